@@ -1,0 +1,87 @@
+# Everything a developer runs. `make help` lists it.
+
+# The Python that makes the virtual environment: 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements-lock.txt
+STAMP := $(VENV)/.backbeat-set-up
+TREE := build/tree
+# More words for pytest or for the benchmark: make test ARGS='-k registry', make bench ARGS='--only a,d'.
+ARGS ?=
+# Replays one run of the simulator; without it the simulator draws seeds and prints them.
+SEED ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup jars demo test check lint types imports tree format sim prove bench lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make the virtual environment .venv from the lock file (only when that or pyproject.toml changed)
+
+$(STAMP): $(LOCK) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Backbeat needs Python 3.11 or newer; '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "Install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "Making $(VENV) …"; $(PYTHON) -m venv $(VENV); } || { \
+	  rm -rf $(VENV); \
+	  echo "The virtual environment could not be made (Debian, Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
+	@echo "Installing the dependencies of $(LOCK) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --editable .
+	@touch $@
+
+jars: $(STAMP) ## fetch Apache Kafka's jars into the cache folder (once)
+	@$(BIN)/backbeat jars
+
+demo: $(STAMP) jars ## run the camera purchase and the other cases on a real Kafka, from nothing
+	@$(BIN)/backbeat demo
+
+test: $(STAMP) jars ## run all tests (under 15 minutes)
+	$(BIN)/python -m pytest --session-timeout=900 $(ARGS)
+
+check: lint types imports ## lint, format, types and import rules
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# Type checkers and the import linter do not follow setuptools' editable finder: they get a tree of links that looks as
+# an installed package does.
+tree:
+	@rm -rf $(TREE) && mkdir -p $(TREE)/backbeat
+	@for one in sdk/*; do case $$one in */__pycache__) ;; *) ln -s "../../../$$one" $(TREE)/backbeat/ ;; esac; done
+	@for one in compose gateway schemas streams; do ln -s "../../../$$one" $(TREE)/backbeat/$$one; done
+
+types: $(STAMP) tree
+	$(BIN)/mypy -p backbeat
+
+imports: $(STAMP) tree
+	PYTHONPATH=$(TREE) $(BIN)/lint-imports
+
+format: $(STAMP) ## format the code and mend what can be mended by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+sim: $(STAMP) ## run the simulator; SEED=… repeats one run
+	BACKBEAT_SIM_SEED=$(SEED) $(BIN)/python -m pytest tests/sim -s $(ARGS)
+
+prove: $(STAMP) jars ## run what takes longer than a test may (memory over millions of events)
+	$(BIN)/python -m pytest -m prove -s --timeout=0 $(ARGS)
+
+bench: $(STAMP) jars ## measure (within 15 minutes); ARGS='--only a,b --json'
+	@$(BIN)/backbeat bench $(ARGS)
+
+lock: $(STAMP) ## make the lock file anew from pyproject.toml
+	@{ sed -n '/^#/!q;p' $(LOCK); $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
+	  --all-extras --output-file=- pyproject.toml | sed '/./,$$!d'; } > $(LOCK).new
+	@mv $(LOCK).new $(LOCK)
+
+clean: ## remove what was made here: .venv, build, caches, .backbeat
+	rm -rf $(VENV) build dist .backbeat .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -maxdepth 1 -name '*.egg-info' -exec rm -rf {} +
