@@ -1,0 +1,28 @@
+"""The rules of Backbeat, and nothing else: `apply(command, now, store) -> effects`.
+
+Theory of operation
+-------------------
+A workflow is a tree of nodes. Commands come one at a time, in the order of the log; `apply` reads the few records
+that a command touches, changes copies of them, puts them back, and says what the outside has to do. It reads no
+clock, draws no random number, makes no id of its own and does no IO: the same log gives the same tree, on every
+machine, every time.
+
+What a node goes through (server status; `status` has the client status, which is what its client says):
+
+    pending ──(its parent's client is done)──▶ ready ──(nothing before it is in the way)──▶ started
+    started ──(fires_at has come)──▶ sent_to_client        or, in a paused workflow, ──▶ paused ──(resume)──▶ started
+    sent_to_client ──(client: completed)──▶ processing_children ──(children and links closed)──▶ complete
+    sent_to_client ──(client: errored, or nothing by complete_by)──▶ retrying ──(backoff)──▶ ready, as before
+                                                           or, no retry left, ──▶ retries_exhausted
+    retries_exhausted ──(resolved, shutdown)──▶ processing_children        or ──(restart)──▶ ready
+    anything ──(cancel, reset or shutdown above it, deactivate previous)──▶ deactivated
+
+Read in this order: `status` (which status may follow which), `records` (what is stored), `commands` (what can be
+asked), `effects` (what comes of it), `machine` (one function a command), `scheduling` (how work moves through the
+tree), `step` (how one command's changes are kept together), then `creation`, `failing`, `links`, `settling`, `retry`,
+`history`, `ids`, `queries`.
+"""
+
+from .machine import apply
+
+__all__ = ["apply"]

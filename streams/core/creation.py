@@ -1,0 +1,231 @@
+"""How workflows and nodes come to be (behaviour document, sections 1, 2 and 5): found or made, checked, placed."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import msgspec
+
+from . import ids
+from .commands import NewNode, NewWorkflow, OpenLink, Signal
+from .effects import Reason, Send, node_view
+from .links import open_child_link
+from .records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Workflow
+from .scheduling import make_ready, schedule_later
+from .status import ClientStatus, Mode, ServerStatus
+from .step import Refused, Step, refuse
+
+_TIMEOUT_SECONDS_MAX = 100 * 365 * 86_400.0
+_EMPTY_SUBJECT = re.compile(rb'null|false|\{\}|\[\]|"(\s|\\[tnrf])*"')
+
+
+class _ClientData(msgspec.Struct):
+    timeout: float | str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class _Metadata(msgspec.Struct):
+    pass
+
+
+_CLIENT_DATA = msgspec.json.Decoder(_ClientData)
+_METADATA = msgspec.json.Decoder(_Metadata)
+
+
+def make_workflow(step: Step, new: NewWorkflow) -> Workflow:
+    """The workflow of this user, name and subject: the one that is there, else a new one."""
+    identity = ids.workflow_id(new.user_id, new.name, new.subject)
+    found = step.enter(identity)
+    if found is not None:
+        return found
+    limits = step.settings
+    _check_text("workflow name", new.name, limits.name_bytes_max)
+    _check_text("decider", new.decider, limits.name_bytes_max)
+    _check_size("subject", len(new.subject), "subject_bytes_max", limits.subject_bytes_max)
+    if _EMPTY_SUBJECT.fullmatch(new.subject) or not new.subject:
+        message = "A subject is any JSON value but an empty one"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=new.subject.decode(), wanted="a subject")
+    workflow = Workflow(
+        id=identity,
+        user_id=new.user_id,
+        name=new.name,
+        subject=new.subject,
+        decider=new.decider,
+        created_at=step.now,
+        updated_at=step.now,
+    )
+    step.make(workflow)
+    return workflow
+
+
+def add_signal(step: Step, command: Signal) -> None:
+    """A top-level node, ready at once; then schedule next of the workflow."""
+    if command.node.parent_link_id is not None and not command.link_open:
+        # The link is opened first, at its target, which sends the signal on.
+        identity = ids.node_id(command.workflow_id, command.id, 0)
+        link = OpenLink(
+            id=command.id,
+            tid=command.tid,
+            reply_to=command.reply_to,
+            target_id=command.node.parent_link_id,
+            child_id=identity,
+            signal=command,
+        )
+        step.effects.append(Send(link))
+        return
+    workflow = step.enter(command.workflow_id) if command.workflow is None else make_workflow(step, command.workflow)
+    if workflow is None or (command.user_id is not None and command.user_id != workflow.user_id):
+        message = f"No workflow has the id {command.workflow_id.hex()}"
+        raise refuse(Reason.NOT_FOUND, message, found="nothing", wanted="a workflow")
+    there = step.get_node(ids.node_id(workflow.id, command.id, 0))
+    if there is not None:
+        step.ignore("a repeat: its node is there")
+        step.reply(node_view(there, workflow))
+        return
+    if workflow.complete:
+        message = "The workflow is complete and takes no more signals"
+        raise refuse(Reason.WORKFLOW_COMPLETE, message, found="complete", wanted="a workflow that is not complete")
+    node = _add(step, None, _as_signal(command.node), 0)
+    node.server, node.client = ServerStatus.READY, ClientStatus.READY
+    step.reply(node_view(node, workflow))
+    schedule_later(step, workflow)
+
+
+def _as_signal(new: NewNode) -> NewNode:
+    """A signal is always blocking and a decision, whatever was asked for."""
+    if new.mode is Mode.BLOCKING and new.type == "decision":
+        return new
+    return msgspec.structs.replace(new, mode=Mode.BLOCKING, type="decision")
+
+
+def child_ids(step: Step, count: int) -> tuple[bytes, ...]:
+    """The ids of the nodes that the command makes."""
+    return tuple(ids.node_id(step.workflow.id, step.command.id, index) for index in range(count))
+
+
+def is_repeat(step: Step) -> bool:
+    """Whether the nodes that the command makes are there already."""
+    return step.get_node(ids.node_id(step.workflow.id, step.command.id, 0)) is not None
+
+
+def add_children(step: Step, parent: Node, children: tuple[NewNode, ...]) -> None:
+    """Add children to a node, all or none."""
+    limit = step.settings.children_max
+    if len(children) > limit:
+        message = f"{len(children)} children in one command; children_max is {limit}. Send more in further commands"
+        raise refuse(Reason.LIMIT_EXCEEDED, message, found=str(len(children)), wanted=f"children_max {limit}")
+    if not children:
+        return
+    if parent.server is ServerStatus.COMPLETE:
+        message = "Cannot add children to a node that is complete"
+        raise refuse(Reason.INVALID_SERVER_STATUS, message, found="complete", wanted="a node that is not complete")
+    nodes = [_add(step, parent, child, index) for index, child in enumerate(children)]
+    if parent.server is ServerStatus.PROCESSING_CHILDREN:
+        for node in nodes:
+            make_ready(step, node)
+        schedule_later(step, parent)
+
+
+def _add(step: Step, parent: Node | None, new: NewNode, index: int) -> Node:
+    _check_node(step, new)
+    depth = 1 if parent is None else parent.depth + 1
+    if depth > step.settings.depth_max:
+        limit = step.settings.depth_max
+        message = f"The node would be {depth} levels deep; depth_max is {limit}"
+        raise refuse(Reason.LIMIT_EXCEEDED, message, found=str(depth), wanted=f"depth_max {limit}")
+    workflow = step.workflow
+    born_deactivated = parent is not None and parent.server is ServerStatus.DEACTIVATED
+    node = Node(
+        id=ids.node_id(workflow.id, step.command.id, index),
+        workflow_id=workflow.id,
+        parent_id=None if parent is None else parent.id,
+        user_id=new.user_id,
+        name=new.name,
+        mode=new.mode,
+        type=new.type,
+        seq=workflow.next_seq,
+        depth=depth,
+        created_at=step.now,
+        fires_at=step.now if new.fires_at is None else new.fires_at,
+        client_data=new.client_data,
+        metadata=new.metadata,
+        parent_link_id=new.parent_link_id,
+        retry_interval_seconds=new.retry_interval_seconds,
+        retries_remaining=new.retries,
+        timeout_seconds=_timeout(new.client_data),
+        server=ServerStatus.DEACTIVATED if born_deactivated else ServerStatus.PENDING,
+        client=ClientStatus.PENDING,
+        tid=step.command.tid,
+    )
+    workflow.next_seq += 1
+    step.add(node)
+    if new.parent_link_id is not None and parent is not None and not born_deactivated:
+        open_child_link(step, node, new.parent_link_id)
+    return node
+
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+
+
+def _check_node(step: Step, new: NewNode) -> None:
+    limits = step.settings
+    _check_text("node name", new.name, limits.name_bytes_max)
+    _check_text("node type", new.type, limits.name_bytes_max)
+    _check_size("client_data", len(new.client_data), "payload_bytes_max", limits.payload_bytes_max)
+    _check_size("metadata", len(new.metadata), "payload_bytes_max", limits.payload_bytes_max)
+    _check_metadata(new.metadata)
+    _check_size("node", len(new.client_data) + len(new.metadata), "record_bytes_max", limits.record_bytes_max)
+    if new.retries < 0:
+        message = "retries is below 0"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.retries), wanted="0 or more")
+    if not 0 <= new.retry_interval_seconds < math.inf:
+        message = "retry_interval_seconds is not a number from 0 up"
+        raise refuse(
+            Reason.INVALID_PARAMETERS, message, found=str(new.retry_interval_seconds), wanted="0 or more seconds"
+        )
+
+
+def _check_text(what: str, text: str, limit: int) -> None:
+    if not text:
+        raise refuse(Reason.INVALID_PARAMETERS, f"The {what} is empty", found="nothing", wanted=f"a {what}")
+    _check_size(what, len(text.encode()), "name_bytes_max", limit)
+
+
+def _check_size(what: str, size: int, limit_name: str, limit: int) -> None:
+    if size > limit:
+        message = f"The {what} has {size} bytes; {limit_name} is {limit}"
+        raise refuse(Reason.LIMIT_EXCEEDED, message, found=f"{size} bytes", wanted=f"{limit_name} {limit}")
+
+
+def _timeout(client_data: bytes) -> float:
+    """Seconds from `client_data.timeout`: a number or numeric text; null is none; absent is the configured default."""
+    if client_data == b"{}":
+        return TIMEOUT_DEFAULT
+    try:
+        timeout = _CLIENT_DATA.decode(client_data).timeout
+        if isinstance(timeout, msgspec.UnsetType):
+            return TIMEOUT_DEFAULT
+        if timeout is None:
+            return TIMEOUT_NONE
+        seconds = float(timeout)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise _bad_client_data(str(error)) from error
+    if math.isnan(seconds):
+        raise _bad_client_data("timeout is no number")
+    return min(max(seconds, 0.0), _TIMEOUT_SECONDS_MAX)
+
+
+def _check_metadata(metadata: bytes) -> None:
+    """Refuse metadata that is no JSON object."""
+    if metadata == b"{}":
+        return
+    try:
+        _METADATA.decode(metadata)
+    except msgspec.MsgspecError as error:
+        message = f"metadata is no JSON object: {error}"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found="another value", wanted="a JSON object") from error
+
+
+def _bad_client_data(why: str) -> Refused:
+    message = f"client_data is no JSON object with a valid timeout: {why}"
+    return refuse(Reason.INVALID_PARAMETERS, message, found=why, wanted="a JSON object; timeout a number or null")

@@ -1,0 +1,341 @@
+"""apply(command, now, store) -> effects: what every command does. One function a command.
+
+Pure: nothing but the command, the time of its record and the store decides what happens, so a replay does it again
+exactly. A command is refused whole or done whole; whatever a client can cause is a rejection, never an exception.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from . import ids, scheduling
+from .commands import (
+    AddChildren,
+    AnyCommand,
+    ChangeNode,
+    ChangeSettings,
+    ChangeWorkflow,
+    CloseLink,
+    Continue,
+    CreateWorkflow,
+    DeliveryFailed,
+    FailNode,
+    OpenLink,
+    ResetNode,
+    RestartNode,
+    ScheduleNode,
+    Signal,
+    Task,
+    TaskKind,
+    TimerFired,
+)
+from .creation import add_children, add_signal, child_ids, is_repeat, make_workflow
+from .effects import Done, Effect, Ignored, Made, Reason, Rejection, Send, workflow_view
+from .failing import client_error, deliver_failed, expire, retry, server_error
+from .links import close_link, open_link
+from .records import Meta, Node, TimerKind
+from .scheduling import reschedule
+from .status import ClientStatus, ServerStatus
+from .step import Refused, Step, answered, forget, kept, refuse, remember
+from .store import Store
+
+_STATUS_WORDS = {
+    "processing": "processing",
+    "deciding": "processing",
+    "completed": "completed",
+    "deciding_complete": "completed",
+    "errored": "errored",
+    "resolved": "resolved",
+    "shutdown": "shutdown",
+    "deactivated": "deactivated",
+    "canceled": "canceled",
+}
+
+
+def apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
+    """Do one command; `now` is its record's time, in milliseconds since the epoch. Returns the effects, in order."""
+    meta = store.meta
+    now = max(now, meta.now)
+    source = command.source
+    if source is not None and (source.offset, source.index) <= meta.high_water.get(source.partition, (-1, -1)):
+        return [Ignored("an engine command that was already taken")]
+    effects = _answered_before(command, store)
+    if effects is None:
+        effects = _apply(command, now, store)
+    meta.now = now
+    if source is not None:
+        meta.high_water[source.partition] = (source.offset, source.index)
+    return effects
+
+
+def _answered_before(command: AnyCommand, store: Store) -> list[Effect] | None:
+    """The answer that a command with this key was given, or null when it is new."""
+    if command.body_hash is None:
+        return None
+    stored = store.get_answer(command.id)
+    if stored is None:
+        return None
+    if stored.body_hash == command.body_hash:
+        return answered(command, kept(stored))
+    message = "This idempotency key was used for another request"
+    return answered(command, Rejection(Reason.KEY_REUSED, message, found="another body", wanted="the same body"))
+
+
+def _apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
+    step = Step(store, command, now)
+    try:
+        _do(step, command)
+        scheduling.run(step)
+    except Refused as refused:
+        effects = answered(command, refused.rejection)
+        if isinstance(command, Signal) and command.link_open and command.node.parent_link_id is not None:
+            # Its target waits for a node that will never be.
+            child_id = ids.node_id(command.workflow_id, command.id, 0)
+            close = CloseLink(id=command.id, tid=command.tid, target_id=command.node.parent_link_id, child_id=child_id)
+            effects.append(Send(close))
+        remember(store, command, refused.rejection, now)
+        return effects
+    return step.finish()
+
+
+def _do(step: Step, command: AnyCommand) -> None:
+    match command:
+        case ChangeNode():
+            _change_node(step, command)
+        case Signal():
+            add_signal(step, command)
+        case TimerFired():
+            _timer_fired(step, command)
+        case AddChildren():
+            _add_children(step, command)
+        case Continue():
+            _continue(step, command)
+        case CloseLink():
+            close_link(step, command)
+        case OpenLink():
+            open_link(step, command)
+        case CreateWorkflow():
+            step.reply(workflow_view(make_workflow(step, command.workflow)))
+        case ChangeWorkflow():
+            _change_workflow(step, command)
+        case RestartNode():
+            _restart(step, command)
+        case ResetNode():
+            _reset(step, command)
+        case ScheduleNode():
+            _schedule(step, command)
+        case DeliveryFailed():
+            deliver_failed(step, command)
+        case FailNode():
+            server_error(step, command)
+        case ChangeSettings():
+            step.store.meta.settings = command.settings
+            step.reply(Done())
+        case _:
+            assert_never(command)
+
+
+def _own_node(step: Step, node_id: bytes) -> Node:
+    """The node, if the caller may touch it: another's is not found."""
+    node = step.enter_node(node_id)
+    caller = step.command.user_id
+    if node is None or (caller is not None and caller != node.user_id):
+        raise refuse(Reason.NOT_FOUND, f"No node has the id {node_id.hex()}", found="nothing", wanted="a node")
+    return node
+
+
+# --- what a client says of a node -----------------------------------------------------------------------------------
+
+
+def _change_node(step: Step, command: ChangeNode) -> None:
+    node = _own_node(step, command.node_id)
+    status = _STATUS_WORDS.get(command.status)
+    if status is None:
+        message = f"Unknown status change {command.status}"
+        raise refuse(Reason.UNKNOWN_STATUS, message, found=command.status, wanted=", ".join(_STATUS_WORDS))
+    if _is_late(step, node, command.attempt):
+        return
+    if command.response is not None and len(command.response) > step.settings.payload_bytes_max:
+        raise _response_too_large(step, len(command.response))
+    if command.children and is_repeat(step):
+        step.ignore("a repeat: its children are there")
+        step.reply(Done(changed=False))
+        return
+    add_children(step, node, command.children)
+    if node.server is ServerStatus.DEACTIVATED:
+        step.reply(Done(changed=False))
+        return
+    _set_status(step, node, status, command.response)
+    step.reply(Done())
+
+
+def _is_late(step: Step, node: Node, attempt: int | None) -> bool:
+    """Whether a worker's result is of an attempt that is over or answered: then it changes nothing."""
+    if attempt is None:
+        return False
+    if (
+        node.attempt == attempt
+        and node.server is ServerStatus.SENT_TO_CLIENT
+        and node.client in (ClientStatus.RECEIVED, ClientStatus.PROCESSING)
+    ):
+        return False
+    step.ignore(f"a result of attempt {attempt}, which is over")
+    step.reply(Done(changed=False))
+    return True
+
+
+def _response_too_large(step: Step, size: int) -> Refused:
+    limit = step.settings.payload_bytes_max
+    message = f"The response has {size} bytes; payload_bytes_max is {limit}"
+    return refuse(Reason.LIMIT_EXCEEDED, message, found=f"{size} bytes", wanted=f"payload_bytes_max {limit}")
+
+
+def _set_status(step: Step, node: Node, status: str, response: bytes | None) -> None:
+    match status:
+        case "processing":
+            step.check_client(node, ClientStatus.PROCESSING)
+            step.set_client(node, ClientStatus.PROCESSING)
+            scheduling.renew_deadline(step, node)
+        case "completed":
+            step.check(node, ClientStatus.COMPLETE, ServerStatus.PROCESSING_CHILDREN)
+            scheduling.client_complete(step, node, response)
+        case "errored":
+            client_error(step, node, response)
+        case "resolved":
+            _close_exhausted(step, node, ClientStatus.RESOLVED, response)
+            scheduling.children_ready(step, node)
+        case "shutdown":
+            _close_exhausted(step, node, ClientStatus.SHUTDOWN, response)
+            scheduling.shut_siblings(step, node)
+        case "deactivated":
+            if node.server is ServerStatus.SENT_TO_CLIENT:
+                scheduling.renew_deadline(step, node)
+            scheduling.deactivate_previous(step, node)
+        case "canceled":
+            _cancel(step, node)
+        case _:
+            raise AssertionError(f"no status has the word {status}")
+
+
+def _close_exhausted(step: Step, node: Node, client: ClientStatus, response: bytes | None) -> None:
+    """Resolved and shutdown: the client gives up on the node and the tree goes on."""
+    step.check(node, client, ServerStatus.PROCESSING_CHILDREN)
+    step.set_client(node, client, response)
+    step.set_server(node, ServerStatus.PROCESSING_CHILDREN, response, same_response=True)
+    scheduling.end_deadline(step, node)
+
+
+def _cancel(step: Step, node: Node) -> None:
+    step.deactivate(node)
+    scheduling.schedule_later(step, step.parent(node))
+    scheduling.reset(step, node)
+
+
+def _add_children(step: Step, command: AddChildren) -> None:
+    node = _own_node(step, command.node_id)
+    if _is_late(step, node, command.attempt):
+        return
+    if command.children and is_repeat(step):
+        step.ignore("a repeat: its children are there")
+    else:
+        add_children(step, node, command.children)
+    step.reply(Made(child_ids(step, len(command.children))))
+
+
+# --- what an operator says ------------------------------------------------------------------------------------------
+
+
+def _restart(step: Step, command: RestartNode) -> None:
+    node = _own_node(step, command.node_id)
+    if node.server is ServerStatus.DEACTIVATED:
+        step.reply(Done(changed=False))
+        return
+    if node.client is ClientStatus.READY and node.server is ServerStatus.ERRORED:
+        node.fires_at = step.now
+        step.set_server(node, ServerStatus.READY)
+        reschedule(step, node)
+    else:
+        if node.client is ClientStatus.PENDING and not _parent_is_done(step, node):
+            message = "Cannot transition current_client_status from pending to ready"
+            raise refuse(Reason.INVALID_CLIENT_STATUS, message, found="pending", wanted="ready")
+        step.check(node, ClientStatus.READY, ServerStatus.READY)
+        retry(step, node, fires_at=step.now)
+    step.reply(Done())
+
+
+def _parent_is_done(step: Step, node: Node) -> bool:
+    """Whether the parent's client has said completed: before that no child may begin."""
+    if node.parent_id is None:
+        return True
+    return step.node(node.parent_id).server in (ServerStatus.PROCESSING_CHILDREN, ServerStatus.COMPLETE)
+
+
+def _reset(step: Step, command: ResetNode) -> None:
+    node = _own_node(step, command.node_id)
+    alive = node.server is not ServerStatus.DEACTIVATED
+    if alive:
+        scheduling.reset(step, node)
+    step.reply(Done(changed=alive))
+
+
+def _schedule(step: Step, command: ScheduleNode) -> None:
+    node = _own_node(step, command.node_id)
+    alive = node.server is not ServerStatus.DEACTIVATED
+    if alive:
+        scheduling.schedule_later(step, node)
+    step.reply(Done(changed=alive))
+
+
+def _change_workflow(step: Step, command: ChangeWorkflow) -> None:
+    workflow = step.enter(command.workflow_id)
+    if workflow is None or (command.user_id is not None and command.user_id != workflow.user_id):
+        message = f"No workflow has the id {command.workflow_id.hex()}"
+        raise refuse(Reason.NOT_FOUND, message, found="nothing", wanted="a workflow")
+    match command.change:
+        case "complete":
+            workflow.complete = True
+        case "pause":
+            workflow.paused = True
+        case "resume":
+            workflow.paused = False
+            step.tasks.append(Task(TaskKind.RESUME, workflow.id))
+        case other:
+            message = f"A workflow cannot be told to {other}"
+            raise refuse(Reason.INVALID_PARAMETERS, message, found=other, wanted="complete, pause or resume")
+    workflow.updated_at = step.now
+    step.reply(Done())
+
+
+# --- what the engine's own parts say --------------------------------------------------------------------------------
+
+
+def _timer_fired(step: Step, command: TimerFired) -> None:
+    if command.kind == TimerKind.ANSWER:
+        if not forget(step.store, command.subject_id):
+            step.ignore("an answer that was forgotten before")
+        return
+    node = step.enter_node(command.subject_id)
+    if node is None or node.timer_at is None or (node.timer_kind, node.timer_number) != (command.kind, command.number):
+        step.ignore("a timer that no longer stands")
+        return
+    step.clear_timer(node)
+    match command.kind:
+        case TimerKind.START:
+            scheduling.start(step, node)
+        case TimerKind.RETRY:
+            retry(step, node, fires_at=node.fires_at)
+        case TimerKind.EXPIRY:
+            expire(step, node)
+        case _:
+            assert_never(command.kind)
+
+
+def _continue(step: Step, command: Continue) -> None:
+    workflow = step.enter(command.workflow_id)
+    assert workflow is not None, "the rest of the work on a workflow that is not stored"
+    step.tasks.extend(command.tasks)
+
+
+def new_meta(topic_id: str) -> Meta:
+    """A partition that nothing has happened in yet."""
+    return Meta(topic_id=topic_id)

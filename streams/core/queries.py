@@ -1,0 +1,204 @@
+"""Point reads: what can be asked of a partition, and how it is answered from the records. Pure, and changes nothing.
+
+A tree is read by following the pointers, a slice at a time: whoever answers a large one lets commands pass in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from . import history
+from .commands import ReplyTo
+from .effects import NodeView, Reason, Rejection, WorkflowView, node_view, workflow_view
+from .records import Node, Workflow
+from .settling import is_deactivated
+from .status import CLOSED, ServerStatus
+from .store import Store
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """What every query carries."""
+
+    reply_to: ReplyTo
+    user_id: bytes | None = None  #: who asks: another's workflows and nodes are not found; null: sees all
+    deadline: int  #: milliseconds since the epoch, after which nobody waits for the answer any more
+    tid: str = ""
+
+
+class GetWorkflow(Query, frozen=True, kw_only=True):
+    """A workflow by id. Answer: WorkflowView."""
+
+    workflow_id: bytes
+
+
+class GetNode(Query, frozen=True, kw_only=True):
+    """A node by id. Answer: NodeView."""
+
+    node_id: bytes
+
+
+class GetTree(Query, frozen=True, kw_only=True):
+    """A workflow and its nodes, parents before children, siblings by seq. Answer: WorkflowView, then Nodes in parts."""
+
+    workflow_id: bytes
+    top_level_only: bool = False
+
+
+class GetHistory(Query, frozen=True, kw_only=True):
+    """All status changes of a node, oldest first. Answer: History, in parts."""
+
+    node_id: bytes
+
+
+class WaitNode(Query, frozen=True, kw_only=True):
+    """A node once it is complete or deactivated, or at the deadline as it is then. Answer: NodeView, then History.
+
+    The wait is in the memory of the partition's owner: after a change of owner nobody answers, so ask again.
+    """
+
+    node_id: bytes
+
+
+class Flush(Query, frozen=True, kw_only=True):
+    """Commit now. Answer: Position, of the state topic, that contains everything answered before this was asked."""
+
+    partition: int
+
+
+class Nodes(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="nodes"):
+    """A part of a tree."""
+
+    nodes: tuple[NodeView, ...]
+
+
+class History(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="history"):
+    """A part of a node's status changes."""
+
+    changes: tuple[history.StatusChange, ...]
+
+
+class Position(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="position"):
+    """How far a topic has to be read."""
+
+    partition: int
+    offset: int
+
+
+AnyQuery = GetWorkflow | GetNode | GetTree | GetHistory | WaitNode | Flush
+QueryAnswer = WorkflowView | NodeView | Nodes | History | Position | Rejection
+
+
+def query_route(query: AnyQuery) -> bytes | None:
+    """The id whose first 32 bits say the query's partition; null: the query names its partition."""
+    match query:
+        case GetWorkflow() | GetTree():
+            return query.workflow_id
+        case Flush():
+            return None
+        case _:
+            return query.node_id
+
+
+def current_node(store: Store, node: Node, workflow: Workflow) -> NodeView:
+    """A node as it is now, also where a cancel or reset has not reached its record yet."""
+    view = node_view(node, workflow)
+    if node.server is not ServerStatus.DEACTIVATED and is_deactivated(store, node, workflow):
+        return msgspec.structs.replace(view, server=ServerStatus.DEACTIVATED)
+    return view
+
+
+def find_node(store: Store, node_id: bytes, user_id: bytes | None) -> tuple[Node, Workflow] | None:
+    """A node that the user may see, and its workflow."""
+    node = store.get_node(node_id)
+    if node is None or (user_id is not None and node.user_id != user_id):
+        return None
+    workflow = store.get_workflow(node.workflow_id)
+    assert workflow is not None, "a node without its workflow"
+    return node, workflow
+
+
+def find_workflow(store: Store, workflow_id: bytes, user_id: bytes | None) -> Workflow | None:
+    """A workflow that the user may see."""
+    workflow = store.get_workflow(workflow_id)
+    if workflow is None or (user_id is not None and workflow.user_id != user_id):
+        return None
+    return workflow
+
+
+def is_final(store: Store, node_id: bytes) -> bool:
+    """Whether a node is complete or deactivated."""
+    found = find_node(store, node_id, None)
+    return found is not None and (found[0].server in CLOSED or is_deactivated(store, found[0], found[1]))
+
+
+def answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
+    """The parts of the answer, each at most some hundred nodes. Waits and flushes are not answered here."""
+    match query:
+        case GetWorkflow():
+            workflow = find_workflow(store, query.workflow_id, query.user_id)
+            yield workflow_view(workflow) if workflow else _not_found("workflow", query.workflow_id)
+        case GetNode() | WaitNode():
+            found = find_node(store, query.node_id, query.user_id)
+            yield current_node(store, *found) if found else _not_found("node", query.node_id)
+            if found and isinstance(query, WaitNode):
+                yield from _history(store, found[0])
+        case GetHistory():
+            found = find_node(store, query.node_id, query.user_id)
+            if found is None:
+                yield _not_found("node", query.node_id)
+            else:
+                yield from _history(store, found[0])
+        case GetTree():
+            workflow = find_workflow(store, query.workflow_id, query.user_id)
+            if workflow is None:
+                yield _not_found("workflow", query.workflow_id)
+            else:
+                yield workflow_view(workflow)
+                yield from _tree(store, workflow, top_level_only=query.top_level_only)
+        case Flush():
+            raise AssertionError("a flush is answered by the commit")
+
+
+_PART_NODES = 200
+_PART_BYTES = 262_144
+
+
+def _tree(store: Store, workflow: Workflow, *, top_level_only: bool) -> Iterator[Nodes]:
+    part: list[NodeView] = []
+    size = 0
+    for node in walk(store, workflow, top_level_only=top_level_only):
+        part.append(current_node(store, node, workflow))
+        size += len(node.client_data) + len(node.metadata) + len(workflow.subject)
+        if len(part) >= _PART_NODES or size >= _PART_BYTES:
+            yield Nodes(tuple(part))
+            part, size = [], 0
+    yield Nodes(tuple(part))
+
+
+def walk(store: Store, workflow: Workflow, *, top_level_only: bool = False) -> Iterator[Node]:
+    """The nodes of a workflow, parents before children. Nodes added while it is read may or may not be seen."""
+    stack = [workflow.first_child]
+    while stack:
+        node_id = stack.pop()
+        if node_id is None:
+            continue
+        node = store.get_node(node_id)
+        assert node is not None, "a pointer to a node that is not stored"
+        stack.append(node.next_sibling)
+        if not top_level_only:
+            stack.append(node.first_child)
+        yield node
+
+
+def _history(store: Store, node: Node) -> Iterator[History]:
+    for number in range(node.history_chunks):
+        chunk = store.get_chunk(node.id, number)
+        assert chunk is not None, "a chunk of history that is not stored"
+        yield History(tuple(history.unpack(chunk)))
+    yield History(tuple(history.unpack(node.history)))
+
+
+def _not_found(what: str, identity: bytes) -> Rejection:
+    return Rejection(Reason.NOT_FOUND, f"No {what} has the id {identity.hex()}", found="nothing", wanted=f"a {what}")

@@ -1,0 +1,157 @@
+"""What is stored: workflow, node, link, answer, meta.
+
+Records are msgspec structs, stored as msgpack arrays that begin with a version. New fields go at the end with a
+default, so that records of every earlier version load. Times are milliseconds since the epoch; ids are 16 bytes
+(`ids`); JSON is kept as the text that came, never parsed.
+
+Children, paused nodes and links are chains of pointers (first, next), so no event ever scans: it follows at most a
+few of them.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from .status import ClientStatus, Mode, ServerStatus
+
+#: `timeout_seconds` of a node that gave none: the configured default applies when it starts.
+TIMEOUT_DEFAULT = -1.0
+#: `timeout_seconds` of a node whose client data says null: it never expires.
+TIMEOUT_NONE = -2.0
+
+
+class TimerKind(enum.IntEnum):
+    """What a timer is for. A node has at most one at a time."""
+
+    START = 1  #: the node is started and waits for its fires_at
+    RETRY = 2  #: the node failed and waits to be tried again
+    EXPIRY = 3  #: the node is with its client, who has until complete_by
+    ANSWER = 4  #: not of a node: a caller's key is forgotten
+
+
+class Parent(msgspec.Struct, array_like=True, kw_only=True):
+    """The ledger of a parent's children. It changes only where a child is added or its status is set (`scheduling`)."""
+
+    version: int = 1
+    first_child: bytes | None = None
+    last_child: bytes | None = None  #: the newest child; the next one is chained behind it
+    #: the oldest child that no reset of this parent has deactivated: the next reset begins there
+    fresh_child: bytes | None = None
+    #: children that completion waits for: not fire_and_forget, not complete, not deactivated
+    children_open: int = 0
+    #: the newest child that the walk has examined: everything up to it was started, is in work, or is closed
+    cursor: bytes | None = None
+    cursor_seq: int = 0  #: its seq; a ready child at or below it starts without a walk
+    #: whether the walk stopped at the cursor because that child was blocking and open: a hint, checked when used
+    blocked: bool = False
+    #: mark of a cancel or reset: whatever is below with a smaller seq is deactivated, whatever its record says
+    deactivate_below: int = 0
+
+
+class Workflow(Parent, array_like=True, kw_only=True):
+    """What is done for one subject, and the ledger of its top-level nodes."""
+
+    id: bytes
+    user_id: bytes
+    name: str
+    subject: bytes  #: JSON text, compact UTF-8, keys in the order sent
+    decider: str
+    created_at: int
+    updated_at: int
+    complete: bool = False
+    paused: bool | None = None  #: null until first set
+    next_seq: int = 1  #: the seq of the next node
+    paused_first: bytes | None = None  #: chain of the nodes that wait for a resume, oldest first
+    paused_last: bytes | None = None
+    watermark: int = (
+        0  #: of "deactivate previous": every node with a smaller seq is deactivated, whatever its record says
+    )
+    watermarks: int = 0  #: how often it was set: each time leaves an entry with every node below it
+    sweeps: int = 0  #: cancels, resets and deactivations that are still going through the nodes, slice by slice
+
+
+class Node(Parent, array_like=True, kw_only=True):
+    """One unit of work, and the ledger of its children (behaviour document, section 2)."""
+
+    id: bytes
+    workflow_id: bytes
+    parent_id: bytes | None  #: null at the top
+    user_id: bytes  #: who runs it
+    name: str
+    mode: Mode
+    type: str  #: legacy_type: decision, activity, flag, …
+    seq: int
+    depth: int  #: 1 at the top
+    created_at: int
+    fires_at: int
+    client_data: bytes  #: JSON object
+    metadata: bytes  #: JSON object
+    parent_link_id: bytes | None  #: the node, in any workflow, that can't complete before this one
+    retry_interval_seconds: float
+    retries_remaining: int
+    timeout_seconds: float  #: TIMEOUT_DEFAULT, TIMEOUT_NONE or seconds
+    server: ServerStatus
+    client: ClientStatus
+    complete_by: int | None = None
+    attempt: int = 0  #: raised at every start; a result names the attempt that it is of
+    next_sibling: bytes | None = None
+    timer_at: int | None = None  #: when the node's one timer is due; null: it has none
+    timer_kind: int = 0
+    timer_number: int = 0  #: raised at every setting; a fired timer names the number that it is of
+    history: bytes = b""  #: the newest status changes (`history`)
+    history_chunks: int = 0  #: how many older chunks of it are stored in records of their own
+    links_first: bytes | None = None  #: chain of the nodes whose parent link this is
+    links_open: int = 0
+    next_paused: bytes | None = None
+    in_paused: bool = False  #: it is in the workflow's chain of paused nodes
+    swept: int = 0  #: how many of the workflow's watermarks this node has had its entry for
+    tid: str = ""  #: transaction id of the command that made it, for logs and traces
+
+
+class Link(msgspec.Struct, array_like=True):
+    """One node that a target waits for. Kept, closed, until the target is final: a repeat changes nothing."""
+
+    child: bytes
+    open: bool
+    next: bytes | None  #: the next link of the same target
+    version: int = 1
+
+
+class Answer(msgspec.Struct, array_like=True):
+    """What a command with a caller's key was answered, for its repeats."""
+
+    body_hash: bytes  #: of what was asked; another body under the same key is refused
+    effect: bytes  #: the reply's body, packed
+    forget_at: int  #: when its timer is due
+    version: int = 1
+
+
+class Settings(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """What `apply` reads beside the state. Set by a command, so that every replay sees the same."""
+
+    version: int = 1
+    default_timeout_seconds: float = 172_800.0  #: complete_by of a node whose client data gives none
+    payload_bytes_max: int = 262_144  #: client data, metadata, response: each
+    record_bytes_max: int = 786_432  #: one record as stored or sent, all its payloads together
+    name_bytes_max: int = 1_024  #: a name, a type, a decider
+    subject_bytes_max: int = 16_384
+    depth_max: int = 64  #: levels below the workflow
+    children_max: int = 1_000  #: nodes added by one command; more may follow in further commands
+    slice_nodes_max: int = 250  #: nodes that one command works on before it goes on in a command of its own
+    answer_retention_seconds: float = 86_400.0  #: how long a caller's key is remembered
+
+
+class Meta(msgspec.Struct, array_like=True, kw_only=True):
+    """Where a partition is: the truth about how far the state is."""
+
+    version: int = 1
+    next_offset: int = 0  #: of the commands topic
+    now: int = 0  #: the newest time that a command had
+    topic_id: str = ""  #: of the commands topic
+    rules_version: int = 1
+    settings: Settings = msgspec.field(default_factory=Settings)
+    #: source partition -> (offset, index) of the newest engine command taken from it
+    high_water: dict[int, tuple[int, int]] = msgspec.field(default_factory=dict)
+    transactional_id: str = ""  #: of the process that wrote it: its open transaction may have to be aborted

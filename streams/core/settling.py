@@ -1,0 +1,35 @@
+"""Deactivation ahead of the records: whether a mark that stands above a node already makes it deactivated.
+
+A cancel, reset or "deactivate previous" of many nodes goes through them in slices. Its mark is set at once, so a node
+that the slices have not reached yet counts as deactivated from the first command on.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from .records import Node, Workflow
+from .status import ServerStatus
+
+
+class _Nodes(Protocol):
+    def get_node(self, node_id: bytes) -> Node | None: ...
+
+
+def is_deactivated(nodes: _Nodes, node: Node, workflow: Workflow) -> bool:
+    """Whether the node is deactivated, by its record or by a mark. Looks above it only while a sweep is going on."""
+    if node.server is ServerStatus.DEACTIVATED or node.seq < workflow.watermark:
+        return True
+    return workflow.sweeps > 0 and is_below_mark(nodes, node)
+
+
+def is_below_mark(nodes: _Nodes, node: Node) -> bool:
+    """Whether an ancestor's cancel or reset was after this node was made. Costs the node's depth, which is bounded."""
+    parent_id = node.parent_id
+    while parent_id is not None:
+        parent = nodes.get_node(parent_id)
+        assert parent is not None, "a child without its parent"
+        if node.seq < parent.deactivate_below:
+            return True
+        parent_id = parent.parent_id
+    return False

@@ -1,0 +1,347 @@
+"""One command's work: copies of the records that it touches, and the effects that it will have.
+
+A step changes nothing until `finish`: a refused command leaves no trace, whatever it had done by then. Every status
+change goes through `set_client` and `set_server`, which keep the history, the parent's ledger and the links; nobody
+else does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from copy import copy
+
+import msgspec
+
+from . import history
+from .commands import CloseLink, Command, ReplyTo, Task, TaskKind
+from .effects import Answer as AnswerBody
+from .effects import (
+    Changed,
+    Effect,
+    Ignored,
+    NodeChange,
+    Reason,
+    Refuse,
+    Rejection,
+    Reply,
+    Send,
+    node_view,
+)
+from .effects import Dispatch as DispatchEffect
+from .records import Answer, Link, Node, Parent, Settings, TimerKind, Workflow
+from .settling import is_below_mark
+from .status import (
+    CLIENT_TRANSITIONS,
+    CLOSED,
+    SERVER_TRANSITIONS,
+    ClientStatus,
+    Mode,
+    ServerStatus,
+    word,
+)
+from .store import Store
+
+_PACK = msgspec.msgpack.Encoder()
+_UNPACK: msgspec.msgpack.Decoder[AnswerBody] = msgspec.msgpack.Decoder(AnswerBody)
+
+
+class Refused(Exception):  # noqa: N818 - it is no error: it ends a command that a client may well send
+    """The command is refused; whatever the step did is dropped."""
+
+    def __init__(self, rejection: Rejection) -> None:
+        super().__init__(rejection.message)
+        self.rejection = rejection
+
+
+def refuse(reason: Reason, message: str, *, found: str = "", wanted: str = "") -> Refused:
+    """The refusal to raise."""
+    return Refused(Rejection(reason, message, found, wanted))
+
+
+class Step:
+    """The work of one command on one workflow."""
+
+    def __init__(self, store: Store, command: Command, now: int) -> None:
+        self.store = store
+        self.command = command
+        self.now = now
+        self.settings: Settings = store.meta.settings
+        self.effects: list[Effect] = []
+        self.tasks: deque[Task] = deque()  #: work still to be done, in order (`scheduling`)
+        self.budget = self.settings.slice_nodes_max
+        self._nodes: dict[bytes, Node] = {}
+        self._workflow: Workflow | None = None
+        self._changes: list[NodeChange] = []
+        self._timers: list[tuple[int, bytes, int, int | None]] = []
+        self._made: set[bytes] = set()
+        self._links: dict[tuple[bytes, bytes], Link | None] = {}
+        self._answer: AnswerBody | None = None
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    @property
+    def workflow(self) -> Workflow:
+        """The workflow that the step works on."""
+        assert self._workflow is not None, "a step works on one workflow, entered first"
+        return self._workflow
+
+    def enter(self, workflow_id: bytes) -> Workflow | None:
+        """Work on this workflow. A step works on one only."""
+        stored = self.store.get_workflow(workflow_id)
+        if stored is not None:
+            self._workflow = copy(stored)
+        return self._workflow
+
+    def make(self, workflow: Workflow) -> None:
+        """Work on a workflow that did not exist."""
+        self._workflow = workflow
+
+    def get_node(self, node_id: bytes) -> Node | None:
+        """A copy of a node as its record says, to be read or changed."""
+        node = self._nodes.get(node_id)
+        if node is None:
+            stored = self.store.get_node(node_id)
+            if stored is None:
+                return None
+            node = self._nodes[node_id] = copy(stored)
+        return node
+
+    def enter_node(self, node_id: bytes) -> Node | None:
+        """A node by its id, its workflow entered."""
+        node = self.get_node(node_id)
+        if node is None:
+            return None
+        found = self.enter(node.workflow_id)
+        assert found is not None, "a node without its workflow"
+        self._settle(node)
+        return node
+
+    def node(self, node_id: bytes) -> Node:
+        """A node of the workflow that must exist, as it is now (`settling`)."""
+        node = self.get_node(node_id)
+        assert node is not None, "a pointer to a node that is not stored"
+        self._settle(node)
+        return node
+
+    def parent(self, node: Node) -> Parent:
+        """Whose ledger the node is in."""
+        if node.parent_id is None:
+            return self.workflow
+        parent = self.get_node(node.parent_id)
+        assert parent is not None, "a child without its parent"
+        return parent
+
+    def _settle(self, node: Node) -> None:
+        """Write down the deactivation that a mark above the node, or the watermark, has already made true."""
+        workflow = self.workflow
+        if node.seq < workflow.watermark and node.swept < workflow.watermarks:
+            node.swept = workflow.watermarks
+            self.deactivate(node)
+        elif workflow.sweeps and node.server is not ServerStatus.DEACTIVATED and is_below_mark(self, node):
+            self.deactivate(node)
+
+    # --- changing --------------------------------------------------------------------------------------------------
+
+    def add(self, node: Node) -> None:
+        """A new node, at the end of its parent's children."""
+        parent = self.parent(node)
+        if parent.last_child is None:
+            parent.first_child = node.id
+        else:
+            last = self.get_node(parent.last_child)
+            assert last is not None, "the newest child is not stored"
+            last.next_sibling = node.id
+        parent.last_child = node.id
+        if parent.fresh_child is None:
+            parent.fresh_child = node.id
+        if node.server not in CLOSED and node.mode is not Mode.FIRE_AND_FORGET:
+            parent.children_open += 1
+        self._nodes[node.id] = node
+        self._made.add(node.id)
+
+    def check_client(self, node: Node, to: ClientStatus) -> None:
+        """Refuse what the client status does not allow."""
+        if to not in CLIENT_TRANSITIONS[node.client]:
+            found, wanted = word(node.client), word(to)
+            message = f"Cannot transition current_client_status from {found} to {wanted}"
+            raise refuse(Reason.INVALID_CLIENT_STATUS, message, found=found, wanted=wanted)
+
+    def check_server(self, node: Node, to: ServerStatus) -> None:
+        """Refuse what the server status does not allow."""
+        if to not in SERVER_TRANSITIONS[node.server]:
+            found, wanted = word(node.server), word(to)
+            message = f"Cannot transition current_server_status from {found} to {wanted}"
+            raise refuse(Reason.INVALID_SERVER_STATUS, message, found=found, wanted=wanted)
+
+    def check(self, node: Node, client: ClientStatus, server: ServerStatus) -> None:
+        """Refuse a change of both statuses unless both may move."""
+        self.check_client(node, client)
+        self.check_server(node, server)
+
+    def set_client(self, node: Node, to: ClientStatus, response: bytes | None = None) -> None:
+        """Move the client status; it has been checked, or can only be right."""
+        assert to in CLIENT_TRANSITIONS[node.client], (node.client, to)
+        self._enter_history(node, history.CLIENT, node.client, to, response)
+        node.client = to
+
+    def set_server(
+        self, node: Node, to: ServerStatus, response: bytes | None = None, *, same_response: bool = False
+    ) -> None:
+        """Move the server status, and what hangs on it: timer, the parent's ledger, links in both directions."""
+        assert to in SERVER_TRANSITIONS[node.server], (node.server, to)
+        before = node.server
+        self._enter_history(node, history.SERVER, before, to, response, same=same_response)
+        node.server = to
+        if to in CLOSED and before not in CLOSED:
+            self._close(node)
+
+    def _close(self, node: Node) -> None:
+        """The node is in nobody's way any more. It happens once: a closed node never opens."""
+        self.clear_timer(node)
+        parent = self.parent(node)
+        # What a reset has marked was taken out of the ledger when the mark was set.
+        if node.mode is not Mode.FIRE_AND_FORGET and node.seq >= parent.deactivate_below:
+            parent.children_open -= 1
+            assert parent.children_open >= 0, "more children closed than were open"
+        if node.parent_link_id is not None:
+            self.close_link(node.parent_link_id, node.id)
+        if node.links_first is not None:
+            self.tasks.append(Task(TaskKind.FORGET_LINKS, node.id, node.links_first))
+            node.links_first = None
+            node.links_open = 0
+
+    def deactivate(self, node: Node) -> None:
+        """Deactivated: final. A node that already is gets one more entry."""
+        self.set_server(node, ServerStatus.DEACTIVATED)
+
+    def close_link(self, target_id: bytes, child_id: bytes) -> None:
+        """Tell a target, wherever it is, that it need not wait for the child."""
+        self.effects.append(
+            Send(CloseLink(id=self.command.id, tid=self.command.tid, target_id=target_id, child_id=child_id))
+        )
+
+    def put_link(self, target_id: bytes, link: Link) -> None:
+        """Keep a new or changed link of the target."""
+        self._links[target_id, link.child] = link
+
+    def get_link(self, target_id: bytes, child_id: bytes) -> Link | None:
+        """A link as it is now."""
+        key = (target_id, child_id)
+        return self._links[key] if key in self._links else self.store.get_link(target_id, child_id)
+
+    def forget_link(self, target_id: bytes, child_id: bytes) -> bytes | None:
+        """Forget a link of a target that is over; the next one in its chain."""
+        link = self.get_link(target_id, child_id)
+        assert link is not None, "a chain of links with a hole"
+        if self.store.get_link(target_id, child_id) is None:
+            del self._links[target_id, child_id]
+        else:
+            self._links[target_id, child_id] = None
+        return link.next
+
+    def _enter_history(
+        self,
+        node: Node,
+        machine: int,
+        before: ClientStatus | ServerStatus,
+        to: ClientStatus | ServerStatus,
+        response: bytes | None,
+        *,
+        same: bool = False,
+    ) -> None:
+        node.history += history.pack(machine, before, to, self.now, response, same=same)
+        change = history.StatusChange(machine == history.SERVER, before, to, self.now, response)
+        self._changes.append(NodeChange(node.id, change))
+
+    def set_timer(self, node: Node, due: int, kind: TimerKind) -> None:
+        """Set the node's one timer; one that stood is forgotten."""
+        self.clear_timer(node)
+        node.timer_number += 1
+        node.timer_at = due
+        node.timer_kind = kind
+        self._timers.append((due, node.id, kind, node.timer_number))
+
+    def clear_timer(self, node: Node) -> None:
+        """Forget the node's timer, if it has one."""
+        if node.timer_at is not None:
+            self._timers.append((node.timer_at, node.id, node.timer_kind, None))
+            node.timer_at = None
+
+    # --- ending ----------------------------------------------------------------------------------------------------
+
+    def dispatch(self, node: Node) -> None:
+        """Bring the node to its client."""
+        self.effects.append(DispatchEffect(node_view(node, self.workflow)))
+
+    def reply(self, answer: AnswerBody) -> None:
+        """Answer the command, and remember the answer where the caller gave a key."""
+        self.effects.extend(answered(self.command, answer))
+        if self.command.body_hash is not None:
+            self._answer = answer
+
+    def ignore(self, why: str) -> None:
+        """The command changes nothing, and rightly so."""
+        self.effects.append(Ignored(why))
+
+    def finish(self) -> list[Effect]:
+        """Put everything back that has changed, and give the effects."""
+        store = self.store
+        for node_id, node in self._nodes.items():
+            if len(node.history) > history.INLINE_BYTES_MAX:
+                store.put_chunk(node_id, node.history_chunks, node.history)
+                node.history_chunks += 1
+                node.history = b""
+            if node_id in self._made or node != store.get_node(node_id):
+                store.put_node(node)
+        workflow = self._workflow
+        if workflow is not None and workflow != store.get_workflow(workflow.id):
+            store.put_workflow(workflow)
+        for (target_id, child_id), link in self._links.items():
+            if link is None:
+                store.delete_link(target_id, child_id)
+            else:
+                store.put_link(target_id, link)
+        for due, subject_id, kind, number in self._timers:
+            if number is None:
+                store.clear_timer(due, subject_id, kind)
+            else:
+                store.set_timer(due, subject_id, kind, number)
+        if self._answer is not None:
+            remember(store, self.command, self._answer, self.now)
+        if self._changes:
+            self.effects.append(Changed(self.workflow.id, tuple(self._changes)))
+        return self.effects
+
+
+def answered(command: Command, answer: AnswerBody) -> list[Effect]:
+    """The reply, where one was asked for; a refusal that nobody waits for is kept for an operator."""
+    reply_to: ReplyTo | None = command.reply_to
+    if reply_to is not None:
+        return [Reply(reply_to, answer, command.tid)]
+    if isinstance(answer, Rejection):
+        return [Refuse(answer)]
+    return []
+
+
+def kept(answer: Answer) -> AnswerBody:
+    """The answer that was kept."""
+    return _UNPACK.decode(answer.effect)
+
+
+def remember(store: Store, command: Command, answer: AnswerBody, now: int) -> None:
+    """Keep what a command with a caller's key was answered, for as long as the settings say."""
+    if command.body_hash is None:
+        return
+    due = now + int(store.meta.settings.answer_retention_seconds * 1000)
+    store.put_answer(command.id, Answer(command.body_hash, _PACK.encode(answer), due))
+    store.set_timer(due, command.id, TimerKind.ANSWER, 0)
+
+
+def forget(store: Store, command_id: bytes) -> bool:
+    """Forget what a command with a caller's key was answered. False: nothing was remembered."""
+    answer = store.get_answer(command_id)
+    if answer is None:
+        return False
+    store.delete_answer(command_id)
+    store.clear_timer(answer.forget_at, command_id, TimerKind.ANSWER)
+    return True

@@ -1,0 +1,112 @@
+# ruff: noqa: D102 - MemoryStore does what the protocol above it says
+"""What `apply` asks of whoever keeps the records. It changes copies, and puts them back when the command holds."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from .records import Answer, Link, Meta, Node, Workflow
+
+
+class Store(Protocol):
+    """One partition's records. What `get` methods give must not be changed by the caller."""
+
+    meta: Meta
+
+    def get_workflow(self, workflow_id: bytes) -> Workflow | None:
+        """A workflow, or null."""
+
+    def get_node(self, node_id: bytes) -> Node | None:
+        """A node, or null."""
+
+    def get_link(self, target_id: bytes, child_id: bytes) -> Link | None:
+        """A link, or null."""
+
+    def get_answer(self, command_id: bytes) -> Answer | None:
+        """The answer to a command with a caller's key, or null."""
+
+    def get_chunk(self, node_id: bytes, number: int) -> bytes | None:
+        """An older part of a node's history (`history`), or null."""
+
+    def put_workflow(self, workflow: Workflow) -> None:
+        """Keep a new or changed workflow."""
+
+    def put_node(self, node: Node) -> None:
+        """Keep a new or changed node."""
+
+    def put_link(self, target_id: bytes, link: Link) -> None:
+        """Keep a new or changed link."""
+
+    def delete_link(self, target_id: bytes, child_id: bytes) -> None:
+        """Forget a link."""
+
+    def put_answer(self, command_id: bytes, answer: Answer) -> None:
+        """Keep an answer."""
+
+    def delete_answer(self, command_id: bytes) -> None:
+        """Forget an answer."""
+
+    def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
+        """Keep an older part of a node's history. It is written once."""
+
+    def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
+        """Have a TimerFired sent at `due` (milliseconds since the epoch)."""
+
+    def clear_timer(self, due: int, subject_id: bytes, kind: int) -> None:
+        """Forget a timer that was set."""
+
+
+class MemoryStore:
+    """Records in dictionaries: for tests, and for running workflows in memory."""
+
+    def __init__(self, meta: Meta | None = None) -> None:
+        self.meta = meta or Meta()
+        self.workflows: dict[bytes, Workflow] = {}
+        self.nodes: dict[bytes, Node] = {}
+        self.links: dict[tuple[bytes, bytes], Link] = {}
+        self.answers: dict[bytes, Answer] = {}
+        self.chunks: dict[tuple[bytes, int], bytes] = {}
+        #: (due, subject, kind) -> number
+        self.timers: dict[tuple[int, bytes, int], int] = {}
+
+    def get_workflow(self, workflow_id: bytes) -> Workflow | None:
+        return self.workflows.get(workflow_id)
+
+    def get_node(self, node_id: bytes) -> Node | None:
+        return self.nodes.get(node_id)
+
+    def get_link(self, target_id: bytes, child_id: bytes) -> Link | None:
+        return self.links.get((target_id, child_id))
+
+    def get_answer(self, command_id: bytes) -> Answer | None:
+        return self.answers.get(command_id)
+
+    def get_chunk(self, node_id: bytes, number: int) -> bytes | None:
+        return self.chunks.get((node_id, number))
+
+    def put_workflow(self, workflow: Workflow) -> None:
+        self.workflows[workflow.id] = workflow
+
+    def put_node(self, node: Node) -> None:
+        self.nodes[node.id] = node
+
+    def put_link(self, target_id: bytes, link: Link) -> None:
+        self.links[target_id, link.child] = link
+
+    def delete_link(self, target_id: bytes, child_id: bytes) -> None:
+        self.links.pop((target_id, child_id), None)
+
+    def put_answer(self, command_id: bytes, answer: Answer) -> None:
+        self.answers[command_id] = answer
+
+    def delete_answer(self, command_id: bytes) -> None:
+        self.answers.pop(command_id, None)
+
+    def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
+        self.chunks[node_id, number] = chunk
+
+    def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
+        self.timers[due, subject_id, kind] = number
+
+    def clear_timer(self, due: int, subject_id: bytes, kind: int) -> None:
+        self.timers.pop((due, subject_id, kind), None)

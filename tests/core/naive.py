@@ -1,0 +1,530 @@
+"""A second, naive reading of the rules: what Backbeat does, written from the behaviour document alone.
+
+Plain dataclasses and lists of children. Every "schedule next" walks all children, every completion asks all nodes there are,
+every deactivation goes through the whole tree at once. No ledger, no cursor, no slices, no partitions: all workflows lie in
+one `Naive`, and a link is closed in the moment in which its node is. It shares nothing with the core but the structs of the
+commands, the words of the statuses, the ids and the retry's delay: those are inputs, not rules.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from backbeat.streams.core import commands as c
+from backbeat.streams.core import ids, retry
+from backbeat.streams.core.records import Settings
+
+# The tables of section 3, as they stand in the document.
+CLIENT = {
+    "pending": {"ready", "errored"},
+    "ready": {"received", "errored"},
+    "received": {"processing", "complete", "errored"},
+    "processing": {"complete", "errored"},
+    "errored": {"ready", "errored", "resolved", "shutdown"},
+    "complete": {"complete"},
+    "resolved": set(),
+    "shutdown": set(),
+}
+SERVER = {
+    "pending": {"ready", "deactivated", "errored"},
+    "ready": {"started", "deactivated", "errored"},
+    "started": {"sent_to_client", "paused", "deactivated", "errored"},
+    "sent_to_client": {"processing_children", "retrying", "retries_exhausted", "deactivated", "errored"},
+    "processing_children": {"complete", "deactivated", "errored"},
+    "complete": {"deactivated"},
+    "paused": {"started", "deactivated", "errored"},
+    "errored": {"ready", "deactivated", "errored"},
+    "retrying": {"ready", "deactivated", "errored"},
+    "retries_exhausted": {"ready", "deactivated", "errored", "processing_children"},
+    "deactivated": {"deactivated"},
+}
+EXPIRED = "Client did not respond within the specified 'complete_by' time"
+
+Entry = tuple[str, str, str, int, bytes | None]  #: which status, from, to, at, response
+
+
+class Refused(Exception):  # noqa: N818 - a refusal is no error
+    """The command is refused: nothing of it may stay."""
+
+    def __init__(self, reason: str, found: str = "", wanted: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.found, self.wanted = reason, found, wanted
+
+
+class Nothing(Exception):  # noqa: N818 - as above
+    """The command changes nothing, and that is as it should be."""
+
+
+@dataclass(eq=False)
+class Parent:
+    """A workflow or a node: what has children."""
+
+    id: bytes
+    children: list[Child] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Tree(Parent):
+    """A workflow."""
+
+    user_id: bytes = b""
+    complete: bool = False
+    paused: bool | None = None
+    nodes: list[Child] = field(default_factory=list)  #: by seq
+    pauses: list[Child] = field(default_factory=list)  #: those that wait for a resume, in the order in which they came
+
+
+@dataclass(eq=False)
+class Child(Parent):
+    """A node."""
+
+    tree: Tree = None  # type: ignore[assignment]
+    parent: Parent = None  # type: ignore[assignment]
+    user_id: bytes = b""
+    name: str = ""
+    mode: str = "blocking"
+    type: str = "activity"
+    seq: int = 0
+    depth: int = 1
+    fires_at: int = 0
+    link: bytes | None = None
+    interval: float = 1200.0
+    retries: int = 6
+    timeout: float | None = None
+    server: str = "pending"
+    client: str = "pending"
+    complete_by: int | None = None
+    attempt: int = 0
+    timer: tuple[str, int] | None = None  #: kind and time
+    history: list[Entry] = field(default_factory=list)
+
+    @property
+    def closed(self) -> bool:
+        return self.server in {"complete", "deactivated"}
+
+
+@dataclass
+class Outcome:
+    """What a command led to."""
+
+    answer: tuple[Any, ...] = ("nothing",)
+    dispatches: list[tuple[bytes, int]] = field(default_factory=list)
+    notifications: list[tuple[bytes, str, str]] = field(default_factory=list)
+
+
+class Naive:
+    """All workflows there are."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.trees: dict[bytes, Tree] = {}
+        self.nodes: dict[bytes, Child] = {}
+        self.answers: dict[bytes, tuple[bytes, tuple[Any, ...]]] = {}
+        self.now = 0
+        self.outcome = Outcome()
+
+    # --- commands ---------------------------------------------------------------------------------------------
+
+    def apply(self, command: c.AnyCommand, now: int) -> Outcome:
+        """What the command does. A refusal leaves no trace: refusals come before the first change."""
+        self.now = now
+        self.outcome = Outcome()
+        kept = self.answers.get(command.id) if command.body_hash is not None else None
+        if kept is not None:
+            self.outcome.answer = kept[1] if kept[0] == command.body_hash else ("rejection", "key_reused")
+            return self.outcome
+        try:
+            self.outcome.answer = getattr(self, f"on_{type(command).__name__}")(command)
+        except Refused as refused:
+            words = (refused.found, refused.wanted) if refused.wanted else ()
+            self.outcome.answer = ("rejection", refused.reason, *words)
+            self._keep(command)
+        except Nothing:
+            self.outcome.answer = ("ignored",)
+        else:
+            self._keep(command)
+        return self.outcome
+
+    def _keep(self, command: c.AnyCommand) -> None:
+        """What a command with a caller's key was answered is what its repeats are answered."""
+        if command.body_hash is not None:
+            self.answers[command.id] = (command.body_hash, self.outcome.answer)
+
+    def on_CreateWorkflow(self, command: c.CreateWorkflow) -> tuple[Any, ...]:  # noqa: N802 - named after the command
+        tree = self._found_or_made(command.workflow)
+        return ("workflow", tree.id, tree.complete, tree.paused)
+
+    def on_Signal(self, command: c.Signal) -> tuple[Any, ...]:  # noqa: N802
+        tree = self.trees.get(command.workflow_id)
+        if tree is None and command.workflow is None:
+            raise Refused("not_found")
+        if tree is not None and command.user_id is not None and tree.user_id != command.user_id:
+            raise Refused("not_found")
+        node_id = ids.node_id(command.workflow_id, command.id, 0)
+        there = self.nodes.get(node_id)
+        if there is not None:  # the same signal again makes no second node
+            return ("node", there.id, there.server, there.client)
+        if tree is not None and tree.complete:
+            raise Refused("workflow_complete")
+        if command.node.parent_link_id is not None and command.node.parent_link_id not in self.nodes:
+            raise Refused("invalid_parameters")
+        if tree is None:
+            assert command.workflow is not None
+            tree = self._found_or_made(command.workflow)
+        node = self._new(tree, tree, command.node, node_id, "decision")
+        node.mode = "blocking"
+        node.server = node.client = "ready"
+        answer = ("node", node.id, "ready", "ready")
+        self._schedule_next(tree)
+        return answer
+
+    def on_ChangeWorkflow(self, command: c.ChangeWorkflow) -> tuple[Any, ...]:  # noqa: N802
+        tree = self.trees.get(command.workflow_id)
+        if tree is None or (command.user_id is not None and tree.user_id != command.user_id):
+            raise Refused("not_found")
+        if command.change == "complete":
+            tree.complete = True
+        elif command.change == "pause":
+            tree.paused = True
+        else:
+            tree.paused = False
+            waiting, tree.pauses = tree.pauses, []
+            for node in waiting:
+                if node.server == "paused":
+                    self._set_server(node, "started")
+            for node in waiting:
+                if node.server == "started" and node.timer is None:
+                    self._start(node)
+        return ("done", True)
+
+    def on_ChangeNode(self, command: c.ChangeNode) -> tuple[Any, ...]:  # noqa: N802
+        node = self._node(command)
+        word = command.status
+        known = {"deciding", "processing", "deciding_complete", "completed", "errored", "resolved", "shutdown"}
+        if word not in known | {"deactivated", "canceled"}:
+            raise Refused("unknown_status")
+        if command.attempt is not None and (command.attempt != node.attempt or node.server != "sent_to_client"):
+            return ("done", False)
+        if command.children and ids.node_id(node.tree.id, command.id, 0) in self.nodes:
+            return ("done", False)  # the whole command is a repeat
+        if node.server == "complete" and command.children:
+            raise Refused("invalid_server_status", "complete")
+        self._check_depth(node, command)
+        if node.server != "deactivated":
+            self._check_change(node, word)
+        late = self._add(node, command)
+        if node.server == "deactivated":
+            return ("done", False)
+        self._change(node, word, command.response)
+        if late:
+            self._schedule_next(node)
+        return ("done", True)
+
+    def on_AddChildren(self, command: c.AddChildren) -> tuple[Any, ...]:  # noqa: N802
+        node = self._node(command)
+        if command.attempt is not None and (command.attempt != node.attempt or node.server != "sent_to_client"):
+            return ("done", False)
+        made = tuple(ids.node_id(node.tree.id, command.id, index) for index in range(len(command.children)))
+        if made and made[0] in self.nodes:
+            return ("made", made)
+        if node.server == "complete":
+            raise Refused("invalid_server_status", "complete")
+        self._check_depth(node, command)
+        if self._add(node, command):
+            self._schedule_next(node)
+        return ("made", made)
+
+    def on_RestartNode(self, command: c.RestartNode) -> tuple[Any, ...]:  # noqa: N802
+        node = self._node(command)
+        if node.server == "deactivated":
+            return ("done", False)
+        parent_runs = isinstance(node.parent, Child) and node.parent.server not in {"processing_children", "complete"}
+        if node.client == "pending" and (node.server == "pending" or parent_runs):
+            raise Refused("invalid_client_status", node.client, "ready")
+        node_failed_unsent = node.server == "errored" and node.client == "ready"
+        if not node_failed_unsent:
+            self._check(node, client="ready", server="ready")
+        node.fires_at = self.now
+        if node_failed_unsent:  # "it changes the server status only"
+            self._set_server(node, "ready")
+            self._schedule_next(node.parent)
+        else:
+            self._retry(node)
+        return ("done", True)
+
+    def on_ResetNode(self, command: c.ResetNode) -> tuple[Any, ...]:  # noqa: N802
+        node = self._node(command)
+        if node.server == "deactivated":
+            return ("done", False)
+        self._deactivate(self._below(node))
+        return ("done", True)
+
+    def on_ScheduleNode(self, command: c.ScheduleNode) -> tuple[Any, ...]:  # noqa: N802
+        node = self._node(command)
+        if node.server == "deactivated":
+            return ("done", False)
+        self._schedule_next(node)
+        return ("done", True)
+
+    def on_ChangeSettings(self, command: c.ChangeSettings) -> tuple[Any, ...]:  # noqa: N802
+        self.settings = command.settings
+        return ("done", True)
+
+    def on_DeliveryFailed(self, command: c.DeliveryFailed) -> tuple[Any, ...]:  # noqa: N802
+        node = self.nodes.get(command.node_id)
+        if node is None or command.attempt != node.attempt:
+            raise Nothing
+        if (node.server, node.client) != ("sent_to_client", "received"):  # the client has answered meanwhile
+            raise Nothing
+        self._client_error(node, command.response)
+        return ("nothing",)
+
+    def on_FailNode(self, command: c.FailNode) -> tuple[Any, ...]:  # noqa: N802
+        node = self.nodes.get(command.node_id)
+        if node is None or node.closed:
+            raise Nothing
+        error = {"message": command.message}
+        self._set_server(node, "errored", json.dumps({"error": error}, separators=(",", ":")).encode())
+        node.timer = None
+        self._notify(node, "Server Error", error)
+        return ("nothing",)
+
+    def timer_fired(self, node_id: bytes, kind: str, now: int) -> Outcome:
+        """A timer that stands is due: whoever calls has seen to it that it is the one that stands."""
+        self.now = now
+        self.outcome = Outcome(("nothing",))
+        node = self.nodes[node_id]
+        assert node.timer is not None and node.timer[0] == kind  # noqa: PT018
+        node.timer = None
+        if kind == "start":
+            self._start(node)
+        elif kind == "retry":
+            self._retry(node)
+        else:
+            self._client_error(node, json.dumps({"error": EXPIRED}, separators=(",", ":")).encode())
+        return self.outcome
+
+    # --- events (section 4) -----------------------------------------------------------------------------------
+
+    def _schedule_next(self, parent: Parent) -> None:
+        if isinstance(parent, Child) and parent.server == "deactivated":
+            return
+        due = []
+        for child in sorted(parent.children, key=lambda node: node.seq):
+            if child.closed:
+                continue
+            if child.server == "ready":
+                self._set_server(child, "started")
+                due.append(child)
+            if child.mode == "blocking":
+                break
+        for child in due:
+            if child.fires_at > self.now:
+                child.timer = ("start", child.fires_at)
+            else:
+                self._start(child)
+        if isinstance(parent, Child) and parent.server == "processing_children" and self._nothing_open(parent):
+            self._complete(parent)
+
+    def _nothing_open(self, node: Child) -> bool:
+        children = all(child.closed or child.mode == "fire_and_forget" for child in node.children)
+        return children and all(other.closed for other in self.nodes.values() if other.link == node.id)
+
+    def _start(self, node: Child) -> None:
+        if node.tree.paused:
+            self._set_server(node, "paused")
+            node.tree.pauses.append(node)
+            return
+        self._check(node, client="received", server="sent_to_client")
+        timeout = self.settings.default_timeout_seconds if node.timeout is None else node.timeout
+        node.complete_by = None if timeout == float("inf") else self.now + int(timeout * 1000)
+        node.attempt += 1
+        self._set_server(node, "sent_to_client")
+        self._set_client(node, "received")
+        if node.type == "flag":
+            self._change(node, "completed", None)
+            return
+        self.outcome.dispatches.append((node.id, node.attempt))
+        if node.complete_by is not None:
+            node.timer = ("expiry", node.complete_by)
+
+    def _check_change(self, node: Child, word: str) -> None:
+        match word:
+            case "deciding" | "processing":
+                self._check(node, client="processing")
+            case "deciding_complete" | "completed":
+                self._check(node, client="complete", server="processing_children")
+            case "errored":
+                server = "retrying" if node.retries > 0 else "retries_exhausted"
+                self._check(node, client="errored", server=server)
+            case "resolved" | "shutdown":
+                self._check(node, client=word, server="processing_children")
+
+    def _change(self, node: Child, word: str, response: bytes | None) -> None:
+        match word:
+            case "deciding" | "processing":
+                self._set_client(node, "processing")
+                node.timer = None  # a node at processing never expires
+            case "deciding_complete" | "completed" | "resolved":
+                self._client_complete(node, "resolved" if word == "resolved" else "complete", response)
+            case "shutdown":
+                self._client_complete(node, word, response)
+            case "errored":
+                self._client_error(node, response)
+            case "deactivated":
+                self._renew(node)
+                older = [other for other in node.tree.nodes if other.seq < node.seq]
+                self._deactivate(older, again=True)
+            case "canceled":
+                self._deactivate([node, *self._below(node)])
+                self._schedule_next(node.parent)
+
+    def _renew(self, node: Child) -> None:
+        if node.timer is not None and node.timer[0] == "expiry":
+            timeout = self.settings.default_timeout_seconds if node.timeout is None else node.timeout
+            node.complete_by = self.now + int(timeout * 1000)
+            node.timer = ("expiry", node.complete_by)
+
+    def _client_complete(self, node: Child, status: str, response: bytes | None) -> None:
+        self._set_client(node, status, response)
+        self._set_server(node, "processing_children", response)
+        node.complete_by = None
+        node.timer = None
+        if status == "shutdown" and node.mode == "blocking":
+            self._deactivate([other for other in node.parent.children if other.seq > node.seq])
+        self._children_ready(node)
+
+    def _children_ready(self, node: Child) -> None:
+        for child in node.children:
+            if child.server == "pending":
+                self._make_ready(child)
+        self._schedule_next(node)
+
+    def _make_ready(self, child: Child) -> None:
+        self._check(child, client="ready", server="ready")
+        self._set_server(child, "ready")
+        self._set_client(child, "ready")
+
+    def _complete(self, node: Child) -> None:
+        self._set_server(node, "complete")
+        if node.mode != "fire_and_forget":
+            self._schedule_next(node.parent)
+        self._close_links([node])
+
+    def _client_error(self, node: Child, response: bytes | None) -> None:
+        self._set_client(node, "errored", response)
+        node.timer = None
+        if node.retries > 0:
+            node.retries -= 1
+            self._set_server(node, "retrying")
+            node.fires_at = self.now + retry.delay_ms(node.id, node.attempt, node.interval, node.retries)
+            node.timer = ("retry", node.fires_at)
+            return
+        self._set_server(node, "retries_exhausted")
+        answer = json.loads(response) if response else None
+        error = answer.get("error") if isinstance(answer, dict) else None
+        if isinstance(error, str):
+            error = {"message": error}
+        self._notify(node, "Client Error", error if isinstance(error, dict) else {})
+
+    def _notify(self, node: Child, name: str, error: dict[str, Any]) -> None:
+        self.outcome.notifications.append((node.id, name, json.dumps(error, sort_keys=True)))
+
+    def _retry(self, node: Child) -> None:
+        self._set_client(node, "ready")
+        self._set_server(node, "ready")
+        node.timer = None
+        self._deactivate(self._below(node))
+        self._schedule_next(node.parent)
+
+    def _deactivate(self, nodes: list[Child], *, again: bool = False) -> None:
+        """All of them first, then whatever waited for one of them over a link. `again`: a deactivated one gets an entry too."""
+        closing = [node for node in nodes if not node.closed]
+        for node in nodes:
+            if again or node.server != "deactivated":
+                self._set_server(node, "deactivated")
+                node.timer = None
+        self._close_links(closing)
+
+    def _close_links(self, closed: list[Child]) -> None:
+        for node in closed:
+            target = self.nodes.get(node.link) if node.link is not None else None
+            if target is not None:
+                self._schedule_next(target)
+
+    def _below(self, node: Parent) -> list[Child]:
+        return [other for child in node.children for other in (child, *self._below(child))]
+
+    # --- nodes and their statuses -----------------------------------------------------------------------------
+
+    def _node(self, command: Any) -> Child:
+        node = self.nodes.get(command.node_id)
+        if node is None or (command.user_id is not None and node.user_id != command.user_id):
+            raise Refused("not_found")
+        return node
+
+    def _found_or_made(self, new: c.NewWorkflow) -> Tree:
+        identity = ids.workflow_id(new.user_id, new.name, new.subject)
+        if identity not in self.trees:
+            self.trees[identity] = Tree(identity, user_id=new.user_id)
+        return self.trees[identity]
+
+    def _check_depth(self, node: Child, command: c.AddChildren | c.ChangeNode) -> None:
+        if command.children and node.depth + 1 > self.settings.depth_max:
+            raise Refused("limit_exceeded")
+
+    def _add(self, node: Child, command: c.AddChildren | c.ChangeNode) -> bool:
+        """Whether the children came late and are ready at once."""
+        added = []
+        for index, new in enumerate(command.children):
+            child = self._new(node.tree, node, new, ids.node_id(node.tree.id, command.id, index), new.type)
+            if node.server == "deactivated":
+                child.server = "deactivated"
+            added.append(child)
+        if not added or node.server != "processing_children":
+            return False
+        for child in added:
+            self._make_ready(child)
+        return True
+
+    def _new(self, tree: Tree, parent: Parent, new: c.NewNode, identity: bytes, node_type: str) -> Child:
+        timeout: Any = json.loads(new.client_data).get("timeout", "default")
+        node = Child(
+            identity,
+            tree=tree,
+            parent=parent,
+            user_id=new.user_id,
+            name=new.name,
+            mode=new.mode.name.lower(),
+            type=node_type,
+            seq=len(tree.nodes) + 1,
+            depth=parent.depth + 1 if isinstance(parent, Child) else 1,
+            fires_at=self.now if new.fires_at is None else new.fires_at,
+            link=new.parent_link_id,
+            interval=new.retry_interval_seconds,
+            retries=new.retries,
+            timeout=None if timeout == "default" else float("inf") if timeout is None else float(timeout),
+        )
+        tree.nodes.append(node)
+        parent.children.append(node)
+        self.nodes[identity] = node
+        return node
+
+    def _check(self, node: Child, client: str | None = None, server: str | None = None) -> None:
+        """Both first, then both or neither."""
+        if client is not None and client not in CLIENT[node.client]:
+            raise Refused("invalid_client_status", node.client, client)
+        if server is not None and server not in SERVER[node.server]:
+            raise Refused("invalid_server_status", node.server, server)
+
+    def _set_client(self, node: Child, to: str, response: bytes | None = None) -> None:
+        assert to in CLIENT[node.client], (node.name, node.client, to)
+        node.history.append(("client", node.client, to, self.now, response))
+        node.client = to
+
+    def _set_server(self, node: Child, to: str, response: bytes | None = None) -> None:
+        assert to in SERVER[node.server], (node.name, node.server, to)
+        node.history.append(("server", node.server, to, self.now, response))
+        node.server = to

@@ -1,0 +1,348 @@
+"""Plays moves on the core and on the naive reading at once, and compares what both did.
+
+A move is a word and a few numbers; what they mean depends on the nodes there are at the time, so that any list of moves is
+a story, and a part of it too: Hypothesis can shorten what failed.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any, NamedTuple
+
+import msgspec
+
+from backbeat.streams.core import commands as c
+from backbeat.streams.core import effects as e
+from backbeat.streams.core import ids, records, status
+from tests.core.naive import Naive, Outcome
+from tests.core.world import OTHER, TIMER_NUMBERS, USER, Happened, World, reply_to
+
+SUBJECTS = [b'"Camera 703"', b"7", b'{"id":7}']
+WORKFLOWS = [c.NewWorkflow(user_id=USER, name="order", subject=subject, decider="Decider") for subject in SUBJECTS]
+WORKFLOW_IDS = [ids.workflow_id(new.user_id, new.name, new.subject) for new in WORKFLOWS]
+
+RESPONSES = [None, b'{"error":{"message":"it broke"}}', b'{"error":"text"}', b'{"error":7}', b"[1]", b'{"result":1}']
+
+
+class Move(NamedTuple):
+    """What to do, and numbers that say to which node and how."""
+
+    word: str
+    node: int = 0
+    how: int = 0
+    children: tuple[int, ...] = ()
+    wait: int = 0
+
+
+class Known(NamedTuple):
+    """What a move needs to know of a node."""
+
+    id: bytes
+    name: str
+    server: str
+    attempt: int
+    user_id: bytes
+
+
+class Player:
+    """A world and a naive reading that are told the same."""
+
+    def __init__(self, partitions: int = 2, slice_nodes_max: int = 100_000, seed: int = 0) -> None:
+        settings = records.Settings(slice_nodes_max=slice_nodes_max, default_timeout_seconds=60.0, depth_max=6)
+        self.world = World(partitions, settings)
+        self.naive = Naive(settings)
+        self.chance = random.Random(seed)
+        self.sent: list[c.AnyCommand] = []
+        self.story: list[str] = []
+        self.asked = 0
+
+    # --- moves --------------------------------------------------------------------------------------------------
+
+    def play(self, move: Move) -> None:
+        """Make the move on both, drain, and compare everything."""
+        self.world.now += move.wait
+        command = self._command(move)
+        if command is not None:
+            self.do(command)
+
+    def do(self, command: c.AnyCommand) -> None:
+        self.story.append(self.told(command))
+        if isinstance(command, c.TimerFired):
+            self._fire(command)
+            return
+        self.sent.append(command)
+        expected = self.naive.apply(command, self.world.now)
+        before = self.world.snapshot()
+        happened = self.world.do(command, chance=self.chance)
+        # The link of a refused signal was opened, and is closed again: its record stays.
+        linked = isinstance(command, c.Signal) and command.node.parent_link_id is not None
+        if expected.answer[0] == "rejection" and command.body_hash is None and not linked:
+            assert self.world.snapshot() == before, "a refused command left a trace"
+        self._compare(command, expected, happened)
+
+    def told(self, command: c.AnyCommand) -> str:
+        """The command in few words, with the nodes' numbers for their ids."""
+        rows = self.world.nodes().values()
+        numbers = {row.id: f"{row.name}#{row.workflow_id[0]:x}.{row.seq}" for row in rows}
+
+        def say(value: Any) -> str:
+            if isinstance(value, bytes):
+                return numbers.get(value, repr(value) if value.isascii() else f"id{value[0]:x}")
+            if isinstance(value, tuple):
+                return "[" + ", ".join(map(say, value)) + "]"
+            if isinstance(value, msgspec.Struct):
+                given = [(f.name, getattr(value, f.name), f.default) for f in msgspec.structs.fields(value)]
+                hidden = ("id", "tid", "reply_to", "source", "user_id", "workflow")
+                return f"{type(value).__name__}({', '.join(f'{n}={say(v)}' for n, v, d in given if n not in hidden and v != d)})"
+            return repr(value) if not isinstance(value, status.Mode) else value.name
+
+        return f"{self.world.now} {say(command)}"
+
+    def _command(self, move: Move) -> c.AnyCommand | None:  # noqa: PLR0911 - one line a move
+        carried: dict[str, Any] = {"id": self.world.new_id(), "user_id": USER, "tid": "t"}
+        self.asked += 1
+        carried["reply_to"] = reply_to(self.asked)
+        if move.how % 11 == 10:
+            carried["body_hash"] = b"body"
+        if move.word == "signal":
+            which = move.node % len(WORKFLOWS)
+            return c.Signal(
+                **carried,
+                workflow_id=WORKFLOW_IDS[which],
+                workflow=WORKFLOWS[which],
+                node=self._new(move.how, mode=status.Mode.BLOCKING, user=USER),
+            )
+        if move.word in ("pause", "resume", "complete"):
+            return c.ChangeWorkflow(**carried, workflow_id=WORKFLOW_IDS[move.node % len(WORKFLOWS)], change=move.word)
+        if move.word == "repeat":
+            return self.sent[move.node % len(self.sent)] if self.sent else None
+        if move.word == "fire":
+            return self._timer(move)
+        node = self._pick(move)
+        if node is None:
+            return None
+        carried["user_id"] = node.user_id
+        if move.how % 17 == 16:
+            carried["user_id"] = OTHER if node.user_id == USER else USER
+        match move.word:
+            case "restart":
+                return c.RestartNode(**carried, node_id=node.id)
+            case "reset":
+                return c.ResetNode(**carried, node_id=node.id)
+            case "schedule":
+                return c.ScheduleNode(**carried, node_id=node.id)
+            case "add":
+                children = tuple(self._new(how) for how in move.children) or (self._new(move.how),)
+                attempt = node.attempt + move.how % 2 if move.how % 5 == 4 else None
+                return c.AddChildren(**carried, node_id=node.id, children=children, attempt=attempt)
+            case "fail":
+                return c.FailNode(id=carried["id"], node_id=node.id, message="the engine broke")
+            case "undelivered":
+                attempt = node.attempt - (move.how % 4 == 3)
+                response = b'{"error":{"message":"HTTP request for activity failed"}}'
+                return c.DeliveryFailed(id=carried["id"], node_id=node.id, attempt=max(0, attempt), response=response)
+            case word:
+                return c.ChangeNode(
+                    **carried,
+                    node_id=node.id,
+                    status=word,
+                    response=RESPONSES[move.how % len(RESPONSES)],
+                    children=tuple(self._new(how) for how in move.children),
+                    attempt=(None, None, node.attempt, node.attempt, node.attempt + 1)[move.how % 5],
+                )
+
+    #: Nodes that a move usually means: those to which it can happen.
+    USUAL = {
+        "completed": {"sent_to_client"},
+        "deciding_complete": {"sent_to_client"},
+        "processing": {"sent_to_client"},
+        "errored": {"sent_to_client"},
+        "undelivered": {"sent_to_client"},
+        "resolved": {"retries_exhausted"},
+        "shutdown": {"retries_exhausted"},
+        "restart": {"retries_exhausted", "retrying", "errored"},
+        "add": {"sent_to_client", "processing_children", "ready", "pending"},
+        "canceled": {"sent_to_client", "processing_children", "pending", "ready", "retrying", "paused"},
+        "schedule": {"sent_to_client", "processing_children", "complete"},
+    }
+
+    def _known(self) -> list[Known]:
+        if self.naive.nodes:
+            return [Known(node.id, node.name, node.server, node.attempt, node.user_id) for node in self.naive.nodes.values()]
+        rows = sorted(self.world.nodes().values(), key=lambda row: (row.workflow_id, row.seq))
+        return [Known(row.id, row.name, self.world.statuses(row.id)[0], row.attempt, row.user_id) for row in rows]
+
+    def _pick(self, move: Move) -> Known | None:
+        nodes = self._known()
+        usual = self.USUAL.get(move.word)
+        if usual is not None and move.how % 7 != 6:
+            nodes = [node for node in nodes if node.server in usual] or nodes
+        return nodes[move.node % len(nodes)] if nodes else None
+
+    def _timer(self, move: Move) -> c.TimerFired | None:
+        timers = sorted(self.world.timers().items(), key=lambda item: (item[1][0], item[0]))
+        if not timers:
+            return None
+        (subject, kind), (due, number) = timers[0 if move.how % 3 else move.node % len(timers)]
+        if move.how % 5 == 4:
+            number -= 1 + move.how % 2  # one that was set before
+        elif move.how % 13 == 12:
+            kind = {"start": "retry", "retry": "expiry", "expiry": "start", "answer": "answer"}[kind]
+        if move.how % 4:  # else early: broker time can step back
+            self.world.now = max(self.world.now, due)
+        return self.world.timer_fired(subject, TIMER_NUMBERS[kind], number)
+
+    def _new(self, how: int, mode: status.Mode | None = None, user: bytes | None = None) -> c.NewNode:
+        bits = random.Random(how)
+        link = None
+        nodes = self._known()
+        kind = "flag" if how % 6 == 1 else "decision" if how % 6 == 2 else "activity"
+        mode = mode if mode is not None else status.Mode((0, 0, 1, 1, 2)[how % 5])
+        if nodes and how % 4 == 3:
+            link = bits.choice(nodes[-8:]).id
+        fires_at = None
+        if how % 9 == 5:
+            fires_at = self.world.now + bits.choice([-10, 0, 1, 5_000])
+        client_data = bits.choice([b"{}", b"{}", b'{"timeout":5}', b'{"timeout":null}', b'{"timeout":"2.5"}', b'{"x":1}'])
+        return c.NewNode(
+            name=f"n{how}",
+            user_id=user or bits.choice([USER, USER, USER, OTHER]),
+            mode=mode,
+            type="decision" if user else kind,
+            client_data=client_data,
+            fires_at=fires_at,
+            parent_link_id=link,
+            retry_interval_seconds=bits.choice([0.0, 0.5, 2.0]),
+            retries=bits.choice([0, 0, 1, 1, 2, 3]),
+        )
+
+    def rush(self, move: Move) -> None:
+        """Make the move on the core alone, deliver only some of what is under way, some of it twice."""
+        self.world.now += move.wait
+        command = self._command(move)
+        if command is not None:
+            self.story.append(self.told(command))
+            if isinstance(command, c.TimerFired):
+                self.world.send(command)
+            else:
+                self.sent.append(command)
+                self.world.send(command)
+        for _ in range(self.chance.choice([0, 0, 1, 3])):
+            self.world.deliver(Happened(), self.chance)
+        if self.world.delivered and self.chance.random() < 0.2:  # noqa: PLR2004
+            before = self.world.snapshot()
+            happened = self.world.repeat(self.chance.choice(self.world.delivered))
+            assert happened.of(e.Ignored), "a command of the engine was taken twice"
+            assert self.world.snapshot() == before
+
+    def settle(self) -> None:
+        """Everything that is under way is delivered; then whatever could still wait to be scheduled is."""
+        self.world.drain(chance=self.chance)
+        self.world.check()
+        for node_id, row in sorted(self.world.nodes().items(), key=lambda item: -item[1].depth):
+            self.world.do(c.ScheduleNode(id=self.world.new_id(), node_id=node_id), chance=self.chance)
+            assert row.id == node_id
+        for new, identity in zip(WORKFLOWS, WORKFLOW_IDS, strict=True):
+            if identity in self.world.workflows() and not self.world.workflows()[identity].complete:
+                node = c.NewNode(name="last", user_id=USER)
+                self.world.do(c.Signal(id=self.world.new_id(), workflow_id=identity, workflow=new, node=node))
+        self.world.check()
+        self._check_that_nothing_is_forgotten()
+
+    def _check_that_nothing_is_forgotten(self) -> None:
+        nodes = self.world.nodes()
+        for parent in [*self.world.workflows().values(), *nodes.values()]:
+            children = [row for row in nodes.values() if (row.parent_id or row.workflow_id) == parent.id]
+            if isinstance(parent, records.Node):
+                if parent.server is status.ServerStatus.DEACTIVATED:
+                    continue
+                waits = parent.links_open or any(
+                    row.server not in status.CLOSED and row.mode is not status.Mode.FIRE_AND_FORGET for row in children
+                )
+                assert parent.server is not status.ServerStatus.PROCESSING_CHILDREN or waits, "a parent was forgotten"
+            elif parent.complete:
+                continue
+            for row in sorted(children, key=lambda row: row.seq):
+                if row.server in status.CLOSED:
+                    continue
+                assert row.server is not status.ServerStatus.READY, "a ready node was forgotten"
+                if row.mode is status.Mode.BLOCKING:
+                    break
+
+    # --- both ---------------------------------------------------------------------------------------------------
+
+    def _fire(self, command: c.TimerFired) -> None:
+        kind = {number: name for name, number in TIMER_NUMBERS.items()}[command.kind]
+        if kind == "answer":
+            self.naive.answers.pop(command.subject_id, None)
+            self._compare(command, Outcome(("nothing",)), self.world.do(command, chance=self.chance))
+            return
+        node = self.naive.nodes[command.subject_id]
+        stands = self.world.timers().get((node.id, kind), (0, None))[1] == command.number
+        expected = Outcome(("ignored",))
+        if stands:
+            expected = self.naive.timer_fired(node.id, kind, self.world.now)
+        self._compare(command, expected, self.world.do(command, chance=self.chance))
+
+    def _compare(self, command: c.AnyCommand, expected: Outcome, happened: Happened) -> None:
+        story = self.story[-1]
+        assert set(self.world.nodes()) == set(self.naive.nodes), story
+        for node_id, node in self.naive.nodes.items():
+            theirs, ours = self.world.statuses(node_id), (node.server, node.client)
+            assert theirs == ours, f"{node.name} is {theirs}, must be {ours}; {self.world.moves(node_id)}, {story}"
+            assert self.world.history(node_id) == node.history, f"history of {node.name}; {story}"
+        workflows = self.world.workflows()
+        for identity, tree in self.naive.trees.items():
+            workflow = workflows[identity]
+            assert (workflow.complete, workflow.paused) == (tree.complete, tree.paused)
+        assert happened.dispatches == sorted(expected.dispatches), story
+        notified = sorted((x.node.id, x.message, _sorted(x.error)) for x in happened.of(e.Notify))
+        assert notified == sorted(expected.notifications), story
+        timers = {(node.id, *node.timer) for node in self.naive.nodes.values() if node.timer}
+        theirs_ = {(s, kind, due) for (s, kind), (due, _) in self.world.timers().items() if kind != "answer"}
+        assert theirs_ == timers, story
+        asked = command.reply_to is not None
+        assert len(happened.replies) == asked, f"{len(happened.replies)} answers; {story}"
+        if asked:
+            assert _answer(happened.replies[0])[: len(expected.answer)] == expected.answer, story
+        elif expected.answer == ("ignored",):
+            assert happened.of(e.Ignored), story
+        for node in self.naive.nodes.values():
+            row = self.world.node(node.id)
+            mine = (node.seq, node.depth, node.attempt, node.retries, node.fires_at, node.mode)
+            assert (row.seq, row.depth, row.attempt, row.retries_remaining, row.fires_at, status.word(row.mode)) == mine
+        self._compare_changes(happened)
+        self.world.check()
+
+    def _compare_changes(self, happened: Happened) -> None:
+        """What is told to the history topic is what the nodes' histories have."""
+        told: dict[bytes, list[Any]] = {}
+        for effect in happened.of(e.Changed):
+            for change in effect.changes:
+                told.setdefault(change.node_id, []).append(change.change)
+        for node_id, changes in told.items():
+            kept = self.world.history(node_id)[-len(changes) :]
+            words = [
+                ("server" if x.server else "client", status.word(x.from_status), status.word(x.to_status), x.at, x.response)
+                for x in changes
+            ]
+            assert words == kept
+
+
+def _sorted(error: bytes) -> str:
+    return json.dumps(json.loads(error), sort_keys=True)
+
+
+def _answer(answer: e.Answer) -> tuple[Any, ...]:
+    match answer:
+        case e.WorkflowView():
+            return ("workflow", answer.id, answer.complete, answer.paused)
+        case e.NodeView():
+            return ("node", answer.id, status.word(answer.server), status.word(answer.client))
+        case e.Done():
+            return ("done", answer.changed)
+        case e.Made():
+            return ("made", answer.ids)
+        case e.Rejection():
+            return ("rejection", answer.reason.value, answer.found, answer.wanted)

@@ -1,0 +1,338 @@
+"""Several partitions of the core in memory, with the engine's rules of delivery between them.
+
+A command goes to the partition of its route. What a command sends on (`Send`) waits in a queue for its source and destination, and is
+delivered in that order, marked with `Source(partition, offset, index of the effect)`, as the engine does it. `repeat` delivers an old one
+again: a crash between sending and committing does that.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from backbeat.streams.core import commands as c
+from backbeat.streams.core import effects as e
+from backbeat.streams.core import history, ids, records, status
+from backbeat.streams.core.machine import apply
+from backbeat.streams.core.records import TimerKind
+from backbeat.streams.core.settling import is_deactivated
+from backbeat.streams.core.store import MemoryStore
+
+USER = b"u" * 16
+OTHER = b"o" * 16
+TIMER_KINDS = {kind: kind.name.lower() for kind in TimerKind}
+TIMER_NUMBERS = {name: kind for kind, name in TIMER_KINDS.items()}
+
+
+@dataclass
+class Happened:
+    """What one command led to, everything that it sent on included."""
+
+    effects: list[e.Effect] = field(default_factory=list)
+    commands: int = 0  #: how many were applied
+
+    def of(self, kind: type) -> list[Any]:
+        return [effect for effect in self.effects if isinstance(effect, kind)]
+
+    @property
+    def replies(self) -> list[e.Answer]:
+        return [effect.answer for effect in self.of(e.Reply)]
+
+    @property
+    def reply(self) -> Any:
+        """The one answer; a refusal that nobody waits for counts as one."""
+        answers = self.replies + [effect.rejection for effect in self.of(e.Refuse)]
+        assert len(answers) == 1, answers
+        return answers[0]
+
+    @property
+    def dispatches(self) -> list[tuple[bytes, int]]:
+        return sorted((effect.node.id, effect.node.attempt) for effect in self.of(e.Dispatch))
+
+    @property
+    def dispatched(self) -> list[str]:
+        """The names of the nodes that were sent, in order."""
+        return [effect.node.name for effect in self.of(e.Dispatch)]
+
+
+class World:
+    """Partitions, and what is under way between them."""
+
+    def __init__(
+        self,
+        partitions: int = 1,
+        settings: records.Settings | None = None,
+        make_store: Callable[[], MemoryStore] = MemoryStore,
+    ) -> None:
+        self.stores = [make_store() for _ in range(partitions)]
+        for store in self.stores:
+            store.meta.settings = settings or records.Settings()
+        self.offsets = [0] * partitions
+        self.now = 1_000_000
+        self.under_way: dict[tuple[int, int], deque[c.AnyCommand]] = {}
+        self.delivered: list[c.AnyCommand] = []  #: every command between partitions that was delivered
+        self._ids = 0
+
+    # --- sending ------------------------------------------------------------------------------------------------
+
+    def new_id(self) -> bytes:
+        self._ids += 1
+        return ids.command_id(b"test", self._ids.to_bytes(8, "big"))
+
+    def partition(self, identity: bytes) -> int:
+        return ids.partition_of(identity, len(self.stores))
+
+    def store_of(self, identity: bytes) -> MemoryStore:
+        return self.stores[self.partition(identity)]
+
+    def send(self, command: c.AnyCommand, now: int | None = None) -> Happened:
+        """Apply a command; what it sends on stays under way."""
+        if now is not None:
+            self.now = now
+        happened = Happened()
+        for number in self._partitions(command):
+            self._apply(number, command, happened)
+        return happened
+
+    def _partitions(self, command: c.AnyCommand) -> list[int]:
+        identity = c.route(command)
+        if identity is None:
+            return list(range(len(self.stores)))
+        if isinstance(command, c.TimerFired):  # comes from the partition that holds the timer
+            for number, store in enumerate(self.stores):
+                if any(subject == command.subject_id for _, subject, _ in store.timers):
+                    return [number]
+        return [self.partition(identity)]
+
+    def _apply(self, number: int, command: c.AnyCommand, happened: Happened) -> None:
+        store = self.stores[number]
+        offset = self.offsets[number]
+        self.offsets[number] += 1
+        effects = apply(command, self.now, store)
+        store.meta.next_offset = offset + 1
+        happened.effects += effects
+        happened.commands += 1
+        for index, effect in enumerate(effects):
+            if isinstance(effect, e.Send):
+                source = c.Source(number, offset, index)
+                marked = msgspec.structs.replace(effect.command, source=source)
+                identity = c.route(marked)
+                assert identity is not None
+                self.under_way.setdefault((number, self.partition(identity)), deque()).append(marked)
+
+    def deliver(self, happened: Happened, chance: random.Random | None = None) -> bool:
+        """One of the commands that are under way. False: there was none."""
+        waiting = [pair for pair, queue in sorted(self.under_way.items()) if queue]
+        if not waiting:
+            return False
+        pair = waiting[0] if chance is None else chance.choice(waiting)
+        command = self.under_way[pair].popleft()
+        self.delivered.append(command)
+        self._apply(pair[1], command, happened)
+        return True
+
+    def drain(self, happened: Happened | None = None, chance: random.Random | None = None) -> Happened:
+        """Everything that is under way, and what comes of it."""
+        happened = happened or Happened()
+        for _ in range(100_000):
+            if not self.deliver(happened, chance):
+                return happened
+        raise AssertionError("commands go on for ever")
+
+    def do(self, command: c.AnyCommand, now: int | None = None, chance: random.Random | None = None) -> Happened:
+        """Apply a command and everything that it sends on."""
+        return self.drain(self.send(command, now), chance)
+
+    def repeat(self, command: c.AnyCommand) -> Happened:
+        """Deliver again what was delivered before, as after a crash."""
+        happened = Happened()
+        identity = c.route(command)
+        assert identity is not None
+        self._apply(self.partition(identity), command, happened)
+        return happened
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def nodes(self) -> dict[bytes, records.Node]:
+        return {node.id: node for store in self.stores for node in store.nodes.values()}
+
+    def workflows(self) -> dict[bytes, records.Workflow]:
+        return {workflow.id: workflow for store in self.stores for workflow in store.workflows.values()}
+
+    def node(self, node_id: bytes) -> records.Node:
+        return self.store_of(node_id).nodes[node_id]
+
+    def statuses(self, node_id: bytes) -> tuple[str, str]:
+        """Server and client status as a reader sees them."""
+        store = self.store_of(node_id)
+        node = store.nodes[node_id]
+        server = node.server
+        if is_deactivated(store, node, store.workflows[node.workflow_id]):
+            server = status.ServerStatus.DEACTIVATED
+        return status.word(server), status.word(node.client)
+
+    def history(self, node_id: bytes) -> list[tuple[str, str, str, int, bytes | None]]:
+        """The status changes of a node, oldest first."""
+        store = self.store_of(node_id)
+        node = store.nodes[node_id]
+        chunks = [store.chunks[node_id, number] for number in range(node.history_chunks)]
+        return [
+            (
+                "server" if change.server else "client",
+                status.word(change.from_status),
+                status.word(change.to_status),
+                change.at,
+                change.response,
+            )
+            for change in history.unpack(b"".join(chunks) + node.history)
+        ]
+
+    def moves(self, node_id: bytes) -> list[str]:
+        """The history in short: `server ready started`."""
+        return [f"{which} {before} {to}" for which, before, to, _, _ in self.history(node_id)]
+
+    def timers(self) -> dict[tuple[bytes, str], tuple[int, int]]:
+        """(subject, kind) -> (due, number)."""
+        return {
+            (subject, TIMER_KINDS[kind]): (due, number)
+            for store in self.stores
+            for (due, subject, kind), number in store.timers.items()
+        }
+
+    def timer(self, subject_id: bytes) -> tuple[str, int] | None:
+        """Kind and time of the one timer of a node."""
+        found = [(kind, due) for (subject, kind), (due, _) in self.timers().items() if subject == subject_id]
+        assert len(found) <= 1, found
+        return found[0] if found else None
+
+    def fired(self, subject_id: bytes, kind: str | None = None, number: int | None = None) -> c.TimerFired:
+        """The command of a timer that is due; by default of the one that stands."""
+        for (subject, name), (_, standing) in self.timers().items():
+            if subject == subject_id and kind in (None, name):
+                return self.timer_fired(subject_id, TIMER_NUMBERS[name], standing if number is None else number)
+        assert kind is not None and number is not None, "no such timer stands"  # noqa: PT018
+        return self.timer_fired(subject_id, TIMER_NUMBERS[kind], number)
+
+    def timer_fired(self, subject_id: bytes, kind: int, number: int) -> c.TimerFired:
+        return c.TimerFired(id=self.new_id(), subject_id=subject_id, kind=kind, number=number)
+
+    def fire(self, subject_id: bytes, now: int | None = None) -> Happened:
+        """The node's timer fires, by default at its time."""
+        command = self.fired(subject_id)
+        if now is None:
+            now = max(self.now, next(due for (s, _), (due, _) in self.timers().items() if s == subject_id))
+        return self.do(command, now)
+
+    def snapshot(self) -> bytes:
+        """All records, byte for byte; positions and times of the partition left out."""
+        return msgspec.msgpack.encode(
+            [
+                sorted(
+                    [
+                        *((b"w", key, msgspec.msgpack.encode(row)) for key, row in store.workflows.items()),
+                        *((b"n", key, msgspec.msgpack.encode(row)) for key, row in store.nodes.items()),
+                        *((b"l", b"".join(key), msgspec.msgpack.encode(row)) for key, row in store.links.items()),
+                        *((b"a", key, msgspec.msgpack.encode(row)) for key, row in store.answers.items()),
+                        *((b"c", key[0] + bytes([key[1]]), row) for key, row in store.chunks.items()),
+                        *((b"t", msgspec.msgpack.encode(key), msgspec.msgpack.encode(n)) for key, n in store.timers.items()),
+                        (b"s", b"", msgspec.msgpack.encode(store.meta.settings)),
+                    ]
+                )
+                for store in self.stores
+            ]
+        )
+
+    # --- invariants (style.md, section 3) -----------------------------------------------------------------------
+
+    def check(self) -> None:
+        """What must hold whenever nothing is under way."""
+        assert not any(self.under_way.values()), "commands are under way"
+        nodes = self.nodes()
+        parents: dict[bytes, records.Parent] = {**self.workflows(), **nodes}
+        below: dict[bytes, list[records.Node]] = {identity: [] for identity in parents}
+        for node in sorted(nodes.values(), key=lambda node: node.seq):
+            below[node.parent_id or node.workflow_id].append(node)
+        for identity, parent in parents.items():
+            self._check_ledger(parent, below[identity])
+        for node in nodes.values():
+            self._check_node(node, below[node.id], nodes)
+        for workflow in self.workflows().values():
+            assert workflow.sweeps == 0
+        expected = {
+            (node.timer_at, node.id, node.timer_kind): node.timer_number
+            for node in nodes.values()
+            if node.timer_at is not None
+        }
+        expected |= {key: n for store in self.stores for key, n in store.timers.items() if key[2] == TimerKind.ANSWER}
+        assert {key: n for store in self.stores for key, n in store.timers.items()} == expected
+        for store in self.stores:
+            answered = {subject for (_, subject, kind) in store.timers if kind == TimerKind.ANSWER}
+            assert answered >= set(store.answers)
+
+    def _check_ledger(self, parent: records.Parent, children: list[records.Node]) -> None:
+        chain = []
+        store = self.store_of(parent.id)  # type: ignore[attr-defined]
+        child_id = parent.first_child
+        while child_id is not None:
+            chain.append(child_id)
+            child_id = store.nodes[child_id].next_sibling
+        assert chain == [child.id for child in children], "the chain of children"
+        assert parent.last_child == (chain[-1] if chain else None)
+        open_children = [
+            child
+            for child in children
+            if child.server not in status.CLOSED and child.mode is not status.Mode.FIRE_AND_FORGET
+        ]
+        assert parent.children_open == len(open_children), "children_open and a recount differ"
+        # A blocking sibling never lets a later one overtake it.
+        in_the_way = False
+        for child in children:
+            if in_the_way:
+                never_started = ("pending", "ready", "deactivated", "errored")
+                assert status.word(child.server) in never_started or child.server is status.ServerStatus.DEACTIVATED, (
+                    "a sibling overtook a blocking one"
+                )
+            if child.mode is status.Mode.BLOCKING and child.server not in status.CLOSED:
+                in_the_way = True
+
+    def _check_node(self, node: records.Node, children: list[records.Node], nodes: dict[bytes, records.Node]) -> None:
+        store = self.store_of(node.id)
+        waiting = [link for (target, _), link in store.links.items() if target == node.id and link.open]
+        assert node.links_open == len(waiting), "links_open and a recount differ"
+        if node.server in status.CLOSED:
+            assert not [1 for target, _ in store.links if target == node.id], "links are kept until the target is final"
+        for link in waiting:
+            assert link.child not in nodes or nodes[link.child].server not in status.CLOSED, "an open link to a closed node"
+        if node.server is status.ServerStatus.COMPLETE:
+            for child in children:
+                assert child.server in status.CLOSED or child.mode is status.Mode.FIRE_AND_FORGET, "open below complete"
+        timed = {
+            status.ServerStatus.STARTED: {TimerKind.START},
+            status.ServerStatus.RETRYING: {TimerKind.RETRY},
+            status.ServerStatus.SENT_TO_CLIENT: {TimerKind.EXPIRY},
+        }
+        if node.timer_at is not None:
+            assert node.timer_kind in timed.get(node.server, set()), "a timer of a node that does not wait"
+        elif node.server in (status.ServerStatus.STARTED, status.ServerStatus.RETRYING):
+            raise AssertionError("a node waits without a timer")
+        entries = self.history(node.id)
+        server, client = status.ServerStatus.PENDING, status.ClientStatus.PENDING
+        for which, before, to, _, _ in entries:
+            if which == "server":
+                assert to in {status.word(s) for s in status.SERVER_TRANSITIONS[status.SERVER_WORDS[before]]}
+                server = status.SERVER_WORDS[to]
+            else:
+                assert to in {status.word(s) for s in status.CLIENT_TRANSITIONS[status.CLIENT_WORDS[before]]}
+                client = status.CLIENT_WORDS[to]
+        if entries:
+            assert server is node.server or not [1 for entry in entries if entry[0] == "server"]
+            assert client is node.client or not [1 for entry in entries if entry[0] == "client"]
+
+
+def reply_to(number: int = 0) -> c.ReplyTo:
+    return c.ReplyTo(0, b"a" * 16, number)
