@@ -1,0 +1,151 @@
+"""What crosses a topic, as bytes: the schemas in this folder and the one place that knows Avro and the wire format.
+
+Reading order: records.py (what crosses), catalogue.py (the schemas), wire.py (headers and versions), compiler.py (the
+functions), signals.py (the services' door). Reading any bytes gives a value or a DecodeError, nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import msgspec
+
+from backbeat.streams.core.commands import AnyCommand, ReplyTo, Source
+from backbeat.streams.core.effects import Answer, Changed, Dispatch, Notify
+from backbeat.streams.core.queries import AnyQuery, QueryAnswer
+
+from . import signals
+from .bindings import COMMANDS, QUERIES, REPLIES
+from .errors import DecodeError, EncodeError, RegistryError
+from .records import ActivityKind, ActivityRecord, ReplyRecord, SignalRequest, StatusChangesRecord
+from .signals import ID_HEADER, TID_HEADER, Headers, subject_text
+from .wire import CONFLUENT_MARKER, MARKER, REGISTRY_VARIABLE, Wire
+
+__all__ = [
+    "ID_HEADER",
+    "TID_HEADER",
+    "ActivityKind",
+    "ActivityRecord",
+    "DecodeError",
+    "EncodeError",
+    "RegistryError",
+    "ReplyRecord",
+    "SignalRequest",
+    "StatusChangesRecord",
+    "configure",
+    "decode_activity",
+    "decode_command",
+    "decode_query",
+    "decode_reply",
+    "decode_signal",
+    "decode_status_changes",
+    "encode_activity",
+    "encode_command",
+    "encode_query",
+    "encode_reply",
+    "encode_signal",
+    "encode_status_changes",
+    "subject_text",
+]
+
+_COMMAND_NAMES = frozenset(command.__name__ for command in COMMANDS)
+_QUERY_NAMES = frozenset(query.__name__ for query in QUERIES)
+_REPLY_NAMES = frozenset(REPLIES.values())
+
+_wire = Wire(signals.SignalFields, os.environ.get(REGISTRY_VARIABLE))
+
+
+def configure(registry_url: str | None) -> None:
+    """Use this schema registry, or none, from now on. At first it is the one of BACKBEAT_SCHEMA_REGISTRY_URL."""
+    global _wire  # noqa: PLW0603 - one process speaks one format
+    _wire = Wire(signals.SignalFields, registry_url)
+
+
+def encode_command(command: AnyCommand, source: Source | None = None) -> bytes:
+    """A command; `source` marks what one partition's engine sends."""
+    if source is not None:
+        command = msgspec.structs.replace(command, source=source)
+    return _wire.encode(type(command).__name__, command)
+
+
+def decode_command(value: bytes | None) -> AnyCommand:
+    """A record of the commands topic."""
+    found: AnyCommand = _decode(value, _COMMAND_NAMES, "command")
+    return found
+
+
+def encode_query(query: AnyQuery) -> bytes:
+    """A query."""
+    return _wire.encode(type(query).__name__, query)
+
+
+def decode_query(value: bytes | None) -> AnyQuery:
+    """A record of the queries topic."""
+    found: AnyQuery = _decode(value, _QUERY_NAMES, "query")
+    return found
+
+
+def encode_reply(
+    to: ReplyTo,
+    answer: Answer | QueryAnswer,
+    tid: str = "",
+    part: int = 0,
+    last: bool = True,  # noqa: FBT001, FBT002
+) -> bytes:
+    """An answer, or a part of one, to whoever asked."""
+    return _wire.encode(REPLIES[type(answer)], ReplyRecord(to.asker, to.number, part, last, tid, answer))
+
+
+def decode_reply(value: bytes | None) -> ReplyRecord:
+    """A record of the replies topic."""
+    found: ReplyRecord = _decode(value, _REPLY_NAMES, "reply")
+    return found
+
+
+def encode_activity(effect: Dispatch | Notify) -> bytes:
+    """What a worker or deliverer is to run, or to be told."""
+    node = effect.node
+    if isinstance(effect, Notify):
+        record = ActivityRecord(node, ActivityKind.NOTIFICATION, effect.name, effect.message, effect.error)
+    else:
+        record = ActivityRecord(node, ActivityKind.DECISION if node.type == "decision" else ActivityKind.ACTIVITY)
+    return _wire.encode("Activity", record)
+
+
+def decode_activity(value: bytes | None) -> ActivityRecord:
+    """A record of an activities topic."""
+    found: ActivityRecord = _decode(value, ("Activity",), "activity")
+    return found
+
+
+def encode_status_changes(effect: Changed, tid: str = "") -> bytes:
+    """The status changes of one command."""
+    return _wire.encode("StatusChanges", StatusChangesRecord(effect.workflow_id, tid, effect.changes))
+
+
+def decode_status_changes(value: bytes | None) -> StatusChangesRecord:
+    """A record of the history topic."""
+    found: StatusChangesRecord = _decode(value, ("StatusChanges",), "status changes")
+    return found
+
+
+def encode_signal(request: SignalRequest) -> bytes:
+    """A service's signal in Avro. Its `tid` is not in it: send it as the header TID_HEADER."""
+    return _wire.encode("SignalRequest", signals.to_fields(request))
+
+
+def decode_signal(value: bytes | None, headers: Headers | None = None) -> SignalRequest:
+    """A record of a signals topic, in Avro (single-object or Confluent's format) or plain JSON, and checked."""
+    if value is not None and value[:2] != MARKER and value[:1] != CONFLUENT_MARKER:
+        return signals.from_json(value, headers)
+    return signals.from_fields(_decode(value, ("SignalRequest",), "signal request"), headers)
+
+
+def _decode(value: bytes | None, names: frozenset[str] | tuple[str, ...], wanted: str) -> Any:
+    if value is None:
+        raise DecodeError("the record has no value")
+    name, found = _wire.decode(value)
+    if name not in names:
+        raise DecodeError(f"wrong type: a {name} where a {wanted} was expected")
+    return found

@@ -1,0 +1,243 @@
+"""What services publish: a signal request in Avro or in plain JSON, checked here once for both."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from .errors import DecodeError
+from .records import SignalRequest
+
+ID_HEADER = "backbeat-id"
+TID_HEADER = "backbeat-tid"
+
+Headers = Iterable[tuple[str, str | bytes | None]]
+
+_LONG_MAX = 2**63 - 1
+_INT_MAX = 2**31 - 1
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
+_EMPTY_OBJECT = b"{}"
+_ABSENT = msgspec.Raw()
+
+
+class SignalFields(msgspec.Struct, kw_only=True):
+    """A signal request as it stands in Avro: ids and JSON are text."""
+
+    workflow: str
+    subject: str
+    decider: str
+    signal: str
+    id: str | None
+    client_data: str
+    metadata: str
+    fires_at: int | None
+    retry: int | None
+    retry_interval: float | None
+    client_id: str | None
+    parent_link_id: str | None
+
+
+class _Options(msgspec.Struct, forbid_unknown_fields=True):
+    client_data: msgspec.Raw = _ABSENT
+    metadata: msgspec.Raw = _ABSENT
+    parent_link_id: str | None = None
+
+
+class _Document(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A signal request as it stands in JSON. An explicit null is as absent."""
+
+    subject: Any = None
+    decider: str | None = None
+    signal: str | None = None
+    workflow: str | None = None
+    workflow_type: str | None = None  #: as `workflow`: the words of the HTTP API
+    name: str | None = None  #: as `workflow`
+    id: str | None = None
+    client_data: msgspec.Raw = _ABSENT
+    metadata: msgspec.Raw = _ABSENT
+    options: _Options | None = None
+    fires_at: int | str | None = None
+    retry: int | None = None
+    retry_interval: float | None = None
+    client_id: str | None = None
+    parent_link_id: str | None = None
+    mode: str | None = None
+
+
+_documents = msgspec.json.Decoder(_Document)
+_json = msgspec.json.Decoder()
+
+
+def subject_text(subject: Any) -> bytes:
+    """A subject's JSON text, by which subjects are compared: compact UTF-8, keys in the order sent.
+
+    ValueError if it is empty (null, false, blank text, {}, []). Every part that makes a workflow's id comes through
+    here.
+    """
+    if (
+        subject is None
+        or subject is False
+        or subject in ("", {}, [])
+        or (isinstance(subject, str) and not subject.strip())
+    ):
+        raise ValueError(f"the subject is empty: {msgspec.json.encode(subject).decode()}")
+    return msgspec.json.encode(subject)
+
+
+def read_headers(headers: Headers | None) -> tuple[str | None, str | None]:
+    """The id and the transaction id that a record's headers name."""
+    found: dict[str, str] = {}
+    for name, value in headers or ():
+        if name in (ID_HEADER, TID_HEADER) and value:
+            try:
+                found[name] = value if isinstance(value, str) else value.decode()
+            except UnicodeDecodeError as error:
+                raise DecodeError(f"header {name} is no UTF-8") from error
+    return found.get(ID_HEADER), found.get(TID_HEADER)
+
+
+def from_json(value: bytes, headers: Headers | None) -> SignalRequest:
+    """A signal request from a JSON document."""
+    try:
+        document = _documents.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"no signal request in JSON: {error}") from error
+    if document.mode not in (None, "blocking"):
+        raise DecodeError(f"field `mode` is {document.mode}, and a signal is always blocking")
+    options: _Options | _Document = document.options if document.options is not None else document
+    header_id, tid = read_headers(headers)
+    return SignalRequest(
+        workflow=_word("workflow", document.workflow or document.name or document.workflow_type),
+        subject=_subject(document.subject),
+        decider=_word("decider", document.decider),
+        signal=_word("signal", document.signal),
+        id=document.id or header_id,
+        tid=tid,
+        client_data=_object("client_data", bytes(options.client_data)),
+        metadata=_object("metadata", bytes(options.metadata)),
+        fires_at=_time(document.fires_at),
+        retry=_count("retry", document.retry),
+        retry_interval=_seconds(document.retry_interval),
+        client_id=_uuid("client_id", document.client_id),
+        parent_link_id=_uuid("parent_link_id", options.parent_link_id),
+    )
+
+
+def from_fields(fields: SignalFields, headers: Headers | None) -> SignalRequest:
+    """A signal request from Avro."""
+    header_id, tid = read_headers(headers)
+    try:
+        subject = _json.decode(fields.subject)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise DecodeError(f"field `subject` is no JSON: {error}") from error
+    for name, text in (("client_data", fields.client_data), ("metadata", fields.metadata)):
+        if text != "{}":
+            try:
+                _json.decode(text)
+            except (msgspec.DecodeError, RecursionError) as error:
+                raise DecodeError(f"field `{name}` is no JSON: {error}") from error
+    return SignalRequest(
+        workflow=_word("workflow", fields.workflow),
+        subject=_subject(subject),
+        decider=_word("decider", fields.decider),
+        signal=_word("signal", fields.signal),
+        id=fields.id or header_id,
+        tid=tid,
+        client_data=_object("client_data", fields.client_data.strip().encode()),
+        metadata=_object("metadata", fields.metadata.strip().encode()),
+        fires_at=_time(fields.fires_at),
+        retry=_count("retry", fields.retry),
+        retry_interval=_seconds(fields.retry_interval),
+        client_id=_uuid("client_id", fields.client_id),
+        parent_link_id=_uuid("parent_link_id", fields.parent_link_id),
+    )
+
+
+def to_fields(request: SignalRequest) -> SignalFields:
+    """A signal request as it stands in Avro. Its `tid` travels in a header."""
+    return SignalFields(
+        workflow=request.workflow,
+        subject=request.subject.decode(),
+        decider=request.decider,
+        signal=request.signal,
+        id=request.id,
+        client_data=request.client_data.decode(),
+        metadata=request.metadata.decode(),
+        fires_at=request.fires_at,
+        retry=request.retry,
+        retry_interval=request.retry_interval,
+        client_id=None if request.client_id is None else str(uuid.UUID(bytes=request.client_id)),
+        parent_link_id=None if request.parent_link_id is None else str(uuid.UUID(bytes=request.parent_link_id)),
+    )
+
+
+def _word(name: str, value: str | None) -> str:
+    if value is None or not value.strip():
+        raise DecodeError(f"missing field `{name}`")
+    return value
+
+
+def _subject(subject: Any) -> bytes:
+    if subject is None:
+        raise DecodeError("missing field `subject`")
+    try:
+        return subject_text(subject)
+    except (ValueError, RecursionError, msgspec.EncodeError) as error:
+        raise DecodeError(f"field `subject`: {error}") from error
+
+
+def _object(name: str, text: bytes) -> bytes:
+    if not text or text == b"null":
+        return _EMPTY_OBJECT
+    if not text.startswith(b"{"):
+        raise DecodeError(f"field `{name}` is no JSON object")
+    try:
+        # What is taken untouched was not looked into: broken text must not travel on to every reader.
+        text.decode()
+    except UnicodeDecodeError as error:
+        raise DecodeError(f"field `{name}` is no UTF-8: {error.reason}") from error
+    return text
+
+
+def _time(value: int | str | None) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = _milliseconds(value)
+    if not 0 <= value <= _LONG_MAX:
+        raise DecodeError(f"field `fires_at` is out of range: {value}")
+    return value
+
+
+def _milliseconds(text: str) -> int:
+    try:
+        time = datetime.fromisoformat(text)
+        # A time without a zone is UTC: where the ingest runs must not matter.
+        return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError) as error:
+        raise DecodeError(f"field `fires_at` is neither milliseconds nor an ISO 8601 time: {text[:64]}") from error
+
+
+def _count(name: str, value: int | None) -> int | None:
+    if value is not None and not 0 <= value <= _INT_MAX:
+        raise DecodeError(f"field `{name}` is {value}, and 0 is the least and {_INT_MAX} the most")
+    return value
+
+
+def _seconds(value: float | None) -> float | None:
+    if value is not None and not 0.0 <= value <= _INT_MAX:
+        raise DecodeError(f"field `retry_interval` is {value}, and 0 is the least and {_INT_MAX} the most")
+    return value
+
+
+def _uuid(name: str, text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    if not _UUID.fullmatch(text):
+        raise DecodeError(f"field `{name}` is no UUID: {text[:64]}")
+    return bytes.fromhex(text.replace("-", ""))

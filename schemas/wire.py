@@ -1,0 +1,143 @@
+"""Records as bytes: which schema they are of, and where their Avro begins.
+
+Two forms. Single-object encoding (Avro specification): C3 01, the schema's fingerprint (8 bytes), the Avro.
+Confluent's: 00, the id that a schema registry gave the schema (4 bytes), the Avro. We write the second where a registry
+is configured, else the first; we read the first always and the second with a registry. The schema is the type.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+from typing import Any
+
+import fastavro
+
+from . import catalogue, explanation, registry
+from .bindings import bindings
+from .catalogue import RECORDS, Record
+from .compiler import Binding, Decode, Encode, compile_record
+from .errors import DecodeError, EncodeError
+
+MARKER = b"\xc3\x01"
+CONFLUENT_MARKER = b"\x00"
+REGISTRY_VARIABLE = "BACKBEAT_SCHEMA_REGISTRY_URL"
+HEADER_BYTES = 10
+CONFLUENT_HEADER_BYTES = 5
+
+#: What writing a value that does not fit its schema may raise; and reading bytes that do not.
+_MISFITS = (TypeError, AttributeError, ValueError, LookupError, struct.error)
+
+
+class Wire:
+    """All records, and how they are told apart. Each is compiled when it is first met."""
+
+    def __init__(self, signal: type, registry_url: str | None = None) -> None:
+        self._bindings: dict[str, Binding] = bindings(signal)
+        self._registry = registry.connect(registry_url) if registry_url else None
+        self._compiled: dict[str, tuple[Encode, Decode]] = {}
+        #: name -> (its function, what it writes in front)
+        self._encoders: dict[str, tuple[Encode, bytes]] = {}
+        #: first bytes -> (name, its function)
+        self._decoders: dict[bytes, tuple[str, Decode]] = {}
+        self._by_registry_id: dict[bytes, tuple[str, Decode]] = {}
+        self._current = {record.fingerprint: record for record in RECORDS.values()}
+        self._older = {key: path for key, path in catalogue.load_history() if key not in self._current}
+
+    def encode(self, name: str, value: Any) -> bytes:
+        """A struct as a record of this name."""
+        encoder = self._encoders.get(name) or self._prepare(name)
+        try:
+            return encoder[0](value, encoder[1])
+        except _MISFITS as error:
+            raise EncodeError(f"{name} does not fit its schema: {error}: {value!r}") from error
+
+    def decode(self, value: bytes) -> tuple[str, Any]:
+        """The record's name and the struct in it."""
+        found = self._decoders.get(value[:HEADER_BYTES])
+        if found is not None:
+            start = HEADER_BYTES
+        elif value[:2] == MARKER:
+            found, start = self._of_fingerprint(value), HEADER_BYTES
+        elif value[:1] == CONFLUENT_MARKER:
+            found, start = self._of_registry_id(value), CONFLUENT_HEADER_BYTES
+        else:
+            raise DecodeError(
+                f"no record: it begins with {value[:2].hex(' ') or 'nothing'}, neither with {MARKER.hex(' ')} and a "
+                "fingerprint nor with 00 and a schema id"
+            )
+        name, function = found
+        try:
+            return name, function(value, start)
+        except DecodeError:
+            raise
+        except _MISFITS as error:
+            raise DecodeError(f"{name}: {explanation.explain(RECORDS[name].schema, value, start)}") from error
+
+    def _functions(self, name: str) -> tuple[Encode, Decode]:
+        if name not in self._compiled:
+            self._compiled[name] = compile_record(RECORDS[name].schema, self._bindings)
+        return self._compiled[name]
+
+    def _prepare(self, name: str) -> tuple[Encode, bytes]:
+        record = RECORDS[name]
+        if self._registry is not None:
+            schema_id = self._registry.register(record.full_name, json.dumps(record.schema))
+            header = CONFLUENT_MARKER + schema_id.to_bytes(4, "big")
+        else:
+            header = MARKER + record.fingerprint
+        self._encoders[name] = self._functions(name)[0], header
+        return self._encoders[name]
+
+    def _of_fingerprint(self, value: bytes) -> tuple[str, Decode]:
+        key = value[2:HEADER_BYTES]
+        record = self._current.get(key)
+        if record is not None:
+            found = record.name, self._functions(record.name)[1]
+        elif key in self._older:
+            found = self._translator(Record(json.loads(self._older[key].read_bytes())))
+        elif len(value) < HEADER_BYTES:
+            raise DecodeError(f"truncated: {len(value)} of the {HEADER_BYTES} bytes of a header")
+        else:
+            raise DecodeError(f"unknown fingerprint {key.hex()}: the schema is no version of any of ours")
+        self._decoders[value[:HEADER_BYTES]] = found
+        return found
+
+    def _of_registry_id(self, value: bytes) -> tuple[str, Decode]:
+        if self._registry is None:
+            raise DecodeError(f"Confluent's format, and no schema registry is configured ({REGISTRY_VARIABLE})")
+        key = value[:CONFLUENT_HEADER_BYTES]
+        if len(key) < CONFLUENT_HEADER_BYTES:
+            raise DecodeError(f"truncated: {len(value)} of the {CONFLUENT_HEADER_BYTES} bytes of a header")
+        found = self._by_registry_id.get(key)
+        if found is None:
+            writer = Record(self._registry.schema(int.from_bytes(key[1:], "big")))
+            current = self._current.get(writer.fingerprint)
+            found = (current.name, self._functions(current.name)[1]) if current else self._translator(writer)
+            self._by_registry_id[key] = found
+        return found
+
+    def _translator(self, writer: Record) -> tuple[str, Decode]:
+        """For another version of a record: read by Avro's rules of resolution, written as today's, read as that.
+
+        Slow, and only for what was written before an upgrade, or by a service with a schema of its own.
+        """
+        reader = RECORDS.get(writer.name)
+        if reader is None or writer.full_name != reader.full_name:
+            raise DecodeError(f"{writer.full_name} is no record of ours")
+        decode = self._functions(reader.name)[1]
+
+        def translate(value: bytes, start: int) -> Any:
+            source, target = io.BytesIO(value), io.BytesIO()
+            source.seek(start)
+            try:
+                content = fastavro.schemaless_reader(source, writer.parsed, reader.parsed)
+                fastavro.schemaless_writer(target, reader.parsed, content)
+            except Exception as error:  # the library raises whatever it meets, EOFError to KeyError
+                raise DecodeError(f"{reader.name}, of an other version of its schema: {error!r}") from error
+            if source.tell() != len(value):
+                raise DecodeError(f"{reader.name}: {len(value) - source.tell()} bytes left over")
+            return decode(target.getvalue(), 0)
+
+        return reader.name, translate

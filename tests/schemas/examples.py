@@ -1,0 +1,181 @@
+"""One record of every kind that crosses a topic, with every field at a value of its own. Golden bytes stand beside."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from backbeat import schemas
+from backbeat.streams.core import commands, effects, queries
+from backbeat.streams.core.history import StatusChange
+from backbeat.streams.core.records import Settings
+from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
+
+
+def identity(number: int) -> bytes:
+    return bytes([number]) * 16
+
+
+REPLY_TO = commands.ReplyTo(3, identity(1), 2**40)
+SOURCE = commands.Source(7, 2**41, 5)
+NEW_NODE = commands.NewNode(
+    name="Notify Customer",
+    user_id=identity(2),
+    mode=Mode.NON_BLOCKING,
+    type="decision",
+    client_data='{"name":"Grüße","timeout":60}'.encode(),
+    metadata=b'{"a":[1,2]}',
+    fires_at=1_790_000_000_123,
+    parent_link_id=identity(3),
+    retry_interval_seconds=0.5,
+    retries=0,
+)
+PLAIN_NODE = commands.NewNode(name="Reserve", user_id=identity(2))
+NEW_WORKFLOW = commands.NewWorkflow(user_id=identity(2), name="Purchases", subject=b'"Camera 703"', decider="Decider")
+WORKFLOW = effects.WorkflowView(
+    id=identity(4),
+    user_id=identity(2),
+    name="Purchases",
+    subject=b'{"b":1,"a":2}',
+    decider="Decider",
+    created_at=1_790_000_000_000,
+    updated_at=1_790_000_000_456,
+    complete=False,
+    paused=None,
+)
+NODE = effects.NodeView(
+    id=identity(5),
+    workflow_id=identity(4),
+    parent_id=identity(6),
+    user_id=identity(2),
+    name="Make Purchase",
+    mode=Mode.FIRE_AND_FORGET,
+    type="decision",
+    client_data=b'{"x":"' + b"y" * 9_000 + b'"}',
+    metadata=b"{}",
+    subject=b'"Camera 703"',
+    decider="Decider",
+    workflow_name="Purchases",
+    server=ServerStatus.SENT_TO_CLIENT,
+    client=ClientStatus.RECEIVED,
+    created_at=1_790_000_000_000,
+    fires_at=-1,
+    attempt=2,
+    complete_by=None,
+    retries_remaining=6,
+    retry_interval_seconds=1200.0,
+    parent_link_id=None,
+    depth=64,
+    seq=2**50,
+    tid="tid-1",
+)
+CHANGES = (
+    StatusChange(True, ServerStatus.SENT_TO_CLIENT, ServerStatus.RETRIES_EXHAUSTED, 1_790_000_000_000, b'{"error":1}'),
+    StatusChange(False, ClientStatus.RECEIVED, ClientStatus.ERRORED, 5, None),
+    StatusChange(True, ServerStatus.PENDING, ServerStatus.DEACTIVATED, 2**62, b""),
+)
+SIGNAL = commands.Signal(
+    id=identity(8), workflow_id=identity(4), node=PLAIN_NODE, workflow=NEW_WORKFLOW, link_open=True, tid="t"
+)
+
+_COMMAND: dict[str, Any] = {
+    "id": identity(9),
+    "user_id": identity(2),
+    "tid": "tid-é",
+    "reply_to": REPLY_TO,
+    "body_hash": b"hash",
+    "source": SOURCE,
+}
+COMMANDS: tuple[Any, ...] = (
+    commands.CreateWorkflow(**_COMMAND, workflow=NEW_WORKFLOW),
+    commands.Signal(**_COMMAND, workflow_id=identity(4), node=NEW_NODE, workflow=NEW_WORKFLOW, link_open=True),
+    commands.ChangeWorkflow(**_COMMAND, workflow_id=identity(4), change="pause"),
+    commands.ChangeNode(
+        **_COMMAND,
+        node_id=identity(5),
+        status="completed",
+        response=b'{"result":1}',
+        children=(NEW_NODE, PLAIN_NODE),
+        attempt=3,
+    ),
+    commands.AddChildren(**_COMMAND, node_id=identity(5), children=(PLAIN_NODE,) * 70, attempt=1),
+    commands.RestartNode(**_COMMAND, node_id=identity(5)),
+    commands.ResetNode(**_COMMAND, node_id=identity(5)),
+    commands.ScheduleNode(**_COMMAND, node_id=identity(5)),
+    commands.ChangeSettings(**_COMMAND, settings=Settings(depth_max=3, default_timeout_seconds=1.5)),
+    commands.TimerFired(**_COMMAND, subject_id=identity(5), kind=2, number=2**33),
+    commands.OpenLink(**_COMMAND, target_id=identity(5), child_id=identity(6), signal=SIGNAL, strict=True),
+    commands.CloseLink(**_COMMAND, target_id=identity(5), child_id=identity(6)),
+    commands.DeliveryFailed(**_COMMAND, node_id=identity(5), attempt=4, response=b'{"error":"no"}'),
+    commands.FailNode(**_COMMAND, node_id=identity(5), message="a defect"),
+    commands.Continue(
+        **_COMMAND,
+        workflow_id=identity(4),
+        tasks=(commands.Task(1, identity(5), identity(6), 2**34), commands.Task(2, identity(5))),
+    ),
+)
+_QUERY: dict[str, Any] = {"reply_to": REPLY_TO, "user_id": identity(2), "deadline": 1_790_000_000_000, "tid": "t"}
+QUERIES: tuple[Any, ...] = (
+    queries.GetWorkflow(**_QUERY, workflow_id=identity(4)),
+    queries.GetNode(**_QUERY, node_id=identity(5)),
+    queries.GetTree(**_QUERY, workflow_id=identity(4), top_level_only=True),
+    queries.GetHistory(**_QUERY, node_id=identity(5)),
+    queries.WaitNode(**_QUERY, node_id=identity(5)),
+    queries.Flush(**_QUERY, partition=7),
+)
+ANSWERS: tuple[Any, ...] = (
+    WORKFLOW,
+    NODE,
+    effects.Done(changed=False),
+    effects.Made((identity(5), identity(6))),
+    effects.Rejection(effects.Reason.WORKFLOW_COMPLETE, "Workflow is complete", "complete", "open"),
+    queries.Nodes((NODE, msgspec.structs.replace(NODE, complete_by=1, parent_id=None))),
+    queries.History(CHANGES),
+    queries.Position(2, 2**45),
+)
+SIGNAL_REQUEST = schemas.SignalRequest(
+    workflow="Purchases",
+    subject='{"größe":1}'.encode(),
+    decider="Decider",
+    signal="Make Purchase",
+    id="order-1",
+    client_data=b'{"a": 1}',
+    metadata=b'{"b": 2}',
+    fires_at=1_790_000_000_000,
+    retry=2,
+    retry_interval=0.25,
+    client_id=identity(2),
+    parent_link_id=identity(3),
+)
+CHANGED = effects.Changed(identity(4), tuple(effects.NodeChange(identity(5), change) for change in CHANGES))
+
+
+def _examples() -> dict[str, tuple[bytes, Callable[[bytes], Any], Any]]:
+    found: dict[str, tuple[bytes, Callable[[bytes], Any], Any]] = {}
+    for command in COMMANDS:
+        found[type(command).__name__] = (schemas.encode_command(command), schemas.decode_command, command)
+    for query in QUERIES:
+        found[type(query).__name__] = (schemas.encode_query(query), schemas.decode_query, query)
+    for answer in ANSWERS:
+        name = type(answer).__name__.removesuffix("View") + "Reply"
+        reply = schemas.ReplyRecord(REPLY_TO.asker, REPLY_TO.number, 1, False, "t", answer)
+        found[name] = (schemas.encode_reply(REPLY_TO, answer, "t", 1, last=False), schemas.decode_reply, reply)
+    notification = effects.Notify(NODE, "Client Error", "it failed", b'{"message":"m"}')
+    found["Activity"] = (
+        schemas.encode_activity(notification),
+        schemas.decode_activity,
+        schemas.ActivityRecord(
+            NODE, schemas.ActivityKind.NOTIFICATION, "Client Error", "it failed", b'{"message":"m"}'
+        ),
+    )
+    found["StatusChanges"] = (
+        schemas.encode_status_changes(CHANGED, "t"),
+        schemas.decode_status_changes,
+        schemas.StatusChangesRecord(CHANGED.workflow_id, "t", CHANGED.changes),
+    )
+    found["SignalRequest"] = (schemas.encode_signal(SIGNAL_REQUEST), schemas.decode_signal, SIGNAL_REQUEST)
+    return found
+
+
+#: By name of the record: its bytes today, how they are read, and what they must be.
+EXAMPLES = _examples()

@@ -1,0 +1,196 @@
+"""The public door: what services may send, and what is refused with which reason."""
+
+import json
+import uuid
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from backbeat import schemas
+from tests.schemas.examples import SIGNAL_REQUEST
+
+SMALLEST = {"workflow": "W", "subject": "Camera 703", "decider": "D", "signal": "Make Purchase"}
+TEXT = str(uuid.uuid4())
+
+
+def read(headers=None, **changes):
+    return schemas.decode_signal(json.dumps({**SMALLEST, **changes}).encode(), headers)
+
+
+def test_the_smallest_document():
+    assert read() == schemas.SignalRequest(workflow="W", subject=b'"Camera 703"', decider="D", signal="Make Purchase")
+
+
+def test_everything_in_a_document():
+    assert read(
+        id="order-1",
+        client_data={"b": 1, "a": [1, 2]},
+        metadata={"m": None},
+        fires_at=1_790_000_000_000,
+        retry=2,
+        retry_interval=5,
+        client_id=TEXT,
+        parent_link_id=TEXT.upper(),
+        mode="blocking",
+    ) == schemas.SignalRequest(
+        workflow="W",
+        subject=b'"Camera 703"',
+        decider="D",
+        signal="Make Purchase",
+        id="order-1",
+        client_data=b'{"b": 1, "a": [1, 2]}',
+        metadata=b'{"m": null}',
+        fires_at=1_790_000_000_000,
+        retry=2,
+        retry_interval=5.0,
+        client_id=uuid.UUID(TEXT).bytes,
+        parent_link_id=uuid.UUID(TEXT).bytes,
+    )
+
+
+def test_nulls_are_as_absent():
+    nulls = dict.fromkeys((*schemas.SignalRequest.__struct_fields__, "options", "mode"))
+    del nulls["tid"]
+    assert read(**{**nulls, **SMALLEST}) == read()
+
+
+def test_options_take_the_place_of_the_top_level():
+    found = read(client_data={"a": 1}, metadata={"a": 1}, options={"metadata": {"b": 2}, "parent_link_id": TEXT})
+    assert (found.client_data, found.metadata) == (b"{}", b'{"b": 2}')
+    assert found.parent_link_id == uuid.UUID(TEXT).bytes
+
+
+@pytest.mark.parametrize("key", ["name", "workflow_type"])
+def test_other_words_for_workflow(key):
+    document = {key: "Other", **{name: SMALLEST[name] for name in ("subject", "decider", "signal")}}
+    assert schemas.decode_signal(json.dumps(document).encode()).workflow == "Other"
+
+
+@pytest.mark.parametrize(
+    ("subject", "text"),
+    [
+        (0, "0"),
+        (1.5, "1.5"),
+        (True, "true"),
+        ("Größe", '"Größe"'),
+        ({"b": 1, "a": {"d": [1, None], "c": ""}}, '{"b":1,"a":{"d":[1,null],"c":""}}'),
+        ([[]], "[[]]"),
+        (2**70, str(2**70)),
+    ],
+)
+def test_subjects_are_compact_text_with_keys_as_sent(subject, text):
+    assert read(subject=subject).subject == text.encode()
+    avro = schemas.encode_signal(msgspec.structs.replace(SIGNAL_REQUEST, subject=json.dumps(subject).encode()))
+    assert schemas.decode_signal(avro).subject == text.encode()
+
+
+@pytest.mark.parametrize("subject", [None, False, "", " \t\n", {}, []])
+def test_empty_subjects_are_refused(subject):
+    with pytest.raises(schemas.DecodeError, match="subject"):
+        read(subject=subject)
+    avro = schemas.encode_signal(msgspec.structs.replace(SIGNAL_REQUEST, subject=json.dumps(subject).encode()))
+    with pytest.raises(schemas.DecodeError, match="subject"):
+        schemas.decode_signal(avro)
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [
+        ("2026-09-21T14:13:20Z", 1_790_000_000_000),
+        ("2026-09-21T14:13:20", 1_790_000_000_000),
+        ("2026-09-21T16:13:20.5+02:00", 1_790_000_000_500),
+    ],
+)
+def test_times(text, milliseconds):
+    assert read(fires_at=text).fires_at == milliseconds
+
+
+@pytest.mark.parametrize("name", ["workflow", "subject", "decider", "signal"])
+@pytest.mark.parametrize("absent", [{}, {"value": None}, {"value": " "}])
+def test_missing_fields_are_named(name, absent):
+    document = {key: value for key, value in SMALLEST.items() if key != name}
+    if absent:
+        document[name] = absent["value"]
+    with pytest.raises(schemas.DecodeError, match=f"field `{name}`"):
+        schemas.decode_signal(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"signal": 5}, r"Expected `str \| null`, got `int` - at `\$.signal`"),
+        ({"clientData": {}}, "unknown field `clientData`"),
+        ({"options": {"client_id": TEXT}}, "unknown field `client_id`"),
+        ({"client_data": [1]}, "`client_data` is no JSON object"),
+        ({"metadata": "x"}, "`metadata` is no JSON object"),
+        ({"mode": "non_blocking"}, "`mode` is non_blocking"),
+        ({"fires_at": "tomorrow"}, "`fires_at` is neither"),
+        ({"fires_at": -1}, "`fires_at` is out of range"),
+        ({"retry": -1}, "`retry` is -1"),
+        ({"retry": 2**31}, "`retry` is 2147483648"),
+        ({"retry_interval": -0.5}, "`retry_interval` is -0.5"),
+        ({"client_id": "me"}, "`client_id` is no UUID: me"),
+        ({"parent_link_id": "x" * 36}, "`parent_link_id` is no UUID"),
+    ],
+)
+def test_bad_fields_are_named(changes, reason):
+    with pytest.raises(schemas.DecodeError, match=reason):
+        read(**changes)
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"[]", b"1", b"{", b'{"a"', b"\xff", b'{"workflow":"\xff"}', b"[" * 100_000, b'{"subject":1e999}']
+)
+def test_what_is_no_document(value):
+    with pytest.raises(schemas.DecodeError):
+        schemas.decode_signal(value)
+
+
+def test_payloads_that_are_no_utf8():
+    value = json.dumps({**SMALLEST, "client_data": {"a": "PLACE"}}).encode().replace(b"PLACE", b"\xff\xfe")
+    with pytest.raises(schemas.DecodeError):
+        schemas.decode_signal(value)
+
+
+def test_headers_give_id_and_transaction_id():
+    headers = [("backbeat-id", b"from header"), ("backbeat-tid", "tid-1"), ("other", None)]
+    found = read(headers)
+    assert (found.id, found.tid) == ("from header", "tid-1")
+    assert read(headers, id="own").id == "own"
+    with pytest.raises(schemas.DecodeError, match="header backbeat-id is no UTF-8"):
+        read([("backbeat-id", b"\xff")])
+
+
+def test_avro_fields_are_checked_as_well():
+    for change, reason in (
+        ({"client_data": b"[1]"}, "`client_data` is no JSON object"),
+        ({"metadata": b"{"}, "`metadata` is no JSON"),
+        ({"subject": b"Camera 703"}, "`subject` is no JSON"),
+        ({"retry": -1}, "`retry` is -1"),
+        ({"workflow": ""}, "missing field `workflow`"),
+    ):
+        value = schemas.encode_signal(msgspec.structs.replace(SIGNAL_REQUEST, **change))
+        with pytest.raises(schemas.DecodeError, match=reason):
+            schemas.decode_signal(value)
+
+
+# The tables of Unicode are made when the first text is drawn.
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.dictionaries(
+        st.sampled_from([*SMALLEST, "options", "client_data", "fires_at", "retry", "client_id", "id"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+            max_leaves=5,
+        ),
+    )
+)
+def test_any_document(document):
+    try:
+        found = schemas.decode_signal(json.dumps({**SMALLEST, **document}).encode())
+    except schemas.DecodeError:
+        return
+    assert schemas.decode_signal(schemas.encode_signal(found)) == found
