@@ -1,0 +1,208 @@
+"""Faust: reads, assigns, runs the agents. It commits nothing and keeps no table. The only file that imports it.
+
+What is set here and why: acknowledgements are off (switched-off commits leak otherwise), the co-partitioning assignor
+stays on (queries must be with the commands of their partition), the membership is taken on the consumer's thread, once
+an assignment (docs/engine.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from typing import Any
+
+import uvloop
+
+os.environ.setdefault("F_DATADIR", os.devnull)
+
+import faust
+from faust.transport.drivers.aiokafka import Consumer, ConsumerRebalanceListener
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from backbeat.streams import topics
+from backbeat.streams.brokers import describe, reach
+from backbeat.streams.commit import Member
+from backbeat.streams.engine import Record
+from backbeat.streams.ingest import Ingest
+from backbeat.streams.process import EngineProcess, end, lock_data_dir
+from backbeat.streams.registry import Registry
+from backbeat.streams.settings import EngineSettings
+
+logger = logging.getLogger(__name__)
+
+
+def make_app(settings: EngineSettings, partitions_count: int) -> faust.App:
+    """The Faust app, without agents."""
+    return faust.App(
+        settings.application_id,
+        broker=";".join(f"aiokafka://{server}" for server in settings.bootstrap_servers.split(",")),
+        store="memory://",
+        topic_partitions=partitions_count,
+        topic_replication_factor=1,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        processing_guarantee="at_least_once",
+        datadir=str(settings.data_dir / "faust"),
+        web_enabled=False,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=64,
+        broker_commit_every=10**9,
+        broker_commit_interval=3600.0,
+        broker_max_poll_records=1000,
+        broker_session_timeout=settings.session_timeout_seconds,
+        broker_heartbeat_interval=settings.heartbeat_interval_seconds,
+        broker_rebalance_timeout=settings.rebalance_timeout_seconds,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=settings.instance_id,
+    )
+
+
+def run_engine(settings: EngineSettings) -> None:
+    """Run an engine until it is told to stop. Returns after a clean stop; ends the process otherwise."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    lock = lock_data_dir(settings.data_dir)
+    found = describe(reach(settings.bootstrap_servers), [topics.COMMANDS])
+    partitions_count = found[topics.COMMANDS].partitions
+    registry = Registry(settings.bootstrap_servers).start()
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    process = EngineProcess(settings, registry, partitions_count)
+    process.start()
+    ingest = Ingest(
+        settings.bootstrap_servers,
+        registry,
+        application_id=settings.application_id,
+        failed=lambda error: end(f"ingest: {error}"),
+    )
+    ingest.start()
+    app = make_app(settings, partitions_count)
+    _attach(app, process)
+    worker = faust.Worker(
+        app, loop=loop, loglevel="WARN", console_port=None, redirect_stdouts=False, override_logging=False
+    )
+    try:
+        worker.execute_from_commandline()
+    finally:
+        ingest.stop()
+        registry.stop()
+        lock.close()
+
+
+class Batch(ConsumerMessage):
+    """The records of one partition that came together, on their way to an agent as one event."""
+
+    __slots__ = ("records",)
+
+    records: list[Any]
+
+
+class BatchConsumer(Consumer):
+    """Faust's consumer, handing over what was fetched by the batch.
+
+    Faust gives every record two tasks, a lock and a queue place of its own, which costs more than all that the engine
+    does with it. The path is the same (conductor, stream, agent), taken once a batch.
+    """
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        while not (self._stopped.is_set() or fetcher._stopped.is_set()):  # noqa: SLF001 - as the method it replaces
+            generation = self.app.consumer_generation_id
+            fetched, _ = await self._wait_next_records(1.0)
+            if self.should_stop or fetched is None:
+                continue
+            if not self.flow_active:
+                # A rebalance goes on: what was fetched is of the old assignment, and is read again by its owner.
+                continue
+            for partition, records in fetched.items():
+                if not self.flow_active or generation != self.app.consumer_generation_id:
+                    break
+                batch = self._batch(partition, records)
+                await self.wait_first(self.callback(batch), self.suspend_flow.wait())
+            if not fetched:
+                await asyncio.sleep(0)
+
+    def _batch(self, partition: TP, records: list[Any]) -> Batch:
+        first = records[0]
+        batch = Batch(
+            first.topic,
+            first.partition,
+            first.offset,
+            first.timestamp,
+            first.timestamp_type,
+            [],
+            b"",
+            b"",
+            None,
+            0,
+            0,
+            partition,
+            generation_id=self.app.consumer_generation_id,
+        )
+        batch.records = records
+        return batch
+
+
+def _attach(app: faust.App, process: EngineProcess) -> None:
+    settings = process.settings
+
+    class Listener(ConsumerRebalanceListener):
+        async def on_partitions_assigned(self, assigned: Any) -> None:
+            coordinator = self._thread._ensure_consumer()._coordinator  # noqa: SLF001 - nobody else knows
+            process.joined(
+                Member(settings.application_id, settings.instance_id, coordinator.generation, coordinator.member_id)
+            )
+            await super().on_partitions_assigned(assigned)
+
+    BatchConsumer.RebalanceListener = Listener
+    app.transport.Consumer = BatchConsumer
+
+    commands = _topic(app, topics.COMMANDS)
+    queries = _topic(app, topics.QUERIES)
+
+    @app.on_partitions_assigned.connect
+    async def assigned(_: Any, partitions: set[TP], **__: Any) -> None:
+        await process.assigned(each.partition for each in partitions if each.topic == topics.COMMANDS)
+
+    @app.on_partitions_revoked.connect
+    async def revoked(*_: Any, **__: Any) -> None:
+        await process.revoked()
+
+    process.pause = lambda number: app.consumer.pause_partitions({TP(topics.COMMANDS, number)})
+    process.resume = lambda number: app.consumer.resume_partitions({TP(topics.COMMANDS, number)})
+
+    @app.agent(commands)
+    async def run_commands(stream: Any) -> None:
+        async for event in stream.events():
+            await process.commands(_record(each) for each in event.message.records)
+
+    @app.agent(queries)
+    async def run_queries(stream: Any) -> None:
+        async for event in stream.events():
+            for each in event.message.records:
+                await process.query(_record(each))
+
+    @app.task
+    async def tick() -> None:
+        await process.tick()
+
+    @app.task
+    async def commit() -> None:
+        await process.commit_regularly()
+
+    @app.task
+    async def watch() -> None:
+        await process.watch(lambda number: app.consumer.highwater(TP(topics.COMMANDS, number)))
+
+
+def _topic(app: faust.App, name: str) -> Any:
+    return app.topic(
+        name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", acks=False, internal=False
+    )
+
+
+def _record(record: Any) -> Record:
+    return Record(record.partition, record.offset, record.timestamp, record.key, record.value, record.headers)

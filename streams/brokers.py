@@ -1,0 +1,89 @@
+"""What is asked of the brokers about topics: whether they answer, which topics there are, how they are set."""
+
+import base64
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+#: The first answer takes longest: names are looked up and connections made.
+REACH_SECONDS_MAX = 10.0
+ASK_SECONDS_MAX = 20.0
+
+
+class UnreachableError(Exception):
+    """No broker answers."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        super().__init__(
+            f"Kafka at {bootstrap_servers} does not answer within {REACH_SECONDS_MAX:.0f} s. "
+            "What to do: see that it runs, and that --bootstrap-servers (or BACKBEAT_BOOTSTRAP_SERVERS) names it."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTopic:
+    """What a topic is."""
+
+    name: str
+    #: Kafka's id of it, a UUID as text: another one after the topic was deleted and made again.
+    topic_id: str
+    partitions: int
+    #: The smallest number of replicas that a partition of it has.
+    replication: int
+    #: Its settings; empty where they were not asked for.
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+def reach(bootstrap_servers: str) -> AdminClient:
+    """A client for questions to brokers that do answer."""
+    # What fails is raised; librdkafka's own lines on the terminal would say it again and again.
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
+    try:
+        admin.list_topics(timeout=REACH_SECONDS_MAX)
+    except KafkaException as error:
+        if error.args[0].code() in {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._RESOLVE}:  # noqa: SLF001 -- librdkafka's own codes have this name
+            raise UnreachableError(bootstrap_servers) from error
+        raise
+    return admin
+
+
+def describe(admin: AdminClient, names: list[str]) -> dict[str, FoundTopic]:
+    """What is known of the topics; those that do not exist are left out."""
+    found = {}
+    for name, future in admin.describe_topics(TopicCollection(names), request_timeout=ASK_SECONDS_MAX).items():
+        try:
+            topic = result(future)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                continue
+            raise
+        replicas = [len(partition.replicas) for partition in topic.partitions]
+        found[name] = FoundTopic(name, _uuid_text(topic.topic_id), len(replicas), min(replicas, default=0))
+    return found
+
+
+def with_configs(admin: AdminClient, found: Mapping[str, FoundTopic]) -> dict[str, FoundTopic]:
+    """The same topics, with their settings."""
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in found]
+    settings = {}
+    for resource, future in admin.describe_configs(resources, request_timeout=ASK_SECONDS_MAX).items():
+        settings[resource.name] = {key: str(entry.value) for key, entry in result(future).items()}
+    return {
+        name: FoundTopic(name, one.topic_id, one.partitions, one.replication, settings[name])
+        for name, one in found.items()
+    }
+
+
+def result(future: "Future[Any]") -> Any:
+    """The answer to one question; the library's own time limit comes first."""
+    return future.result(timeout=ASK_SECONDS_MAX * 1.5)
+
+
+def _uuid_text(topic_id: object) -> str:
+    # Kafka's own text form of an id is base64 of its 16 bytes.
+    return str(uuid.UUID(bytes=base64.b64decode(f"{topic_id}==")))

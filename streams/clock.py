@@ -1,0 +1,23 @@
+"""The broker's time, estimated from the timestamps of acknowledged records.
+
+Timers are due by the time that records get (LogAppendTime), not by this host's clock, which may be wrong.
+"""
+
+from __future__ import annotations
+
+import time
+
+
+class BrokerClock:
+    """Milliseconds since the epoch as the broker has them. Until the first sample: the host's."""
+
+    def __init__(self) -> None:
+        self._offset_ms = time.time() * 1000 - time.monotonic() * 1000
+
+    def now(self) -> int:
+        """The broker's time now, or a few milliseconds less."""
+        return int(time.monotonic() * 1000 + self._offset_ms)
+
+    def sample(self, broker_time: int) -> None:
+        """A record that was acknowledged just now has this timestamp."""
+        self._offset_ms = broker_time - time.monotonic() * 1000

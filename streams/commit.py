@@ -1,0 +1,165 @@
+"""The commit: state and its position in the log, together or not at all.
+
+    0  snapshot   in one piece, with no await: the changed records and the position of each partition (`engine`)
+    1  flush      every effect sent so far is acknowledged, every delivery report looked at
+    2  transact   one transaction: the records to the changelog, the positions to the group (KIP-98, KIP-447)
+    3  write      one RocksDB batch a partition: the same records, and the changelog's offset
+
+Whatever fails in 1 or 2 ends the process: RocksDB is as of the commit before, the transaction is aborted by the broker
+or by the next owner, and the same commands are read again.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from confluent_kafka import KafkaException, Message, Producer, TopicPartition
+
+from backbeat.streams.store import Origin, PartitionStore, Snapshot, host_now
+from backbeat.streams.topics import COMMANDS, STATE
+
+
+class CommitError(Exception):
+    """The commit did not happen, or it is not known whether it did: the process must end."""
+
+
+class Member(NamedTuple):
+    """The group membership that an assignment came with. Commits use it and no other."""
+
+    group_id: str
+    instance_id: str
+    generation: int
+    member_id: str
+
+    def metadata(self) -> bytes:
+        """As librdkafka serialises group metadata: what `Consumer.consumer_group_metadata()` would give."""
+        return b"".join(
+            (
+                b"CGMDv2:",
+                struct.pack("<i", self.generation),
+                self.group_id.encode() + b"\0",
+                self.member_id.encode() + b"\0",
+                b"\0",
+                self.instance_id.encode() + b"\0",
+            )
+        )
+
+
+class Written(NamedTuple):
+    """Where a partition's part of a transaction ended."""
+
+    next_offset: int  #: of the changelog
+    broker_time: int  #: milliseconds since the epoch
+
+
+class Transaction(Protocol):
+    """One transactional producer. Every method raises CommitError where the process must end."""
+
+    def run(self, snapshots: Sequence[Snapshot], member: Member) -> dict[int, Written]:
+        """Write the records and commit the positions, atomically."""
+
+
+class KafkaTransaction:
+    """The transactional producer of this process."""
+
+    def __init__(
+        self, bootstrap_servers: str, transactional_id: str, transaction_timeout_seconds: float, timeout_seconds: float
+    ) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._written: dict[int, Written] = {}
+        self._error: str | None = None
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "client.id": transactional_id,
+                "transactional.id": transactional_id,
+                "transaction.timeout.ms": int(transaction_timeout_seconds * 1000),
+                "linger.ms": 5,
+                "compression.type": "lz4",
+                "queue.buffering.max.messages": 1_000_000,
+                "message.max.bytes": 4 * 1024 * 1024,
+            }
+        )
+
+    def init(self) -> None:
+        """Fence whoever used this transactional id before, and abort what it left open. Before joining the group."""
+        self._producer.init_transactions(self._timeout_seconds)
+
+    def run(self, snapshots: Sequence[Snapshot], member: Member) -> dict[int, Written]:
+        """Write the records and commit the positions, atomically."""
+        self._written = {}
+        self._error = None
+        deadline = time.monotonic() + self._timeout_seconds
+        try:
+            self._producer.begin_transaction()
+            for snapshot in snapshots:
+                self._produce(snapshot)
+            positions = [TopicPartition(COMMANDS, each.partition, each.position) for each in snapshots]
+            _until(deadline, lambda: self._producer.send_offsets_to_transaction(positions, member.metadata()))
+            _until(deadline, self._producer.commit_transaction)
+        except KafkaException as error:
+            raise CommitError(error.args[0].str()) from error
+        if self._error is not None:
+            raise CommitError(self._error)
+        return self._written
+
+    def _produce(self, snapshot: Snapshot) -> None:
+        partition = snapshot.partition
+        *records, meta = snapshot.records
+        for key, value in records:
+            while True:
+                try:
+                    self._producer.produce(STATE, value, key, partition)
+                except BufferError:
+                    self._producer.poll(0.05)
+                else:
+                    break
+        # The meta record comes last: its report says where the partition's part of the transaction ends.
+        self._producer.produce(STATE, meta[1], meta[0], partition, on_delivery=self._reported)
+
+    def _reported(self, error: object, message: Message) -> None:
+        if error is not None:
+            self._error = str(error)
+            return
+        offset, partition = message.offset(), message.partition()
+        assert offset is not None
+        assert partition is not None
+        self._written[partition] = Written(offset + 1, message.timestamp()[1])
+
+
+def _until(deadline: float, call: Callable[[], object]) -> None:
+    """Call, again after errors that librdkafka says may pass, until the deadline."""
+    while True:
+        try:
+            call()
+        except KafkaException as error:
+            if not error.args[0].retriable() or time.monotonic() >= deadline:
+                raise
+        else:
+            return
+
+
+def commit(
+    snapshots: Sequence[Snapshot],
+    stores: dict[int, PartitionStore],
+    member: Member,
+    *,
+    flush: Callable[[], None],
+    transaction: Transaction,
+    state_topic_id: str,
+) -> dict[int, Written]:
+    """Steps 1 to 3 for one set of snapshots, all of the member's epoch. Blocks; raises where the process must end.
+
+    `flush` returns when every effect sent so far is acknowledged, or was turned into a command that is.
+    """
+    flush()
+    written = transaction.run(snapshots, member)
+    for snapshot in snapshots:
+        ended = written.get(snapshot.partition)
+        if ended is None:
+            raise CommitError(f"no report of partition {snapshot.partition} came with the transaction")
+        stores[snapshot.partition].write(snapshot, Origin(state_topic_id, ended.next_offset, host_now()))
+    return written

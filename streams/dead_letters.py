@@ -1,0 +1,69 @@
+"""Dead letters: a record that cannot be processed, as it came, with the reason and where it stood in its headers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import cast
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from backbeat.streams.topics import DEAD_LETTER_BYTES_MAX, DEAD_LETTERS
+
+REASON = "backbeat-error"
+SOURCE_TOPIC = "backbeat-source-topic"
+SOURCE_PARTITION = "backbeat-source-partition"
+SOURCE_OFFSET = "backbeat-source-offset"
+
+_OURS = frozenset({REASON, SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_OFFSET})
+#: A reason may quote what it refuses; the whole record is beside it.
+_REASON_CHARACTERS_MAX = 2_000
+#: The record as it came; the rest is for our headers and Kafka's own.
+_CONTENT_BYTES_MAX = DEAD_LETTER_BYTES_MAX - 16 * 1024
+
+
+def dead_letter_headers(
+    headers: Iterable[tuple[str, bytes | None]] | None, *, reason: str, topic: str, partition: int, offset: int
+) -> list[tuple[str, bytes | None]]:
+    """The record's own headers, then why it was refused and where it came from.
+
+    One that was a dead letter before, and was sent in again, has the newest reason only.
+    """
+    return [
+        *(header for header in headers or () if header[0] not in _OURS),
+        (REASON, reason[:_REASON_CHARACTERS_MAX].encode(errors="replace")),
+        (SOURCE_TOPIC, topic.encode()),
+        (SOURCE_PARTITION, str(partition).encode()),
+        (SOURCE_OFFSET, str(offset).encode()),
+    ]
+
+
+def headers_of(message: Message) -> list[tuple[str, bytes | None]]:
+    """A record's headers as they were read."""
+    # The library types what may be written; what is read is always this.
+    return cast("list[tuple[str, bytes | None]]", message.headers() or [])
+
+
+def send(
+    producer: Producer, message: Message, reason: str, on_delivery: Callable[[KafkaError | None, Message], None]
+) -> None:
+    """Put a record aside as it came. BufferError when the producer's queue is full."""
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None
+    assert partition is not None
+    assert offset is not None
+    key, value, own = message.key(), message.value(), headers_of(message)
+    size = len(key or b"") + len(value or b"") + sum(len(name) + len(content or b"") for name, content in own)
+    if size > _CONTENT_BYTES_MAX:
+        # A record that nothing takes must not hold up its partition: where it stood is what can be kept.
+        key, value, own = None, None, []
+        reason = (
+            f"{reason[: _REASON_CHARACTERS_MAX // 2]} (left out: {size} bytes are more than a dead letter may have)"
+        )
+    headers = dead_letter_headers(own, reason=reason, topic=topic, partition=partition, offset=offset)
+    producer.produce(
+        DEAD_LETTERS,
+        key=key,
+        value=value,
+        headers=cast("list[tuple[str, str | bytes | None]]", headers),
+        on_delivery=on_delivery,
+    )

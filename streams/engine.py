@@ -1,0 +1,383 @@
+"""The engine's loop: one record of the log in, its effects out. No Faust, no asyncio, no clock of its own.
+
+`app` feeds it from Kafka, the simulator from a fake log; both run this code. Every method is called from one thread.
+What ends the process (`StoreError`, `CommitError`, `OutboxError`, `EngineError`) is raised, never handled here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from backbeat import schemas
+from backbeat.streams.core import apply, ids, queries
+from backbeat.streams.core import effects as fx
+from backbeat.streams.core.commands import (
+    AddChildren,
+    AnyCommand,
+    ChangeNode,
+    Continue,
+    DeliveryFailed,
+    FailNode,
+    ReplyTo,
+    ResetNode,
+    RestartNode,
+    ScheduleNode,
+    Source,
+    TimerFired,
+    route,
+)
+from backbeat.streams.core.status import CLOSED
+from backbeat.streams.dead_letters import dead_letter_headers
+from backbeat.streams.store import PartitionStore, Snapshot, StoreError
+from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES
+
+logger = logging.getLogger(__name__)
+
+_ABOUT_A_NODE = (ChangeNode, AddChildren, RestartNode, ResetNode, ScheduleNode, DeliveryFailed)
+
+
+class EngineError(Exception):
+    """The engine must not go on: the log is not what it has to be. The text says what was found."""
+
+
+class Record(NamedTuple):
+    """One record of the commands or queries topic."""
+
+    partition: int
+    offset: int
+    timestamp: int  #: LogAppendTime, milliseconds since the epoch
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]] | None = None
+
+
+class Outbox(Protocol):
+    """Where effects go."""
+
+    def send(
+        self,
+        topic: str,
+        value: bytes,
+        *,
+        key: bytes | None = None,
+        partition: int = -1,
+        headers: list[tuple[str, bytes | None]] | None = None,
+    ) -> None:
+        """Send one record, in order."""
+
+
+@dataclass(slots=True)
+class Partition:
+    """One partition of the current assignment."""
+
+    number: int
+    store: PartitionStore | None = None  #: null while it is restored
+    #: records that came while it is restored, in order
+    pending: deque[Record] = field(default_factory=deque)
+    #: queries are answered once the store has passed the end of commands seen at the assignment
+    caught_up_at: int = 0
+    waiting_queries: deque[queries.AnyQuery] = field(default_factory=deque)
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything that was in the log when the partition was assigned has been applied."""
+        return self.store is not None and self.store.meta.next_offset >= self.caught_up_at
+
+
+class Engine:
+    """All partitions of this process, and what is done with their records."""
+
+    def __init__(
+        self,
+        *,
+        partitions_count: int,
+        transactional_id: str,
+        outbox: Outbox,
+        activities_topic: Callable[[bytes], str | None],
+        check_gap: Callable[[int, int, int], None],
+        rules: Callable[[AnyCommand, int, PartitionStore], list[fx.Effect]] = apply,
+    ) -> None:
+        self._partitions_count = partitions_count
+        self._transactional_id = transactional_id
+        self._outbox = outbox
+        #: the topic of a client's activities by its id; null: nobody knows the client
+        self._activities_topic = activities_topic
+        #: raises EngineError when a data record between two offsets of a partition is missing
+        self._check_gap = check_gap
+        self._rules = rules
+        self.partitions: dict[int, Partition] = {}
+        self._waits: dict[bytes, list[queries.WaitNode]] = {}
+        self.flushes: list[queries.Flush] = []
+        self.counts: Counter[str] = Counter()
+
+    # --- assignment --------------------------------------------------------------------------------------------------
+
+    def assign(self, numbers: Iterable[int]) -> None:
+        """A new assignment: nothing of an earlier one is left."""
+        assert not self.partitions, "partitions are dropped before others come"
+        self.partitions = {number: Partition(number) for number in numbers}
+
+    def drop(self) -> None:
+        """The assignment is over: forget everything that was not committed."""
+        for partition in self.partitions.values():
+            if partition.store is not None:
+                partition.store.close()
+        self.partitions = {}
+        self._waits = {}
+        self.flushes = []
+
+    def ready(self, number: int, store: PartitionStore, caught_up_at: int) -> None:
+        """The partition is restored: begin with what came meanwhile."""
+        partition = self.partitions[number]
+        partition.caught_up_at = caught_up_at
+        store.meta.transactional_id = self._transactional_id
+        partition.store = store
+        while partition.pending:
+            self._process(store, partition.pending.popleft())
+        self._answer_waiting(partition)
+
+    # --- commands ----------------------------------------------------------------------------------------------------
+
+    def on_command(self, record: Record) -> None:
+        """One record of the commands topic."""
+        partition = self.partitions.get(record.partition)
+        if partition is None:
+            return  # Of an earlier assignment: its owner reads it.
+        if partition.store is None:
+            partition.pending.append(record)
+            return
+        self._process(partition.store, record)
+        if partition.waiting_queries:
+            self._answer_waiting(partition)
+
+    def _process(self, store: PartitionStore, record: Record) -> None:
+        meta = store.meta
+        if record.offset < meta.next_offset:
+            self.counts["repeats"] += 1
+            return
+        if record.offset > meta.next_offset:
+            self._check_gap(record.partition, meta.next_offset, record.offset)
+        self.counts["commands"] += 1
+        try:
+            command = schemas.decode_command(record.value)
+            self._check_route(command, record.partition)
+        except schemas.DecodeError as error:
+            self._dead_letter(record, str(error))
+        else:
+            self._perform(record, command, self._apply(record, command, store))
+        meta.next_offset = record.offset + 1
+
+    def _check_route(self, command: AnyCommand, partition: int) -> None:
+        identity = route(command)
+        if identity is not None and ids.partition_of(identity, self._partitions_count) != partition:
+            wanted = ids.partition_of(identity, self._partitions_count)
+            raise schemas.DecodeError(f"a command for partition {wanted} was sent to partition {partition}")
+
+    def _apply(self, record: Record, command: AnyCommand, store: PartitionStore) -> list[fx.Effect]:
+        try:
+            return self._rules(command, record.timestamp, store)
+        except (StoreError, MemoryError):
+            raise
+        except Exception as defect:
+            # The step was dropped whole. The record is kept for whoever mends the defect, and the node shows it.
+            logger.exception("partition %d, offset %d: %s failed", record.partition, record.offset, command)
+            self._dead_letter(record, f"defect: {type(defect).__name__}: {defect}")
+        node_id = command.node_id if isinstance(command, _ABOUT_A_NODE) else None
+        if isinstance(command, TimerFired):
+            node_id = command.subject_id
+        if isinstance(command, Continue) and command.tasks:
+            node_id = command.tasks[0].id
+        if node_id is None:
+            return []
+        failure = FailNode(
+            id=command.id, tid=command.tid, source=command.source, node_id=node_id, message="The engine failed"
+        )
+        return self._rules(failure, record.timestamp, store)
+
+    # --- effects -----------------------------------------------------------------------------------------------------
+
+    def _perform(self, record: Record, command: AnyCommand, effects: list[fx.Effect]) -> None:
+        sends = 0
+        for effect in effects:
+            match effect:
+                case fx.Dispatch() | fx.Notify():
+                    self._send_activity(effect)
+                case fx.Changed():
+                    value = schemas.encode_status_changes(effect, command.tid)
+                    self._outbox.send(HISTORY, value, key=effect.workflow_id, partition=record.partition)
+                    if self._waits:
+                        self._wake(effect)
+                case fx.Send():
+                    self._send_command(effect.command, Source(record.partition, record.offset, sends))
+                    sends += 1
+                case fx.Reply():
+                    self._reply(effect.to, effect.answer, effect.tid)
+                case fx.Refuse():
+                    self.counts["refused"] += 1
+                    rejection = effect.rejection
+                    self._dead_letter(record, f"{rejection.reason}: {rejection.message}")
+                case fx.Ignored():
+                    self.counts["ignored"] += 1
+
+    def _send_activity(self, effect: fx.Dispatch | fx.Notify) -> None:
+        self.counts["dispatches"] += 1
+        node = effect.node
+        topic = self._activities_topic(node.user_id)
+        if topic is not None:
+            self._outbox.send(topic, schemas.encode_activity(effect), key=node.id)
+        elif isinstance(effect, fx.Dispatch):
+            self.undeliverable(node.id, node.attempt, f"No client has the id {node.user_id.hex()}")
+
+    def undeliverable(self, node_id: bytes, attempt: int, why: str) -> None:
+        """An activity can never be brought to its client: a client error, by a command like any other."""
+        response = msgspec.json.encode({"error": {"message": why}})
+        identity = ids.command_id(b"undeliverable", node_id, attempt.to_bytes(8, "big"))
+        failed = DeliveryFailed(id=identity, node_id=node_id, attempt=attempt, response=response)
+        self._send_command(failed, None)
+
+    def _send_command(self, command: AnyCommand, source: Source | None) -> None:
+        identity = route(command)
+        assert identity is not None, "no command of the engine goes to every partition"
+        self._outbox.send(
+            COMMANDS,
+            schemas.encode_command(command, source),
+            key=identity,
+            partition=ids.partition_of(identity, self._partitions_count),
+        )
+
+    def _reply(
+        self, to: ReplyTo, answer: fx.Answer | queries.QueryAnswer, tid: str, part: int = 0, *, last: bool = True
+    ) -> None:
+        value = schemas.encode_reply(to, answer, tid, part, last)
+        self._outbox.send(REPLIES, value, key=to.asker, partition=to.partition)
+
+    def _dead_letter(self, record: Record, reason: str) -> None:
+        self.counts["dead_letters"] += 1
+        headers = dead_letter_headers(
+            record.headers, reason=reason, topic=COMMANDS, partition=record.partition, offset=record.offset
+        )
+        self._outbox.send(DEAD_LETTERS, record.value or b"", key=record.key, headers=headers)
+
+    # --- timers -----------------------------------------------------------------------------------------------------
+
+    def fire_timers(self, now: int) -> int:
+        """Send a command for each timer that is due at `now` (the broker's time, estimated); how many there were."""
+        fired = 0
+        for partition in self.partitions.values():
+            if partition.store is not None:
+                for command in partition.store.timers.due(now):
+                    value = schemas.encode_command(command)
+                    # A caller's key has no route: its timer belongs to the partition that holds it.
+                    self._outbox.send(COMMANDS, value, key=command.subject_id, partition=partition.number)
+                    fired += 1
+        return fired
+
+    # --- queries ----------------------------------------------------------------------------------------------------
+
+    def on_query(self, record: Record, now: int) -> Iterator[None]:
+        """One record of the queries topic. Yields between parts, so that commands can pass a large tree."""
+        partition = self.partitions.get(record.partition)
+        if partition is None:
+            return
+        try:
+            query = schemas.decode_query(record.value)
+        except schemas.DecodeError as error:
+            self._dead_letter_query(record, str(error))
+            return
+        if query.deadline < now:
+            self.counts["queries_late"] += 1
+            return
+        if partition.store is None or not partition.caught_up:
+            partition.waiting_queries.append(query)
+            return
+        yield from self._answer(partition, query)
+
+    def _dead_letter_query(self, record: Record, reason: str) -> None:
+        self.counts["queries_bad"] += 1
+        logger.warning("a query that cannot be read (%s), partition %d", reason, record.partition)
+
+    def _answer_waiting(self, partition: Partition) -> None:
+        while partition.waiting_queries and partition.caught_up:
+            for _ in self._answer(partition, partition.waiting_queries.popleft()):
+                pass
+
+    def _answer(self, partition: Partition, query: queries.AnyQuery) -> Iterator[None]:
+        store = partition.store
+        assert store is not None
+        self.counts["queries"] += 1
+        if isinstance(query, queries.Flush):
+            self.flushes.append(query)
+            return
+        if isinstance(query, queries.WaitNode) and self._must_wait(store, query):
+            self._waits.setdefault(query.node_id, []).append(query)
+            return
+        yield from self._send_parts(query, store)
+
+    def _must_wait(self, store: PartitionStore, query: queries.WaitNode) -> bool:
+        known = queries.find_node(store, query.node_id, query.user_id) is not None
+        return known and not queries.is_final(store, query.node_id)
+
+    def _send_parts(self, query: queries.AnyQuery, store: PartitionStore) -> Iterator[None]:
+        part = 0
+        previous: queries.QueryAnswer | None = None
+        for answer in queries.answer(query, store):
+            if previous is not None:
+                self._reply(query.reply_to, previous, query.tid, part, last=False)
+                part += 1
+                yield
+            previous = answer
+        assert previous is not None, "every query has an answer"
+        self._reply(query.reply_to, previous, query.tid, part, last=True)
+
+    def _wake(self, effect: fx.Changed) -> None:
+        """Answer those who wait for a node that this command has closed."""
+        for change in effect.changes:
+            if change.change.server and change.change.to_status in CLOSED:
+                for query in self._waits.pop(change.node_id, ()):
+                    self._answer_wait(query)
+
+    def _answer_wait(self, query: queries.WaitNode) -> None:
+        partition = self.partitions[ids.partition_of(query.node_id, self._partitions_count)]
+        assert partition.store is not None
+        for _ in self._send_parts(query, partition.store):
+            pass
+
+    def end_waits(self, now: int) -> None:
+        """Answer the waits whose deadline has come, with the node as it is."""
+        for node_id, waiting in list(self._waits.items()):
+            over = [query for query in waiting if query.deadline <= now]
+            if over:
+                for query in over:
+                    self._answer_wait(query)
+                self._waits[node_id] = [query for query in waiting if query.deadline > now]
+                if not self._waits[node_id]:
+                    del self._waits[node_id]
+
+    # --- commit ----------------------------------------------------------------------------------------------------
+
+    @property
+    def changed_count(self) -> int:
+        """Records that wait for the next commit."""
+        return sum(each.store.changed_count for each in self.partitions.values() if each.store is not None)
+
+    def snapshot(self, *, touch: bool = False) -> tuple[list[Snapshot], dict[int, PartitionStore]]:
+        """Step 0 of a commit: the changes of every partition that has some; with `touch`, of one at least."""
+        stores = {number: each.store for number, each in self.partitions.items() if each.store is not None}
+        dirty = [store for store in stores.values() if store.is_dirty()]
+        if touch and not dirty:
+            dirty = list(stores.values())[:1]
+        return [store.snapshot() for store in dirty], stores
+
+    def answer_flushes(self, flushes: list[queries.Flush]) -> None:
+        """Their commit is done: say how far the changelog has to be read."""
+        for query in flushes:
+            partition = self.partitions.get(query.partition)
+            if partition is not None and partition.store is not None and partition.store.origin is not None:
+                position = queries.Position(query.partition, partition.store.origin.next_offset)
+                self._reply(query.reply_to, position, query.tid)

@@ -1,0 +1,121 @@
+"""What leaves the engine at once: activities, replies, history, commands for other partitions, dead letters.
+
+Records of one partition stay in order and none is skipped (idempotent producer, no limit on retries). A commit waits
+until every one of them is acknowledged; what can never be delivered is handed back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+#: Errors that no retry can mend. Whatever is not here ends the process before the commit.
+_PERMANENT = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - librdkafka's own errors have an underscore
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.MSG_SIZE_TOO_LARGE,
+    }
+)
+_FULL_POLL_SECONDS = 0.05
+_FLUSH_SECONDS = 1.0
+
+
+class OutboxError(Exception):
+    """Something could not be sent, and sending it again later could: the process must end without a commit."""
+
+
+class Undelivered(NamedTuple):
+    """A record that can never be delivered."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes
+    reason: str
+
+
+class Outbox:
+    """Sends, and knows what became of it."""
+
+    def __init__(self, bootstrap_servers: str, client_id: str) -> None:
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "client.id": client_id,
+                "enable.idempotence": True,
+                "message.timeout.ms": 0,
+                "topic.metadata.propagation.max.ms": 5_000,
+                "linger.ms": float(__import__("os").environ.get("BACKBEAT_LINGER_MS", "0.5")),
+                "queue.buffering.max.messages": 500_000,
+                "queue.buffering.max.kbytes": 256 * 1024,
+                "message.max.bytes": 4 * 1024 * 1024,
+                # A report for each of them costs as much as sending it; what flush needs to know is what failed.
+                "delivery.report.only.error": True,
+            }
+        )
+        self._lock = threading.Lock()
+        self._undelivered: list[Undelivered] = []
+        self._failure: str | None = None
+
+    def send(
+        self,
+        topic: str,
+        value: bytes,
+        *,
+        key: bytes | None = None,
+        partition: int = -1,
+        headers: Sequence[tuple[str, bytes | None]] | None = None,
+    ) -> None:
+        """Send one record; waits while the queue is full. `partition` -1: by the key."""
+        while True:
+            try:
+                if headers:
+                    self._producer.produce(
+                        topic, value, key, partition, on_delivery=self._reported, headers=list(headers)
+                    )
+                else:
+                    self._producer.produce(topic, value, key, partition, self._reported)
+            except BufferError:
+                self._producer.poll(_FULL_POLL_SECONDS)
+            except KafkaException as error:
+                self._failed(error.args[0], topic, partition, key, value)
+                return
+            else:
+                return
+
+    def _reported(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._failed(error, message.topic() or "", message.partition(), message.key(), message.value() or b"")
+
+    def _failed(self, error: KafkaError, topic: str, partition: int | None, key: bytes | None, value: bytes) -> None:
+        with self._lock:
+            if error.code() in _PERMANENT:
+                self._undelivered.append(Undelivered(topic, partition, key, value, error.str()))
+            else:
+                self._failure = f"{topic}: {error.str()}"
+
+    def poll(self) -> list[Undelivered]:
+        """Look at what came back, without waiting; what can never be delivered since the last call."""
+        self._producer.poll(0)
+        if not self._undelivered:
+            return []
+        with self._lock:
+            undelivered, self._undelivered = self._undelivered, []
+        return undelivered
+
+    def flush(self, timeout_seconds: float) -> None:
+        """Wait until everything sent so far is acknowledged or known to be undeliverable. Raises OutboxError."""
+        waited = 0.0
+        while self._producer.flush(_FLUSH_SECONDS):
+            waited += _FLUSH_SECONDS
+            if waited >= timeout_seconds:
+                raise OutboxError(f"{len(self._producer)} records are not acknowledged after {waited:.0f} s")
+        if self._failure is not None:
+            raise OutboxError(self._failure)

@@ -1,0 +1,350 @@
+"""One engine process: what stands around the loop. Assignment, restore, commits, timers, and when to end.
+
+`app` calls it from Faust; nothing here knows Faust. Whatever must not be survived ends the process at once, with one
+line that says why: another process, or this one started again, goes on from the last commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, NoReturn
+
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from backbeat import schemas
+from backbeat.streams import store as stores
+from backbeat.streams import topics
+from backbeat.streams.clock import BrokerClock
+from backbeat.streams.commit import CommitError, KafkaTransaction, Member, commit
+from backbeat.streams.engine import Engine, EngineError, Record
+from backbeat.streams.outbox import Outbox, OutboxError
+from backbeat.streams.registry import Registry
+from backbeat.streams.restore import KafkaChangelog, RestoreError, restore
+from backbeat.streams.settings import EngineSettings
+from backbeat.streams.store import PartitionStore, StoreError
+
+logger = logging.getLogger(__name__)
+
+READY_LINE = "backbeat engine ready"
+#: Exit codes. A supervisor starts the process again after any of them but the last.
+ENDED = 3
+MISFIT = 4  #: state and topics do not belong together: starting again does not help
+
+_TICK_SECONDS = 0.02
+_RESTORES_AT_ONCE = 2
+#: Commands after which timers, queries and the commit get their turn.
+_RECORDS_AT_ONCE = 50
+
+
+def end(reason: str, code: int = ENDED) -> NoReturn:
+    """End the process now: no handler, no last commit."""
+    logger.critical("the engine ends: %s", reason)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
+
+
+def lock_data_dir(data_dir: Path) -> IO[str]:
+    """Hold the data directory for this process; raises BlockingIOError where another has it."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    handle = (data_dir / "lock").open("w")
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return handle
+
+
+class EngineProcess:
+    """The parts of one engine, and their order of work."""
+
+    def __init__(self, settings: EngineSettings, registry: Registry, partitions_count: int) -> None:
+        self.settings = settings
+        self.clock = BrokerClock()
+        self._registry = registry
+        self._outbox = Outbox(settings.bootstrap_servers, f"{settings.transactional_id}-effects")
+        self.engine = Engine(
+            partitions_count=partitions_count,
+            transactional_id=settings.transactional_id,
+            outbox=self._outbox,
+            activities_topic=self._activities_topic,
+            check_gap=self._check_gap,
+        )
+        self._transaction = KafkaTransaction(
+            settings.bootstrap_servers,
+            settings.transactional_id,
+            settings.transaction_timeout_seconds,
+            settings.commit_timeout_seconds,
+        )
+        self._state_topic_id = topics.topic_id(settings.bootstrap_servers, topics.STATE)
+        self._cache_records = max(256, settings.cache_records // partitions_count)
+        self._restoring = ThreadPoolExecutor(_RESTORES_AT_ONCE, "restore")
+        self._committing = ThreadPoolExecutor(1, "commit")
+        self._changelogs = threading.local()
+        self._path_locks: dict[int, asyncio.Lock] = {}
+        self._epoch = 0
+        self._member: Member | None = None
+        self._commit_lock = asyncio.Lock()
+        self._commit_wanted = asyncio.Event()
+        self._last_commit = time.monotonic()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._said_ready = False
+        #: called with a partition that waits for its restore with too much in memory, and when that is over
+        self.pause: Callable[[int], None] = lambda _: None
+        self.resume: Callable[[int], None] = lambda _: None
+        self._paused: set[int] = set()
+
+    def start(self) -> None:
+        """Fence whoever had this id, before joining the group."""
+        self._transaction.init()
+
+    def _activities_topic(self, client_id: bytes) -> str | None:
+        client = self._registry.by_id(client_id)
+        if client is None:
+            return None
+        return topics.activities_topic(client.name if topics.has_topics(client.name) else client.id)
+
+    # --- assignment --------------------------------------------------------------------------------------------------
+
+    def joined(self, member: Member) -> None:
+        """The membership of the assignment that comes now. Called on the consumer's thread."""
+        if member.generation < 0 or not member.member_id:
+            end(f"the group gave no valid membership: {member}")
+        self._member = member
+
+    async def assigned(self, numbers: Iterable[int]) -> None:
+        """These partitions are ours. They are restored in the background: the group is waiting for this handler."""
+        self._epoch += 1
+        self.engine.drop()
+        self.engine.assign(numbers)
+        for number in sorted(self.engine.partitions):
+            self._spawn(self._restore(number, self._epoch))
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except RestoreError as error:
+                end(str(error), MISFIT)
+            except Exception as error:
+                logger.exception("a background task failed")
+                end(f"{type(error).__name__}: {error}")
+
+        task = asyncio.get_running_loop().create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _restore(self, number: int, epoch: int) -> None:
+        lock = self._path_locks.setdefault(number, asyncio.Lock())
+        async with lock:
+            if epoch != self._epoch:
+                return
+            began = time.monotonic()
+            loop = asyncio.get_running_loop()
+            store, end_of_commands = await loop.run_in_executor(self._restoring, self._restore_blocking, number)
+            if epoch != self._epoch:
+                store.close()
+                return
+            logger.info(
+                "partition %d restored in %.2f s, at offset %d",
+                number,
+                time.monotonic() - began,
+                store.meta.next_offset,
+            )
+            self.engine.ready(number, store, end_of_commands)
+            if number in self._paused:
+                self._paused.discard(number)
+                self.resume(number)
+        self._say_ready()
+
+    def _restore_blocking(self, number: int) -> tuple[PartitionStore, int]:
+        changelog = getattr(self._changelogs, "changelog", None)
+        if changelog is None:
+            changelog = self._changelogs.changelog = KafkaChangelog(self.settings)
+        path = self.settings.data_dir / f"partition-{number}"
+        store = restore(lambda: PartitionStore(path, number, self._cache_records), lambda: stores.wipe(path), changelog)
+        return store, changelog.command_ends(number).end
+
+    def _say_ready(self) -> None:
+        partitions = self.engine.partitions
+        if not self._said_ready and all(each.store is not None for each in partitions.values()):
+            self._said_ready = True
+            sys.stdout.write(f"{READY_LINE}: {len(partitions)} partitions\n")
+            sys.stdout.flush()
+
+    async def revoked(self) -> None:
+        """The assignment ends: commit what was done, then forget it."""
+        self._epoch += 1
+        await self.commit()
+        self.engine.drop()
+        self._paused.clear()
+        self._member = None
+
+    # --- records -----------------------------------------------------------------------------------------------------
+
+    async def commands(self, records: Iterable[Record]) -> None:
+        """Records of one partition of the commands topic, in order. Other work gets its turn in between."""
+        epoch = self._epoch
+        for count, record in enumerate(records, 1):
+            self._command(record)
+            if count % _RECORDS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+                if epoch != self._epoch:
+                    return  # Revoked meanwhile: what is left is read again from the last commit.
+
+    def _command(self, record: Record) -> None:
+        try:
+            self.engine.on_command(record)
+            partition = self.engine.partitions.get(record.partition)
+            if (
+                partition is not None
+                and partition.store is None
+                and len(partition.pending) >= self.settings.pending_records_max
+                and record.partition not in self._paused
+            ):
+                self._paused.add(record.partition)
+                self.pause(record.partition)
+        except EngineError as error:
+            end(str(error))
+        except Exception as error:
+            logger.exception("partition %d, offset %d", record.partition, record.offset)
+            end(f"{type(error).__name__}: {error}")
+
+    async def query(self, record: Record) -> None:
+        """One record of the queries topic."""
+        try:
+            for _ in self.engine.on_query(record, self.clock.now()):
+                await asyncio.sleep(0)  # Commands pass between the parts of a large answer.
+            if self.engine.flushes:
+                self._commit_wanted.set()
+        except Exception as error:
+            logger.exception("query in partition %d, offset %d", record.partition, record.offset)
+            end(f"{type(error).__name__}: {error}")
+
+    def _check_gap(self, partition: int, begin: int, until: int) -> None:
+        """Raise EngineError when the log has, or had, a data record in [begin, until). Control records are none."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.settings.bootstrap_servers,
+                "group.id": self.settings.application_id,
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "error",
+            }
+        )
+        try:
+            consumer.assign([TopicPartition(topics.COMMANDS, partition, begin)])
+            message = consumer.poll(10.0)
+            if message is None:
+                raise EngineError(f"partition {partition}: offsets {begin} to {until} of the log cannot be read")
+            error = message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+                raise EngineError(f"partition {partition}: the log begins after offset {begin}: {error.str()}")
+            offset = message.offset()
+            if offset is not None and offset < until:
+                raise EngineError(f"partition {partition}: offset {begin} was expected, {until} came, {offset} exists")
+        finally:
+            consumer.close()
+
+    # --- what goes on beside ----------------------------------------------------------------------------------------
+
+    async def tick(self) -> None:
+        """Timers, delivery reports, waits: for as long as the process lives."""
+        try:
+            while True:
+                now = self.clock.now()
+                self.engine.fire_timers(now)
+                self.engine.end_waits(now)
+                self._take_undelivered()
+                if self.engine.changed_count >= self.settings.commit_records_max:
+                    self._commit_wanted.set()
+                await asyncio.sleep(_TICK_SECONDS)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            logger.exception("timers")
+            end(f"{type(error).__name__}: {error}")
+
+    def _take_undelivered(self) -> bool:
+        """Turn what can never be delivered into commands; whether there was any."""
+        undelivered = self._outbox.poll()
+        for record in undelivered:
+            if record.topic.startswith(topics.ACTIVITIES_PREFIX):
+                activity = schemas.decode_activity(record.value)
+                logger.error("%s: an activity cannot be delivered: %s", record.topic, record.reason)
+                if activity.kind is not schemas.ActivityKind.NOTIFICATION:
+                    self.engine.undeliverable(activity.node.id, activity.node.attempt, record.reason)
+            elif record.topic == topics.REPLIES:
+                logger.warning("a reply cannot be delivered: %s", record.reason)
+            else:
+                end(f"{record.topic}: {record.reason}")
+        return bool(undelivered)
+
+    async def commit_regularly(self) -> None:
+        """Commit every interval, or when it is wanted sooner."""
+        settings = self.settings
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._commit_wanted.wait(), settings.commit_interval_seconds)
+            self._commit_wanted.clear()
+            await self.commit(touch=time.monotonic() - self._last_commit >= settings.touch_interval_seconds)
+
+    async def commit(self, *, touch: bool = False) -> None:
+        """Commit everything that was done so far."""
+        async with self._commit_lock:
+            member = self._member
+            if member is None:
+                return
+            engine = self.engine
+            flushes, engine.flushes = engine.flushes, []
+            snapshots, partition_stores = engine.snapshot(touch=touch)
+            if snapshots:
+                loop = asyncio.get_running_loop()
+                try:
+                    written = await loop.run_in_executor(
+                        self._committing,
+                        lambda: commit(
+                            snapshots,
+                            partition_stores,
+                            member,
+                            flush=self._flush,
+                            transaction=self._transaction,
+                            state_topic_id=self._state_topic_id,
+                        ),
+                    )
+                except (CommitError, OutboxError, StoreError) as error:
+                    end(f"the commit failed: {error}")
+                for snapshot in snapshots:
+                    partition_stores[snapshot.partition].landed()
+                self._last_commit = time.monotonic()
+                self.clock.sample(max(each.broker_time for each in written.values()))
+            engine.answer_flushes(flushes)
+
+    def _flush(self) -> None:
+        """Step 1: until everything is acknowledged, what replaced the undeliverable included."""
+        self._outbox.flush(self.settings.commit_timeout_seconds)
+        while self._take_undelivered():
+            self._outbox.flush(self.settings.commit_timeout_seconds)
+
+    async def watch(self, end_of_log: Callable[[int], int | None]) -> None:
+        """End the process when a partition with commands waiting does not move: Faust stops without dying at times."""
+        timeout = self.settings.stall_timeout_seconds
+        seen: dict[int, tuple[int, float]] = {}
+        while True:
+            await asyncio.sleep(min(5.0, timeout / 4))
+            now = time.monotonic()
+            for number, partition in list(self.engine.partitions.items()):
+                position = partition.store.meta.next_offset if partition.store else -1
+                before, since = seen.get(number, (None, now))
+                log_end = end_of_log(number)
+                if position != before or log_end is None or position >= log_end:
+                    seen[number] = (position, now)
+                elif now - since > timeout:
+                    end(f"partition {number} stays at {position} for {now - since:.0f} s; its log ends at {log_end}")

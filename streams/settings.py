@@ -1,0 +1,86 @@
+"""What an engine process is told from outside: flags and environment, checked once, in one frozen struct."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+_INSTANCE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+
+class SettingsError(ValueError):
+    """A setting cannot be used; the text says which and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """Settings of one engine process. What `apply` reads is not here: it comes through the log (`core.records`)."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    #: unique and lasting: the name of the data directory's owner, of the group member and of the transactions
+    instance_id: str = ""
+    data_dir: Path = Path(".backbeat/engine")
+    #: consumer group; engines of one application share the partitions
+    application_id: str = "backbeat"
+    #: time between two commits while there is something to commit
+    commit_interval_seconds: float = 1.0
+    #: changed records of a process that start a commit before its time
+    commit_records_max: int = 50_000
+    #: time between two commits while there is nothing to commit: a fenced process finds out
+    touch_interval_seconds: float = 3.0
+    #: after which a member that says nothing loses its partitions
+    session_timeout_seconds: float = 10.0
+    heartbeat_interval_seconds: float = 1.5
+    rebalance_timeout_seconds: float = 15.0
+    #: after which the broker aborts a transaction whose process is gone
+    transaction_timeout_seconds: float = 10.0
+    #: how long one commit may take, retries included, before the process ends
+    commit_timeout_seconds: float = 30.0
+    #: decoded records that are held in memory, over all partitions
+    cache_records: int = 24_000
+    #: records of one partition that wait in memory while it is restored
+    pending_records_max: int = 2_000
+    #: a partition with commands waiting that does not move for this long ends the process
+    stall_timeout_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not self.instance_id:
+            object.__setattr__(self, "instance_id", re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:100])
+        if not _INSTANCE_ID.fullmatch(self.instance_id):
+            raise SettingsError(
+                f"instance id {self.instance_id!r}: give 1 to 100 letters, digits, dots, dashes or underscores"
+            )
+
+    @property
+    def transactional_id(self) -> str:
+        """The name of this process's transactions."""
+        return transactional_id(self.application_id, self.instance_id)
+
+    @classmethod
+    def from_environment(cls) -> EngineSettings:
+        """Settings from `BACKBEAT_…`; each variable is the field's name in capitals."""
+        values: dict[str, object] = {}
+        for name, default in asdict(cls()).items():
+            text = os.environ.get(f"BACKBEAT_{name.upper()}")
+            if text is None:
+                continue
+            kind: Callable[[str], object] = Path if isinstance(default, Path) else type(default)
+            try:
+                values[name] = kind(text)
+            except ValueError as error:
+                raise SettingsError(f"BACKBEAT_{name.upper()}={text!r} is no {type(default).__name__}") from error
+        return cls(**values)  # type: ignore[arg-type]  # each was converted to its field's type
+
+
+def transactional_id(application_id: str, instance_id: str) -> str:
+    """The name of an engine's transactions."""
+    return f"{application_id}-{instance_id}"
+
+
+def instance_of(application_id: str, transaction: str) -> str:
+    """The instance id that a transactional id was made of."""
+    return transaction.removeprefix(f"{application_id}-")

@@ -1,0 +1,303 @@
+# ruff: noqa: D102 - what `apply` asks for is documented in core.store.Store
+"""One partition's records: what `apply` reads and changes, in RocksDB as of the last commit and in memory since.
+
+Keys. Everything of a workflow begins with `w` and the 7 bytes that its ids share, so it lies together; then the kind
+and the rest of the id. The changelog has the same keys. `t` (timers) and `o` (how far the changelog was read) are
+local.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, ReadOptions, WriteBatch
+
+from backbeat.streams.core.ids import PREFIX_BYTES
+from backbeat.streams.core.records import Answer, Link, Meta, Node, TimerKind, Workflow
+from backbeat.streams.table import Table
+from backbeat.streams.timers import Timers
+
+META_KEY = b"m"
+_ORIGIN_KEY = b"o"
+_TIMER = struct.Struct(">cQ16sB")
+_NODE_KIND = 17 + 1  # length of a node's key
+_WRITE_BUFFER_BYTES = 4 * 1024 * 1024
+
+#: One block cache for all partitions of a process.
+_BLOCKS = Cache(24 * 1024 * 1024)
+
+
+class StoreError(Exception):
+    """RocksDB failed. The process must end before anything is committed."""
+
+
+class Origin(msgspec.Struct, array_like=True):
+    """Where the local store came from: how much of which changelog it holds, and when that was written."""
+
+    state_topic_id: str
+    next_offset: int  #: of the changelog
+    written_at: int  #: host's time, milliseconds since the epoch
+    timers_from: int = 0  #: no stored timer is due before this
+    version: int = 1
+
+
+class Snapshot(msgspec.Struct):
+    """What one commit writes of one partition."""
+
+    partition: int
+    position: int  #: of the commands topic: everything before it is in `records`
+    records: list[tuple[bytes, bytes | None]]  #: for the changelog and RocksDB; null is a tombstone
+    timers: list[tuple[bytes, bytes | None]]  #: for RocksDB only
+    timers_from: int
+
+
+def _key(kind: bytes, identity: bytes, rest: bytes = b"") -> bytes:
+    return b"w" + identity[:PREFIX_BYTES] + kind + identity[PREFIX_BYTES:] + rest
+
+
+def _timer_key(due: int, subject_id: bytes, kind: int) -> bytes:
+    return _TIMER.pack(b"t", due, subject_id, kind)
+
+
+def _options() -> Options:
+    """Small budgets: every partition is a database of its own."""
+    table = BlockBasedOptions()
+    table.set_block_cache(_BLOCKS)
+    table.set_cache_index_and_filter_blocks(True)
+    table.set_bloom_filter(10, False)
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_block_based_table_factory(table)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
+    options.set_max_write_buffer_number(2)
+    options.set_max_open_files(64)
+    options.set_keep_log_file_num(2)
+    options.set_max_total_wal_size(4 * _WRITE_BUFFER_BYTES)
+    return options
+
+
+class PartitionStore:
+    """The records of one partition of the commands topic (see `core.store.Store` for what each method is for)."""
+
+    def __init__(self, path: Path, partition: int, cache_records: int = 4_000) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.partition = partition
+        self._db: Rdict = _open(path)
+        share = max(cache_records, 16)
+        encode = msgspec.msgpack.Encoder().encode
+        self._nodes: Table[Node] = Table(self._read, encode, msgspec.msgpack.Decoder(Node).decode, share)
+        self._workflows: Table[Workflow] = Table(
+            self._read, encode, msgspec.msgpack.Decoder(Workflow).decode, share // 2
+        )
+        self._links: Table[Link] = Table(self._read, encode, msgspec.msgpack.Decoder(Link).decode, share // 8)
+        self._answers: Table[Answer] = Table(self._read, encode, msgspec.msgpack.Decoder(Answer).decode, share // 8)
+        self._chunks: Table[bytes] = Table(self._read, bytes, bytes, 16)
+        self._tables: tuple[Table[Node] | Table[Workflow] | Table[Link] | Table[Answer] | Table[bytes], ...] = (
+            self._workflows,
+            self._nodes,
+            self._chunks,
+            self._links,
+            self._answers,
+        )
+        self.origin = self._read_origin()
+        self._encode_meta = encode
+        self.meta = self.stored_meta() or Meta()
+        self._meta_written = encode(self.meta)
+        self.timers = Timers(self._scan_timers)
+
+    def _read(self, key: bytes) -> bytes | None:
+        try:
+            value: bytes | None = self._db.get(key)
+        except Exception as error:
+            raise StoreError(f"cannot read partition {self.partition} in {self.path}: {error}") from error
+        return value
+
+    def _read_origin(self) -> Origin | None:
+        value = self._read(_ORIGIN_KEY)
+        return None if value is None else msgspec.msgpack.decode(value, type=Origin)
+
+    def stored_meta(self) -> Meta | None:
+        """The meta record as it is in RocksDB; null in an empty store."""
+        value = self._read(META_KEY)
+        return None if value is None else msgspec.msgpack.decode(value, type=Meta)
+
+    # --- what `apply` asks for --------------------------------------------------------------------------------------
+
+    def get_workflow(self, workflow_id: bytes) -> Workflow | None:
+        return self._workflows.get(_key(b"w", workflow_id))
+
+    def get_node(self, node_id: bytes) -> Node | None:
+        return self._nodes.get(_key(b"n", node_id))
+
+    def get_link(self, target_id: bytes, child_id: bytes) -> Link | None:
+        return self._links.get(_key(b"l", target_id, child_id))
+
+    def get_answer(self, command_id: bytes) -> Answer | None:
+        return self._answers.get(b"i" + command_id)
+
+    def get_chunk(self, node_id: bytes, number: int) -> bytes | None:
+        return self._chunks.get(_key(b"h", node_id, number.to_bytes(4, "big")))
+
+    def put_workflow(self, workflow: Workflow) -> None:
+        self._workflows.put(_key(b"w", workflow.id), workflow)
+
+    def put_node(self, node: Node) -> None:
+        self._nodes.put(_key(b"n", node.id), node)
+
+    def put_link(self, target_id: bytes, link: Link) -> None:
+        key = _key(b"l", target_id, link.child)
+        self._links.put(key, link, fresh=self._links.get(key) is None)
+
+    def delete_link(self, target_id: bytes, child_id: bytes) -> None:
+        self._links.delete(_key(b"l", target_id, child_id))
+
+    def put_answer(self, command_id: bytes, answer: Answer) -> None:
+        self._answers.put(b"i" + command_id, answer, fresh=True)
+
+    def delete_answer(self, command_id: bytes) -> None:
+        self._answers.delete(b"i" + command_id)
+
+    def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
+        self._chunks.put(_key(b"h", node_id, number.to_bytes(4, "big")), chunk)
+
+    def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
+        self.timers.set(due, subject_id, kind, number)
+
+    def clear_timer(self, due: int, subject_id: bytes, kind: int) -> None:
+        self.timers.clear(due, subject_id, kind)
+
+    # --- commit ----------------------------------------------------------------------------------------------------
+
+    @property
+    def changed_count(self) -> int:
+        """How many records wait for the next commit."""
+        return sum(table.changed_count for table in self._tables)
+
+    def is_dirty(self) -> bool:
+        """Whether a commit would write anything."""
+        return self._encode_meta(self.meta) != self._meta_written
+
+    def snapshot(self) -> Snapshot:
+        """Everything that changed since the last one, and the position that it belongs to. Must not be interrupted."""
+        records = [record for table in self._tables for record in table.snapshot()]
+        meta = self._encode_meta(self.meta)
+        self._meta_written = meta
+        records.append((META_KEY, meta))
+        timers = [
+            (_timer_key(*key), None if number is None else number.to_bytes(8, "big"))
+            for key, number in self.timers.snapshot()
+        ]
+        return Snapshot(self.partition, self.meta.next_offset, records, timers, self.timers.low_water())
+
+    def write(self, snapshot: Snapshot, origin: Origin) -> None:
+        """Step 3 of a commit: the records of a committed transaction, in one batch with the changelog's offset."""
+        batch = WriteBatch(raw_mode=True)
+        for key, value in (*snapshot.records, *snapshot.timers):
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        origin.timers_from = snapshot.timers_from
+        batch.put(_ORIGIN_KEY, msgspec.msgpack.encode(origin))
+        self._write(batch)
+        self.origin = origin
+
+    def landed(self) -> None:
+        """The written snapshot need not be held in memory any more. Must not be interrupted."""
+        for table in self._tables:
+            table.landed()
+        self.timers.landed()
+
+    def _write(self, batch: WriteBatch) -> None:
+        try:
+            self._db.write(batch)
+        except Exception as error:
+            raise StoreError(f"cannot write partition {self.partition} in {self.path}: {error}") from error
+
+    # --- restore ---------------------------------------------------------------------------------------------------
+
+    def restore(self, records: Iterable[tuple[bytes, bytes | None]], origin: Origin) -> None:
+        """Take over records of the changelog, oldest first, and derive the timers from them."""
+        batch = WriteBatch(raw_mode=True)
+        timers: dict[bytes, bytes | None] = {}  # what this batch says of each node's or answer's timer
+        newest: dict[bytes, bytes | None] = dict(records)
+        for key, value in newest.items():
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+            before = _timer_of(key, self._read(key))
+            after = _timer_of(key, value)
+            if before is not None and before != after:
+                timers[before[0]] = None
+            if after is not None:
+                timers[after[0]] = after[1]
+        for timer_key, number in timers.items():
+            if number is None:
+                batch.delete(timer_key)
+            else:
+                batch.put(timer_key, number)
+        batch.put(_ORIGIN_KEY, msgspec.msgpack.encode(origin))
+        self._write(batch)
+        self.origin = origin
+
+    def restored(self) -> None:
+        """The store is as of the end of the changelog: begin from there."""
+        self.meta = self.stored_meta() or Meta()
+        self._meta_written = self._encode_meta(self.meta)
+
+    def _scan_timers(self, begin: int, until: int) -> Iterator[tuple[tuple[int, bytes, int], int]]:
+        start = max(begin, self.origin.timers_from if self.origin else 0)
+        iterator = self._db.iter(ReadOptions())
+        iterator.seek(_timer_key(start, bytes(16), 0))
+        while iterator.valid():
+            key = iterator.key()
+            if len(key) != _TIMER.size or key[:1] != b"t":
+                break
+            _, due, subject_id, kind = _TIMER.unpack(key)
+            if due >= until:
+                break
+            yield (due, subject_id, kind), int.from_bytes(iterator.value(), "big")
+            iterator.next()
+
+    def close(self) -> None:
+        """Release the files; nothing that was not committed is kept."""
+        self._db.close()
+
+
+def _timer_of(key: bytes, value: bytes | None) -> tuple[bytes, bytes] | None:
+    """The local timer record that follows from a node's or an answer's record."""
+    if value is None:
+        return None
+    if key[:1] == b"i":
+        answer = msgspec.msgpack.decode(value, type=Answer)
+        return _timer_key(answer.forget_at, key[1:], TimerKind.ANSWER), bytes(8)
+    if len(key) == _NODE_KIND and key[8:9] == b"n":
+        node = msgspec.msgpack.decode(value, type=Node)
+        if node.timer_at is not None:
+            return _timer_key(node.timer_at, node.id, node.timer_kind), node.timer_number.to_bytes(8, "big")
+    return None
+
+
+def _open(path: Path) -> Rdict:
+    try:
+        return Rdict(str(path), _options())
+    except Exception as error:
+        raise StoreError(f"cannot open the store in {path}: {error}") from error
+
+
+def wipe(path: Path) -> None:
+    """Remove a store that must not be used any more."""
+    shutil.rmtree(path, ignore_errors=False) if path.exists() else None
+
+
+def host_now() -> int:
+    """The host's time in milliseconds since the epoch: for the age of local files only."""
+    return int(time.time() * 1000)

@@ -1,0 +1,102 @@
+"""One kind of record of one partition, in three layers: changed, in flight (being committed), stored behind a cache.
+
+A read sees the newest layer that has the key, tombstones included. Only a commit moves records down, so RocksDB never
+holds what the changelog does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+R = TypeVar("R")
+_MISSING: Any = object()
+
+
+class Table(Generic[R]):
+    """Records of one kind by their keys in RocksDB."""
+
+    def __init__(
+        self,
+        read: Callable[[bytes], bytes | None],
+        encode: Callable[[R], bytes],
+        decode: Callable[[bytes], R],
+        size: int,
+    ) -> None:
+        self._read = read
+        self._encode = encode
+        self._decode = decode
+        #: records that a generation of the cache holds; two generations are kept
+        self._generation_size = max(1, size // 2)
+        self._changed: dict[bytes, R | None] = {}
+        self._in_flight: dict[bytes, R | None] = {}
+        self._young: dict[bytes, R] = {}
+        self._old: dict[bytes, R] = {}
+        #: keys that were first put since the last snapshot: deleting them again leaves nothing to write
+        self._fresh: set[bytes] = set()
+
+    def get(self, key: bytes) -> R | None:
+        """The record, or null."""
+        record = self._changed.get(key, _MISSING)
+        if record is not _MISSING:
+            return record
+        record = self._young.get(key)
+        if record is not None:
+            return record
+        record = self._in_flight.get(key, _MISSING)
+        if record is not _MISSING:
+            return record
+        record = self._old.get(key)
+        if record is None:
+            value = self._read(key)
+            if value is None:
+                return None
+            record = self._decode(value)
+        self._cache(key, record)
+        return record
+
+    def _cache(self, key: bytes, record: R) -> None:
+        self._young[key] = record
+        if len(self._young) >= self._generation_size:
+            self._old = self._young
+            self._young = {}
+
+    def put(self, key: bytes, record: R, *, fresh: bool = False) -> None:
+        """Keep a new or changed record. `fresh`: the caller knows that there was none."""
+        if fresh and key not in self._changed and key not in self._in_flight:
+            self._fresh.add(key)
+        self._changed[key] = record
+        self._young.pop(key, None)
+
+    def delete(self, key: bytes) -> None:
+        """Forget a record; one that was never written is not written now."""
+        self._young.pop(key, None)
+        self._old.pop(key, None)
+        if key in self._fresh:
+            self._fresh.discard(key)
+            del self._changed[key]
+        else:
+            self._changed[key] = None
+
+    @property
+    def changed_count(self) -> int:
+        """How many records the next snapshot will have."""
+        return len(self._changed)
+
+    def snapshot(self) -> Iterator[tuple[bytes, bytes | None]]:
+        """Move what has changed into flight, encoded; null is a tombstone. The flight before must have landed."""
+        assert not self._in_flight, "one commit at a time"
+        self._in_flight, self._changed = self._changed, {}
+        self._fresh.clear()
+        encode = self._encode
+        for key, record in self._in_flight.items():
+            yield key, None if record is None else encode(record)
+
+    def landed(self) -> None:
+        """What was in flight is in RocksDB now."""
+        for key, record in self._in_flight.items():
+            if record is None:
+                self._old.pop(key, None)
+            elif key not in self._changed:
+                self._cache(key, record)
+        self._in_flight = {}
