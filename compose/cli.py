@@ -1,0 +1,41 @@
+"""The program `backbeat`: says what to install where the command line is not, else hands over to commands.py.
+
+`pip install backbeat` gives the SDK and this one file's worth of command line; the rest comes with the extras.
+"""
+
+import sys
+
+#: Which extra brings a package that a command needs.
+_EXTRAS = {
+    "aiokafka": "engine",
+    "click": "engine",
+    "faust": "engine",
+    "mode": "engine",
+    "psutil": "engine",
+    "rich": "engine",
+    "rocksdict": "engine",
+    "uvloop": "engine",
+    "aiohttp": "gateway",
+}
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        from backbeat.compose.commands import backbeat
+
+        backbeat(prog_name="backbeat")
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        print(
+            f"backbeat: this command needs the package {error.name!r}, which the SDK alone does not bring.\n"
+            f"What to do: pip install 'backbeat[{extra}]'",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""`backbeat dev`: everything on this machine, until Ctrl-C."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from backbeat.compose.errors import SetupError
+from backbeat.compose.options import partitions_option
+
+if TYPE_CHECKING:
+    from backbeat.compose.stack import Stack
+
+_DATA_DIR_DEFAULT = Path(".backbeat")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  backbeat dev                                  state is kept in .backbeat
+  backbeat dev --ephemeral --kafka-port 19092   state is thrown away at the end
+  backbeat dev --bootstrap-servers kafka:9092   with a Kafka that is there; no JDK needed
+"""
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where all state and all logs are kept.  [default: .backbeat]",
+)
+@click.option("--ephemeral", is_flag=True, help="Keep state in a temporary directory, removed at the end.")
+@click.option(
+    "--kafka-port", type=click.IntRange(1, 65535), help="Kafka's port.  [default: 9092, or a free one if that is taken]"
+)
+@click.option(
+    "--http-port",
+    type=click.IntRange(1, 65535),
+    help="The gateway's port.  [default: 9292, or a free one if that is taken]",
+)
+@click.option("--bootstrap-servers", metavar="HOST:PORT,…", help="Use this Kafka rather than starting one.")
+@click.option("--engines", type=click.IntRange(min=1), default=1, show_default=True, help="How many engines to run.")
+@partitions_option
+def dev(
+    data_dir: Path | None,
+    kafka_port: int | None,
+    http_port: int | None,
+    bootstrap_servers: str | None,
+    engines: int,
+    partitions: int | None,
+    *,
+    ephemeral: bool,
+) -> None:
+    """Start Kafka, the topics, a client named `default` and an engine; keep them running until Ctrl-C."""
+    from backbeat.compose.stack import Stack
+
+    if ephemeral and data_dir is not None:
+        raise click.UsageError("--ephemeral makes its own directory: leave --data-dir out.")
+    if bootstrap_servers is not None and kafka_port is not None:
+        raise click.UsageError("--bootstrap-servers uses a Kafka that is there: leave --kafka-port out.")
+    stack = Stack(
+        None if ephemeral else data_dir or _DATA_DIR_DEFAULT,
+        ephemeral=ephemeral,
+        engines=engines,
+        partitions=partitions,
+        bootstrap_servers=bootstrap_servers,
+        kafka_port=kafka_port,
+        http_port=http_port,
+        say=click.echo,
+    )
+    with _signals(stack.hurry):
+        started = time.monotonic()
+        try:
+            click.echo("Starting …")
+            stack.start()
+            _show(stack, time.monotonic() - started)
+            stack.wait()
+        except KeyboardInterrupt:
+            click.echo("Stopping …")
+        finally:
+            stack.stop()
+    if stack.failure is not None:
+        raise SetupError(stack.failure)
+    click.echo("Stopped." if ephemeral else f"Stopped; state is kept in {stack.data_dir}.")
+
+
+def _show(stack: "Stack", seconds: float) -> None:
+    client = f"default   (topics backbeat.signals.default, backbeat.activities.default; {stack.partitions} partitions)"
+    lines = [("Kafka", stack.bootstrap_servers)]
+    if stack.kafka is not None:
+        lines[0] = ("Kafka", f"{stack.bootstrap_servers}   (pid {stack.kafka.pid}, log {stack.kafka.log_path})")
+    for number, (pid, log) in enumerate(zip(stack.engine_pids, stack.engine_logs, strict=True), start=1):
+        lines.append((f"Engine {number}", f"pid {pid}   (log {log})"))
+    if stack.http_port is not None:
+        lines.append(("HTTP", f"http://127.0.0.1:{stack.http_port}"))
+    lines += [("Client", client), ("Data", str(stack.data_dir))]
+    click.echo(f"Backbeat is ready ({seconds:.1f} s).")
+    for name, text in lines:
+        click.echo(f"  {name:<10} {text}")
+    click.echo("Stop it with Ctrl-C. Next, in another terminal:")
+    click.echo(f"  export BACKBEAT_BOOTSTRAP_SERVERS={stack.bootstrap_servers}")
+    click.echo("  backbeat user list      the clients that may send signals and run activities")
+
+
+@contextlib.contextmanager
+def _signals(hurry: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and a closed terminal stop it; a second one while it stops kills what is left."""
+    seen = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        nonlocal seen
+        if seen:
+            hurry()
+            return
+        seen = True
+        raise KeyboardInterrupt
+
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

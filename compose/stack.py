@@ -1,0 +1,345 @@
+"""Everything on this machine as one object: Kafka, its topics, the default client, engines that are kept alive.
+
+`backbeat dev` is a thin layer over it; the demo, the tests and the benchmark start the same thing:
+
+    with Stack(ephemeral=True, engines=2) as stack:
+        client = Client(stack.bootstrap_servers)
+        stack.kill_engine(0)
+
+One thread starts the parts and looks after them. It has to be one, and to stay: the kernel ends a part when the
+*thread* that started it ends.
+"""
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from confluent_kafka import KafkaException
+
+from backbeat.compose.archive import prepare_kafka
+from backbeat.compose.errors import SetupError
+from backbeat.compose.jars import Say
+from backbeat.compose.kafka import KafkaBroker
+from backbeat.compose.part import Part, last_lines, stop_left_over
+from backbeat.compose.ports import choose_port
+from backbeat.compose.supervised import Supervised
+from backbeat.streams.brokers import UnreachableError
+from backbeat.streams.registry import RegistryError, add_client
+from backbeat.streams.topics import COMMANDS, TopicError, ensure_topics
+
+KAFKA_PORT_USUAL = 9092
+HTTP_PORT_USUAL = 9292
+CLIENT_DEFAULT = "default"
+#: What an engine and a gateway write when they can be used.
+ENGINE_READY_LINE = "backbeat engine ready"
+GATEWAY_READY_LINE = "backbeat gateway ready"
+READY_SECONDS_MAX = 60.0
+
+_LOOK_SECONDS = 0.05
+_LOG_BYTES_MAX = 10 * 1024 * 1024
+
+#: (bootstrap servers, instance id, data directory) -> the command that runs an engine.
+EngineCommand = Callable[[str, str, Path], list[str]]
+
+
+def engine_command(bootstrap_servers: str, instance_id: str, data_dir: Path) -> list[str]:
+    """The real engine, with this Python."""
+    return [
+        *(sys.executable, "-m", "backbeat.compose", "engine", "--development"),
+        *("--bootstrap-servers", bootstrap_servers, "--instance-id", instance_id, "--data-dir", str(data_dir)),
+    ]
+
+
+class Stack:
+    """All parts, from `start()` (or `with`) to `stop()`."""
+
+    def __init__(
+        self,
+        data_dir: Path | None = None,
+        *,
+        ephemeral: bool = False,
+        engines: int = 1,
+        partitions: int | None = None,
+        bootstrap_servers: str | None = None,
+        kafka_port: int | None = None,
+        http_port: int | None = None,
+        env: Mapping[str, str] | None = None,
+        say: Say = lambda _: None,
+        engine: EngineCommand = engine_command,
+    ) -> None:
+        """Say what to run; nothing happens before `start()`.
+
+        Without a Kafka (`bootstrap_servers`) it runs one of its own. Without `partitions`: as many as the topics have,
+        else 8. `env` is added to the engines' environment. `say` gets a line for whatever a user should know.
+        `engine` is another program to run as an engine, for tests.
+        """
+        assert data_dir is None or not ephemeral, "a throw-away stack makes its own directory"
+        self._ephemeral = ephemeral
+        self._engines_wanted = engines
+        self._partitions = partitions
+        self._kafka_port = kafka_port
+        self._http_port = http_port
+        self._env = dict(env or {})
+        self._say = say
+        self._engine_command = engine
+        self.data_dir = (data_dir or Path(".backbeat")).absolute()
+        #: The Kafka that it runs; None where one was named.
+        self.kafka: KafkaBroker | None = None
+        self._own_kafka = bootstrap_servers is None
+        self.bootstrap_servers = bootstrap_servers or ""
+        #: What the HTTP gateway listens on; None as long as there is none.
+        self.http_port: int | None = None
+        #: Partitions of the commands topic.
+        self.partitions = 0
+        self._engines: list[Supervised] = []
+        self._gateway: Supervised | None = None
+        self._lock_file: IO[str] | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._ended = threading.Event()
+        #: Why all of it stopped by itself.
+        self.failure: str | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def start(self, seconds: float = READY_SECONDS_MAX) -> Self:
+        """Start all parts and wait until they can be used."""
+        assert self._thread is None, "a stack is started once"
+        if self._own_kafka:
+            # Here, since the first time takes long and has a bound of its own.
+            prepare_kafka(self._say)
+        self._open_data_dir()
+        self._thread = threading.Thread(target=self._run, name="stack")
+        self._thread.start()
+        try:
+            self._wait_for_all(seconds)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop all parts in their order; state stays in the data directory, unless it is a throw-away one."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._lock_file is not None:
+            self._lock_file.close()
+            self._lock_file = None
+            if self._ephemeral:
+                shutil.rmtree(self.data_dir, ignore_errors=True)
+
+    def hurry(self) -> None:
+        """Let no part take its time to stop: kill them."""
+        self._stopping.set()
+        for part in self._parts():
+            part.part.kill()
+        if self.kafka is not None:
+            self.kafka.kill()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until all of it has stopped by itself (then `failure` says why); whether it has."""
+        return self._ended.wait(seconds)
+
+    # --- Engines ---------------------------------------------------------------------------------------------
+
+    @property
+    def engine_pids(self) -> list[int]:
+        """The engines' process ids; 0 for one that is not there at the moment."""
+        return [one.part.pid or 0 if one.part.running else 0 for one in self._engines]
+
+    @property
+    def engine_logs(self) -> list[Path]:
+        """The engines' log files."""
+        return [one.part.log_path for one in self._engines]
+
+    def kill_engine(self, index: int = 0) -> None:
+        """Kill an engine (SIGKILL), as a crash would; it is started again at once."""
+        self._engines[index].kill()
+
+    def stop_engine(self, index: int = 0) -> None:
+        """Stop an engine in order; it stays stopped until `start_engine`."""
+        self._engines[index].stop()
+
+    def start_engine(self, index: int = 0) -> None:
+        """Start an engine that was stopped; `wait_ready` waits for it."""
+        self._engines[index].start()
+
+    def signal_engine(self, index: int, number: int) -> None:
+        """Send a signal to an engine: SIGSTOP and SIGCONT let it hang for a while."""
+        self._engines[index].part.signal(number)
+
+    def add_engine(self) -> int:
+        """Add one more engine; its index."""
+        self._engines.append(self._make_engine(len(self._engines)))
+        return len(self._engines) - 1
+
+    def wait_ready(self, index: int = 0, seconds: float = READY_SECONDS_MAX) -> None:
+        """Wait until an engine is ready, as of its newest start."""
+        one = self._engines[index]
+        deadline = time.monotonic() + seconds
+        while not one.ready:
+            self._raise_failure()
+            if time.monotonic() > deadline:
+                raise SetupError(
+                    f"{one.name} was not ready within {seconds:.0f} s; its last lines "
+                    f"({one.part.log_path}):\n{last_lines(one.part.output())}"
+                )
+            time.sleep(_LOOK_SECONDS / 2)
+
+    # --- The thread that starts the parts and looks after them -------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._start_kafka()
+            self._prepare()
+            for index in range(self._engines_wanted):
+                self._engines.append(self._make_engine(index))
+            self._gateway = self._make_gateway()
+            while not self._stopping.wait(_LOOK_SECONDS):
+                self._look()
+        except (SetupError, UnreachableError, TopicError, RegistryError) as error:
+            self.failure = str(error)
+        except KafkaException as error:
+            self.failure = f"Kafka at {self.bootstrap_servers}: {error.args[0].str()}"
+        except BaseException as error:
+            self.failure = f"defect in the supervisor: {error!r}"
+            raise
+        finally:
+            self._stop_parts()
+            self._ended.set()
+
+    def _look(self) -> None:
+        if self.kafka is not None and not self.kafka.running:
+            raise SetupError(f"Kafka died ({self.kafka.exit_reason}); its last lines:\n{self.kafka.tail()}")
+        for part in self._parts():
+            reason = part.tend()
+            if reason is not None:
+                raise SetupError(reason)
+
+    def _start_kafka(self) -> None:
+        if not self._own_kafka:
+            return
+        port = choose_port(self._kafka_port, KAFKA_PORT_USUAL, "--kafka-port")
+        self.kafka = KafkaBroker(self.data_dir / "kafka", port=port, say=self._say)
+        self.bootstrap_servers = self.kafka.bootstrap_servers
+        self.kafka.start()
+
+    def _prepare(self) -> None:
+        found = ensure_topics(self.bootstrap_servers, self._partitions, replication=1, development=True)
+        self.partitions = found[COMMANDS].partitions
+        add_client(self.bootstrap_servers, CLIENT_DEFAULT, partitions=self.partitions, replication=1, development=True)
+
+    def _make_engine(self, index: int) -> Supervised:
+        name = f"engine-{index + 1}"
+        part = Part(
+            name,
+            self._engine_command(self.bootstrap_servers, f"{self._prefix()}{name}", self.data_dir / name),
+            log_path=self.data_dir / "log" / f"{name}.log",
+            pid_path=self.data_dir / "log" / f"{name}.pid",
+            env={"PYTHONUNBUFFERED": "1", **self._env},
+        )
+        return self._supervised(part, ENGINE_READY_LINE)
+
+    def _make_gateway(self) -> Supervised | None:
+        if importlib.util.find_spec("backbeat.gateway.app") is None:
+            return None
+        avoid = [self.kafka.port] if self.kafka else []
+        self.http_port = choose_port(self._http_port, HTTP_PORT_USUAL, "--http-port", avoid)
+        command = [sys.executable, "-m", "backbeat.compose", "gateway", "--http-port", str(self.http_port)]
+        part = Part(
+            "gateway",
+            [*command, "--bootstrap-servers", self.bootstrap_servers, "--data-dir", str(self.data_dir / "gateway")],
+            log_path=self.data_dir / "log" / "gateway.log",
+            pid_path=self.data_dir / "log" / "gateway.pid",
+            env={"PYTHONUNBUFFERED": "1", **self._env},
+        )
+        return self._supervised(part, GATEWAY_READY_LINE)
+
+    def _supervised(self, part: Part, ready_line: str) -> Supervised:
+        left_over = stop_left_over(part.pid_path)
+        if left_over is not None:
+            self._say(f"Stopped an {part.name} that an earlier run had left behind (pid {left_over}).")
+        with contextlib.suppress(FileNotFoundError):
+            if part.log_path.stat().st_size > _LOG_BYTES_MAX:
+                part.log_path.replace(part.log_path.with_suffix(".log.old"))
+        return Supervised(part, ready_line, self._say)
+
+    def _parts(self) -> list[Supervised]:
+        return [*self._engines, *([self._gateway] if self._gateway else [])]
+
+    def _prefix(self) -> str:
+        """What makes engine names unique on a Kafka that others use too: a word of this data directory's own."""
+        if self._own_kafka:
+            return ""
+        path = self.data_dir / "installation"
+        if not path.exists():
+            path.write_text(uuid.uuid4().hex[:8])
+        return f"{path.read_text().strip()}-"
+
+    def _stop_parts(self) -> None:
+        # At the same time: each of them has a commit to make.
+        threads = [threading.Thread(target=one.part.stop) for one in self._parts()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if self.kafka is not None:
+            self.kafka.stop()
+
+    # --- Start ---------------------------------------------------------------------------------------------------
+
+    def _wait_for_all(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while len(self._engines) < self._engines_wanted:
+            self._raise_failure()
+            if time.monotonic() > deadline:
+                raise SetupError(f"Kafka and its topics were not ready within {seconds:.0f} s.")
+            time.sleep(_LOOK_SECONDS / 2)
+        for index in range(self._engines_wanted):
+            self.wait_ready(index, deadline - time.monotonic())
+
+    def _raise_failure(self) -> None:
+        if self._ended.is_set():
+            raise SetupError(self.failure or "all of it was stopped.")
+
+    def _open_data_dir(self) -> None:
+        if self._ephemeral:
+            self.data_dir = Path(tempfile.mkdtemp(prefix="backbeat-"))
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            lock_file = (self.data_dir / "lock").open("a+")
+        except OSError as error:
+            raise SetupError(
+                f"the data directory {self.data_dir} cannot be used: {error.strerror}. "
+                "What to do: name another with --data-dir."
+            ) from error
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock_file.seek(0)
+            owner = lock_file.read().strip() or "unknown"
+            lock_file.close()
+            raise SetupError(
+                f"the data directory {self.data_dir} is in use by another `backbeat dev` (pid {owner}). "
+                "What to do: stop that one, or name another with --data-dir, or take a throw-away one with --ephemeral."
+            ) from error
+        lock_file.truncate(0)
+        lock_file.write(str(os.getpid()))
+        lock_file.flush()
+        self._lock_file = lock_file

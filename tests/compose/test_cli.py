@@ -1,0 +1,221 @@
+"""The command line: help, errors as text, and `backbeat dev` as a user runs it."""
+
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from confluent_kafka import Producer
+
+from backbeat.compose.ports import free_port
+from backbeat.streams.dead_letters import dead_letter_headers
+
+STAND_IN = Path(__file__).with_name("stand_in.py")
+# The real command line, with a stand-in for the engine.
+WITH_STAND_IN = f"""
+from backbeat.compose import cli, stack
+stack.Stack.__init__.__kwdefaults__["engine"] = lambda *_: [{sys.executable!r}, {str(STAND_IN)!r}, "runs"]
+cli.main()
+"""
+
+
+def backbeat(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "backbeat.compose", *arguments]
+    # Not ours: it may name another Kafka or data directory.
+    env = {key: value for key, value in os.environ.items() if not key.startswith("BACKBEAT_")} | env
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=env, input="")
+
+
+def dev(*arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", WITH_STAND_IN, "dev", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def read_until(process: "subprocess.Popen[str]", text: str) -> str:
+    read = ""
+    for line in process.stdout:
+        read += line
+        if text in line:
+            return read
+    raise AssertionError(read)
+
+
+def test_help_lists_the_commands_and_imports_none_of_them():
+    code = (
+        "import sys; from click.testing import CliRunner; from backbeat.compose.commands import backbeat;"
+        "print(CliRunner().invoke(backbeat, ['--help']).output);"
+        "print(sorted({'psutil', 'faust', 'rich', 'backbeat.compose.stack'} & set(sys.modules)))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert {"dev", "engine", "topics", "user", "jars"} <= set(re.findall(r"^  ([a-z-]+)  ", shown, re.MULTILINE))
+    assert shown.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["dev"], ["engine"], ["jars"], ["topics", "create"], ["topics", "check"], ["user", "add"], ["user", "list"]],
+    ids=" ".join,
+)
+def test_each_command_shows_an_example(command):
+    done = backbeat(*command, "--help")
+
+    assert done.returncode == 0
+    assert re.search(rf"Examples?:\s+backbeat {' '.join(command)}", done.stdout), done.stdout
+
+
+def test_unknown_command():
+    done = backbeat("dance")
+
+    assert done.returncode == 2
+    assert "No such command 'dance'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--ephemeral", "--data-dir", "x"], "leave --data-dir out"),
+        (["--bootstrap-servers", "x:1", "--kafka-port", "1"], "leave --kafka-port out"),
+    ],
+)
+def test_options_that_contradict_each_other(arguments, said):
+    done = backbeat("dev", *arguments)
+
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_java_missing_is_said_without_a_traceback(tmp_path):
+    done = backbeat("dev", "--data-dir", str(tmp_path / "data"), JAVA_HOME="", PATH=str(tmp_path))
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: Java is missing: there is no `java` on the PATH. What to do: install a JDK")
+
+
+@pytest.mark.integration
+def test_users_and_topics(kafka, unique):
+    servers = {"BACKBEAT_BOOTSTRAP_SERVERS": kafka, "BACKBEAT_DEVELOPMENT": "1"}
+    made = backbeat("topics", "create", "--replication", "1", **servers)
+    checked = backbeat("topics", "check", "--bootstrap-servers", kafka, "--development")
+    added = backbeat("user", "add", unique, "--replication", "1", **servers)
+    again = backbeat("user", "add", unique, "--replication", "1", **servers)
+    shown = backbeat("user", "show", unique, **servers)
+    listed = backbeat("user", "list", **servers)
+    missing = backbeat("user", "show", f"{unique}-not", **servers)
+
+    assert (made.returncode, checked.returncode) == (0, 0), made.stderr + checked.stderr
+    assert "backbeat.commands: " in checked.stdout
+    token = re.search(r"^token  (\S{40,})$", added.stdout, re.MULTILINE)[1]
+    assert token not in shown.stdout
+    assert f'"name": "{unique}"' in shown.stdout
+    assert re.search(rf"^\S{{36}}  topic    {unique}$", listed.stdout, re.MULTILINE)
+    assert (again.returncode, missing.returncode) == (1, 1)
+    assert f"there is a client '{unique}' already" in again.stderr
+
+
+@pytest.mark.integration
+def test_topics_of_one_replica_are_refused_outside_development(kafka):
+    backbeat("topics", "create", "--replication", "1", "--development", "--bootstrap-servers", kafka)
+
+    done = backbeat("topics", "check", "--bootstrap-servers", kafka)
+
+    assert done.returncode == 1
+    assert "found 1 replica, wanted 2 or more" in done.stderr
+
+
+@pytest.mark.integration
+def test_dev_runs_until_it_is_told_to_stop(tmp_path):
+    port = free_port()
+    with dev("--data-dir", str(tmp_path), "--kafka-port", str(port), "--partitions", "2") as process:
+        shown = read_until(process, "backbeat user list")
+        assert f"127.0.0.1:{port}" in shown
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read()
+
+    assert len(children) == 2
+    assert rest == f"Stopping …\nStopped; state is kept in {tmp_path}.\n"
+    assert process.returncode == 0
+    assert [child for child in children if child.is_running()] == []
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+def test_dev_with_a_kafka_that_is_there(number, kafka):
+    with dev("--ephemeral", "--bootstrap-servers", kafka, "--engines", "2") as process:
+        shown = read_until(process, "backbeat user list")
+        assert f"Kafka      {kafka}\n" in shown
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        rest = process.stdout.read()
+
+    assert len(children) == 2
+    assert rest == "Stopping …\nStopped.\n"
+    assert process.returncode == 0
+
+
+@pytest.mark.integration
+def test_dev_that_was_killed_leaves_nothing_running_and_starts_again(tmp_path):
+    with dev("--data-dir", str(tmp_path)) as process:
+        read_until(process, "backbeat user list")
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    if sys.platform == "linux":
+        assert psutil.wait_procs(children, timeout=30)[1] == []
+
+    with dev("--data-dir", str(tmp_path)) as process:
+        read_until(process, "backbeat user list")
+        process.terminate()
+        process.stdout.read()
+
+    assert process.returncode == 0
+
+
+@pytest.mark.integration
+def test_dev_ends_with_an_error_when_kafka_dies(tmp_path):
+    with dev("--data-dir", str(tmp_path)) as process:
+        shown = read_until(process, "backbeat user list")
+        os.kill(int(re.search(r"Kafka .*\(pid (\d+)", shown)[1]), signal.SIGKILL)
+        rest = process.stdout.read()
+
+    assert process.returncode == 1
+    assert "Error: Kafka died (signal SIGKILL); its last lines:" in rest
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(importlib.util.find_spec("backbeat.streams.app") is None, reason="there is no engine yet")
+def test_dev_with_the_real_engine(tmp_path):
+    command = [sys.executable, "-m", "backbeat.compose", "dev", "--data-dir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        shown = read_until(process, "backbeat user list")
+        engine = int(re.search(r"Engine 1 +pid (\d+)", shown)[1])
+        os.kill(engine, signal.SIGKILL)
+        read_until(process, "engine-1 died (signal SIGKILL); starting it again")
+        process.terminate()
+        process.stdout.read()
+
+    assert process.returncode == 0
+
+
+@pytest.mark.integration
+def test_dead_letters_are_listed_with_their_reason(kafka, unique):
+    backbeat("topics", "create", "--replication", "1", "--development", "--bootstrap-servers", kafka)
+    producer = Producer({"bootstrap.servers": kafka})
+    for number in range(3):
+        headers = dead_letter_headers([], reason=f"{unique} is too odd", topic=unique, partition=3, offset=number)
+        producer.produce("backbeat.dead-letters", value=b"odd", headers=headers)
+    producer.flush(20)
+
+    done = backbeat("dead-letters", "list", "--last", "2", "--bootstrap-servers", kafka)
+
+    assert re.findall(
+        rf"^20\S+ \S+  {unique} (\S+)\n    {unique} is too odd\n    b'odd'$", done.stdout, re.MULTILINE
+    ) == [
+        "3@1",
+        "3@2",
+    ], done.stderr

@@ -1,0 +1,193 @@
+"""The topics on a real Kafka: made with their settings, refused when wrong."""
+
+import uuid
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourceType,
+)
+
+from backbeat.streams import topics
+from backbeat.streams.brokers import UnreachableError
+from backbeat.streams.topics import TopicError, check_topics, ensure_client_topics, ensure_topics, topic_id
+
+pytestmark = pytest.mark.integration
+
+
+def create(servers: str, name: str, partitions: int, **config: str) -> None:
+    new = NewTopic(name, partitions, 1, config={key.replace("_", "."): value for key, value in config.items()})
+    # By a name: an admin client that nobody holds any more drops what it was asked.
+    admin = AdminClient({"bootstrap.servers": servers})
+    admin.create_topics([new], operation_timeout=10)[name].result()
+    while name not in admin.list_topics(timeout=10).topics:
+        pass
+
+
+def alter(servers: str, name: str, key: str, value: str) -> None:
+    entry = ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": servers})
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result()
+    # A broker acknowledges it before it acts on it.
+    asked = ConfigResource(ResourceType.TOPIC, name)
+    while admin.describe_configs([asked])[asked].result()[key].value != value:
+        pass
+
+
+def test_all_are_made_with_what_the_design_says(empty_kafka):
+    found = ensure_topics(empty_kafka, 6, 1, development=True)
+
+    shared = {topics.COMMANDS, topics.QUERIES, topics.STATE, topics.HISTORY}
+    assert {found[name].partitions for name in shared} == {6}
+    assert found[topics.CLIENTS].partitions == 1
+    assert set(found) == shared | {topics.CLIENTS, topics.REPLIES, topics.DEAD_LETTERS}
+    assert {one.config["message.timestamp.type"] for one in found.values()} == {"LogAppendTime"}
+    compacted = {name for name, one in found.items() if one.config["cleanup.policy"] == "compact"}
+    assert compacted == {topics.STATE, topics.CLIENTS}
+    commands = found[topics.COMMANDS].config
+    assert (commands["retention.ms"], commands["unclean.leader.election.enable"]) == ("-1", "false")
+    assert int(found[topics.STATE].config["delete.retention.ms"]) == topics.STATE_DELETE_RETENTION_MS
+
+
+def test_made_once_and_the_same_afterwards(empty_kafka):
+    first = ensure_topics(empty_kafka, None, 1, development=True)
+
+    assert first[topics.COMMANDS].partitions == topics.PARTITIONS_DEFAULT
+    assert ensure_topics(empty_kafka, None, 1, development=True) == first
+    assert check_topics(empty_kafka, development=True) == first
+
+
+def test_without_a_number_the_commands_topic_says_it(empty_kafka):
+    create(empty_kafka, topics.COMMANDS, 3, **{"message.timestamp.type": "LogAppendTime"}, retention_ms="-1")
+    alter(empty_kafka, topics.COMMANDS, "unclean.leader.election.enable", "false")
+    alter(empty_kafka, topics.COMMANDS, "max.message.bytes", str(topics.RECORD_BYTES_MAX))
+
+    found = ensure_topics(empty_kafka, None, 1, development=True)
+
+    assert found[topics.STATE].partitions == 3
+
+
+def test_wrong_number_of_partitions(empty_kafka):
+    ensure_topics(empty_kafka, 4, 1, development=True)
+
+    with pytest.raises(
+        TopicError,
+        match=r"topic backbeat.commands: found 4 partitions, wanted 8\. What to do: start with .*--partitions 4",
+    ) as caught:
+        ensure_topics(empty_kafka, 8, 1, development=True)
+
+    assert (caught.value.topic, caught.value.found, caught.value.wanted) == (topics.COMMANDS, "4 partitions", "8")
+
+
+def test_one_topic_grew(empty_kafka):
+    ensure_topics(empty_kafka, 4, 1, development=True)
+    admin = AdminClient({"bootstrap.servers": empty_kafka})
+    admin.create_partitions([NewPartitions(topics.STATE, 5)])[topics.STATE].result()
+    while len(admin.list_topics(timeout=10).topics[topics.STATE].partitions) < 5:
+        pass
+
+    with pytest.raises(TopicError, match=r"topic backbeat.state: found 5 partitions, wanted 4"):
+        check_topics(empty_kafka, development=True)
+
+
+@pytest.mark.parametrize(
+    ("topic", "key", "wrong"),
+    [
+        (topics.COMMANDS, "cleanup.policy", "compact"),
+        (topics.COMMANDS, "message.timestamp.type", "CreateTime"),
+        (topics.COMMANDS, "unclean.leader.election.enable", "true"),
+        (topics.COMMANDS, "max.message.bytes", "1000000"),
+        (topics.STATE, "cleanup.policy", "delete"),
+        (topics.STATE, "delete.retention.ms", "1000"),
+        (topics.CLIENTS, "cleanup.policy", "delete"),
+    ],
+)
+def test_wrong_setting_is_named_with_what_is_wanted(empty_kafka, topic, key, wrong):
+    ensure_topics(empty_kafka, 1, 1, development=True)
+    alter(empty_kafka, topic, key, wrong)
+
+    with pytest.raises(TopicError, match=rf"topic {topic}: found {key}={wrong}, wanted .*\. What to do: "):
+        check_topics(empty_kafka, development=True)
+
+
+def test_setting_that_is_an_operators_to_change(empty_kafka):
+    ensure_topics(empty_kafka, 1, 1, development=True)
+    alter(empty_kafka, topics.HISTORY, "retention.ms", "60000")
+
+    assert check_topics(empty_kafka, development=True)[topics.HISTORY].config["retention.ms"] == "60000"
+
+
+def test_one_replica_outside_development(empty_kafka):
+    ensure_topics(empty_kafka, 1, 1, development=True)
+
+    with pytest.raises(TopicError, match=r"found 1 replica, wanted 2 or more .*--development"):
+        check_topics(empty_kafka)
+
+
+def test_more_replicas_than_brokers(empty_kafka):
+    with pytest.raises(TopicError, match=r"cannot be made .*wanted 1 partition with 3 replicas.*smaller --repl"):
+        ensure_topics(empty_kafka, 1, 3)
+
+
+def test_missing(empty_kafka):
+    with pytest.raises(TopicError, match=r"topic backbeat.commands: found no such topic.*backbeat topics create"):
+        check_topics(empty_kafka, development=True)
+
+
+def test_a_topic_made_again_has_another_id(own_kafka, unique):
+    create(own_kafka, unique, 1)
+    first = topic_id(own_kafka, unique)
+    admin = AdminClient({"bootstrap.servers": own_kafka})
+    admin.delete_topics([unique], operation_timeout=10)[unique].result()
+    while unique in admin.list_topics(timeout=10).topics:
+        pass
+    create(own_kafka, unique, 1)
+
+    second = topic_id(own_kafka, unique)
+
+    assert uuid.UUID(first) != uuid.UUID(second)
+    with pytest.raises(TopicError, match="no such topic"):
+        topic_id(own_kafka, f"{unique}-not")
+
+
+def test_topics_of_a_client(own_kafka, unique):
+    found = ensure_client_topics(own_kafka, unique, 2, 1, development=True)
+
+    assert {name: one.partitions for name, one in found.items()} == {
+        f"backbeat.signals.{unique}": 2,
+        f"backbeat.activities.{unique}": 2,
+    }
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "ä", "a" * 101])
+def test_names_that_can_have_no_topics(name):
+    assert not topics.has_topics(name)
+    with pytest.raises(ValueError, match="cannot have topics"):
+        topics.signals_topic(name)
+
+
+def test_nobody_answers(monkeypatch):
+    monkeypatch.setattr("backbeat.streams.brokers.REACH_SECONDS_MAX", 0.5)
+
+    with pytest.raises(UnreachableError, match=r"Kafka at 127\.0\.0\.1:1 does not answer .* What to do"):
+        check_topics("127.0.0.1:1")
+
+
+def test_the_largest_record_that_we_may_write_is_taken(empty_kafka):
+    ensure_topics(empty_kafka, 1, 1, development=True)
+    errors = []
+    producer = Producer({"bootstrap.servers": empty_kafka, "message.max.bytes": 2 * topics.RECORD_BYTES_MAX})
+    for size in (topics.RECORD_BYTES_MAX - 1024, topics.RECORD_BYTES_MAX + 1):
+        producer.produce(topics.COMMANDS, b"x" * size, partition=0, on_delivery=lambda error, _: errors.append(error))
+        producer.flush(20)
+
+    assert errors[0] is None
+    assert errors[1] is not None

@@ -1,0 +1,104 @@
+"""Who may import and call what, where the import linter cannot say it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("compose", "gateway", "schemas", "sdk", "streams")
+# What the core may not touch, even where the module that holds it is allowed: each gives another answer at a replay.
+IMPURE = {
+    "datetime": {"now", "today", "utcnow", "fromtimestamp"},
+    "date": {"today"},
+    "uuid": {"uuid1", "uuid4", "getnode"},
+    "os": {"urandom", "environ", "getenv", "getpid"},
+    "hash": set(),
+    "id": set(),
+    "open": set(),
+    "print": set(),
+    "input": set(),
+}
+CORE_MODULES = {
+    "__future__",
+    "bisect",
+    "collections",
+    "copy",
+    "dataclasses",
+    "datetime",
+    "enum",
+    "functools",
+    "hashlib",
+    "heapq",
+    "itertools",
+    "json",
+    "math",
+    "msgspec",
+    "operator",
+    "re",
+    "struct",
+    "types",
+    "typing",
+    "uuid",
+}
+
+
+def sources(*folders: str) -> Iterator[Path]:
+    for folder in folders:
+        yield from sorted((ROOT / folder).rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." * node.level + (node.module or "")
+
+
+def is_within_core(name: str) -> bool:
+    return name.startswith("backbeat.streams.core") or (name.startswith(".") and not name.startswith(".."))
+
+
+def test_faust_is_imported_in_one_file():
+    found = [
+        str(path.relative_to(ROOT))
+        for path in sources(*FOLDERS)
+        if any(name.partition(".")[0] == "faust" for name in imported(path))
+    ]
+
+    assert [path for path in found if path != "streams/app.py"] == []
+
+
+def test_core_imports_only_the_pure_part_of_the_standard_library_and_msgspec():
+    wrong = [
+        f"{path.name}: {name}"
+        for path in sources("streams/core")
+        for name in imported(path)
+        if name.partition(".")[0] not in CORE_MODULES and not is_within_core(name)
+    ]
+
+    assert wrong == []
+
+
+def test_core_asks_neither_clock_nor_chance():
+    wrong = []
+    for path in sources("streams/core"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
+                owner = node.value.id if isinstance(node.value, ast.Name) else node.value.attr
+                if node.attr in IMPURE.get(owner, ()):
+                    wrong.append(f"{path.name}:{node.lineno}: {owner}.{node.attr}")
+            elif isinstance(node, ast.ImportFrom) and node.module in {"uuid", "os", "datetime"}:
+                forbidden = set().union(*(IMPURE[key] for key in ("uuid", "os")))
+                wrong += [f"{path.name}:{node.lineno}: {one.name}" for one in node.names if one.name in forbidden]
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and IMPURE.get(node.func.id) == set():
+                wrong.append(f"{path.name}:{node.lineno}: {node.func.id}()")
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", list(sources(*FOLDERS)), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_stay_short(path):
+    assert len(path.read_text().splitlines()) <= 400, "split it by noun"

@@ -1,0 +1,107 @@
+"""The distribution: what `pip install backbeat` brings, and that nothing is left out of it."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel, built from what git would hand over (build leftovers of the checkout do not get in)."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ["pyproject.toml", "LICENSE", "README.md", *set(PROJECT["tool"]["setuptools"]["package-dir"].values())]:
+        if "/" not in name:
+            (source / name).symlink_to(ROOT / name)
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def empty_environment(wheel, tmp_path_factory):
+    """An environment with the wheel and what it asks for, without any extra."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False, symlinks=True)
+    python = folder / "bin" / "python"
+    # This environment's pip, working for that one: an empty one need not get its own first.
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-warn-script-location"]
+    # The versions that the lock file has pinned; its hashes are checked where it is installed.
+    locked = re.findall(r"^([a-z0-9-]+==[^ ;\\]+)", (ROOT / "requirements-lock.txt").read_text(), re.MULTILINE)
+    constraints = folder / "constraints.txt"
+    constraints.write_text("\n".join(locked))
+    command += ["--constraint", str(constraints), str(wheel)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def run(environment, *arguments):
+    return subprocess.run(
+        [environment / "bin" / arguments[0], *arguments[1:]],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=environment,
+        env={"PATH": "/usr/bin:/bin"},
+    )
+
+
+def test_sdk_alone_brings_in_neither_engine_nor_gateway(empty_environment):
+    code = (
+        "import sys, backbeat; backbeat.Client; backbeat.Worker;"
+        "print(sorted({'faust', 'aiohttp', 'aiokafka', 'rocksdict', 'click', 'rich'} & set(sys.modules)))"
+    )
+
+    done = run(empty_environment, "python", "-W", "error", "-c", code)
+
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_command_line_says_which_extra_is_missing(empty_environment):
+    done = run(empty_environment, "backbeat", "dev")
+
+    assert done.returncode == 1
+    assert "pip install 'backbeat[engine]'" in done.stderr
+
+
+def test_wheel_has_all_that_is_not_python(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+
+    wanted = {"backbeat/py.typed", "backbeat/compose/pom.xml", "backbeat/compose/log4j2.xml"}
+    wanted |= {f"backbeat/{path.relative_to(ROOT)}" for path in (ROOT / "schemas").rglob("*.avsc")}
+    assert wanted - names == set()
+
+
+def test_every_folder_with_python_is_a_package_of_the_distribution():
+    mapped = PROJECT["tool"]["setuptools"]["package-dir"]
+    folders = {
+        str(path.parent.relative_to(ROOT))
+        for top in ("compose", "gateway", "schemas", "sdk", "streams")
+        for path in (ROOT / top).rglob("*.py")
+    }
+
+    assert folders == set(mapped.values())
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == set(mapped)
+
+
+def test_lock_file_pins_with_hashes_and_names_no_index():
+    lock = (ROOT / "requirements-lock.txt").read_text()
+    entries = [one for one in re.split(r"\n(?=[a-z])", lock) if not one.startswith("#")]
+
+    assert all("==" in one and "--hash=sha256:" in one for one in entries)
+    assert "://" not in lock
+    assert not re.search(r"^-", lock, re.MULTILINE)
+    for pinned in ("aiokafka==0.14.0", "confluent-kafka==2.16.1", "faust-streaming==0.15.3", "rocksdict==0.3.29"):
+        assert f"\n{pinned} " in lock
