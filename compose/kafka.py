@@ -197,6 +197,10 @@ class KafkaBroker:
                 f"Kafka's storage cannot be made in {self.data_dir}:\n{last_lines(done.stdout + done.stderr)}"
             )
 
+    def _cluster_id(self) -> str:
+        lines = (self.data_dir / "log" / "meta.properties").read_text().splitlines()
+        return next(line.removeprefix("cluster.id=") for line in lines if line.startswith("cluster.id="))
+
     def _wait_until_ready(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         # A bare connection first: librdkafka waits longer after every failed try.
@@ -206,7 +210,9 @@ class KafkaBroker:
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
         while True:
             try:
-                if admin.list_topics(timeout=2).brokers:
+                found = admin.list_topics(timeout=2)
+                # Another Kafka may have taken the port since we looked: ours, which cannot listen, ends in a moment.
+                if found.brokers and str(found.cluster_id) == self._cluster_id():
                     return
             except KafkaException:
                 pass  # not yet: it accepts connections before it has its part in the cluster

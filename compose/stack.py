@@ -32,7 +32,7 @@ from backbeat.compose.errors import SetupError
 from backbeat.compose.jars import Say
 from backbeat.compose.kafka import KafkaBroker
 from backbeat.compose.part import Part, last_lines, stop_left_over
-from backbeat.compose.ports import choose_port
+from backbeat.compose.ports import choose_port, free_port, port_is_free
 from backbeat.compose.supervised import Supervised
 from backbeat.streams.brokers import UnreachableError
 from backbeat.streams.registry import RegistryError, add_client
@@ -236,6 +236,15 @@ class Stack:
         if not self._own_kafka:
             return
         port = choose_port(self._kafka_port, KAFKA_PORT_USUAL, "--kafka-port")
+        try:
+            self._start_kafka_on(port)
+        except SetupError:
+            # Two that start at once find the same port free; only one gets it.
+            if self._kafka_port is not None or port_is_free(port) or self._stopping.is_set():
+                raise
+            self._start_kafka_on(free_port())
+
+    def _start_kafka_on(self, port: int) -> None:
         self.kafka = KafkaBroker(self.data_dir / "kafka", port=port, say=self._say)
         self.bootstrap_servers = self.kafka.bootstrap_servers
         self.kafka.start()

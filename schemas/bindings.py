@@ -24,6 +24,7 @@ REPLIES: dict[type, str] = {
     queries.Nodes: "NodesReply",
     queries.History: "HistoryReply",
     queries.Position: "PositionReply",
+    records.Settings: "SettingsReply",
 }
 
 
@@ -59,7 +60,6 @@ def bindings(signal: type) -> dict[str, Binding]:
         commands.NewNode,
         commands.NewWorkflow,
         commands.Task,
-        records.Settings,
         effects.NodeChange,
     ]
     return {

@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 from confluent_kafka import KafkaException, Message, Producer, TopicPartition
 
 from backbeat.streams.store import Origin, PartitionStore, Snapshot, host_now
-from backbeat.streams.topics import COMMANDS, STATE
+from backbeat.streams.topics import COMMANDS, QUERIES, STATE
 
 
 class CommitError(Exception):
@@ -98,6 +98,11 @@ class KafkaTransaction:
             for snapshot in snapshots:
                 self._produce(snapshot)
             positions = [TopicPartition(COMMANDS, each.partition, each.position) for each in snapshots]
+            positions += [
+                TopicPartition(QUERIES, each.partition, each.query_position)
+                for each in snapshots
+                if each.query_position >= 0
+            ]
             _until(deadline, lambda: self._producer.send_offsets_to_transaction(positions, member.metadata()))
             _until(deadline, self._producer.commit_transaction)
         except KafkaException as error:

@@ -21,6 +21,7 @@ from backbeat.streams.core.commands import (
     AddChildren,
     AnyCommand,
     ChangeNode,
+    CloseLink,
     Continue,
     DeliveryFailed,
     FailNode,
@@ -39,6 +40,7 @@ from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES
 
 logger = logging.getLogger(__name__)
 
+_SENT_BY_ENGINES = (Continue, CloseLink)
 _ABOUT_A_NODE = (ChangeNode, AddChildren, RestartNode, ResetNode, ScheduleNode, DeliveryFailed)
 
 
@@ -83,6 +85,8 @@ class Partition:
     #: queries are answered once the store has passed the end of commands seen at the assignment
     caught_up_at: int = 0
     waiting_queries: deque[queries.AnyQuery] = field(default_factory=deque)
+    query_position: int = -1  #: the next query; -1: none was read
+    query_position_taken: int = -1  #: as of the newest snapshot
 
     @property
     def caught_up(self) -> bool:
@@ -166,18 +170,23 @@ class Engine:
         self.counts["commands"] += 1
         try:
             command = schemas.decode_command(record.value)
-            self._check_route(command, record.partition)
+            self._check_origin(command, record.partition)
         except schemas.DecodeError as error:
             self._dead_letter(record, str(error))
         else:
             self._perform(record, command, self._apply(record, command, store))
         meta.next_offset = record.offset + 1
 
-    def _check_route(self, command: AnyCommand, partition: int) -> None:
+    def _check_origin(self, command: AnyCommand, partition: int) -> None:
+        """Refuse what was sent to the wrong partition, and what only an engine may say when no engine says it."""
         identity = route(command)
         if identity is not None and ids.partition_of(identity, self._partitions_count) != partition:
             wanted = ids.partition_of(identity, self._partitions_count)
             raise schemas.DecodeError(f"a command for partition {wanted} was sent to partition {partition}")
+        if isinstance(command, _SENT_BY_ENGINES) and command.source is None:
+            raise schemas.DecodeError(f"{type(command).__name__} without a source: only engines send it")
+        if isinstance(command, FailNode):
+            raise schemas.DecodeError("FailNode is never sent: an engine applies it where it fails")
 
     def _apply(self, record: Record, command: AnyCommand, store: PartitionStore) -> list[fx.Effect]:
         try:
@@ -285,6 +294,7 @@ class Engine:
         partition = self.partitions.get(record.partition)
         if partition is None:
             return
+        partition.query_position = record.offset + 1
         try:
             query = schemas.decode_query(record.value)
         except schemas.DecodeError as error:
@@ -367,12 +377,20 @@ class Engine:
         return sum(each.store.changed_count for each in self.partitions.values() if each.store is not None)
 
     def snapshot(self, *, touch: bool = False) -> tuple[list[Snapshot], dict[int, PartitionStore]]:
-        """Step 0 of a commit: the changes of every partition that has some; with `touch`, of one at least."""
+        """Step 0 of a commit: the changes of every partition that has some; with `touch`, of one at least.
+
+        A touch also takes the partitions where nothing but queries was read.
+        """
         stores = {number: each.store for number, each in self.partitions.items() if each.store is not None}
-        dirty = [store for store in stores.values() if store.is_dirty()]
-        if touch and not dirty:
-            dirty = list(stores.values())[:1]
-        return [store.snapshot() for store in dirty], stores
+        taken: list[Snapshot] = []
+        for number, store in stores.items():
+            partition = self.partitions[number]
+            queried = partition.query_position > partition.query_position_taken
+            if store.is_dirty() or (touch and (queried or (not taken and number == max(stores)))):
+                partition.query_position_taken = partition.query_position
+                taken.append(store.snapshot())
+                taken[-1].query_position = partition.query_position
+        return taken, stores
 
     def answer_flushes(self, flushes: list[queries.Flush]) -> None:
         """Their commit is done: say how far the changelog has to be read."""

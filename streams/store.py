@@ -54,6 +54,7 @@ class Snapshot(msgspec.Struct):
     records: list[tuple[bytes, bytes | None]]  #: for the changelog and RocksDB; null is a tombstone
     timers: list[tuple[bytes, bytes | None]]  #: for RocksDB only
     timers_from: int
+    query_position: int = -1  #: of the queries topic: what is before it need not be read again; -1: nothing was read
 
 
 def _key(kind: bytes, identity: bytes, rest: bytes = b"") -> bytes:

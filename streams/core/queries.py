@@ -12,7 +12,7 @@ import msgspec
 from . import history
 from .commands import ReplyTo
 from .effects import NodeView, Reason, Rejection, WorkflowView, node_view, workflow_view
-from .records import Node, Workflow
+from .records import Node, Settings, Workflow
 from .settling import is_deactivated
 from .status import CLOSED, ServerStatus
 from .store import Store
@@ -67,6 +67,12 @@ class Flush(Query, frozen=True, kw_only=True):
     partition: int
 
 
+class GetSettings(Query, frozen=True, kw_only=True):
+    """The settings that a partition's commands are applied with. Answer: Settings."""
+
+    partition: int
+
+
 class Nodes(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="nodes"):
     """A part of a tree."""
 
@@ -86,8 +92,8 @@ class Position(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", t
     offset: int
 
 
-AnyQuery = GetWorkflow | GetNode | GetTree | GetHistory | WaitNode | Flush
-QueryAnswer = WorkflowView | NodeView | Nodes | History | Position | Rejection
+AnyQuery = GetWorkflow | GetNode | GetTree | GetHistory | WaitNode | Flush | GetSettings
+QueryAnswer = WorkflowView | NodeView | Nodes | History | Position | Settings | Rejection
 
 
 def query_route(query: AnyQuery) -> bytes | None:
@@ -95,7 +101,7 @@ def query_route(query: AnyQuery) -> bytes | None:
     match query:
         case GetWorkflow() | GetTree():
             return query.workflow_id
-        case Flush():
+        case Flush() | GetSettings():
             return None
         case _:
             return query.node_id
@@ -157,6 +163,8 @@ def answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
             else:
                 yield workflow_view(workflow)
                 yield from _tree(store, workflow, top_level_only=query.top_level_only)
+        case GetSettings():
+            yield store.meta.settings
         case Flush():
             raise AssertionError("a flush is answered by the commit")
 

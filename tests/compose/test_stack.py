@@ -139,6 +139,16 @@ def test_port_that_was_asked_for_and_is_taken(tmp_path, kafka):
         Stack(tmp_path, kafka_port=port, engine=engine("runs")).start()
 
 
+def test_two_that_start_at_once_find_a_port_each(tmp_path, kafka, monkeypatch):
+    # The other one took the port after it was found free.
+    taken = int(kafka.rpartition(":")[2])
+    monkeypatch.setattr("backbeat.compose.stack.choose_port", lambda *_: taken)
+
+    with Stack(tmp_path, partitions=2, engine=engine("runs")) as stack:
+        assert stack.kafka.port != taken
+        assert stack.partitions == 2
+
+
 def test_engines_on_a_shared_kafka_have_names_of_their_own(tmp_path, kafka):
     names = []
 

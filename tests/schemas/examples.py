@@ -122,6 +122,7 @@ QUERIES: tuple[Any, ...] = (
     queries.GetHistory(**_QUERY, node_id=identity(5)),
     queries.WaitNode(**_QUERY, node_id=identity(5)),
     queries.Flush(**_QUERY, partition=7),
+    queries.GetSettings(**_QUERY, partition=7),
 )
 ANSWERS: tuple[Any, ...] = (
     WORKFLOW,
@@ -132,6 +133,7 @@ ANSWERS: tuple[Any, ...] = (
     queries.Nodes((NODE, msgspec.structs.replace(NODE, complete_by=1, parent_id=None))),
     queries.History(CHANGES),
     queries.Position(2, 2**45),
+    Settings(depth_max=3, default_timeout_seconds=1.5),
 )
 SIGNAL_REQUEST = schemas.SignalRequest(
     workflow="Purchases",
