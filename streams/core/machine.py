@@ -265,8 +265,7 @@ def _restart(step: Step, command: RestartNode) -> None:
 
 def _parent_is_done(step: Step, node: Node) -> bool:
     """Whether the parent's client has said completed: before that no child may begin."""
-    if node.parent_id is None:
-        return True
+    assert node.parent_id is not None, "a signal is never pending"
     return step.node(node.parent_id).server in (ServerStatus.PROCESSING_CHILDREN, ServerStatus.COMPLETE)
 
 

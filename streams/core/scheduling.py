@@ -40,7 +40,7 @@ def _do(step: Step, task: Task) -> None:
         case TaskKind.SWEEP:
             _sweep(step, task)
         case TaskKind.SHUT_SIBLINGS:
-            _shut_siblings(step, step.node(task.id), task.cursor)
+            _shut_siblings(step, step.node(task.id), task)
         case TaskKind.DEACTIVATE_PREVIOUS:
             _deactivate_previous(step, task)
         case TaskKind.RESUME:
@@ -321,21 +321,27 @@ def shut_siblings(step: Step, node: Node) -> None:
         children_ready(step, node)
         return
     node.links_open += 1
-    step.tasks.append(Task(TaskKind.SHUT_SIBLINGS, node.id, node.next_sibling))
+    step.tasks.append(Task(TaskKind.SHUT_SIBLINGS, node.id, node.next_sibling, step.workflow.next_seq))
 
 
-def _shut_siblings(step: Step, node: Node, cursor: bytes | None) -> None:
+def _shut_siblings(step: Step, node: Node, task: Task) -> None:
+    """Up to the mark: a sibling that was made after the shutdown is no earlier one."""
+    cursor = task.cursor
     while cursor is not None:
         if step.budget <= 0:
-            step.tasks.appendleft(Task(TaskKind.SHUT_SIBLINGS, node.id, cursor))
+            step.tasks.appendleft(Task(TaskKind.SHUT_SIBLINGS, node.id, cursor, task.mark))
             return
         step.budget -= 1
         sibling = step.node(cursor)
+        if sibling.seq >= task.mark:
+            break
         if sibling.server is not ServerStatus.DEACTIVATED:
             step.deactivate(sibling)
         cursor = sibling.next_sibling
+    if node.server in CLOSED:
+        return
+    node.links_open -= 1
     if node.server is ServerStatus.PROCESSING_CHILDREN:
-        node.links_open -= 1
         children_ready(step, node)
 
 

@@ -208,7 +208,7 @@ class Step:
         if node.links_first is not None:
             self.tasks.append(Task(TaskKind.FORGET_LINKS, node.id, node.links_first))
             node.links_first = None
-            node.links_open = 0
+        node.links_open = 0
 
     def deactivate(self, node: Node) -> None:
         """Deactivated: final. A node that already is gets one more entry."""

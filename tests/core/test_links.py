@@ -1,0 +1,312 @@
+"""OpenLink, CloseLink: a node that can't complete before another one, in whatever workflow and partition."""
+
+import itertools
+
+import pytest
+
+from backbeat.streams.core import commands as c
+from backbeat.streams.core.effects import Ignored, Reason, Refuse, Send
+from backbeat.streams.core.records import Settings
+from tests.core.rig import CAMERA, CAMERA_ID, FORGET, NON_BLOCKING, Rig, flag, id_of, new, running, workflow
+from tests.core.world import USER, reply_to
+
+#: A workflow in another partition than CAMERA's when there are four.
+FAR = next(
+    found
+    for number in itertools.count()
+    if (Rig(4).partition(id_of(found := workflow(b"%d" % number))) != Rig(4).partition(CAMERA_ID))
+)
+NEAR = workflow(CAMERA.subject, "another")
+
+
+def waiting(of=FAR, **given) -> Rig:
+    """`a` waits for the signal `linked` of another workflow."""
+    rig = running(new("a"), new("b"), partitions=4)
+    rig.signal("linked", of=of, parent_link_id=rig["a"], **given)
+    return rig
+
+
+def test_a_node_waits_for_the_linked_signal():
+    for of in (FAR, NEAR):
+        rig = waiting(of)
+        assert rig.complete("a").dispatched == []
+        assert rig.server("a", "linked") == ["processing_children", "sent_to_client"]
+        rig.complete("linked", new("x"))
+        assert rig.server("a") == ["processing_children"]
+        assert rig.complete("x").dispatched == ["b"]
+        assert rig.server("a", "linked") == ["complete", "complete"]
+
+
+def test_the_signal_goes_through_its_targets_partition():
+    rig = running(new("a"), partitions=4)
+    command = c.Signal(
+        id=rig.new_id(), user_id=USER, workflow_id=id_of(FAR), workflow=FAR, node=new("linked", parent_link_id=rig["a"]),
+        reply_to=reply_to(),
+    )  # fmt: skip
+    (opening,) = rig.send(command).of(Send)
+    assert isinstance(opening.command, c.OpenLink)
+    assert rig.partition(c.route(opening.command)) == rig.partition(rig["a"])
+    happened = rig.drain()
+    assert happened.commands == 2
+    assert happened.reply.name == "linked"
+    assert rig.row("a").links_open == 1
+
+
+def test_a_link_that_closes_before_its_target_is_done():
+    rig = waiting()
+    rig.complete("linked")
+    assert rig.both("a") == ("sent_to_client", "received")
+    rig.complete("a")
+    assert rig.server("a") == ["complete"]
+
+
+def end(rig, how):
+    match how:
+        case "complete":
+            rig.complete("linked")
+        case "canceled":
+            rig.say("canceled", "linked")
+        case "deactivated":
+            rig.say("deactivated", "younger")
+        case "shutdown":
+            rig.error("older")
+            rig.say("shutdown", "older")
+        case "reset":
+            rig.reset("above")
+
+
+@pytest.mark.parametrize("mode", [NON_BLOCKING, FORGET])
+@pytest.mark.parametrize("how", ["complete", "canceled", "deactivated", "reset"])
+@pytest.mark.parametrize("of", [FAR, NEAR], ids=["another partition", "another workflow"])
+def test_however_a_linked_child_ends_its_target_goes_on(of, how, mode):
+    rig = running(new("a"), new("b"), partitions=4)
+    rig.signal("above", of=of)
+    rig.complete("above", new("linked", mode, parent_link_id=rig["a"]), new("younger"))
+    rig.complete("a")
+    assert rig.server("a", "b") == ["processing_children", "ready"]
+    end(rig, how)
+    assert rig.server("a", "b") == ["complete", "sent_to_client"]
+
+
+@pytest.mark.parametrize("mode", [NON_BLOCKING, FORGET])
+@pytest.mark.parametrize("how", ["complete", "canceled", "reset"])
+def test_the_same_within_one_workflow(how, mode):
+    rig = running(new("a", NON_BLOCKING), new("above", FORGET))
+    rig.complete("above", new("linked", mode, parent_link_id=rig["a"]))
+    rig.complete("a")
+    assert rig.server("a", "signal") == ["processing_children"] * 2
+    end(rig, how)
+    assert rig.server("a", "signal") == ["complete"] * 2
+
+
+def test_a_shutdown_closes_the_links_of_the_siblings():
+    rig = running(new("a"), partitions=4)
+    rig.signal("older", of=FAR, retries=0)
+    rig.signal("linked", of=FAR, parent_link_id=rig["a"])
+    rig.complete("a")
+    end(rig, "shutdown")
+    assert rig.server("linked", "a", "signal") == ["deactivated", "complete", "complete"]
+
+
+def test_deactivate_previous_schedules_nothing_but_what_a_link_closes():
+    rig = waiting()
+    rig.signal("younger", of=FAR)
+    rig.complete("a")
+    assert rig.say("deactivated", "younger").dispatched == ["b"]
+    assert rig.server("linked", "younger", "a") == ["deactivated", "ready", "complete"]
+
+
+def test_a_link_that_is_closed_twice_counts_once():
+    rig = waiting()
+    rig.signal("linked2", of=FAR, parent_link_id=rig["a"])
+    rig.complete("a")
+    rig.complete("linked")
+    before = rig.snapshot()
+    happened = rig.tell(c.CloseLink, target_id=rig["a"], child_id=rig["linked"])
+    assert happened.of(Ignored)
+    assert rig.snapshot() == before
+    assert rig.server("a") == ["processing_children"]
+    rig.complete("linked2")
+    assert rig.server("a") == ["complete"]
+    rig.say("canceled", "linked2")  # complete -> deactivated closes nothing again
+    assert rig.last("a") == ["server processing_children complete"]
+
+
+def test_an_opening_that_is_repeated_after_its_closing_opens_nothing():
+    rig = waiting()
+    rig.complete("linked")
+    opening = {"target_id": rig["a"], "child_id": rig["linked"]}
+    rig.tell(c.OpenLink, **opening)
+    assert rig.row("a").links_open == 0
+    rig.complete("a")
+    assert rig.server("a") == ["complete"]
+    assert rig.tell(c.OpenLink, **opening).of(Ignored)
+    assert rig.tell(c.CloseLink, **opening).of(Ignored)
+    assert not any(store.links for store in rig.stores)
+
+
+def test_an_opening_that_is_repeated_counts_once():
+    rig = waiting()
+    rig.tell(c.OpenLink, target_id=rig["a"], child_id=rig["linked"])
+    assert rig.row("a").links_open == 1
+
+
+def test_a_closing_that_comes_before_its_opening():
+    rig = running(new("a"))
+    child = b"c" * 16
+    rig.tell(c.CloseLink, target_id=rig["a"], child_id=child)
+    rig.tell(c.OpenLink, target_id=rig["a"], child_id=child)
+    assert rig.row("a").links_open == 0
+
+
+def test_links_to_nothing_are_ignored():
+    rig = running()
+    for kind in (c.OpenLink, c.CloseLink):
+        assert rig.tell(kind, target_id=b"x" * 16, child_id=b"c" * 16).of(Ignored)
+
+
+@pytest.mark.parametrize("command", ["strict and closed", "strict and unknown"])
+def test_a_strict_opening_is_refused_when_its_target_is_not_running(command):
+    rig = running(new("a"))
+    rig.complete("a")
+    target = rig["a"] if "closed" in command else b"x" * 16
+    (refused,) = rig.tell(c.OpenLink, target_id=target, child_id=b"c" * 16, strict=True).of(Refuse)
+    assert refused.rejection.reason is Reason.INVALID_PARAMETERS
+
+
+def test_a_signal_that_names_an_unknown_target_is_refused_to_the_one_who_asked():
+    rig = Rig(4)
+    refused = rig.signal("linked", parent_link_id=b"x" * 16).reply
+    assert refused.reason is Reason.INVALID_PARAMETERS
+    assert not rig.nodes()
+    assert not rig.workflows()
+
+
+def test_a_target_that_is_closed_is_accepted_and_nothing_waits():
+    rig = running(new("a"), new("b"), partitions=4)
+    rig.complete("a")
+    assert rig.signal("linked", of=FAR, parent_link_id=rig["a"]).dispatched == ["linked"]
+    rig.complete("linked")
+    assert rig.server("a", "linked") == ["complete", "complete"]
+
+
+def test_a_refused_signal_comes_back_as_a_closed_link():
+    rig = running(new("a"), partitions=4)
+    rig.ask(c.CreateWorkflow, workflow=FAR)
+    rig.workflow("complete", FAR)
+    assert rig.signal("linked", of=FAR, parent_link_id=rig["a"]).reply.reason is Reason.WORKFLOW_COMPLETE
+    assert rig.row("a").links_open == 0
+    rig.complete("a")
+    assert rig.server("a", "signal") == ["complete", "complete"]
+
+
+def test_linked_children_are_opened_before_anything_is_sent():
+    rig = running(new("a"), partitions=4)
+    rig.signal("other", of=FAR)
+    effects = rig.send(
+        c.ChangeNode(id=rig.new_id(), node_id=rig["other"], status="completed", children=(new("x", parent_link_id=rig["a"]),))
+    ).effects
+    kinds = [type(effect.command).__name__ if isinstance(effect, Send) else type(effect).__name__ for effect in effects]
+    assert kinds.index("OpenLink") < kinds.index("Dispatch")
+    rig.drain()
+    assert rig.complete("a").dispatched == []
+    assert rig.server("a") == ["processing_children"]
+    rig.complete("x")
+    assert rig.server("a") == ["complete"]
+
+
+def test_a_linked_flag_opens_and_closes():
+    rig = running(new("a"), partitions=4)
+    rig.signal("other", of=FAR)
+    rig.complete("other", flag("x", parent_link_id=rig["a"]))
+    assert rig.row("a").links_open == 0
+    rig.complete("a")
+    assert rig.server("a", "other") == ["complete", "complete"]
+
+
+def test_a_fire_and_forget_child_that_is_linked_upwards_is_waited_for():
+    rig = running(new("a"))
+    rig.complete("a", new("x", FORGET, parent_link_id=rig["signal"]))
+    assert rig.server("a", "signal") == ["complete", "processing_children"]
+    rig.complete("x")
+    assert rig.server("signal") == ["complete"]
+
+
+def test_a_child_that_is_linked_to_its_own_parent():
+    rig = running(new("a"))
+    rig.complete("a", new("x", FORGET, parent_link_id=rig["a"]))
+    assert rig.server("a") == ["processing_children"]
+    rig.complete("x")
+    assert rig.server("a", "signal") == ["complete", "complete"]
+
+
+def test_a_canceled_parent_with_a_child_linked_to_it_in_one_command():
+    rig = running(new("a"), new("b"))
+    assert rig.say("canceled", "a", new("x", parent_link_id=rig["a"])).dispatched == ["b"]
+    assert rig.server("a", "x") == ["deactivated", "deactivated"]
+    assert not any(store.links for store in rig.stores)
+
+
+def test_a_child_born_deactivated_links_nothing():
+    rig = running(new("a"), new("b"))
+    rig.say("canceled", "a")
+    rig.add("a", new("x", parent_link_id=rig["b"]))
+    rig.complete("b")
+    assert rig.server("b", "signal") == ["complete", "complete"]
+
+
+def test_a_child_of_another_attempt_links_nothing():
+    rig = running(new("a"), new("b"))
+    rig.add("a", new("x", parent_link_id=rig["signal"]), attempt=5)
+    assert rig.row("signal").links_open == 0
+
+
+@pytest.mark.parametrize("slice_nodes_max", [1, 2, 250])
+def test_many_links_are_closed_and_forgotten_in_slices(slice_nodes_max):
+    rig = running(new("a"), new("b"), partitions=4, settings=Settings(slice_nodes_max=slice_nodes_max))
+    rig.signal("other", of=FAR)
+    rig.complete("other", *(new(f"x{n}", NON_BLOCKING, parent_link_id=rig["a"]) for n in range(7)))
+    rig.complete("a")
+    for n in range(6):
+        rig.complete(f"x{n}")
+    assert rig.server("a") == ["processing_children"]
+    assert rig.complete("x6").dispatched == ["b"]
+    assert not any(store.links for store in rig.stores)
+
+
+@pytest.mark.parametrize("slice_nodes_max", [1, 3, 250])
+def test_a_canceled_tree_closes_all_its_links(slice_nodes_max):
+    rig = running(new("a"), partitions=4, settings=Settings(slice_nodes_max=slice_nodes_max))
+    rig.signal("other", of=FAR)
+    rig.complete("other", *(new(f"x{n}", NON_BLOCKING, parent_link_id=rig["a"]) for n in range(7)))
+    rig.complete("a")
+    rig.say("canceled", "other")
+    assert rig.server("a", "signal") == ["complete", "complete"]
+
+
+def test_an_engine_command_that_comes_again_is_ignored():
+    rig = waiting()
+    rig.complete("a")
+    rig.complete("linked")
+    assert rig.delivered
+    for command in rig.delivered:
+        before = rig.snapshot()
+        assert rig.repeat(command).of(Ignored)
+        assert rig.snapshot() == before
+
+
+def test_a_child_whose_target_has_our_prefix_but_is_not_there():
+    rig = running(new("a"))
+    rig.complete("a", new("x", parent_link_id=CAMERA_ID[:7] + b"\0\x80" + b"\0" * 7))
+    rig.complete("x")
+    assert rig.server("x", "signal") == ["complete", "complete"]
+
+
+def test_a_child_whose_target_in_the_same_workflow_is_closed():
+    rig = running(new("a", FORGET), new("b"))
+    rig.complete("b", new("x", parent_link_id=rig["b"]))
+    rig.complete("a")
+    rig.complete("x", new("y", parent_link_id=rig["a"]))
+    assert rig.row("a").links_open == 0
+    rig.complete("y")
+    assert rig.server("signal") == ["complete"]

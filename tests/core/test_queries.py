@@ -1,0 +1,100 @@
+"""Point reads: workflow, node, tree, history."""
+
+import pytest
+
+from backbeat.streams.core import queries as q
+from backbeat.streams.core.effects import NodeView, Reason, Rejection, WorkflowView
+from backbeat.streams.core.records import Settings
+from tests.core.rig import CAMERA_ID, NON_BLOCKING, Rig, new, running
+from tests.core.world import OTHER, USER, reply_to
+
+
+def ask(rig, kind, **given):
+    query = kind(reply_to=reply_to(), deadline=0, **{"user_id": USER, **given})
+    return list(q.answer(query, rig.store_of(q.query_route(query))))
+
+
+def test_a_workflow_and_a_node():
+    rig = running(new("a"))
+    (found,) = ask(rig, q.GetWorkflow, workflow_id=CAMERA_ID)
+    assert isinstance(found, WorkflowView)
+    (node,) = ask(rig, q.GetNode, node_id=rig["a"])
+    assert isinstance(node, NodeView)
+    assert (node.name, node.workflow_name, node.server.name) == ("a", "purchase", "SENT_TO_CLIENT")
+
+
+@pytest.mark.parametrize(("kind", "field"), [
+    (q.GetWorkflow, "workflow_id"), (q.GetTree, "workflow_id"), (q.GetNode, "node_id"), (q.GetHistory, "node_id"), (q.WaitNode, "node_id"),
+])  # fmt: skip
+def test_what_is_anothers_is_not_found(kind, field):
+    rig = running(new("a"))
+    mine = CAMERA_ID if field == "workflow_id" else rig["a"]
+    assert not isinstance(ask(rig, kind, **{field: mine})[0], Rejection)
+    assert not isinstance(ask(rig, kind, **{field: mine}, user_id=None)[0], Rejection)
+    for refused in (ask(rig, kind, **{field: mine}, user_id=OTHER), ask(rig, kind, **{field: b"x" * 16})):
+        assert [answer.reason for answer in refused] == [Reason.NOT_FOUND]
+
+
+def test_a_tree_comes_parents_first_in_parts():
+    rig = running(new("a", NON_BLOCKING), new("b", NON_BLOCKING), settings=Settings(children_max=500))
+    rig.complete("a", *(new(f"x{n}", NON_BLOCKING) for n in range(450)))
+    rig.signal("two")
+    first, *parts = ask(rig, q.GetTree, workflow_id=CAMERA_ID)
+    assert isinstance(first, WorkflowView)
+    assert len(parts) == 3
+    names = [node.name for part in parts for node in part.nodes]
+    assert names == ["signal", "a", *(f"x{n}" for n in range(450)), "b", "two"]
+    (_, top) = ask(rig, q.GetTree, workflow_id=CAMERA_ID, top_level_only=True)
+    assert [node.name for node in top.nodes] == ["signal", "two"]
+
+
+def test_a_tree_of_large_nodes_comes_in_small_parts():
+    rig = Rig()
+    large = b'{"a":"' + b"x" * 200_000 + b'"}'
+    rig.signal("one", metadata=large)
+    rig.signal("two", metadata=large)
+    rig.signal("three")
+    assert [len(part.nodes) for part in ask(rig, q.GetTree, workflow_id=CAMERA_ID)[1:]] == [2, 1]
+
+
+def test_a_history_comes_whole():
+    rig = running(new("a", retries=50, retry_interval_seconds=0.0))
+    for _ in range(20):
+        rig.error("a", response=b'{"error":"%s"}' % (b"x" * 200))
+        rig.due("a")
+    parts = ask(rig, q.GetHistory, node_id=rig["a"])
+    assert len(parts) > 1
+    found = [change.to_status for part in parts for change in part.changes]
+    assert [status.name.lower() for status in found] == [entry[2] for entry in rig.history(rig["a"])]
+
+
+def test_a_wait_is_over_when_the_node_is_final():
+    rig = running(new("a"), new("b"))
+    store = rig.stores[0]
+    assert not q.is_final(store, rig["a"])
+    assert not q.is_final(store, b"x" * 16)
+    rig.complete("a")
+    rig.say("canceled", "b")
+    assert q.is_final(store, rig["a"])
+    assert q.is_final(store, rig["b"])
+    view, changes = ask(rig, q.WaitNode, node_id=rig["a"])
+    assert (view.server.name, len(changes.changes)) == ("COMPLETE", 8)
+
+
+def test_a_node_that_a_sweep_has_not_reached_reads_as_deactivated():
+    from backbeat.streams.core import commands as c
+
+    rig = running(*(new(f"n{n}", NON_BLOCKING) for n in range(9)), settings=Settings(slice_nodes_max=2))
+    rig.send(c.ResetNode(id=rig.new_id(), node_id=rig["signal"]))
+    (view,) = ask(rig, q.GetNode, node_id=rig["n8"])
+    assert view.server.name == "DEACTIVATED"
+    assert q.is_final(rig.stores[0], rig["n8"])
+    tree = ask(rig, q.GetTree, workflow_id=CAMERA_ID)[1]
+    assert [node.server.name for node in tree.nodes] == ["PROCESSING_CHILDREN", *["DEACTIVATED"] * 9]
+
+
+def test_a_flush_is_not_answered_here():
+    query = q.Flush(reply_to=reply_to(), deadline=0, partition=0)
+    assert q.query_route(query) is None
+    with pytest.raises(AssertionError):
+        list(q.answer(query, Rig().stores[0]))
