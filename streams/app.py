@@ -18,6 +18,7 @@ import uvloop
 os.environ.setdefault("F_DATADIR", os.devnull)
 
 import faust
+from aiokafka.errors import IllegalStateError
 from faust.transport.drivers.aiokafka import Consumer, ConsumerRebalanceListener
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -110,16 +111,14 @@ class BatchConsumer(Consumer):
 
     async def _drain_messages(self, fetcher: Any) -> None:
         while not (self._stopped.is_set() or fetcher._stopped.is_set()):  # noqa: SLF001 - as the method it replaces
-            generation = self.app.consumer_generation_id
             fetched, _ = await self._wait_next_records(1.0)
             if self.should_stop or fetched is None:
                 continue
             if not self.flow_active:
-                # A rebalance goes on: what was fetched is of the old assignment, and is read again by its owner.
-                continue
+                # A rebalance goes on. What was fetched may be of the old assignment or of the new one: the engine
+                # knows its positions, passes over what it has and reads again what it lacks.
+                await self.wait(self.can_resume_flow)
             for partition, records in fetched.items():
-                if not self.flow_active or generation != self.app.consumer_generation_id:
-                    break
                 batch = self._batch(partition, records)
                 await self.wait_first(self.callback(batch), self.suspend_flow.wait())
             if not fetched:
@@ -178,6 +177,14 @@ def _attach(app: faust.App, process: EngineProcess) -> None:
 
     process.pause = lambda number: app.consumer.pause_partitions({TP(topics.COMMANDS, number)})
     process.resume = lambda number: app.consumer.resume_partitions({TP(topics.COMMANDS, number)})
+
+    async def seek(partition: TP, offset: int) -> None:
+        try:
+            await app.consumer.seek(partition, offset)
+        except IllegalStateError:
+            logger.info("%s was taken away before it could be read again", partition)
+
+    process.seek = lambda number, offset: process.spawn(seek(TP(topics.COMMANDS, number), offset))
 
     @app.agent(commands)
     async def run_commands(stream: Any) -> None:

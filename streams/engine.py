@@ -7,10 +7,9 @@ What ends the process (`StoreError`, `CommitError`, `OutboxError`, `EngineError`
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -35,28 +34,16 @@ from backbeat.streams.core.commands import (
 )
 from backbeat.streams.core.status import CLOSED
 from backbeat.streams.dead_letters import dead_letter_headers
+from backbeat.streams.partition import EngineError, Partition, Record
 from backbeat.streams.store import PartitionStore, Snapshot, StoreError
 from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES
+
+__all__ = ["Engine", "EngineError", "Partition", "Record"]
 
 logger = logging.getLogger(__name__)
 
 _SENT_BY_ENGINES = (Continue, CloseLink)
 _ABOUT_A_NODE = (ChangeNode, AddChildren, RestartNode, ResetNode, ScheduleNode, DeliveryFailed)
-
-
-class EngineError(Exception):
-    """The engine must not go on: the log is not what it has to be. The text says what was found."""
-
-
-class Record(NamedTuple):
-    """One record of the commands or queries topic."""
-
-    partition: int
-    offset: int
-    timestamp: int  #: LogAppendTime, milliseconds since the epoch
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes]] | None = None
 
 
 class Outbox(Protocol):
@@ -74,26 +61,6 @@ class Outbox(Protocol):
         """Send one record, in order."""
 
 
-@dataclass(slots=True)
-class Partition:
-    """One partition of the current assignment."""
-
-    number: int
-    store: PartitionStore | None = None  #: null while it is restored
-    #: records that came while it is restored, in order
-    pending: deque[Record] = field(default_factory=deque)
-    #: queries are answered once the store has passed the end of commands seen at the assignment
-    caught_up_at: int = 0
-    waiting_queries: deque[queries.AnyQuery] = field(default_factory=deque)
-    query_position: int = -1  #: the next query; -1: none was read
-    query_position_taken: int = -1  #: as of the newest snapshot
-
-    @property
-    def caught_up(self) -> bool:
-        """Whether everything that was in the log when the partition was assigned has been applied."""
-        return self.store is not None and self.store.meta.next_offset >= self.caught_up_at
-
-
 class Engine:
     """All partitions of this process, and what is done with their records."""
 
@@ -104,7 +71,8 @@ class Engine:
         transactional_id: str,
         outbox: Outbox,
         activities_topic: Callable[[bytes], str | None],
-        check_gap: Callable[[int, int, int], None],
+        is_missing: Callable[[int, int, int], bool],
+        seek: Callable[[int, int], None],
         rules: Callable[[AnyCommand, int, PartitionStore], list[fx.Effect]] = apply,
     ) -> None:
         self._partitions_count = partitions_count
@@ -112,8 +80,10 @@ class Engine:
         self._outbox = outbox
         #: the topic of a client's activities by its id; null: nobody knows the client
         self._activities_topic = activities_topic
-        #: raises EngineError when a data record between two offsets of a partition is missing
-        self._check_gap = check_gap
+        #: whether the log of a partition has a data record in [from, until) (control records are none)
+        self._is_missing = is_missing
+        #: has a partition read again from an offset on
+        self._seek = seek
         self._rules = rules
         self.partitions: dict[int, Partition] = {}
         self._waits: dict[bytes, list[queries.WaitNode]] = {}
@@ -142,9 +112,19 @@ class Engine:
         partition.caught_up_at = caught_up_at
         store.meta.transactional_id = self._transactional_id
         partition.store = store
+        if not partition.pending:
+            # Nobody knows where the consumer stands: what it read for an earlier assignment may have been forgotten.
+            self.read_again(number)
         while partition.pending:
             self._process(store, partition.pending.popleft())
         self._answer_waiting(partition)
+
+    def read_again(self, number: int) -> None:
+        """Have the partition read from its position on."""
+        partition = self.partitions[number]
+        assert partition.store is not None
+        partition.seeking = True
+        self._seek(number, partition.store.meta.next_offset)
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -165,8 +145,18 @@ class Engine:
         if record.offset < meta.next_offset:
             self.counts["repeats"] += 1
             return
-        if record.offset > meta.next_offset:
-            self._check_gap(record.partition, meta.next_offset, record.offset)
+        if record.offset > meta.next_offset and self._is_missing(record.partition, meta.next_offset, record.offset):
+            self.counts["gaps"] += 1
+            if not self.partitions[record.partition].seeking:
+                logger.warning(
+                    "partition %d: %d came where %d was expected: it is read again",
+                    record.partition,
+                    record.offset,
+                    meta.next_offset,
+                )
+                self.read_again(record.partition)
+            return
+        self.partitions[record.partition].seeking = False
         self.counts["commands"] += 1
         try:
             command = schemas.decode_command(record.value)

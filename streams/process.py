@@ -41,6 +41,9 @@ ENDED = 3
 MISFIT = 4  #: state and topics do not belong together: starting again does not help
 
 _TICK_SECONDS = 0.02
+_LOOK_SECONDS = 1.0
+#: A partition with commands waiting that does not move for this long is read again from its position.
+_READ_AGAIN_SECONDS = 4.0
 _RESTORES_AT_ONCE = 2
 #: Commands after which timers, queries and the commit get their turn.
 _RECORDS_AT_ONCE = 50
@@ -62,6 +65,32 @@ def lock_data_dir(data_dir: Path) -> IO[str]:
     return handle
 
 
+def first_data_offset(settings: EngineSettings, partition: int, begin: int) -> int:
+    """The offset of the first data record of the commands topic from `begin` on, or where the log ends."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": settings.bootstrap_servers,
+            "group.id": settings.application_id,
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+        }
+    )
+    try:
+        consumer.assign([TopicPartition(topics.COMMANDS, partition, begin)])
+        message = consumer.poll(10.0)
+        if message is None:
+            raise EngineError(f"partition {partition}: the log cannot be read from offset {begin} on")
+        error = message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+            raise EngineError(f"partition {partition}: the log begins after offset {begin}: {error.str()}")
+        offset = message.offset()
+        assert offset is not None
+        return offset
+    finally:
+        consumer.close()
+
+
 class EngineProcess:
     """The parts of one engine, and their order of work."""
 
@@ -75,7 +104,8 @@ class EngineProcess:
             transactional_id=settings.transactional_id,
             outbox=self._outbox,
             activities_topic=self._activities_topic,
-            check_gap=self._check_gap,
+            is_missing=self._is_missing,
+            seek=self._seek,
         )
         self._transaction = KafkaTransaction(
             settings.bootstrap_servers,
@@ -99,6 +129,10 @@ class EngineProcess:
         #: called with a partition that waits for its restore with too much in memory, and when that is over
         self.pause: Callable[[int], None] = lambda _: None
         self.resume: Callable[[int], None] = lambda _: None
+        #: has a partition read from an offset on
+        self.seek: Callable[[int, int], None] = lambda *_: None
+        self._known_gaps: dict[int, tuple[int, bool]] = {}
+        self._revoking = False
         self._paused: set[int] = set()
 
     def start(self) -> None:
@@ -124,10 +158,14 @@ class EngineProcess:
         self._epoch += 1
         self.engine.drop()
         self.engine.assign(numbers)
+        self._known_gaps.clear()
+        self._revoking = False
         for number in sorted(self.engine.partitions):
-            self._spawn(self._restore(number, self._epoch))
+            self.spawn(self._restore(number, self._epoch))
 
-    def _spawn(self, work: Awaitable[None]) -> None:
+    def spawn(self, work: Awaitable[None]) -> None:
+        """Do work in the background; its failure ends the process."""
+
         async def guarded() -> None:
             try:
                 await work
@@ -182,6 +220,7 @@ class EngineProcess:
     async def revoked(self) -> None:
         """The assignment ends: commit what was done, then forget it."""
         self._epoch += 1
+        self._revoking = True  # What comes from now on is its next owner's.
         await self.commit()
         self.engine.drop()
         self._paused.clear()
@@ -200,6 +239,8 @@ class EngineProcess:
                     return  # Revoked meanwhile: what is left is read again from the last commit.
 
     def _command(self, record: Record) -> None:
+        if self._revoking:
+            return
         try:
             self.engine.on_command(record)
             partition = self.engine.partitions.get(record.partition)
@@ -228,30 +269,17 @@ class EngineProcess:
             logger.exception("query in partition %d, offset %d", record.partition, record.offset)
             end(f"{type(error).__name__}: {error}")
 
-    def _check_gap(self, partition: int, begin: int, until: int) -> None:
-        """Raise EngineError when the log has, or had, a data record in [begin, until). Control records are none."""
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self.settings.bootstrap_servers,
-                "group.id": self.settings.application_id,
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "error",
-            }
-        )
-        try:
-            consumer.assign([TopicPartition(topics.COMMANDS, partition, begin)])
-            message = consumer.poll(10.0)
-            if message is None:
-                raise EngineError(f"partition {partition}: offsets {begin} to {until} of the log cannot be read")
-            error = message.error()
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-                raise EngineError(f"partition {partition}: the log begins after offset {begin}: {error.str()}")
-            offset = message.offset()
-            if offset is not None and offset < until:
-                raise EngineError(f"partition {partition}: offset {begin} was expected, {until} came, {offset} exists")
-        finally:
-            consumer.close()
+    def _seek(self, number: int, offset: int) -> None:
+        self.seek(number, offset)
+
+    def _is_missing(self, partition: int, begin: int, until: int) -> bool:
+        """Whether the log has a data record in [begin, until); raises EngineError where it begins later."""
+        known = self._known_gaps.get(partition)
+        if known is not None and known[0] == begin:
+            return known[1]
+        missing = first_data_offset(self.settings, partition, begin) < until
+        self._known_gaps[partition] = (begin, missing)
+        return missing
 
     # --- what goes on beside ----------------------------------------------------------------------------------------
 
@@ -334,11 +362,15 @@ class EngineProcess:
             self._outbox.flush(self.settings.commit_timeout_seconds)
 
     async def watch(self, end_of_log: Callable[[int], int | None]) -> None:
-        """End the process when a partition with commands waiting does not move: Faust stops without dying at times."""
+        """Look after partitions that have commands waiting and do not move.
+
+        After a while they are read again from their position; when that does not help, the process ends: Faust stops
+        without dying at times.
+        """
         timeout = self.settings.stall_timeout_seconds
         seen: dict[int, tuple[int, float]] = {}
         while True:
-            await asyncio.sleep(min(5.0, timeout / 4))
+            await asyncio.sleep(_LOOK_SECONDS)
             now = time.monotonic()
             for number, partition in list(self.engine.partitions.items()):
                 position = partition.store.meta.next_offset if partition.store else -1
@@ -348,3 +380,5 @@ class EngineProcess:
                     seen[number] = (position, now)
                 elif now - since > timeout:
                     end(f"partition {number} stays at {position} for {now - since:.0f} s; its log ends at {log_end}")
+                elif now - since > _READ_AGAIN_SECONDS and partition.store is not None:
+                    self.engine.read_again(number)

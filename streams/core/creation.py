@@ -38,13 +38,7 @@ def make_workflow(step: Step, new: NewWorkflow) -> Workflow:
     found = step.enter(identity)
     if found is not None:
         return found
-    limits = step.settings
-    _check_text("workflow name", new.name, limits.name_bytes_max)
-    _check_text("decider", new.decider, limits.name_bytes_max)
-    _check_size("subject", len(new.subject), "subject_bytes_max", limits.subject_bytes_max)
-    if _EMPTY_SUBJECT.fullmatch(new.subject) or not new.subject:
-        message = "A subject is any JSON value but an empty one"
-        raise refuse(Reason.INVALID_PARAMETERS, message, found=new.subject.decode(), wanted="a subject")
+    _check_workflow(step, new)
     workflow = Workflow(
         id=identity,
         user_id=new.user_id,
@@ -61,7 +55,11 @@ def make_workflow(step: Step, new: NewWorkflow) -> Workflow:
 def add_signal(step: Step, command: Signal) -> None:
     """A top-level node, ready at once; then schedule next of the workflow."""
     if command.node.parent_link_id is not None and not command.link_open:
-        # The link is opened first, at its target, which sends the signal on.
+        # The link is opened first, at its target, which sends the signal on. What is too large there must not
+        # be sent there, inside a record that is larger still.
+        if command.workflow is not None:
+            _check_workflow(step, command.workflow)
+        _check_node(step, command.node)
         identity = ids.node_id(command.workflow_id, command.id, 0)
         link = OpenLink(
             id=command.id,
@@ -183,6 +181,21 @@ def _check_node(step: Step, new: NewNode) -> None:
         raise refuse(
             Reason.INVALID_PARAMETERS, message, found=str(new.retry_interval_seconds), wanted="0 or more seconds"
         )
+
+
+def _check_workflow(step: Step, new: NewWorkflow) -> None:
+    limits = step.settings
+    _check_text("workflow name", new.name, limits.name_bytes_max)
+    _check_text("decider", new.decider, limits.name_bytes_max)
+    _check_size("subject", len(new.subject), "subject_bytes_max", limits.subject_bytes_max)
+    if _EMPTY_SUBJECT.fullmatch(new.subject) or not new.subject:
+        message = "A subject is any JSON value but an empty one"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=new.subject.decode(), wanted="a subject")
+
+
+def check_tid(step: Step) -> None:
+    """Refuse a transaction id that is no id: it is kept with every node and sent with every effect."""
+    _check_size("tid", len(step.command.tid.encode()), "name_bytes_max", step.settings.name_bytes_max)
 
 
 def _check_text(what: str, text: str, limit: int) -> None:

@@ -29,7 +29,7 @@ from .commands import (
     TaskKind,
     TimerFired,
 )
-from .creation import add_children, add_signal, child_ids, is_repeat, make_workflow
+from .creation import add_children, add_signal, check_tid, child_ids, is_repeat, make_workflow
 from .effects import Done, Effect, Ignored, Made, Reason, Rejection, Send, workflow_view
 from .failing import client_error, deliver_failed, expire, retry, server_error
 from .links import close_link, open_link
@@ -84,6 +84,7 @@ def _answered_before(command: AnyCommand, store: Store) -> list[Effect] | None:
 def _apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
     step = Step(store, command, now)
     try:
+        check_tid(step)
         _do(step, command)
         scheduling.run(step)
     except Refused as refused:

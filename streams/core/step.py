@@ -41,6 +41,8 @@ from .status import (
 )
 from .store import Store
 
+#: Characters of the transaction id that an answer carries, also where the id itself is what was refused.
+_REPLY_TID_MAX = 256
 _PACK = msgspec.msgpack.Encoder()
 _UNPACK: msgspec.msgpack.Decoder[AnswerBody] = msgspec.msgpack.Decoder(AnswerBody)
 
@@ -317,7 +319,7 @@ def answered(command: Command, answer: AnswerBody) -> list[Effect]:
     """The reply, where one was asked for; a refusal that nobody waits for is kept for an operator."""
     reply_to: ReplyTo | None = command.reply_to
     if reply_to is not None:
-        return [Reply(reply_to, answer, command.tid)]
+        return [Reply(reply_to, answer, command.tid[:_REPLY_TID_MAX])]
     if isinstance(answer, Rejection):
         return [Refuse(answer)]
     return []

@@ -1,9 +1,9 @@
 """A second, naive reading of the rules: what Backbeat does, written from the behaviour document alone.
 
-Plain dataclasses and lists of children. Every "schedule next" walks all children, every completion asks all nodes there are,
-every deactivation goes through the whole tree at once. No ledger, no cursor, no slices, no partitions: all workflows lie in
-one `Naive`, and a link is closed in the moment in which its node is. It shares nothing with the core but the structs of the
-commands, the words of the statuses, the ids and the retry's delay: those are inputs, not rules.
+Plain dataclasses and lists of children. Every "schedule next" walks all children, every completion asks all nodes there
+are, every deactivation goes through the whole tree at once. No ledger, cursor, slices or partitions: all workflows
+lie in one `Naive`, and a link is closed in the moment in which its node is. It shares nothing with the core but the
+structs of the commands, the settings, the ids and the retry's delay: those are inputs, not rules.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Naive:
         self.now = 0
         self.outcome = Outcome()
 
-    # --- commands ---------------------------------------------------------------------------------------------
+    # --- commands ----------------------------------------------------------------------------------------------------
 
     def apply(self, command: c.AnyCommand, now: int) -> Outcome:
         """What the command does. A refusal leaves no trace: refusals come before the first change."""
@@ -306,7 +306,7 @@ class Naive:
             self._client_error(node, json.dumps({"error": EXPIRED}, separators=(",", ":")).encode())
         return self.outcome
 
-    # --- events (section 4) -----------------------------------------------------------------------------------
+    # --- events (section 4) ------------------------------------------------------------------------------------------
 
     def _schedule_next(self, parent: Parent) -> None:
         if isinstance(parent, Child) and parent.server == "deactivated":
@@ -440,7 +440,7 @@ class Naive:
         self._schedule_next(node.parent)
 
     def _deactivate(self, nodes: list[Child], *, again: bool = False) -> None:
-        """All of them first, then whatever waited for one of them over a link. `again`: a deactivated one gets an entry too."""
+        """All of them first, then whatever waited for one over a link. `again`: a deactivated one gets an entry too."""
         closing = [node for node in nodes if not node.closed]
         for node in nodes:
             if again or node.server != "deactivated":
@@ -457,7 +457,7 @@ class Naive:
     def _below(self, node: Parent) -> list[Child]:
         return [other for child in node.children for other in (child, *self._below(child))]
 
-    # --- nodes and their statuses -----------------------------------------------------------------------------
+    # --- nodes and their statuses ------------------------------------------------------------------------------------
 
     def _node(self, command: Any) -> Child:
         node = self.nodes.get(command.node_id)

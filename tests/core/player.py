@@ -1,7 +1,7 @@
 """Plays moves on the core and on the naive reading at once, and compares what both did.
 
-A move is a word and a few numbers; what they mean depends on the nodes there are at the time, so that any list of moves is
-a story, and a part of it too: Hypothesis can shorten what failed.
+A move is a word and a few numbers; what they mean depends on the nodes there are at the time, so that any list of moves
+is a story, and a part of it too: Hypothesis can shorten what failed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,22 @@ WORKFLOWS = [c.NewWorkflow(user_id=USER, name="order", subject=subject, decider=
 WORKFLOW_IDS = [ids.workflow_id(new.user_id, new.name, new.subject) for new in WORKFLOWS]
 
 RESPONSES = [None, b'{"error":{"message":"it broke"}}', b'{"error":"text"}', b'{"error":7}', b"[1]", b'{"result":1}']
+
+
+#: Nodes that a move usually means: those to which it can happen.
+USUAL = {
+    "completed": {"sent_to_client"},
+    "deciding_complete": {"sent_to_client"},
+    "processing": {"sent_to_client"},
+    "errored": {"sent_to_client"},
+    "undelivered": {"sent_to_client"},
+    "resolved": {"retries_exhausted"},
+    "shutdown": {"retries_exhausted"},
+    "restart": {"retries_exhausted", "retrying", "errored"},
+    "add": {"sent_to_client", "processing_children", "ready", "pending"},
+    "canceled": {"sent_to_client", "processing_children", "pending", "ready", "retrying", "paused"},
+    "schedule": {"sent_to_client", "processing_children", "complete"},
+}
 
 
 class Move(NamedTuple):
@@ -57,7 +73,7 @@ class Player:
         self.story: list[str] = []
         self.asked = 0
 
-    # --- moves --------------------------------------------------------------------------------------------------
+    # --- moves -------------------------------------------------------------------------------------------------------
 
     def play(self, move: Move) -> None:
         """Make the move on both, drain, and compare everything."""
@@ -94,12 +110,13 @@ class Player:
             if isinstance(value, msgspec.Struct):
                 given = [(f.name, getattr(value, f.name), f.default) for f in msgspec.structs.fields(value)]
                 hidden = ("id", "tid", "reply_to", "source", "user_id", "workflow")
-                return f"{type(value).__name__}({', '.join(f'{n}={say(v)}' for n, v, d in given if n not in hidden and v != d)})"
+                told = [f"{name}={say(it)}" for name, it, default in given if name not in hidden and it != default]
+                return f"{type(value).__name__}({', '.join(told)})"
             return repr(value) if not isinstance(value, status.Mode) else value.name
 
         return f"{self.world.now} {say(command)}"
 
-    def _command(self, move: Move) -> c.AnyCommand | None:  # noqa: PLR0911 - one line a move
+    def _command(self, move: Move) -> c.AnyCommand | None:
         carried: dict[str, Any] = {"id": self.world.new_id(), "user_id": USER, "tid": "t"}
         self.asked += 1
         carried["reply_to"] = reply_to(self.asked)
@@ -152,30 +169,17 @@ class Player:
                     attempt=(None, None, node.attempt, node.attempt, node.attempt + 1)[move.how % 5],
                 )
 
-    #: Nodes that a move usually means: those to which it can happen.
-    USUAL = {
-        "completed": {"sent_to_client"},
-        "deciding_complete": {"sent_to_client"},
-        "processing": {"sent_to_client"},
-        "errored": {"sent_to_client"},
-        "undelivered": {"sent_to_client"},
-        "resolved": {"retries_exhausted"},
-        "shutdown": {"retries_exhausted"},
-        "restart": {"retries_exhausted", "retrying", "errored"},
-        "add": {"sent_to_client", "processing_children", "ready", "pending"},
-        "canceled": {"sent_to_client", "processing_children", "pending", "ready", "retrying", "paused"},
-        "schedule": {"sent_to_client", "processing_children", "complete"},
-    }
-
     def _known(self) -> list[Known]:
         if self.naive.nodes:
-            return [Known(node.id, node.name, node.server, node.attempt, node.user_id) for node in self.naive.nodes.values()]
+            return [
+                Known(node.id, node.name, node.server, node.attempt, node.user_id) for node in self.naive.nodes.values()
+            ]
         rows = sorted(self.world.nodes().values(), key=lambda row: (row.workflow_id, row.seq))
         return [Known(row.id, row.name, self.world.statuses(row.id)[0], row.attempt, row.user_id) for row in rows]
 
     def _pick(self, move: Move) -> Known | None:
         nodes = self._known()
-        usual = self.USUAL.get(move.word)
+        usual = USUAL.get(move.word)
         if usual is not None and move.how % 7 != 6:
             nodes = [node for node in nodes if node.server in usual] or nodes
         return nodes[move.node % len(nodes)] if nodes else None
@@ -204,7 +208,9 @@ class Player:
         fires_at = None
         if how % 9 == 5:
             fires_at = self.world.now + bits.choice([-10, 0, 1, 5_000])
-        client_data = bits.choice([b"{}", b"{}", b'{"timeout":5}', b'{"timeout":null}', b'{"timeout":"2.5"}', b'{"x":1}'])
+        client_data = bits.choice(
+            [b"{}", b"{}", b'{"timeout":5}', b'{"timeout":null}', b'{"timeout":"2.5"}', b'{"x":1}']
+        )
         return c.NewNode(
             name=f"n{how}",
             user_id=user or bits.choice([USER, USER, USER, OTHER]),
@@ -230,7 +236,7 @@ class Player:
                 self.world.send(command)
         for _ in range(self.chance.choice([0, 0, 1, 3])):
             self.world.deliver(Happened(), self.chance)
-        if self.world.delivered and self.chance.random() < 0.2:  # noqa: PLR2004
+        if self.world.delivered and self.chance.random() < 0.2:
             before = self.world.snapshot()
             happened = self.world.repeat(self.chance.choice(self.world.delivered))
             assert happened.of(e.Ignored), "a command of the engine was taken twice"
@@ -270,7 +276,7 @@ class Player:
                 if row.mode is status.Mode.BLOCKING:
                     break
 
-    # --- both ---------------------------------------------------------------------------------------------------
+    # --- both --------------------------------------------------------------------------------------------------------
 
     def _fire(self, command: c.TimerFired) -> None:
         kind = {number: name for name, number in TIMER_NUMBERS.items()}[command.kind]
@@ -324,7 +330,13 @@ class Player:
         for node_id, changes in told.items():
             kept = self.world.history(node_id)[-len(changes) :]
             words = [
-                ("server" if x.server else "client", status.word(x.from_status), status.word(x.to_status), x.at, x.response)
+                (
+                    "server" if x.server else "client",
+                    status.word(x.from_status),
+                    status.word(x.to_status),
+                    x.at,
+                    x.response,
+                )
                 for x in changes
             ]
             assert words == kept

@@ -48,7 +48,7 @@ class Rig(World):
         """Send a command of the engine's own parts."""
         return self.do(kind(**{"id": self.new_id(), **given}), now)
 
-    # --- what clients say ---------------------------------------------------------------------------------------
+    # --- what clients say --------------------------------------------------------------------------------------------
 
     def signal(self, name: str = "signal", *, of: c.NewWorkflow = CAMERA, **given: Any) -> Happened:
         carried = {key: given.pop(key) for key in ("id", "now", "body_hash", "user_id", "reply_to") if key in given}
@@ -86,7 +86,7 @@ class Rig(World):
         """The node's timer fires, by default at its time."""
         return self.fire(self[name], now)
 
-    # --- what there is ------------------------------------------------------------------------------------------
+    # --- what there is -----------------------------------------------------------------------------------------------
 
     def server(self, *names: str) -> list[str]:
         return [self.statuses(self[name])[0] for name in names]

@@ -20,7 +20,8 @@ def test_they_are_answered_with_their_ids_in_order():
 def test_their_record():
     rig = Rig()
     rig.signal("signal")
-    rig.add("signal", new("a", NON_BLOCKING, user_id=OTHER, metadata=b'{"m":1}', client_data=b'{"timeout":1}', retries=0,
+    rig.add("signal", new("a", NON_BLOCKING, user_id=OTHER, metadata=b'{"m":1}', client_data=b'{"timeout":1}',
+                          retries=0,
                           retry_interval_seconds=1.5, fires_at=5, type="decision"))  # fmt: skip
     row = rig.row("a")
     assert (row.workflow_id, row.parent_id, row.user_id) == (rig.row("signal").workflow_id, rig["signal"], OTHER)
@@ -32,7 +33,9 @@ def test_their_record():
     assert (row.retries_remaining, row.retry_interval_seconds, row.fires_at) == (6, 1200.0, 1_000_000)
 
 
-@pytest.mark.parametrize("state", ["pending", "ready", "started", "received", "processing", "paused", "retrying", "exhausted", "errored"])
+@pytest.mark.parametrize(
+    "state", ["pending", "ready", "started", "received", "processing", "paused", "retrying", "exhausted", "errored"]
+)
 def test_before_the_parents_client_completed_they_are_pending(state):
     rig = Rig()
     rig.signal("signal")

@@ -10,11 +10,12 @@ from tests.core.rig import BLOCKING, FORGET, NON_BLOCKING, Rig, flag, new, runni
 from tests.core.world import OTHER, USER
 
 ALL_WORDS = [
-    "processing", "deciding", "completed", "deciding_complete", "errored", "resolved", "shutdown", "deactivated", "canceled",
+    "processing", "deciding", "completed", "deciding_complete", "errored", "resolved", "shutdown", "deactivated",
+    "canceled",
 ]  # fmt: skip
 
 
-# --- who, what, which attempt ---------------------------------------------------------------------------------------------
+# --- who, what, which attempt ----------------------------------------------------------------------------------------
 
 
 def test_another_users_node_is_not_found_and_that_comes_before_an_unknown_word():
@@ -69,7 +70,7 @@ def test_the_attempt_is_raised_at_every_start():
     assert rig.complete("a", attempt=2).reply == Done()
 
 
-# --- which change is allowed (sections 3 and 8) --------------------------------------------------------------------------
+# --- which change is allowed (sections 3 and 8) ----------------------------------------------------------------------
 
 
 def at(state: str) -> Rig:
@@ -140,7 +141,9 @@ def test_what_is_not_allowed_is_refused_whole(state, word, reason, found, wanted
         assert rig.snapshot() == before
 
 
-@pytest.mark.parametrize("state", ["pending", "received", "processing", "processing_children", "complete", "retrying", "exhausted", "failed"])
+@pytest.mark.parametrize(
+    "state", ["pending", "received", "processing", "processing_children", "complete", "retrying", "exhausted", "failed"]
+)
 def test_cancel_and_deactivate_previous_are_allowed_in_every_state(state):
     assert at(state).say("canceled", "x").reply == Done()
     rig = at(state)
@@ -149,7 +152,7 @@ def test_cancel_and_deactivate_previous_are_allowed_in_every_state(state):
     assert (rig.both("x"), rig.said("x"), rig.clock("x")) == before
 
 
-# --- processing and complete_by -----------------------------------------------------------------------------------------
+# --- processing and complete_by --------------------------------------------------------------------------------------
 
 
 def test_processing_stops_the_clock():
@@ -162,7 +165,8 @@ def test_processing_stops_the_clock():
 
 
 @pytest.mark.parametrize(("client_data", "seconds"), [
-    (b"{}", 172_800), (b'{"timeout":5}', 5), (b'{"timeout":0}', 0), (b'{"timeout":"2.5"}', 2.5), (b'{"timeout":null}', None),
+    (b"{}", 172_800), (b'{"timeout":5}', 5), (b'{"timeout":0}', 0), (b'{"timeout":"2.5"}', 2.5),
+    (b'{"timeout":null}', None),
 ])  # fmt: skip
 def test_complete_by_is_the_timeout_from_now(client_data, seconds):
     rig = running(new("a", client_data=client_data))
@@ -186,7 +190,7 @@ def test_the_default_timeout_is_a_setting():
     assert rig.clock("a") == ("expiry", 1_003_000)
 
 
-# --- completed ---------------------------------------------------------------------------------------------------------
+# --- completed -------------------------------------------------------------------------------------------------------
 
 
 def test_children_start_when_the_parents_client_has_completed():
@@ -275,7 +279,7 @@ def test_the_children_of_a_repeated_result_are_made_once():
     assert rig.snapshot() == before
 
 
-# --- errored -----------------------------------------------------------------------------------------------------------
+# --- errored ---------------------------------------------------------------------------------------------------------
 
 
 def test_an_error_is_retried_later_and_later():
@@ -313,7 +317,8 @@ def test_the_order_of_the_entries_of_a_retry():
     (b'{"error":{"message":"m","code":5}}', b'{"message":"m","code":5}'),
     (b'{"error":"just \\"text\\""}', b'{"message":"just \\"text\\""}'),
     (b'{"error":null}', b"{}"), (b'{"error":7}', b"{}"), (b'{"error":["a"]}', b"{}"), (b'{"error":true}', b"{}"),
-    (b'{"result":"no error"}', b"{}"), (b"[1]", b"{}"), (b'"text"', b"{}"), (b"null", b"{}"), (b"no json", b"{}"), (None, b"{}"),
+    (b'{"result":"no error"}', b"{}"), (b"[1]", b"{}"), (b'"text"', b"{}"), (b"null", b"{}"), (b"no json", b"{}"),
+    (None, b"{}"),
     (b'{"error": {"a":1} }', b'{"a":1}'),
 ])  # fmt: skip
 def test_what_the_notification_says_of_different_errors(response, error):
@@ -341,7 +346,7 @@ def test_siblings_wait_for_an_exhausted_node():
     assert rig.server("a", "b") == ["retries_exhausted", "ready"]
 
 
-# --- resolved, shutdown ------------------------------------------------------------------------------------------------
+# --- resolved, shutdown ----------------------------------------------------------------------------------------------
 
 
 def test_resolved_counts_as_complete():
@@ -361,7 +366,8 @@ def test_shutdown_of_a_blocking_node_deactivates_its_later_siblings():
     assert rig.say("shutdown", "a", response=b"[1]").dispatched == []
     assert rig.server("before", "a", "b", "c", "d") == ["sent_to_client", "complete", *["deactivated"] * 3]
     assert rig.last("a", 3) == [
-        "client errored shutdown", "server retries_exhausted processing_children", "server processing_children complete",
+        "client errored shutdown", "server retries_exhausted processing_children",
+        "server processing_children complete",
     ]  # fmt: skip
     assert rig.last("b") == ["server ready deactivated"]
     assert rig.server("signal") == ["processing_children"]
@@ -370,19 +376,14 @@ def test_shutdown_of_a_blocking_node_deactivates_its_later_siblings():
 
 
 def test_shutdown_touches_the_siblings_themselves_not_what_is_below():
-    rig = running(new("a"), new("b"))
-    rig.complete("a")
-    rig.add("b", new("x", NON_BLOCKING), new("y", NON_BLOCKING))
-    rig.complete("b")
-    # a new blocking sibling in front does not exist: shut the signal down instead, whose sibling has children
-    rig2 = Rig()
-    rig2.signal("one", retries=0)
-    rig2.signal("two")
-    rig2.add("two", new("below"))
-    rig2.error("one")
-    rig2.say("shutdown", "one")
-    assert rig2.server("one", "two", "below") == ["complete", "deactivated", "pending"]
-    assert rig2.signal("three").dispatched == ["three"]
+    rig = Rig()
+    rig.signal("one", retries=0)
+    rig.signal("two")
+    rig.add("two", new("below"))
+    rig.error("one")
+    rig.say("shutdown", "one")
+    assert rig.server("one", "two", "below") == ["complete", "deactivated", "pending"]
+    assert rig.signal("three").dispatched == ["three"]
 
 
 def test_shutdown_of_another_mode_leaves_the_siblings():
@@ -420,7 +421,7 @@ def test_shutdown_in_slices(slice_nodes_max):
     assert rig.server("a", "signal", *(f"n{n}" for n in range(7))) == ["complete", "complete", *["deactivated"] * 7]
 
 
-# --- deactivated, canceled ---------------------------------------------------------------------------------------------
+# --- deactivated, canceled -------------------------------------------------------------------------------------------
 
 
 def test_deactivate_previous_hits_every_older_node_across_parents():
@@ -513,7 +514,7 @@ def test_cancel_drops_a_waiting_retry_or_start():
     assert rig.server("signal") == ["complete"]
 
 
-# --- children with a status: all or none -------------------------------------------------------------------------------
+# --- children with a status: all or none -----------------------------------------------------------------------------
 
 
 def test_a_refused_child_refuses_the_status_and_the_other_way_round():
@@ -542,3 +543,23 @@ def test_a_user_of_the_system_may_touch_anybodys_nodes():
     rig = running(new("a", user_id=OTHER))
     assert rig.complete("a", user_id=None).reply == Done()
     assert USER != OTHER
+
+
+def test_below_a_deactivated_parent_nothing_more_starts():
+    rig = running(new("a"))
+    rig.complete("a", new("x"), new("y"))
+    rig.say("deactivated", "x")  # its ancestors are older
+    assert rig.server("signal", "a", "x", "y") == ["deactivated", "deactivated", "sent_to_client", "ready"]
+    assert rig.complete("x").dispatched == []
+    assert rig.server("x", "y") == ["complete", "ready"]
+
+
+@pytest.mark.parametrize("call", ["say", "add"])
+def test_no_children_at_all_schedule_nothing(call):
+    rig = running(new("a"))
+    rig.complete("a", new("x"))
+    rig.reset("a")
+    rig.say("deactivated", "a") if call == "say" else rig.add("a")
+    assert rig.server("a") == ["processing_children"]
+    rig.schedule("a")
+    assert rig.server("a") == ["complete"]

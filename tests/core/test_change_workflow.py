@@ -94,3 +94,14 @@ def test_the_whole_queue_is_taken_in_slices():
     assert happened.commands > 3
     assert rig.workflows()[CAMERA_ID].paused_first is None
     assert rig.workflows()[CAMERA_ID].paused_last is None
+
+
+def test_a_node_that_is_paused_again_loses_nobody_behind_it():
+    rig = Rig()
+    rig.signal("signal")
+    rig.workflow("pause")
+    rig.complete("signal", *(new(name, NON_BLOCKING) for name in "ab"))
+    rig.fail("a")
+    rig.restart("a")
+    rig.add("signal", new("c", NON_BLOCKING))
+    assert sorted(rig.workflow("resume").dispatched) == ["a", "b", "c"]

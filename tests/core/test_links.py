@@ -40,7 +40,8 @@ def test_a_node_waits_for_the_linked_signal():
 def test_the_signal_goes_through_its_targets_partition():
     rig = running(new("a"), partitions=4)
     command = c.Signal(
-        id=rig.new_id(), user_id=USER, workflow_id=id_of(FAR), workflow=FAR, node=new("linked", parent_link_id=rig["a"]),
+        id=rig.new_id(), user_id=USER, workflow_id=id_of(FAR), workflow=FAR,
+        node=new("linked", parent_link_id=rig["a"]),
         reply_to=reply_to(),
     )  # fmt: skip
     (opening,) = rig.send(command).of(Send)
@@ -204,7 +205,9 @@ def test_linked_children_are_opened_before_anything_is_sent():
     rig = running(new("a"), partitions=4)
     rig.signal("other", of=FAR)
     effects = rig.send(
-        c.ChangeNode(id=rig.new_id(), node_id=rig["other"], status="completed", children=(new("x", parent_link_id=rig["a"]),))
+        c.ChangeNode(
+            id=rig.new_id(), node_id=rig["other"], status="completed", children=(new("x", parent_link_id=rig["a"]),)
+        )
     ).effects
     kinds = [type(effect.command).__name__ if isinstance(effect, Send) else type(effect).__name__ for effect in effects]
     assert kinds.index("OpenLink") < kinds.index("Dispatch")

@@ -31,7 +31,7 @@ def test_no_node_leaves_deactivated():
     assert status.SERVER_TRANSITIONS[status.ServerStatus.DEACTIVATED] == {status.ServerStatus.DEACTIVATED}
 
 
-# --- retry -----------------------------------------------------------------------------------------------------------------
+# --- retry -----------------------------------------------------------------------------------------------------------
 
 
 @given(node=st.binary(min_size=16, max_size=16), attempt=st.integers(0, 2**40))
@@ -53,17 +53,25 @@ def test_jitter_is_spread():
     assert min(factors) < 0.85
 
 
-# --- history ---------------------------------------------------------------------------------------------------------------
+# --- history ---------------------------------------------------------------------------------------------------------
 
 ENTRIES = st.lists(
-    st.tuples(st.booleans(), st.integers(0, 7), st.integers(0, 7), st.integers(-(2**62), 2**62), st.none() | st.binary(min_size=1)),
+    st.tuples(
+        st.booleans(),
+        st.integers(0, 7),
+        st.integers(0, 7),
+        st.integers(-(2**62), 2**62),
+        st.none() | st.binary(min_size=1),
+    ),
     max_size=8,
 )
 
 
 @given(entries=ENTRIES)
 def test_history_comes_back_as_it_was_packed(entries):
-    packed = b"".join(history.pack(int(server), before, to, at, response) for server, before, to, at, response in entries)
+    packed = b"".join(
+        history.pack(int(server), before, to, at, response) for server, before, to, at, response in entries
+    )
     found = [(x.server, x.from_status, x.to_status, x.at, x.response) for x in history.unpack(packed)]
     assert found == entries
 
@@ -89,7 +97,7 @@ def test_a_long_history_goes_to_chunks_and_stays_whole():
     assert len(rig.row("a").history) <= history.INLINE_BYTES_MAX
 
 
-# --- ids and routes -----------------------------------------------------------------------------------------------------
+# --- ids and routes --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("data", "expected"), [
@@ -102,7 +110,12 @@ def test_murmur2_is_kafkas(data, expected):
     assert ids.murmur2(data) == expected % 2**32
 
 
-@given(subject=st.binary(), name=st.text(max_size=5), command=st.binary(min_size=16, max_size=16), index=st.integers(0, 10**6))
+@given(
+    subject=st.binary(),
+    name=st.text(max_size=5),
+    command=st.binary(min_size=16, max_size=16),
+    index=st.integers(0, 10**6),
+)
 def test_a_node_lies_where_its_workflow_lies(subject, name, command, index):
     workflow = ids.workflow_id(USER, name, subject)
     node = ids.node_id(workflow, command, index)
@@ -116,7 +129,9 @@ def test_a_node_lies_where_its_workflow_lies(subject, name, command, index):
 
 
 def test_ids_differ_in_every_part():
-    made = [ids.workflow_id(u, n, s) for u, n, s in itertools.product([b"u" * 16, b"v" * 16], ["a", "ab"], [b"1", b"b1"])]
+    made = [
+        ids.workflow_id(u, n, s) for u, n, s in itertools.product([b"u" * 16, b"v" * 16], ["a", "ab"], [b"1", b"b1"])
+    ]
     made += [ids.node_id(CAMERA_ID, bytes([n]) * 16, i) for n in range(3) for i in range(3)]
     made += [ids.command_id(b"a", b"bc"), ids.command_id(b"ab", b"c")]
     assert len(set(made)) == len(made)
@@ -141,13 +156,15 @@ def test_routes():
     assert c.route(c.ChangeSettings(**carried, settings=records.Settings())) is None
     for command in (
         c.ChangeNode(**carried, node_id=node, status="completed"), c.AddChildren(**carried, node_id=node, children=()),
-        c.RestartNode(**carried, node_id=node), c.ResetNode(**carried, node_id=node), c.ScheduleNode(**carried, node_id=node),
-        c.DeliveryFailed(**carried, node_id=node, attempt=1, response=b"{}"), c.FailNode(**carried, node_id=node, message=""),
+        c.RestartNode(**carried, node_id=node), c.ResetNode(**carried, node_id=node),
+        c.ScheduleNode(**carried, node_id=node),
+        c.DeliveryFailed(**carried, node_id=node, attempt=1, response=b"{}"),
+        c.FailNode(**carried, node_id=node, message=""),
     ):  # fmt: skip
         assert c.route(command) == node
 
 
-# --- records -------------------------------------------------------------------------------------------------------------
+# --- records ---------------------------------------------------------------------------------------------------------
 
 
 def test_every_record_survives_its_encoding():

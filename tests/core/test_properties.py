@@ -64,3 +64,12 @@ def test_slices_change_nothing_once_all_is_done(story, partitions, seed, slice_n
 def test_commands_between_slices_and_repeats_of_sends_forget_nothing(story, partitions, seed, slice_nodes_max):
     """No comparison here: the order in which slices and commands meet is not that of the naive reading."""
     rush(Player(partitions, slice_nodes_max=slice_nodes_max, seed=seed), story)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("slice_nodes_max", [1, 2, 3, 7, 100_000])
+@given(story=st.lists(MOVES, min_size=60, max_size=250), partitions=st.sampled_from([1, 2, 5]), seed=NUMBERS)
+def test_long_stories(story, partitions, seed, slice_nodes_max):
+    """`HYPOTHESIS_PROFILE=prove pytest tests/core -m prove`: runs for long."""
+    play(Player(partitions, slice_nodes_max=slice_nodes_max, seed=seed), story)

@@ -24,7 +24,8 @@ def test_a_workflow_and_a_node():
 
 
 @pytest.mark.parametrize(("kind", "field"), [
-    (q.GetWorkflow, "workflow_id"), (q.GetTree, "workflow_id"), (q.GetNode, "node_id"), (q.GetHistory, "node_id"), (q.WaitNode, "node_id"),
+    (q.GetWorkflow, "workflow_id"), (q.GetTree, "workflow_id"), (q.GetNode, "node_id"), (q.GetHistory, "node_id"),
+    (q.WaitNode, "node_id"),
 ])  # fmt: skip
 def test_what_is_anothers_is_not_found(kind, field):
     rig = running(new("a"))
@@ -98,3 +99,9 @@ def test_a_flush_is_not_answered_here():
     assert q.query_route(query) is None
     with pytest.raises(AssertionError):
         list(q.answer(query, Rig().stores[0]))
+
+
+def test_the_settings_of_a_partition():
+    settings = Settings(depth_max=3)
+    rig = Rig(settings=settings)
+    assert list(q.answer(q.GetSettings(reply_to=reply_to(), deadline=0, partition=0), rig.stores[0])) == [settings]

@@ -128,7 +128,7 @@ def test_a_retry_while_paused_is_paused():
     assert rig.workflow("resume").dispatched == ["a"]
 
 
-# --- after a server error ------------------------------------------------------------------------------------------------
+# --- after a server error --------------------------------------------------------------------------------------------
 
 
 def test_a_node_that_failed_before_it_was_sent_can_be_restarted():
@@ -175,7 +175,7 @@ def test_a_child_that_failed_while_pending_does_not_start_before_its_parents_cli
     assert rig.complete("a").dispatched == ["b"]
 
 
-# --- reset, schedule -------------------------------------------------------------------------------------------------------
+# --- reset, schedule -------------------------------------------------------------------------------------------------
 
 
 def test_reset_deactivates_what_is_below_and_does_nothing_more():

@@ -3,7 +3,7 @@
 import pytest
 
 from backbeat.streams.core import commands as c
-from backbeat.streams.core.effects import Done, Ignored, NodeView, Reason, Refuse, WorkflowView
+from backbeat.streams.core.effects import Dispatch, Done, Ignored, NodeView, Reason, Refuse, WorkflowView
 from backbeat.streams.core.status import Mode
 from tests.core.rig import CAMERA, CAMERA_ID, NON_BLOCKING, Rig, new, running, workflow
 from tests.core.world import OTHER, USER, reply_to
@@ -43,7 +43,7 @@ def test_a_signal_is_answered_ready_and_starts():
 
 
 def test_what_is_dispatched_shows_sent_to_client_and_received():
-    node = Rig().signal("buy").of(__import__("backbeat.streams.core.effects", fromlist=["x"]).Dispatch)[0].node
+    node = Rig().signal("buy").of(Dispatch)[0].node
     assert (node.server.name, node.client.name, node.attempt) == ("SENT_TO_CLIENT", "RECEIVED", 1)
 
 
@@ -115,7 +115,7 @@ def test_a_refusal_that_nobody_waits_for_is_kept_for_an_operator():
     assert happened.replies == []
 
 
-# --- with a caller's key ------------------------------------------------------------------------------------------------
+# --- with a caller's key ---------------------------------------------------------------------------------------------
 
 
 def test_a_key_gets_the_same_answer_until_it_is_forgotten():

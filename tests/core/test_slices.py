@@ -80,7 +80,9 @@ def test_no_slice_works_on_more_nodes_than_the_setting_says():
         before = len(happened.effects)
         if not rig.deliver(happened):
             break
-        changes = [change for effect in happened.effects[before:] if hasattr(effect, "changes") for change in effect.changes]
+        changes = [
+            change for effect in happened.effects[before:] if hasattr(effect, "changes") for change in effect.changes
+        ]
         largest = max(largest, len(changes))
     assert 200 <= largest <= 260
     assert {rig.statuses(node)[0] for node in rig.nodes()} == {"deactivated"}
@@ -131,7 +133,7 @@ def test_a_sibling_is_not_overtaken_between_slices():
         assert rig.complete(f"n{n}").dispatched == [f"n{n + 1}" if n < 4 else "late"]
 
 
-# --- what a command costs --------------------------------------------------------------------------------------------------
+# --- what a command costs --------------------------------------------------------------------------------------------
 
 
 class Counting(MemoryStore):
@@ -157,7 +159,9 @@ def cost(rig, act) -> dict[str, int]:
 def crowd(siblings: int, workflows: int = 0):
     rig = Quick(make_store=Counting, settings=Settings(slice_nodes_max=10**9, children_max=10**9))
     rig.signal("signal")
-    rig.complete("signal", new("a", NON_BLOCKING), *(new(f"n{n}", NON_BLOCKING) for n in range(siblings)), new("z"), new("end"))
+    rig.complete(
+        "signal", new("a", NON_BLOCKING), *(new(f"n{n}", NON_BLOCKING) for n in range(siblings)), new("z"), new("end")
+    )
     rig["end"]  # the names are known from now on
     return rig
 
@@ -226,7 +230,7 @@ def test_settings_go_to_every_partition():
     assert {store.meta.settings.depth_max for store in rig.stores} == {2}
 
 
-# --- commands that come between the slices ----------------------------------------------------------------------------
+# --- commands that come between the slices ---------------------------------------------------------------------------
 
 
 def slow(*children, **given) -> Rig:

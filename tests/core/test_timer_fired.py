@@ -44,7 +44,12 @@ def test_timers_that_do_not_stand_change_nothing():
     rig = running(new("a"))
     rig.error("a")
     kind, number = TIMER_NUMBERS["retry"], rig.row("a").timer_number
-    stale = [(kind, number - 1), (kind, number + 1), (TIMER_NUMBERS["start"], number), (TIMER_NUMBERS["expiry"], number)]
+    stale = [
+        (kind, number - 1),
+        (kind, number + 1),
+        (TIMER_NUMBERS["start"], number),
+        (TIMER_NUMBERS["expiry"], number),
+    ]
     before = rig.snapshot()
     for wrong_kind, wrong in stale:
         assert rig.do(rig.timer_fired(rig["a"], wrong_kind, wrong)).of(Ignored)
@@ -79,7 +84,7 @@ def test_a_node_that_was_answered_does_not_expire():
     assert rig.both("a") == ("complete", "complete")
 
 
-# --- DeliveryFailed --------------------------------------------------------------------------------------------------------
+# --- DeliveryFailed --------------------------------------------------------------------------------------------------
 
 FAILED = b'{"error":{"message":"HTTP request for activity failed"}}'
 
@@ -111,7 +116,7 @@ def test_unless_the_client_has_answered_meanwhile():
     assert rig.tell(c.DeliveryFailed, node_id=b"x" * 16, attempt=1, response=FAILED).of(Ignored)
 
 
-# --- FailNode --------------------------------------------------------------------------------------------------------------
+# --- FailNode --------------------------------------------------------------------------------------------------------
 
 
 def test_a_server_error_is_kept_and_told():
@@ -126,7 +131,9 @@ def test_a_server_error_is_kept_and_told():
     assert rig.last("a") == ["server errored errored"]
 
 
-@pytest.mark.parametrize("state", ["pending", "ready", "started", "paused", "processing_children", "retrying", "exhausted"])
+@pytest.mark.parametrize(
+    "state", ["pending", "ready", "started", "paused", "processing_children", "retrying", "exhausted"]
+)
 def test_it_can_hit_in_any_state_but_the_final_ones(state):
     rig = Rig()
     rig.signal("signal")

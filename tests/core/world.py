@@ -1,8 +1,8 @@
 """Several partitions of the core in memory, with the engine's rules of delivery between them.
 
-A command goes to the partition of its route. What a command sends on (`Send`) waits in a queue for its source and destination, and is
-delivered in that order, marked with `Source(partition, offset, index of the effect)`, as the engine does it. `repeat` delivers an old one
-again: a crash between sending and committing does that.
+A command goes to the partition of its route. What a command sends on (`Send`) waits in a queue for its source and
+destination, and is delivered in that order, marked with `Source(partition, offset, index of the effect)`, as the
+engine does it. `repeat` delivers an old one again: a crash between sending and committing does that.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class World:
         self.delivered: list[c.AnyCommand] = []  #: every command between partitions that was delivered
         self._ids = 0
 
-    # --- sending ------------------------------------------------------------------------------------------------
+    # --- sending -----------------------------------------------------------------------------------------------------
 
     def new_id(self) -> bytes:
         self._ids += 1
@@ -156,7 +156,7 @@ class World:
         self._apply(self.partition(identity), command, happened)
         return happened
 
-    # --- reading ------------------------------------------------------------------------------------------------
+    # --- reading -----------------------------------------------------------------------------------------------------
 
     def nodes(self) -> dict[bytes, records.Node]:
         return {node.id: node for store in self.stores for node in store.nodes.values()}
@@ -239,7 +239,10 @@ class World:
                         *((b"l", b"".join(key), msgspec.msgpack.encode(row)) for key, row in store.links.items()),
                         *((b"a", key, msgspec.msgpack.encode(row)) for key, row in store.answers.items()),
                         *((b"c", key[0] + bytes([key[1]]), row) for key, row in store.chunks.items()),
-                        *((b"t", msgspec.msgpack.encode(key), msgspec.msgpack.encode(n)) for key, n in store.timers.items()),
+                        *(
+                            (b"t", msgspec.msgpack.encode(key), msgspec.msgpack.encode(n))
+                            for key, n in store.timers.items()
+                        ),
                         (b"s", b"", msgspec.msgpack.encode(store.meta.settings)),
                     ]
                 )
@@ -247,7 +250,7 @@ class World:
             ]
         )
 
-    # --- invariants (style.md, section 3) -----------------------------------------------------------------------
+    # --- invariants (style.md, section 3) ----------------------------------------------------------------------------
 
     def check(self) -> None:
         """What must hold whenever nothing is under way."""
@@ -307,7 +310,9 @@ class World:
         if node.server in status.CLOSED:
             assert not [1 for target, _ in store.links if target == node.id], "links are kept until the target is final"
         for link in waiting:
-            assert link.child not in nodes or nodes[link.child].server not in status.CLOSED, "an open link to a closed node"
+            assert link.child not in nodes or nodes[link.child].server not in status.CLOSED, (
+                "an open link to a closed node"
+            )
         if node.server is status.ServerStatus.COMPLETE:
             for child in children:
                 assert child.server in status.CLOSED or child.mode is status.Mode.FIRE_AND_FORGET, "open below complete"

@@ -1,0 +1,57 @@
+"""Limits that every command has, whatever it does."""
+
+from backbeat.streams.core import commands as c
+from backbeat.streams.core import effects as fx
+from backbeat.streams.core import ids
+from backbeat.streams.core.machine import apply
+from backbeat.streams.core.store import MemoryStore
+
+USER = b"u" * 16
+REPLY_TO = c.ReplyTo(0, b"a" * 16, 1)
+WORKFLOW = c.NewWorkflow(user_id=USER, name="w", subject=b'"s"', decider="d")
+WORKFLOW_ID = ids.workflow_id(USER, "w", WORKFLOW.subject)
+
+
+def signal(*, tid="", client_data=b"{}", link=None):
+    node = c.NewNode(name="n", user_id=USER, type="decision", client_data=client_data, parent_link_id=link)
+    return c.Signal(
+        id=b"1" * 16,
+        user_id=USER,
+        tid=tid,
+        reply_to=REPLY_TO,
+        workflow_id=WORKFLOW_ID,
+        workflow=WORKFLOW,
+        node=node,
+    )
+
+
+def refused(command):
+    store = MemoryStore()
+    effects = apply(command, 1_000, store)
+    assert not store.nodes
+    assert not store.workflows
+    (reply,) = effects
+    assert isinstance(reply, fx.Reply)
+    assert isinstance(reply.answer, fx.Rejection)
+    return reply
+
+
+def test_a_transaction_id_has_a_limit_and_its_refusal_is_small():
+    reply = refused(signal(tid="t" * 1_025))
+    assert reply.answer.reason is fx.Reason.LIMIT_EXCEEDED
+    assert "name_bytes_max" in reply.answer.wanted
+    assert len(reply.tid) == 256
+
+
+def test_a_linked_signal_that_is_too_large_is_not_sent_on():
+    large = b'{"x":"' + b"x" * 262_144 + b'"}'
+    reply = refused(signal(client_data=large, link=bytes(16)))
+    assert reply.answer.reason is fx.Reason.LIMIT_EXCEEDED
+
+
+def test_a_linked_signal_goes_through_its_target():
+    store = MemoryStore()
+    (send,) = apply(signal(link=bytes(16)), 1_000, store)
+    assert isinstance(send, fx.Send)
+    assert isinstance(send.command, c.OpenLink)
+    assert send.command.signal.node.name == "n"
