@@ -32,7 +32,7 @@ from backbeat.streams.core.commands import (
     TimerFired,
     route,
 )
-from backbeat.streams.core.status import CLOSED
+from backbeat.streams.core.status import CLOSED, ServerStatus
 from backbeat.streams.dead_letters import dead_letter_headers
 from backbeat.streams.partition import EngineError, Partition, Record
 from backbeat.streams.store import PartitionStore, Snapshot, StoreError
@@ -42,6 +42,7 @@ __all__ = ["Engine", "EngineError", "Partition", "Record"]
 
 logger = logging.getLogger(__name__)
 
+_WORTH_WAITING_FOR = CLOSED | {ServerStatus.RETRIES_EXHAUSTED}
 _SENT_BY_ENGINES = (Continue, CloseLink)
 _ABOUT_A_NODE = (ChangeNode, AddChildren, RestartNode, ResetNode, ScheduleNode, DeliveryFailed)
 
@@ -336,9 +337,9 @@ class Engine:
         self._reply(query.reply_to, previous, query.tid, part, last=True)
 
     def _wake(self, effect: fx.Changed) -> None:
-        """Answer those who wait for a node that this command has closed."""
+        """Answer those who wait for a node that this command has closed, or that nobody tries again."""
         for change in effect.changes:
-            if change.change.server and change.change.to_status in CLOSED:
+            if change.change.server and change.change.to_status in _WORTH_WAITING_FOR:
                 for query in self._waits.pop(change.node_id, ()):
                     self._answer_wait(query)
 

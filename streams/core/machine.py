@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
+import msgspec
+
 from . import ids, scheduling
 from .commands import (
     AddChildren,
@@ -95,7 +97,21 @@ def _apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
             close = CloseLink(id=command.id, tid=command.tid, target_id=command.node.parent_link_id, child_id=child_id)
             effects.append(Send(close))
         remember(store, command, refused.rejection, now)
-        return effects
+        return effects + _fail_refused_result(command, refused.rejection, now, store)
+    return step.finish()
+
+
+def _fail_refused_result(command: AnyCommand, rejection: Rejection, now: int, store: Store) -> list[Effect]:
+    """A worker's result that cannot be taken is a client error of its node: nobody else would tell the worker."""
+    if not isinstance(command, (ChangeNode, AddChildren)) or command.attempt is None:
+        return []
+    if rejection.reason not in (Reason.LIMIT_EXCEEDED, Reason.INVALID_PARAMETERS):
+        return []
+    step = Step(store, msgspec.structs.replace(command, reply_to=None, body_hash=None, tid=""), now)
+    node = step.enter_node(command.node_id)
+    if node is None or _is_late(step, node, command.attempt):
+        return []
+    client_error(step, node, msgspec.json.encode({"error": {"message": rejection.message}}))
     return step.finish()
 
 

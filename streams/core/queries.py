@@ -53,7 +53,9 @@ class GetHistory(Query, frozen=True, kw_only=True):
 
 
 class WaitNode(Query, frozen=True, kw_only=True):
-    """A node once it is complete or deactivated, or at the deadline as it is then. Answer: NodeView, then History.
+    """A node once it is complete or deactivated, or its retries get exhausted, or at the deadline as it is then.
+
+    Answer: NodeView, then History.
 
     The wait is in the memory of the partition's owner: after a change of owner nobody answers, so ask again.
     """

@@ -55,3 +55,36 @@ def test_a_linked_signal_goes_through_its_target():
     assert isinstance(send, fx.Send)
     assert isinstance(send.command, c.OpenLink)
     assert send.command.signal.node.name == "n"
+
+
+def test_a_workers_result_that_is_too_large_is_a_client_error():
+    store = MemoryStore()
+    apply(signal(), 1_000, store)
+    (node_id,) = store.nodes
+    result = c.ChangeNode(
+        id=b"2" * 16,
+        user_id=USER,
+        node_id=node_id,
+        status="completed",
+        attempt=1,
+        response=b'"' + b"x" * 262_144 + b'"',
+    )
+    effects = apply(result, 2_000, store)
+    assert isinstance(effects[0], fx.Refuse)
+    node = store.nodes[node_id]
+    assert (node.server.name, node.client.name, node.retries_remaining) == ("RETRYING", "ERRORED", 5)
+    assert b"payload_bytes_max" in node.history
+    assert apply(result, 3_000, store) != effects  # The attempt is over: it changes nothing any more.
+    assert store.nodes[node_id] == node
+
+
+def test_the_same_refused_of_a_caller_without_attempt_changes_nothing():
+    store = MemoryStore()
+    apply(signal(), 1_000, store)
+    (node_id,) = store.nodes
+    before = store.nodes[node_id]
+    response = b'"' + b"x" * 262_144 + b'"'
+    change = c.ChangeNode(id=b"2" * 16, user_id=USER, node_id=node_id, status="completed", response=response)
+    (refuse,) = apply(change, 2_000, store)
+    assert isinstance(refuse, fx.Refuse)
+    assert store.nodes[node_id] == before

@@ -1,0 +1,100 @@
+"""Everything that the SDK raises: one hierarchy, whatever went wrong and wherever.
+
+- BackbeatError
+  - Rejected: the engine refused; nothing was changed
+    - NotFound, InvalidParameters, LimitExceeded, InvalidStatus, WorkflowComplete, KeyReused
+  - NodeFailed: the node whose result was awaited gave none
+  - Timeout: no answer in time; what was asked may still be done
+  - Unavailable: Kafka did not take what was sent, or cannot be reached
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from backbeat.streams.core.effects import Reason, Rejection
+
+
+class BackbeatError(Exception):
+    """What every error of Backbeat is."""
+
+
+class Rejected(BackbeatError):  # noqa: N818 - a refusal is no fault
+    """What was asked was refused, and nothing was changed."""
+
+    def __init__(self, reason: str, message: str, found: str = "", wanted: str = "") -> None:
+        super().__init__(message)
+        #: Why, as one word: `not_found`, `invalid_client_status`, …
+        self.reason = reason
+        self.message = message
+        #: What stood in the way.
+        self.found = found
+        #: What would have been accepted.
+        self.wanted = wanted
+
+    def __reduce__(self) -> tuple[type[Rejected], tuple[str, str, str, str]]:
+        return type(self), (self.reason, self.message, self.found, self.wanted)
+
+
+class NotFound(Rejected):
+    """There is no such workflow, node or client, or it is another client's."""
+
+
+class InvalidParameters(Rejected):
+    """A value that cannot be: an empty name, a negative number of retries."""
+
+
+class LimitExceeded(Rejected):
+    """Too large, too deep or too many; the text names the limit."""
+
+
+class InvalidStatus(Rejected):
+    """The node's status does not allow the change: `found` is the status that it has."""
+
+
+class WorkflowComplete(Rejected):
+    """The workflow is complete and takes no more signals."""
+
+
+class KeyReused(Rejected):
+    """The idempotency key was used before, for something else."""
+
+
+class NodeFailed(BackbeatError):  # noqa: N818 - named by what happened
+    """A node ended, or stands still, without a result."""
+
+    def __init__(self, node_id: str, status: str, message: str, traceback: Sequence[str] = ()) -> None:
+        super().__init__(f"node {node_id} is {status}: {message}")
+        self.node_id = node_id
+        #: `deactivated` (it will never run again) or `retries_exhausted` (it waits for an operator).
+        self.status = status
+        #: What the last attempt's error said.
+        self.message = message
+        #: The lines of the last attempt's traceback, where there is one.
+        self.traceback = list(traceback)
+
+
+class Timeout(BackbeatError, TimeoutError):  # noqa: N818 - as asyncio's and the standard library's
+    """No answer came within the deadline. A command may still be applied: repeat it with the same idempotency key."""
+
+
+class Unavailable(BackbeatError, ConnectionError):  # noqa: N818 - named by what happened
+    """Kafka cannot be reached, or did not take a record."""
+
+
+_REJECTED: dict[Reason, type[Rejected]] = {
+    Reason.NOT_FOUND: NotFound,
+    Reason.INVALID_PARAMETERS: InvalidParameters,
+    Reason.UNKNOWN_STATUS: InvalidParameters,
+    Reason.LIMIT_EXCEEDED: LimitExceeded,
+    Reason.INVALID_CLIENT_STATUS: InvalidStatus,
+    Reason.INVALID_SERVER_STATUS: InvalidStatus,
+    Reason.WORKFLOW_COMPLETE: WorkflowComplete,
+    Reason.KEY_REUSED: KeyReused,
+}
+
+
+def rejected(rejection: Rejection) -> Rejected:
+    """The engine's refusal as an exception."""
+    kind = _REJECTED.get(rejection.reason, Rejected)
+    return kind(rejection.reason, rejection.message, rejection.found, rejection.wanted)

@@ -1,0 +1,63 @@
+"""Handlers: functions, the activities that they run, and how they are called."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from backbeat.context import Activity
+from backbeat.intake import Job
+from backbeat.lanes import Lane
+from backbeat.payloads import ModeWord, check_node, seconds, to_mode
+
+
+class _ClientData(msgspec.Struct):
+    params: Any = None
+
+
+_client_data = msgspec.json.Decoder(_ClientData)
+
+
+class Handler:
+    """A function that runs activities of one name, and what was registered with it."""
+
+    __slots__ = ("backoff", "function", "is_async", "lane", "mode", "name", "retries", "timeout")
+
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *,
+        mode: ModeWord,
+        retries: int | None,
+        backoff: float | timedelta | None,
+        timeout: float | timedelta | None,
+        max_concurrent: int | None,
+    ) -> None:
+        check_node(name, retries, None if backoff is None else seconds(backoff))
+        to_mode(mode)
+        self.name = name
+        self.function = function
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.mode: ModeWord = mode
+        self.retries = retries
+        self.backoff = backoff
+        self.timeout = timeout
+        self.lane: Lane[Job] = Lane(max_concurrent)
+
+    def call(self, activity: Activity) -> Any:
+        """Call the function with the arguments in the activity's client data. An async one gives its coroutine."""
+        params = _client_data.decode(activity.client_data_text).params
+        match params:
+            case None:
+                return self.function()
+            case list():
+                return self.function(*params)
+            case dict():
+                return self.function(**params)
+            case _:
+                return self.function(params)

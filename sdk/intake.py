@@ -1,0 +1,390 @@
+"""Activities in, offsets out: the worker's consumer, on a thread of its own.
+
+The thread owns the consumer, the table of activities in work, the offsets, and the reports of what was sent; the event
+loop owns the handlers. Between them: lists of jobs one way, a deque of settled jobs the other way.
+
+An offset is committed once every record up to it is answered and Kafka has acknowledged the answer. So a worker that is
+killed loses nothing; what it had begun is begun again by another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from backbeat.broker import logger, make_consumer, make_producer, partition_counts
+from backbeat.errors import Unavailable
+from backbeat.offsets import Offsets
+from backbeat.schemas import ActivityKind, ActivityRecord, DecodeError, decode_activity
+from backbeat.streams import dead_letters
+from backbeat.streams.core.ids import partition_of
+from backbeat.streams.topics import COMMANDS, activities_topic
+
+_POLL_SECONDS = 0.1
+#: How long a full worker waits before it says so to Kafka. Pausing throws away what was fetched ahead.
+_FULL_SECONDS_MAX = 1.0
+_FULL_POLL_SECONDS = 0.05
+_COMMIT_SECONDS = 0.2
+_RECORDS_MAX = 500
+#: How long the handlers of a partition that is taken away may go on before its new owner may start them again.
+_REVOKE_SECONDS_MAX = 5.0
+_FLUSH_SECONDS_MAX = 10.0
+#: Answered activities that are remembered, to know a repeat: an engine that was restarted sends some twice.
+_RECENT_MAX = 20_000
+
+_REBALANCING = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS)
+
+#: (node id, attempt, whether it is a notification): what a repeat is known by.
+Key = tuple[bytes, int, bool]
+
+
+class Job:
+    """An activity from when it was read until its answer is acknowledged."""
+
+    __slots__ = ("answered", "begun", "key", "places", "record")
+
+    def __init__(self, record: ActivityRecord, key: Key, offsets: Offsets, offset: int) -> None:
+        self.record = record
+        self.key = key
+        #: Where it was read; repeats of it add theirs.
+        self.places = [(offsets, offset)]
+        self.begun = False
+        self.answered = False
+
+    @property
+    def revoked(self) -> bool:
+        """Whether all its partitions were taken away."""
+        return all(offsets.revoked for offsets, _ in self.places)
+
+
+class Intake:
+    """Reads activities and hands them to the loop; takes answers and commits."""
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        client: str,
+        *,
+        jobs_max: int,
+        session_timeout_seconds: float,
+        accept: Callable[[list[Job]], None],
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._topic = activities_topic(client)
+        self._group = f"backbeat-worker-{client}"
+        self._session_timeout_seconds = session_timeout_seconds
+        #: Jobs that may be in the worker at once, whether they wait or run.
+        self._jobs_max = jobs_max
+        self._accept = accept
+        self._fail = fail
+        self._loop: asyncio.AbstractEventLoop
+        self._consumer: Consumer
+        self._producer: Producer
+        self._thread: threading.Thread | None = None
+        self._partitions = 0
+        self._draining = False
+        self._ending = False
+        #: Whether some partitions are paused, and whether some are not: new ones are not.
+        self._paused = False
+        self._unpaused = True
+        self._full_since: float | None = None
+        self._committed_at = 0.0
+        self._offsets: dict[int, Offsets] = {}
+        self._jobs: dict[Key, Job] = {}
+        self._recent: dict[Key, None] = {}
+        self._settled: deque[Job] = deque()
+        self._refused: KafkaError | None = None
+
+    # --- the loop's side -------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect, join the group, begin to read."""
+        self._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self._connect)
+        self._thread = threading.Thread(target=self._run, name="backbeat-intake", daemon=True)
+        self._thread.start()
+
+    def send(self, value: bytes, job: Job, *, last: bool) -> None:
+        """Send a command that answers a job. The last one's acknowledgement settles it: they keep their order."""
+        view = job.record.node
+
+        def report(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                self._refused = error
+            elif last:
+                job.answered = True
+                self._settled.append(job)
+
+        while True:
+            try:
+                self._producer.produce(
+                    COMMANDS,
+                    value,
+                    view.subject,
+                    partition=partition_of(view.id, self._partitions),
+                    on_delivery=report,
+                )
+            except BufferError:
+                # Kafka does not keep up, or is away. The intake's thread serves the reports that make room.
+                time.sleep(_FULL_POLL_SECONDS)
+            else:
+                return
+
+    def settle(self, job: Job, *, answered: bool) -> None:
+        """A job that needs no answer, or that is given up: then another worker gets it."""
+        job.answered = answered
+        self._settled.append(job)
+
+    def drain(self) -> None:
+        """Take nothing more."""
+        self._draining = True
+
+    async def stop(self) -> None:
+        """Commit what is answered and leave the group."""
+        self._draining = self._ending = True
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+
+    # --- the thread's side -----------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        self._producer = make_producer(
+            self._bootstrap_servers,
+            # A result is sent until Kafka takes it.
+            {"message.timeout.ms": 0},
+        )
+        self._partitions, _ = partition_counts(self._producer, self._bootstrap_servers, COMMANDS, self._topic)
+        self._consumer = make_consumer(
+            self._bootstrap_servers,
+            self._group,
+            {
+                "session.timeout.ms": int(self._session_timeout_seconds * 1000),
+                # A member learns of a rebalance by a heartbeat: the interval is how long the others wait for it.
+                "heartbeat.interval.ms": min(500, int(self._session_timeout_seconds * 200)),
+                # A member that joins or leaves stops only the partitions that move.
+                "partition.assignment.strategy": "cooperative-sticky",
+                "on_commit": self._on_commit,
+            },
+        )
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def _run(self) -> None:
+        try:
+            while not self._ending:
+                self._serve()
+                if self._draining or len(self._jobs) >= self._jobs_max:
+                    self._hold()
+                else:
+                    self._read()
+        except RuntimeError:
+            # The loop was closed without stopping the worker: nobody is there any more.
+            logger.error("the worker's event loop is closed: its intake ends")
+        except BaseException as error:  # noqa: BLE001 - it is raised again where run() is awaited
+            self._tell(error)
+        finally:
+            self._leave()
+
+    def _tell(self, error: BaseException) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._fail, error)
+        except RuntimeError:
+            logger.error("the worker's intake failed: %s", error)
+
+    def _read(self) -> None:
+        if self._paused and len(self._jobs) <= self._jobs_max // 2:
+            self._consumer.resume(self._consumer.assignment())
+            self._paused, self._unpaused = False, True
+        self._full_since = None
+        message = self._consumer.poll(0.0 if self._paused else _POLL_SECONDS)
+        if message is None:
+            if self._paused:
+                self._producer.poll(_FULL_POLL_SECONDS)
+            return
+        messages = [message]
+        room = min(self._jobs_max - len(self._jobs), _RECORDS_MAX) - 1
+        if room > 0:
+            messages += self._consumer.consume(room, 0)
+        self._take(messages)
+
+    def _hold(self) -> None:
+        """Wait for room. Reports of answers end the wait at once."""
+        now = time.monotonic()
+        self._full_since = self._full_since or now
+        if self._unpaused and (self._paused or self._draining or now - self._full_since > _FULL_SECONDS_MAX):
+            assignment = self._consumer.assignment()
+            if assignment:
+                self._consumer.pause(assignment)
+            self._paused, self._unpaused = True, False
+        self._producer.poll(_FULL_POLL_SECONDS)
+        if self._paused:
+            # A paused consumer must still be polled: rebalances happen in it, and Kafka sees that it is alive.
+            message = self._consumer.poll(0)
+            if message is not None:
+                self._take([message])
+
+    def _take(self, messages: list[Message]) -> None:
+        jobs = []
+        for message in messages:
+            error, partition, offset = message.error(), message.partition(), message.offset()
+            if error is not None:
+                if error.fatal():
+                    raise Unavailable(f"reading {self._topic}: {error.str()}")
+                logger.warning("reading %s: %s", self._topic, error.str())
+                continue
+            assert partition is not None
+            assert offset is not None
+            offsets = self._offsets.get(partition)
+            if offsets is None:
+                # Its partition was taken away while it lay in the queue.
+                continue
+            offsets.taken(offset)
+            job = self._job(message, offsets, offset)
+            if job is not None:
+                self._jobs[job.key] = job
+                jobs.append(job)
+        if jobs:
+            self._loop.call_soon_threadsafe(self._accept, jobs)
+
+    def _job(self, message: Message, offsets: Offsets, offset: int) -> Job | None:
+        try:
+            record = decode_activity(message.value())
+        except DecodeError as reason:
+            logger.error("%s/%s at %s is no activity: %s", self._topic, offsets.partition, offset, reason)
+            self._put_aside(message, str(reason), offsets, offset)
+            return None
+        node = record.node
+        key = (node.id, node.attempt, record.kind is ActivityKind.NOTIFICATION)
+        if key in self._recent:
+            offsets.answered(offset)
+            return None
+        same = self._jobs.get(key)
+        if same is not None:
+            same.places.append((offsets, offset))
+            return None
+        return Job(record, key, offsets, offset)
+
+    def _put_aside(self, message: Message, reason: str, offsets: Offsets, offset: int) -> None:
+        """A record that is no activity goes to the dead letters, and the partition goes on."""
+
+        def report(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                self._refused = error
+            else:
+                offsets.answered(offset)
+
+        while True:
+            try:
+                dead_letters.send(self._producer, message, reason, report)
+            except BufferError:
+                self._producer.poll(_FULL_POLL_SECONDS)
+            else:
+                return
+
+    def _serve(self) -> None:
+        """Reports, settled jobs, commits."""
+        self._settle()
+        now = time.monotonic()
+        if now - self._committed_at >= _COMMIT_SECONDS:
+            self._committed_at = now
+            self._commit(self._offsets.values(), wait=False)
+
+    def _settle(self) -> None:
+        self._producer.poll(0)
+        if self._refused is not None:
+            raise Unavailable(f"Kafka does not take a result: {self._refused.str()}")
+        again = []
+        while self._settled:
+            job = self._settled.popleft()
+            if job.answered:
+                self._jobs.pop(job.key, None)
+                self._recent[job.key] = None
+                for offsets, offset in job.places:
+                    offsets.answered(offset)
+            elif job.revoked or self._draining:
+                self._jobs.pop(job.key, None)
+            else:
+                # It was given up when its partition went away, and has come back with it.
+                again.append(job)
+        if again:
+            self._loop.call_soon_threadsafe(self._accept, again)
+        while len(self._recent) > _RECENT_MAX:
+            del self._recent[next(iter(self._recent))]
+
+    def _commit(self, several: Iterable[Offsets], *, wait: bool) -> None:
+        new = [offsets for offsets in several if offsets.mark != offsets.committed]
+        if not new:
+            return
+        marks = [TopicPartition(self._topic, offsets.partition, offsets.mark or 0) for offsets in new]
+        for offsets in new:
+            offsets.committed = offsets.mark
+        try:
+            if wait:
+                self._consumer.commit(offsets=marks, asynchronous=False)
+            else:
+                self._consumer.commit(offsets=marks, asynchronous=True)
+        except KafkaException as error:
+            self._on_commit(error.args[0], marks)
+
+    def _on_commit(self, error: KafkaError | None, marks: list[TopicPartition]) -> None:
+        for one in marks:
+            reason = error or one.error
+            if reason is None:
+                continue
+            # While partitions move, a commit may be of the group's generation before: that is no news.
+            level = logging.DEBUG if reason.code() in _REBALANCING else logging.WARNING
+            logger.log(level, "%s/%s is not committed: %s", self._topic, one.partition, reason.str())
+            offsets = self._offsets.get(one.partition)
+            if offsets is not None:
+                # Once more, also when nothing new is answered.
+                offsets.committed = None
+
+    # --- partitions come and go ------------------------------------------------------------------------------------
+
+    def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        for partition in partitions:
+            self._offsets[partition.partition] = Offsets(partition.partition)
+        # New ones are not paused, whatever the others are.
+        self._unpaused = True
+
+    def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = self._forget(partitions)
+        ends_at = time.monotonic() + _REVOKE_SECONDS_MAX
+        while not self._ending and time.monotonic() < ends_at and self._has_begun(gone):
+            self._producer.poll(_FULL_POLL_SECONDS)
+            self._settle()
+        self._commit(gone, wait=True)
+
+    def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        # Others have them already: there is nothing to commit any more.
+        self._forget(partitions)
+
+    def _forget(self, partitions: list[TopicPartition]) -> list[Offsets]:
+        # The library keeps a pause for when the partition comes back, and nobody would end it then.
+        self._consumer.resume(partitions)
+        gone = [self._offsets.pop(one.partition) for one in partitions if one.partition in self._offsets]
+        for offsets in gone:
+            offsets.revoked = True
+        return gone
+
+    def _has_begun(self, gone: list[Offsets]) -> bool:
+        return any(job.begun and any(offsets in gone for offsets, _ in job.places) for job in self._jobs.values())
+
+    def _leave(self) -> None:
+        try:
+            self._producer.flush(_FLUSH_SECONDS_MAX)
+            self._settle()
+            self._commit(self._offsets.values(), wait=True)
+        except (Unavailable, RuntimeError) as error:
+            logger.error("leaving %s: %s", self._group, error)
+        finally:
+            self._ending = True
+            self._consumer.close()

@@ -1,0 +1,112 @@
+"""A node as a client holds it: what it was when it was asked for, and what can be asked of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from backbeat.errors import NodeFailed, Timeout
+from backbeat.payloads import from_json, id_text
+from backbeat.streams.core.effects import NodeView
+from backbeat.streams.core.history import StatusChange as Change
+from backbeat.streams.core.status import CLOSED, ClientStatus, ServerStatus, word
+from backbeat.views import NodeValue, StatusChange
+
+if TYPE_CHECKING:
+    from backbeat.client import Client
+
+_ENDED = (ClientStatus.COMPLETE, ClientStatus.RESOLVED, ClientStatus.SHUTDOWN)
+#: A wait is asked in slices: a partition's new owner does not know of it, and a node that failed for good is no end.
+_SLICE_SECONDS_FIRST = 1.0
+_SLICE_SECONDS_MAX = 5.0
+#: What an answer may take beyond the slice's end before the slice is given up.
+_GRACE_SECONDS = 1.0
+
+
+class Node(NodeValue):
+    """A node, and what can be asked of it. It does not change by itself: `refresh` gives a newer one."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: Client, view: NodeView) -> None:
+        super().__init__(view)
+        self._client = client
+
+    async def refresh(self) -> Node:
+        """The node as it is now."""
+        return await self._client.node(self._view.id)
+
+    async def result(self, timeout: float | None = None) -> Any:
+        """What its handler returned, once it and everything below it are complete (`Client.wait`)."""
+        return await self._client.wait(self._view.id, timeout)
+
+    async def history(self) -> list[StatusChange]:
+        """Its status changes, oldest first."""
+        return await self._client.history(self._view.id)
+
+    async def restart(self) -> None:
+        """Try again now."""
+        await self._client.restart(self._view.id)
+
+    async def cancel(self) -> None:
+        """Deactivate it and everything below; what waited for it goes on."""
+        await self._client.cancel(self._view.id)
+
+    async def resolve(self, response: Any = None) -> None:
+        """Count it as done though its retries are exhausted; the tree goes on."""
+        await self._client.resolve(self._view.id, response)
+
+
+async def wait_for(client: Client, node_id: bytes, timeout: float | None) -> Any:
+    """The result of a node once it is complete. See `Client.wait`."""
+    ends_at = None if timeout is None else time.monotonic() + timeout
+    slice_seconds = _SLICE_SECONDS_FIRST
+    view: NodeView | None = None
+    while True:
+        left = slice_seconds if ends_at is None else min(slice_seconds, ends_at - time.monotonic())
+        if left <= 0:
+            raise Timeout(_not_done(node_id, view, timeout))
+        asked_at = time.monotonic()
+        try:
+            view, changes = await client.ask_wait(node_id, left, left + _GRACE_SECONDS)
+        except Timeout:
+            # Nobody answers: an engine starts, or the partition changes its owner.
+            await asyncio.sleep(0)
+            continue
+        if view.server in CLOSED:
+            return _result(view, changes)
+        if view.server is ServerStatus.RETRIES_EXHAUSTED:
+            raise _failed(view, changes)
+        slice_seconds = min(2 * slice_seconds, _SLICE_SECONDS_MAX)
+        # An answer that came too early must not make this loop spin.
+        await asyncio.sleep(max(0.0, asked_at + min(left, 0.05) - time.monotonic()))
+
+
+def _result(view: NodeView, changes: list[Change]) -> Any:
+    if view.server is ServerStatus.DEACTIVATED:
+        raise _failed(view, changes)
+    for change in reversed(changes):
+        if not change.server and change.to_status in _ENDED:
+            response = None if change.response is None else from_json(change.response)
+            # A worker's response is JSON-RPC shaped; a client of the HTTP API may say anything.
+            return response.get("result") if isinstance(response, dict) and "result" in response else response
+    return None
+
+
+def _failed(view: NodeView, changes: list[Change]) -> NodeFailed:
+    message, traceback = "it was canceled, reset or passed over", []
+    for change in reversed(changes):
+        if change.to_status is ClientStatus.ERRORED and not change.server:
+            response = None if change.response is None else from_json(change.response)
+            error = response.get("error") if isinstance(response, dict) else response
+            message = str(error.get("message", error)) if isinstance(error, dict) else str(error)
+            data = error.get("data") if isinstance(error, dict) else None
+            traceback = [str(line) for line in data] if isinstance(data, list) else []
+            break
+    return NodeFailed(NodeValue(view).id, word(view.server), message, traceback)
+
+
+def _not_done(node_id: bytes, view: NodeView | None, timeout: float | None) -> str:
+    found = "nobody said how it is" if view is None else f"it is {word(view.server)}"
+    return f"node {id_text(node_id)} was not complete within {timeout:g} s: {found}"

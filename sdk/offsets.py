@@ -1,0 +1,41 @@
+"""How far a partition may be committed: up to the first record that is not answered."""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class Offsets:
+    """One assigned partition's records, from when they are taken until they are answered, in any order."""
+
+    __slots__ = ("_answered", "_taken", "committed", "mark", "partition", "revoked")
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        #: Whether the partition was taken away: somebody else reads it from the committed offset on.
+        self.revoked = False
+        #: The offset up to which everything is answered; None: nothing was taken yet.
+        self.mark: int | None = None
+        self.committed: int | None = None
+        self._taken: deque[int] = deque()
+        self._answered: set[int] = set()
+
+    def taken(self, offset: int) -> None:
+        """A record was read. Offsets come in order, with holes where there are no records."""
+        if self.mark is None:
+            self.mark = offset
+            self.committed = offset
+        self._taken.append(offset)
+
+    def answered(self, offset: int) -> None:
+        """Nothing more is to be done about a record."""
+        self._answered.add(offset)
+        while self._taken and self._taken[0] in self._answered:
+            first = self._taken.popleft()
+            self._answered.discard(first)
+            self.mark = first + 1
+
+    @property
+    def open(self) -> int:
+        """How many records are taken and not passed by the mark."""
+        return len(self._taken)

@@ -1,0 +1,110 @@
+"""A signal, from what a caller says to the command."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, TypedDict
+
+import msgspec
+
+from backbeat.payloads import (
+    Arguments,
+    Id,
+    When,
+    check_node,
+    seconds,
+    to_client_data,
+    to_id,
+    to_metadata,
+    to_milliseconds,
+    to_subject,
+)
+from backbeat.streams.core import ids
+from backbeat.streams.core.commands import NewNode, NewWorkflow, Signal
+
+
+class SignalOptions(TypedDict, total=False):
+    """What may be said of a signal beside workflow, subject and name."""
+
+    #: Who decides what is to be done; the workflow's name if nothing is given. One that is there keeps its own.
+    decider: str | None
+    #: The handler's arguments: a list, or a mapping of keyword arguments.
+    args: Arguments
+    #: The whole of the client data, instead of `args`.
+    client_data: Mapping[str, Any] | None
+    #: Notes, for searches.
+    metadata: Mapping[str, Any] | None
+    #: Not before this time, or this long from now.
+    fires_at: When | None
+    #: How many times it is tried again when it fails.
+    retries: int | None
+    #: How long it waits before it is tried again, at first; it doubles later.
+    retry_interval_seconds: float | timedelta | None
+    #: How long its worker has to answer.
+    timeout_seconds: float | timedelta | None
+    #: A repeat with the same key gives the same node; the same key with another signal is refused.
+    idempotency_key: str | None
+    #: A node that does not complete before this signal does.
+    link: Id | None
+    #: The client application that runs it, if it is another than the caller.
+    client: str | None
+
+
+def make_workflow(user_id: bytes, name: str, subject: Any, decider: str | None) -> NewWorkflow:
+    """What a workflow is found by, or made from."""
+    check_node(name, None, None)
+    return NewWorkflow(user_id=user_id, name=name, subject=to_subject(subject), decider=decider or name)
+
+
+def make_signal(
+    *,
+    user_id: bytes,
+    runs_it: bytes,
+    command_id: bytes,
+    tid: str,
+    workflow: NewWorkflow,
+    name: str,
+    options: SignalOptions,
+) -> Signal:
+    """The command; `runs_it` is the id of the client application that runs the node."""
+    retries, interval = options.get("retries"), options.get("retry_interval_seconds")
+    interval = None if interval is None else seconds(interval)
+    check_node(name, retries, interval)
+    optional: dict[str, Any] = {}
+    if retries is not None:
+        optional["retries"] = retries
+    if interval is not None:
+        optional["retry_interval_seconds"] = interval
+    link = options.get("link")
+    fires_at = options.get("fires_at")
+    node = NewNode(
+        name=name,
+        user_id=runs_it,
+        type="decision",
+        client_data=to_client_data(
+            name, options.get("args", ()), options.get("client_data"), options.get("timeout_seconds")
+        ),
+        metadata=to_metadata(options.get("metadata")),
+        fires_at=None if fires_at is None else to_milliseconds(fires_at, time.time()),
+        parent_link_id=None if link is None else to_id(link),
+        **optional,
+    )
+    return Signal(
+        id=command_id,
+        user_id=user_id,
+        tid=tid,
+        body_hash=None if options.get("idempotency_key") is None else _body_hash(node, workflow, fires_at),
+        workflow_id=ids.workflow_id(user_id, workflow.name, workflow.subject),
+        node=node,
+        workflow=workflow,
+    )
+
+
+def _body_hash(node: NewNode, workflow: NewWorkflow, fires_at: When | None) -> bytes:
+    """What was asked, the same for a repeat: a time that counts from now is not the moment that it comes to."""
+    if isinstance(fires_at, timedelta):
+        node = msgspec.structs.replace(node, fires_at=int(fires_at.total_seconds() * 1000))
+    return hashlib.blake2b(msgspec.msgpack.encode((node, workflow)), digest_size=16).digest()

@@ -1,0 +1,61 @@
+"""Threads for handlers that are plain functions.
+
+Not a ThreadPoolExecutor: that makes two futures per call and wakes the loop for each. Here results come to the loop in
+batches, and a handler that never ends does not keep the process from ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+Work = Callable[[], Callable[[], None]]
+
+
+class Threads:
+    """At most so many threads, started when they are first needed."""
+
+    def __init__(self, count_max: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._count_max = count_max
+        self._loop = loop
+        self._work: SimpleQueue[Work | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._ended: list[Callable[[], None]] = []
+        self._woken = False
+        self._busy = 0
+        self._count = 0
+
+    def run(self, work: Work) -> None:
+        """Run it in a thread; what it returns is called in the loop. It must not raise."""
+        self._busy += 1
+        if self._busy > self._count and self._count < self._count_max:
+            self._count += 1
+            threading.Thread(target=self._serve, name=f"backbeat-handler-{self._count}", daemon=True).start()
+        self._work.put(work)
+
+    def stop(self) -> None:
+        """Let the threads end when they are through with what they do."""
+        for _ in range(self._count):
+            self._work.put(None)
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            end = work()
+            with self._lock:
+                self._ended.append(end)
+                wake, self._woken = not self._woken, True
+            if wake:
+                try:
+                    self._loop.call_soon_threadsafe(self._drain)
+                except RuntimeError:
+                    # The loop is closed: the worker did not wait for this handler.
+                    return
+
+    def _drain(self) -> None:
+        with self._lock:
+            ended, self._ended, self._woken = self._ended, [], False
+        self._busy -= len(ended)
+        for end in ended:
+            end()

@@ -1,0 +1,328 @@
+"""The worker: runs the activities of one client application.
+
+    worker = Worker("127.0.0.1:9092")
+
+    @worker.activity("Reserve money", retries=3, backoff=2)
+    async def reserve_money(amount: int) -> str: ...
+
+    await worker.run()          # until stop(), SIGTERM or SIGINT; `worker.serve()` without an event loop
+
+The way of one activity: `intake` reads it, `lanes` say when it may begin, its handler runs in a task (or, a plain
+function, in a thread), `outcome` makes the answer, `intake` sends it and commits the offset once Kafka has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import importlib
+import inspect
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+from backbeat.broker import logger
+from backbeat.client import find_user, open_registry
+from backbeat.context import Activity, running
+from backbeat.errors import BackbeatError, Rejected
+from backbeat.handlers import Handler
+from backbeat.intake import Intake, Job
+from backbeat.lanes import Lane, Lanes
+from backbeat.outcome import completed, errored
+from backbeat.payloads import ModeWord, from_json
+from backbeat.schemas import ActivityKind, EncodeError, encode_command
+from backbeat.streams.registry import Registry
+from backbeat.threads import Threads
+
+F = TypeVar("F", bound=Callable[..., Any])
+ErrorHook = Callable[[Activity, dict[str, Any]], Awaitable[None] | None]
+
+#: Activities that a worker holds beside those that it runs: enough that none waits for the next fetch.
+_AHEAD = 1_000
+
+
+class Worker:
+    """Runs the activities of a client application. Several workers, in any number of processes, share them.
+
+    `concurrency` is how many run at once here. When stopped, a worker finishes what it has begun, for at most
+    `grace_seconds`. One that is killed is noticed after `session_timeout_seconds`: then others run what it had begun.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str = "127.0.0.1:9092",
+        client: str = "default",
+        concurrency: int = 100,
+        *,
+        grace_seconds: float = 30.0,
+        session_timeout_seconds: float = 10.0,
+    ) -> None:
+        self.name = client
+        self.grace_seconds = grace_seconds
+        self._bootstrap_servers = bootstrap_servers
+        self._handlers: dict[str, Handler] = {}
+        self._by_function: dict[Callable[..., Any], Handler] = {}
+        self._error_hook: ErrorHook | None = None
+        self._lanes: Lanes[Job] = Lanes(concurrency)
+        #: Notifications, and activities that nothing is registered for.
+        self._free: Lane[Job] = Lane()
+        self._pumping = False
+        self._registry: Registry | None = None
+        self._user_id = b""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._threads: Threads
+        self._intake = Intake(
+            bootstrap_servers,
+            client,
+            jobs_max=concurrency + _AHEAD,
+            session_timeout_seconds=session_timeout_seconds,
+            accept=self._take,
+            fail=self._fail,
+        )
+
+    # --- registering -----------------------------------------------------------------------------------------------
+
+    def activity(
+        self,
+        name: str | None = None,
+        *,
+        mode: ModeWord = "blocking",
+        retries: int | None = None,
+        backoff: float | timedelta | None = None,
+        timeout: float | timedelta | None = None,
+        max_concurrent: int | None = None,
+    ) -> Callable[[F], F]:
+        """Register a function, async or plain, for the activities and signals of this name (else its own name).
+
+        `max_concurrent`: how many of it run at once in this worker. `mode`, `retries`, `backoff` (seconds before the
+        first retry) and `timeout` (seconds until it must have answered) are what children of this name get when
+        nothing else is said where they are added.
+        """
+
+        def register(function: F) -> F:
+            handler = Handler(
+                name if name is not None else function.__name__,
+                function,
+                mode=mode,
+                retries=retries,
+                backoff=backoff,
+                timeout=timeout,
+                max_concurrent=max_concurrent,
+            )
+            if handler.name in self._handlers:
+                raise BackbeatError(f"{handler.name!r} is registered already")
+            self._handlers[handler.name] = self._by_function[function] = handler
+            return function
+
+        return register
+
+    def on_error(self, hook: ErrorHook) -> ErrorHook:
+        """Register what is called, with the activity and its error, when an activity's retries are exhausted."""
+        self._error_hook = hook
+        return hook
+
+    def defaults(self, activity: str | Callable[..., Any]) -> Handler | None:
+        """What was registered for an activity; None: somebody else runs it."""
+        return self._handlers.get(activity) if isinstance(activity, str) else self._by_function.get(activity)
+
+    def user_id(self, client: str | None) -> bytes:
+        """The id of a client application; None: the worker's own."""
+        return self._user_id if client is None else find_user(self._registry, client).id_bytes
+
+    # --- running ---------------------------------------------------------------------------------------------------
+
+    async def run(self, *, handle_signals: bool = True) -> None:
+        """Run activities until `stop()`, SIGTERM or SIGINT. A second signal does not wait for what has begun.
+
+        Unavailable if Kafka refuses an answer or cannot be used at all. Signals are left alone outside the main thread.
+        """
+        if self._loop is not None:
+            raise BackbeatError("a worker runs once: make another one")
+        self._loop = asyncio.get_running_loop()
+        self._threads = Threads(self._lanes.concurrency, self._loop)
+        signals = self._handle_signals(self._loop) if handle_signals else ()
+        try:
+            self._registry = await asyncio.to_thread(open_registry, self._bootstrap_servers)
+            self._user_id = find_user(self._registry, self.name).id_bytes
+            await self._intake.start()
+            await self._stopping.wait()
+            self._intake.drain()
+            for job in self._lanes.clear():
+                self._intake.settle(job, answered=False)
+            await self._finish_begun()
+        finally:
+            self._threads.stop()
+            await self._intake.stop()
+            if self._registry is not None:
+                await asyncio.to_thread(self._registry.stop)
+            for one in signals:
+                self._loop.remove_signal_handler(one)
+        if self._failure is not None:
+            raise self._failure
+
+    def serve(self) -> None:
+        """`run()` in an event loop of its own, the fast one (uvloop) where it is installed."""
+        try:
+            factory = importlib.import_module("uvloop").new_event_loop
+        except ImportError:
+            factory = None
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(self.run())
+
+    def stop(self) -> None:
+        """Take nothing more, finish what has begun, leave. From any thread; `run()` returns when it is done."""
+        if self._loop is None:
+            self._stopping.set()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def _handle_signals(self, loop: asyncio.AbstractEventLoop) -> tuple[signal.Signals, ...]:
+        if threading.current_thread() is not threading.main_thread():
+            return ()
+
+        def stop() -> None:
+            if self._stopping.is_set():
+                self._idle.set()
+            self._stopping.set()
+
+        signals = (signal.SIGTERM, signal.SIGINT)
+        for one in signals:
+            loop.add_signal_handler(one, stop)
+        return signals
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        self._stopping.set()
+
+    async def _finish_begun(self) -> None:
+        if self._lanes.running and self._failure is None:
+            try:
+                async with asyncio.timeout(self.grace_seconds):
+                    await self._idle.wait()
+            except TimeoutError:
+                logger.warning("%d activities had not ended after %g s", self._lanes.running, self.grace_seconds)
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- one activity ----------------------------------------------------------------------------------------------
+
+    def _take(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            self._lanes.offer(job, self._lane(job))
+        self._pump()
+
+    def _lane(self, job: Job) -> Lane[Job]:
+        handler = self._handlers.get(job.record.node.name)
+        return self._free if handler is None or job.record.kind is ActivityKind.NOTIFICATION else handler.lane
+
+    def _pump(self) -> None:
+        """Begin what may begin. What ends at once frees its place within this very loop."""
+        if self._pumping:
+            return
+        self._pumping = True
+        while not self._stopping.is_set() and (taken := self._lanes.take()) is not None:
+            job, lane = taken
+            if job.revoked:
+                self._intake.settle(job, answered=False)
+                self._lanes.done(lane)
+            else:
+                job.begun = True
+                self._begin(job)
+        self._pumping = False
+
+    def _begin(self, job: Job) -> None:
+        activity = Activity(job.record, self)
+        handler = self._handlers.get(activity.name)
+        if job.record.kind is ActivityKind.NOTIFICATION:
+            self._start(self._notify(job, activity))
+        elif handler is None:
+            known = ", ".join(sorted(self._handlers)) or "none"
+            self._answer(job, activity, error=f"no activity {activity.name!r} is registered here; known: {known}")
+            self._end(job)
+        elif handler.is_async:
+            self._start(self._run_async(job, activity, handler))
+        else:
+            run = partial(contextvars.copy_context().run, self._run_plain, job, activity, handler)
+            self._threads.run(run)
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        assert self._loop is not None
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run_async(self, job: Job, activity: Activity, handler: Handler) -> None:
+        running.set(activity)
+        try:
+            result = await handler.call(activity)
+        except asyncio.CancelledError as error:
+            if self._stopping.is_set():
+                # The grace is over: another worker gets it.
+                self._intake.settle(job, answered=False)
+            else:
+                self._answer(job, activity, error=error)
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises is its node's error
+            self._answer(job, activity, error=error)
+        else:
+            self._answer(job, activity, result)
+        self._end(job)
+
+    def _run_plain(self, job: Job, activity: Activity, handler: Handler) -> Callable[[], None]:
+        """In a thread; what is returned is done in the loop."""
+        running.set(activity)
+        try:
+            result = handler.call(activity)
+        except BaseException as error:  # noqa: BLE001 - the thread must go on, also after sys.exit()
+            self._answer(job, activity, error=error)
+        else:
+            self._answer(job, activity, result)
+        return partial(self._end, job)
+
+    async def _notify(self, job: Job, activity: Activity) -> None:
+        record = job.record
+        if self._error_hook is None:
+            logger.error("%s %s: %s: %s", activity.name, activity.id, record.notification_name, record.message)
+        else:
+            running.set(activity)
+            error = from_json(record.error) if record.error else {}
+            try:
+                if inspect.iscoroutinefunction(self._error_hook):
+                    await self._error_hook(activity, error)
+                else:
+                    await asyncio.to_thread(self._error_hook, activity, error)
+            except Exception:  # noqa: BLE001 - the worker goes on
+                # There is nobody to tell: the node has failed already.
+                logger.exception("the error hook failed on %s %s", activity.name, activity.id)
+        self._intake.settle(job, answered=True)
+        self._end(job)
+
+    def _answer(
+        self, job: Job, activity: Activity, result: Any = None, *, error: BaseException | str | None = None
+    ) -> None:
+        """Send what came of it. What cannot be sent as a result is sent as an error."""
+        view = job.record.node
+        values: list[bytes] = []
+        if error is None:
+            try:
+                values = [encode_command(one) for one in completed(view, self._user_id, result, activity.children)]
+            except (Rejected, EncodeError) as refused:
+                error = refused
+        if error is not None:
+            values = [encode_command(errored(view, self._user_id, error))]
+        for value in values:
+            self._intake.send(value, job, last=value is values[-1])
+
+    def _end(self, job: Job) -> None:
+        self._lanes.done(self._lane(job))
+        if self._stopping.is_set() and self._lanes.running == 0:
+            self._idle.set()
+        self._pump()

@@ -1,0 +1,680 @@
+"""Client and worker on a real Kafka with a real engine."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from backbeat import Client, NodeFailed, Rejected, Timeout, Worker, current
+from backbeat.compose.stack import Stack
+from backbeat.errors import InvalidStatus, KeyReused, NotFound
+from backbeat.schemas import encode_activity
+from backbeat.streams.core import ids
+from backbeat.streams.core.effects import Dispatch, NodeView
+from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
+from backbeat.streams.registry import add_client
+from backbeat.streams.topics import DEAD_LETTERS, activities_topic
+
+PARTITIONS = 4
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with Stack(ephemeral=True, partitions=PARTITIONS) as stack:
+        yield stack
+
+
+@pytest.fixture
+def bootstrap(stack: Stack) -> str:
+    return stack.bootstrap_servers
+
+
+@pytest.fixture
+def name(bootstrap: str, unique: str) -> str:
+    """A client application of this test's own, with topics of its own."""
+    return add_named(bootstrap, unique)
+
+
+@pytest.fixture
+async def client(bootstrap: str, name: str) -> AsyncIterator[Client]:
+    async with Client(bootstrap, name) as client:
+        yield client
+
+
+@pytest.fixture
+def worker(bootstrap: str, name: str) -> Worker:
+    return Worker(bootstrap, name, session_timeout_seconds=2)
+
+
+def add_named(bootstrap: str, name: str) -> str:
+    return add_client(bootstrap, name, partitions=PARTITIONS, replication=1, development=True).name
+
+
+@contextlib.asynccontextmanager
+async def running(*workers: Worker) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(worker.run(handle_signals=False)) for worker in workers]
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.stop()
+        await asyncio.gather(*tasks)
+
+
+async def until(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 20) -> None:
+    """Wait for what no event tells of: the state of Kafka, or of another process."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = holds()
+            if await found if isinstance(found, Awaitable) else found:
+                return
+            await asyncio.sleep(0.02)
+
+
+# --- workflows -------------------------------------------------------------------------------------------------------
+
+
+async def test_the_camera_purchase_runs_in_the_order_of_its_tree(client: Client, worker: Worker) -> None:
+    ran: list[str] = []
+
+    @worker.activity("Make Purchase")
+    async def make_purchase(buyer: str) -> dict[str, str]:
+        ran.append("Make Purchase")
+        purchase = current()
+        purchase.add(reserve_money, 703)
+        purchase.add("Mark as purchased")
+        purchase.add("Successful Purchase", params={"camera": purchase.subject})
+        return {"buyer": buyer}
+
+    @worker.activity("Reserve money")
+    def reserve_money(amount: int) -> int:
+        ran.append("Reserve money")
+        return amount
+
+    @worker.activity("Mark as purchased")
+    async def mark() -> None:
+        ran.append("Mark as purchased")
+
+    @worker.activity("Successful Purchase")
+    async def succeed(camera: str) -> str:
+        ran.append("Successful Purchase")
+        current().add("Notify", "customer", mode="non_blocking", metadata={"to": "customer"})
+        current().add("Notify", "fulfillment", mode="non_blocking")
+        return camera
+
+    both = asyncio.Barrier(2)
+
+    @worker.activity("Notify")
+    async def notify(whom: str) -> str:
+        # Neither ends before both have begun.
+        await both.wait()
+        ran.append("Notify")
+        return whom
+
+    async with running(worker):
+        node = await client.signal("Camera sale", "Camera 703", "Make Purchase", args=["Ann"])
+        assert await node.result(20) == {"buyer": "Ann"}
+        tree = await client.tree(node.workflow_id)
+
+    assert ran == ["Make Purchase", "Reserve money", "Mark as purchased", "Successful Purchase", "Notify", "Notify"]
+    assert [(depth, one.name, one.status) for depth, one in tree.walk()] == [
+        (0, "Make Purchase", "complete"),
+        (1, "Reserve money", "complete"),
+        (1, "Mark as purchased", "complete"),
+        (1, "Successful Purchase", "complete"),
+        (2, "Notify", "complete"),
+        (2, "Notify", "complete"),
+    ]
+    below = tree.children[0].children[2]
+    assert [await branch.node.result(5) for branch in below.children] == ["customer", "fulfillment"]
+    assert below.children[0].node.metadata == {"to": "customer"}
+
+
+async def test_an_error_is_kept_with_its_traceback_and_tried_again(client: Client, worker: Worker) -> None:
+    attempts: list[int] = []
+
+    @worker.activity("Charge")
+    async def charge() -> str:
+        attempts.append(current().attempt)
+        if len(attempts) < 3:
+            raise ValueError(f"declined {len(attempts)}")
+        return "charged"
+
+    async with running(worker):
+        node = await client.signal("Sale", "A", "Charge", retries=3, retry_interval_seconds=0.001)
+        assert await node.result(20) == "charged"
+        history = await node.history()
+    assert attempts == [1, 2, 3]
+    errors = [one.response["error"] for one in history if one.response and one.to_status == "errored"]
+    assert [error["message"] for error in errors] == ["ValueError: declined 1", "ValueError: declined 2"]
+    assert errors[0]["code"] == -32000
+    assert 'raise ValueError(f"declined {len(attempts)}")' in "\n".join(errors[0]["data"])
+
+
+async def test_exhausted_retries_fail_the_result_and_call_the_error_hook(client: Client, worker: Worker) -> None:
+    told = asyncio.get_running_loop().create_future()
+
+    @worker.activity("Charge")
+    def charge() -> None:
+        raise ValueError("no money")
+
+    @worker.on_error
+    async def rescue(activity: Any, error: dict[str, Any]) -> None:
+        told.set_result((activity.name, error["message"]))
+
+    async with running(worker):
+        node = await client.signal("Sale", "A", "Charge", retries=0)
+        assert await asyncio.wait_for(told, 20) == ("Charge", "ValueError: no money")
+        with pytest.raises(NodeFailed, match="no money") as failed:
+            await node.result(20)
+        assert failed.value.status == "retries_exhausted"
+        assert failed.value.traceback[0].startswith("Traceback")
+
+        await node.resolve({"result": "by hand"})
+        assert await node.result(20) == "by hand"
+
+
+async def test_an_activity_that_nobody_registered_is_an_error_that_says_so(client: Client, worker: Worker) -> None:
+    async with running(worker):
+        node = await client.signal("Sale", "A", "Chagre", retries=0)
+        with pytest.raises(NodeFailed, match="no activity 'Chagre' is registered here; known: none"):
+            await node.result(20)
+
+
+async def test_a_result_that_cannot_be_sent_is_an_error_of_its_node(client: Client, worker: Worker) -> None:
+    @worker.activity("Big")
+    async def big() -> str:
+        return "x" * 300_000
+
+    @worker.activity("Odd")
+    def odd() -> object:
+        return object()
+
+    async with running(worker):
+        node = await client.signal("Sale", "A", "Big", retries=0)
+        with pytest.raises(NodeFailed, match="payload_bytes_max is 262144"):
+            await node.result(20)
+        node = await client.signal("Sale", "A2", "Odd", retries=0)
+        with pytest.raises(NodeFailed, match="cannot be written as JSON"):
+            await node.result(20)
+
+
+async def test_plain_functions_run_at_the_same_time(client: Client, worker: Worker) -> None:
+    together = threading.Barrier(3)
+
+    @worker.activity("Spread")
+    def spread() -> None:
+        for number in range(3):
+            current().add("Plain", number, mode="non_blocking")
+
+    @worker.activity("Plain")
+    def plain(number: int) -> int:
+        together.wait(10)
+        return number + current().attempt
+
+    async with running(worker):
+        node = await client.signal("Sale", "A", "Spread")
+        await node.result(20)
+        tree = await client.tree(node.workflow_id)
+    assert [await branch.node.result(5) for branch in tree.children[0].children] == [1, 2, 3]
+
+
+async def test_children_of_more_than_one_command_are_joined(client: Client, worker: Worker) -> None:
+    @worker.activity("Spread")
+    async def spread() -> None:
+        for number in range(2_500):
+            current().add("Count", number, mode="non_blocking")
+        current().add("After all", mode="blocking")
+
+    counted: set[int] = set()
+
+    @worker.activity("Count")
+    async def count(number: int) -> None:
+        counted.add(number)
+
+    @worker.activity("After all")
+    async def after() -> None:
+        # It is the last child and needs not wait for the ones before: they are not blocking.
+        pass
+
+    async with running(worker):
+        node = await client.signal("Sale", "A", "Spread")
+        await node.result(60)
+        tree = await client.tree(node.workflow_id)
+    assert counted == set(range(2_500))
+    children = tree.children[0].children
+    assert [one.node.client_data["params"] for one in children] == [*([number] for number in range(2_500)), []]
+    assert {one.node.status for one in children} == {"complete"}
+
+
+async def test_no_more_run_at_once_than_is_allowed(client: Client, worker: Worker) -> None:
+    now, most = 0, 0
+    free = asyncio.Event()
+
+    @worker.activity("Spread")
+    async def spread() -> None:
+        for _ in range(20):
+            current().add("Limited", mode="non_blocking")
+        current().add("Free", mode="non_blocking")
+
+    @worker.activity("Limited", max_concurrent=3)
+    async def limited() -> None:
+        nonlocal now, most
+        now, most = now + 1, max(most, now + 1)
+        # Others may run while these wait for their turn.
+        await free.wait()
+        now -= 1
+
+    @worker.activity("Free")
+    async def run_free() -> None:
+        free.set()
+
+    async with running(worker):
+        node = await client.signal("Sale", "A", "Spread")
+        await node.result(20)
+    assert most == 3
+
+
+async def test_a_child_can_be_run_by_another_client(bootstrap: str, client: Client, worker: Worker, name: str) -> None:
+    other = Worker(bootstrap, add_named(bootstrap, f"{name}-other"))
+
+    @worker.activity("Ask")
+    async def ask() -> None:
+        current().add("Answer", 41, client=other.name)
+
+    @other.activity("Answer")
+    async def answer(number: int) -> int:
+        return number + 1
+
+    async with running(worker, other):
+        node = await client.signal("Sale", "A", "Ask")
+        await node.result(20)
+        child = (await client.tree(node.workflow_id)).children[0].children[0].node
+        # A node is its client's: the workflow's owner sees it in the tree, and not by its id.
+        with pytest.raises(NotFound):
+            await client.node(child.id)
+        async with Client(bootstrap, other.name) as others:
+            assert await others.wait(child.id, 20) == 42
+
+
+# --- the client ------------------------------------------------------------------------------------------------------
+
+
+async def test_the_same_key_gives_the_same_node(client: Client) -> None:
+    first = await client.signal("Sale", "A", "Buy", args=[1], idempotency_key="k", fires_at=timedelta(hours=1))
+    again = await client.signal("Sale", "A", "Buy", args=[1], idempotency_key="k", fires_at=timedelta(hours=1))
+    assert (again.id, again.fires_at) == (first.id, first.fires_at)
+    with pytest.raises(KeyReused):
+        await client.signal("Sale", "A", "Buy", args=[2], idempotency_key="k", fires_at=timedelta(hours=1))
+    tree = await client.tree(first.workflow_id)
+    assert [branch.node.id for branch in tree.children] == [first.id]
+
+
+async def test_a_workflow_is_found_paused_resumed_and_completed(client: Client, worker: Worker) -> None:
+    @worker.activity("Buy")
+    async def buy() -> str:
+        return "bought"
+
+    workflow = await client.find_or_create("Sale", {"camera": 703}, decider="Shop")
+    again = await client.find_or_create("Sale", {"camera": 703}, decider="Other")
+    assert (again.id, again.decider, again.subject) == (workflow.id, "Shop", {"camera": 703})
+    assert workflow.id == client.workflow_id("Sale", {"camera": 703})
+    await client.pause(workflow.id)
+    assert (await client.workflow(uuid.UUID(workflow.id))).paused
+    async with running(worker):
+        node = await client.signal("Sale", {"camera": 703}, "Buy")
+        assert (await node.refresh()).status == "paused"
+        with pytest.raises(Timeout, match="it is paused"):
+            await node.result(0.2)
+        await client.resume(workflow.id)
+        assert await node.result(20) == "bought"
+    await client.complete(workflow.id)
+    assert (await client.workflow(workflow.id)).complete
+    with pytest.raises(Rejected, match="complete") as refused:
+        await client.signal("Sale", {"camera": 703}, "Buy")
+    assert refused.value.reason == "workflow_complete"
+
+
+async def test_nodes_are_cancelled_and_restarted(client: Client, worker: Worker) -> None:
+    node = await client.signal("Sale", "A", "Buy", fires_at=datetime.now(UTC) + timedelta(hours=1))
+    assert node.status == "ready"
+    await node.cancel()
+    with pytest.raises(NodeFailed) as failed:
+        await node.result(20)
+    assert failed.value.status == "deactivated"
+
+    broken = True
+
+    @worker.activity("Buy")
+    async def buy() -> str:
+        if broken:
+            raise ValueError("broken")
+        return "bought"
+
+    async with running(worker):
+        node = await client.signal("Sale", "A", "Buy", retries=0)
+        with pytest.raises(NodeFailed):
+            await node.result(20)
+        broken = False
+        await node.restart()
+        assert await node.result(20) == "bought"
+        with pytest.raises(InvalidStatus) as refused:
+            await node.restart()
+        assert refused.value.found == "complete"
+
+
+async def test_a_linked_node_waits_for_the_other_workflow(client: Client, worker: Worker) -> None:
+    go_on = asyncio.Event()
+
+    @worker.activity("Wait")
+    async def wait() -> str:
+        await go_on.wait()
+        return "waited"
+
+    @worker.activity("Buy")
+    async def buy() -> str:
+        return "bought"
+
+    async with running(worker):
+        target = await client.signal("Sale", "A", "Wait")
+        linked = await client.signal("Invoice", "B", "Buy", link=target.id)
+        assert await linked.result(20) == "bought"
+        go_on.set()
+        assert await target.result(20) == "waited"
+
+
+async def test_published_signals_are_all_there(client: Client) -> None:
+    published = [
+        await client.publish("Sale", f"Camera {number}", "Buy", fires_at=timedelta(hours=1)) for number in range(2_000)
+    ]
+    await client.flush(20)
+    # What is asked after the last one's answer finds all: a partition keeps its order.
+    for number, node_id in list(enumerate(published))[::500]:
+        node = await asyncio.wait_for(find(client, node_id), 20)
+        assert (node.name, node.subject) == ("Buy", f"Camera {number}")
+
+
+async def find(client: Client, node_id: str) -> Any:
+    while True:
+        with contextlib.suppress(NotFound):
+            return await client.node(node_id)
+
+
+async def test_a_wait_outlives_the_engine(stack: Stack, client: Client, worker: Worker) -> None:
+    go_on = asyncio.Event()
+
+    @worker.activity("Wait")
+    async def wait() -> str:
+        await go_on.wait()
+        return "waited"
+
+    async with running(worker):
+        node = await client.signal("Sale", "A", "Wait")
+        waiting = asyncio.create_task(node.result(60))
+        await asyncio.to_thread(stack.kill_engine, 0)
+        go_on.set()
+        assert await waiting == "waited"
+    await asyncio.to_thread(stack.wait_ready, 0)
+
+
+# --- stopping, killing, repeating ------------------------------------------------------------------------------------
+
+
+async def test_a_worker_that_is_stopped_finishes_what_it_has_begun(
+    bootstrap: str, client: Client, worker: Worker, name: str
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    @worker.activity("Slow", max_concurrent=1)
+    async def slow() -> str:
+        begun.set()
+        await go_on.wait()
+        return "by the first"
+
+    run = asyncio.create_task(worker.run(handle_signals=False))
+    first = await client.signal("Sale", "A", "Slow")
+    await begun.wait()
+    second = await client.signal("Sale", "B", "Slow")
+    worker.stop()
+    go_on.set()
+    await asyncio.wait_for(run, 5)
+    assert await first.result(20) == "by the first"
+    assert (await second.refresh()).status == "sent_to_client"
+
+    next_one = Worker(bootstrap, name)
+
+    @next_one.activity("Slow")
+    async def again() -> str:
+        return "by the second"
+
+    async with running(next_one):
+        # Far less than the session timeout: the first has left the group.
+        assert await second.result(8) == "by the second"
+    assert await first.result(5) == "by the first"
+
+
+_WORKER = """
+import asyncio, sys
+from backbeat import Worker, current
+worker = Worker(sys.argv[1], sys.argv[2], concurrency=5, session_timeout_seconds=2)
+
+@worker.activity("Spread")
+async def spread():
+    for number in range(300):
+        current().add("Work", number, mode="non_blocking")
+
+@worker.activity("Work")
+async def work(number):
+    await asyncio.sleep(0.02)
+    print(number, flush=True)
+
+worker.serve()
+"""
+
+
+async def test_a_worker_that_is_killed_loses_nothing(bootstrap: str, client: Client, name: str) -> None:
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, "-c", _WORKER, bootstrap, name], stdout=subprocess.PIPE, text=True)
+
+    first = start()
+    node = await client.signal("Sale", "A", "Spread")
+    assert first.stdout is not None
+    done = [int(await asyncio.to_thread(first.stdout.readline)) for _ in range(60)]
+    await until(lambda: any(committed(bootstrap, name, partition) > 0 for partition in range(PARTITIONS)))
+    os.kill(first.pid, signal.SIGKILL)
+    rest, _ = await asyncio.to_thread(first.communicate)
+    second = start()
+    try:
+        await node.result(60)
+    finally:
+        second.send_signal(signal.SIGTERM)
+        output, _ = await asyncio.to_thread(second.communicate)
+    assert second.returncode == 0
+    again = [int(line) for line in output.splitlines()]
+    assert {*done, *(int(line) for line in rest.splitlines()), *again} == set(range(300))
+    # What was begun or not yet committed when it was killed is run again, and no more than that.
+    assert len(again) < 300
+
+
+def activity(name: str, subject: str, number: int, user_id: bytes) -> NodeView:
+    workflow_id = ids.workflow_id(user_id, "Sale", f'"{subject}"'.encode())
+    return NodeView(
+        id=ids.node_id(workflow_id, b"command", number),
+        workflow_id=workflow_id,
+        parent_id=None,
+        user_id=user_id,
+        name=name,
+        mode=Mode.BLOCKING,
+        type="activity",
+        client_data=b'{"params":[%d]}' % number,
+        metadata=b"{}",
+        subject=f'"{subject}"'.encode(),
+        decider="d",
+        workflow_name="Sale",
+        server=ServerStatus.SENT_TO_CLIENT,
+        client=ClientStatus.RECEIVED,
+        created_at=1,
+        fires_at=1,
+        attempt=1,
+        complete_by=None,
+        retries_remaining=0,
+        retry_interval_seconds=1.0,
+        parent_link_id=None,
+        depth=1,
+        seq=number,
+        tid="",
+    )
+
+
+def work_record(number: int) -> bytes:
+    return encode_activity(Dispatch(activity("Work", "A", number, b"u" * 16)))
+
+
+def put(bootstrap: str, name: str, *values: bytes, partition: int = 0) -> None:
+    """Put records on one partition of a client's activities, as the engine would."""
+    producer = Producer({"bootstrap.servers": bootstrap})
+    for value in values:
+        producer.produce(activities_topic(name), value, partition=partition)
+    assert producer.flush(10) == 0
+
+
+def committed(bootstrap: str, name: str, partition: int = 0) -> int:
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"backbeat-worker-{name}"})
+    try:
+        offset: int = consumer.committed([TopicPartition(activities_topic(name), partition)], timeout=10)[0].offset
+    finally:
+        consumer.close()
+    return offset
+
+
+async def test_a_repeated_activity_runs_once_and_its_offset_goes_on(bootstrap: str, worker: Worker, name: str) -> None:
+    ran: list[int] = []
+    go_on = asyncio.Event()
+
+    @worker.activity("Work")
+    async def work(number: int) -> None:
+        ran.append(number)
+        await go_on.wait()
+
+    first, second = (work_record(number) for number in (1, 2))
+    put(bootstrap, name, first, first, second, first)
+    async with running(worker):
+        await until(lambda: len(ran) == 2)
+        go_on.set()
+        await until(lambda: committed(bootstrap, name) == 4)
+        put(bootstrap, name, second, first)
+        await until(lambda: committed(bootstrap, name) == 6)
+    assert ran == [1, 2]
+
+
+async def test_no_offset_passes_what_is_not_answered(bootstrap: str, worker: Worker, name: str) -> None:
+    ended: list[int] = []
+    go_on = asyncio.Event()
+
+    @worker.activity("Work")
+    async def work(number: int) -> None:
+        if number == 3:
+            await go_on.wait()
+        ended.append(number)
+
+    put(bootstrap, name, *(work_record(number) for number in range(10)))
+    async with running(worker):
+        await until(lambda: len(ended) == 9)
+        await until(lambda: committed(bootstrap, name) == 3)
+        go_on.set()
+        await until(lambda: committed(bootstrap, name) == 10)
+
+
+async def test_what_is_no_activity_goes_to_the_dead_letters(bootstrap: str, worker: Worker, name: str) -> None:
+    ran = asyncio.Event()
+
+    @worker.activity("Work")
+    async def work(_: int) -> None:
+        ran.set()
+
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": name, "auto.offset.reset": "earliest"})
+    consumer.assign([TopicPartition(DEAD_LETTERS, 0, 0)])
+    try:
+        put(bootstrap, name, b"nonsense", work_record(1))
+        async with running(worker):
+            await asyncio.wait_for(ran.wait(), 20)
+            await until(lambda: committed(bootstrap, name) == 2)
+        values = set()
+        while b"nonsense" not in values:
+            message = await asyncio.to_thread(consumer.poll, 10)
+            assert message is not None
+            values.add(message.value())
+    finally:
+        consumer.close()
+
+
+async def test_a_partition_that_went_away_from_a_full_worker_goes_on_when_it_comes_back(
+    bootstrap: str, name: str
+) -> None:
+    ran: set[int] = set()
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    full = Worker(bootstrap, name, concurrency=1, session_timeout_seconds=2)
+    helper = Worker(bootstrap, name, session_timeout_seconds=2)
+
+    @full.activity("Work")
+    async def wait(number: int) -> None:
+        begun.set()
+        await go_on.wait()
+        ran.add(number)
+
+    @helper.activity("Work")
+    async def help_out(number: int) -> None:
+        ran.add(number)
+
+    for partition in range(PARTITIONS):
+        numbers = range(partition * 500, partition * 500 + 500)
+        put(bootstrap, name, *(work_record(number) for number in numbers), partition=partition)
+    async with running(full):
+        await until(lambda: full._intake._paused)
+        async with running(helper):
+            await until(lambda: len(ran) > 500)
+            # It goes on while some of its partitions, paused when they went, are away.
+            go_on.set()
+            await until(lambda: not full._intake._paused)
+        for partition in range(PARTITIONS):
+            put(bootstrap, name, work_record(2_000 + partition), partition=partition)
+        await until(lambda: ran == set(range(2_000 + PARTITIONS)))
+
+
+async def test_a_second_worker_takes_over_without_a_repeat(
+    bootstrap: str, client: Client, worker: Worker, name: str
+) -> None:
+    ran: list[int] = []
+    go_on = asyncio.Event()
+    second = Worker(bootstrap, name, concurrency=5)
+
+    @worker.activity("Spread")
+    async def spread() -> None:
+        for number in range(400):
+            current().add("Work", number, mode="non_blocking")
+
+    async def work(number: int) -> None:
+        ran.append(number)
+        await go_on.wait()
+        # Long enough that the partitions move while some run.
+        await asyncio.sleep(0.005)
+
+    for one in (worker, second):
+        one.activity("Work")(work)
+    async with running(worker):
+        node = await client.signal("Sale", "A", "Spread")
+        await until(lambda: len(ran) == 100)
+        go_on.set()
+        async with running(second):
+            await node.result(60)
+    assert sorted(ran) == list(range(400))

@@ -1,0 +1,121 @@
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from backbeat import Client, Unavailable
+from backbeat.errors import InvalidParameters, NotFound, Rejected, Timeout, rejected
+from backbeat.payloads import id_text, to_id
+from backbeat.signals import SignalOptions, make_signal, make_workflow
+from backbeat.streams.core.commands import Signal
+from backbeat.streams.core.effects import NodeView, Reason, Rejection, WorkflowView
+from backbeat.streams.core.status import ServerStatus
+from backbeat.views import NodeValue, Tree, Workflow
+
+USER = b"u" * 16
+
+
+def signal(name: str = "Buy", subject: Any = "Camera 703", **options: Any) -> Signal:
+    given = SignalOptions(**options)
+    workflow = make_workflow(USER, "Sale", subject, given.get("decider"))
+    return make_signal(
+        user_id=USER, runs_it=USER, command_id=b"c" * 16, tid="t", workflow=workflow, name=name, options=given
+    )
+
+
+def test_a_signal_says_what_was_said() -> None:
+    one = signal(args={"a": 1}, metadata={"m": 1}, retries=2, retry_interval_seconds=timedelta(minutes=1))
+    assert one.node.client_data == b'{"name":"Buy","params":{"a":1}}'
+    assert (one.node.metadata, one.node.retries, one.node.retry_interval_seconds) == (b'{"m":1}', 2, 60.0)
+    assert one.workflow is not None
+    assert (one.workflow.subject, one.workflow.decider) == (b'"Camera 703"', "Sale")
+    # The engine's own defaults hold for what is left out.
+    assert (signal().node.retries, signal().node.retry_interval_seconds, signal().body_hash) == (6, 1200.0, None)
+
+
+def test_the_same_request_has_the_same_hash_and_another_has_not() -> None:
+    later = timedelta(hours=1)
+    first = signal(idempotency_key="k", fires_at=later)
+    assert signal(idempotency_key="k", fires_at=later).body_hash == first.body_hash
+    for other in ({"name": "Sell"}, {"subject": "Camera 704"}, {"args": [1]}, {"fires_at": timedelta(hours=2)}):
+        assert signal(**{"idempotency_key": "k", "fires_at": later, **other}).body_hash != first.body_hash
+
+
+@pytest.mark.parametrize("subject", [None, "", " ", False, {}, []])
+def test_an_empty_subject_is_refused(subject: Any) -> None:
+    with pytest.raises(InvalidParameters, match="subject is empty"):
+        signal(subject=subject)
+
+
+def test_text_is_no_list_of_arguments() -> None:
+    with pytest.raises(InvalidParameters, match="put it into a list"):
+        signal(args="Ann")
+
+
+def test_ids_are_uuids_at_the_edge() -> None:
+    identity = uuid.uuid4()
+    assert to_id(identity) == to_id(str(identity)) == to_id(identity.bytes) == identity.bytes
+    assert id_text(identity.bytes) == str(identity)
+    for wrong in ("", "abc", b"abc"):
+        with pytest.raises(InvalidParameters, match="is no id"):
+            to_id(wrong)
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_refusal_is_an_exception_that_says_why(reason: Reason) -> None:
+    error = rejected(Rejection(reason, "No", found="this", wanted="that"))
+    assert isinstance(error, Rejected)
+    assert (error.reason, str(error), error.found, error.wanted) == (reason, "No", "this", "that")
+    assert isinstance(error, NotFound) is (reason is Reason.NOT_FOUND)
+    assert type(error) is not Rejected
+
+
+def test_timeouts_are_pythons_own_too() -> None:
+    assert issubclass(Timeout, TimeoutError)
+    assert issubclass(Unavailable, ConnectionError)
+
+
+async def test_a_client_that_is_not_connected_says_so() -> None:
+    client = Client()
+    with pytest.raises(Unavailable, match="async with"):
+        await client.signal("Sale", "A", "Buy")
+    with pytest.raises(Unavailable, match="async with"):
+        await client.node(uuid.uuid4())
+    await client.stop()
+
+
+async def test_a_kafka_that_is_not_there_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backbeat.streams.brokers.REACH_SECONDS_MAX", 0.5)
+    with pytest.raises(Unavailable, match="does not answer"):
+        async with Client("127.0.0.1:1"):
+            pass
+
+
+def test_a_tree_is_nested_by_parents(view: Any) -> None:
+    workflow = Workflow(
+        WorkflowView(
+            id=b"w" * 16,
+            user_id=USER,
+            name="Sale",
+            subject=b'"A"',
+            decider="Shop",
+            created_at=0,
+            updated_at=0,
+            complete=False,
+            paused=None,
+        )
+    )
+
+    def node(number: int, parent: int | None) -> NodeValue:
+        made: NodeView = view(
+            id=bytes([number]) * 16,
+            parent_id=None if parent is None else bytes([parent]) * 16,
+            name=str(number),
+            server=ServerStatus.COMPLETE,
+        )
+        return NodeValue(made)
+
+    tree = Tree(workflow, [node(1, None), node(2, 1), node(3, 2), node(4, 1), node(5, None)])
+    assert [(depth, one.name) for depth, one in tree.walk()] == [(0, "1"), (1, "2"), (2, "3"), (1, "4"), (0, "5")]
+    assert str(tree).splitlines()[:2] == ["Sale 'A'", "   |-- 1: complete"]

@@ -1,0 +1,98 @@
+import contextvars
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from backbeat import BackbeatError, current
+from backbeat.context import Activity, running, transaction_id
+from backbeat.errors import InvalidParameters, LimitExceeded
+
+Make = Callable[..., Activity]
+
+
+def test_outside_of_a_handler_there_is_no_activity() -> None:
+    with pytest.raises(BackbeatError, match="no activity is running here"):
+        current()
+    assert transaction_id() != transaction_id()
+
+
+def test_inside_it_is_the_one_that_runs(activity: Make) -> None:
+    one = activity()
+
+    def inside() -> None:
+        running.set(one)
+        assert current() is one
+        # What it asks for belongs to the same transaction.
+        assert transaction_id() == "tid-1"
+
+    contextvars.copy_context().run(inside)
+
+
+def test_it_shows_its_node(activity: Make) -> None:
+    one = activity()
+    assert (one.name, one.subject, one.attempt, one.workflow_name) == ("Make Purchase", "Camera 703", 2, "Camera sale")
+    assert one.client_data == {"name": "Make Purchase", "params": ["Ann"]}
+    assert (one.metadata, one.status, one.client_status, one.mode) == (
+        {"shop": 1}, "sent_to_client", "received", "blocking",
+    )  # fmt: skip
+    assert one.node == one
+    assert one.node.created_at == datetime.fromtimestamp(1_700_000_000, UTC)
+
+
+def test_a_child_is_named_by_its_function_when_that_is_registered(activity: Make) -> None:
+    def work() -> None: ...
+
+    def other() -> None: ...
+
+    one = activity(known={"work": {}})
+    one.add(work)
+    assert one.children[0].name == "work"
+    with pytest.raises(BackbeatError, match="is not registered as an activity"):
+        one.add(other)
+
+
+def test_a_child_may_wait_for_a_time(activity: Make) -> None:
+    one = activity()
+    one.add("Work", at=datetime(2030, 1, 1, tzinfo=UTC))
+    one.add("Work", at=timedelta(hours=1))
+    first, second = one.children
+    assert first.fires_at == 1_893_456_000_000
+    assert abs(second.fires_at / 1000 - datetime.now(UTC).timestamp() - 3600) < 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"retries": -1}, "retries is below 0"),
+        ({"backoff": -0.5}, "backoff is below 0"),
+        ({"backoff": float("nan")}, "backoff is below 0"),
+        ({"mode": "parallel"}, "There is no mode 'parallel'"),
+        ({"at": datetime(2030, 1, 1)}, "without a time zone"),  # noqa: DTZ001 - what is refused
+        ({"client_data": {"a": object()}}, "cannot be written as JSON"),
+        ({"link": "abc"}, "'abc' is no id"),
+        ({"type": ""}, "A name is 1 to 1024 bytes"),
+    ],
+)
+def test_what_the_engine_would_refuse_is_refused_at_once(
+    activity: Make, arguments: dict[str, Any], reason: str
+) -> None:
+    one = activity()
+    with pytest.raises(InvalidParameters, match=reason):
+        one.add("Work", **arguments)
+    assert one.children == ()
+
+
+def test_limits_are_named(activity: Make) -> None:
+    with pytest.raises(LimitExceeded, match="payload_bytes_max is 262144"):
+        activity().add("Work", "x" * 300_000)
+    with pytest.raises(LimitExceeded, match="depth_max is 64"):
+        activity(depth=64).add("Work")
+
+
+def test_arguments_are_given_in_one_way(activity: Make) -> None:
+    with pytest.raises(TypeError):
+        activity().add("Work", 1, params={"a": 1})
+    with pytest.raises(InvalidParameters, match="args or client_data"):
+        activity().add("Work", 1, client_data={"a": 1})

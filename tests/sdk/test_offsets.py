@@ -1,0 +1,40 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backbeat.offsets import Offsets
+
+
+def test_nothing_taken_is_nothing_to_commit() -> None:
+    offsets = Offsets(0)
+    assert offsets.mark is offsets.committed is None
+
+
+def test_the_mark_stops_at_the_first_that_is_not_answered() -> None:
+    offsets = Offsets(0)
+    for offset in (5, 6, 9):
+        offsets.taken(offset)
+    assert offsets.mark == offsets.committed == 5
+    offsets.answered(6)
+    assert offsets.mark == 5
+    offsets.answered(5)
+    assert offsets.mark == 7
+    offsets.answered(9)
+    assert (offsets.mark, offsets.open) == (10, 0)
+
+
+@given(st.sets(st.integers(0, 10_000), min_size=1), st.randoms(use_true_random=False))
+def test_in_any_order_the_mark_is_the_first_open_one(taken: set[int], random: object) -> None:
+    offsets = Offsets(0)
+    for offset in sorted(taken):
+        offsets.taken(offset)
+    left = sorted(taken)
+    order = list(left)
+    random.shuffle(order)
+    for offset in order:
+        offsets.answered(offset)
+        left.remove(offset)
+        # Where there is no record between two, either mark says the same.
+        assert not any(offsets.mark <= one < (left[0] if left else offsets.mark) for one in taken)
+        assert offsets.mark <= (left[0] if left else max(taken) + 1)
+        assert offsets.open >= len(left)
+    assert offsets.mark == max(taken) + 1
