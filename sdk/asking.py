@@ -143,7 +143,6 @@ class Asker:
             waiting = self._waiting[number]
             query = make(self._reply_to(number), int((time.time() + ends_at - time.monotonic()) * 1000))
             route = query_route(query)
-            assert route is not None
             try:
                 self._produce(QUERIES, encode_query(query), route, route, number)
                 while (left := min(ends_at, waiting.heard_at + _ASK_AGAIN_SECONDS) - time.monotonic()) > 0:

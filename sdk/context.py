@@ -86,8 +86,9 @@ class Activity(NodeValue):
 
         `args` are its handler's arguments, `params` its keyword arguments (either, not both), `client_data` replaces
         them whole. `mode`: `blocking` (what is added later waits for it), `non_blocking`, `fire_and_forget`. `at`: a
-        time, or how long from now. `backoff` is the first wait before a retry. `client` names another client
-        application that runs it. `link`ed nodes do not complete before it. What is not given comes from the
+        time, or how long from now. `backoff` is the retry interval: a retry waits for it, doubled for each of the last
+        six retries that is gone, ± 20 %. `client` names another client application that runs it. `link`ed nodes do not
+        complete before it. What is not given comes from the
         activity's registration with this worker, else from the engine's defaults. If the handler raises, no child is
         added.
         """

@@ -98,13 +98,13 @@ AnyQuery = GetWorkflow | GetNode | GetTree | GetHistory | WaitNode | Flush | Get
 QueryAnswer = WorkflowView | NodeView | Nodes | History | Position | Settings | Rejection
 
 
-def query_route(query: AnyQuery) -> bytes | None:
-    """The id whose first 32 bits say the query's partition; null: the query names its partition."""
+def query_route(query: AnyQuery) -> bytes:
+    """The bytes whose first 32 bits say the query's partition."""
     match query:
         case GetWorkflow() | GetTree():
             return query.workflow_id
         case Flush() | GetSettings():
-            return None
+            return query.partition.to_bytes(4, "big")
         case _:
             return query.node_id
 

@@ -1,0 +1,44 @@
+"""Settings go through the log, by the command line, and hold in every partition."""
+
+import asyncio
+
+import pytest
+from click.testing import CliRunner
+
+from backbeat import Client
+from backbeat.compose.settings import settings
+from backbeat.compose.stack import Stack
+from backbeat.errors import LimitExceeded
+
+
+@pytest.fixture(scope="module")
+def servers():
+    with Stack(ephemeral=True, partitions=2) as stack:
+        yield stack.bootstrap_servers
+
+
+async def run(servers, *words):
+    """What the command prints. It has an event loop of its own, hence the thread."""
+    return await asyncio.to_thread(_run, servers, words)
+
+
+def _run(servers, words):
+    result = CliRunner().invoke(settings, [*words, "--bootstrap-servers", servers], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output.splitlines()
+
+
+async def test_a_setting_is_shown_changed_and_holds(servers):
+    assert "payload_bytes_max = 262144" in await run(servers, "show")
+    assert await run(servers, "set", "payload_bytes_max=100", "depth_max=9") == [
+        "payload_bytes_max = 100",
+        "depth_max = 9",
+    ]
+    shown = await run(servers, "show")
+    assert "payload_bytes_max = 100" in shown
+    assert "depth_max = 9" in shown
+    assert "children_max = 1000" in shown
+    async with Client(servers) as client:
+        for subject in range(4):  # Of both partitions.
+            with pytest.raises(LimitExceeded, match="payload_bytes_max is 100"):
+                await client.signal("w", subject, "s", client_data={"text": "x" * 200})
