@@ -64,9 +64,14 @@ class Part:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def exit_code(self) -> int | None:
+        """Its exit code, below 0 for a signal; None: it is running, or was never started."""
+        return self._process.poll() if self._process else None
+
+    @property
     def exit_reason(self) -> str:
         """How it ended, in words: `exit code 3`, `signal SIGKILL`."""
-        code = self._process.poll() if self._process else None
+        code = self.exit_code
         if code is None:
             return "still running"
         if code >= 0:

@@ -9,6 +9,8 @@ from backbeat.compose.part import Part, last_lines
 #: So many deaths within so many seconds, and something is wrong that starting again does not mend.
 DEATHS_MAX = 5
 DEATHS_SECONDS = 60.0
+#: The exit code of an engine whose state and topics do not belong together.
+MISFIT = 4
 _PAUSE_SECONDS_FIRST = 0.1
 _PAUSE_SECONDS_MAX = 5.0
 
@@ -74,6 +76,11 @@ class Supervised:
             self._death_expected = False
             self._start_at = now
             return None
+        if self.part.exit_code == MISFIT:
+            return (
+                f"{self.name} refuses to run, and starting it again would not help; its last lines "
+                f"({self.part.log_path}):\n{last_lines(self.part.output())}"
+            )
         self._deaths.append(now)
         while self._deaths[0] < now - DEATHS_SECONDS:
             self._deaths.popleft()

@@ -97,6 +97,10 @@ class KafkaTransaction:
             self._producer.begin_transaction()
             for snapshot in snapshots:
                 self._produce(snapshot)
+            # The records first, then the group's leave: once the group has accepted the positions, the next owner of a
+            # partition must find every record of this transaction in the log, and wait for its end.
+            if self._producer.flush(self._timeout_seconds):
+                raise CommitError(f"the changelog's records are not acknowledged after {self._timeout_seconds:.0f} s")
             positions = [TopicPartition(COMMANDS, each.partition, each.position) for each in snapshots]
             positions += [
                 TopicPartition(QUERIES, each.partition, each.query_position)

@@ -120,6 +120,11 @@ class Engine:
             self._process(store, partition.pending.popleft())
         self._answer_waiting(partition)
 
+    def caught_up(self, partition: Partition, position: int) -> None:
+        """Nothing but control records lies behind this position: what waits for the end need not wait for them."""
+        partition.caught_up_at = min(partition.caught_up_at, position)
+        self._answer_waiting(partition)
+
     def read_again(self, number: int) -> None:
         """Have the partition read from its position on."""
         partition = self.partitions[number]

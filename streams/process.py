@@ -19,15 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, NoReturn
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
-
 from backbeat import schemas
 from backbeat.streams import store as stores
 from backbeat.streams import topics
 from backbeat.streams.clock import BrokerClock
 from backbeat.streams.commit import CommitError, KafkaTransaction, Member, commit
 from backbeat.streams.engine import Engine, EngineError, Record
+from backbeat.streams.gaps import Gaps
 from backbeat.streams.outbox import Outbox, OutboxError
+from backbeat.streams.partition import Partition
 from backbeat.streams.registry import Registry
 from backbeat.streams.restore import KafkaChangelog, RestoreError, restore
 from backbeat.streams.settings import EngineSettings
@@ -42,6 +42,8 @@ MISFIT = 4  #: state and topics do not belong together: starting again does not 
 
 _TICK_SECONDS = 0.02
 _LOOK_SECONDS = 1.0
+#: How long a commit waits for acknowledgements before it holds back what would be sent meanwhile.
+_FLUSH_SECONDS = 0.5
 #: A partition with commands waiting that does not move for this long is read again from its position.
 _READ_AGAIN_SECONDS = 4.0
 _RESTORES_AT_ONCE = 2
@@ -65,32 +67,6 @@ def lock_data_dir(data_dir: Path) -> IO[str]:
     return handle
 
 
-def first_data_offset(settings: EngineSettings, partition: int, begin: int) -> int:
-    """The offset of the first data record of the commands topic from `begin` on, or where the log ends."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": settings.bootstrap_servers,
-            "group.id": settings.application_id,
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "error",
-        }
-    )
-    try:
-        consumer.assign([TopicPartition(topics.COMMANDS, partition, begin)])
-        message = consumer.poll(10.0)
-        if message is None:
-            raise EngineError(f"partition {partition}: the log cannot be read from offset {begin} on")
-        error = message.error()
-        if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-            raise EngineError(f"partition {partition}: the log begins after offset {begin}: {error.str()}")
-        offset = message.offset()
-        assert offset is not None
-        return offset
-    finally:
-        consumer.close()
-
-
 class EngineProcess:
     """The parts of one engine, and their order of work."""
 
@@ -99,12 +75,13 @@ class EngineProcess:
         self.clock = BrokerClock()
         self._registry = registry
         self._outbox = Outbox(settings.bootstrap_servers, f"{settings.transactional_id}-effects")
+        self._gaps = Gaps(settings)
         self.engine = Engine(
             partitions_count=partitions_count,
             transactional_id=settings.transactional_id,
             outbox=self._outbox,
             activities_topic=self._activities_topic,
-            is_missing=self._is_missing,
+            is_missing=self._gaps.is_missing,
             seek=self._seek,
         )
         self._transaction = KafkaTransaction(
@@ -131,8 +108,10 @@ class EngineProcess:
         self.resume: Callable[[int], None] = lambda _: None
         #: has a partition read from an offset on
         self.seek: Callable[[int, int], None] = lambda *_: None
-        self._known_gaps: dict[int, tuple[int, bool]] = {}
         self._revoking = False
+        self._may_send = asyncio.Event()
+        self._may_send.set()
+        self._loop: asyncio.AbstractEventLoop
         self._paused: set[int] = set()
 
     def start(self) -> None:
@@ -155,10 +134,11 @@ class EngineProcess:
 
     async def assigned(self, numbers: Iterable[int]) -> None:
         """These partitions are ours. They are restored in the background: the group is waiting for this handler."""
+        self._loop = asyncio.get_running_loop()
         self._epoch += 1
         self.engine.drop()
         self.engine.assign(numbers)
-        self._known_gaps.clear()
+        self._gaps.forget()
         self._revoking = False
         for number in sorted(self.engine.partitions):
             self.spawn(self._restore(number, self._epoch))
@@ -231,12 +211,13 @@ class EngineProcess:
     async def commands(self, records: Iterable[Record]) -> None:
         """Records of one partition of the commands topic, in order. Other work gets its turn in between."""
         epoch = self._epoch
-        for count, record in enumerate(records, 1):
-            self._command(record)
+        for count, record in enumerate(records):
             if count % _RECORDS_AT_ONCE == 0:
                 await asyncio.sleep(0)
+                await self._may_send.wait()
                 if epoch != self._epoch:
                     return  # Revoked meanwhile: what is left is read again from the last commit.
+            self._command(record)
 
     def _command(self, record: Record) -> None:
         if self._revoking:
@@ -269,17 +250,17 @@ class EngineProcess:
             logger.exception("query in partition %d, offset %d", record.partition, record.offset)
             end(f"{type(error).__name__}: {error}")
 
+    async def _is_at_end(self, partition: Partition, position: int, log_end: int) -> bool:
+        """Whether nothing but control records (of somebody's transactions) is left: nothing to wait for."""
+        loop = asyncio.get_running_loop()
+        first = await loop.run_in_executor(self._restoring, self._gaps.first_data, partition.number, position)
+        if first < log_end:
+            return False
+        self.engine.caught_up(partition, position)
+        return True
+
     def _seek(self, number: int, offset: int) -> None:
         self.seek(number, offset)
-
-    def _is_missing(self, partition: int, begin: int, until: int) -> bool:
-        """Whether the log has a data record in [begin, until); raises EngineError where it begins later."""
-        known = self._known_gaps.get(partition)
-        if known is not None and known[0] == begin:
-            return known[1]
-        missing = first_data_offset(self.settings, partition, begin) < until
-        self._known_gaps[partition] = (begin, missing)
-        return missing
 
     # --- what goes on beside ----------------------------------------------------------------------------------------
 
@@ -356,10 +337,20 @@ class EngineProcess:
             engine.answer_flushes(flushes)
 
     def _flush(self) -> None:
-        """Step 1: until everything is acknowledged, what replaced the undeliverable included."""
-        self._outbox.flush(self.settings.commit_timeout_seconds)
-        while self._take_undelivered():
-            self._outbox.flush(self.settings.commit_timeout_seconds)
+        """Step 1: until everything is acknowledged, and so is what replaced the undeliverable."""
+        if self._outbox.flush(_FLUSH_SECONDS) and not self._take_undelivered():
+            return
+        # Under load the queue is never empty while commands go on filling it: hold them back until it is.
+        self._loop.call_soon_threadsafe(self._may_send.clear)
+        try:
+            timeout = self.settings.commit_timeout_seconds
+            while True:
+                if not self._outbox.flush(timeout):
+                    raise OutboxError(f"records are not acknowledged after {timeout:.0f} s")
+                if not self._take_undelivered():
+                    return
+        finally:
+            self._loop.call_soon_threadsafe(self._may_send.set)
 
     async def watch(self, end_of_log: Callable[[int], int | None]) -> None:
         """Look after partitions that have commands waiting and do not move.
@@ -373,12 +364,16 @@ class EngineProcess:
             await asyncio.sleep(_LOOK_SECONDS)
             now = time.monotonic()
             for number, partition in list(self.engine.partitions.items()):
-                position = partition.store.meta.next_offset if partition.store else -1
-                before, since = seen.get(number, (None, now))
                 log_end = end_of_log(number)
-                if position != before or log_end is None or position >= log_end:
+                if partition.store is None or log_end is None:
+                    seen.pop(number, None)
+                    continue
+                position = partition.store.meta.next_offset
+                before, since = seen.get(number, (None, now))
+                wanted = max(log_end, partition.caught_up_at)
+                if position != before or position >= wanted or await self._is_at_end(partition, position, wanted):
                     seen[number] = (position, now)
                 elif now - since > timeout:
                     end(f"partition {number} stays at {position} for {now - since:.0f} s; its log ends at {log_end}")
-                elif now - since > _READ_AGAIN_SECONDS and partition.store is not None:
+                elif now - since > _READ_AGAIN_SECONDS:
                     self.engine.read_again(number)

@@ -119,12 +119,15 @@ def _check_not_lost(store: PartitionStore, ends: Ends) -> None:
 def _catch_up(store: PartitionStore, ends: Ends, changelog: Changelog) -> None:
     """Read from the store's own offset to the end seen at the start."""
     position = store.origin.next_offset if store.origin else ends.first
+    # Until the end is reached the store is as old as it was: what dies here must not look fresh at the next start.
+    written_at = store.origin.written_at if store.origin else host_now()
     last_progress = time.monotonic()
     aborted: set[str] = set()
     while position < ends.end:
         records, reached = changelog.read(store.partition, position)
         if reached > position:
-            store.restore(records, Origin(changelog.state_topic_id, reached, host_now()))
+            fresh = reached >= ends.end
+            store.restore(records, Origin(changelog.state_topic_id, reached, host_now() if fresh else written_at))
             position = reached
             last_progress = time.monotonic()
         elif time.monotonic() - last_progress > _STUCK_SECONDS:
