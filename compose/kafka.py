@@ -5,6 +5,8 @@ one engine; the rest is as in production.
 """
 
 import base64
+import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -60,6 +62,10 @@ _SETTINGS = {
     "num.io.threads": "4",
     "background.threads": "2",
 }
+
+
+#: Further options for Java, split as a shell would.
+JAVA_OPTIONS_VARIABLE = "BACKBEAT_KAFKA_JAVA_OPTIONS"
 
 
 class KafkaBroker:
@@ -139,6 +145,8 @@ class KafkaBroker:
             "-XX:+UseSerialGC",
             "-Djava.awt.headless=true",
             *(_archive_options() if self._java_options is None else self._java_options),
+            # Like Kafka's own KAFKA_OPTS: other options for this machine's broker.
+            *shlex.split(os.environ.get(JAVA_OPTIONS_VARIABLE, "")),
             *common,
             "kafka.Kafka",
             str(settings),

@@ -23,7 +23,7 @@ from faust.transport.drivers.aiokafka import Consumer, ConsumerRebalanceListener
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from backbeat.streams import topics
+from backbeat.streams import memory, topics
 from backbeat.streams.brokers import describe, reach
 from backbeat.streams.commit import Member
 from backbeat.streams.engine import Record
@@ -65,6 +65,7 @@ def run_engine(settings: EngineSettings) -> None:
     """Run an engine until it is told to stop. Returns after a clean stop; ends the process otherwise."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    memory.bound_arenas()
     lock = lock_data_dir(settings.data_dir)
     found = describe(reach(settings.bootstrap_servers), [topics.COMMANDS])
     partitions_count = found[topics.COMMANDS].partitions

@@ -275,7 +275,7 @@ class Engine:
         """Send a command for each timer that is due at `now` (the broker's time, estimated); how many there were."""
         fired = 0
         for partition in self.partitions.values():
-            if partition.store is not None:
+            if partition.store is not None and partition.store.timers.any_due(now):
                 for command in partition.store.timers.due(now):
                     value = schemas.encode_command(command)
                     # A caller's key has no route: its timer belongs to the partition that holds it.

@@ -11,8 +11,8 @@ import contextlib
 import fcntl
 import logging
 import os
+import queue
 import sys
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from backbeat import schemas
+from backbeat.streams import memory, topics
 from backbeat.streams import store as stores
-from backbeat.streams import topics
 from backbeat.streams.clock import BrokerClock
 from backbeat.streams.commit import CommitError, KafkaTransaction, Member, commit
 from backbeat.streams.engine import Engine, EngineError, Record
@@ -74,6 +74,7 @@ class EngineProcess:
         self.settings = settings
         self.clock = BrokerClock()
         self._registry = registry
+        self._activities_topics: dict[bytes, str] = {}  #: a client's name never changes
         self._outbox = Outbox(settings.bootstrap_servers, f"{settings.transactional_id}-effects")
         self._gaps = Gaps(settings)
         self.engine = Engine(
@@ -94,7 +95,8 @@ class EngineProcess:
         self._cache_records = max(256, settings.cache_records // partitions_count)
         self._restoring = ThreadPoolExecutor(_RESTORES_AT_ONCE, "restore")
         self._committing = ThreadPoolExecutor(1, "commit")
-        self._changelogs = threading.local()
+        #: connections for restores that nobody uses at the moment
+        self._changelogs: queue.SimpleQueue[KafkaChangelog] = queue.SimpleQueue()
         self._path_locks: dict[int, asyncio.Lock] = {}
         self._epoch = 0
         self._member: Member | None = None
@@ -119,10 +121,14 @@ class EngineProcess:
         self._transaction.init()
 
     def _activities_topic(self, client_id: bytes) -> str | None:
-        client = self._registry.by_id(client_id)
-        if client is None:
-            return None
-        return topics.activities_topic(client.name if topics.has_topics(client.name) else client.id)
+        topic = self._activities_topics.get(client_id)
+        if topic is None:
+            client = self._registry.by_id(client_id)
+            if client is None:
+                return None
+            topic = topics.activities_topic(client.name if topics.has_topics(client.name) else client.id)
+            self._activities_topics[client_id] = topic
+        return topic
 
     # --- assignment --------------------------------------------------------------------------------------------------
 
@@ -183,16 +189,28 @@ class EngineProcess:
         self._say_ready()
 
     def _restore_blocking(self, number: int) -> tuple[PartitionStore, int]:
-        changelog = getattr(self._changelogs, "changelog", None)
-        if changelog is None:
-            changelog = self._changelogs.changelog = KafkaChangelog(self.settings)
+        try:
+            changelog = self._changelogs.get_nowait()
+        except queue.Empty:
+            changelog = KafkaChangelog(self.settings)
         path = self.settings.data_dir / f"partition-{number}"
         store = restore(lambda: PartitionStore(path, number, self._cache_records), lambda: stores.wipe(path), changelog)
-        return store, changelog.command_ends(number).end
+        end_of_commands = changelog.command_ends(number).end
+        self._changelogs.put(changelog)
+        return store, end_of_commands
+
+    def _restored_all(self) -> None:
+        """Close the connections, and give back the memory that the restores took."""
+        while not self._changelogs.empty():
+            self._changelogs.get_nowait().close()
+        memory.give_back()
 
     def _say_ready(self) -> None:
         partitions = self.engine.partitions
-        if not self._said_ready and all(each.store is not None for each in partitions.values()):
+        if any(each.store is None for each in partitions.values()):
+            return
+        self._restoring.submit(self._restored_all)
+        if not self._said_ready:
             self._said_ready = True
             sys.stdout.write(f"{READY_LINE}: {len(partitions)} partitions\n")
             sys.stdout.flush()

@@ -181,6 +181,9 @@ class KafkaChangelog:
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": 20,
+                # A changelog is read once: what lies ready beyond the next batches only takes memory.
+                "queued.min.messages": 2_000,
+                "queued.max.messages.kbytes": 4_096,
                 "enable.partition.eof": True,
             }
         )

@@ -41,7 +41,7 @@ class EngineSettings:
     #: how long one commit may take, retries included, before the process ends
     commit_timeout_seconds: float = 30.0
     #: decoded records that are held in memory, over all partitions
-    cache_records: int = 24_000
+    cache_records: int = 16_000
     #: records of one partition that wait in memory while it is restored
     pending_records_max: int = 2_000
     #: a partition with commands waiting that does not move for this long ends the process

@@ -26,7 +26,7 @@ META_KEY = b"m"
 _ORIGIN_KEY = b"o"
 _TIMER = struct.Struct(">cQ16sB")
 _NODE_KIND = 17 + 1  # length of a node's key
-_WRITE_BUFFER_BYTES = 4 * 1024 * 1024
+_WRITE_BUFFER_BYTES = 2 * 1024 * 1024
 
 #: One block cache for all partitions of a process.
 _BLOCKS = Cache(24 * 1024 * 1024)

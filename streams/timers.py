@@ -60,6 +60,10 @@ class Timers:
         self._armed.pop(key, None)
         self._sent.discard(key)
 
+    def any_due(self, now: int) -> bool:
+        """Whether `due` has anything to do: cheap, for it is asked often."""
+        return now + HORIZON_MS // 2 >= self._armed_until or bool(self._heap and self._heap[0][0] <= now)
+
     def due(self, now: int) -> Iterator[TimerFired]:
         """The commands for the timers that are due and not sent yet, earliest first, as many as the log may hold."""
         if now + HORIZON_MS // 2 >= self._armed_until:
