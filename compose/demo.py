@@ -1,4 +1,4 @@
-"""`backbeat demo`: a real Kafka, an engine, a worker; six cases, drawn while they run, checked when they have settled."""
+"""`backbeat demo`: a real Kafka, an engine, a worker; six cases, drawn while they run, checked when they settled."""
 
 import asyncio
 import contextlib

@@ -48,7 +48,7 @@ class Screen:
 
     def say(self, text: str, style: str = "") -> None:
         """One line."""
-        self.console.print(Text(text, style=style))
+        self.console.print(Text(text, style=style), soft_wrap=True)
 
     def title(self, number: int, text: str) -> None:
         """The head of a case."""
@@ -58,7 +58,7 @@ class Screen:
     def check(self, text: str, *, passed: bool) -> None:
         """What was checked, and whether it holds."""
         mark, style = ("✓", "green") if passed else ("✗", "bold red")
-        self.console.print(Text.assemble("   ", (mark, style), " ", text))
+        self.console.print(Text.assemble("   ", (mark, style), " ", text), soft_wrap=True)
 
     @contextmanager
     def drawing(self) -> Iterator[None]:

@@ -198,7 +198,14 @@ class KafkaBroker:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # Runs for a second: optimising its code would cost more than it saves.
         command = [java, "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", *_archive_options(), *common]
-        command += ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(settings), "--ignore-formatted"]
+        command += [
+            "kafka.tools.StorageTool",
+            "format",
+            f"--cluster-id={cluster_id}",
+            "-c",
+            str(settings),
+            "--ignore-formatted",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS_MAX, check=False)
         if done.returncode != 0:
             raise SetupError(

@@ -8,10 +8,12 @@ an assignment (docs/engine.md).
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import sys
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import uvloop
 
@@ -28,7 +30,7 @@ from backbeat.streams.brokers import describe, reach
 from backbeat.streams.commit import Member
 from backbeat.streams.engine import Record
 from backbeat.streams.ingest import Ingest
-from backbeat.streams.process import EngineProcess, end, lock_data_dir
+from backbeat.streams.process import EngineProcess, end
 from backbeat.streams.registry import Registry
 from backbeat.streams.settings import EngineSettings
 
@@ -59,6 +61,14 @@ def make_app(settings: EngineSettings, partitions_count: int) -> faust.App:
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=settings.instance_id,
     )
+
+
+def lock_data_dir(data_dir: Path) -> IO[str]:
+    """Hold the data directory for this process; raises BlockingIOError where another has it."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    handle = (data_dir / "lock").open("w")
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return handle
 
 
 def run_engine(settings: EngineSettings) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import queue
@@ -16,8 +15,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import IO, NoReturn
+from typing import NoReturn
 
 from backbeat import schemas
 from backbeat.streams import memory, topics
@@ -57,14 +55,6 @@ def end(reason: str, code: int = ENDED) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(code)
-
-
-def lock_data_dir(data_dir: Path) -> IO[str]:
-    """Hold the data directory for this process; raises BlockingIOError where another has it."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    handle = (data_dir / "lock").open("w")
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return handle
 
 
 class EngineProcess:
@@ -148,6 +138,7 @@ class EngineProcess:
         self._revoking = False
         for number in sorted(self.engine.partitions):
             self.spawn(self._restore(number, self._epoch))
+        self._say_ready()
 
     def spawn(self, work: Awaitable[None]) -> None:
         """Do work in the background; its failure ends the process."""
@@ -172,7 +163,12 @@ class EngineProcess:
                 return
             began = time.monotonic()
             loop = asyncio.get_running_loop()
-            store, end_of_commands = await loop.run_in_executor(self._restoring, self._restore_blocking, number)
+            try:
+                store, end_of_commands = await loop.run_in_executor(self._restoring, self._restore_blocking, number)
+            except RestoreError:
+                if epoch != self._epoch:
+                    return  # The partition's next owner has changed what this restore was looking at.
+                raise
             if epoch != self._epoch:
                 store.close()
                 return

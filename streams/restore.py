@@ -74,6 +74,8 @@ def restore(open_store: Callable[[], PartitionStore], wipe: Callable[[], None], 
     store = open_store()
     partition = store.partition
     try:
+        # Before the ends: a position that the group has by now has its records before the end that is seen next.
+        committed = changelog.committed_position(partition)
         ends = changelog.state_ends(partition)
         why = _why_stale(store.origin, changelog.state_topic_id, ends)
         if why is not None:
@@ -84,7 +86,7 @@ def restore(open_store: Callable[[], PartitionStore], wipe: Callable[[], None], 
             store = open_store()
         _catch_up(store, ends, changelog)
         store.restored()
-        _check_log(store, changelog)
+        _check_log(store, changelog, committed)
     except BaseException:
         store.close()
         raise
@@ -138,13 +140,12 @@ def _catch_up(store: PartitionStore, ends: Ends, changelog: Changelog) -> None:
             last_progress = time.monotonic()
 
 
-def _check_log(store: PartitionStore, changelog: Changelog) -> None:
+def _check_log(store: PartitionStore, changelog: Changelog, committed: int | None) -> None:
     """The log of commands must be the one that the state was made of, and reach as far."""
     partition = store.partition
     meta = store.meta
     ends = changelog.command_ends(partition)
     if store.stored_meta() is None:
-        committed = changelog.committed_position(partition)
         if committed:
             raise RestoreError(
                 f"partition {partition}: the group has come to offset {committed} of {COMMANDS}, but {STATE} holds "

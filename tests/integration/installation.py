@@ -1,0 +1,130 @@
+"""A whole installation on a Kafka that others used before: its own topics, group and data directory; one engine."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from backbeat.compose.part import Part
+from backbeat.compose.stack import Stack
+from backbeat.streams import topics
+from backbeat.streams.core.commands import AddChildren, NewNode
+from backbeat.streams.core.effects import Made
+from backbeat.streams.core.ids import partition_of
+from backbeat.streams.store import PartitionStore
+from tests.integration.caller import result
+from tests.integration.rig import PARTITIONS, Rig, running, until
+from tests.integration.topic import ends
+
+_ASK_SECONDS = 30.0
+_CHILDREN_MAX = 1_000
+
+
+class Installation(Rig):
+    """A rig whose engine is started and killed by the test itself, and what the test does to its topics and files."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__(stack)
+        self._admin = AdminClient({"bootstrap.servers": self.kafka, "log_level": 0})
+
+    @property
+    def part(self) -> Part:
+        """The engine's process."""
+        return self.stack._engines[0].part
+
+    def stop(self) -> None:
+        """End the engine in order: everything is committed, nothing is open."""
+        self.stack.stop_engine()
+
+    def start_refused(self) -> str:
+        """Start the engine, which must end itself with the exit code of a misfit; its last line."""
+        self.part.start()
+        assert self.part.wait(180), "the engine runs"
+        assert self.part.exit_reason == "exit code 4", self.part.output()
+        return self.part.output().splitlines()[-1]
+
+    # --- its files -------------------------------------------------------------------------------------------------
+
+    def path(self, partition: int) -> Path:
+        """Where the engine keeps a partition's records."""
+        return self.stack.data_dir / "engine-1" / f"partition-{partition}"
+
+    @contextmanager
+    def store(self, partition: int) -> Iterator[PartitionStore]:
+        """A partition's local store, while the engine does not run."""
+        store = PartitionStore(self.path(partition), partition)
+        try:
+            yield store
+        finally:
+            store.close()
+
+    def scan(self, partition: int) -> dict[bytes, bytes]:
+        """Every record of a local store, timers included, but where it came from."""
+        with self.store(partition) as store:
+            return {key: value for key, value in store._db.items() if key != b"o"}
+
+    def partition_of(self, identity: bytes) -> int:
+        return partition_of(identity, PARTITIONS)
+
+    # --- its topics ------------------------------------------------------------------------------------------------
+
+    def recreate(self, topic: str) -> None:
+        """Delete a topic and make it again, empty."""
+        delete(self._admin, [topic])
+        topics.ensure_topics(self.kafka, PARTITIONS, 1, development=True)
+
+    def cut(self, topic: str) -> None:
+        """Delete all records that a topic has now."""
+        places = [TopicPartition(topic, *place) for place in ends(self.kafka, topic).items()]
+        for future in self._admin.delete_records(places).values():
+            future.result(_ASK_SECONDS)
+
+
+def delete(admin: AdminClient, names: list[str]) -> None:
+    """Delete topics and wait until they are gone."""
+    if not names:
+        return
+    for future in admin.delete_topics(names).values():
+        future.result(_ASK_SECONDS)
+    until(lambda: not set(names) & set(admin.list_topics(timeout=_ASK_SECONDS).topics), "topics are deleted")
+
+
+@contextmanager
+def install(kafka: str, data_dir: Path, **env: str) -> Iterator[Installation]:
+    """Fresh topics, a fresh group, and one engine that runs."""
+    admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+    delete(admin, [name for name in admin.list_topics(timeout=_ASK_SECONDS).topics if name.startswith("backbeat.")])
+    env = {"BACKBEAT_APPLICATION_ID": f"t{uuid.uuid4().hex[:8]}", "BACKBEAT_COMMIT_INTERVAL_SECONDS": "0.3", **env}
+    with running(Stack(data_dir, partitions=PARTITIONS, bootstrap_servers=kafka, env=env)) as stack:
+        one = Installation(stack)
+        try:
+            yield one
+        finally:
+            one.close()
+
+
+def restart_with_nodes(one: Installation, count: int) -> None:
+    """Store so many nodes, kill the engine, and print how long it takes to its first command after that."""
+    parent = one.signal(b'"many"')
+    children = tuple(NewNode(name=f"child {number}", user_id=one.user) for number in range(_CHILDREN_MAX))
+    for _ in range(count // _CHILDREN_MAX):
+        command = AddChildren(id=uuid.uuid4().bytes, user_id=one.user, node_id=parent.id, children=children)
+        assert isinstance(one.caller.ask(command), Made)
+    for partition in range(PARTITIONS):
+        one.caller.commit(partition)
+    one.kill()
+    waiting = one.caller.begin(result(parent))
+    one.caller.flush()
+    began = time.monotonic()
+    one.part.start()
+    one.caller.wait(waiting)
+    seconds = time.monotonic() - began
+    print(f"\n{count} nodes stored: first command answered {seconds:.2f} s after the start of the process")
+    assert len(one.caller.tree(parent.workflow_id)) == count + 1
+    one.part.stop()

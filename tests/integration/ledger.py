@@ -1,0 +1,180 @@
+"""What the log of commands says must be: a fold of the core over it, with the records and effects that come of it.
+
+Nothing here is the engine's: `apply`, the codec, and a store of plain dictionaries. What an engine that was killed, stopped and
+started again has left on the topics is compared with it, byte by byte.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from confluent_kafka import Message
+
+from backbeat import schemas
+from backbeat.streams.core import apply, ids
+from backbeat.streams.core import effects as fx
+from backbeat.streams.core.commands import AnyCommand, Source, route
+from backbeat.streams.core.ids import PREFIX_BYTES
+from backbeat.streams.core.records import Meta
+from backbeat.streams.core.status import CLOSED
+from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES
+from tests.integration.topic import Reader, read_whole, state
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Ledger:
+    """One memory store a partition, filled from the log."""
+
+    def __init__(self, kafka: str, activities: dict[bytes, str]) -> None:
+        """`activities`: the topic of each client's activities, by the client's id."""
+        self.kafka = kafka
+        self._activities = activities
+        self._log = Reader(kafka, COMMANDS)
+        self.count = len(self._log.positions)
+        self.stores = [MemoryStore(Meta()) for _ in range(self.count)]
+        #: (source partition, topic) -> what has to be sent there, in order
+        self.sent: dict[tuple[int, str], list[bytes]] = defaultdict(list)
+        self.commands: Counter[str] = Counter()
+        self.ignored = 0
+
+    def fold(self) -> int:
+        """Take what the log has by now; how many records that were."""
+        messages = list(self._log.read())
+        for message in messages:
+            self._take(message)
+        return len(messages)
+
+    def close(self) -> None:
+        self._log.close()
+
+    @property
+    def open_nodes(self) -> list[Any]:
+        """Nodes that something has still to happen to."""
+        return [node for store in self.stores for node in store.nodes.values() if node.server not in CLOSED]
+
+    def _take(self, message: Message) -> None:
+        partition, offset = message.partition(), message.offset()
+        store = self.stores[partition]
+        store.meta.next_offset = offset + 1
+        try:
+            command = schemas.decode_command(message.value())
+        except schemas.DecodeError:
+            self.commands["bad"] += 1
+            self.sent[partition, DEAD_LETTERS].append(message.value())
+            return
+        identity = route(command)
+        if identity is not None and ids.partition_of(identity, self.count) != partition:
+            self.commands["strayed"] += 1
+            self.sent[partition, DEAD_LETTERS].append(message.value())
+            return
+        self.commands[type(command).__name__] += 1
+        self._note(message, command, apply(command, message.timestamp()[1], store))
+
+    def _note(self, message: Message, command: AnyCommand, effects: list[fx.Effect]) -> None:
+        partition, sends = message.partition(), 0
+        for effect in effects:
+            match effect:
+                case fx.Dispatch() | fx.Notify():
+                    topic = self._activities[effect.node.user_id]
+                    self.sent[partition, topic].append(schemas.encode_activity(effect))
+                case fx.Changed():
+                    self.sent[partition, HISTORY].append(schemas.encode_status_changes(effect, command.tid))
+                case fx.Send():
+                    source = Source(partition, message.offset(), sends)
+                    self.sent[partition, COMMANDS].append(schemas.encode_command(effect.command, source))
+                    sends += 1
+                case fx.Reply():
+                    self.sent[partition, REPLIES].append(schemas.encode_reply(effect.to, effect.answer, effect.tid))
+                case fx.Refuse():
+                    self.sent[partition, DEAD_LETTERS].append(message.value())
+                case fx.Ignored():
+                    self.ignored += 1
+
+    # --- comparing -------------------------------------------------------------------------------------------------
+
+    def records(self, partition: int) -> dict[bytes, bytes]:
+        """The partition's records as they have to be stored, without meta."""
+        store = self.stores[partition]
+        found = {_key(b"w", each.id): _encode(each) for each in store.workflows.values()}
+        found |= {_key(b"n", each.id): _encode(each) for each in store.nodes.values()}
+        found |= {_key(b"l", target, child): _encode(each) for (target, child), each in store.links.items()}
+        found |= {b"i" + identity: _encode(each) for identity, each in store.answers.items()}
+        found |= {_key(b"h", node, number.to_bytes(4, "big")): each for (node, number), each in store.chunks.items()}
+        return found
+
+    def differences(self, topic: str) -> list[str]:
+        """How the changelog differs from what has to be stored."""
+        found = []
+        for partition, records in enumerate(state(self.kafka, topic)):
+            meta = records.pop(b"m", None)
+            wanted = self.records(partition)
+            for key in sorted(records.keys() | wanted.keys()):
+                if records.get(key) != wanted.get(key):
+                    found.append(f"partition {partition}, {key!r}: {records.get(key)!r}, wanted {wanted.get(key)!r}")
+            if meta is not None or wanted:
+                found.extend(self._meta_differences(partition, meta))
+        return found
+
+    def _meta_differences(self, partition: int, value: bytes | None) -> list[str]:
+        wanted = self.stores[partition].meta
+        if value is None:
+            return [f"partition {partition}: there is no meta record"]
+        meta = msgspec.msgpack.decode(value, type=Meta)
+        of_the_process = {"topic_id": "", "transactional_id": ""}
+        if msgspec.structs.replace(meta, **of_the_process) != msgspec.structs.replace(wanted, **of_the_process):
+            return [f"partition {partition}: {meta}, wanted {wanted}"]
+        return []
+
+    def check_effects(self, topic: str, mine: Iterable[bytes] | None = None) -> tuple[int, int]:
+        """Everything was sent, in order, and nothing else; how many records had to be sent, and how many repeats came.
+
+        `mine`: keys of the records to look at (replies to queries and to others are none of ours).
+        """
+        keys = None if mine is None else set(mine)
+        sent = [message for message in read_whole(self.kafka, topic) if keys is None or message.key() in keys]
+        if topic == COMMANDS:
+            sent = [message for message in sent if _is_effect(message)]
+        found = Counter(message.value() for message in sent)
+        wanted = Counter(value for (_, to), values in self.sent.items() if to == topic for value in values)
+        missing = wanted - found
+        assert not missing, f"{topic}: {len(missing)} were not sent, e.g. {next(iter(missing))!r}"
+        others = found.keys() - wanted.keys()
+        assert not others, f"{topic}: {len(others)} had never to be sent, e.g. {next(iter(others))!r}"
+        self._check_order(topic, sent)
+        return wanted.total(), found.total() - wanted.total()
+
+    def _check_order(self, topic: str, sent: list[Message]) -> None:
+        """What one partition's commands sent to one partition came in the order of the commands, repeats apart."""
+        places: dict[bytes, tuple[int, int]] = {}
+        for (source, to), values in self.sent.items():
+            if to == topic:
+                for index, value in enumerate(values):
+                    places.setdefault(value, (source, index))
+        newest: dict[tuple[int, int], int] = defaultdict(lambda: -1)
+        seen: set[bytes] = set()
+        for message in sent:
+            value = message.value()
+            if value in seen:
+                continue
+            seen.add(value)
+            source, index = places[value]
+            way = (source, message.partition())
+            assert index > newest[way], f"{topic}: {value!r} came too late"
+            newest[way] = index
+
+
+def _key(kind: bytes, identity: bytes, rest: bytes = b"") -> bytes:
+    return b"w" + identity[:PREFIX_BYTES] + kind + identity[PREFIX_BYTES:] + rest
+
+
+def _is_effect(message: Message) -> bool:
+    """Whether a command is what another one's engine sent."""
+    try:
+        return schemas.decode_command(message.value()).source is not None
+    except schemas.DecodeError:
+        return False

@@ -1,0 +1,123 @@
+"""A stack of the tests' own, somebody who asks, and a worker that waits to be told what to say."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from backbeat.compose.stack import CLIENT_DEFAULT, Stack
+from backbeat.streams.core import effects
+from backbeat.streams.core.status import ServerStatus
+from backbeat.streams.registry import Registry
+from tests.integration.caller import SECONDS_MAX, Caller, node_of, result
+from tests.integration.hand import Hand
+
+PARTITIONS = 4
+#: How long an engine may take until it can be used.
+START_SECONDS_MAX = 180.0
+
+
+def user_of(kafka: str, name: str = CLIENT_DEFAULT) -> bytes:
+    """A client's id."""
+    with Registry(kafka) as registry:
+        client = registry.by_name(name)
+    assert client is not None
+    return client.id_bytes
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS_MAX) -> Any:
+    """What the condition gives, once that is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.02)
+    return found
+
+
+@contextmanager
+def running(stack: Stack) -> Iterator[Stack]:
+    """The stack from start to stop; patient, since a machine that runs other tests is slow."""
+    try:
+        yield stack.start(START_SECONDS_MAX)
+    finally:
+        stack.stop()
+
+
+class Rig:
+    """One stack and what the tests do with it. The hand answers nothing by itself."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.kafka = stack.bootstrap_servers
+        self.user = user_of(self.kafka)
+        self.caller = Caller(self.kafka, self.user, stack.partitions)
+        self.hand = Hand(self.caller, CLIENT_DEFAULT, lambda _: [])
+
+    def close(self) -> None:
+        self.hand.close()
+        self.caller.close()
+
+    def dispatched(self, node_id: bytes, attempt: int = 1) -> effects.NodeView:
+        """The node as it came to the worker."""
+        (activity,) = self.hand.wait_for(lambda each: each.node.id == node_id and each.node.attempt == attempt)
+        return activity.node
+
+    def signal(self, subject: bytes, **more: Any) -> effects.NodeView:
+        """Signal, and give the node as it came to the worker."""
+        sent = self.caller.signal(subject, **more)
+        self.caller.send(sent)
+        return self.dispatched(node_of(sent))
+
+    def say(self, node: effects.NodeView, status: str = "completed", **more: Any) -> Any:
+        """Answer an activity; what the engine said to that."""
+        return self.caller.ask(result(node, status, **more))
+
+    def statuses(self, node_id: bytes) -> tuple[str, str]:
+        """Client and server status."""
+        node = self.caller.node(node_id)
+        return node.client.name.lower(), node.server.name.lower()
+
+    def wait_for_server(self, node_id: bytes, *statuses: ServerStatus) -> effects.NodeView:
+        """The node, once it has one of these statuses."""
+
+        def found() -> effects.NodeView | None:
+            node = self.caller.node(node_id)
+            return node if isinstance(node, effects.NodeView) and node.server in statuses else None
+
+        node: effects.NodeView = until(found, f"{node_id.hex()} is {[each.name for each in statuses]}")
+        return node
+
+    # --- engines ---------------------------------------------------------------------------------------------------
+
+    def log(self, index: int = 0) -> str:
+        return self.stack.engine_logs[index].read_text(errors="replace")
+
+    def kill(self, index: int = 0) -> None:
+        """Kill an engine (SIGKILL) and leave it dead."""
+        # The supervisor would start it again at once.
+        supervised = self.stack._engines[index]
+        supervised._wanted = False
+        os.kill(self.stack.engine_pids[index], signal.SIGKILL)
+        supervised.part.wait(10)
+
+    def start(self, index: int = 0) -> None:
+        """Start an engine that was stopped or killed, and wait until it can be used."""
+        self.stack._engines[index]._said_ready = False
+        self.stack.start_engine(index)
+        self.stack.wait_ready(index, START_SECONDS_MAX)
+
+
+@contextmanager
+def rig(data_dir: Path, *, engines: int = 1, partitions: int = PARTITIONS, **env: str) -> Iterator[Rig]:
+    """A stack with a Kafka of its own."""
+    with running(Stack(data_dir, engines=engines, partitions=partitions, env=env)) as stack:
+        one = Rig(stack)
+        try:
+            yield one
+        finally:
+            one.close()

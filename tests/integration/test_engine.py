@@ -1,0 +1,488 @@
+"""The engine on a real Kafka: what comes of commands, queries, timers and records that are no commands."""
+
+import json
+import random
+import time
+import uuid
+
+import msgspec
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from backbeat import schemas
+from backbeat.streams.core import ids, queries
+from backbeat.streams.core.commands import (
+    AddChildren,
+    ChangeNode,
+    ChangeWorkflow,
+    Continue,
+    CreateWorkflow,
+    NewNode,
+    NewWorkflow,
+    RestartNode,
+    Source,
+    Task,
+    TaskKind,
+)
+from backbeat.streams.core.effects import Done, Made, NodeView, Reason, Rejection, WorkflowView
+from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
+from backbeat.streams.registry import add_client
+from backbeat.streams.topics import DEAD_LETTERS, RECORD_BYTES_MAX, STATE, activities_topic, ensure_client_topics
+from tests.integration.caller import node_of, result
+from tests.integration.rig import PARTITIONS, rig, until
+from tests.integration.topic import Reader, consumer
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory):
+    with rig(tmp_path_factory.mktemp("engine"), BACKBEAT_COMMIT_INTERVAL_SECONDS="0.3") as one:
+        yield one
+
+
+@pytest.fixture
+def subject(unique):
+    return json.dumps(f"Camera {unique}").encode()
+
+
+@pytest.fixture
+def caller(system):
+    return system.caller
+
+
+@pytest.fixture
+def new(system):
+    """Makes children."""
+
+    def make(name="child", **more):
+        return NewNode(name=name, **{"user_id": system.user, **more})
+
+    return make
+
+
+def fresh():
+    return uuid.uuid4().bytes
+
+
+# --- the way of a node ---------------------------------------------------------------------------------------------
+
+
+def test_a_signal_its_children_and_their_completion_in_order(system, caller, subject, new):
+    signal = caller.signal(subject, name="Make Purchase", client_data=b'{"card":"4711"}')
+    made = caller.ask(signal)
+    assert isinstance(made, NodeView)
+    assert (made.id, made.name, made.client_data) == (node_of(signal), "Make Purchase", b'{"card":"4711"}')
+    top = system.dispatched(made.id)
+    assert (top.server, top.client) == (ServerStatus.SENT_TO_CLIENT, ClientStatus.RECEIVED)
+    assert (top.workflow_name, top.subject, top.decider, top.tid) == ("Purchases", subject, "D", signal.tid)
+    children = (new("first"), new("second", mode=Mode.NON_BLOCKING), new("third", mode=Mode.NON_BLOCKING))
+    answer = result(top, children=children, response=b'{"result":{"ok":true}}')
+    assert caller.ask(answer) == Done()
+    first, second, third = (ids.node_id(made.workflow_id, answer.id, index) for index in range(3))
+    one = system.dispatched(first)
+    # The first is in the way of the others.
+    assert [each.server for each in caller.tree(made.workflow_id)][2:] == [ServerStatus.READY, ServerStatus.READY]
+    assert system.say(one) == Done()
+    for node in (system.dispatched(second), system.dispatched(third)):
+        assert caller.node(made.id).server is ServerStatus.PROCESSING_CHILDREN
+        assert system.say(node) == Done()
+    assert caller.wait_node(made.id).client is ClientStatus.COMPLETE
+    tree = caller.tree(made.workflow_id)
+    assert [each.name for each in tree] == ["Make Purchase", "first", "second", "third"]
+    assert {each.server for each in tree} == {ServerStatus.COMPLETE}
+    assert [each.parent_id for each in tree] == [None, made.id, made.id, made.id]
+
+
+def test_history_tells_every_change_with_its_response(system, caller, subject):
+    node = system.signal(subject)
+    system.say(node, "processing")
+    system.say(node, response=b'{"result":7}', ordinal=1)
+    (history,) = caller.query(queries.GetHistory, node_id=node.id)
+    told = [(each.server, each.from_status.name, each.to_status.name) for each in history.changes]
+    assert told == [
+        (True, "READY", "STARTED"),
+        (True, "STARTED", "SENT_TO_CLIENT"),
+        (False, "READY", "RECEIVED"),
+        (False, "RECEIVED", "PROCESSING"),
+        (False, "PROCESSING", "COMPLETE"),
+        (True, "SENT_TO_CLIENT", "PROCESSING_CHILDREN"),
+        (True, "PROCESSING_CHILDREN", "COMPLETE"),
+    ]
+    assert [each.response for each in history.changes[4:6]] == [b'{"result":7}'] * 2
+    times = [each.at for each in history.changes]
+    assert times == sorted(times)
+
+
+def test_a_link_to_another_partition_is_waited_for(system, caller, unique):
+    subjects = [json.dumps(f"{unique} {number}").encode() for number in range(20)]
+    target = system.signal(subjects[0])
+    elsewhere = next(
+        each
+        for each in subjects[1:]
+        if ids.partition_of(ids.murmur2(each).to_bytes(4, "big"), PARTITIONS) != ids.partition_of(target.id, PARTITIONS)
+    )
+    linked = system.signal(elsewhere, parent_link_id=target.id)
+    system.say(target)
+    assert caller.node(target.id).server is ServerStatus.PROCESSING_CHILDREN
+    system.say(linked)
+    assert caller.wait_node(target.id).server is ServerStatus.COMPLETE
+
+
+def test_pause_and_resume(system, caller, subject):
+    running = system.signal(subject)
+    change = {"user_id": system.user, "workflow_id": running.workflow_id}
+    assert caller.ask(ChangeWorkflow(id=fresh(), change="pause", **change)) == Done()
+    system.say(running)
+    waiting = caller.signal(subject)
+    caller.send(waiting)
+    system.wait_for_server(node_of(waiting), ServerStatus.PAUSED)
+    assert caller.workflow(running.workflow_id).paused
+    assert caller.ask(ChangeWorkflow(id=fresh(), change="resume", **change)) == Done()
+    system.say(system.dispatched(node_of(waiting)))
+    assert caller.wait_node(node_of(waiting)).server is ServerStatus.COMPLETE
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+def test_replies_to_commands(system, caller, subject, new):
+    workflow = NewWorkflow(user_id=system.user, name="Purchases", subject=subject, decider="D")
+    view = caller.ask(CreateWorkflow(id=fresh(), user_id=system.user, workflow=workflow))
+    assert isinstance(view, WorkflowView)
+    assert view.id == ids.workflow_id(system.user, "Purchases", subject)
+    assert caller.workflow(view.id) == view
+    node = system.signal(subject)
+    add = AddChildren(id=fresh(), user_id=system.user, node_id=node.id, children=(new("a"), new("b")))
+    assert caller.ask(add) == Made(tuple(ids.node_id(view.id, add.id, index) for index in range(2)))
+    assert caller.ask(add) == Made(tuple(ids.node_id(view.id, add.id, index) for index in range(2)))
+    assert len(caller.tree(view.id)) == 3
+    assert system.say(node) == Done()
+    assert system.say(node) == Done(changed=False)
+
+
+def test_rejections_say_what_was_found_and_wanted(system, caller, subject, new):
+    node = system.signal(subject)
+    more = {"user_id": system.user, "node_id": node.id}
+
+    def refused(command):
+        answer = caller.ask(command)
+        assert isinstance(answer, Rejection), answer
+        return answer.reason, answer.found, answer.wanted
+
+    assert refused(ChangeNode(id=fresh(), status="dancing", **more))[:2] == (Reason.UNKNOWN_STATUS, "dancing")
+    assert refused(ChangeNode(id=fresh(), status="resolved", **more)) == (
+        Reason.INVALID_CLIENT_STATUS,
+        "received",
+        "resolved",
+    )
+    nobody = ids.node_id(node.workflow_id, b"nobody", 0)
+    missing = ChangeNode(id=fresh(), user_id=system.user, node_id=nobody, status="completed")
+    assert refused(missing) == (Reason.NOT_FOUND, "nothing", "a node")
+    anothers = ChangeNode(id=fresh(), user_id=fresh(), node_id=node.id, status="completed")
+    assert refused(anothers)[0] is Reason.NOT_FOUND
+    many = AddChildren(id=fresh(), children=tuple(new() for _ in range(1_001)), **more)
+    assert refused(many) == (Reason.LIMIT_EXCEEDED, "1001", "children_max 1000")
+    large = ChangeNode(id=fresh(), status="completed", response=b'"' + b"x" * 262_143 + b'"', **more)
+    assert refused(large) == (Reason.LIMIT_EXCEEDED, "262145 bytes", "payload_bytes_max 262144")
+    assert caller.node(node.id) == msgspec.structs.replace(node, client=node.client)
+
+
+def test_a_callers_key_gives_the_same_answer_again(system, caller, subject):
+    signal = msgspec.structs.replace(caller.signal(subject), body_hash=b"h" * 16)
+    first = caller.ask(signal)
+    assert caller.ask(signal) == first
+    other = caller.ask(msgspec.structs.replace(signal, body_hash=b"i" * 16))
+    assert isinstance(other, Rejection)
+    assert other.reason is Reason.KEY_REUSED
+    assert len(caller.tree(signal.workflow_id)) == 1
+
+
+# --- queries -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_large_tree_comes_in_parts_and_holds_up_nothing(system, caller, subject, new):
+    node = system.signal(subject)
+    for start in (0, 600):
+        children = tuple(new(f"child {start + index}", mode=Mode.NON_BLOCKING) for index in range(600))
+        caller.ask(AddChildren(id=fresh(), user_id=system.user, node_id=node.id, children=children))
+    asked = caller.begin_query(queries.GetTree, workflow_id=node.workflow_id)
+    assert caller.ask(caller.signal(subject + b" ")) is not None
+    view, *parts = caller.wait_parts(asked)
+    assert isinstance(view, WorkflowView)
+    assert [len(part.nodes) for part in parts] == [200] * 6 + [1]
+    nodes = [each for part in parts for each in part.nodes]
+    assert nodes[0].id == node.id
+    assert [each.name for each in nodes[1:]] == [f"child {index}" for index in range(1_200)]
+    _, top = caller.query(queries.GetTree, workflow_id=node.workflow_id, top_level_only=True)
+    assert [each.id for each in top.nodes] == [node.id]
+
+
+def test_what_is_not_there_or_anothers_is_not_found(system, caller, subject):
+    node = system.signal(subject)
+    nobody = ids.node_id(node.workflow_id, b"nobody", 0)
+    for kind, fields in (
+        (queries.GetNode, {"node_id": nobody}),
+        (queries.GetNode, {"node_id": node.id, "user_id": fresh()}),
+        (queries.GetHistory, {"node_id": nobody}),
+        (queries.WaitNode, {"node_id": nobody}),
+        (queries.GetWorkflow, {"workflow_id": nobody}),
+        (queries.GetTree, {"workflow_id": node.workflow_id, "user_id": fresh()}),
+    ):
+        (answer,) = caller.query(kind, **fields)
+        assert isinstance(answer, Rejection), kind
+        assert answer.reason is Reason.NOT_FOUND
+
+
+def test_waiting_for_a_node(system, caller, subject):
+    node = system.signal(subject)
+    # At its deadline a wait gives the node as it is.
+    waited = caller.query_once(queries.WaitNode, node_id=node.id, seconds=0.3)
+    assert waited is not None
+    assert waited[0].server is ServerStatus.SENT_TO_CLIENT
+    waits = [caller.begin_query(queries.WaitNode, node_id=node.id, seconds=60) for _ in range(3)]
+    assert caller.node(node.id) is not None  # the waits have been read before this
+    system.say(node)
+    for wait in waits:
+        closed, history = caller.wait_parts(wait)
+        assert closed.server is ServerStatus.COMPLETE
+        assert history.changes[-1].to_status is ServerStatus.COMPLETE
+
+
+def test_a_query_whose_deadline_is_over_is_not_answered(system, caller, subject):
+    node = system.signal(subject)
+    late = caller.begin_query(queries.GetNode, node_id=node.id, seconds=-10)
+    assert caller.node(node.id) is not None  # asked later, in the same partition
+    assert not caller.has_answer(late)
+
+
+def test_a_flush_gives_a_position_that_holds_what_was_answered(system, caller, subject):
+    signal = caller.signal(subject)
+    node = caller.ask(signal)
+    partition = ids.partition_of(node.id, PARTITIONS)
+    offset = caller.commit(partition)
+    reader = Reader(system.kafka, STATE, committed=True)
+    until_there = dict.fromkeys(reader.positions, 0) | {partition: offset}
+    found = {message.key() for message in reader.read(until_there) if message.offset() < offset}
+    reader.close()
+    prefix = node.id[: ids.PREFIX_BYTES]
+    assert b"w" + prefix + b"n" + node.id[ids.PREFIX_BYTES :] in found
+
+
+# --- time --------------------------------------------------------------------------------------------------------------
+
+
+def test_retries_come_by_timers_until_they_are_exhausted(system, caller, subject):
+    node = system.signal(subject, retries=2, retry_interval_seconds=0.05)
+    error = b'{"error":{"message":"declined"}}'
+    for attempt in (1, 2):
+        assert system.say(system.dispatched(node.id, attempt), "errored", response=error) == Done()
+    last = system.dispatched(node.id, 3)
+    assert last.retries_remaining == 0
+    system.say(last, "errored", response=error)
+    (notice,) = system.hand.wait_for(
+        lambda each: each.node.id == node.id and each.kind is schemas.ActivityKind.NOTIFICATION
+    )
+    assert (notice.notification_name, notice.error) == (node.name, b'{"message":"declined"}')
+    assert system.statuses(node.id) == ("errored", "retries_exhausted")
+    assert caller.ask(RestartNode(id=fresh(), user_id=system.user, node_id=node.id)) == Done()
+    system.say(system.dispatched(node.id, 4))
+    assert caller.wait_node(node.id).server is ServerStatus.COMPLETE
+
+
+def test_a_client_that_does_not_answer_in_time_is_tried_again(system, subject):
+    node = system.signal(subject, client_data=b'{"timeout":0.2}', retry_interval_seconds=0.05)
+    again = system.dispatched(node.id, 2)
+    assert again.retries_remaining == node.retries_remaining - 1
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_timers_that_were_due_while_nobody_ran_fire_at_once(system, caller, subject, how):
+    due = int(time.time() * 1000) + 1_500
+    signals = [caller.signal(json.dumps(f"{subject!r} {number}").encode(), fires_at=due) for number in range(20)]
+    for signal in signals:
+        assert caller.ask(signal).server is not ServerStatus.SENT_TO_CLIENT
+    if how == "kill":
+        system.kill()
+    else:
+        system.stack.stop_engine()
+    until(lambda: time.time() * 1000 > due + 200, "the timers are due")
+    assert not any(system.hand.of(node_of(signal)) for signal in signals)
+    system.start()
+    for signal in signals:
+        node = system.dispatched(node_of(signal))
+        assert node.fires_at == due
+        system.say(node)
+        assert caller.wait_node(node.id).server is ServerStatus.COMPLETE
+        assert {each.node.attempt for each in system.hand.of(node.id)} == {1}
+
+
+# --- what cannot be delivered -------------------------------------------------------------------------------------------
+
+
+def test_a_node_of_an_unknown_client_fails_as_a_client_error(system, caller, subject, new):
+    node = system.signal(subject)
+    stranger = new("stranger", user_id=fresh(), retries=0)
+    answer = result(node, children=(stranger,))
+    caller.ask(answer)
+    child = ids.node_id(node.workflow_id, answer.id, 0)
+    system.wait_for_server(child, ServerStatus.RETRIES_EXHAUSTED)
+    (history,) = caller.query(queries.GetHistory, node_id=child)
+    responses = b"".join(each.response or b"" for each in history.changes)
+    assert f"No client has the id {stranger.user_id.hex()}".encode() in responses
+
+
+def test_an_effect_to_a_missing_topic_is_not_taken_as_sent(system, caller, subject, unique, new):
+    add = {"partitions": PARTITIONS, "replication": 1, "development": True}
+    client = add_client(system.kafka, unique, **add)
+    topic = activities_topic(unique)
+
+    def child_of_theirs(number):
+        node = system.signal(json.dumps(f"{unique} {number}").encode())
+        answer = result(node, children=(new("theirs", user_id=client.id_bytes, retries=1, retry_interval_seconds=600),))
+        caller.ask(answer)
+        return ids.node_id(node.workflow_id, answer.id, 0)
+
+    there = child_of_theirs(1)
+    system.wait_for_server(there, ServerStatus.SENT_TO_CLIENT)
+    admin = AdminClient({"bootstrap.servers": system.kafka})
+    admin.delete_topics([topic])[topic].result(20)
+    lost = child_of_theirs(2)
+    # Other work goes on meanwhile.
+    node = system.signal(subject)
+    system.say(node)
+    assert caller.wait_node(node.id).server is ServerStatus.COMPLETE
+    system.wait_for_server(lost, ServerStatus.RETRYING)
+    for partition in range(PARTITIONS):
+        caller.commit(partition)
+    ensure_client_topics(system.kafka, unique, PARTITIONS, 1, development=True)
+    reader = Reader(system.kafka, topic)
+
+    def tried_again():
+        # A producer takes a moment to see that a topic is there again; until then its attempts fail as before.
+        if caller.node(lost).server in (ServerStatus.RETRYING, ServerStatus.RETRIES_EXHAUSTED):
+            caller.ask(RestartNode(id=fresh(), user_id=client.id_bytes, node_id=lost))
+        return any(schemas.decode_activity(message.value()).node.id == lost for message in reader.read())
+
+    until(tried_again, "the activity comes once its topic is there")
+    reader.close()
+
+
+# --- records that are no commands -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dead_letters(system):
+    """The dead letters since now, as (value, headers)."""
+    reader = Reader(system.kafka, DEAD_LETTERS)
+    list(reader.read())
+
+    def next_ones(count):
+        found = []
+
+        def enough():
+            found.extend((message.value(), dict(message.headers())) for message in reader.read())
+            return len(found) >= count
+
+        until(enough, f"{count} dead letters")
+        return found
+
+    yield next_ones
+    reader.close()
+
+
+def test_records_that_are_no_commands_become_dead_letters_and_the_partition_goes_on(
+    system, caller, subject, dead_letters
+):
+    signal = caller.signal(subject)
+    good = schemas.encode_command(signal)
+    partition = ids.partition_of(signal.workflow_id, PARTITIONS)
+    bad = [
+        b"garbage",
+        b"",
+        good[:40],
+        good + b"more",
+        good[:2] + b"abcdefgh" + good[10:],
+        b"\x00\x00\x00\x00\x07" + good[10:],
+        schemas.encode_query(queries.Flush(reply_to=caller._next(), deadline=0, partition=0)),
+    ]
+    for value in bad:
+        caller.send_raw(value, partition)
+    caller.send(signal, partition=(partition + 1) % PARTITIONS)
+    caller.send_raw(None, partition)
+    node = system.signal(subject)
+    system.say(node)
+    assert caller.wait_node(node.id).server is ServerStatus.COMPLETE
+    letters = dead_letters(len(bad) + 2)
+    assert len(letters) == len(bad) + 2
+    by_value = {value: headers for value, headers in letters}
+    assert set(by_value) == {*bad, good}
+    for headers in by_value.values():
+        assert headers["backbeat-source-topic"] == b"backbeat.commands"
+        assert headers["backbeat-source-offset"].isdigit()
+    strayed = by_value[good]
+    assert strayed["backbeat-source-partition"] == str((partition + 1) % PARTITIONS).encode()
+    assert b"was sent to partition" in strayed["backbeat-error"]
+    assert b"fingerprint" in by_value[bad[4]]["backbeat-error"]
+    assert not [each for each in caller.tree(signal.workflow_id) if each.id == node_of(signal)]
+
+
+def test_a_refused_command_that_nobody_waits_for_is_kept(system, caller, subject, dead_letters):
+    node = system.signal(subject)
+    command = ChangeNode(id=fresh(), user_id=system.user, node_id=node.id, status="resolved")
+    caller.send(command)
+    ((value, headers),) = dead_letters(1)
+    assert schemas.decode_command(value) == command
+    assert headers["backbeat-error"].startswith(b"invalid_client_status: ")
+
+
+def test_a_defect_in_the_rules_costs_one_command(system, caller, subject, dead_letters):
+    node = system.signal(subject)
+    # The core asserts that the rest of some work is on a workflow that is stored: no client can send this.
+    unknown = ids.workflow_id(system.user, "Never made", subject)
+    broken = Continue(
+        id=fresh(), workflow_id=unknown, tasks=(Task(TaskKind.SCHEDULE, node.id),), source=Source(PARTITIONS, 1, 0)
+    )
+    caller.send(broken)
+    ((value, headers),) = dead_letters(1)
+    assert schemas.decode_command(value) == broken
+    assert headers["backbeat-error"].startswith(b"defect: AssertionError")
+    (notice,) = system.hand.wait_for(
+        lambda each: each.node.id == node.id and each.kind is schemas.ActivityKind.NOTIFICATION
+    )
+    assert notice.message == "Server Error" or notice.notification_name == "Server Error"
+    assert caller.node(node.id).server is ServerStatus.ERRORED
+    other = system.signal(subject[:-1] + b' 2"')
+    assert system.say(other) == Done()
+
+
+# --- what would be too large ------------------------------------------------------------------------------------------------
+
+
+def noise():
+    """What makes a command nearly as large as a record may be; no compression makes it small."""
+    return random.Random(1).randbytes(RECORD_BYTES_MAX // 2 - 190).hex().encode()
+
+
+@pytest.mark.parametrize("what", ["client_data", "tid", "link", "name", "status"])
+def test_what_would_not_fit_is_refused_and_the_partition_goes_on(system, caller, subject, dead_letters, what):
+    node = system.signal(subject)
+    signal = caller.signal(subject)
+    large = msgspec.structs.replace(signal.node, client_data=b'{"a":"' + noise() + b'"}')
+    commands = {
+        "client_data": msgspec.structs.replace(signal, node=large),
+        "tid": msgspec.structs.replace(signal, tid=noise().decode()),
+        "name": msgspec.structs.replace(signal, node=msgspec.structs.replace(signal.node, name=noise().decode())),
+        "status": ChangeNode(id=fresh(), user_id=system.user, node_id=node.id, status=noise().decode()),
+        # Its size and what stands around it on its way to its target are more than a record may have.
+        "link": msgspec.structs.replace(signal, node=msgspec.structs.replace(large, parent_link_id=node.id)),
+    }
+    command = commands[what]
+    assert RECORD_BYTES_MAX - 500 < len(schemas.encode_command(command)) < RECORD_BYTES_MAX - 70
+    pid = system.stack.engine_pids[0]
+    caller.send(command)
+    ((_, headers),) = dead_letters(1)
+    print(headers["backbeat-error"][:120])
+    system.say(node)
+    assert caller.wait_node(node.id).server is ServerStatus.COMPLETE
+    for partition in range(PARTITIONS):
+        caller.commit(partition)
+    assert system.stack.engine_pids[0] == pid, "the engine ended on it"

@@ -1,0 +1,349 @@
+"""The services' door on a real Kafka: what becomes a command, what a dead letter, and that nothing is done twice."""
+
+import json
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from backbeat import schemas
+from backbeat.streams import topics
+from backbeat.streams.core import ids
+from backbeat.streams.core.commands import OpenLink, ReplyTo, Signal
+from backbeat.streams.core.effects import Done
+from backbeat.streams.core.status import Mode
+from backbeat.streams.ingest import Ingest
+from backbeat.streams.registry import RegisteredClient, Registry, add_client
+
+PARTITIONS = 4
+SECONDS_MAX = 40.0
+
+
+class Reader:
+    """Reads a topic from where it ended when the reader was made."""
+
+    def __init__(self, kafka: str, topic: str):
+        self._consumer = Consumer({"bootstrap.servers": kafka, "group.id": "reader", "enable.auto.commit": False})
+        found = self._consumer.list_topics(topic, timeout=10).topics[topic]
+        places = [TopicPartition(topic, number) for number in found.partitions]
+        for place in places:
+            place.offset = self._consumer.get_watermark_offsets(place, timeout=10)[1]
+        self._consumer.assign(places)
+
+    def wait_for(self, wanted: Callable[[Message], bool], count: int = 1) -> list[Message]:
+        """The next records that are wanted."""
+        found: list[Message] = []
+        deadline = time.monotonic() + SECONDS_MAX
+        while len(found) < count:
+            assert time.monotonic() < deadline, f"{len(found)} of {count} records came"
+            message = self._consumer.poll(0.1)
+            if message is not None and message.error() is None and wanted(message):
+                found.append(message)
+        return found
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+class Door:
+    """A client, its topic, an ingest that follows, and readers of what comes out."""
+
+    def __init__(self, kafka: str, name: str):
+        topics.ensure_topics(kafka, PARTITIONS, 1, development=True)
+        self.kafka, self.name = kafka, name
+        self.client = self.add(name)
+        self.registry = Registry(kafka).start()
+        self.producer = Producer({"bootstrap.servers": kafka, "linger.ms": 5})
+        self.commands = Reader(kafka, topics.COMMANDS)
+        self.dead_letters = Reader(kafka, topics.DEAD_LETTERS)
+        self.failures: list[Exception] = []
+        self.failed = threading.Event()
+        self.ingest = self.start()
+
+    def add(self, name: str) -> RegisteredClient:
+        return add_client(self.kafka, name, partitions=PARTITIONS, replication=1, development=True)
+
+    def start(self, registry: Any = None) -> Ingest:
+        """An ingest; those of one door are one group, so each goes on where the one before ended."""
+
+        def failed(error: Exception) -> None:
+            self.failures.append(error)
+            self.failed.set()
+
+        ingest = Ingest(
+            self.kafka,
+            registry or self.registry,
+            failed=failed,
+            application_id=self.name,
+            catch_up_seconds=0.5,
+        )
+        ingest.start()
+        return ingest
+
+    def publish(self, value: Any, *, client: str | None = None, **more: Any) -> None:
+        content = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.producer.produce(topics.signals_topic(client or self.name), content, **more)
+        assert self.producer.flush(10) == 0
+
+    def next_commands(self, count: int = 1, client: RegisteredClient | None = None) -> list[tuple[Message, Any]]:
+        wanted = (client or self.client).id_bytes
+
+        def ours(message: Message) -> bool:
+            return schemas.decode_command(message.value()).user_id == wanted
+
+        messages = self.commands.wait_for(ours, count)
+        return [(message, schemas.decode_command(message.value())) for message in messages]
+
+    def next_dead_letters(self, count: int = 1, client: str | None = None) -> list[tuple[Message, dict[str, str]]]:
+        topic = topics.signals_topic(client or self.name).encode()
+
+        def ours(message: Message) -> bool:
+            return ("backbeat-source-topic", topic) in (message.headers() or [])
+
+        return [
+            (message, {name: content.decode() for name, content in message.headers()})
+            for message in self.dead_letters.wait_for(ours, count)
+        ]
+
+    def close(self) -> None:
+        self.ingest.stop()
+        self.registry.stop()
+        self.commands.close()
+        self.dead_letters.close()
+        assert self.failures == []
+
+
+@pytest.fixture
+def door(kafka: str, unique: str) -> Iterator[Door]:
+    opened = Door(kafka, unique)
+    yield opened
+    opened.close()
+
+
+def document(subject: Any = "Camera 703", **more: Any) -> dict[str, Any]:
+    return {"workflow": "Purchases", "subject": subject, "decider": "D", "signal": "Make Purchase", **more}
+
+
+def test_json_becomes_a_signal_on_its_subjects_partition(door):
+    for number in range(8):
+        door.publish(document(f"Camera {number}", client_data={"a": 1}, retry=2, retry_interval=5))
+    for message, command in door.next_commands(8):
+        assert isinstance(command, Signal)
+        subject = command.workflow.subject
+        assert message.key() == subject
+        assert message.partition() == ids.partition_of(ids.murmur2(subject).to_bytes(4, "big"), PARTITIONS)
+        assert command.workflow_id == ids.workflow_id(door.client.id_bytes, "Purchases", subject)
+        assert command.node.user_id == command.workflow.user_id == door.client.id_bytes
+        assert (command.node.name, command.node.type, command.node.mode) == ("Make Purchase", "decision", Mode.BLOCKING)
+        assert (command.node.client_data, command.node.retries) == (b'{"a": 1}', 2)
+        assert command.node.retry_interval_seconds == 5.0
+        assert command.tid == command.id.hex()
+
+
+def test_avro_becomes_the_same_signal(door):
+    request = schemas.SignalRequest(
+        workflow="Purchases", subject=b'{"b": 1, "a": 2}', decider="D", signal="Make Purchase", id="one"
+    )
+    door.publish(schemas.encode_signal(request), headers={"backbeat-tid": "tid-1"})
+    door.publish(document({"b": 1, "a": 2}, id="one"), headers={"backbeat-tid": "tid-1"})
+    (_, first), (_, second) = door.next_commands(2)
+    assert first == second
+    assert first.workflow.subject == b'{"b":1,"a":2}'
+    assert first.tid == "tid-1"
+
+
+def test_the_same_id_gives_the_same_command_and_none_gives_two(door):
+    key = str(uuid.uuid4())
+    door.publish(document(id=key))
+    door.publish(document(), headers={"backbeat-id": key})
+    door.publish(document())
+    door.publish(document())
+    identities = [command.id for _, command in door.next_commands(4)]
+    expected = ids.command_id(door.client.id_bytes, key.encode())
+    assert sorted(identities.count(one) for one in set(identities)) == [1, 1, 2]
+    assert identities.count(expected) == 2
+
+
+def test_a_link_goes_through_its_targets_partition(door):
+    target = ids.node_id(ids.workflow_id(door.client.id_bytes, "Other", b'"Other 5"'), b"c" * 16, 0)
+    door.publish(document(id="linked", parent_link_id=str(uuid.UUID(bytes=target))))
+    ((message, command),) = door.next_commands()
+    assert isinstance(command, OpenLink)
+    assert (command.target_id, command.strict) == (target, True)
+    assert message.partition() == ids.partition_of(target, PARTITIONS)
+    assert command.signal.link_open
+    assert command.child_id == ids.node_id(command.signal.workflow_id, command.signal.id, 0)
+
+
+def test_bad_records_become_dead_letters_as_they_came_and_the_rest_goes_on(door):
+    bad = [
+        (b"{", "no signal request in JSON"),
+        (b"\xc3\x01abcdefgh", "unknown fingerprint"),
+        (json.dumps(document(None)).encode(), "missing field `subject`"),
+        (json.dumps(document(client_id=str(uuid.uuid4()))).encode(), "names no client"),
+        (json.dumps(document(mode="non_blocking")).encode(), "`mode` is non_blocking"),
+        (schemas.encode_reply(ReplyTo(0, b"a" * 16, 1), Done()), "wrong type: a DoneReply"),
+    ]
+    for value, _ in bad:
+        door.publish(value, key=b"key", headers={"own": "header"}, partition=1)
+    door.publish(document("good"), partition=1)
+    ((_, command),) = door.next_commands()
+    assert command.workflow.subject == b'"good"'
+    for (value, reason), (message, headers) in zip(bad, door.next_dead_letters(len(bad)), strict=True):
+        assert (message.key(), message.value()) == (b"key", value)
+        assert headers["own"] == "header"
+        assert reason in headers["backbeat-error"]
+        assert headers["backbeat-source-partition"] == "1"
+        assert headers["backbeat-source-offset"].isdigit()
+    door.ingest.stop()
+    # A new group reads what other tests have published as well.
+    assert door.ingest.forwarded >= 1
+    assert door.ingest.refused >= len(bad)
+
+
+def test_a_record_without_a_value_is_refused(door):
+    door.producer.produce(topics.signals_topic(door.name), None, key=b"key")
+    door.producer.flush(10)
+    ((message, headers),) = door.next_dead_letters()
+    assert message.value() is None
+    assert headers["backbeat-error"] == "the record has no value"
+
+
+def test_a_client_that_runs_anothers_signal(door, unique):
+    other = door.add(f"{unique}-other")
+    door.publish(document(client_id=other.id))
+    ((_, command),) = door.next_commands()
+    assert command.node.user_id == other.id_bytes
+    assert command.workflow.user_id == door.client.id_bytes
+
+
+def test_a_client_added_later_is_followed_without_a_restart(door, unique):
+    door.publish(document("before"))
+    door.next_commands()
+    later = door.add(f"{unique}-later")
+    door.publish(document("Camera 1"), client=later.name)
+    ((_, command),) = door.next_commands(client=later)
+    assert command.workflow.user_id == later.id_bytes
+
+
+def test_a_topic_of_no_client(door, unique):
+    name = f"{unique}-nobody"
+    topics.ensure_client_topics(door.kafka, name, PARTITIONS, 1, development=True)
+    door.publish(document(), client=name)
+    ((_, headers),) = door.next_dead_letters(client=name)
+    assert headers["backbeat-error"] == f"unknown client {name}"
+
+
+def test_a_registry_that_is_late_is_waited_for(door):
+    class Late:
+        """Knows the client at the third time of asking."""
+
+        asked = 0
+
+        def by_name(self, name):
+            self.asked += 1
+            return door.registry.by_name(name) if self.asked > 2 else None
+
+        by_id = door.registry.by_id
+
+    door.ingest.stop()
+    door.ingest = door.start(Late())
+    door.publish(document())
+    ((_, command),) = door.next_commands()
+    assert command.user_id == door.client.id_bytes
+
+
+def test_what_was_published_while_nobody_followed_is_taken_once(door):
+    door.publish(document("a"))
+    door.next_commands()
+    door.ingest.stop()
+    for number in range(100):
+        door.publish(document(f"b{number}"))
+    door.ingest = door.start()
+    found = [command.workflow.subject for _, command in door.next_commands(100)]
+    assert sorted(found) == sorted(json.dumps(f"b{number}").encode() for number in range(100))
+    door.ingest.stop()
+    door.publish(document("c"))
+    door.ingest = door.start()
+    ((_, command),) = door.next_commands()
+    assert command.workflow.subject == b'"c"'
+
+
+def test_a_record_that_the_broker_refuses_is_put_aside_alone(door):
+    admin = AdminClient({"bootstrap.servers": door.kafka})
+    gate = threading.Event()
+
+    class Gated:
+        """Holds the ingest before its first record."""
+
+        by_id = door.registry.by_id
+
+        def by_name(self, name):
+            gate.wait(SECONDS_MAX)
+            return door.registry.by_name(name)
+
+    door.publish(document("first"))
+    door.next_commands()
+    door.ingest.stop()
+    noise = "".join(chr(ord("a") + byte % 26) for byte in random.Random(1).randbytes(9_000))
+    # One batch of ours: the broker refuses all of it, and only the delivery reports say so.
+    door.publish(document("small", metadata={"number": 1}), partition=0)
+    door.publish(document("small", client_data={"a": noise}), partition=0)
+    door.publish(document("small", metadata={"number": 2}), partition=0)
+    door.ingest = door.start(Gated())
+    set_size(admin, topics.COMMANDS, 5_000)
+    try:
+        gate.set()
+        assert {command.node.metadata for _, command in door.next_commands(2)} == {b'{"number": 1}', b'{"number": 2}'}
+        ((message, headers),) = door.next_dead_letters()
+        assert noise.encode() in message.value()
+        assert "backbeat.commands does not take it" in headers["backbeat-error"]
+    finally:
+        set_size(admin, topics.COMMANDS, topics.RECORD_BYTES_MAX)
+
+
+def set_size(admin: AdminClient, topic: str, size: int) -> None:
+    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin.incremental_alter_configs([resource])[resource].result(10)
+
+
+def test_a_failure_is_told_and_nothing_is_committed(door):
+    class Broken:
+        def by_name(self, name):
+            raise RuntimeError("the registry is gone")
+
+        by_id = by_name
+
+    door.ingest.stop()
+    broken = door.start(Broken())
+    door.publish(document("kept"))
+    assert door.failed.wait(SECONDS_MAX)
+    broken.stop()
+    assert [str(error) for error in door.failures] == ["the registry is gone"]
+    door.failures.clear()
+    door.ingest = door.start()
+    ((_, command),) = door.next_commands()
+    assert command.workflow.subject == b'"kept"'
+
+
+def test_many_signals_are_taken_in_batches(door):
+    count = 20_000
+    value = json.dumps(document("many", id=None)).encode()
+    door.ingest.stop()
+    for _ in range(count):
+        door.producer.produce(topics.signals_topic(door.name), value)
+        door.producer.poll(0)
+    assert door.producer.flush(30) == 0
+    door.ingest = door.start()
+    door.next_commands()
+    began, before = time.monotonic(), door.ingest.forwarded
+    door.next_commands(count - 1)
+    seconds = time.monotonic() - began
+    print(f"{(count - before) / seconds:.0f} signals/s, with this test reading along")

@@ -1,0 +1,102 @@
+"""Deliberate defects, one at a time, to see that the simulator can fail at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from backbeat.streams import commit, process, restore, store
+from backbeat.streams.engine import Engine
+from backbeat.streams.restore import Ends
+from backbeat.streams.store import Origin
+from backbeat.streams.table import Table
+from backbeat.streams.timers import Timers
+from backbeat.streams.topics import STATE
+
+from .changelog import Found, SimChangelog, SimConsumer
+
+
+def _write_first(snapshots: Any, stores: Any, member: Any, *, flush: Any, transaction: Any, state_topic_id: str) -> Any:
+    """A commit whose steps 2 and 3 are the wrong way round."""
+    flush()
+    for snapshot in snapshots:
+        origin = stores[snapshot.partition].origin
+        begin = origin.next_offset if origin else 0
+        stores[snapshot.partition].write(snapshot, Origin(state_topic_id, begin, store.host_now()))
+    return transaction.run(snapshots, member)
+
+
+def _no_flush(*given: Any, **named: Any) -> Any:
+    return commit.commit(*given, **{**named, "flush": lambda: None})
+
+
+def _fresh_in_flight(table: Table[Any], key: bytes) -> None:
+    """Takes a record that is being committed for one that nobody has written."""
+    if key in table._in_flight:
+        table._young.pop(key, None)
+        table._changed.pop(key, None)
+        table._in_flight[key] = None
+    else:
+        _DELETE(table, key)
+
+
+_DELETE = Table.delete
+
+
+def _no_tombstone(table: Table[Any], key: bytes) -> None:
+    table._young.pop(key, None)
+    table._old.pop(key, None)
+    table._changed.pop(key, None)
+
+
+def _stable_ends(changelog: SimChangelog, partition: int) -> Ends:
+    """Takes the end that a read_committed reader sees for the end."""
+    return Ends(0, changelog._world.broker.log(STATE, partition).stable_end)
+
+
+def _forget_in_flight(timers: Timers) -> Iterator[Any]:
+    """A timer cleared while its setting is being committed stays in RocksDB."""
+    kept = [(key, change) for key, change in timers._changed.items() if change is not None]
+    timers._in_flight, timers._changed = dict(kept), {}
+    for key, change in kept:
+        yield key, change[0]
+
+
+def _half_undone(engine: Engine, record: Any, command: Any, store_: Any) -> list[Any]:
+    """Effects that depend on how often a process has run a command."""
+    effects = _APPLY(engine, record, command, store_)
+    return effects[1:] if engine.counts["commands"] % 23 == 22 else effects
+
+
+_APPLY = Engine._apply
+
+
+#: name -> what is replaced by what
+BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
+    "the local store is written before the transaction": [(process, "commit", _write_first)],
+    "a commit does not wait for its effects": [(process, "commit", _no_flush)],
+    "a record in flight counts as never written": [(Table, "delete", _fresh_in_flight)],
+    "deletions leave no mark": [(Table, "delete", _no_tombstone)],
+    "cleared timers stay": [(Timers, "snapshot", _forget_in_flight)],
+    "timers are lost in a restore": [(store, "_timer_of", lambda *_: None)],
+    "a restore stops before an open transaction": [(SimChangelog, "state_ends", _stable_ends)],
+    "stale stores are used": [(restore, "_why_stale", lambda *_: None)],
+    "commits name no member": [(commit.Member, "metadata", lambda _: b"CGMDv2:\xff\xff\xff\xffsim\0\0\0\0")],
+    "gaps are not looked at": [(SimConsumer, "poll", lambda *_: Found(10**9))],
+    "effects depend on more than the log": [(Engine, "_apply", _half_undone)],
+}
+
+
+@contextmanager
+def broken(name: str) -> Iterator[None]:
+    """Have the defect of this name for a while."""
+    patches = [mock.patch.object(where, attribute, by) for where, attribute, by in BREAKS[name]]
+    for patch in patches:
+        patch.start()
+    try:
+        yield
+    finally:
+        for patch in patches:
+            patch.stop()

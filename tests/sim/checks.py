@@ -1,0 +1,292 @@
+"""The invariants, looked at while a run goes on. What breaks one ends the run with the seed that repeats it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from backbeat import schemas
+from backbeat.streams import store as stored
+from backbeat.streams.core import effects as fx
+from backbeat.streams.core.records import Meta
+from backbeat.streams.engine import Engine, Record
+from backbeat.streams.store import META_KEY, Origin, PartitionStore, Snapshot
+from backbeat.streams.topics import ACTIVITIES_PREFIX, COMMANDS, REPLIES, STATE
+
+from .broker import Entry, PartitionLog, Transaction
+from .reference import Sent, rules
+
+if TYPE_CHECKING:
+    from .host import Host
+    from .simulation import Simulation
+
+#: Who asks queries: their answers follow from more than the log, so they are looked at on their own.
+QUERY_ASKER = b"q" * 16
+
+
+class ViolationError(AssertionError):
+    """An invariant does not hold."""
+
+
+class StuckError(ViolationError):
+    """Nothing goes wrong any more, and still not everything ends as it has to."""
+
+
+class CheckedStore(PartitionStore):
+    """The real store, with the points where its process may die, and a look at what it holds."""
+
+    def __init__(self, world: Simulation, path: Path, partition: int, cache_records: int = 4_000) -> None:
+        self._world = world
+        self._host = world.host_at(path)
+        # The engine's own choice is never so small that records leave the cache in a run as short as these.
+        super().__init__(path, partition, min(cache_records, self._host.settings.cache_records))
+        self._host.stores.append(self)
+
+    def write(self, snapshot: Snapshot, origin: Origin) -> None:
+        self._host.point("before write")
+        super().write(snapshot, origin)
+        self._world.checks.written(self._host, self, snapshot.position)
+        self._host.point("after write")
+
+    def put_away(self) -> None:
+        """Its process is gone."""
+        with suppress(Exception):  # It was closed before.
+            self.close()
+
+    def content(self) -> tuple[dict[bytes, bytes], dict[tuple[int, bytes, int], int], Meta | None]:
+        """What RocksDB holds: records, timers, meta."""
+        records: dict[bytes, bytes] = {}
+        timers: dict[tuple[int, bytes, int], int] = {}
+        meta = None
+        for key, value in self._db.items():
+            if key[:1] in (b"w", b"i"):
+                records[key] = value
+            elif key == META_KEY:
+                meta = msgspec.msgpack.decode(value, type=Meta)
+            elif key[:1] == b"t":
+                _, due, subject_id, kind = stored._TIMER.unpack(key)
+                timers[due, subject_id, kind] = int.from_bytes(value, "big")
+        return records, timers, meta
+
+
+class CheckedEngine(Engine):
+    """The real engine, every step of which is compared with the reference."""
+
+    def __init__(self, world: Simulation, **given: Any) -> None:
+        super().__init__(**given, rules=rules)
+        self._world = world
+        self._host = world.host_of(given["transactional_id"])
+
+    def ready(self, number: int, store: PartitionStore, caught_up_at: int) -> None:
+        assert isinstance(store, CheckedStore)
+        self._world.checks.restored(self._host, store)
+        super().ready(number, store, caught_up_at)
+
+    def _process(self, store: PartitionStore, record: Record) -> None:
+        before = store.meta.next_offset
+        self._host.captured = []
+        super()._process(store, record)
+        captured, self._host.captured = self._host.captured, None
+        self._world.checks.stepped(self._host, store, record, before, captured)
+
+
+class Checks:
+    """All invariants of the safety phase."""
+
+    def __init__(self, world: Simulation) -> None:
+        self._world = world
+        self._reference = world.reference
+        #: the newest committed position of each partition, and every one that there was
+        self.positions: dict[int, int] = {}
+        self._all_positions: dict[int, set[int]] = {}
+        #: the changelog as a reader of everything sees it: key -> (offset, value)
+        self._changelog: dict[int, dict[bytes, tuple[int, bytes | None]]] = {}
+        self.nodes_answered: set[bytes] = set()
+        self.queries: dict[int, tuple[bytes, bool]] = {}  #: number -> (node, whether it must be found)
+
+    def fail(self, what: str) -> None:
+        """Remember the first violation: the code under test must not swallow it."""
+        if self._world.violation is None:
+            self._world.violation = what
+        host = self._world.running
+        if host is not None and not host.dead:
+            host.die(f"violation: {what}")
+
+    # --- one command ------------------------------------------------------------------------------------------------
+
+    def stepped(self, host: Host, store: PartitionStore, record: Record, before: int, captured: list[Sent]) -> None:
+        """The engine took a record: it did what the reference did, and says so in the same bytes."""
+        where = f"{host.instance_id}, partition {record.partition}, offset {record.offset}"
+        captured = [each for each in captured if not (each.topic == REPLIES and each.key == QUERY_ASKER)]
+        taken = record.offset >= before and store.meta.next_offset > before  # Else a repeat, or read again later.
+        wanted = self._reference.sent[record.partition, record.offset] if taken else []
+        # Where a client is known by its key alone no partition is given.
+        if [(e.topic, e.key, e.value) for e in captured] != [(e.topic, e.key, e.value) for e in wanted]:
+            self.fail(f"{where}: other effects than the first time: {_told(captured)}, must be {_told(wanted)}")
+        if any(a.partition != b.partition for a, b in zip(captured, wanted, strict=False)):
+            self.fail(f"{where}: an effect for another partition")
+        if taken:
+            if any(before <= offset < record.offset for offset in self._reference.offsets[record.partition]):
+                self.fail(f"{where}: a record since offset {before} was passed over")
+            self._check_meta(where, store.meta, self._reference.stores[record.partition].meta_at(record.offset + 1))
+
+    def _check_meta(self, where: str, found: Meta | None, wanted: Meta | None) -> None:
+        if wanted is None:
+            if found is not None and found.next_offset != 0:
+                self.fail(f"{where}: meta is {found} before the first command")
+            return
+        if found is None or _plain(found) != _plain(wanted):
+            self.fail(f"{where}: meta is {found}, must be {wanted}")
+
+    def sent(self, host: Host, topic: str, value: bytes | None) -> None:
+        """An effect of any kind: answers of queries are looked at here."""
+        if topic != REPLIES:
+            return
+        reply = schemas.decode_reply(value)
+        if reply.asker != QUERY_ASKER:
+            return
+        node_id, must_be_found = self.queries.get(reply.number, (b"", False))
+        self._world.queries_answered.add(reply.number)
+        member = self._world.group.why_refused(host.generation, host.member_id, host.instance_id) is None
+        if member and must_be_found and isinstance(reply.answer, fx.Rejection):
+            self.fail(f"{host.instance_id}: node {node_id.hex()}, whose making was answered, is not found")
+
+    # --- commit and restore -----------------------------------------------------------------------------------------
+
+    def committed(self, transaction: Transaction) -> None:
+        """The broker accepted a commit: state and position fit, no effect before the position is missing."""
+        touched: dict[int, int] = {}
+        for log in transaction.logs:
+            view = self._changelog.setdefault(log.number, {})
+            for entry in log.entries:
+                if entry is not None and entry.transaction is transaction and not entry.control:
+                    self._into(view, entry)
+                    if entry.key == META_KEY and entry.value is not None:
+                        touched[log.number] = msgspec.msgpack.decode(entry.value, type=Meta).next_offset
+        for number, position in sorted(touched.items()):
+            where = f"commit of {transaction.owner}, partition {number}, position {position}"
+            if transaction.offsets.get((COMMANDS, number)) != position:
+                self.fail(f"{where}: the group's position is {transaction.offsets.get((COMMANDS, number))}")
+            if position < self.positions.get(number, 0):
+                self.fail(f"{where}: goes back behind {self.positions[number]}")
+            self._check_delivered(where, number, self.positions.get(number, 0), position)
+            self.positions[number] = max(position, self.positions.get(number, 0))
+            self._all_positions.setdefault(number, set()).add(position)
+            view = self._changelog[number]
+            found = {key: value for key, (_, value) in view.items() if value is not None and key != META_KEY}
+            self._same(where, found, self._reference.stores[number].records_at(position))
+
+    def _into(self, view: dict[bytes, tuple[int, bytes | None]], entry: Entry) -> None:
+        assert entry.key is not None
+        known = view.get(entry.key)
+        if known is None or known[0] < entry.offset:
+            view[entry.key] = (entry.offset, entry.value)
+
+    def _check_delivered(self, where: str, number: int, begin: int, end: int) -> None:
+        """Every effect of the commands in between was written."""
+        contents = self._world.broker.contents
+        for offset in self._reference.offsets[number]:
+            if begin <= offset < end:
+                for each in self._reference.sent[number, offset]:
+                    missing = each.topic.startswith(ACTIVITIES_PREFIX) and each.topic in self._world.topics_missing
+                    if not missing and (each.key, each.value) not in contents.get(each.topic, {}):
+                        self.fail(f"{where}: an effect of offset {offset} was never written: {_told([each])}")
+
+    def written(self, host: Host, store: CheckedStore, position: int) -> None:
+        """The local store was written: it is not ahead of the log, and holds what it has to."""
+        where = f"{host.instance_id}, local store of partition {store.partition}, position {position}"
+        if position not in self._all_positions.get(store.partition, ()):
+            self.fail(f"{where}: it is ahead of what is committed ({self.positions.get(store.partition)})")
+        self._check_content(where, store)
+
+    def restored(self, host: Host, store: CheckedStore) -> None:
+        """A store is about to be used: it is as of the newest commit."""
+        number, position = store.partition, store.meta.next_offset
+        where = f"{host.instance_id}, restored partition {number}, position {position}"
+        newest = self.positions.get(number, 0)
+        member = self._world.group.why_refused(host.generation, host.member_id, host.instance_id) is None
+        if position != newest and (member or position not in self._all_positions.get(number, {0})):
+            self.fail(f"{where}: the newest commit is at {newest}")
+        self._check_content(where, store)
+
+    def _check_content(self, where: str, store: CheckedStore) -> None:
+        records, timers, meta = store.content()
+        reference = self._reference.stores[store.partition]
+        position = meta.next_offset if meta is not None else 0
+        self._check_meta(where, meta, reference.meta_at(position))
+        self._same(where, records, reference.records_at(position))
+        self._same(f"{where}: timers", timers, reference.timers_at(position))
+
+    def _same(self, where: str, found: dict[Any, Any], wanted: dict[Any, Any]) -> None:
+        if found == wanted:
+            return
+        extra = [key for key in found if key not in wanted]
+        missing = [key for key in wanted if key not in found]
+        other = [key for key in found if key in wanted and found[key] != wanted[key]]
+        self.fail(
+            f"{where}: {len(extra)} too many {extra[:2]}, {len(missing)} missing {missing[:2]}, other {other[:2]}"
+        )
+
+    def memory(self, host: Host) -> None:
+        """What a running engine would answer, through all layers of its store, is what the reference has."""
+        assert host.process is not None
+        for number, partition in host.process.engine.partitions.items():
+            store = partition.store
+            if store is None:
+                continue
+            reference = self._reference.stores[number]
+            wanted = reference.records_at(store.meta.next_offset)
+            where = f"{host.instance_id}, memory of partition {number} at {store.meta.next_offset}"
+            for table in store._tables:
+                for key in {**table._changed, **table._in_flight, **table._young, **table._old}:
+                    record = table.get(key)
+                    value = None if record is None else table._encode(record)
+                    if value != wanted.get(key):
+                        self.fail(f"{where}: {key!r} is {value!r}, must be {wanted.get(key)!r}")
+            self._check_timers(where, store, reference.timers_at(store.meta.next_offset))
+
+    def _check_timers(self, where: str, store: PartitionStore, wanted: dict[tuple[int, bytes, int], int]) -> None:
+        timers = store.timers
+        for key, number in wanted.items():
+            soon = key[0] < timers._armed_until
+            if soon and timers._armed.get(key) != number and key not in timers._sent:
+                self.fail(f"{where}: a timer of {key[1].hex()} due at {key[0]} is not held in memory")
+
+
+def _plain(meta: Meta) -> bytes:
+    """Meta but for the process that wrote it."""
+    plain = msgspec.structs.replace(meta, transactional_id="", high_water=dict(sorted(meta.high_water.items())))
+    return msgspec.msgpack.encode(plain)
+
+
+def _told(sent: list[Sent]) -> str:
+    return ", ".join(f"{each.topic} {_decoded(each)}" for each in sent) or "none"
+
+
+def _decoded(sent: Sent) -> str:
+    try:
+        if sent.topic == COMMANDS:
+            return str(schemas.decode_command(sent.value))
+        return str(schemas.decode_reply(sent.value)) if sent.topic == REPLIES else repr(sent.value)[:200]
+    except schemas.DecodeError:
+        return repr(sent.value)[:200]
+
+
+def unprocessed(log: PartitionLog, position: int) -> bool:
+    """Whether the log has a data record at or after a position."""
+    return any(entry is not None and not entry.control for entry in log.entries[position:])
+
+
+__all__ = [
+    "QUERY_ASKER",
+    "STATE",
+    "CheckedEngine",
+    "CheckedStore",
+    "Checks",
+    "StuckError",
+    "ViolationError",
+    "unprocessed",
+]

@@ -1,0 +1,259 @@
+"""Those outside the engine: services that signal, workers that answer, an operator who interferes, and askers."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Any
+
+from backbeat import schemas
+from backbeat.streams.core import commands as c
+from backbeat.streams.core import effects as fx
+from backbeat.streams.core import ids, queries
+from backbeat.streams.core.status import CLOSED, ServerStatus
+from backbeat.streams.topics import COMMANDS, QUERIES, REPLIES, activities_topic
+
+from .checks import QUERY_ASKER
+from .plan import ALICE, BOB
+from .reference import POISON
+
+if TYPE_CHECKING:
+    from .simulation import Simulation
+
+_CALLER = b"c" * 16
+_QUERY_SECONDS = 5.0
+_NEVER_MS = 10**15
+
+#: What an operator says of a node, beside restart, reset, schedule and added children.
+_WORDS = ("canceled", "resolved", "shutdown", "deactivated", "errored", "completed", "processing")
+
+
+def answers(plan: Any, node: fx.NodeView) -> list[c.AnyCommand]:
+    """The commands by which a worker answers one attempt of a node, in order; none: it stays silent."""
+    behaviour = plan.behaviour(node.name)
+    if node.attempt <= behaviour.silent:
+        return []
+
+    def identity(ordinal: int) -> bytes:
+        return ids.command_id(node.id, node.attempt.to_bytes(8, "big"), bytes((ordinal,)))
+
+    given: dict[str, Any] = {"user_id": node.user_id, "node_id": node.id, "attempt": node.attempt}
+    found: list[c.AnyCommand] = []
+    if behaviour.says_processing:
+        found.append(c.ChangeNode(id=identity(0), status="processing", **given))
+    if node.attempt <= behaviour.silent + behaviour.failures:
+        error = b'{"error":{"message":"it broke"}}'
+        return [*found, c.ChangeNode(id=identity(1), status="errored", response=error, **given)]
+    children = behaviour.children
+    if behaviour.adds_before and len(children) > 1:
+        found.append(c.AddChildren(id=identity(2), children=children[:1], **given))
+        children = children[1:]
+    return [*found, c.ChangeNode(id=identity(3), status="completed", response=b"{}", children=children, **given)]
+
+
+class Clients:
+    """Everybody who writes commands and queries."""
+
+    def __init__(self, world: Simulation) -> None:
+        self._world = world
+        self._plan = world.plan
+        self.signals_left = list(range(len(world.plan.signals)))
+        self._reading = {activities_topic(name): 0 for name in ("alice", "bob")}
+        self._replies_read = 0
+        self._due: list[tuple[int, int, c.AnyCommand]] = []  #: answers under way: (when, number, command)
+        self._count = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody still has something to say."""
+        unread = any(self._world.broker.log(topic, 0).end > at for topic, at in self._reading.items())
+        return bool(self._due or self.signals_left or unread)
+
+    def step(self) -> None:
+        """One of them does one thing."""
+        kinds = [self._read, self._read, self._answer, self._answer, self._signal, self._ask]
+        kinds.append(self._operate)
+        self._world.chance.choice(kinds)()
+
+    def fair_round(self) -> None:
+        """All of them do what they have to."""
+        for work in (self._read, self._read, self._answer, self._signal, self._ask):
+            work()
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def new_id(self) -> bytes:
+        self._count += 1
+        return ids.command_id(b"client", self._count.to_bytes(8, "big"))
+
+    def send(self, command: c.AnyCommand, number: int | None = None) -> None:
+        """Write a command, at times twice, at times in a transaction of the sender's."""
+        broker, faults = self._world.broker, self._world.faults
+        identity = c.route(command)
+        if number is None:
+            assert identity is not None
+            number = ids.partition_of(identity, broker.partitions_count)
+        value = schemas.encode_command(command)
+        for _ in range(1 + faults.happens("repeat")):
+            broker.append(COMMANDS, number, identity, value)
+        if faults.happens("gap"):
+            broker.log(COMMANDS, number).append(None, None, control=True)
+        if faults.happens("garbage"):
+            broker.append(COMMANDS, number, b"?", b"no command")
+            wrong = (number + 1) % broker.partitions_count
+            if identity is not None:
+                broker.append(COMMANDS, wrong, identity, value)
+
+    def _reply_to(self, asker: bytes) -> c.ReplyTo:
+        self._count += 1
+        return c.ReplyTo(0, asker, self._count)
+
+    # --- services ---------------------------------------------------------------------------------------------------
+
+    def _signal(self) -> None:
+        if not self.signals_left or (self._world.safety and self._world.chance.random() < 0.9):
+            return
+        index = self._world.chance.choice(self.signals_left[:3])
+        signal = self._plan.signals[index]
+        link = None
+        if signal.link_to is not None:
+            link = self._plan.signals[signal.link_to].node_id
+            if link not in self._world.nodes_known:
+                return  # A service links to what it knows to be there.
+        self.signals_left.remove(index)
+        command = c.Signal(
+            id=signal.id,
+            user_id=ALICE,
+            tid=signal.name,
+            reply_to=self._reply_to(_CALLER),
+            body_hash=b"body" if signal.keyed else None,
+            workflow_id=signal.workflow_id,
+            workflow=signal.workflow,
+            node=self._plan.new_node(signal.name, parent_link_id=link, type="decision"),
+        )
+        self.send(command)
+
+    # --- workers ----------------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        chance = self._world.chance
+        topic = chance.choice(sorted(self._reading))
+        log, position = self._world.broker.log(topic, 0), self._reading[topic]
+        if self._world.faults.happens("repeat"):
+            position = chance.randrange(position + 1)  # A worker died before its offsets were committed.
+        for entry in log.entries[position : position + 5]:
+            assert entry is not None
+            activity = schemas.decode_activity(entry.value)
+            if activity.kind is not schemas.ActivityKind.NOTIFICATION:
+                self._work(activity.node)
+            position += 1
+        self._reading[topic] = max(position, self._reading[topic])
+
+    def _work(self, node: fx.NodeView) -> None:
+        chance = self._world.chance
+        when = self._world.virtual.passed_ms
+        for command in answers(self._plan, node):
+            when += chance.choice((0, 1, 20, 300, 2_500))
+            self._count += 1
+            heapq.heappush(self._due, (when, self._count, command))
+
+    def _answer(self) -> None:
+        while self._due and self._due[0][0] <= self._world.virtual.passed_ms:
+            self.send(heapq.heappop(self._due)[2])
+
+    @property
+    def next_answer_ms(self) -> int:
+        return self._due[0][0] if self._due else _NEVER_MS
+
+    # --- the operator -----------------------------------------------------------------------------------------------
+
+    def _operate(self) -> None:
+        chance = self._world.chance
+        if chance.random() < 0.8 or not self._plan.loud:
+            return
+        carried: dict[str, Any] = {"id": self.new_id(), "tid": "operator"}
+        if chance.random() < 0.5:
+            carried["reply_to"] = self._reply_to(_CALLER)
+        workflow_id = chance.choice(sorted(self._plan.loud))
+        if chance.random() < 0.3:
+            self.send(c.ChangeWorkflow(**carried, workflow_id=workflow_id, change=chance.choice(("pause", "resume"))))
+            return
+        nodes = self._world.reference.nodes(lambda node: node.workflow_id == workflow_id)
+        if not nodes:
+            return
+        node = chance.choice(nodes)
+        if chance.random() < 0.1:
+            carried["tid"] = POISON
+        match chance.choice(("restart", "reset", "schedule", "add", "word", "word", "word")):
+            case "restart":
+                self.send(c.RestartNode(**carried, node_id=node.id))
+            case "reset":
+                self.send(c.ResetNode(**carried, node_id=node.id))
+            case "schedule":
+                self.send(c.ScheduleNode(**carried, node_id=node.id))
+            case "add":
+                child = self._plan.new_node(f"{node.name}.x")
+                self.send(c.AddChildren(**carried, node_id=node.id, children=(child,)))
+            case _:
+                self.send(c.ChangeNode(**carried, node_id=node.id, status=chance.choice(_WORDS), response=b"{}"))
+
+    def settle(self, *, at_last: bool) -> bool:
+        """The operator gets loud workflows moving again; `at_last` by cancelling. Whether there was anything to do."""
+        said = False
+        for store in self._world.reference.stores:
+            for workflow in sorted(store.workflows.values(), key=lambda each: each.id):
+                if workflow.paused:
+                    self.send(c.ChangeWorkflow(id=self.new_id(), workflow_id=workflow.id, change="resume"))
+                    said = True
+            for node in [each for each in store.nodes.values() if each.workflow_id in self._plan.loud]:
+                if at_last and node.server not in CLOSED:
+                    word = "canceled"
+                elif node.server is ServerStatus.RETRIES_EXHAUSTED:
+                    word = "resolved"
+                elif node.server is ServerStatus.ERRORED:
+                    word = "canceled"
+                elif node.server is ServerStatus.PROCESSING_CHILDREN and not node.children_open:
+                    self.send(c.ScheduleNode(id=self.new_id(), node_id=node.id))
+                    said = True  # A reset below it leaves that to whoever asked for it.
+                    continue
+                else:
+                    continue
+                self.send(c.ChangeNode(id=self.new_id(), node_id=node.id, status=word))
+                said = True
+        return said
+
+    # --- queries ----------------------------------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        """Learn from the replies which nodes there are, and ask for one at times."""
+        world = self._world
+        log = world.broker.log(REPLIES, 0)
+        for entry in log.entries[self._replies_read :]:
+            assert entry is not None
+            reply = schemas.decode_reply(entry.value)
+            if reply.asker == _CALLER and isinstance(reply.answer, fx.NodeView):
+                world.nodes_known.setdefault(reply.answer.id, None)
+        self._replies_read = log.end
+        if world.nodes_known and world.chance.random() < 0.2:
+            self.ask(world.chance.choice(list(world.nodes_known)))
+
+    def ask(self, node_id: bytes) -> int:
+        """One query about a node whose making was answered. Its number."""
+        chance, world = self._world.chance, self._world
+        self._count += 1
+        partition = ids.partition_of(node_id, world.partitions_count)
+        deadline = world.virtual.broker_now(partition) + int(_QUERY_SECONDS * 1000)
+        carried: dict[str, Any] = {"reply_to": c.ReplyTo(0, QUERY_ASKER, self._count), "deadline": deadline}
+        query: queries.AnyQuery = chance.choice(
+            (
+                queries.GetNode(**carried, node_id=node_id),
+                queries.GetHistory(**carried, node_id=node_id),
+                queries.WaitNode(**carried, node_id=node_id),
+                queries.Flush(**carried, partition=partition),
+            )
+        )
+        world.checks.queries[self._count] = (node_id, True)
+        world.broker.append(QUERIES, partition, None, schemas.encode_query(query))
+        return self._count
+
+
+__all__ = ["ALICE", "BOB", "Clients", "answers"]

@@ -1,0 +1,217 @@
+"""What must be so: the log of commands applied once, in order, in memory, by the pure core alone.
+
+It runs ahead of every engine: a record is applied when it is written. For each record it knows what had to be sent,
+byte for byte, and for each position of a partition what had to be stored.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+import msgspec
+
+from backbeat import schemas
+from backbeat.streams import store as stored
+from backbeat.streams.core import apply, ids
+from backbeat.streams.core import commands as c
+from backbeat.streams.core import effects as fx
+from backbeat.streams.core.records import Meta
+from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, activities_topic
+
+from .broker import Entry
+
+#: A command with this transaction id makes the rules fail.
+POISON = "poison"
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class Poisoned(Exception):  # noqa: N818 - stands for any defect
+    """The defect that a poisoned command finds in the rules."""
+
+
+class Sent(NamedTuple):
+    """One record that a command leads to."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+
+
+def rules(command: c.AnyCommand, now: int, store: Any) -> list[fx.Effect]:
+    """The core's rules, and a defect in them."""
+    if command.tid == POISON and not isinstance(command, c.FailNode):
+        raise Poisoned
+    return apply(command, now, store)
+
+
+class VersionedStore(MemoryStore):
+    """Records in memory, and all that they ever were, by the offset of the command that changed them."""
+
+    def __init__(self, meta: Meta) -> None:
+        super().__init__(meta)
+        self.versions: dict[bytes, list[tuple[int, bytes | None]]] = {}
+        self.timer_versions: dict[tuple[int, bytes, int], list[tuple[int, int | None]]] = {}
+        self.metas: list[tuple[int, Meta]] = []
+        self.changed: dict[bytes, bytes | None] = {}
+        self.timers_changed: dict[tuple[int, bytes, int], int | None] = {}
+
+    def put_workflow(self, workflow: Any) -> None:
+        super().put_workflow(workflow)
+        self.changed[stored._key(b"w", workflow.id)] = _pack(workflow)
+
+    def put_node(self, node: Any) -> None:
+        super().put_node(node)
+        self.changed[stored._key(b"n", node.id)] = _pack(node)
+
+    def put_link(self, target_id: bytes, link: Any) -> None:
+        super().put_link(target_id, link)
+        self.changed[stored._key(b"l", target_id, link.child)] = _pack(link)
+
+    def delete_link(self, target_id: bytes, child_id: bytes) -> None:
+        super().delete_link(target_id, child_id)
+        self.changed[stored._key(b"l", target_id, child_id)] = None
+
+    def put_answer(self, command_id: bytes, answer: Any) -> None:
+        super().put_answer(command_id, answer)
+        self.changed[b"i" + command_id] = _pack(answer)
+
+    def delete_answer(self, command_id: bytes) -> None:
+        super().delete_answer(command_id)
+        self.changed[b"i" + command_id] = None
+
+    def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
+        super().put_chunk(node_id, number, chunk)
+        self.changed[stored._key(b"h", node_id, number.to_bytes(4, "big"))] = chunk
+
+    def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
+        super().set_timer(due, subject_id, kind, number)
+        self.timers_changed[due, subject_id, int(kind)] = number
+
+    def clear_timer(self, due: int, subject_id: bytes, kind: int) -> None:
+        super().clear_timer(due, subject_id, kind)
+        self.timers_changed[due, subject_id, int(kind)] = None
+
+    def applied(self, offset: int) -> None:
+        """The command at this offset is done: keep what it changed."""
+        self.meta.next_offset = offset + 1
+        self.metas.append((offset, deepcopy(self.meta)))
+        for key, value in self.changed.items():
+            self.versions.setdefault(key, []).append((offset, value))
+        for timer, number in self.timers_changed.items():
+            self.timer_versions.setdefault(timer, []).append((offset, number))
+        self.changed, self.timers_changed = {}, {}
+
+    def records_at(self, position: int) -> dict[bytes, bytes]:
+        """Every record as of a position, meta apart."""
+        return _at(self.versions, position)
+
+    def timers_at(self, position: int) -> dict[tuple[int, bytes, int], int]:
+        """Every timer that stands as of a position."""
+        return _at(self.timer_versions, position)
+
+    def meta_at(self, position: int) -> Meta | None:
+        """The meta record as of a position; null before the first command."""
+        index = bisect_left(self.metas, position, key=lambda each: each[0])
+        return self.metas[index - 1][1] if index else None
+
+
+def _at(versions: dict[Any, list[tuple[int, Any]]], position: int) -> dict[Any, Any]:
+    found = {}
+    for key, changes in versions.items():
+        index = bisect_left(changes, position, key=lambda each: each[0])
+        if index and changes[index - 1][1] is not None:
+            found[key] = changes[index - 1][1]
+    return found
+
+
+class Reference:
+    """All partitions of the commands topic, folded."""
+
+    def __init__(self, partitions_count: int, topic_id: str, client_names: dict[bytes, str]) -> None:
+        self.stores = [VersionedStore(Meta(topic_id=topic_id)) for _ in range(partitions_count)]
+        self.sent: dict[tuple[int, int], list[Sent]] = {}
+        self.offsets: list[list[int]] = [[] for _ in range(partitions_count)]  #: of the data records
+        self._client_names = client_names
+
+    def take(self, partition: int, entry: Entry) -> None:
+        """A record was written to the commands topic."""
+        store = self.stores[partition]
+        sent: list[Sent] = []
+        try:
+            command = schemas.decode_command(entry.value)
+            identity = c.route(command)
+            if identity is not None and self._partition(identity) != partition:
+                raise schemas.DecodeError  # noqa: TRY301 - one way for all that cannot be done
+        except schemas.DecodeError:
+            sent.append(Sent(DEAD_LETTERS, 0, entry.key, entry.value or b""))
+        else:
+            effects = self._effects(partition, entry, command, store, sent)
+            sent.extend(self._outputs(partition, entry, command, effects))
+        store.applied(entry.offset)
+        self.offsets[partition].append(entry.offset)
+        self.sent[partition, entry.offset] = sent
+
+    def _partition(self, identity: bytes) -> int:
+        return ids.partition_of(identity, len(self.stores))
+
+    def _effects(
+        self, partition: int, entry: Entry, command: c.AnyCommand, store: VersionedStore, sent: list[Sent]
+    ) -> list[fx.Effect]:
+        try:
+            return rules(command, entry.timestamp, store)
+        except Poisoned:
+            sent.append(Sent(DEAD_LETTERS, 0, entry.key, entry.value or b""))
+        node_id = getattr(command, "node_id", None)
+        if node_id is None:
+            return []
+        failure = c.FailNode(
+            id=command.id, tid=command.tid, source=command.source, node_id=node_id, message="The engine failed"
+        )
+        return rules(failure, entry.timestamp, store)
+
+    def _outputs(self, partition: int, entry: Entry, command: c.AnyCommand, effects: list[fx.Effect]) -> Iterable[Sent]:
+        sends = 0
+        for effect in effects:
+            match effect:
+                case fx.Dispatch() | fx.Notify():
+                    yield from self._activity(effect)
+                case fx.Changed():
+                    value = schemas.encode_status_changes(effect, command.tid)
+                    yield Sent(HISTORY, partition, effect.workflow_id, value)
+                case fx.Send():
+                    yield self._command(effect.command, c.Source(partition, entry.offset, sends))
+                    sends += 1
+                case fx.Reply():
+                    value = schemas.encode_reply(effect.to, effect.answer, effect.tid, 0, True)
+                    yield Sent(REPLIES, effect.to.partition, effect.to.asker, value)
+                case fx.Refuse():
+                    yield Sent(DEAD_LETTERS, 0, entry.key, entry.value or b"")
+
+    def _activity(self, effect: fx.Dispatch | fx.Notify) -> Iterable[Sent]:
+        node = effect.node
+        name = self._client_names.get(node.user_id)
+        if name is not None:
+            yield Sent(activities_topic(name), 0, node.id, schemas.encode_activity(effect))
+        elif isinstance(effect, fx.Dispatch):
+            why = {"error": {"message": f"No client has the id {node.user_id.hex()}"}}
+            identity = ids.command_id(b"undeliverable", node.id, node.attempt.to_bytes(8, "big"))
+            failed = c.DeliveryFailed(
+                id=identity, node_id=node.id, attempt=node.attempt, response=msgspec.json.encode(why)
+            )
+            yield self._command(failed, None)
+
+    def _command(self, command: c.AnyCommand, source: c.Source | None) -> Sent:
+        identity = c.route(command)
+        assert identity is not None
+        value = schemas.encode_command(command, source)
+        return Sent(COMMANDS, self._partition(identity), identity, value)
+
+    def nodes(self, wanted: Callable[[Any], bool]) -> list[Any]:
+        """The nodes as of the end of the log."""
+        return [node for store in self.stores for node in store.nodes.values() if wanted(node)]

@@ -1,0 +1,33 @@
+"""Running seeds."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+
+from .checks import ViolationError
+from .simulation import Simulation
+
+
+def run_seed(seed: int, *, verbose: bool = False) -> Simulation:
+    """One run. What goes wrong says how to repeat it."""
+    memory = Path("/dev/shm")  # noqa: S108 - a file system in memory where there is one: RocksDB opens much faster there
+    folder = Path(tempfile.mkdtemp(prefix="backbeat-sim-", dir=memory if memory.is_dir() else None))
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            # What a crash cut off was never awaited: that is the point of it.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            world = Simulation(seed, folder, verbose=verbose)
+            world.run()
+    except Exception as error:
+        kind = type(error) if isinstance(error, ViolationError) else ViolationError
+        raise kind(f"{type(error).__name__}: {error}\n\nrepeat it with: make sim SEED={seed}") from error
+    else:
+        return world
+    finally:
+        logging.disable(logging.NOTSET)
+        shutil.rmtree(folder)
