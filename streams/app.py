@@ -130,8 +130,7 @@ class BatchConsumer(Consumer):
                 # knows its positions, passes over what it has and reads again what it lacks.
                 await self.wait(self.can_resume_flow)
             for partition, records in fetched.items():
-                batch = self._batch(partition, records)
-                await self.wait_first(self.callback(batch), self.suspend_flow.wait())
+                await self.callback(self._batch(partition, records))
             if not fetched:
                 await asyncio.sleep(0)
 

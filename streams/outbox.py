@@ -51,7 +51,7 @@ class Outbox:
                 "enable.idempotence": True,
                 "message.timeout.ms": 0,
                 "topic.metadata.propagation.max.ms": 5_000,
-                "linger.ms": float(__import__("os").environ.get("BACKBEAT_LINGER_MS", "0.5")),
+                "linger.ms": 0,
                 "queue.buffering.max.messages": 500_000,
                 "queue.buffering.max.kbytes": 256 * 1024,
                 "message.max.bytes": 4 * 1024 * 1024,

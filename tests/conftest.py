@@ -7,10 +7,6 @@ from pathlib import Path
 
 import pytest
 
-# Many short-lived brokers: Java's optimising compiler would take more of the machine than it gives back.
-os.environ.setdefault("BACKBEAT_KAFKA_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
-
-
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Kafka's bootstrap servers: what BACKBEAT_TEST_BOOTSTRAP_SERVERS says, else one of our own."""

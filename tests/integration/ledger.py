@@ -1,7 +1,7 @@
 """What the log of commands says must be: a fold of the core over it, with the records and effects that come of it.
 
-Nothing here is the engine's: `apply`, the codec, and a store of plain dictionaries. What an engine that was killed, stopped and
-started again has left on the topics is compared with it, byte by byte.
+Nothing here is the engine's: `apply`, the codec, and a store of plain dictionaries. What engines that were killed,
+stopped and started again have left on the topics is compared with it, byte by byte.
 """
 
 from __future__ import annotations
@@ -113,9 +113,11 @@ class Ledger:
         for partition, records in enumerate(state(self.kafka, topic)):
             meta = records.pop(b"m", None)
             wanted = self.records(partition)
-            for key in sorted(records.keys() | wanted.keys()):
-                if records.get(key) != wanted.get(key):
-                    found.append(f"partition {partition}, {key!r}: {records.get(key)!r}, wanted {wanted.get(key)!r}")
+            found.extend(
+                f"partition {partition}, {key!r}: {records.get(key)!r}, wanted {wanted.get(key)!r}"
+                for key in sorted(records.keys() | wanted.keys())
+                if records.get(key) != wanted.get(key)
+            )
             if meta is not None or wanted:
                 found.extend(self._meta_differences(partition, meta))
         return found

@@ -67,9 +67,9 @@ class Load:
                     pace.wait(0.005)  # a steady rate, not a condition
                     continue
                 self._signal()
-                if self._random.random() < 0.04:  # noqa: PLR2004
+                if self._random.random() < 0.04:
                     self._meddle()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - `join` raises it
             self.error = error
 
     def _signal(self) -> None:
@@ -77,7 +77,7 @@ class Load:
         link = None
         # What waits stands before what it waits for: no circle.
         before = [each for each in self._newest if each < number]
-        if before and self._random.random() < 0.15:  # noqa: PLR2004
+        if before and self._random.random() < 0.15:
             link = self._newest[self._random.choice(before)].hex()
         signal = self._caller.signal(
             self.subjects[number],
@@ -87,7 +87,7 @@ class Load:
         )
         self._newest[number] = node_of(signal)
         self.signals.append(signal)
-        if self._random.random() < 0.1:  # noqa: PLR2004
+        if self._random.random() < 0.1:
             self._probe(signal)
         else:
             self._caller.send(signal)
@@ -103,7 +103,7 @@ class Load:
                 self.reads += 1
                 if not isinstance(read, effects.NodeView):
                     self.unread.append(f"{node_of(signal).hex()}: {read}")
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - `join` raises it
                 self.error = error
 
         thread = threading.Thread(target=probe, name="probe")
@@ -114,7 +114,7 @@ class Load:
         """What an operator may do in between."""
         signal = self._random.choice(self.signals[-50:])
         user, identity = signal.user_id, self._random.randbytes(16)
-        if self._random.random() < 0.3:  # noqa: PLR2004
+        if self._random.random() < 0.3:
             self._caller.send(ChangeNode(id=identity, user_id=user, node_id=node_of(signal), status="canceled"))
             return
         for change in ("pause", "resume"):
@@ -130,12 +130,12 @@ class Load:
             return []
         dice = random.Random(hashlib.blake2b(node.id + bytes((node.attempt % 256,)), digest_size=8).digest())
         if node.attempt == 1:
-            if dice.random() < 0.08:  # noqa: PLR2004
+            if dice.random() < 0.08:
                 return [result(node, "errored", response=b'{"error":{"message":"declined"}}')]
-            if b'"timeout"' in node.client_data and dice.random() < 0.5:  # noqa: PLR2004
+            if b'"timeout"' in node.client_data and dice.random() < 0.5:
                 return []  # it expires, and is tried again
         said: list[AnyCommand] = []
-        if dice.random() < 0.1:  # noqa: PLR2004
+        if dice.random() < 0.1:
             said.append(result(node, "processing"))
         children = self._children(node, dice)
         said.append(result(node, children=children, response=b'{"result":{"a":1}}', ordinal=1))
@@ -152,8 +152,8 @@ class Load:
                 user_id=node.user_id,
                 mode=dice.choice(list(Mode)),
                 type=dice.choice(["activity", "activity", "decision", "flag"]),
-                client_data=b'{"timeout":1}' if dice.random() < 0.1 else b"{}",  # noqa: PLR2004
-                fires_at=node.created_at + 1_500 if dice.random() < 0.1 else None,  # noqa: PLR2004
+                client_data=b'{"timeout":1}' if dice.random() < 0.1 else b"{}",
+                fires_at=node.created_at + 1_500 if dice.random() < 0.1 else None,
                 parent_link_id=bytes.fromhex(link) if link and index == 0 else None,
                 retry_interval_seconds=_RETRY_SECONDS,
             )

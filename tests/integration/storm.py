@@ -1,4 +1,4 @@
-"""Faults for the engines of a stack, drawn from a seed: killed, stopped for longer than their session, ended, started again."""
+"""Faults for the engines of a stack, drawn from a seed: killed, stopped for longer than their session, ended."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Storm:
                     "terminate": self._terminate,
                 }
                 faults[kind](index)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - `end` raises it
             self.error = error
 
     def _may_stop(self, index: int) -> bool:

@@ -1,7 +1,6 @@
-"""The engine on a real Kafka: what comes of commands, queries, timers and records that are no commands."""
+"""The engine on a real Kafka: what comes of commands, queries, timers and activities that cannot be delivered."""
 
 import json
-import random
 import time
 import uuid
 
@@ -15,22 +14,18 @@ from backbeat.streams.core.commands import (
     AddChildren,
     ChangeNode,
     ChangeWorkflow,
-    Continue,
     CreateWorkflow,
     NewNode,
     NewWorkflow,
     RestartNode,
-    Source,
-    Task,
-    TaskKind,
 )
 from backbeat.streams.core.effects import Done, Made, NodeView, Reason, Rejection, WorkflowView
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
 from backbeat.streams.registry import add_client
-from backbeat.streams.topics import DEAD_LETTERS, RECORD_BYTES_MAX, STATE, activities_topic, ensure_client_topics
+from backbeat.streams.topics import STATE, activities_topic, ensure_client_topics
 from tests.integration.caller import node_of, result
 from tests.integration.rig import PARTITIONS, rig, until
-from tests.integration.topic import Reader, consumer
+from tests.integration.topic import Reader
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +58,7 @@ def fresh():
     return uuid.uuid4().bytes
 
 
-# --- the way of a node ---------------------------------------------------------------------------------------------
+# --- the way of a node -----------------------------------------------------------------------------------------------
 
 
 def test_a_signal_its_children_and_their_completion_in_order(system, caller, subject, new):
@@ -196,7 +191,7 @@ def test_a_callers_key_gives_the_same_answer_again(system, caller, subject):
     assert len(caller.tree(signal.workflow_id)) == 1
 
 
-# --- queries -----------------------------------------------------------------------------------------------------------
+# --- queries ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_large_tree_comes_in_parts_and_holds_up_nothing(system, caller, subject, new):
@@ -267,7 +262,7 @@ def test_a_flush_gives_a_position_that_holds_what_was_answered(system, caller, s
     assert b"w" + prefix + b"n" + node.id[ids.PREFIX_BYTES :] in found
 
 
-# --- time --------------------------------------------------------------------------------------------------------------
+# --- time ------------------------------------------------------------------------------------------------------------
 
 
 def test_retries_come_by_timers_until_they_are_exhausted(system, caller, subject):
@@ -315,7 +310,7 @@ def test_timers_that_were_due_while_nobody_ran_fire_at_once(system, caller, subj
         assert {each.node.attempt for each in system.hand.of(node.id)} == {1}
 
 
-# --- what cannot be delivered -------------------------------------------------------------------------------------------
+# --- what cannot be delivered ----------------------------------------------------------------------------------------
 
 
 def test_a_node_of_an_unknown_client_fails_as_a_client_error(system, caller, subject, new):
@@ -364,125 +359,3 @@ def test_an_effect_to_a_missing_topic_is_not_taken_as_sent(system, caller, subje
 
     until(tried_again, "the activity comes once its topic is there")
     reader.close()
-
-
-# --- records that are no commands -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def dead_letters(system):
-    """The dead letters since now, as (value, headers)."""
-    reader = Reader(system.kafka, DEAD_LETTERS)
-    list(reader.read())
-
-    def next_ones(count):
-        found = []
-
-        def enough():
-            found.extend((message.value(), dict(message.headers())) for message in reader.read())
-            return len(found) >= count
-
-        until(enough, f"{count} dead letters")
-        return found
-
-    yield next_ones
-    reader.close()
-
-
-def test_records_that_are_no_commands_become_dead_letters_and_the_partition_goes_on(
-    system, caller, subject, dead_letters
-):
-    signal = caller.signal(subject)
-    good = schemas.encode_command(signal)
-    partition = ids.partition_of(signal.workflow_id, PARTITIONS)
-    bad = [
-        b"garbage",
-        b"",
-        good[:40],
-        good + b"more",
-        good[:2] + b"abcdefgh" + good[10:],
-        b"\x00\x00\x00\x00\x07" + good[10:],
-        schemas.encode_query(queries.Flush(reply_to=caller._next(), deadline=0, partition=0)),
-    ]
-    for value in bad:
-        caller.send_raw(value, partition)
-    caller.send(signal, partition=(partition + 1) % PARTITIONS)
-    caller.send_raw(None, partition)
-    node = system.signal(subject)
-    system.say(node)
-    assert caller.wait_node(node.id).server is ServerStatus.COMPLETE
-    letters = dead_letters(len(bad) + 2)
-    assert len(letters) == len(bad) + 2
-    by_value = {value: headers for value, headers in letters}
-    assert set(by_value) == {*bad, good}
-    for headers in by_value.values():
-        assert headers["backbeat-source-topic"] == b"backbeat.commands"
-        assert headers["backbeat-source-offset"].isdigit()
-    strayed = by_value[good]
-    assert strayed["backbeat-source-partition"] == str((partition + 1) % PARTITIONS).encode()
-    assert b"was sent to partition" in strayed["backbeat-error"]
-    assert b"fingerprint" in by_value[bad[4]]["backbeat-error"]
-    assert not [each for each in caller.tree(signal.workflow_id) if each.id == node_of(signal)]
-
-
-def test_a_refused_command_that_nobody_waits_for_is_kept(system, caller, subject, dead_letters):
-    node = system.signal(subject)
-    command = ChangeNode(id=fresh(), user_id=system.user, node_id=node.id, status="resolved")
-    caller.send(command)
-    ((value, headers),) = dead_letters(1)
-    assert schemas.decode_command(value) == command
-    assert headers["backbeat-error"].startswith(b"invalid_client_status: ")
-
-
-def test_a_defect_in_the_rules_costs_one_command(system, caller, subject, dead_letters):
-    node = system.signal(subject)
-    # The core asserts that the rest of some work is on a workflow that is stored: no client can send this.
-    unknown = ids.workflow_id(system.user, "Never made", subject)
-    broken = Continue(
-        id=fresh(), workflow_id=unknown, tasks=(Task(TaskKind.SCHEDULE, node.id),), source=Source(PARTITIONS, 1, 0)
-    )
-    caller.send(broken)
-    ((value, headers),) = dead_letters(1)
-    assert schemas.decode_command(value) == broken
-    assert headers["backbeat-error"].startswith(b"defect: AssertionError")
-    (notice,) = system.hand.wait_for(
-        lambda each: each.node.id == node.id and each.kind is schemas.ActivityKind.NOTIFICATION
-    )
-    assert notice.message == "Server Error" or notice.notification_name == "Server Error"
-    assert caller.node(node.id).server is ServerStatus.ERRORED
-    other = system.signal(subject[:-1] + b' 2"')
-    assert system.say(other) == Done()
-
-
-# --- what would be too large ------------------------------------------------------------------------------------------------
-
-
-def noise():
-    """What makes a command nearly as large as a record may be; no compression makes it small."""
-    return random.Random(1).randbytes(RECORD_BYTES_MAX // 2 - 190).hex().encode()
-
-
-@pytest.mark.parametrize("what", ["client_data", "tid", "link", "name", "status"])
-def test_what_would_not_fit_is_refused_and_the_partition_goes_on(system, caller, subject, dead_letters, what):
-    node = system.signal(subject)
-    signal = caller.signal(subject)
-    large = msgspec.structs.replace(signal.node, client_data=b'{"a":"' + noise() + b'"}')
-    commands = {
-        "client_data": msgspec.structs.replace(signal, node=large),
-        "tid": msgspec.structs.replace(signal, tid=noise().decode()),
-        "name": msgspec.structs.replace(signal, node=msgspec.structs.replace(signal.node, name=noise().decode())),
-        "status": ChangeNode(id=fresh(), user_id=system.user, node_id=node.id, status=noise().decode()),
-        # Its size and what stands around it on its way to its target are more than a record may have.
-        "link": msgspec.structs.replace(signal, node=msgspec.structs.replace(large, parent_link_id=node.id)),
-    }
-    command = commands[what]
-    assert RECORD_BYTES_MAX - 500 < len(schemas.encode_command(command)) < RECORD_BYTES_MAX - 70
-    pid = system.stack.engine_pids[0]
-    caller.send(command)
-    ((_, headers),) = dead_letters(1)
-    print(headers["backbeat-error"][:120])
-    system.say(node)
-    assert caller.wait_node(node.id).server is ServerStatus.COMPLETE
-    for partition in range(PARTITIONS):
-        caller.commit(partition)
-    assert system.stack.engine_pids[0] == pid, "the engine ended on it"

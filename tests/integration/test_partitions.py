@@ -1,4 +1,4 @@
-"""The same key is in the same partition, whoever sends it: both client libraries, and the ids that carry their route."""
+"""The same key is in the same partition, whoever sends it: both client libraries, and ids that carry their route."""
 
 import random
 

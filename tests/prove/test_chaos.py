@@ -1,4 +1,4 @@
-"""The storm of tests/integration/test_chaos.py, ten times as long. SEED repeats one, COMMANDS makes it longer or shorter."""
+"""The storm of tests/integration/test_chaos.py, ten times as long. SEED repeats one, COMMANDS says how long."""
 
 import os
 import random

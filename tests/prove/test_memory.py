@@ -1,8 +1,8 @@
 """The engine's memory over millions of events. EVENTS says how many.
 
-Each workflow gets signals that are answered at once, so every second command closes what the one before it opened: memory
-has no reason to grow, whatever is on the disk. The arithmetic: about 4,000 commands a second on two cores, with broker and
-sender beside the engine, are 20 minutes for 5,000,000; and about 1 KB of disk a command.
+Each workflow gets signals that are answered at once, so every second command closes what the one before it opened:
+memory has no reason to grow, whatever is on the disk. The arithmetic: 5,000 commands a second on two cores, with broker
+and sender beside the engine, are 17 minutes for 5,000,000; and about 1 KB of disk a command.
 """
 
 import os

@@ -89,6 +89,23 @@ BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
 }
 
 
+#: Faults that bring a defect to light, more often than they come in a usual run.
+RATES: dict[str, dict[str, float]] = {
+    "timers are lost in a restore": {"store lost": 0.5, "crash: loop": 0.005},
+    "a restore stops before an open transaction": {"late markers": 0.97, "rebalance": 0.2, "crash: loop": 0.003},
+    "stale stores are used": {
+        "store stale": 0.8,
+        "long sleep": 0.03,
+        "compaction": 0.1,
+        "crash: loop": 0.002,
+        "store lost": 0.0,
+        "stop": 0.0,
+    },
+    "commits name no member": {"stop": 0.1, "lag": 0.0, "long sleep": 0.0, "crash: loop": 0.0},
+    "gaps are not looked at": {"forgets": 0.5, "rebalance": 0.1},
+}
+
+
 @contextmanager
 def broken(name: str) -> Iterator[None]:
     """Have the defect of this name for a while."""

@@ -110,7 +110,7 @@ class Clients:
     # --- services ---------------------------------------------------------------------------------------------------
 
     def _signal(self) -> None:
-        if not self.signals_left or (self._world.safety and self._world.chance.random() < 0.9):
+        if not self.signals_left or (self._world.safety and self._world.chance.random() < 0.6):
             return
         index = self._world.chance.choice(self.signals_left[:3])
         signal = self._plan.signals[index]

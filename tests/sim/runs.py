@@ -6,14 +6,15 @@ import logging
 import shutil
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 from .checks import ViolationError
 from .simulation import Simulation
 
 
-def run_seed(seed: int, *, verbose: bool = False) -> Simulation:
-    """One run. What goes wrong says how to repeat it."""
+def run_seed(seed: int, *, verbose: bool = False, rates: Mapping[str, float] | None = None) -> Simulation:
+    """One run; with `rates` of its faults, of the safety phase alone. What goes wrong says how to repeat it."""
     memory = Path("/dev/shm")  # noqa: S108 - a file system in memory where there is one: RocksDB opens much faster there
     folder = Path(tempfile.mkdtemp(prefix="backbeat-sim-", dir=memory if memory.is_dir() else None))
     logging.disable(logging.CRITICAL)
@@ -21,7 +22,7 @@ def run_seed(seed: int, *, verbose: bool = False) -> Simulation:
         with warnings.catch_warnings():
             # What a crash cut off was never awaited: that is the point of it.
             warnings.simplefilter("ignore", RuntimeWarning)
-            world = Simulation(seed, folder, verbose=verbose)
+            world = Simulation(seed, folder, verbose=verbose, rates=rates)
             world.run()
     except Exception as error:
         kind = type(error) if isinstance(error, ViolationError) else ViolationError

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -45,10 +45,14 @@ _EXPECTED_ENDS = ("the commit failed:",)
 class Simulation:
     """The world of one run."""
 
-    def __init__(self, seed: int, folder: Path, *, verbose: bool = False) -> None:
+    def __init__(
+        self, seed: int, folder: Path, *, verbose: bool = False, rates: Mapping[str, float] | None = None
+    ) -> None:
         self.seed = seed
         self.chance = random.Random(f"run {seed}")
         self.faults = Faults(self.chance)
+        self.faults.rates.update(rates or {})
+        self._safety_only = rates is not None  # A hunt for a certain defect.
         self.plan = Plan(seed)
         self.virtual = VirtualTime()
         self.partitions_count = self.plan.partitions_count
@@ -110,8 +114,10 @@ class Simulation:
         with self._patched():
             try:
                 self._begin()
-                for _ in range(self.chance.randrange(800, 3_000)):
+                for _ in range(self.chance.randrange(1_000, 4_000)):
                     self._step()
+                if self._safety_only:
+                    return
                 self._heal()
                 self._until_settled()
                 self._check_end()
@@ -130,7 +136,7 @@ class Simulation:
         """One thing happens, somewhere."""
         self.virtual.passed_ms += self.chance.choice((0, 0, 1, 2, 5, 20))
         kind = self.chance.random()
-        if kind < 0.7:
+        if kind < 0.6:
             for _ in range(3):
                 host = self.chance.choice(self.hosts)
                 if host.up:

@@ -1,0 +1,157 @@
+"""Records that are no commands, commands that are refused, and what would be too large: the partition goes on."""
+
+import json
+import random
+import uuid
+
+import msgspec
+import pytest
+
+from backbeat import schemas
+from backbeat.streams.core import ids, queries
+from backbeat.streams.core.commands import ChangeNode, Continue, Source, Task, TaskKind
+from backbeat.streams.core.effects import Done
+from backbeat.streams.core.status import ServerStatus
+from backbeat.streams.topics import DEAD_LETTERS, RECORD_BYTES_MAX
+from tests.integration.caller import node_of
+from tests.integration.rig import PARTITIONS, rig, until
+from tests.integration.topic import Reader
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory):
+    with rig(tmp_path_factory.mktemp("engine")) as one:
+        yield one
+
+
+@pytest.fixture
+def subject(unique):
+    return json.dumps(f"Camera {unique}").encode()
+
+
+@pytest.fixture
+def caller(system):
+    return system.caller
+
+
+def fresh():
+    return uuid.uuid4().bytes
+
+
+@pytest.fixture
+def dead_letters(system):
+    """The dead letters since now, as (value, headers)."""
+    reader = Reader(system.kafka, DEAD_LETTERS)
+    list(reader.read())
+
+    def next_ones(count):
+        found = []
+
+        def enough():
+            found.extend((message.value(), dict(message.headers())) for message in reader.read())
+            return len(found) >= count
+
+        until(enough, f"{count} dead letters")
+        return found
+
+    yield next_ones
+    reader.close()
+
+
+def test_records_that_are_no_commands_become_dead_letters_and_the_partition_goes_on(
+    system, caller, subject, dead_letters
+):
+    signal = caller.signal(subject)
+    good = schemas.encode_command(signal)
+    partition = ids.partition_of(signal.workflow_id, PARTITIONS)
+    bad = [
+        b"garbage",
+        b"",
+        good[:40],
+        good + b"more",
+        good[:2] + b"abcdefgh" + good[10:],
+        b"\x00\x00\x00\x00\x07" + good[10:],
+        schemas.encode_query(queries.Flush(reply_to=caller._next(), deadline=0, partition=0)),
+    ]
+    for value in bad:
+        caller.send_raw(value, partition)
+    caller.send(signal, partition=(partition + 1) % PARTITIONS)
+    caller.send_raw(None, partition)
+    node = system.signal(subject)
+    system.say(node)
+    assert caller.wait_node(node.id).server is ServerStatus.COMPLETE
+    letters = dead_letters(len(bad) + 2)
+    assert len(letters) == len(bad) + 2
+    by_value = dict(letters)
+    assert set(by_value) == {*bad, good}
+    for headers in by_value.values():
+        assert headers["backbeat-source-topic"] == b"backbeat.commands"
+        assert headers["backbeat-source-offset"].isdigit()
+    strayed = by_value[good]
+    assert strayed["backbeat-source-partition"] == str((partition + 1) % PARTITIONS).encode()
+    assert b"was sent to partition" in strayed["backbeat-error"]
+    assert b"fingerprint" in by_value[bad[4]]["backbeat-error"]
+    assert not [each for each in caller.tree(signal.workflow_id) if each.id == node_of(signal)]
+
+
+def test_a_refused_command_that_nobody_waits_for_is_kept(system, caller, subject, dead_letters):
+    node = system.signal(subject)
+    command = ChangeNode(id=fresh(), user_id=system.user, node_id=node.id, status="resolved")
+    caller.send(command)
+    ((value, headers),) = dead_letters(1)
+    assert schemas.decode_command(value) == command
+    assert headers["backbeat-error"].startswith(b"invalid_client_status: ")
+
+
+def test_a_defect_in_the_rules_costs_one_command(system, caller, subject, dead_letters):
+    node = system.signal(subject)
+    # The core asserts that the rest of some work is on a workflow that is stored: no client can send this.
+    unknown = ids.workflow_id(system.user, "Never made", subject)
+    broken = Continue(
+        id=fresh(), workflow_id=unknown, tasks=(Task(TaskKind.SCHEDULE, node.id),), source=Source(PARTITIONS, 1, 0)
+    )
+    caller.send(broken)
+    ((value, headers),) = dead_letters(1)
+    assert schemas.decode_command(value) == broken
+    assert headers["backbeat-error"].startswith(b"defect: AssertionError")
+    (notice,) = system.hand.wait_for(
+        lambda each: each.node.id == node.id and each.kind is schemas.ActivityKind.NOTIFICATION
+    )
+    assert notice.message == "Server Error"
+    assert caller.node(node.id).server is ServerStatus.ERRORED
+    other = system.signal(subject[:-1] + b' 2"')
+    assert system.say(other) == Done()
+
+
+# --- what would be too large -----------------------------------------------------------------------------------------
+
+
+def noise():
+    """What makes a command nearly as large as a record may be; no compression makes it small."""
+    return random.Random(1).randbytes(RECORD_BYTES_MAX // 2 - 190).hex().encode()
+
+
+@pytest.mark.parametrize("what", ["client_data", "tid", "link", "name", "status"])
+def test_what_would_not_fit_is_refused_and_the_partition_goes_on(system, caller, subject, dead_letters, what):
+    node = system.signal(subject)
+    signal = caller.signal(subject)
+    large = msgspec.structs.replace(signal.node, client_data=b'{"a":"' + noise() + b'"}')
+    commands = {
+        "client_data": msgspec.structs.replace(signal, node=large),
+        "tid": msgspec.structs.replace(signal, tid=noise().decode()),
+        "name": msgspec.structs.replace(signal, node=msgspec.structs.replace(signal.node, name=noise().decode())),
+        "status": ChangeNode(id=fresh(), user_id=system.user, node_id=node.id, status=noise().decode()),
+        # Its size and what stands around it on its way to its target are more than a record may have.
+        "link": msgspec.structs.replace(signal, node=msgspec.structs.replace(large, parent_link_id=node.id)),
+    }
+    command = commands[what]
+    assert RECORD_BYTES_MAX - 500 < len(schemas.encode_command(command)) < RECORD_BYTES_MAX - 70
+    pid = system.stack.engine_pids[0]
+    caller.send(command)
+    ((_, headers),) = dead_letters(1)
+    print(headers["backbeat-error"][:120])
+    system.say(node)
+    assert caller.wait_node(node.id).server is ServerStatus.COMPLETE
+    for partition in range(PARTITIONS):
+        caller.commit(partition)
+    assert system.stack.engine_pids[0] == pid, "the engine ended on it"
