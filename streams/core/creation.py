@@ -55,8 +55,8 @@ def make_workflow(step: Step, new: NewWorkflow) -> Workflow:
 def add_signal(step: Step, command: Signal) -> None:
     """A top-level node, ready at once; then schedule next of the workflow."""
     if command.node.parent_link_id is not None and not command.link_open:
-        # The link is opened first, at its target, which sends the signal on. What is too large there must not
-        # be sent there, inside a record that is larger still.
+        # The link is opened first, at its target, which sends the signal on. One that is too large is refused here:
+        # wrapped in the other command it would be larger still.
         if command.workflow is not None:
             _check_workflow(step, command.workflow)
         _check_node(step, command.node)

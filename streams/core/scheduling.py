@@ -38,11 +38,12 @@ def _do(step: Step, task: Task) -> None:
         case TaskKind.READY:
             _make_children_ready(step, step.node(task.id), task.cursor)
         case TaskKind.SWEEP:
-            _sweep(step, task)
+            if _visit(step, task):
+                step.workflow.sweeps -= 1
         case TaskKind.SHUT_SIBLINGS:
             _shut_siblings(step, step.node(task.id), task)
         case TaskKind.DEACTIVATE_PREVIOUS:
-            _deactivate_previous(step, task)
+            _visit(step, task)
         case TaskKind.RESUME:
             _resume(step)
         case TaskKind.FORGET_LINKS:
@@ -269,16 +270,16 @@ def reset(step: Step, node: Node) -> None:
     step.tasks.append(Task(TaskKind.SWEEP, node.id, begin, node.deactivate_below))
 
 
-def _sweep(step: Step, task: Task) -> None:
-    """Go through what is below a node; reading a marked node settles it."""
+def _visit(step: Step, task: Task) -> bool:
+    """Go through what is below the task's root; reading a marked node settles it. Whether the end was reached."""
     cursor = task.cursor
     while cursor is not None:
         if step.budget <= 0:
-            step.tasks.appendleft(Task(TaskKind.SWEEP, task.id, cursor, task.mark))
-            return
+            step.tasks.appendleft(Task(task.kind, task.id, cursor, task.mark))
+            return False
         step.budget -= 1
         cursor = _next_below(step, step.node(cursor), task)
-    step.workflow.sweeps -= 1
+    return True
 
 
 def deactivate_previous(step: Step, node: Node) -> None:
@@ -287,16 +288,6 @@ def deactivate_previous(step: Step, node: Node) -> None:
     workflow.watermark = max(workflow.watermark, node.seq)
     workflow.watermarks += 1
     step.tasks.append(Task(TaskKind.DEACTIVATE_PREVIOUS, workflow.id, workflow.first_child, node.seq))
-
-
-def _deactivate_previous(step: Step, task: Task) -> None:
-    cursor = task.cursor
-    while cursor is not None:
-        if step.budget <= 0:
-            step.tasks.appendleft(Task(TaskKind.DEACTIVATE_PREVIOUS, task.id, cursor, task.mark))
-            return
-        step.budget -= 1
-        cursor = _next_below(step, step.node(cursor), task)
 
 
 def _next_below(step: Step, node: Node, task: Task) -> bytes | None:
