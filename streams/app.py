@@ -21,6 +21,7 @@ os.environ.setdefault("F_DATADIR", os.devnull)
 
 import faust
 from aiokafka.errors import IllegalStateError
+from faust.assignor.partition_assignor import PartitionAssignor
 from faust.transport.drivers.aiokafka import Consumer, ConsumerRebalanceListener
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -35,6 +36,17 @@ from backbeat.streams.registry import Registry
 from backbeat.streams.settings import EngineSettings
 
 logger = logging.getLogger(__name__)
+
+
+class BalancedAssignor(PartitionAssignor):
+    """Faust's co-partitioning assignor without standbys: with them it leaves the newest engine idle.
+
+    Commands and queries of a partition stay together; nobody has more than one partition more than another.
+    """
+
+    def __init__(self, app: Any, **_: Any) -> None:
+        # Faust takes this assignor only while standbys are set, and then asks for as many.
+        super().__init__(app, replicas=0)
 
 
 def make_app(settings: EngineSettings, partitions_count: int) -> faust.App:
@@ -59,6 +71,8 @@ def make_app(settings: EngineSettings, partitions_count: int) -> faust.App:
         broker_heartbeat_interval=settings.heartbeat_interval_seconds,
         broker_rebalance_timeout=settings.rebalance_timeout_seconds,
         consumer_auto_offset_reset="earliest",
+        PartitionAssignor=BalancedAssignor,
+        table_standby_replicas=1,
         consumer_group_instance_id=settings.instance_id,
     )
 

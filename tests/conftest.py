@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Kafka's bootstrap servers: what BACKBEAT_TEST_BOOTSTRAP_SERVERS says, else one of our own."""

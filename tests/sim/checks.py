@@ -208,7 +208,7 @@ class Checks:
         where = f"{host.instance_id}, restored partition {number}, position {position}"
         newest = self.positions.get(number, 0)
         member = self._world.group.why_refused(host.generation, host.member_id, host.instance_id) is None
-        if position != newest and (member or position not in self._all_positions.get(number, {0})):
+        if position != newest and (member or position not in {0, *self._all_positions.get(number, ())}):
             self.fail(f"{where}: the newest commit is at {newest}")
         self._check_content(where, store)
 
