@@ -179,6 +179,9 @@ class EngineProcess:
                 store.meta.next_offset,
             )
             self.engine.ready(number, store, end_of_commands)
+            # A touch, soon: the estimate of the broker's time may be from long ago.
+            self._last_commit = 0.0
+            self._commit_wanted.set()
             if number in self._paused:
                 self._paused.discard(number)
                 self.resume(number)

@@ -92,7 +92,7 @@ def test_queries_and_commands_of_a_partition_are_always_with_the_same_engine(tmp
             """Commands and queries of every partition are answered, and its owner by the group is who commits it."""
             owners = group.wait_for(*engines)
             for partition in range(PARTITIONS):
-                signal = caller.signal(subject_of(partition))
+                signal = caller.signal(subject_of(partition), retry_interval_seconds=0.3)
                 assert caller.ask(signal).id == node_of(signal)
                 assert isinstance(asking.node(node_of(signal)), effects.NodeView)
                 asking.commit(partition)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, IsolationLevel, KafkaError, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 SECONDS_MAX = 120.0
@@ -29,10 +37,18 @@ def consumer(kafka: str, **more: object) -> Consumer:
 def ends(kafka: str, topic: str) -> dict[int, int]:
     """The end of each partition as a read_uncommitted reader sees it."""
     admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
-    numbers = admin.list_topics(topic, timeout=20).topics[topic].partitions
-    asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in numbers}
-    found = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=20)
-    return {place.partition: future.result().offset for place, future in found.items()}
+    deadline = time.monotonic() + SECONDS_MAX
+    while True:
+        numbers = admin.list_topics(topic, timeout=20).topics[topic].partitions
+        asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in numbers}
+        found = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=20)
+        try:
+            return {place.partition: future.result().offset for place, future in found.items()}
+        except KafkaException as error:
+            # A topic that was made a moment ago is known before it has its leaders.
+            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 class Reader:

@@ -101,7 +101,7 @@ RATES: dict[str, dict[str, float]] = {
         "store lost": 0.0,
         "stop": 0.0,
     },
-    "commits name no member": {"stop": 0.1, "lag": 0.0, "long sleep": 0.0, "crash: loop": 0.0},
+    "commits name no member": {"stop": 0.2, "lag": 0.0, "long sleep": 0.0, "crash: loop": 0.0},
     "gaps are not looked at": {"forgets": 0.5, "rebalance": 0.1},
 }
 

@@ -22,7 +22,7 @@ _SEED = os.environ.get("BACKBEAT_SIM_SEED") or os.environ.get("SEED")
 _RUNS = int(os.environ.get("BACKBEAT_SIM_RUNS") or os.environ.get("SIM_RUNS") or 16)
 _PROVE_RUNS = int(os.environ.get("BACKBEAT_SIM_RUNS") or os.environ.get("SIM_RUNS") or 2_000)
 #: Seeds in which a deliberate defect must show.
-_BREAK_SEEDS = 40
+_BREAK_SEEDS = 200
 
 one_seed_only = pytest.mark.skipif(bool(_SEED), reason="one seed was asked for")
 
