@@ -21,7 +21,7 @@ from backbeat.streams.core.status import Mode
 from backbeat.streams.ingest import Ingest
 from backbeat.streams.registry import RegisteredClient, Registry, add_client
 
-PARTITIONS = 4
+PARTITIONS = 8
 SECONDS_MAX = 40.0
 
 
