@@ -75,7 +75,8 @@ def test_what_was_not_committed_is_done_again_after_kill_9(own_kafka, tmp_path):
         nodes = work(one)
         before = trees(one)
         one.kill()
-        assert not any(state(one.kafka, STATE)), "something was committed"
+        # A first commit may say who has the partition; it holds nothing of the work.
+        assert all(records.keys() <= {b"m"} for records in state(one.kafka, STATE)), "something was committed"
         waiting = one.caller.begin(one.caller.signal(b'"while nobody ran"'))
         one.start()
         one.caller.wait(waiting)
