@@ -34,8 +34,8 @@ class ActivityRecord(msgspec.Struct, frozen=True):
 
     node: NodeView
     kind: ActivityKind
-    notification_name: str | None = None  #: "Client Error" or "Server Error"
-    message: str | None = None
+    notification_name: str | None = None  #: the name of the node
+    message: str | None = None  #: "Client Error" or "Server Error"
     error: bytes | None = None  #: JSON object
 
 

@@ -122,7 +122,7 @@ class Dispatch(msgspec.Struct, frozen=True):
 
 
 class Notify(msgspec.Struct, frozen=True):
-    """Tell a node's client of an error: `name` is "Client Error" or "Server Error"."""
+    """Tell a node's client of an error: `name` is the node's, `message` is "Client Error" or "Server Error"."""
 
     node: NodeView
     name: str
