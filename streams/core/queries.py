@@ -6,6 +6,7 @@ A tree is read by following the pointers, a slice at a time: whoever answers a l
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import msgspec
 
@@ -40,10 +41,15 @@ class GetNode(Query, frozen=True, kw_only=True):
 
 
 class GetTree(Query, frozen=True, kw_only=True):
-    """A workflow and its nodes, parents before children, siblings by seq. Answer: WorkflowView, then Nodes in parts."""
+    """A workflow and its nodes, parents before children, siblings by seq. Answer: WorkflowView, then Nodes in parts.
+
+    A page of it: at most `limit` nodes, those that come behind the node `after` in this order.
+    """
 
     workflow_id: bytes
     top_level_only: bool = False
+    limit: int | None = None
+    after: bytes | None = None
 
 
 class GetHistory(Query, frozen=True, kw_only=True):
@@ -163,8 +169,7 @@ def answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
             if workflow is None:
                 yield _not_found("workflow", query.workflow_id)
             else:
-                yield workflow_view(workflow)
-                yield from _tree(store, workflow, top_level_only=query.top_level_only)
+                yield from _tree(store, workflow, query)
         case GetSettings():
             yield store.meta.settings
         case Flush():
@@ -175,10 +180,23 @@ _PART_NODES = 200
 _PART_BYTES = 262_144
 
 
-def _tree(store: Store, workflow: Workflow, *, top_level_only: bool) -> Iterator[Nodes]:
+def _tree(store: Store, workflow: Workflow, query: GetTree) -> Iterator[QueryAnswer]:
+    after = None if query.after is None else store.get_node(query.after)
+    if query.after is not None and (after is None or after.workflow_id != workflow.id):
+        yield Rejection(
+            Reason.INVALID_PARAMETERS,
+            f"No node of this workflow has the id {query.after.hex()}",
+            found="nothing",
+            wanted="a node of the workflow, as the one to go on after",
+        )
+        return
+    if query.limit is not None and query.limit < 1:
+        yield Rejection(Reason.INVALID_PARAMETERS, "A page has at least one node", str(query.limit), "1 or more")
+        return
+    yield workflow_view(workflow)
     part: list[NodeView] = []
     size = 0
-    for node in walk(store, workflow, top_level_only=top_level_only):
+    for node in islice(walk(store, workflow, top_level_only=query.top_level_only, after=after), query.limit):
         part.append(current_node(store, node, workflow))
         size += len(node.client_data) + len(node.metadata) + len(workflow.subject)
         if len(part) >= _PART_NODES or size >= _PART_BYTES:
@@ -187,9 +205,14 @@ def _tree(store: Store, workflow: Workflow, *, top_level_only: bool) -> Iterator
     yield Nodes(tuple(part))
 
 
-def walk(store: Store, workflow: Workflow, *, top_level_only: bool = False) -> Iterator[Node]:
-    """The nodes of a workflow, parents before children. Nodes added while it is read may or may not be seen."""
-    stack = [workflow.first_child]
+def walk(
+    store: Store, workflow: Workflow, *, top_level_only: bool = False, after: Node | None = None
+) -> Iterator[Node]:
+    """The nodes of a workflow, parents before children; all, or those behind the node `after`.
+
+    Nodes added while it is read may or may not be seen.
+    """
+    stack = [workflow.first_child] if after is None else _behind(store, after, top_level_only=top_level_only)
     while stack:
         node_id = stack.pop()
         if node_id is None:
@@ -200,6 +223,19 @@ def walk(store: Store, workflow: Workflow, *, top_level_only: bool = False) -> I
         if not top_level_only:
             stack.append(node.first_child)
         yield node
+
+
+def _behind(store: Store, node: Node, *, top_level_only: bool) -> list[bytes | None]:
+    """What a walk has still to visit when it has just come to this node: the next one last."""
+    stack = [] if top_level_only else [node.first_child]
+    above: Node | None = node
+    while above is not None:
+        stack.append(above.next_sibling)
+        above = None if above.parent_id is None else store.get_node(above.parent_id)
+    if top_level_only:
+        # Below the top there is nothing to go on with but what is behind its ancestor there.
+        return stack[-1:]
+    return stack[::-1]
 
 
 def _history(store: Store, node: Node) -> Iterator[History]:

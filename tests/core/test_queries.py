@@ -1,11 +1,12 @@
 """Point reads: workflow, node, tree, history."""
 
+import msgspec
 import pytest
 
 from backbeat.streams.core import queries as q
 from backbeat.streams.core.effects import NodeView, Reason, Rejection, WorkflowView
 from backbeat.streams.core.records import Settings
-from tests.core.rig import CAMERA_ID, NON_BLOCKING, Rig, new, running
+from tests.core.rig import CAMERA, CAMERA_ID, NON_BLOCKING, Rig, new, running
 from tests.core.world import OTHER, USER, reply_to
 
 
@@ -47,6 +48,47 @@ def test_a_tree_comes_parents_first_in_parts():
     assert names == ["signal", "a", *(f"x{n}" for n in range(450)), "b", "two"]
     (_, top) = ask(rig, q.GetTree, workflow_id=CAMERA_ID, top_level_only=True)
     assert [node.name for node in top.nodes] == ["signal", "two"]
+
+
+def test_a_tree_is_read_page_by_page():
+    rig = running(new("a", NON_BLOCKING), new("b", NON_BLOCKING))
+    rig.complete("a", new("a1", NON_BLOCKING), new("a2", NON_BLOCKING))
+    rig.complete("a2", new("deep"))
+    rig.signal("two")
+    whole = [node.id for node in ask(rig, q.GetTree, workflow_id=CAMERA_ID)[1].nodes]
+    for limit in range(1, len(whole) + 2):
+        read, after = [], None
+        while True:
+            _, page = ask(rig, q.GetTree, workflow_id=CAMERA_ID, limit=limit, after=after)
+            assert len(page.nodes) <= limit
+            if not page.nodes:
+                break
+            read += [node.id for node in page.nodes]
+            after = read[-1]
+        assert read == whole
+
+
+def test_the_top_is_read_page_by_page():
+    rig = running(new("a"))
+    rig.signal("two")
+    for after in (rig["signal"], rig["a"]):
+        _, page = ask(rig, q.GetTree, workflow_id=CAMERA_ID, top_level_only=True, limit=5, after=after)
+        assert [node.name for node in page.nodes] == ["two"]
+
+
+@pytest.mark.parametrize("page", [{"after": b"x" * 16}, {"limit": 0}, {"limit": -1}])
+def test_a_page_that_cannot_be_is_refused(page):
+    rig = running(new("a"))
+    (refused,) = ask(rig, q.GetTree, workflow_id=CAMERA_ID, **page)
+    assert refused.reason is Reason.INVALID_PARAMETERS
+    assert refused.wanted
+
+
+def test_a_page_does_not_go_on_after_a_node_of_another_workflow():
+    rig = running(new("a"))
+    rig.signal("elsewhere", of=msgspec.structs.replace(CAMERA, subject=b'"another"'))
+    (refused,) = ask(rig, q.GetTree, workflow_id=CAMERA_ID, after=rig["elsewhere"])
+    assert refused.reason is Reason.INVALID_PARAMETERS
 
 
 def test_a_tree_of_large_nodes_comes_in_small_parts():
