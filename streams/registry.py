@@ -29,7 +29,16 @@ from backbeat.streams.topics import (
     has_topics,
 )
 
-__all__ = ["Delivery", "RegisteredClient", "Registry", "RegistryError", "add_client", "put_clients", "remove_client"]
+__all__ = [
+    "Delivery",
+    "RegisteredClient",
+    "Registry",
+    "RegistryError",
+    "add_client",
+    "change_client",
+    "put_clients",
+    "remove_client",
+]
 
 READ_SECONDS_MAX = 30.0
 
@@ -287,6 +296,12 @@ def put_clients(
         raise RegistryError(f"somebody else has just added a client {lost[0].name!r}: it is theirs.")
 
 
+def change_client(registry: Registry, client: RegisteredClient) -> None:
+    """Change what is known of a client that has its topics already."""
+    _check_all(registry, [client])
+    _write(registry, {client.id_bytes: client})
+
+
 def remove_client(registry: Registry, client: RegisteredClient) -> None:
     """Remove a client. Its topics stay: what is in them may be wanted."""
     _write(registry, {client.id_bytes: None})
@@ -325,7 +340,7 @@ def _write(registry: Registry, clients: Mapping[bytes, RegisteredClient | None])
         if error is not None:
             failed.append(error)
 
-    producer = Producer({"bootstrap.servers": registry.bootstrap_servers, "acks": "all", "enable.idempotence": True})
+    producer = Producer({"bootstrap.servers": registry.bootstrap_servers, "acks": "all"})
     for client_id, client in clients.items():
         producer.produce(
             CLIENTS,
