@@ -6,7 +6,7 @@ JSON text already and go into the answer as they are (`msgspec.Raw`), so that th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -124,6 +124,7 @@ def error_row_json(view: WorkflowView) -> dict[str, Any]:
 def tree_json(workflow: WorkflowView, nodes: Iterable[NodeView]) -> dict[str, Any]:
     """A workflow with its nodes, nested. `nodes` come with parents before children and siblings in their order."""
     subject = camel_subject(workflow.subject)
+    top: list[dict[str, Any]] = []
     root = {
         "id": id_text(workflow.id),
         "name": workflow.name,
@@ -134,10 +135,9 @@ def tree_json(workflow: WorkflowView, nodes: Iterable[NodeView]) -> dict[str, An
         "currentClientStatus": None,
         "createdAt": time_text(workflow.created_at),
         "retryingAt": None,
-        "children": [],
+        "children": top,
     }
     children: dict[bytes, list[dict[str, Any]]] = {}
-    top: list[dict[str, Any]] = root["children"]  # type: ignore[assignment]
     for node in nodes:
         branch = _branch_json(node, subject)
         children[node.id] = branch["children"]
@@ -169,16 +169,11 @@ def camel_subject(subject: bytes) -> msgspec.Raw:
     return msgspec.Raw(camel_keys(subject))
 
 
-def tree_text(workflow: WorkflowView, nodes: Sequence[NodeView]) -> str:
+def tree_text(workflow: WorkflowView, nodes: Iterable[NodeView]) -> str:
     """A tree as coloured text, a line a node."""
     lines = [_line(workflow.id, 0, workflow.name)]
-    lines += [_line(node.id, depth, _node_text(node)) for depth, node in _with_depth(nodes)]
+    lines += [_line(node.id, node.depth, _node_text(node)) for node in nodes]
     return "".join(lines)
-
-
-def _with_depth(nodes: Iterable[NodeView]) -> Iterator[tuple[int, NodeView]]:
-    for node in nodes:
-        yield node.depth, node
 
 
 def _line(identity: bytes, depth: int, text: str) -> str:
