@@ -26,7 +26,7 @@ from backbeat.gateway.authentication import authenticate
 from backbeat.gateway.call import Call, answer
 from backbeat.gateway.parameters import Parameters
 from backbeat.gateway.parts import Parts
-from backbeat.gateway.projection.database import ProjectionError
+from backbeat.gateway.projection import ProjectionError
 from backbeat.gateway.routing import Router
 from backbeat.gateway.settings import GatewaySettings
 from backbeat.gateway.table import ROUTES
@@ -137,7 +137,10 @@ async def serve(settings: GatewaySettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    parts = Parts(settings, fail=lambda error: end(f"{type(error).__name__}: {error}"))
+    try:
+        parts = Parts(settings, fail=lambda error: end(f"{type(error).__name__}: {error}"))
+    except ProjectionError as error:
+        end(str(error), MISFIT)
     runner = web.ServerRunner(
         make_server(Gateway(settings, parts), settings.body_bytes_max), shutdown_timeout=settings.stop_seconds
     )
@@ -161,10 +164,7 @@ async def serve(settings: GatewaySettings) -> None:
 
 
 async def _start(parts: Parts, settings: GatewaySettings) -> None:
-    try:
-        await parts.start()
-    except ProjectionError as error:
-        end(str(error), MISFIT)
+    await parts.start()
     sys.stdout.write(f"{READY_LINE}: http://{settings.http_host}:{settings.http_port}\n")
     sys.stdout.flush()
 

@@ -35,9 +35,9 @@ async def _problems(call: Call) -> list[str]:
     if silent:
         numbers = ", ".join(map(str, silent))
         problems.append(f"No engine answers for {len(silent)} of {engine.partitions} partitions ({numbers})")
-    problem = call.parts.projection.problem()
-    if problem is not None:
-        problems.append(problem)
+    trouble = call.parts.projection.trouble
+    if trouble:
+        problems.append(f"The search does not follow: {trouble}")
     return problems
 
 

@@ -12,8 +12,12 @@ from functools import lru_cache
 
 import msgspec
 
-#: A text in JSON, and the colon behind it if it is a key. The JSON is compact.
+#: A text in compact JSON, and the colon behind it if it is a key.
 _TEXT = re.compile(rb'"((?:[^"\\]|\\.)*)"(:?)')
+#: The same, or a bracket.
+_TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)"(:?)|[][{}]')
+#: Below these keys nothing is rewritten.
+_UNTOUCHED = frozenset({"client_data", "metadata", "clientData"})
 
 _ACRONYM_END = re.compile(r"([A-Z\d]+)([A-Z][a-z])")
 _HUMP = re.compile(r"([a-z\d])([A-Z])")
@@ -57,12 +61,12 @@ def _plain(text: re.Match[bytes]) -> bytes:
 
 
 def snake_keys(text: bytes | msgspec.Raw) -> bytes:
-    """JSON text, compact, with its keys at any depth in snake_case."""
+    """JSON text, compact, with its keys in snake_case at any depth, but for what is in client data and metadata."""
     return _with_keys(text, snake)
 
 
 def camel_keys(text: bytes | msgspec.Raw) -> bytes:
-    """JSON text, compact, with its keys at any depth in camelCase."""
+    """JSON text, compact, with its keys in camelCase at any depth, but for what is in client data and metadata."""
     return _with_keys(text, camel)
 
 
@@ -70,10 +74,20 @@ def _with_keys(text: bytes | msgspec.Raw, change: Callable[[str], str]) -> bytes
     found = compact(text)
     if b":" not in found:
         return found
+    depth = 0
+    #: where an untouched value began; what is deeper belongs to it
+    untouched = -1
 
-    def changed(one: re.Match[bytes]) -> bytes:
-        if not one[2]:
-            return one[0]
-        return _encode(change(_decode_text(b'"' + one[1] + b'"'))) + b":"
+    def changed(token: re.Match[bytes]) -> bytes:
+        nonlocal depth, untouched
+        first = token[0][:1]
+        if first != b'"':
+            depth += 1 if first in b"[{" else -1
+            return token[0]
+        if not token[2] or 0 <= untouched < depth:
+            return token[0]
+        key = change(_decode_text(b'"' + token[1] + b'"'))
+        untouched = depth if key in _UNTOUCHED else -1
+        return _encode(key) + b":"
 
-    return _TEXT.sub(changed, found)
+    return _TOKEN.sub(changed, found)

@@ -5,21 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from backbeat.errors import BackbeatError
 from backbeat.gateway.engine import Engine
 from backbeat.gateway.presentation import node_json
+from backbeat.gateway.projection import Projection
 from backbeat.gateway.settings import OUT_OF_ROTATION, GatewaySettings
-
-try:  # Written at the same time.
-    from backbeat.gateway.projection import Projection
-except ImportError:
-    Projection = None  # type: ignore[misc,assignment]
-try:
-    from backbeat.gateway.webhooks import Deliverer
-except ImportError:
-    Deliverer = None  # type: ignore[misc,assignment]
+from backbeat.gateway.webhooks import Deliverer
 
 logger = logging.getLogger(__name__)
 
@@ -30,30 +22,28 @@ class Parts:
     def __init__(self, settings: GatewaySettings, fail: Callable[[BaseException], None]) -> None:
         self.settings = settings
         self.engine = Engine(settings)
-        self.projection: Any = Projection and Projection(
+        self.projection = Projection(
             settings.bootstrap_servers,
             settings.projection_url,
             flush=self.engine.flush,
             partitions=lambda: self.engine.partitions,
         )
         self._fail = fail
-        self._deliverer: Any = None
+        self._deliverer: Deliverer | None = None
         self.stopping = False
 
     async def start(self) -> None:
         """Connect; returns when every part can be used."""
         await self.engine.connect()
-        if self.projection:
-            await self.projection.start()
-        self._deliverer = Deliverer and Deliverer(
+        await self.projection.start()
+        self._deliverer = Deliverer(
             self.settings.bootstrap_servers,
             self.engine.registry,
             node_body=node_json,
             connection_error_wait_seconds=self.settings.connection_error_wait_seconds,
             fail=self._fail,
         )
-        if self._deliverer:
-            await self._deliverer.start()
+        await self._deliverer.start()
 
     async def stop(self) -> None:
         """Leave in the other order."""

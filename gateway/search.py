@@ -10,7 +10,7 @@ from backbeat.gateway import errors
 from backbeat.gateway.call import Call, answer
 from backbeat.gateway.parameters import Parameters, find_id, to_milliseconds
 from backbeat.gateway.presentation import error_row_json, node_json, workflow_json
-from backbeat.gateway.projection.filters import NodeFilters, WorkflowFilters
+from backbeat.gateway.projection import NodeFilters, Projection, WorkflowFilters
 
 #: How many seconds older than the newest writes an answer may be; only on answers that may.
 STALE_HEADER = "X-backbeat-stale-seconds"
@@ -56,7 +56,7 @@ async def error_workflows(call: Call) -> Response:
     return answer([error_row_json(view) for view in found], headers=headers)
 
 
-async def _fresh(call: Call) -> tuple[Any, dict[str, str] | None]:
+async def _fresh(call: Call) -> tuple[Projection, dict[str, str] | None]:
     """The projection with every write that was answered before; else how stale it may be, as a header."""
     projection = call.parts.projection
     stale_seconds = await projection.freshen(call.parts.settings.freshen_seconds)
