@@ -37,7 +37,7 @@ def read_facts(connection: Connection) -> Facts:
 
 def read_known_facts(connection: Connection) -> Facts:
     """The same where the tables are known to be there."""
-    found = dict(connection.execute(_SELECT).tuples())
+    found = dict(connection.execute(_SELECT).all())
     return msgspec.convert(found, Facts, strict=False)
 
 
@@ -54,7 +54,7 @@ def put_facts(statements: Statements, **changes: object) -> None:
 
 def read_positions(connection: Connection) -> dict[int, int]:
     """Partition -> the next offset to read."""
-    return dict(connection.execute(select(tables.positions.c.partition, tables.positions.c.next_offset)).tuples().all())
+    return dict(connection.execute(select(tables.positions.c.partition, tables.positions.c.next_offset)).all())
 
 
 def put_positions(statements: Statements, positions: dict[int, int]) -> None:

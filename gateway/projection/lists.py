@@ -39,7 +39,7 @@ def error_workflows(connection: Connection, user_id: bytes) -> list[WorkflowView
 
 def counts(connection: Connection) -> Counts:
     """How many nodes are where, and what came of them."""
-    in_state = dict(connection.execute(select(tables.node_states.c.state, tables.node_states.c.nodes)).tuples().all())
+    in_state = dict(connection.execute(select(tables.node_states.c.state, tables.node_states.c.nodes)).all())
     days = connection.execute(select(tables.days.c.day, tables.days.c.completed, tables.days.c.errored)).all()
     today = [row for row in days if row.day == now_ms() // _DAY_MS]
     enqueued = scheduled = retrying = 0

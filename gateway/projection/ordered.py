@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 
 #: More ranges than this are read as one and sorted.
 _RANGES_MAX = 250
+_VERIFIED_AT_ONCE = 1_000
 
 
 class Place(NamedTuple):
@@ -45,17 +46,22 @@ class Source(msgspec.Struct, kw_only=True):
         """The order of pages."""
         return "created DESC, id DESC" if self.newest_first else "created, id"
 
-    def rows(self, after: Place | None, until: Place | None, olds: Place | None) -> tuple[str, dict[str, Any]]:
-        """(created, id, no) of the rows behind a place, up to another, and older than a third; not in order yet."""
+    @property
+    def rows_of(self) -> str:
+        """The table whose rows the numbers are of."""
+        return "nodes" if self.table == "nodes" else "workflows"
+
+    def rows(self, after: Place | None, olds: Place | None) -> tuple[str, dict[str, Any]]:
+        """(created, id, no) of the rows behind a place and older than another; not in order yet."""
         conditions = [f"{self.column} = :key"]
         values: dict[str, Any] = {"key": self.key}
         if self.also:
             conditions.append(self.also)
-        behind, before = ("<", ">=") if self.newest_first else (">", "<=")
-        for name, place, comparison in (("after", after, behind), ("until", until, before), ("olds", olds, "<")):
+        behind = "<" if self.newest_first else ">"
+        for name, place, comparison in (("after", after, behind), ("olds", olds, "<")):
             if place is not None:
                 # The first half is what SQLite finds the place in the index by.
-                conditions.append(f"created {comparison[0]}= :{name}_created")
+                conditions.append(f"created {comparison}= :{name}_created")
                 conditions.append(f"(created, id) {comparison} (:{name}_created, :{name}_id)")
                 values |= {f"{name}_created": place.created, f"{name}_id": place.id}
         where = " AND ".join(conditions)
@@ -71,7 +77,7 @@ def first_rows(
     connection: Connection, source: Source, olds: Place | None, values: dict[str, Any], *, skip: int, count: int
 ) -> list[int]:
     """The numbers of a page of a source, in order, without another filter."""
-    rows, places = source.rows(None, None, olds)
+    rows, places = source.rows(None, olds)
     statement = f"{rows} ORDER BY {source.order} LIMIT :count OFFSET :skip"
     found = connection.execute(text(statement), {**values, **places, "count": count, "skip": skip})
     return [row.no for row in found]
@@ -97,30 +103,40 @@ class Scan:
         self._values = values
         self._wanted = wanted
         self._after: Place | None = None
+        #: the numbers of the rows that are kept, in order
         self.found: list[int] = []
         #: whether there are as many as wanted, or no more
         self.done = False
 
-    def go_on(self, rows: int) -> None:
+    def go_on(self, count: int) -> None:
         """Go through so many rows more."""
-        until = self._place_after(rows)
-        found, places = self._source.rows(self._after, until, self._olds)
-        condition = f"WHERE {self._condition} " if self._condition else ""
-        statement = (
-            f"SELECT DISTINCT created, id, no FROM ({found}) AS ranges "  # noqa: S608 - as above
-            f"{condition}ORDER BY {self._source.order} LIMIT :count"
-        )
-        count = self._wanted - len(self.found)
-        # One row may stand in several ranges: its repeats have the same place, so no other batch has them.
-        self.found += [
-            row.no for row in self._connection.execute(text(statement), {**self._values, **places, "count": count})
-        ]
-        self._after = until
-        self.done = until is None or len(self.found) >= self._wanted
+        ranges, places = self._source.rows(self._after, self._olds)
+        statement = f"{ranges} ORDER BY {self._source.order} LIMIT :count"
+        rows = self._connection.execute(text(statement), {**self._values, **places, "count": count}).all()
+        # One row may stand in several ranges: its repeats have the same place.
+        numbers = list(dict.fromkeys(row.no for row in rows))
+        for first in range(0, len(numbers), _VERIFIED_AT_ONCE):
+            self.found += self._verified(numbers[first : first + _VERIFIED_AT_ONCE])
+            if len(self.found) >= self._wanted:
+                break
+        self.done = len(rows) < count or len(self.found) >= self._wanted
+        if rows:
+            self._after = Place(rows[-1].created, rows[-1].id)
 
-    def _place_after(self, rows: int) -> Place | None:
-        """The place of the row so many rows behind; null: there are fewer."""
-        found, places = self._source.rows(self._after, None, self._olds)
-        statement = f"{found} ORDER BY {self._source.order} LIMIT 1 OFFSET :skip"
-        row = self._connection.execute(text(statement), {**self._values, **places, "skip": rows - 1}).first()
-        return None if row is None else Place(row.created, row.id)
+    def _verified(self, numbers: list[int]) -> list[int]:
+        if not self._condition:
+            return numbers
+        statement = (
+            f"SELECT ranges.no FROM {self._source.rows_of} AS ranges"  # noqa: S608 - our own words and whole numbers
+            f" WHERE ranges.no IN ({', '.join(map(str, numbers))}) AND {self._condition}"
+        )
+        good = set(self._connection.execute(text(statement), self._values).scalars())
+        return [number for number in numbers if number in good]
+
+    def has_at_most(self, count: int) -> bool:
+        """Whether no more than so many rows are left."""
+        ranges, places = self._source.rows(self._after, self._olds)
+        statement = f"SELECT count(*) FROM (SELECT no FROM ({ranges}) AS ranges LIMIT :count) AS counted"  # noqa: S608 - as above
+        values = {**self._values, **places, "count": count + 1}
+        counted: int = self._connection.execute(text(statement), values).scalar_one()
+        return counted <= count

@@ -24,9 +24,11 @@ _TRIGRAM = 3
 #: Of a long text, so many trigrams are enough to find the few that may have it.
 _TRIGRAMS_MAX = 16
 _FIRST_ROWS = 500
-_CANDIDATES = (1_000, 20_000)
-_ROWS_BETWEEN = 4_000
-_ROWS_MORE = 30_000
+#: So many candidates are looked up sooner than anything else is tried.
+_FEW = 2_000
+#: So many, or so many rows of a user or name, can be looked up one by one.
+_MANY = 20_000
+_ROWS_MORE = 10_000
 
 
 class _Asked(msgspec.Struct, kw_only=True):
@@ -38,8 +40,9 @@ class _Asked(msgspec.Struct, kw_only=True):
     count: int
     #: on a row named `ranges`, with its number `no`
     conditions: list[str]
-    #: statements that give the numbers of all rows that meet one of the conditions, or more
-    candidates: list[str]
+    #: statements that give the numbers of all rows that have a status change, a text, or may have
+    times: list[str]
+    texts: list[str]
     #: as `conditions`: what the source's ranges say, for rows that do not come from them
     membership: list[str]
     #: the table that candidates are numbers of
@@ -72,7 +75,7 @@ def search_nodes(connection: Connection, user_id: bytes, filters: NodeFilters) -
         asked.conditions.append(
             f"EXISTS (SELECT 1 FROM status_changes AS c WHERE c.node_no = ranges.no AND {change})"  # noqa: S608 - our own words and whole numbers
         )
-        asked.candidates.append(
+        asked.times.append(
             f"SELECT c.node_no AS no FROM status_changes AS c WHERE c.user_key = :user_key AND {change}"  # noqa: S608 - as above
         )
     return nodes_by_number(connection, _numbers(connection, asked), user_key)
@@ -151,7 +154,8 @@ def _asked(source: Source, olds: Place | None, filters: WorkflowFilters | NodeFi
         skip=(filters.page - 1) * filters.per_page,
         count=filters.per_page,
         conditions=[],
-        candidates=[],
+        times=[],
+        texts=[],
         membership=[],
         table="nodes" if source.table == "nodes" else "workflows",
         values=values,
@@ -188,7 +192,7 @@ def _add_change_of_a_node(asked: _Asked, filters: WorkflowFilters, wanted: list[
         "EXISTS (SELECT 1 FROM nodes AS n JOIN status_changes AS c ON c.node_no = n.no"  # noqa: S608 - as above
         f" WHERE n.workflow_no = ranges.no AND n.last_at >= :since{is_wanted} AND {change})"
     )
-    asked.candidates.append(
+    asked.times.append(
         " UNION ALL ".join(
             "SELECT n.workflow_no AS no FROM status_changes AS c JOIN nodes AS n ON n.no = c.node_no"  # noqa: S608 - as above
             f" WHERE c.{column} = :user_key AND {change}{is_wanted}"
@@ -217,7 +221,7 @@ def _add_text(connection: Connection, asked: _Asked, needle: str, texts: _Texts)
     if "\0" in needle or any("\ud800" <= letter <= "\udfff" for letter in needle):
         # No JSON text has these as they are, and neither database takes them.
         asked.conditions.append("1 = 0")
-        asked.candidates.append(f"SELECT no FROM {table} WHERE 1 = 0")  # noqa: S608 - as above
+        asked.texts.append(f"SELECT no FROM {table} WHERE 1 = 0")  # noqa: S608 - as above
         return
     position = "instr" if is_sqlite else "strpos"
     asked.conditions.append(f"(SELECT {position}(t.{column}, :needle) FROM {table} AS t WHERE t.no = ranges.no) > 0")  # noqa: S608 - as above
@@ -227,12 +231,12 @@ def _add_text(connection: Connection, asked: _Asked, needle: str, texts: _Texts)
     if is_sqlite:
         # Without places in the index there are no phrases: all trigrams, wherever they stand.
         asked.values["trigrams"] = " AND ".join(_quoted(one) for one in _trigrams(needle))
-        asked.candidates.append(f"SELECT rowid AS no FROM {index} WHERE {index} MATCH :trigrams")  # noqa: S608 - as above
+        asked.texts.append(f"SELECT rowid AS no FROM {index} WHERE {index} MATCH :trigrams")  # noqa: S608 - as above
     else:
         literal = needle.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         asked.values["pattern"] = f"%{literal}%"
         partial = " AND metadata <> '{}'" if texts is _METADATA else ""
-        asked.candidates.append(f"SELECT no FROM {table} WHERE {column} LIKE :pattern{partial}")  # noqa: S608 - as above
+        asked.texts.append(f"SELECT no FROM {table} WHERE {column} LIKE :pattern{partial}")  # noqa: S608 - as above
 
 
 def _trigrams(needle: str) -> list[str]:
@@ -252,21 +256,26 @@ def _numbers(connection: Connection, asked: _Asked) -> list[int]:
     """The numbers of the page's rows, in order."""
     if not asked.conditions and asked.table == asked.source.table:
         return first_rows(connection, asked.source, asked.olds, asked.values, skip=asked.skip, count=asked.count)
+    for candidates in asked.times:
+        if _are_at_most(connection, candidates, asked.values, _FEW):
+            return _sorted_candidates(connection, asked, candidates)
     wanted = asked.skip + asked.count
     condition = " AND ".join(asked.conditions)
     scan = Scan(connection, asked.source, asked.olds, condition=condition, values=asked.values, wanted=wanted)
     scan.go_on(max(_FIRST_ROWS, 2 * wanted))
-    for most in _CANDIDATES:
-        for candidates in asked.candidates:
-            if not scan.done and _are_at_most(connection, candidates, asked.values, most):
+    if not scan.done:
+        for candidates in asked.texts:
+            if _are_at_most(connection, candidates, asked.values, _FEW):
                 return _sorted_candidates(connection, asked, candidates)
-        if not scan.done:
-            scan.go_on(max(_ROWS_BETWEEN, 2 * wanted))
+        if not scan.has_at_most(_MANY):
+            for candidates in (*asked.texts, *asked.times):
+                if _are_at_most(connection, candidates, asked.values, _MANY):
+                    return _sorted_candidates(connection, asked, candidates)
     more = _ROWS_MORE
     while not scan.done:
         scan.go_on(more)
         more *= 2
-    return scan.found[asked.skip :]
+    return scan.found[asked.skip : wanted]
 
 
 def _are_at_most(connection: Connection, candidates: str, values: dict[str, Any], most: int) -> bool:
