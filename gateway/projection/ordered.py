@@ -16,7 +16,6 @@ from sqlalchemy import Connection, text
 
 #: More ranges than this are read as one and sorted.
 _RANGES_MAX = 250
-_VERIFIED_AT_ONCE = 1_000
 
 
 class Place(NamedTuple):
@@ -47,9 +46,9 @@ class Source(msgspec.Struct, kw_only=True):
         return "created DESC, id DESC" if self.newest_first else "created, id"
 
     @property
-    def rows_of(self) -> str:
-        """The table whose rows the numbers are of."""
-        return "nodes" if self.table == "nodes" else "workflows"
+    def backwards(self) -> str:
+        """The other way round."""
+        return "created, id" if self.newest_first else "created DESC, id DESC"
 
     def rows(self, after: Place | None, olds: Place | None) -> tuple[str, dict[str, Any]]:
         """(created, id, no) of the rows behind a place and older than another; not in order yet."""
@@ -111,27 +110,26 @@ class Scan:
     def go_on(self, count: int) -> None:
         """Go through so many rows more."""
         ranges, places = self._source.rows(self._after, self._olds)
-        statement = f"{ranges} ORDER BY {self._source.order} LIMIT :count"
-        rows = self._connection.execute(text(statement), {**self._values, **places, "count": count}).all()
-        # One row may stand in several ranges: its repeats have the same place.
-        numbers = list(dict.fromkeys(row.no for row in rows))
-        for first in range(0, len(numbers), _VERIFIED_AT_ONCE):
-            self.found += self._verified(numbers[first : first + _VERIFIED_AT_ONCE])
-            if len(self.found) >= self._wanted:
-                break
-        self.done = len(rows) < count or len(self.found) >= self._wanted
-        if rows:
-            self._after = Place(rows[-1].created, rows[-1].id)
-
-    def _verified(self, numbers: list[int]) -> list[int]:
-        if not self._condition:
-            return numbers
-        statement = (
-            f"SELECT ranges.no FROM {self._source.rows_of} AS ranges"  # noqa: S608 - our own words and whole numbers
-            f" WHERE ranges.no IN ({', '.join(map(str, numbers))}) AND {self._condition}"
-        )
-        good = set(self._connection.execute(text(statement), self._values).scalars())
-        return [number for number in numbers if number in good]
+        order, backwards = self._source.order, self._source.backwards
+        # One pass over the ranges: what is kept of the rows, and the last of them, where the next pass begins.
+        statement = f"""
+            WITH passed AS MATERIALIZED ({ranges} ORDER BY {order} LIMIT :count)
+            SELECT * FROM (
+                SELECT DISTINCT created, id, no, 0 AS passed FROM passed AS ranges
+                {"WHERE " + self._condition if self._condition else ""} ORDER BY {order} LIMIT :wanted
+            ) AS kept
+            UNION ALL
+            SELECT * FROM (
+                SELECT created, id, no, (SELECT count(*) FROM passed) FROM passed ORDER BY {backwards} LIMIT 1
+            ) AS ended"""  # noqa: S608 - our own words and whole numbers
+        values = {**self._values, **places, "count": count, "wanted": self._wanted - len(self.found)}
+        *kept, last = [*self._connection.execute(text(statement), values), None]
+        if kept:
+            last = kept.pop()
+            self._after = Place(last.created, last.id)
+        # One row may stand in several ranges: its repeats have the same place, so no other pass has them.
+        self.found += [row.no for row in sorted(kept, key=_place, reverse=self._source.newest_first)]
+        self.done = last is None or last.passed < count or len(self.found) >= self._wanted
 
     def has_at_most(self, count: int) -> bool:
         """Whether no more than so many rows are left."""
@@ -140,3 +138,7 @@ class Scan:
         values = {**self._values, **places, "count": count + 1}
         counted: int = self._connection.execute(text(statement), values).scalar_one()
         return counted <= count
+
+
+def _place(row: Any) -> tuple[int, bytes]:
+    return row.created, row.id

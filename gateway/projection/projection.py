@@ -157,6 +157,9 @@ class Projection:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read_now, ask)
 
     def _read_now(self, ask: Callable[[Connection], _T]) -> _T:
+        if not self._follower.progress.whole:
+            # What lies there may be of another topic or version: it is answered from once that was looked at.
+            raise ProjectionUnavailable(self._why_not_whole())
         with explained(self._url), self._engine.connect() as opened:
             connection = opened
             if self._engine.dialect.name == "postgresql":

@@ -22,13 +22,22 @@ from backbeat.streams.core.effects import NodeView, WorkflowView
 
 _TRIGRAM = 3
 #: Of a long text, so many trigrams are enough to find the few that may have it.
-_TRIGRAMS_MAX = 16
+_TRIGRAMS_MAX = 10
 _FIRST_ROWS = 500
 #: So many candidates are looked up sooner than anything else is tried.
 _FEW = 2_000
 #: So many, or so many rows of a user or name, can be looked up one by one.
-_MANY = 20_000
+_MANY = 25_000
 _ROWS_MORE = 10_000
+
+
+class _Candidates(msgspec.Struct, frozen=True):
+    """All rows that can be on a page, by an index of what one condition asks for."""
+
+    #: a statement that gives their numbers, perhaps some more than once, and some that do not match
+    numbers: str
+    #: a statement with at least as many rows, which are quick to count
+    counted: str
 
 
 class _Asked(msgspec.Struct, kw_only=True):
@@ -40,9 +49,9 @@ class _Asked(msgspec.Struct, kw_only=True):
     count: int
     #: on a row named `ranges`, with its number `no`
     conditions: list[str]
-    #: statements that give the numbers of all rows that have a status change, a text, or may have
-    times: list[str]
-    texts: list[str]
+    #: by a status change, by a text
+    times: list[_Candidates]
+    texts: list[_Candidates]
     #: as `conditions`: what the source's ranges say, for rows that do not come from them
     membership: list[str]
     #: the table that candidates are numbers of
@@ -75,9 +84,8 @@ def search_nodes(connection: Connection, user_id: bytes, filters: NodeFilters) -
         asked.conditions.append(
             f"EXISTS (SELECT 1 FROM status_changes AS c WHERE c.node_no = ranges.no AND {change})"  # noqa: S608 - our own words and whole numbers
         )
-        asked.times.append(
-            f"SELECT c.node_no AS no FROM status_changes AS c WHERE c.user_key = :user_key AND {change}"  # noqa: S608 - as above
-        )
+        times = f"SELECT c.node_no AS no FROM status_changes AS c WHERE c.user_key = :user_key AND {change}"  # noqa: S608 - as above
+        asked.times.append(_Candidates(times, times))
     return nodes_by_number(connection, _numbers(connection, asked), user_key)
 
 
@@ -192,14 +200,18 @@ def _add_change_of_a_node(asked: _Asked, filters: WorkflowFilters, wanted: list[
         "EXISTS (SELECT 1 FROM nodes AS n JOIN status_changes AS c ON c.node_no = n.no"  # noqa: S608 - as above
         f" WHERE n.workflow_no = ranges.no AND n.last_at >= :since{is_wanted} AND {change})"
     )
-    asked.times.append(
-        " UNION ALL ".join(
-            "SELECT n.workflow_no AS no FROM status_changes AS c JOIN nodes AS n ON n.no = c.node_no"  # noqa: S608 - as above
-            f" WHERE c.{column} = :user_key AND {change}{is_wanted}"
-            # Nodes that another user runs are in an index of their own.
-            for column in ("user_key", "owner_key")
-        )
+    # Nodes that another user runs are in an index of their own.
+    columns = ("user_key", "owner_key")
+    workflows = " UNION ALL ".join(
+        "SELECT n.workflow_no AS no FROM status_changes AS c JOIN nodes AS n ON n.no = c.node_no"  # noqa: S608 - as above
+        f" WHERE c.{column} = :user_key AND {change}{is_wanted}"
+        for column in columns
     )
+    changes = " UNION ALL ".join(
+        f"SELECT c.node_no AS no FROM status_changes AS c WHERE c.{column} = :user_key AND {change}"  # noqa: S608 - as above
+        for column in columns
+    )
+    asked.times.append(_Candidates(workflows, changes))
 
 
 class _Texts(msgspec.Struct, frozen=True):
@@ -221,7 +233,6 @@ def _add_text(connection: Connection, asked: _Asked, needle: str, texts: _Texts)
     if "\0" in needle or any("\ud800" <= letter <= "\udfff" for letter in needle):
         # No JSON text has these as they are, and neither database takes them.
         asked.conditions.append("1 = 0")
-        asked.texts.append(f"SELECT no FROM {table} WHERE 1 = 0")  # noqa: S608 - as above
         return
     position = "instr" if is_sqlite else "strpos"
     asked.conditions.append(f"(SELECT {position}(t.{column}, :needle) FROM {table} AS t WHERE t.no = ranges.no) > 0")  # noqa: S608 - as above
@@ -231,12 +242,13 @@ def _add_text(connection: Connection, asked: _Asked, needle: str, texts: _Texts)
     if is_sqlite:
         # Without places in the index there are no phrases: all trigrams, wherever they stand.
         asked.values["trigrams"] = " AND ".join(_quoted(one) for one in _trigrams(needle))
-        asked.texts.append(f"SELECT rowid AS no FROM {index} WHERE {index} MATCH :trigrams")  # noqa: S608 - as above
+        numbers = f"SELECT rowid AS no FROM {index} WHERE {index} MATCH :trigrams"  # noqa: S608 - as above
     else:
         literal = needle.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         asked.values["pattern"] = f"%{literal}%"
         partial = " AND metadata <> '{}'" if texts is _METADATA else ""
-        asked.texts.append(f"SELECT no FROM {table} WHERE {column} LIKE :pattern{partial}")  # noqa: S608 - as above
+        numbers = f"SELECT no FROM {table} WHERE {column} LIKE :pattern{partial}"  # noqa: S608 - as above
+    asked.texts.append(_Candidates(numbers, numbers))
 
 
 def _trigrams(needle: str) -> list[str]:
@@ -254,6 +266,8 @@ def _quoted(trigram: str) -> str:
 
 def _numbers(connection: Connection, asked: _Asked) -> list[int]:
     """The numbers of the page's rows, in order."""
+    if "1 = 0" in asked.conditions:
+        return []
     if not asked.conditions and asked.table == asked.source.table:
         return first_rows(connection, asked.source, asked.olds, asked.values, skip=asked.skip, count=asked.count)
     for candidates in asked.times:
@@ -262,29 +276,25 @@ def _numbers(connection: Connection, asked: _Asked) -> list[int]:
     wanted = asked.skip + asked.count
     condition = " AND ".join(asked.conditions)
     scan = Scan(connection, asked.source, asked.olds, condition=condition, values=asked.values, wanted=wanted)
-    scan.go_on(max(_FIRST_ROWS, 2 * wanted))
-    if not scan.done:
-        for candidates in asked.texts:
-            if _are_at_most(connection, candidates, asked.values, _FEW):
+    scan.go_on(max(_FIRST_ROWS, wanted))
+    if not scan.done and asked.conditions and not scan.has_at_most(_MANY):
+        for candidates in (*asked.texts, *asked.times):
+            if _are_at_most(connection, candidates, asked.values, _MANY):
                 return _sorted_candidates(connection, asked, candidates)
-        if not scan.has_at_most(_MANY):
-            for candidates in (*asked.texts, *asked.times):
-                if _are_at_most(connection, candidates, asked.values, _MANY):
-                    return _sorted_candidates(connection, asked, candidates)
     more = _ROWS_MORE
     while not scan.done:
-        scan.go_on(more)
+        scan.go_on(max(more, wanted - len(scan.found)))
         more *= 2
     return scan.found[asked.skip : wanted]
 
 
-def _are_at_most(connection: Connection, candidates: str, values: dict[str, Any], most: int) -> bool:
-    statement = f"SELECT count(*) FROM (SELECT no FROM ({candidates}) AS found LIMIT :most) AS counted"  # noqa: S608 - as above
+def _are_at_most(connection: Connection, candidates: _Candidates, values: dict[str, Any], most: int) -> bool:
+    statement = f"SELECT count(*) FROM (SELECT no FROM ({candidates.counted}) AS found LIMIT :most) AS counted"  # noqa: S608 - as above
     counted: int = connection.execute(text(statement), {**values, "most": most + 1}).scalar_one()
     return counted <= most
 
 
-def _sorted_candidates(connection: Connection, asked: _Asked, candidates: str) -> list[int]:
+def _sorted_candidates(connection: Connection, asked: _Asked, candidates: _Candidates) -> list[int]:
     """The page, when all that can be on it are known."""
     # A column with something added is in no index: the candidates are looked up, not the user's rows.
     conditions = [f"ranges.{asked.source.column} + 0 = :key", *asked.membership, *asked.conditions]
@@ -292,7 +302,7 @@ def _sorted_candidates(connection: Connection, asked: _Asked, candidates: str) -
         conditions.append("(ranges.created + 0, ranges.id) < (:olds_created, :olds_id)")
         asked.values |= {"olds_created": asked.olds.created, "olds_id": asked.olds.id}
     statement = (
-        f"SELECT ranges.no FROM {asked.table} AS ranges WHERE ranges.no IN ({candidates})"  # noqa: S608 - as above
+        f"SELECT ranges.no FROM {asked.table} AS ranges WHERE ranges.no IN ({candidates.numbers})"  # noqa: S608 - as above
         f" AND {' AND '.join(conditions)} ORDER BY {asked.source.order} LIMIT :count OFFSET :skip"
     )
     values = {**asked.values, "count": asked.count, "skip": asked.skip}
