@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from backbeat.streams.registry import RegisteredClient
 
 _KEY_CHARACTERS_MAX = 255
+
+#: What the ids of this process's commands begin with, and how many there were.
+_OWN = os.urandom(10)
+_count = itertools.count()
 
 _encode = msgspec.json.Encoder().encode
 _SUCCESS = _encode({"success": True})
@@ -76,7 +81,7 @@ class Call:
     def identity(self) -> dict[str, Any]:
         """What every command carries: its id, who asks, and with a key what was asked."""
         if self._key is None:
-            return {"id": os.urandom(16), "user_id": self.user_id, "tid": self.tid}
+            return {"id": next_command_id(), "user_id": self.user_id, "tid": self.tid}
         return {
             "id": ids.command_id(self.user_id, b"http:" + self._key.encode(errors="surrogateescape")),
             "user_id": self.user_id,
@@ -92,6 +97,11 @@ class Call:
             digest.update(len(part).to_bytes(4, "big"))
             digest.update(part)
         return digest.digest()
+
+
+def next_command_id() -> bytes:
+    """The id of a command that no key names: none like it was before, here or elsewhere."""
+    return _OWN + next(_count).to_bytes(6, "big")
 
 
 def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

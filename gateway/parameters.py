@@ -91,6 +91,11 @@ class Parameters:
         found = self._found.get(name)
         return None if found is None else snake_keys(found)
 
+    def value(self, name: str) -> Any:
+        """A value of any kind, its keys in snake_case."""
+        text = self.json(name)
+        return None if text is None else _read(name, text)
+
     def untouched(self, name: str) -> bytes | None:
         """A JSON object as it was sent, but for white space: client data, metadata."""
         found = self._found.get(name)
@@ -178,12 +183,7 @@ class Parameters:
 
     def _value(self, name: str) -> Any:
         found = self._found.get(name)
-        if found is None:
-            return None
-        try:
-            return _values.decode(found)
-        except msgspec.DecodeError as error:
-            raise errors.invalid(f"{name}: {error}") from error
+        return None if found is None else _read(name, found)
 
 
 # --- ids and times ---------------------------------------------------------------------------------------------------
@@ -218,6 +218,13 @@ def to_milliseconds(text: str) -> int | None:
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def _read(name: str, text: bytes) -> Any:
+    try:
+        return _values.decode(text)
+    except msgspec.DecodeError as error:
+        raise errors.invalid(f"{name}: {error}") from error
 
 
 def _read_object(text: bytes, name: str) -> dict[str, bytes]:

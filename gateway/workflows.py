@@ -32,9 +32,12 @@ async def create(call: Call) -> Response:
     if name is None:
         raise errors.invalid_value("name is missing")
     decider = said.text("decider")
-    subject = said.json("subject")
-    if decider is None or subject is None:
-        raise errors.invalid(f"{'subject' if subject is None else 'decider'} is missing")
+    if decider is None or "subject" not in said:
+        raise errors.invalid(f"{'decider' if 'subject' in said else 'subject'} is missing")
+    try:
+        subject = subject_text(said.value("subject"))
+    except ValueError as error:
+        raise errors.invalid(str(error)) from error
     new = commands.NewWorkflow(user_id=call.user_id, name=name, subject=subject, decider=decider)
     workflow_id = ids.workflow_id(call.user_id, name, subject)
     view = await asks.change(

@@ -46,6 +46,15 @@ def test_a_workflow_that_is_not_there_is_404(user, query):
     assert user.door.get(f"/workflows{query}").error == (404, "Backbeat::NotFound")
 
 
+def test_a_subject_is_the_same_however_it_is_written(user):
+    texts = (b'{"a":1.50,"b":"\\u00e9"}', b'{ "a" : 1.5, "b":"\xc3\xa9" }', b'{"A":15e-1,"b":"\xc3\xa9"}')
+    bodies = [b'{"name":"n","decider":"D","subject":' + text + b"}" for text in texts]
+    made = {user.door.post("/workflows", body).json["id"] for body in bodies}
+    assert len(made) == 1
+    too_large = user.door.post("/workflows", b'{"name":"n","decider":"D","subject":1e999}')
+    assert too_large.error == (400, "Backbeat::InvalidParameters")
+
+
 def test_another_decider_is_another_workflow(user):
     user.workflow(subject="x")
     assert user.door.get("/workflows?name=order&subject=x&decider=Someone").status == 404
