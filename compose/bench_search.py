@@ -10,7 +10,7 @@ import random
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
@@ -34,6 +34,7 @@ _PLACES = 500
 _SPAN_MS = 30 * 86_400_000
 _BEGIN_MS = 1_700_000_000_000
 _BATCH_WORKFLOWS = 2_000
+_LONG = 0.01  #: of all nodes take days
 
 _S, _C = ServerStatus, ClientStatus
 _encode = msgspec.msgpack.Encoder().encode
@@ -47,12 +48,12 @@ _PATHS: list[tuple[int, ServerStatus, ClientStatus, list[ServerStatus | ClientSt
     (6000, _S.COMPLETE, _C.COMPLETE, _BORN + _USUAL + _DONE),
     (2600, _S.COMPLETE, _C.COMPLETE, _BORN + _USUAL + [_C.PROCESSING] + _DONE),
     (700, _S.COMPLETE, _C.COMPLETE, _BORN + _USUAL + _FAILED + _USUAL + _DONE),
-    (300, _S.DEACTIVATED, _C.READY, _BORN + [_S.DEACTIVATED]),
+    (300, _S.DEACTIVATED, _C.READY, [*_BORN, _S.DEACTIVATED]),
     (150, _S.SENT_TO_CLIENT, _C.PROCESSING, _BORN + _USUAL + [_C.PROCESSING]),
     (140, _S.PENDING, _C.PENDING, []),
     (100, _S.RETRYING, _C.ERRORED, _BORN + _USUAL + [_C.ERRORED, _S.RETRYING]),
     (9, _S.RETRIES_EXHAUSTED, _C.ERRORED, _BORN + _USUAL + _FAILED + _USUAL + [_C.ERRORED, _S.RETRIES_EXHAUSTED]),
-    (1, _S.PAUSED, _C.READY, _BORN + [_S.STARTED, _S.PAUSED]),
+    (1, _S.PAUSED, _C.READY, [*_BORN, _S.STARTED, _S.PAUSED]),
 ]
 
 
@@ -238,7 +239,7 @@ class _Rows:
     def __init__(self, chance: random.Random, step_ms: float) -> None:
         self._chance = chance
         self._step_ms = step_ms
-        self._paths = [path for path in _PATHS]
+        self._paths = list(_PATHS)
         self._weights = [path[0] for path in _PATHS]
         self.workflows: list[tuple[Any, ...]] = []
         self.nodes: list[tuple[Any, ...]] = []
@@ -273,7 +274,7 @@ class _Rows:
         had = 0
         at = created
         # Most are done within minutes, some take days.
-        pace = 40_000_000 if self._chance.random() < 0.01 else 20_000
+        pace = 40_000_000 if self._chance.random() < _LONG else 20_000
         for ordinal, change in enumerate(changes):
             at += int(self._chance.expovariate(1 / pace))
             code = int(change) + (states.SERVER_CODES if isinstance(change, ServerStatus) else 0)
@@ -282,10 +283,8 @@ class _Rows:
         state = states.pack(server, client, waits=False, had=had)
         rest = _encode(rows.NodeRest(created, 1, None, 6))
         key = states.name_key(user, f"step-{step}")
-        self.nodes.append(
-            (number + 1, identity, workflow + 1, user_key, key, created, place + 1, None)
-            + (state, at, 0, len(changes), 0, rest)
-        )
+        known = (number + 1, identity, workflow + 1, user_key, key, created, place + 1, None)
+        self.nodes.append((*known, state, at, 0, len(changes), 0, rest))
         body = rows.NodeBody(
             None, user, f"step-{step}", Mode.BLOCKING, "activity", b'{"name":"pay","params":[]}', 1200.0, None, 1, ""
         )
@@ -300,8 +299,8 @@ class _Rows:
         _insert(connection, tables.status_changes, self.changes)
         _insert(connection, tables.workflow_states, self.states)
         if connection.dialect.name == "sqlite":
-            _insert_texts(connection, "node_texts", ((row[0], row[1]) for row in self.bodies if row[1] != "{}"))
-            _insert_texts(connection, "workflow_texts", ((row[0], row[8]) for row in self.workflows))
+            _insert_texts(connection, "node_texts", [(row[0], row[1]) for row in self.bodies])
+            _insert_texts(connection, "workflow_texts", [(row[0], row[8]) for row in self.workflows])
 
 
 def _metadata(number: int) -> str:
@@ -320,13 +319,13 @@ def _insert(connection: Connection, table: Table, given: list[tuple[Any, ...]]) 
         marks = ", ".join("?" * len(table.columns))
         cursor.executemany(f"INSERT INTO {table.name} VALUES ({marks})", given)  # noqa: S608 - our own names
     else:
-        with cursor.copy(f"COPY {table.name} FROM STDIN") as copy:  # type: ignore[attr-defined]  # psycopg's
+        with cursor.copy(f"COPY {table.name} FROM STDIN") as copy:
             for row in given:
                 copy.write_row(row)
     cursor.close()
 
 
-def _insert_texts(connection: Connection, name: str, given: Iterable[tuple[int, str]]) -> None:
+def _insert_texts(connection: Connection, name: str, given: list[tuple[int, str]]) -> None:
     cursor = connection.connection.cursor()
     cursor.executemany(f"INSERT INTO {name}(rowid, words) VALUES (?, ?)", given)  # noqa: S608 - our own names
     cursor.close()

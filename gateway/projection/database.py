@@ -76,6 +76,11 @@ def open_engine(url: URL) -> Engine:
     )
 
 
+def is_postgresql(connection: Connection) -> bool:
+    """Whether it is PostgreSQL: a few words differ."""
+    return connection.dialect.name == "postgresql"
+
+
 def _set_up_sqlite(connection: Any, _: object) -> None:
     # Transactions begin and end where we say, tables included, not where the driver thinks.
     connection.isolation_level = None

@@ -102,11 +102,6 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-def is_postgresql(connection: Connection) -> bool:
-    """Whether it is PostgreSQL, where each statement may see other rows unless it is told."""
-    return connection.dialect.name == "postgresql"
-
-
 def analyze(connection: Connection) -> None:
     """Have the database count its rows: its plans are guesses otherwise."""
     connection.execute(text("ANALYZE"))

@@ -39,6 +39,8 @@ class Source(msgspec.Struct, kw_only=True):
     #: what else holds for every row, and stands in the index
     also: str = ""
     newest_first: bool = False
+    #: PostgreSQL merges ranges that say their order; SQLite merges by itself, and would sort those
+    ranges_are_ordered: bool
 
     @property
     def order(self) -> str:
@@ -69,6 +71,10 @@ class Source(msgspec.Struct, kw_only=True):
             return begin, values
         if len(self.states) > _RANGES_MAX:
             return f"{begin} AND state IN ({', '.join(map(str, self.states))})", values
+        if self.ranges_are_ordered and len(self.states) > 1:
+            return " UNION ALL ".join(
+                f"({begin} AND state = {state} ORDER BY {self.order})" for state in self.states
+            ), values
         return " UNION ALL ".join(f"{begin} AND state = {state}" for state in self.states), values
 
 

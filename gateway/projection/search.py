@@ -16,6 +16,7 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from backbeat.gateway.projection import rows, states
+from backbeat.gateway.projection.database import is_postgresql
 from backbeat.gateway.projection.filters import NodeFilters, WorkflowFilters
 from backbeat.gateway.projection.ordered import Place, Scan, Source, first_rows
 from backbeat.streams.core.effects import NodeView, WorkflowView
@@ -72,6 +73,7 @@ def search_nodes(connection: Connection, user_id: bytes, filters: NodeFilters) -
         column="user_key" if filters.name is None else "name_key",
         key=user_key if filters.name is None else states.name_key(user_id, filters.name),
         states=wanted,
+        ranges_are_ordered=is_postgresql(connection),
     )
     asked = _asked(source, olds, filters, user_key)
     if wanted is not None:
@@ -104,6 +106,7 @@ def search_workflows(connection: Connection, user_id: bytes, filters: WorkflowFi
         states=wanted,
         also="has_nodes = 1" if wanted is None else "",
         newest_first=True,
+        ranges_are_ordered=is_postgresql(connection),
     )
     asked = _asked(source, olds, filters, user_key)
     asked.membership.append("ranges.has_nodes = 1")
@@ -228,7 +231,7 @@ _SUBJECTS = _Texts("workflows", "subject", "workflow_texts")
 
 def _add_text(connection: Connection, asked: _Asked, needle: str, texts: _Texts) -> None:
     """The needle stands in a text."""
-    is_sqlite = connection.dialect.name == "sqlite"
+    is_sqlite = not is_postgresql(connection)
     table, column, index = texts.table, texts.column, texts.index
     if "\0" in needle or any("\ud800" <= letter <= "\udfff" for letter in needle):
         # No JSON text has these as they are, and neither database takes them.

@@ -30,6 +30,8 @@ metadata = MetaData()
 # On SQLite an INTEGER primary key is the row's own number; BIGINT would be one more index.
 _Number = BigInteger().with_variant(Integer(), "sqlite")
 
+# SQLite's indexes hold the row's number anyway; PostgreSQL's are told to, so that a page is cut without a look at rows.
+
 #: What the projection knows of itself: schema version, id of the topic, generation, whether it is whole.
 facts = Table("facts", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 
@@ -58,8 +60,8 @@ workflows = Table(
     #: msgpack of rows.WorkflowBody
     Column("body", LargeBinary, nullable=False),
     Index("workflows_id", "id", unique=True),
-    Index("workflows_of_user", "user_key", "has_nodes", "created", "id"),
-    Index("workflows_of_name", "name_key", "has_nodes", "created", "id"),
+    Index("workflows_of_user", "user_key", "has_nodes", "created", "id", postgresql_include=["no"]),
+    Index("workflows_of_name", "name_key", "has_nodes", "created", "id", postgresql_include=["no"]),
     # Room for the row's next version beside it: no index need know of it then.
     postgresql_with={"fillfactor": 85},
 )
@@ -88,10 +90,10 @@ nodes = Table(
     Column("rest", LargeBinary, nullable=False),
     Index("nodes_id", "id", unique=True),
     Index("nodes_of_workflow", "workflow_no", "seq"),
-    Index("nodes_of_user", "user_key", "created", "id"),
-    Index("nodes_of_name", "name_key", "created", "id"),
-    Index("nodes_in_state", "user_key", "state", "created", "id", "last_at"),
-    Index("nodes_of_name_in_state", "name_key", "state", "created", "id", "last_at"),
+    Index("nodes_of_user", "user_key", "created", "id", postgresql_include=["no"]),
+    Index("nodes_of_name", "name_key", "created", "id", postgresql_include=["no"]),
+    Index("nodes_in_state", "user_key", "state", "created", "id", "last_at", postgresql_include=["no"]),
+    Index("nodes_of_name_in_state", "name_key", "state", "created", "id", "last_at", postgresql_include=["no"]),
 )
 
 node_bodies = Table(
@@ -114,8 +116,8 @@ workflow_states = Table(
     Column("name_key", BigInteger, nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("id", LargeBinary, nullable=False),
-    Index("workflows_in_state", "user_key", "state", "created", "id"),
-    Index("workflows_of_name_in_state", "name_key", "state", "created", "id"),
+    Index("workflows_in_state", "user_key", "state", "created", "id", postgresql_include=["workflow_no"]),
+    Index("workflows_of_name_in_state", "name_key", "state", "created", "id", postgresql_include=["workflow_no"]),
     sqlite_with_rowid=False,
 )
 

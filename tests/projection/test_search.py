@@ -7,7 +7,6 @@ import uuid
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from sqlalchemy import text
 
 from backbeat.gateway.projection import NodeFilters, WorkflowFilters, search, tables
@@ -95,7 +94,7 @@ def empty(connection):
         connection.execute(table.delete())
     if connection.dialect.name == "sqlite":
         for name in ("node_texts", "workflow_texts"):
-            connection.execute(text(f"INSERT INTO {name}({name}) VALUES ('delete-all')"))
+            connection.execute(text(f"INSERT INTO {name}({name}) VALUES ('delete-all')"))  # noqa: S608
 
 
 def build(engine, world, order):
