@@ -156,6 +156,8 @@ class Intake:
                 "partition.assignment.strategy": "cooperative-sticky",
                 # A topic that was unknown when it was subscribed to is looked for so often.
                 "topic.metadata.refresh.interval.ms": 5_000,
+                # A topic that was just made is unknown to its broker for a moment; meanwhile none is fetched.
+                "fetch.error.backoff.ms": 50,
                 "on_commit": self._positions.on_commit,
             },
         )
@@ -324,7 +326,8 @@ class Intake:
 
     # --- partitions come and go -------------------------------------------------------------------------------------
 
-    def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._positions.begin(consumer, partitions)
         self._positions.assign(partitions)
         for one in partitions:
             self._flows.setdefault(one.topic, Flow(one.topic)).has_new = True

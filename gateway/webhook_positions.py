@@ -14,6 +14,8 @@ Place = tuple[str, int]
 
 _REBALANCING = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS)
 
+_COMMITTED_SECONDS_MAX = 5.0
+
 logger = logging.getLogger(__name__)
 
 
@@ -35,6 +37,24 @@ class Positions:
         """Partitions come."""
         for one in partitions:
             self._offsets[one.topic, one.partition] = Offsets(one.partition)
+
+    def begin(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Have partitions read that were just assigned, each from where the group has committed it.
+
+        The library would ask for the beginning of each partition without a commit on its own, one question behind
+        one fetch that waits: seconds for a hundred. A topic of ours begins at 0 until its oldest records are deleted,
+        and the library finds the beginning then.
+        """
+        try:
+            found = consumer.committed(partitions, timeout=_COMMITTED_SECONDS_MAX)
+        except KafkaException as error:
+            logger.warning("what was committed is not known yet: %s", error.args[0].str())
+            found = partitions
+        else:
+            for one in found:
+                if one.error is None and one.offset < 0:
+                    one.offset = 0
+        consumer.incremental_assign(found)
 
     def forget(self, partitions: Iterable[TopicPartition]) -> dict[Place, Offsets]:
         """Partitions go: what was known of them."""

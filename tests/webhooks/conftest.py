@@ -25,13 +25,6 @@ from tests.webhooks.site import SECONDS_MAX, Site
 PARTITIONS = 2
 
 
-class Engines(Stack):
-    """Everything but a gateway, whose deliverer would take part."""
-
-    def _make_gateway(self) -> None:
-        return None
-
-
 class Shop:
     """A client application with its site, somebody who asks in its name, and a deliverer."""
 
@@ -126,7 +119,7 @@ class Shop:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One engine and its Kafka for all tests of this folder."""
-    with Engines(tmp_path_factory.mktemp("stack"), partitions=PARTITIONS) as one:
+    with Stack(tmp_path_factory.mktemp("stack"), partitions=PARTITIONS) as one:
         yield one
 
 
