@@ -44,7 +44,7 @@ Examples:
 @click.option("--id", "client_id", type=click.UUID, help="Its id.  [default: a random one]")
 @endpoint_options()
 @delivery_option("webhook where it has endpoints")
-@client_partitions_option
+@client_partitions_option(8)
 @replication_option
 @development_option
 @json_option

@@ -18,10 +18,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 client_argument = click.argument("client", metavar="NAME|ID")
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs: JSON, on one line.")
-client_partitions_option = click.option(
-    "--partitions", type=click.IntRange(min=1), default=8, show_default=True, help="Of each of its topics."
-)
 _ENDPOINTS = (("decision", "decisions"), ("activity", "activities"), ("notification", "notifications"))
+
+
+def client_partitions_option(default: int) -> Callable[[F], F]:
+    """The option that says how many partitions a client's topics get."""
+    return click.option(
+        "--partitions", type=click.IntRange(min=1), default=default, show_default=True, help="Of each of its topics."
+    )
 
 
 def endpoint_options(after: str = "") -> Callable[[F], F]:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from backbeat.streams.registry import RegisteredClient
 
 
+#: Brokers take their time to make hundreds of partitions; as many gateways can share one client's webhooks.
+_PARTITIONS_OF_MANY = 2
+
+
 class Given(msgspec.Struct, kw_only=True):
     """One element of the list; null is as absent."""
 
@@ -40,7 +44,7 @@ Example: backbeat user import - <<'END'
 )
 @click.argument("file", type=click.File("rb"))
 @bootstrap_option
-@client_partitions_option
+@client_partitions_option(_PARTITIONS_OF_MANY)
 @replication_option
 @development_option
 def import_(file: IO[bytes], bootstrap_servers: str, *, partitions: int, replication: int, development: bool) -> None:
@@ -102,7 +106,7 @@ Example:
 """,
 )
 @bootstrap_option
-@client_partitions_option
+@client_partitions_option(8)
 @replication_option
 @development_option
 @json_option
