@@ -14,6 +14,7 @@ from confluent_kafka import Producer
 
 from backbeat.compose.ports import free_port
 from backbeat.streams.dead_letters import dead_letter_headers
+from tests.gateway.door import Door
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 # The real command line, with a stand-in for the engine.
@@ -134,11 +135,13 @@ def test_dev_runs_until_it_is_told_to_stop(tmp_path):
     with dev("--data-dir", str(tmp_path), "--kafka-port", str(port), "--partitions", "2") as process:
         shown = read_until(process, "backbeat user list")
         assert f"127.0.0.1:{port}" in shown
+        url = re.search(r"HTTP +(http://\S+)", shown)[1]
+        assert Door(url).get("/heartbeat.txt").text == "We have a pulse."
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)
         rest = process.stdout.read()
 
-    assert len(children) == 2
+    assert len(children) == 3
     assert rest == f"Stopping …\nStopped; state is kept in {tmp_path}.\n"
     assert process.returncode == 0
     assert [child for child in children if child.is_running()] == []
@@ -154,7 +157,7 @@ def test_dev_with_a_kafka_that_is_there(number, kafka):
         process.send_signal(number)
         rest = process.stdout.read()
 
-    assert len(children) == 2
+    assert len(children) == 3
     assert rest == "Stopping …\nStopped.\n"
     assert process.returncode == 0
 
