@@ -21,6 +21,7 @@ from backbeat.gateway.projection import rows, search, states, tables
 from backbeat.gateway.projection.database import open_engine, parse_url
 from backbeat.gateway.projection.facts import analyze, build_anew
 from backbeat.gateway.projection.filters import NodeFilters, WorkflowFilters
+from backbeat.gateway.projection.grams import METADATA, SUBJECTS, grams_of
 from backbeat.streams.core import ids
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
 
@@ -214,6 +215,7 @@ def load(engine: Engine, nodes: int, seed: int) -> None:
         build_anew(connection, "bench")
         tables.drop_indexes(connection)
     totals: Counter[int] = Counter()
+    found: dict[int, set[str]] = {METADATA: set(), SUBJECTS: set()}
     chance = random.Random(seed)  # noqa: S311 - it is to be the same every time
     workflows = nodes // NODES_EACH
     for first in range(0, workflows, _BATCH_WORKFLOWS):
@@ -223,8 +225,11 @@ def load(engine: Engine, nodes: int, seed: int) -> None:
         with engine.begin() as connection:
             made.write(connection)
         totals.update(made.totals)
+        found[METADATA].update(grams_of(row[1] for row in made.bodies))
+        found[SUBJECTS].update(grams_of(row[8] for row in made.workflows))
     with engine.begin() as connection:
         _insert(connection, tables.node_states, list(totals.items()))
+        _insert(connection, tables.text_grams, [(kind, gram) for kind, all_of in found.items() for gram in all_of])
         tables.create_indexes(connection)
     with engine.begin() as connection:
         analyze(connection)

@@ -6,13 +6,15 @@ workflow is unknown, a chunk of history whose node is, and a node whose older ch
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
 from backbeat.gateway.projection import rows, states, tables
+from backbeat.gateway.projection.grams import METADATA, SUBJECTS, Grams
+from backbeat.gateway.projection.incoming import Records
 from backbeat.gateway.projection.settling import settle
 from backbeat.gateway.projection.statements import Rows, Statements
 from backbeat.streams.core.records import Node, Workflow
@@ -39,40 +41,13 @@ class _KnownNode(NamedTuple):
     last_at: int
 
 
-class _Records:
-    """What there is to do: the records of a batch, and those that waited for them."""
-
-    def __init__(self, records: Iterable[tuple[bytes, bytes | None]]) -> None:
-        self.workflows: dict[bytes, bytes | None] = {}
-        self.nodes: dict[bytes, tuple[bytes, bytes | None]] = {}
-        self.chunks: dict[bytes, dict[int, tuple[bytes, bytes]]] = defaultdict(dict)
-        for key, value in dict(records).items():
-            self.add(key, value)
-
-    def add(self, key: bytes, value: bytes | None, *, waited: bool = False) -> None:
-        """Take a record; one that waited only where none came since."""
-        about = rows.parse_key(key)
-        if about is None:
-            return
-        if about.kind == "w":
-            self.workflows[about.id] = value
-        elif about.kind == "n":
-            if not waited or about.id not in self.nodes:
-                self.nodes[about.id] = (key, value)
-        elif value is not None and not (waited and about.number in self.chunks[about.id]):
-            self.chunks[about.id][about.number] = (key, value)
-
-    def subjects(self) -> set[bytes]:
-        """Whatever something may wait for."""
-        return {*self.workflows, *self.nodes, *self.chunks}
-
-
 class Projector:
     """Writes batches on one connection. Numbers of rows go on from what the tables hold."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.statements = Statements(connection)
+        self.grams = Grams(connection)
         self._next_workflow = self._next_number(tables.workflows)
         self._next_node = self._next_number(tables.nodes)
         self._waiting = connection.execute(select(func.count()).select_from(tables.waiting)).scalar_one()
@@ -83,12 +58,12 @@ class Projector:
 
     def apply(self, records: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Bring the records, of any partitions and oldest first, into the tables."""
-        todo = _Records(records)
+        todo = Records(records)
         if self._waiting:
             self._take_waiting(todo)
         _Work(self, todo).do()
 
-    def _take_waiting(self, todo: _Records) -> None:
+    def _take_waiting(self, todo: Records) -> None:
         asked: set[bytes] = set()
         while subjects := todo.subjects() - asked:
             asked |= subjects
@@ -118,7 +93,7 @@ class Projector:
 class _Work:
     """One batch."""
 
-    def __init__(self, projector: Projector, todo: _Records) -> None:
+    def __init__(self, projector: Projector, todo: Records) -> None:
         self._projector = projector
         self._statements = projector.statements
         self._todo = todo
@@ -153,6 +128,7 @@ class _Work:
             "node_texts",
             [{"no": one["no"], "words": one["metadata"]} for one in self._bodies if len(one["metadata"]) >= _TRIGRAM],
         )
+        self._projector.grams.add(statements, METADATA, (one["metadata"] for one in self._bodies))
         statements.run(statements.update_nodes, self._updates)
         statements.insert(tables.status_changes, self._changes)
         self._projector.put_waiting(self._waits)
@@ -204,6 +180,7 @@ class _Work:
         statements.insert(tables.workflows, new)
         texts = [{"no": one["no"], "words": one["subject"]} for one in new if len(one["subject"]) >= _TRIGRAM]
         statements.put_texts("workflow_texts", texts)
+        self._projector.grams.add(statements, SUBJECTS, (one["subject"] for one in new))
         statements.run(statements.update_workflows, changed)
         statements.run(statements.add_names, names)
 

@@ -145,11 +145,13 @@ def deactivated(state: int) -> int:
 
 def changes_in(chunk: bytes, begin: int) -> Iterable[tuple[int, int, int]]:
     """(place, code, time) of the status changes from a place in a chunk on."""
-    if len(chunk) <= begin:  # A change has more than one byte.
-        return
-    for place, change in enumerate(history.unpack(chunk)):
+    position, place, head = 0, 0, history._HEAD  # noqa: SLF001 - the heads alone: responses are not needed, and large
+    while position < len(chunk):
+        machine, _, to_status, at, length = head.unpack_from(chunk, position)
+        position += head.size + (0 if length == history._SAME_RESPONSE else length)  # noqa: SLF001 - as above
         if place >= begin:
-            yield place, states.code_of(change), change.at
+            yield place, states.code_of(machine, to_status), at
+        place += 1
 
 
 def json_text(data: bytes) -> str:

@@ -18,10 +18,13 @@ from sqlalchemy import Connection, text
 from backbeat.gateway.projection import rows, states
 from backbeat.gateway.projection.database import is_postgresql
 from backbeat.gateway.projection.filters import NodeFilters, WorkflowFilters
+from backbeat.gateway.projection.grams import METADATA, SUBJECTS, is_nowhere
 from backbeat.gateway.projection.ordered import Place, Scan, Source, first_rows
 from backbeat.streams.core.effects import NodeView, WorkflowView
 
 _TRIGRAM = 3
+#: Holds for no row.
+_NEVER = "1 = 0"
 #: Of a long text, so many trigrams are enough to find the few that may have it.
 _TRIGRAMS_MAX = 10
 _FIRST_ROWS = 500
@@ -223,10 +226,11 @@ class _Texts(msgspec.Struct, frozen=True):
     table: str
     column: str
     index: str
+    kind: int
 
 
-_METADATA = _Texts("node_bodies", "metadata", "node_texts")
-_SUBJECTS = _Texts("workflows", "subject", "workflow_texts")
+_METADATA = _Texts("node_bodies", "metadata", "node_texts", METADATA)
+_SUBJECTS = _Texts("workflows", "subject", "workflow_texts", SUBJECTS)
 
 
 def _add_text(connection: Connection, asked: _Asked, needle: str, texts: _Texts) -> None:
@@ -235,7 +239,10 @@ def _add_text(connection: Connection, asked: _Asked, needle: str, texts: _Texts)
     table, column, index = texts.table, texts.column, texts.index
     if "\0" in needle or any("\ud800" <= letter <= "\udfff" for letter in needle):
         # No JSON text has these as they are, and neither database takes them.
-        asked.conditions.append("1 = 0")
+        asked.conditions.append(_NEVER)
+        return
+    if is_nowhere(connection, texts.kind, needle):
+        asked.conditions.append(_NEVER)
         return
     position = "instr" if is_sqlite else "strpos"
     asked.conditions.append(f"(SELECT {position}(t.{column}, :needle) FROM {table} AS t WHERE t.no = ranges.no) > 0")  # noqa: S608 - as above
@@ -269,7 +276,7 @@ def _quoted(trigram: str) -> str:
 
 def _numbers(connection: Connection, asked: _Asked) -> list[int]:
     """The numbers of the page's rows, in order."""
-    if "1 = 0" in asked.conditions:
+    if _NEVER in asked.conditions:
         return []
     if not asked.conditions and asked.table == asked.source.table:
         return first_rows(connection, asked.source, asked.olds, asked.values, skip=asked.skip, count=asked.count)

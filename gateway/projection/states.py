@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from backbeat.streams.core.history import StatusChange
+from backbeat.streams.core import history
 from backbeat.streams.core.status import CLIENT_WORDS, SERVER_WORDS, ClientStatus, ServerStatus
 
 _SERVER_BITS = 0xF
@@ -55,9 +55,9 @@ def had_of(state: int) -> int:
     return state >> _HAD_SHIFT
 
 
-def code_of(change: StatusChange) -> int:
-    """The code of what a status change leads to."""
-    return int(change.to_status) + (SERVER_CODES if change.server else 0)
+def code_of(machine: int, to_status: int) -> int:
+    """The code of what a status change leads to; `machine` as in a packed history."""
+    return to_status + (SERVER_CODES if machine == history.SERVER else 0)
 
 
 def codes_of(word: str) -> list[int]:

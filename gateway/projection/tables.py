@@ -172,6 +172,16 @@ workflow_names = Table(
     Column("workflows", BigInteger, nullable=False),
 )
 
+#: Every run of one to three letters that stands in any text: what holds another is in none, and need not be looked for.
+text_grams = Table(
+    "text_grams",
+    metadata,
+    #: `grams`
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    Column("gram", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
 #: Records that came before what they belong to: compaction keeps the newest of each key, not their order.
 waiting = Table(
     "waiting",
