@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +22,7 @@ os.environ.setdefault("F_DATADIR", os.devnull)
 
 import faust
 from aiokafka.errors import IllegalStateError
+from aiokafka.protocol.group import HeartbeatRequest
 from faust.assignor.partition_assignor import PartitionAssignor
 from faust.transport.drivers.aiokafka import Consumer, ConsumerRebalanceListener
 from faust.types import TP
@@ -31,6 +33,7 @@ from backbeat.streams.brokers import describe, reach
 from backbeat.streams.commit import Member
 from backbeat.streams.engine import Record
 from backbeat.streams.ingest import Ingest
+from backbeat.streams.ownership import Ownership
 from backbeat.streams.process import EngineProcess, end
 from backbeat.streams.registry import Registry
 from backbeat.streams.settings import EngineSettings
@@ -178,6 +181,9 @@ def _attach(app: faust.App, process: EngineProcess) -> None:
             process.joined(
                 Member(settings.application_id, settings.instance_id, coordinator.generation, coordinator.member_id)
             )
+            _listen(coordinator, process.ownership)
+            # At once: until the first one is answered nothing is done.
+            await coordinator._do_heartbeat()  # noqa: SLF001 - nobody else does
             await super().on_partitions_assigned(assigned)
 
     BatchConsumer.RebalanceListener = Listener
@@ -236,6 +242,30 @@ def _attach(app: faust.App, process: EngineProcess) -> None:
             return app.consumer.highwater(partition) if partition in app.consumer.assignment() else None
 
         await process.watch(end_of_log)
+
+
+def _listen(coordinator: Any, ownership: Ownership) -> None:
+    """Note every heartbeat that the group has answered."""
+    send = coordinator._send_req  # noqa: SLF001 - aiokafka keeps no time of a heartbeat
+    if isinstance(send, _Listening):
+        return
+    coordinator._send_req = _Listening(send, ownership)  # noqa: SLF001 - as above
+
+
+class _Listening:
+    """A coordinator's way of sending, watched for heartbeats."""
+
+    def __init__(self, send: Any, ownership: Ownership) -> None:
+        self._send = send
+        self._ownership = ownership
+
+    async def __call__(self, request: Any) -> Any:
+        sent_at = time.monotonic()
+        response = await self._send(request)
+        # While the group rebalances a heartbeat keeps the member, but not for longer than the rebalance may take.
+        if isinstance(request, HeartbeatRequest) and response.error_code == 0:
+            self._ownership.heard(sent_at)
+        return response
 
 
 def _topic(app: faust.App, name: str) -> Any:

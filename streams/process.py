@@ -25,6 +25,7 @@ from backbeat.streams.commit import CommitError, KafkaTransaction, Member, commi
 from backbeat.streams.engine import Engine, EngineError, Record
 from backbeat.streams.gaps import Gaps
 from backbeat.streams.outbox import Outbox, OutboxError
+from backbeat.streams.ownership import Ownership
 from backbeat.streams.partition import Partition
 from backbeat.streams.registry import Registry
 from backbeat.streams.restore import KafkaChangelog, RestoreError, restore
@@ -63,6 +64,7 @@ class EngineProcess:
     def __init__(self, settings: EngineSettings, registry: Registry, partitions_count: int) -> None:
         self.settings = settings
         self.clock = BrokerClock()
+        self.ownership = Ownership(settings.session_timeout_seconds)
         self._registry = registry
         self._activities_topics: dict[bytes, str] = {}  #: a client's name never changes
         self._outbox = Outbox(settings.bootstrap_servers, f"{settings.transactional_id}-effects")
@@ -73,7 +75,8 @@ class EngineProcess:
             outbox=self._outbox,
             activities_topic=self._activities_topic,
             is_missing=self._gaps.is_missing,
-            seek=self._seek,
+            seek=lambda number, offset: self.seek(number, offset),  # noqa: PLW0108 - it is given later
+            is_owner=self.ownership.is_certain,
         )
         self._transaction = KafkaTransaction(
             settings.bootstrap_servers,
@@ -182,9 +185,7 @@ class EngineProcess:
             # A touch, soon: the estimate of the broker's time may be from long ago.
             self._last_commit = 0.0
             self._commit_wanted.set()
-            if number in self._paused:
-                self._paused.discard(number)
-                self.resume(number)
+            self._resume_paused()
         self._say_ready()
 
     def _restore_blocking(self, number: int) -> tuple[PartitionStore, int]:
@@ -241,23 +242,26 @@ class EngineProcess:
             return
         try:
             self.engine.on_command(record)
-            partition = self.engine.partitions.get(record.partition)
-            if (
-                partition is not None
-                and partition.store is None
-                and len(partition.pending) >= self.settings.pending_records_max
-                and record.partition not in self._paused
-            ):
-                self._paused.add(record.partition)
-                self.pause(record.partition)
+            number, partition = record.partition, self.engine.partitions.get(record.partition)
+            too_much = partition is not None and len(partition.pending) >= self.settings.pending_records_max
+            if too_much and number not in self._paused:
+                self._paused.add(number)
+                self.pause(number)
         except EngineError as error:
             end(str(error))
         except Exception as error:
             logger.exception("partition %d, offset %d", record.partition, record.offset)
             end(f"{type(error).__name__}: {error}")
 
+    def _resume_paused(self) -> None:
+        for number in [each for each in self._paused if not self.engine.partitions[each].pending]:
+            self._paused.discard(number)
+            self.resume(number)
+
     async def query(self, record: Record) -> None:
         """One record of the queries topic."""
+        if self._revoking:
+            return  # Its next owner reads it, and has what is committed now.
         try:
             for _ in self.engine.on_query(record, self.clock.now()):
                 await asyncio.sleep(0)  # Commands pass between the parts of a large answer.
@@ -276,9 +280,6 @@ class EngineProcess:
         self.engine.caught_up(partition, position)
         return True
 
-    def _seek(self, number: int, offset: int) -> None:
-        self.seek(number, offset)
-
     # --- what goes on beside ----------------------------------------------------------------------------------------
 
     async def tick(self) -> None:
@@ -286,6 +287,8 @@ class EngineProcess:
         try:
             while True:
                 now = self.clock.now()
+                self.engine.go_on()
+                self._resume_paused()
                 self.engine.fire_timers(now)
                 self.engine.end_waits(now)
                 self._take_undelivered()
