@@ -114,6 +114,7 @@ def run_engine(settings: EngineSettings) -> None:
     ingest.start()
     app = make_app(settings, partitions_count)
     _attach(app, process)
+    memory.calm_collector()
     worker = faust.Worker(
         app, loop=loop, loglevel="WARN", console_port=None, redirect_stdouts=False, override_logging=False
     )

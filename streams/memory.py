@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
@@ -24,6 +25,13 @@ def bound() -> None:
 def give_back() -> None:
     """Return what is free to the system. Takes some milliseconds, in which other threads may have to wait."""
     _call("malloc_trim", 0)
+
+
+def calm_collector() -> None:
+    """Look for cycles seldom. Records hold none: nearly everything is freed when its last reference goes."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _call(name: str, *arguments: int) -> None:
