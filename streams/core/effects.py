@@ -15,7 +15,9 @@ from .records import Node, Workflow
 from .status import ClientStatus, Mode, ServerStatus
 
 
-class WorkflowView(msgspec.Struct, gc=False, frozen=True, kw_only=True, array_like=True, tag_field="kind", tag="workflow"):
+class WorkflowView(
+    msgspec.Struct, gc=False, frozen=True, kw_only=True, array_like=True, tag_field="kind", tag="workflow"
+):
     """A workflow as the outside sees it."""
 
     id: bytes
