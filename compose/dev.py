@@ -43,6 +43,18 @@ Examples:
 )
 @click.option("--bootstrap-servers", metavar="HOST:PORT,…", help="Use this Kafka rather than starting one.")
 @click.option("--engines", type=click.IntRange(min=1), default=1, show_default=True, help="How many engines to run.")
+@click.option(
+    "--require-auth-token",
+    is_flag=False,
+    flag_value="writes",
+    type=click.Choice(["none", "writes", "all"]),
+    default="none",
+    metavar="[=all]",
+    help="Let the gateway ask for the caller's token: on signals and decisions, or on all calls.",
+)
+@click.option(
+    "--database-url", metavar="URL", help="The projection's database.  [default: SQLite in the data directory]"
+)
 @partitions_option
 def dev(
     data_dir: Path | None,
@@ -51,11 +63,17 @@ def dev(
     bootstrap_servers: str | None,
     engines: int,
     partitions: int | None,
+    require_auth_token: str,
+    database_url: str | None,
     *,
     ephemeral: bool,
 ) -> None:
-    """Start Kafka, the topics, a client named `default` and an engine; keep them running until Ctrl-C."""
+    """Start Kafka, the topics, a client named `default`, an engine and the HTTP gateway, until Ctrl-C."""
     from backbeat.compose.stack import Stack
+
+    gateway_arguments = [f"--require-auth-token={require_auth_token}"]
+    if database_url is not None:
+        gateway_arguments += ["--database-url", database_url]
 
     if ephemeral and data_dir is not None:
         raise click.UsageError("--ephemeral makes its own directory: leave --data-dir out.")
@@ -65,6 +83,7 @@ def dev(
         None if ephemeral else data_dir or _DATA_DIR_DEFAULT,
         ephemeral=ephemeral,
         engines=engines,
+        gateways=[gateway_arguments],
         partitions=partitions,
         bootstrap_servers=bootstrap_servers,
         kafka_port=kafka_port,
@@ -94,8 +113,8 @@ def _show(stack: "Stack", seconds: float) -> None:
         lines[0] = ("Kafka", f"{stack.bootstrap_servers}   (pid {stack.kafka.pid}, log {stack.kafka.log_path})")
     for number, (pid, log) in enumerate(zip(stack.engine_pids, stack.engine_logs, strict=True), start=1):
         lines.append((f"Engine {number}", f"pid {pid}   (log {log})"))
-    if stack.http_port is not None:
-        lines.append(("HTTP", f"http://127.0.0.1:{stack.http_port}"))
+    for url, log in zip(stack.http_urls, stack.gateway_logs, strict=True):
+        lines.append(("HTTP", f"{url}   (log {log})"))
     lines += [("Client", client), ("Data", str(stack.data_dir))]
     click.echo(f"Backbeat is ready ({seconds:.1f} s).")
     for name, text in lines:

@@ -1,10 +1,11 @@
-"""Everything on this machine as one object: Kafka, its topics, the default client, engines that are kept alive.
+"""Everything on this machine as one object: Kafka, its topics, the default client, engines and gateways kept alive.
 
 `backbeat dev` is a thin layer over it; the demo, the tests and the benchmark start the same thing:
 
-    with Stack(ephemeral=True, engines=2) as stack:
+    with Stack(ephemeral=True, engines=2, gateways=[[]]) as stack:
         client = Client(stack.bootstrap_servers)
         stack.kill_engine(0)
+        requests.get(stack.http_urls[0] + "/health")
 
 One thread starts the parts and looks after them. It has to be one, and to stay: the kernel ends a part when the
 *thread* that started it ends.
@@ -12,15 +13,13 @@ One thread starts the parts and looks after them. It has to be one, and to stay:
 
 import contextlib
 import fcntl
-import importlib.util
 import os
 import shutil
-import sys
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -32,7 +31,8 @@ from backbeat.compose.errors import SetupError
 from backbeat.compose.jars import Say
 from backbeat.compose.kafka import KafkaBroker
 from backbeat.compose.part import Part, last_lines, stop_left_over
-from backbeat.compose.ports import choose_port, free_port, port_is_free
+from backbeat.compose.ports import LOOPBACK, choose_port, free_port, port_is_free
+from backbeat.compose.programs import EngineCommand, engine_command, gateway_command
 from backbeat.compose.supervised import Supervised
 from backbeat.streams.brokers import UnreachableError
 from backbeat.streams.registry import RegistryError, add_client
@@ -49,17 +49,6 @@ READY_SECONDS_MAX = 60.0
 _LOOK_SECONDS = 0.05
 _LOG_BYTES_MAX = 10 * 1024 * 1024
 
-#: (bootstrap servers, instance id, data directory) -> the command that runs an engine.
-EngineCommand = Callable[[str, str, Path], list[str]]
-
-
-def engine_command(bootstrap_servers: str, instance_id: str, data_dir: Path) -> list[str]:
-    """The real engine, with this Python."""
-    return [
-        *(sys.executable, "-m", "backbeat.compose", "engine", "--development"),
-        *("--bootstrap-servers", bootstrap_servers, "--instance-id", instance_id, "--data-dir", str(data_dir)),
-    ]
-
 
 class Stack:
     """All parts, from `start()` (or `with`) to `stop()`."""
@@ -70,6 +59,7 @@ class Stack:
         *,
         ephemeral: bool = False,
         engines: int = 1,
+        gateways: Sequence[Sequence[str]] = (),
         partitions: int | None = None,
         bootstrap_servers: str | None = None,
         kafka_port: int | None = None,
@@ -81,12 +71,15 @@ class Stack:
         """Say what to run; nothing happens before `start()`.
 
         Without a Kafka (`bootstrap_servers`) it runs one of its own. Without `partitions`: as many as the topics have,
-        else 8. `env` is added to the engines' environment. `say` gets a line for whatever a user should know.
+        else 8. `gateways` has the extra arguments of each gateway (`[[]]` is one without any); the first listens on
+        `http_port` (without: 9292 if that is free). `env` is added to the environment of engines and gateways. `say`
+        gets a line for whatever a user should know.
         `engine` is another program to run as an engine, for tests.
         """
         assert data_dir is None or not ephemeral, "a throw-away stack makes its own directory"
         self._ephemeral = ephemeral
         self._engines_wanted = engines
+        self._gateway_arguments = [list(each) for each in gateways]
         self._partitions = partitions
         self._kafka_port = kafka_port
         self._http_port = http_port
@@ -98,12 +91,12 @@ class Stack:
         self.kafka: KafkaBroker | None = None
         self._own_kafka = bootstrap_servers is None
         self.bootstrap_servers = bootstrap_servers or ""
-        #: What the HTTP gateway listens on; None as long as there is none.
-        self.http_port: int | None = None
+        #: What the gateways listen on.
+        self.http_ports: list[int] = []
         #: Partitions of the commands topic.
         self.partitions = 0
         self._engines: list[Supervised] = []
-        self._gateway: Supervised | None = None
+        self._gateways: list[Supervised] = []
         self._lock_file: IO[str] | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -191,7 +184,9 @@ class Stack:
 
     def wait_ready(self, index: int = 0, seconds: float = READY_SECONDS_MAX) -> None:
         """Wait until an engine is ready, as of its newest start."""
-        one = self._engines[index]
+        self._wait_ready(self._engines[index], seconds)
+
+    def _wait_ready(self, one: Supervised, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while not one.ready:
             self._raise_failure()
@@ -202,6 +197,39 @@ class Stack:
                 )
             time.sleep(_LOOK_SECONDS / 2)
 
+    # --- Gateways --------------------------------------------------------------------------------------------
+
+    @property
+    def http_urls(self) -> list[str]:
+        """The gateways' addresses."""
+        return [f"http://{LOOPBACK}:{port}" for port in self.http_ports]
+
+    @property
+    def gateway_pids(self) -> list[int]:
+        """The gateways' process ids; 0 for one that is not there at the moment."""
+        return [one.part.pid or 0 if one.part.running else 0 for one in self._gateways]
+
+    @property
+    def gateway_logs(self) -> list[Path]:
+        """The gateways' log files."""
+        return [one.part.log_path for one in self._gateways]
+
+    def kill_gateway(self, index: int = 0) -> None:
+        """Kill a gateway (SIGKILL), as a crash would; it is started again at once."""
+        self._gateways[index].kill()
+
+    def stop_gateway(self, index: int = 0) -> None:
+        """Stop a gateway in order; it stays stopped until `start_gateway`."""
+        self._gateways[index].stop()
+
+    def start_gateway(self, index: int = 0) -> None:
+        """Start a gateway that was stopped; `wait_gateway_ready` waits for it."""
+        self._gateways[index].start()
+
+    def wait_gateway_ready(self, index: int = 0, seconds: float = READY_SECONDS_MAX) -> None:
+        """Wait until a gateway is ready, as of its newest start."""
+        self._wait_ready(self._gateways[index], seconds)
+
     # --- The thread that starts the parts and looks after them -------------------------------------------------
 
     def _run(self) -> None:
@@ -210,7 +238,8 @@ class Stack:
             self._prepare()
             for index in range(self._engines_wanted):
                 self._engines.append(self._make_engine(index))
-            self._gateway = self._make_gateway()
+            for index in range(len(self._gateway_arguments)):
+                self._gateways.append(self._make_gateway(index))
             while not self._stopping.wait(_LOOK_SECONDS):
                 self._look()
         except (SetupError, UnreachableError, TopicError, RegistryError) as error:
@@ -265,17 +294,17 @@ class Stack:
         )
         return self._supervised(part, ENGINE_READY_LINE)
 
-    def _make_gateway(self) -> Supervised | None:
-        if importlib.util.find_spec("backbeat.gateway.app") is None:
-            return None
-        avoid = [self.kafka.port] if self.kafka else []
-        self.http_port = choose_port(self._http_port, HTTP_PORT_USUAL, "--http-port", avoid)
-        command = [sys.executable, "-m", "backbeat.compose", "gateway", "--http-port", str(self.http_port)]
+    def _make_gateway(self, index: int) -> Supervised:
+        avoid = [*self.http_ports, *([self.kafka.port] if self.kafka else [])]
+        asked, usual = (self._http_port, HTTP_PORT_USUAL) if index == 0 else (None, free_port(avoid))
+        port = choose_port(asked, usual, "--http-port", avoid)
+        self.http_ports.append(port)
+        name = f"gateway-{index + 1}"
         part = Part(
-            "gateway",
-            [*command, "--bootstrap-servers", self.bootstrap_servers, "--data-dir", str(self.data_dir / "gateway")],
-            log_path=self.data_dir / "log" / "gateway.log",
-            pid_path=self.data_dir / "log" / "gateway.pid",
+            name,
+            gateway_command(self.bootstrap_servers, port, self.data_dir / name, self._gateway_arguments[index]),
+            log_path=self.data_dir / "log" / f"{name}.log",
+            pid_path=self.data_dir / "log" / f"{name}.pid",
             env={"PYTHONUNBUFFERED": "1", **self._env},
         )
         return self._supervised(part, GATEWAY_READY_LINE)
@@ -290,7 +319,7 @@ class Stack:
         return Supervised(part, ready_line, self._say)
 
     def _parts(self) -> list[Supervised]:
-        return [*self._engines, *([self._gateway] if self._gateway else [])]
+        return [*self._engines, *self._gateways]
 
     def _prefix(self) -> str:
         """What makes engine names unique on a Kafka that others use too: a word of this data directory's own."""
@@ -315,13 +344,15 @@ class Stack:
 
     def _wait_for_all(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        while len(self._engines) < self._engines_wanted:
+        while len(self._engines) < self._engines_wanted or len(self._gateways) < len(self._gateway_arguments):
             self._raise_failure()
             if time.monotonic() > deadline:
                 raise SetupError(f"Kafka and its topics were not ready within {seconds:.0f} s.")
             time.sleep(_LOOK_SECONDS / 2)
         for index in range(self._engines_wanted):
             self.wait_ready(index, deadline - time.monotonic())
+        for index in range(len(self._gateway_arguments)):
+            self.wait_gateway_ready(index, deadline - time.monotonic())
 
     def _raise_failure(self) -> None:
         if self._ended.is_set():

@@ -6,11 +6,10 @@ a command is applied (what is applied depends on the log of commands alone).
 """
 
 import logging
-import re
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Literal, Self
 
@@ -18,67 +17,62 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from backbeat.streams.brokers import describe, reach
+from backbeat.streams.clients import ClientError, Delivery, RegisteredClient, check_client, usual_delivery
 from backbeat.streams.topics import (
     CLIENTS,
     PARTITIONS_DEFAULT,
     REPLICATION_DEFAULT,
-    ensure_client_topics,
+    TopicSpec,
+    _check,
+    _create_missing,
+    client_topics,
     has_topics,
 )
 
+__all__ = [
+    "Delivery",
+    "RegisteredClient",
+    "Registry",
+    "RegistryError",
+    "add_client",
+    "change_client",
+    "put_clients",
+    "remove_client",
+]
+
 READ_SECONDS_MAX = 30.0
-NAME_CHARACTERS_MAX = 255
 
 _POLL_SECONDS = 0.2
+#: How often, and how long at most, the brokers are asked whether the topic can still be read.
+_LOOK_SECONDS = 3.0
+_LOOK_SECONDS_MAX = 1.0
 _TRANSIENT = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
-_PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]+")
 
 logger = logging.getLogger(__name__)
-
-Delivery = Literal["topic", "webhook"]
 
 
 class RegistryError(Exception):
     """The registry cannot be read, or a client cannot be added; the text says why."""
 
 
-class RegisteredClient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """A client application: what the registry knows of it."""
-
-    #: UUID, as text of 36 characters.
-    id: str
-    #: Unique.
-    name: str
-    #: Where decisions are posted to; None: to the activity endpoint.
-    decision_endpoint: str | None = None
-    #: Where activities are posted to.
-    activity_endpoint: str | None = None
-    #: Where notifications are posted to.
-    notification_endpoint: str | None = None
-    #: SHA-256 of the client's token, as hexadecimal text; empty: it has none.
-    token_hash: str = ""
-    #: Whether its work goes to workers on its topic, or to its endpoints.
-    delivery: Delivery = "topic"
-
-    @property
-    def id_bytes(self) -> bytes:
-        """The id as its 16 bytes."""
-        return uuid.UUID(self.id).bytes
-
-
 class Registry:
     """All clients, as they are now: read whole by `start()`, followed by a thread until `stop()`."""
 
     def __init__(self, bootstrap_servers: str, *, on_change: Callable[[RegisteredClient], None] | None = None) -> None:
-        self._bootstrap_servers = bootstrap_servers
+        self.bootstrap_servers = bootstrap_servers
         #: Called for each client that is new or changed after `start()`, on the registry's thread.
         self._on_change = on_change
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._by_id: dict[bytes, RegisteredClient] = {}
-        self._by_name: dict[str, RegisteredClient] = {}
+        #: Usually one of each name; several where two added it at once.
+        self._by_name: dict[str, dict[bytes, RegisteredClient]] = {}
         self._stopping = threading.Event()
         self._consumer: Consumer | None = None
         self._thread: threading.Thread | None = None
+        #: Grows with every change: who keeps something made from the clients sees by it when to make it again.
+        self.version = 0
+        #: Whether it is known to be up to date: it was read, and the brokers answer.
+        self.followed = False
 
     def __enter__(self) -> Self:
         return self.start()
@@ -89,11 +83,11 @@ class Registry:
     def start(self, seconds: float = READ_SECONDS_MAX) -> Self:
         """Read the whole topic, then follow it in a thread."""
         assert self._thread is None, "a registry is started once"
-        if CLIENTS not in describe(reach(self._bootstrap_servers), [CLIENTS]):
+        if CLIENTS not in describe(reach(self.bootstrap_servers), [CLIENTS]):
             raise RegistryError(f"there is no topic {CLIENTS}. What to do: run `backbeat topics create`.")
         self._consumer = Consumer(
             {
-                "bootstrap.servers": self._bootstrap_servers,
+                "bootstrap.servers": self.bootstrap_servers,
                 # Required by the library; nothing joins the group and nothing is committed.
                 "group.id": "backbeat-registry",
                 "enable.auto.commit": False,
@@ -109,6 +103,7 @@ class Registry:
         except BaseException:
             self._consumer.close()
             raise
+        self.followed = True
         self._thread = threading.Thread(target=self._follow, args=(self._consumer,), name="registry", daemon=True)
         self._thread.start()
         return self
@@ -121,18 +116,26 @@ class Registry:
 
     def by_id(self, client_id: bytes) -> RegisteredClient | None:
         """The client with this id (16 bytes)."""
-        with self._lock:
+        with self._changed:
             return self._by_id.get(client_id)
 
     def by_name(self, name: str) -> RegisteredClient | None:
-        """The client of this name."""
-        with self._lock:
-            return self._by_name.get(name)
+        """The client of this name. Of several the smallest id has it, for everybody alike."""
+        with self._changed:
+            several = self._by_name.get(name)
+            return min(several.values(), key=lambda client: client.id) if several else None
 
     def all(self) -> list[RegisteredClient]:
         """Every client, sorted by name."""
-        with self._lock:
+        with self._changed:
             return sorted(self._by_id.values(), key=lambda client: client.name)
+
+    def wait_for(self, wanted: Mapping[bytes, RegisteredClient | None], seconds: float = READ_SECONDS_MAX) -> bool:
+        """Wait until these ids (16 bytes) stand for these clients, or for none; whether they do by then."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: all(self._by_id.get(key) == client for key, client in wanted.items()), seconds
+            )
 
     def _read_all(self, consumer: Consumer, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -141,7 +144,7 @@ class Registry:
             low, high = _ends(consumer, partition, deadline)
         except KafkaException as error:
             reason = error.args[0].str()
-            raise RegistryError(f"Kafka at {self._bootstrap_servers} does not answer: {reason}.") from error
+            raise RegistryError(f"Kafka at {self.bootstrap_servers} does not answer: {reason}.") from error
         consumer.assign([partition])
         position = low
         while position < high:
@@ -155,9 +158,13 @@ class Registry:
                 raise RegistryError(f"{CLIENTS} was read up to {position} of {high} only, within {seconds:.0f} s.")
 
     def _follow(self, consumer: Consumer) -> None:
+        looked_at = time.monotonic()
         try:
             while not self._stopping.is_set():
                 message = consumer.poll(_POLL_SECONDS)
+                if time.monotonic() - looked_at > _LOOK_SECONDS:
+                    self._look(consumer)
+                    looked_at = time.monotonic()
                 client = self._take(message) if message is not None else None
                 if client and self._on_change is not None:
                     try:
@@ -165,7 +172,21 @@ class Registry:
                     except Exception:
                         logger.exception("what follows the registry failed on client %s", client.name)
         finally:
+            self.followed = False
             consumer.close()
+
+    def _look(self, consumer: Consumer) -> None:
+        """Ask whether the topic can be read: the library tells of brokers that go, not of those that come back."""
+        try:
+            consumer.get_watermark_offsets(TopicPartition(CLIENTS, 0), timeout=_LOOK_SECONDS_MAX)
+        except KafkaException as error:
+            if self.followed:
+                logger.warning("the registry of clients is not followed at the moment: %s", error.args[0].str())
+            self.followed = False
+        else:
+            if not self.followed:
+                logger.info("the registry of clients is followed again")
+            self.followed = True
 
     def _take(self, message: Message) -> RegisteredClient | Literal[False] | None:
         """Put a record into the tables: the client, False for one that is no client, None where nothing was read."""
@@ -182,14 +203,15 @@ class Registry:
             # One bad record must not keep every part from starting.
             logger.warning("%s at %s is no client: %s", CLIENTS, message.offset(), reason)
             return False
-        with self._lock:
+        with self._changed:
             old = self._by_id.pop(client_id, None)
-            if old is not None and self._by_name.get(old.name) is old:
-                del self._by_name[old.name]
+            if old is not None:
+                del self._by_name[old.name][client_id]
             if client is not None:
                 self._by_id[client_id] = client
-                # Two with one name (two wrote at once): the first keeps it, for everybody alike.
-                self._by_name.setdefault(client.name, client)
+                self._by_name.setdefault(client.name, {})[client_id] = client
+            self.version += 1
+            self._changed.notify_all()
         return client or False
 
 
@@ -232,55 +254,107 @@ def add_client(
 
     Without `delivery`, a client with an activity endpoint is served by webhook, any other on its topic.
     """
-    if delivery is None:
-        delivery = "webhook" if activity_endpoint else "topic"
-    _check_name(name, delivery)
     with Registry(bootstrap_servers) as registry:
         same_name = registry.by_name(name)
-    if same_name is not None and client_id is not None and uuid.UUID(client_id) != uuid.UUID(same_name.id):
-        raise RegistryError(f"there is a client {name!r} already: it has the id {same_name.id}, not {client_id}.")
-    client = RegisteredClient(
-        id=str(uuid.UUID(client_id)) if client_id else (same_name.id if same_name else str(uuid.uuid4())),
-        name=name,
-        decision_endpoint=decision_endpoint,
-        activity_endpoint=activity_endpoint,
-        notification_endpoint=notification_endpoint,
-        token_hash=token_hash or (same_name.token_hash if same_name else ""),
-        delivery=delivery,
-    )
-    if has_topics(name):
-        # Before it is known: whoever learns of the client finds its topics.
-        ensure_client_topics(bootstrap_servers, name, partitions, replication, development=development)
-    if client != same_name:
-        _write(bootstrap_servers, client)
+        client = RegisteredClient(
+            id=str(uuid.UUID(client_id)) if client_id else (same_name.id if same_name else str(uuid.uuid4())),
+            name=name,
+            decision_endpoint=decision_endpoint,
+            activity_endpoint=activity_endpoint,
+            notification_endpoint=notification_endpoint,
+            token_hash=token_hash or (same_name.token_hash if same_name else ""),
+            delivery=delivery or usual_delivery(activity_endpoint),
+        )
+        put_clients(registry, [client], partitions=partitions, replication=replication, development=development)
     return client
 
 
-def _check_name(name: str, delivery: Delivery) -> None:
-    if not _PRINTABLE.fullmatch(name) or len(name) > NAME_CHARACTERS_MAX:
-        raise RegistryError(f"{name!r} cannot be a client's name: 1 to {NAME_CHARACTERS_MAX} printable characters.")
-    if delivery == "topic" and not has_topics(name):
-        raise RegistryError(
-            f"client {name!r} cannot be served on a topic: its name must be 1 to 100 of A-Z a-z 0-9 . _ -. "
-            "What to do: choose such a name, or give it endpoints."
-        )
+def put_clients(
+    registry: Registry,
+    clients: Sequence[RegisteredClient],
+    *,
+    partitions: int = PARTITIONS_DEFAULT,
+    replication: int = REPLICATION_DEFAULT,
+    development: bool = False,
+) -> None:
+    """Add or change clients, all or (where one of them is refused) none, and make the topics that they lack.
+
+    Returns once the registry has them. Names and ids are unique: another client's are refused.
+    """
+    _check_all(registry, clients)
+    specs = [spec for client in clients for spec in _topics_of(client, partitions)]
+    admin = reach(registry.bootstrap_servers)
+    # Before they are known: whoever learns of a client finds its topics.
+    _create_missing(admin, specs, replication)
+    _check(admin, specs, development=development)
+    new = {client.id_bytes: client for client in clients if client != registry.by_id(client.id_bytes)}
+    _write(registry, new)
+    # Two that add the same name at once both find it free. Everybody says the same of whose it is: the other gives in.
+    lost = [client for client in new.values() if registry.by_name(client.name) != client]
+    if lost:
+        _write(registry, dict.fromkeys(client.id_bytes for client in lost))
+        raise RegistryError(f"somebody else has just added a client {lost[0].name!r}: it is theirs.")
 
 
-def _write(bootstrap_servers: str, client: RegisteredClient) -> None:
+def change_client(registry: Registry, client: RegisteredClient) -> None:
+    """Change what is known of a client that has its topics already."""
+    _check_all(registry, [client])
+    _write(registry, {client.id_bytes: client})
+
+
+def remove_client(registry: Registry, client: RegisteredClient) -> None:
+    """Remove a client. Its topics stay: what is in them may be wanted."""
+    _write(registry, {client.id_bytes: None})
+
+
+def _check_all(registry: Registry, clients: Iterable[RegisteredClient]) -> None:
+    names: dict[str, str] = {}
+    ids: dict[bytes, str] = {}
+    for client in clients:
+        try:
+            check_client(client)
+        except ClientError as error:
+            raise RegistryError(str(error)) from error
+        same_name = registry.by_name(client.name)
+        owner = names.setdefault(client.name, same_name.id if same_name else client.id)
+        if owner != client.id:
+            raise RegistryError(f"there is a client {client.name!r} already: it has the id {owner}, not {client.id}.")
+        same_id = registry.by_id(client.id_bytes)
+        name = ids.setdefault(client.id_bytes, same_id.name if same_id else client.name)
+        if name != client.name:
+            raise RegistryError(f"the id {client.id} is client {name!r}'s already, it cannot be {client.name!r}'s.")
+
+
+def _topics_of(client: RegisteredClient, partitions: int) -> list[TopicSpec]:
+    if has_topics(client.name):
+        return client_topics(client.name, partitions)
+    # Its services cannot name a signals topic; what the engine sends it goes to a topic of its id.
+    return [spec for spec in client_topics(client.id, partitions) if spec.name == client.topic]
+
+
+def _write(registry: Registry, clients: Mapping[bytes, RegisteredClient | None]) -> None:
+    """Write clients, or None for one that is removed, by their ids; wait until the registry has them."""
     failed: list[KafkaError] = []
 
     def delivered(error: KafkaError | None, _: Message) -> None:
         if error is not None:
             failed.append(error)
 
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "acks": "all"})
-    producer.produce(
-        CLIENTS, key=client.id.encode(), value=msgspec.json.encode(client), partition=0, on_delivery=delivered
-    )
+    producer = Producer({"bootstrap.servers": registry.bootstrap_servers, "acks": "all"})
+    for client_id, client in clients.items():
+        producer.produce(
+            CLIENTS,
+            key=str(uuid.UUID(bytes=client_id)).encode(),
+            value=None if client is None else msgspec.json.encode(client),
+            partition=0,
+            on_delivery=delivered,
+        )
     left = producer.flush(READ_SECONDS_MAX)
     if failed or left:
         reason = failed[0].str() if failed else f"not acknowledged within {READ_SECONDS_MAX:.0f} s"
-        raise RegistryError(f"client {client.name!r} could not be written to {CLIENTS}: {reason}.")
+        raise RegistryError(f"{CLIENTS} could not be written: {reason}.")
+    if not registry.wait_for(clients):
+        raise RegistryError(f"{CLIENTS} was written, but not read again within {READ_SECONDS_MAX:.0f} s.")
 
 
 def _offset(message: Message) -> int:

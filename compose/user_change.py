@@ -1,0 +1,117 @@
+"""`backbeat user set`, `rotate-token` and `remove`: what may happen to a client application later."""
+
+import click
+
+from backbeat.compose.errors import SetupError
+from backbeat.compose.options import bootstrap_option, development_option, replication_option
+from backbeat.compose.user_client import (
+    client_argument,
+    delivery_option,
+    endpoint_options,
+    find_client,
+    json_option,
+    tell,
+)
+
+
+@click.command(
+    "set",
+    epilog="""\b
+Examples:
+  backbeat user set shop --activity-endpoint https://shop.example/activity
+  backbeat user set shop --decision-endpoint ''        decisions go to the activity endpoint from now on
+  backbeat user set shop --delivery topic              to workers on its topic; the endpoints are kept
+""",
+)
+@client_argument
+@bootstrap_option
+@endpoint_options("  An empty value removes it.")
+@delivery_option("as it is; webhook with a new activity endpoint, topic without one")
+@replication_option
+@development_option
+@json_option
+def change(
+    client: str,
+    bootstrap_servers: str,
+    *,
+    decision_endpoint: str | None,
+    activity_endpoint: str | None,
+    notification_endpoint: str | None,
+    delivery: str | None,
+    replication: int,
+    development: bool,
+    as_json: bool,
+) -> None:
+    """Change a client application's endpoints, or how it is served.
+
+    Running gateways know within a second; what is under way goes to the new endpoint when it is tried again.
+    """
+    import msgspec
+
+    from backbeat.streams.clients import usual_delivery
+    from backbeat.streams.registry import Registry, put_clients
+
+    changes: dict[str, str | None] = {
+        kind: url or None
+        for kind, url in (
+            ("decision_endpoint", decision_endpoint),
+            ("activity_endpoint", activity_endpoint),
+            ("notification_endpoint", notification_endpoint),
+        )
+        if url is not None
+    }
+    if delivery is not None:
+        changes["delivery"] = delivery
+    elif "activity_endpoint" in changes:
+        changes["delivery"] = usual_delivery(changes["activity_endpoint"])
+    if not changes:
+        raise click.UsageError("Nothing to change: name an endpoint, or --delivery.")
+    with Registry(bootstrap_servers) as registry:
+        found = find_client(registry, client)
+        changed = msgspec.structs.replace(found, **changes)
+        put_clients(registry, [changed], replication=replication, development=development)
+    tell(changed, None, as_json=as_json)
+
+
+@click.command("rotate-token", epilog="Example: backbeat user rotate-token shop")
+@client_argument
+@bootstrap_option
+@json_option
+def rotate_token(client: str, bootstrap_servers: str, *, as_json: bool) -> None:
+    """Give a client application a new token, shown once; the old one is refused from now on."""
+    import msgspec
+
+    from backbeat.streams.clients import hash_token, make_token
+    from backbeat.streams.registry import Registry, change_client
+
+    token = make_token()
+    with Registry(bootstrap_servers) as registry:
+        changed = msgspec.structs.replace(find_client(registry, client), token_hash=hash_token(token))
+        change_client(registry, changed)
+    tell(changed, token, as_json=as_json)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  backbeat user remove shop
+  backbeat user remove 5fd1e0cf-2f13-4be2-9d57-3f6a8a6ee3f1 --yes
+"""
+)
+@client_argument
+@bootstrap_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove(client: str, bootstrap_servers: str, *, yes: bool) -> None:
+    """Remove a client application from the registry.
+
+    Its calls are refused from now on; its workflows and topics stay as they are. What is still to be sent to it
+    becomes a client error.
+    """
+    from backbeat.streams.registry import Registry, remove_client
+
+    with Registry(bootstrap_servers) as registry:
+        found = find_client(registry, client)
+        if not yes and not click.confirm(f"Remove {found.name} ({found.id})? Its calls will be refused."):
+            raise SetupError("nothing was removed.")
+        remove_client(registry, found)
+    click.echo(f"Removed {found.name} ({found.id}).")

@@ -1,0 +1,130 @@
+"""Nodes, which old clients know as activities or events: what they are, and what their clients say of them."""
+
+from __future__ import annotations
+
+from aiohttp.web import Response
+
+from backbeat.gateway import asks, errors
+from backbeat.gateway.call import Call, answer, success
+from backbeat.gateway.nodes import check_links, new_node
+from backbeat.gateway.parameters import Parameters
+from backbeat.gateway.presentation import id_text, node_json, response_json, status_change_json
+from backbeat.streams.core import commands
+from backbeat.streams.core.commands import NewNode
+from backbeat.streams.core.status import ClientStatus, ServerStatus
+
+
+async def show(call: Call) -> Response:
+    """GET /activities/:id."""
+    node_id = call.path_id()
+    view = await asks.get_node(call, node_id)
+    workflow_id = call.parameters.uuid("workflow_id")
+    if workflow_id is not None and view.workflow_id != workflow_id:
+        raise _not_in_workflow(node_id)
+    return answer(node_json(view))
+
+
+async def errors_of(call: Call) -> Response:
+    """GET /activities/:id/errors: the changes to errored."""
+    node_id = await _node_id(call)
+    changes = await asks.get_history(call, node_id)
+    return answer(
+        [
+            status_change_json(node_id, change)
+            for change in changes
+            if change.to_status == (ServerStatus.ERRORED if change.server else ClientStatus.ERRORED)
+        ]
+    )
+
+
+async def status_changes(call: Call) -> Response:
+    """GET /activities/:id/status_changes: all of them, oldest first."""
+    node_id = await _node_id(call)
+    return answer([status_change_json(node_id, change) for change in await asks.get_history(call, node_id)])
+
+
+async def response(call: Call) -> Response:
+    """GET /activities/:id/response: of the last change of the client status; null before any."""
+    node_id = await _node_id(call)
+    changes = [change for change in await asks.get_history(call, node_id) if not change.server]
+    return answer(response_json(changes[-1]) if changes else None)
+
+
+async def change_status(call: Call) -> Response:
+    """PUT /activities/:id/status/:status: what the client says of its work."""
+    node_id = await _node_id(call)
+    said = call.parameters
+    response_text = said.json("response")
+    if response_text is None:
+        response_text = said.json("args")
+    await asks.change(
+        call,
+        commands.ChangeNode,
+        node_id,
+        f"node {id_text(node_id)}",
+        node_id=node_id,
+        status=call.segment("status"),
+        response=response_text,
+    )
+    return success()
+
+
+async def add_decisions(call: Call) -> Response:
+    """POST /activities/:id/decisions: children, all or none; their ids in order."""
+    node_id = await _node_id(call)
+    children = tuple(_child(call, said) for said in _decisions(call.parameters))
+    await check_links(call, children)
+    what = f"node {id_text(node_id)}"
+    made = await asks.change(call, commands.AddChildren, node_id, what, node_id=node_id, children=children)
+    return answer([id_text(one) for one in made.ids], 201)
+
+
+def _decisions(said: Parameters) -> list[Parameters]:
+    found = said.nested_list("decisions")
+    if found is None:
+        args = said.nested("args")
+        found = None if args is None else args.nested_list("decisions")
+    if found is None:
+        raise errors.invalid("decisions is missing: a list of nodes")
+    return found
+
+
+def _child(call: Call, said: Parameters) -> NewNode:
+    name = said.text("name")
+    if name is None:
+        raise errors.invalid("name is missing: each decision has one")
+    return new_node(call, said, name)
+
+
+async def restart(call: Call) -> Response:
+    """PUT /activities/:id/restart: a retry now."""
+    node_id = await _node_id(call)
+    await asks.change(call, commands.RestartNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
+    return success()
+
+
+async def reset(call: Call) -> Response:
+    """PUT /activities/:id/reset: everything below it is deactivated."""
+    node_id = await _node_id(call)
+    await asks.change(call, commands.ResetNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
+    return success()
+
+
+async def schedule(call: Call) -> Response:
+    """PUT /activities/:id/schedule: look again what can start; `true`, and null for a deactivated node."""
+    node_id = await _node_id(call)
+    done = await asks.change(call, commands.ScheduleNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
+    return answer(True if done.changed else None)
+
+
+async def _node_id(call: Call) -> bytes:
+    """The node in the path; with `workflow_id` it must be in that workflow."""
+    node_id = call.path_id()
+    workflow_id = call.parameters.uuid("workflow_id")
+    if workflow_id is not None and (await asks.get_node(call, node_id)).workflow_id != workflow_id:
+        raise _not_in_workflow(node_id)
+    return node_id
+
+
+def _not_in_workflow(node_id: bytes) -> errors.Refusal:
+    return errors.not_found(f"There is no node {id_text(node_id)} in this workflow")

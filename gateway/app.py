@@ -1,0 +1,184 @@
+"""The gateway's HTTP server: from a request to the handler that answers it, and what every answer has.
+
+A server without a framework on top: one lookup, one place that catches, one header. It is the way of every call, so
+what it costs is paid some thousand times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from asyncio import Task
+from typing import NoReturn
+
+import uvloop
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+
+from backbeat.gateway import errors, tid
+from backbeat.gateway.authentication import authenticate
+from backbeat.gateway.call import Call, answer
+from backbeat.gateway.parameters import Parameters
+from backbeat.gateway.parts import Parts
+from backbeat.gateway.projection import ProjectionError
+from backbeat.gateway.routing import Router
+from backbeat.gateway.settings import GatewaySettings
+from backbeat.gateway.table import ROUTES
+
+logger = logging.getLogger(__name__)
+
+#: Exit codes, as the engine's. A supervisor starts the process again after any of them but the last.
+ENDED = 3
+MISFIT = 4  #: starting again does not help
+
+READY_LINE = "backbeat gateway ready"
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+
+_FORM = "application/x-www-form-urlencoded"
+_WITH_BODY = frozenset({"POST", "PUT"})
+_NOTHING = Parameters()
+_BACKLOG = 1024
+
+
+class Gateway:
+    """Answers requests with the parts that it is given."""
+
+    def __init__(self, settings: GatewaySettings, parts: Parts) -> None:
+        self._settings = settings
+        self._parts = parts
+        self._router = Router(ROUTES)
+
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        """The answer to any request; whatever goes wrong has one in the error shape, too."""
+        name = tid.choose(request.headers.get(tid.HEADER))
+        tid.current.set(name)
+        try:
+            response = await self._answer(request, name)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is logged, and answered in the error shape
+            refusal = self._refusal(request, error)
+            response = answer(refusal.body, refusal.status, refusal.headers)
+        response.headers[tid.HEADER] = name
+        return response
+
+    def _refusal(self, request: web.BaseRequest, error: Exception) -> errors.Refusal:
+        match error:
+            case errors.Refusal():
+                return error
+            case web.HTTPRequestEntityTooLarge():
+                return errors.too_large(f"The body is larger than {self._settings.body_bytes_max} bytes")
+            case web.RequestPayloadError():
+                return errors.invalid(f"The body cannot be read: {error}")
+            case ProjectionError():
+                return errors.unavailable(str(error), "Backbeat::Unavailable")
+            case _:
+                logger.error("%s %s", request.method, request.raw_path, exc_info=error)
+                return errors.defect()
+
+    async def _answer(self, request: web.BaseRequest, name: str) -> web.Response:
+        raw_path, _, query = request.raw_path.partition("?")
+        if not raw_path.startswith("/"):
+            raw_path = request.rel_url.raw_path
+        route, path = self._router.find(request.method, raw_path)
+        headers = request.headers
+        client = authenticate(headers, route.access, self._settings.require_auth_token, self._parts.engine)
+        parameters = Parameters.of_pairs(query) if query else _NOTHING
+        body = b""
+        if request.method in _WITH_BODY and request.body_exists:
+            body = await request.read()
+            parameters = parameters.merged(_read_body(request, body))
+        call = Call(
+            parts=self._parts,
+            route=route,
+            path=path,
+            client=client,
+            parameters=parameters,
+            tid=name,
+            key=headers.get(IDEMPOTENCY_HEADER) if route.writes else None,
+            said=query.encode() + b"\n" + body,
+        )
+        return await route.handler(call)
+
+
+def _read_body(request: web.BaseRequest, body: bytes) -> Parameters:
+    if request.content_type == _FORM:
+        try:
+            return Parameters.of_pairs(body.decode())
+        except UnicodeDecodeError as error:
+            raise errors.invalid(f"The body is no UTF-8: {error.reason}") from error
+    # Whatever else it calls itself: clients send JSON without saying so.
+    return Parameters.of_json(body)
+
+
+def make_server(gateway: Gateway, body_bytes_max: int) -> web.Server:
+    """The server's protocol: no access log, since a line a call would be the dearest part of a call."""
+    loop = asyncio.get_running_loop()
+
+    def make_request(
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: Task[None],
+    ) -> web.BaseRequest:
+        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=body_bytes_max)
+
+    return web.Server(gateway.answer, request_factory=make_request, access_log=None, max_field_size=16_384)
+
+
+async def serve(settings: GatewaySettings) -> None:
+    """Listen, come up, and go on until SIGTERM or Ctrl-C."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        parts = Parts(settings, fail=lambda error: end(f"{type(error).__name__}: {error}"))
+    except ProjectionError as error:
+        end(str(error), MISFIT)
+    runner = web.ServerRunner(
+        make_server(Gateway(settings, parts), settings.body_bytes_max), shutdown_timeout=settings.stop_seconds
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.http_host, settings.http_port, backlog=_BACKLOG).start()
+    except OSError as error:
+        end(f"http://{settings.http_host}:{settings.http_port} cannot be listened on: {error.strerror}", MISFIT)
+    starting = asyncio.create_task(_start(parts, settings))
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+        await stopped
+    finally:
+        starting.cancel()
+        parts.stopping = True
+        await runner.cleanup()
+        await parts.stop()
+
+
+async def _start(parts: Parts, settings: GatewaySettings) -> None:
+    await parts.start()
+    sys.stdout.write(f"{READY_LINE}: http://{settings.http_host}:{settings.http_port}\n")
+    sys.stdout.flush()
+
+
+def end(reason: str, code: int = ENDED) -> NoReturn:
+    """End the process now; a supervisor starts it again after any code but that of a misfit."""
+    logger.critical("the gateway ends: %s", reason)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
+
+
+def run_gateway(settings: GatewaySettings) -> None:
+    """Run one gateway in this process until it is told to stop."""
+    tid.log_to_stderr()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    uvloop.run(serve(settings))

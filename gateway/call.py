@@ -1,0 +1,114 @@
+"""One call, as its handler sees it: who asks, what is said, and the parts of the gateway that can answer."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiohttp.web import Response
+
+from backbeat.gateway import errors
+from backbeat.gateway.parameters import Parameters, find_id, to_id
+from backbeat.streams.core import ids
+
+if TYPE_CHECKING:
+    from backbeat.gateway.engine import Engine
+    from backbeat.gateway.parts import Parts
+    from backbeat.gateway.routing import Route
+    from backbeat.streams.registry import RegisteredClient
+
+_KEY_CHARACTERS_MAX = 255
+
+#: What the ids of this process's commands begin with, and how many there were.
+_OWN = os.urandom(10)
+_count = itertools.count()
+
+_encode = msgspec.json.Encoder().encode
+_SUCCESS = _encode({"success": True})
+
+
+class Call:
+    """A call that was let in. `client` is None only where the route is open to anybody."""
+
+    __slots__ = ("_key", "_path", "client", "parameters", "parts", "route", "said", "tid", "user_id")
+
+    def __init__(
+        self,
+        *,
+        parts: Parts,
+        route: Route,
+        path: dict[str, str],
+        client: RegisteredClient | None,
+        parameters: Parameters,
+        tid: str,
+        key: str | None,
+        said: bytes,
+    ) -> None:
+        self.parts = parts
+        self.route = route
+        self._path = path
+        self.client = client
+        self.user_id = b"" if client is None else find_id(client.id) or b""
+        #: query and body; what stands in the path is asked for by name
+        self.parameters = parameters
+        self.tid = tid
+        self._key = key
+        #: query and body as they came
+        self.said = said
+        if key is not None and not 0 < len(key) <= _KEY_CHARACTERS_MAX:
+            raise errors.invalid(f"An Idempotency-Key has 1 to {_KEY_CHARACTERS_MAX} characters")
+
+    @property
+    def engine(self) -> Engine:
+        """What asks the engine."""
+        return self.parts.engine
+
+    def segment(self, name: str) -> str:
+        """A parameter of the path."""
+        return self._path[name]
+
+    def path_id(self, name: str = "id") -> bytes:
+        """An id in the path: 400 for what is none, 404 for one that was never made here."""
+        text = self._path[name]
+        identity = to_id(text)
+        if not ids.is_ours(identity):
+            raise errors.not_found(f"There is no {'workflow' if '/workflows' in self.route.path else 'node'} {text}")
+        return identity
+
+    def identity(self) -> dict[str, Any]:
+        """What every command carries: its id, who asks, and with a key what was asked."""
+        if self._key is None:
+            return {"id": next_command_id(), "user_id": self.user_id, "tid": self.tid}
+        return {
+            "id": ids.command_id(self.user_id, b"http:" + self._key.encode(errors="surrogateescape")),
+            "user_id": self.user_id,
+            "tid": self.tid,
+            "body_hash": self._asked(),
+        }
+
+    def _asked(self) -> bytes:
+        """16 bytes that differ when anything that was asked differs; the same under old and new paths."""
+        path = [f"{name}={value}".encode() for name, value in sorted(self._path.items())]
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (self.route.method.encode(), self.route.path.encode(), *path, self.said):
+            digest.update(len(part).to_bytes(4, "big"))
+            digest.update(part)
+        return digest.digest()
+
+
+def next_command_id() -> bytes:
+    """The id of a command that no key names: none like it was before, here or elsewhere."""
+    return _OWN + next(_count).to_bytes(6, "big")
+
+
+def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON answer."""
+    return Response(body=_encode(value), status=status, headers=headers, content_type="application/json")
+
+
+def success() -> Response:
+    """What most changes are answered with."""
+    return Response(body=_SUCCESS, content_type="application/json")

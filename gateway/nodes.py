@@ -1,0 +1,76 @@
+"""Nodes to be made, from what a signal or a decision says (behaviour document, section 2)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from backbeat.gateway import asks, errors
+from backbeat.gateway.call import Call
+from backbeat.gateway.parameters import Parameters
+from backbeat.gateway.presentation import id_text
+from backbeat.streams.core import ids
+from backbeat.streams.core.commands import NewNode
+from backbeat.streams.core.status import MODE_WORDS, Mode
+
+_NODE = NewNode(name="", user_id=b"")
+
+
+def new_node(call: Call, said: Parameters, name: str, *, signal: bool = False) -> NewNode:
+    """A node as it is asked for. A signal is blocking and a decision, whatever is said."""
+    options = said.nested("options")
+    if options is None:
+        options = said
+    retries = said.whole_number("retry")
+    interval = said.number("retry_interval")
+    return NewNode(
+        name=name,
+        user_id=_runner(call, said),
+        mode=Mode.BLOCKING if signal else _mode(said),
+        type="decision" if signal else said.text("legacy_type") or said.text("type") or _NODE.type,
+        client_data=options.untouched("client_data") or _NODE.client_data,
+        metadata=options.untouched("metadata") or _NODE.metadata,
+        fires_at=said.time("fires_at"),
+        parent_link_id=options.uuid("parent_link_id"),
+        retry_interval_seconds=_NODE.retry_interval_seconds if interval is None else interval,
+        retries=_NODE.retries if retries is None else retries,
+    )
+
+
+def _mode(said: Parameters) -> Mode:
+    word = said.text("mode")
+    if word is None:
+        return Mode.BLOCKING
+    mode = MODE_WORDS.get(word)
+    if mode is None:
+        raise errors.invalid(f"There is no mode {word[:64]!r}; there are {', '.join(MODE_WORDS)}")
+    return mode
+
+
+def _runner(call: Call, said: Parameters) -> bytes:
+    """The user that runs the node: the caller if no other is named."""
+    runner = said.uuid("client_id")
+    if runner is None or runner == call.user_id:
+        return call.user_id
+    if call.engine.client(runner) is None:
+        raise errors.invalid(f"No user has the id {id_text(runner)} (client_id)")
+    return runner
+
+
+async def check_links(call: Call, nodes: Iterable[NewNode]) -> None:
+    """Refuse links to nodes that there are not. Anybody's node may be a target, also one that is closed."""
+    targets = {node.parent_link_id for node in nodes if node.parent_link_id is not None}
+    if targets:
+        await asyncio.gather(*(_check_link(call, target) for target in targets))
+
+
+async def _check_link(call: Call, target: bytes) -> None:
+    unknown = errors.invalid(f"No node has the id {id_text(target)} (parent_link_id)")
+    if not ids.is_ours(target):
+        raise unknown
+    try:
+        await asks.get_node(call, target, anybodys=True)
+    except errors.Refusal as refusal:
+        if refusal.status == 404:  # noqa: PLR2004 - the status that every client knows
+            raise unknown from refusal
+        raise

@@ -1,0 +1,52 @@
+"""A workflow's nodes, whole or by the page: `limit` nodes behind the node `after`, in the order of the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from backbeat.gateway import asks, errors
+from backbeat.gateway.call import Call
+from backbeat.gateway.presentation import id_text
+from backbeat.streams.core.effects import NodeView, WorkflowView
+
+#: The node to go on after, where more may follow.
+NEXT_HEADER = "X-backbeat-next"
+LIMIT_MAX = 10_000
+
+Wanted = Callable[[Iterable[NodeView]], list[NodeView]]
+
+
+@dataclass
+class Page:
+    """Nodes of a workflow."""
+
+    workflow: WorkflowView
+    nodes: list[NodeView]
+    #: whether these are all, not a page that was asked for
+    whole: bool = True
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+async def read_page(call: Call, *, top_level_only: bool = False, wanted: Wanted | None = None) -> Page:
+    """The nodes of the workflow in the path that are wanted: all, or as many as the call's `limit` says."""
+    workflow_id = call.path_id()
+    limit = call.parameters.whole_number("limit")
+    after = call.parameters.uuid("after")
+    if limit is not None and not 1 <= limit <= LIMIT_MAX:
+        raise errors.invalid(f"limit is {limit}; 1 is the least and {LIMIT_MAX} the most")
+    if limit is None:
+        workflow, found = await asks.get_tree(call, workflow_id, top_level_only=top_level_only, after=after)
+        return Page(workflow, found if wanted is None else wanted(found), whole=after is None)
+    nodes: list[NodeView] = []
+    while True:
+        workflow, found = await asks.get_tree(
+            call, workflow_id, top_level_only=top_level_only, limit=limit, after=after
+        )
+        nodes += found if wanted is None else wanted(found)
+        if len(found) < limit:
+            return Page(workflow, nodes, whole=False)
+        after = found[-1].id
+        if len(nodes) >= limit:
+            nodes = nodes[:limit]
+            return Page(workflow, nodes, whole=False, headers={NEXT_HEADER: id_text(nodes[-1].id)})

@@ -1,0 +1,61 @@
+"""The parts that the gateway's handlers use, and the order in which they come up and go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from backbeat.errors import BackbeatError
+from backbeat.gateway.engine import Engine
+from backbeat.gateway.presentation import node_json
+from backbeat.gateway.projection import Projection
+from backbeat.gateway.settings import OUT_OF_ROTATION, GatewaySettings
+from backbeat.gateway.webhooks import Deliverer
+
+logger = logging.getLogger(__name__)
+
+
+class Parts:
+    """Engine, projection and deliverer of one gateway."""
+
+    def __init__(self, settings: GatewaySettings, fail: Callable[[BaseException], None]) -> None:
+        self.settings = settings
+        self.engine = Engine(settings)
+        self.projection = Projection(
+            settings.bootstrap_servers,
+            settings.projection_url,
+            flush=self.engine.flush,
+            partitions=lambda: self.engine.partitions,
+        )
+        self._fail = fail
+        self._deliverer: Deliverer | None = None
+        self.stopping = False
+
+    async def start(self) -> None:
+        """Connect; returns when every part can be used."""
+        await self.engine.connect()
+        await self.projection.start()
+        self._deliverer = Deliverer(
+            self.settings.bootstrap_servers,
+            self.engine.registry,
+            node_body=node_json,
+            connection_error_wait_seconds=self.settings.connection_error_wait_seconds,
+            fail=self._fail,
+        )
+        await self._deliverer.start()
+
+    async def stop(self) -> None:
+        """Leave in the other order."""
+        for part in (self._deliverer, self.projection, self.engine):
+            if part is None:
+                continue
+            try:
+                await part.stop()
+            except (BackbeatError, OSError, asyncio.CancelledError):
+                logger.exception("stopping %s", type(part).__name__)
+
+    @property
+    def in_rotation(self) -> bool:
+        """Whether callers should be sent here."""
+        return not self.stopping and not (self.settings.data_dir / OUT_OF_ROTATION).exists()

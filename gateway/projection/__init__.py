@@ -1,0 +1,15 @@
+"""The projection: what the search, the lists and the reports are answered from, in SQL.
+
+changelog   what is read: committed records of `backbeat.state`
+follower    the thread that brings them into the tables; resumes, or begins anew
+batch       some records -> rows; settling, rows, states, statements belong to it
+tables      the tables and their indexes, on SQLite and on PostgreSQL
+search      filters -> index ranges, conditions, candidates; `ordered` reads them; `lists` is the rest
+projection  all of it, as the gateway uses it
+"""
+
+from backbeat.gateway.projection.database import ProjectionError, ProjectionUnavailable
+from backbeat.gateway.projection.filters import Counts, NodeFilters, WorkflowFilters
+from backbeat.gateway.projection.projection import Projection
+
+__all__ = ["Counts", "NodeFilters", "Projection", "ProjectionError", "ProjectionUnavailable", "WorkflowFilters"]

@@ -1,0 +1,119 @@
+"""The changelog topic as the projection reads it: committed records of all partitions, from given offsets on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from backbeat.streams.topics import STATE, topic_id
+
+logger = logging.getLogger(__name__)
+
+_ASK_SECONDS = 20.0
+
+
+class Ends(NamedTuple):
+    """Where a partition begins and ends, uncommitted records included."""
+
+    first: int
+    end: int
+
+
+class Found(NamedTuple):
+    """What one read brought."""
+
+    #: oldest first in each partition
+    records: list[tuple[bytes, bytes | None]]
+    #: partition -> the offset up to which it is read now
+    reached: dict[int, int]
+
+
+class Changelog:
+    """One reader. Joins no group and commits nothing. Not to be shared between threads."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
+        self._consumer: Consumer | None = None
+        self.topic_id = topic_id(bootstrap_servers, STATE)
+
+    def ends(self) -> dict[int, Ends]:
+        """Where each partition begins and ends now."""
+        known = self._admin.list_topics(STATE, timeout=_ASK_SECONDS).topics[STATE].partitions
+        places = [TopicPartition(STATE, number) for number in known]
+        first, end = (self._offsets(places, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))  # type: ignore[no-untyped-call]
+        return {number: Ends(first[number], end[number]) for number in sorted(known)}
+
+    def _offsets(self, places: list[TopicPartition], spec: Any) -> dict[int, int]:
+        asked = self._admin.list_offsets(
+            dict.fromkeys(places, spec),
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=_ASK_SECONDS,
+        )
+        return {place.partition: future.result().offset for place, future in asked.items()}
+
+    def seek(self, positions: Mapping[int, int]) -> None:
+        """Read on from here."""
+        self.close()
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": self._bootstrap_servers,
+                # Required by the library; nothing joins the group and nothing is committed.
+                "group.id": "backbeat-projection",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "error",
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 500,
+                "fetch.min.bytes": 1,
+                "queued.min.messages": 20_000,
+                "queued.max.messages.kbytes": 16_384,
+                "reconnect.backoff.max.ms": 1000,
+                "log_level": 2,
+                "error_cb": _note_error,
+            }
+        )
+        self._consumer.assign([TopicPartition(STATE, number, offset) for number, offset in positions.items()])
+
+    def read(self, records_max: int, seconds: float) -> Found:
+        """What has been committed since, as soon as there is something, some at a time."""
+        assert self._consumer is not None, "seek comes first"
+        messages = self._consumer.consume(1, seconds)
+        if messages:
+            messages += self._consumer.consume(records_max - 1, 0)
+        records: list[tuple[bytes, bytes | None]] = []
+        reached: dict[int, int] = {}
+        for message in messages:
+            error, partition, offset = message.error(), message.partition(), message.offset()
+            if error is None:
+                key = message.key()
+                assert key is not None, "a changelog record without a key"
+                assert partition is not None
+                assert offset is not None
+                records.append((key, message.value()))
+                reached[partition] = offset + 1
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's own name
+                # It stands behind the markers of transactions too, which are no records: whoever waits for an offset
+                # behind a marker would else wait for ever.
+                assert partition is not None
+                assert offset is not None
+                reached[partition] = max(reached.get(partition, 0), offset)
+            elif not error.retriable():
+                raise KafkaException(error)
+        return Found(records, reached)
+
+    def close(self) -> None:
+        """Release the connections."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+
+def _note_error(error: KafkaError) -> None:
+    # librdkafka tries again by itself; each single connection that fails is not worth a line.
+    if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own codes have this name
+        logger.warning("the projection does not follow at the moment: %s", error.str())

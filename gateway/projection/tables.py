@@ -1,0 +1,256 @@
+"""The projection's tables, the same on SQLite and on PostgreSQL, and the indexes of searches (docs/projection.md).
+
+Users and names stand as 8 byte hashes (`states`), so that an index entry is some 40 bytes and a scan of one is quick.
+What never changes of a node and is only shown lies apart, in `node_bodies`: a status change rewrites a short row.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    inspect,
+    text,
+)
+from sqlalchemy.exc import DBAPIError
+
+#: Raised with every change of the tables or of what is written into them: an older projection is built again.
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+# On SQLite an INTEGER primary key is the row's own number; BIGINT would be one more index.
+_Number = BigInteger().with_variant(Integer(), "sqlite")
+
+#: What the projection knows of itself: schema version, id of the topic, generation, whether it is whole.
+facts = Table("facts", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+
+#: How far each partition was followed: written in the transaction of what was followed.
+positions = Table(
+    "positions",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("next_offset", BigInteger, nullable=False),
+)
+
+workflows = Table(
+    "workflows",
+    metadata,
+    Column("no", _Number, primary_key=True, autoincrement=False),
+    Column("id", LargeBinary, nullable=False),
+    Column("user_key", BigInteger, nullable=False),
+    Column("name_key", BigInteger, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("has_nodes", SmallInteger, nullable=False),
+    #: nodes with a smaller seq are deactivated, whatever their records say
+    Column("watermark", Integer, nullable=False),
+    #: cancels, resets and deactivations that still go through its nodes
+    Column("sweeps", Integer, nullable=False),
+    Column("subject", Text, nullable=False),
+    #: msgpack of rows.WorkflowBody
+    Column("body", LargeBinary, nullable=False),
+    Index("workflows_id", "id", unique=True),
+    Index("workflows_of_user", "user_key", "has_nodes", "created", "id"),
+    Index("workflows_of_name", "name_key", "has_nodes", "created", "id"),
+    # Room for the row's next version beside it: no index need know of it then.
+    postgresql_with={"fillfactor": 85},
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("no", _Number, primary_key=True, autoincrement=False),
+    Column("id", LargeBinary, nullable=False),
+    Column("workflow_no", BigInteger, nullable=False),
+    Column("user_key", BigInteger, nullable=False),
+    Column("name_key", BigInteger, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("parent_id", LargeBinary),
+    #: `states`
+    Column("state", Integer, nullable=False),
+    #: of the newest status change
+    Column("last_at", BigInteger, nullable=False),
+    #: how far its history was read: this many changes of this chunk (the newest lies in the node's own record)
+    Column("chunk", Integer, nullable=False),
+    Column("chunk_changes", Integer, nullable=False),
+    #: mark of a cancel or reset that may still be going on below it
+    Column("deactivate_below", Integer, nullable=False),
+    #: msgpack of rows.NodeRest
+    Column("rest", LargeBinary, nullable=False),
+    Index("nodes_id", "id", unique=True),
+    Index("nodes_of_workflow", "workflow_no", "seq"),
+    Index("nodes_of_user", "user_key", "created", "id"),
+    Index("nodes_of_name", "name_key", "created", "id"),
+    Index("nodes_in_state", "user_key", "state", "created", "id", "last_at"),
+    Index("nodes_of_name_in_state", "name_key", "state", "created", "id", "last_at"),
+)
+
+node_bodies = Table(
+    "node_bodies",
+    metadata,
+    Column("no", _Number, primary_key=True, autoincrement=False),
+    Column("metadata", Text, nullable=False),
+    #: msgpack of rows.NodeBody
+    Column("body", LargeBinary, nullable=False),
+)
+
+#: How many of a workflow's nodes are in which state.
+workflow_states = Table(
+    "workflow_states",
+    metadata,
+    Column("workflow_no", _Number, primary_key=True, autoincrement=False),
+    Column("state", Integer, primary_key=True, autoincrement=False),
+    Column("nodes", Integer, nullable=False),
+    Column("user_key", BigInteger, nullable=False),
+    Column("name_key", BigInteger, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("id", LargeBinary, nullable=False),
+    Index("workflows_in_state", "user_key", "state", "created", "id"),
+    Index("workflows_of_name_in_state", "name_key", "state", "created", "id"),
+    sqlite_with_rowid=False,
+)
+
+status_changes = Table(
+    "status_changes",
+    metadata,
+    Column("node_no", _Number, primary_key=True, autoincrement=False),
+    #: number of the chunk * 65536 + place in it
+    Column("ordinal", BigInteger, primary_key=True, autoincrement=False),
+    Column("code", SmallInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("user_key", BigInteger, nullable=False),
+    #: the workflow's user where that is another
+    Column("owner_key", BigInteger),
+    Index("changes_of_user", "user_key", "code", "at", "node_no"),
+    Index(
+        "changes_of_owner",
+        "owner_key",
+        "code",
+        "at",
+        "node_no",
+        sqlite_where=text("owner_key IS NOT NULL"),
+        postgresql_where=text("owner_key IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+
+#: How many nodes, of all users, are in each state: also the list of all states that there are.
+node_states = Table(
+    "node_states",
+    metadata,
+    Column("state", Integer, primary_key=True, autoincrement=False),
+    Column("nodes", BigInteger, nullable=False),
+)
+
+#: What came of nodes, by day (UTC, days since the epoch).
+days = Table(
+    "days",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("completed", BigInteger, nullable=False),
+    Column("errored", BigInteger, nullable=False),
+)
+
+workflow_names = Table(
+    "workflow_names",
+    metadata,
+    Column("user_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("name_key", BigInteger, primary_key=True, autoincrement=False),
+    #: as bytes: a name may hold what PostgreSQL takes for no text
+    Column("name", LargeBinary, nullable=False),
+    Column("workflows", BigInteger, nullable=False),
+)
+
+#: Records that came before what they belong to: compaction keeps the newest of each key, not their order.
+waiting = Table(
+    "waiting",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    #: the workflow or node that it waits for
+    Column("subject_id", LargeBinary, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Index("waiting_for", "subject_id"),
+)
+
+#: Trigrams of the texts, without the texts and without places in them: a prefilter, each find is looked at again.
+_SQLITE_TEXTS = """CREATE VIRTUAL TABLE IF NOT EXISTS {name} USING fts5(
+    words, content='', detail=none, columnsize=0, tokenize='trigram case_sensitive 1')"""
+_TEXTS = ("node_texts", "workflow_texts")
+#: Both take the lower case of a text; every find is looked at again.
+_POSTGRESQL_TEXTS = (
+    (
+        "CREATE INDEX IF NOT EXISTS node_bodies_metadata ON node_bodies USING gin (metadata gin_trgm_ops)"
+        " WHERE metadata <> '{}'"
+    ),
+    "CREATE INDEX IF NOT EXISTS workflows_subject ON workflows USING gin (subject gin_trgm_ops)",
+)
+
+
+def create(connection: Connection, *, indexes: bool = True) -> None:
+    """Make what is missing. Without `indexes` a load of many rows is quicker; `create_indexes` makes them then."""
+    metadata.create_all(connection)
+    if not indexes:
+        drop_indexes(connection)
+    if connection.dialect.name == "sqlite":
+        for name in _TEXTS:
+            connection.execute(text(_SQLITE_TEXTS.format(name=name)))
+    elif indexes:
+        _create_trigrams(connection)
+
+
+def _create_trigrams(connection: Connection) -> bool:
+    """Whether PostgreSQL has trigrams, which take the right to create the extension once."""
+    try:
+        with connection.begin_nested():
+            connection.execute(text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
+            for statement in _POSTGRESQL_TEXTS:
+                connection.execute(text(statement))
+    except DBAPIError:
+        return False
+    return True
+
+
+def has_trigrams(connection: Connection) -> bool:
+    """Whether there is an index of trigrams."""
+    if connection.dialect.name == "sqlite":
+        return True
+    found = connection.execute(text("SELECT to_regclass('node_bodies_metadata') IS NOT NULL")).scalar()
+    return bool(found)
+
+
+def drop_indexes(connection: Connection) -> None:
+    """Drop every index that is no primary key."""
+    for table in metadata.sorted_tables:
+        for index in table.indexes:
+            index.drop(connection, checkfirst=True)
+
+
+def create_indexes(connection: Connection) -> None:
+    """Make every index that is missing."""
+    for table in metadata.sorted_tables:
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
+    if connection.dialect.name != "sqlite":
+        _create_trigrams(connection)
+
+
+def drop(connection: Connection) -> None:
+    """Drop all of it."""
+    if connection.dialect.name == "sqlite":
+        for name in _TEXTS:
+            connection.execute(text(f"DROP TABLE IF EXISTS {name}"))
+    metadata.drop_all(connection)
+
+
+def exist(connection: Connection) -> bool:
+    """Whether the tables are there, of whatever version."""
+    return inspect(connection).has_table(facts.name)

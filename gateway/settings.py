@@ -1,0 +1,51 @@
+"""What a gateway process is told from outside, in one frozen struct; every limit with its unit."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+
+from backbeat.streams.topics import RECORD_BYTES_MAX
+
+#: A file of this name in the data directory takes the gateway out of rotation.
+OUT_OF_ROTATION = "out-of-rotation"
+
+
+class TokenFor(enum.Enum):
+    """Which calls ask for the caller's token."""
+
+    NONE = "none"
+    #: signals and decisions, as in the original
+    WRITES = "writes"
+    #: every call but health and heartbeat
+    ALL = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewaySettings:
+    """Settings of one gateway process."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    http_host: str = "127.0.0.1"
+    http_port: int = 9292
+    #: where the SQLite projection lives, and where a file takes the gateway out of rotation
+    data_dir: Path = Path(".backbeat/gateway")
+    #: of the projection, as SQLAlchemy has it; None: SQLite in the data directory
+    database_url: str | None = None
+    require_auth_token: TokenFor = TokenFor.NONE
+    #: how long a webhook whose endpoint cannot be connected to waits before it counts as failed
+    connection_error_wait_seconds: float = 30.0
+    #: how long a call waits for the engine
+    answer_seconds: float = 10.0
+    #: the largest request body
+    body_bytes_max: int = RECORD_BYTES_MAX
+    #: how long a search waits for the newest writes
+    freshen_seconds: float = 2.0
+    #: how long calls under way may take when the gateway is told to stop
+    stop_seconds: float = 5.0
+
+    @property
+    def projection_url(self) -> str:
+        """Where the projection is."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'projection.sqlite'}"

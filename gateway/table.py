@@ -1,0 +1,72 @@
+"""Every call of the HTTP API: method, path, handler, what it does. Descriptions of the API are made from this table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from backbeat.gateway import activities, around, search, users, workflows
+from backbeat.gateway.routing import Access, Handler, Route
+
+_OLD = "/v2"
+_NODES, _OLD_NODES = "/activities", "/v2/events"
+
+
+def _get(path: str, handler: Handler, summary: str, access: Access = Access.CLIENT) -> Route:
+    return Route(method="GET", path=path, handler=handler, summary=summary, access=access)
+
+
+def _put(path: str, handler: Handler, summary: str) -> Route:
+    return Route(method="PUT", path=path, handler=handler, summary=summary, writes=True)
+
+
+def _post(path: str, handler: Handler, summary: str, access: Access = Access.CLIENT) -> Route:
+    return Route(
+        method="POST",
+        path=path,
+        handler=handler,
+        summary=summary,
+        access=access,
+        writes=True,
+    )
+
+
+_WORKFLOWS = (
+    _post("/workflows", workflows.create, "Find or create a workflow"),
+    _get("/workflows", workflows.find, "Find a workflow by name, subject and decider"),
+    _get("/workflows/names", search.names, "The names of the caller's workflows"),
+    _get("/workflows/search", search.workflows, "Search workflows"),
+    _get("/workflows/{id}", workflows.show, "A workflow"),
+    _post("/workflows/{id}/signal", workflows.signal, "Add a signal", Access.WRITER),
+    _post("/workflows/{id}/signal/{name}", workflows.signal_by_name, "Add a signal of this name", Access.WRITER),
+    _put("/workflows/{id}/complete", workflows.complete, "Take no more signals"),
+    _put("/workflows/{id}/pause", workflows.pause, "Start nothing until it is resumed"),
+    _put("/workflows/{id}/resume", workflows.resume, "Go on with a paused workflow"),
+    _get("/workflows/{id}/tree", workflows.tree, "A workflow's nodes, nested"),
+    _get("/workflows/{id}/tree/print", workflows.print_tree, "A workflow's nodes as coloured text"),
+    _get("/workflows/{id}/children", workflows.children, "A workflow's top-level nodes"),
+    _get("/workflows/{id}/nodes", workflows.nodes, "All nodes of a workflow"),
+)
+
+_ACTIVITIES = (
+    _get("/activities/search", search.nodes, "Search activities"),
+    _get("/activities/{id}", activities.show, "An activity"),
+    _get("/activities/{id}/errors", activities.errors_of, "An activity's changes to errored"),
+    _get("/activities/{id}/status_changes", activities.status_changes, "An activity's status changes"),
+    _get("/activities/{id}/response", activities.response, "The response of the last client status change"),
+    _put("/activities/{id}/status/{status}", activities.change_status, "Say how an activity goes"),
+    _post("/activities/{id}/decisions", activities.add_decisions, "Add children to an activity", Access.WRITER),
+    _put("/activities/{id}/restart", activities.restart, "Try an activity again now"),
+    _put("/activities/{id}/reset", activities.reset, "Deactivate everything below an activity"),
+    _put("/activities/{id}/schedule", activities.schedule, "Look again what below an activity can start"),
+)
+
+ROUTES: tuple[Route, ...] = (
+    *(replace(route, old_paths=(_OLD + route.path,)) for route in _WORKFLOWS),
+    *(replace(route, old_paths=(route.path.replace(_NODES, _OLD_NODES, 1),)) for route in _ACTIVITIES),
+    _get("/users", users.index, "Ids and names of the users", Access.OPEN),
+    _get("/users/{id}", users.show, "A user's id and name", Access.OPEN),
+    _get("/v2/debug/error_workflows", search.error_workflows, "Workflows with an errored node of the caller's"),
+    _get("/health", around.health, "Which part cannot be reached", Access.PUBLIC),
+    _get("/heartbeat.txt", around.heartbeat, "Whether callers should be sent here", Access.PUBLIC),
+    _get("/sidekiq_stats", around.stats, "Figures under the original's keys", Access.OPEN),
+)

@@ -1,0 +1,155 @@
+"""One webhook: what is posted, where to, and what is known of it until it is settled.
+
+Bodies and rules: behaviour document, section 6.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from backbeat.gateway.presentation import id_text
+from backbeat.offsets import Offsets
+from backbeat.schemas import ActivityKind, ActivityRecord
+from backbeat.streams.clients import RegisteredClient
+from backbeat.streams.core.effects import NodeView
+
+NodeBody = Callable[[NodeView], dict[str, Any]]
+#: (node id, attempt, the notification's message, if it is one): what a repeat is known by.
+Key = tuple[bytes, int, str]
+
+#: The header by which a client knows a repeat: the same value is the same delivery.
+DELIVERY_HEADER = "X-Backbeat-Delivery"
+TID_HEADER = "X-backbeat-tid"
+
+_TID = re.compile(r"[\x21-\x7e]{1,64}")
+_TID_CHARACTERS_MAX = 64
+_encode = msgspec.json.Encoder().encode
+
+
+class UndeliverableError(Exception):
+    """There is nowhere to post a webhook to; the text says why."""
+
+
+class Webhook:
+    """An activity, decision or notification from when its record was read until nothing more is to be done about it."""
+
+    __slots__ = (
+        "answered",
+        "bytes_held",
+        "failure",
+        "first_tried_at",
+        "key",
+        "places",
+        "record",
+        "topic",
+        "tries",
+        "under_way",
+    )
+
+    def __init__(
+        self, record: ActivityRecord, key: Key, *, topic: str, bytes_held: int, offsets: Offsets, offset: int
+    ) -> None:
+        self.record = record
+        self.key = key
+        self.topic = topic
+        #: What its record weighs, for the bound on what is in memory.
+        self.bytes_held = bytes_held
+        #: Where it was read; repeats of it add theirs.
+        self.places = [(offsets, offset)]
+        #: When it was tried first (monotonic seconds); None: it was not.
+        self.first_tried_at: float | None = None
+        self.tries = 0
+        self.under_way = False
+        #: Whether nothing more is to be done about it; what is settled without that is somebody else's.
+        self.answered = False
+        #: Why it could not be delivered: its node gets a client error.
+        self.failure: str | None = None
+
+    @property
+    def revoked(self) -> bool:
+        """Whether all its partitions were taken away: another gateway posts it."""
+        return all(offsets.revoked for offsets, _ in self.places)
+
+    @property
+    def is_notification(self) -> bool:
+        """Whether it tells of an error, so that nothing comes of it when it fails."""
+        return self.record.kind is ActivityKind.NOTIFICATION
+
+    def __str__(self) -> str:
+        node = self.record.node
+        return f"{self.record.kind} {node.name} of node {id_text(node.id)}, attempt {node.attempt} (tid {node.tid})"
+
+
+def key_of(record: ActivityRecord) -> Key:
+    """What a repeat of it is known by."""
+    return record.node.id, record.node.attempt, record.message or "" if _is_notification(record) else ""
+
+
+def _is_notification(record: ActivityRecord) -> bool:
+    return record.kind is ActivityKind.NOTIFICATION
+
+
+def endpoint_of(record: ActivityRecord, client: RegisteredClient) -> str:
+    """The URL that it is posted to."""
+    if _is_notification(record):
+        url = client.notification_endpoint
+    elif record.kind is ActivityKind.DECISION and client.decision_endpoint:
+        url = client.decision_endpoint
+    else:
+        url = client.activity_endpoint
+    if not url:
+        kind = "notification" if _is_notification(record) else "activity"
+        raise UndeliverableError(f"Client {client.name} has no {kind} endpoint")
+    return url
+
+
+def word_of(record: ActivityRecord, client: RegisteredClient) -> str:
+    """What it is called in its body and in the message when it is refused."""
+    return "decision" if record.kind is ActivityKind.DECISION and client.decision_endpoint else "activity"
+
+
+def body_of(record: ActivityRecord, word: str, node_body: NodeBody) -> bytes:
+    """What is posted."""
+    node = node_body(record.node)
+    if not _is_notification(record):
+        return _encode({word: node})
+    return _encode(
+        {
+            "activity": node,
+            "notification": {"name": record.notification_name, "message": record.message},
+            "error": msgspec.Raw(record.error or b"{}"),
+        }
+    )
+
+
+def headers_of(record: ActivityRecord) -> dict[str, str]:
+    """The headers that tell one webhook from another."""
+    node = record.node
+    delivery = f"{id_text(node.id)}-{node.attempt}"
+    headers = {DELIVERY_HEADER: f"{delivery}-notification" if _is_notification(record) else delivery}
+    if node.tid:
+        # One that came over a topic may be any text.
+        headers[TID_HEADER] = node.tid if _TID.fullmatch(node.tid) else quote(node.tid)[:_TID_CHARACTERS_MAX]
+    return headers
+
+
+def reason_of(error: Exception) -> str:
+    """Why a request got no answer, in words that do not depend on the libraries."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "the host's name is unknown"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the connection was closed without an answer"
+    number = error.errno if isinstance(error, OSError) else None
+    if number is not None and number in errno.errorcode:
+        return os.strerror(number)
+    return str(error) or type(error).__name__

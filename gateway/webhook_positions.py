@@ -1,0 +1,76 @@
+"""How far each assigned partition is done, and the commits that say so to Kafka."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from backbeat.offsets import Offsets
+
+#: A topic and a partition of it.
+Place = tuple[str, int]
+
+_REBALANCING = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS)
+
+logger = logging.getLogger(__name__)
+
+
+class Positions:
+    """The assigned partitions of all topics. Used from the consumer's thread."""
+
+    def __init__(self) -> None:
+        self._offsets: dict[Place, Offsets] = {}
+
+    def get(self, topic: str, partition: int) -> Offsets | None:
+        """A partition's offsets; None: it is not ours (any more)."""
+        return self._offsets.get((topic, partition))
+
+    def partitions_of(self, topic: str) -> list[TopicPartition]:
+        """The assigned partitions of a topic."""
+        return [TopicPartition(*place) for place in self._offsets if place[0] == topic]
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """Partitions come."""
+        for one in partitions:
+            self._offsets[one.topic, one.partition] = Offsets(one.partition)
+
+    def forget(self, partitions: Iterable[TopicPartition]) -> dict[Place, Offsets]:
+        """Partitions go: what was known of them."""
+        places = [(one.topic, one.partition) for one in partitions]
+        gone = {place: self._offsets.pop(place) for place in places if place in self._offsets}
+        for offsets in gone.values():
+            offsets.revoked = True
+        return gone
+
+    def commit(self, consumer: Consumer, gone: dict[Place, Offsets] | None = None, *, wait: bool) -> None:
+        """Commit what is done since the last time: of all partitions, or of those that were just forgotten."""
+        several = self._offsets if gone is None else gone
+        new = {place: offsets for place, offsets in several.items() if offsets.mark != offsets.committed}
+        if not new:
+            return
+        marks = [TopicPartition(topic, number, offsets.mark or 0) for (topic, number), offsets in new.items()]
+        for offsets in new.values():
+            offsets.committed = offsets.mark
+        try:
+            if wait:
+                consumer.commit(offsets=marks, asynchronous=False)
+            else:
+                consumer.commit(offsets=marks, asynchronous=True)
+        except KafkaException as error:
+            self.on_commit(error.args[0], marks)
+
+    def on_commit(self, error: KafkaError | None, marks: list[TopicPartition]) -> None:
+        """What became of a commit."""
+        for one in marks:
+            reason = error or one.error
+            if reason is None:
+                continue
+            # While partitions move, a commit may be of the group's generation before: that is no news.
+            level = logging.DEBUG if reason.code() in _REBALANCING else logging.WARNING
+            logger.log(level, "%s/%s is not committed: %s", one.topic, one.partition, reason.str())
+            offsets = self._offsets.get((one.topic, one.partition))
+            if offsets is not None:
+                # Once more, also when nothing new is answered.
+                offsets.committed = None

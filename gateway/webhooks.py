@@ -1,0 +1,237 @@
+"""Webhooks: activities, decisions and notifications are posted to the endpoints of clients that have some.
+
+    activities.<client> ─▶ Intake (thread) ─▶ Endpoint (queue, requests) ─▶ the client
+                              ▲                    │
+                              └──── settled ───────┘──▶ offsets, or DeliveryFailed on the commands topic
+
+Delivery is at least once. A repeat that is seen is not posted; one that is not (after a restart) has the same value in
+the header X-Backbeat-Delivery. docs/webhooks.md says what a client may rely on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from backbeat.gateway.webhook import (
+    NodeBody,
+    UndeliverableError,
+    Webhook,
+    body_of,
+    endpoint_of,
+    headers_of,
+    reason_of,
+    word_of,
+)
+from backbeat.gateway.webhook_endpoint import Endpoint
+from backbeat.gateway.webhook_intake import Intake
+from backbeat.streams.clients import RegisteredClient
+from backbeat.streams.registry import Registry
+
+logger = logging.getLogger(__name__)
+
+CONNECTION_ERROR_WAIT_SECONDS = 30.0
+REQUEST_TIMEOUT_SECONDS = 30.0
+CONCURRENCY_PER_ENDPOINT = 32
+
+_CONNECT_SECONDS_MAX = 5.0
+_KEEP_ALIVE_SECONDS = 15.0
+#: A client's answer to a webhook means nothing but its status; so much of it is read to keep the connection.
+_ANSWER_BYTES_MAX = 64 * 1024
+#: How long requests under way may go on when the gateway is told to stop.
+_STOP_SECONDS_MAX = 5.0
+
+
+class WebhookCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done since the start, and what is there now."""
+
+    #: Posted and accepted.
+    delivered: int
+    #: Refused, or not deliverable: their nodes got a client error.
+    failed: int
+    #: Waiting for their turn, or for their endpoint.
+    waiting: int
+    #: Endpoints that cannot be reached, and why.
+    unreachable: dict[str, str]
+    #: Whether it has found Kafka.
+    connected: bool
+
+
+class Deliverer:
+    """Delivers webhooks, from `start()` to `stop()`. Used from one event loop; several gateways share the work."""
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        registry: Registry,
+        *,
+        node_body: NodeBody,
+        fail: Callable[[BaseException], None],
+        connection_error_wait_seconds: float = CONNECTION_ERROR_WAIT_SECONDS,
+        request_timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
+        concurrency_per_endpoint: int = CONCURRENCY_PER_ENDPOINT,
+    ) -> None:
+        """Say how; `fail` is called once, in the loop, with what it cannot survive."""
+        self._registry = registry
+        self._node_body = node_body
+        self._fail = fail
+        self.wait_seconds = connection_error_wait_seconds
+        self._request_timeout_seconds = request_timeout_seconds
+        self._concurrency = concurrency_per_endpoint
+        self._intake = Intake(bootstrap_servers, registry, accept=self._accept, fail=fail)
+        self._endpoints: dict[str, Endpoint] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._session: aiohttp.ClientSession | None = None
+        self._stopping = False
+        self._delivered = 0
+
+    async def start(self) -> None:
+        """Begin. A Kafka that is not there yet is waited for in the background."""
+        self._session = aiohttp.ClientSession(
+            # How many at a time is the endpoints' own affair.
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS, ttl_dns_cache=30),
+            timeout=aiohttp.ClientTimeout(total=self._request_timeout_seconds, sock_connect=_CONNECT_SECONDS_MAX),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            headers={"Content-Type": "application/json", "Accept": "*/*", "User-Agent": "backbeat"},
+            skip_auto_headers=("Accept-Encoding",),
+        )
+        self._intake.start()
+
+    async def stop(self) -> None:
+        """Finish what is under way, within seconds; what has not begun is posted by the next gateway."""
+        self._stopping = True
+        self._intake.drain()
+        for endpoint in self._endpoints.values():
+            endpoint.clear()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=_STOP_SECONDS_MAX)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await self._intake.stop()
+        if self._session is not None:
+            await self._session.close()
+
+    def counts(self) -> WebhookCounts:
+        """For metrics and health."""
+        return WebhookCounts(
+            delivered=self._delivered,
+            failed=self._intake.failed,
+            waiting=sum(endpoint.waiting for endpoint in self._endpoints.values()),
+            unreachable={one.url: one.down for one in self._endpoints.values() if one.down is not None},
+            connected=self._intake.connected,
+        )
+
+    # --- what came -------------------------------------------------------------------------------------------------
+
+    def _accept(self, webhooks: list[Webhook]) -> None:
+        for webhook in webhooks:
+            self.offer(webhook)
+
+    def offer(self, webhook: Webhook) -> None:
+        """Put it into the queue of the endpoint that it goes to now."""
+        if self._stopping:
+            return
+        url = self.place(webhook)
+        if url is None:
+            return
+        endpoint = self._endpoints.get(url)
+        if endpoint is None:
+            try:
+                endpoint = Endpoint(url, self, self._concurrency, self._idle)
+            except ValueError as error:
+                self._undeliverable(webhook, f"Could not POST {url}, error: {reason_of(error)}")
+                return
+            self._endpoints[url] = endpoint
+        endpoint.offer(webhook)
+
+    def _idle(self, endpoint: Endpoint) -> None:
+        # URLs change: what is not used is not kept.
+        if self._endpoints.get(endpoint.url) is endpoint:
+            del self._endpoints[endpoint.url]
+
+    # --- what endpoints need -----------------------------------------------------------------------------------------
+
+    def place(self, webhook: Webhook) -> str | None:
+        """The URL that a webhook goes to now; None: there is none, and it was settled."""
+        if webhook.revoked:
+            self.settle(webhook)
+            return None
+        try:
+            return endpoint_of(webhook.record, self._client(webhook))
+        except UndeliverableError as error:
+            self._undeliverable(webhook, str(error))
+            return None
+
+    def _client(self, webhook: Webhook) -> RegisteredClient:
+        user_id = webhook.record.node.user_id
+        client = self._registry.by_id(user_id)
+        if client is None:
+            raise UndeliverableError(f"No client has the id {user_id.hex()}")
+        return client
+
+    def _undeliverable(self, webhook: Webhook, why: str) -> None:
+        logger.warning("%s: %s", webhook, why)
+        if webhook.is_notification:
+            webhook.answered = True
+        else:
+            webhook.failure = why
+        self.settle(webhook)
+
+    def settle(self, webhook: Webhook) -> None:
+        """Nothing more is to be posted of it."""
+        self._delivered += webhook.answered
+        self._intake.settle(webhook)
+
+    def word(self, webhook: Webhook) -> str:
+        """What it is called in its body and where it is refused."""
+        client = self._registry.by_id(webhook.record.node.user_id)
+        return "activity" if client is None else word_of(webhook.record, client)
+
+    async def post(self, url: URL, webhook: Webhook) -> int:
+        """Post it; the status of the answer."""
+        assert self._session is not None, "webhooks are posted after the start"
+        record = webhook.record
+        response = await self._session.post(
+            url,
+            data=body_of(record, self.word(webhook), self._node_body),
+            headers=headers_of(record),
+            allow_redirects=False,
+        )
+        await _drain(response)
+        return response.status
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run an endpoint's work."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    """Read an answer to its end, so that its connection serves again; one that is long or breaks off loses it."""
+    read = 0
+    try:
+        while not response.content.at_eof():
+            read += len(await response.content.readany())
+            if read > _ANSWER_BYTES_MAX:
+                break
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        # Its status was there, and that is all there is to know.
+        logger.debug("%s: the answer broke off: %s", response.url, reason_of(error))
+    if response.content.at_eof():
+        response.release()
+    else:
+        response.close()

@@ -1,0 +1,155 @@
+"""HTTP as a client of the gateway speaks it, and what tests say often."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import urllib.parse
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from backbeat.streams.registry import RegisteredClient
+
+SECONDS_MAX = 30.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def error(self) -> tuple[int, str]:
+        """Status and error class."""
+        return self.status, self.json["errorClass"]
+
+    @property
+    def tid(self) -> str:
+        return self.headers["x-backbeat-tid"]
+
+
+class Door:
+    """One gateway, called by one client (or by nobody)."""
+
+    def __init__(self, url: str, client_id: str | None = None, token: str | None = None) -> None:
+        self.url = url
+        self._headers = {} if client_id is None else {"Client-Id": client_id}
+        if token is not None:
+            self._headers["Authorization"] = f'Token token="{token}"'
+
+    def call(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] = {}, *, seconds: float = 60.0
+    ) -> Answer:
+        """One call; a body of bytes goes as it is, any other value as JSON."""
+        address = urllib.parse.urlsplit(self.url)
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=seconds)
+        sent = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        kind = {} if sent is None else {"Content-Type": "application/json"}
+        try:
+            connection.request(method, path, sent, {**self._headers, **kind, **headers})
+            response = connection.getresponse()
+            text = response.read().decode()
+            return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, text)
+        finally:
+            connection.close()
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.call("GET", path, headers=headers)
+
+    def put(self, path: str, body: Any = None, **headers: str) -> Answer:
+        return self.call("PUT", path, body, headers)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Answer:
+        return self.call("POST", path, body, headers)
+
+    def form(self, path: str, pairs: Sequence[tuple[str, str]], method: str = "POST") -> Answer:
+        body = urllib.parse.urlencode(pairs).encode()
+        return self.call(method, path, body, {"Content-Type": "application/x-www-form-urlencoded"})
+
+
+@dataclass(frozen=True)
+class User:
+    """A user, and the stories that tests begin with."""
+
+    door: Door
+    client: RegisteredClient
+    token: str
+
+    @property
+    def id(self) -> str:
+        return self.client.id
+
+    def at(self, url: str, *, token: bool = False) -> Door:
+        """The same user at another gateway."""
+        return Door(url, self.id, self.token if token else None)
+
+    def wait_until_known(self, doors: Sequence[Door]) -> None:
+        """The registry is followed: a new user is known within moments, not at once."""
+        for door in doors:
+            until(lambda door=door: door.get("/workflows/names").status != 401, f"{door.url} knows {self.id}")
+
+    # --- stories -----------------------------------------------------------------------------------------------------
+
+    def workflow(self, **more: Any) -> dict[str, Any]:
+        body = {"name": "order", "subject": uuid.uuid4().hex, "decider": "Decider", **more}
+        answer = self.door.post("/workflows", body)
+        assert answer.status == 201, answer
+        return answer.json
+
+    def signal(self, workflow: Mapping[str, Any] | None = None, name: str = "start", **more: Any) -> dict[str, Any]:
+        """A signal, as it was answered."""
+        workflow_id = (workflow or self.workflow())["id"]
+        answer = self.door.post(f"/workflows/{workflow_id}/signal", {"name": name, **more})
+        assert answer.status == 201, answer
+        return answer.json
+
+    def sent(self, **more: Any) -> dict[str, Any]:
+        """A signal that is with its client."""
+        node = self.signal(**more)
+
+        def there() -> bool:
+            status = self.node(node["id"])["currentServerStatus"]
+            if status == "retrying":
+                # The engine had not heard of this new user yet.
+                self.door.put(f"/activities/{node['id']}/restart")
+            return status == "sent_to_client"
+
+        until(there, f"{node['id']} is sent_to_client")
+        return node
+
+    def wait_for(self, node_id: str, server_status: str) -> dict[str, Any]:
+        def there() -> dict[str, Any] | None:
+            node = self.node(node_id)
+            return node if node["currentServerStatus"] == server_status else None
+
+        return until(there, f"{node_id} is {server_status}")
+
+    def node(self, node_id: str) -> dict[str, Any]:
+        answer = self.door.get(f"/activities/{node_id}")
+        assert answer.status == 200, answer
+        return answer.json
+
+    def say(self, node_id: str, status: str, response: Any = None) -> Answer:
+        return self.door.put(f"/activities/{node_id}/status/{status}", {"response": response})
+
+    def decide(self, node_id: str, *decisions: Mapping[str, Any]) -> list[str]:
+        answer = self.door.post(f"/activities/{node_id}/decisions", {"decisions": decisions})
+        assert answer.status == 201, answer
+        return answer.json
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS_MAX) -> Any:
+    """What the condition gives, once that is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.02)
+    return found

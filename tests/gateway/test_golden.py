@@ -1,0 +1,34 @@
+"""The transcripts of the original service, replayed by their own player: every one of them passes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backbeat.compose.ports import free_port
+
+GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
+PLAYER = GOLDEN / "replay.py"
+#: All at once; a machine that runs other tests is slow.
+SECONDS_MAX = 600
+
+pytestmark = [
+    pytest.mark.timeout(SECONDS_MAX + 60),
+    pytest.mark.skipif(not PLAYER.exists(), reason=f"the transcripts are not here: {PLAYER}"),
+]
+
+
+def test_every_transcript_passes(stack, tmp_path):
+    make_users = (
+        f"{sys.executable} -m backbeat.compose user import - "
+        f"--bootstrap-servers {stack.bootstrap_servers} --replication 1 --development --partitions {stack.partitions}"
+    )
+    players = [
+        *(sys.executable, str(PLAYER), "--base", stack.http_urls[0], "--auth-base", stack.http_urls[1]),
+        *("--webhook-port", str(free_port()), "--make-user", make_users, "--jobs", "8", "--patience", "3"),
+    ]
+    played = subprocess.run(players, capture_output=True, text=True, timeout=SECONDS_MAX, check=False, cwd=tmp_path)
+    assert played.returncode == 0, f"{played.stdout}\n{played.stderr}"
+    scenarios = len(list((GOLDEN / "scenarios").glob("*.json")))
+    assert f"{scenarios} passed, 0 failed" in played.stdout

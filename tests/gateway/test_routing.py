@@ -1,0 +1,122 @@
+"""The table of calls, and how a path finds its row."""
+
+import pytest
+
+from backbeat.gateway.authentication import has_token
+from backbeat.gateway.errors import Refusal
+from backbeat.gateway.routing import Access, Router
+from backbeat.gateway.table import ROUTES
+from backbeat.gateway.tid import choose
+from backbeat.streams.registry import RegisteredClient
+
+ROUTER = Router(ROUTES)
+
+
+def row(method, path):
+    route, values = ROUTER.find(method, path)
+    return route.path, values
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "wanted"),
+    [
+        ("POST", "/workflows", "/workflows"),
+        ("POST", "/workflows/", "/workflows"),
+        ("POST", "/v2/workflows.json", "/workflows"),
+        ("GET", "/workflows/names", "/workflows/names"),
+        ("GET", "/v2/workflows/search", "/workflows/search"),
+        ("GET", "/v2/events/search", "/activities/search"),
+        ("HEAD", "/health", "/health"),
+        ("GET", "/heartbeat.txt", "/heartbeat.txt"),
+        ("GET", "/v2/debug/error_workflows", "/v2/debug/error_workflows"),
+    ],
+)
+def test_paths(method, path, wanted):
+    assert row(method, path) == (wanted, {})
+
+
+@pytest.mark.parametrize("suffix", ["", "/", ".json", ".json/"])
+@pytest.mark.parametrize("prefix", ["/activities", "/v2/events"])
+def test_parameters_of_the_path(prefix, suffix):
+    assert row("GET", f"{prefix}/abc/errors{suffix}") == ("/activities/{id}/errors", {"id": "abc"})
+    assert row("GET", f"{prefix}/abc{suffix}") == ("/activities/{id}", {"id": "abc"})
+
+
+def test_a_segment_is_decoded_once():
+    assert row("POST", "/workflows/1/signal/a%2Fb%20c%2525")[1] == {"id": "1", "name": "a/b c%25"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "/",
+            "",
+            "/nope",
+            "/v2",
+            "/v2/activities/1",
+            "/events/1",
+            "/debug/error_workflows",
+            "/v2/users",
+            "/v2/health",
+        ),
+        *("/workflows//tree", "/workflows/1/nope", "/workflows/1/signal/a/b"),
+    ],
+)
+def test_unknown_paths(path):
+    with pytest.raises(Refusal) as refusal:
+        ROUTER.find("GET", path)
+    assert refusal.value.status == 404
+
+
+def test_unknown_methods_hear_which_there_are():
+    with pytest.raises(Refusal) as refusal:
+        ROUTER.find("DELETE", "/workflows")
+    assert (refusal.value.status, refusal.value.headers) == (405, {"Allow": "GET, POST"})
+
+
+def test_every_row_is_described_and_who_changes_something_is_known():
+    assert all(route.summary for route in ROUTES)
+    assert all(route.writes == (route.method != "GET") for route in ROUTES)
+    assert {route.path for route in ROUTES if route.access is Access.PUBLIC} == {"/health", "/heartbeat.txt"}
+    assert {route.path for route in ROUTES if route.access is Access.WRITER} == {
+        "/workflows/{id}/signal",
+        "/workflows/{id}/signal/{name}",
+        "/activities/{id}/decisions",
+    }
+
+
+@pytest.mark.parametrize(
+    ("authorization", "wanted"),
+    [
+        ('Token token="secret"', True),
+        ('Token  token="secret" ', True),
+        ("Token token=secret", False),
+        ('Token token="other"', False),
+        ('Token token=""', False),
+        ('Bearer "secret"', False),
+        ("secret", False),
+        ("", False),
+        (None, False),
+        ('Token token="\udcff"', False),
+    ],
+)
+def test_tokens(authorization, wanted):
+    token_hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
+    client = RegisteredClient(id="0b4e9b1e-57a5-4f0e-9d4b-6f1c34c0f0aa", name="a", token_hash=token_hash)
+    assert has_token(client, authorization) is wanted
+
+
+def test_a_client_without_a_token_is_let_in_by_none():
+    client = RegisteredClient(id="0b4e9b1e-57a5-4f0e-9d4b-6f1c34c0f0aa", name="a")
+    assert not has_token(client, 'Token token=""')
+    assert not has_token(client, None)
+
+
+def test_transaction_ids():
+    assert choose("mine-1") == "mine-1"
+    assert choose("x" * 64) == "x" * 64
+    for own in (None, "", "x" * 65, "a b", "ż"):
+        made = choose(own)
+        assert len(made) == 7
+        int(made, 16)

@@ -1,0 +1,34 @@
+"""Both databases, as the tests of the projection get them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from backbeat.gateway.projection import tables
+from backbeat.gateway.projection.database import open_engine, parse_url
+from tests.projection import postgresql
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A PostgreSQL that runs for as long as the tests do."""
+    reason = postgresql.why_not()
+    if reason is not None:
+        pytest.skip(f"PostgreSQL: {reason}")
+    with postgresql.running() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request, tmp_path) -> str:
+    """Each database in turn, empty."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'projection.sqlite'}"
+    url = request.getfixturevalue("postgresql_url")
+    engine = open_engine(parse_url(url))
+    with engine.begin() as connection:
+        tables.drop(connection)
+    engine.dispose()
+    return url

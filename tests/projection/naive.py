@@ -1,0 +1,71 @@
+"""The searches as the behaviour document words them, over lists: what the tables' answers are compared with."""
+
+from __future__ import annotations
+
+from backbeat.gateway.projection import NodeFilters, WorkflowFilters
+from backbeat.streams.core import history
+from backbeat.streams.core.records import Node, Workflow
+from backbeat.streams.core.status import ServerStatus, word
+
+
+class World:
+    """Records as they are now."""
+
+    def __init__(self, workflows: list[Workflow], nodes: list[Node], chunks: dict[tuple[bytes, int], bytes]) -> None:
+        self.workflows = workflows
+        self.nodes = nodes
+        self._chunks = chunks
+
+    def changes(self, node: Node) -> list[history.StatusChange]:
+        older = (self._chunks[node.id, number] for number in range(node.history_chunks))
+        return [change for content in (*older, node.history) for change in history.unpack(content)]
+
+    def server(self, node: Node) -> ServerStatus:
+        (workflow,) = (one for one in self.workflows if one.id == node.workflow_id)
+        return ServerStatus.DEACTIVATED if node.seq < workflow.watermark else node.server
+
+    def search_nodes(self, user_id: bytes, filters: NodeFilters) -> list[bytes]:
+        found = [
+            node
+            for node in self.nodes
+            if node.user_id == user_id
+            and filters.name in {None, node.name}
+            and (filters.metadata_contains or "") in node.metadata.decode()
+            and self._has_statuses(node, filters)
+        ]
+        found.sort(key=lambda node: (node.created_at, node.id))
+        return self._page(found, [node for node in self.nodes if node.user_id == user_id], filters)
+
+    def search_workflows(self, user_id: bytes, filters: WorkflowFilters) -> list[bytes]:
+        own = [workflow for workflow in self.workflows if workflow.user_id == user_id]
+        found = [
+            workflow
+            for workflow in own
+            if filters.name in {None, workflow.name}
+            and (filters.subject_contains or "") in workflow.subject.decode()
+            and any(node.workflow_id == workflow.id and self._has_statuses(node, filters) for node in self.nodes)
+        ]
+        found.sort(key=lambda workflow: (workflow.created_at, workflow.id), reverse=True)
+        return self._page(found, own, filters)
+
+    def _has_statuses(self, node: Node, filters: NodeFilters | WorkflowFilters) -> bool:
+        now = {word(self.server(node)), word(node.client)}
+        if filters.current_status is not None and filters.current_status not in now:
+            return False
+        if filters.past_status is None and filters.status_start_ms is None and filters.status_end_ms is None:
+            return True
+        return any(
+            filters.past_status in {None, word(change.to_status)}
+            and (filters.status_start_ms is None or change.at >= filters.status_start_ms)
+            and (filters.status_end_ms is None or change.at <= filters.status_end_ms)
+            for change in self.changes(node)
+        )
+
+    def _page(self, found, own, filters: NodeFilters | WorkflowFilters) -> list[bytes]:
+        if filters.last_id is not None:
+            last = [one for one in own if one.id == filters.last_id]
+            if not last:
+                return []
+            found = [one for one in found if (one.created_at, one.id) < (last[0].created_at, last[0].id)]
+        begin = (filters.page - 1) * filters.per_page
+        return [one.id for one in found[begin : begin + filters.per_page]]

@@ -1,0 +1,220 @@
+"""The projection behind a real Kafka and engine: it holds what was answered, resumes, and is built again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+
+import pytest
+from sqlalchemy import text
+
+from backbeat.gateway.projection import NodeFilters, Projection, ProjectionUnavailable, WorkflowFilters, facts
+from backbeat.gateway.projection.database import open_engine, parse_url
+from backbeat.streams.core.commands import ChangeNode, NewNode
+from backbeat.streams.core.status import ServerStatus
+from tests.integration.caller import node_of
+from tests.integration.rig import rig
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory):
+    # Commits are far apart: what is found without waiting for one was flushed.
+    with rig(tmp_path_factory.mktemp("stack"), partitions=4, BACKBEAT_COMMIT_INTERVAL_SECONDS="20") as one:
+        yield one
+
+
+@pytest.fixture
+def project(system, database_url):
+    """Makes projections on the test's database."""
+
+    def make():
+        async def flush(partition):
+            return partition, await asyncio.to_thread(system.caller.commit, partition)
+
+        return Projection(system.kafka, database_url, flush=flush, partitions=system.stack.partitions)
+
+    return make
+
+
+class Running:
+    """A projection for the length of a block."""
+
+    def __init__(self, projection):
+        self.projection = projection
+
+    async def __aenter__(self):
+        await self.projection.start()
+        return self.projection
+
+    async def __aexit__(self, *_):
+        await self.projection.stop()
+
+
+async def until_whole(projection, seconds=60.0):
+    """The first answer."""
+    deadline = time.monotonic() + seconds
+    while True:
+        assert time.monotonic() < deadline, projection.trouble
+        try:
+            return await projection.workflow_names(bytes(16))
+        except ProjectionUnavailable:
+            await asyncio.to_thread(projection._follower.progress.wait_for, lambda: projection.is_whole, 1.0)
+
+
+async def test_a_search_sees_every_write_that_was_answered_before_it(system, project, unique):
+    async with Running(project()) as projection:
+        await until_whole(projection)
+        for number in range(10):
+            subject = json.dumps(f"{unique} {number}").encode()
+            sent = system.caller.signal(subject, metadata=b'{"place":"%s"}' % unique.encode())
+            node = await asyncio.to_thread(system.caller.ask, sent)
+            assert await projection.freshen(30.0) == 0.0
+            (found, *_) = await projection.search_workflows(system.user, WorkflowFilters(subject_contains=unique))
+            assert found == await asyncio.to_thread(system.caller.workflow, node.workflow_id)
+            nodes = await projection.search_nodes(system.user, NodeFilters(metadata_contains=unique))
+            assert len(nodes) == number + 1
+            assert nodes[-1] == await asyncio.to_thread(system.caller.node, node.id)
+
+
+async def test_asks_for_freshness_are_joined(system, project):
+    flushes = []
+    projection = project()
+    flush = projection._flush
+
+    async def counting(partition):
+        flushes.append(partition)
+        return await flush(partition)
+
+    projection._flush = counting
+    async with Running(projection):
+        await until_whole(projection)
+        assert await asyncio.gather(*(projection.freshen(30.0) for _ in range(50))) == [0.0] * 50
+        assert sorted(flushes) == [0, 1, 2, 3]
+
+
+async def test_where_nobody_commits_the_answer_says_how_old_it_may_be(project):
+    projection = project()
+
+    async def never(_):
+        await asyncio.Event().wait()
+
+    projection._flush = never
+    async with Running(projection):
+        await until_whole(projection)
+        began = time.monotonic()
+        stale = await projection.freshen(0.2)
+        assert 0.15 < time.monotonic() - began < 2.0
+        assert stale > 0.1
+
+
+async def test_it_goes_on_where_it_stopped(system, project, unique, database_url):
+    subject = json.dumps(unique).encode()
+    async with Running(project()) as projection:
+        await until_whole(projection)
+        await asyncio.to_thread(system.caller.ask, system.caller.signal(subject))
+        assert await projection.freshen(30.0) == 0.0
+        read = projection.records
+        assert read > 0
+    async with Running(project()) as projection:
+        await until_whole(projection)
+        assert await projection.freshen(30.0) == 0.0
+        assert len(await projection.search_workflows(system.user, WorkflowFilters(subject_contains=unique))) == 1
+        assert projection.records <= 8, "it has read more than the last commits' meta records"
+
+
+@pytest.mark.parametrize("what", ["topic", "version", "offset", "asked"])
+async def test_what_does_not_fit_is_built_anew(system, project, unique, database_url, what):
+    subject = json.dumps(unique).encode()
+    async with Running(project()) as projection:
+        await until_whole(projection)
+        await asyncio.to_thread(system.caller.ask, system.caller.signal(subject))
+        assert await projection.freshen(30.0) == 0.0
+        if what == "asked":
+            spoil(database_url, what)
+            deadline = time.monotonic() + 30
+            while generation(database_url) == 1:
+                assert time.monotonic() < deadline
+                await asyncio.to_thread(projection._follower.progress.wait_for, lambda: False, 0.1)
+    if what != "asked":
+        spoil(database_url, what)
+    async with Running(project()) as projection:
+        await until_whole(projection)
+        assert generation(database_url) == 2
+        assert await projection.freshen(30.0) == 0.0
+        assert len(await projection.search_workflows(system.user, WorkflowFilters(subject_contains=unique))) == 1
+
+
+def spoil(database_url, what):
+    engine = open_engine(parse_url(database_url))
+    with engine.begin() as connection:
+        if what == "asked":
+            facts.ask_for_rebuild(connection)
+        else:
+            connection.execute(
+                text(
+                    {
+                        "topic": "UPDATE facts SET value = 'another' WHERE name = 'topic_id'",
+                        "version": "UPDATE facts SET value = '0' WHERE name = 'schema_version'",
+                        "offset": "UPDATE positions SET next_offset = 1000000000",
+                    }[what]
+                )
+            )
+    engine.dispose()
+
+
+def generation(database_url):
+    engine = open_engine(parse_url(database_url))
+    try:
+        with engine.begin() as connection:
+            return facts.read_facts(connection).generation
+    finally:
+        engine.dispose()
+
+
+async def test_one_follows_and_the_other_takes_over(system, project, unique):
+    async with Running(project()) as second:
+        async with Running(project()) as first:
+            await until_whole(first)
+            await until_whole(second)
+            await asyncio.to_thread(system.caller.ask, system.caller.signal(json.dumps(unique).encode()))
+            for one in (first, second):
+                assert await one.freshen(30.0) == 0.0
+                assert len(await one.search_workflows(system.user, WorkflowFilters(subject_contains=unique))) == 1
+        await asyncio.to_thread(system.caller.ask, system.caller.signal(json.dumps(unique + "b").encode()))
+        assert await second.freshen(30.0) == 0.0
+        assert len(await second.search_workflows(system.user, WorkflowFilters(subject_contains=unique))) == 2
+
+
+async def test_a_large_cancel_is_seen_whole_at_once(system, project, unique):
+    parent = await asyncio.to_thread(system.signal, json.dumps(unique).encode())
+    children = tuple(NewNode(name=unique, user_id=system.user) for _ in range(900))
+    await asyncio.to_thread(system.say, parent, "processing")
+    await asyncio.to_thread(system.say, parent, "completed", children=children, ordinal=1)
+    async with Running(project()) as projection:
+        await until_whole(projection)
+        sent = system.caller.signal(json.dumps(unique).encode(), name="last")
+        last = await asyncio.to_thread(system.caller.ask, sent)
+        assert last.id == node_of(sent)
+        node = await asyncio.to_thread(system.caller.node, parent.id)
+        # Nobody's attempt: an operator's word.
+        cancel = ChangeNode(id=os.urandom(16), user_id=system.user, node_id=node.id, status="canceled")
+        await asyncio.to_thread(system.caller.ask, cancel)
+        assert await projection.freshen(30.0) == 0.0
+        gone = NodeFilters(name=unique, current_status="deactivated", per_page=1000)
+        found = await projection.search_nodes(system.user, gone)
+        assert len(found) == 900
+        assert {one.server for one in found} == {ServerStatus.DEACTIVATED}
+
+
+async def test_without_kafka_it_says_so_and_nothing_else_breaks(database_url):
+    async def flush(partition):
+        raise AssertionError(partition)
+
+    projection = Projection("127.0.0.1:1", database_url, flush=flush, partitions=1)
+    async with Running(projection):
+        with pytest.raises(ProjectionUnavailable):
+            await projection.search_nodes(bytes(16), NodeFilters(name="x"))

@@ -1,0 +1,162 @@
+"""Deliverers that stop, start and share the work; a broker that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+
+from backbeat.compose.kafka import KafkaBroker
+from backbeat.gateway.presentation import id_text, node_json
+from backbeat.gateway.webhooks import Deliverer
+from backbeat.schemas import encode_activity
+from backbeat.streams.core.effects import Dispatch, NodeView
+from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
+from backbeat.streams.registry import RegisteredClient, Registry, add_client
+from backbeat.streams.topics import DEAD_LETTERS, ensure_topics
+from tests.integration.topic import consumer, ends
+from tests.webhooks.site import Gate, Site
+
+pytestmark = pytest.mark.integration
+
+
+async def test_what_is_not_committed_is_posted_again_and_can_be_recognised(shop):
+    gate = Gate()
+    shop.site.answers["/decision"] = gate
+    first = await shop.deliver()
+    sent = shop.signal("twice")
+    await shop.site.wait_for(1)
+    # It is stopped while the request has no answer: nobody knows whether the client took it.
+    await first.stop()
+    gate.open.set()
+    await shop.deliver()
+
+    hooks = await shop.site.wait_for(2)
+    assert {hook.headers["X-Backbeat-Delivery"] for hook in hooks} == {f"{id_text(sent)}-1"}
+
+
+async def test_what_was_delivered_is_not_posted_after_a_restart(shop):
+    first = await shop.deliver()
+    for number in range(20):
+        shop.signal(f"s{number}")
+    await shop.site.wait_for(20)
+    await first.stop()
+    await shop.deliver()
+    shop.signal("last")
+    await shop.site.wait_for(name="last")
+
+    assert sorted(hook.name for hook in shop.site.hooks) == sorted([*(f"s{number}" for number in range(20)), "last"])
+
+
+async def test_two_share_the_work_and_one_takes_over(shop):
+    first, second = await shop.deliver(), await shop.deliver()
+    for number in range(40):
+        shop.signal(f"s{number}")
+    await shop.site.wait_for(40)
+    await first.stop()
+    for number in range(40, 80):
+        shop.signal(f"s{number}")
+    await shop.site.wait_for(80)
+
+    # A rebalance may have one posted twice, never lost.
+    assert {hook.name for hook in shop.site.hooks} == {f"s{number}" for number in range(80)}
+    await shop.eventually(lambda: second.counts().delivered >= 40)
+
+
+async def test_a_broker_that_is_away_for_a_while(shop):
+    deliverer = await shop.deliver()
+    shop.signal("before")
+    await shop.site.wait_for(name="before")
+    broker = shop.stack.kafka
+    broker.suspend()
+    try:
+        await shop.eventually(lambda: not shop.registry.followed)
+    finally:
+        broker.resume()
+    shop.signal("after")
+    await shop.site.wait_for(name="after")
+    await shop.eventually(lambda: shop.registry.followed)
+    assert deliverer.counts().connected
+
+
+def activity(client: RegisteredClient, name: str) -> bytes:
+    """What an engine sends of a node; nobody knows it."""
+    node = NodeView(
+        id=uuid.uuid4().bytes,
+        workflow_id=bytes(16),
+        parent_id=None,
+        user_id=client.id_bytes,
+        name=name,
+        mode=Mode.BLOCKING,
+        type="activity",
+        client_data=b"{}",
+        metadata=b"{}",
+        subject=b"1",
+        decider="D",
+        workflow_name="W",
+        server=ServerStatus.SENT_TO_CLIENT,
+        client=ClientStatus.RECEIVED,
+        created_at=0,
+        fires_at=0,
+        attempt=1,
+        complete_by=None,
+        retries_remaining=0,
+        retry_interval_seconds=0.0,
+        parent_link_id=None,
+        depth=0,
+        seq=1,
+        tid="tid\r\nX-Bad: 1",
+    )
+    return encode_activity(Dispatch(node))
+
+
+async def test_kafka_comes_late_goes_and_comes_back(tmp_path, unique):
+    broker = KafkaBroker(tmp_path)
+    servers = broker.bootstrap_servers
+    registry, site, failures = Registry(servers), Site(), []
+    deliverer = Deliverer(servers, registry, node_body=node_json, fail=failures.append)
+    await site.start()
+    await deliverer.start()
+    assert not deliverer.counts().connected
+    with broker:
+        ensure_topics(servers, 1, 1, development=True)
+        client = add_client(
+            servers, unique, activity_endpoint=site.url("a"), partitions=1, replication=1, development=True
+        )
+        registry.start()
+        producer = Producer({"bootstrap.servers": servers, "log_level": 0})
+        producer.produce(client.topic, activity(client, "before"))
+        (hook,) = await site.wait_for(name="before")
+        assert hook.headers["X-backbeat-tid"] == "tid%0D%0AX-Bad%3A%201"
+        broker.kill()
+    producer.produce(client.topic, activity(client, "after"))
+    with KafkaBroker(tmp_path, port=broker.port) as again:
+        await site.wait_for(name="after")
+        again.kill()
+    began = time.monotonic()
+    await deliverer.stop()
+
+    assert time.monotonic() - began < 25
+    await asyncio.to_thread(registry.stop)
+    await site.stop()
+    assert failures == []
+
+
+async def test_a_record_that_is_no_activity_is_put_aside(shop):
+    reader = consumer(shop.kafka)
+    begin = ends(shop.kafka, DEAD_LETTERS)[0]
+    reader.assign([TopicPartition(DEAD_LETTERS, 0, begin)])
+    producer = Producer({"bootstrap.servers": shop.kafka})
+    producer.produce(shop.client.topic, b"no activity", partition=0)
+    producer.flush(20)
+    await shop.deliver()
+
+    letter = await asyncio.to_thread(reader.poll, 30)
+    reader.close()
+    assert letter.value() == b"no activity"
+    assert dict(letter.headers())["backbeat-source-topic"] == shop.client.topic.encode()
+    shop.signal("good")
+    await shop.site.wait_for(name="good")
