@@ -35,9 +35,8 @@ from backbeat.streams.store import PartitionStore, StoreError
 logger = logging.getLogger(__name__)
 
 READY_LINE = "backbeat engine ready"
-#: Exit codes. A supervisor starts the process again after any of them but the last.
-ENDED = 3
-MISFIT = 4  #: state and topics do not belong together: starting again does not help
+ENDED = 3  #: exit code: a supervisor starts the process again
+MISFIT = 4  #: exit code: state and topics do not belong together, and starting again does not help
 
 _TICK_SECONDS = 0.02
 _LOOK_SECONDS = 1.0
@@ -46,6 +45,8 @@ _FLUSH_SECONDS = 0.5
 #: A partition with commands waiting that does not move for this long is read again from its position.
 _READ_AGAIN_SECONDS = 4.0
 _RESTORES_AT_ONCE = 2
+#: Reading the registry to its end when it does not know a client: who took its signal may have learnt of it sooner.
+_FIND_SECONDS_MAX = 3.0
 #: Commands after which timers, queries and the commit get their turn.
 _RECORDS_AT_ONCE = 50
 
@@ -116,7 +117,7 @@ class EngineProcess:
     def _activities_topic(self, client_id: bytes) -> str | None:
         topic = self._activities_topics.get(client_id)
         if topic is None:
-            client = self._registry.by_id(client_id)
+            client = self._registry.find(client_id, _FIND_SECONDS_MAX)
             if client is None:
                 return None
             topic = topics.activities_topic(client.name if topics.has_topics(client.name) else client.id)
@@ -200,7 +201,7 @@ class EngineProcess:
         return store, end_of_commands
 
     def _restored_all(self) -> None:
-        """Close the connections, and give back the memory that the restores took."""
+        """Give back the connections and the memory that the restores took."""
         while not self._changelogs.empty():
             self._changelogs.get_nowait().close()
         memory.give_back()

@@ -69,7 +69,7 @@ class Simulation:
         )
         self.reference = Reference(self.partitions_count, COMMANDS_TOPIC_ID, CLIENT_NAMES)
         self.registry = SimpleNamespace(
-            by_id=lambda identity: (
+            find=lambda identity, _: (
                 SimpleNamespace(name=CLIENT_NAMES[identity], id=identity) if identity in CLIENT_NAMES else None
             )
         )
