@@ -29,6 +29,8 @@ def demo(*, plain: bool) -> None:
     from backbeat.compose.stack import Stack
 
     began = time.monotonic()
+    # A shell that starts it in the background has SIGINT ignored; whoever sends one means it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     screen = Screen(plain=plain)
     stack = Stack(ephemeral=True, say=screen.say)
     screen.say("Starting Kafka and an engine in a temporary directory …")

@@ -158,7 +158,9 @@ class Intake:
         self._producer = make_producer(
             self._bootstrap_servers,
             # A result is sent until Kafka takes it.
-            {"message.timeout.ms": 0},
+            # One request at a time: what is answered while it is under way leaves together with the next, at no cost to
+            # an answer that comes alone.
+            {"message.timeout.ms": 0, "max.in.flight.requests.per.connection": 1},
         )
         self._partitions, _ = partition_counts(self._producer, self._bootstrap_servers, COMMANDS, self._topic)
         self._consumer = make_consumer(

@@ -14,13 +14,13 @@ from typing import Protocol
 import msgspec
 
 from backbeat import schemas
+from backbeat.streams.admission import admit
 from backbeat.streams.core import apply, ids, queries
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.commands import (
     AddChildren,
     AnyCommand,
     ChangeNode,
-    CloseLink,
     Continue,
     DeliveryFailed,
     FailNode,
@@ -43,7 +43,6 @@ __all__ = ["Engine", "EngineError", "Partition", "Record"]
 logger = logging.getLogger(__name__)
 
 _WORTH_WAITING_FOR = CLOSED | {ServerStatus.RETRIES_EXHAUSTED}
-_SENT_BY_ENGINES = (Continue, CloseLink)
 _ABOUT_A_NODE = (ChangeNode, AddChildren, RestartNode, ResetNode, ScheduleNode, DeliveryFailed)
 
 
@@ -74,6 +73,7 @@ class Engine:
         activities_topic: Callable[[bytes], str | None],
         is_missing: Callable[[int, int, int], bool],
         seek: Callable[[int, int], None],
+        is_owner: Callable[[], bool],
         rules: Callable[[AnyCommand, int, PartitionStore], list[fx.Effect]] = apply,
     ) -> None:
         self._partitions_count = partitions_count
@@ -85,6 +85,8 @@ class Engine:
         self._is_missing = is_missing
         #: has a partition read again from an offset on
         self._seek = seek
+        #: whether it is certain that nobody else has the partitions by now (`ownership`)
+        self._is_owner = is_owner
         self._rules = rules
         self.partitions: dict[int, Partition] = {}
         self._waits: dict[bytes, list[queries.WaitNode]] = {}
@@ -116,9 +118,7 @@ class Engine:
         if not partition.pending:
             # Nobody knows where the consumer stands: what it read for an earlier assignment may have been forgotten.
             self.read_again(number)
-        while partition.pending:
-            self._process(store, partition.pending.popleft())
-        self._answer_waiting(partition)
+        self._go_on(partition)
 
     def caught_up(self, partition: Partition, position: int) -> None:
         """Nothing but control records lies behind this position: what waits for the end need not wait for them."""
@@ -139,10 +139,19 @@ class Engine:
         partition = self.partitions.get(record.partition)
         if partition is None:
             return  # Of an earlier assignment: its owner reads it.
-        if partition.store is None:
-            partition.pending.append(record)
-            return
-        self._process(partition.store, record)
+        partition.pending.append(record)
+        self._go_on(partition)
+
+    def go_on(self) -> None:
+        """Do what had to wait, if it has to wait no more."""
+        for partition in self.partitions.values():
+            if partition.pending or partition.waiting_queries:
+                self._go_on(partition)
+
+    def _go_on(self, partition: Partition) -> None:
+        store = partition.store
+        while store is not None and partition.pending and self._is_owner():
+            self._process(store, partition.pending.popleft())
         if partition.waiting_queries:
             self._answer_waiting(partition)
 
@@ -166,23 +175,12 @@ class Engine:
         self.counts["commands"] += 1
         try:
             command = schemas.decode_command(record.value)
-            self._check_origin(command, record.partition)
+            admit(command, record.partition, self._partitions_count)
         except schemas.DecodeError as error:
             self._dead_letter(record, str(error))
         else:
             self._perform(record, command, self._apply(record, command, store))
         meta.next_offset = record.offset + 1
-
-    def _check_origin(self, command: AnyCommand, partition: int) -> None:
-        """Refuse what was sent to the wrong partition, and what only an engine may say when no engine says it."""
-        identity = route(command)
-        if identity is not None and ids.partition_of(identity, self._partitions_count) != partition:
-            wanted = ids.partition_of(identity, self._partitions_count)
-            raise schemas.DecodeError(f"a command for partition {wanted} was sent to partition {partition}")
-        if isinstance(command, _SENT_BY_ENGINES) and command.source is None:
-            raise schemas.DecodeError(f"{type(command).__name__} without a source: only engines send it")
-        if isinstance(command, FailNode):
-            raise schemas.DecodeError("FailNode is never sent: an engine applies it where it fails")
 
     def _apply(self, record: Record, command: AnyCommand, store: PartitionStore) -> list[fx.Effect]:
         try:
@@ -299,7 +297,7 @@ class Engine:
         if query.deadline < now:
             self.counts["queries_late"] += 1
             return
-        if partition.store is None or not partition.caught_up:
+        if not (partition.caught_up and self._is_owner()):
             partition.waiting_queries.append(query)
             return
         yield from self._answer(partition, query)
@@ -309,7 +307,7 @@ class Engine:
         logger.warning("a query that cannot be read (%s), partition %d", reason, record.partition)
 
     def _answer_waiting(self, partition: Partition) -> None:
-        while partition.waiting_queries and partition.caught_up:
+        while partition.waiting_queries and partition.caught_up and self._is_owner():
             for _ in self._answer(partition, partition.waiting_queries.popleft()):
                 pass
 
@@ -356,6 +354,8 @@ class Engine:
 
     def end_waits(self, now: int) -> None:
         """Answer the waits whose deadline has come, with the node as it is."""
+        if not self._is_owner():
+            return
         for node_id, waiting in list(self._waits.items()):
             over = [query for query in waiting if query.deadline <= now]
             if over:
@@ -390,6 +390,8 @@ class Engine:
 
     def answer_flushes(self, flushes: list[queries.Flush]) -> None:
         """Their commit is done: say how far the changelog has to be read."""
+        if not self._is_owner():
+            return  # Where there was nothing to commit, somebody else may have committed more: they ask again.
         for query in flushes:
             partition = self.partitions.get(query.partition)
             if partition is not None and partition.store is not None and partition.store.origin is not None:

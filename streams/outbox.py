@@ -2,15 +2,21 @@
 
 Records of one partition stay in order and none is skipped (idempotent producer, no limit on retries). A commit waits
 until every one of them is acknowledged; what can never be delivered is handed back.
+
+Nobody waits for history: it goes by a connection of its own, some milliseconds later and by the batch. On the same one
+a broker would write it before the activity or the reply behind it, one request after the other.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from backbeat.streams.topics import HISTORY
 
 #: Errors that no retry can mend. Whatever is not here ends the process before the commit.
 _PERMANENT = frozenset(
@@ -24,6 +30,8 @@ _PERMANENT = frozenset(
     }
 )
 _FULL_POLL_SECONDS = 0.05
+#: How long history is gathered before it leaves.
+_HISTORY_LINGER_MS = 25
 
 
 class OutboxError(Exception):
@@ -44,21 +52,22 @@ class Outbox:
     """Sends, and knows what became of it."""
 
     def __init__(self, bootstrap_servers: str, client_id: str) -> None:
-        self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap_servers,
-                "client.id": client_id,
-                "enable.idempotence": True,
-                "message.timeout.ms": 0,
-                "topic.metadata.propagation.max.ms": 5_000,
-                "linger.ms": 0,
-                "queue.buffering.max.messages": 500_000,
-                "queue.buffering.max.kbytes": 256 * 1024,
-                "message.max.bytes": 4 * 1024 * 1024,
-                # A report for each of them costs as much as sending it; what flush needs to know is what failed.
-                "delivery.report.only.error": True,
-            }
-        )
+        settings = {
+            "bootstrap.servers": bootstrap_servers,
+            "client.id": client_id,
+            "enable.idempotence": True,
+            "message.timeout.ms": 0,
+            "topic.metadata.propagation.max.ms": 5_000,
+            "linger.ms": 0,
+            "socket.nagle.disable": True,
+            "queue.buffering.max.messages": 500_000,
+            "queue.buffering.max.kbytes": 256 * 1024,
+            "message.max.bytes": 4 * 1024 * 1024,
+            # A report for each of them costs as much as sending it; what flush needs to know is what failed.
+            "delivery.report.only.error": True,
+        }
+        self._at_once = Producer(settings)
+        self._history = Producer({**settings, "linger.ms": _HISTORY_LINGER_MS})
         self._lock = threading.Lock()
         self._undelivered: list[Undelivered] = []
         self._failure: str | None = None
@@ -73,16 +82,15 @@ class Outbox:
         headers: Sequence[tuple[str, bytes | None]] | None = None,
     ) -> None:
         """Send one record; waits while the queue is full. `partition` -1: by the key."""
+        producer = self._history if topic == HISTORY else self._at_once
         while True:
             try:
                 if headers:
-                    self._producer.produce(
-                        topic, value, key, partition, on_delivery=self._reported, headers=list(headers)
-                    )
+                    producer.produce(topic, value, key, partition, on_delivery=self._reported, headers=list(headers))
                 else:
-                    self._producer.produce(topic, value, key, partition, self._reported)
+                    producer.produce(topic, value, key, partition, self._reported)
             except BufferError:
-                self._producer.poll(_FULL_POLL_SECONDS)
+                producer.poll(_FULL_POLL_SECONDS)
             except KafkaException as error:
                 self._failed(error.args[0], topic, partition, key, value)
                 return
@@ -102,7 +110,8 @@ class Outbox:
 
     def poll(self) -> list[Undelivered]:
         """Look at what came back, without waiting; what can never be delivered since the last call."""
-        self._producer.poll(0)
+        self._at_once.poll(0)
+        self._history.poll(0)
         if not self._undelivered:
             return []
         with self._lock:
@@ -111,7 +120,8 @@ class Outbox:
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until everything sent is acknowledged or known to be undeliverable; whether it is, by then."""
-        left = self._producer.flush(timeout_seconds)
+        ends_at = time.monotonic() + timeout_seconds
+        left = self._at_once.flush(timeout_seconds) + self._history.flush(max(0.0, ends_at - time.monotonic()))
         if self._failure is not None:
             raise OutboxError(self._failure)
         return not left

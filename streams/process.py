@@ -25,6 +25,7 @@ from backbeat.streams.commit import CommitError, KafkaTransaction, Member, commi
 from backbeat.streams.engine import Engine, EngineError, Record
 from backbeat.streams.gaps import Gaps
 from backbeat.streams.outbox import Outbox, OutboxError
+from backbeat.streams.ownership import Ownership
 from backbeat.streams.partition import Partition
 from backbeat.streams.registry import Registry
 from backbeat.streams.restore import KafkaChangelog, RestoreError, restore
@@ -34,9 +35,8 @@ from backbeat.streams.store import PartitionStore, StoreError
 logger = logging.getLogger(__name__)
 
 READY_LINE = "backbeat engine ready"
-#: Exit codes. A supervisor starts the process again after any of them but the last.
-ENDED = 3
-MISFIT = 4  #: state and topics do not belong together: starting again does not help
+ENDED = 3  #: exit code: a supervisor starts the process again
+MISFIT = 4  #: exit code: state and topics do not belong together, and starting again does not help
 
 _TICK_SECONDS = 0.02
 _LOOK_SECONDS = 1.0
@@ -45,6 +45,8 @@ _FLUSH_SECONDS = 0.5
 #: A partition with commands waiting that does not move for this long is read again from its position.
 _READ_AGAIN_SECONDS = 4.0
 _RESTORES_AT_ONCE = 2
+#: Reading the registry to its end when it does not know a client: who took its signal may have learnt of it sooner.
+_FIND_SECONDS_MAX = 3.0
 #: Commands after which timers, queries and the commit get their turn.
 _RECORDS_AT_ONCE = 50
 
@@ -63,6 +65,7 @@ class EngineProcess:
     def __init__(self, settings: EngineSettings, registry: Registry, partitions_count: int) -> None:
         self.settings = settings
         self.clock = BrokerClock()
+        self.ownership = Ownership(settings.session_timeout_seconds)
         self._registry = registry
         self._activities_topics: dict[bytes, str] = {}  #: a client's name never changes
         self._outbox = Outbox(settings.bootstrap_servers, f"{settings.transactional_id}-effects")
@@ -73,7 +76,8 @@ class EngineProcess:
             outbox=self._outbox,
             activities_topic=self._activities_topic,
             is_missing=self._gaps.is_missing,
-            seek=self._seek,
+            seek=lambda number, offset: self.seek(number, offset),  # noqa: PLW0108 - it is given later
+            is_owner=self.ownership.is_certain,
         )
         self._transaction = KafkaTransaction(
             settings.bootstrap_servers,
@@ -113,7 +117,7 @@ class EngineProcess:
     def _activities_topic(self, client_id: bytes) -> str | None:
         topic = self._activities_topics.get(client_id)
         if topic is None:
-            client = self._registry.by_id(client_id)
+            client = self._registry.find(client_id, _FIND_SECONDS_MAX)
             if client is None:
                 return None
             topic = topics.activities_topic(client.name if topics.has_topics(client.name) else client.id)
@@ -182,9 +186,7 @@ class EngineProcess:
             # A touch, soon: the estimate of the broker's time may be from long ago.
             self._last_commit = 0.0
             self._commit_wanted.set()
-            if number in self._paused:
-                self._paused.discard(number)
-                self.resume(number)
+            self._resume_paused()
         self._say_ready()
 
     def _restore_blocking(self, number: int) -> tuple[PartitionStore, int]:
@@ -199,7 +201,7 @@ class EngineProcess:
         return store, end_of_commands
 
     def _restored_all(self) -> None:
-        """Close the connections, and give back the memory that the restores took."""
+        """Give back the connections and the memory that the restores took."""
         while not self._changelogs.empty():
             self._changelogs.get_nowait().close()
         memory.give_back()
@@ -241,23 +243,26 @@ class EngineProcess:
             return
         try:
             self.engine.on_command(record)
-            partition = self.engine.partitions.get(record.partition)
-            if (
-                partition is not None
-                and partition.store is None
-                and len(partition.pending) >= self.settings.pending_records_max
-                and record.partition not in self._paused
-            ):
-                self._paused.add(record.partition)
-                self.pause(record.partition)
+            number, partition = record.partition, self.engine.partitions.get(record.partition)
+            too_much = partition is not None and len(partition.pending) >= self.settings.pending_records_max
+            if too_much and number not in self._paused:
+                self._paused.add(number)
+                self.pause(number)
         except EngineError as error:
             end(str(error))
         except Exception as error:
             logger.exception("partition %d, offset %d", record.partition, record.offset)
             end(f"{type(error).__name__}: {error}")
 
+    def _resume_paused(self) -> None:
+        for number in [each for each in self._paused if not self.engine.partitions[each].pending]:
+            self._paused.discard(number)
+            self.resume(number)
+
     async def query(self, record: Record) -> None:
         """One record of the queries topic."""
+        if self._revoking:
+            return  # Its next owner reads it, and has what is committed now.
         try:
             for _ in self.engine.on_query(record, self.clock.now()):
                 await asyncio.sleep(0)  # Commands pass between the parts of a large answer.
@@ -276,9 +281,6 @@ class EngineProcess:
         self.engine.caught_up(partition, position)
         return True
 
-    def _seek(self, number: int, offset: int) -> None:
-        self.seek(number, offset)
-
     # --- what goes on beside ----------------------------------------------------------------------------------------
 
     async def tick(self) -> None:
@@ -286,6 +288,8 @@ class EngineProcess:
         try:
             while True:
                 now = self.clock.now()
+                self.engine.go_on()
+                self._resume_paused()
                 self.engine.fire_timers(now)
                 self.engine.end_waits(now)
                 self._take_undelivered()

@@ -71,6 +71,9 @@ class Registry:
         self._thread: threading.Thread | None = None
         #: Grows with every change: who keeps something made from the clients sees by it when to make it again.
         self.version = 0
+        #: How far the topic was read, and its end as of the newest look that somebody asked for.
+        self._position = self._end = 0
+        self._asked = self._looked = 0
         #: Whether it is known to be up to date: it was read, and the brokers answer.
         self.followed = False
 
@@ -119,6 +122,20 @@ class Registry:
         with self._changed:
             return self._by_id.get(client_id)
 
+    def find(self, client_id: bytes, seconds: float) -> RegisteredClient | None:
+        """The client with this id, also one that was added a moment ago: reads up to what is there now, if it must.
+
+        Waits at most `seconds` for that.
+        """
+        with self._changed:
+            client = self._by_id.get(client_id)
+            if client is not None:
+                return client
+            self._asked += 1
+            mine = self._asked
+            self._changed.wait_for(lambda: self._looked >= mine and self._position >= self._end, seconds)
+            return self._by_id.get(client_id)
+
     def by_name(self, name: str) -> RegisteredClient | None:
         """The client of this name. Of several the smallest id has it, for everybody alike."""
         with self._changed:
@@ -153,19 +170,24 @@ class Registry:
                 position = _offset(message) + 1
             elif consumer.position([partition])[0].offset >= high:
                 # Compaction may have left no record at the end.
-                return
+                break
             if time.monotonic() > deadline:
                 raise RegistryError(f"{CLIENTS} was read up to {position} of {high} only, within {seconds:.0f} s.")
+        self._position = high
 
     def _follow(self, consumer: Consumer) -> None:
         looked_at = time.monotonic()
         try:
             while not self._stopping.is_set():
                 message = consumer.poll(_POLL_SECONDS)
-                if time.monotonic() - looked_at > _LOOK_SECONDS:
+                if time.monotonic() - looked_at > _LOOK_SECONDS or self._asked > self._looked:
                     self._look(consumer)
                     looked_at = time.monotonic()
                 client = self._take(message) if message is not None else None
+                if message is not None and client is not None:
+                    with self._changed:
+                        self._position = _offset(message) + 1
+                        self._changed.notify_all()
                 if client and self._on_change is not None:
                     try:
                         self._on_change(client)
@@ -177,8 +199,9 @@ class Registry:
 
     def _look(self, consumer: Consumer) -> None:
         """Ask whether the topic can be read: the library tells of brokers that go, not of those that come back."""
+        asked = self._asked
         try:
-            consumer.get_watermark_offsets(TopicPartition(CLIENTS, 0), timeout=_LOOK_SECONDS_MAX)
+            _, end = consumer.get_watermark_offsets(TopicPartition(CLIENTS, 0), timeout=_LOOK_SECONDS_MAX)
         except KafkaException as error:
             if self.followed:
                 logger.warning("the registry of clients is not followed at the moment: %s", error.args[0].str())
@@ -187,6 +210,9 @@ class Registry:
             if not self.followed:
                 logger.info("the registry of clients is followed again")
             self.followed = True
+            with self._changed:
+                self._looked, self._end = asked, end
+                self._changed.notify_all()
 
     def _take(self, message: Message) -> RegisteredClient | Literal[False] | None:
         """Put a record into the tables: the client, False for one that is no client, None where nothing was read."""

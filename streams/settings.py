@@ -54,6 +54,12 @@ class EngineSettings:
             raise SettingsError(
                 f"instance id {self.instance_id!r}: give 1 to 100 letters, digits, dots, dashes or underscores"
             )
+        if self.rebalance_timeout_seconds < self.session_timeout_seconds:
+            # Else a member that gives its partitions back too late could take itself for their owner (`ownership`).
+            raise SettingsError(
+                f"rebalance timeout {self.rebalance_timeout_seconds:g} s: it must not be shorter than the session "
+                f"timeout, {self.session_timeout_seconds:g} s"
+            )
 
     @property
     def transactional_id(self) -> str:

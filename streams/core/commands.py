@@ -14,7 +14,7 @@ from .records import Settings, TimerKind
 from .status import Mode
 
 
-class ReplyTo(msgspec.Struct, frozen=True, array_like=True):
+class ReplyTo(msgspec.Struct, gc=False, frozen=True, array_like=True):
     """Where the answer goes: a partition of the replies topic, and what the asker knows it by."""
 
     partition: int
@@ -22,7 +22,7 @@ class ReplyTo(msgspec.Struct, frozen=True, array_like=True):
     number: int  #: its count of asks
 
 
-class Source(msgspec.Struct, frozen=True, array_like=True, order=True):
+class Source(msgspec.Struct, gc=False, frozen=True, array_like=True, order=True):
     """The record of the commands topic whose effect a command is, and which of its effects: repeats are known by it."""
 
     partition: int
@@ -30,7 +30,7 @@ class Source(msgspec.Struct, frozen=True, array_like=True, order=True):
     index: int
 
 
-class NewNode(msgspec.Struct, frozen=True, kw_only=True):
+class NewNode(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A node to be made (behaviour document, section 2). Its id follows from the command's id and its place in it."""
 
     name: str
@@ -45,7 +45,7 @@ class NewNode(msgspec.Struct, frozen=True, kw_only=True):
     retries: int = 6
 
 
-class NewWorkflow(msgspec.Struct, frozen=True, kw_only=True):
+class NewWorkflow(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """What a workflow is found by, or made from. Its id follows from user, name and subject (`ids.workflow_id`)."""
 
     user_id: bytes
@@ -54,7 +54,7 @@ class NewWorkflow(msgspec.Struct, frozen=True, kw_only=True):
     decider: str
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True):
+class Command(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """What every command carries."""
 
     id: bytes  #: 16 bytes; the nodes that the command makes are named after it
@@ -191,7 +191,7 @@ class TaskKind(enum.IntEnum):
     FORGET_LINKS = 7
 
 
-class Task(msgspec.Struct, frozen=True, array_like=True):
+class Task(msgspec.Struct, gc=False, frozen=True, array_like=True):
     """A piece of work on one workflow that may be too large for one command (`scheduling`)."""
 
     kind: TaskKind

@@ -15,7 +15,9 @@ from .records import Node, Workflow
 from .status import ClientStatus, Mode, ServerStatus
 
 
-class WorkflowView(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag_field="kind", tag="workflow"):
+class WorkflowView(
+    msgspec.Struct, gc=False, frozen=True, kw_only=True, array_like=True, tag_field="kind", tag="workflow"
+):
     """A workflow as the outside sees it."""
 
     id: bytes
@@ -29,7 +31,7 @@ class WorkflowView(msgspec.Struct, frozen=True, kw_only=True, array_like=True, t
     paused: bool | None
 
 
-class NodeView(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag_field="kind", tag="node"):
+class NodeView(msgspec.Struct, gc=False, frozen=True, kw_only=True, array_like=True, tag_field="kind", tag="node"):
     """A node as the outside sees it, with what it needs of its workflow."""
 
     id: bytes
@@ -58,13 +60,13 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag_f
     tid: str
 
 
-class Done(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="done"):
+class Done(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="done"):
     """It was done; `changed` is false where the node was deactivated and nothing happened."""
 
     changed: bool = True
 
 
-class Made(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="made"):
+class Made(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="made"):
     """The nodes that were made, in the order in which they were given."""
 
     ids: tuple[bytes, ...]
@@ -83,7 +85,7 @@ class Reason(enum.StrEnum):
     KEY_REUSED = "key_reused"
 
 
-class Rejection(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="rejection"):
+class Rejection(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="rejection"):
     """A refusal: nothing was changed. `found` and `wanted` say what stood in the way."""
 
     reason: Reason
@@ -95,7 +97,7 @@ class Rejection(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", 
 Answer = WorkflowView | NodeView | Done | Made | Rejection
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, gc=False, frozen=True):
     """Answer whoever asked."""
 
     to: ReplyTo
@@ -103,25 +105,25 @@ class Reply(msgspec.Struct, frozen=True):
     tid: str
 
 
-class Refuse(msgspec.Struct, frozen=True):
+class Refuse(msgspec.Struct, gc=False, frozen=True):
     """Nobody asked for an answer: the refused command goes to the dead letters with the reason."""
 
     rejection: Rejection
 
 
-class Ignored(msgspec.Struct, frozen=True):
+class Ignored(msgspec.Struct, gc=False, frozen=True):
     """The command changed nothing and that is as it should be: a repeat, or a result that came too late."""
 
     why: str
 
 
-class Dispatch(msgspec.Struct, frozen=True):
+class Dispatch(msgspec.Struct, gc=False, frozen=True):
     """Bring a node to its client's workers."""
 
     node: NodeView
 
 
-class Notify(msgspec.Struct, frozen=True):
+class Notify(msgspec.Struct, gc=False, frozen=True):
     """Tell a node's client of an error: `name` is the node's, `message` is "Client Error" or "Server Error"."""
 
     node: NodeView
@@ -130,20 +132,20 @@ class Notify(msgspec.Struct, frozen=True):
     error: bytes  #: JSON object
 
 
-class Send(msgspec.Struct, frozen=True):
+class Send(msgspec.Struct, gc=False, frozen=True):
     """Send a command to the partition of its route, marked with this one's source and this effect's index."""
 
     command: AnyCommand
 
 
-class NodeChange(msgspec.Struct, frozen=True):
+class NodeChange(msgspec.Struct, gc=False, frozen=True):
     """One status change of one node."""
 
     node_id: bytes
     change: StatusChange
 
 
-class Changed(msgspec.Struct, frozen=True):
+class Changed(msgspec.Struct, gc=False, frozen=True):
     """Every status change that the command made, oldest first, for the history topic."""
 
     workflow_id: bytes

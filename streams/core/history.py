@@ -22,7 +22,7 @@ CLIENT = 0
 SERVER = 1
 
 
-class StatusChange(msgspec.Struct, frozen=True):
+class StatusChange(msgspec.Struct, gc=False, frozen=True):
     """One entry of a node's history."""
 
     server: bool  #: whether it is of the server status, else of the client status

@@ -19,7 +19,7 @@ from .status import CLOSED, ServerStatus
 from .store import Store
 
 
-class Query(msgspec.Struct, frozen=True, kw_only=True):
+class Query(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """What every query carries."""
 
     reply_to: ReplyTo
@@ -81,19 +81,19 @@ class GetSettings(Query, frozen=True, kw_only=True):
     partition: int
 
 
-class Nodes(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="nodes"):
+class Nodes(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="nodes"):
     """A part of a tree."""
 
     nodes: tuple[NodeView, ...]
 
 
-class History(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="history"):
+class History(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="history"):
     """A part of a node's status changes."""
 
     changes: tuple[history.StatusChange, ...]
 
 
-class Position(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", tag="position"):
+class Position(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="position"):
     """How far a topic has to be read."""
 
     partition: int

@@ -31,7 +31,7 @@ class TimerKind(enum.IntEnum):
     ANSWER = 4  #: not of a node: a caller's key is forgotten
 
 
-class Parent(msgspec.Struct, array_like=True, kw_only=True):
+class Parent(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     """The ledger of a parent's children. It changes only where a child is added or its status is set (`scheduling`)."""
 
     version: int = 1
@@ -110,7 +110,7 @@ class Node(Parent, array_like=True, kw_only=True):
     tid: str = ""  #: transaction id of the command that made it, for logs and traces
 
 
-class Link(msgspec.Struct, array_like=True):
+class Link(msgspec.Struct, gc=False, array_like=True):
     """One node that a target waits for. Kept, closed, until the target is final: a repeat changes nothing."""
 
     child: bytes
@@ -119,7 +119,7 @@ class Link(msgspec.Struct, array_like=True):
     version: int = 1
 
 
-class Answer(msgspec.Struct, array_like=True):
+class Answer(msgspec.Struct, gc=False, array_like=True):
     """What a command with a caller's key was answered, for its repeats."""
 
     body_hash: bytes  #: of what was asked; another body under the same key is refused
@@ -128,7 +128,7 @@ class Answer(msgspec.Struct, array_like=True):
     version: int = 1
 
 
-class Settings(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+class Settings(msgspec.Struct, gc=False, array_like=True, frozen=True, kw_only=True):
     """What `apply` reads beside the state. Set by a command, so that every replay sees the same."""
 
     version: int = 1
@@ -143,7 +143,7 @@ class Settings(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     answer_retention_seconds: float = 86_400.0  #: how long a caller's key is remembered
 
 
-class Meta(msgspec.Struct, array_like=True, kw_only=True):
+class Meta(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     """Where a partition is: the truth about how far the state is."""
 
     version: int = 1

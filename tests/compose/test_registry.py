@@ -47,6 +47,14 @@ def test_client_added_later_becomes_known(servers, unique):
         assert registry.by_name(unique) == client
 
 
+def test_client_added_a_moment_ago_is_found(servers, unique):
+    with Registry(servers) as registry:
+        for number in range(20):
+            client = add(servers, f"{unique}-{number}")
+            assert registry.find(client.id_bytes, 20.0) == client
+        assert registry.find(bytes(16), 20.0) is None
+
+
 def test_adding_again_gives_the_same_client(servers, unique):
     first = add(servers, unique)
 

@@ -9,6 +9,7 @@ from unittest import mock
 
 from backbeat.streams import commit, process, restore, store
 from backbeat.streams.engine import Engine
+from backbeat.streams.ownership import Ownership
 from backbeat.streams.restore import Ends
 from backbeat.streams.store import Origin
 from backbeat.streams.table import Table
@@ -84,6 +85,7 @@ BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     "a restore stops before an open transaction": [(SimChangelog, "state_ends", _stable_ends)],
     "stale stores are used": [(restore, "_why_stale", lambda *_: None)],
     "commits name no member": [(commit.Member, "metadata", lambda _: b"CGMDv2:\xff\xff\xff\xffsim\0\0\0\0")],
+    "a stopped process does not mind": [(Ownership, "is_certain", lambda _: True)],
     "gaps are not looked at": [(SimConsumer, "poll", lambda *_: Found(10**9))],
     "effects depend on more than the log": [(Engine, "_apply", _half_undone)],
 }
@@ -102,6 +104,7 @@ RATES: dict[str, dict[str, float]] = {
         "stop": 0.0,
     },
     "commits name no member": {"stop": 0.2, "lag": 0.0, "long sleep": 0.0, "crash: loop": 0.0},
+    "a stopped process does not mind": {"stop": 0.3, "lag": 0.0, "long sleep": 0.0, "crash: loop": 0.0},
     "gaps are not looked at": {"forgets": 0.5, "rebalance": 0.1},
 }
 

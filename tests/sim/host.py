@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .simulation import Simulation
 
 APPLICATION = "sim"
+SESSION_SECONDS = 2.0
+REBALANCE_SECONDS = 3.0
 _IDLE_ROUNDS_MAX = 200
 
 
@@ -51,6 +53,9 @@ class Host:
             instance_id=self.instance_id,
             data_dir=data_dir / self.instance_id,
             application_id=APPLICATION,
+            # As the simulated group has them.
+            session_timeout_seconds=SESSION_SECONDS,
+            rebalance_timeout_seconds=REBALANCE_SECONDS,
             commit_interval_seconds=0.3,
             touch_interval_seconds=1.0,
             commit_records_max=world.chance.choice((10, 50, 50_000)),
@@ -236,7 +241,10 @@ class Host:
         self._inbox = (generation, member_id, numbers)
 
     def heartbeat(self) -> bool:
-        return self.world.group.heartbeat(self.instance_id, self.member_id)
+        alive = self.world.group.heartbeat(self.instance_id, self.member_id)
+        if alive and not self.world.group.rebalancing and self.process is not None:
+            self.process.ownership.heard(self.world.virtual.monotonic())
+        return alive
 
     def _membership(self) -> None:
         assert self.loop is not None

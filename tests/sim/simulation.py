@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 from backbeat import schemas
-from backbeat.streams import clock, commit, gaps, outbox, process, restore, store, topics
+from backbeat.streams import clock, commit, gaps, outbox, ownership, process, restore, store, topics
 from backbeat.streams.core import commands as c
 from backbeat.streams.core.status import CLOSED
 from backbeat.streams.topics import COMMANDS, STATE, activities_topic
@@ -27,7 +27,7 @@ from .checks import CheckedEngine, CheckedStore, Checks, StuckError, ViolationEr
 from .clients import Clients
 from .faults import Faults
 from .group import Group
-from .host import Host, StrandExecutor
+from .host import REBALANCE_SECONDS, SESSION_SECONDS, Host, StrandExecutor
 from .plain import PlainRun, outcome
 from .plan import CLIENT_NAMES, Plan
 from .producer import SimProducer
@@ -61,10 +61,15 @@ class Simulation:
         # Brokers look for what has timed out only now and then: it may take longer than a member is waited for.
         timeout_ms = self.chance.choice((2_000, 2_000, 8_000))
         self.broker = Broker(self.virtual, self.partitions_count, transaction_timeout_ms=timeout_ms)
-        self.group = Group(self.virtual, session_ms=2_000, rebalance_ms=3_000, assign=self._assign)
+        self.group = Group(
+            self.virtual,
+            session_ms=int(SESSION_SECONDS * 1000),
+            rebalance_ms=int(REBALANCE_SECONDS * 1000),
+            assign=self._assign,
+        )
         self.reference = Reference(self.partitions_count, COMMANDS_TOPIC_ID, CLIENT_NAMES)
         self.registry = SimpleNamespace(
-            by_id=lambda identity: (
+            find=lambda identity, _: (
                 SimpleNamespace(name=CLIENT_NAMES[identity], id=identity) if identity in CLIENT_NAMES else None
             )
         )
@@ -347,7 +352,7 @@ class Simulation:
             return StrandExecutor(self.running)
 
         replaced = [
-            *((module, "time", self.virtual) for module in (clock, commit, process, restore, store)),
+            *((module, "time", self.virtual) for module in (clock, commit, ownership, process, restore, store)),
             (commit, "Producer", producer),
             (outbox, "Producer", producer),
             (process, "ThreadPoolExecutor", executor),

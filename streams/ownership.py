@@ -1,0 +1,29 @@
+"""Whether it is certain that nobody else has our partitions: a lease on them, kept by the group's heartbeats.
+
+A process that was stopped (SIGSTOP, a paused machine) wakes up with partitions that somebody else may have had for
+long. The broker fences its commits, but nobody fences its answers to queries. So it answers, and takes from the log,
+only as long as the session that its newest answered heartbeat began cannot be over.
+"""
+
+from __future__ import annotations
+
+import time
+
+
+class Ownership:
+    """Written on the consumer's thread, read on the engine's: one number."""
+
+    def __init__(self, session_timeout_seconds: float) -> None:
+        self._session_timeout_seconds = session_timeout_seconds
+        self._until = 0.0
+
+    def heard(self, sent_at: float) -> None:
+        """The group has answered a heartbeat that was sent at this time (monotonic, seconds).
+
+        The broker's session began after that, so it ends no sooner than what is counted from here.
+        """
+        self._until = sent_at + self._session_timeout_seconds
+
+    def is_certain(self) -> bool:
+        """Whether the session cannot be over yet."""
+        return time.monotonic() < self._until
