@@ -8,6 +8,7 @@ import time
 import msgspec
 import pytest
 
+from backbeat.gateway import webhook_flow
 from backbeat.gateway.presentation import id_text
 from backbeat.streams.core.effects import NodeView
 from backbeat.streams.core.status import ServerStatus
@@ -223,3 +224,39 @@ async def test_no_more_than_the_bound_at_a_time(shop):
     await shop.site.wait_for(20)
 
     assert shop.site.at_once_max == 3
+
+
+async def test_what_is_too_much_for_the_memory_waits_in_kafka(shop, monkeypatch):
+    monkeypatch.setattr(webhook_flow, "_COUNT_MAX", 20)
+    gate = Gate()
+    shop.site.answers["/decision"] = gate
+    other = await asyncio.to_thread(shop.add, f"{shop.name}-other", activity_endpoint=shop.site.url("other"))
+    deliverer = await shop.deliver(concurrency_per_endpoint=2)
+    shop.signal("first")
+    await shop.site.wait_for(1)
+    for number in range(100):
+        shop.signal(f"s{number}")
+        # One by one: what comes in one batch is taken whole.
+        if number == 30:
+            await shop.eventually(lambda: deliverer.counts().waiting >= 18)
+    for number in range(100):
+        shop.signal(f"other{number}", runner=other)
+    await shop.site.wait_for(100, "/other")
+    flow = deliverer._intake._flows[shop.client.topic]
+    assert flow.paused
+    assert deliverer.counts().waiting < 101
+
+    gate.open.set()
+    hooks = await shop.site.wait_for(101, "/decision")
+    assert len({hook.name for hook in hooks}) == 101
+    await shop.eventually(lambda: not flow.paused)
+
+
+async def test_a_tid_that_is_no_header(shop):
+    await shop.deliver()
+    sent = shop.caller.signal(b'"odd"', "odd")
+    shop.caller.send(msgspec.structs.replace(sent, tid="ä\r\nX-Bad: 1"))
+
+    (hook,) = await shop.site.wait_for(name="odd")
+    assert hook.headers["X-backbeat-tid"] == "%C3%A4%0D%0AX-Bad%3A%201"
+    assert "X-Bad" not in hook.headers

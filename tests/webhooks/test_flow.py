@@ -1,0 +1,86 @@
+"""How much is in memory, and which topics are read."""
+
+from __future__ import annotations
+
+from backbeat.gateway.webhook_flow import Flow, Subscription
+from backbeat.streams.clients import RegisteredClient
+
+
+class Clients:
+    """What a subscription asks of the registry."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.by = {}
+
+    def put(self, number: int, client: RegisteredClient | None) -> None:
+        self.version += 1
+        if client is None:
+            del self.by[number.to_bytes(16, "big")]
+        else:
+            self.by[client.id_bytes] = client
+
+    def all(self) -> list[RegisteredClient]:
+        return list(self.by.values())
+
+    def by_id(self, client_id: bytes) -> RegisteredClient | None:
+        return self.by.get(client_id)
+
+
+def client(number: int, name: str, delivery: str = "webhook") -> RegisteredClient:
+    identity = f"00000000-0000-0000-0000-{number:012x}"
+    return RegisteredClient(id=identity, name=name, activity_endpoint="http://x", delivery=delivery)
+
+
+def test_full_until_half_is_done():
+    flow = Flow("t")
+    for _ in range(2_000):
+        assert not flow.is_full
+        flow.add(10)
+    assert flow.is_full
+    for _ in range(1_000):
+        assert flow.is_full
+        flow.remove(10)
+    flow.remove(10)
+    assert not flow.is_full
+
+
+def test_full_by_weight():
+    flow = Flow("t")
+    flow.add(16 * 1024 * 1024)
+    assert flow.is_full
+    flow.remove(16 * 1024 * 1024)
+    assert not flow.is_full
+
+
+def test_topics_follow_the_clients():
+    clients = Clients()
+    clients.put(1, client(1, "shop"))
+    clients.put(2, client(2, "worker", "topic"))
+    subscription = Subscription(clients)
+
+    assert subscription.changed(0.0) == ["backbeat.activities.shop"]
+    assert subscription.changed(10.0) is None
+    clients.put(3, client(3, "a & b"))
+    assert subscription.changed(10.0) == [
+        "backbeat.activities.00000000-0000-0000-0000-000000000003",
+        "backbeat.activities.shop",
+    ]
+    clients.put(2, client(2, "worker"))
+    assert subscription.changed(10.1) is None, "several changes make one"
+    assert "backbeat.activities.worker" in subscription.changed(10.4)
+    clients.put(2, client(2, "worker", "topic"))
+    assert "backbeat.activities.worker" not in subscription.changed(11.0)
+
+
+def test_the_topic_of_a_removed_client_is_read_on_until_another_has_its_name():
+    clients = Clients()
+    clients.put(1, client(1, "shop"))
+    subscription = Subscription(clients)
+    subscription.changed(0.0)
+    clients.put(1, None)
+
+    assert subscription.changed(1.0) is None
+    assert list(subscription.topics) == ["backbeat.activities.shop"]
+    clients.put(2, client(2, "shop", "topic"))
+    assert subscription.changed(2.0) == []
