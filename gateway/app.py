@@ -12,15 +12,10 @@ import logging
 import os
 import signal
 import sys
-from asyncio import Task
 from typing import NoReturn
 
 import uvloop
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
 
 from backbeat.gateway import errors, tid
 from backbeat.gateway.authentication import authenticate
@@ -29,6 +24,7 @@ from backbeat.gateway.parameters import Parameters
 from backbeat.gateway.parts import Parts
 from backbeat.gateway.projection import ProjectionError
 from backbeat.gateway.routing import Router
+from backbeat.gateway.server import Server, read_body
 from backbeat.gateway.settings import GatewaySettings
 from backbeat.gateway.table import ROUTES
 
@@ -93,7 +89,7 @@ class Gateway:
         parameters = Parameters.of_pairs(query) if query else _NOTHING
         body = b""
         if request.method in _WITH_BODY and request.body_exists:
-            body = await request.read()
+            body = await read_body(request)
             parameters = parameters.merged(_read_body(request, body))
         call = Call(
             parts=self._parts,
@@ -118,22 +114,6 @@ def _read_body(request: web.BaseRequest, body: bytes) -> Parameters:
     return Parameters.of_json(body)
 
 
-def make_server(gateway: Gateway, body_bytes_max: int) -> web.Server:
-    """The server's protocol: no access log, since a line a call would be the dearest part of a call."""
-    loop = asyncio.get_running_loop()
-
-    def make_request(
-        message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: RequestHandler,
-        writer: AbstractStreamWriter,
-        task: Task[None],
-    ) -> web.BaseRequest:
-        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=body_bytes_max)
-
-    return web.Server(gateway.answer, request_factory=make_request, access_log=None, max_field_size=16_384)
-
-
 async def serve(settings: GatewaySettings) -> None:
     """Listen, come up, and go on until SIGTERM or Ctrl-C."""
     stop = asyncio.Event()
@@ -144,9 +124,8 @@ async def serve(settings: GatewaySettings) -> None:
         parts = Parts(settings, fail=lambda error: end(f"{type(error).__name__}: {error}"))
     except ProjectionError as error:
         end(str(error), MISFIT)
-    runner = web.ServerRunner(
-        make_server(Gateway(settings, parts), settings.body_bytes_max), shutdown_timeout=settings.stop_seconds
-    )
+    server = Server(Gateway(settings, parts).answer, body_bytes_max=settings.body_bytes_max)
+    runner = web.ServerRunner(server, shutdown_timeout=settings.stop_seconds)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.http_host, settings.http_port, backlog=_BACKLOG).start()

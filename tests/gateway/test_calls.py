@@ -1,7 +1,9 @@
 """What every call has: who calls, transaction ids, idempotency, errors in one shape; and the calls around the API."""
 
+import gzip
 import http.client
 import json
+import socket
 import urllib.parse
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -182,6 +184,63 @@ def test_a_body_in_chunks(user):
     connection.request("POST", "/workflows", iter([body[:7], body[7:]]), headers, encode_chunked=True)
     assert connection.getresponse().status == 201
     connection.close()
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        b"BLAH BLAH BLAH\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\r\n\r\n",
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
+    ],
+)
+def test_what_is_no_http(user, request_text):
+    status, headers, body = talk(user, request_text)
+    assert status == 400
+    assert json.loads(body)["errorClass"] == "Backbeat::InvalidParameters"
+    assert "x-backbeat-tid" in headers
+
+
+@pytest.mark.parametrize("head", [b"\xff\xfe", b"\xc5\xbc"])
+def test_headers_that_are_no_ascii(user, head):
+    for name in (b"Client-Id", b"Authorization", b"X-backbeat-tid", b"Idempotency-Key", b"Content-Type", b"Expect"):
+        own = b"" if name == b"Client-Id" else b"Client-Id: " + user.id.encode() + b"\r\n"
+        head_lines = b"Host: x\r\n" + own + name + b": " + head + b"\r\nContent-Length: 2\r\n\r\n"
+        assert talk(user, b"POST /workflows HTTP/1.1\r\n" + head_lines + b"{}")[0] in (400, 401)
+
+
+def test_a_client_that_waits_to_be_told_to_go_on(user):
+    address = urllib.parse.urlsplit(user.door.url)
+    body = json.dumps({"name": "order", "subject": "expected", "decider": "D"}).encode()
+    lines = f"Host: x\r\nClient-Id: {user.id}\r\nExpect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((address.hostname, address.port), 30) as connection:
+        connection.sendall(b"POST /workflows HTTP/1.1\r\n" + lines.encode())
+        assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 201 Created\r\n")
+
+
+def test_compressed_bodies(user):
+    def send(text):
+        return user.door.post("/workflows", gzip.compress(text), **{"Content-Encoding": "gzip"})
+
+    assert send(b'{"name":"order","subject":"gzip","decider":"D"}').status == 201
+    assert send(b"[" + b" " * 50_000_000 + b"]").error == (413, "Backbeat::LimitExceeded")
+    answer = user.door.post("/workflows", b"nonsense", **{"Content-Encoding": "gzip"})
+    assert answer.error == (400, "Backbeat::InvalidParameters")
+
+
+def talk(user, request_text):
+    """What comes to bytes that no library would send: status, headers, body."""
+    address = urllib.parse.urlsplit(user.door.url)
+    with socket.create_connection((address.hostname, address.port), 30) as connection:
+        connection.sendall(request_text)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return response.status, headers, response.read()
 
 
 # --- around ----------------------------------------------------------------------------------------------------------

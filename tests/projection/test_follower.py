@@ -8,8 +8,10 @@ import os
 import time
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import text
 
+from backbeat.compose.projection import projection as projection_command
 from backbeat.gateway.projection import NodeFilters, Projection, ProjectionUnavailable, WorkflowFilters, facts
 from backbeat.gateway.projection.database import open_engine, parse_url
 from backbeat.streams.core.commands import ChangeNode, NewNode
@@ -218,3 +220,29 @@ async def test_without_kafka_it_says_so_and_nothing_else_breaks(database_url):
     async with Running(projection):
         with pytest.raises(ProjectionUnavailable):
             await projection.search_nodes(bytes(16), NodeFilters(name="x"))
+
+
+async def test_the_command_line_says_how_far_it_is_and_has_it_built_anew(system, project, database_url):
+    words = ["--bootstrap-servers", system.kafka, "--database-url", database_url]
+
+    async def run(name, *more):
+        done = await asyncio.to_thread(CliRunner().invoke, projection_command, [name, *words, *more])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    async with Running(project()) as projection:
+        await until_whole(projection)
+        await asyncio.to_thread(system.signal, b'"cli"')
+        assert await projection.freshen(30.0) == 0.0
+        before = json.loads(await run("status", "--json"))
+        assert (before["state"], before["generation"]) == ("whole", 1)
+        assert before["rows"]["nodes"] > 0
+        # The gateway that runs does it, and goes on.
+        assert "Built in" in await run("rebuild")
+        await until_whole(projection)
+        after = json.loads(await run("status", "--json"))
+        assert (after["state"], after["generation"], after["rows"]) == ("whole", 2, before["rows"])
+        assert "generation  2" in await run("status")
+    # Nobody follows: the command does it.
+    assert "Built in" in await run("rebuild")
+    assert json.loads(await run("status", "--json"))["generation"] == 3
