@@ -1,0 +1,89 @@
+"""aiohttp's server with what is the gateway's own: no framework on top, and its error shape for what is no HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio import Task
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+
+from backbeat.gateway import errors, tid
+from backbeat.gateway.call import answer
+
+logger = logging.getLogger(__name__)
+
+_HEADER_BYTES_MAX = 16_384
+_MESSAGE_CHARACTERS_MAX = 200
+#: Other expectations are passed over: they were never met by anything.
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
+
+
+class _Protocol(RequestHandler):
+    """One connection."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What is no HTTP gets a 400 in the error shape; anybody can send it, so it is no news for the log."""
+        if isinstance(exc, HttpProcessingError) and status < 500:  # noqa: PLR2004 - the client's own fault
+            refusal = errors.invalid(f"The request is no HTTP: {(message or exc.message)[:_MESSAGE_CHARACTERS_MAX]}")
+        else:
+            logger.error("a request from %s failed", request.remote, exc_info=exc)
+            refusal = errors.defect()
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer was begun: no other can be sent")
+        response = answer(refusal.body, refusal.status)
+        response.headers[tid.HEADER] = tid.choose(None)
+        response.force_close()
+        return response
+
+
+class Server(web.Server):
+    """Gives every request to one handler. No access log: a line a call would be the dearest part of a call."""
+
+    def __init__(self, handler: Handler, *, body_bytes_max: int) -> None:
+        self._body_bytes_max = body_bytes_max
+        self._of_connections: dict[str, Any] = {"access_log": None, "max_field_size": _HEADER_BYTES_MAX}
+        super().__init__(handler, request_factory=self._new_request)
+        self._own_loop = asyncio.get_running_loop()
+
+    def __call__(self) -> RequestHandler:
+        """One more connection."""
+        return _Protocol(self, loop=self._own_loop, **self._of_connections)
+
+    def _new_request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: Task[None],
+    ) -> web.BaseRequest:
+        return web.BaseRequest(
+            message, payload, protocol, writer, task, self._own_loop, client_max_size=self._body_bytes_max
+        )
+
+
+async def read_body(request: web.BaseRequest) -> bytes:
+    """The whole body. HTTPRequestEntityTooLarge, RequestPayloadError."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        # Clients with much to send wait for this.
+        await request.writer.write(_CONTINUE)
+        request.writer.output_size = 0
+    return await request.read()
