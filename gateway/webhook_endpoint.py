@@ -145,7 +145,8 @@ class Endpoint:
         except _UNREACHABLE as error:
             self._unreachable(webhook, reason_of(error))
             return False
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            # A ValueError: what passed as a URL and is none, such as a host's name with an empty label.
             self._broken(webhook, reason_of(error))
         else:
             self._answered(webhook, status)

@@ -17,6 +17,8 @@ URL_CHARACTERS_MAX = 2_000
 
 _TOKEN_BYTES = 32
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]+")
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?|[0-9a-f:.]*:[0-9a-f:.]*(%[\w]+)?")
 _URL = re.compile(r"[\x21-\x7e]+")
 
 Delivery = Literal["topic", "webhook"]
@@ -100,7 +102,7 @@ def _check_endpoint(kind: str, url: str) -> None:
     try:
         parts = urlsplit(url)
         # Reading the port is what checks it.
-        well_formed = bool(parts.hostname) and parts.port != 0
+        well_formed = _HOST.fullmatch(parts.hostname or "") is not None and parts.port != 0
     except ValueError:
         parts, well_formed = None, False
     if parts is None or parts.scheme not in {"http", "https"} or not well_formed or not _URL.fullmatch(url):

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from backbeat.compose.commands import backbeat
 from backbeat.streams import topics
-from backbeat.streams.clients import RegisteredClient, hash_token
+from backbeat.streams.clients import RegisteredClient, check_client, hash_token
 from backbeat.streams.registry import Registry, RegistryError, put_clients
 from backbeat.streams.topics import ensure_topics, topic_id
 
@@ -61,6 +61,13 @@ def test_added_user_is_shown_by_name_and_by_id_without_its_token(user, servers, 
     assert not registered(servers, unique).has_token(added["token"] + "x")
 
 
+@pytest.mark.parametrize(
+    "url", ["http://shop_1:80/a?b=c", "https://127.0.0.1", "http://[::1]:8080/a", "http://user:word@shop.example./a"]
+)
+def test_endpoints_that_are_taken(url):
+    check_client(RegisteredClient(id=str(uuid.uuid4()), name="shop", activity_endpoint=url, delivery="webhook"))
+
+
 def test_user_without_endpoints_works_on_its_topic(user, servers, unique):
     assert said(user("add", unique, "--json"))["delivery"] == "topic"
     assert topic_id(servers, topics.signals_topic(unique))
@@ -83,9 +90,11 @@ def test_what_is_shown_to_people(user, unique):
         (["--activity-endpoint", "shop/activity"], "the activity endpoint 'shop/activity' is not an http:// or https"),
         (["--activity-endpoint", "ftp://shop/a"], "is not an http:// or https"),
         (["--activity-endpoint", "http://shop:http/a"], "is not an http:// or https"),
+        (["--activity-endpoint", "http://shop..example/a"], "is not an http:// or https"),
+        (["--activity-endpoint", "http://" + "x" * 64 + "/a"], "is not an http:// or https"),
         (["--activity-endpoint", "http://shop/a b"], "is not an http:// or https"),
         (["--activity-endpoint", HOOK, "--decision-endpoint", "http://"], "the decision endpoint 'http://' is not"),
-        (["--activity-endpoint", "http://" + "x" * 2_000], "at most 2000 are allowed"),
+        (["--activity-endpoint", "http://shop/" + "x" * 2_000], "at most 2000 are allowed"),
         (["--decision-endpoint", HOOK], "it has no activity endpoint"),
         (["--delivery", "webhook"], "it has no activity endpoint"),
         (["--id", "7"], "is not a valid UUID"),

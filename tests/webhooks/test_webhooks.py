@@ -12,6 +12,7 @@ from backbeat.gateway import webhook_flow
 from backbeat.gateway.presentation import id_text
 from backbeat.streams.core.effects import NodeView
 from backbeat.streams.core.status import ServerStatus
+from backbeat.streams.registry import _write
 from tests.webhooks.site import Gate, status, statuses
 
 pytestmark = pytest.mark.integration
@@ -141,6 +142,23 @@ async def test_an_endpoint_that_comes_back_gets_what_waited(shop):
     assert {hook.headers["X-Backbeat-Delivery"][-2:] for hook in hooks} == {"-1"}
     assert url not in deliverer.counts().unreachable
     assert await shop.errors(first) == []
+
+
+async def test_a_url_that_is_none_fails_alone(shop):
+    odd = msgspec.structs.replace(
+        await asyncio.to_thread(shop.add, f"{shop.name}-odd", activity_endpoint=shop.site.url("odd")),
+        activity_endpoint="http://shop..example/a",
+    )
+    # Other tools may write to the registry, too.
+    _write(shop.registry, {odd.id_bytes: odd})
+    await shop.deliver(connection_error_wait_seconds=0.3)
+    signal = shop.signal(runner=odd, retries=0)
+    shop.signal("good")
+
+    await shop.site.wait_for(name="good")
+    await shop.until(signal, is_server(ServerStatus.RETRIES_EXHAUSTED))
+    (error,) = await shop.errors(signal)
+    assert error.startswith("Could not POST http://shop..example/a, error: ")
 
 
 async def test_no_answer_in_time(shop):
