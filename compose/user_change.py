@@ -70,6 +70,11 @@ def change(
         found = find_client(registry, client)
         changed = msgspec.structs.replace(found, **changes)
         put_clients(registry, [changed], replication=replication, development=development)
+    if changed.delivery != found.delivery:
+        click.echo(
+            f"From now on by {changed.delivery}: that begins with what {changed.topic} still holds (docs/webhooks.md).",
+            err=True,
+        )
     tell(changed, None, as_json=as_json)
 
 

@@ -152,7 +152,9 @@ def test_endpoints_change(user, unique):
     assert said(user("show", unique)) == changed
     assert said(user("set", unique, "--activity-endpoint", "", "--json"))["delivery"] == "topic"
     assert said(user("set", unique, "--activity-endpoint", HOOK, "--json"))["delivery"] == "webhook"
-    assert said(user("set", unique, "--delivery", "topic", "--json"))["activity_endpoint"] == HOOK
+    moved = user("set", unique, "--delivery", "topic", "--json")
+    assert said(moved)["activity_endpoint"] == HOOK
+    assert f"that begins with what backbeat.activities.{unique} still holds" in moved.stderr
     assert "Nothing to change" in user("set", unique).stderr
     assert "is not an http:// or https" in user("set", unique, "--activity-endpoint", "shop").stderr
     assert "there is no client 'nobody'" in user("set", "nobody", "--activity-endpoint", HOOK).stderr
