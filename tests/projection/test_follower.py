@@ -222,7 +222,7 @@ async def test_without_kafka_it_says_so_and_nothing_else_breaks(database_url):
             await projection.search_nodes(bytes(16), NodeFilters(name="x"))
 
 
-async def test_the_command_line_says_how_far_it_is_and_has_it_built_anew(system, project, database_url):
+async def test_the_command_line_says_how_far_it_is_and_has_it_built_anew(system, project, unique, database_url):
     words = ["--bootstrap-servers", system.kafka, "--database-url", database_url]
 
     async def run(name, *more):
@@ -232,7 +232,7 @@ async def test_the_command_line_says_how_far_it_is_and_has_it_built_anew(system,
 
     async with Running(project()) as projection:
         await until_whole(projection)
-        await asyncio.to_thread(system.signal, b'"cli"')
+        await asyncio.to_thread(system.caller.ask, system.caller.signal(json.dumps(unique).encode()))
         assert await projection.freshen(30.0) == 0.0
         before = json.loads(await run("status", "--json"))
         assert (before["state"], before["generation"]) == ("whole", 1)
