@@ -281,16 +281,19 @@ def _numbers(connection: Connection, asked: _Asked) -> list[int]:
     if not asked.conditions and asked.table == asked.source.table:
         return first_rows(connection, asked.source, asked.olds, asked.values, skip=asked.skip, count=asked.count)
     for candidates in asked.times:
-        if _are_at_most(connection, candidates, asked.values, _FEW):
-            return _sorted_candidates(connection, asked, candidates)
+        numbers = _at_most(connection, candidates, asked.values, _FEW)
+        if numbers is not None:
+            return _sorted_candidates(connection, asked, numbers)
     wanted = asked.skip + asked.count
     condition = " AND ".join(asked.conditions)
     scan = Scan(connection, asked.source, asked.olds, condition=condition, values=asked.values, wanted=wanted)
     scan.go_on(max(_FIRST_ROWS, wanted))
-    if not scan.done and asked.conditions and not scan.has_at_most(_MANY):
+    # To count what is left of a source that a time narrows costs as much as to go through it.
+    if not scan.done and asked.conditions and (asked.times or not scan.has_at_most(_MANY)):
         for candidates in (*asked.texts, *asked.times):
-            if _are_at_most(connection, candidates, asked.values, _MANY):
-                return _sorted_candidates(connection, asked, candidates)
+            numbers = _at_most(connection, candidates, asked.values, _MANY)
+            if numbers is not None:
+                return _sorted_candidates(connection, asked, numbers)
     more = _ROWS_MORE
     while not scan.done:
         scan.go_on(max(more, wanted - len(scan.found)))
@@ -298,13 +301,17 @@ def _numbers(connection: Connection, asked: _Asked) -> list[int]:
     return scan.found[asked.skip : wanted]
 
 
-def _are_at_most(connection: Connection, candidates: _Candidates, values: dict[str, Any], most: int) -> bool:
-    statement = f"SELECT count(*) FROM (SELECT no FROM ({candidates.counted}) AS found LIMIT :most) AS counted"  # noqa: S608 - as above
-    counted: int = connection.execute(text(statement), {**values, "most": most + 1}).scalar_one()
-    return counted <= most
+def _at_most(connection: Connection, candidates: _Candidates, values: dict[str, Any], most: int) -> str | None:
+    """What gives the candidates' numbers, as a list or a statement; null: there are more."""
+    statement = f"SELECT no FROM ({candidates.counted}) AS found LIMIT :most"  # noqa: S608 - as above
+    found = list(connection.execute(text(statement), {**values, "most": most + 1}).scalars())
+    if len(found) > most:
+        return None
+    # Trigrams take longest: they are gone through once.
+    return _listed(sorted(set(found))) or "NULL" if candidates.numbers == candidates.counted else candidates.numbers
 
 
-def _sorted_candidates(connection: Connection, asked: _Asked, candidates: _Candidates) -> list[int]:
+def _sorted_candidates(connection: Connection, asked: _Asked, numbers: str) -> list[int]:
     """The page, when all that can be on it are known."""
     # A column with something added is in no index: the candidates are looked up, not the user's rows.
     conditions = [f"ranges.{asked.source.column} + 0 = :key", *asked.membership, *asked.conditions]
@@ -312,7 +319,7 @@ def _sorted_candidates(connection: Connection, asked: _Asked, candidates: _Candi
         conditions.append("(ranges.created + 0, ranges.id) < (:olds_created, :olds_id)")
         asked.values |= {"olds_created": asked.olds.created, "olds_id": asked.olds.id}
     statement = (
-        f"SELECT ranges.no FROM {asked.table} AS ranges WHERE ranges.no IN ({candidates.numbers})"  # noqa: S608 - as above
+        f"SELECT ranges.no FROM {asked.table} AS ranges WHERE ranges.no IN ({numbers})"  # noqa: S608 - as above
         f" AND {' AND '.join(conditions)} ORDER BY {asked.source.order} LIMIT :count OFFSET :skip"
     )
     values = {**asked.values, "count": asked.count, "skip": asked.skip}
