@@ -20,10 +20,7 @@ pytestmark = [
 
 
 def test_every_transcript_passes(stack, tmp_path):
-    make_users = (
-        f"{sys.executable} -m backbeat.compose user import - "
-        f"--bootstrap-servers {stack.bootstrap_servers} --replication 1 --development --partitions {stack.partitions}"
-    )
+    make_users = f"{sys.executable} -m backbeat.compose user import - --bootstrap-servers {stack.bootstrap_servers}"
     players = [
         *(sys.executable, str(PLAYER), "--base", stack.http_urls[0], "--auth-base", stack.http_urls[1]),
         *("--webhook-port", str(free_port()), "--make-user", make_users, "--jobs", "8", "--patience", "3"),
