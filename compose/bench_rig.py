@@ -97,7 +97,7 @@ class Rig:
             self._look_at_parts()
             await asyncio.sleep(_LOOK_SECONDS)
         servers = self.stack.bootstrap_servers
-        self.user_id = add_client(servers, ALONE, partitions=self.partitions, replication=1, development=True).id_bytes
+        self.user_id = add_client(servers, ALONE, partitions=self.partitions).id_bytes
         self._admin = AdminClient({"bootstrap.servers": servers, **QUIET})
         self._offsets = Consumer(
             {"bootstrap.servers": servers, "group.id": _GROUP, "enable.auto.commit": False, **QUIET}

@@ -281,7 +281,7 @@ class Stack:
     def _prepare(self) -> None:
         found = ensure_topics(self.bootstrap_servers, self._partitions, replication=1, development=True)
         self.partitions = found[COMMANDS].partitions
-        add_client(self.bootstrap_servers, CLIENT_DEFAULT, partitions=self.partitions, replication=1, development=True)
+        add_client(self.bootstrap_servers, CLIENT_DEFAULT, partitions=self.partitions)
 
     def _make_engine(self, index: int) -> Supervised:
         name = f"engine-{index + 1}"

@@ -5,7 +5,7 @@ import json
 import click
 
 from backbeat.compose.errors import SetupError
-from backbeat.compose.options import bootstrap_option, development_option, replication_option
+from backbeat.compose.options import bootstrap_option
 from backbeat.compose.user_change import change, remove, rotate_token
 from backbeat.compose.user_client import (
     client_argument,
@@ -45,8 +45,6 @@ Examples:
 @endpoint_options()
 @delivery_option("webhook where it has endpoints")
 @client_partitions_option(8)
-@replication_option
-@development_option
 @json_option
 def add(
     name: str,
@@ -58,8 +56,6 @@ def add(
     notification_endpoint: str | None,
     delivery: str | None,
     partitions: int,
-    replication: int,
-    development: bool,
     as_json: bool,
 ) -> None:
     """Add a client application and its topics; prints its id and, once and never again, its token."""
@@ -82,7 +78,7 @@ def add(
     with Registry(bootstrap_servers) as registry:
         if registry.by_name(name) is not None:
             raise SetupError(f"there is a client {name!r} already. To see it: backbeat user show {name}")
-        put_clients(registry, [client], partitions=partitions, replication=replication, development=development)
+        put_clients(registry, [client], partitions=partitions)
     tell(client, token, as_json=as_json)
 
 

@@ -3,7 +3,7 @@
 import click
 
 from backbeat.compose.errors import SetupError
-from backbeat.compose.options import bootstrap_option, development_option, replication_option
+from backbeat.compose.options import bootstrap_option
 from backbeat.compose.user_client import (
     client_argument,
     delivery_option,
@@ -27,8 +27,6 @@ Examples:
 @bootstrap_option
 @endpoint_options("  An empty value removes it.")
 @delivery_option("as it is; webhook with a new activity endpoint, topic without one")
-@replication_option
-@development_option
 @json_option
 def change(
     client: str,
@@ -38,8 +36,6 @@ def change(
     activity_endpoint: str | None,
     notification_endpoint: str | None,
     delivery: str | None,
-    replication: int,
-    development: bool,
     as_json: bool,
 ) -> None:
     """Change a client application's endpoints, or how it is served.
@@ -69,7 +65,7 @@ def change(
     with Registry(bootstrap_servers) as registry:
         found = find_client(registry, client)
         changed = msgspec.structs.replace(found, **changes)
-        put_clients(registry, [changed], replication=replication, development=development)
+        put_clients(registry, [changed])
     if changed.delivery != found.delivery:
         click.echo(
             f"From now on by {changed.delivery}: that begins with what {changed.topic} still holds (docs/webhooks.md).",

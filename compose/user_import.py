@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from backbeat.compose.errors import SetupError
-from backbeat.compose.options import bootstrap_option, development_option, replication_option
+from backbeat.compose.options import bootstrap_option
 from backbeat.compose.user_client import client_partitions_option, json_option, tell
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ Example: backbeat user import - <<'END'
 @click.argument("file", type=click.File("rb"))
 @bootstrap_option
 @client_partitions_option(_PARTITIONS_OF_MANY)
-@replication_option
-@development_option
-def import_(file: IO[bytes], bootstrap_servers: str, *, partitions: int, replication: int, development: bool) -> None:
+def import_(file: IO[bytes], bootstrap_servers: str, *, partitions: int) -> None:
     """Add or change many client applications: those of a JSON list in FILE, or on standard input (-).
 
     Of each: name, and where given key, id, auth_token, decision_endpoint, activity_endpoint, notification_endpoint,
@@ -69,7 +67,7 @@ def import_(file: IO[bytes], bootstrap_servers: str, *, partitions: int, replica
             client = _client(given, hash_token(token), same_name.id if same_name is not None else None)
             clients.append(client)
             answer[given.key or given.name] = {"id": client.id, "auth_token": token}
-        put_clients(registry, clients, partitions=partitions, replication=replication, development=development)
+        put_clients(registry, clients, partitions=partitions)
     click.echo(json.dumps(answer))
 
 
@@ -107,12 +105,8 @@ Example:
 )
 @bootstrap_option
 @client_partitions_option(8)
-@replication_option
-@development_option
 @json_option
-def from_environment(
-    bootstrap_servers: str, *, partitions: int, replication: int, development: bool, as_json: bool
-) -> None:
+def from_environment(bootstrap_servers: str, *, partitions: int, as_json: bool) -> None:
     """Add the client application that the environment describes, if it is not there: for containers that start.
 
     BACKBEAT_USER_ID is its id, BACKBEAT_USER_NAME its name, BACKBEAT_CLIENT_URL where it listens: decisions and
@@ -148,7 +142,7 @@ def from_environment(
             token_hash=hash_token(token),
             delivery="webhook",
         )
-        put_clients(registry, [client], partitions=partitions, replication=replication, development=development)
+        put_clients(registry, [client], partitions=partitions)
     tell(client, token, as_json=as_json)
 
 

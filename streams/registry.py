@@ -21,11 +21,9 @@ from backbeat.streams.clients import ClientError, Delivery, RegisteredClient, ch
 from backbeat.streams.topics import (
     CLIENTS,
     PARTITIONS_DEFAULT,
-    REPLICATION_DEFAULT,
     TopicSpec,
-    _check,
-    _create_missing,
     client_topics,
+    ensure_client_topics,
     has_topics,
 )
 
@@ -273,8 +271,6 @@ def add_client(
     token_hash: str = "",
     delivery: Delivery | None = None,
     partitions: int = PARTITIONS_DEFAULT,
-    replication: int = REPLICATION_DEFAULT,
-    development: bool = False,
 ) -> RegisteredClient:
     """Add a client and make its topics; the same call again gives the same client.
 
@@ -291,7 +287,7 @@ def add_client(
             token_hash=token_hash or (same_name.token_hash if same_name else ""),
             delivery=delivery or usual_delivery(activity_endpoint),
         )
-        put_clients(registry, [client], partitions=partitions, replication=replication, development=development)
+        put_clients(registry, [client], partitions=partitions)
     return client
 
 
@@ -300,8 +296,6 @@ def put_clients(
     clients: Sequence[RegisteredClient],
     *,
     partitions: int = PARTITIONS_DEFAULT,
-    replication: int = REPLICATION_DEFAULT,
-    development: bool = False,
 ) -> None:
     """Add or change clients, all or (where one of them is refused) none, and make the topics that they lack.
 
@@ -309,10 +303,8 @@ def put_clients(
     """
     _check_all(registry, clients)
     specs = [spec for client in clients for spec in _topics_of(client, partitions)]
-    admin = reach(registry.bootstrap_servers)
     # Before they are known: whoever learns of a client finds its topics.
-    _create_missing(admin, specs, replication)
-    _check(admin, specs, development=development)
+    ensure_client_topics(registry.bootstrap_servers, specs)
     new = {client.id_bytes: client for client in clients if client != registry.by_id(client.id_bytes)}
     _write(registry, new)
     # Two that add the same name at once both find it free. Everybody says the same of whose it is: the other gives in.

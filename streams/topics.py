@@ -202,19 +202,16 @@ def ensure_topics(
     return _check(admin, specs, development=development)
 
 
-def ensure_client_topics(
-    bootstrap_servers: str,
-    client_name: str,
-    partitions: int = PARTITIONS_DEFAULT,
-    replication: int = REPLICATION_DEFAULT,
-    *,
-    development: bool = False,
-) -> dict[str, FoundTopic]:
-    """The same for the two topics of one client."""
-    specs = client_topics(client_name, partitions)
+def ensure_client_topics(bootstrap_servers: str, specs: Iterable[TopicSpec]) -> dict[str, FoundTopic]:
+    """The same for topics of clients (`client_topics`). They get as many replicas as the commands topic has."""
+    specs = list(specs)
     admin = reach(bootstrap_servers)
-    _create_missing(admin, specs, replication)
-    return _check(admin, specs, development=development)
+    commands = describe(admin, [COMMANDS]).get(COMMANDS)
+    if commands is None:
+        raise _missing(COMMANDS)
+    _create_missing(admin, specs, commands.replication)
+    # Where one replica is enough for the commands it is enough for what follows from them.
+    return _check(admin, specs, development=commands.replication == 1)
 
 
 def check_topics(

@@ -21,7 +21,7 @@ def servers(own_kafka):
 
 
 def add(servers: str, name: str, **words: object) -> RegisteredClient:
-    return add_client(servers, name, partitions=2, replication=1, development=True, **words)
+    return add_client(servers, name, partitions=2, **words)
 
 
 def test_added_client_is_found_by_id_and_by_name(servers, unique):

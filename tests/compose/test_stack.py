@@ -63,7 +63,7 @@ def test_everything_starts_survives_its_engine_and_stops(tmp_path):
 
 def test_state_survives_a_stop_a_kill_of_kafka_and_another_port(tmp_path):
     with Stack(tmp_path, partitions=2, engine=engine("runs")) as stack:
-        client = add_client(stack.bootstrap_servers, "shop", partitions=2, replication=1, development=True)
+        client = add_client(stack.bootstrap_servers, "shop", partitions=2)
         topics = check_topics(stack.bootstrap_servers, development=True)
         port = stack.kafka.port
         stack.kafka.kill()

@@ -16,7 +16,14 @@ from confluent_kafka.admin import (
 
 from backbeat.streams import topics
 from backbeat.streams.brokers import UnreachableError
-from backbeat.streams.topics import TopicError, check_topics, ensure_client_topics, ensure_topics, topic_id
+from backbeat.streams.topics import (
+    TopicError,
+    check_topics,
+    client_topics,
+    ensure_client_topics,
+    ensure_topics,
+    topic_id,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -159,7 +166,8 @@ def test_a_topic_made_again_has_another_id(own_kafka, unique):
 
 
 def test_topics_of_a_client(own_kafka, unique):
-    found = ensure_client_topics(own_kafka, unique, 2, 1, development=True)
+    ensure_topics(own_kafka, None, 1, development=True)
+    found = ensure_client_topics(own_kafka, client_topics(unique, 2))
 
     assert {name: one.partitions for name, one in found.items()} == {
         f"backbeat.signals.{unique}": 2,

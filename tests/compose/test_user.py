@@ -27,11 +27,9 @@ def servers(own_kafka):
 @pytest.fixture
 def user(servers, monkeypatch):
     monkeypatch.setenv("BACKBEAT_BOOTSTRAP_SERVERS", servers)
-    monkeypatch.setenv("BACKBEAT_DEVELOPMENT", "1")
 
     def run(*arguments: str, given: str = "", **env: str) -> Result:
-        makes = ["--replication", "1"] if arguments[0] in {"add", "set", "import", "from-environment"} else []
-        return CliRunner().invoke(backbeat, ["user", *arguments, *makes], input=given, env=env)
+        return CliRunner().invoke(backbeat, ["user", *arguments], input=given, env=env)
 
     return run
 
@@ -121,7 +119,7 @@ def test_names_and_ids_are_unique(user, unique):
 
 def test_two_that_add_one_name_at_once(servers, unique):
     first, second = (RegisteredClient(id=str(uuid.UUID(int=number)), name=unique) for number in (1 << 100, 2 << 100))
-    words = {"partitions": 1, "replication": 1, "development": True}
+    words = {"partitions": 1}
     with Registry(servers) as registry:
         # The second has read the registry before the first has written.
         put_clients(registry, [first], **words)

@@ -56,8 +56,6 @@ def new_user(stack: Stack) -> Callable[[], User]:
             f"user-{uuid.uuid4().hex[:12]}",
             token_hash=hashlib.sha256(token.encode()).hexdigest(),
             partitions=PARTITIONS,
-            replication=1,
-            development=True,
         )
         user = User(Door(stack.http_urls[0], client.id), client, token)
         user.wait_until_known([Door(url, client.id, token) for url in stack.http_urls])

@@ -134,7 +134,7 @@ def test_a_gateway_may_start_before_kafka(tmp_path):
         assert GATEWAY_READY_LINE not in part.output()
         with KafkaBroker(tmp_path / "kafka", port=kafka_port):
             ensure_topics(servers, 2, replication=1, development=True)
-            client = add_client(servers, CLIENT_DEFAULT, partitions=2, replication=1, development=True)
+            client = add_client(servers, CLIENT_DEFAULT, partitions=2)
             until(lambda: GATEWAY_READY_LINE in part.output(), "it is ready", 90)
             assert {"id": client.id, "name": CLIENT_DEFAULT} in anybody.get("/users").json
             part.stop()

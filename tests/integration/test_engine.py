@@ -22,7 +22,7 @@ from backbeat.streams.core.commands import (
 from backbeat.streams.core.effects import Done, Made, NodeView, Reason, Rejection, WorkflowView
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
 from backbeat.streams.registry import add_client
-from backbeat.streams.topics import STATE, activities_topic, ensure_client_topics
+from backbeat.streams.topics import STATE, activities_topic, client_topics, ensure_client_topics
 from tests.integration.caller import node_of, result
 from tests.integration.rig import PARTITIONS, rig, until
 from tests.integration.topic import Reader
@@ -326,8 +326,7 @@ def test_a_node_of_an_unknown_client_fails_as_a_client_error(system, caller, sub
 
 
 def test_an_effect_to_a_missing_topic_is_not_taken_as_sent(system, caller, subject, unique, new):
-    add = {"partitions": PARTITIONS, "replication": 1, "development": True}
-    client = add_client(system.kafka, unique, **add)
+    client = add_client(system.kafka, unique, partitions=PARTITIONS)
     topic = activities_topic(unique)
 
     def child_of_theirs(number):
@@ -348,7 +347,7 @@ def test_an_effect_to_a_missing_topic_is_not_taken_as_sent(system, caller, subje
     system.wait_for_server(lost, ServerStatus.RETRYING)
     for partition in range(PARTITIONS):
         caller.commit(partition)
-    ensure_client_topics(system.kafka, unique, PARTITIONS, 1, development=True)
+    ensure_client_topics(system.kafka, client_topics(unique, PARTITIONS))
     reader = Reader(system.kafka, topic)
 
     def tried_again():

@@ -67,7 +67,7 @@ class Door:
         self.ingest = self.start()
 
     def add(self, name: str) -> RegisteredClient:
-        return add_client(self.kafka, name, partitions=PARTITIONS, replication=1, development=True)
+        return add_client(self.kafka, name, partitions=PARTITIONS)
 
     def start(self, registry: Any = None) -> Ingest:
         """An ingest; those of one door are one group, so each goes on where the one before ended."""
@@ -234,7 +234,7 @@ def test_a_client_added_later_is_followed_without_a_restart(door, unique):
 
 def test_a_topic_of_no_client(door, unique):
     name = f"{unique}-nobody"
-    topics.ensure_client_topics(door.kafka, name, PARTITIONS, 1, development=True)
+    topics.ensure_client_topics(door.kafka, topics.client_topics(name, PARTITIONS))
     door.publish(document(), client=name)
     ((_, headers),) = door.next_dead_letters(client=name)
     assert headers["backbeat-error"] == f"unknown client {name}"

@@ -57,7 +57,7 @@ def worker(bootstrap: str, name: str) -> Worker:
 
 
 def add_named(bootstrap: str, name: str) -> str:
-    return add_client(bootstrap, name, partitions=PARTITIONS, replication=1, development=True).name
+    return add_client(bootstrap, name, partitions=PARTITIONS).name
 
 
 @contextlib.asynccontextmanager

@@ -123,9 +123,7 @@ async def test_kafka_comes_late_goes_and_comes_back(tmp_path, unique):
     assert not deliverer.counts().connected
     with broker:
         ensure_topics(servers, 1, 1, development=True)
-        client = add_client(
-            servers, unique, activity_endpoint=site.url("a"), partitions=1, replication=1, development=True
-        )
+        client = add_client(servers, unique, activity_endpoint=site.url("a"), partitions=1)
         registry.start()
         producer = Producer({"bootstrap.servers": servers, "log_level": 0})
         producer.produce(client.topic, activity(client, "before"))
