@@ -52,7 +52,11 @@ class World:
         now = {word(self.server(node)), word(node.client)}
         if filters.current_status is not None and filters.current_status not in now:
             return False
-        if filters.past_status is None and filters.status_start_ms is None and filters.status_end_ms is None:
+        has_times = filters.status_start_ms is not None or filters.status_end_ms is not None
+        if filters.past_status is None and not has_times:
+            return True
+        if filters.past_status == "deactivated" and not has_times and self.server(node) is not node.server:
+            # A mark has deactivated it; the entry in its history is still to come.
             return True
         return any(
             filters.past_status in {None, word(change.to_status)}
