@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from backbeat.gateway import activities, around, search, users, workflows
+from backbeat.gateway.description import Description
 from backbeat.gateway.routing import Access, Handler, Route
 
 _OLD = "/v2"
@@ -60,6 +61,8 @@ _ACTIVITIES = (
     _put("/activities/{id}/schedule", activities.schedule, "Look again what below an activity can start"),
 )
 
+_description = Description(lambda: ROUTES)
+
 ROUTES: tuple[Route, ...] = (
     *(replace(route, old_paths=(_OLD + route.path,)) for route in _WORKFLOWS),
     *(replace(route, old_paths=(route.path.replace(_NODES, _OLD_NODES, 1),)) for route in _ACTIVITIES),
@@ -69,4 +72,6 @@ ROUTES: tuple[Route, ...] = (
     _get("/health", around.health, "Which part cannot be reached", Access.PUBLIC),
     _get("/heartbeat.txt", around.heartbeat, "Whether callers should be sent here", Access.PUBLIC),
     _get("/sidekiq_stats", around.stats, "Figures under the original's keys", Access.OPEN),
+    _get("/openapi.json", _description.openapi, "This description, for programs", Access.PUBLIC),
+    _get("/docs", _description.docs, "This description, for people", Access.PUBLIC),
 )

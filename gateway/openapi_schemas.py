@@ -1,0 +1,334 @@
+"""The JSON that calls take and give, as JSON Schema 2020-12: declared once, named in the document's components.
+
+What goes in is described in snake_case (camelCase is taken, too), what comes out in camelCase. No schema forbids a key
+that it does not name: such keys are passed over.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backbeat.gateway.presentation import CLIENT_WORDS, MODE_WORDS, SERVER_WORDS
+from backbeat.streams.core.records import Settings
+
+Schema = dict[str, Any]
+
+#: The words of PUT /activities/:id/status/:status.
+STATUS_WORDS = (
+    "deciding",
+    "processing",
+    "deciding_complete",
+    "completed",
+    "errored",
+    "resolved",
+    "shutdown",
+    "deactivated",
+    "canceled",
+)
+
+NUMBER_MAX = 2**31 - 1
+
+_LIMITS = Settings()
+
+UUID: Schema = {"type": "string", "format": "uuid"}
+TIME: Schema = {"type": "string", "format": "date-time"}
+TEXT: Schema = {"type": "string"}
+
+
+def ref(name: str) -> Schema:
+    """A reference to one of `SCHEMAS`."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def list_of(item: Schema) -> Schema:
+    """An array of these."""
+    return {"type": "array", "items": item}
+
+
+def _given(properties: dict[str, Schema], description: str = "") -> Schema:
+    """An object that is answered: every key is always there, and no other."""
+    found: Schema = {
+        "type": "object",
+        "required": list(properties),
+        "properties": properties,
+        "additionalProperties": False,
+    }
+    return {**found, "description": description} if description else found
+
+
+def _said(schema: Schema, description: str) -> Schema:
+    """A property of a request, which may be null: that is as absent."""
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    found = {**schema, "type": [*kinds, "null"], "description": description}
+    if "enum" in found:
+        found["enum"] = [*found["enum"], None]
+    return found
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+_ANY: Schema = {"description": "any JSON value"}
+_SUBJECT_GIVEN: Schema = {"description": "what the workflow is about: any JSON value but an empty one"}
+_SERVER_STATUS: Schema = {"type": "string", "enum": list(SERVER_WORDS)}
+_CLIENT_STATUS: Schema = {"type": "string", "enum": list(CLIENT_WORDS)}
+_MODE: Schema = {"type": "string", "enum": list(MODE_WORDS)}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+
+_WORKFLOW = _given(
+    {
+        "id": UUID,
+        "name": TEXT,
+        "subject": _SUBJECT_GIVEN,
+        "decider": TEXT,
+        "userId": UUID,
+        "createdAt": TIME,
+        "updatedAt": TIME,
+        "complete": {"type": "boolean", "description": "whether it takes no more signals"},
+        "paused": {"type": "boolean", "description": "whether nothing in it starts"},
+    },
+    "All that is done for one subject.",
+)
+
+_NODE = _given(
+    {
+        "id": UUID,
+        "mode": _MODE,
+        "name": TEXT,
+        "workflowId": UUID,
+        "parentId": _or_null(UUID),
+        "userId": {**UUID, "description": "the user that runs it"},
+        "clientData": {"type": "object", "description": "as it was given"},
+        "metadata": {"type": "object", "description": "as it was given"},
+        "subject": _SUBJECT_GIVEN,
+        "decider": TEXT,
+        "workflowName": TEXT,
+        "currentServerStatus": _SERVER_STATUS,
+        "currentClientStatus": _CLIENT_STATUS,
+        "createdAt": TIME,
+    },
+    "One unit of work in a workflow's tree: a signal, an activity or a decision.",
+)
+
+_STATUS_CHANGE = _given(
+    {
+        "nodeId": UUID,
+        "fromStatus": TEXT,
+        "toStatus": TEXT,
+        "statusType": {"type": "string", "enum": ["current_server_status", "current_client_status"]},
+        "response": {"description": "what the client said with it; {} without"},
+        "createdAt": TIME,
+    },
+    "One entry of a node's history.",
+)
+
+_BRANCH = {
+    "id": UUID,
+    "name": TEXT,
+    "userId": UUID,
+    "subject": _SUBJECT_GIVEN,
+    "mode": _MODE,
+    "currentServerStatus": _SERVER_STATUS,
+    "currentClientStatus": _CLIENT_STATUS,
+    "createdAt": TIME,
+    "retryingAt": {**_or_null(TIME), "description": "when it is tried again, while it waits for that"},
+    "children": list_of(ref("Branch")),
+}
+_OF_NODES_ALONE = ("mode", "currentServerStatus", "currentClientStatus", "retryingAt")
+
+_ERROR_ROW = _given(
+    {
+        "id": UUID,
+        "name": TEXT,
+        "decider": TEXT,
+        "subject": _SUBJECT_GIVEN,
+        "user_id": UUID,
+        "complete": {"type": "boolean"},
+        "migrated": {"type": "boolean"},
+        "paused": {"type": ["boolean", "null"], "description": "null until it is first paused"},
+        "created_at": TIME,
+        "updated_at": TIME,
+    },
+    "A workflow, as the original's table has it.",
+)
+
+_STATS = _given(
+    {
+        "latency": {"type": "number", "description": "seconds until the slowest part of the engine answers"},
+        "today": _given({"processed": _COUNT, "failed": _COUNT}),
+        "processed": {**_COUNT, "description": "completions"},
+        "failed": {**_COUNT, "description": "client errors"},
+        "enqueued": {**_COUNT, "description": "due, or with clients"},
+        "scheduled": {**_COUNT, "description": "waiting for their time"},
+        "retry_size": {**_COUNT, "description": "waiting for a retry"},
+    }
+)
+
+_ERROR: Schema = {
+    "type": "object",
+    "required": ["errorClass", "message"],
+    "properties": {
+        "errorClass": {"type": "string", "examples": ["Backbeat::InvalidParameters"]},
+        "message": TEXT,
+        "currentStatus": {
+            "type": "string",
+            "description": "the client status that the node has; of a refused change of it alone",
+        },
+        "attemptedStatus": {"type": "string", "description": "the client status that it cannot change to"},
+    },
+    "additionalProperties": False,
+}
+
+# --- requests --------------------------------------------------------------------------------------------------------
+
+#: Text with something in it.
+_WORD: Schema = {"type": "string", "pattern": "\\S"}
+
+_SUBJECT: Schema = {
+    "not": {"anyOf": [{"enum": [None, False, {}, []]}, {"type": "string", "pattern": "^\\s*$"}]},
+    "description": (
+        "any JSON value but null, false, blank text, {} and []; its keys are kept in snake_case; "
+        f"at most {_LIMITS.subject_bytes_max:,} bytes"
+    ),
+}
+
+_NEW_WORKFLOW: Schema = {
+    "type": "object",
+    "required": ["subject", "decider"],
+    "anyOf": [{"required": ["name"]}, {"required": ["workflow_type"]}],
+    "properties": {
+        "name": {**_WORD, "description": f"at most {_LIMITS.name_bytes_max:,} bytes, as every name"},
+        "workflow_type": {**_WORD, "description": "taken where there is no name"},
+        "subject": _SUBJECT,
+        "decider": {**_WORD, "description": "only the first call for a workflow says who decides"},
+    },
+}
+
+_PAYLOADS: dict[str, Schema] = {
+    "client_data": _said(
+        {
+            "type": "object",
+            "properties": {
+                "timeout": {
+                    "type": ["number", "string", "null"],
+                    "pattern": "^[0-9]+(\\.[0-9]+)?$",
+                    "description": "seconds that the client has to answer (172,800); null: any time",
+                }
+            },
+        },
+        f"kept and given untouched; at most {_LIMITS.payload_bytes_max:,} bytes",
+    ),
+    "metadata": _said(
+        {"type": "object"},
+        f"kept and given untouched; at most {_LIMITS.payload_bytes_max:,} bytes. Activities are searched by it",
+    ),
+    "parent_link_id": _said(UUID, "a node, anybody's, that cannot complete before this one does"),
+}
+
+_NODE_SAID: dict[str, Schema] = {
+    "fires_at": _said(TIME, "when it starts at the earliest (now); without a zone: UTC"),
+    "retry": _said(
+        {"type": ["integer", "string"], "minimum": 0, "maximum": NUMBER_MAX, "pattern": "^[0-9]{1,9}$"},
+        "how often it is tried again after an error (6)",
+    ),
+    "retry_interval": _said(
+        {
+            "type": ["number", "string"],
+            "minimum": 0,
+            "maximum": NUMBER_MAX,
+            "pattern": "^[0-9]{1,9}(\\.[0-9]{1,9})?$",
+        },
+        "seconds until the first retry (1200); later ones wait longer",
+    ),
+    "client_id": _said(UUID, "the user that runs it (the caller)"),
+    **_PAYLOADS,
+    "options": _said(
+        {"type": "object", "properties": _PAYLOADS},
+        "where it is given, client_data, metadata and parent_link_id are looked for here and not beside it",
+    ),
+}
+
+_DECISION: Schema = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {
+        "name": _WORD,
+        "mode": _said(
+            _MODE,
+            "blocking (which it is without a word): later siblings wait for it; non_blocking: the parent alone waits; "
+            "fire_and_forget: nobody does",
+        ),
+        "type": _said(TEXT, "activity (which it is without a word), decision or flag"),
+        "legacy_type": _said(TEXT, "counts where both are given"),
+        **_NODE_SAID,
+    },
+}
+
+_DECISIONS: Schema = {
+    **list_of(ref("Decision")),
+    "description": f"at most {_LIMITS.children_max:,}; more may follow in further calls",
+}
+
+SCHEMAS: dict[str, Schema] = {
+    "Workflow": _WORKFLOW,
+    "Node": _NODE,
+    "StatusChange": _STATUS_CHANGE,
+    "Branch": _given(_BRANCH, "A node with all that is below it."),
+    "Tree": _given(
+        {
+            name: {"type": "null", "description": "a workflow has none"} if name in _OF_NODES_ALONE else schema
+            for name, schema in _BRANCH.items()
+        },
+        "A workflow with all its nodes.",
+    ),
+    "Print": _given({"print": {"type": "string", "description": "a line a node, with ANSI colours"}}),
+    "Success": _given({"success": {"const": True}}),
+    "User": _given({"id": UUID, "name": TEXT}),
+    "ErrorRow": _ERROR_ROW,
+    "Health": _given(
+        {
+            "sha": {"type": "string", "description": "the version that runs"},
+            "time": TIME,
+            "status": {"type": "string", "description": "OK, or what cannot be reached"},
+        }
+    ),
+    "Stats": _STATS,
+    "NewWorkflow": _NEW_WORKFLOW,
+    "NewSignal": {
+        "type": "object",
+        "required": ["name"],
+        "properties": {"name": _WORD, **_NODE_SAID},
+    },
+    "NewSignalOfName": {"type": "object", "properties": _NODE_SAID},
+    "Decision": _DECISION,
+    "NewDecisions": {
+        "type": "object",
+        "anyOf": [{"required": ["decisions"]}, {"required": ["args"]}],
+        "properties": {
+            "decisions": _DECISIONS,
+            "args": {
+                "type": "object",
+                "required": ["decisions"],
+                "properties": {"decisions": _DECISIONS},
+                "description": "looked into where there are no decisions beside it",
+            },
+        },
+    },
+    "StatusSaid": {
+        "type": "object",
+        "properties": {
+            "response": {
+                "description": (
+                    "any JSON value, by custom {jsonrpc, result, error, id}; its keys are kept in snake_case; "
+                    f"at most {_LIMITS.payload_bytes_max:,} bytes"
+                )
+            },
+            "args": {"description": "taken where there is no response"},
+        },
+    },
+    "Error": _ERROR,
+    "Unauthorized": _given({"error": {"const": "Unauthorized"}}),
+}
