@@ -13,6 +13,8 @@ from backbeat.streams.core.effects import NodeView, WorkflowView
 #: The node to go on after, where more may follow.
 NEXT_HEADER = "X-backbeat-next"
 LIMIT_MAX = 10_000
+#: Nodes asked for at a time, at least, where some may be passed over.
+_FILTERED_MIN = 1_000
 
 Wanted = Callable[[Iterable[NodeView]], list[NodeView]]
 
@@ -38,15 +40,17 @@ async def read_page(call: Call, *, top_level_only: bool = False, wanted: Wanted 
     if limit is None:
         workflow, found = await asks.get_tree(call, workflow_id, top_level_only=top_level_only, after=after)
         return Page(workflow, found if wanted is None else wanted(found), whole=after is None)
+    # One more than wanted says whether there is a next page.
+    asked = limit + 1 if wanted is None else max(limit + 1, _FILTERED_MIN)
     nodes: list[NodeView] = []
     while True:
         workflow, found = await asks.get_tree(
-            call, workflow_id, top_level_only=top_level_only, limit=limit, after=after
+            call, workflow_id, top_level_only=top_level_only, limit=asked, after=after
         )
         nodes += found if wanted is None else wanted(found)
-        if len(found) < limit:
-            return Page(workflow, nodes, whole=False)
-        after = found[-1].id
-        if len(nodes) >= limit:
+        if len(nodes) > limit:
             nodes = nodes[:limit]
             return Page(workflow, nodes, whole=False, headers={NEXT_HEADER: id_text(nodes[-1].id)})
+        if len(found) < asked:
+            return Page(workflow, nodes, whole=False)
+        after = found[-1].id
