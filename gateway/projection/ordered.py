@@ -129,9 +129,10 @@ class Scan:
                 SELECT created, id, no, (SELECT count(*) FROM passed) FROM passed ORDER BY {backwards} LIMIT 1
             ) AS ended"""  # noqa: S608 - our own words and whole numbers
         values = {**self._values, **places, "count": count, "wanted": self._wanted - len(self.found)}
-        *kept, last = [*self._connection.execute(text(statement), values), None]
-        if kept:
-            last = kept.pop()
+        found = self._connection.execute(text(statement), values).all()
+        kept = [row for row in found if not row.passed]
+        last = next((row for row in found if row.passed), None)
+        if last is not None:
             self._after = Place(last.created, last.id)
         # One row may stand in several ranges: its repeats have the same place, so no other pass has them.
         self.found += [row.no for row in sorted(kept, key=_place, reverse=self._source.newest_first)]

@@ -84,6 +84,7 @@ def search_nodes(connection: Connection, user_id: bytes, filters: NodeFilters) -
     if filters.metadata_contains:
         _add_text(connection, asked, filters.metadata_contains, _METADATA)
     if _has_times(filters):
+        # Time never goes back in a partition: what happened to a node happened after it was made.
         source.also = "last_at >= :since AND created <= :till"
         change = _change(filters)
         asked.conditions.append(
