@@ -13,7 +13,7 @@ from backbeat.streams.core.effects import NodeView, WorkflowView
 #: The node to go on after, where more may follow.
 NEXT_HEADER = "X-backbeat-next"
 LIMIT_MAX = 10_000
-#: Nodes asked for at a time, at least, where some may be passed over.
+#: Nodes asked for at first, at least, where some may be passed over.
 _FILTERED_MIN = 1_000
 
 Wanted = Callable[[Iterable[NodeView]], list[NodeView]]
@@ -54,3 +54,5 @@ async def read_page(call: Call, *, top_level_only: bool = False, wanted: Wanted 
         if len(found) < asked:
             return Page(workflow, nodes, whole=False)
         after = found[-1].id
+        # Few of them are wanted: fewer and larger questions.
+        asked = min(2 * asked, LIMIT_MAX)
