@@ -237,7 +237,8 @@ def _attach(app: faust.App, process: EngineProcess, reader: Reader) -> None:
     async def run_queries(stream: Any) -> None:
         async for event in stream.events():
             for each in event.message.records:
-                await process.query(each)
+                # Each for itself: who asks for little does not wait until a large tree is read.
+                process.spawn(process.query(each))
 
     @app.task
     async def tick() -> None:
