@@ -21,7 +21,6 @@ import uvloop
 os.environ.setdefault("F_DATADIR", os.devnull)
 
 import faust
-from aiokafka.errors import IllegalStateError
 from aiokafka.protocol.group import HeartbeatRequest
 from faust.assignor.partition_assignor import PartitionAssignor
 from faust.transport.drivers.aiokafka import Consumer, ConsumerRebalanceListener
@@ -31,10 +30,11 @@ from faust.types.tuples import ConsumerMessage
 from backbeat.streams import memory, topics
 from backbeat.streams.brokers import describe, reach
 from backbeat.streams.commit import Member
-from backbeat.streams.engine import Record
 from backbeat.streams.ingest import Ingest
 from backbeat.streams.ownership import Ownership
+from backbeat.streams.partition import Record
 from backbeat.streams.process import EngineProcess, end
+from backbeat.streams.reader import Reader
 from backbeat.streams.registry import Registry
 from backbeat.streams.settings import EngineSettings
 
@@ -72,7 +72,8 @@ def make_app(settings: EngineSettings, partitions_count: int) -> faust.App:
         stream_buffer_maxsize=64,
         broker_commit_every=10**9,
         broker_commit_interval=3600.0,
-        broker_max_poll_records=1000,
+        # Nobody polls Faust's consumer, and it must not leave its group for that.
+        broker_max_poll_interval=2_000_000.0,
         broker_session_timeout=settings.session_timeout_seconds,
         broker_heartbeat_interval=settings.heartbeat_interval_seconds,
         broker_rebalance_timeout=settings.rebalance_timeout_seconds,
@@ -113,7 +114,10 @@ def run_engine(settings: EngineSettings) -> None:
     )
     ingest.start()
     app = make_app(settings, partitions_count)
-    _attach(app, process)
+    reader = Reader(
+        settings.bootstrap_servers, settings.application_id, stalled=end, stall_seconds=settings.stall_timeout_seconds
+    )
+    _attach(app, process, reader)
     memory.calm_collector()
     worker = faust.Worker(
         app, loop=loop, loglevel="WARN", console_port=None, redirect_stdouts=False, override_logging=False
@@ -121,6 +125,7 @@ def run_engine(settings: EngineSettings) -> None:
     try:
         worker.execute_from_commandline()
     finally:
+        reader.stop()
         ingest.stop()
         registry.stop()
         lock.close()
@@ -131,38 +136,37 @@ class Batch(ConsumerMessage):
 
     __slots__ = ("records",)
 
-    records: list[Any]
+    records: list[Record]
 
 
 class BatchConsumer(Consumer):
-    """Faust's consumer, handing over what was fetched by the batch.
+    """Faust's consumer: its membership, its assignments; the records come from the reader, by the batch.
 
     Faust gives every record two tasks, a lock and a queue place of its own, which costs more than all that the engine
     does with it. The path is the same (conductor, stream, agent), taken once a batch.
     """
 
+    reader: Reader
+
     async def _drain_messages(self, fetcher: Any) -> None:
+        self.reader.start()
         while not (self._stopped.is_set() or fetcher._stopped.is_set()):  # noqa: SLF001 - as the method it replaces
-            fetched, _ = await self._wait_next_records(1.0)
-            if self.should_stop or fetched is None:
-                continue
+            batch = await self.reader.next()
             if not self.flow_active:
-                # A rebalance goes on. What was fetched may be of the old assignment or of the new one: the engine
+                # A rebalance goes on. What was read may be of the old assignment or of the new one: the engine
                 # knows its positions, passes over what it has and reads again what it lacks.
                 await self.wait(self.can_resume_flow)
-            for partition, records in fetched.items():
-                await self.callback(self._batch(partition, records))
-            if not fetched:
-                await asyncio.sleep(0)
+            for (topic, number), records in batch.items():
+                await self.callback(self._batch(TP(topic, number), records))
 
-    def _batch(self, partition: TP, records: list[Any]) -> Batch:
+    def _batch(self, partition: TP, records: list[Record]) -> Batch:
         first = records[0]
         batch = Batch(
-            first.topic,
-            first.partition,
+            partition.topic,
+            partition.partition,
             first.offset,
             first.timestamp,
-            first.timestamp_type,
+            1,
             [],
             b"",
             b"",
@@ -175,13 +179,19 @@ class BatchConsumer(Consumer):
         batch.records = records
         return batch
 
+    def verify_all_partitions_active(self) -> None:
+        """Faust would miss its own fetches; the engine looks after partitions that do not move (`process.watch`)."""
 
-def _attach(app: faust.App, process: EngineProcess) -> None:
+
+def _attach(app: faust.App, process: EngineProcess, reader: Reader) -> None:
     settings = process.settings
 
     class Listener(ConsumerRebalanceListener):
         async def on_partitions_assigned(self, assigned: Any) -> None:
-            coordinator = self._thread._ensure_consumer()._coordinator  # noqa: SLF001 - nobody else knows
+            consumer = self._thread._ensure_consumer()  # noqa: SLF001 - nobody else knows
+            # It is the group's member, and fetches nothing.
+            consumer.pause(*assigned)
+            coordinator = consumer._coordinator  # noqa: SLF001 - as above
             process.joined(
                 Member(settings.application_id, settings.instance_id, coordinator.generation, coordinator.member_id)
             )
@@ -191,6 +201,7 @@ def _attach(app: faust.App, process: EngineProcess) -> None:
             await super().on_partitions_assigned(assigned)
 
     BatchConsumer.RebalanceListener = Listener
+    BatchConsumer.reader = reader
     app.transport.Consumer = BatchConsumer
 
     commands = _topic(app, topics.COMMANDS)
@@ -198,10 +209,14 @@ def _attach(app: faust.App, process: EngineProcess) -> None:
 
     @app.on_partitions_assigned.connect
     async def assigned(_: Any, partitions: set[TP], **__: Any) -> None:
-        await process.assigned(each.partition for each in partitions if each.topic == topics.COMMANDS)
+        numbers = [each.partition for each in partitions if each.topic == topics.COMMANDS]
+        reader.forget()
+        await process.assigned(numbers)
+        reader.read_queries(numbers)
 
     @app.on_partitions_revoked.connect
     async def revoked(*_: Any, **__: Any) -> None:
+        reader.forget()
         await process.revoked()
 
     @app.on_before_shutdown.connect
@@ -209,27 +224,21 @@ def _attach(app: faust.App, process: EngineProcess) -> None:
         # Told to stop in order: commit now, so that nothing has to be done again.
         await process.revoked()
 
-    process.pause = lambda number: app.consumer.pause_partitions({TP(topics.COMMANDS, number)})
-    process.resume = lambda number: app.consumer.resume_partitions({TP(topics.COMMANDS, number)})
-
-    async def seek(partition: TP, offset: int) -> None:
-        try:
-            await app.consumer.seek(partition, offset)
-        except IllegalStateError:
-            logger.info("%s was taken away before it could be read again", partition)
-
-    process.seek = lambda number, offset: process.spawn(seek(TP(topics.COMMANDS, number), offset))
+    process.pause = reader.pause
+    process.resume = reader.resume
+    process.seek = reader.read_commands
 
     @app.agent(commands)
     async def run_commands(stream: Any) -> None:
         async for event in stream.events():
-            await process.commands(_record(each) for each in event.message.records)
+            await process.commands(event.message.records)
 
     @app.agent(queries)
     async def run_queries(stream: Any) -> None:
         async for event in stream.events():
             for each in event.message.records:
-                await process.query(_record(each))
+                # Each for itself: who asks for little does not wait until a large tree is read.
+                process.spawn(process.query(each))
 
     @app.task
     async def tick() -> None:
@@ -247,11 +256,7 @@ def _attach(app: faust.App, process: EngineProcess) -> None:
 
     @app.task
     async def watch() -> None:
-        def end_of_log(number: int) -> int | None:
-            partition = TP(topics.COMMANDS, number)
-            return app.consumer.highwater(partition) if partition in app.consumer.assignment() else None
-
-        await process.watch(end_of_log)
+        await process.watch(reader.end_of_commands)
 
 
 def _listen(coordinator: Any, ownership: Ownership) -> None:
@@ -282,7 +287,3 @@ def _topic(app: faust.App, name: str) -> Any:
     return app.topic(
         name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", acks=False, internal=False
     )
-
-
-def _record(record: Any) -> Record:
-    return Record(record.partition, record.offset, record.timestamp, record.key, record.value, record.headers)

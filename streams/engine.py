@@ -321,7 +321,10 @@ class Engine:
         if isinstance(query, queries.WaitNode) and self._must_wait(store, query):
             self._waits.setdefault(query.node_id, []).append(query)
             return
-        yield from self._send_parts(query, store)
+        for _ in self._send_parts(query, store):
+            yield
+            if self.partitions.get(partition.number) is not partition:
+                return  # It was taken away between two parts: its next owner is asked again.
 
     def _must_wait(self, store: PartitionStore, query: queries.WaitNode) -> bool:
         known = queries.find_node(store, query.node_id, query.user_id) is not None

@@ -59,6 +59,8 @@ class Outbox:
             "message.timeout.ms": 0,
             "topic.metadata.propagation.max.ms": 5_000,
             "linger.ms": 0,
+            # What comes while a request is under way leaves together with the next.
+            "max.in.flight.requests.per.connection": 1,
             "socket.nagle.disable": True,
             "queue.buffering.max.messages": 500_000,
             "queue.buffering.max.kbytes": 256 * 1024,
