@@ -16,6 +16,8 @@ _EXTRAS = {
     "rocksdict": "engine",
     "uvloop": "engine",
     "aiohttp": "gateway",
+    "psycopg": "gateway",
+    "sqlalchemy": "gateway",
 }
 
 

@@ -20,8 +20,9 @@ _COMMANDS = {
     "demo": _Entry("backbeat.compose.demo:demo", "Show it at work on a real Kafka, then end."),
     "engine": _Entry("backbeat.compose.engine:engine", "Run one engine on a Kafka that is there."),
     "gateway": _Entry("backbeat.compose.gateway:gateway", "Run the HTTP gateway."),
+    "projection": _Entry("backbeat.compose.projection:projection", "Look at the search's tables, or build them anew."),
     "topics": _Entry("backbeat.compose.topics:topics", "Make or check the topics."),
-    "user": _Entry("backbeat.compose.user:user", "Add, list or show client applications."),
+    "user": _Entry("backbeat.compose.user:user", "Add, list, change or remove client applications."),
     "settings": _Entry("backbeat.compose.settings:settings", "Change the settings that are kept in the log."),
     "dead-letters": _Entry("backbeat.compose.dead_letters:dead_letters", "Look at records that were refused."),
     "bench": _Entry("backbeat.compose.bench:bench", "Measure it on this machine."),
@@ -72,6 +73,7 @@ def _is_explained(error: Exception) -> bool:
         ("backbeat.streams.topics", "TopicError"),
         ("backbeat.streams.registry", "RegistryError"),
         ("backbeat.streams.settings", "SettingsError"),
+        ("backbeat.gateway.projection.database", "ProjectionError"),
     }
 
 

@@ -292,7 +292,8 @@ class Engine:
         try:
             query = schemas.decode_query(record.value)
         except schemas.DecodeError as error:
-            self._dead_letter_query(record, str(error))
+            self.counts["queries_bad"] += 1
+            logger.warning("a query that cannot be read (%s), partition %d", error, record.partition)
             return
         if query.deadline < now:
             self.counts["queries_late"] += 1
@@ -301,10 +302,6 @@ class Engine:
             partition.waiting_queries.append(query)
             return
         yield from self._answer(partition, query)
-
-    def _dead_letter_query(self, record: Record, reason: str) -> None:
-        self.counts["queries_bad"] += 1
-        logger.warning("a query that cannot be read (%s), partition %d", reason, record.partition)
 
     def _answer_waiting(self, partition: Partition) -> None:
         while partition.waiting_queries and partition.caught_up and self._is_owner():
@@ -331,12 +328,10 @@ class Engine:
         return known and not queries.is_final(store, query.node_id)
 
     def _send_parts(self, query: queries.AnyQuery, store: PartitionStore) -> Iterator[None]:
-        part = 0
         previous: queries.QueryAnswer | None = None
-        for answer in queries.answer(query, store):
+        for part, answer in enumerate(queries.answer(query, store)):
             if previous is not None:
-                self._reply(query.reply_to, previous, query.tid, part, last=False)
-                part += 1
+                self._reply(query.reply_to, previous, query.tid, part - 1, last=False)
                 yield
             previous = answer
         assert previous is not None, "every query has an answer"
