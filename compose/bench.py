@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING
 
 import click
@@ -16,20 +16,28 @@ if TYPE_CHECKING:
     from backbeat.compose.bench_rig import Rig, Say
 
 LETTERS = "abcdefghi"
+#: What is measured on a stack with a gateway.
+HTTP = ("http_a", "http_b", "http_c", "http_d", "http_reads", "http_lag")
+SEARCH = "search"
+FIGURES = (*LETTERS, *HTTP, SEARCH)
 _RUNS = 5
 #: What needs a stack with a worker, in the order in which it is measured.
 _WITH_WORKER = "abgcde"
 
 
-def _letters(context: click.Context, parameter: click.Parameter, value: str | None) -> str:
+def _figures(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str]:
+    """Names of figures; letters may stand together, as in `abe`."""
     del context, parameter
     if value is None:
-        return LETTERS
-    wanted = value.replace(",", "").replace(" ", "").lower()
-    unknown = sorted(set(wanted) - set(LETTERS))
-    if unknown or not wanted:
-        raise click.BadParameter(f"{', '.join(unknown) or 'nothing'} is no figure; there are {', '.join(LETTERS)}")
-    return wanted
+        return list(FIGURES)
+    wanted: list[str] = []
+    for word in value.lower().replace(",", " ").split():
+        wanted += [word] if word in FIGURES else list(word) if set(word) <= set(LETTERS) else _unknown(word)
+    return wanted or _unknown("nothing")
+
+
+def _unknown(word: str) -> list[str]:
+    raise click.BadParameter(f"{word} is no figure; there are {', '.join(FIGURES)}")
 
 
 @click.command(
@@ -37,16 +45,24 @@ def _letters(context: click.Context, parameter: click.Parameter, value: str | No
 Examples:
   backbeat bench                      all figures, within 15 minutes
   backbeat bench --only a,b --runs 3  the engine alone, and everything together
-  backbeat bench --json | tail -1     one object, keyed by the figures' letters
+  backbeat bench --only http_a,e      a load over HTTP, and the latency when idle
+  backbeat bench --json | tail -1     one object, keyed by the figures' names
 """
 )
-@click.option("--only", callback=_letters, metavar="LETTERS", help="Only these figures: a,b,…  [default: all]")
+@click.option("--only", callback=_figures, metavar="NAMES", help="Only these figures: a,b,http_a,…  [default: all]")
 @click.option("--json", "as_json", is_flag=True, help="The last line is one object with every figure.")
 @click.option(
     "--runs", type=click.IntRange(1, 50), default=_RUNS, show_default=True, help="Runs; the median of them counts."
 )
-def bench(only: str, runs: int, *, as_json: bool) -> None:
-    """Measure it on this machine: engine, latency, joins, memory. Nothing else should run meanwhile.
+@click.option(
+    "--search-nodes",
+    type=click.IntRange(1_000, 10_000_000),
+    default=1_000_000,
+    show_default=True,
+    help="How many nodes the search is measured over.",
+)
+def bench(only: list[str], runs: int, search_nodes: int, *, as_json: bool) -> None:
+    """Measure it on this machine: engine, latency, joins, memory, HTTP, search. Nothing else should run meanwhile.
 
     Everything runs in temporary directories that are removed at the end. What each figure means: docs/performance.md.
     """
@@ -58,7 +74,7 @@ def bench(only: str, runs: int, *, as_json: bool) -> None:
         click.echo(f"{time.monotonic() - began:6.1f} s  {text}")
 
     try:
-        found = asyncio.run(measure(only, runs, say))
+        found = asyncio.run(measure(only, runs, search_nodes, say))
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise SetupError("the benchmark was interrupted.") from None
     show(found)
@@ -67,8 +83,8 @@ def bench(only: str, runs: int, *, as_json: bool) -> None:
         click.echo(json.dumps(found))
 
 
-async def measure(only: str, runs: int, say: "Say") -> dict[str, "Figure"]:
-    """The figures by their letters."""
+async def measure(only: Collection[str], runs: int, search_nodes: int, say: "Say") -> dict[str, "Figure"]:
+    """The figures by their names."""
     from backbeat.compose.bench_scale import STORED, many_nodes, restarts, signals, stored
 
     this = asyncio.current_task()
@@ -90,10 +106,27 @@ async def measure(only: str, runs: int, say: "Say") -> dict[str, "Figure"]:
             found["i"]["cpu_us_per_command_by_workflows_stored"] = costs
         if "h" in only:
             found["h"] = memory | found.get("h", {})
-    return {letter: found[letter] for letter in LETTERS if letter in found}
+    if set(only) & set(HTTP):
+        found |= await _over_http(only, runs, say)
+    if SEARCH in only:
+        from backbeat.compose.bench_http_search import searches
+
+        found[SEARCH] = await searches(search_nodes, say)
+    return {name: found[name] for name in FIGURES if name in found}
 
 
-async def _with_worker(only: str, runs: int, say: "Say") -> dict[str, "Figure"]:
+async def _over_http(only: Collection[str], runs: int, say: "Say") -> dict[str, "Figure"]:
+    from backbeat.compose.bench_http import HttpBench
+    from backbeat.compose.bench_http_rig import HttpRig
+
+    say("starting Kafka, an engine, a gateway and a client application")
+    async with HttpRig() as rig:
+        one = HttpBench(rig, runs, say)
+        await one.warm_up()
+        return {name: await measurement() for name, measurement in one.measurements.items() if name in only}
+
+
+async def _with_worker(only: Collection[str], runs: int, say: "Say") -> dict[str, "Figure"]:
     from backbeat.compose.bench_figures import Bench
     from backbeat.compose.bench_rig import Rig
 

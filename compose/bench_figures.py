@@ -51,15 +51,7 @@ class Bench:
 
     async def warm_up(self) -> None:
         """Let Java's compiler, the caches and the connections settle: what is measured is the steady state."""
-        began = time.monotonic()
-        for round_number in range(_WARM_UP_ROUNDS_MAX):
-            rate, used = await self._round(_WARM_UP_WORKFLOWS)
-            compiling = used[COMPILER] / used["broker"]
-            self._say(f"warm-up {round_number + 1}: {rate:,.0f} nodes/s, {compiling:.0%} of the broker's CPU compiles")
-            if round_number + 1 >= _WARM_UP_ROUNDS_MIN and compiling < _COMPILING_MAX:
-                return
-            if time.monotonic() - began > _WARM_UP_SECONDS_MAX:
-                return
+        await until_warm(lambda: self._round(_WARM_UP_WORKFLOWS), self._say)
 
     def _subject(self) -> str:
         self._made += 1
@@ -80,7 +72,7 @@ class Bench:
         return {
             "commands_per_second": round(median(rates)),
             "cpu_us_per_command": round(median(costs), 1),
-            "runs": {"commands_per_second": _rounded(rates), "cpu_us_per_command": _rounded(costs, 1)},
+            "runs": {"commands_per_second": rounded(rates), "cpu_us_per_command": rounded(costs, 1)},
         }
 
     def _alone(self, workflows: int) -> list[Any]:
@@ -113,14 +105,14 @@ class Bench:
         self._changelog = {
             "records_per_node": round(median(records), 2),
             "bytes_per_node": round(median(sizes)),
-            "runs": {"records_per_node": _rounded(records, 2), "bytes_per_node": _rounded(sizes)},
+            "runs": {"records_per_node": rounded(records, 2), "bytes_per_node": rounded(sizes)},
         }
         totals = [sum(each) for each in zip(*(costs[name] for name in _SERVING), strict=True)]
         return {
             "nodes_per_second": round(median(rates)),
             "cpu_ms_per_node": round(median(totals), 3),
             "cpu_ms_per_node_by_process": {name: round(median(values), 3) for name, values in costs.items()},
-            "runs": {"nodes_per_second": _rounded(rates), "cpu_ms_per_node": _rounded(totals, 3)},
+            "runs": {"nodes_per_second": rounded(rates), "cpu_ms_per_node": rounded(totals, 3)},
         }
 
     async def changelog(self) -> Figure:
@@ -152,7 +144,7 @@ class Bench:
         for leaves, runs in ((1_000, self._runs), (_BIG_JOIN, min(self._runs, _BIG_JOIN_RUNS_MAX))):
             seconds = await self._timed(f"(c) {leaves:,} children", runs, partial(self._join, leaves))
             found[f"seconds_{leaves}"] = round(median(seconds), 3)
-            found["runs"][f"seconds_{leaves}"] = _rounded(seconds, 3)
+            found["runs"][f"seconds_{leaves}"] = rounded(seconds, 3)
         return found
 
     async def _join(self, leaves: int) -> None:
@@ -162,7 +154,7 @@ class Bench:
     async def in_a_row(self) -> Figure:
         """(d) A hundred signals to one workflow, from sending the first to hearing that the last is complete."""
         seconds = await self._timed(f"(d) {_ROW} in a row", self._runs, self._row)
-        return {"milliseconds": round(median(seconds) * 1e3), "runs": {"milliseconds": _rounded(seconds, 3, 1e3)}}
+        return {"milliseconds": round(median(seconds) * 1e3), "runs": {"milliseconds": rounded(seconds, 3, 1e3)}}
 
     async def _row(self) -> None:
         client, subject = self._rig.client, self._subject()
@@ -203,5 +195,20 @@ class Bench:
         return found
 
 
-def _rounded(values: list[float], digits: int = 0, factor: float = 1.0) -> list[float]:
+async def until_warm(one_round: Callable[[], Awaitable[tuple[float, dict[str, float]]]], say: Say) -> None:
+    """Repeat a load (it gives nodes a second, and processor seconds) until Java's compiler has little to do."""
+    began = time.monotonic()
+    for round_number in range(_WARM_UP_ROUNDS_MAX):
+        rate, used = await one_round()
+        compiling = used[COMPILER] / used["broker"]
+        say(f"warm-up {round_number + 1}: {rate:,.0f} nodes/s, {compiling:.0%} of the broker's CPU compiles")
+        # A compiler thread that has ended takes its time along: then nothing is known of this round.
+        if round_number + 1 >= _WARM_UP_ROUNDS_MIN and 0 <= compiling < _COMPILING_MAX:
+            return
+        if time.monotonic() - began > _WARM_UP_SECONDS_MAX:
+            return
+
+
+def rounded(values: list[float], digits: int = 0, factor: float = 1.0) -> list[float]:
+    """For the JSON: every run."""
     return [round(value * factor, digits) for value in values]

@@ -8,7 +8,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from backbeat.compose.bench_figures import Figure
 
-_PLAIN_WIDTH = 118
+_PLAIN_WIDTH = 120
 #: Larger values are shown without decimals.
 _WHOLE_FROM = 100
 
@@ -16,13 +16,24 @@ _WHOLE_FROM = 100
 class Row(NamedTuple):
     """One line of the table."""
 
-    letter: str
+    figure: str
     what: str
-    path: tuple[str, ...]  #: where in the letter's figure the value stands
+    path: tuple[str, ...]  #: where in the figure the value stands
     unit: str
     target: float | None = None
     others: str = ""
     more_is_better: bool = False
+
+
+def _costs(figure: str, unit: str, target: float | None = None, others: str = "") -> list[Row]:
+    """Processor time for each unit: in all, by process, and the client application's beside it."""
+    name = f"cpu_ms_per_{unit}"
+    by = f"{name}_by_process"
+    return [
+        Row(figure, f"CPU a {unit}: gateway, engine, broker", (name,), "ms", target, others),
+        *(Row(figure, f"· {process}", (by, process), "ms") for process in ("gateway", "engine", "broker")),
+        Row(figure, "· client application (beside these)", (by, "client"), "ms"),
+    ]
 
 
 ROWS = [
@@ -59,6 +70,27 @@ ROWS = [
         for by in ("cpu_us_per_command_by_workflows_stored",)
         for workflows in (1_000, 100_000)
     ),
+    Row("http_a", "signals accepted, 16 connections", ("signals_per_second",), "/s", 1_500, "739 T; 170 O", True),
+    *_costs("http_a", "signal", 1.0, "1.4-4 T; 9.8 O"),
+    Row("http_b", "1,000 children, webhook and PUT", ("seconds",), "s", 3.0, "32 O"),
+    *_costs("http_b", "node", 1.8, "47 O"),
+    Row("http_c", "100 in a row", ("seconds",), "s", 1.0, "0.7-4 T; 4.8 O"),
+    Row("http_d", "nodes, 200 workflows of 1 + 3", ("nodes_per_second",), "/s", 600, "171 T; 28 O", True),
+    *_costs("http_d", "node", 2.0, "10.7 T; 42 O"),
+    Row("http_reads", "nodes read, 64 connections", ("reads_per_second",), "/s"),
+    Row("http_reads", "· p50", ("read_p50_ms",), "ms"),
+    Row("http_reads", "· p99", ("read_p99_ms",), "ms"),
+    *_costs("http_reads", "read"),
+    Row("http_reads", "signals sent, 64 connections", ("writes_per_second",), "/s"),
+    Row("http_reads", "· p50", ("write_p50_ms",), "ms"),
+    Row("http_reads", "· p99", ("write_p99_ms",), "ms"),
+    *_costs("http_reads", "write"),
+    Row("http_lag", "search without waiting shows it, p50", ("p50_ms",), "ms"),
+    Row("http_lag", "search without waiting shows it, p99", ("p99_ms",), "ms"),
+    Row("http_lag", "search that waits for it, p50", ("fresh_search_p50_ms",), "ms"),
+    Row("http_lag", "records that a new projection takes", ("records_per_second",), "/s"),
+    Row("search", "slowest search's p50, SQLite", ("sqlite", "p50_worst_ms"), "ms", 100),
+    Row("search", "slowest search's p50, PostgreSQL", ("postgresql", "p50_worst_ms"), "ms", 100),
 ]
 
 
@@ -68,13 +100,13 @@ def show(found: dict[str, "Figure"], console: Console | None = None) -> None:
         console = Console(highlight=False)
         if not console.is_terminal:
             console = Console(highlight=False, width=_PLAIN_WIDTH)
-    table = Table(title="Medians; T: Temporal, LH: LittleHorse, the best of each on this machine")
+    table = Table(title="Medians; T: Temporal, LH: LittleHorse, O: the original, the best of each on such a machine")
     for heading in ("", "what", "measured", "target", "", "others"):
         table.add_column(heading, justify="right" if heading in ("measured", "target") else "left")
     for row in ROWS:
-        value = _value(found.get(row.letter), row.path)
+        value = _value(found.get(row.figure), row.path)
         if value is not None:
-            table.add_row(row.letter, row.what, _text(value, row.unit), _target(row), _mark(row, value), row.others)
+            table.add_row(row.figure, row.what, _text(value, row.unit), _target(row), _mark(row, value), row.others)
     console.print(table)
 
 

@@ -127,7 +127,7 @@ def test_the_table_shows_what_was_measured_and_what_was_missed(capsys):
 
 @pytest.mark.integration
 @pytest.mark.timeout(300)
-def test_every_figure_is_measured(monkeypatch):
+def test_every_figure_with_a_letter_is_measured(monkeypatch):
     small = {
         "_WARM_UP_ROUNDS_MAX": 1,
         "_WARM_UP_WORKFLOWS": 20,
@@ -143,13 +143,15 @@ def test_every_figure_is_measured(monkeypatch):
     monkeypatch.setattr(bench_scale, "_COST_COMMANDS", 50)
     monkeypatch.setattr(bench_scale, "_FANS", (10, 100))
     monkeypatch.setattr(bench_scale, "STORED", (200,))
-    done = CliRunner().invoke(bench, ["--runs", "1", "--json"])
+    done = CliRunner().invoke(bench, ["--only", LETTERS, "--runs", "1", "--json"])
 
     assert done.exit_code == 0, done.output
     found = json.loads(done.output.splitlines()[-1])
     assert list(found) == list(LETTERS)
     for row in ROWS:
-        figure = found[row.letter]
+        if row.figure not in LETTERS:
+            continue
+        figure = found[row.figure]
         for name in row.path:
             if name.isdigit() or name == "seconds_10000":
                 break

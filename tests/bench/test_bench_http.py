@@ -1,0 +1,130 @@
+"""The figures over HTTP and of the search: every one is measured, and what fails is said. No test asserts a time."""
+
+import json
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from click.testing import CliRunner
+
+from backbeat.compose import bench_figures, bench_http, bench_http_search, bench_postgresql
+from backbeat.compose.bench import FIGURES, HTTP, LETTERS, SEARCH, _figures, bench
+from backbeat.compose.bench_http_client import make_application
+from backbeat.compose.bench_http_rig import SERVING
+from backbeat.compose.bench_table import ROWS
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        (None, list(FIGURES)),
+        ("a,b", ["a", "b"]),
+        ("abe", ["a", "b", "e"]),
+        ("http_a,e", ["http_a", "e"]),
+        ("HTTP_D search, i", ["http_d", "search", "i"]),
+    ],
+)
+def test_figures_have_names(said, wanted):
+    assert _figures(None, None, said) == wanted
+
+
+@pytest.mark.parametrize("said", ["http_z", "http_a,z", "searches"])
+def test_an_unknown_name_is_refused(said):
+    done = CliRunner().invoke(bench, ["--only", said])
+
+    assert done.exit_code == 2
+    assert "is no figure; there are a, b" in done.output
+
+
+def test_every_row_is_of_a_figure():
+    assert {row.figure for row in ROWS} == set(FIGURES)
+
+
+@pytest.fixture
+async def application():
+    """A client application whose gateway is not there."""
+    async with TestClient(TestServer(make_application("http://127.0.0.1:1", "nobody"))) as client:
+        yield client
+
+
+async def test_a_load_that_fails_says_why(application):
+    answer = await application.post("/load/prepare", data=b'{"count": 3}')
+
+    assert answer.status == 500
+    assert "ClientConnectorError" in await answer.text()
+
+
+async def test_a_notification_ends_the_load(application):
+    assert (await application.post("/notification", data=b'{"error": "it broke"}')).status == 200
+    answer = await application.post("/load/webhooks", data=b"{}")
+
+    assert answer.status == 500
+    assert "it broke" in await answer.text()
+
+
+async def test_webhooks_of_others_are_only_answered(application):
+    body = {"id": "n", "workflowId": "w", "parentId": None, "currentServerStatus": "sent_to_client"}
+    answer = await application.post("/decision", data=json.dumps({"decision": body}))
+
+    assert answer.status == 200
+    assert (await application.post("/load/webhooks", data=b"{}")).status == 200
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+def test_every_figure_over_http_is_measured(monkeypatch):
+    monkeypatch.setattr(bench_figures, "_WARM_UP_ROUNDS_MAX", 1)
+    small = {
+        "_WARM_UP_WORKFLOWS": 5,
+        "_ACCEPT_SIGNALS": 40,
+        "_ACCEPT_WORKFLOWS": 8,
+        "_FAN": 30,
+        "_ROW": 4,
+        "_STEADY_WORKFLOWS": 5,
+        "_READS": 100,
+        "_WRITES": 100,
+        "_LAG_WRITES": 8,
+        "_FRESH_SEARCHES": 3,
+        "_FOLLOW_WORKFLOWS": 2_000,
+    }
+    for name, value in small.items():
+        monkeypatch.setattr(bench_http, name, value)
+    done = CliRunner().invoke(bench, ["--only", ",".join(HTTP), "--runs", "1", "--json"])
+
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output.splitlines()[-1])
+    assert list(found) == list(HTTP)
+    for row in ROWS:
+        if row.figure in HTTP:
+            figure = found[row.figure]
+            for name in row.path:
+                figure = figure[name]
+            assert figure >= 0, row
+    assert set(SERVING) < set(found["http_d"]["cpu_ms_per_node_by_process"])
+    assert found["http_lag"]["records"] > 0
+
+
+@pytest.mark.timeout(180)
+def test_the_search_is_measured_where_a_database_can_be_started(monkeypatch):
+    monkeypatch.setattr(bench_http_search, "why_not", lambda: "nobody has installed it")
+    done = CliRunner().invoke(bench, ["--only", SEARCH, "--search-nodes", "2000", "--json"])
+
+    assert done.exit_code == 0, done.output
+    assert "postgresql is left out: nobody has installed it" in done.output
+    found = json.loads(done.output.splitlines()[-1])
+    assert found["search"]["sqlite"]["nodes"] == 2_000
+    assert found["search"]["sqlite"]["p50_worst_ms"] > 0
+    assert list(found["search"]) == ["sqlite"]
+    assert set(found) == {SEARCH}
+    assert SEARCH not in LETTERS
+
+
+@pytest.mark.timeout(180)
+async def test_the_search_is_measured_on_postgresql():
+    reason = bench_postgresql.why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    with bench_postgresql.postgresql() as url:
+        found = await bench_http_search._measured(url, 1_000)
+
+    assert found["database"] == "postgresql"
+    assert found["worst_ms"] > 0
