@@ -79,12 +79,12 @@ class Changelog:
         )
         self._consumer.assign([TopicPartition(STATE, number, offset) for number, offset in positions.items()])
 
-    def read(self, records_max: int, seconds: float) -> Found:
-        """What has been committed since, as soon as there is something, some at a time."""
+    def read(self, records_max: int, seconds: float, gather_seconds: float) -> Found:
+        """What has been committed since, as soon as there is something, and what comes in the moment after, some."""
         assert self._consumer is not None, "seek comes first"
         messages = self._consumer.consume(1, seconds)
         if messages:
-            messages += self._consumer.consume(records_max - 1, 0)
+            messages += self._consumer.consume(records_max - 1, gather_seconds)
         records: list[tuple[bytes, bytes | None]] = []
         reached: dict[int, int] = {}
         for message in messages:

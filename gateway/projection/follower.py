@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 _RECORDS_AT_ONCE = 5_000
 _WAIT_SECONDS = 0.5
+#: How long more is gathered while nobody waits for it.
+_GATHER_SECONDS = 0.1
 #: After which whoever follows looks whether another projection is wanted, and says that it is up to date.
 _LOOK_SECONDS = 1.0
 #: How often those who do not follow look how far the one has come who does, while somebody waits for that.
@@ -178,7 +180,9 @@ class Follower:
         goal = {} if known.whole else {number: each.end for number, each in ends.items()}
         look_at = time.monotonic() + _LOOK_SECONDS
         while not self._stopping.is_set():
-            found = changelog.read(_RECORDS_AT_ONCE, _WAIT_SECONDS)
+            # A commit comes in parts, partition by partition, and each transaction of ours has its own cost.
+            gather = 0.0 if self.progress.awaited.is_set() else _GATHER_SECONDS
+            found = changelog.read(_RECORDS_AT_ONCE, _WAIT_SECONDS, gather)
             positions.update(found.reached)
             whole = all(positions[number] >= end for number, end in goal.items())
             if found.reached:
