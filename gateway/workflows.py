@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from aiohttp.web import Response
 
@@ -23,6 +24,9 @@ from backbeat.gateway.presentation import (
 from backbeat.schemas import subject_text
 from backbeat.streams.core import commands, ids
 from backbeat.streams.core.effects import NodeView, WorkflowView
+
+#: From so many nodes on an answer is made beside the loop: others would have to wait until it is made.
+_LARGE = 2_000
 
 
 async def create(call: Call) -> Response:
@@ -130,30 +134,40 @@ async def _change(call: Call, change: str) -> Response:
 async def tree(call: Call) -> Response:
     """GET /workflows/:id/tree: nested."""
     page = await read_page(call)
-    return answer(tree_json(page.workflow, page.nodes), headers=page.headers)
+    return await _made(page, lambda: tree_json(page.workflow, page.nodes))
 
 
 async def print_tree(call: Call) -> Response:
     """GET /workflows/:id/tree/print: coloured text."""
     page = await read_page(call)
-    return answer({"print": tree_text(page.workflow, page.nodes)}, headers=page.headers)
+    return await _made(page, lambda: {"print": tree_text(page.workflow, page.nodes)})
 
 
 async def children(call: Call) -> Response:
     """GET /workflows/:id/children: the top-level nodes."""
-    return _list(await read_page(call, top_level_only=True, wanted=_filter(call)))
+    page = await read_page(call, top_level_only=True, wanted=_filter(call))
+    return await _made(page, lambda: [node_json(node) for node in page.nodes])
 
 
 async def nodes(call: Call) -> Response:
     """GET /workflows/:id/nodes: all of them in the order in which they were made; a page in the order of the tree."""
     page = await read_page(call, wanted=_filter(call))
-    if page.whole:
-        page.nodes.sort(key=lambda node: node.seq)
-    return _list(page)
+
+    def make() -> Any:
+        if page.whole:
+            page.nodes.sort(key=lambda node: node.seq)
+        return [node_json(node) for node in page.nodes]
+
+    return await _made(page, make)
 
 
-def _list(page: Page) -> Response:
-    return answer([node_json(node) for node in page.nodes], headers=page.headers)
+async def _made(page: Page, make: Callable[[], Any]) -> Response:
+    """The answer that says what `make` gives."""
+
+    def answered() -> Response:
+        return answer(make(), headers=page.headers)
+
+    return answered() if len(page.nodes) < _LARGE else await asyncio.to_thread(answered)
 
 
 class _Filter:
