@@ -9,6 +9,8 @@ STAMP := $(VENV)/.backbeat-set-up
 TREE := build/tree
 # More words for pytest or for the benchmark: make test ARGS='-k registry', make bench ARGS='--only a,d'.
 ARGS ?=
+# Tests mostly wait: for Kafka, for engines, for time to pass. Each process has a Kafka of its own.
+TEST_PROCESSES ?= 2
 # Replays one run of the simulator; without it the simulator draws seeds and prints them.
 SEED ?=
 
@@ -41,7 +43,7 @@ demo: $(STAMP) jars ## run the camera purchase and the other cases on a real Kaf
 	@$(BIN)/backbeat demo
 
 test: $(STAMP) jars ## run all tests (under 15 minutes)
-	$(BIN)/python -m pytest --session-timeout=900 $(ARGS)
+	$(BIN)/python -m pytest --session-timeout=900 -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 check: lint types imports ## lint, format, types and import rules
 
