@@ -43,7 +43,7 @@ demo: $(STAMP) jars ## run the camera purchase and the other cases on a real Kaf
 	@$(BIN)/backbeat demo
 
 test: $(STAMP) jars ## run all tests (under 15 minutes)
-	$(BIN)/python -m pytest --session-timeout=900 -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --session-timeout=900 -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint types imports ## lint, format, types and import rules
 

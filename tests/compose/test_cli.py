@@ -103,8 +103,8 @@ def test_users_and_topics(kafka, unique):
     servers = {"BACKBEAT_BOOTSTRAP_SERVERS": kafka, "BACKBEAT_DEVELOPMENT": "1"}
     made = backbeat("topics", "create", "--replication", "1", **servers)
     checked = backbeat("topics", "check", "--bootstrap-servers", kafka, "--development")
-    added = backbeat("user", "add", unique, "--replication", "1", **servers)
-    again = backbeat("user", "add", unique, "--replication", "1", **servers)
+    added = backbeat("user", "add", unique, **servers)
+    again = backbeat("user", "add", unique, **servers)
     shown = backbeat("user", "show", unique, **servers)
     listed = backbeat("user", "list", **servers)
     missing = backbeat("user", "show", f"{unique}-not", **servers)
