@@ -25,7 +25,7 @@ _CODE = re.compile(r"`([^`]+)`")
 #: How deep the fields of an object within an object are listed; an example shows the rest.
 _DEPTH_MAX = 2
 
-_SETTING = "export BACKBEAT=http://127.0.0.1:9292 CLIENT_ID=<user id>"
+_SETTING = "export BACKBEAT=http://127.0.0.1:9292 CLIENT_ID=4c5c9f4e-0a7c-4bb0-9a64-6f1d5c0e7a11"
 
 
 def page(routes: Iterable[Route], document: dict[str, Any]) -> str:

@@ -34,10 +34,10 @@ NOTES: dict[str, str] = {
     ),
     "Bodies": (
         "JSON, or a form (`a[b]=c` and `a[][b]=c` nest, numeric text counts as a number). Keys may be in camelCase or "
-        "snake_case; client data and metadata pass untouched. Null and blank text are as absent, unknown keys are "
-        "passed over. A body that is JSON but no object counts as empty. What may stand in the body of a call may "
-        f"stand in its query as well. JSON may be nested {DEPTH_MAX} levels deep; a form or a query has at most "
-        f"{FORM_FIELDS_MAX:,} fields."
+        "snake_case; client data and metadata pass untouched. Null and blank text are as absent, text has no NUL, "
+        "unknown keys are passed over. A body that is JSON but no object counts as empty. What may stand in the body "
+        f"of a call may stand in its query as well. JSON may be nested {DEPTH_MAX} levels deep; a form or a query has "
+        f"at most {FORM_FIELDS_MAX:,} fields."
     ),
     "Paths": (
         "A trailing slash or `.json` is as none. Calls about workflows and activities are under `/v2`, too, for old "
@@ -66,15 +66,35 @@ _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     Access.WRITER: [{_CLIENT: []}, {_CLIENT: [], _TOKEN: []}],
 }
 
-_REFUSALS: dict[int, tuple[str, str]] = {
-    400: ("BadRequest", "A parameter is missing, malformed, or over a limit; or the workflow is complete."),
-    401: ("Unauthorized", "Client-Id is missing or unknown, or the token is missing or wrong where one is asked for."),
-    404: ("NotFound", "There is none, or it is another user's."),
-    405: ("MethodNotAllowed", "The path does not know this method."),
-    409: ("Conflict", "The status does not allow this."),
-    413: ("TooLarge", "The body is too large, or makes a record that is."),
-    422: ("KeyReused", f"The {IDEMPOTENCY_HEADER} was used for something else."),
-    503: ("Unavailable", "Kafka, the engine or the search's database does not answer; ask again later."),
+_REFUSAL_NAMES = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    409: "Conflict",
+    413: "TooLarge",
+    422: "KeyReused",
+    503: "Unavailable",
+}
+_REFUSAL_TEXTS = {
+    400: (
+        "`Backbeat::InvalidParameters`: something is missing, malformed or over a limit; "
+        "`ActiveRecord::StatementInvalid`: an id or a search value of the wrong kind; `Backbeat::UnknownStatus`; "
+        "`Backbeat::WorkflowComplete`."
+    ),
+    401: "Client-Id is missing or unknown, or the token is missing or wrong where one is asked for.",
+    404: "There is none, or it is another user's.",
+    405: "The path does not know this method.",
+    409: (
+        "The status does not allow this: `Backbeat::InvalidClientStatusChange`, which says currentStatus and "
+        "attemptedStatus, or `Backbeat::InvalidServerStatusChange`."
+    ),
+    413: "The body is too large, or makes a record that is.",
+    422: f"The {IDEMPOTENCY_HEADER} was used for something else.",
+    503: (
+        "`Backbeat::Unavailable`: Kafka or the search's database is not there; `Backbeat::Timeout`: the engine did not "
+        "answer in time. Ask again later."
+    ),
 }
 
 _HEADERS: dict[str, dict[str, Any]] = {
@@ -129,7 +149,7 @@ def build(routes: Iterable[Route], version: str) -> dict[str, Any]:
             "schemas": SCHEMAS,
             "parameters": _PARAMETERS,
             "headers": _HEADERS,
-            "responses": {name: _refusal(status, text) for status, (name, text) in _REFUSALS.items()},
+            "responses": {name: _refusal(status) for status, name in _REFUSAL_NAMES.items()},
             "securitySchemes": {
                 _CLIENT: {"type": "apiKey", "in": "header", "name": CLIENT_HEADER, "description": "The user's id."},
                 _TOKEN: {
@@ -179,6 +199,9 @@ def _operation_id(route: Route) -> str:
     return "_".join([route.method.lower(), *re.findall(r"\w+", route.path)])
 
 
+_ONE = {"workflows": "a workflow", "activities": "an activity", "users": "a user"}
+
+
 def _tag(route: Route) -> str:
     first = route.path.split("/")[1]
     return first if first in ("workflows", "activities") else "around"
@@ -196,7 +219,8 @@ def _parameters(route: Route, said: Said) -> Iterator[dict[str, Any]]:
 def _path_parameter(route: Route, name: str) -> dict[str, Any]:
     match name:
         case "id":
-            return {"schema": UUID, "example": PATH_EXAMPLES["/" + route.path.split("/")[1]]}
+            whose = route.path.split("/")[1]
+            return {"schema": UUID, "description": f"of {_ONE[whose]}", "example": PATH_EXAMPLES[whose]}
         case "status":
             return {"schema": {"type": "string", "enum": list(STATUS_WORDS)}, "example": "completed"}
         case _:
@@ -204,14 +228,14 @@ def _path_parameter(route: Route, name: str) -> dict[str, Any]:
 
 
 def _body(name: str, said: Said) -> dict[str, Any]:
-    schema = ref(name)
-    nested = [key for key, value in SCHEMAS[name].get("properties", {}).items() if "object" in _kinds(value)]
-    form: dict[str, Any] = {"schema": schema}
+    as_form = said.form or name
+    nested = [key for key, value in SCHEMAS[as_form].get("properties", {}).items() if "object" in _kinds(value)]
+    form: dict[str, Any] = {"schema": ref(as_form)}
     if nested:
         form["encoding"] = {key: {"style": "deepObject", "explode": True} for key in nested}
     return {
         "required": said.body_required,
-        "content": {JSON: {"schema": schema, "example": said.body_example}, FORM: form},
+        "content": {JSON: {"schema": ref(name), "example": said.body_example}, FORM: form},
     }
 
 
@@ -229,7 +253,7 @@ def _responses(route: Route, said: Said) -> dict[str, Any]:
         }
     }
     for status in refusals(route, said):
-        found[str(status)] = {"$ref": f"#/components/responses/{_REFUSALS[status][0]}"}
+        found[str(status)] = {"$ref": f"#/components/responses/{_REFUSAL_NAMES[status]}"}
     if said.media_type == PLAIN:
         found["503"] = {
             "description": "Callers should be sent elsewhere.",
@@ -239,16 +263,11 @@ def _responses(route: Route, said: Said) -> dict[str, Any]:
     return found
 
 
-def refusal_text(status: int) -> str:
-    """When a call is refused with this status."""
-    return _REFUSALS[status][1]
-
-
-def _refusal(status: int, text: str) -> dict[str, Any]:
+def _refusal(status: int) -> dict[str, Any]:
     own = {405: ("Allow",), 503: ("Retry-After",)}.get(status, ())
     schema = ref("Unauthorized" if status == 401 else "Error")  # noqa: PLR2004 - the status that every client knows
     return {
-        "description": text,
+        "description": _REFUSAL_TEXTS[status],
         "headers": {name: _header(name) for name in (tid.HEADER, *own)},
         "content": {JSON: {"schema": schema}},
     }

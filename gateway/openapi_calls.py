@@ -30,6 +30,8 @@ class Said:
     query: _Parameters = ()
     #: the body's schema, by its name
     body: str | None = None
+    #: that of a form, where it is another
+    form: str | None = None
     body_required: bool = False
     body_example: Any = None
     #: statuses that do not follow from the route alone
@@ -57,7 +59,7 @@ _NODE_ID = "5b0c6a52-9a3d-8e71-a5d0-77c1e2f30415"
 _AT = "2026-01-31T12:00:00.000Z"
 _SUBJECT = {"order_id": 17}
 
-PATH_EXAMPLES = {"/workflows": _WORKFLOW_ID, "/activities": _NODE_ID, "/users": _USER_ID}
+PATH_EXAMPLES = {"workflows": _WORKFLOW_ID, "activities": _NODE_ID, "users": _USER_ID}
 
 _WORKFLOW = {
     "id": _WORKFLOW_ID,
@@ -308,6 +310,7 @@ _ACTIVITIES: dict[str, Said] = {
         example=[_NODE_ID],
         query=_IN_WORKFLOW,
         body="NewDecisions",
+        form="NewDecisionsAsForm",
         body_required=True,
         body_example=_DECISIONS,
         refusals=(409,),

@@ -167,11 +167,29 @@ _STATS = _given(
     }
 )
 
+_ERROR_CLASSES = (
+    "ActiveRecord::StatementInvalid",
+    *(
+        f"Backbeat::{name}"
+        for name in (
+            "InvalidClientStatusChange",
+            "InvalidParameters",
+            "InvalidServerStatusChange",
+            "LimitExceeded",
+            "MethodNotAllowed",
+            "NotFound",
+            "Timeout",
+            "Unavailable",
+            "UnknownStatus",
+            "WorkflowComplete",
+        )
+    ),
+)
 _ERROR: Schema = {
     "type": "object",
     "required": ["errorClass", "message"],
     "properties": {
-        "errorClass": {"type": "string", "examples": ["Backbeat::InvalidParameters"]},
+        "errorClass": {"type": "string", "enum": list(_ERROR_CLASSES)},
         "message": TEXT,
         "currentStatus": {
             "type": "string",
@@ -315,6 +333,20 @@ SCHEMAS: dict[str, Schema] = {
                 "properties": {"decisions": _DECISIONS},
                 "description": "looked into where there are no decisions beside it",
             },
+        },
+    },
+    # What a form can say of lists: the values of each field, one after the other.
+    "NewDecisionsAsForm": {
+        "type": "object",
+        "required": ["decisions[][name]"],
+        "properties": {
+            "decisions[][name]": {
+                **list_of(_WORD),
+                **_WORD,
+                "type": ["array", "string"],
+                "minItems": 1,
+                "description": "once for each decision; its other fields may follow it, as decisions[][mode]",
+            }
         },
     },
     "StatusSaid": {
