@@ -74,7 +74,6 @@ class Asker:
                 # What could not be sent is known before the deadline, and is not sent hours later either.
                 "message.timeout.ms": max(1, int(self._send_seconds_max * 900)),
                 "delivery.report.only.error": True,
-                "max.in.flight.requests.per.connection": 1,
             },
         )
         # Nothing joins this group and nothing is committed: the library wants the name.
