@@ -67,7 +67,6 @@ class EngineProcess:
         self.clock = BrokerClock()
         self.ownership = Ownership(settings.session_timeout_seconds)
         self._registry = registry
-        self._activities_topics: dict[bytes, str] = {}  #: a client's name never changes
         self._outbox = Outbox(settings.bootstrap_servers, f"{settings.transactional_id}-effects")
         self._gaps = Gaps(settings)
         self.engine = Engine(
@@ -115,14 +114,8 @@ class EngineProcess:
         self._transaction.init()
 
     def _activities_topic(self, client_id: bytes) -> str | None:
-        topic = self._activities_topics.get(client_id)
-        if topic is None:
-            client = self._registry.find(client_id, _FIND_SECONDS_MAX)
-            if client is None:
-                return None
-            topic = topics.activities_topic(client.name if topics.has_topics(client.name) else client.id)
-            self._activities_topics[client_id] = topic
-        return topic
+        client = self._registry.find(client_id, _FIND_SECONDS_MAX)
+        return None if client is None else client.topic
 
     # --- assignment --------------------------------------------------------------------------------------------------
 

@@ -70,7 +70,7 @@ class Simulation:
         self.reference = Reference(self.partitions_count, COMMANDS_TOPIC_ID, CLIENT_NAMES)
         self.registry = SimpleNamespace(
             find=lambda identity, _: (
-                SimpleNamespace(name=CLIENT_NAMES[identity], id=identity) if identity in CLIENT_NAMES else None
+                SimpleNamespace(topic=activities_topic(CLIENT_NAMES[identity])) if identity in CLIENT_NAMES else None
             )
         )
         self.topics_missing = {activities_topic("ghost")}
