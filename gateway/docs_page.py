@@ -110,10 +110,16 @@ class _Page:
         if body is None:
             return ""
         content = body["content"]
-        kinds = "JSON or a form" if FORM in content else "JSON"
         example = json.dumps(content[JSON]["example"], indent=2, ensure_ascii=False)
         need = "" if body["required"] else ", may be left out"
-        return f"<h4>Body: {kinds}{need}</h4>{self._fields(content[JSON]['schema'])}<pre>{_text(example)}</pre>"
+        fields = self._fields(content[JSON]["schema"]) + self._of_form_alone(content)
+        return f"<h4>Body: JSON or a form{need}</h4>{fields}<pre>{_text(example)}</pre>"
+
+    def _of_form_alone(self, content: dict[str, Any]) -> str:
+        """The fields that are other ones in a form."""
+        in_json, in_form = (self._found(content[kind]["schema"]).get("properties", {}) for kind in (JSON, FORM))
+        other = {name: value for name, value in in_form.items() if in_json.get(name) != value}
+        return f"<p>In a form:</p>{self._fields({'properties': other})}" if other else ""
 
     def _answers(self, operation: dict[str, Any]) -> str:
         parts = []

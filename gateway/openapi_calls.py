@@ -196,6 +196,7 @@ _WORKFLOWS: dict[str, Said] = {
         answer=ref("Workflow"),
         example=_WORKFLOW,
         body="NewWorkflow",
+        form="NewWorkflowAsForm",
         body_required=True,
         body_example={"name": "camera purchase", "subject": _SUBJECT, "decider": "CameraPurchase"},
     ),

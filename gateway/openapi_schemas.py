@@ -315,6 +315,13 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Stats": _STATS,
     "NewWorkflow": _NEW_WORKFLOW,
+    "NewWorkflowAsForm": {
+        **_NEW_WORKFLOW,
+        "properties": {
+            **_NEW_WORKFLOW["properties"],
+            "subject": {**_WORD, "description": "text; or an object, as subject[order_id]=17"},
+        },
+    },
     "NewSignal": {
         "type": "object",
         "required": ["name"],
@@ -335,7 +342,7 @@ SCHEMAS: dict[str, Schema] = {
             },
         },
     },
-    # What a form can say of lists: the values of each field, one after the other.
+    # Of a list a form says the values of each field, one after the other.
     "NewDecisionsAsForm": {
         "type": "object",
         "required": ["decisions[][name]"],
