@@ -248,9 +248,11 @@ class EngineProcess:
             end(f"{type(error).__name__}: {error}")
 
     def _resume_paused(self) -> None:
-        for number in [each for each in self._paused if not self.engine.partitions[each].pending]:
-            self._paused.discard(number)
-            self.resume(number)
+        for number in list(self._paused):
+            partition = self.engine.partitions.get(number)
+            if partition is None or not partition.pending:
+                self._paused.discard(number)
+                self.resume(number)
 
     async def query(self, record: Record) -> None:
         """One record of the queries topic."""
