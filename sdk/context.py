@@ -50,14 +50,22 @@ class Workshop(Protocol):
         """The id of a client application; None: the worker's own."""
 
 
+class Outside(Protocol):
+    """What surrounds a `Runner`: Kafka and its registry, or what stands for them in memory."""
+
+    def user_id(self, client: str | None) -> bytes:
+        """The id of a client application; None: the worker's own. NotFound: there is none of this name."""
+
+
 class Activity(NodeValue):
     """The activity that a handler runs: its node, and the children that it adds to it."""
 
-    __slots__ = ("_children", "_record", "_workshop")
+    __slots__ = ("_children", "_workshop", "record")
 
     def __init__(self, record: ActivityRecord, workshop: Workshop) -> None:
         super().__init__(record.node)
-        self._record = record
+        #: As it came from the engine.
+        self.record = record
         self._workshop = workshop
         self._children: list[NewNode] = []
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from backbeat.context import Activity
+from backbeat.errors import BackbeatError
 from backbeat.intake import Job
 from backbeat.lanes import Lane
 from backbeat.payloads import ModeWord, check_node, seconds, to_mode
@@ -61,3 +62,30 @@ class Handler:
                 return self.function(**params)
             case _:
                 return self.function(params)
+
+
+class Handlers:
+    """What a worker has registered: by the activity's name, and by the function."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Handler] = {}
+        self._by_function: dict[Callable[..., Any], Handler] = {}
+
+    def add(self, handler: Handler) -> None:
+        """Register one. BackbeatError: the name is taken."""
+        if handler.name in self._by_name:
+            raise BackbeatError(f"{handler.name!r} is registered already")
+        self._by_name[handler.name] = self._by_function[handler.function] = handler
+
+    def find(self, name: str) -> Handler | None:
+        """What runs activities of this name."""
+        return self._by_name.get(name)
+
+    def of(self, activity: str | Callable[..., Any]) -> Handler | None:
+        """What was registered under a name, or for a function."""
+        return self._by_name.get(activity) if isinstance(activity, str) else self._by_function.get(activity)
+
+    @property
+    def names(self) -> list[str]:
+        """The names that are registered, in the order in which they were."""
+        return list(self._by_name)

@@ -7,8 +7,8 @@
 
     await worker.run()          # until stop(), SIGTERM or SIGINT; `worker.serve()` without an event loop
 
-The way of one activity: `intake` reads it, `lanes` say when it may begin, its handler runs in a task (or, a plain
-function, in a thread), `outcome` makes the answer, `intake` sends it and commits the offset once Kafka has it.
+The way of one activity: `intake` reads it, `lanes` say when it may begin, `runner` runs its handler in a task (or, a
+plain function, in a thread) and makes the answer, `intake` sends it and commits the offset once Kafka has it.
 """
 
 from __future__ import annotations
@@ -16,29 +16,28 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import importlib
-import inspect
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
 from backbeat.broker import logger
 from backbeat.client import find_user, open_registry
-from backbeat.context import Activity, running
-from backbeat.errors import BackbeatError, Rejected
-from backbeat.handlers import Handler
+from backbeat.context import Activity
+from backbeat.errors import BackbeatError
+from backbeat.handlers import Handler, Handlers
 from backbeat.intake import Intake, Job
 from backbeat.lanes import Lane, Lanes
-from backbeat.outcome import completed, errored
-from backbeat.payloads import ModeWord, from_json
+from backbeat.payloads import ModeWord
+from backbeat.runner import ErrorHook, Runner
 from backbeat.schemas import ActivityKind, EncodeError, encode_command
+from backbeat.streams.core.commands import AnyCommand
 from backbeat.streams.registry import Registry
 from backbeat.threads import Threads
 
 F = TypeVar("F", bound=Callable[..., Any])
-ErrorHook = Callable[[Activity, dict[str, Any]], Awaitable[None] | None]
 
 #: Activities that a worker holds beside those that it runs: enough that none waits for the next fetch.
 _AHEAD = 1_000
@@ -63,9 +62,8 @@ class Worker:
         self.name = client
         self.grace_seconds = grace_seconds
         self._bootstrap_servers = bootstrap_servers
-        self._handlers: dict[str, Handler] = {}
-        self._by_function: dict[Callable[..., Any], Handler] = {}
-        self._error_hook: ErrorHook | None = None
+        self._handlers = Handlers()
+        self._runner = Runner(self._handlers, self)
         self._lanes: Lanes[Job] = Lanes(concurrency)
         #: Notifications, and activities that nothing is registered for.
         self._free: Lane[Job] = Lane()
@@ -116,21 +114,19 @@ class Worker:
                 timeout=timeout,
                 max_concurrent=max_concurrent,
             )
-            if handler.name in self._handlers:
-                raise BackbeatError(f"{handler.name!r} is registered already")
-            self._handlers[handler.name] = self._by_function[function] = handler
+            self._handlers.add(handler)
             return function
 
         return register
 
     def on_error(self, hook: ErrorHook) -> ErrorHook:
         """Register what is called, with the activity and its error, when an activity's retries are exhausted."""
-        self._error_hook = hook
+        self._runner.error_hook = hook
         return hook
 
     def defaults(self, activity: str | Callable[..., Any]) -> Handler | None:
         """What was registered for an activity; None: somebody else runs it."""
-        return self._handlers.get(activity) if isinstance(activity, str) else self._by_function.get(activity)
+        return self._handlers.of(activity)
 
     def user_id(self, client: str | None) -> bytes:
         """The id of a client application; None: the worker's own."""
@@ -221,8 +217,8 @@ class Worker:
         self._pump()
 
     def _lane(self, job: Job) -> Lane[Job]:
-        handler = self._handlers.get(job.record.node.name)
-        return self._free if handler is None or job.record.kind is ActivityKind.NOTIFICATION else handler.lane
+        handler = self._runner.handler(job.record)
+        return self._free if handler is None else handler.lane
 
     def _pump(self) -> None:
         """Begin what may begin. What ends at once frees its place within this very loop."""
@@ -240,13 +236,12 @@ class Worker:
         self._pumping = False
 
     def _begin(self, job: Job) -> None:
-        activity = Activity(job.record, self)
-        handler = self._handlers.get(activity.name)
+        activity = self._runner.open(job.record)
+        handler = self._runner.handler(job.record)
         if job.record.kind is ActivityKind.NOTIFICATION:
             self._start(self._notify(job, activity))
         elif handler is None:
-            known = ", ".join(sorted(self._handlers)) or "none"
-            self._answer(job, activity, error=f"no activity {activity.name!r} is registered here; known: {known}")
+            self._answer(job, activity, self._runner.unknown(activity))
             self._end(job)
         elif handler.is_async:
             self._start(self._run_async(job, activity, handler))
@@ -261,63 +256,34 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _run_async(self, job: Job, activity: Activity, handler: Handler) -> None:
-        running.set(activity)
         try:
-            result = await handler.call(activity)
+            commands = await self._runner.run_async(activity, handler)
         except asyncio.CancelledError as error:
             if self._stopping.is_set():
                 # The grace is over: another worker gets it.
                 self._intake.settle(job, answered=False)
             else:
-                self._answer(job, activity, error=error)
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises is its node's error
-            self._answer(job, activity, error=error)
+                self._answer(job, activity, self._runner.failed(activity, error))
         else:
-            self._answer(job, activity, result)
+            self._answer(job, activity, commands)
         self._end(job)
 
     def _run_plain(self, job: Job, activity: Activity, handler: Handler) -> Callable[[], None]:
         """In a thread; what is returned is done in the loop."""
-        running.set(activity)
-        try:
-            result = handler.call(activity)
-        except BaseException as error:  # noqa: BLE001 - the thread must go on, also after sys.exit()
-            self._answer(job, activity, error=error)
-        else:
-            self._answer(job, activity, result)
+        self._answer(job, activity, self._runner.run_plain(activity, handler))
         return partial(self._end, job)
 
     async def _notify(self, job: Job, activity: Activity) -> None:
-        record = job.record
-        if self._error_hook is None:
-            logger.error("%s %s: %s: %s", activity.name, activity.id, record.notification_name, record.message)
-        else:
-            running.set(activity)
-            error = from_json(record.error) if record.error else {}
-            try:
-                if inspect.iscoroutinefunction(self._error_hook):
-                    await self._error_hook(activity, error)
-                else:
-                    await asyncio.to_thread(self._error_hook, activity, error)
-            except Exception:  # noqa: BLE001 - the worker goes on
-                # There is nobody to tell: the node has failed already.
-                logger.exception("the error hook failed on %s %s", activity.name, activity.id)
+        await self._runner.notify(activity)
         self._intake.settle(job, answered=True)
         self._end(job)
 
-    def _answer(
-        self, job: Job, activity: Activity, result: Any = None, *, error: BaseException | str | None = None
-    ) -> None:
-        """Send what came of it. What cannot be sent as a result is sent as an error."""
-        view = job.record.node
-        values: list[bytes] = []
-        if error is None:
-            try:
-                values = [encode_command(one) for one in completed(view, self._user_id, result, activity.children)]
-            except (Rejected, EncodeError) as refused:
-                error = refused
-        if error is not None:
-            values = [encode_command(errored(view, self._user_id, error))]
+    def _answer(self, job: Job, activity: Activity, commands: Sequence[AnyCommand]) -> None:
+        """Send what came of it. What cannot be written is an error of its node."""
+        try:
+            values = [encode_command(one) for one in commands]
+        except EncodeError as refused:
+            values = [encode_command(one) for one in self._runner.failed(activity, refused)]
         for value in values:
             self._intake.send(value, job, last=value is values[-1])
 

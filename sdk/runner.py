@@ -1,0 +1,124 @@
+"""What a worker does with one activity, without Kafka: its handler is run, and what came of it is told as commands.
+
+    activity = runner.open(record)
+    for command in await runner.run(activity): ...
+
+`Worker` sends the commands to Kafka, `backbeat.testing` applies them in memory. Nothing here knows which.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from backbeat.broker import logger
+from backbeat.context import Activity, Outside, running
+from backbeat.errors import Rejected
+from backbeat.handlers import Handler, Handlers
+from backbeat.outcome import completed, errored
+from backbeat.payloads import from_json
+from backbeat.schemas import ActivityKind, ActivityRecord
+from backbeat.streams.core.commands import AnyCommand
+
+ErrorHook = Callable[[Activity, dict[str, Any]], Awaitable[None] | None]
+
+
+class Runner:
+    """Runs activities with the handlers that are registered for their names.
+
+    `handlers` may grow while it runs. `outside` is what surrounds it: who the client applications are, and how
+    commands and queries of a running handler get to an engine.
+    """
+
+    def __init__(self, handlers: Handlers, outside: Outside) -> None:
+        self.handlers = handlers
+        self._outside = outside
+        #: Called with the activity and its error when an activity's retries are exhausted; None: a log line.
+        self.error_hook: ErrorHook | None = None
+
+    def open(self, record: ActivityRecord) -> Activity:
+        """The activity of a record, to be run once."""
+        return Activity(record, self)
+
+    def handler(self, record: ActivityRecord) -> Handler | None:
+        """What runs an activity; None for a notification, and for a name that nothing is registered for."""
+        return None if record.kind is ActivityKind.NOTIFICATION else self.handlers.find(record.node.name)
+
+    async def run(self, activity: Activity) -> list[AnyCommand]:
+        """Run it, a plain function in a thread. The commands that tell the engine, in order; none for a notification.
+
+        Whatever a handler raises becomes its node's error; only CancelledError is passed on.
+        """
+        handler = self.handler(activity.record)
+        if activity.record.kind is ActivityKind.NOTIFICATION:
+            await self.notify(activity)
+            return []
+        if handler is None:
+            return self.unknown(activity)
+        if not handler.is_async:
+            return await asyncio.to_thread(self.run_plain, activity, handler)
+        return await self.run_async(activity, handler)
+
+    async def run_async(self, activity: Activity, handler: Handler) -> list[AnyCommand]:
+        """Run an async handler in this task."""
+        running.set(activity)
+        try:
+            result = await handler.call(activity)
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises is its node's error
+            return self.failed(activity, error)
+        return self.returned(activity, result)
+
+    def run_plain(self, activity: Activity, handler: Handler) -> list[AnyCommand]:
+        """Run a plain handler here and now, in a context (`contextvars`) of its own."""
+        running.set(activity)
+        try:
+            result = handler.call(activity)
+        except BaseException as error:  # noqa: BLE001 - the thread must go on, also after sys.exit()
+            return self.failed(activity, error)
+        return self.returned(activity, result)
+
+    async def notify(self, activity: Activity) -> None:
+        """Tell the error hook of a notification. Its own errors are logged: there is nobody else to tell."""
+        record = activity.record
+        if self.error_hook is None:
+            logger.error("%s %s: %s: %s", activity.name, activity.id, record.notification_name, record.message)
+            return
+        running.set(activity)
+        error = from_json(record.error) if record.error else {}
+        try:
+            if inspect.iscoroutinefunction(self.error_hook):
+                await self.error_hook(activity, error)
+            else:
+                await asyncio.to_thread(self.error_hook, activity, error)
+        except Exception:  # noqa: BLE001 - the worker goes on
+            logger.exception("the error hook failed on %s %s", activity.name, activity.id)
+
+    # --- what came of it -------------------------------------------------------------------------------------------
+
+    def returned(self, activity: Activity, result: Any) -> list[AnyCommand]:
+        """The commands of an attempt whose handler returned. A result that cannot be sent is an error."""
+        try:
+            return list(completed(activity.record.node, self.user_id(None), result, activity.children))
+        except Rejected as refused:
+            return self.failed(activity, refused)
+
+    def failed(self, activity: Activity, error: BaseException | str) -> list[AnyCommand]:
+        """The commands of an attempt that failed."""
+        return [errored(activity.record.node, self.user_id(None), error)]
+
+    def unknown(self, activity: Activity) -> list[AnyCommand]:
+        """The commands for an activity that nothing is registered for."""
+        known = ", ".join(sorted(self.handlers.names)) or "none"
+        return self.failed(activity, f"no activity {activity.name!r} is registered here; known: {known}")
+
+    # --- what an activity asks for (`backbeat.context.Workshop`) -----------------------------------------------------
+
+    def defaults(self, activity: str | Callable[..., Any]) -> Handler | None:
+        """What was registered for an activity; None: somebody else runs it."""
+        return self.handlers.of(activity)
+
+    def user_id(self, client: str | None) -> bytes:
+        """The id of a client application; None: the worker's own."""
+        return self._outside.user_id(client)
