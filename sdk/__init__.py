@@ -9,7 +9,7 @@ queries and their answers over Kafka), `intake` (activities in, results out, off
 
 from backbeat.client import Client
 from backbeat.context import Activity, current
-from backbeat.errors import BackbeatError, NodeFailed, Rejected, Timeout, Unavailable
+from backbeat.errors import BackbeatError, Fail, NodeFailed, Rejected, Timeout, Unavailable
 from backbeat.node import Node
 from backbeat.worker import Worker
 
@@ -17,6 +17,7 @@ __all__ = [
     "Activity",
     "BackbeatError",
     "Client",
+    "Fail",
     "Node",
     "NodeFailed",
     "Rejected",

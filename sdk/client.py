@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-import msgspec
-
-from backbeat.asking import Asker
 from backbeat.context import transaction_id
-from backbeat.errors import NotFound, Unavailable
+from backbeat.errors import Unavailable
+from backbeat.kafka_transport import KafkaTransport
 from backbeat.node import Node, wait_for
 from backbeat.payloads import Id, id_text, to_id, to_json, to_subject
-from backbeat.schemas import encode_command
 from backbeat.signals import SignalOptions, make_signal, make_workflow
-from backbeat.streams.brokers import UnreachableError
 from backbeat.streams.core import commands, ids, queries
-from backbeat.streams.core.effects import NodeView, Reason
+from backbeat.streams.core.effects import NodeView
 from backbeat.streams.core.history import StatusChange as Change
-from backbeat.streams.registry import RegisteredClient, Registry, RegistryError
+from backbeat.transport import NOBODY, Transport
 from backbeat.views import StatusChange, Tree, Workflow
 
 #: Records that `publish` leaves unacknowledged before it waits.
@@ -39,13 +34,16 @@ class Client:
     """
 
     def __init__(
-        self, bootstrap_servers: str = "127.0.0.1:9092", client: str = "default", *, timeout: float = 10.0
+        self,
+        bootstrap_servers: str = "127.0.0.1:9092",
+        client: str = "default",
+        *,
+        timeout: float = 10.0,
+        transport: Transport | None = None,
     ) -> None:
         self.name = client
         self.timeout = timeout
-        self._bootstrap_servers = bootstrap_servers
-        self._asker = Asker(bootstrap_servers, timeout)
-        self._registry: Registry | None = None
+        self._transport = KafkaTransport(bootstrap_servers, timeout) if transport is None else transport
         self._user_id: bytes = b""
         self._published = 0
 
@@ -60,20 +58,17 @@ class Client:
 
     async def start(self) -> None:
         """Connect; `async with` does it."""
-        self._registry = await asyncio.to_thread(open_registry, self._bootstrap_servers)
+        await self._transport.start()
         try:
-            self._user_id = find_user(self._registry, self.name).id_bytes
-            await self._asker.start()
+            self._user_id = self._transport.user_id(self.name)
         except BaseException:
             await self.stop()
             raise
 
     async def stop(self) -> None:
         """Send what was published, and leave; `async with` does it."""
-        await self._asker.stop()
-        if self._registry is not None:
-            await asyncio.to_thread(self._registry.stop)
-            self._registry = None
+        self._user_id = b""
+        await self._transport.stop()
 
     # --- workflows -------------------------------------------------------------------------------------------------
 
@@ -83,8 +78,8 @@ class Client:
         What the options mean: `backbeat.signals.SignalOptions`.
         """
         command = self._signal(workflow, subject, name, options)
-        assert command.workflow is not None
-        return Node(self, await self._send(command, f"signal {name!r}", command.workflow.subject))
+        key = options.get("idempotency_key")
+        return Node(self, await self._transport.command(command, self.timeout, f"signal {name!r}", key=key))
 
     async def publish(self, workflow: str, subject: Any, name: str, **options: Unpack[SignalOptions]) -> str:
         """Like `signal`, without waiting for the engine: for many at once. Gives the id that the node will have.
@@ -92,32 +87,28 @@ class Client:
         `await flush()` says whether Kafka has taken all of them. What the engine refuses goes to the dead letters.
         """
         command = self._signal(workflow, subject, name, options)
-        assert command.workflow is not None
-        value = encode_command(command)
         self._published += 1
         if self._published % _LOOK_EVERY == 0:
             # Other tasks get their turn, too.
             await asyncio.sleep(0)
             # The library has no event for this; only a Kafka that does not keep up leads here.
-            while self._asker.under_way() > _UNDER_WAY_MAX:  # noqa: ASYNC110
+            while self._transport.under_way() > _UNDER_WAY_MAX:  # noqa: ASYNC110
                 await asyncio.sleep(_BACK_OFF_SECONDS)
         while True:
             try:
-                self._asker.publish(value, command.workflow_id, command.workflow.subject)
+                return id_text(self._transport.publish(command, key=options.get("idempotency_key")))
             except BufferError:
                 await asyncio.sleep(_BACK_OFF_SECONDS)
-            else:
-                return id_text(ids.node_id(command.workflow_id, command.id, 0))
 
     async def flush(self, timeout: float | None = None) -> None:
         """Wait until Kafka has acknowledged everything published so far; Unavailable if it refused any."""
-        await self._asker.flush(self.timeout if timeout is None else timeout)
+        await self._transport.flush(self.timeout if timeout is None else timeout)
 
     async def find_or_create(self, workflow: str, subject: Any, *, decider: str | None = None) -> Workflow:
         """The workflow of this name and subject; one that is there keeps its own decider."""
         new = make_workflow(self._connected(), workflow, subject, decider)
         command = commands.CreateWorkflow(workflow=new, **self._common())
-        return Workflow(await self._send(command, f"workflow {workflow!r}", new.subject))
+        return Workflow(await self._transport.command(command, self.timeout, f"workflow {workflow!r}"))
 
     def workflow_id(self, workflow: str, subject: Any) -> str:
         """The id that this client's workflow of this name and subject has, or will have."""
@@ -126,16 +117,14 @@ class Client:
     async def workflow(self, workflow_id: Id) -> Workflow:
         """A workflow by its id."""
         identity = to_id(workflow_id)
-        answers = await self._ask(
-            lambda common: queries.GetWorkflow(workflow_id=identity, **common), f"workflow {workflow_id}"
-        )
+        answers = await self._ask(queries.GetWorkflow(workflow_id=identity, **self._asked()), f"workflow {workflow_id}")
         return Workflow(answers[0])
 
     async def tree(self, workflow_id: Id, *, top_level_only: bool = False) -> Tree[Node]:
         """A workflow with its nodes, nested."""
         identity = to_id(workflow_id)
         workflow, *parts = await self._ask(
-            lambda common: queries.GetTree(workflow_id=identity, top_level_only=top_level_only, **common),
+            queries.GetTree(workflow_id=identity, top_level_only=top_level_only, **self._asked()),
             f"tree of workflow {workflow_id}",
         )
         return Tree(Workflow(workflow), [Node(self, view) for part in parts for view in part.nodes])
@@ -157,16 +146,14 @@ class Client:
     async def node(self, node_id: Id | bytes) -> Node:
         """A node by its id."""
         identity = to_id(node_id)
-        answers = await self._ask(
-            lambda common: queries.GetNode(node_id=identity, **common), f"node {id_text(identity)}"
-        )
+        answers = await self._ask(queries.GetNode(node_id=identity, **self._asked()), f"node {id_text(identity)}")
         return Node(self, answers[0])
 
     async def history(self, node_id: Id | bytes) -> list[StatusChange]:
         """The status changes of a node, oldest first."""
         identity = to_id(node_id)
         answers = await self._ask(
-            lambda common: queries.GetHistory(node_id=identity, **common), f"history of node {id_text(identity)}"
+            queries.GetHistory(node_id=identity, **self._asked()), f"history of node {id_text(identity)}"
         )
         return [StatusChange(change) for part in answers for change in part.changes]
 
@@ -211,7 +198,7 @@ class Client:
         """One slice of a wait: the node once it is final, else as it is after `wait` seconds, and its history."""
         deadline = int((time.time() + wait) * 1000)
         view, *parts = await self._ask(
-            lambda common: queries.WaitNode(node_id=node_id, **{**common, "deadline": deadline}),
+            queries.WaitNode(node_id=node_id, **{**self._asked(), "deadline": deadline}),
             f"wait for node {id_text(node_id)}",
             timeout,
         )
@@ -222,7 +209,7 @@ class Client:
         user_id = self._connected()
         return make_signal(
             user_id=user_id,
-            runs_it=user_id if runner is None else find_user(self._registry, runner).id_bytes,
+            runs_it=user_id if runner is None else self._transport.user_id(runner),
             command_id=self._command_id(options.get("idempotency_key")),
             tid=transaction_id(),
             workflow=make_workflow(user_id, workflow, subject, options.get("decider")),
@@ -254,47 +241,10 @@ class Client:
     async def _command(self, command: commands.AnyCommand, what: str) -> Any:
         route = commands.route(command)
         assert route is not None
-        return await self._send(command, f"{what} {id_text(route)}", route)
+        return await self._transport.command(command, self.timeout, f"{what} {id_text(route)}")
 
-    async def _send(self, command: commands.AnyCommand, what: str, key: bytes) -> Any:
-        route = commands.route(command)
-        assert route is not None
-        return await self._asker.command(
-            lambda reply_to: encode_command(msgspec.structs.replace(command, reply_to=reply_to)),
-            route,
-            key,
-            self.timeout,
-            what,
-        )
+    def _asked(self) -> dict[str, Any]:
+        return {"reply_to": NOBODY, "deadline": 0, "user_id": self._connected(), "tid": transaction_id()}
 
-    async def _ask(
-        self, make: Callable[[dict[str, Any]], queries.AnyQuery], what: str, timeout: float | None = None
-    ) -> list[Any]:
-        def with_address(reply_to: commands.ReplyTo, deadline: int) -> queries.AnyQuery:
-            return make({"reply_to": reply_to, "deadline": deadline, "user_id": self._user_id, "tid": transaction_id()})
-
-        return await self._asker.query(with_address, self.timeout if timeout is None else timeout, what)
-
-
-def open_registry(bootstrap_servers: str) -> Registry:
-    """The registry of clients, read and followed."""
-    try:
-        return Registry(bootstrap_servers).start()
-    except (RegistryError, UnreachableError) as error:
-        raise Unavailable(str(error)) from error
-
-
-def find_user(registry: Registry | None, name: str) -> RegisteredClient:
-    """A client application by its name."""
-    if registry is None:
-        raise Unavailable("not connected")
-    found = registry.by_name(name)
-    if found is None:
-        known = ", ".join(client.name for client in registry.all()) or "none"
-        raise NotFound(
-            Reason.NOT_FOUND,
-            f"There is no client {name!r} (known: {known}). Add it with `backbeat user add {name}`",
-            "nothing",
-            "a client",
-        )
-    return found
+    async def _ask(self, query: queries.AnyQuery, what: str, timeout: float | None = None) -> list[Any]:
+        return await self._transport.query(query, self.timeout if timeout is None else timeout, what)

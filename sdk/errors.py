@@ -4,6 +4,7 @@
   - Rejected: the engine refused; nothing was changed
     - NotFound, InvalidParameters, LimitExceeded, InvalidStatus, WorkflowComplete, KeyReused
   - NodeFailed: the node whose result was awaited gave none
+  - Fail: raised by a handler, to fail without being tried again
   - Timeout: no answer in time; what was asked may still be done
   - Unavailable: Kafka did not take what was sent, or cannot be reached
 """
@@ -60,6 +61,13 @@ class KeyReused(Rejected):
     """The idempotency key was used before, for something else."""
 
 
+class Fail(BackbeatError):  # noqa: N818 - a word to say in a handler
+    """A handler raises it where trying again cannot help: the node's retries are exhausted at once.
+
+    Subclasses do the same. Its text, cause and traceback go to the tree, as any other error's.
+    """
+
+
 class NodeFailed(BackbeatError):  # noqa: N818 - named by what happened
     """A node ended, or stands still, without a result."""
 
@@ -72,6 +80,9 @@ class NodeFailed(BackbeatError):  # noqa: N818 - named by what happened
         self.message = message
         #: The lines of the last attempt's traceback, where there is one.
         self.traceback = list(traceback)
+
+    def __reduce__(self) -> tuple[type[NodeFailed], tuple[str, str, str, list[str]]]:
+        return type(self), (self.node_id, self.status, self.message, self.traceback)
 
 
 class Timeout(BackbeatError, TimeoutError):  # noqa: N818 - as asyncio's and the standard library's

@@ -24,11 +24,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 from backbeat.broker import logger
-from backbeat.client import find_user, open_registry
 from backbeat.context import Activity
 from backbeat.errors import BackbeatError
 from backbeat.handlers import Handler, Handlers
 from backbeat.intake import Intake, Job
+from backbeat.kafka_transport import find_user, open_registry
 from backbeat.lanes import Lane, Lanes
 from backbeat.payloads import ModeWord
 from backbeat.runner import ErrorHook, Runner

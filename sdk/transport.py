@@ -1,0 +1,64 @@
+"""What a client speaks through: the commands and queries of the core, whatever brings them to an engine.
+
+Over Kafka (`kafka_transport`), over a gateway's HTTP API (`http_transport`), or to a core in the same process
+(`backbeat.testing`). A `Client` says the same on all of them, and gets the same answers and errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from backbeat.streams.core.commands import AnyCommand, ReplyTo, Signal
+from backbeat.streams.core.queries import AnyQuery
+
+#: Stands in a query until the transport has put its own return address there.
+NOBODY = ReplyTo(0, b"", 0)
+
+
+class Transport(Protocol):
+    """The way to an engine. Used from one event loop."""
+
+    async def start(self) -> None:
+        """Connect. Unavailable where that cannot be, NotFound where the caller's client application is not known."""
+
+    async def stop(self) -> None:
+        """Send what was published, and leave; whoever waits for an answer gets Unavailable."""
+
+    def user_id(self, client: str) -> bytes:
+        """The id of a client application, 16 bytes, by its name. NotFound; Unavailable before the start."""
+
+    def users(self) -> Mapping[str, bytes]:
+        """The ids of all client applications by their names, as far as they are known."""
+
+    async def command(self, command: AnyCommand, timeout: float, what: str, *, key: str | None = None) -> Any:
+        """Send a command and give the core's answer: WorkflowView, NodeView, Done or Made.
+
+        `reply_to` is the transport's to set. `what` names the question in errors, `timeout` is in seconds. `key` is
+        the caller's idempotency key, from which the command's id was made; the command then has a body hash.
+        A `Rejected` of the reason's kind where the core refuses; Timeout; Unavailable.
+        """
+
+    async def query(self, query: AnyQuery, timeout: float, what: str) -> list[Any]:
+        """Ask, and give all parts of the answer. `reply_to` is the transport's to set (`NOBODY` stands there).
+
+        A `deadline` of 0 becomes the end of the timeout. Errors as of `command`.
+        """
+
+    def publish(self, command: Signal, *, key: str | None = None) -> bytes:
+        """Send a signal whose answer nobody waits for, and give the id that its node will have.
+
+        BufferError when too many are under way: try again a little later.
+        """
+
+    def under_way(self) -> int:
+        """How many published signals have not been acknowledged yet."""
+
+    async def flush(self, timeout: float) -> None:
+        """Wait until everything published is acknowledged; Unavailable if any was refused, Timeout."""
+
+    async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
+        """One page of a gateway's search (`workflows` or `activities`), as a list of WorkflowView or NodeView.
+
+        `filters` are the API's own parameters. Unavailable, which says what to do, where there is no gateway.
+        """
