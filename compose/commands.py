@@ -3,11 +3,13 @@
 import importlib
 import importlib.metadata
 import importlib.util
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from backbeat.compose.errors import SetupError
+from backbeat.compose.exits import explain
+from backbeat.compose.profile import Section, find_file, load_profile
 
 
 class _Entry(NamedTuple):
@@ -15,19 +17,47 @@ class _Entry(NamedTuple):
     summary: str
 
 
-_COMMANDS = {
-    "dev": _Entry("backbeat.compose.dev:dev", "Start everything on this machine: Kafka, topics, an engine."),
-    "demo": _Entry("backbeat.compose.demo:demo", "Show it at work on a real Kafka, then end."),
-    "engine": _Entry("backbeat.compose.engine:engine", "Run one engine on a Kafka that is there."),
-    "gateway": _Entry("backbeat.compose.gateway:gateway", "Run the HTTP gateway."),
-    "projection": _Entry("backbeat.compose.projection:projection", "Look at the search's tables, or build them anew."),
-    "topics": _Entry("backbeat.compose.topics:topics", "Make or check the topics."),
-    "user": _Entry("backbeat.compose.user:user", "Add, list, change or remove client applications."),
-    "settings": _Entry("backbeat.compose.settings:settings", "Change the settings that are kept in the log."),
-    "dead-letters": _Entry("backbeat.compose.dead_letters:dead_letters", "Look at records that were refused."),
-    "bench": _Entry("backbeat.compose.bench:bench", "Measure it on this machine."),
-    "jars": _Entry("backbeat.compose.fetch:jars", "Fetch Apache Kafka's jars into the cache folder now."),
+#: By what they are for, as `backbeat --help` shows them.
+_SECTIONS: dict[str, dict[str, _Entry]] = {
+    "Workflows": {
+        "signal": _Entry("backbeat.compose.signal:signal", "Signal a workflow: there is work for it."),
+        "workflow": _Entry(
+            "backbeat.compose.workflow:workflow", "List, show and follow workflows; pause, cancel them."
+        ),
+        "node": _Entry("backbeat.compose.node:node", "Show nodes, their errors and history; retry, resolve, cancel."),
+        "search": _Entry("backbeat.compose.search:search", "Find workflows and nodes by name, status, text and time."),
+        "stuck": _Entry(
+            "backbeat.compose.stuck:stuck", "What does not go on: why, since when, when it is tried again."
+        ),
+        "retry": _Entry("backbeat.compose.bulk:retry", "Retry all nodes that match."),
+        "cancel": _Entry("backbeat.compose.bulk:cancel", "Cancel all nodes that match."),
+        "resolve": _Entry("backbeat.compose.bulk:resolve", "Count all nodes that match as done."),
+    },
+    "Operation": {
+        "stats": _Entry("backbeat.compose.stats:stats", "Counts, queues, lag and timers, once."),
+        "top": _Entry("backbeat.compose.top:top", "The same by activity, live."),
+        "report": _Entry("backbeat.compose.report:report", "The daily report: text, HTML, by mail."),
+        "dead-letters": _Entry("backbeat.compose.dead_letters:dead_letters", "Look at records that were refused."),
+        "user": _Entry("backbeat.compose.user:user", "Add, list, change or remove client applications."),
+        "settings": _Entry("backbeat.compose.settings:settings", "Change the settings that are kept in the log."),
+        "topics": _Entry("backbeat.compose.topics:topics", "Make or check the topics."),
+        "projection": _Entry(
+            "backbeat.compose.projection:projection", "Look at the search's tables, or build them anew."
+        ),
+    },
+    "Processes": {
+        "engine": _Entry("backbeat.compose.engine:engine", "Run one engine on a Kafka that is there."),
+        "gateway": _Entry("backbeat.compose.gateway:gateway", "Run the HTTP gateway."),
+        "dev": _Entry("backbeat.compose.dev:dev", "Start everything on this machine: Kafka, topics, an engine."),
+    },
+    "Around it": {
+        "demo": _Entry("backbeat.compose.demo:demo", "Show it at work on a real Kafka, then end."),
+        "bench": _Entry("backbeat.compose.bench:bench", "Measure it on this machine."),
+        "jars": _Entry("backbeat.compose.fetch:jars", "Fetch Apache Kafka's jars into the cache folder now."),
+        "completion": _Entry("backbeat.compose.completion:completion", "Let the shell complete commands and options."),
+    },
 }
+_COMMANDS = {name: entry for section in _SECTIONS.values() for name, entry in section.items()}
 
 
 class LazyGroup(click.Group):
@@ -47,42 +77,26 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list in the help, without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, _COMMANDS[name].summary) for name in self.list_commands(ctx)])
+        """The lists in the help, without importing any."""
+        there = set(self.list_commands(ctx))
+        width = max(map(len, there))
+        for title, entries in _SECTIONS.items():
+            shown = [(name.ljust(width), entry.summary) for name, entry in entries.items() if name in there]
+            if shown:
+                with formatter.section(title):
+                    formatter.write_dl(shown)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Show what is wrong with the surroundings as text; only a defect of ours ends in a traceback."""
         try:
             return super().invoke(ctx)
-        except SetupError as error:
-            raise click.ClickException(str(error)) from error
+        except (click.exceptions.Exit, click.Abort, click.ClickException):
+            raise
         except Exception as error:
-            if _is_explained(error):
-                raise click.ClickException(str(error)) from error
-            reason = _kafka_reason(error)
-            if reason is None:
+            explained = explain(error)
+            if explained is None:
                 raise
-            raise click.ClickException(reason) from error
-
-
-def _is_explained(error: Exception) -> bool:
-    """Errors of the engine's own modules that say what was found and what to do."""
-    return (type(error).__module__, type(error).__name__) in {
-        ("backbeat.streams.brokers", "UnreachableError"),
-        ("backbeat.streams.topics", "TopicError"),
-        ("backbeat.streams.registry", "RegistryError"),
-        ("backbeat.streams.settings", "SettingsError"),
-        ("backbeat.gateway.projection.database", "ProjectionError"),
-    }
-
-
-def _kafka_reason(error: Exception) -> str | None:
-    from confluent_kafka import KafkaError, KafkaException
-
-    if not isinstance(error, KafkaException) or not isinstance(error.args[0], KafkaError):
-        return None
-    return f"Kafka: {error.args[0].str()}. What to do: see that it runs, and that --bootstrap-servers names it."
+            raise explained from error
 
 
 @click.group(
@@ -90,8 +104,17 @@ def _kafka_reason(error: Exception) -> str | None:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Each command explains itself with examples: backbeat dev --help",
 )
+@click.option("--profile", envvar="BACKBEAT_PROFILE", metavar="NAME", help="The profile of backbeat.toml to use.")
+@click.option(
+    "--config",
+    envvar="BACKBEAT_CONFIG",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Another file of profiles.  [default: the nearest backbeat.toml]",
+)
 @click.version_option(package_name="backbeat", message="backbeat %(version)s")
-def backbeat() -> None:
+@click.pass_context
+def backbeat(context: click.Context, profile: str | None, config: Path | None) -> None:
     """Backbeat on Kafka: durable workflows whose truth is a log.
 
     \b
@@ -100,3 +123,5 @@ def backbeat() -> None:
       backbeat dev                  everything on this machine, until Ctrl-C
       backbeat engine --instance-id a --bootstrap-servers kafka:9092
     """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
+    found = load_profile(config or find_file(Path.cwd(), Path.home()), profile)
+    context.default_map = Section(context.command, context, found, found.commands)

@@ -1,6 +1,17 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the connection that some of them describe."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
+
+from backbeat.compose.connection import Connection
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 bootstrap_option = click.option(
     "--bootstrap-servers",
@@ -11,6 +22,44 @@ bootstrap_option = click.option(
     metavar="HOST:PORT,…",
     help="The Kafka to use.",
 )
+client_option = click.option(
+    "--client",
+    envvar="BACKBEAT_CLIENT",
+    default="default",
+    show_default=True,
+    show_envvar=True,
+    metavar="NAME",
+    help="The client application in whose name it is asked.",
+)
+gateway_option = click.option(
+    "--gateway",
+    envvar="BACKBEAT_GATEWAY",
+    default="http://127.0.0.1:9292",
+    show_default=True,
+    show_envvar=True,
+    metavar="URL",
+    help="The HTTP gateway: for searches; for everything where it is named and no Kafka is.",
+)
+token_option = click.option(
+    "--token",
+    envvar="BACKBEAT_TOKEN",
+    show_envvar=True,
+    metavar="TOKEN",
+    help="The client application's token, for a gateway that asks for it.",
+)
+timeout_option = click.option(
+    "--timeout-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    envvar="BACKBEAT_TIMEOUT_SECONDS",
+    default=10.0,
+    show_default=True,
+    show_envvar=True,
+    help="How long an answer is awaited.",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="For programs: JSON; a list as one line of JSON for each of its rows."
+)
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask whether that is meant.")
 development_option = click.option(
     "--development",
     envvar="BACKBEAT_DEVELOPMENT",
@@ -30,3 +79,37 @@ partitions_option = click.option(
     default=None,
     help="Partitions of commands, queries, state and history, fixed once made.  [default: what is there, else 8]",
 )
+
+_CONNECTION = (bootstrap_option, gateway_option, client_option, token_option, timeout_option)
+_USUAL = (ParameterSource.DEFAULT, None)
+
+
+def connected(command: F) -> F:
+    """Add the options that say where Backbeat is and who asks; the command gets them as `connection`."""
+
+    @functools.wraps(command)
+    def run(
+        *arguments: Any,
+        bootstrap_servers: str,
+        gateway: str,
+        client: str,
+        token: str | None,
+        timeout_seconds: float,
+        **named: Any,
+    ) -> Any:
+        source = click.get_current_context().get_parameter_source
+        connection = Connection(
+            bootstrap_servers=bootstrap_servers,
+            gateway=gateway.rstrip("/"),
+            client=client,
+            token=token,
+            timeout_seconds=timeout_seconds,
+            # Whoever names a gateway and no Kafka has none at hand.
+            only_gateway=source("gateway") not in _USUAL and source("bootstrap_servers") in _USUAL,
+        )
+        return command(*arguments, connection=connection, **named)
+
+    with_options: Any = run
+    for option in reversed(_CONNECTION):
+        with_options = option(with_options)
+    return with_options  # type: ignore[no-any-return]  # the wrapper stands where the command stood

@@ -1,0 +1,100 @@
+"""How a command ends when it could not do what it was told: exit codes for scripts, and what to do for people.
+
+    0  done
+    1  refused, or failed
+    2  the command line cannot be understood (click's own)
+    3  Kafka or the gateway cannot be reached
+    4  no answer in time: what was asked may still be done
+
+`backbeat engine` and `backbeat gateway` are told apart by their supervisors, and have codes of their own
+(docs/operations.md).
+"""
+
+from __future__ import annotations
+
+import enum
+
+import click
+
+from backbeat.compose.errors import SetupError
+
+
+class Exit(enum.IntEnum):
+    """Exit codes of the commands that ask and end."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    NO_ANSWER = 4
+
+
+class CommandError(click.ClickException):
+    """What is said on the way out, and with which code."""
+
+    def __init__(self, message: str, code: Exit = Exit.FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = code
+
+
+#: Errors of the parts' own modules that say what was found and what to do. By name: nothing is imported for it.
+_EXPLAINED = {
+    ("backbeat.streams.brokers", "UnreachableError"): Exit.UNREACHABLE,
+    ("backbeat.streams.topics", "TopicError"): Exit.FAILED,
+    ("backbeat.streams.registry", "RegistryError"): Exit.FAILED,
+    ("backbeat.streams.settings", "SettingsError"): Exit.FAILED,
+    ("backbeat.gateway.projection.database", "ProjectionError"): Exit.FAILED,
+}
+
+
+def explain(error: Exception) -> CommandError | None:
+    """What to say of an error instead of a traceback. None: it is a defect of ours, and the traceback is wanted."""
+    if isinstance(error, SetupError):
+        return CommandError(str(error))
+    code = _EXPLAINED.get((type(error).__module__, type(error).__name__))
+    if code is not None:
+        return CommandError(str(error), code)
+    return _of_sdk(error) or _of_kafka(error)
+
+
+def _of_sdk(error: Exception) -> CommandError | None:
+    from backbeat.errors import BackbeatError, NotFound, Rejected, Timeout, Unavailable
+
+    match error:
+        case Unavailable():
+            return CommandError(
+                f"{_sentence(error)} What to do: see that it runs, and that --bootstrap-servers and --gateway name it.",
+                Exit.UNREACHABLE,
+            )
+        case Timeout():
+            return CommandError(
+                f"{_sentence(error)} What to do: see that an engine runs; --timeout-seconds waits longer.",
+                Exit.NO_ANSWER,
+            )
+        case NotFound():
+            return CommandError(
+                f"{_sentence(error)} What to do: check the id, and whose it is: --client names the client application "
+                "that asks (backbeat user list)."
+            )
+        case Rejected():
+            return CommandError(_sentence(error))
+        case BackbeatError():
+            return CommandError(_sentence(error))
+        case _:
+            return None
+
+
+def _of_kafka(error: Exception) -> CommandError | None:
+    from confluent_kafka import KafkaError, KafkaException
+
+    if not isinstance(error, KafkaException) or not isinstance(error.args[0], KafkaError):
+        return None
+    return CommandError(
+        f"Kafka: {error.args[0].str()}. What to do: see that it runs, and that --bootstrap-servers names it.",
+        Exit.UNREACHABLE,
+    )
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return text if text.endswith((".", "!", "?")) else f"{text}."
