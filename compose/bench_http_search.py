@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backbeat.compose.bench_figures import Figure
-from backbeat.compose.bench_postgresql import postgresql, why_not
 from backbeat.compose.bench_rig import Say
 from backbeat.compose.errors import SetupError
+from backbeat.compose.postgresql import postgresql, why_not
 
 NODES = 1_000_000
 _REPEATS = 20

@@ -1,7 +1,7 @@
 """A real Apache Kafka on this machine: one node, KRaft, all of its data in one directory.
 
 For development, tests and the benchmark. It listens on loopback only, with as little memory and as few threads as serve
-one engine; the rest is as in production.
+one engine; the rest is as in production. Alone, or as a member of a cluster (`kafka_cluster`).
 """
 
 import base64
@@ -12,7 +12,8 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -34,7 +35,6 @@ _LOG4J = Path(__file__).with_name("log4j2.xml")
 # What differs from Kafka's own defaults, and why.
 _SETTINGS = {
     "process.roles": "broker,controller",
-    "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
     "inter.broker.listener.name": "PLAINTEXT",
@@ -68,6 +68,23 @@ _SETTINGS = {
 JAVA_OPTIONS_VARIABLE = "BACKBEAT_KAFKA_JAVA_OPTIONS"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Membership:
+    """A node's place in its cluster: the same for all of its nodes but for `node_id`."""
+
+    cluster_id: str
+    #: Node id -> the port on which that node's controller listens, of every node.
+    controller_ports: Mapping[int, int]
+    node_id: int
+    #: Kafka settings instead of those for one node alone.
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def make_cluster_id() -> str:
+    """A new id, as Kafka writes them."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
 class KafkaBroker:
     """One Kafka, from `start()` to `stop()`; the same data directory gives the same topics again."""
 
@@ -80,7 +97,9 @@ class KafkaBroker:
         heap_megabytes: int = HEAP_MEGABYTES,
         java_options: Sequence[str] | None = None,
         stop_seconds: float = 20.0,
+        membership: Membership | None = None,
     ) -> None:
+        """Say where it is; nothing happens before `start()`. Without a `membership` it is a cluster of one."""
         self.data_dir = data_dir.absolute()
         #: The port to listen on. None: any free one. It may be another at each start: clients are told at start.
         self.port = port if port is not None else free_port()
@@ -89,7 +108,9 @@ class KafkaBroker:
         self._heap_megabytes = heap_megabytes
         #: Instead of the archive's.
         self._java_options = java_options
-        self._controller_port = free_port(avoid=[self.port])
+        self._membership = membership or Membership(
+            cluster_id=make_cluster_id(), controller_ports={1: free_port(avoid=[self.port])}, node_id=1
+        )
         self._part = Part(
             "Kafka",
             [],
@@ -129,6 +150,12 @@ class KafkaBroker:
 
     def start(self, seconds: float = START_SECONDS_MAX) -> None:
         """Start the broker and wait until it answers a metadata request."""
+        self.prepare()
+        self.launch()
+        self.wait_ready(seconds)
+
+    def prepare(self) -> None:
+        """Make its directory ready, from any thread."""
         java = java_command()
         jars = kafka_jars(self._say)
         self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -154,9 +181,15 @@ class KafkaBroker:
             "kafka.Kafka",
             str(settings),
         ]
+
+    def launch(self) -> None:
+        """Start the process of a broker that was prepared; the kernel ends it with the thread that does this."""
         self._part.start()
+
+    def wait_ready(self, seconds: float = START_SECONDS_MAX, brokers: int = 1) -> None:
+        """Wait until the broker answers and knows so many brokers; it is stopped where it does not come to that."""
         try:
-            self._wait_until_ready(seconds)
+            self._wait_until_ready(seconds, brokers)
         except BaseException:
             self._part.stop()
             raise
@@ -182,10 +215,15 @@ class KafkaBroker:
         return last_lines(f"{read_tail(self.log_path)}\n{self._part.output()}")
 
     def _write_settings(self) -> Path:
+        place = self._membership
+        voters = [f"{node}@{LOOPBACK}:{port}" for node, port in place.controller_ports.items()]
+        controller_port = place.controller_ports[place.node_id]
         settings = {
             **_SETTINGS,
-            "controller.quorum.voters": f"1@{LOOPBACK}:{self._controller_port}",
-            "listeners": f"PLAINTEXT://{LOOPBACK}:{self.port},CONTROLLER://{LOOPBACK}:{self._controller_port}",
+            **place.settings,
+            "node.id": str(place.node_id),
+            "controller.quorum.voters": ",".join(voters),
+            "listeners": f"PLAINTEXT://{LOOPBACK}:{self.port},CONTROLLER://{LOOPBACK}:{controller_port}",
             "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{self.port}",
             "log.dirs": str(self.data_dir / "log"),
         }
@@ -198,13 +236,12 @@ class KafkaBroker:
         """Make the directory a KRaft one, once; Kafka refuses to start on an empty one."""
         if (self.data_dir / "log" / "meta.properties").is_file():
             return
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # Runs for a second: optimising its code would cost more than it saves.
         command = [java, "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", *_archive_options(), *common]
         command += [
             "kafka.tools.StorageTool",
             "format",
-            f"--cluster-id={cluster_id}",
+            f"--cluster-id={self._membership.cluster_id}",
             "-c",
             str(settings),
             "--ignore-formatted",
@@ -219,7 +256,7 @@ class KafkaBroker:
         lines = (self.data_dir / "log" / "meta.properties").read_text().splitlines()
         return next(line.removeprefix("cluster.id=") for line in lines if line.startswith("cluster.id="))
 
-    def _wait_until_ready(self, seconds: float) -> None:
+    def _wait_until_ready(self, seconds: float, brokers: int) -> None:
         deadline = time.monotonic() + seconds
         # A bare connection first: librdkafka waits longer after every failed try.
         while not _accepts_connections(self.port):
@@ -230,7 +267,7 @@ class KafkaBroker:
             try:
                 found = admin.list_topics(timeout=2)
                 # Another Kafka may have taken the port since we looked: ours, which cannot listen, ends in a moment.
-                if found.brokers and str(found.cluster_id) == self._cluster_id():
+                if len(found.brokers) >= brokers and str(found.cluster_id) == self._cluster_id():
                     return
             except KafkaException:
                 pass  # not yet: it accepts connections before it has its part in the cluster

@@ -6,7 +6,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from click.testing import CliRunner
 
-from backbeat.compose import bench_figures, bench_http, bench_http_search, bench_postgresql
+from backbeat.compose import bench_figures, bench_http, bench_http_search, postgresql
 from backbeat.compose.bench import FIGURES, HTTP, LETTERS, SEARCH, _figures, bench
 from backbeat.compose.bench_http_client import make_application
 from backbeat.compose.bench_http_rig import SERVING
@@ -120,10 +120,10 @@ def test_the_search_is_measured_where_a_database_can_be_started(monkeypatch):
 
 @pytest.mark.timeout(180)
 async def test_the_search_is_measured_on_postgresql():
-    reason = bench_postgresql.why_not()
+    reason = postgresql.why_not()
     if reason is not None:
         pytest.skip(reason)
-    with bench_postgresql.postgresql() as url:
+    with postgresql.postgresql() as url:
         found = await bench_http_search._measured(url, 1_000)
 
     assert found["database"] == "postgresql"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from backbeat.compose import postgresql
 from backbeat.gateway.projection import tables
 from backbeat.gateway.projection.database import open_engine, parse_url
-from tests.projection import postgresql
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +17,7 @@ def postgresql_url() -> Iterator[str]:
     reason = postgresql.why_not()
     if reason is not None:
         pytest.skip(f"PostgreSQL: {reason}")
-    with postgresql.running() as url:
+    with postgresql.postgresql() as url:
         yield url
 
 

@@ -1,4 +1,7 @@
-"""A throw-away PostgreSQL, from the distribution's packages, on loopback. It refuses to run as root."""
+"""A throw-away PostgreSQL, from the distribution's packages, on loopback. It refuses to run as root.
+
+For the benchmark, and for tests of whatever speaks to a projection in PostgreSQL.
+"""
 
 import contextlib
 import os
@@ -35,8 +38,11 @@ def why_not() -> str | None:
 
 
 @contextlib.contextmanager
-def postgresql() -> Iterator[str]:
-    """The address of an empty database, which is there for as long as this is open. SetupError."""
+def postgresql(**settings: str) -> Iterator[str]:
+    """The address of an empty database, which is there for as long as this is open. SetupError.
+
+    `settings` are PostgreSQL's own, beside or instead of ours.
+    """
     programs = _programs()
     assert programs is not None, "why_not() is asked first"
     folder = Path(tempfile.mkdtemp(prefix="backbeat-postgresql-"))
@@ -52,6 +58,7 @@ def postgresql() -> Iterator[str]:
             "port": str(port),
             "unix_socket_directories": str(folder),
             **_SETTINGS,
+            **settings,
         }
         options = [word for name, value in given.items() for word in ("-c", f"{name}={value}")]
         part = Part(
