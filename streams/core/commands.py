@@ -102,6 +102,8 @@ class ChangeNode(Command, frozen=True, kw_only=True):
     response: bytes | None = None  #: JSON text
     children: tuple[NewNode, ...] = ()
     attempt: int | None = None
+    #: of `errored`: whether another attempt could end otherwise; false: its retries count as exhausted
+    retriable: bool = True
 
 
 class AddChildren(Command, frozen=True, kw_only=True):
@@ -110,6 +112,13 @@ class AddChildren(Command, frozen=True, kw_only=True):
     node_id: bytes
     children: tuple[NewNode, ...]
     attempt: int | None = None
+
+
+class Heartbeat(Command, frozen=True, kw_only=True):
+    """The worker is still at it: `complete_by` is renewed. Refused when the attempt is over, so that it can stop."""
+
+    node_id: bytes
+    attempt: int
 
 
 class RestartNode(Command, frozen=True, kw_only=True):
@@ -213,6 +222,7 @@ AnyCommand = (
     | ChangeWorkflow
     | ChangeNode
     | AddChildren
+    | Heartbeat
     | RestartNode
     | ResetNode
     | ScheduleNode

@@ -16,9 +16,12 @@ _EXPIRED = msgspec.json.encode({"error": "Client did not respond within the spec
 _ERROR = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def client_error(step: Step, node: Node, response: bytes | None) -> None:
-    """The client failed: it is tried again later, or its retries are exhausted and the client is told."""
-    again = node.retries_remaining > 0
+def client_error(step: Step, node: Node, response: bytes | None, *, retriable: bool = True) -> None:
+    """The client failed: it is tried again later, or its retries are exhausted and the client is told.
+
+    One that is not `retriable` leaves the retries that it had: a restart by hand may use them.
+    """
+    again = retriable and node.retries_remaining > 0
     server = ServerStatus.RETRYING if again else ServerStatus.RETRIES_EXHAUSTED
     step.check(node, ClientStatus.ERRORED, server)
     step.set_client(node, ClientStatus.ERRORED, response)

@@ -22,6 +22,7 @@ from .commands import (
     CreateWorkflow,
     DeliveryFailed,
     FailNode,
+    Heartbeat,
     OpenLink,
     ResetNode,
     RestartNode,
@@ -37,7 +38,7 @@ from .failing import client_error, deliver_failed, expire, retry, server_error
 from .links import close_link, open_link
 from .records import Meta, Node, TimerKind
 from .scheduling import reschedule
-from .status import ClientStatus, ServerStatus
+from .status import ClientStatus, ServerStatus, word
 from .step import Refused, Step, answered, forget, kept, refuse, remember
 from .store import Store
 
@@ -125,6 +126,8 @@ def _do(step: Step, command: AnyCommand) -> None:
             _timer_fired(step, command)
         case AddChildren():
             _add_children(step, command)
+        case Heartbeat():
+            _heartbeat(step, command)
         case Continue():
             _continue(step, command)
         case CloseLink():
@@ -182,7 +185,7 @@ def _change_node(step: Step, command: ChangeNode) -> None:
     if node.server is ServerStatus.DEACTIVATED:
         step.reply(Done(changed=False))
         return
-    _set_status(step, node, status, command.response)
+    _set_status(step, node, status, command)
     step.reply(Done())
 
 
@@ -190,15 +193,35 @@ def _is_late(step: Step, node: Node, attempt: int | None) -> bool:
     """Whether a worker's result is of an attempt that is over or answered: then it changes nothing."""
     if attempt is None:
         return False
-    if (
-        node.attempt == attempt
-        and node.server is ServerStatus.SENT_TO_CLIENT
-        and node.client in (ClientStatus.RECEIVED, ClientStatus.PROCESSING)
-    ):
+    if _runs(node, attempt):
         return False
     step.ignore(f"a result of attempt {attempt}, which is over")
     step.reply(Done(changed=False))
     return True
+
+
+def _runs(node: Node, attempt: int) -> bool:
+    """Whether this attempt is with the client and not answered."""
+    return (
+        node.attempt == attempt
+        and node.server is ServerStatus.SENT_TO_CLIENT
+        and node.client in (ClientStatus.RECEIVED, ClientStatus.PROCESSING)
+    )
+
+
+def _heartbeat(step: Step, command: Heartbeat) -> None:
+    node = _own_node(step, command.node_id)
+    if _runs(node, command.attempt):
+        scheduling.renew_deadline(step, node)
+        step.reply(Done())
+        return
+    found = word(node.server) if node.attempt == command.attempt else f"attempt {node.attempt}"
+    if command.reply_to is None:
+        # It crossed its own answer: nothing that an operator must look at.
+        step.ignore(f"a heartbeat of attempt {command.attempt}, which is over")
+        return
+    message = f"Attempt {command.attempt} is over"
+    raise refuse(Reason.INVALID_SERVER_STATUS, message, found=found, wanted=word(ServerStatus.SENT_TO_CLIENT))
 
 
 def _response_too_large(step: Step, size: int) -> Refused:
@@ -207,7 +230,8 @@ def _response_too_large(step: Step, size: int) -> Refused:
     return refuse(Reason.LIMIT_EXCEEDED, message, found=f"{size} bytes", wanted=f"payload_bytes_max {limit}")
 
 
-def _set_status(step: Step, node: Node, status: str, response: bytes | None) -> None:
+def _set_status(step: Step, node: Node, status: str, command: ChangeNode) -> None:
+    response = command.response
     match status:
         case "processing":
             step.check_client(node, ClientStatus.PROCESSING)
@@ -217,7 +241,7 @@ def _set_status(step: Step, node: Node, status: str, response: bytes | None) -> 
             step.check(node, ClientStatus.COMPLETE, ServerStatus.PROCESSING_CHILDREN)
             scheduling.client_complete(step, node, response)
         case "errored":
-            client_error(step, node, response)
+            client_error(step, node, response, retriable=command.retriable)
         case "resolved":
             _close_exhausted(step, node, ClientStatus.RESOLVED, response)
             scheduling.children_ready(step, node)

@@ -213,11 +213,11 @@ class Naive:
             raise Refused("invalid_server_status", "complete")
         self._check_depth(node, command)
         if node.server != "deactivated":
-            self._check_change(node, word)
+            self._check_change(node, word, retriable=command.retriable)
         late = self._add(node, command)
         if node.server == "deactivated":
             return ("done", False)
-        self._change(node, word, command.response)
+        self._change(node, word, command.response, retriable=command.retriable)
         if late:
             self._schedule_next(node)
         return ("done", True)
@@ -235,6 +235,14 @@ class Naive:
         if self._add(node, command):
             self._schedule_next(node)
         return ("made", made)
+
+    def on_Heartbeat(self, command: c.Heartbeat) -> tuple[Any, ...]:  # noqa: N802
+        node = self._node(command)
+        if node.server != "sent_to_client" or command.attempt != node.attempt:
+            found = node.server if command.attempt == node.attempt else f"attempt {node.attempt}"
+            raise Refused("invalid_server_status", found, "sent_to_client")
+        self._renew(node)
+        return ("done", True)
 
     def on_RestartNode(self, command: c.RestartNode) -> tuple[Any, ...]:  # noqa: N802
         node = self._node(command)
@@ -350,19 +358,19 @@ class Naive:
         if node.complete_by is not None:
             node.timer = ("expiry", node.complete_by)
 
-    def _check_change(self, node: Child, word: str) -> None:
+    def _check_change(self, node: Child, word: str, *, retriable: bool) -> None:
         match word:
             case "deciding" | "processing":
                 self._check(node, client="processing")
             case "deciding_complete" | "completed":
                 self._check(node, client="complete", server="processing_children")
             case "errored":
-                server = "retrying" if node.retries > 0 else "retries_exhausted"
+                server = "retrying" if node.retries > 0 and retriable else "retries_exhausted"
                 self._check(node, client="errored", server=server)
             case "resolved" | "shutdown":
                 self._check(node, client=word, server="processing_children")
 
-    def _change(self, node: Child, word: str, response: bytes | None) -> None:
+    def _change(self, node: Child, word: str, response: bytes | None, *, retriable: bool = True) -> None:
         match word:
             case "deciding" | "processing":
                 self._set_client(node, "processing")
@@ -372,7 +380,7 @@ class Naive:
             case "shutdown":
                 self._client_complete(node, word, response)
             case "errored":
-                self._client_error(node, response)
+                self._client_error(node, response, retriable=retriable)
             case "deactivated":
                 self._renew(node)
                 older = [other for other in node.tree.nodes if other.seq < node.seq]
@@ -413,10 +421,10 @@ class Naive:
             self._schedule_next(node.parent)
         self._close_links([node])
 
-    def _client_error(self, node: Child, response: bytes | None) -> None:
+    def _client_error(self, node: Child, response: bytes | None, *, retriable: bool = True) -> None:
         self._set_client(node, "errored", response)
         node.timer = None
-        if node.retries > 0:
+        if node.retries > 0 and retriable:
             node.retries -= 1
             self._set_server(node, "retrying")
             node.fires_at = self.now + retry.delay_ms(node.id, node.attempt, node.interval, node.retries)

@@ -31,6 +31,7 @@ USUAL = {
     "deciding_complete": {"sent_to_client"},
     "processing": {"sent_to_client"},
     "errored": {"sent_to_client"},
+    "heartbeat": {"sent_to_client"},
     "undelivered": {"sent_to_client"},
     "resolved": {"retries_exhausted"},
     "shutdown": {"retries_exhausted"},
@@ -149,6 +150,8 @@ class Player:
                 return c.ResetNode(**carried, node_id=node.id)
             case "schedule":
                 return c.ScheduleNode(**carried, node_id=node.id)
+            case "heartbeat":
+                return c.Heartbeat(**carried, node_id=node.id, attempt=node.attempt + (move.how % 5 == 4))
             case "add":
                 children = tuple(self._new(how) for how in move.children) or (self._new(move.how),)
                 attempt = node.attempt + move.how % 2 if move.how % 5 == 4 else None
@@ -167,6 +170,7 @@ class Player:
                     response=RESPONSES[move.how % len(RESPONSES)],
                     children=tuple(self._new(how) for how in move.children),
                     attempt=(None, None, node.attempt, node.attempt, node.attempt + 1)[move.how % 5],
+                    retriable=move.how % 8 != 7,
                 )
 
     def _known(self) -> list[Known]:

@@ -563,3 +563,30 @@ def test_no_children_at_all_schedule_nothing(call):
     assert rig.server("a") == ["processing_children"]
     rig.schedule("a")
     assert rig.server("a") == ["complete"]
+
+
+# --- errors that another attempt would not mend ----------------------------------------------------------------------
+
+
+def test_an_error_that_is_not_retriable_exhausts_the_retries():
+    rig = running(new("a", retries=3), new("b"))
+    happened = rig.error("a", retriable=False, attempt=1)
+    assert rig.both("a") == ("retries_exhausted", "errored")
+    assert [one.message for one in happened.of(Notify)] == ["Client Error"]
+    assert rig.clock("a") is None
+    assert rig.server("b") == ["ready"]
+
+
+def test_what_it_had_left_is_there_when_an_operator_restarts_it():
+    rig = running(new("a", retries=3))
+    rig.error("a", retriable=False)
+    assert rig.restart("a").dispatches == [(rig["a"], 2)]
+    rig.error("a")
+    assert rig.server("a") == ["retrying"]
+    assert rig.row("a").retries_remaining == 2
+
+
+def test_only_an_error_reads_it():
+    rig = running(new("a"))
+    assert rig.complete("a", retriable=False).reply == Done()
+    assert rig.server("a") == ["complete"]

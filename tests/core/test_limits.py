@@ -1,10 +1,13 @@
 """Limits that every command has, whatever it does."""
 
+import msgspec
+
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core import ids
 from backbeat.streams.core.machine import apply
 from backbeat.streams.core.store import MemoryStore
+from tests.core.rig import new, running
 
 USER = b"u" * 16
 REPLY_TO = c.ReplyTo(0, b"a" * 16, 1)
@@ -88,3 +91,19 @@ def test_the_same_refused_of_a_caller_without_attempt_changes_nothing():
     (refuse,) = apply(change, 2_000, store)
     assert isinstance(refuse, fx.Refuse)
     assert store.nodes[node_id] == before
+
+
+def test_a_result_that_is_refused_is_no_error_of_an_attempt_that_is_over():
+    rig = running(new("a"))
+    rig.complete("a")
+    before = rig.snapshot()
+    assert rig.complete("a", attempt=1, tid="t" * 1_025).reply.reason is fx.Reason.LIMIT_EXCEEDED
+    assert rig.snapshot() == before
+
+
+def test_a_linked_signal_to_a_workflow_that_is_there_goes_through_its_target_too():
+    store = MemoryStore()
+    apply(signal(), 1_000, store)
+    linked = msgspec.structs.replace(signal(link=bytes(16)), id=b"2" * 16, workflow=None)
+    (send,) = apply(linked, 1_000, store)
+    assert isinstance(send.command, c.OpenLink)

@@ -157,7 +157,7 @@ def test_routes():
     for command in (
         c.ChangeNode(**carried, node_id=node, status="completed"), c.AddChildren(**carried, node_id=node, children=()),
         c.RestartNode(**carried, node_id=node), c.ResetNode(**carried, node_id=node),
-        c.ScheduleNode(**carried, node_id=node),
+        c.ScheduleNode(**carried, node_id=node), c.Heartbeat(**carried, node_id=node, attempt=1),
         c.DeliveryFailed(**carried, node_id=node, attempt=1, response=b"{}"),
         c.FailNode(**carried, node_id=node, message=""),
     ):  # fmt: skip

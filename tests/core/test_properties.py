@@ -15,6 +15,7 @@ WORDS = (
     + ["fire"] * 6
     + ["add"] * 4
     + ["restart"] * 3
+    + ["heartbeat"] * 2
     + ["canceled", "deactivated", "resolved", "shutdown", "processing", "reset", "schedule", "repeat"] * 2
     + ["pause", "resume", "resume", "complete", "fail", "undelivered", "deciding", "deciding_complete", "nonsense"]
 )

@@ -99,6 +99,7 @@ COMMANDS: tuple[Any, ...] = (
         attempt=3,
     ),
     commands.AddChildren(**_COMMAND, node_id=identity(5), children=(PLAIN_NODE,) * 70, attempt=1),
+    commands.Heartbeat(**_COMMAND, node_id=identity(5), attempt=2),
     commands.RestartNode(**_COMMAND, node_id=identity(5)),
     commands.ResetNode(**_COMMAND, node_id=identity(5)),
     commands.ScheduleNode(**_COMMAND, node_id=identity(5)),

@@ -149,7 +149,8 @@ VALUE = EXAMPLES["ChangeNode"][0]
         (b"\xc3\x01abcdefgh", "unknown fingerprint 6162636465666768"),
         (b"\x00\x00\x00\x00\x01", "no schema registry is configured"),
         (VALUE[:15], "ChangeNode: truncated: field `id` has 5 of 16 bytes"),
-        (VALUE[:-1], "ChangeNode: truncated: it ends before field `attempt`"),
+        (VALUE[:-1], "ChangeNode: truncated: field `retriable` has 0 of 1 bytes"),
+        (VALUE[:-2], "ChangeNode: truncated: it ends before field `attempt`"),
         (VALUE + b"\x00\x00", "ChangeNode: 2 bytes left over"),
         (VALUE[:26] + b"\x08" + VALUE[27:], "field `user_id` is branch 4 of a union of 2"),
         (VALUE.replace("é".encode(), b"\xff\xff"), "field `tid` is no UTF-8"),
@@ -274,10 +275,11 @@ def test_structs_and_schemas_have_the_same_fields():
     }.items():
         source = load_sources()[name]
         assert sorted(field["name"] for field in source["fields"]) == sorted(struct.__struct_fields__), name
+    (settings,) = (one.settings for one in examples.COMMANDS if isinstance(one, commands.ChangeSettings))
     settings_fields = [field["name"] for field in load_sources()["Settings"]["fields"]]
-    assert settings_fields == list(type(examples.COMMANDS[8].settings).__struct_fields__)
+    assert settings_fields == list(type(settings).__struct_fields__)
     defaults = {field["name"]: field["default"] for field in load_sources()["Settings"]["fields"]}
-    assert defaults == msgspec.structs.asdict(type(examples.COMMANDS[8].settings)())
+    assert defaults == msgspec.structs.asdict(type(settings)())
 
 
 def test_defaults_are_those_of_the_structs():
