@@ -8,12 +8,14 @@ import time
 from types import TracebackType
 from typing import Any, Self, Unpack
 
+import msgspec
+
 from backbeat.context import transaction_id
 from backbeat.errors import Unavailable
 from backbeat.kafka_transport import KafkaTransport
 from backbeat.node import Node, wait_for
 from backbeat.payloads import Id, id_text, to_id, to_json, to_subject
-from backbeat.signals import SignalOptions, make_signal, make_workflow
+from backbeat.signals import SignalOptions, change_hash, make_signal, make_workflow
 from backbeat.streams.core import commands, ids, queries
 from backbeat.streams.core.effects import NodeView
 from backbeat.streams.core.history import StatusChange as Change
@@ -164,9 +166,10 @@ class Client:
         """
         return await wait_for(self, to_id(node_id), timeout)
 
-    async def restart(self, node_id: Id | bytes) -> None:
-        """Try a node again now."""
-        await self._command(commands.RestartNode(node_id=to_id(node_id), **self._common()), "restart")
+    async def restart(self, node_id: Id | bytes, *, idempotency_key: str | None = None) -> None:
+        """Try a node again now. A repeat with the same key does nothing and is answered as the first was."""
+        command = commands.RestartNode(node_id=to_id(node_id), **self._common())
+        await self._command(command, "restart", idempotency_key)
 
     async def reset(self, node_id: Id | bytes) -> None:
         """Deactivate everything below a node."""
@@ -176,13 +179,13 @@ class Client:
         """Look again what below a node can start."""
         await self._command(commands.ScheduleNode(node_id=to_id(node_id), **self._common()), "schedule")
 
-    async def cancel(self, node_id: Id | bytes) -> None:
+    async def cancel(self, node_id: Id | bytes, *, idempotency_key: str | None = None) -> None:
         """Deactivate a node and everything below it; what waited for it goes on."""
-        await self._change_node(node_id, "canceled", None)
+        await self._change_node(node_id, "canceled", None, idempotency_key)
 
-    async def resolve(self, node_id: Id | bytes, response: Any = None) -> None:
+    async def resolve(self, node_id: Id | bytes, response: Any = None, *, idempotency_key: str | None = None) -> None:
         """Count a node as done though its retries are exhausted; the tree goes on."""
-        await self._change_node(node_id, "resolved", response)
+        await self._change_node(node_id, "resolved", response, idempotency_key)
 
     async def shutdown(self, node_id: Id | bytes, response: Any = None) -> None:
         """Give up a node whose retries are exhausted; if it is blocking, what comes after it is deactivated."""
@@ -233,15 +236,17 @@ class Client:
         command = commands.ChangeWorkflow(workflow_id=to_id(workflow_id), change=change, **self._common())
         await self._command(command, change)
 
-    async def _change_node(self, node_id: Id | bytes, status: str, response: Any) -> None:
+    async def _change_node(self, node_id: Id | bytes, status: str, response: Any, key: str | None = None) -> None:
         text = None if response is None else to_json("response", response)
         command = commands.ChangeNode(node_id=to_id(node_id), status=status, response=text, **self._common())
-        await self._command(command, status)
+        await self._command(command, status, key)
 
-    async def _command(self, command: commands.AnyCommand, what: str) -> Any:
+    async def _command(self, command: commands.AnyCommand, what: str, key: str | None = None) -> Any:
         route = commands.route(command)
         assert route is not None
-        return await self._transport.command(command, self.timeout, f"{what} {id_text(route)}")
+        if key is not None:
+            command = msgspec.structs.replace(command, id=self._command_id(key), body_hash=change_hash(command))
+        return await self._transport.command(command, self.timeout, f"{what} {id_text(route)}", key=key)
 
     def _asked(self) -> dict[str, Any]:
         return {"reply_to": NOBODY, "deadline": 0, "user_id": self._connected(), "tid": transaction_id()}

@@ -1,4 +1,4 @@
-"""A signal, from what a caller says to the command."""
+"""A signal, from what a caller says to the command; and how a repeat of a command with a key is recognised."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from backbeat.payloads import (
     to_subject,
 )
 from backbeat.streams.core import ids
-from backbeat.streams.core.commands import NewNode, NewWorkflow, Signal
+from backbeat.streams.core.commands import AnyCommand, NewNode, NewWorkflow, Signal
 
 
 class SignalOptions(TypedDict, total=False):
@@ -108,3 +108,11 @@ def _body_hash(node: NewNode, workflow: NewWorkflow, fires_at: When | None) -> b
     if isinstance(fires_at, timedelta):
         node = msgspec.structs.replace(node, fires_at=int(fires_at.total_seconds() * 1000))
     return hashlib.blake2b(msgspec.msgpack.encode((node, workflow)), digest_size=16).digest()
+
+
+def change_hash(command: AnyCommand) -> bytes:
+    """What a command with a caller's key asks, the same for a repeat: all of it but who carries it and when."""
+    asked = msgspec.structs.asdict(command)
+    for name in ("id", "tid", "reply_to", "body_hash", "source"):
+        del asked[name]
+    return hashlib.blake2b(msgspec.msgpack.encode((type(command).__name__, asked)), digest_size=16).digest()

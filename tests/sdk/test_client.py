@@ -7,8 +7,8 @@ import pytest
 from backbeat import Client, Unavailable
 from backbeat.errors import InvalidParameters, NotFound, Rejected, Timeout, rejected
 from backbeat.payloads import id_text, to_id
-from backbeat.signals import SignalOptions, make_signal, make_workflow
-from backbeat.streams.core.commands import Signal
+from backbeat.signals import SignalOptions, change_hash, make_signal, make_workflow
+from backbeat.streams.core.commands import ChangeNode, RestartNode, Signal
 from backbeat.streams.core.effects import NodeView, Reason, Rejection, WorkflowView
 from backbeat.streams.core.status import ServerStatus
 from backbeat.views import NodeValue, Tree, Workflow
@@ -32,6 +32,16 @@ def test_a_signal_says_what_was_said() -> None:
     assert (one.workflow.subject, one.workflow.decider) == (b'"Camera 703"', "Sale")
     # The engine's own defaults hold for what is left out.
     assert (signal().node.retries, signal().node.retry_interval_seconds, signal().body_hash) == (6, 1200.0, None)
+
+
+def test_the_same_change_has_the_same_hash_and_another_has_not() -> None:
+    def change(command_id: bytes = b"c" * 16, **words: Any) -> bytes:
+        return change_hash(ChangeNode(**{"id": command_id, "node_id": b"n" * 16, "status": "resolved", **words}))
+
+    assert change(b"d" * 16, tid="another") == change()
+    others = [change(status="canceled"), change(node_id=b"m" * 16), change(response=b"1")]
+    others.append(change_hash(RestartNode(id=b"c" * 16, node_id=b"n" * 16)))
+    assert len({change(), *others}) == 5
 
 
 def test_the_same_request_has_the_same_hash_and_another_has_not() -> None:
