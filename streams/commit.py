@@ -18,7 +18,8 @@ from typing import NamedTuple, Protocol
 
 from confluent_kafka import KafkaException, Message, Producer, TopicPartition
 
-from backbeat.streams.store import Origin, PartitionStore, Snapshot, host_now
+from backbeat.streams.keeper import Keeper, Origin, Snapshot
+from backbeat.streams.store import host_now
 from backbeat.streams.topics import COMMANDS, QUERIES, STATE
 
 
@@ -153,7 +154,7 @@ def _until(deadline: float, call: Callable[[], object]) -> None:
 
 def commit(
     snapshots: Sequence[Snapshot],
-    stores: dict[int, PartitionStore],
+    stores: dict[int, Keeper],
     member: Member,
     *,
     flush: Callable[[], None],

@@ -35,8 +35,8 @@ from backbeat.streams.core.commands import (
 )
 from backbeat.streams.core.status import CLOSED, ServerStatus
 from backbeat.streams.dead_letters import dead_letter_headers
+from backbeat.streams.keeper import Keeper, Snapshot, StoreError
 from backbeat.streams.partition import EngineError, Partition, Record
-from backbeat.streams.store import PartitionStore, Snapshot, StoreError
 from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES
 
 __all__ = ["Engine", "EngineError", "Partition", "Record"]
@@ -75,7 +75,7 @@ class Engine:
         is_missing: Callable[[int, int, int], bool],
         seek: Callable[[int, int], None],
         is_owner: Callable[[], bool],
-        rules: Callable[[AnyCommand, int, PartitionStore], list[fx.Effect]] = apply,
+        rules: Callable[[AnyCommand, int, Keeper], list[fx.Effect]] = apply,
     ) -> None:
         self._partitions_count = partitions_count
         self._transactional_id = transactional_id
@@ -110,7 +110,7 @@ class Engine:
         self._waits = {}
         self.flushes = []
 
-    def ready(self, number: int, store: PartitionStore, caught_up_at: int) -> None:
+    def ready(self, number: int, store: Keeper, caught_up_at: int) -> None:
         """The partition is restored: begin with what came meanwhile."""
         partition = self.partitions[number]
         partition.caught_up_at = caught_up_at
@@ -156,7 +156,7 @@ class Engine:
         if partition.waiting_queries:
             self._answer_waiting(partition)
 
-    def _process(self, store: PartitionStore, record: Record) -> None:
+    def _process(self, store: Keeper, record: Record) -> None:
         meta = store.meta
         if record.offset < meta.next_offset:
             self.counts["repeats"] += 1
@@ -183,7 +183,7 @@ class Engine:
             self._perform(record, command, self._apply(record, command, store))
         meta.next_offset = record.offset + 1
 
-    def _apply(self, record: Record, command: AnyCommand, store: PartitionStore) -> list[fx.Effect]:
+    def _apply(self, record: Record, command: AnyCommand, store: Keeper) -> list[fx.Effect]:
         try:
             return self._rules(command, record.timestamp, store)
         except (StoreError, MemoryError):
@@ -324,11 +324,11 @@ class Engine:
             if self.partitions.get(partition.number) is not partition:
                 return  # It was taken away between two parts: its next owner is asked again.
 
-    def _must_wait(self, store: PartitionStore, query: queries.WaitNode) -> bool:
+    def _must_wait(self, store: Keeper, query: queries.WaitNode) -> bool:
         known = queries.find_node(store, query.node_id, query.user_id) is not None
         return known and not queries.is_final(store, query.node_id)
 
-    def _send_parts(self, query: queries.AnyQuery, store: PartitionStore) -> Iterator[None]:
+    def _send_parts(self, query: queries.AnyQuery, store: Keeper) -> Iterator[None]:
         previous: queries.QueryAnswer | None = None
         for part, answer in enumerate(queries.answer(query, store)):
             if previous is not None:
@@ -371,7 +371,7 @@ class Engine:
         """Records that wait for the next commit."""
         return sum(each.store.changed_count for each in self.partitions.values() if each.store is not None)
 
-    def snapshot(self, *, touch: bool = False) -> tuple[list[Snapshot], dict[int, PartitionStore]]:
+    def snapshot(self, *, touch: bool = False) -> tuple[list[Snapshot], dict[int, Keeper]]:
         """Step 0 of a commit: the changes of every partition that has some; with `touch`, of one at least.
 
         A touch also takes the partitions where nothing but queries was read.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from backbeat.streams.core import queries
-from backbeat.streams.store import PartitionStore
+from backbeat.streams.keeper import Keeper
 
 
 class EngineError(Exception):
@@ -30,7 +30,7 @@ class Partition:
     """One partition of the current assignment."""
 
     number: int
-    store: PartitionStore | None = None  #: null while it is restored
+    store: Keeper | None = None  #: null while it is restored
     #: records that came while it is restored, in order
     pending: deque[Record] = field(default_factory=deque)
     #: queries are answered once the store has passed the end of commands seen at the assignment

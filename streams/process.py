@@ -24,13 +24,14 @@ from backbeat.streams.clock import BrokerClock
 from backbeat.streams.commit import CommitError, KafkaTransaction, Member, commit
 from backbeat.streams.engine import Engine, EngineError, Record
 from backbeat.streams.gaps import Gaps
+from backbeat.streams.keeper import StoreError
 from backbeat.streams.outbox import Outbox, OutboxError
 from backbeat.streams.ownership import Ownership
 from backbeat.streams.partition import Partition
 from backbeat.streams.registry import Registry
 from backbeat.streams.restore import KafkaChangelog, RestoreError, restore
 from backbeat.streams.settings import EngineSettings
-from backbeat.streams.store import PartitionStore, StoreError
+from backbeat.streams.store import PartitionStore
 
 logger = logging.getLogger(__name__)
 

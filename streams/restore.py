@@ -23,8 +23,9 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from backbeat.streams.core.records import Meta
+from backbeat.streams.keeper import Origin
 from backbeat.streams.settings import EngineSettings, instance_of
-from backbeat.streams.store import Origin, PartitionStore, host_now
+from backbeat.streams.store import PartitionStore, host_now
 from backbeat.streams.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS, topic_id
 
 logger = logging.getLogger(__name__)

@@ -19,6 +19,7 @@ from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdic
 
 from backbeat.streams.core.ids import PREFIX_BYTES
 from backbeat.streams.core.records import Answer, Link, Meta, Node, TimerKind, Workflow
+from backbeat.streams.keeper import Origin, Snapshot, StoreError
 from backbeat.streams.table import Table
 from backbeat.streams.timers import Timers
 
@@ -30,31 +31,6 @@ _WRITE_BUFFER_BYTES = 2 * 1024 * 1024
 
 #: One block cache for all partitions of a process.
 _BLOCKS = Cache(24 * 1024 * 1024)
-
-
-class StoreError(Exception):
-    """RocksDB failed. The process must end before anything is committed."""
-
-
-class Origin(msgspec.Struct, array_like=True):
-    """Where the local store came from: how much of which changelog it holds, and when that was written."""
-
-    state_topic_id: str
-    next_offset: int  #: of the changelog
-    written_at: int  #: host's time, milliseconds since the epoch
-    timers_from: int = 0  #: no stored timer is due before this
-    version: int = 1
-
-
-class Snapshot(msgspec.Struct):
-    """What one commit writes of one partition."""
-
-    partition: int
-    position: int  #: of the commands topic: everything before it is in `records`
-    records: list[tuple[bytes, bytes | None]]  #: for the changelog and RocksDB; null is a tombstone
-    timers: list[tuple[bytes, bytes | None]]  #: for RocksDB only
-    timers_from: int
-    query_position: int = -1  #: of the queries topic: what is before it need not be read again; -1: nothing was read
 
 
 def _key(kind: bytes, identity: bytes, rest: bytes = b"") -> bytes:

@@ -9,9 +9,9 @@ from unittest import mock
 
 from backbeat.streams import commit, process, restore, store
 from backbeat.streams.engine import Engine
+from backbeat.streams.keeper import Origin
 from backbeat.streams.ownership import Ownership
 from backbeat.streams.restore import Ends
-from backbeat.streams.store import Origin
 from backbeat.streams.table import Table
 from backbeat.streams.timers import Timers
 from backbeat.streams.topics import STATE

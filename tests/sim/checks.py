@@ -13,7 +13,8 @@ from backbeat.streams import store as stored
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.records import Meta
 from backbeat.streams.engine import Engine, Record
-from backbeat.streams.store import META_KEY, Origin, PartitionStore, Snapshot
+from backbeat.streams.keeper import Origin, Snapshot
+from backbeat.streams.store import META_KEY, PartitionStore
 from backbeat.streams.topics import ACTIVITIES_PREFIX, COMMANDS, REPLIES, STATE
 
 from .broker import Entry, PartitionLog, Transaction

@@ -1,0 +1,70 @@
+# ruff: noqa: D102 - each method is documented where it does something: `store`, `timers`
+"""What the engine asks of whoever keeps a partition's records: RocksDB (`store`), or memory (`backbeat.testing`).
+
+Nothing here needs RocksDB, so the engine's loop can run where it is not installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import msgspec
+
+from backbeat.streams.core.commands import TimerFired
+from backbeat.streams.core.store import Store
+
+
+class StoreError(Exception):
+    """RocksDB failed. The process must end before anything is committed."""
+
+
+class Origin(msgspec.Struct, array_like=True):
+    """Where the local store came from: how much of which changelog it holds, and when that was written."""
+
+    state_topic_id: str
+    next_offset: int  #: of the changelog
+    written_at: int  #: host's time, milliseconds since the epoch
+    timers_from: int = 0  #: no stored timer is due before this
+    version: int = 1
+
+
+class Snapshot(msgspec.Struct):
+    """What one commit writes of one partition."""
+
+    partition: int
+    position: int  #: of the commands topic: everything before it is in `records`
+    records: list[tuple[bytes, bytes | None]]  #: for the changelog and RocksDB; null is a tombstone
+    timers: list[tuple[bytes, bytes | None]]  #: for RocksDB only
+    timers_from: int
+    query_position: int = -1  #: of the queries topic: what is before it need not be read again; -1: nothing was read
+
+
+class DueTimers(Protocol):
+    """The timers of a partition, as far as the engine asks for them."""
+
+    def any_due(self, now: int) -> bool: ...
+
+    def due(self, now: int) -> Iterator[TimerFired]: ...
+
+
+class Keeper(Store, Protocol):
+    """Keeps one partition's records from commit to commit."""
+
+    origin: Origin | None
+
+    @property
+    def timers(self) -> DueTimers: ...
+
+    @property
+    def changed_count(self) -> int: ...
+
+    def is_dirty(self) -> bool: ...
+
+    def snapshot(self) -> Snapshot: ...
+
+    def write(self, snapshot: Snapshot, origin: Origin) -> None: ...
+
+    def landed(self) -> None: ...
+
+    def close(self) -> None: ...
