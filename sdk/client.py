@@ -218,6 +218,7 @@ class Client:
             workflow=make_workflow(user_id, workflow, subject, options.get("decider")),
             name=name,
             options=options,
+            now=self._transport.now(),
         )
 
     def _connected(self) -> bytes:

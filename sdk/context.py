@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import timedelta
@@ -49,12 +48,18 @@ class Workshop(Protocol):
     def user_id(self, client: str | None) -> bytes:
         """The id of a client application; None: the worker's own."""
 
+    def now(self) -> float:
+        """What time it is, in seconds since the epoch."""
+
 
 class Outside(Protocol):
     """What surrounds a `Runner`: Kafka and its registry, or what stands for them in memory."""
 
     def user_id(self, client: str | None) -> bytes:
         """The id of a client application; None: the worker's own. NotFound: there is none of this name."""
+
+    def now(self) -> float:
+        """What time it is, in seconds since the epoch: "in two hours" counts from here. A test may move it."""
 
 
 class Activity(NodeValue):
@@ -136,7 +141,7 @@ class Activity(NodeValue):
                 type=type,
                 client_data=to_client_data(name, given, client_data, timeout),
                 metadata=to_metadata(metadata),
-                fires_at=None if at is None else to_milliseconds(at, time.time()),
+                fires_at=None if at is None else to_milliseconds(at, self._workshop.now()),
                 parent_link_id=None if link is None else to_id(link),
                 **optional,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -43,6 +44,10 @@ class KafkaTransport:
         if self._registry is not None:
             await asyncio.to_thread(self._registry.stop)
             self._registry = None
+
+    def now(self) -> float:
+        """The host's time."""
+        return time.time()
 
     def user_id(self, client: str) -> bytes:
         """The id of a client application by its name."""

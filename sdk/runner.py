@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -37,6 +38,12 @@ class Runner:
         self._outside = outside
         #: Called with the activity and its error when an activity's retries are exhausted; None: a log line.
         self.error_hook: ErrorHook | None = None
+
+    def within(self, outside: Outside) -> Runner:
+        """The same handlers and hooks with something else around them."""
+        runner = copy.copy(self)
+        runner._outside = outside  # noqa: SLF001 - it is one of us
+        return runner
 
     def open(self, record: ActivityRecord) -> Activity:
         """The activity of a record, to be run once."""
@@ -122,3 +129,7 @@ class Runner:
     def user_id(self, client: str | None) -> bytes:
         """The id of a client application; None: the worker's own."""
         return self._outside.user_id(client)
+
+    def now(self) -> float:
+        """What time it is, in seconds since the epoch."""
+        return self._outside.now()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, TypedDict
@@ -68,8 +67,9 @@ def make_signal(
     workflow: NewWorkflow,
     name: str,
     options: SignalOptions,
+    now: float,
 ) -> Signal:
-    """The command; `runs_it` is the id of the client application that runs the node."""
+    """The command; `runs_it` is the id of the client application that runs the node, `now` seconds since the epoch."""
     retries, interval = options.get("retries"), options.get("retry_interval_seconds")
     interval = None if interval is None else seconds(interval)
     check_node(name, retries, interval)
@@ -88,7 +88,7 @@ def make_signal(
             name, options.get("args", ()), options.get("client_data"), options.get("timeout_seconds")
         ),
         metadata=to_metadata(options.get("metadata")),
-        fires_at=None if fires_at is None else to_milliseconds(fires_at, time.time()),
+        fires_at=None if fires_at is None else to_milliseconds(fires_at, now),
         parent_link_id=None if link is None else to_id(link),
         **optional,
     )

@@ -25,6 +25,9 @@ class Transport(Protocol):
     async def stop(self) -> None:
         """Send what was published, and leave; whoever waits for an answer gets Unavailable."""
 
+    def now(self) -> float:
+        """What time it is, in seconds since the epoch: "in two hours" counts from here. A test may move it."""
+
     def user_id(self, client: str) -> bytes:
         """The id of a client application, 16 bytes, by its name. NotFound; Unavailable before the start."""
 

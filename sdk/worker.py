@@ -18,6 +18,7 @@ import contextvars
 import importlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from functools import partial
@@ -127,6 +128,15 @@ class Worker:
     def defaults(self, activity: str | Callable[..., Any]) -> Handler | None:
         """What was registered for an activity; None: somebody else runs it."""
         return self._handlers.of(activity)
+
+    def now(self) -> float:
+        """The host's time, in seconds since the epoch."""
+        return time.time()
+
+    @property
+    def runner(self) -> Runner:
+        """What runs its handlers: `backbeat.testing` runs them with it, without Kafka."""
+        return self._runner
 
     def user_id(self, client: str | None) -> bytes:
         """The id of a client application; None: the worker's own."""

@@ -1,5 +1,6 @@
 """Nodes as the engine sends them, and a worker's side without a Kafka."""
 
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -54,6 +55,9 @@ class Workshop:
 
     def user_id(self, client: str | None) -> bytes:
         return USER if client is None else client.encode().ljust(16, b"-")
+
+    def now(self) -> float:
+        return time.time()
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import time
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -20,7 +21,14 @@ def signal(name: str = "Buy", subject: Any = "Camera 703", **options: Any) -> Si
     given = SignalOptions(**options)
     workflow = make_workflow(USER, "Sale", subject, given.get("decider"))
     return make_signal(
-        user_id=USER, runs_it=USER, command_id=b"c" * 16, tid="t", workflow=workflow, name=name, options=given
+        user_id=USER,
+        runs_it=USER,
+        command_id=b"c" * 16,
+        tid="t",
+        workflow=workflow,
+        name=name,
+        options=given,
+        now=time.time(),
     )
 
 
