@@ -3,10 +3,12 @@
 - BackbeatError
   - Rejected: the engine refused; nothing was changed
     - NotFound, InvalidParameters, LimitExceeded, InvalidStatus, WorkflowComplete, KeyReused
+    - Unauthorized: a gateway does not know the caller, or wants another token
+  - CodecError: a payload cannot be packed or unpacked
   - NodeFailed: the node whose result was awaited gave none
   - Fail: raised by a handler, to fail without being tried again
   - Timeout: no answer in time; what was asked may still be done
-  - Unavailable: Kafka did not take what was sent, or cannot be reached
+  - Unavailable: Kafka, the gateway or a store cannot be reached, or did not take what was sent
 """
 
 from __future__ import annotations
@@ -61,6 +63,14 @@ class KeyReused(Rejected):
     """The idempotency key was used before, for something else."""
 
 
+class Unauthorized(Rejected):
+    """The gateway does not know the caller, or wants another token."""
+
+
+class CodecError(BackbeatError):
+    """A payload cannot be packed or unpacked: another codec or key is needed, or a store; the text says which."""
+
+
 class Fail(BackbeatError):  # noqa: N818 - a word to say in a handler
     """A handler raises it where trying again cannot help: the node's retries are exhausted at once.
 
@@ -90,7 +100,7 @@ class Timeout(BackbeatError, TimeoutError):  # noqa: N818 - as asyncio's and the
 
 
 class Unavailable(BackbeatError, ConnectionError):  # noqa: N818 - named by what happened
-    """Kafka cannot be reached, or did not take a record."""
+    """Kafka, the gateway or a store cannot be reached, or did not take what was sent."""
 
 
 _REJECTED: dict[Reason, type[Rejected]] = {

@@ -6,7 +6,7 @@ Sizes are checked here, at the caller, where the error names the value; the engi
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -28,7 +28,16 @@ When = datetime | timedelta
 #: What the engine accepts unless its operator has changed it.
 LIMITS = Settings()
 
-_encoder = msgspec.json.Encoder()
+
+def to_builtin(value: Any) -> Any:
+    """What msgspec does not write by itself: pydantic's models, which are not imported for it."""
+    dump = getattr(value, "model_dump", None)
+    if callable(dump):
+        return dump(mode="json")
+    raise NotImplementedError(f"objects of type {type(value).__name__} are not supported")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=to_builtin)
 _decoder = msgspec.json.Decoder()
 _ID_BYTES = 16
 
@@ -37,14 +46,15 @@ def to_json(what: str, value: Any, bytes_max: int = LIMITS.payload_bytes_max) ->
     """A value as JSON text; `what` names it in the error."""
     try:
         text = _encoder.encode(value)
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+    except (TypeError, ValueError, NotImplementedError, msgspec.MsgspecError) as error:
         raise InvalidParameters(
             Reason.INVALID_PARAMETERS, f"The {what} cannot be written as JSON: {error}", type(value).__name__, "JSON"
         ) from error
     if len(text) > bytes_max:
         raise LimitExceeded(
             Reason.LIMIT_EXCEEDED,
-            f"The {what} has {len(text)} bytes; payload_bytes_max is {bytes_max}",
+            f"The {what} has {len(text)} bytes; payload_bytes_max is {bytes_max}. Larger arguments and results can go "
+            "to a store by reference: store=… of client and worker",
             f"{len(text)} bytes",
             f"payload_bytes_max {bytes_max}",
         )
@@ -68,16 +78,27 @@ def to_subject(subject: Any) -> bytes:
 
 
 def to_client_data(
-    name: str, args: Arguments, client_data: Mapping[str, Any] | None, timeout: float | timedelta | None
+    name: str,
+    args: Arguments,
+    client_data: Mapping[str, Any] | None,
+    timeout: float | timedelta | None,
+    pack: Callable[[str, Any], Any] | None = None,
 ) -> bytes:
-    """Client data: what the caller gives whole, else {"name","params"}; `timeout` is put into it."""
+    """Client data: what the caller gives whole, else {"name","params"}; `timeout` is put into it.
+
+    `pack` is what the arguments go through (`backbeat.packing`). Client data given whole is packed by who gives it.
+    """
     if isinstance(args, str | bytes):
         raise InvalidParameters(
             Reason.INVALID_PARAMETERS, "args is text; put it into a list", "text", "a list or a mapping"
         )
     if client_data is not None and args:
         raise InvalidParameters(Reason.INVALID_PARAMETERS, "Give args or client_data, not both", "both", "one of them")
-    data: dict[str, Any] = {"name": name, "params": args} if client_data is None else dict(client_data)
+    data: dict[str, Any]
+    if client_data is None:
+        data = {"name": name, "params": args if pack is None else pack(f"arguments of {name!r}", args)}
+    else:
+        data = dict(client_data)
     if timeout is not None:
         data["timeout"] = seconds(timeout)
     return to_json("client data", data)

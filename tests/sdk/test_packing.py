@@ -1,0 +1,242 @@
+import dataclasses
+import hashlib
+import pickle
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import boto3
+import msgspec
+import pydantic
+import pytest
+from moto.server import ThreadedMotoServer
+
+from backbeat import Fail, Unavailable
+from backbeat.arguments import Arguments
+from backbeat.codecs import MARK, Fernet, Json
+from backbeat.errors import CodecError, InvalidParameters, LimitExceeded
+from backbeat.packing import Packing, is_stored
+from backbeat.payloads import LIMITS, from_json, to_client_data, to_json
+from backbeat.stores import FolderStore, open_store
+
+LARGE = ["x" * (LIMITS.payload_bytes_max + 1)]
+
+
+@dataclasses.dataclass
+class Camera:
+    model: str
+    price: Decimal
+
+
+class Buyer(pydantic.BaseModel):
+    name: str
+    born: datetime
+
+
+class Shop(msgspec.Struct):
+    id: uuid.UUID
+
+
+def sent(packed: Any) -> Any:
+    """A payload as the other side gets it."""
+    return from_json(to_json("payload", packed))
+
+
+# --- codecs ------------------------------------------------------------------------------------------------------
+
+
+def test_without_codec_and_store_a_value_passes_as_it_is() -> None:
+    value = [1, {"a": None}]
+    assert Packing().pack("arguments", value) is value
+    assert Packing().is_plain
+
+
+def test_what_fernet_sealed_only_its_key_opens() -> None:
+    key, other = Fernet.new_key(), Fernet.new_key()
+    packed = sent(Packing(Fernet(key)).pack("arguments", ["4000 1234"]))
+    assert packed.keys() == {MARK, "data"}
+    assert "4000" not in packed["data"]
+    assert Packing(Fernet(key)).unpack("arguments", packed) == ["4000 1234"]
+    with pytest.raises(CodecError, match=r"The params of node n-1 cannot be read: .*no key given here fits"):
+        Packing(Fernet(other)).unpack("params of node n-1", packed)
+    with pytest.raises(CodecError, match="written by the codec 'fernet'"):
+        Packing().unpack("result", packed)
+
+
+def test_keys_are_changed_one_party_at_a_time() -> None:
+    old, new = Fernet.new_key(), Fernet.new_key()
+    before, between, after = Packing(Fernet(old)), Packing(Fernet(old, new)), Packing(Fernet(new, old))
+    for writer in (before, between, after):
+        packed = sent(writer.pack("result", 1))
+        for reader in (between, after):
+            assert reader.unpack("result", packed) == 1
+    # What was sent before anything was encrypted is still read.
+    assert after.unpack("result", [1]) == [1]
+
+
+def test_a_wrong_key_is_refused_without_being_shown() -> None:
+    with pytest.raises(InvalidParameters, match="no Fernet key") as caught:
+        Fernet("secret-but-short")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("packing", [Packing(), Packing(Json())])
+def test_our_own_key_cannot_be_forged(packing: Packing) -> None:
+    with pytest.raises(InvalidParameters, match=r"The result cannot be written.*Backbeat's own"):
+        packing.pack("result", {MARK: "stored", "sha256": "0" * 64})
+
+
+def test_a_codec_that_fails_says_on_what() -> None:
+    class Broken:
+        def encode(self, value: Any) -> Any:
+            raise KeyError(value)
+
+        decode = encode
+
+    with pytest.raises(InvalidParameters, match="The result cannot be written: 'a'"):
+        Packing(Broken()).pack("result", "a")
+    with pytest.raises(CodecError, match="The result of node 7 cannot be read: 'a'"):
+        Packing(Broken()).unpack("result of node 7", "a")
+
+
+def test_values_of_rich_types_are_written_as_json() -> None:
+    shop, born = uuid.uuid4(), datetime(1990, 1, 2, tzinfo=UTC)
+    args = [Camera("M3", Decimal("99.50")), Buyer(name="Ann", born=born), Shop(shop)]
+    wanted = [{"model": "M3", "price": "99.50"}, {"name": "Ann", "born": "1990-01-02T00:00:00Z"}, {"id": str(shop)}]
+    assert from_json(to_client_data("buy", args, None, None))["params"] == wanted
+    assert sent(Packing(Json()).pack("arguments", args)) == wanted
+    with pytest.raises(InvalidParameters, match="cannot be written as JSON"):
+        to_client_data("buy", [object()], None, None)
+    assert sent(Packing(Json(enc_hook=lambda value: type(value).__name__)).pack("arguments", [object()])) == ["object"]
+
+
+# --- arguments by annotation -------------------------------------------------------------------------------------
+
+
+def test_annotations_say_what_arguments_become() -> None:
+    def buy(camera: Camera, count: int, *shops: Shop, buyer: Buyer | None = None, **rest: Any) -> None: ...
+
+    arguments = Arguments("buy", buy)
+    shop = uuid.uuid4()
+    assert arguments.by_place([{"model": "M3", "price": "1"}, "7", {"id": str(shop)}]) == [
+        Camera("M3", Decimal(1)),
+        # What JSON has itself is neither checked nor changed.
+        "7",
+        Shop(shop),
+    ]
+    with pytest.raises(Fail, match=r"argument camera of 'buy' is not what its annotation says: .*price"):
+        arguments.by_name({"camera": {"model": "M3"}, "other": 1})
+
+
+def test_pydantic_models_are_made_by_pydantic() -> None:
+    def greet(buyer: Buyer) -> None: ...
+
+    (buyer,) = Arguments("greet", greet).by_place([{"name": "Ann", "born": "1990-01-02T00:00:00Z"}])
+    assert buyer == Buyer(name="Ann", born=datetime(1990, 1, 2, tzinfo=UTC))
+    with pytest.raises(Fail, match=r"argument buyer of 'greet'.*born: Field required"):
+        Arguments("greet", greet).by_name({"buyer": {"name": "Ann"}})
+
+
+class Strange:
+    pass
+
+
+def _plain(a: int, b: str | None, c: dict[str, list[float]], d: Any, e) -> None: ...  # type: ignore[no-untyped-def]
+def _strange(a: Strange) -> None: ...
+def _unknown(a: "NowhereDefined") -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+
+@pytest.mark.parametrize("function", [_plain, _strange, _unknown, print])
+def test_what_needs_no_change_costs_none(function: Callable[..., Any]) -> None:
+    assert Arguments("f", function).are_plain
+
+
+# --- stores ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """A bucket of an S3 server on loopback, which stands in for the real one."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "any")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "any")
+        host, port = server.get_host_and_port()
+        endpoint = f"http://{host}:{port}"
+        boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").create_bucket(Bucket="payloads")
+        yield f"s3://payloads/some/prefix?endpoint={endpoint}"
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "folder":
+        return (tmp_path / "my store").as_uri()
+    return str(request.getfixturevalue("bucket"))
+
+
+def test_what_is_too_large_goes_to_the_store_and_comes_back(store: str) -> None:
+    key = Fernet.new_key()
+    packing = Packing(Fernet(key), store)
+    reference = sent(packing.pack("result", LARGE))
+    assert is_stored(reference)
+    assert reference["bytes"] > LIMITS.payload_bytes_max
+    assert reference["url"].endswith(reference["sha256"])
+    assert Packing(Fernet(key), store).unpack("result", reference) == LARGE
+    # The same text a second time is the same object.
+    small = sent(Packing(store=store, store_above_bytes=1).pack("result", ["a"]))
+    assert sent(Packing(store=store, store_above_bytes=1).pack("result", ["a"])) == small
+    with pytest.raises(CodecError, match=r"it is in a store, .*give this client or worker that store"):
+        Packing().unpack("result", reference)
+
+
+def test_what_fits_stays_in_the_record(store: str) -> None:
+    assert sent(Packing(store=store).pack("result", ["small"])) == ["small"]
+
+
+def test_a_payload_that_is_gone_says_where_it_was(store: str) -> None:
+    digest = hashlib.sha256(b"never stored").hexdigest()
+    with pytest.raises(CodecError, match=f"params of node 7 cannot be read: .*{digest} is not there"):
+        Packing(store=store).unpack("params of node 7", {MARK: "stored", "sha256": digest, "url": "", "bytes": 1})
+    with pytest.raises(CodecError, match="is no SHA-256"):
+        Packing(store=store).unpack("params", {MARK: "stored", "sha256": "../../etc/passwd"})
+
+
+def test_a_payload_that_was_changed_is_not_taken(tmp_path: Path) -> None:
+    packing = Packing(store=tmp_path.as_uri(), store_above_bytes=1)
+    reference = packing.pack("result", "abc")
+    (written,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    written.write_bytes(b'"abd"')
+    with pytest.raises(CodecError, match="is not what was stored"):
+        packing.unpack("result", reference)
+
+
+def test_a_store_that_is_not_there_is_unavailable(tmp_path: Path, bucket: str) -> None:
+    taken = tmp_path / "file"
+    taken.write_text("no folder")
+    with pytest.raises(Unavailable, match="does not take a payload"):
+        FolderStore(taken).put("0" * 64, b"1")
+    with pytest.raises(Unavailable, match="cannot be read"):
+        Packing(store=taken.as_uri()).unpack("result", {MARK: "stored", "sha256": "0" * 64})
+    nowhere = open_store(bucket.replace("s3://payloads", "s3://no-such-bucket"))
+    with pytest.raises(Unavailable, match="NoSuchBucket"):
+        nowhere.put("0" * 64, b"1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["/var/store", "file:///", "s3:///prefix", "ftp://host/folder", "s3://bucket?endpont=http://x", "file://far/x"],
+)
+def test_a_url_that_names_no_store_is_refused(url: str) -> None:
+    with pytest.raises(InvalidParameters, match="is no URL of a store"):
+        open_store(url)
+
+
+def test_without_a_store_the_limit_is_named_at_the_caller() -> None:
+    with pytest.raises(LimitExceeded, match=r"payload_bytes_max is 262144.*store=") as caught:
+        to_client_data("buy", LARGE, None, None, Packing().pack)
+    assert pickle.loads(pickle.dumps(caught.value)).reason == "limit_exceeded"  # noqa: S301 - our own
