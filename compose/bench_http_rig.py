@@ -36,7 +36,7 @@ class HttpRig(Rig):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stack = Stack(ephemeral=True, engines=0, gateways=[[]])
+        self.stack = Stack(ephemeral=True, long_lived=True, engines=0, gateways=[[]])
         #: The client application as the registry has it.
         self.registered: RegisteredClient
         #: The gateway's projection, to be read without asking the gateway.

@@ -64,7 +64,7 @@ class Rig:
     def __init__(
         self, *, engine: bool = True, worker: bool = False, before_engine: Callable[["Rig"], None] | None = None
     ) -> None:
-        self.stack = Stack(ephemeral=True, engines=0)
+        self.stack = Stack(ephemeral=True, long_lived=True, engines=0)
         self._with_engine = engine
         self._with_worker = worker
         #: Called when the topics are there and no engine is: to load a store.

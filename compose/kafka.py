@@ -96,6 +96,7 @@ class KafkaBroker:
         say: Say = print,
         heap_megabytes: int = HEAP_MEGABYTES,
         java_options: Sequence[str] | None = None,
+        long_lived: bool = False,
         stop_seconds: float = 20.0,
         membership: Membership | None = None,
     ) -> None:
@@ -108,6 +109,8 @@ class KafkaBroker:
         self._heap_megabytes = heap_megabytes
         #: Instead of the archive's.
         self._java_options = java_options
+        #: Whether Java's optimising compiler is worth what it takes at first.
+        self._long_lived = long_lived
         self._membership = membership or Membership(
             cluster_id=make_cluster_id(), controller_ports={1: free_port(avoid=[self.port])}, node_id=1
         )
@@ -171,8 +174,9 @@ class KafkaBroker:
             # Few small objects live long here: the simplest collector costs the least memory and the fewest threads.
             "-XX:+UseSerialGC",
             # The optimising compiler takes half of the broker's time for its first 80,000 records, and a core of two
-            # away from engine and workers; what it gives back later is about a seventh.
-            "-XX:TieredStopAtLevel=1",
+            # away from engine and workers; later it gives back a seventh of what a batch costs, and a third of what
+            # many small requests do.
+            *([] if self._long_lived else ["-XX:TieredStopAtLevel=1"]),
             "-Djava.awt.headless=true",
             *(_archive_options() if self._java_options is None else self._java_options),
             # Like Kafka's own KAFKA_OPTS: other options for this machine's broker.

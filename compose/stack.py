@@ -63,6 +63,7 @@ class Stack:
         partitions: int | None = None,
         bootstrap_servers: str | None = None,
         kafka_port: int | None = None,
+        long_lived: bool = False,
         http_port: int | None = None,
         env: Mapping[str, str] | None = None,
         say: Say = lambda _: None,
@@ -73,7 +74,7 @@ class Stack:
         Without a Kafka (`bootstrap_servers`) it runs one of its own. Without `partitions`: as many as the topics have,
         else 8. `gateways` has the extra arguments of each gateway (`[[]]` is one without any); the first listens on
         `http_port` (without: 9292 if that is free). `env` is added to the environment of engines and gateways. `say`
-        gets a line for whatever a user should know.
+        gets a line for whatever a user should know. `long_lived`: its own Kafka is set up for hours rather than minutes.
         `engine` is another program to run as an engine, for tests.
         """
         assert data_dir is None or not ephemeral, "a throw-away stack makes its own directory"
@@ -82,6 +83,7 @@ class Stack:
         self._gateway_arguments = [list(each) for each in gateways]
         self._partitions = partitions
         self._kafka_port = kafka_port
+        self._long_lived = long_lived
         self._http_port = http_port
         self._env = dict(env or {})
         self._say = say
@@ -274,7 +276,7 @@ class Stack:
             self._start_kafka_on(free_port())
 
     def _start_kafka_on(self, port: int) -> None:
-        self.kafka = KafkaBroker(self.data_dir / "kafka", port=port, say=self._say)
+        self.kafka = KafkaBroker(self.data_dir / "kafka", port=port, say=self._say, long_lived=self._long_lived)
         self.bootstrap_servers = self.kafka.bootstrap_servers
         self.kafka.start()
 

@@ -3,7 +3,7 @@
 Records of one partition stay in order and none is skipped (idempotent producer, no limit on retries). A commit waits
 until every one of them is acknowledged; what can never be delivered is handed back.
 
-Nobody waits for history: it goes by a connection of its own, some milliseconds later and by the batch. On the same one
+Nobody waits for history: it goes by a connection of its own, a tenth of a second later and by the batch. On the same one
 a broker would write it before the activity or the reply behind it, one request after the other.
 """
 
@@ -31,7 +31,7 @@ _PERMANENT = frozenset(
 )
 _FULL_POLL_SECONDS = 0.05
 #: How long history is gathered before it leaves.
-_HISTORY_LINGER_MS = 25
+_HISTORY_LINGER_MS = 100
 
 
 class OutboxError(Exception):
