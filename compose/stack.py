@@ -74,7 +74,7 @@ class Stack:
         Without a Kafka (`bootstrap_servers`) it runs one of its own. Without `partitions`: as many as the topics have,
         else 8. `gateways` has the extra arguments of each gateway (`[[]]` is one without any); the first listens on
         `http_port` (without: 9292 if that is free). `env` is added to the environment of engines and gateways. `say`
-        gets a line for whatever a user should know. `long_lived`: its own Kafka is set up for hours rather than minutes.
+        gets a line for whatever a user should know. `long_lived`: its own Kafka is set up for hours, not minutes.
         `engine` is another program to run as an engine, for tests.
         """
         assert data_dir is None or not ephemeral, "a throw-away stack makes its own directory"

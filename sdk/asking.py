@@ -7,6 +7,7 @@ it is large. Other processes may read the same partition: what is not for us is 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import threading
@@ -30,6 +31,8 @@ _RECORDS_MAX = 500
 #: A query whose answer does not come is asked again: the partition may have got another owner, who never saw it.
 _ASK_AGAIN_SECONDS = 3.0
 _FLUSH_SECONDS_MAX = 10.0
+#: How often it is looked whose time is over: one timer for all asks, since one each is a twentieth of what they cost.
+_LOOK_SECONDS = 0.05
 #: The asker stands at the beginning of a reply: behind the longer of the two headers and its own 16 bytes at most.
 _HEAD_BYTES = 26
 
@@ -37,10 +40,12 @@ _HEAD_BYTES = 26
 class _Waiting:
     """An ask that has not been answered yet."""
 
-    __slots__ = ("answers", "future", "heard_at")
+    __slots__ = ("answers", "ends_at", "future", "heard_at")
 
-    def __init__(self, future: asyncio.Future[list[Any]]) -> None:
+    def __init__(self, future: asyncio.Future[list[Any]], ends_at: float) -> None:
         self.future = future
+        #: When nobody waits for it any more (the loop's time).
+        self.ends_at = ends_at
         self.answers: list[Any] = []
         self.heard_at = time.monotonic()
 
@@ -54,6 +59,7 @@ class Asker:
         self._asker = os.urandom(16)
         self._number = 0
         self._waiting: dict[int, _Waiting] = {}
+        self._looking = False
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._failed: list[KafkaError] = []
@@ -116,12 +122,14 @@ class Asker:
         self, make: Callable[[ReplyTo], bytes], route: bytes, key: bytes, timeout: float, what: str
     ) -> Any:
         """Send a command (`make` encodes it with its return address) and await its one answer."""
-        future = self._expect()
+        future = self._expect(timeout)
         number = self._number
         try:
             self._produce(COMMANDS, make(self._reply_to(number)), route, key, number)
-            async with asyncio.timeout(timeout):
-                answers = await future
+            if not self._looking:
+                self._looking = True
+                self._loop.call_later(_LOOK_SECONDS, self._look)
+            answers = await future
         except TimeoutError as error:
             raise Timeout(
                 f"{what}: no answer within {timeout:g} s. It may still be applied; "
@@ -138,7 +146,7 @@ class Asker:
         """
         ends_at = time.monotonic() + timeout
         while True:
-            future = self._expect()
+            future = self._expect(math.inf)
             number = self._number
             waiting = self._waiting[number]
             query = make(self._reply_to(number), int((time.time() + ends_at - time.monotonic()) * 1000))
@@ -181,12 +189,22 @@ class Asker:
         if error is not None:
             self._failed.append(error)
 
-    def _expect(self) -> asyncio.Future[list[Any]]:
+    def _look(self) -> None:
+        """Tell those whose time is over; look again while anybody waits."""
+        now = self._loop.time()
+        for waiting in self._waiting.values():
+            if waiting.ends_at <= now and not waiting.future.done():
+                waiting.future.set_exception(TimeoutError())
+        self._looking = bool(self._waiting)
+        if self._looking:
+            self._loop.call_later(_LOOK_SECONDS, self._look)
+
+    def _expect(self, timeout: float) -> asyncio.Future[list[Any]]:
         if self._thread is None:
             raise Unavailable("the client is not connected: use `async with Client(…) as client`")
         self._number += 1
         future: asyncio.Future[list[Any]] = self._loop.create_future()
-        self._waiting[self._number] = _Waiting(future)
+        self._waiting[self._number] = _Waiting(future, self._loop.time() + timeout)
         return future
 
     def _reply_to(self, number: int) -> ReplyTo:
