@@ -3,8 +3,8 @@
 Records of one partition stay in order and none is skipped (idempotent producer, no limit on retries). A commit waits
 until every one of them is acknowledged; what can never be delivered is handed back.
 
-Nobody waits for history: it goes by a connection of its own, a tenth of a second later and by the batch. On the same one
-a broker would write it before the activity or the reply behind it, one request after the other.
+Nobody waits for history: it goes by a connection of its own, a tenth of a second later and by the batch. On the same
+one a broker would write it before the activity or the reply behind it, one request after the other.
 """
 
 from __future__ import annotations
