@@ -59,6 +59,9 @@ class KafkaTransport:
             raise Unavailable("the client is not connected: use `async with Client(…) as client`")
         return {client.name: to_id(client.id) for client in self._registry.all()}
 
+    async def refresh(self) -> None:
+        """The registry is followed all the time."""
+
     async def command(self, command: AnyCommand, timeout: float, what: str, *, key: str | None = None) -> Any:
         """Send a command and await its answer; `key` is in the command's id already."""
         del key

@@ -34,6 +34,9 @@ class Transport(Protocol):
     def users(self) -> Mapping[str, bytes]:
         """The ids of all client applications by their names, as far as they are known."""
 
+    async def refresh(self) -> None:
+        """Learn of client applications that were added since, where that is not done all the time."""
+
     async def command(self, command: AnyCommand, timeout: float, what: str, *, key: str | None = None) -> Any:
         """Send a command and give the core's answer: WorkflowView, NodeView, Done or Made.
 

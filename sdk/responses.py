@@ -1,0 +1,65 @@
+"""What is said of an attempt: JSON-RPC shaped responses, as the original's clients said it."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import msgspec
+
+from backbeat.errors import LimitExceeded
+from backbeat.payloads import LIMITS, to_json
+from backbeat.streams.core.effects import Reason
+
+#: An error's text and traceback: the end of it says most.
+_MESSAGE_CHARACTERS_MAX = 8_000
+_TRACEBACK_CHARACTERS_MAX = 32_000
+#: JSON-RPC's code for an error of the server's own kind.
+_ERROR_CODE = -32000
+
+_RESULT_HEAD = b'{"jsonrpc":"2.0","result":'
+_RESULT_TAIL = b',"error":null,"id":null}'
+_NOTHING = _RESULT_HEAD + b"null" + _RESULT_TAIL
+
+
+def result_response(result: Any) -> bytes:
+    """The response of an attempt that ended well. LimitExceeded for a result that is too large."""
+    response = _NOTHING if result is None else _RESULT_HEAD + to_json("result", result) + _RESULT_TAIL
+    if len(response) > LIMITS.payload_bytes_max:
+        raise LimitExceeded(
+            Reason.LIMIT_EXCEEDED,
+            f"The result has {len(response)} bytes; payload_bytes_max is {LIMITS.payload_bytes_max}",
+            f"{len(response)} bytes",
+            f"payload_bytes_max {LIMITS.payload_bytes_max}",
+        )
+    return response
+
+
+def error_response(error: BaseException | str) -> bytes:
+    """The response of an attempt that failed: what the error says, and its traceback."""
+    if isinstance(error, str):
+        message, lines = error, []
+    else:
+        message, lines = _describe(error), _traceback(error)
+    body = {"code": _ERROR_CODE, "message": message, "data": lines}
+    return msgspec.json.encode({"jsonrpc": "2.0", "result": None, "error": body, "id": None})
+
+
+def _describe(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - an error that cannot say what it is must not end the worker
+        text = "(its text cannot be made)"
+    # Lone surrogates are no UTF-8.
+    text = text.encode(errors="replace").decode()
+    return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:_MESSAGE_CHARACTERS_MAX]
+
+
+def _traceback(error: BaseException) -> list[str]:
+    # The first frame is the worker's own.
+    at = error.__traceback__.tb_next if error.__traceback__ is not None else None
+    try:
+        text = "".join(traceback.format_exception(type(error), error, at))
+    except Exception:  # noqa: BLE001 - as above
+        return []
+    return text.encode(errors="replace").decode()[-_TRACEBACK_CHARACTERS_MAX:].splitlines()
