@@ -101,7 +101,10 @@ class Gateway:
             key=headers.get(IDEMPOTENCY_HEADER) if route.writes else None,
             said=query.encode() + b"\n" + body,
         )
-        return await route.handler(call)
+        try:
+            return await route.handler(call)
+        finally:
+            call.end()
 
 
 def _read_body(request: web.BaseRequest, body: bytes) -> Parameters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 import os
@@ -33,7 +34,7 @@ _SUCCESS = _encode({"success": True})
 class Call:
     """A call that was let in. `client` is None only where the route is open to anybody."""
 
-    __slots__ = ("_key", "_path", "client", "parameters", "parts", "route", "said", "tid", "user_id")
+    __slots__ = ("_key", "_path", "_turn", "client", "parameters", "parts", "route", "said", "tid", "user_id")
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Call:
         self.parameters = parameters
         self.tid = tid
         self._key = key
+        self._turn: asyncio.Semaphore | None = None
         #: query and body as they came
         self.said = said
         if key is not None and not 0 < len(key) <= _KEY_CHARACTERS_MAX:
@@ -65,6 +67,17 @@ class Call:
     def engine(self) -> Engine:
         """What asks the engine."""
         return self.parts.engine
+
+    async def take_turn(self, turns: asyncio.Semaphore) -> None:
+        """Wait until few enough others do the same; the turn lasts until the call is answered."""
+        assert self._turn is None, "a call takes one turn"
+        await turns.acquire()
+        self._turn = turns
+
+    def end(self) -> None:
+        """It is answered."""
+        if self._turn is not None:
+            self._turn.release()
 
     def segment(self, name: str) -> str:
         """A parameter of the path."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -13,6 +14,8 @@ from backbeat.streams.core.effects import NodeView, WorkflowView
 #: The node to go on after, where more may follow.
 NEXT_HEADER = "X-backbeat-next"
 LIMIT_MAX = 10_000
+#: More nodes than these are a large answer: some 3 KB of memory a node until it is sent, so few are made at a time.
+LARGE_MIN = 2_000
 #: Nodes asked for at first, at least, where some may be passed over.
 _FILTERED_MIN = 1_000
 
@@ -38,7 +41,7 @@ async def read_page(call: Call, *, top_level_only: bool = False, wanted: Wanted 
     if limit is not None and not 1 <= limit <= LIMIT_MAX:
         raise errors.invalid(f"limit is {limit}; 1 is the least and {LIMIT_MAX} the most")
     if limit is None:
-        workflow, found = await asks.get_tree(call, workflow_id, top_level_only=top_level_only, after=after)
+        workflow, found = await _read_whole(call, workflow_id, top_level_only=top_level_only, after=after)
         return Page(workflow, found if wanted is None else wanted(found), whole=after is None)
     # One more than wanted says whether there is a next page.
     asked = limit + 1 if wanted is None else max(limit + 1, _FILTERED_MIN)
@@ -56,3 +59,24 @@ async def read_page(call: Call, *, top_level_only: bool = False, wanted: Wanted 
         after = found[-1].id
         # Few of them are wanted: fewer and larger questions.
         asked = min(2 * asked, LIMIT_MAX)
+
+
+async def _read_whole(
+    call: Call, workflow_id: bytes, *, top_level_only: bool, after: bytes | None
+) -> tuple[WorkflowView, list[NodeView]]:
+    """All of them. A large answer waits for its turn, which lasts until the call is answered; 503 if none comes."""
+    workflow, found = await asks.get_tree(
+        call, workflow_id, top_level_only=top_level_only, after=after, limit=LARGE_MIN
+    )
+    if len(found) < LARGE_MIN:
+        return workflow, found
+    try:
+        async with asyncio.timeout(call.parts.settings.answer_seconds):
+            await call.take_turn(call.parts.large_answers)
+    except TimeoutError as error:
+        raise errors.unavailable(
+            "Too many large trees are being read. What to do: ask for pages (limit, after), or again in a while",
+            "Backbeat::Unavailable",
+        ) from error
+    workflow, rest = await asks.get_tree(call, workflow_id, top_level_only=top_level_only, after=found[-1].id)
+    return workflow, found + rest

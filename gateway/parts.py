@@ -15,6 +15,9 @@ from backbeat.gateway.webhooks import Deliverer
 
 logger = logging.getLogger(__name__)
 
+#: Each may hold hundreds of megabytes until it is written.
+_LARGE_ANSWERS_MAX = 3
+
 
 class Parts:
     """Engine, projection and deliverer of one gateway."""
@@ -28,6 +31,8 @@ class Parts:
             flush=self.engine.flush,
             partitions=lambda: self.engine.partitions,
         )
+        #: Turns of answers that are large.
+        self.large_answers = asyncio.Semaphore(_LARGE_ANSWERS_MAX)
         self._fail = fail
         self._deliverer: Deliverer | None = None
         self.stopping = False

@@ -9,6 +9,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import psutil
@@ -135,6 +136,13 @@ def test_all_of_it_at_once(large):
     assert ids(large.get("children").json) == large.made[:SIGNALS]
     lines = large.get("tree/print").json["print"].split("\n")[1:]
     assert [line[:36] for line in lines[1:]] == list(large.parents)
+
+
+def test_many_want_all_of_it_at_once(large):
+    """Few large answers are made at a time: the others wait for their turn, and every turn ends."""
+    with ThreadPoolExecutor(10) as callers:
+        answers = list(callers.map(lambda _: large.door.get(f"{large.path}/nodes").text, range(10)))
+    assert set(answers) == {large.get("nodes").text}
 
 
 @pytest.mark.parametrize("limit", [min(NODES // 3, 10_000), min(NODES // 7, 9_999)])
