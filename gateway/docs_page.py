@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from backbeat.gateway.docs_style import STYLE
 from backbeat.gateway.openapi import FORM, NOTES
-from backbeat.gateway.openapi_calls import JSON
+from backbeat.gateway.openapi_said import JSON
 from backbeat.gateway.routing import Access, Route
 
 _ACCESS = {

@@ -11,7 +11,8 @@ from typing import Any
 
 from backbeat.gateway import tid
 from backbeat.gateway.authentication import CLIENT_HEADER
-from backbeat.gateway.openapi_calls import CALLS, JSON, PATH_EXAMPLES, PLAIN, Said
+from backbeat.gateway.openapi_calls import CALLS, PATH_EXAMPLES
+from backbeat.gateway.openapi_said import JSON, PLAIN, Said
 from backbeat.gateway.openapi_schemas import SCHEMAS, STATUS_WORDS, UUID, Schema, ref
 from backbeat.gateway.pages import NEXT_HEADER
 from backbeat.gateway.parameters import DEPTH_MAX, FORM_FIELDS_MAX
@@ -143,7 +144,7 @@ def build(routes: Iterable[Route], version: str) -> dict[str, Any]:
             "description": "\n\n".join(f"## {title}\n\n{text}" for title, text in NOTES.items()),
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": name} for name in ("workflows", "activities", "around")],
+        "tags": [{"name": name} for name in ("workflows", "activities", "reports", "around")],
         "paths": paths,
         "components": {
             "schemas": SCHEMAS,
@@ -204,7 +205,7 @@ _ONE = {"workflows": "a workflow", "activities": "an activity", "users": "a user
 
 def _tag(route: Route) -> str:
     first = route.path.split("/")[1]
-    return first if first in ("workflows", "activities") else "around"
+    return first if first in ("workflows", "activities", "reports") else "around"
 
 
 def _parameters(route: Route, said: Said) -> Iterator[dict[str, Any]]:

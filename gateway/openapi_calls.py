@@ -2,54 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from backbeat.gateway.openapi_schemas import STATUS_WORDS, TEXT, TIME, UUID, Schema, list_of, ref
+from backbeat.gateway.openapi_reports import REPORTS
+from backbeat.gateway.openapi_said import HTML, PLAIN, Parameters, Said, query
+from backbeat.gateway.openapi_schemas import STATUS_WORDS, TEXT, TIME, UUID, list_of, ref
 from backbeat.gateway.pages import LIMIT_MAX, NEXT_HEADER
 from backbeat.gateway.presentation import CLIENT_WORDS, SERVER_WORDS
 from backbeat.gateway.search import PER_PAGE_MAX, STALE_HEADER
-
-JSON = "application/json"
-PLAIN = "text/plain"
-HTML = "text/html"
-
-_Parameters = tuple[dict[str, Any], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Said:
-    """What the document says of one call."""
-
-    answer: Schema
-    #: an answer
-    example: Any
-    text: str = ""
-    status: int = 200
-    media_type: str = JSON
-    query: _Parameters = ()
-    #: the body's schema, by its name
-    body: str | None = None
-    #: that of a form, where it is another
-    form: str | None = None
-    body_required: bool = False
-    body_example: Any = None
-    #: statuses that do not follow from the route alone
-    refusals: tuple[int, ...] = ()
-    #: headers that answers have sometimes
-    headers: tuple[str, ...] = ()
-
-
-def _query(
-    name: str, schema: Schema, description: str, *, required: bool = False, example: str | None = None
-) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": name, "in": "query", "schema": schema, "description": description}
-    if required:
-        found["required"] = True
-    if example is not None:
-        found["example"] = example
-    return found
-
 
 # --- examples --------------------------------------------------------------------------------------------------------
 
@@ -149,37 +109,37 @@ _USER = {"id": _USER_ID, "name": "shop"}
 
 # --- parameters ------------------------------------------------------------------------------------------------------
 
-_IN_WORKFLOW = (_query("workflow_id", UUID, "404 for an activity of another workflow than this"),)
+_IN_WORKFLOW = (query("workflow_id", UUID, "404 for an activity of another workflow than this"),)
 
 _PAGE = (
-    _query(
+    query(
         "limit",
         {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX},
         f"at most so many nodes; where more follow, {NEXT_HEADER} says what to give as `after`. Without: all",
     ),
-    _query("after", UUID, "the node that the page before ended with"),
+    query("after", UUID, "the node that the page before ended with"),
 )
 _STATUSES = (
-    _query("currentServerStatus", TEXT, f"only nodes at this one of {', '.join(SERVER_WORDS)}"),
-    _query("currentClientStatus", TEXT, f"only nodes at this one of {', '.join(CLIENT_WORDS)}"),
+    query("currentServerStatus", TEXT, f"only nodes at this one of {', '.join(SERVER_WORDS)}"),
+    query("currentClientStatus", TEXT, f"only nodes at this one of {', '.join(CLIENT_WORDS)}"),
 )
 
 
-def _search(contained: str, example: str) -> _Parameters:
+def _search(contained: str, example: str) -> Parameters:
     return (
-        _query("name", TEXT, "exactly this name"),
-        _query(contained, TEXT, f"contained in the compact JSON text of the {contained}", example=example),
-        _query("current_status", TEXT, "a node is at this server or client status"),
-        _query("past_status", TEXT, "a node was once changed to this status"),
-        _query("status_start", TIME, "a node's status was changed then or later (ISO 8601; a date will do)"),
-        _query("status_end", TIME, "a node's status was changed then or before"),
-        _query(
+        query("name", TEXT, "exactly this name"),
+        query(contained, TEXT, f"contained in the compact JSON text of the {contained}", example=example),
+        query("current_status", TEXT, "a node is at this server or client status"),
+        query("past_status", TEXT, "a node was once changed to this status"),
+        query("status_start", TIME, "a node's status was changed then or later (ISO 8601; a date will do)"),
+        query("status_end", TIME, "a node's status was changed then or before"),
+        query(
             "per_page",
             {"type": "integer", "minimum": 0, "default": 25},
             f"at most {PER_PAGE_MAX:,}; what is no number gives an empty list",
         ),
-        _query("page", {"type": "integer", "minimum": 1, "maximum": 2**31 - 1, "default": 1}, "1 is the first"),
-        _query("last_id", UUID, "only rows that are older than the one of this id"),
+        query("page", {"type": "integer", "minimum": 1, "maximum": 2**31 - 1, "default": 1}, "1 is the first"),
+        query("last_id", UUID, "only rows that are older than the one of this id"),
     )
 
 
@@ -205,16 +165,16 @@ _WORKFLOWS: dict[str, Said] = {
         answer=ref("Workflow"),
         example=_WORKFLOW,
         query=(
-            _query("name", TEXT, "the workflow's; or `workflow_type`", example="camera purchase"),
-            _query("workflow_type", TEXT, "taken where there is no name"),
-            _query(
+            query("name", TEXT, "the workflow's; or `workflow_type`", example="camera purchase"),
+            query("workflow_type", TEXT, "taken where there is no name"),
+            query(
                 "subject",
                 TEXT,
                 "its compact JSON text; a string may be given without its quotes",
                 required=True,
                 example='{"order_id":17}',
             ),
-            _query("decider", TEXT, "the workflow's", required=True, example="CameraPurchase"),
+            query("decider", TEXT, "the workflow's", required=True, example="CameraPurchase"),
         ),
         refusals=(404,),
     ),
@@ -362,4 +322,4 @@ _AROUND: dict[str, Said] = {
     "GET /docs": Said(answer=TEXT, example="<!doctype html>", media_type=HTML),
 }
 
-CALLS: dict[str, Said] = {**_WORKFLOWS, **_ACTIVITIES, **_AROUND}
+CALLS: dict[str, Said] = {**_WORKFLOWS, **_ACTIVITIES, **_AROUND, **REPORTS}

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from backbeat.gateway.presentation import CLIENT_WORDS, MODE_WORDS, SERVER_WORDS
+from backbeat.gateway.projection.figures import Activities, Daily, Summary
 from backbeat.streams.core.records import Settings
 
 Schema = dict[str, Any]
@@ -290,7 +293,11 @@ _DECISIONS: Schema = {
     "description": f"at most {_LIMITS.children_max:,}; more may follow in further calls",
 }
 
+#: Made from the classes that are answered.
+_, _REPORTS = msgspec.json.schema_components((Summary, Activities, Daily), ref_template="#/components/schemas/{name}")
+
 SCHEMAS: dict[str, Schema] = {
+    **_REPORTS,
     "Workflow": _WORKFLOW,
     "Node": _NODE,
     "StatusChange": _STATUS_CHANGE,

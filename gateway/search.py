@@ -26,7 +26,7 @@ async def workflows(call: Call) -> Response:
     if values is None:
         return answer([])
     filters = WorkflowFilters(subject_contains=said.raw_text("subject"), **values)
-    projection, headers = await _fresh(call)
+    projection, headers = await freshened(call)
     found = await projection.search_workflows(call.user_id, filters)
     return answer([workflow_json(view) for view in found], headers=headers)
 
@@ -38,25 +38,25 @@ async def nodes(call: Call) -> Response:
     if values is None:
         return answer([])
     filters = NodeFilters(metadata_contains=said.raw_text("metadata"), **values)
-    projection, headers = await _fresh(call)
+    projection, headers = await freshened(call)
     found = await projection.search_nodes(call.user_id, filters)
     return answer([node_json(view) for view in found], headers=headers)
 
 
 async def names(call: Call) -> Response:
     """GET /workflows/names: of the caller's workflows, sorted, once each."""
-    projection, headers = await _fresh(call)
+    projection, headers = await freshened(call)
     return answer(await projection.workflow_names(call.user_id), headers=headers)
 
 
 async def error_workflows(call: Call) -> Response:
     """GET /v2/debug/error_workflows: workflows, anybody's, with a node of the caller's at client status errored."""
-    projection, headers = await _fresh(call)
+    projection, headers = await freshened(call)
     found = await projection.error_workflows(call.user_id)
     return answer([error_row_json(view) for view in found], headers=headers)
 
 
-async def _fresh(call: Call) -> tuple[Projection, dict[str, str] | None]:
+async def freshened(call: Call) -> tuple[Projection, dict[str, str] | None]:
     """The projection with every write that was answered before; else how stale it may be, as a header."""
     projection = call.parts.projection
     stale_seconds = await projection.freshen(call.parts.settings.freshen_seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from backbeat.gateway import activities, around, search, users, workflows
+from backbeat.gateway import activities, around, reports, search, users, workflows
 from backbeat.gateway.description import Description
 from backbeat.gateway.routing import Access, Handler, Route
 
@@ -72,6 +72,9 @@ ROUTES: tuple[Route, ...] = (
     _get("/health", around.health, "Which part cannot be reached", Access.PUBLIC),
     _get("/heartbeat.txt", around.heartbeat, "Whether callers should be sent here", Access.PUBLIC),
     _get("/sidekiq_stats", around.stats, "Figures under the original's keys", Access.OPEN),
+    _get("/reports/summary", reports.summary, "Counts by workflow and activity, timers", Access.OPEN),
+    _get("/reports/activities", reports.activities, "The activities that are at work", Access.OPEN),
+    _get("/reports/daily", reports.daily, "What came of nodes in a day, and which are stuck", Access.OPEN),
     _get("/openapi.json", _description.openapi, "This description, for programs", Access.PUBLIC),
     _get("/docs", _description.docs, "This description, for people", Access.PUBLIC),
 )

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from backbeat.gateway.projection import facts, lists, search, tables
+from backbeat.gateway.projection import facts, lists, reports, search, tables
 from backbeat.gateway.projection.changelog import Changelog
 from backbeat.gateway.projection.database import (
     READERS,
@@ -21,6 +21,7 @@ from backbeat.gateway.projection.database import (
     open_engine,
     parse_url,
 )
+from backbeat.gateway.projection.figures import Activities, Daily, Summary
 from backbeat.gateway.projection.filters import Counts, NodeFilters, WorkflowFilters
 from backbeat.gateway.projection.follower import Follower
 from backbeat.streams.core.effects import NodeView, WorkflowView
@@ -152,6 +153,18 @@ class Projection:
     async def counts(self) -> Counts:
         """How many nodes, of all users, are where, and what came of them."""
         return await self._read(lists.counts)
+
+    async def summary(self) -> Summary:
+        """The console report: counts of all clients by workflow and activity, timers."""
+        return await self._read(reports.summary)
+
+    async def activities(self, seconds: float, *, closed: bool = False) -> Activities:
+        """The activities of all clients that have nodes at work, and what came of them in the last seconds."""
+        return await self._read(lambda connection: reports.activities(connection, seconds, closed=closed))
+
+    async def daily(self, since: int, until: int, stuck_hours: float) -> Daily:
+        """What came of nodes from `since` to before `until` (milliseconds since the epoch), and which are stuck."""
+        return await self._read(lambda connection: reports.daily(connection, since, until, stuck_hours))
 
     async def _read(self, ask: Callable[[Connection], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read_now, ask)

@@ -62,9 +62,9 @@ class NodeRest(msgspec.Struct, array_like=True):
     retries_remaining: int
 
 
-_decode_workflow_body = msgspec.msgpack.Decoder(WorkflowBody).decode
-_decode_node_body = msgspec.msgpack.Decoder(NodeBody).decode
-_decode_rest = msgspec.msgpack.Decoder(NodeRest).decode
+decode_workflow_body = msgspec.msgpack.Decoder(WorkflowBody).decode
+decode_node_body = msgspec.msgpack.Decoder(NodeBody).decode
+decode_rest = msgspec.msgpack.Decoder(NodeRest).decode
 
 
 class Key(NamedTuple):
@@ -161,7 +161,7 @@ def json_text(data: bytes) -> str:
 
 def workflow_view(row: Any) -> WorkflowView:
     """An answer's workflow from a row (id, created, subject, body)."""
-    body = _decode_workflow_body(row.body)
+    body = decode_workflow_body(row.body)
     return WorkflowView(
         id=row.id,
         user_id=body.user_id,
@@ -177,9 +177,9 @@ def workflow_view(row: Any) -> WorkflowView:
 
 def node_view(row: Any) -> NodeView:
     """An answer's node from a row (see search.nodes_by_number)."""
-    body = _decode_node_body(row.body)
-    rest = _decode_rest(row.rest)
-    workflow = _decode_workflow_body(row.workflow_body)
+    body = decode_node_body(row.body)
+    rest = decode_rest(row.rest)
+    workflow = decode_workflow_body(row.workflow_body)
     return NodeView(
         id=row.id,
         workflow_id=row.workflow_id,
