@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import random
 from typing import TYPE_CHECKING, Any
 
 from backbeat import schemas
@@ -38,6 +39,8 @@ def answers(plan: Any, node: fx.NodeView) -> list[c.AnyCommand]:
 
     given: dict[str, Any] = {"user_id": node.user_id, "node_id": node.id, "attempt": node.attempt}
     found: list[c.AnyCommand] = []
+    if behaviour.beats:
+        found.append(c.Heartbeat(id=identity(4), **given))
     if behaviour.says_processing:
         found.append(c.ChangeNode(id=identity(0), status="processing", **given))
     if node.attempt <= behaviour.silent + behaviour.failures:
@@ -61,6 +64,8 @@ class Clients:
         self._replies_read = 0
         self._due: list[tuple[int, int, c.AnyCommand]] = []  #: answers under way: (when, number, command)
         self._count = 0
+        #: Draws that leave the others as they were before there were these: the seeds that find defects stay the same.
+        self._aside = random.Random(f"aside {world.plan.seed}")
 
     @property
     def busy(self) -> bool:
@@ -152,7 +157,8 @@ class Clients:
         chance = self._world.chance
         when = self._world.virtual.passed_ms
         for command in answers(self._plan, node):
-            when += chance.choice((0, 1, 20, 300, 2_500))
+            if not isinstance(command, c.Heartbeat):
+                when += chance.choice((0, 1, 20, 300, 2_500))
             self._count += 1
             heapq.heappush(self._due, (when, self._count, command))
 
@@ -194,7 +200,8 @@ class Clients:
                 child = self._plan.new_node(f"{node.name}.x")
                 self.send(c.AddChildren(**carried, node_id=node.id, children=(child,)))
             case _:
-                self.send(c.ChangeNode(**carried, node_id=node.id, status=chance.choice(_WORDS), response=b"{}"))
+                said = {"status": chance.choice(_WORDS), "response": b"{}", "retriable": self._aside.random() < 0.5}
+                self.send(c.ChangeNode(**carried, node_id=node.id, **said))
 
     def settle(self, *, at_last: bool) -> bool:
         """The operator gets loud workflows moving again; `at_last` by cancelling. Whether there was anything to do."""

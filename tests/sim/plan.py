@@ -47,6 +47,7 @@ class Behaviour(NamedTuple):
     failures: int  #: attempts that fail before one succeeds
     silent: int  #: attempts that are never answered
     says_processing: bool
+    beats: bool  #: a heartbeat goes ahead of the answer
     adds_before: bool  #: some children come in a command of their own, before the completion
     children: tuple[c.NewNode, ...]
 
@@ -120,7 +121,7 @@ class Plan:
         leaf = self._depth(name) > 0 and chance.random() < 0.4
         silent = chance.choice((0, 0, 0, 1, 2)) if leaf else 0
         failures = chance.choice((0, 0, 0, 1, 2))
-        return Behaviour(failures, silent, chance.random() < 0.2, chance.random() < 0.2, ())
+        return Behaviour(failures, silent, *(chance.random() < 0.2 for _ in range(3)), ())
 
     def behaviour(self, name: str) -> Behaviour:
         """What the worker does with the node of this name."""
