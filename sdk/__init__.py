@@ -7,14 +7,14 @@ queries and their answers over Kafka), `intake` (activities in, results out, off
 `outcome` (what a handler did, as commands), `views` and `payloads` (values at the edge), `errors`.
 """
 
+from backbeat.activities import activity
 from backbeat.client import Client
-from backbeat.context import Activity, current
+from backbeat.context import current
 from backbeat.errors import BackbeatError, Fail, NodeFailed, Rejected, Timeout, Unavailable
 from backbeat.node import Node
 from backbeat.worker import Worker
 
 __all__ = [
-    "Activity",
     "BackbeatError",
     "Client",
     "Fail",
@@ -24,5 +24,6 @@ __all__ = [
     "Timeout",
     "Unavailable",
     "Worker",
+    "activity",
     "current",
 ]

@@ -6,6 +6,7 @@
     - Unauthorized: a gateway does not know the caller, or wants another token
   - CodecError: a payload cannot be packed or unpacked
   - NodeFailed: the node whose result was awaited gave none
+  - Cancelled: what a handler runs is over, and nobody waits for its answer
   - Fail: raised by a handler, to fail without being tried again
   - Timeout: no answer in time; what was asked may still be done
   - Unavailable: Kafka, the gateway or a store cannot be reached, or did not take what was sent
@@ -76,6 +77,10 @@ class Fail(BackbeatError):  # noqa: N818 - a word to say in a handler
 
     Subclasses do the same. Its text, cause and traceback go to the tree, as any other error's.
     """
+
+
+class Cancelled(BackbeatError):  # noqa: N818 - named by what happened
+    """The attempt that a handler runs is over: canceled, reset, expired, or answered by somebody else."""
 
 
 class NodeFailed(BackbeatError):  # noqa: N818 - named by what happened

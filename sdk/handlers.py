@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import msgspec
 
+from backbeat.activities import ActivityFunction
 from backbeat.context import Activity
 from backbeat.errors import BackbeatError
 from backbeat.intake import Job
 from backbeat.lanes import Lane
-from backbeat.payloads import ModeWord, check_node, seconds, to_mode
+from backbeat.payloads import ModeWord, seconds
 
 
 class _ClientData(msgspec.Struct):
@@ -26,29 +26,24 @@ _client_data = msgspec.json.Decoder(_ClientData)
 class Handler:
     """A function that runs activities of one name, and what was registered with it."""
 
-    __slots__ = ("backoff", "function", "is_async", "lane", "mode", "name", "retries", "timeout")
+    __slots__ = (
+        "asynchronous", "backoff", "function", "heartbeat_seconds", "is_async", "lane", "mode", "name", "rescue",
+        "retries", "timeout",
+    )  # fmt: skip
 
-    def __init__(
-        self,
-        name: str,
-        function: Callable[..., Any],
-        *,
-        mode: ModeWord,
-        retries: int | None,
-        backoff: float | timedelta | None,
-        timeout: float | timedelta | None,
-        max_concurrent: int | None,
-    ) -> None:
-        check_node(name, retries, None if backoff is None else seconds(backoff))
-        to_mode(mode)
-        self.name = name
-        self.function = function
-        self.is_async = inspect.iscoroutinefunction(function)
-        self.mode: ModeWord = mode
-        self.retries = retries
-        self.backoff = backoff
-        self.timeout = timeout
-        self.lane: Lane[Job] = Lane(max_concurrent)
+    def __init__(self, activity: ActivityFunction[..., Any]) -> None:
+        declared = activity.declared
+        self.name = declared.name
+        self.function = activity.function
+        self.is_async = inspect.iscoroutinefunction(activity.function)
+        self.mode: ModeWord = declared.mode
+        self.retries = declared.retries
+        self.backoff = declared.backoff
+        self.timeout = declared.timeout
+        self.rescue = declared.rescue
+        self.asynchronous = declared.asynchronous
+        self.heartbeat_seconds = None if declared.heartbeat is None else seconds(declared.heartbeat)
+        self.lane: Lane[Job] = Lane(declared.max_concurrent)
 
     def call(self, activity: Activity) -> Any:
         """Call the function with the arguments in the activity's client data. An async one gives its coroutine."""
@@ -83,6 +78,8 @@ class Handlers:
 
     def of(self, activity: str | Callable[..., Any]) -> Handler | None:
         """What was registered under a name, or for a function."""
+        if isinstance(activity, ActivityFunction):
+            activity = activity.function
         return self._by_name.get(activity) if isinstance(activity, str) else self._by_function.get(activity)
 
     @property

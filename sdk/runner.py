@@ -12,18 +12,24 @@ import asyncio
 import copy
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
+from backbeat.activities import ErrorHook
 from backbeat.broker import logger
 from backbeat.context import Activity, Outside, running
 from backbeat.errors import Rejected
 from backbeat.handlers import Handler, Handlers
-from backbeat.outcome import completed, errored
+from backbeat.outcome import completed, errored, postponed
 from backbeat.payloads import from_json
 from backbeat.schemas import ActivityKind, ActivityRecord
 from backbeat.streams.core.commands import AnyCommand
+from backbeat.transport import Transport
 
-ErrorHook = Callable[[Activity, dict[str, Any]], Awaitable[None] | None]
+T = TypeVar("T")
+
+#: The notification of an activity whose retries are exhausted; others tell of the engine's own failures.
+_CLIENT_ERROR = "Client Error"
 
 
 class Runner:
@@ -54,9 +60,11 @@ class Runner:
         return None if record.kind is ActivityKind.NOTIFICATION else self.handlers.find(record.node.name)
 
     async def run(self, activity: Activity) -> list[AnyCommand]:
-        """Run it, a plain function in a thread. The commands that tell the engine, in order; none for a notification.
+        """Run it, a plain function in a thread. The commands that tell the engine, in order.
 
-        Whatever a handler raises becomes its node's error; only CancelledError is passed on.
+        There are none for a notification, for an attempt that was canceled while it ran, and where an asynchronous
+        activity adds nothing. Whatever a handler raises becomes its node's error; only a CancelledError that is not
+        of such a cancel is passed on.
         """
         handler = self.handler(activity.record)
         if activity.record.kind is ActivityKind.NOTIFICATION:
@@ -71,11 +79,18 @@ class Runner:
     async def run_async(self, activity: Activity, handler: Handler) -> list[AnyCommand]:
         """Run an async handler in this task."""
         running.set(activity)
+        task = asyncio.current_task()
+        assert task is not None
+        activity.when_cancelled(task.cancel)
         try:
             result = await handler.call(activity)
+        except asyncio.CancelledError:
+            if activity.cancelled:
+                return []
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its node's error
             return self.failed(activity, error)
-        return self.returned(activity, result)
+        return self.returned(activity, result, handler)
 
     def run_plain(self, activity: Activity, handler: Handler) -> list[AnyCommand]:
         """Run a plain handler here and now, in a context (`contextvars`) of its own."""
@@ -84,35 +99,49 @@ class Runner:
             result = handler.call(activity)
         except BaseException as error:  # noqa: BLE001 - the thread must go on, also after sys.exit()
             return self.failed(activity, error)
-        return self.returned(activity, result)
+        return self.returned(activity, result, handler)
 
     async def notify(self, activity: Activity) -> None:
-        """Tell the error hook of a notification. Its own errors are logged: there is nobody else to tell."""
+        """Tell the activity's rescue, and the hook for all, of a notification.
+
+        Their own errors are logged: there is nobody else to tell.
+        """
         record = activity.record
-        if self.error_hook is None:
+        handler = self.handlers.find(activity.name)
+        rescue = handler.rescue if handler is not None and record.message == _CLIENT_ERROR else None
+        hooks = [hook for hook in (rescue, self.error_hook) if hook is not None]
+        if not hooks:
             logger.error("%s %s: %s: %s", activity.name, activity.id, record.notification_name, record.message)
             return
         running.set(activity)
         error = from_json(record.error) if record.error else {}
-        try:
-            if inspect.iscoroutinefunction(self.error_hook):
-                await self.error_hook(activity, error)
-            else:
-                await asyncio.to_thread(self.error_hook, activity, error)
-        except Exception:  # noqa: BLE001 - the worker goes on
-            logger.exception("the error hook failed on %s %s", activity.name, activity.id)
+        for hook in hooks:
+            try:
+                if inspect.iscoroutinefunction(hook):
+                    await hook(activity, error)
+                else:
+                    await asyncio.to_thread(hook, activity, error)
+            except Exception:  # noqa: BLE001 - the worker goes on
+                logger.exception("the error hook failed on %s %s", activity.name, activity.id)
 
     # --- what came of it -------------------------------------------------------------------------------------------
 
-    def returned(self, activity: Activity, result: Any) -> list[AnyCommand]:
+    def returned(self, activity: Activity, result: Any, handler: Handler) -> list[AnyCommand]:
         """The commands of an attempt whose handler returned. A result that cannot be sent is an error."""
+        if activity.cancelled:
+            return []
+        node, user_id, added, signals = activity.record.node, self.user_id(None), activity.added, activity.signals
         try:
-            return list(completed(activity.record.node, self.user_id(None), result, activity.children))
+            if handler.asynchronous:
+                return list(postponed(node, user_id, added, signals))
+            return list(completed(node, user_id, result, added, signals))
         except Rejected as refused:
             return self.failed(activity, refused)
 
     def failed(self, activity: Activity, error: BaseException | str) -> list[AnyCommand]:
         """The commands of an attempt that failed."""
+        if activity.cancelled:
+            return []
         return [errored(activity.record.node, self.user_id(None), error)]
 
     def unknown(self, activity: Activity) -> list[AnyCommand]:
@@ -133,3 +162,7 @@ class Runner:
     def now(self) -> float:
         """What time it is, in seconds since the epoch."""
         return self._outside.now()
+
+    def ask(self, question: Callable[[Transport], Awaitable[T]]) -> Future[T]:
+        """Have a question asked with a transport that is connected."""
+        return self._outside.ask(question)

@@ -1,10 +1,9 @@
 """The worker: runs the activities of one client application.
 
-    worker = Worker("127.0.0.1:9092")
-
-    @worker.activity("Reserve money", retries=3, backoff=2)
+    @activity("Reserve money", retries=3, backoff=2)
     async def reserve_money(amount: int) -> str: ...
 
+    worker = Worker("127.0.0.1:9092", activities=[reserve_money])
     await worker.run()          # until stop(), SIGTERM or SIGINT; `worker.serve()` without an event loop
 
 The way of one activity: `intake` reads it, `lanes` say when it may begin, `runner` runs its handler in a task (or, a
@@ -16,32 +15,38 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import importlib
-import signal
-import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import Future
 from functools import partial
-from typing import Any, TypeVar
+from types import ModuleType
+from typing import Any, ParamSpec, TypeVar, Unpack
 
+from backbeat import interrupts
+from backbeat.activities import ActivityFunction, ActivityOptions, ErrorHook, activity
 from backbeat.broker import logger
 from backbeat.context import Activity
 from backbeat.errors import BackbeatError
 from backbeat.handlers import Handler, Handlers
 from backbeat.intake import Intake, Job
-from backbeat.kafka_transport import find_user, open_registry
+from backbeat.kafka_transport import KafkaTransport, find_user, open_registry
 from backbeat.lanes import Lane, Lanes
-from backbeat.payloads import ModeWord
-from backbeat.runner import ErrorHook, Runner
+from backbeat.runner import Runner
 from backbeat.schemas import ActivityKind, EncodeError, encode_command
 from backbeat.streams.core.commands import AnyCommand
 from backbeat.streams.registry import Registry
 from backbeat.threads import Threads
+from backbeat.transport import Transport
+from backbeat.watch import Watch
 
-F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
 
 #: Activities that a worker holds beside those that it runs: enough that none waits for the next fetch.
 _AHEAD = 1_000
+#: How long a question of a running activity may take to get to Kafka.
+_ASK_SECONDS = 10.0
 
 
 class Worker:
@@ -57,6 +62,7 @@ class Worker:
         client: str = "default",
         concurrency: int = 100,
         *,
+        activities: Iterable[ActivityFunction[..., Any] | ModuleType] = (),
         grace_seconds: float = 30.0,
         session_timeout_seconds: float = 10.0,
     ) -> None:
@@ -77,6 +83,9 @@ class Worker:
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: Threads
+        self._transport: KafkaTransport | None = None
+        self._connecting = asyncio.Lock()
+        self._watch = Watch(self._connected)
         self._intake = Intake(
             bootstrap_servers,
             client,
@@ -85,43 +94,40 @@ class Worker:
             accept=self._take,
             fail=self._fail,
         )
+        self.register(*activities)
 
     # --- registering -----------------------------------------------------------------------------------------------
 
     def activity(
-        self,
-        name: str | None = None,
-        *,
-        mode: ModeWord = "blocking",
-        retries: int | None = None,
-        backoff: float | timedelta | None = None,
-        timeout: float | timedelta | None = None,
-        max_concurrent: int | None = None,
-    ) -> Callable[[F], F]:
-        """Register a function, async or plain, for the activities and signals of this name (else its own name).
+        self, name: str | None = None, **options: Unpack[ActivityOptions]
+    ) -> Callable[[Callable[P, R]], ActivityFunction[P, R]]:
+        """Make a function, async or plain, an activity of this name (else its own name), and register it here.
 
-        `max_concurrent`: how many of it run at once in this worker. `mode`, `retries`, `backoff` (seconds before the
-        first retry) and `timeout` (seconds until it must have answered) are what children of this name get when
-        nothing else is said where they are added.
+        What the options mean: `backbeat.activities.ActivityOptions`.
         """
 
-        def register(function: F) -> F:
-            handler = Handler(
-                name if name is not None else function.__name__,
-                function,
-                mode=mode,
-                retries=retries,
-                backoff=backoff,
-                timeout=timeout,
-                max_concurrent=max_concurrent,
-            )
-            self._handlers.add(handler)
-            return function
+        def register(function: Callable[P, R]) -> ActivityFunction[P, R]:
+            declared = activity(name, **options)(function)
+            self.register(declared)
+            return declared
 
         return register
 
+    def register(self, *activities: ActivityFunction[..., Any] | ModuleType) -> None:
+        """Run these activities; of a module all that are declared in it. BackbeatError: a name is taken already."""
+        for one in activities:
+            if isinstance(one, ModuleType):
+                found = [value for value in vars(one).values() if isinstance(value, ActivityFunction)]
+                if not found:
+                    raise BackbeatError(f"the module {one.__name__} declares no activities")
+                self.register(*found)
+            elif isinstance(one, ActivityFunction):
+                self._handlers.add(Handler(one))
+            else:
+                raise BackbeatError(f"{one!r} is no activity: put @backbeat.activity above it")
+
     def on_error(self, hook: ErrorHook) -> ErrorHook:
-        """Register what is called, with the activity and its error, when an activity's retries are exhausted."""
+        """Register what is called, with the activity and its error, when any activity's retries are exhausted."""
         self._runner.error_hook = hook
         return hook
 
@@ -142,6 +148,25 @@ class Worker:
         """The id of a client application; None: the worker's own."""
         return self._user_id if client is None else find_user(self._registry, client).id_bytes
 
+    def ask(self, question: Callable[[Transport], Awaitable[T]]) -> Future[T]:
+        """Have a question of a running activity asked in the worker's event loop. From any thread."""
+        if self._loop is None:
+            raise BackbeatError("the worker does not run")
+
+        async def asked() -> T:
+            return await question(await self._connected())
+
+        return asyncio.run_coroutine_threadsafe(asked(), self._loop)
+
+    async def _connected(self) -> Transport:
+        """The way to the engine for questions, made when the first is asked."""
+        async with self._connecting:
+            if self._transport is None:
+                transport = KafkaTransport(self._bootstrap_servers, _ASK_SECONDS)
+                await transport.start()
+                self._transport = transport
+        return self._transport
+
     # --- running ---------------------------------------------------------------------------------------------------
 
     async def run(self, *, handle_signals: bool = True) -> None:
@@ -153,11 +178,12 @@ class Worker:
             raise BackbeatError("a worker runs once: make another one")
         self._loop = asyncio.get_running_loop()
         self._threads = Threads(self._lanes.concurrency, self._loop)
-        signals = self._handle_signals(self._loop) if handle_signals else ()
+        deaf = interrupts.listen(self._loop, self._interrupted) if handle_signals else None
         try:
             self._registry = await asyncio.to_thread(open_registry, self._bootstrap_servers)
             self._user_id = find_user(self._registry, self.name).id_bytes
             await self._intake.start()
+            self._watch.start()
             await self._stopping.wait()
             self._intake.drain()
             for job in self._lanes.clear():
@@ -165,11 +191,14 @@ class Worker:
             await self._finish_begun()
         finally:
             self._threads.stop()
+            await self._watch.stop()
             await self._intake.stop()
+            if self._transport is not None:
+                await self._transport.stop()
             if self._registry is not None:
                 await asyncio.to_thread(self._registry.stop)
-            for one in signals:
-                self._loop.remove_signal_handler(one)
+            if deaf is not None:
+                deaf()
         if self._failure is not None:
             raise self._failure
 
@@ -189,19 +218,10 @@ class Worker:
         elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stopping.set)
 
-    def _handle_signals(self, loop: asyncio.AbstractEventLoop) -> tuple[signal.Signals, ...]:
-        if threading.current_thread() is not threading.main_thread():
-            return ()
-
-        def stop() -> None:
-            if self._stopping.is_set():
-                self._idle.set()
-            self._stopping.set()
-
-        signals = (signal.SIGTERM, signal.SIGINT)
-        for one in signals:
-            loop.add_signal_handler(one, stop)
-        return signals
+    def _interrupted(self) -> None:
+        if self._stopping.is_set():
+            self._idle.set()
+        self._stopping.set()
 
     def _fail(self, error: BaseException) -> None:
         self._failure = error
@@ -253,11 +273,13 @@ class Worker:
         elif handler is None:
             self._answer(job, activity, self._runner.unknown(activity))
             self._end(job)
-        elif handler.is_async:
-            self._start(self._run_async(job, activity, handler))
         else:
-            run = partial(contextvars.copy_context().run, self._run_plain, job, activity, handler)
-            self._threads.run(run)
+            self._watch.began(activity, handler)
+            if handler.is_async:
+                self._start(self._run_async(job, activity, handler))
+            else:
+                run = partial(contextvars.copy_context().run, self._run_plain, job, activity, handler)
+                self._threads.run(run)
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         assert self._loop is not None
@@ -276,12 +298,17 @@ class Worker:
                 self._answer(job, activity, self._runner.failed(activity, error))
         else:
             self._answer(job, activity, commands)
+        self._watch.ended(activity)
         self._end(job)
 
     def _run_plain(self, job: Job, activity: Activity, handler: Handler) -> Callable[[], None]:
         """In a thread; what is returned is done in the loop."""
         self._answer(job, activity, self._runner.run_plain(activity, handler))
-        return partial(self._end, job)
+        return partial(self._ended_plain, job, activity)
+
+    def _ended_plain(self, job: Job, activity: Activity) -> None:
+        self._watch.ended(activity)
+        self._end(job)
 
     async def _notify(self, job: Job, activity: Activity) -> None:
         await self._runner.notify(activity)
@@ -290,6 +317,10 @@ class Worker:
 
     def _answer(self, job: Job, activity: Activity, commands: Sequence[AnyCommand]) -> None:
         """Send what came of it. What cannot be written is an error of its node."""
+        if not commands:
+            # Nobody waits for the answer, or somebody else gives it.
+            self._intake.settle(job, answered=True)
+            return
         try:
             values = [encode_command(one) for one in commands]
         except EncodeError as refused:
@@ -302,3 +333,16 @@ class Worker:
         if self._stopping.is_set() and self._lanes.running == 0:
             self._idle.set()
         self._pump()
+
+
+async def run(*workers: Worker, handle_signals: bool = True) -> None:
+    """Run several workers in one event loop, until each is stopped or a signal comes. If one fails, all stop."""
+    tasks = [asyncio.ensure_future(worker.run(handle_signals=handle_signals)) for worker in workers]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for worker in workers:
+            worker.stop()
+    for error in await asyncio.gather(*tasks, return_exceptions=True):
+        if error is not None:
+            raise error

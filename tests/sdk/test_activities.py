@@ -1,0 +1,117 @@
+import asyncio
+import json
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from backbeat import BackbeatError, Worker, activity
+from backbeat.context import Activity
+from backbeat.errors import InvalidParameters
+
+Make = Callable[..., Activity]
+
+
+@activity("Reserve money", retries=3, backoff=2, mode="non_blocking")
+def reserve(amount: int, currency: str = "EUR") -> str:
+    return f"{amount} {currency}"
+
+
+@activity
+async def notify(*names: str, **more: str) -> tuple[Any, ...]:
+    return names, more
+
+
+def data(one: Activity) -> list[Any]:
+    return [json.loads(child.client_data).get("params") for child in one.children]
+
+
+def test_a_declared_function_stays_what_it_was() -> None:
+    assert reserve(7, currency="USD") == "7 USD"
+    assert (reserve.name, reserve.__name__, notify.name) == ("Reserve money", "reserve", "notify")
+    assert asyncio.run(notify("a", b="c")) == (("a",), {"b": "c"})
+
+
+def test_a_worker_registers_functions_and_modules() -> None:
+    module = types.ModuleType("shop")
+    module.notify, module.other = notify, 7
+    worker = Worker(activities=[reserve, module])
+    assert worker.defaults("Reserve money").retries == 3
+    assert worker.defaults(reserve) is worker.defaults("Reserve money")
+    assert worker.defaults("notify").is_async
+    with pytest.raises(BackbeatError, match="'Reserve money' is registered already"):
+        worker.register(reserve)
+    with pytest.raises(BackbeatError, match="the module empty declares no activities"):
+        worker.register(types.ModuleType("empty"))
+    with pytest.raises(BackbeatError, match="put @backbeat"):
+        worker.register(print)
+
+
+def test_two_workers_may_run_the_same_functions() -> None:
+    first, second = Worker(activities=[reserve]), Worker(activities=[reserve])
+    assert first.defaults(reserve) is not second.defaults(reserve)
+
+
+def test_what_has_no_name_must_be_given_one() -> None:
+    nameless = Callable.__class__
+    with pytest.raises(TypeError, match="has no name of its own"):
+        activity(retries=1)(types.SimpleNamespace(__call__=nameless))
+
+
+@pytest.mark.parametrize("wrong", [{"heartbeat": 0}, {"heartbeat": float("nan")}, {"retries": -1}, {"mode": "odd"}])
+def test_wrong_options_are_refused_where_they_stand(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameters):
+        activity("a", **wrong)(lambda: None)
+    with pytest.raises(ValueError, match="max_concurrent"):
+        activity("a", max_concurrent=0)(lambda: None)
+
+
+# --- as children -----------------------------------------------------------------------------------------------------
+
+
+def test_the_declaration_is_what_a_child_gets(activity: Make) -> None:
+    # It is not registered with this worker: another one runs it.
+    one = activity()
+    one.add(reserve, 703)
+    one.add(reserve.with_options(mode="blocking", retries=0, metadata={"m": 1}), 8, currency="USD")
+    first, second = one.children
+    assert (first.name, first.mode.name, first.retries, first.retry_interval_seconds) == (
+        "Reserve money", "NON_BLOCKING", 3, 2.0,
+    )  # fmt: skip
+    assert (second.mode.name, second.retries, second.metadata) == ("BLOCKING", 0, b'{"m":1}')
+    assert data(one) == [[703], {"amount": 8, "currency": "USD"}]
+
+
+def test_keywords_are_arguments_where_the_function_has_them_and_options_else(activity: Make) -> None:
+    one = activity()
+    one.add(reserve, amount=7, mode="fire_and_forget")
+    one.add(reserve, params={"amount": 9})
+    one.add(reserve, client_data={"own": 1})
+    assert data(one) == [{"amount": 7}, {"amount": 9}, None]
+    assert one.children[0].mode.name == "FIRE_AND_FORGET"
+    assert json.loads(one.children[2].client_data) == {"own": 1}
+
+
+@pytest.mark.parametrize(("args", "given"), [
+    ((), {}), ((1, 2, 3), {}), ((1,), {"amount": 2}), ((1,), {"odd": 2}), ((1,), {"params": {"amount": 1}}),
+])  # fmt: skip
+def test_arguments_that_do_not_fit_are_refused_at_once(activity: Make, args: Any, given: Any) -> None:
+    one = activity()
+    with pytest.raises(TypeError):
+        one.add(reserve, *args, **given)
+    assert one.children == ()
+
+
+def test_any_number_of_arguments(activity: Make) -> None:
+    one = activity()
+    one.add(notify, "Ann", "Bob")
+    one.add(notify, wish="x", other="y")
+    assert data(one) == [["Ann", "Bob"], {"wish": "x", "other": "y"}]
+    with pytest.raises(TypeError, match="'names' can only be given by position"):
+        one.add(notify, "Ann", wish="x")
+
+
+def test_by_a_name_keywords_are_options_only(activity: Make) -> None:
+    with pytest.raises(TypeError, match="knows no amount"):
+        activity().add("Reserve money", amount=7)

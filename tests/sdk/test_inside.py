@@ -1,0 +1,191 @@
+"""What a handler asks for beside its result: groups, signals, the next round."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from backbeat.context import Activity
+from backbeat.errors import LimitExceeded
+from backbeat.outcome import CHILDREN_MAX, completed, postponed
+from backbeat.schemas import decode_command, encode_command
+from backbeat.streams.core import ids
+from backbeat.streams.core.commands import AddChildren, ChangeNode, OpenLink, Signal
+from backbeat.streams.core.effects import node_view
+from tests.core.rig import Rig
+from tests.sdk.conftest import USER, VIEW, WORKFLOW
+
+Make = Callable[..., Activity]
+
+
+def commands(one: Activity, result: Any = None) -> list[Any]:
+    return list(completed(one.record.node, USER, result, one.added, one.signals))
+
+
+# --- groups ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_group_is_made_whole_before_its_node_is_answered(activity: Make) -> None:
+    one = activity(known={"Work": {"retries": 2}})
+    one.add("First")
+    assert one.spread("Work", [1, (2, "b"), {"c": 3}]) == 3
+    one.add("Join")
+    flags, members, answer = commands(one)
+    assert isinstance(flags, AddChildren)
+    assert [(child.name, child.type) for child in flags.children] == [("First", "activity"), ("Work (3)", "flag")]
+    assert (flags.node_id, flags.attempt) == (VIEW.id, 2)
+    assert members.node_id == ids.node_id(WORKFLOW, flags.id, 1)
+    assert members.attempt is None
+    assert [json.loads(child.client_data)["params"] for child in members.children] == [[1], [2, "b"], [{"c": 3}]]
+    assert {(child.mode.name, child.retries) for child in members.children} == {("NON_BLOCKING", 2)}
+    assert isinstance(answer, ChangeNode)
+    assert [child.name for child in answer.children] == ["Join"]
+    assert len({flags.id, members.id, answer.id}) == 3
+    assert [decode_command(encode_command(each)) for each in commands(one)] == [flags, members, answer]
+
+
+def test_large_groups_go_in_parts(activity: Make) -> None:
+    one = activity()
+    one.spread("Work", range(2 * CHILDREN_MAX + 1), group_mode="non_blocking")
+    one.spread("More", range(2))
+    flags, *members, _ = commands(one)
+    assert [flag.mode.name for flag in flags.children] == ["NON_BLOCKING", "BLOCKING"]
+    assert [len(part.children) for part in members] == [CHILDREN_MAX, CHILDREN_MAX, 1, 2]
+    assert [part.node_id for part in members] == [ids.node_id(WORKFLOW, flags.id, at) for at in (0, 0, 0, 1)]
+    assert len({part.id for part in members}) == 4
+
+
+def test_nothing_to_spread_is_nothing(activity: Make) -> None:
+    one = activity()
+    assert one.spread("Work", []) == 0
+    assert one.added == ()
+
+
+def test_a_group_needs_two_levels(activity: Make) -> None:
+    activity(depth=62).spread("Work", [1])
+    with pytest.raises(LimitExceeded, match="65 levels deep"):
+        activity(depth=63).spread("Work", [1])
+
+
+def play(rig: Rig, one: Activity) -> list[str]:
+    """Answer a node of the rig with what its activity asked for; the names of what is started."""
+    return [name for command in commands(one) for name in rig.do(command).dispatched]
+
+
+def sent(rig: Rig, activity: Make, name: str) -> Activity:
+    """The activity of a node of the rig."""
+    (row,) = [row for row in rig.nodes().values() if row.name == name]
+    return activity(**msgspec.structs.asdict(node_view(row, rig.workflows()[row.workflow_id])))
+
+
+def test_what_comes_after_a_group_waits_for_all_of_it(activity: Make) -> None:
+    rig = Rig()
+    rig.signal("signal")
+    one = sent(rig, activity, "signal")
+    one.spread("Work", [1, 2])
+    one.add("Join")
+    assert play(rig, one) == ["Work", "Work"]
+    # The very same again, as after a worker was killed: nothing is done twice.
+    assert play(rig, one) == []
+    first, second = (node.id for node in rig.nodes().values() if node.name == "Work")
+    say = {"id": b"1" * 16, "user_id": USER, "status": "completed"}
+    assert rig.do(ChangeNode(**say, node_id=first)).dispatched == []
+    assert rig.do(ChangeNode(**{**say, "id": b"2" * 16}, node_id=second)).dispatched == ["Join"]
+
+
+def test_a_node_waits_for_the_signal_that_it_is_linked_to(activity: Make) -> None:
+    rig = Rig(partitions=3)
+    rig.signal("signal")
+    one = sent(rig, activity, "signal")
+    one.signal("Other", "subject of another partition", "Begin", linked=True)
+    assert play(rig, one) == ["Begin"]
+    assert rig.server("signal", "Begin") == ["processing_children", "sent_to_client"]
+    rig.complete("Begin")
+    assert rig.server("signal", "Begin") == ["complete", "complete"]
+
+
+def test_the_next_round_starts_when_this_one_is_through(activity: Make) -> None:
+    rig = Rig()
+    rig.signal("signal")
+    one = sent(rig, activity, "signal")
+    one.add("Work")
+    one.continue_as(name="again")
+    assert play(rig, one) == ["Work"]
+    assert rig.complete("Work").dispatched == ["again"]
+
+
+# --- signals ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_signal_is_the_same_in_every_attempt(activity: Make) -> None:
+    first, again, later = activity(), activity(), activity(attempt=3)
+    for one in (first, again, later):
+        one.signal("Sale", 7, "Begin", args=[1])
+    assert first.signals == again.signals == later.signals
+
+
+def test_what_is_sent_twice_is_two_signals_whatever_came_between(activity: Make) -> None:
+    first, other = activity(), activity()
+    sent = [first.signal("Sale", 7, "Begin", args=[each]) for each in (1, 2, 1)]
+    assert len(set(sent)) == 3
+    assert {other.signal("Sale", 7, "Begin", args=[each]) for each in (1, 1, 2)} == set(sent)
+
+
+def test_a_signal_goes_ahead_of_the_answer_and_says_its_id(activity: Make) -> None:
+    one = activity()
+    node_id = one.signal("Sale", 7, "Begin", args=[1], retries=0, fires_at=timedelta(hours=1), metadata={"m": 1})
+    signal, answer = commands(one)
+    assert isinstance(signal, Signal)
+    assert (signal.workflow.name, signal.workflow.subject, signal.node.retries) == ("Sale", b"7", 0)
+    assert signal.tid == answer.tid == "tid-1"
+    assert ids.node_id(signal.workflow_id, signal.id, 0).hex() == node_id.replace("-", "")
+    assert decode_command(encode_command(signal)) == signal
+
+
+def test_a_linked_signal_goes_through_its_node(activity: Make) -> None:
+    one = activity()
+    node_id = one.signal("Sale", 7, "Begin", linked=True)
+    link, answer = commands(one)
+    assert isinstance(link, OpenLink)
+    assert (link.target_id, link.child_id.hex()) == (VIEW.id, node_id.replace("-", ""))
+    assert link.signal.node.parent_link_id == VIEW.id
+    assert answer.node_id == VIEW.id
+    with pytest.raises(TypeError, match="linked or link"):
+        one.signal("Sale", 7, "Begin", linked=True, link=VIEW.id)
+
+
+def test_a_key_of_the_callers_names_the_signal(activity: Make) -> None:
+    one = activity()
+    one.signal("Sale", 7, "Begin", idempotency_key="a")
+    (signal,) = one.signals
+    assert signal.id == ids.command_id(USER, b"a")
+    assert signal.body_hash
+
+
+def test_the_next_round_is_a_signal_of_the_same_workflow(activity: Make) -> None:
+    one = activity(known={"Make Purchase": {"retries": 1, "backoff": 5, "timeout": 60}})
+    one.continue_as("Bob")
+    one.continue_as(name="Close", params={"a": 1}, at=timedelta(hours=1))
+    first, second = one.signals
+    assert (first.workflow_id, first.workflow, first.node.name) == (VIEW.workflow_id, None, "Make Purchase")
+    assert json.loads(first.node.client_data) == {"name": "Make Purchase", "params": ["Bob"], "timeout": 60.0}
+    assert (first.node.retries, first.node.retry_interval_seconds, first.node.metadata) == (1, 5.0, b'{"shop":1}')
+    assert (second.node.name, json.loads(second.node.client_data)["params"]) == ("Close", {"a": 1})
+    assert second.node.fires_at is not None
+
+
+# --- answered later --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_answered_later_adds_its_children_only(activity: Make) -> None:
+    one = activity()
+    one.add("Work")
+    one.signal("Sale", 7, "Begin")
+    signal, added = postponed(one.record.node, USER, one.added, one.signals)
+    assert isinstance(signal, Signal)
+    assert isinstance(added, AddChildren)
+    assert (added.attempt, len(added.children)) == (2, 1)
+    assert list(postponed(activity().record.node, USER, (), ())) == []

@@ -1,0 +1,187 @@
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from backbeat import Fail, activity, current
+from backbeat.activities import ActivityFunction
+from backbeat.context import Activity
+from backbeat.errors import Cancelled
+from backbeat.handlers import Handler, Handlers
+from backbeat.runner import Runner
+from backbeat.schemas import ActivityKind, ActivityRecord
+from backbeat.streams.core.commands import AddChildren, ChangeNode
+
+View = Callable[..., Any]
+
+
+class Outside:
+    """A worker without Kafka: nothing of it is asked here."""
+
+    def user_id(self, client: str | None) -> bytes:
+        return b"u" * 16
+
+    def now(self) -> float:
+        return 1_700_000_000.0
+
+    def ask(self, question: Any) -> Any:
+        raise AssertionError("nothing is to be asked")
+
+
+def runner_of(*activities: ActivityFunction[..., Any]) -> Runner:
+    handlers = Handlers()
+    for one in activities:
+        handlers.add(Handler(one))
+    return Runner(handlers, Outside())
+
+
+def opened(runner: Runner, view: View, name: str, **changes: Any) -> Activity:
+    return runner.open(ActivityRecord(view(name=name, client_data=b"{}", **changes), ActivityKind.ACTIVITY))
+
+
+class DeclinedError(Fail):
+    """The bank will never take it."""
+
+
+async def test_fail_says_that_trying_again_is_no_use(view: View) -> None:
+    @activity
+    async def pay() -> None:
+        try:
+            raise KeyError("card")  # noqa: TRY301 - the cause
+        except KeyError as error:
+            raise DeclinedError("never") from error
+
+    @activity
+    def transfer() -> None:
+        raise ValueError("perhaps later")
+
+    runner = runner_of(pay, transfer)
+    (answer,) = await runner.run(opened(runner, view, "pay"))
+    assert (answer.status, answer.retriable) == ("errored", False)
+    error = json.loads(answer.response)["error"]
+    assert error["message"] == "DeclinedError: never"
+    # Cause and traceback travel to the tree.
+    assert "KeyError: 'card'" in error["data"]
+    (answer,) = await runner.run(opened(runner, view, "transfer"))
+    assert (answer.status, answer.retriable) == ("errored", True)
+
+
+async def test_an_asynchronous_activity_is_not_answered_by_returning(view: View) -> None:
+    @activity(asynchronous=True)
+    async def ask_human(*, add: bool = False, fail: bool = False) -> str:
+        if add:
+            current().add("Remind")
+        if fail:
+            raise ValueError("no")
+        return "nobody sees this"
+
+    runner = runner_of(ask_human)
+    assert await runner.run(opened(runner, view, "ask_human")) == []
+    one = runner.open(
+        ActivityRecord(view(name="ask_human", client_data=b'{"params":{"add":true}}'), ActivityKind.ACTIVITY)
+    )
+    (added,) = await runner.run(one)
+    assert isinstance(added, AddChildren)
+    one = runner.open(
+        ActivityRecord(view(name="ask_human", client_data=b'{"params":{"fail":true}}'), ActivityKind.ACTIVITY)
+    )
+    (answer,) = await runner.run(one)
+    assert isinstance(answer, ChangeNode)
+    assert answer.status == "errored"
+
+
+@pytest.mark.parametrize("ending", ["returns", "raises", "is cancelled"])
+async def test_what_is_over_is_told_and_its_answer_dropped(view: View, ending: str) -> None:
+    begun = asyncio.Event()
+
+    @activity
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            assert current().cancelled
+            if ending == "raises":
+                raise ValueError("while it tidied up") from None
+            if ending == "is cancelled":
+                raise
+
+    runner = runner_of(work)
+    one = opened(runner, view, "work")
+    task = asyncio.create_task(runner.run(one))
+    await begun.wait()
+    one.tell_cancelled()
+    assert await task == []
+
+
+async def test_a_handlers_own_cancellation_is_passed_on(view: View) -> None:
+    @activity
+    async def work() -> None:
+        raise asyncio.CancelledError
+
+    runner = runner_of(work)
+    with pytest.raises(asyncio.CancelledError):
+        await runner.run(opened(runner, view, "work"))
+
+
+async def test_a_plain_handler_looks_by_itself(view: View) -> None:
+    loop = asyncio.get_running_loop()
+
+    @activity
+    def work() -> None:
+        one = current()
+        one.raise_if_cancelled()
+        loop.call_soon_threadsafe(one.tell_cancelled)
+        while not one.cancelled:
+            pass
+        with pytest.raises(Cancelled, match="attempt 2 of node"):
+            one.raise_if_cancelled()
+
+    runner = runner_of(work)
+    assert await runner.run(opened(runner, view, "work")) == []
+
+
+async def test_rescue_is_told_of_its_own_activity_and_the_hook_of_all(view: View) -> None:
+    told: list[Any] = []
+
+    @activity(rescue=lambda one, error: told.append(("rescue", one.name, error)))
+    async def pay() -> None: ...
+
+    @activity
+    async def other() -> None: ...
+
+    runner = runner_of(pay, other)
+
+    async def hook(one: Activity, error: dict[str, Any]) -> None:
+        told.append(("all", one.name, error))
+        raise ValueError("the hook's own error ends nothing")
+
+    runner.error_hook = hook
+
+    async def notify(name: str, message: str) -> None:
+        record = ActivityRecord(view(name=name), ActivityKind.NOTIFICATION, name, message, b'{"message":"m"}')
+        assert await runner.run(runner.open(record)) == []
+
+    await notify("pay", "Client Error")
+    await notify("pay", "Server Error")
+    await notify("other", "Client Error")
+    error = {"message": "m"}
+    assert told == [("rescue", "pay", error), ("all", "pay", error), ("all", "pay", error), ("all", "other", error)]
+
+
+async def test_what_is_not_registered_says_what_is(view: View) -> None:
+    @activity
+    async def known() -> None: ...
+
+    runner = runner_of(known)
+    (answer,) = await runner.run(opened(runner, view, "unknown"))
+    assert "no activity 'unknown' is registered here; known: known" in answer.response.decode()
+
+
+async def test_the_first_attempt_has_no_error_before_it_and_a_signal_no_parent(view: View) -> None:
+    runner = runner_of()
+    one = opened(runner, view, "a", attempt=1)
+    assert await one.previous_error() is None
+    assert one.parent().result() is None
