@@ -73,6 +73,9 @@ class Workshop(Protocol):
     def now(self) -> float:
         """What time it is, in seconds since the epoch."""
 
+    def pack(self, what: str, value: Any) -> Any:
+        """A JSON value for a node's arguments; `what` names it in errors."""
+
 
 def named(activity: Named, workshop: Workshop) -> tuple[str, Defaults | None]:
     """An activity's name, and what is known of it."""
@@ -135,6 +138,7 @@ def make_child(
             args if params is None else params,
             options.get("client_data"),
             timeout,  # type: ignore[arg-type]  # as above
+            workshop.pack,
         ),
         metadata=to_metadata(options.get("metadata")),
         fires_at=None if at is None else to_milliseconds(at, workshop.now()),
@@ -155,13 +159,14 @@ def make_group(parent: NodeView, name: str, members: list[NewNode], mode: ModeWo
     return Group(flag, tuple(members))
 
 
-def named_by_content(signal: Signal, node: NodeView, sent: Sequence[Signal]) -> Signal:
+def named_by_content(signal: Signal, content: bytes, node: NodeView, sent: Sequence[Signal]) -> Signal:
     """A signal with an id of its own: the same whenever this node sends the same again, in whatever attempt.
 
-    Only one attempt of a node completes, but one that came too late may have sent its signals. `sent` are those
+    Only one attempt of a node completes, but one that came too late may have sent its signals. `content` are its
+    arguments as they were before a codec, which may make something else of them each time. `sent` are the signals
     that the running attempt has sent before: what is sent twice is two signals.
     """
-    told = msgspec.msgpack.encode((signal.workflow_id, signal.node.name, signal.node.client_data))
+    told = msgspec.msgpack.encode((signal.workflow_id, signal.node.name, content))
     earlier = [one.id for one in sent]
     for place in range(len(sent) + 1):
         identity = ids.command_id(node.id, b"signal", told, place.to_bytes(4, "big"))

@@ -13,8 +13,8 @@ import msgspec
 from backbeat.activities import ActivityFunction, ChildOptions, Prepared
 from backbeat.children import Group, arguments, make_child, make_group, named, named_by_content
 from backbeat.children import Workshop as MakesNodes
-from backbeat.errors import BackbeatError, Cancelled, InvalidStatus
-from backbeat.payloads import ModeWord, When, from_json, id_text
+from backbeat.errors import BackbeatError, Cancelled, InvalidParameters, InvalidStatus
+from backbeat.payloads import ModeWord, When, from_json, id_text, to_json
 from backbeat.pending import Pending
 from backbeat.schemas import ActivityRecord
 from backbeat.signals import SignalOptions, make_signal, make_workflow
@@ -198,6 +198,10 @@ class Activity(NodeValue):
     def _send(self, workflow: NewWorkflow | None, name: str, options: SignalOptions) -> str:
         runner, key = options.get("client"), options.get("idempotency_key")
         user_id = self._workshop.user_id(None)
+        args = options.get("args", ())
+        content = _content(options.get("client_data") or args)
+        if args:
+            options["args"] = self._workshop.pack(f"arguments of {name!r}", args)
         signal = make_signal(
             user_id=user_id,
             runs_it=self._workshop.user_id(runner),
@@ -212,7 +216,7 @@ class Activity(NodeValue):
             # The workflow that runs it, whosever it is.
             signal = msgspec.structs.replace(signal, workflow_id=self._view.workflow_id, workflow=None)
         if key is None:
-            signal = named_by_content(signal, self._view, self._signals)
+            signal = named_by_content(signal, content, self._view, self._signals)
         self._signals.append(signal)
         return id_text(ids.node_id(signal.workflow_id, signal.id, 0))
 
@@ -345,6 +349,14 @@ class Activity(NodeValue):
     def signals(self) -> tuple[Signal, ...]:
         """The signals sent so far."""
         return tuple(self._signals)
+
+
+def _content(arguments: Any) -> bytes:
+    """What a repeat of a signal is known by; for what only the caller's codec can write, nothing."""
+    try:
+        return to_json("arguments", arguments)
+    except InvalidParameters:
+        return b""
 
 
 running: ContextVar[Activity] = ContextVar("backbeat_activity")

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from backbeat.activities import ActivityFunction
+from backbeat.arguments import Arguments
 from backbeat.context import Activity
 from backbeat.errors import BackbeatError
 from backbeat.intake import Job
@@ -27,14 +28,15 @@ class Handler:
     """A function that runs activities of one name, and what was registered with it."""
 
     __slots__ = (
-        "asynchronous", "backoff", "function", "heartbeat_seconds", "is_async", "lane", "mode", "name", "rescue",
-        "retries", "timeout",
+        "arguments", "asynchronous", "backoff", "function", "heartbeat_seconds", "is_async", "lane", "mode", "name",
+        "rescue", "retries", "timeout",
     )  # fmt: skip
 
     def __init__(self, activity: ActivityFunction[..., Any]) -> None:
         declared = activity.declared
         self.name = declared.name
         self.function = activity.function
+        self.arguments = Arguments(declared.name, activity.function)
         self.is_async = inspect.iscoroutinefunction(activity.function)
         self.mode: ModeWord = declared.mode
         self.retries = declared.retries
@@ -45,18 +47,25 @@ class Handler:
         self.heartbeat_seconds = None if declared.heartbeat is None else seconds(declared.heartbeat)
         self.lane: Lane[Job] = Lane(declared.max_concurrent)
 
-    def call(self, activity: Activity) -> Any:
-        """Call the function with the arguments in the activity's client data. An async one gives its coroutine."""
-        params = _client_data.decode(activity.client_data_text).params
+    def params(self, activity: Activity) -> Any:
+        """The arguments in the activity's client data, as they travelled."""
+        return _client_data.decode(activity.client_data_text).params
+
+    def call(self, params: Any) -> Any:
+        """Call the function with these arguments, unpacked. An async one gives its coroutine.
+
+        Fail where an argument is not what its annotation says.
+        """
+        arguments = self.arguments
         match params:
             case None:
                 return self.function()
             case list():
-                return self.function(*params)
+                return self.function(*(params if arguments.are_plain else arguments.by_place(params)))
             case dict():
-                return self.function(**params)
+                return self.function(**(params if arguments.are_plain else arguments.by_name(params)))
             case _:
-                return self.function(params)
+                return self.function(*arguments.by_place([params]))
 
 
 class Handlers:

@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -42,12 +42,13 @@ _REBALANCING = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, Kaf
 
 #: (node id, attempt, whether it is a notification): what a repeat is known by.
 Key = tuple[bytes, int, bool]
+Report = Callable[[KafkaError | None, Message], None]
 
 
 class Job:
     """An activity from when it was read until its answer is acknowledged."""
 
-    __slots__ = ("answered", "begun", "key", "places", "record")
+    __slots__ = ("answered", "begun", "key", "places", "record", "unsent")
 
     def __init__(self, record: ActivityRecord, key: Key, offsets: Offsets, offset: int) -> None:
         self.record = record
@@ -56,6 +57,8 @@ class Job:
         self.places = [(offsets, offset)]
         self.begun = False
         self.answered = False
+        #: How many of its answer's commands Kafka has not acknowledged.
+        self.unsent = 0
 
     @property
     def revoked(self) -> bool:
@@ -111,26 +114,29 @@ class Intake:
         self._thread = threading.Thread(target=self._run, name="backbeat-intake", daemon=True)
         self._thread.start()
 
-    def send(self, value: bytes, job: Job, *, last: bool) -> None:
-        """Send a command that answers a job. The last one's acknowledgement settles it: they keep their order."""
-        view = job.record.node
+    def send(self, answers: Sequence[tuple[bytes, bytes]], job: Job) -> None:
+        """Send the commands that answer a job, each with its route, in order.
+
+        It is settled when Kafka has acknowledged all of them: those of other partitions may be later than the last.
+        """
+        job.unsent = len(answers)
 
         def report(error: KafkaError | None, _: Message) -> None:
             if error is not None:
                 self._refused = error
-            elif last:
+                return
+            job.unsent -= 1
+            if job.unsent == 0:
                 job.answered = True
                 self._settled.append(job)
 
+        for route, value in answers:
+            self._produce(value, job.record.node.subject, partition_of(route, self._partitions), report)
+
+    def _produce(self, value: bytes, key: bytes, partition: int, report: Report) -> None:
         while True:
             try:
-                self._producer.produce(
-                    COMMANDS,
-                    value,
-                    view.subject,
-                    partition=partition_of(view.id, self._partitions),
-                    on_delivery=report,
-                )
+                self._producer.produce(COMMANDS, value, key, partition=partition, on_delivery=report)
             except BufferError:
                 # Kafka does not keep up, or is away. The intake's thread serves the reports that make room.
                 time.sleep(_FULL_POLL_SECONDS)

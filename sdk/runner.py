@@ -17,10 +17,12 @@ from typing import Any, TypeVar
 
 from backbeat.activities import ErrorHook
 from backbeat.broker import logger
+from backbeat.codecs import mark_of
 from backbeat.context import Activity, Outside, running
-from backbeat.errors import Rejected
+from backbeat.errors import BackbeatError
 from backbeat.handlers import Handler, Handlers
 from backbeat.outcome import completed, errored, postponed
+from backbeat.packing import Packing, is_stored
 from backbeat.payloads import from_json
 from backbeat.schemas import ActivityKind, ActivityRecord
 from backbeat.streams.core.commands import AnyCommand
@@ -39,8 +41,10 @@ class Runner:
     commands and queries of a running handler get to an engine.
     """
 
-    def __init__(self, handlers: Handlers, outside: Outside) -> None:
+    def __init__(self, handlers: Handlers, outside: Outside, packing: Packing | None = None) -> None:
         self.handlers = handlers
+        #: What arguments and results go through.
+        self.packing = packing or Packing()
         self._outside = outside
         #: Called with the activity and its error when an activity's retries are exhausted; None: a log line.
         self.error_hook: ErrorHook | None = None
@@ -83,23 +87,41 @@ class Runner:
         assert task is not None
         activity.when_cancelled(task.cancel)
         try:
-            result = await handler.call(activity)
+            params = handler.params(activity)
+            if is_stored(params):
+                params = await asyncio.to_thread(self._unpack, activity, params)
+            elif self._is_packed(params):
+                params = self._unpack(activity, params)
+            result = await handler.call(params)
         except asyncio.CancelledError:
             if activity.cancelled:
                 return []
             raise
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its node's error
             return self.failed(activity, error)
-        return self.returned(activity, result, handler)
+        if result is None or self.packing.is_plain:
+            return self.returned(activity, result, handler)
+        # It may wait for a store.
+        return await asyncio.to_thread(self.returned, activity, result, handler)
 
     def run_plain(self, activity: Activity, handler: Handler) -> list[AnyCommand]:
         """Run a plain handler here and now, in a context (`contextvars`) of its own."""
         running.set(activity)
         try:
-            result = handler.call(activity)
+            params = handler.params(activity)
+            if self._is_packed(params):
+                params = self._unpack(activity, params)
+            result = handler.call(params)
         except BaseException as error:  # noqa: BLE001 - the thread must go on, also after sys.exit()
             return self.failed(activity, error)
         return self.returned(activity, result, handler)
+
+    def _is_packed(self, params: Any) -> bool:
+        # What another worker's codec made is unpacked even by one without: the error says what is missing.
+        return not self.packing.is_plain or mark_of(params) is not None
+
+    def _unpack(self, activity: Activity, params: Any) -> Any:
+        return self.packing.unpack(f"arguments of node {activity.id}", params)
 
     async def notify(self, activity: Activity) -> None:
         """Tell the activity's rescue, and the hook for all, of a notification.
@@ -134,8 +156,10 @@ class Runner:
         try:
             if handler.asynchronous:
                 return list(postponed(node, user_id, added, signals))
+            if result is not None:
+                result = self.packing.pack(f"result of node {activity.id}", result)
             return list(completed(node, user_id, result, added, signals))
-        except Rejected as refused:
+        except BackbeatError as refused:
             return self.failed(activity, refused)
 
     def failed(self, activity: Activity, error: BaseException | str) -> list[AnyCommand]:
@@ -162,6 +186,10 @@ class Runner:
     def now(self) -> float:
         """What time it is, in seconds since the epoch."""
         return self._outside.now()
+
+    def pack(self, what: str, value: Any) -> Any:
+        """A JSON value for arguments; `what` names it in errors."""
+        return self.packing.pack(what, value)
 
     def ask(self, question: Callable[[Transport], Awaitable[T]]) -> Future[T]:
         """Have a question asked with a transport that is connected."""

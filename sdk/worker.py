@@ -25,15 +25,18 @@ from typing import Any, ParamSpec, TypeVar, Unpack
 from backbeat import interrupts
 from backbeat.activities import ActivityFunction, ActivityOptions, ErrorHook, activity
 from backbeat.broker import logger
+from backbeat.codecs import Codec
 from backbeat.context import Activity
 from backbeat.errors import BackbeatError
 from backbeat.handlers import Handler, Handlers
 from backbeat.intake import Intake, Job
 from backbeat.kafka_transport import KafkaTransport, find_user, open_registry
 from backbeat.lanes import Lane, Lanes
+from backbeat.packing import Packing
 from backbeat.runner import Runner
 from backbeat.schemas import ActivityKind, EncodeError, encode_command
-from backbeat.streams.core.commands import AnyCommand
+from backbeat.stores import Store
+from backbeat.streams.core.commands import AnyCommand, route
 from backbeat.streams.registry import Registry
 from backbeat.threads import Threads
 from backbeat.transport import Transport
@@ -52,8 +55,9 @@ _ASK_SECONDS = 10.0
 class Worker:
     """Runs the activities of a client application. Several workers, in any number of processes, share them.
 
-    `concurrency` is how many run at once here. When stopped, a worker finishes what it has begun, for at most
-    `grace_seconds`. One that is killed is noticed after `session_timeout_seconds`: then others run what it had begun.
+    `concurrency` is how many run at once here. `codec` and `store` are what arguments and results go through; clients
+    have the same. When stopped, a worker finishes what it has begun, for at most `grace_seconds`. One that is killed
+    is noticed after `session_timeout_seconds`: then others run what it had begun.
     """
 
     def __init__(
@@ -63,6 +67,8 @@ class Worker:
         concurrency: int = 100,
         *,
         activities: Iterable[ActivityFunction[..., Any] | ModuleType] = (),
+        codec: Codec | None = None,
+        store: str | Store | None = None,
         grace_seconds: float = 30.0,
         session_timeout_seconds: float = 10.0,
     ) -> None:
@@ -70,7 +76,7 @@ class Worker:
         self.grace_seconds = grace_seconds
         self._bootstrap_servers = bootstrap_servers
         self._handlers = Handlers()
-        self._runner = Runner(self._handlers, self)
+        self._runner = Runner(self._handlers, self, Packing(codec, store))
         self._lanes: Lanes[Job] = Lanes(concurrency)
         #: Notifications, and activities that nothing is registered for.
         self._free: Lane[Job] = Lane()
@@ -322,17 +328,23 @@ class Worker:
             self._intake.settle(job, answered=True)
             return
         try:
-            values = [encode_command(one) for one in commands]
+            answers = [_routed(one) for one in commands]
         except EncodeError as refused:
-            values = [encode_command(one) for one in self._runner.failed(activity, refused)]
-        for value in values:
-            self._intake.send(value, job, last=value is values[-1])
+            answers = [_routed(one) for one in self._runner.failed(activity, refused)]
+        self._intake.send(answers, job)
 
     def _end(self, job: Job) -> None:
         self._lanes.done(self._lane(job))
         if self._stopping.is_set() and self._lanes.running == 0:
             self._idle.set()
         self._pump()
+
+
+def _routed(command: AnyCommand) -> tuple[bytes, bytes]:
+    """A command's route and its bytes."""
+    to = route(command)
+    assert to is not None, "a command that is sent to every partition"
+    return to, encode_command(command)
 
 
 async def run(*workers: Worker, handle_signals: bool = True) -> None:

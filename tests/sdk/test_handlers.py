@@ -28,7 +28,8 @@ Make = Callable[..., Activity]
 def test_client_data_says_the_arguments(activity: Make, client_data: bytes, expected: Any) -> None:
     worker = Worker()
     worker.activity("f")(lambda *args, **kwargs: (args, kwargs))
-    assert worker.defaults("f").call(activity(client_data=client_data)) == expected
+    handler = worker.defaults("f")
+    assert handler.call(handler.params(activity(client_data=client_data))) == expected
 
 
 def test_a_registered_function_stays_what_it_was() -> None:

@@ -1,15 +1,20 @@
 import asyncio
+import dataclasses
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from backbeat import Fail, activity, current
 from backbeat.activities import ActivityFunction
+from backbeat.codecs import Fernet
 from backbeat.context import Activity
 from backbeat.errors import Cancelled
 from backbeat.handlers import Handler, Handlers
+from backbeat.packing import Packing
 from backbeat.runner import Runner
 from backbeat.schemas import ActivityKind, ActivityRecord
 from backbeat.streams.core.commands import AddChildren, ChangeNode
@@ -185,3 +190,82 @@ async def test_the_first_attempt_has_no_error_before_it_and_a_signal_no_parent(v
     one = opened(runner, view, "a", attempt=1)
     assert await one.previous_error() is None
     assert one.parent().result() is None
+
+
+async def test_arguments_and_results_go_through_the_codec(view: View) -> None:
+    codec = Fernet(Fernet.new_key())
+
+    @activity
+    async def pay(amount: int) -> dict[str, int]:
+        one = current()
+        one.add("Work", amount + 1)
+        one.signal("Sale", 7, "Begin", args=[amount + 2])
+        return {"paid": amount}
+
+    @activity
+    def plain(amount: int) -> int:
+        return amount
+
+    def packed(value: Any) -> bytes:
+        return msgspec.json.encode({"params": codec.encode(value)})
+
+    runner = runner_of(pay, plain)
+    runner.packing = Packing(codec)
+    record = ActivityRecord(view(name="pay", client_data=packed([703])), ActivityKind.ACTIVITY)
+    signal, answer = await runner.run(runner.open(record))
+    again, _ = await runner.run(runner.open(record))
+    assert codec.decode(json.loads(answer.response)["result"]) == {"paid": 703}
+    assert codec.decode(json.loads(answer.children[0].client_data)["params"]) == [704]
+    assert codec.decode(json.loads(signal.node.client_data)["params"]) == [705]
+    # The text is another each time; the signal is the same one.
+    assert signal.node.client_data != again.node.client_data
+    assert signal.id == again.id
+    record = ActivityRecord(view(name="plain", client_data=packed({"amount": 7})), ActivityKind.ACTIVITY)
+    (answer,) = await runner.run(runner.open(record))
+    assert codec.decode(json.loads(answer.response)["result"]) == 7
+    # A worker without the key says what is missing.
+    runner.packing = Packing()
+    (answer,) = await runner.run(runner.open(record))
+    assert "CodecError: The arguments of node" in answer.response.decode()
+
+
+async def test_a_large_payload_comes_from_and_goes_to_the_store(view: View, tmp_path: Path) -> None:
+    store = f"file://{tmp_path}"
+
+    @activity
+    async def double(text: str) -> str:
+        return text * 2
+
+    runner = runner_of(double)
+    runner.packing = packing = Packing(store=store, store_above_bytes=100)
+    params = packing.pack("arguments", ["x" * 1_000])
+    record = ActivityRecord(
+        view(name="double", client_data=msgspec.json.encode({"params": params})), ActivityKind.ACTIVITY
+    )
+    (answer,) = await runner.run(runner.open(record))
+    reference = json.loads(answer.response)["result"]
+    assert reference["$backbeat"] == "stored"
+    assert packing.unpack("result", reference) == "x" * 2_000
+
+
+async def test_arguments_are_made_into_what_their_annotations_say(view: View) -> None:
+    @dataclasses.dataclass
+    class Order:
+        number: int
+
+    got: list[Any] = []
+
+    @activity
+    async def pack(order: Order) -> None:
+        got.append(order)
+
+    # Names of this function are not seen from outside of it.
+    pack.function.__annotations__["order"] = Order
+    runner = runner_of(pack)
+    record = ActivityRecord(view(name="pack", client_data=b'{"params":[{"number":7}]}'), ActivityKind.ACTIVITY)
+    await runner.run(runner.open(record))
+    assert got == [Order(7)]
+    record = ActivityRecord(view(name="pack", client_data=b'{"params":[{"number":"x"}]}'), ActivityKind.ACTIVITY)
+    (answer,) = await runner.run(runner.open(record))
+    assert "argument order of 'pack' is not what its annotation says" in answer.response.decode()
+    assert not answer.retriable
