@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from backbeat import Client
 
 T = TypeVar("T")
+#: Of the action that runs.
+CURRENT: ContextVar[Connection] = ContextVar("CURRENT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,7 @@ class Connection:
         """What the action gives, with a client that is connected while it runs."""
 
         async def connect() -> T:
+            CURRENT.set(self)
             async with self.make_client() as client:
                 return await action(client)
 

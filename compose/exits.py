@@ -17,6 +17,7 @@ import enum
 import click
 
 from backbeat.compose.errors import SetupError
+from backbeat.compose.texts import plain
 
 
 class Exit(enum.IntEnum):
@@ -37,6 +38,7 @@ class CommandError(click.ClickException):
         self.exit_code = code
 
 
+_ADVICE = "What to do:"
 #: Errors of the parts' own modules that say what was found and what to do. By name: nothing is imported for it.
 _EXPLAINED = {
     ("backbeat.streams.brokers", "UnreachableError"): Exit.UNREACHABLE,
@@ -58,30 +60,22 @@ def explain(error: Exception) -> CommandError | None:
 
 
 def _of_sdk(error: Exception) -> CommandError | None:
-    from backbeat.errors import BackbeatError, NotFound, Rejected, Timeout, Unavailable
+    from backbeat.errors import BackbeatError, NotFound, Timeout, Unavailable
 
     match error:
         case Unavailable():
-            return CommandError(
-                f"{_sentence(error)} What to do: see that it runs, and that --bootstrap-servers and --gateway name it.",
-                Exit.UNREACHABLE,
-            )
+            advice, code = "see that it runs, and that --bootstrap-servers and --gateway name it", Exit.UNREACHABLE
         case Timeout():
-            return CommandError(
-                f"{_sentence(error)} What to do: see that an engine runs; --timeout-seconds waits longer.",
-                Exit.NO_ANSWER,
-            )
+            advice, code = "see that an engine runs; --timeout-seconds waits longer", Exit.NO_ANSWER
         case NotFound():
-            return CommandError(
-                f"{_sentence(error)} What to do: check the id, and whose it is: --client names the client application "
-                "that asks (backbeat user list)."
-            )
-        case Rejected():
-            return CommandError(_sentence(error))
+            advice = "check the id, and whose it is: --client names the client application that asks"
+            code = Exit.FAILED
         case BackbeatError():
-            return CommandError(_sentence(error))
+            advice, code = "", Exit.FAILED
         case _:
             return None
+    text = plain(_sentence(error))
+    return CommandError(text if not advice or _ADVICE in text else f"{text} {_ADVICE} {advice}.", code)
 
 
 def _of_kafka(error: Exception) -> CommandError | None:

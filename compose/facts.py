@@ -1,0 +1,91 @@
+"""Workflows, nodes and status changes as `--json` shows them: snake_case keys, ids as text, times in ISO 8601."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from backbeat import Node
+    from backbeat.views import Branch, StatusChange, Tree, Workflow
+
+
+def workflow_facts(workflow: Workflow) -> dict[str, Any]:
+    """A workflow."""
+    return {
+        "id": workflow.id,
+        "name": workflow.name,
+        "subject": workflow.subject,
+        "decider": workflow.decider,
+        "complete": workflow.complete,
+        "paused": workflow.paused,
+        "created_at": workflow.created_at,
+    }
+
+
+def node_facts(node: Node) -> dict[str, Any]:
+    """A node, whole."""
+    return {
+        "id": node.id,
+        "name": node.name,
+        "workflow_id": node.workflow_id,
+        "workflow_name": node.workflow_name,
+        "subject": node.subject,
+        "parent_id": node.parent_id,
+        "mode": node.mode,
+        "status": node.status,
+        "client_status": node.client_status,
+        "attempt": node.attempt,
+        "retries_remaining": node.retries_remaining,
+        "created_at": node.created_at,
+        "fires_at": node.fires_at,
+        "complete_by": node.complete_by,
+        "decider": node.decider,
+        "client_data": node.client_data,
+        "metadata": node.metadata,
+        "tid": node.tid,
+    }
+
+
+def change_facts(change: StatusChange) -> dict[str, Any]:
+    """One entry of a node's history."""
+    return {
+        "at": change.at,
+        "status_type": change.status_type,
+        "from_status": change.from_status,
+        "to_status": change.to_status,
+        "response": change.response,
+    }
+
+
+def tree_facts(tree: Tree[Node]) -> dict[str, Any]:
+    """A workflow with its nodes, nested in `children`."""
+    return {**workflow_facts(tree.workflow), "children": [_branch_facts(child) for child in tree.children]}
+
+
+def _branch_facts(branch: Branch[Node]) -> dict[str, Any]:
+    node = branch.node
+    return {
+        "id": node.id,
+        "name": node.name,
+        "mode": node.mode,
+        "status": node.status,
+        "client_status": node.client_status,
+        "attempt": node.attempt,
+        "retries_remaining": node.retries_remaining,
+        "created_at": node.created_at,
+        "fires_at": node.fires_at,
+        "children": [_branch_facts(child) for child in branch.children],
+    }
+
+
+def error_of(response: Any) -> tuple[str, list[str]]:
+    """What an error says, and its traceback's lines, out of the response that came with it.
+
+    A worker's response is JSON-RPC shaped (docs/sdk.md); clients of the HTTP API may have said anything.
+    """
+    error = response.get("error", response) if isinstance(response, dict) else response
+    if isinstance(error, dict):
+        data = error.get("data")
+        lines = [str(line) for line in data] if isinstance(data, list) else []
+        return str(error.get("message", error) if error else ""), lines
+    return "" if error is None else str(error), []

@@ -1,0 +1,322 @@
+"""The commands for workflows and nodes, on a real engine with a gateway and a worker."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from click.testing import CliRunner
+
+from backbeat import Client, Worker, current
+from backbeat.compose.commands import backbeat
+from backbeat.compose.ports import free_port
+from backbeat.compose.stack import Stack
+from backbeat.streams.registry import add_client
+from tests.integration.rig import until
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def stack(kafka):
+    """An engine and a gateway on the Kafka that all tests share."""
+    with Stack(ephemeral=True, bootstrap_servers=kafka, gateways=[[]], http_port=free_port()) as one:
+        yield one
+
+
+class Shop:
+    """A client application with its worker, and the command line as its operator uses it."""
+
+    def __init__(self, stack, name, worker):
+        self.stack, self.name, self.worker = stack, name, worker
+        self.may_end = threading.Event()
+        self.ready = threading.Event()
+        self.env = {
+            "BACKBEAT_BOOTSTRAP_SERVERS": stack.bootstrap_servers,
+            "BACKBEAT_GATEWAY": stack.http_urls[0],
+            "BACKBEAT_CLIENT": name,
+            "BACKBEAT_TIMEOUT_SECONDS": "30",
+        }
+
+    def __call__(self, *arguments, given="", code=0, **env):
+        """What a command printed; it must end with this exit code."""
+        done = CliRunner().invoke(backbeat, arguments, input=given, env={**self.env, **env})
+        assert done.exit_code == code, f"{done.output}\n{done.exception!r}"
+        return done
+
+    def lines(self, *arguments, **how):
+        """What a command said in lines of JSON."""
+        return [json.loads(line) for line in self(*arguments, "--json", **how).stdout.splitlines()]
+
+    def signal(self, subject, name, *arguments, **how):
+        return self("signal", "Sale", subject, name, *arguments, **how).stdout.strip()
+
+    def wait_for(self, node_id, status):
+        """The node, once it is so."""
+
+        def there():
+            found = self.node(node_id)
+            return found if found.status == status else None
+
+        return until(there, f"{node_id} is {status}")
+
+    def node(self, node_id):
+        """A node as it is now."""
+        return asyncio.run_coroutine_threadsafe(self.client.node(node_id), self.loop).result(60)
+
+    async def work(self):
+        """The worker, and a client for what the tests look up."""
+        self.loop = asyncio.get_running_loop()
+        async with Client(self.stack.bootstrap_servers, self.name, timeout=30) as self.client:
+            self.ready.set()
+            await self.worker.run(handle_signals=False)
+
+    def failed(self, subject):
+        """A node whose retries are exhausted."""
+        node_id = self.signal(subject, "Fail", "--retries", "0", "--arg", f"no {subject}")
+        self.wait_for(node_id, "retries_exhausted")
+        return node_id
+
+    def process(self, *arguments, **how):
+        env = {**os.environ, **self.env}
+        return subprocess.Popen(
+            [sys.executable, "-m", "backbeat.compose", *arguments], env=env, text=True, stdout=subprocess.PIPE, **how
+        )
+
+
+@pytest.fixture(scope="module")
+def shop(stack):
+    name = "shop-of-commands"
+    add_client(stack.bootstrap_servers, name, partitions=1)
+    worker = Worker(stack.bootstrap_servers, client=name)
+    one = Shop(stack, name, worker)
+
+    @worker.activity("Buy")
+    async def buy(camera):
+        current().add("Reserve", camera)
+        current().add("Wait", mode="non_blocking")
+
+    @worker.activity("Reserve")
+    async def reserve(camera):
+        return {"reserved": camera}
+
+    @worker.activity("Wait")
+    def wait():
+        assert one.may_end.wait(60)
+
+    @worker.activity("Fail")
+    async def fail(why):
+        raise ValueError(f"{why} \x1b[31m")
+
+    @worker.on_error
+    async def tell(activity, error):
+        pass
+
+    thread = threading.Thread(target=lambda: asyncio.run(one.work()))
+    thread.start()
+    try:
+        assert one.ready.wait(60)
+        yield one
+    finally:
+        one.may_end.set()
+        worker.stop()
+        thread.join(60)
+
+
+def test_a_signal_by_name_and_subject_and_the_tree_of_what_it_did(shop):
+    shop.may_end.set()
+    result = shop("signal", "Sale", '{"camera": 1}', "Reserve", "--args", '{"camera": "one"}', "--wait")
+    node_id = result.stderr.strip()
+    (node,) = shop.lines("node", "show", node_id)
+
+    assert json.loads(result.stdout) == {"reserved": "one"}
+    assert (node["status"], node["subject"], node["client_data"]["params"]) == (
+        "complete",
+        {"camera": 1},
+        {"camera": "one"},
+    )
+    assert "Reserve complete" in shop("workflow", "tree", node["workflow_id"]).stdout
+    assert shop.lines("workflow", "show", "Sale", '{"camera":1}')[0]["nodes_by_status"] == {"complete": 1}
+    assert "Reserve complete" in shop("workflow", "tree", "Sale", '{"camera": 1}', "--no-ids").stdout
+
+
+def test_a_repeat_with_a_key_is_the_same_node(shop):
+    again = [shop.signal("key", "Later", "--at", "1h", "--key", "k") for _ in range(2)]
+
+    assert again[0] == again[1]
+    assert "was used for another" in shop("signal", "Sale", "key", "Another", "--key", "k", code=1).stderr
+
+
+def test_signals_on_standard_input(shop):
+    lines = [{"workflow": "Lines", "subject": number, "name": "Later", "fires_at": "1h"} for number in range(5)]
+    given = "\n".join(map(json.dumps, lines))
+    ids = shop("signal", "-", given=given).stdout.split()
+
+    assert len(set(ids)) == 5
+    assert shop.wait_for(ids[4], "started").subject == 4
+    assert "line 1: 'name' is missing" in shop("signal", "-", given='{"workflow":"a","subject":1}', code=1).stderr
+    assert (
+        "there is no 'retry'"
+        in shop("signal", "-", given='{"workflow":"a","subject":1,"name":"b","retry":1}', code=1).stderr
+    )
+
+
+def test_a_tree_is_followed_until_all_of_it_is_closed(shop):
+    shop.may_end.clear()
+    node_id = shop.signal("followed", "Buy", "--arg", "703")
+    (workflow,) = shop.lines("workflow", "show", "Sale", "followed")
+    seen = {}
+    with shop.process("workflow", "tree", workflow["id"], "--follow", "--json") as process:
+        for line in process.stdout:
+            change = json.loads(line)
+            seen.setdefault(change["name"], []).append(change["status"])
+            if seen.get("Wait") == ["sent_to_client"]:
+                shop.may_end.set()
+
+    assert process.returncode == 0
+    assert {name: statuses[-1] for name, statuses in seen.items()} == dict.fromkeys(
+        ("Buy", "Reserve", "Wait"), "complete"
+    )
+    assert node_id in shop("workflow", "tree", workflow["id"], "--follow").stdout
+    drawn = shop("workflow", "tree", workflow["id"], "--fold", "--no-ids").stdout.splitlines()
+    assert drawn == ['Sale "followed"', "└── Buy complete (2 below)"]
+
+
+def test_workflows_are_paused_resumed_completed_and_cancelled(shop):
+    shop.signal("flags", "Later", "--at", "1h")
+    shop.signal("flags", "Later")
+    assert shop("workflow", "pause", "Sale", "flags").stdout.endswith("  paused\n")
+    assert shop.lines("workflow", "show", "Sale", "flags")[0]["paused"]
+    shop("workflow", "resume", "Sale", "flags")
+    assert not shop.lines("workflow", "show", "Sale", "flags")[0]["paused"]
+    assert "Deactivate 2 nodes of 'Sale'?" in shop("workflow", "cancel", "Sale", "flags", given="n\n", code=1).stderr
+    cancelled = shop.lines("workflow", "cancel", "Sale", "flags", "--yes")
+    (tree,) = shop.lines("workflow", "tree", "Sale", "flags")
+
+    assert [one["done"] for one in cancelled] == [True, True]
+    # The second never began because the first was canceled.
+    assert [(node["status"], node["attempt"]) for node in tree["children"]] == [("deactivated", 0)] * 2
+    shop("workflow", "complete", "Sale", "flags")
+    assert "complete" in shop("signal", "Sale", "flags", "Later", code=1).stderr
+
+
+def test_a_failed_node_and_what_can_be_done(shop):
+    node_id = shop.failed("errors")
+    shown = shop("node", "show", node_id)
+    (error,) = shop.lines("node", "errors", node_id)
+
+    assert "retries_exhausted" in shown.stdout
+    # What somebody else wrote does not reach the terminal as it is.
+    assert r"ValueError: no errors \x1b[31m" in shown.stdout
+    assert "\x1b" not in shown.stdout + shop("node", "errors", node_id).stdout
+    assert error["message"].startswith("ValueError: no errors")
+    assert error["traceback"][1].endswith(", in fail")
+    history = [(one["status_type"], one["to_status"]) for one in shop.lines("node", "history", node_id)]
+    assert history[-2:] == [("current_client_status", "errored"), ("current_server_status", "retries_exhausted")]
+    shop("node", "retry", node_id)
+    until(lambda: shop.wait_for(node_id, "retries_exhausted").attempt == 2, "it was tried again")
+    assert shop.lines("node", "resolve", node_id, "--response", "by hand") == [{"id": node_id, "done": True}]
+    assert shop.lines("node", "history", node_id)[-1]["to_status"] == "complete"
+    refused = shop("node", "retry", node_id, code=1)
+    assert f"{node_id}  refused: Cannot transition" in refused.stderr
+
+
+def test_shutdown_cancel_reset_and_deactivate(shop):
+    shop.may_end.clear()
+    failed, after = shop.failed("steps"), shop.signal("steps", "Later")
+    shop("node", "shutdown", failed)
+    assert shop.wait_for(after, "deactivated")
+    bought = shop.signal("more", "Buy", "--arg", "1")
+    shop.wait_for(bought, "processing_children")
+    shop("node", "reset", bought)
+    shop("node", "schedule", bought)
+    shop.wait_for(bought, "complete")
+    old, new = shop.signal("more", "Later", "--at", "1h"), shop.signal("more", "Later")
+    shop("node", "deactivate", new)
+    shop.wait_for(old, "deactivated")
+    assert shop.node(bought).status == "deactivated"
+    shop("node", "cancel", new)
+    shop.wait_for(new, "deactivated")
+    shop.may_end.set()
+
+
+def test_searches_lists_and_pipes(shop):
+    ids = {shop.failed(f"piped {number}") for number in range(3)}
+    shop.signal("piped 0", "Later", "--at", "1h", "--metadata", '{"shop": 17}')
+    found = shop.lines("search", "nodes", "--status", "retries_exhausted", "--name", "Fail", "--since", "1h", "--all")
+    by_metadata = shop.lines("search", "nodes", "--metadata", '"shop":17')
+    listed = shop.lines("workflow", "list", "--subject", "piped", "--limit", "2")
+
+    assert ids <= {node["id"] for node in found}
+    assert [node["metadata"] for node in by_metadata] == [{"shop": 17}]
+    assert [row["subject"] for row in listed] == ["piped 2", "piped 1"]
+    assert [
+        row["subject"] for row in shop.lines("search", "workflows", "--subject", "piped", "--limit", "2", "--page", "2")
+    ] == ["piped 0"]
+    quiet = shop("search", "nodes", "--status", "retries_exhausted", "--quiet").stdout
+    shop("node", "resolve", "-", given=quiet)
+    as_json = shop("search", "nodes", "--status", "resolved", "--json", "--all").stdout
+    assert {node["status"] for node in shop.lines("node", "show", "-", given=as_json)} == {"complete"}
+    assert shop("search", "nodes", "--status", "retries_exhausted").stderr == "There is none.\n"
+
+
+def test_stuck_says_why_since_when_and_when_it_is_tried_again(shop):
+    failed = shop.failed("stuck")
+    retrying = shop.signal("stuck too", "Fail", "--retries", "3", "--backoff", "1h", "--arg", "slow")
+    shop.wait_for(retrying, "retrying")
+    paused = shop.signal("stuck three", "Later", "--at", "2s")
+    shop("workflow", "pause", "Sale", "stuck three")
+    shop.wait_for(paused, "paused")
+
+    rows = {row["id"]: row for row in shop.lines("stuck", "--for", "0s")}
+    assert (rows[failed]["kind"], rows[failed]["next_retry_at"]) == ("exhausted", None)
+    assert rows[failed]["why"].startswith("ValueError: no stuck")
+    assert (rows[retrying]["kind"], rows[retrying]["next_retry_at"]) == ("retrying", rows[retrying]["fires_at"])
+    assert (rows[paused]["kind"], rows[paused]["why"]) == ("inconsistent", "its workflow is paused")
+    assert paused not in shop("stuck").stdout
+    assert failed in shop("stuck", "--kind", "exhausted", "--exit-code", code=1).stdout
+    assert shop("stuck", "--name", "Nobody", "--exit-code").stderr == "Nothing is stuck.\n"
+    shop("workflow", "resume", "Sale", "stuck three")
+    shop("node", "cancel", failed, retrying, paused)
+
+
+def test_a_bulk_command_goes_on_where_it_was_killed_and_does_nothing_twice(shop, tmp_path):
+    ids = [shop.failed(f"bulk {number}") for number in range(4)]
+    where = ["--where", "name=Fail", "--where", "subject=bulk", "--where", "error=no bulk"]
+    journal = tmp_path / "journal.jsonl"
+    assert "4 nodes match" in shop("retry", *where, "--dry-run").stderr
+    assert not journal.exists()
+    assert "say --yes" in shop("retry", *where, "--journal", str(journal), code=2).stderr
+
+    said = shop("retry", *where, "--journal", str(journal), "--yes")
+    assert said.stdout.splitlines()[-1] == "4 done, 0 refused, of 4."
+    for node_id in ids:
+        until(lambda one=node_id: shop.wait_for(one, "retries_exhausted").attempt == 2, "it was tried again")
+    # As a kill leaves it: the last two were changed, and that was not written down; a line is half there.
+    head, *lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text(head + "".join(lines[:-2]) + '{"id": "half')
+    again = shop("retry", "--resume", str(journal))
+
+    assert "(2 of 4 left)" in again.stderr
+    assert again.stdout.splitlines()[-1] == "4 done, 0 refused, of 4."
+    assert [shop.node(one).attempt for one in ids] == [2] * 4
+    assert "is of `backbeat retry`" in shop("cancel", "--resume", str(journal), code=2).stderr
+    done = shop.lines("resolve", *where, "--yes", "--journal", str(tmp_path / "resolved"), "--response", '{"by": "me"}')
+    assert sorted(one["id"] for one in done if one["done"]) == sorted(ids)
+    assert shop.lines("node", "history", ids[0])[-3]["response"] == {"by": "me"}
+    assert "0 nodes match" in shop("retry", *where, "--yes").stderr
+
+
+def test_exit_codes(shop):
+    nobody = str(free_port())
+
+    assert "What to do" in shop("node", "show", "0" * 32, code=1).stderr
+    assert "is no id" in shop("node", "retry", "one", code=2).stderr
+    no_gateway = shop("search", "nodes", "--gateway", f"http://127.0.0.1:{nobody}", code=3)
+    assert "--gateway" in no_gateway.stderr
+    waited = shop("signal", "Sale", "codes", "Later", "--at", "1h", "--wait-for", "0.1s", code=4)
+    assert "backbeat node show" in waited.stderr
+    assert "Traceback" not in no_gateway.stderr + waited.stderr
