@@ -2,10 +2,12 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import click
 
 from backbeat.compose.options import bootstrap_option, development_option
+from backbeat.compose.tuning import given, tuning_options
 
 
 @click.command(
@@ -32,7 +34,10 @@ Examples:
     help="Where it keeps its records; lost ones are read again from Kafka.  [default: .backbeat/INSTANCE-ID]",
 )
 @development_option
-def engine(bootstrap_servers: str, instance_id: str, data_dir: Path | None, *, development: bool) -> None:
+@tuning_options
+def engine(
+    bootstrap_servers: str, instance_id: str, data_dir: Path | None, *, development: bool, **tuning: Any
+) -> None:
     """Run one engine on a Kafka that is there, until it is stopped (SIGTERM)."""
     from backbeat.streams.app import run_engine
     from backbeat.streams.settings import EngineSettings
@@ -41,8 +46,7 @@ def engine(bootstrap_servers: str, instance_id: str, data_dir: Path | None, *, d
     check_topics(bootstrap_servers, development=development)
     run_engine(
         dataclasses.replace(
-            # What has no option of its own comes from the environment.
-            EngineSettings.from_environment(),
+            EngineSettings(**given(tuning)),
             bootstrap_servers=bootstrap_servers,
             instance_id=instance_id,
             data_dir=(data_dir or Path(".backbeat") / instance_id).absolute(),

@@ -96,14 +96,11 @@ class Section(MutableMapping[str, Any]):
             else {}
         )
         own = {_key(key): value for key, value in said.items() if key not in self._subcommands}
-        options = {
-            _option_key(parameter): parameter.name or ""
-            for parameter in command.params
-            if isinstance(parameter, click.Option)
-        }
+        options = {_option_key(one): one for one in command.params if isinstance(one, click.Option)}
         _refuse_unknown(own, tuple(options), f"{profile.path}: profile {profile.name!r}: commands.{where}")
-        said_to_it = {**profile.shared, **own}
-        self._values = {options[key]: value for key, value in said_to_it.items() if key in options}
+        # A flag without a variable is that command's own: `dev` must not take production's Kafka for its own.
+        shared = {key: value for key, value in profile.shared.items() if key in options and options[key].envvar}
+        self._values = {options[key].name or "": value for key, value in {**shared, **own}.items()}
 
     def __getitem__(self, name: str) -> Any:
         if name in self._values:

@@ -1,12 +1,10 @@
-"""What an engine process is told from outside: flags and environment, checked once, in one frozen struct."""
+"""What an engine process is told from outside, checked once, in one frozen struct; `compose.tuning` has its flags."""
 
 from __future__ import annotations
 
-import os
 import re
 import socket
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 _INSTANCE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -63,6 +61,11 @@ class EngineSettings:
 
     @property
     def transactional_id(self) -> str:
+        """The name of this process's transactions."""
+        return transactional_id(self.application_id, self.instance_id)
+
+
+def transactional_id(self) -> str:
         """The name of this process's transactions."""
         return transactional_id(self.application_id, self.instance_id)
 

@@ -48,6 +48,12 @@ def show(connection, limit):
     click.echo(f"{connection} {limit=}")
 
 
+@program.command()
+@click.option("--bootstrap-servers")
+def dev(bootstrap_servers):
+    click.echo(f"{bootstrap_servers=}")
+
+
 @pytest.fixture
 def asked(tmp_path, monkeypatch):
     """What a command was told, in a directory below the one with the file."""
@@ -89,6 +95,10 @@ def test_the_environment_comes_before_the_file_and_flags_before_both(asked):
     assert "client='env'" in by_environment
     assert "token='other'" in by_environment
     assert "client='flag'" in by_flag
+
+
+def test_what_all_share_is_not_for_flags_that_mean_something_else(asked):
+    assert "bootstrap_servers=None" in asked("--profile", "far", "dev")
 
 
 @pytest.mark.parametrize(
