@@ -65,26 +65,6 @@ class EngineSettings:
         return transactional_id(self.application_id, self.instance_id)
 
 
-def transactional_id(self) -> str:
-        """The name of this process's transactions."""
-        return transactional_id(self.application_id, self.instance_id)
-
-    @classmethod
-    def from_environment(cls) -> EngineSettings:
-        """Settings from `BACKBEAT_…`; each variable is the field's name in capitals."""
-        values: dict[str, object] = {}
-        for name, default in asdict(cls()).items():
-            text = os.environ.get(f"BACKBEAT_{name.upper()}")
-            if text is None:
-                continue
-            kind: Callable[[str], object] = Path if isinstance(default, Path) else type(default)
-            try:
-                values[name] = kind(text)
-            except ValueError as error:
-                raise SettingsError(f"BACKBEAT_{name.upper()}={text!r} is no {type(default).__name__}") from error
-        return cls(**values)  # type: ignore[arg-type]  # each was converted to its field's type
-
-
 def transactional_id(application_id: str, instance_id: str) -> str:
     """The name of an engine's transactions."""
     return f"{application_id}-{instance_id}"
