@@ -1,6 +1,5 @@
 """`backbeat engine`: one engine. Several, here and on other machines, share the partitions."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +42,11 @@ def engine(
     from backbeat.streams.settings import EngineSettings
     from backbeat.streams.topics import check_topics
 
-    check_topics(bootstrap_servers, development=development)
-    run_engine(
-        dataclasses.replace(
-            EngineSettings(**given(tuning)),
-            bootstrap_servers=bootstrap_servers,
-            instance_id=instance_id,
-            data_dir=(data_dir or Path(".backbeat") / instance_id).absolute(),
-        )
+    settings = EngineSettings(
+        bootstrap_servers=bootstrap_servers,
+        instance_id=instance_id,
+        data_dir=(data_dir or Path(".backbeat") / instance_id).absolute(),
+        **given(tuning),
     )
+    check_topics(bootstrap_servers, development=development)
+    run_engine(settings)
