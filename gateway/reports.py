@@ -9,7 +9,7 @@ from aiohttp.web import Response
 
 from backbeat.gateway import errors
 from backbeat.gateway.call import Call, answer
-from backbeat.gateway.projection.figures import STUCK_HOURS
+from backbeat.gateway.figures import STUCK_HOURS
 from backbeat.gateway.search import freshened
 
 #: What is counted of the last seconds is read change by change.

@@ -1,4 +1,8 @@
-"""Dead letters: a record that cannot be processed, as it came, with the reason and where it stood in its headers."""
+"""Dead letters: a record that cannot be processed, as it came, with the reason and where it stood in its headers.
+
+The topic is a log, so what became of a letter stands behind it: a *mark*, a record without key and value in the same
+partition, whose headers say which offset it is about and what was done. A letter without a mark waits.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,20 @@ SOURCE_TOPIC = "backbeat-source-topic"
 SOURCE_PARTITION = "backbeat-source-partition"
 SOURCE_OFFSET = "backbeat-source-offset"
 
-_OURS = frozenset({REASON, SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_OFFSET})
+#: On a record that was sent in again: how often. It stays on it, so a letter that comes back says so.
+REDRIVEN = "backbeat-redriven"
+
+#: Of a mark: the letter's offset, what was done with it, where it went, an operator's words.
+MARKS = "backbeat-marks"
+OUTCOME = "backbeat-outcome"
+WENT_TO = "backbeat-went-to"
+NOTE = "backbeat-note"
+#: What OUTCOME says.
+OUTCOME_REDRIVEN = "redriven"
+OUTCOME_DROPPED = "dropped"
+
+#: A record that came with one of these would pass for what it is not.
+_OURS = frozenset({REASON, SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_OFFSET, MARKS, OUTCOME, WENT_TO, NOTE})
 #: A reason may quote what it refuses; the whole record is beside it.
 _REASON_CHARACTERS_MAX = 2_000
 #: The record as it came; the rest is for our headers and Kafka's own.
@@ -35,6 +52,20 @@ def dead_letter_headers(
         (SOURCE_PARTITION, str(partition).encode()),
         (SOURCE_OFFSET, str(offset).encode()),
     ]
+
+
+def redrive_headers(headers: Iterable[tuple[str, bytes | None]]) -> list[tuple[str, bytes | None]]:
+    """The headers with which a letter goes back: the record's own, and how often it has been sent in again."""
+    headers = list(headers)
+    before = [int(value) for name, value in headers if name == REDRIVEN and value is not None and value.isdigit()]
+    own = [header for header in headers if header[0] not in _OURS and header[0] != REDRIVEN]
+    return [*own, (REDRIVEN, str(1 + max(before, default=0)).encode())]
+
+
+def mark_headers(offset: int, outcome: str, went_to: str = "", note: str = "") -> list[tuple[str, bytes | None]]:
+    """The headers of the mark that says what was done with the letter at an offset of the same partition."""
+    said = [(MARKS, str(offset)), (OUTCOME, outcome), (WENT_TO, went_to), (NOTE, note)]
+    return [(name, value.encode()) for name, value in said if value]
 
 
 def headers_of(message: Message) -> list[tuple[str, bytes | None]]:

@@ -21,7 +21,7 @@ from backbeat.gateway.projection.database import (
     open_engine,
     parse_url,
 )
-from backbeat.gateway.projection.figures import Activities, Daily, Summary
+from backbeat.gateway.figures import Activities, Daily, Summary
 from backbeat.gateway.projection.filters import Counts, NodeFilters, WorkflowFilters
 from backbeat.gateway.projection.follower import Follower
 from backbeat.streams.core.effects import NodeView, WorkflowView

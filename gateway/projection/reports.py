@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from backbeat.gateway.projection import facts, rows, states
 from backbeat.gateway.projection.database import is_postgresql
-from backbeat.gateway.projection.figures import (
+from backbeat.gateway.figures import (
     SCHEDULED,
     Activities,
     ActivityFigures,

@@ -1,0 +1,194 @@
+"""What an operator runs, on a real engine and gateway: dead letters, stats, top, the daily report, topics."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from confluent_kafka import Producer
+
+from backbeat.compose.ports import free_port
+from backbeat.compose.stack import Stack
+from backbeat.streams.registry import add_client
+from backbeat.streams.topics import DEAD_LETTERS, client_topics, ensure_client_topics
+from tests.gateway.door import Door, User, until
+
+pytestmark = pytest.mark.integration
+
+PARTITIONS = 2
+START_SECONDS_MAX = 180.0
+
+
+@pytest.fixture(scope="module")
+def stack():
+    one = Stack(ephemeral=True, partitions=PARTITIONS, http_port=free_port(), gateways=[[]])
+    try:
+        yield one.start(START_SECONDS_MAX)
+    finally:
+        one.stop()
+
+
+@pytest.fixture(scope="module")
+def environment(stack):
+    """Where the stack is, and nothing of whoever runs the tests."""
+    ours = {key: value for key, value in os.environ.items() if not key.startswith("BACKBEAT_")}
+    return ours | {"BACKBEAT_BOOTSTRAP_SERVERS": stack.bootstrap_servers, "BACKBEAT_GATEWAY": stack.http_urls[0]}
+
+
+@pytest.fixture(scope="module")
+def program(environment):
+    """Runs the program as a process, and gives what it printed."""
+
+    def backbeat(*arguments: str) -> str:
+        command = [sys.executable, "-m", "backbeat.compose", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment).stdout
+
+    return backbeat
+
+
+@pytest.fixture(scope="module")
+def run(environment):
+    """The same in this process: all of the command line but the start of Python. With an error, that is given too."""
+
+    def backbeat(*arguments: str, code: int = 0, stdin: str = "", **env: str) -> str:
+        from backbeat.compose.commands import backbeat
+
+        unset = {key: None for key in os.environ if key.startswith("BACKBEAT_") and key not in environment}
+        done = CliRunner().invoke(backbeat, arguments, input=stdin, env=unset | environment | env)
+        assert done.exit_code == code, f"{done.output}\n{done.exception!r}"
+        return done.stdout if code == 0 else done.output
+
+    return backbeat
+
+
+@pytest.fixture(scope="module")
+def publish(stack):
+    """Publishes signals on a client's topic."""
+    producer = Producer({"bootstrap.servers": stack.bootstrap_servers})
+
+    def send(client: str, document: object, **headers: str) -> None:
+        producer.produce(
+            f"backbeat.signals.{client}",
+            key=b"k",
+            value=json.dumps(document).encode(),
+            partition=1,
+            headers=[(name.replace("_", "-"), value.encode()) for name, value in headers.items()],
+        )
+        assert producer.flush(30) == 0
+
+    return send
+
+
+@pytest.fixture
+def client(stack, unique):
+    """A client application of the test's own."""
+    return add_client(stack.bootstrap_servers, unique, partitions=PARTITIONS)
+
+
+def rows(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def letters(run, client: str, *more: str, count: int = 1) -> list[dict]:
+    """So many dead letters of a client, as they are listed."""
+
+    def enough() -> list[dict] | None:
+        found = rows(run("dead-letters", "list", "--client", client, "--json", *more))
+        return found if len(found) >= count else None
+
+    return until(enough, f"{count} dead letters of {client}")
+
+
+# --- dead letters ----------------------------------------------------------------------------------------------------
+
+
+def test_a_letter_goes_back_once_its_cause_is_mended(run, program, publish, stack, unique):
+    ensure_client_topics(stack.bootstrap_servers, client_topics(unique, PARTITIONS))
+    publish(
+        unique, {"workflow": "W", "subject": unique, "decider": "D", "signal": "start"}, backbeat_tid="t-1", own="x"
+    )
+    (letter,) = letters(run, unique)
+    assert letter["reason"] == f"unknown client {unique}"
+    assert letter["source"] == f"backbeat.signals.{unique} 1@0"
+
+    shown = run("dead-letters", "show", letter["position"])
+    assert "header own" in shown
+    assert 'subject = "' + unique in shown
+    assert json.loads(program("dead-letters", "show", letter["position"], "--raw"))["signal"] == "start"
+    whole = json.loads(run("dead-letters", "show", letter["position"], "--json"))
+    assert (whole["kind"], whole["content"]["decider"], whole["key"]) == ("SignalRequest", "D", "k")
+
+    client = add_client(stack.bootstrap_servers, unique, partitions=PARTITIONS)
+    tried = rows(run("dead-letters", "redrive", "--client", unique, "--dry-run", "--json"))
+    assert [(one["position"], one["done"]) for one in tried] == [(letter["position"], False)]
+    assert "nothing was done" in run("dead-letters", "redrive", letter["position"], code=1, stdin="n\n")
+    (done,) = rows(run("dead-letters", "redrive", "--client", unique, "--yes", "--json", "--note", "mended"))
+    assert (done["done"], done["went_to"]) == (True, f"backbeat.signals.{unique} 1@1")
+
+    door = Door(stack.http_urls[0], client.id)
+    user = User(door, client, "")
+    user.wait_until_known([door])
+    found = until(lambda: door.get(f"/workflows/search?subject={unique}").json, "the workflow is there")
+    assert run("dead-letters", "list", "--client", unique) == ""
+    (kept,) = letters(run, unique, "--state", "redriven")
+    assert (kept["mark"]["note"], kept["mark"]["went_to"]) == ("mended", done["went_to"])
+    assert "was redriven already" in run("dead-letters", "redrive", letter["position"], code=1)
+
+    # Sent in once more, as after a kill before the mark: the engine has it already.
+    run("dead-letters", "redrive", letter["position"], "--again", "--yes")
+    publish(unique, {"workflow": "W", "subject": unique, "decider": "D", "signal": "after"})
+
+    def signals() -> list[str]:
+        return [node["name"] for node in door.get(f"/workflows/{found[0]['id']}/children").json]
+
+    until(lambda: "after" in signals(), "what came later")
+    assert signals() == ["start", "after"]
+
+
+def test_what_is_refused_again_comes_back_and_can_be_dropped(run, publish, client):
+    publish(client.name, {"workflow": "W", "subject": 1})
+    publish(client.name, {"workflow": "W", "subject": 2})
+    first, second = letters(run, client.name, count=2)
+    assert first["reason"] == "missing field `decider`"
+
+    run("dead-letters", "redrive", first["position"], "--yes")
+    _, again = letters(run, client.name, count=2)
+    assert (again["times_redriven"], again["reason"]) == (1, first["reason"])
+    assert again["source"].endswith(" 1@2")
+
+    (page,) = letters(run, client.name, "--last", "1")
+    assert page["position"] == again["position"]
+    older = rows(run("dead-letters", "list", "--client", client.name, "--json", "--before", again["position"]))
+    assert [one["position"] for one in older] == [second["position"]]
+
+    run("dead-letters", "drop", "--client", client.name, "--reason", "DECIDER", "--limit", "1", "--yes")
+    assert [one["position"] for one in letters(run, client.name)] == [again["position"]]
+    run("dead-letters", "drop", "--client", client.name, "--yes")
+    assert run("dead-letters", "list", "--client", client.name) == ""
+    states = [one["state"] for one in letters(run, client.name, "--state", "all", count=3)]
+    assert states == ["redriven", "dropped", "dropped"]
+
+
+def test_what_cannot_go_back_stays_and_says_why(run, stack, unique):
+    producer = Producer({"bootstrap.servers": stack.bootstrap_servers})
+    source = [("backbeat-source-topic", f"backbeat.signals.{unique}"), ("backbeat-source-partition", "0")]
+    producer.produce(DEAD_LETTERS, value=b"x", headers=[("backbeat-error", "odd"), *source])
+    # A record whose own headers make it look like the mark of another is a letter all the same.
+    marks = [("backbeat-marks", "0"), ("backbeat-outcome", "dropped")]
+    producer.produce(DEAD_LETTERS, value=b"y", headers=[*marks, ("backbeat-error", "sly"), *source])
+    assert producer.flush(30) == 0
+
+    found = letters(run, unique, count=2)
+    said = run("dead-letters", "redrive", "--client", unique, "--yes", code=1)
+
+    assert [one["reason"] for one in found] == ["odd", "sly"]
+    assert said.count(f"stays: there is no topic backbeat.signals.{unique} any more") == 2
+    assert "2 of 2 wait on." in said
+    assert len(letters(run, unique)) == 2
+    assert "Say which" in run("dead-letters", "redrive", code=2)
+    assert "there is no dead letter 0@99999" in run("dead-letters", "drop", "0@99999", code=1)
+    assert "is no position" in run("dead-letters", "show", "last", code=2)
