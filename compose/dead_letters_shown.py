@@ -12,7 +12,8 @@ import click
 from backbeat.compose.dead_letters_content import decoded, text_of
 from backbeat.compose.dead_letters_settle import Settled
 from backbeat.compose.dead_letters_topic import Letter
-from backbeat.compose.output import emit, json_text, one_line, plain, print_facts
+from backbeat.compose.output import emit, json_text, print_facts
+from backbeat.compose.texts import one_line, plain
 
 _START_CHARACTERS = 100
 

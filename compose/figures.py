@@ -9,6 +9,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import click
@@ -85,9 +86,7 @@ class GatewaySource:
         """A day."""
         from backbeat.gateway.figures import Daily
 
-        return self._get(
-            "/reports/daily", Daily, since=_iso(since), until=_iso(until), stuck_hours=stuck_hours
-        )
+        return self._get("/reports/daily", Daily, since=_iso(since), until=_iso(until), stuck_hours=stuck_hours)
 
     def names(self) -> Mapping[str, str]:
         """The client applications' names by their ids."""
@@ -167,6 +166,8 @@ class DatabaseSource:
 
         self._connection = connection
         self._url = parse_url(database_url)
+        if self._url.drivername == "sqlite" and not Path(str(self._url.database)).exists():
+            raise SetupError(f"There is no projection in {self._url.database}. What to do: name a gateway's database.")
         self._engine = open_engine(self._url)
         self.stale_seconds: float | None = None
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from backbeat.gateway.figures import STUCK_HOURS
 from backbeat.gateway.openapi_said import Said, query
 from backbeat.gateway.openapi_schemas import TIME, ref
-from backbeat.gateway.figures import STUCK_HOURS
 from backbeat.gateway.reports import STUCK_HOURS_MAX, WINDOW_SECONDS_MAX
 from backbeat.gateway.search import STALE_HEADER
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from backbeat.gateway.presentation import CLIENT_WORDS, MODE_WORDS, SERVER_WORDS
 from backbeat.gateway.figures import Activities, Daily, Summary
+from backbeat.gateway.presentation import CLIENT_WORDS, MODE_WORDS, SERVER_WORDS
 from backbeat.streams.core.records import Settings
 
 Schema = dict[str, Any]

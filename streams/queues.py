@@ -141,7 +141,10 @@ def _groups(admin: AdminClient) -> dict[str, str]:
 def _committed(admin: AdminClient, groups: Iterable[str]) -> dict[str, dict[tuple[str, int], int]]:
     """Group -> (topic, partition) -> the next record that it will take. One question a group, all at once."""
     asked = [
-        (group, admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=ASK_SECONDS_MAX))
+        (
+            group,
+            admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=ASK_SECONDS_MAX),
+        )
         for group in sorted(groups)
     ]
     found: dict[str, dict[tuple[str, int], int]] = {}

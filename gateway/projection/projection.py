@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from backbeat.gateway.figures import Activities, Daily, Summary
 from backbeat.gateway.projection import facts, lists, reports, search, tables
 from backbeat.gateway.projection.changelog import Changelog
 from backbeat.gateway.projection.database import (
@@ -21,7 +22,6 @@ from backbeat.gateway.projection.database import (
     open_engine,
     parse_url,
 )
-from backbeat.gateway.figures import Activities, Daily, Summary
 from backbeat.gateway.projection.filters import Counts, NodeFilters, WorkflowFilters
 from backbeat.gateway.projection.follower import Follower
 from backbeat.streams.core.effects import NodeView, WorkflowView

@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from backbeat.gateway.projection import facts, rows, states
-from backbeat.gateway.projection.database import is_postgresql
 from backbeat.gateway.figures import (
     SCHEDULED,
     Activities,
@@ -25,6 +23,8 @@ from backbeat.gateway.figures import (
     TimerFigures,
     WorkflowFigures,
 )
+from backbeat.gateway.projection import facts, rows, states
+from backbeat.gateway.projection.database import is_postgresql
 from backbeat.gateway.projection.search import all_states
 from backbeat.streams.core.status import CLOSED, ClientStatus, ServerStatus, word
 

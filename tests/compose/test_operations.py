@@ -192,3 +192,62 @@ def test_what_cannot_go_back_stays_and_says_why(run, stack, unique):
     assert "Say which" in run("dead-letters", "redrive", code=2)
     assert "there is no dead letter 0@99999" in run("dead-letters", "drop", "0@99999", code=1)
     assert "is no position" in run("dead-letters", "show", "last", code=2)
+
+
+# --- stats -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def user(stack, client) -> User:
+    """The same client, as a caller of the gateway."""
+    one = User(Door(stack.http_urls[0], client.id), client, "")
+    one.wait_until_known([one.door])
+    return one
+
+
+def of(found: list[dict], client: str) -> list[dict]:
+    return [each for each in found if each["client"] == client]
+
+
+def test_stats_count_what_is_there(run, program, user):
+    first, second = user.sent(name="pay"), user.sent(name="pay")
+    user.sent(name="ship")
+    user.say(first["id"], "completed")
+    user.say(second["id"], "errored")
+    user.signal(name="later", fires_at="2099-01-01T00:00:00Z")
+
+    found = json.loads(run("stats", "--json"))
+
+    assert found["trouble"] == []
+    (flow,) = of(found["workflows"], user.client.name)
+    assert (flow["workflow"], flow["workflows"], flow["open"]) == ("order", 4, 3)
+    assert flow["nodes"] == {"scheduled": 1, "sent_to_client": 1, "complete": 1, "retrying": 1}
+    activities = {each["activity"]: each for each in of(found["activities"], user.client.name)}
+    assert activities["pay"]["nodes"] == {"complete": 1, "retrying": 1}
+    assert [activities[name]["waiting"] for name in ("later", "pay", "ship")] == [1, 0, 0]
+    assert (activities["ship"]["running"], activities["pay"]["retrying"]) == (1, 1)
+    timers = {each["kind"]: each for each in found["timers"]}
+    assert min(timers[kind]["ahead"] for kind in ("start", "retry", "deadline")) >= 1
+    (queue,) = of(found["queues"]["activities"], user.client.name)
+    # Nobody has taken what was sent: three activities of it.
+    assert (queue["group"], queue["waiting"]) == (None, 3)
+    assert len(found["queues"]["commands"]["partitions"]) == PARTITIONS
+    assert set(found["projection_lag"]) == {"0", "1"}
+
+    shown = program("stats")
+    assert [title for title in ("Workflows", "Activities", "Timers", "Queues") if f"\n{title}\n" not in shown] == []
+    assert f"backbeat.activities.{user.client.name}  nobody" in shown
+
+
+def test_stats_from_the_database_and_without_a_gateway(run, stack, user):
+    user.sent(name="pay")
+    user.door.get("/workflows/names")  # the projection has it now
+    database = f"sqlite:///{stack.data_dir / 'gateway-1' / 'projection.sqlite'}"
+
+    found = json.loads(run("stats", "--json", "--database-url", database, BACKBEAT_GATEWAY="http://127.0.0.1:1"))
+    assert of(found["activities"], user.client.name)[0]["running"] == 1
+
+    less = run("stats", BACKBEAT_GATEWAY="http://127.0.0.1:1", code=3)
+    assert "Lag by partition" in less
+    assert "Error: The gateway http://127.0.0.1:1 cannot be asked" in less
+    assert "\nWorkflows\n" not in less

@@ -6,10 +6,10 @@ import uuid
 
 import pytest
 
+from backbeat.gateway.figures import SCHEDULED, ActivityFigures, DailyFigures, TimerFigures
 from backbeat.gateway.projection import facts, reports
 from backbeat.gateway.projection.batch import Projector
 from backbeat.gateway.projection.database import open_engine, parse_url
-from backbeat.gateway.figures import SCHEDULED, ActivityFigures, DailyFigures, TimerFigures
 from backbeat.streams.core.records import TimerKind
 from backbeat.streams.core.status import ClientStatus, ServerStatus
 from tests.projection import records
