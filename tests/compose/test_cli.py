@@ -10,10 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from confluent_kafka import Producer
 
 from backbeat.compose.ports import free_port
-from backbeat.streams.dead_letters import dead_letter_headers
 from tests.gateway.door import Door
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
@@ -203,22 +201,3 @@ def test_dev_with_the_real_engine(tmp_path):
         process.stdout.read()
 
     assert process.returncode == 0
-
-
-@pytest.mark.integration
-def test_dead_letters_are_listed_with_their_reason(kafka, unique):
-    backbeat("topics", "create", "--replication", "1", "--development", "--bootstrap-servers", kafka)
-    producer = Producer({"bootstrap.servers": kafka})
-    for number in range(3):
-        headers = dead_letter_headers([], reason=f"{unique} is too odd", topic=unique, partition=3, offset=number)
-        producer.produce("backbeat.dead-letters", value=b"odd", headers=headers)
-    producer.flush(20)
-
-    done = backbeat("dead-letters", "list", "--last", "2", "--bootstrap-servers", kafka)
-
-    assert re.findall(
-        rf"^20\S+ \S+  {unique} (\S+)\n    {unique} is too odd\n    b'odd'$", done.stdout, re.MULTILINE
-    ) == [
-        "3@1",
-        "3@2",
-    ], done.stderr

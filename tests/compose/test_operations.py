@@ -154,6 +154,9 @@ def test_what_is_refused_again_comes_back_and_can_be_dropped(run, publish, clien
     publish(client.name, {"workflow": "W", "subject": 2})
     first, second = letters(run, client.name, count=2)
     assert first["reason"] == "missing field `decider`"
+    listed = run("dead-letters", "list", "--client", client.name)
+    where = f"{first['position']}  {first['at']}  backbeat.signals.{client.name} 1@0"
+    assert listed.startswith(f'{where}\n    missing field `decider`\n    b\'{{"workflow": "W", "subject": 1}}\'\n')
 
     run("dead-letters", "redrive", first["position"], "--yes")
     _, again = letters(run, client.name, count=2)
