@@ -63,7 +63,9 @@ def _read(
     param: click.Parameter | None,
     ctx: click.Context | None,
 ) -> datetime | timedelta:
-    found = value if isinstance(value, datetime | timedelta) else read_length(value) or _read_iso(value)
+    found = value if isinstance(value, datetime | timedelta) else read_length(value)
+    if found is None:
+        found = _read_iso(str(value))
     if found is None:
         kind.fail(
             f"{value!r} is no time; give ISO 8601 (2026-11-24T10:00:00Z), or how far away it is (20h, 1d)", param, ctx
