@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from backbeat.compose.errors import SetupError
-from backbeat.compose.options import partitions_option
+from backbeat.compose.options import STATUS_PORT_USUAL, partitions_option
 
 if TYPE_CHECKING:
     from backbeat.compose.stack import Stack
@@ -69,6 +69,7 @@ def dev(
     ephemeral: bool,
 ) -> None:
     """Start Kafka, the topics, a client named `default`, an engine and the HTTP gateway, until Ctrl-C."""
+    from backbeat.compose.ports import choose_port
     from backbeat.compose.stack import Stack
 
     gateway_arguments = [f"--require-auth-token={require_auth_token}"]
@@ -79,6 +80,8 @@ def dev(
         raise click.UsageError("--ephemeral makes its own directory: leave --data-dir out.")
     if bootstrap_servers is not None and kafka_port is not None:
         raise click.UsageError("--bootstrap-servers uses a Kafka that is there: leave --kafka-port out.")
+    # The usual port for the one engine that there usually is; several take free ones.
+    status_port = choose_port(None, STATUS_PORT_USUAL, "--status-port") if engines == 1 else 0
     stack = Stack(
         None if ephemeral else data_dir or _DATA_DIR_DEFAULT,
         ephemeral=ephemeral,
@@ -88,6 +91,7 @@ def dev(
         bootstrap_servers=bootstrap_servers,
         kafka_port=kafka_port,
         http_port=http_port,
+        env={"BACKBEAT_STATUS_PORT": str(status_port)},
         say=click.echo,
     )
     with _signals(stack.hurry):
@@ -111,8 +115,10 @@ def _show(stack: "Stack", seconds: float) -> None:
     lines = [("Kafka", stack.bootstrap_servers)]
     if stack.kafka is not None:
         lines[0] = ("Kafka", f"{stack.bootstrap_servers}   (pid {stack.kafka.pid}, log {stack.kafka.log_path})")
-    for number, (pid, log) in enumerate(zip(stack.engine_pids, stack.engine_logs, strict=True), start=1):
-        lines.append((f"Engine {number}", f"pid {pid}   (log {log})"))
+    engines = zip(stack.engine_pids, stack.engine_logs, stack.status_urls, strict=True)
+    for number, (pid, log, url) in enumerate(engines, start=1):
+        metrics = f", metrics {url}/metrics" if url else ""
+        lines.append((f"Engine {number}", f"pid {pid}   (log {log}{metrics})"))
     for url, log in zip(stack.http_urls, stack.gateway_logs, strict=True):
         lines.append(("HTTP", f"{url}   (log {log})"))
     lines += [("Client", client), ("Data", str(stack.data_dir))]

@@ -5,7 +5,14 @@ from typing import Any
 
 import click
 
-from backbeat.compose.options import bootstrap_option, development_option
+from backbeat.compose.options import (
+    STATUS_PORT_USUAL,
+    bootstrap_option,
+    development_option,
+    log_format_option,
+    status_host_option,
+    status_port_option,
+)
 from backbeat.compose.tuning import given, tuning_options
 
 
@@ -13,7 +20,8 @@ from backbeat.compose.tuning import given, tuning_options
     epilog="""\b
 Examples:
   backbeat engine --bootstrap-servers kafka-1:9092,kafka-2:9092 --instance-id engine-a
-  backbeat engine --instance-id engine-b --data-dir /var/lib/backbeat/engine-b
+  backbeat engine --instance-id engine-b --data-dir /var/lib/backbeat/engine-b --status-port 9302
+  backbeat engine --instance-id engine-c --status-host 0.0.0.0 --log-format json
 """
 )
 @bootstrap_option
@@ -32,14 +40,29 @@ Examples:
     show_envvar=True,
     help="Where it keeps its records; lost ones are read again from Kafka.  [default: .backbeat/INSTANCE-ID]",
 )
+@status_host_option
+@status_port_option(STATUS_PORT_USUAL)
+@log_format_option
 @development_option
 @tuning_options
 def engine(
-    bootstrap_servers: str, instance_id: str, data_dir: Path | None, *, development: bool, **tuning: Any
+    bootstrap_servers: str,
+    instance_id: str,
+    data_dir: Path | None,
+    status_host: str,
+    status_port: int | None,
+    log_format: str,
+    *,
+    development: bool,
+    **tuning: Any,
 ) -> None:
-    """Run one engine on a Kafka that is there, until it is stopped (SIGTERM)."""
+    """Run one engine on a Kafka that is there, until it is stopped (SIGTERM).
+
+    It shows its status to machines: http://HOST:PORT/metrics, /live and /ready (docs/metrics.md).
+    """
     from backbeat.streams.app import run_engine
     from backbeat.streams.settings import EngineSettings
+    from backbeat.streams.status_server import Address
     from backbeat.streams.topics import check_topics
 
     settings = EngineSettings(
@@ -49,4 +72,5 @@ def engine(
         **given(tuning),
     )
     check_topics(bootstrap_servers, development=development)
-    run_engine(settings)
+    address = None if status_port is None else Address(status_host, status_port)
+    run_engine(settings, status=address, log_format=log_format)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from backbeat.compose.options import bootstrap_option
+from backbeat.compose.options import bootstrap_option, log_format_option
 
 
 @click.command(
@@ -81,6 +81,7 @@ Examples:
     show_envvar=True,
     help="How long a call waits for the engine; then it is answered with 503.",
 )
+@log_format_option
 def gateway(
     bootstrap_servers: str,
     http_host: str,
@@ -90,6 +91,7 @@ def gateway(
     require_auth_token: str,
     connection_error_wait_seconds: float,
     answer_seconds: float,
+    log_format: str,
 ) -> None:
     """Run the HTTP gateway until it is stopped (SIGTERM).
 
@@ -109,5 +111,6 @@ def gateway(
             require_auth_token=TokenFor(require_auth_token),
             connection_error_wait_seconds=connection_error_wait_seconds,
             answer_seconds=answer_seconds,
+            log_format=log_format,
         )
     )

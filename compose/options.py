@@ -11,6 +11,23 @@ from click.core import ParameterSource
 
 from backbeat.compose.connection import Connection
 
+STATUS_PORT_USUAL = 9301
+_PORT_MAX = 65_535
+
+
+class StatusPort(click.ParamType):
+    """A port, 0 for a free one, or `none`."""
+
+    name = "port"
+
+    def convert(self, value: object, parameter: click.Parameter | None, context: click.Context | None) -> int | None:
+        """The port; None: there shall be none."""
+        text = str(value)
+        if not (text == "none" or (text.isdecimal() and int(text) <= _PORT_MAX)):
+            self.fail(f"{text!r} is no port: give 0 to {_PORT_MAX}, or `none`", parameter, context)
+        return None if text == "none" else int(text)
+
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 bootstrap_option = click.option(
@@ -73,12 +90,45 @@ replication_option = click.option(
     show_default=True,
     help="Replicas of each partition of the topics that are made.",
 )
+status_host_option = click.option(
+    "--status-host",
+    envvar="BACKBEAT_STATUS_HOST",
+    default="127.0.0.1",
+    show_default=True,
+    show_envvar=True,
+    metavar="HOST",
+    help="The address that the status is served on; 0.0.0.0 is every one.",
+)
+log_format_option = click.option(
+    "--log-format",
+    type=click.Choice(["auto", "json", "text"]),
+    envvar="BACKBEAT_LOG_FORMAT",
+    default="auto",
+    show_default=True,
+    show_envvar=True,
+    help="How the log is written to stderr; auto: text at a terminal, JSON elsewhere.",
+)
 partitions_option = click.option(
     "--partitions",
     type=click.IntRange(min=1, max=4096),
     default=None,
     help="Partitions of commands, queries, state and history, fixed once made.  [default: what is there, else 8]",
 )
+
+
+def status_port_option(default: int | None) -> Callable[[F], F]:
+    """Where /metrics, /live and /ready are served."""
+    return click.option(
+        "--status-port",
+        type=StatusPort(),
+        envvar="BACKBEAT_STATUS_PORT",
+        default="none" if default is None else str(default),
+        show_default=True,
+        show_envvar=True,
+        metavar="PORT|none",
+        help="The port of /metrics, /live and /ready; 0: a free one; none: they are not served there.",
+    )
+
 
 _CONNECTION = (bootstrap_option, gateway_option, client_option, token_option, timeout_option)
 _USUAL = (ParameterSource.DEFAULT, None)

@@ -14,6 +14,7 @@ One thread starts the parts and looks after them. It has to be one, and to stay:
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -43,10 +44,13 @@ HTTP_PORT_USUAL = 9292
 CLIENT_DEFAULT = "default"
 #: What an engine and a gateway write when they can be used.
 ENGINE_READY_LINE = "backbeat engine ready"
+STATUS_PATTERN = r"backbeat engine status: (http://\S+)"
 GATEWAY_READY_LINE = "backbeat gateway ready"
 READY_SECONDS_MAX = 60.0
 
 _LOOK_SECONDS = 0.05
+#: Their logs are files that people read.
+_ENV = {"PYTHONUNBUFFERED": "1", "BACKBEAT_LOG_FORMAT": "text"}
 _LOG_BYTES_MAX = 10 * 1024 * 1024
 
 
@@ -162,6 +166,11 @@ class Stack:
     def engine_logs(self) -> list[Path]:
         """The engines' log files."""
         return [one.part.log_path for one in self._engines]
+
+    @property
+    def status_urls(self) -> list[str]:
+        """Where the engines show their status, as of their newest starts; empty: nowhere."""
+        return [(["", *re.findall(STATUS_PATTERN, one.part.output())])[-1] for one in self._engines]
 
     def kill_engine(self, index: int = 0) -> None:
         """Kill an engine (SIGKILL), as a crash would; it is started again at once."""
@@ -292,7 +301,8 @@ class Stack:
             self._engine_command(self.bootstrap_servers, f"{self._prefix()}{name}", self.data_dir / name),
             log_path=self.data_dir / "log" / f"{name}.log",
             pid_path=self.data_dir / "log" / f"{name}.pid",
-            env={"PYTHONUNBUFFERED": "1", **self._env},
+            # A status port of its own: several engines on one machine cannot have the usual one.
+            env={**_ENV, "BACKBEAT_STATUS_PORT": "0", **self._env},
         )
         return self._supervised(part, ENGINE_READY_LINE)
 
@@ -307,7 +317,7 @@ class Stack:
             gateway_command(self.bootstrap_servers, port, self.data_dir / name, self._gateway_arguments[index]),
             log_path=self.data_dir / "log" / f"{name}.log",
             pid_path=self.data_dir / "log" / f"{name}.pid",
-            env={"PYTHONUNBUFFERED": "1", **self._env},
+            env={**_ENV, **self._env},
         )
         return self._supervised(part, GATEWAY_READY_LINE)
 

@@ -27,6 +27,7 @@ from backbeat.gateway.routing import Router
 from backbeat.gateway.server import Server, read_body
 from backbeat.gateway.settings import GatewaySettings
 from backbeat.gateway.table import ROUTES
+from backbeat.streams import logs
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +165,7 @@ def end(reason: str, code: int = ENDED) -> NoReturn:
 
 def run_gateway(settings: GatewaySettings) -> None:
     """Run one gateway in this process until it is told to stop."""
-    tid.log_to_stderr()
+    logs.to_stderr(settings.log_format)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     # A call leaves no cycles behind: looking for some took a seventh of what a call costs.
     gc.collect()

@@ -11,7 +11,6 @@ import asyncio
 import fcntl
 import logging
 import os
-import sys
 import time
 from pathlib import Path
 from typing import IO, Any
@@ -27,16 +26,19 @@ from faust.transport.drivers.aiokafka import Consumer, ConsumerRebalanceListener
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from backbeat.streams import memory, topics
+from backbeat.streams import logs, memory, topics
 from backbeat.streams.brokers import describe, reach
 from backbeat.streams.commit import Member
+from backbeat.streams.ending import MISFIT, end
 from backbeat.streams.ingest import Ingest
 from backbeat.streams.ownership import Ownership
 from backbeat.streams.partition import Record
-from backbeat.streams.process import EngineProcess, end
+from backbeat.streams.process import EngineProcess
 from backbeat.streams.reader import Reader
 from backbeat.streams.registry import Registry
 from backbeat.streams.settings import EngineSettings
+from backbeat.streams.status_server import Address, StatusError
+from backbeat.streams.watching import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -92,9 +94,12 @@ def lock_data_dir(data_dir: Path) -> IO[str]:
     return handle
 
 
-def run_engine(settings: EngineSettings) -> None:
-    """Run an engine until it is told to stop. Returns after a clean stop; ends the process otherwise."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+def run_engine(settings: EngineSettings, *, status: Address | None = None, log_format: str = "auto") -> None:
+    """Run an engine until it is told to stop. Returns after a clean stop; ends the process otherwise.
+
+    `status`: where metrics, liveness and readiness are served; null: nowhere.
+    """
+    logs.to_stderr(log_format)
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     memory.bound()
     lock = lock_data_dir(settings.data_dir)
@@ -118,6 +123,11 @@ def run_engine(settings: EngineSettings) -> None:
         settings.bootstrap_servers, settings.application_id, stalled=end, stall_seconds=settings.stall_timeout_seconds
     )
     _attach(app, process, reader)
+    try:
+        watch = Watch(process, ingest, end_of_log=reader.end_of_commands, loop=loop, address=status)
+    except StatusError as error:
+        end(str(error), MISFIT)
+    watch.start()
     memory.calm_collector()
     worker = faust.Worker(
         app, loop=loop, loglevel="WARN", console_port=None, redirect_stdouts=False, override_logging=False
@@ -125,6 +135,7 @@ def run_engine(settings: EngineSettings) -> None:
     try:
         worker.execute_from_commandline()
     finally:
+        watch.stop()
         reader.stop()
         ingest.stop()
         registry.stop()

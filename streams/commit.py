@@ -160,16 +160,21 @@ def commit(
     flush: Callable[[], None],
     transaction: Transaction,
     state_topic_id: str,
+    passed: Callable[[str], None] = lambda _: None,
 ) -> dict[int, Written]:
     """Steps 1 to 3 for one set of snapshots, all of the member's epoch. Blocks; raises where the process must end.
 
-    `flush` returns when every effect sent so far is acknowledged, or was turned into a command that is.
+    `flush` returns when every effect sent so far is acknowledged, or was turned into a command that is. `passed` is
+    told the name of each step when it is over.
     """
     flush()
+    passed("flush")
     written = transaction.run(snapshots, member)
+    passed("transact")
     for snapshot in snapshots:
         ended = written.get(snapshot.partition)
         if ended is None:
             raise CommitError(f"no report of partition {snapshot.partition} came with the transaction")
         stores[snapshot.partition].write(snapshot, Origin(state_topic_id, ended.next_offset, host_now()))
+    passed("write")
     return written

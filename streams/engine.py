@@ -7,7 +7,6 @@ What ends the process (`StoreError`, `CommitError`, `OutboxError`, `EngineError`
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
@@ -37,6 +36,7 @@ from backbeat.streams.core.status import CLOSED, ServerStatus
 from backbeat.streams.dead_letters import dead_letter_headers
 from backbeat.streams.keeper import Keeper, Snapshot, StoreError
 from backbeat.streams.partition import EngineError, Partition, Record
+from backbeat.streams.tallies import Tallies
 from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES
 
 __all__ = ["Engine", "EngineError", "Partition", "Record"]
@@ -92,7 +92,8 @@ class Engine:
         self.partitions: dict[int, Partition] = {}
         self._waits: dict[bytes, list[queries.WaitNode]] = {}
         self.flushes: list[queries.Flush] = []
-        self.counts: Counter[str] = Counter()
+        self.tallies = Tallies()
+        self.counts = self.tallies.counts
 
     # --- assignment --------------------------------------------------------------------------------------------------
 
@@ -178,9 +179,12 @@ class Engine:
             command = schemas.decode_command(record.value)
             admit(command, record.partition, self._partitions_count)
         except schemas.DecodeError as error:
+            self.counts["unreadable"] += 1
             self._dead_letter(record, str(error))
         else:
-            self._perform(record, command, self._apply(record, command, store))
+            effects = self._apply(record, command, store)
+            self.tallies.note(command, effects, store)
+            self._perform(record, command, effects)
         meta.next_offset = record.offset + 1
 
     def _apply(self, record: Record, command: AnyCommand, store: Keeper) -> list[fx.Effect]:
@@ -190,6 +194,7 @@ class Engine:
             raise
         except Exception as defect:
             # The step was dropped whole. The record is kept for whoever mends the defect, and the node shows it.
+            self.counts["defects"] += 1
             logger.exception("partition %d, offset %d: %s failed", record.partition, record.offset, command)
             self._dead_letter(record, f"defect: {type(defect).__name__}: {defect}")
         node_id = command.node_id if isinstance(command, _ABOUT_A_NODE) else None
@@ -223,14 +228,11 @@ class Engine:
                 case fx.Reply():
                     self._reply(effect.to, effect.answer, effect.tid)
                 case fx.Refuse():
-                    self.counts["refused"] += 1
-                    rejection = effect.rejection
-                    self._dead_letter(record, f"{rejection.reason}: {rejection.message}")
+                    self._dead_letter(record, f"{effect.rejection.reason}: {effect.rejection.message}")
                 case fx.Ignored():
-                    self.counts["ignored"] += 1
+                    pass
 
     def _send_activity(self, effect: fx.Dispatch | fx.Notify) -> None:
-        self.counts["dispatches"] += 1
         node = effect.node
         topic = self._activities_topic(node.user_id)
         if topic is not None:
@@ -262,7 +264,6 @@ class Engine:
         self._outbox.send(REPLIES, value, key=to.asker, partition=to.partition)
 
     def _dead_letter(self, record: Record, reason: str) -> None:
-        self.counts["dead_letters"] += 1
         headers = dead_letter_headers(
             record.headers, reason=reason, topic=COMMANDS, partition=record.partition, offset=record.offset
         )
@@ -272,15 +273,15 @@ class Engine:
 
     def fire_timers(self, now: int) -> int:
         """Send a command for each timer that is due at `now` (the broker's time, estimated); how many there were."""
-        fired = 0
+        before = self.tallies.timers_fired
         for partition in self.partitions.values():
             if partition.store is not None and partition.store.timers.any_due(now):
                 for command in partition.store.timers.due(now):
                     value = schemas.encode_command(command)
                     # A caller's key has no route: its timer belongs to the partition that holds it.
                     self._outbox.send(COMMANDS, value, key=command.subject_id, partition=partition.number)
-                    fired += 1
-        return fired
+                    self.tallies.timers_fired += 1
+        return self.tallies.timers_fired - before
 
     # --- queries ----------------------------------------------------------------------------------------------------
 

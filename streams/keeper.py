@@ -19,6 +19,10 @@ class StoreError(Exception):
     """RocksDB failed. The process must end before anything is committed."""
 
 
+class NewerRecordError(StoreError):
+    """A stored record is of a version that this code does not know: starting the process again does not help."""
+
+
 class Origin(msgspec.Struct, array_like=True):
     """Where the local store came from: how much of which changelog it holds, and when that was written."""
 

@@ -110,6 +110,11 @@ class Outbox:
             else:
                 self._failure = f"{topic}: {error.str()}"
 
+    @property
+    def under_way(self) -> int:
+        """Records sent and not acknowledged."""
+        return len(self._at_once) + len(self._history)
+
     def poll(self) -> list[Undelivered]:
         """Look at what came back, without waiting; what can never be delivered since the last call."""
         self._at_once.poll(0)

@@ -24,6 +24,13 @@ class Ownership:
         """
         self._until = sent_at + self._session_timeout_seconds
 
+    @property
+    def heard_ago(self) -> float | None:
+        """Seconds since the newest heartbeat that was answered was sent; null: none was."""
+        if not self._until:
+            return None
+        return time.monotonic() - (self._until - self._session_timeout_seconds)
+
     def is_certain(self) -> bool:
         """Whether the session cannot be over yet."""
         return time.monotonic() < self._until

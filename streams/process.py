@@ -9,36 +9,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import queue
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NoReturn
+from itertools import islice
 
 from backbeat import schemas
-from backbeat.streams import memory, topics
-from backbeat.streams import store as stores
+from backbeat.streams import topics
 from backbeat.streams.clock import BrokerClock
 from backbeat.streams.commit import CommitError, KafkaTransaction, Member, commit
+from backbeat.streams.ending import MISFIT, code_of, end
 from backbeat.streams.engine import Engine, EngineError, Record
+from backbeat.streams.figures import CommitFigures, WorkFigures
 from backbeat.streams.gaps import Gaps
-from backbeat.streams.keeper import StoreError
+from backbeat.streams.keeper import NewerRecordError, StoreError
 from backbeat.streams.outbox import Outbox, OutboxError
 from backbeat.streams.ownership import Ownership
 from backbeat.streams.partition import Partition
 from backbeat.streams.registry import Registry
-from backbeat.streams.restore import KafkaChangelog, RestoreError, restore
+from backbeat.streams.restore import KafkaChangelog, RestoreError
+from backbeat.streams.restoring import Restorer
 from backbeat.streams.settings import EngineSettings
 from backbeat.streams.store import PartitionStore
 
 logger = logging.getLogger(__name__)
 
 READY_LINE = "backbeat engine ready"
-ENDED = 3  #: exit code: a supervisor starts the process again
-MISFIT = 4  #: exit code: state and topics do not belong together, and starting again does not help
-
 _TICK_SECONDS = 0.02
 _LOOK_SECONDS = 1.0
 #: How long a commit waits for acknowledgements before it holds back what would be sent meanwhile.
@@ -52,14 +49,6 @@ _FIND_SECONDS_MAX = 3.0
 _RECORDS_AT_ONCE = 50
 
 
-def end(reason: str, code: int = ENDED) -> NoReturn:
-    """End the process now: no handler, no last commit."""
-    logger.critical("the engine ends: %s", reason)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(code)
-
-
 class EngineProcess:
     """The parts of one engine, and their order of work."""
 
@@ -68,12 +57,13 @@ class EngineProcess:
         self.clock = BrokerClock()
         self.ownership = Ownership(settings.session_timeout_seconds)
         self._registry = registry
-        self._outbox = Outbox(settings.bootstrap_servers, f"{settings.transactional_id}-effects")
+        self.outbox = Outbox(settings.bootstrap_servers, f"{settings.transactional_id}-effects")
         self._gaps = Gaps(settings)
+        self.first_data = self._gaps.first_data
         self.engine = Engine(
             partitions_count=partitions_count,
             transactional_id=settings.transactional_id,
-            outbox=self._outbox,
+            outbox=self.outbox,
             activities_topic=self._activities_topic,
             is_missing=self._gaps.is_missing,
             seek=lambda number, offset: self.seek(number, offset),  # noqa: PLW0108 - it is given later
@@ -86,11 +76,21 @@ class EngineProcess:
             settings.commit_timeout_seconds,
         )
         self._state_topic_id = topics.topic_id(settings.bootstrap_servers, topics.STATE)
-        self._cache_records = max(256, settings.cache_records // partitions_count)
+        cache_records = max(256, settings.cache_records // partitions_count)
+        self.restorer = Restorer(
+            settings,
+            lambda number: PartitionStore(settings.data_dir / f"partition-{number}", number, cache_records),
+            lambda: KafkaChangelog(settings),
+        )
+        self.work, self.commits = WorkFigures(self.clock.now), CommitFigures()
+        self.restorer.took = self.commits.restored
+        #: how far each partition is committed: positions in the commands topic
+        self.committed: dict[int, int] = {}
+        #: how often `tick` came round, and when it last did
+        self.rounds = 0
+        self.came_round_at = time.monotonic()
         self._restoring = ThreadPoolExecutor(_RESTORES_AT_ONCE, "restore")
         self._committing = ThreadPoolExecutor(1, "commit")
-        #: connections for restores that nobody uses at the moment
-        self._changelogs: queue.SimpleQueue[KafkaChangelog] = queue.SimpleQueue()
         self._path_locks: dict[int, asyncio.Lock] = {}
         self._epoch = 0
         self._member: Member | None = None
@@ -130,7 +130,7 @@ class EngineProcess:
         """These partitions are ours. They are restored in the background: the group is waiting for this handler."""
         self._loop = asyncio.get_running_loop()
         self._epoch += 1
-        self.engine.drop()
+        self._drop()
         self.engine.assign(numbers)
         self._gaps.forget()
         self._revoking = False
@@ -144,7 +144,7 @@ class EngineProcess:
         async def guarded() -> None:
             try:
                 await work
-            except RestoreError as error:
+            except (RestoreError, NewerRecordError) as error:
                 end(str(error), MISFIT)
             except Exception as error:
                 logger.exception("a background task failed")
@@ -162,7 +162,7 @@ class EngineProcess:
             began = time.monotonic()
             loop = asyncio.get_running_loop()
             try:
-                store, end_of_commands = await loop.run_in_executor(self._restoring, self._restore_blocking, number)
+                store, end_of_commands = await loop.run_in_executor(self._restoring, self.restorer.run, number)
             except RestoreError:
                 if epoch != self._epoch:
                     return  # The partition's next owner has changed what this restore was looking at.
@@ -170,6 +170,7 @@ class EngineProcess:
             if epoch != self._epoch:
                 store.close()
                 return
+            self.committed[number] = store.meta.next_offset
             logger.info(
                 "partition %d restored in %.2f s, at offset %d",
                 number,
@@ -183,28 +184,11 @@ class EngineProcess:
             self._resume_paused()
         self._say_ready()
 
-    def _restore_blocking(self, number: int) -> tuple[PartitionStore, int]:
-        try:
-            changelog = self._changelogs.get_nowait()
-        except queue.Empty:
-            changelog = KafkaChangelog(self.settings)
-        path = self.settings.data_dir / f"partition-{number}"
-        store = restore(lambda: PartitionStore(path, number, self._cache_records), lambda: stores.wipe(path), changelog)
-        end_of_commands = changelog.command_ends(number).end
-        self._changelogs.put(changelog)
-        return store, end_of_commands
-
-    def _restored_all(self) -> None:
-        """Give back the connections and the memory that the restores took."""
-        while not self._changelogs.empty():
-            self._changelogs.get_nowait().close()
-        memory.give_back()
-
     def _say_ready(self) -> None:
         partitions = self.engine.partitions
         if any(each.store is None for each in partitions.values()):
             return
-        self._restoring.submit(self._restored_all)
+        self._restoring.submit(self.restorer.give_back)
         if not self._said_ready:
             self._said_ready = True
             sys.stdout.write(f"{READY_LINE}: {len(partitions)} partitions\n")
@@ -215,22 +199,29 @@ class EngineProcess:
         self._epoch += 1
         self._revoking = True  # What comes from now on is its next owner's.
         await self.commit()
-        self.engine.drop()
+        self._drop()
         self._paused.clear()
         self._member = None
+
+    def _drop(self) -> None:
+        self.committed = {}
+        self.engine.drop()
 
     # --- records -----------------------------------------------------------------------------------------------------
 
     async def commands(self, records: Iterable[Record]) -> None:
         """Records of one partition of the commands topic, in order. Other work gets its turn in between."""
         epoch = self._epoch
-        for count, record in enumerate(records):
-            if count % _RECORDS_AT_ONCE == 0:
-                await asyncio.sleep(0)
-                await self._may_send.wait()
-                if epoch != self._epoch:
-                    return  # Revoked meanwhile: what is left is read again from the last commit.
-            self._command(record)
+        rest = iter(records)
+        while some := list(islice(rest, _RECORDS_AT_ONCE)):
+            await asyncio.sleep(0)
+            await self._may_send.wait()
+            if epoch != self._epoch:
+                return  # Revoked meanwhile: what is left is read again from the last commit.
+            began = time.monotonic()
+            for record in some:
+                self._command(record)
+            self.work.note(len(some), time.monotonic() - began, some[-1].timestamp)
 
     def _command(self, record: Record) -> None:
         if self._revoking:
@@ -246,7 +237,7 @@ class EngineProcess:
             end(str(error))
         except Exception as error:
             logger.exception("partition %d, offset %d", record.partition, record.offset)
-            end(f"{type(error).__name__}: {error}")
+            end(f"{type(error).__name__}: {error}", code_of(error))
 
     def _resume_paused(self) -> None:
         for number in list(self._paused):
@@ -266,7 +257,7 @@ class EngineProcess:
                 self._commit_wanted.set()
         except Exception as error:
             logger.exception("query in partition %d, offset %d", record.partition, record.offset)
-            end(f"{type(error).__name__}: {error}")
+            end(f"{type(error).__name__}: {error}", code_of(error))
 
     async def _is_at_end(self, partition: Partition, position: int, log_end: int) -> bool:
         """Whether nothing but control records (of somebody's transactions) is left: nothing to wait for."""
@@ -283,6 +274,8 @@ class EngineProcess:
         """Timers, delivery reports, waits: for as long as the process lives."""
         try:
             while True:
+                self.rounds += 1
+                self.came_round_at = time.monotonic()
                 now = self.clock.now()
                 self.engine.go_on()
                 self._resume_paused()
@@ -296,11 +289,11 @@ class EngineProcess:
             raise
         except Exception as error:
             logger.exception("timers")
-            end(f"{type(error).__name__}: {error}")
+            end(f"{type(error).__name__}: {error}", code_of(error))
 
     def _take_undelivered(self) -> bool:
         """Turn what can never be delivered into commands; whether there was any."""
-        undelivered = self._outbox.poll()
+        undelivered = self.outbox.poll()
         for record in undelivered:
             if record.topic.startswith(topics.ACTIVITIES_PREFIX):
                 activity = schemas.decode_activity(record.value)
@@ -330,8 +323,10 @@ class EngineProcess:
                 return
             engine = self.engine
             flushes, engine.flushes = engine.flushes, []
+            timed = self.commits.begin()
             snapshots, partition_stores = engine.snapshot(touch=touch)
             if snapshots:
+                timed.snapshot(snapshots)
                 loop = asyncio.get_running_loop()
                 try:
                     written = await loop.run_in_executor(
@@ -343,31 +338,39 @@ class EngineProcess:
                             flush=self._flush,
                             transaction=self._transaction,
                             state_topic_id=self._state_topic_id,
+                            passed=timed.passed,
                         ),
                     )
                 except (CommitError, OutboxError, StoreError) as error:
                     end(f"the commit failed: {error}")
                 for snapshot in snapshots:
                     partition_stores[snapshot.partition].landed()
+                    self.committed[snapshot.partition] = snapshot.position
+                timed.done()
                 self._last_commit = time.monotonic()
                 self.clock.sample(max(each.broker_time for each in written.values()))
             engine.answer_flushes(flushes)
 
     def _flush(self) -> None:
         """Step 1: until everything is acknowledged, and so is what replaced the undeliverable."""
-        if self._outbox.flush(_FLUSH_SECONDS) and not self._take_undelivered():
+        if self.outbox.flush(_FLUSH_SECONDS) and not self._take_undelivered():
             return
         # Under load the queue is never empty while commands go on filling it: hold them back until it is.
         self._loop.call_soon_threadsafe(self._may_send.clear)
         try:
             timeout = self.settings.commit_timeout_seconds
             while True:
-                if not self._outbox.flush(timeout):
+                if not self.outbox.flush(timeout):
                     raise OutboxError(f"records are not acknowledged after {timeout:.0f} s")
                 if not self._take_undelivered():
                     return
         finally:
             self._loop.call_soon_threadsafe(self._may_send.set)
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the group has given it an assignment that stands."""
+        return self._member is not None
 
     async def watch(self, end_of_log: Callable[[int], int | None]) -> None:
         """Look after partitions that have commands waiting and do not move.

@@ -70,8 +70,16 @@ class Changelog(Protocol):
         """Abort what a process that is gone left open; false: it is not gone."""
 
 
-def restore(open_store: Callable[[], PartitionStore], wipe: Callable[[], None], changelog: Changelog) -> PartitionStore:
-    """The partition's store as of the end of its changelog. Blocks."""
+def restore(
+    open_store: Callable[[], PartitionStore],
+    wipe: Callable[[], None],
+    changelog: Changelog,
+    progress: Callable[[int, int, int], None] = lambda *_: None,
+) -> PartitionStore:
+    """The partition's store as of the end of its changelog. Blocks. RestoreError, StoreError.
+
+    `progress` is told how far it has come: offset, the end that it goes to, records read since it was told last.
+    """
     store = open_store()
     partition = store.partition
     try:
@@ -85,7 +93,7 @@ def restore(open_store: Callable[[], PartitionStore], wipe: Callable[[], None], 
             store.close()
             wipe()
             store = open_store()
-        _catch_up(store, ends, changelog)
+        _catch_up(store, ends, changelog, progress)
         store.restored()
         _check_log(store, changelog, committed)
     except BaseException:
@@ -119,19 +127,23 @@ def _check_not_lost(store: PartitionStore, ends: Ends) -> None:
         )
 
 
-def _catch_up(store: PartitionStore, ends: Ends, changelog: Changelog) -> None:
+def _catch_up(
+    store: PartitionStore, ends: Ends, changelog: Changelog, progress: Callable[[int, int, int], None]
+) -> None:
     """Read from the store's own offset to the end seen at the start."""
     position = store.origin.next_offset if store.origin else ends.first
     # Until the end is reached the store is as old as it was: what dies here must not look fresh at the next start.
     written_at = store.origin.written_at if store.origin else host_now()
     last_progress = time.monotonic()
     aborted: set[str] = set()
+    progress(position, ends.end, 0)
     while position < ends.end:
         records, reached = changelog.read(store.partition, position)
         if reached > position:
             fresh = reached >= ends.end
             store.restore(records, Origin(changelog.state_topic_id, reached, host_now() if fresh else written_at))
             position = reached
+            progress(position, ends.end, len(records))
             last_progress = time.monotonic()
         elif time.monotonic() - last_progress > _STUCK_SECONDS:
             meta = store.stored_meta()

@@ -44,6 +44,12 @@ class EngineSettings:
     pending_records_max: int = 2_000
     #: a partition with commands waiting that does not move for this long ends the process
     stall_timeout_seconds: float = 60.0
+    #: so does a log with commands behind a committed position that stands still (beside the commit's interval)
+    commit_stall_timeout_seconds: float = 120.0
+    #: so does a restore that does not come further
+    restore_stall_timeout_seconds: float = 120.0
+    #: so does an event loop that does not come round
+    loop_timeout_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         if not self.instance_id:
@@ -52,6 +58,10 @@ class EngineSettings:
             raise SettingsError(
                 f"instance id {self.instance_id!r}: give 1 to 100 letters, digits, dots, dashes or underscores"
             )
+        for name in ("stall", "commit_stall", "restore_stall", "loop"):
+            seconds = getattr(self, f"{name}_timeout_seconds")
+            if seconds <= 0:
+                raise SettingsError(f"{name}_timeout_seconds is {seconds:g}: give more than 0")
         if self.rebalance_timeout_seconds < self.session_timeout_seconds:
             # Else a member that gives its partitions back too late could take itself for their owner (`ownership`).
             raise SettingsError(

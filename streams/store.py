@@ -11,23 +11,27 @@ from __future__ import annotations
 import shutil
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, ReadOptions, WriteBatch
 
 from backbeat.streams.core.ids import PREFIX_BYTES
 from backbeat.streams.core.records import Answer, Link, Meta, Node, TimerKind, Workflow
-from backbeat.streams.keeper import Origin, Snapshot, StoreError
+from backbeat.streams.keeper import NewerRecordError, Origin, Snapshot, StoreError
 from backbeat.streams.table import Table
 from backbeat.streams.timers import Timers
+from backbeat.streams.versions import why_unknown, why_unknown_record, why_unknown_rules
 
 META_KEY = b"m"
 _ORIGIN_KEY = b"o"
 _TIMER = struct.Struct(">cQ16sB")
 _NODE_KIND = 17 + 1  # length of a node's key
 _WRITE_BUFFER_BYTES = 2 * 1024 * 1024
+
+_R = TypeVar("_R", bound=msgspec.Struct)
 
 #: One block cache for all partitions of a process.
 _BLOCKS = Cache(24 * 1024 * 1024)
@@ -67,14 +71,19 @@ class PartitionStore:
         self.path = path
         self.partition = partition
         self._db: Rdict = _open(path)
+        try:
+            self._begin(cache_records)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _begin(self, cache_records: int) -> None:
         share = max(cache_records, 16)
         encode = msgspec.msgpack.Encoder().encode
-        self._nodes: Table[Node] = Table(self._read, encode, msgspec.msgpack.Decoder(Node).decode, share)
-        self._workflows: Table[Workflow] = Table(
-            self._read, encode, msgspec.msgpack.Decoder(Workflow).decode, share // 2
-        )
-        self._links: Table[Link] = Table(self._read, encode, msgspec.msgpack.Decoder(Link).decode, share // 8)
-        self._answers: Table[Answer] = Table(self._read, encode, msgspec.msgpack.Decoder(Answer).decode, share // 8)
+        self._nodes: Table[Node] = Table(self._read, encode, _decoder(Node), share)
+        self._workflows: Table[Workflow] = Table(self._read, encode, _decoder(Workflow), share // 2)
+        self._links: Table[Link] = Table(self._read, encode, _decoder(Link), share // 8)
+        self._answers: Table[Answer] = Table(self._read, encode, _decoder(Answer), share // 8)
         self._chunks: Table[bytes] = Table(self._read, bytes, bytes, 16)
         self._tables: tuple[Table[Node] | Table[Workflow] | Table[Link] | Table[Answer] | Table[bytes], ...] = (
             self._workflows,
@@ -101,9 +110,18 @@ class PartitionStore:
         return None if value is None else msgspec.msgpack.decode(value, type=Origin)
 
     def stored_meta(self) -> Meta | None:
-        """The meta record as it is in RocksDB; null in an empty store."""
+        """The meta record as it is in RocksDB; null in an empty store. NewerRecordError."""
         value = self._read(META_KEY)
-        return None if value is None else msgspec.msgpack.decode(value, type=Meta)
+        if value is None:
+            return None
+        self._refuse(why_unknown(Meta, value))
+        meta = msgspec.msgpack.decode(value, type=Meta)
+        self._refuse(why_unknown_rules(meta))
+        return meta
+
+    def _refuse(self, why: str | None) -> None:
+        if why is not None:
+            raise NewerRecordError(f"partition {self.partition}: {why}")
 
     # --- what `apply` asks for --------------------------------------------------------------------------------------
 
@@ -201,7 +219,7 @@ class PartitionStore:
     # --- restore ---------------------------------------------------------------------------------------------------
 
     def restore(self, records: Iterable[tuple[bytes, bytes | None]], origin: Origin) -> None:
-        """Take over records of the changelog, oldest first, and derive the timers from them."""
+        """Take over records of the changelog, oldest first, and derive the timers from them. NewerRecordError."""
         batch = WriteBatch(raw_mode=True)
         timers: dict[bytes, bytes | None] = {}  # what this batch says of each node's or answer's timer
         newest: dict[bytes, bytes | None] = dict(records)
@@ -209,6 +227,7 @@ class PartitionStore:
             if value is None:
                 batch.delete(key)
             else:
+                self._refuse(why_unknown_record(key, value))
                 batch.put(key, value)
             before = _timer_of(key, self._read(key))
             after = _timer_of(key, value)
@@ -244,9 +263,35 @@ class PartitionStore:
             yield (due, subject_id, kind), int.from_bytes(iterator.value(), "big")
             iterator.next()
 
+    # --- figures ---------------------------------------------------------------------------------------------------
+
+    @property
+    def cached_count(self) -> int:
+        """Decoded records in memory."""
+        return sum(table.cached_count for table in self._tables)
+
+    def stored_estimate(self) -> tuple[int, int]:
+        """How many records RocksDB holds, as it estimates, and their bytes on disk and in write buffers."""
+        read = self._db.property_int_value
+        size = read("rocksdb.total-sst-files-size") + read("rocksdb.size-all-mem-tables")
+        return read("rocksdb.estimate-num-keys"), size
+
     def close(self) -> None:
         """Release the files; nothing that was not committed is kept."""
         self._db.close()
+
+
+def _decoder(kind: type[_R]) -> Callable[[bytes], _R]:
+    """From a stored value to a record of this kind; NewerRecordError where it is a newer one."""
+    decode = msgspec.msgpack.Decoder(kind).decode
+
+    def decoded(value: bytes) -> _R:
+        why = why_unknown(kind, value)
+        if why is not None:
+            raise NewerRecordError(why)
+        return decode(value)
+
+    return decoded
 
 
 def _timer_of(key: bytes, value: bytes | None) -> tuple[bytes, bytes] | None:

@@ -83,6 +83,11 @@ class Table(Generic[R]):
         """How many records the next snapshot will have."""
         return len(self._changed)
 
+    @property
+    def cached_count(self) -> int:
+        """How many decoded records are in memory."""
+        return len(self._changed) + len(self._in_flight) + len(self._young) + len(self._old)
+
     def snapshot(self) -> Iterator[tuple[bytes, bytes | None]]:
         """Move what has changed into flight, encoded; null is a tombstone. The flight before must have landed."""
         assert not self._in_flight, "one commit at a time"

@@ -114,3 +114,10 @@ class Timers:
     def waiting_soon(self) -> int:
         """Timers held in memory, for metrics."""
         return len(self._armed)
+
+    def overdue(self, now: int) -> tuple[int, int | None]:
+        """How many timers are due at `now` and were not applied yet, and since when the oldest of them is due."""
+        late = [due for due, _, _ in self._sent]
+        if self._heap and self._heap[0][0] <= now:
+            late += [key[0] for key in self._armed if key[0] <= now]
+        return len(late), min(late, default=None)

@@ -19,9 +19,12 @@ from backbeat.streams.topics import STATE
 from .changelog import Found, SimChangelog, SimConsumer
 
 
-def _write_first(snapshots: Any, stores: Any, member: Any, *, flush: Any, transaction: Any, state_topic_id: str) -> Any:
+def _write_first(
+    snapshots: Any, stores: Any, member: Any, *, flush: Any, transaction: Any, state_topic_id: str, passed: Any
+) -> Any:
     """A commit whose steps 2 and 3 are the wrong way round."""
     flush()
+    passed("flush")
     for snapshot in snapshots:
         origin = stores[snapshot.partition].origin
         begin = origin.next_offset if origin else 0

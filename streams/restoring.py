@@ -1,0 +1,89 @@
+"""The restores of one process: in threads, with connections that are used again, and how far each has come."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable
+
+from backbeat.streams import memory
+from backbeat.streams import store as stores
+from backbeat.streams.restore import KafkaChangelog, restore
+from backbeat.streams.settings import EngineSettings
+from backbeat.streams.store import PartitionStore
+
+
+class RestoreProgress:
+    """How far one restore has come. Written on its thread, read on others."""
+
+    def __init__(self) -> None:
+        self.began_at = time.monotonic()
+        self.first: int | None = None
+        self.position = 0
+        self.end = 0
+        self.records = 0
+
+    def note(self, position: int, end: int, records: int) -> None:
+        """It has come to this offset of the changelog, on the way to the end."""
+        if self.first is None:
+            self.first = position
+        self.position = position
+        self.end = end
+        self.records += records
+
+    @property
+    def remaining(self) -> int:
+        """Offsets of the changelog that are still to be read."""
+        return max(0, self.end - self.position)
+
+    @property
+    def ratio(self) -> float:
+        """What is done of it, 0 to 1."""
+        if self.first is None:
+            return 0.0
+        return (self.position - self.first) / (self.end - self.first) if self.end > self.first else 1.0
+
+
+class Restorer:
+    """Brings partitions' stores up to date; `run` blocks and is called on threads."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        open_store: Callable[[int], PartitionStore],
+        connect: Callable[[], KafkaChangelog],
+    ) -> None:
+        self._settings = settings
+        self._open_store = open_store
+        self._connect = connect
+        #: connections that nobody uses at the moment
+        self._idle: queue.SimpleQueue[KafkaChangelog] = queue.SimpleQueue()
+        #: the restores that go on, by partition
+        self.under_way: dict[int, RestoreProgress] = {}
+        self.records = 0
+        #: called with the seconds that a restore took
+        self.took: Callable[[float], None] = lambda _: None
+
+    def run(self, number: int) -> tuple[PartitionStore, int]:
+        """The partition's store as of the end of its changelog, and where the log of commands ends."""
+        progress = self.under_way[number] = RestoreProgress()
+        try:
+            try:
+                changelog = self._idle.get_nowait()
+            except queue.Empty:
+                changelog = self._connect()
+            path = self._settings.data_dir / f"partition-{number}"
+            store = restore(lambda: self._open_store(number), lambda: stores.wipe(path), changelog, progress.note)
+            end_of_commands = changelog.command_ends(number).end
+            self._idle.put(changelog)
+        finally:
+            del self.under_way[number]
+        self.records += progress.records
+        self.took(time.monotonic() - progress.began_at)
+        return store, end_of_commands
+
+    def give_back(self) -> None:
+        """Give back the connections and the memory that the restores took."""
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+        memory.give_back()

@@ -1,0 +1,106 @@
+"""What looks after an engine from beside it: its watchdog, and the status that it shows to machines."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Hashable, Mapping
+
+from backbeat.streams.ending import end_hanging
+from backbeat.streams.ingest import Ingest
+from backbeat.streams.log_ends import LogEnds
+from backbeat.streams.metrics import EngineCollector, new_registry
+from backbeat.streams.process import EngineProcess
+from backbeat.streams.status_server import Address, Status, StatusServer
+from backbeat.streams.watchdog import Watchdog, Watched
+
+logger = logging.getLogger(__name__)
+
+STATUS_LINE = "backbeat engine status"
+
+#: The broker is asked so many times within the time after which a commit that stands still counts.
+_ASKS = 8
+_ASK_SECONDS_MIN = 0.5
+
+
+class Watch:
+    """From `start()` to `stop()`."""
+
+    def __init__(
+        self,
+        process: EngineProcess,
+        ingest: Ingest,
+        *,
+        end_of_log: Callable[[int], int | None],
+        loop: asyncio.AbstractEventLoop,
+        address: Address | None,
+        ended: Callable[[str], None] = end_hanging,
+    ) -> None:
+        """`address`: where the status is served; null: nowhere. StatusError where that cannot be."""
+        settings = process.settings
+        self._process = process
+        commit_seconds = settings.commit_stall_timeout_seconds
+        self._ends = LogEnds(
+            settings.bootstrap_servers,
+            self._committed,
+            process.first_data,
+            max(_ASK_SECONDS_MIN, commit_seconds / _ASKS),
+        )
+        self._watchdog = Watchdog(
+            [
+                Watched("the event loop", self._rounds, settings.loop_timeout_seconds),
+                Watched("the restore of partition", self._restores, settings.restore_stall_timeout_seconds),
+                Watched(
+                    "the log has commands, and the committed position of partition",
+                    lambda: dict(self._ends.behind.items()),
+                    commit_seconds + settings.commit_interval_seconds,
+                ),
+            ],
+            ended,
+        )
+        registry = new_registry()
+        registry.register(EngineCollector(process, ingest, end_of_log=end_of_log, loop=loop))
+        status = Status(registry, lambda: self._watchdog.reasons, self._why_not_ready)
+        self._server = None if address is None else StatusServer(status, address)
+
+    def start(self) -> None:
+        """Begin to look, and to answer."""
+        self._ends.start()
+        self._watchdog.start()
+        if self._server is not None:
+            self._server.start()
+            sys.stdout.write(f"{STATUS_LINE}: {self._server.url}\n")
+            sys.stdout.flush()
+
+    def stop(self) -> None:
+        """Look and answer no more: a process that stops in order takes its time."""
+        self._watchdog.stop()
+        self._ends.stop()
+        if self._server is not None:
+            self._server.stop()
+
+    def _committed(self) -> Mapping[int, int]:
+        owned = list(self._process.engine.partitions.items())
+        committed = self._process.committed
+        return {number: committed[number] for number, each in owned if each.store is not None and number in committed}
+
+    def _rounds(self) -> Mapping[Hashable, object]:
+        # Before the first round the loop belongs to Faust, which starts and stops its parts in it.
+        return {None: self._process.rounds} if self._process.rounds else {}
+
+    def _restores(self) -> Mapping[Hashable, object]:
+        under_way = dict(self._process.restorer.under_way)
+        return {number: (each.began_at, each.position) for number, each in under_way.items()}
+
+    def _why_not_ready(self) -> list[str]:
+        process = self._process
+        if not process.is_member:
+            return ["it has been given no partitions yet"]
+        restores = dict(process.restorer.under_way)
+        return [
+            f"partition {number} is being restored: "
+            + (f"{restores[number].ratio:.0%}" if number in restores else "it waits for its turn")
+            for number, each in list(process.engine.partitions.items())
+            if each.store is None
+        ]
