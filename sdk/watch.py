@@ -104,7 +104,7 @@ class Watch:
                 logger.warning("%s %s is not followed for now: %s", activity.name, activity.id, error)
                 await asyncio.sleep(_SLICE_SECONDS)
                 continue
-            if not _runs(now, view.attempt):
+            if not still_runs(now, view.attempt):
                 logger.info("%s %s: attempt %d is over", activity.name, activity.id, view.attempt)
                 activity.tell_cancelled()
 
@@ -120,7 +120,8 @@ class Watch:
                 logger.warning("no heartbeat of %s %s: %s", activity.name, activity.id, error)
 
 
-def _runs(view: NodeView, attempt: int) -> bool:
+def still_runs(view: NodeView, attempt: int) -> bool:
+    """Whether this attempt of a node is not over."""
     return (
         view.attempt == attempt
         and view.server is ServerStatus.SENT_TO_CLIENT

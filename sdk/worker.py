@@ -146,6 +146,11 @@ class Worker:
         return time.time()
 
     @property
+    def concurrency(self) -> int:
+        """How many activities run at once here."""
+        return self._lanes.concurrency
+
+    @property
     def runner(self) -> Runner:
         """What runs its handlers: `backbeat.testing` runs them with it, without Kafka."""
         return self._runner

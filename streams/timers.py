@@ -19,21 +19,29 @@ HORIZON_MS = 60_000
 #: TimerFired commands of a partition that may lie in the log, not applied yet.
 SENT_MAX = 500
 
-_Key = tuple[int, bytes, int]
+#: When it is due (milliseconds since the epoch), what it is about, its kind.
+TimerKey = tuple[int, bytes, int]
+
+
+def timer_fired(key: TimerKey, number: int) -> TimerFired:
+    """The command for a timer that is due. Its id follows from the timer: whoever sends it again sends the same."""
+    _, subject_id, kind = key
+    identity = command_id(b"timer", subject_id, bytes((kind,)), number.to_bytes(8, "big"))
+    return TimerFired(id=identity, subject_id=subject_id, kind=TimerKind(kind), number=number)
 
 
 class Timers:
     """Set, cleared, due."""
 
-    def __init__(self, scan: Callable[[int, int], Iterable[tuple[_Key, int]]]) -> None:
+    def __init__(self, scan: Callable[[int, int], Iterable[tuple[TimerKey, int]]]) -> None:
         #: reads the stored timers due in [from, until)
         self._scan = scan
         #: changes since the last snapshot; (number, whether RocksDB may have the key already); null: cleared
-        self._changed: dict[_Key, tuple[int, bool] | None] = {}
-        self._in_flight: dict[_Key, tuple[int, bool] | None] = {}
-        self._heap: list[_Key] = []
-        self._armed: dict[_Key, int] = {}
-        self._sent: set[_Key] = set()
+        self._changed: dict[TimerKey, tuple[int, bool] | None] = {}
+        self._in_flight: dict[TimerKey, tuple[int, bool] | None] = {}
+        self._heap: list[TimerKey] = []
+        self._armed: dict[TimerKey, int] = {}
+        self._sent: set[TimerKey] = set()
         self._armed_until = 0
 
     def set(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
@@ -44,7 +52,7 @@ class Timers:
         if due < self._armed_until:
             self._arm(key, number)
 
-    def _arm(self, key: _Key, number: int) -> None:
+    def _arm(self, key: TimerKey, number: int) -> None:
         if key not in self._armed:
             heapq.heappush(self._heap, key)
         self._armed[key] = number
@@ -74,9 +82,7 @@ class Timers:
             if number is None:
                 continue
             self._sent.add(key)
-            _, subject_id, kind = key
-            identity = command_id(b"timer", subject_id, bytes((kind,)), number.to_bytes(8, "big"))
-            yield TimerFired(id=identity, subject_id=subject_id, kind=TimerKind(kind), number=number)
+            yield timer_fired(key, number)
 
     def _load(self, until: int) -> None:
         """Hold the timers due before `until` in memory. What changed since the last commit overrides what is stored."""
@@ -99,7 +105,7 @@ class Timers:
             heapq.heappop(self._heap)
         return min(oldest, self._heap[0][0]) if self._heap else oldest
 
-    def snapshot(self) -> Iterator[tuple[_Key, int | None]]:
+    def snapshot(self) -> Iterator[tuple[TimerKey, int | None]]:
         """Move what has changed into flight: number, or null for one that is gone."""
         assert not self._in_flight, "one commit at a time"
         self._in_flight, self._changed = self._changed, {}

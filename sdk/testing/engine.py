@@ -1,0 +1,107 @@
+"""The engine in memory: `backbeat.streams.engine`, the loop that runs on Kafka, on records in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from backbeat.schemas import encode_command, encode_query
+from backbeat.streams.core import ids
+from backbeat.streams.core.commands import AnyCommand, route
+from backbeat.streams.core.effects import NodeView
+from backbeat.streams.core.queries import AnyQuery, current_node, find_node, query_route
+from backbeat.streams.core.records import Settings
+from backbeat.streams.core.status import ServerStatus
+from backbeat.streams.engine import Engine
+from backbeat.streams.partition import Record
+
+from .clock import Clock
+from .shelf import Shelf
+from .topics import Topics
+
+_QUERY = 0
+#: A query's deadline where the clock stands still.
+NEVER = 2**62
+
+
+class MemoryEngine:
+    """Applies commands, answers queries, fires timers; at once, in the caller's thread."""
+
+    def __init__(
+        self,
+        partitions: int,
+        clock: Clock,
+        topics: Topics,
+        activities_topic: Callable[[bytes], str | None],
+        settings: Settings,
+    ) -> None:
+        self._partitions = partitions
+        self._clock = clock
+        self._topics = topics
+        #: Which of the partitions that have commands is next.
+        self.choose: Callable[[Sequence[int]], int] = lambda numbers: numbers[0]
+        self.shelves = [Shelf() for _ in range(partitions)]
+        self._engine = Engine(
+            partitions_count=partitions,
+            transactional_id="testing",
+            outbox=topics,
+            activities_topic=activities_topic,
+            is_missing=lambda _partition, _begin, _end: False,
+            seek=lambda _partition, _offset: None,
+            is_owner=lambda: True,
+        )
+        self._engine.assign(range(partitions))
+        for number, shelf in enumerate(self.shelves):
+            shelf.meta.settings = settings
+            self._engine.ready(number, shelf, 0)
+
+    def send(self, command: AnyCommand, key: bytes | None = None) -> None:
+        """Put a command into its partition. EncodeError, Unavailable: it cannot be one."""
+        routed = route(command)
+        assert routed is not None, "a command that is sent to every partition"
+        self._topics.append(encode_command(command), ids.partition_of(routed, self._partitions), key or routed)
+
+    def settle(self) -> None:
+        """Apply every command that waits, and those that come of it."""
+        while waiting := [number for number, records in enumerate(self._topics.commands) if records]:
+            number = waiting[0] if len(waiting) == 1 else self.choose(waiting)
+            self._engine.on_command(self._topics.commands[number].popleft())
+
+    def ask(self, query: AnyQuery) -> None:
+        """Answer a query; a wait is answered once the node is final, or its retries are exhausted."""
+        self.settle()
+        partition = ids.partition_of(query_route(query), self._partitions)
+        record = Record(partition, _QUERY, self._clock.milliseconds, None, encode_query(query))
+        for _ in self._engine.on_query(record, self._clock.milliseconds):
+            # Nothing comes between the parts of a large tree here.
+            continue
+
+    def is_exhausted(self, node_id: bytes) -> bool:
+        """Whether a node's retries are exhausted: nobody but an operator brings it forward."""
+        node = self.node(node_id)
+        return node is not None and node.server is ServerStatus.RETRIES_EXHAUSTED
+
+    def end_waits(self) -> None:
+        """Answer every wait with its node as it is."""
+        self._engine.end_waits(NEVER)
+
+    def fire(self) -> bool:
+        """Send the timers that are due, earliest first. False: none was."""
+        fired = self._engine.fire_timers(self._clock.milliseconds)
+        self.settle()
+        return fired > 0
+
+    def next_due(self) -> int | None:
+        """When the next timer of a node is due, in milliseconds since the epoch; None: there is none."""
+        return min((due for shelf in self.shelves if (due := shelf.timers.next_of_a_node()) is not None), default=None)
+
+    def node(self, node_id: bytes) -> NodeView | None:
+        """A node as it is now."""
+        shelf = self.shelves[ids.partition_of(node_id, self._partitions)]
+        found = find_node(shelf, node_id, None)
+        return None if found is None else current_node(shelf, *found)
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """What the engine counts: commands, dispatches, repeats, refused, ignored and more."""
+        return dict(self._engine.counts)

@@ -1,0 +1,91 @@
+"""What stands for Kafka's topics in memory: where commands and effects lie until they are read.
+
+Everything is encoded and decoded as it is on Kafka, so what cannot be written there cannot be written here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from backbeat.errors import Unavailable
+from backbeat.schemas import (
+    ActivityRecord,
+    ReplyRecord,
+    StatusChangesRecord,
+    decode_activity,
+    decode_reply,
+    decode_status_changes,
+)
+from backbeat.streams.dead_letters import REASON
+from backbeat.streams.partition import Record
+from backbeat.streams.topics import ACTIVITIES_PREFIX, COMMANDS, DEAD_LETTERS, HISTORY, RECORD_BYTES_MAX, REPLIES
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A record that the engine refused."""
+
+    reason: str
+    value: bytes
+
+
+class Topics:
+    """The topics of one Backbeat in memory. It is the engine's outbox."""
+
+    def __init__(self, partitions: int, now: Callable[[], int], tell: Callable[[], None]) -> None:
+        self._now = now
+        self._tell = tell
+        self._ends = [0] * partitions
+        #: Commands that have not been applied, by partition.
+        self.commands: list[deque[Record]] = [deque() for _ in range(partitions)]
+        #: Called with each activity and the topic that it is on.
+        self.on_activity: Callable[[str, ActivityRecord], None] = lambda _topic, _record: None
+        #: Called with each part of an answer.
+        self.on_reply: Callable[[ReplyRecord], None] = lambda _reply: None
+        #: How often the engine's next command is sent: an engine that was restarted sends some again.
+        self.times: Callable[[], int] = lambda: 1
+        self.dead_letters: list[DeadLetter] = []
+        self._history: list[bytes] = []
+
+    def send(
+        self,
+        topic: str,
+        value: bytes,
+        *,
+        key: bytes | None = None,
+        partition: int = -1,
+        headers: list[tuple[str, bytes | None]] | None = None,
+    ) -> None:
+        """Take one of the engine's effects."""
+        if topic == COMMANDS:
+            for _ in range(self.times()):
+                self.append(value, partition, key)
+        elif topic == REPLIES:
+            self.on_reply(decode_reply(value))
+        elif topic == HISTORY:
+            self._history.append(value)
+        elif topic == DEAD_LETTERS:
+            reason = dict(headers or ()).get(REASON) or b""
+            self.dead_letters.append(DeadLetter(reason.decode(), value))
+        else:
+            assert topic.startswith(ACTIVITIES_PREFIX), topic
+            self.on_activity(topic, decode_activity(value))
+
+    def append(self, value: bytes, partition: int, key: bytes | None) -> None:
+        """A command, at the end of its partition. Unavailable for one that no broker would take."""
+        if len(value) > RECORD_BYTES_MAX:
+            raise Unavailable(
+                f"Kafka does not take it: a record of {len(value)} bytes; the topic's max.message.bytes is "
+                f"{RECORD_BYTES_MAX}"
+            )
+        offset = self._ends[partition]
+        self._ends[partition] += 1
+        self.commands[partition].append(Record(partition, offset, self._now(), key, value))
+        self._tell()
+
+    @property
+    def history(self) -> list[StatusChangesRecord]:
+        """Every status change so far, oldest first: what is on the history topic."""
+        return [decode_status_changes(value) for value in self._history]

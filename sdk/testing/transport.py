@@ -1,0 +1,179 @@
+"""A client's way to the engine in memory: the same commands and queries, answered at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from backbeat.errors import Timeout, Unavailable, rejected
+from backbeat.schemas import ReplyRecord
+from backbeat.streams.core import ids
+from backbeat.streams.core.commands import AnyCommand, ReplyTo, Signal
+from backbeat.streams.core.effects import Rejection
+from backbeat.streams.core.queries import AnyQuery, WaitNode
+
+from .clock import Clock
+from .directory import Directory
+from .engine import NEVER, MemoryEngine
+from .faults import Faults
+
+C = TypeVar("C", bound=AnyCommand)
+
+
+class Replies:
+    """The answers that somebody waits for, by the number of the question."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._ids = 0
+        self._parts: dict[int, list[Any]] = {}
+        self._whole: set[int] = set()
+
+    def expect(self) -> ReplyTo:
+        """A new question's return address."""
+        self._number += 1
+        self._parts[self._number] = []
+        return ReplyTo(0, bytes(16), self._number)
+
+    def next_id(self) -> bytes:
+        """An id for a command that nobody gave a key."""
+        self._ids += 1
+        return ids.command_id(b"testing", self._ids.to_bytes(8, "big"))
+
+    def take(self, reply: ReplyRecord) -> None:
+        """One part of an answer; nobody may wait for it any more."""
+        parts = self._parts.get(reply.number)
+        if parts is not None and reply.part == len(parts):
+            parts.append(reply.answer)
+            if reply.last:
+                self._whole.add(reply.number)
+
+    def here(self, number: int) -> bool:
+        """Whether the whole answer is there."""
+        return number in self._whole
+
+    def forget(self, number: int) -> list[Any]:
+        """The parts of the answer; nobody waits for it from now on."""
+        self._whole.discard(number)
+        return self._parts.pop(number)
+
+
+class MemoryTransport:
+    """Speaks to an engine in memory. What waits for a node runs what has to run for it (`until`)."""
+
+    def __init__(
+        self,
+        *,
+        engine: MemoryEngine,
+        clock: Clock,
+        directory: Directory,
+        replies: Replies,
+        faults: Faults,
+        until: Callable[[Callable[[], bool], bytes], Awaitable[None]],
+        look: Callable[[], None],
+        gives_way: bool,
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._directory = directory
+        self._replies = replies
+        self._faults = faults
+        self._until = until
+        self._look = look
+        self._gives_way = gives_way
+
+    async def start(self) -> None:
+        """Nothing has to be connected."""
+
+    async def stop(self) -> None:
+        """Nothing has to be closed."""
+
+    def now(self) -> float:
+        """The time of the test's clock."""
+        return self._clock.seconds()
+
+    def user_id(self, client: str) -> bytes:
+        """The id of a client application by its name."""
+        return self._directory.find(client).id_bytes
+
+    def users(self) -> Mapping[str, bytes]:
+        """The ids of all client applications by their names."""
+        return {client.name: client.id_bytes for client in self._directory}
+
+    async def refresh(self) -> None:
+        """The directory is always the newest."""
+
+    async def command(self, command: AnyCommand, timeout: float, what: str, *, key: str | None = None) -> Any:
+        """Apply a command and give its answer; Timeout where the test has its reply lost."""
+        reply_to = self._replies.expect()
+        try:
+            command = msgspec.structs.replace(command, reply_to=reply_to)
+            self._engine.send(command if key is not None else self._numbered(command))
+            self._engine.settle()
+        finally:
+            answers = self._replies.forget(reply_to.number)
+        self._look()
+        await self._travel()
+        if self._faults.loses_reply(what):
+            raise Timeout(
+                f"{what}: no answer within {timeout:g} s (a reply lost by the test). It may still be applied; "
+                "to ask again without doing it twice, use the same idempotency key"
+            )
+        return _checked(answers)[0]
+
+    async def query(self, query: AnyQuery, timeout: float, what: str) -> list[Any]:
+        """Ask, and give all parts of the answer."""
+        del timeout, what
+        reply_to = self._replies.expect()
+        addressed = msgspec.structs.replace(query, reply_to=reply_to, deadline=NEVER)
+        try:
+            self._engine.ask(addressed)
+            await self._travel()
+            if isinstance(addressed, WaitNode):
+                await self._until(lambda: self._replies.here(reply_to.number), addressed.node_id)
+        finally:
+            answers = self._replies.forget(reply_to.number)
+        return _checked(answers)
+
+    def publish(self, command: Signal, *, key: str | None = None) -> bytes:
+        """Apply a signal whose answer nobody waits for; what is refused becomes a dead letter."""
+        if key is None:
+            command = self._numbered(command)
+        self._engine.send(command)
+        self._engine.settle()
+        return ids.node_id(command.workflow_id, command.id, 0)
+
+    def under_way(self) -> int:
+        """Everything published is applied already."""
+        return 0
+
+    async def flush(self, timeout: float) -> None:
+        """Everything published is applied already."""
+        del timeout
+
+    async def _travel(self) -> None:
+        """Whoever waits elsewhere gets a turn, as he would while the answer travels."""
+        if self._gives_way:
+            await asyncio.sleep(0)
+
+    def _numbered(self, command: C) -> C:
+        """With an id that counts: on Kafka it is random. So nodes have the same ids, and jitter, in every run."""
+        return msgspec.structs.replace(command, id=self._replies.next_id())
+
+    async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
+        """Searches are a gateway's, and there is none in memory."""
+        del filters, timeout
+        raise Unavailable(
+            f"A search of {call} is answered by a gateway, and in memory there is none: look at "
+            "`backbeat.sent()`, `backbeat.queued` or the client's `tree`, or test it with `backbeat dev`"
+        )
+
+
+def _checked(answers: list[Any]) -> list[Any]:
+    assert answers, "a question that the engine has not answered"
+    if isinstance(answers[0], Rejection):
+        raise rejected(answers[0])
+    return answers

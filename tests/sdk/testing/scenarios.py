@@ -1,0 +1,376 @@
+"""What is run both in memory and on Kafka: activities without a state of their own, and what callers do with them.
+
+A scenario is given a place (`places`), and gives what was seen: pictures of trees, words of errors. No times, no ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+from backbeat import BackbeatError, Fail, NodeFailed, Rejected, activity, current
+from backbeat.errors import NotFound
+from tests.sdk.testing.places import Place
+
+SCENARIOS: list[Callable[[Place], Awaitable[Any]]] = []
+_SOON = timedelta(milliseconds=1_500)
+
+
+def scenario(run: Callable[[Place], Awaitable[Any]]) -> Callable[[Place], Awaitable[Any]]:
+    SCENARIOS.append(run)
+    return run
+
+
+async def words_of(call: Awaitable[Any]) -> tuple[str, ...]:
+    """What a refusal says."""
+    try:
+        await call
+    except Rejected as refused:
+        return type(refused).__name__, refused.reason, refused.found, refused.wanted
+    except BackbeatError as error:
+        return type(error).__name__, ""
+    raise AssertionError("it was not refused")
+
+
+@activity("Leaf", retries=0)
+def leaf(word: Any = None) -> Any:
+    return word
+
+
+@activity("Branch")
+async def branch(*words: str) -> list[str]:
+    for word in words:
+        current().add(leaf, word)
+    return list(words)
+
+
+# --- children --------------------------------------------------------------------------------------------------------
+
+
+@activity("Modes")
+async def modes() -> None:
+    node = current()
+    node.add(branch.with_options(mode="non_blocking"), "a", "b")
+    node.add(leaf, "blocking")
+    node.add(branch.with_options(mode="fire_and_forget"), "c")
+    node.add("Leaf", params={"word": "last"}, metadata={"to": "customer"}, retries=2)
+    node.add("a flag", type="flag")
+
+
+@scenario
+async def children_of_all_modes(place: Place) -> Any:
+    node = await place.client.signal("Same", place.subject("modes"), "Modes", metadata={"shop": 1})
+    result = await node.result(20)
+    return result, await place.picture(node, until=lambda tree: all(one.status == "complete" for _, one in tree.walk()))
+
+
+@activity("Spread")
+async def spread() -> int:
+    made = current().spread(leaf, range(50))
+    current().add(leaf, "summary")
+    return made
+
+
+@scenario
+async def fifty_are_spread_and_joined(place: Place) -> Any:
+    node = await place.client.signal("Same", place.subject("spread"), "Spread")
+    return await node.result(20), await place.picture(node)
+
+
+# --- failing ---------------------------------------------------------------------------------------------------------
+
+
+@activity("Flaky", retries=5, backoff=0.001)
+async def flaky() -> Any:
+    if current().attempt < 3:
+        raise ValueError(f"attempt {current().attempt}")
+    before = await current().previous_error()
+    return before["message"]
+
+
+@activity("Flaky parent")
+def flaky_parent() -> None:
+    current().add(flaky)
+    current().add(leaf, "after")
+
+
+@scenario
+async def a_failing_child_is_tried_again(place: Place) -> Any:
+    node = await place.client.signal("Same", place.subject("flaky"), "Flaky parent")
+    await node.result(20)
+    return await place.picture(node)
+
+
+@activity("Broken", retries=1, backoff=0.001)
+def broken() -> None:
+    try:
+        {}["the cause"]
+    except KeyError as cause:
+        raise ValueError("it does not work") from cause
+
+
+@activity("Broken parent")
+def broken_parent() -> None:
+    current().add(broken)
+    current().add(leaf, "after")
+
+
+async def exhausted(place: Place, name: str, parent: str) -> tuple[Any, Any]:
+    """A workflow whose first child has no retry left, and that child."""
+    node = await place.client.signal("Same", place.subject(name), parent)
+    await place.reach(node, lambda tree: tree.children[0].children[0].node.status == "retries_exhausted")
+    tree = await place.client.tree(node.workflow_id)
+    return node, tree.children[0].children[0].node
+
+
+@scenario
+async def exhausted_retries_are_resolved(place: Place) -> Any:
+    node, child = await exhausted(place, "resolved", "Broken parent")
+    try:
+        await child.result(20)
+    except NodeFailed as failed:
+        said = (failed.status, failed.message, failed.traceback)
+    await child.resolve({"by": "an operator"})
+    await node.result(20)
+    return said, await place.picture(node)
+
+
+@scenario
+async def exhausted_retries_are_shut_down(place: Place) -> Any:
+    node, child = await exhausted(place, "shutdown", "Broken parent")
+    await place.client.shutdown(child.id)
+    await node.result(20)
+    return await place.picture(node)
+
+
+@activity("Final", retries=5)
+async def final() -> None:
+    raise Fail("no card at all")
+
+
+@activity("Final parent")
+async def final_parent() -> None:
+    current().add(final)
+
+
+@scenario
+async def what_fails_for_good_is_not_tried_again(place: Place) -> Any:
+    node, child = await exhausted(place, "fail", "Final parent")
+    before = await place.picture(node)
+    await child.restart()
+    await place.reach(node, lambda tree: tree.children[0].children[0].node.attempt == 2)
+    await place.reach(node, lambda tree: tree.children[0].children[0].node.status == "retries_exhausted")
+    return before, await place.picture(node)
+
+
+@activity("Unknown parent")
+async def unknown_parent() -> None:
+    current().add("Nobody runs this", retries=0)
+
+
+@scenario
+async def an_activity_that_nobody_runs(place: Place) -> Any:
+    node, _ = await exhausted(place, "unknown", "Unknown parent")
+    # The message names all that is registered, which is the same here and there.
+    return await place.picture(node)
+
+
+# --- time ------------------------------------------------------------------------------------------------------------
+
+
+@activity("At")
+async def at() -> None:
+    current().add(leaf.with_options(at=_SOON), "in time")
+    current().add(leaf, "after")
+
+
+@scenario
+async def what_is_due_later_starts_later(place: Place) -> Any:
+    node = await place.client.signal("Same", place.subject("at"), "At", fires_at=_SOON)
+    before = await place.picture(node)
+    await node.result(20)
+    return before, await place.picture(node)
+
+
+@activity("Somebody else", asynchronous=True, retries=0)
+async def somebody_else() -> None:
+    current().add(leaf, "added before")
+
+
+@activity("Waits for others")
+async def waits_for_others(seconds: float) -> None:
+    current().add(somebody_else.with_options(timeout=seconds))
+
+
+@scenario
+async def a_deadline_passes(place: Place) -> Any:
+    node = await place.client.signal("Same", place.subject("expiry"), "Waits for others", args=[1.5])
+    await place.reach(node, lambda tree: tree.children[0].children[0].node.status == "retries_exhausted")
+    return await place.picture(node)
+
+
+@scenario
+async def somebody_else_completes_it(place: Place) -> Any:
+    node = await place.client.signal("Same", place.subject("asynchronous"), "Waits for others", args=[600])
+    await place.reach(node, lambda tree: len(tree.children[0].children[0].children) == 1, still=True)
+    child = (await place.client.tree(node.workflow_id)).children[0].children[0].node
+    before = await place.picture(node)
+    await place.answer(child, {"paid": True})
+    return before, await node.result(20), await child.result(20), await place.picture(node)
+
+
+# --- links and rounds ------------------------------------------------------------------------------------------------
+
+
+@activity("Linked")
+async def linked(subject: str) -> None:
+    current().signal("Same linked", subject, leaf, linked=True, args=["there"], fires_at=_SOON)
+    current().add(leaf, "here")
+
+
+@scenario
+async def a_linked_signal_is_waited_for(place: Place) -> Any:
+    other = place.subject("linked to")
+    node = await place.client.signal("Same", place.subject("linked"), "Linked", args=[other])
+    await node.result(20)
+    there = await place.client.tree(place.client.workflow_id("Same linked", other))
+    return await place.picture(node), await place.picture(there.children[0].node)
+
+
+@activity("Rounds")
+async def rounds(left: int) -> int:
+    current().add(leaf, left)
+    if left:
+        current().continue_as(left - 1)
+    return left
+
+
+@scenario
+async def a_workflow_goes_on_in_rounds(place: Place) -> Any:
+    node = await place.client.signal("Same", place.subject("rounds"), "Rounds", args=[3])
+    return await place.picture(
+        node, until=lambda tree: len(tree.children) == 4 and all(one.status == "complete" for _, one in tree.walk())
+    )
+
+
+# --- stepping in -----------------------------------------------------------------------------------------------------
+
+
+@activity("Waits for a day")
+async def waits_for_a_day() -> None:
+    current().add(leaf.with_options(at=timedelta(days=1)), "tomorrow")
+    current().add(branch, "after")
+
+
+async def waiting(place: Place, name: str) -> Any:
+    node = await place.client.signal("Same", place.subject(name), "Waits for a day")
+    await place.reach(node, lambda tree: len(tree.children[0].children) == 2, still=True)
+    return node
+
+
+@scenario
+async def a_canceled_child_is_in_the_way_no_more(place: Place) -> Any:
+    node = await waiting(place, "cancel")
+    tree = await place.client.tree(node.workflow_id)
+    await tree.children[0].children[0].node.cancel()
+    await node.result(20)
+    return await place.picture(node)
+
+
+@scenario
+async def a_canceled_tree_is_deactivated(place: Place) -> Any:
+    node = await waiting(place, "cancel all")
+    await node.cancel()
+    try:
+        await node.result(20)
+    except NodeFailed as failed:
+        return failed.status, failed.message, await place.picture(node)
+    return "it gave a result"
+
+
+@scenario
+async def a_reset_deactivates_what_is_below(place: Place) -> Any:
+    node = await waiting(place, "reset")
+    await place.client.reset(node.id)
+    await place.client.schedule(node.id)
+    await node.result(20)
+    return await place.picture(node)
+
+
+@scenario
+async def deactivate_previous_leaves_only_what_is_newer(place: Place) -> Any:
+    first = await waiting(place, "deactivate")
+    second = await place.client.signal("Same", place.subject("deactivate"), "Branch", args=["new"])
+    await place.client.deactivate_previous(second.id)
+    third = await place.client.signal("Same", place.subject("deactivate"), "Branch", args=["newer"])
+    await third.result(20)
+    return await place.picture(first, until=lambda tree: tree.children[2].node.status == "complete")
+
+
+@scenario
+async def a_paused_workflow_starts_nothing_until_it_is_resumed(place: Place) -> Any:
+    workflow = await place.client.find_or_create("Same", place.subject("pause"))
+    await place.client.pause(workflow.id)
+    node = await place.client.signal("Same", place.subject("pause"), "Branch", args=["a"])
+    paused = await place.client.workflow(workflow.id)
+    before = await place.picture(node)
+    await place.client.resume(workflow.id)
+    await node.result(20)
+    return paused.paused, before, await place.picture(node)
+
+
+@scenario
+async def what_cannot_be_is_refused_in_the_same_words(place: Place) -> Any:
+    client, subject = place.client, place.subject("refused")
+    node = await client.signal("Same", subject, "Leaf", args=["x"], idempotency_key=subject)
+    again = await client.signal("Same", subject, "Leaf", args=["x"], idempotency_key=subject)
+    await node.result(20)
+    words = [
+        await words_of(client.signal("Same", subject, "Leaf", args=["y"], idempotency_key=subject)),
+        await words_of(node.resolve()),
+        await words_of(client.shutdown(node.id)),
+        await words_of(client.restart(node.id)),
+        await words_of(client.node("01234567-89ab-8def-8123-456789abcdef")),
+        await words_of(client.signal("Same", subject, "", args=["y"])),
+        await words_of(client.signal("Same", "", "Leaf")),
+        await words_of(client.signal("Same", subject, "Leaf", args=["x" * 300_000])),
+    ]
+    await client.complete(node.workflow_id)
+    words.append(await words_of(client.signal("Same", subject, "Leaf")))
+    try:
+        await client.signal("Same", subject, "Leaf", client="nobody of this name")
+    except NotFound as unknown:
+        words.append((type(unknown).__name__, unknown.reason))
+    return again.id == node.id, words, await place.picture(node)
+
+
+# --- from inside -----------------------------------------------------------------------------------------------------
+
+
+@activity("Asks")
+async def asks() -> None:
+    current().add("Asks in a thread")
+
+
+@activity("Asks in a thread")
+def asks_plainly() -> Any:
+    node = current()
+    parent, workflow = node.parent().result(5), node.workflow().result(5)
+    node.heartbeat().result(5)
+    assert parent is not None
+    return {
+        "parent": [parent.name, parent.status, parent.client_status],
+        "workflow": [workflow.name, workflow.complete, workflow.paused],
+        "history": [change.to_status for change in node.history().result(5)],
+        "tree": [one.name for _, one in node.tree().result(5).walk()],
+        "error before": node.previous_error().result(5),
+    }
+
+
+@scenario
+async def a_handler_asks_about_its_surroundings(place: Place) -> Any:
+    node = await place.client.signal("Same", place.subject("asks"), "Asks")
+    await node.result(20)
+    tree = await place.client.tree(node.workflow_id)
+    return await tree.children[0].children[0].node.result(20), await place.picture(node)

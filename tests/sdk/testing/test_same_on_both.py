@@ -1,0 +1,50 @@
+"""The same scenarios in memory and on Kafka leave the same trees, statuses, histories and errors."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from backbeat import Client, Worker
+from backbeat.compose.stack import Stack
+from backbeat.streams.registry import add_client
+from backbeat.testing import Backbeat
+from tests.sdk.testing import scenarios
+from tests.sdk.testing.places import Kafka, Memory
+
+pytestmark = pytest.mark.integration
+PARTITIONS = 2
+
+
+@pytest.fixture(scope="module")
+def on_kafka() -> dict[str, Any]:
+    """What was seen in each scenario, all of them at the same time on one engine and one worker; or what went wrong."""
+    with Stack(ephemeral=True, partitions=PARTITIONS) as stack:
+        name = add_client(stack.bootstrap_servers, "same-on-both", partitions=PARTITIONS).name
+        return asyncio.run(_play(stack.bootstrap_servers, name))
+
+
+async def _play(bootstrap_servers: str, name: str) -> dict[str, Any]:
+    worker = Worker(bootstrap_servers, name, activities=[scenarios])
+    async with Client(bootstrap_servers, name) as client:
+        running = asyncio.create_task(worker.run(handle_signals=False))
+        try:
+            place = Kafka(client)
+            seen = await asyncio.gather(*(one(place) for one in scenarios.SCENARIOS), return_exceptions=True)
+        finally:
+            worker.stop()
+            await running
+    return {one.__name__: what for one, what in zip(scenarios.SCENARIOS, seen, strict=True)}
+
+
+@pytest.mark.parametrize("scenario", scenarios.SCENARIOS, ids=lambda one: one.__name__)
+async def test_memory_and_kafka_do_the_same(scenario, on_kafka):
+    async with Backbeat(Worker(activities=[scenarios]), skip_time=True) as backbeat:
+        in_memory = await scenario(Memory(backbeat))
+
+    seen = on_kafka[scenario.__name__]
+    if isinstance(seen, BaseException):
+        raise seen
+    assert in_memory == seen
