@@ -37,7 +37,7 @@ _SECTIONS: dict[str, dict[str, _Entry]] = {
         "stats": _Entry("backbeat.compose.stats:stats", "Counts, queues, lag and timers, once."),
         "top": _Entry("backbeat.compose.top:top", "The same by activity, live."),
         "report": _Entry("backbeat.compose.report:report", "The daily report: text, HTML, by mail."),
-        "dead-letters": _Entry("backbeat.compose.dead_letters:dead_letters", "Look at records that were refused."),
+        "dead-letters": _Entry("backbeat.compose.dead_letters:dead_letters", "What was refused: show, redrive, drop."),
         "user": _Entry("backbeat.compose.user:user", "Add, list, change or remove client applications."),
         "settings": _Entry("backbeat.compose.settings:settings", "Change the settings that are kept in the log."),
         "topics": _Entry("backbeat.compose.topics:topics", "Make or check the topics."),
@@ -117,11 +117,8 @@ class LazyGroup(click.Group):
 def backbeat(context: click.Context, profile: str | None, config: Path | None) -> None:
     """Backbeat on Kafka: durable workflows whose truth is a log.
 
-    \b
-    Start here:
-      backbeat demo                 see it at work, from nothing (needs a JDK and Maven)
-      backbeat dev                  everything on this machine, until Ctrl-C
-      backbeat engine --instance-id a --bootstrap-servers kafka:9092
-    """  # noqa: D301 -- \b is click's mark for lines that are not to be wrapped
+    Start here: `backbeat demo` shows it at work, from nothing (needs a JDK and Maven); `backbeat dev` runs everything
+    on this machine.
+    """
     found = load_profile(config or find_file(Path.cwd(), Path.home()), profile)
     context.default_map = Section(context.command, context, found, found.commands)
