@@ -8,7 +8,7 @@ from backbeat.gateway import asks, errors
 from backbeat.gateway.call import Call, answer, success
 from backbeat.gateway.nodes import check_links, new_node
 from backbeat.gateway.parameters import Parameters
-from backbeat.gateway.presentation import id_text, node_json, response_json, status_change_json
+from backbeat.gateway.presentation import id_text, response_json
 from backbeat.streams.core import commands
 from backbeat.streams.core.commands import NewNode
 from backbeat.streams.core.status import ClientStatus, ServerStatus
@@ -17,11 +17,11 @@ from backbeat.streams.core.status import ClientStatus, ServerStatus
 async def show(call: Call) -> Response:
     """GET /activities/:id."""
     node_id = call.path_id()
-    view = await asks.get_node(call, node_id)
+    view = await (asks.wait_for_node if call.wishes.wait_seconds else asks.get_node)(call, node_id)
     workflow_id = call.parameters.uuid("workflow_id")
     if workflow_id is not None and view.workflow_id != workflow_id:
         raise _not_in_workflow(node_id)
-    return answer(node_json(view))
+    return answer(call.node_json(view))
 
 
 async def errors_of(call: Call) -> Response:
@@ -30,7 +30,7 @@ async def errors_of(call: Call) -> Response:
     changes = await asks.get_history(call, node_id)
     return answer(
         [
-            status_change_json(node_id, change)
+            call.status_change_json(node_id, change)
             for change in changes
             if change.to_status == (ServerStatus.ERRORED if change.server else ClientStatus.ERRORED)
         ]
@@ -40,7 +40,7 @@ async def errors_of(call: Call) -> Response:
 async def status_changes(call: Call) -> Response:
     """GET /activities/:id/status_changes: all of them, oldest first."""
     node_id = await _node_id(call)
-    return answer([status_change_json(node_id, change) for change in await asks.get_history(call, node_id)])
+    return answer([call.status_change_json(node_id, change) for change in await asks.get_history(call, node_id)])
 
 
 async def response(call: Call) -> Response:
@@ -65,6 +65,7 @@ async def change_status(call: Call) -> Response:
         node_id=node_id,
         status=call.segment("status"),
         response=response_text,
+        retriable=said.flag("retriable") is not False,
     )
     return success()
 

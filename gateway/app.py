@@ -27,6 +27,7 @@ from backbeat.gateway.routing import Router
 from backbeat.gateway.server import Server, read_body
 from backbeat.gateway.settings import GatewaySettings
 from backbeat.gateway.table import ROUTES
+from backbeat.gateway.wishes import read_wishes
 from backbeat.streams import logs
 
 logger = logging.getLogger(__name__)
@@ -87,11 +88,14 @@ class Gateway:
         route, path = self._router.find(request.method, raw_path)
         headers = request.headers
         client = authenticate(headers, route.access, self._settings.require_auth_token, self._parts.engine)
+        wishes = read_wishes(headers)
         parameters = Parameters.of_pairs(query) if query else _NOTHING
         body = b""
         if request.method in _WITH_BODY and request.body_exists:
             body = await read_body(request)
             parameters = parameters.merged(_read_body(request, body))
+        if wishes.whole:
+            parameters = parameters.with_keys_as_they_are()
         call = Call(
             parts=self._parts,
             route=route,
@@ -101,6 +105,7 @@ class Gateway:
             tid=name,
             key=headers.get(IDEMPOTENCY_HEADER) if route.writes else None,
             said=query.encode() + b"\n" + body,
+            wishes=wishes,
         )
         try:
             return await route.handler(call)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from backbeat.errors import Rejected
@@ -12,6 +13,9 @@ from backbeat.streams.core import commands, queries
 from backbeat.streams.core.effects import NodeView, WorkflowView
 from backbeat.streams.core.history import StatusChange
 
+#: What an answer may take beyond the end of a wait.
+_GRACE_SECONDS = 1.0
+
 
 async def change(call: Call, kind: type[commands.AnyCommand], key: bytes, what: str, **fields: Any) -> Any:
     """Send a command of this kind and give its answer. `key` is the id that says its partition."""
@@ -19,7 +23,7 @@ async def change(call: Call, kind: type[commands.AnyCommand], key: bytes, what: 
     try:
         return await call.engine.command(lambda reply_to: kind(reply_to=reply_to, **identity, **fields), key, key, what)
     except Rejected as rejected:
-        raise errors.refused(rejected, what) from rejected
+        raise errors.refused(rejected, what, whole=call.wishes.whole) from rejected
 
 
 async def ask(
@@ -35,7 +39,7 @@ async def ask(
             what,
         )
     except Rejected as rejected:
-        raise errors.refused(rejected, what) from rejected
+        raise errors.refused(rejected, what, whole=call.wishes.whole) from rejected
 
 
 async def get_workflow(call: Call, workflow_id: bytes) -> WorkflowView:
@@ -49,6 +53,25 @@ async def get_node(call: Call, node_id: bytes, *, anybodys: bool = False) -> Nod
     """A node that the caller runs."""
     what = f"node {id_text(node_id)}"
     (view,) = await ask(call, queries.GetNode, what, anybodys=anybodys, node_id=node_id)
+    assert isinstance(view, NodeView)
+    return view
+
+
+async def wait_for_node(call: Call, node_id: bytes) -> NodeView:
+    """A node once it has ended, or as it is when the call has waited long enough."""
+    seconds = call.wishes.wait_seconds
+    deadline = int((time.time() + seconds) * 1000)
+    what = f"node {id_text(node_id)}"
+    try:
+        view, *_ = await call.engine.query(
+            lambda reply_to, _: queries.WaitNode(
+                reply_to=reply_to, deadline=deadline, user_id=call.user_id, tid=call.tid, node_id=node_id
+            ),
+            what,
+            seconds + _GRACE_SECONDS,
+        )
+    except Rejected as rejected:
+        raise errors.refused(rejected, what, whole=call.wishes.whole) from rejected
     assert isinstance(view, NodeView)
     return view
 

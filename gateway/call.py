@@ -7,13 +7,18 @@ import hashlib
 import itertools
 import os
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import msgspec
 from aiohttp.web import Response
 
 from backbeat.gateway import errors
 from backbeat.gateway.parameters import Parameters, find_id, to_id
+from backbeat.gateway.presentation import node_json, status_change_json, whole_node_json
+from backbeat.gateway.wishes import Wishes
 from backbeat.streams.core import ids
+from backbeat.streams.core.effects import NodeView
+from backbeat.streams.core.history import StatusChange
 
 if TYPE_CHECKING:
     from backbeat.gateway.engine import Engine
@@ -34,7 +39,7 @@ _SUCCESS = _encode({"success": True})
 class Call:
     """A call that was let in. `client` is None only where the route is open to anybody."""
 
-    __slots__ = ("_key", "_path", "_turn", "client", "parameters", "parts", "route", "said", "tid", "user_id")
+    __slots__ = ("_key", "_path", "_turn", "client", "parameters", "parts", "route", "said", "tid", "user_id", "wishes")
 
     def __init__(
         self,
@@ -47,6 +52,7 @@ class Call:
         tid: str,
         key: str | None,
         said: bytes,
+        wishes: Wishes = Wishes(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self.parts = parts
         self.route = route
@@ -60,7 +66,8 @@ class Call:
         self._turn: asyncio.Semaphore | None = None
         #: query and body as they came
         self.said = said
-        if key is not None and not 0 < len(key) <= _KEY_CHARACTERS_MAX:
+        self.wishes = wishes
+        if key is not None and wishes.asked is None and not 0 < len(key) <= _KEY_CHARACTERS_MAX:
             raise errors.invalid(f"An Idempotency-Key has 1 to {_KEY_CHARACTERS_MAX} characters")
 
     @property
@@ -91,10 +98,30 @@ class Call:
             raise errors.not_found(f"There is no {'workflow' if '/workflows' in self.route.path else 'node'} {text}")
         return identity
 
+    def node_json(self, view: NodeView) -> dict[str, Any]:
+        """A node as this call is answered."""
+        return whole_node_json(view) if self.wishes.whole else node_json(view)
+
+    def status_change_json(self, node_id: bytes, change: StatusChange) -> dict[str, Any]:
+        """An entry of a node's history as this call is answered."""
+        found = status_change_json(node_id, change)
+        if self.wishes.whole and change.response is None:
+            found["response"] = None
+        return found
+
     def identity(self) -> dict[str, Any]:
         """What every command carries: its id, who asks, and with a key what was asked."""
         if self._key is None:
             return {"id": next_command_id(), "user_id": self.user_id, "tid": self.tid}
+        if self.wishes.asked is not None:
+            # As the SDK names it over Kafka: a repeat may come either way.
+            key = unquote(self._key).encode(errors="surrogateescape")
+            return {
+                "id": ids.command_id(self.user_id, key),
+                "user_id": self.user_id,
+                "tid": self.tid,
+                "body_hash": self.wishes.asked,
+            }
         return {
             "id": ids.command_id(self.user_id, b"http:" + self._key.encode(errors="surrogateescape")),
             "user_id": self.user_id,

@@ -72,8 +72,20 @@ def defect() -> Refusal:
     return _refusal(500, "Backbeat::Error", "The gateway failed; its log says why, under this answer's X-backbeat-tid")
 
 
-def refused(rejected: Rejected, what: str) -> Refusal:
-    """What the engine refused; `what` is who was not found: `workflow 0b4e…`."""
+def refused(rejected: Rejected, what: str, *, whole: bool = False) -> Refusal:
+    """What the engine refused; `what` is who was not found: `workflow 0b4e…`. `whole`: with the engine's own words."""
+    refusal = _refused(rejected, what)
+    if whole:
+        refusal.body["rejection"] = {
+            "reason": rejected.reason,
+            "message": rejected.message,
+            "found": rejected.found,
+            "wanted": rejected.wanted,
+        }
+    return refusal
+
+
+def _refused(rejected: Rejected, what: str) -> Refusal:
     message = rejected.message
     match rejected.reason:
         case Reason.NOT_FOUND:

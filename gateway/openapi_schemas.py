@@ -373,6 +373,7 @@ SCHEMAS: dict[str, Schema] = {
                 )
             },
             "args": {"description": "taken where there is no response"},
+            "retriable": _said({"type": "boolean"}, "of errored; false: another attempt is no use, none is made"),
         },
     },
     "Error": _ERROR,

@@ -40,10 +40,12 @@ _NOTHING: dict[str, bytes] = {}
 class Parameters:
     """Parameters by their snake_case names. Every getter refuses (400) what is not of its kind."""
 
-    __slots__ = ("_found",)
+    __slots__ = ("_found", "_snakes")
 
-    def __init__(self, found: Mapping[str, bytes] = _NOTHING) -> None:
+    def __init__(self, found: Mapping[str, bytes] = _NOTHING, *, snakes: bool = True) -> None:
         self._found = found
+        #: whether keys inside of values become snake_case, as the original has it
+        self._snakes = snakes
 
     @classmethod
     def of_json(cls, text: bytes) -> Self:
@@ -76,6 +78,10 @@ class Parameters:
             return above
         return Parameters({**self._found, **above._found})
 
+    def with_keys_as_they_are(self) -> Parameters:
+        """The same, but that keys inside of values are kept as they were sent."""
+        return Parameters(self._found, snakes=False)
+
     def __contains__(self, name: str) -> bool:
         return name in self._found
 
@@ -89,7 +95,9 @@ class Parameters:
     def json(self, name: str) -> bytes | None:
         """A value as JSON text, compact, its keys in snake_case."""
         found = self._found.get(name)
-        return None if found is None else snake_keys(found)
+        if found is None:
+            return None
+        return snake_keys(found) if self._snakes else compact(found)
 
     def value(self, name: str) -> Any:
         """A value of any kind, its keys in snake_case."""
@@ -145,6 +153,15 @@ class Parameters:
         if not 0 <= number <= _INT_MAX:
             raise errors.invalid(f"{name} is {number:g}; 0 is the least and {_INT_MAX} the most")
         return number
+
+    def flag(self, name: str) -> bool | None:
+        """True or false."""
+        value = self._value(name)
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value in {"true", "false"}:
+            return value == "true"
+        raise errors.invalid(f"{name} must be true or false")
 
     def time(self, name: str) -> int | None:
         """An ISO 8601 time, as milliseconds since the epoch; one without a zone is UTC."""

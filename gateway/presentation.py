@@ -84,6 +84,23 @@ def node_json(view: NodeView) -> dict[str, Any]:
     }
 
 
+def whole_node_json(view: NodeView) -> dict[str, Any]:
+    """A node with all that is known of it: for callers that ask for that, and for nobody else."""
+    return {
+        **node_json(view),
+        "type": view.type,
+        "firesAt": time_text(view.fires_at),
+        "attempt": view.attempt,
+        "completeBy": None if view.complete_by is None else time_text(view.complete_by),
+        "retriesRemaining": view.retries_remaining,
+        "retryInterval": view.retry_interval_seconds,
+        "parentLinkId": None if view.parent_link_id is None else id_text(view.parent_link_id),
+        "depth": view.depth,
+        "seq": view.seq,
+        "tid": view.tid,
+    }
+
+
 def status_change_json(node_id: bytes, change: StatusChange) -> dict[str, Any]:
     """One entry of a node's history."""
     words = SERVER_WORDS if change.server else CLIENT_WORDS

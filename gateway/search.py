@@ -9,7 +9,7 @@ from aiohttp.web import Response
 from backbeat.gateway import errors
 from backbeat.gateway.call import Call, answer
 from backbeat.gateway.parameters import Parameters, find_id, to_milliseconds
-from backbeat.gateway.presentation import error_row_json, node_json, workflow_json
+from backbeat.gateway.presentation import error_row_json, workflow_json
 from backbeat.gateway.projection import NodeFilters, Projection, WorkflowFilters
 
 #: How many seconds older than the newest writes an answer may be; only on answers that may.
@@ -40,7 +40,7 @@ async def nodes(call: Call) -> Response:
     filters = NodeFilters(metadata_contains=said.raw_text("metadata"), **values)
     projection, headers = await freshened(call)
     found = await projection.search_nodes(call.user_id, filters)
-    return answer([node_json(view) for view in found], headers=headers)
+    return answer([call.node_json(view) for view in found], headers=headers)
 
 
 async def names(call: Call) -> Response:

@@ -16,7 +16,6 @@ from backbeat.gateway.presentation import (
     CLIENT_WORDS,
     SERVER_WORDS,
     id_text,
-    node_json,
     tree_json,
     tree_text,
     workflow_json,
@@ -103,7 +102,7 @@ async def _signal(call: Call, name: str) -> Response:
         await check_links(call, (node,))
     what = f"workflow {id_text(workflow_id)}"
     view = await asks.change(call, commands.Signal, workflow_id, what, workflow_id=workflow_id, node=node)
-    return answer(node_json(view), 201)
+    return answer(call.node_json(view), 201)
 
 
 async def complete(call: Call) -> Response:
@@ -146,7 +145,7 @@ async def print_tree(call: Call) -> Response:
 async def children(call: Call) -> Response:
     """GET /workflows/:id/children: the top-level nodes."""
     page = await read_page(call, top_level_only=True, wanted=_filter(call))
-    return await _made(page, lambda: [node_json(node) for node in page.nodes])
+    return await _made(page, lambda: [call.node_json(node) for node in page.nodes])
 
 
 async def nodes(call: Call) -> Response:
@@ -156,7 +155,7 @@ async def nodes(call: Call) -> Response:
     def make() -> Any:
         if page.whole:
             page.nodes.sort(key=lambda node: node.seq)
-        return [node_json(node) for node in page.nodes]
+        return [call.node_json(node) for node in page.nodes]
 
     return await _made(page, make)
 

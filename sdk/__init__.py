@@ -12,6 +12,7 @@ from backbeat.client import Client
 from backbeat.context import current
 from backbeat.errors import BackbeatError, Fail, NodeFailed, Rejected, Timeout, Unavailable
 from backbeat.node import Node
+from backbeat.plain import PlainClient
 from backbeat.worker import Worker
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Fail",
     "Node",
     "NodeFailed",
+    "PlainClient",
     "Rejected",
     "Timeout",
     "Unavailable",

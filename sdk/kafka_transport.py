@@ -19,15 +19,20 @@ from backbeat.streams.core.commands import AnyCommand, CreateWorkflow, ReplyTo, 
 from backbeat.streams.core.effects import Reason
 from backbeat.streams.core.queries import AnyQuery
 from backbeat.streams.registry import RegisteredClient, Registry, RegistryError
+from backbeat.transport import Transport
 
 
 class KafkaTransport:
     """Speaks to the engine through the topics of a Kafka."""
 
-    def __init__(self, bootstrap_servers: str, send_seconds_max: float) -> None:
+    def __init__(self, bootstrap_servers: str, send_seconds_max: float, searches: Transport | None = None) -> None:
+        """`searches` answers the searches, once the first is asked: a client without a gateway does all the rest."""
         self._bootstrap_servers = bootstrap_servers
         self._asker = Asker(bootstrap_servers, send_seconds_max)
         self._registry: Registry | None = None
+        self._searches = searches
+        self._can_search = asyncio.Lock()
+        self._searches_started = False
 
     async def start(self) -> None:
         """Connect."""
@@ -41,6 +46,9 @@ class KafkaTransport:
     async def stop(self) -> None:
         """Send what was published, and leave."""
         await self._asker.stop()
+        if self._searches is not None and self._searches_started:
+            self._searches_started = False
+            await self._searches.stop()
         if self._registry is not None:
             await asyncio.to_thread(self._registry.stop)
             self._registry = None
@@ -99,11 +107,16 @@ class KafkaTransport:
 
     async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
         """Searches are a gateway's."""
-        del filters, timeout
-        raise Unavailable(
-            f"A search of {call} is answered by a gateway, and this client knows none: give it one, "
-            'Client(…, gateway="http://127.0.0.1:9292")'
-        )
+        if self._searches is None:
+            raise Unavailable(
+                f"A search of {call} is answered by a gateway, and this client knows none: give it one, "
+                'Client(…, gateway="http://127.0.0.1:9292")'
+            )
+        async with self._can_search:
+            if not self._searches_started:
+                await self._searches.start()
+                self._searches_started = True
+        return await self._searches.search(call, filters, timeout)
 
 
 def _routed(command: AnyCommand) -> bytes:

@@ -11,10 +11,10 @@ from backbeat.payloads import from_json, id_text
 from backbeat.streams.core.effects import NodeView
 from backbeat.streams.core.history import StatusChange as Change
 from backbeat.streams.core.status import CLOSED, ClientStatus, ServerStatus, word
-from backbeat.views import NodeValue, StatusChange
+from backbeat.views import NodeValue, StatusChange, Tree
 
 if TYPE_CHECKING:
-    from backbeat.client import Client
+    from backbeat.node_calls import NodeCalls
 
 _ENDED = (ClientStatus.COMPLETE, ClientStatus.RESOLVED, ClientStatus.SHUTDOWN)
 #: A wait is asked in slices: a partition's new owner does not know of it, and a node that failed for good is no end.
@@ -29,7 +29,7 @@ class Node(NodeValue):
 
     __slots__ = ("_client",)
 
-    def __init__(self, client: Client, view: NodeView) -> None:
+    def __init__(self, client: NodeCalls, view: NodeView) -> None:
         super().__init__(view)
         self._client = client
 
@@ -45,20 +45,50 @@ class Node(NodeValue):
         """Its status changes, oldest first."""
         return await self._client.history(self._view.id)
 
-    async def restart(self) -> None:
-        """Try again now."""
-        await self._client.restart(self._view.id)
+    async def tree(self) -> Tree[Node]:
+        """Its workflow with all nodes, nested; NotFound where the workflow is another client application's."""
+        return await self._client.tree(self.workflow_id)
 
-    async def cancel(self) -> None:
+    async def answer(
+        self,
+        *,
+        result: Any = None,
+        error: str | BaseException | None = None,
+        idempotency_key: str | None = None,
+    ) -> None:
+        """Say what came of it, where that is not its handler's return (`Client.answer`)."""
+        await self._client.answer(self._view.id, result=result, error=error, idempotency_key=idempotency_key)
+
+    async def retry(self, *, idempotency_key: str | None = None) -> None:
+        """Try it again now, whether a retry waits for its time or none is left."""
+        await self._client.retry(self._view.id, idempotency_key=idempotency_key)
+
+    async def restart(self, *, idempotency_key: str | None = None) -> None:
+        """The same as `retry`, by the name that the HTTP API has for it."""
+        await self._client.retry(self._view.id, idempotency_key=idempotency_key)
+
+    async def reset(self) -> None:
+        """Deactivate everything below it."""
+        await self._client.reset(self._view.id)
+
+    async def cancel(self, *, idempotency_key: str | None = None) -> None:
         """Deactivate it and everything below; what waited for it goes on."""
-        await self._client.cancel(self._view.id)
+        await self._client.cancel(self._view.id, idempotency_key=idempotency_key)
 
-    async def resolve(self, response: Any = None) -> None:
+    async def resolve(self, response: Any = None, *, idempotency_key: str | None = None) -> None:
         """Count it as done though its retries are exhausted; the tree goes on."""
-        await self._client.resolve(self._view.id, response)
+        await self._client.resolve(self._view.id, response, idempotency_key=idempotency_key)
+
+    async def shutdown(self, response: Any = None, *, idempotency_key: str | None = None) -> None:
+        """Give it up; if it is blocking, what comes after it is deactivated."""
+        await self._client.shutdown(self._view.id, response, idempotency_key=idempotency_key)
+
+    async def deactivate(self, *, idempotency_key: str | None = None) -> None:
+        """Deactivate every older node of its workflow (`Client.deactivate`)."""
+        await self._client.deactivate(self._view.id, idempotency_key=idempotency_key)
 
 
-async def wait_for(client: Client, node_id: bytes, timeout: float | None) -> Any:
+async def wait_for(client: NodeCalls, node_id: bytes, timeout: float | None) -> Any:
     """The result of a node once it is complete. See `Client.wait`."""
     ends_at = None if timeout is None else time.monotonic() + timeout
     slice_seconds = _SLICE_SECONDS_FIRST
@@ -75,7 +105,7 @@ async def wait_for(client: Client, node_id: bytes, timeout: float | None) -> Any
             await asyncio.sleep(0)
             continue
         if view.server in CLOSED:
-            return _result(view, changes)
+            return await _result(client, view, changes)
         if view.server is ServerStatus.RETRIES_EXHAUSTED:
             raise _failed(view, changes)
         slice_seconds = min(2 * slice_seconds, _SLICE_SECONDS_MAX)
@@ -83,14 +113,16 @@ async def wait_for(client: Client, node_id: bytes, timeout: float | None) -> Any
         await asyncio.sleep(max(0.0, asked_at + min(left, 0.05) - time.monotonic()))
 
 
-def _result(view: NodeView, changes: list[Change]) -> Any:
+async def _result(client: NodeCalls, view: NodeView, changes: list[Change]) -> Any:
     if view.server is ServerStatus.DEACTIVATED:
         raise _failed(view, changes)
     for change in reversed(changes):
         if not change.server and change.to_status in _ENDED:
             response = None if change.response is None else from_json(change.response)
             # A worker's response is JSON-RPC shaped; a client of the HTTP API may say anything.
-            return response.get("result") if isinstance(response, dict) and "result" in response else response
+            if isinstance(response, dict) and "result" in response:
+                return await client.unpack_result(view.id, response["result"])
+            return response
     return None
 
 

@@ -38,6 +38,10 @@ class Packing:
         self._store_above_bytes = store_above_bytes
         #: Whether values pass as they are, so that packing costs nothing.
         self.is_plain = codec is None and store is None
+        #: Whether packing may wait for a store.
+        self.has_store = store is not None
+        #: Whether the same value packed twice is the same: one that is encrypted is not.
+        self.is_repeatable = isinstance(self._codec, Json)
 
     def pack(self, what: str, value: Any) -> Any:
         """A JSON value for arguments or a result; `what` names it in errors. It may wait for the store."""

@@ -68,8 +68,13 @@ def make_signal(
     name: str,
     options: SignalOptions,
     now: float,
+    packed: Any = None,
+    hashes_arguments: bool = True,
 ) -> Signal:
-    """The command; `runs_it` is the id of the client application that runs the node, `now` seconds since the epoch."""
+    """The command; `runs_it` is the id of the client application that runs the node, `now` seconds since the epoch.
+
+    `packed` stands for the arguments where they went through a codec or a store (`backbeat.packing`).
+    """
     retries, interval = options.get("retries"), options.get("retry_interval_seconds")
     interval = None if interval is None else seconds(interval)
     check_node(name, retries, interval)
@@ -85,7 +90,11 @@ def make_signal(
         user_id=runs_it,
         type="decision",
         client_data=to_client_data(
-            name, options.get("args", ()), options.get("client_data"), options.get("timeout_seconds")
+            name,
+            options.get("args", ()),
+            options.get("client_data"),
+            options.get("timeout_seconds"),
+            None if packed is None else lambda _, __: packed,
         ),
         metadata=to_metadata(options.get("metadata")),
         fires_at=None if fires_at is None else to_milliseconds(fires_at, now),
@@ -96,17 +105,21 @@ def make_signal(
         id=command_id,
         user_id=user_id,
         tid=tid,
-        body_hash=None if options.get("idempotency_key") is None else _body_hash(node, workflow, fires_at),
+        body_hash=None
+        if options.get("idempotency_key") is None
+        else _body_hash(node, workflow, fires_at, hashes_arguments=hashes_arguments or packed is None),
         workflow_id=ids.workflow_id(user_id, workflow.name, workflow.subject),
         node=node,
         workflow=workflow,
     )
 
 
-def _body_hash(node: NewNode, workflow: NewWorkflow, fires_at: When | None) -> bytes:
+def _body_hash(node: NewNode, workflow: NewWorkflow, fires_at: When | None, *, hashes_arguments: bool) -> bytes:
     """What was asked, the same for a repeat: a time that counts from now is not the moment that it comes to."""
     if isinstance(fires_at, timedelta):
         node = msgspec.structs.replace(node, fires_at=int(fires_at.total_seconds() * 1000))
+    if not hashes_arguments:
+        node = msgspec.structs.replace(node, client_data=b"")
     return hashlib.blake2b(msgspec.msgpack.encode((node, workflow)), digest_size=16).digest()
 
 

@@ -26,6 +26,11 @@ class NodeValue:
         self._view = view
 
     @property
+    def view(self) -> NodeView:
+        """The same as the engine has it."""
+        return self._view
+
+    @property
     def id(self) -> str:
         """The node's id."""
         return id_text(self._view.id)
@@ -183,6 +188,30 @@ class Workflow:
 
     def __repr__(self) -> str:
         return f"<Workflow {self.id} {self.name!r} {self.subject!r}>"
+
+
+class User:
+    """A client application: an owner of workflows, and who runs their nodes."""
+
+    __slots__ = ("_id", "name")
+
+    def __init__(self, name: str, identity: bytes) -> None:
+        self.name = name
+        self._id = identity
+
+    @property
+    def id(self) -> str:
+        """The client application's id, which is `Client-Id` in the HTTP API."""
+        return id_text(self._id)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, User) and self._id == other._id
+
+    def __hash__(self) -> int:
+        return hash(self._id)
+
+    def __repr__(self) -> str:
+        return f"<User {self.id} {self.name!r}>"
 
 
 class Branch(Generic[N]):

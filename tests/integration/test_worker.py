@@ -7,17 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from backbeat import Client, NodeFailed, Rejected, Timeout, Worker, current
+from backbeat import Client, NodeFailed, Worker, current
 from backbeat.compose.stack import Stack
-from backbeat.errors import InvalidStatus, KeyReused, NotFound
+from backbeat.errors import NotFound
 from backbeat.schemas import encode_activity
 from backbeat.streams.core import ids
 from backbeat.streams.core.effects import Dispatch, NodeView
@@ -305,126 +303,6 @@ async def test_a_child_can_be_run_by_another_client(bootstrap: str, client: Clie
             await client.node(child.id)
         async with Client(bootstrap, other.name) as others:
             assert await others.wait(child.id, 20) == 42
-
-
-# --- the client ------------------------------------------------------------------------------------------------------
-
-
-async def test_the_same_key_gives_the_same_node(client: Client) -> None:
-    first = await client.signal("Sale", "A", "Buy", args=[1], idempotency_key="k", fires_at=timedelta(hours=1))
-    again = await client.signal("Sale", "A", "Buy", args=[1], idempotency_key="k", fires_at=timedelta(hours=1))
-    assert (again.id, again.fires_at) == (first.id, first.fires_at)
-    with pytest.raises(KeyReused):
-        await client.signal("Sale", "A", "Buy", args=[2], idempotency_key="k", fires_at=timedelta(hours=1))
-    tree = await client.tree(first.workflow_id)
-    assert [branch.node.id for branch in tree.children] == [first.id]
-
-
-async def test_a_workflow_is_found_paused_resumed_and_completed(client: Client, worker: Worker) -> None:
-    @worker.activity("Buy")
-    async def buy() -> str:
-        return "bought"
-
-    workflow = await client.find_or_create("Sale", {"camera": 703}, decider="Shop")
-    again = await client.find_or_create("Sale", {"camera": 703}, decider="Other")
-    assert (again.id, again.decider, again.subject) == (workflow.id, "Shop", {"camera": 703})
-    assert workflow.id == client.workflow_id("Sale", {"camera": 703})
-    await client.pause(workflow.id)
-    assert (await client.workflow(uuid.UUID(workflow.id))).paused
-    async with running(worker):
-        node = await client.signal("Sale", {"camera": 703}, "Buy")
-        assert (await node.refresh()).status == "paused"
-        with pytest.raises(Timeout, match="it is paused"):
-            await node.result(0.2)
-        await client.resume(workflow.id)
-        assert await node.result(20) == "bought"
-    await client.complete(workflow.id)
-    assert (await client.workflow(workflow.id)).complete
-    with pytest.raises(Rejected, match="complete") as refused:
-        await client.signal("Sale", {"camera": 703}, "Buy")
-    assert refused.value.reason == "workflow_complete"
-
-
-async def test_nodes_are_cancelled_and_restarted(client: Client, worker: Worker) -> None:
-    node = await client.signal("Sale", "A", "Buy", fires_at=datetime.now(UTC) + timedelta(hours=1))
-    assert node.status == "ready"
-    await node.cancel()
-    with pytest.raises(NodeFailed) as failed:
-        await node.result(20)
-    assert failed.value.status == "deactivated"
-
-    broken = True
-
-    @worker.activity("Buy")
-    async def buy() -> str:
-        if broken:
-            raise ValueError("broken")
-        return "bought"
-
-    async with running(worker):
-        node = await client.signal("Sale", "A", "Buy", retries=0)
-        with pytest.raises(NodeFailed):
-            await node.result(20)
-        broken = False
-        await node.restart()
-        assert await node.result(20) == "bought"
-        with pytest.raises(InvalidStatus) as refused:
-            await node.restart()
-        assert refused.value.found == "complete"
-
-
-async def test_a_linked_node_waits_for_the_other_workflow(client: Client, worker: Worker) -> None:
-    go_on = asyncio.Event()
-
-    @worker.activity("Wait")
-    async def wait() -> str:
-        await go_on.wait()
-        return "waited"
-
-    @worker.activity("Buy")
-    async def buy() -> str:
-        return "bought"
-
-    async with running(worker):
-        target = await client.signal("Sale", "A", "Wait")
-        linked = await client.signal("Invoice", "B", "Buy", link=target.id)
-        assert await linked.result(20) == "bought"
-        go_on.set()
-        assert await target.result(20) == "waited"
-
-
-async def test_published_signals_are_all_there(client: Client) -> None:
-    published = [
-        await client.publish("Sale", f"Camera {number}", "Buy", fires_at=timedelta(hours=1)) for number in range(2_000)
-    ]
-    await client.flush(20)
-    # What is asked after the last one's answer finds all: a partition keeps its order.
-    for number, node_id in list(enumerate(published))[::500]:
-        node = await asyncio.wait_for(find(client, node_id), 20)
-        assert (node.name, node.subject) == ("Buy", f"Camera {number}")
-
-
-async def find(client: Client, node_id: str) -> Any:
-    while True:
-        with contextlib.suppress(NotFound):
-            return await client.node(node_id)
-
-
-async def test_a_wait_outlives_the_engine(stack: Stack, client: Client, worker: Worker) -> None:
-    go_on = asyncio.Event()
-
-    @worker.activity("Wait")
-    async def wait() -> str:
-        await go_on.wait()
-        return "waited"
-
-    async with running(worker):
-        node = await client.signal("Sale", "A", "Wait")
-        waiting = asyncio.create_task(node.result(60))
-        await asyncio.to_thread(stack.kill_engine, 0)
-        go_on.set()
-        assert await waiting == "waited"
-    await asyncio.to_thread(stack.wait_ready, 0)
 
 
 # --- stopping, killing, repeating ------------------------------------------------------------------------------------

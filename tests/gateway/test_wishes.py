@@ -1,0 +1,48 @@
+"""What headers may ask for beyond the original's API."""
+
+import pytest
+from multidict import CIMultiDict
+
+from backbeat.gateway.errors import Refusal
+from backbeat.gateway.parameters import Parameters
+from backbeat.gateway.wishes import Wishes, read_wishes
+
+
+def wishes(**headers: str) -> Wishes:
+    return read_wishes(CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()}))
+
+
+def test_old_clients_wish_for_nothing() -> None:
+    assert wishes(Client_Id="x", Accept="*/*") == Wishes()
+
+
+@pytest.mark.parametrize(
+    ("prefer", "seconds"),
+    [
+        ("wait=5", 5.0),
+        ("respond-async, Wait = 0.25", 0.25),
+        ("wait=1000", 30.0),
+        ("wait=soon", 0.0),
+        ("return=minimal", 0.0),
+        ("wait=-1", 0.0),
+    ],
+)
+def test_a_preference_that_is_not_known_is_passed_over(prefer: str, seconds: float) -> None:
+    assert wishes(Prefer=prefer).wait_seconds == seconds
+
+
+def test_what_is_asked_has_the_length_of_a_hash() -> None:
+    assert wishes(X_backbeat_asked="0a" * 16).asked == b"\n" * 16
+    for wrong in ("", "0a", "0A" * 16, "zz" * 16):
+        with pytest.raises(Refusal, match="32 hexadecimal"):
+            wishes(X_backbeat_asked=wrong)
+
+
+def test_keys_inside_of_values_stay_for_who_asks_for_it() -> None:
+    said = Parameters.of_json(b'{"subject": {"orderId": 1}, "retryInterval": 3, "on": "true", "no": 1}')
+    assert said.json("subject") == b'{"order_id":1}'
+    assert said.with_keys_as_they_are().json("subject") == b'{"orderId":1}'
+    assert said.with_keys_as_they_are().number("retry_interval") == 3
+    assert said.flag("on") is True
+    with pytest.raises(Refusal, match="true or false"):
+        said.flag("no")

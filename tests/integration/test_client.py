@@ -1,0 +1,487 @@
+"""The client over Kafka and over HTTP: the same calls, the same answers, the same errors."""
+
+import asyncio
+import contextlib
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backbeat import Client, Fail, NodeFailed, PlainClient, Rejected, Timeout, Unavailable, Worker, current
+from backbeat.codecs import Fernet
+from backbeat.compose.stack import Stack
+from backbeat.errors import (
+    InvalidParameters,
+    InvalidStatus,
+    KeyReused,
+    LimitExceeded,
+    NotFound,
+    Unauthorized,
+    WorkflowComplete,
+)
+from backbeat.streams.registry import add_client
+
+PARTITIONS = 4
+TOKEN = "token-of-the-tests"
+MakeClient = Callable[..., Client]
+LATER = timedelta(hours=1)
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    gateways = [[], ["--require-auth-token=all"]]
+    with Stack(ephemeral=True, partitions=PARTITIONS, gateways=gateways) as stack:
+        yield stack
+
+
+@pytest.fixture
+def bootstrap(stack: Stack) -> str:
+    return stack.bootstrap_servers
+
+
+@pytest.fixture
+async def name(stack: Stack, unique: str) -> str:
+    """A client application of this test's own, known to the gateways, too."""
+    token_hash = hashlib.sha256(TOKEN.encode()).hexdigest()
+    added = add_client(stack.bootstrap_servers, unique, partitions=PARTITIONS, token_hash=token_hash)
+    for url, token in zip(stack.http_urls, (None, TOKEN), strict=True):
+        await until_known(lambda url=url, token=token: Client(url, added.id, token=token))
+    return added.name
+
+
+@pytest.fixture(params=["kafka", "http"])
+def make_client(request: pytest.FixtureRequest, stack: Stack, name: str) -> MakeClient:
+    """Makes clients that speak one way or the other."""
+    address = stack.bootstrap_servers if request.param == "kafka" else stack.http_urls[0]
+    return lambda client=name, **more: Client(address, client, **more)
+
+
+@pytest.fixture
+async def client(make_client: MakeClient) -> AsyncIterator[Client]:
+    async with make_client() as client:
+        yield client
+
+
+@pytest.fixture
+def worker(bootstrap: str, name: str) -> Worker:
+    return Worker(bootstrap, name, session_timeout_seconds=2)
+
+
+@contextlib.asynccontextmanager
+async def running(*workers: Worker) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(worker.run(handle_signals=False)) for worker in workers]
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.stop()
+        await asyncio.gather(*tasks)
+
+
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+    """Wait for what no event tells of: the state of another process."""
+    async with asyncio.timeout(seconds):
+        while not await holds():  # noqa: ASYNC110 - nothing in this process is told
+            await asyncio.sleep(0.02)
+
+
+async def until_known(make: Callable[[], Client]) -> None:
+    async def known() -> bool:
+        try:
+            async with make():
+                return True
+        except (NotFound, Unauthorized):
+            return False
+
+    await until(known)
+
+
+# --- signals and workflows -------------------------------------------------------------------------------------------
+
+
+async def test_the_same_key_gives_the_same_node(client: Client) -> None:
+    first = await client.signal("Sale", "A", "Buy", args=[1], idempotency_key="k", fires_at=timedelta(hours=1))
+    again = await client.signal("Sale", "A", "Buy", args=[1], idempotency_key="k", fires_at=timedelta(hours=1))
+    assert (again.id, again.fires_at) == (first.id, first.fires_at)
+    with pytest.raises(KeyReused):
+        await client.signal("Sale", "A", "Buy", args=[2], idempotency_key="k", fires_at=timedelta(hours=1))
+    tree = await client.tree(first.workflow_id)
+    assert [branch.node.id for branch in tree.children] == [first.id]
+
+
+async def test_a_workflow_is_found_paused_resumed_and_completed(client: Client, worker: Worker) -> None:
+    @worker.activity("Buy")
+    async def buy() -> str:
+        return "bought"
+
+    workflow = await client.find_or_create("Sale", {"camera": 703}, decider="Shop")
+    again = await client.find_or_create("Sale", {"camera": 703}, decider="Other")
+    assert (again.id, again.decider, again.subject) == (workflow.id, "Shop", {"camera": 703})
+    assert workflow.id == client.workflow_id("Sale", {"camera": 703})
+    await client.pause(workflow.id)
+    assert (await client.workflow(uuid.UUID(workflow.id))).paused
+    async with running(worker):
+        node = await client.signal("Sale", {"camera": 703}, "Buy")
+        assert (await node.refresh()).status == "paused"
+        with pytest.raises(Timeout, match="it is paused"):
+            await node.result(0.2)
+        await client.resume(workflow.id)
+        assert await node.result(20) == "bought"
+    await client.complete(workflow.id)
+    assert (await client.workflow(workflow.id)).complete
+    with pytest.raises(Rejected, match="complete") as refused:
+        await client.signal("Sale", {"camera": 703}, "Buy")
+    assert refused.value.reason == "workflow_complete"
+
+
+async def test_nodes_are_cancelled_and_restarted(client: Client, worker: Worker) -> None:
+    node = await client.signal("Sale", "A", "Buy", fires_at=datetime.now(UTC) + timedelta(hours=1))
+    assert node.status == "ready"
+    await node.cancel()
+    with pytest.raises(NodeFailed) as failed:
+        await node.result(20)
+    assert failed.value.status == "deactivated"
+
+    broken = True
+
+    @worker.activity("Buy")
+    async def buy() -> str:
+        if broken:
+            raise ValueError("broken")
+        return "bought"
+
+    async with running(worker):
+        node = await client.signal("Sale", "A", "Buy", retries=0)
+        with pytest.raises(NodeFailed):
+            await node.result(20)
+        broken = False
+        await node.restart()
+        assert await node.result(20) == "bought"
+        with pytest.raises(InvalidStatus) as refused:
+            await node.restart()
+        assert refused.value.found == "complete"
+
+
+async def test_a_linked_node_waits_for_the_other_workflow(client: Client, worker: Worker) -> None:
+    go_on = asyncio.Event()
+
+    @worker.activity("Wait")
+    async def wait() -> str:
+        await go_on.wait()
+        return "waited"
+
+    @worker.activity("Buy")
+    async def buy() -> str:
+        return "bought"
+
+    async with running(worker):
+        target = await client.signal("Sale", "A", "Wait")
+        linked = await client.signal("Invoice", "B", "Buy", link=target.id)
+        assert await linked.result(20) == "bought"
+        go_on.set()
+        assert await target.result(20) == "waited"
+
+
+async def test_published_signals_are_all_there(client: Client) -> None:
+    published = [
+        await client.publish("Sale", f"Camera {number}", "Buy", fires_at=timedelta(hours=1)) for number in range(600)
+    ]
+    await client.flush(20)
+    # What is asked after the last one's answer finds all: a partition keeps its order.
+    for number, node_id in list(enumerate(published))[::200]:
+        node = await asyncio.wait_for(find(client, node_id), 20)
+        assert (node.name, node.subject) == ("Buy", f"Camera {number}")
+
+
+async def find(client: Client, node_id: str) -> Any:
+    while True:
+        with contextlib.suppress(NotFound):
+            return await client.node(node_id)
+
+
+async def test_a_node_is_told_whole_and_as_it_was_given(client: Client, name: str) -> None:
+    at = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    subject = {"orderId": 7, "Sub-Key": [{"innerKey": None}], "b": 1.50}
+    node = await client.signal(
+        "Sale",
+        subject,
+        "Buy",
+        args={"buyerName": "Ann \u00e9"},
+        metadata={"camelCase": {"snake_case": 1}},
+        fires_at=at,
+        retries=2,
+        retry_interval_seconds=30.5,
+        timeout_seconds=7,
+        decider="Shop",
+    )
+    for one in (node, await node.refresh(), (await node.tree()).children[0].node):
+        assert (one.workflow_name, one.decider, one.subject, one.name) == ("Sale", "Shop", subject, "Buy")
+        assert one.client_data == {"name": "Buy", "params": {"buyerName": "Ann \u00e9"}, "timeout": 7.0}
+        assert one.metadata == {"camelCase": {"snake_case": 1}}
+        assert (one.fires_at, one.retries_remaining, one.attempt, one.complete_by) == (at, 2, 0, None)
+        assert one.view.retry_interval_seconds == 30.5
+        # The answer to the signal tells it as it was made.
+        wanted = "ready" if one is node else "started"
+        assert (one.mode, one.status, one.client_status, one.parent_id) == ("blocking", wanted, "ready", None)
+        assert abs(one.created_at - datetime.now(UTC)) < timedelta(minutes=1)
+        assert (one.view.type, one.view.depth, one.workflow_id) == ("decision", 1, client.workflow_id("Sale", subject))
+        assert one.tid
+    assert [(user.name, user.id) for user in await client.users() if user.name == name] != []
+
+
+async def test_a_repeat_may_come_the_other_way(stack: Stack, name: str) -> None:
+    said: dict[str, Any] = {"args": [1], "idempotency_key": "a key, \u00e9 and ü" * 20, "fires_at": timedelta(hours=1)}
+    async with Client(stack.bootstrap_servers, name) as one, Client(stack.http_urls[0], name) as other:
+        first = await one.signal("Sale", "A", "Buy", **said)
+        assert (await other.signal("Sale", "A", "Buy", **said)).id == first.id
+        with pytest.raises(KeyReused):
+            await other.signal("Sale", "A", "Buy", **{**said, "args": [2]})
+        await one.cancel(first.id, idempotency_key="c")
+        await other.cancel(first.id, idempotency_key="c")
+        assert await other.status(first.id) == "deactivated"
+
+
+async def test_refusals_are_the_same_either_way(client: Client, name: str) -> None:
+    unknown = client.workflow_id("Sale", "never made")
+    with pytest.raises(NotFound):
+        await client.workflow(unknown)
+    with pytest.raises(NotFound):
+        await client.node(unknown)
+    with pytest.raises(NotFound):
+        await client.history(uuid.uuid4())
+    with pytest.raises(NotFound, match="no client 'nobody'"):
+        await client.signal("Sale", "A", "Buy", client="nobody")
+    with pytest.raises(InvalidParameters):
+        await client.signal("Sale", "A", "Buy", args=[1], client_data={})
+    with pytest.raises(LimitExceeded, match="store="):
+        await client.signal("Sale", "A", "Buy", args=["x" * 300_000])
+    node = await client.signal("Sale", "A", "Buy", fires_at=timedelta(hours=1))
+    with pytest.raises(InvalidStatus) as refused:
+        await node.resolve()
+    assert (refused.value.reason, refused.value.found, refused.value.wanted) == (
+        "invalid_client_status",
+        "ready",
+        "resolved",
+    )
+    await client.complete(node.workflow_id)
+    with pytest.raises(WorkflowComplete):
+        await client.signal("Sale", "A", "Buy")
+
+
+# --- nodes -----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_activity_is_answered_by_its_id(client: Client) -> None:
+    async def sent(node_id: str) -> bool:
+        return await client.status(node_id) == "sent_to_client"
+
+    node = await client.signal("Sale", "A", "Approve", retries=1, retry_interval_seconds=3600)
+    await until(lambda: sent(node.id))
+    await node.answer(result={"byWhom": "Ann"})
+    assert await node.result(10) == {"byWhom": "Ann"}
+    with pytest.raises(Rejected):
+        await node.answer(result="again")
+
+    failing = await client.signal("Sale", "B", "Approve", retries=1, retry_interval_seconds=3600)
+    await until(lambda: sent(failing.id))
+    await failing.answer(error="not yet")
+    assert await client.status(failing.id) == "retrying"
+    await failing.retry()
+    await until(lambda: sent(failing.id))
+    await failing.answer(error=Fail("never"))
+    with pytest.raises(NodeFailed, match="never"):
+        await failing.result(10)
+    errors = [one.response["error"]["message"] for one in await failing.history() if one.to_status == "errored"]
+    assert [message.rpartition(": ")[2] for message in errors if message] == ["not yet", "never"]
+    await failing.shutdown()
+    assert await client.status(failing.id) == "complete"
+
+    later = await client.signal("Sale", "C", "Approve", fires_at=timedelta(hours=1))
+    last = await client.signal("Sale", "C", "Approve", fires_at=timedelta(hours=1))
+    await client.deactivate(last.id)
+    assert (await client.status(later.id), await client.status(last.id)) == ("deactivated", "ready")
+    await client.reset(last.id)
+    await client.schedule(last.id)
+
+
+# --- searches --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_search_finds_what_was_just_written(stack: Stack, name: str) -> None:
+    async with (
+        Client(stack.bootstrap_servers, name, gateway=stack.http_urls[0]) as by_kafka,
+        Client(stack.http_urls[0], name) as by_http,
+    ):
+        made = [
+            await by_kafka.signal("Sale", f"Camera {number}", "Buy", metadata={"no": number}, fires_at=LATER)
+            for number in range(7)
+        ]
+        await by_kafka.signal("Invoice", "Camera 1", "Send", fires_at=LATER)
+        for client in (by_kafka, by_http):
+            found = [one.subject async for one in client.search_workflows(name="Sale")]
+            assert found == [f"Camera {number}" for number in reversed(range(7))]
+            assert [one.subject async for one in client.search_workflows(name="Sale", limit=3)] == found[:3]
+            newest = client.workflow_id("Sale", "Camera 6")
+            assert [one.subject async for one in client.search_workflows(name="Sale", older_than=newest)] == found[1:]
+            assert {one.name async for one in client.search_workflows(subject="Camera 1")} == {"Sale", "Invoice"}
+            assert [one async for one in client.search_nodes(name="Buy", current_status="ready")] == made
+            assert [one async for one in client.search_nodes(metadata='"no":3')] == [made[3]]
+            since = datetime.now(UTC) - timedelta(minutes=5)
+            late = datetime.now(UTC) + timedelta(minutes=5)
+            nodes = client.search_nodes(past_status="started", status_start=since, status_end=late, name="Buy", limit=5)
+            assert [one.view async for one in nodes] == [(await client.node(one.id)).view for one in made[:5]]
+            assert [one async for one in client.search_nodes(status_start=late)] == []
+            assert await client.workflow_names() == ["Invoice", "Sale"]
+            with pytest.raises(InvalidParameters, match="time zone"):
+                await anext(client.search_nodes(status_start=datetime.now()))  # noqa: DTZ005
+
+
+async def test_long_results_come_by_the_page(make_client: MakeClient, stack: Stack, monkeypatch: Any) -> None:
+    monkeypatch.setattr("backbeat.search_calls._PAGE_ROWS", 2)
+    monkeypatch.setattr("backbeat.http_transport._PAGE_NODES", 2)
+    async with make_client(gateway=stack.http_urls[0]) as client:
+        made = [await client.signal("Sale", f"Camera {number % 5}", "Buy", fires_at=LATER) for number in range(7)]
+        assert [one async for one in client.search_nodes()] == made
+        assert [one.subject async for one in client.search_workflows()] == [f"Camera {n}" for n in (4, 3, 2, 1, 0)]
+        made += [await client.signal("Sale", "Camera 0", "Buy", fires_at=LATER) for _ in range(4)]
+        tree = await client.tree(made[0].workflow_id)
+        assert [node for _, node in tree.walk()] == [made[0], made[5], *made[7:]]
+        assert [node for _, node in (await client.tree(made[0].workflow_id, top_level_only=True)).walk()] == [
+            made[0],
+            made[5],
+            *made[7:],
+        ]
+
+
+async def test_a_client_of_kafka_without_a_gateway_says_what_a_search_needs(bootstrap: str, name: str) -> None:
+    async with Client(bootstrap, name) as client:
+        with pytest.raises(Unavailable, match="gateway="):
+            await anext(client.search_workflows())
+
+
+# --- payloads --------------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_secret_or_large_goes_its_way_unseen(
+    make_client: MakeClient, bootstrap: str, name: str, tmp_path: Path
+) -> None:
+    ways: dict[str, Any] = {"codec": Fernet(Fernet.new_key()), "store": tmp_path.as_uri()}
+    worker = Worker(bootstrap, name, session_timeout_seconds=2, **ways)
+
+    @worker.activity("Charge")
+    async def charge(card: str, notes: str) -> dict[str, str]:
+        current().add("Print", card[:4], len(notes))
+        return {"card": card, "notes": notes}
+
+    @worker.activity("Print")
+    def print_it(card: str, length: int) -> str:
+        return f"{card} {length}"
+
+    notes = "n" * 400_000
+    async with running(worker), make_client(**ways) as client:
+        node = await client.signal("Sale", "A", "Charge", args=["4000 1234", notes], idempotency_key="k")
+        # Encrypted again it has other bytes, and is the same request all the same.
+        again = await client.signal("Sale", "A", "Charge", args=["4000 1234", notes], idempotency_key="k")
+        assert again.id == node.id
+        assert await node.result(20) == {"card": "4000 1234", "notes": notes}
+        child = (await node.tree()).children[0].children[0].node
+        assert await child.result(20) == "4000 400000"
+        stored = node.client_data["params"]
+        assert (stored["$backbeat"], stored["bytes"] > 400_000) == ("stored", True)
+        assert child.client_data["params"]["$backbeat"] == "fernet"
+        told = [str(one.response) for one in [*await node.history(), *await child.history()]]
+        assert not any("4000" in one for one in told)
+
+
+# --- who asks, and who is not there ----------------------------------------------------------------------------------
+
+
+async def test_a_gateway_that_wants_the_token_gets_it(stack: Stack, name: str) -> None:
+    async with Client(stack.http_urls[0], name) as client:
+        own_id = next(user.id for user in await client.users() if user.name == name)
+    async with Client(stack.http_urls[1], own_id, token=TOKEN) as client:
+        assert (await client.signal("Sale", "A", "Buy", fires_at=LATER)).status == "ready"
+    with pytest.raises(Unauthorized, match="token="):
+        async with Client(stack.http_urls[1], own_id, token="wrong"):
+            pass
+
+
+@pytest.mark.parametrize("nobody", ["nobody", "00000000-0000-4000-8000-000000000000"])
+async def test_a_client_that_nobody_added_says_so(make_client: MakeClient, nobody: str) -> None:
+    with pytest.raises(NotFound, match="backbeat user add"):
+        async with make_client(nobody):
+            pass
+
+
+async def test_a_gateway_that_is_not_there_is_unavailable() -> None:
+    with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:1 cannot be reached"):
+        async with Client("http://127.0.0.1:1"):
+            pass
+
+
+async def test_a_gateway_of_something_else_is_unavailable(bootstrap: str) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n<html")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        with pytest.raises(Unavailable, match="no gateway of Backbeat"):
+            async with Client(f"http://127.0.0.1:{port}"):
+                pass
+
+
+# --- without an event loop -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["kafka", "http"])
+def test_the_plain_client_does_the_same_in_a_thread(stack: Stack, unique: str, way: str) -> None:
+    add_client(stack.bootstrap_servers, unique, partitions=PARTITIONS)
+    address = stack.bootstrap_servers if way == "kafka" else stack.http_urls[0]
+    asyncio.run(until_known(lambda: Client(address, unique)))
+    asyncio.run(until_known(lambda: Client(stack.http_urls[0], unique)))
+    with PlainClient(address, unique, gateway=stack.http_urls[0]) as client:
+        node = client.signal("Sale", "A", "Buy", fires_at=timedelta(hours=1), metadata={"no": 1})
+        assert node.refresh().status == client.status(node.id) == "started"
+        other = client.publish("Sale", "B", "Buy", fires_at=timedelta(hours=1))
+        client.flush()
+        assert client.find_or_create("Sale", "A").id == node.workflow_id
+        assert [one.id for _, one in client.tree(node.workflow_id).walk()] == [node.id]
+        with pytest.raises(Timeout, match="it is started"):
+            node.result(0.1)
+        node.cancel()
+        with pytest.raises(NodeFailed, match="deactivated"):
+            node.result(10)
+        assert node.history()[-1].to_status == "deactivated"
+        assert {one.id for one in client.search_nodes(name="Buy")} == {node.id, other}
+        with pytest.raises(NotFound):
+            client.node(uuid.uuid4())
+    with pytest.raises(Unavailable, match="with PlainClient"):
+        client.node(node.id)
+
+
+# --- last: it kills the engine -------------------------------------------------------------------------------------
+
+
+async def test_a_wait_outlives_the_engine(stack: Stack, client: Client, worker: Worker) -> None:
+    go_on = asyncio.Event()
+
+    @worker.activity("Wait")
+    async def wait() -> str:
+        await go_on.wait()
+        return "waited"
+
+    async with running(worker):
+        node = await client.signal("Sale", "A", "Wait")
+        waiting = asyncio.create_task(node.result(60))
+        await asyncio.to_thread(stack.kill_engine, 0)
+        go_on.set()
+        assert await waiting == "waited"
+    await asyncio.to_thread(stack.wait_ready, 0)
