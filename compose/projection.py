@@ -1,4 +1,4 @@
-"""`backbeat projection`: the tables that searches are answered from: how far they are, and to have them built anew."""
+"""`backbeat projection`: the tables that searches are answered from: follow, how far they are, have them built anew."""
 
 import json
 import time
@@ -33,7 +33,7 @@ _database_option = click.option(
 
 @click.group()
 def projection() -> None:
-    """Look at the tables that searches are answered from, or have them built anew."""
+    """Follow the changelog into the tables that searches are answered from, look at them, or have them built anew."""
 
 
 @projection.command(
@@ -104,6 +104,41 @@ def rebuild(bootstrap_servers: str, data_dir: Path, database_url: str | None, *,
         follower.stop()
         engine.dispose()
     click.echo(f"Built in {time.monotonic() - began:.1f} s.")
+
+
+@projection.command(
+    epilog="""\b
+Examples:
+  backbeat projection follow --database-url postgresql://backbeat@db/backbeat
+  BACKBEAT_DATABASE_URL=postgresql://backbeat@db/backbeat backbeat projection follow
+"""
+)
+@bootstrap_option
+@_data_dir_option
+@_database_option
+def follow(bootstrap_servers: str, data_dir: Path, database_url: str | None) -> None:
+    """Bring the tables up to date, until it is stopped (SIGTERM), so that gateways need not.
+
+    Of all that could, one process does it: whoever came first. When that one ends, another takes over within a second.
+    """
+    import logging
+    import signal
+    import threading
+
+    from backbeat.gateway.projection.database import open_engine, parse_url
+    from backbeat.gateway.projection.follower import Follower
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    engine = open_engine(_parsed(_url(data_dir, database_url), parse_url))
+    follower = Follower(bootstrap_servers, engine)
+    follower.start()
+    click.echo("backbeat projection ready")
+    stop.wait()
+    follower.stop()
+    engine.dispose()
 
 
 def _wait_until_built(follower: Any, engine: Any, wanted: int) -> None:

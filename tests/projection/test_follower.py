@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 import time
 
 import pytest
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from backbeat.compose.projection import projection as projection_command
-from backbeat.gateway.projection import NodeFilters, Projection, ProjectionUnavailable, WorkflowFilters, facts
+from backbeat.gateway.projection import NodeFilters, Projection, ProjectionUnavailable, WorkflowFilters, facts, search
 from backbeat.gateway.projection.database import open_engine, parse_url
 from backbeat.streams.core.commands import ChangeNode, NewNode
 from backbeat.streams.core.status import ServerStatus
@@ -246,3 +247,35 @@ async def test_the_command_line_says_how_far_it_is_and_has_it_built_anew(system,
     # Nobody follows: the command does it.
     assert "Built in" in await run("rebuild")
     assert json.loads(await run("status", "--json"))["generation"] == 3
+
+
+async def test_a_process_of_its_own_follows_until_it_is_stopped(system, unique, database_url):
+    words = ["--bootstrap-servers", system.kafka, "--database-url", database_url]
+    command = [sys.executable, "-m", "backbeat.compose", "projection", "follow", *words]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+    try:
+        assert await process.stdout.readline() == b"backbeat projection ready\n"
+        sent = system.caller.signal(json.dumps(unique).encode(), name=unique)
+        await asyncio.to_thread(system.caller.ask, sent)
+        for partition in range(system.stack.partitions):
+            await asyncio.to_thread(system.caller.commit, partition)
+        engine = open_engine(parse_url(database_url))
+        deadline = time.monotonic() + 30
+        found = []
+        while not found:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
+            with engine.begin() as connection:
+                if facts.read_facts(connection).whole:
+                    found = search.search_nodes(connection, system.user, NodeFilters(name=unique))
+        assert [one.id for one in found] == [node_of(sent)]
+        engine.dispose()
+        process.terminate()
+        _, said = await process.communicate()
+        assert process.returncode == 0, said
+        assert b"the projection is whole" in said
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -1,0 +1,45 @@
+"""Whether the command line would take the words that a deployment file gives it, without running anything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from unittest import mock
+
+import click
+
+from backbeat.compose.commands import backbeat
+from backbeat.streams.settings import EngineSettings
+
+
+def accept(words: Sequence[str], environment: Mapping[str, object] = {}) -> None:
+    """Parse words of `backbeat` in an environment; click's error where they are not understood."""
+    command: click.Command = backbeat
+    left = [str(word) for word in words]
+    variables = {name: str(value) for name, value in environment.items()}
+    with mock.patch.dict(os.environ, variables):
+        parent = command.make_context("backbeat", [], resilient_parsing=True)
+        while isinstance(command, click.Group):
+            name, found, left = command.resolve_command(parent, left)
+            assert found is not None, words
+            command = found
+            if isinstance(command, click.Group):
+                parent = click.Context(command, info_name=name, parent=parent)
+        command.make_context(command.name or "", left, parent=parent)
+
+
+def known_variables() -> set[str]:
+    """Every variable that some option of the command line, or the engine's settings, read."""
+    found = {f"BACKBEAT_{name.upper()}" for name in asdict(EngineSettings())}
+    left: list[click.Command] = [backbeat]
+    while left:
+        command = left.pop()
+        for option in command.params:
+            given = option.envvar or []
+            found |= {given} if isinstance(given, str) else set(given)
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            subcommands = [command.get_command(context, name) for name in command.list_commands(context)]
+            left += [each for each in subcommands if each is not None]
+    return found
