@@ -254,3 +254,27 @@ def test_stats_from_the_database_and_without_a_gateway(run, stack, user):
     assert "Lag by partition" in less
     assert "Error: The gateway http://127.0.0.1:1 cannot be asked" in less
     assert "\nWorkflows\n" not in less
+
+
+# --- the daily report ------------------------------------------------------------------------------------------------
+
+
+def test_a_day_as_it_was(run, program, user):
+    first, second = user.sent(name="pay"), user.sent(name="pay", retry=0)
+    user.say(first["id"], "completed")
+    user.say(second["id"], "errored")
+    user.sent(name="ship")
+
+    def report(*more: str) -> dict:
+        found = json.loads(run("report", "daily", "--json", *more))
+        return (of(found["workflows"], user.client.name) or [{}])[0]
+
+    today = report()
+    assert (today["workflow"], today["completed"], today["failed_attempts"]) == ("order", 1, 1)
+    assert (today["out_of_retries"], today["inconsistent"]) == (1, 0)
+    # Without a moment's patience, what is with its client is stuck, and what has no retries left.
+    assert report("--stuck-hours", "0")["inconsistent_by_status"] == {"retries_exhausted": 1, "sent_to_client": 1}
+    assert report("--since", "2001-01-01", "--until", "2001-01-02") == {}
+    assert user.client.name in program("report", "daily", "--html")
+    said = run("report", "daily", "--mail-to", "ops@example.org", "--smtp-port", str(free_port()), code=3)
+    assert "The mail server 127.0.0.1:" in said
