@@ -238,7 +238,7 @@ def _action(client: Client, journal: Journal) -> Callable[[str], Awaitable[None]
     response = None if journal.head.response is None else msgspec.json.decode(journal.head.response)
     match journal.head.command:
         case "retry":
-            return lambda one: client.restart(one, idempotency_key=journal.key(one))
+            return lambda one: client.retry(one, idempotency_key=journal.key(one))
         case "cancel":
             return lambda one: client.cancel(one, idempotency_key=journal.key(one))
         case "resolve":

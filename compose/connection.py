@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,8 +11,6 @@ if TYPE_CHECKING:
     from backbeat import Client
 
 T = TypeVar("T")
-#: Of the action that runs.
-CURRENT: ContextVar[Connection] = ContextVar("CURRENT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +29,6 @@ class Connection:
         """What the action gives, with a client that is connected while it runs."""
 
         async def connect() -> T:
-            CURRENT.set(self)
             async with self.make_client() as client:
                 return await action(client)
 
@@ -42,4 +38,12 @@ class Connection:
         """The client, not connected yet."""
         from backbeat import Client
 
-        return Client(self.bootstrap_servers, self.client, timeout=self.timeout_seconds)
+        if self.only_gateway:
+            return Client(self.gateway, self.client, token=self.token, timeout=self.timeout_seconds)
+        return Client(
+            self.bootstrap_servers,
+            self.client,
+            gateway=self.gateway,
+            token=self.token,
+            timeout=self.timeout_seconds,
+        )

@@ -194,7 +194,7 @@ Examples:
 @json_option
 def retry(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
     """Try nodes again now: failed ones, and those that wait for their next retry."""
-    _change(node_id, connection, lambda client, one: client.restart(one), "retried", as_json=as_json)
+    _change(node_id, connection, lambda client, one: client.retry(one), "retried", as_json=as_json)
 
 
 @node.command(epilog="""Example: backbeat node resolve 5d3f8a10-… --response '{"paid by": "hand"}'""")
@@ -240,7 +240,7 @@ def deactivate(node_id: uuid.UUID, connection: Connection, *, as_json: bool) -> 
     _change(
         (str(node_id),),
         connection,
-        lambda client, one: client.deactivate_previous(one),
+        lambda client, one: client.deactivate(one),
         "all older nodes are deactivated",
         as_json=as_json,
     )

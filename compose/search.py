@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,10 +27,10 @@ def _page_options(command: F) -> F:
     for option in (
         click.option("--quiet", "-q", is_flag=True, help="Ids only, one on each line: for `-` of other commands."),
         click.option("--all", "all_", is_flag=True, help="All of them, however many."),
-        click.option("--page", type=click.IntRange(min=1), default=1, show_default=True, help="1 is the first."),
         click.option(
-            "--limit", type=click.IntRange(1, 10_000), default=_LIMIT, show_default=True, help="Rows of a page."
+            "--older-than", type=click.UUID, metavar="ID", help="Only what was made before the one of this id."
         ),
+        click.option("--limit", type=click.IntRange(min=1), default=_LIMIT, show_default=True, help="So many at most."),
     ):
         command = option(command)
     return command
@@ -91,22 +92,35 @@ Examples:
 @_page_options
 @json_option
 def nodes(
-    connection: Connection, limit: int, page: int, *, all_: bool, quiet: bool, as_json: bool, **filters: Any
+    connection: Connection,
+    limit: int,
+    older_than: uuid.UUID | None,
+    *,
+    all_: bool,
+    quiet: bool,
+    as_json: bool,
+    **filters: Any,
 ) -> None:
     """Find nodes by what they are; the oldest come first. With --json: a line for each."""
 
     async def run(client: Client) -> None:
-        found = find_nodes(client, Filters(**filters), limit=None if all_ else limit, page=page)
+        found = find_nodes(client, Filters(**filters), limit=None if all_ else limit, older_than=_id(older_than))
         await _show(found, node_facts, _nodes_table, quiet=quiet, as_json=as_json)
 
     connection.run(run)
 
 
 def _list_workflows(
-    connection: Connection, filters: Filters, *, limit: int | None, page: int, quiet: bool, as_json: bool
+    connection: Connection,
+    filters: Filters,
+    *,
+    limit: int | None,
+    older_than: uuid.UUID | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     async def run(client: Client) -> None:
-        found = find_workflows(client, filters, limit=limit, page=page)
+        found = find_workflows(client, filters, limit=limit, older_than=_id(older_than))
         await _show(found, workflow_facts, _workflows_table, quiet=quiet, as_json=as_json)
 
     connection.run(run)
@@ -126,11 +140,23 @@ Examples:
 @_page_options
 @json_option
 def workflows(
-    connection: Connection, limit: int, page: int, *, all_: bool, quiet: bool, as_json: bool, **filters: Any
+    connection: Connection,
+    limit: int,
+    older_than: uuid.UUID | None,
+    *,
+    all_: bool,
+    quiet: bool,
+    as_json: bool,
+    **filters: Any,
 ) -> None:
     """Find workflows that have nodes; the newest come first. The status filters hold on one and the same node."""
     _list_workflows(
-        connection, Filters(**filters), limit=None if all_ else limit, page=page, quiet=quiet, as_json=as_json
+        connection,
+        Filters(**filters),
+        limit=None if all_ else limit,
+        older_than=older_than,
+        quiet=quiet,
+        as_json=as_json,
     )
 
 
@@ -148,11 +174,23 @@ Examples:
 @_page_options
 @json_option
 def list_(
-    connection: Connection, limit: int, page: int, *, all_: bool, quiet: bool, as_json: bool, **filters: Any
+    connection: Connection,
+    limit: int,
+    older_than: uuid.UUID | None,
+    *,
+    all_: bool,
+    quiet: bool,
+    as_json: bool,
+    **filters: Any,
 ) -> None:
     """List workflows, the newest first: all that have nodes, or those that match. The same as `search workflows`."""
     _list_workflows(
-        connection, Filters(**filters), limit=None if all_ else limit, page=page, quiet=quiet, as_json=as_json
+        connection,
+        Filters(**filters),
+        limit=None if all_ else limit,
+        older_than=older_than,
+        quiet=quiet,
+        as_json=as_json,
     )
 
 
@@ -166,3 +204,7 @@ async def _show(found: Any, facts: Callable[[Any], Any], table: Callable[[list[A
             emit(facts(row))
     elif not table([row async for row in found]):
         note("There is none.")
+
+
+def _id(identity: uuid.UUID | None) -> str | None:
+    return None if identity is None else str(identity)
