@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from typing import NoReturn
 
 import uvloop
@@ -20,15 +21,20 @@ from aiohttp import web
 from backbeat.gateway import errors, tid
 from backbeat.gateway.authentication import authenticate
 from backbeat.gateway.call import Call, answer
+from backbeat.gateway.metrics import HttpFigures
 from backbeat.gateway.parameters import Parameters
 from backbeat.gateway.parts import Parts
 from backbeat.gateway.projection import ProjectionError
-from backbeat.gateway.routing import Router
+from backbeat.gateway.routing import Route, Router
 from backbeat.gateway.server import Server, read_body
 from backbeat.gateway.settings import GatewaySettings
+from backbeat.gateway.status import status_of
 from backbeat.gateway.table import ROUTES
 from backbeat.gateway.wishes import read_wishes
 from backbeat.streams import logs
+from backbeat.streams.last_words import last_words
+from backbeat.streams.status_server import PATHS
+from backbeat.streams.watchdog import Watchdog, Watched
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +49,7 @@ _FORM = "application/x-www-form-urlencoded"
 _WITH_BODY = frozenset({"POST", "PUT"})
 _NOTHING = Parameters()
 _BACKLOG = 1024
+_ROUND_SECONDS = 0.25
 #: So many more objects than before, and garbage is looked for.
 _GC_OBJECTS = 50_000
 
@@ -54,18 +61,35 @@ class Gateway:
         self._settings = settings
         self._parts = parts
         self._router = Router(ROUTES)
+        self._http = HttpFigures()
+        self._status = status_of(parts, self._http)
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         """The answer to any request; whatever goes wrong has one in the error shape, too."""
+        if request.raw_path in PATHS and request.method in ("GET", "HEAD"):
+            return await self._own_status(request)
+        began_at = time.perf_counter()
+        http = self._http
         name = tid.choose(request.headers.get(tid.HEADER))
         tid.current.set(name)
+        http.in_progress += 1
+        route = None
         try:
-            response = await self._answer(request, name)
+            route, path, query = self._find(request)
+            response = await self._answer(request, name, route, path, query)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is logged, and answered in the error shape
             refusal = self._refusal(request, error)
             response = answer(refusal.body, refusal.status, refusal.headers)
+        finally:
+            http.in_progress -= 1
+        http.note(route, response.status, time.perf_counter() - began_at)
         response.headers[tid.HEADER] = name
         return response
+
+    async def _own_status(self, request: web.BaseRequest) -> web.Response:
+        """What machines ask: not of the API, so neither is it counted nor has it a transaction id."""
+        found = await asyncio.to_thread(self._status.answer, request.raw_path, request.headers.get("Accept", ""))
+        return web.Response(status=found.status, body=found.body, headers={"Content-Type": found.content_type})
 
     def _refusal(self, request: web.BaseRequest, error: Exception) -> errors.Refusal:
         match error:
@@ -81,11 +105,16 @@ class Gateway:
                 logger.error("%s %s", request.method, request.raw_path, exc_info=error)
                 return errors.defect()
 
-    async def _answer(self, request: web.BaseRequest, name: str) -> web.Response:
+    def _find(self, request: web.BaseRequest) -> tuple[Route, dict[str, str], str]:
+        """The route, its path's parameters, and the query."""
         raw_path, _, query = request.raw_path.partition("?")
         if not raw_path.startswith("/"):
             raw_path = request.rel_url.raw_path
-        route, path = self._router.find(request.method, raw_path)
+        return *self._router.find(request.method, raw_path), query
+
+    async def _answer(
+        self, request: web.BaseRequest, name: str, route: Route, path: dict[str, str], query: str
+    ) -> web.Response:
         headers = request.headers
         client = authenticate(headers, route.access, self._settings.require_auth_token, self._parts.engine)
         wishes = read_wishes(headers)
@@ -133,6 +162,7 @@ async def serve(settings: GatewaySettings) -> None:
         parts = Parts(settings, fail=lambda error: end(f"{type(error).__name__}: {error}"))
     except ProjectionError as error:
         end(str(error), MISFIT)
+    watchdog = _watchdog(loop, settings.loop_timeout_seconds)
     server = Server(Gateway(settings, parts).answer, body_bytes_max=settings.body_bytes_max)
     runner = web.ServerRunner(server, shutdown_timeout=settings.stop_seconds)
     await runner.setup()
@@ -148,10 +178,29 @@ async def serve(settings: GatewaySettings) -> None:
             starting.result()
         await stopped
     finally:
+        watchdog.stop()
         starting.cancel()
         parts.stopping = True
         await runner.cleanup()
         await parts.stop()
+
+
+def _watchdog(loop: asyncio.AbstractEventLoop, seconds_max: float) -> Watchdog:
+    """Ends the process when its event loop does not come round: callers go to another gateway."""
+    rounds = 0
+
+    def come_round() -> None:
+        nonlocal rounds
+        rounds += 1
+        loop.call_later(_ROUND_SECONDS, come_round)
+
+    def ended(reason: str) -> None:
+        last_words(lambda: end(reason), ENDED)
+
+    come_round()
+    watchdog = Watchdog([Watched("the event loop", lambda: {None: rounds}, seconds_max)], ended)
+    watchdog.start()
+    return watchdog
 
 
 async def _start(parts: Parts, settings: GatewaySettings) -> None:

@@ -34,25 +34,26 @@ class Parts:
         #: Turns of answers that are large.
         self.large_answers = asyncio.Semaphore(_LARGE_ANSWERS_MAX)
         self._fail = fail
-        self._deliverer: Deliverer | None = None
+        #: Null until Kafka is there.
+        self.deliverer: Deliverer | None = None
         self.stopping = False
 
     async def start(self) -> None:
         """Connect; returns when every part can be used."""
         await self.engine.connect()
         await self.projection.start()
-        self._deliverer = Deliverer(
+        self.deliverer = Deliverer(
             self.settings.bootstrap_servers,
             self.engine.registry,
             node_body=node_json,
             connection_error_wait_seconds=self.settings.connection_error_wait_seconds,
             fail=self._fail,
         )
-        await self._deliverer.start()
+        await self.deliverer.start()
 
     async def stop(self) -> None:
         """Leave in the other order."""
-        for part in (self._deliverer, self.projection, self.engine):
+        for part in (self.deliverer, self.projection, self.engine):
             if part is None:
                 continue
             try:

@@ -44,6 +44,8 @@ class GatewaySettings:
     freshen_seconds: float = 2.0
     #: how long calls under way may take when the gateway is told to stop
     stop_seconds: float = 5.0
+    #: an event loop that does not come round for this long ends the process
+    loop_timeout_seconds: float = 30.0
     #: json, text, or auto: text at a terminal, JSON elsewhere
     log_format: str = "auto"
 

@@ -47,6 +47,7 @@ class Webhook:
         "failure",
         "first_tried_at",
         "key",
+        "outcome",
         "places",
         "record",
         "topic",
@@ -72,6 +73,8 @@ class Webhook:
         self.answered = False
         #: Why it could not be delivered: its node gets a client error.
         self.failure: str | None = None
+        #: What came of it, in a word (docs/metrics.md); empty: nothing yet, or it is another gateway's.
+        self.outcome = ""
 
     @property
     def revoked(self) -> bool:
@@ -82,6 +85,17 @@ class Webhook:
     def is_notification(self) -> bool:
         """Whether it tells of an error, so that nothing comes of it when it fails."""
         return self.record.kind is ActivityKind.NOTIFICATION
+
+    @property
+    def about(self) -> dict[str, object]:
+        """What an event of the log about it is about."""
+        node = self.record.node
+        return {
+            "tid": node.tid,
+            "workflow": id_text(node.workflow_id),
+            "node": id_text(node.id),
+            "attempt": node.attempt,
+        }
 
     def __str__(self) -> str:
         node = self.record.node

@@ -158,9 +158,11 @@ class Endpoint:
         webhook.tries += 1
         if status in _STATUS_OK:
             webhook.answered = True
+            webhook.outcome = "delivered"
             self._post.settle(webhook)
             return
-        logger.warning("%s: %s answers %d", webhook, self.url, status)
+        logger.warning("%s: %s answers %d", webhook, self.url, status, extra=webhook.about)
+        webhook.outcome = "refused"
         if not webhook.is_notification:
             webhook.failure = f"HTTP request for {self._post.word(webhook)} failed"
             self._post.settle(webhook)
@@ -195,14 +197,15 @@ class Endpoint:
 
     def _give_up(self, webhook: Webhook, reason: str) -> None:
         text = f"Could not POST {self.url}, error: {reason}"
+        webhook.outcome = "unreachable"
         if webhook.is_notification:
             self._lose(webhook, text)
         else:
-            logger.warning("%s: %s", webhook, text)
+            logger.warning("%s: %s", webhook, text, extra=webhook.about)
             webhook.failure = text
             self._post.settle(webhook)
 
     def _lose(self, webhook: Webhook, text: str) -> None:
-        logger.error("%s is given up: %s", webhook, text)
+        logger.error("%s is given up: %s", webhook, text, extra=webhook.about)
         webhook.answered = True
         self._post.settle(webhook)

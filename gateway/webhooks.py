@@ -30,6 +30,7 @@ from backbeat.gateway.webhook import (
     word_of,
 )
 from backbeat.gateway.webhook_endpoint import Endpoint
+from backbeat.gateway.webhook_figures import WebhookFigures
 from backbeat.gateway.webhook_intake import Intake
 from backbeat.streams.clients import RegisteredClient
 from backbeat.streams.registry import Registry
@@ -90,6 +91,7 @@ class Deliverer:
         self._session: aiohttp.ClientSession | None = None
         self._stopping = False
         self._delivered = 0
+        self.figures = WebhookFigures()
 
     async def start(self) -> None:
         """Begin. A Kafka that is not there yet is waited for in the background."""
@@ -178,7 +180,8 @@ class Deliverer:
         return client
 
     def _undeliverable(self, webhook: Webhook, why: str) -> None:
-        logger.warning("%s: %s", webhook, why)
+        logger.warning("%s: %s", webhook, why, extra=webhook.about)
+        webhook.outcome = "undeliverable"
         if webhook.is_notification:
             webhook.answered = True
         else:
@@ -187,6 +190,7 @@ class Deliverer:
 
     def settle(self, webhook: Webhook) -> None:
         """Nothing more is to be posted of it."""
+        self.figures.settle(webhook)
         self._delivered += webhook.answered
         self._intake.settle(webhook)
 
@@ -199,12 +203,14 @@ class Deliverer:
         """Post it; the status of the answer."""
         assert self._session is not None, "webhooks are posted after the start"
         record = webhook.record
-        response = await self._session.post(
-            url,
-            data=body_of(record, self.word(webhook), self._node_body),
-            headers=headers_of(record),
-            allow_redirects=False,
-        )
+        with self.figures.timed(webhook) as timed:
+            response = await self._session.post(
+                url,
+                data=body_of(record, self.word(webhook), self._node_body),
+                headers=headers_of(record),
+                allow_redirects=False,
+            )
+            timed.status = response.status
         await _drain(response)
         return response.status
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import faulthandler
 import logging
 import os
 import sys
-import threading
 from typing import NoReturn
 
 from backbeat.streams.keeper import NewerRecordError
+from backbeat.streams.last_words import last_words
 from backbeat.streams.restore import RestoreError
 
 logger = logging.getLogger(__name__)
 
 ENDED = 3  #: exit code: a supervisor starts the process again
 MISFIT = 4  #: exit code: state and topics do not belong together, and starting again does not help
-
-_LAST_WORDS_SECONDS = 2.0
 
 
 def end(reason: str, code: int = ENDED) -> NoReturn:
@@ -29,15 +26,8 @@ def end(reason: str, code: int = ENDED) -> NoReturn:
 
 
 def end_hanging(reason: str) -> NoReturn:
-    """End a process of which some part hangs; every thread's stack is written first, for whoever looks for the cause.
-
-    What hangs may hold the lock of the log, so its line is left to a thread that is not waited for long.
-    """
-    faulthandler.dump_traceback(all_threads=True)
-    last_words = threading.Thread(target=end, args=(reason,), name="last-words", daemon=True)
-    last_words.start()
-    last_words.join(_LAST_WORDS_SECONDS)
-    os._exit(ENDED)
+    """End a process of which some part hangs."""
+    last_words(lambda: end(reason), ENDED)
 
 
 def code_of(error: Exception) -> int:

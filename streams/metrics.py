@@ -9,18 +9,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from backbeat.streams.core.effects import Notify
 from backbeat.streams.core.status import ClientStatus, ServerStatus, word
-from backbeat.streams.figures import Buckets
+from backbeat.streams.exposition import counter, counters, gauge, gauges, histograms, version
 from backbeat.streams.ingest import Ingest
 from backbeat.streams.process import EngineProcess
 from backbeat.streams.store import PartitionStore
@@ -28,59 +26,6 @@ from backbeat.streams.tallies import word_of
 
 _T = TypeVar("_T")
 _LOOP_SECONDS_MAX = 1.0
-
-
-def new_registry() -> CollectorRegistry:
-    """A registry with what every process has: its memory, its processor time, its Python."""
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    GCCollector(registry=registry)
-    return registry
-
-
-def version() -> str:
-    """This program's version."""
-    try:
-        return metadata.version("backbeat")
-    except metadata.PackageNotFoundError:
-        return "unknown"
-
-
-def counter(name: str, text: str, value: float) -> Metric:
-    """A counter without labels; `name` without `_total`."""
-    return CounterMetricFamily(name, text, value=value)
-
-
-def gauge(name: str, text: str, value: float) -> Metric:
-    """A gauge without labels."""
-    return GaugeMetricFamily(name, text, value=value)
-
-
-def counters(name: str, text: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
-    """A counter with labels."""
-    family = CounterMetricFamily(name, text, labels=labels)
-    for given, value in values:
-        family.add_metric(given, value)
-    return family
-
-
-def gauges(name: str, text: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
-    """A gauge with labels."""
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for given, value in values:
-        family.add_metric(given, value)
-    return family
-
-
-def histograms(
-    name: str, text: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], Buckets]]
-) -> Metric:
-    """A histogram with labels, or, with none of them, a single one."""
-    family = HistogramMetricFamily(name, text, labels=labels)
-    for given, buckets in values:
-        family.add_metric(given, buckets.cumulative(), buckets.total)
-    return family
 
 
 @dataclass

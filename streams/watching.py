@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable, Hashable, Mapping
 
 from backbeat.streams.ending import end_hanging
+from backbeat.streams.exposition import new_registry
 from backbeat.streams.ingest import Ingest
 from backbeat.streams.log_ends import LogEnds
-from backbeat.streams.metrics import EngineCollector, new_registry
+from backbeat.streams.metrics import EngineCollector
 from backbeat.streams.process import EngineProcess
 from backbeat.streams.status_server import Address, Status, StatusServer
 from backbeat.streams.watchdog import Watchdog, Watched

@@ -9,7 +9,7 @@ from backbeat.gateway.projection.facts import now_ms
 from backbeat.gateway.projection.filters import Counts
 from backbeat.gateway.projection.search import all_states, workflows_by_number
 from backbeat.streams.core.effects import WorkflowView
-from backbeat.streams.core.status import ClientStatus, ServerStatus
+from backbeat.streams.core.status import ClientStatus, ServerStatus, word
 
 _DAY_MS = 86_400_000
 
@@ -62,3 +62,15 @@ def counts(connection: Connection) -> Counts:
         errored=sum(row.errored for row in days),
         errored_today=sum(row.errored for row in today),
     )
+
+
+def status_pairs(connection: Connection) -> tuple[dict[tuple[str, str], int], int]:
+    """(server status, client status) -> nodes of all users that are in both now; and how many wait for their time."""
+    pairs: dict[tuple[str, str], int] = {}
+    scheduled = 0
+    for state, nodes in connection.execute(select(tables.node_states.c.state, tables.node_states.c.nodes)):
+        pair = word(states.server_of(state)), word(states.client_of(state))
+        pairs[pair] = pairs.get(pair, 0) + nodes
+        if states.server_of(state) is ServerStatus.STARTED and states.waits(state):
+            scheduled += nodes
+    return pairs, scheduled

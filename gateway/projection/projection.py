@@ -194,7 +194,15 @@ class Projection:
 
     def lag(self) -> int | None:
         """How many records the tables are behind the changelog; null: not known now. Asks Kafka: not for a loop."""
+        return sum(self.lag_by_partition().values()) if self._follower.progress.positions() else None
+
+    def lag_by_partition(self) -> dict[int, int]:
+        """As `lag`, by partition; empty where it is not known now."""
         return self._lag.behind(self._follower.progress.positions())
+
+    def read(self, ask: Callable[[Connection], _T]) -> _T:
+        """What `ask` finds in the tables; blocks. ProjectionError where they are not whole or cannot be reached."""
+        return self._read_now(ask)
 
     @property
     def trouble(self) -> str:
@@ -238,11 +246,11 @@ class _Lag:
         self._changelog: Changelog | None = None
         self._lock = threading.Lock()
 
-    def behind(self, reached: dict[int, int]) -> int | None:
+    def behind(self, reached: dict[int, int]) -> dict[int, int]:
         if not reached:
-            return None
+            return {}
         with self._lock:
             if self._changelog is None:
                 self._changelog = Changelog(self._bootstrap_servers)
             ends = self._changelog.ends()
-        return sum(max(0, each.end - reached.get(number, each.first)) for number, each in ends.items())
+        return {number: max(0, each.end - reached.get(number, each.first)) for number, each in ends.items()}

@@ -1,0 +1,28 @@
+"""What a gateway shows of itself to machines, beside the API: `/metrics`, `/live`, `/ready` (docs/metrics.md)."""
+
+from __future__ import annotations
+
+from backbeat.gateway.metrics import GatewayCollector, HttpFigures
+from backbeat.gateway.parts import Parts
+from backbeat.streams.exposition import new_registry
+from backbeat.streams.status_server import Status
+
+
+def status_of(parts: Parts, http: HttpFigures) -> Status:
+    """The status of a gateway with these parts."""
+    registry = new_registry()
+    registry.register(GatewayCollector(parts, http))
+    # Its loop answers: that is what is asked. What it cannot survive ends it.
+    return Status(registry, list, lambda: why_not_ready(parts))
+
+
+def why_not_ready(parts: Parts) -> list[str]:
+    """Why callers should not be sent here; none: they may be."""
+    reasons = []
+    if parts.engine.missing is not None:
+        reasons.append(parts.engine.missing)
+    elif parts.deliverer is None:
+        reasons.append("it is starting")
+    if not parts.in_rotation:
+        reasons.append("it is out of rotation")
+    return reasons
