@@ -1,0 +1,115 @@
+"""What the engine's loop counts, on the real core."""
+
+import time
+
+from backbeat.streams.core import commands as c
+from backbeat.streams.core import effects as fx
+from backbeat.streams.core.machine import apply
+from backbeat.streams.core.status import ClientStatus, ServerStatus
+from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.tallies import ACTIVITIES_MAX, OTHER, Tallies, word_of
+from tests.core.rig import CAMERA, CAMERA_ID, new
+from tests.core.world import USER
+
+NOW = 1_800_000_000_000
+#: What counting may cost, for each command, on a machine that does something else as well.
+SECONDS_MAX = 8e-6
+
+
+class Counted:
+    def __init__(self):
+        self.tallies = Tallies()
+        self.store = MemoryStore()
+        self.number = 0
+
+    def do(self, of, /, **given):
+        self.number += 1
+        command = of(**{"id": self.number.to_bytes(16, "big"), "user_id": USER, **given})
+        effects = apply(command, NOW + self.number, self.store)
+        self.tallies.note(command, effects, self.store)
+        return effects
+
+    def fire(self, node):
+        timer = self.store.get_node(node.id)
+        self.do(c.TimerFired, user_id=None, subject_id=node.id, kind=timer.timer_kind, number=timer.timer_number)
+
+    def signal(self, name="buy"):
+        effects = self.do(c.Signal, workflow_id=CAMERA_ID, workflow=CAMERA, node=new(name, retry_interval_seconds=0))
+        return [each.node for each in effects if isinstance(each, fx.Dispatch)]
+
+
+def test_a_node_is_counted_by_its_name_from_its_dispatch_to_its_end():
+    counted = Counted()
+    (node,) = counted.signal()
+    counted.do(c.ChangeNode, node_id=node.id, status="completed", attempt=1)
+    tally = counted.tallies.activities["buy"]
+
+    assert (tally.dispatched, tally.retried) == (1, 0)
+    assert {outcome: count for outcome, count in tally.finished.items() if count} == {"complete": 1}
+    assert counted.tallies.commands[c.Signal] == counted.tallies.commands[c.ChangeNode] == 1
+    assert counted.tallies.server[ServerStatus.COMPLETE] == counted.tallies.client[ClientStatus.COMPLETE] == 1
+    assert counted.tallies.effects[fx.Dispatch] == 1
+
+
+def test_a_failure_and_its_retry_are_told_apart():
+    counted = Counted()
+    (node,) = counted.signal()
+    counted.do(c.ChangeNode, node_id=node.id, status="errored", attempt=1)
+    counted.fire(node)
+    tally = counted.tallies.activities["buy"]
+
+    assert (tally.dispatched, tally.retried) == (2, 1)
+    assert tally.finished["errored"] == 1
+    assert counted.tallies.server[ServerStatus.RETRYING] == 1
+
+
+def test_a_deadline_and_a_delivery_that_failed_are_outcomes_of_their_own():
+    counted = Counted()
+    (expires,) = counted.signal("expires")
+    counted.fire(expires)
+    other = Counted()
+    (lost,) = other.signal("lost")
+    other.do(c.DeliveryFailed, user_id=None, node_id=lost.id, attempt=1, response=b"{}")
+
+    assert counted.tallies.activities["expires"].finished["expired"] == 1
+    assert other.tallies.activities["lost"].finished["undeliverable"] == 1
+
+
+def test_what_is_refused_is_counted_by_its_reason():
+    counted = Counted()
+    counted.do(c.ChangeNode, node_id=b"n" * 16, status="completed")
+
+    assert counted.tallies.rejections[fx.Reason.NOT_FOUND] == 1
+
+
+def test_names_are_bounded():
+    tallies = Tallies()
+    for number in range(ACTIVITIES_MAX + 50):
+        tallies.of(f"name {number}").dispatched += 1
+
+    assert len(tallies.activities) == ACTIVITIES_MAX + 1
+    assert tallies.activities[OTHER].dispatched == 50
+    assert tallies.of("name 0").dispatched == 1
+
+
+def test_words_of_labels():
+    assert word_of(c.ChangeNode) == "change_node"
+    assert word_of(fx.Dispatch) == "dispatch"
+
+
+def test_counting_is_cheap():
+    counted = Counted()
+    (node,) = counted.signal()
+    command = c.ChangeNode(id=b"i" * 16, node_id=node.id, status="completed", attempt=1)
+    effects = apply(command, NOW, counted.store)
+    rounds = 2_000
+
+    def seconds():
+        began = time.process_time()
+        for _ in range(rounds):
+            counted.tallies.note(command, effects, counted.store)
+        return (time.process_time() - began) / rounds
+
+    found = min(seconds() for _ in range(5))
+    print(f"{found * 1e6:.2f} us for the result of an activity")
+    assert found < SECONDS_MAX

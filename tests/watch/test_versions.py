@@ -1,0 +1,154 @@
+"""Records of a newer version than this code knows are refused: from the changelog, from the local store, and rules."""
+
+import msgspec
+import pytest
+
+from backbeat.streams.core.records import Answer, Link, Meta, Node, Workflow
+from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
+from backbeat.streams.keeper import NewerRecordError
+from backbeat.streams.restore import Ends, restore
+from backbeat.streams.store import META_KEY, Origin, PartitionStore, _key, wipe
+from backbeat.streams.versions import KNOWN, RULES_VERSION, why_unknown_record
+
+ID = bytes(range(16))
+NODE = Node(
+    id=ID,
+    workflow_id=ID,
+    parent_id=None,
+    user_id=ID,
+    name="buy",
+    mode=Mode.BLOCKING,
+    type="activity",
+    seq=1,
+    depth=1,
+    created_at=0,
+    fires_at=0,
+    client_data=b"{}",
+    metadata=b"{}",
+    parent_link_id=None,
+    retry_interval_seconds=1.0,
+    retries_remaining=1,
+    timeout_seconds=1.0,
+    server=ServerStatus.PENDING,
+    client=ClientStatus.PENDING,
+)
+WORKFLOW = Workflow(id=ID, user_id=ID, name="purchase", subject=b'"x"', decider="", created_at=0, updated_at=0)
+STORED = {
+    "node": (_key(b"n", ID), NODE),
+    "workflow": (_key(b"w", ID), WORKFLOW),
+    "link": (_key(b"l", ID, ID), Link(child=ID, open=True, next=None)),
+    "answer": (b"i" + ID, Answer(body_hash=ID, effect=b"", forget_at=0)),
+    "meta": (META_KEY, Meta(next_offset=5, topic_id="commands")),
+}
+
+
+def encoded(record, **changes):
+    """As a newer Backbeat would write it: a higher version, and a field more at the end."""
+    values = msgspec.msgpack.decode(msgspec.msgpack.encode(record))
+    fields = [field.encode_name for field in msgspec.structs.fields(record)]
+    for name, value in changes.items():
+        values[fields.index(name)] = value
+    return msgspec.msgpack.encode([*values, "a field that this code does not know"])
+
+
+class OneChangelog:
+    """A changelog with some records."""
+
+    state_topic_id = "state"
+    commands_topic_id = "commands"
+
+    def __init__(self, stored):
+        self.stored = stored
+
+    def state_ends(self, partition):
+        return Ends(0, len(self.stored))
+
+    def command_ends(self, partition):
+        return Ends(0, 100)
+
+    def committed_position(self, partition):
+        return None
+
+    def read(self, partition, offset):
+        return self.stored[offset:], len(self.stored)
+
+    def abort_open_transaction(self, transactional_id):
+        return False
+
+
+def restored(path, stored):
+    return restore(lambda: PartitionStore(path, 3), lambda: wipe(path), OneChangelog(stored))
+
+
+def test_what_this_code_writes_is_of_the_versions_that_it_knows():
+    assert {type(record): record.version for _, record in STORED.values()} == KNOWN
+    assert Meta().rules_version == RULES_VERSION
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_known_records_are_known(name):
+    key, record = STORED[name]
+    assert why_unknown_record(key, msgspec.msgpack.encode(record)) is None
+    assert why_unknown_record(key, encoded(record)) is None
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_newer_record_in_the_changelog_is_refused(name, tmp_path):
+    key, record = STORED[name]
+    known = [(META_KEY, msgspec.msgpack.encode(STORED["meta"][1]))]
+    restored(tmp_path / "known", [*known, (key, encoded(record))]).close()
+
+    with pytest.raises(NewerRecordError) as caught:
+        restored(tmp_path / "newer", [*known, (key, encoded(record, version=record.version + 1))])
+    assert f"partition 3: a {name} record of version 2 was written by a newer Backbeat" in str(caught.value)
+    assert "What to do" in str(caught.value)
+
+
+def test_a_kind_of_record_that_nobody_here_writes_is_a_newer_ones(tmp_path):
+    for key in (b"w" + ID[:7] + b"z" + ID, b"y" + ID):
+        with pytest.raises(NewerRecordError, match="it knows no such kind"):
+            restored(tmp_path / key.hex(), [(key, b"\x90")])
+
+
+def test_newer_rules_are_refused(tmp_path):
+    newer = msgspec.structs.replace(STORED["meta"][1], rules_version=RULES_VERSION + 1)
+    with pytest.raises(NewerRecordError, match="rules of version 2"):
+        restored(tmp_path / "one", [(META_KEY, msgspec.msgpack.encode(newer))])
+
+
+def put(path, key, value):
+    """Into the local store, past the code that would refuse it."""
+    store = PartitionStore(path, 3)
+    store._db.put(key, value)
+    store.close()
+
+
+def test_a_local_store_that_a_newer_one_has_written_is_refused_before_anything_of_it_is_used(tmp_path):
+    meta = STORED["meta"][1]
+    put(tmp_path / "version", META_KEY, encoded(meta, version=2))
+    put(tmp_path / "rules", META_KEY, encoded(meta, rules_version=2))
+    with pytest.raises(NewerRecordError, match="partition 3: a meta record of version 2"):
+        PartitionStore(tmp_path / "version", 3)
+    with pytest.raises(NewerRecordError, match="partition 3: rules of version 2"):
+        PartitionStore(tmp_path / "rules", 3)
+    # The refusal has let go of its files: the newer program can be started.
+    with pytest.raises(NewerRecordError):
+        PartitionStore(tmp_path / "version", 3)
+
+
+def test_a_newer_record_in_the_local_store_is_refused_when_it_is_read(tmp_path):
+    key, node = STORED["node"]
+    put(tmp_path / "one", key, encoded(node, version=2))
+    store = PartitionStore(tmp_path / "one", 3)
+    try:
+        with pytest.raises(NewerRecordError, match="a node record of version 2"):
+            store.get_node(ID)
+    finally:
+        store.close()
+
+
+def test_packed_history_has_no_version(tmp_path):
+    store = PartitionStore(tmp_path / "one", 3)
+    store.restore([(_key(b"h", ID, bytes(4)), b"\xff" * 15)], Origin("state", 1, 0))
+    assert store.get_chunk(ID, 0) == b"\xff" * 15
+    store.close()
