@@ -208,6 +208,38 @@ def resolve(node_id: tuple[str, ...], connection: Connection, response: str | No
     _change(node_id, connection, lambda client, one: client.resolve(one, said), "resolved", as_json=as_json)
 
 
+@node.command(
+    epilog="""\b
+Examples:
+  backbeat node answer 5d3f8a10-… --result '{"approved": true}'
+  backbeat node answer 5d3f8a10-… --error "the customer said no" --final
+"""
+)
+@node_argument
+@connected
+@click.option("--result", metavar="VALUE", help="What it gave: JSON, else text.  [default: null]")
+@click.option("--error", metavar="TEXT", help="It failed, and this is why; it is tried again while there are retries.")
+@click.option("--final", is_flag=True, help="With --error: it is not tried again.")
+@json_option
+def answer(
+    node_id: uuid.UUID, connection: Connection, result: str | None, error: str | None, *, final: bool, as_json: bool
+) -> None:
+    """Answer for a worker: the activity that somebody else completes is done, or has failed."""
+    from backbeat.errors import Fail
+
+    if error is not None and result is not None:
+        raise click.UsageError("give --result or --error, not both")
+    if final and error is None:
+        raise click.UsageError("--final goes with --error")
+    value = None if result is None else read_value(result)
+    what = Fail(error) if final and error is not None else error
+
+    def say(client: Client, identity: str) -> Awaitable[None]:
+        return client.answer(identity, result=value, error=what)
+
+    _change((str(node_id),), connection, say, "answered", as_json=as_json)
+
+
 @node.command(epilog="Example: backbeat node cancel 5d3f8a10-…")
 @nodes_argument
 @connected

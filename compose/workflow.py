@@ -14,6 +14,7 @@ from backbeat.compose.options import connected, json_option, yes_option
 from backbeat.compose.output import ago, emit, json_text, make_console, note, print_facts, when
 from backbeat.compose.references import workflow_argument, workflow_id, workflow_ids, workflows_argument
 from backbeat.compose.search import list_
+from backbeat.compose.texts import plain
 
 if TYPE_CHECKING:
     from backbeat import Client, Node
@@ -66,6 +67,19 @@ def show(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) ->
             *((f"  {status}", str(count)) for status, count in counts.items()),
         ]
     )
+
+
+@workflow.command(epilog="Example: backbeat workflow names")
+@connected
+@json_option
+def names(connection: Connection, *, as_json: bool) -> None:
+    """List the names of the client application's workflows, once each."""
+
+    async def run(client: Client) -> list[str]:
+        return await client.workflow_names()
+
+    for name in connection.run(run):
+        emit({"name": name}) if as_json else click.echo(plain(name))
 
 
 @workflow.command(

@@ -230,6 +230,23 @@ def test_a_failed_node_and_what_can_be_done(shop):
     assert f"{node_id}  refused: Cannot transition" in refused.stderr
 
 
+def test_a_node_is_answered_by_hand(shop):
+    shop.may_end.clear()
+    held, given_up = shop.signal("by hand", "Wait"), shop.signal("by hand too", "Wait")
+    for node_id in (held, given_up):
+        shop.wait_for(node_id, "sent_to_client")
+    shop("node", "answer", held, "--result", '{"ok": true}')
+    shop("node", "answer", given_up, "--error", "no longer wanted", "--final")
+
+    assert shop.wait_for(held, "complete")
+    assert shop.wait_for(given_up, "retries_exhausted").retries_remaining == 6
+    assert shop.lines("node", "errors", given_up)[0]["message"].endswith("no longer wanted")
+    assert "give --result or --error" in shop("node", "answer", held, "--result", "1", "--error", "x", code=2).stderr
+    shop.may_end.set()
+    shop("node", "cancel", given_up)
+    assert "Sale" in shop("workflow", "names").stdout.splitlines()
+
+
 def test_shutdown_cancel_reset_and_deactivate(shop):
     shop.may_end.clear()
     failed, after = shop.failed("steps"), shop.signal("steps", "Later")
