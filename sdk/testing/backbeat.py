@@ -136,8 +136,12 @@ class Backbeat:
         return list(self._stage.queue)
 
     def sent(self, name: str | None = None) -> list[Queued]:
-        """Everything that was ever sent to workers, or all of one name; each attempt is one."""
-        return [queued for queued in self._stage.sent if name in (None, queued.name)]
+        """The activities that were ever sent to workers, all or those of one name; each attempt is one."""
+        return [one for one in self._stage.sent if name in (None, one.name) and not one.is_notification]
+
+    def notified(self, name: str | None = None) -> list[Queued]:
+        """The notifications that workers were ever sent: of nodes whose retries were exhausted, or that failed."""
+        return [one for one in self._stage.sent if name in (None, one.name) and one.is_notification]
 
     @property
     def dead_letters(self) -> list[DeadLetter]:

@@ -26,6 +26,11 @@ class Queued(NodeValue):
         return self.record.kind
 
     @property
+    def is_notification(self) -> bool:
+        """Whether nothing is to be run: its client is told of an error."""
+        return self.kind is ActivityKind.NOTIFICATION
+
+    @property
     def params(self) -> Any:
         """The arguments of its handler: a list, or a mapping by name; None where the client data has none."""
         return self.client_data.get("params")
@@ -33,7 +38,7 @@ class Queued(NodeValue):
     @property
     def key(self) -> tuple[bytes, int, bool]:
         """What a repeat is known by: node, attempt, whether it is a notification."""
-        return self._view.id, self._view.attempt, self.kind is ActivityKind.NOTIFICATION
+        return self._view.id, self._view.attempt, self.is_notification
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name!r} {self.params!r} attempt {self.attempt}>"

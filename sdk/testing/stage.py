@@ -12,7 +12,7 @@ from backbeat.context import Activity
 from backbeat.errors import BackbeatError
 from backbeat.handlers import Handler
 from backbeat.runner import Runner
-from backbeat.schemas import ActivityKind, ActivityRecord, EncodeError
+from backbeat.schemas import ActivityRecord, EncodeError
 from backbeat.streams.core.commands import AnyCommand
 from backbeat.transport import Transport
 from backbeat.watch import still_runs
@@ -162,7 +162,7 @@ class Stage:
             raise BackbeatError(
                 f"{queued!r} is for the client {queued.client!r}, which has no worker here: add(worker)"
             )
-        if queued.kind is not ActivityKind.NOTIFICATION:
+        if not queued.is_notification:
             known = [self._handler(worker, queued) is not None for worker in several]
             if any(known) and not all(known):
                 raise BackbeatError(
@@ -195,7 +195,7 @@ class Stage:
         runner = worker.runner.within(Around(worker, self._directory, self._clock, self.transport))
         activity = runner.open(queued.record)
         about = (queued.name, queued.attempt, queued.id)
-        if queued.kind is ActivityKind.NOTIFICATION:
+        if queued.is_notification:
             await runner.notify(activity)
             return
         if self._faults.strikes(FaultKind.HANG, *about):

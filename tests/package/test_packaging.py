@@ -60,7 +60,7 @@ def run(environment, *arguments):
 
 def test_sdk_alone_brings_in_neither_engine_nor_gateway(empty_environment):
     code = (
-        "import sys, backbeat; backbeat.Client; backbeat.Worker;"
+        "import sys, backbeat, backbeat.testing; backbeat.Client; backbeat.Worker; backbeat.testing.Backbeat();"
         "print(sorted({'faust', 'aiohttp', 'aiokafka', 'rocksdict', 'click', 'rich'} & set(sys.modules)))"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -33,10 +34,23 @@ async def _play(bootstrap_servers: str, name: str) -> dict[str, Any]:
         try:
             place = Kafka(client)
             seen = await asyncio.gather(*(one(place) for one in scenarios.SCENARIOS), return_exceptions=True)
+            # One after the other: both are workers of the same client, for different activities.
+            examples = [await _run(name, bootstrap_servers) for name in ("camera", "payment")]
         finally:
             worker.stop()
             await running
-    return {one.__name__: what for one, what in zip(scenarios.SCENARIOS, seen, strict=True)}
+    return {one.__name__: what for one, what in zip(scenarios.SCENARIOS, seen, strict=True)} | dict(examples)
+
+
+async def _run(example: str, bootstrap_servers: str) -> tuple[str, tuple[int | None, str]]:
+    """An example as its first lines say: its exit code and what it writes."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", f"backbeat.examples.{example}", bootstrap_servers),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    written, _ = await process.communicate()
+    return example, (process.returncode, written.decode())
 
 
 @pytest.mark.parametrize("scenario", scenarios.SCENARIOS, ids=lambda one: one.__name__)
@@ -48,3 +62,10 @@ async def test_memory_and_kafka_do_the_same(scenario, on_kafka):
     if isinstance(seen, BaseException):
         raise seen
     assert in_memory == seen
+
+
+def test_the_examples_run_on_a_broker(on_kafka):
+    code, camera = on_kafka["camera"]
+    assert (code, "|-- Successful Purchase: complete" in camera) == (0, True), camera
+    code, payment = on_kafka["payment"]
+    assert (code, "|-- Send to Bank: complete" in payment) == (0, True), payment
