@@ -7,7 +7,7 @@ never cut by accident. So a start looks at them and says what is wrong, before a
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException
@@ -208,7 +208,7 @@ def ensure_client_topics(bootstrap_servers: str, specs: Iterable[TopicSpec]) -> 
     admin = reach(bootstrap_servers)
     commands = describe(admin, [COMMANDS]).get(COMMANDS)
     if commands is None:
-        raise _missing(COMMANDS)
+        raise missing(COMMANDS)
     _create_missing(admin, specs, commands.replication)
     # Where one replica is enough for the commands it is enough for what follows from them.
     return _check(admin, specs, development=commands.replication == 1)
@@ -224,7 +224,7 @@ def check_topics(
     admin = reach(bootstrap_servers)
     partitions = partitions or _partitions_of_commands(admin)
     if partitions is None:
-        raise _missing(COMMANDS)
+        raise missing(COMMANDS)
     return _check(admin, system_topics(partitions), development=development)
 
 
@@ -232,7 +232,7 @@ def topic_id(bootstrap_servers: str, topic: str) -> str:
     """Kafka's id of a topic, a UUID as text: another one after the topic was deleted and made again."""
     found = describe(reach(bootstrap_servers), [topic])
     if topic not in found:
-        raise _missing(topic)
+        raise missing(topic)
     return found[topic].topic_id
 
 
@@ -241,7 +241,8 @@ def _partitions_of_commands(admin: AdminClient) -> int | None:
     return found[COMMANDS].partitions if found else None
 
 
-def _missing(topic: str) -> TopicError:
+def missing(topic: str) -> TopicError:
+    """The error of a topic that is not there."""
     return TopicError(
         topic, "no such topic", "one made by us", "run `backbeat topics create`, or check --bootstrap-servers"
     )
@@ -249,10 +250,13 @@ def _missing(topic: str) -> TopicError:
 
 def _create_missing(admin: AdminClient, specs: Iterable[TopicSpec], replication: int) -> None:
     specs = list(specs)
-    missing = {spec.name: spec for spec in specs}
-    for name in describe(admin, list(missing)):
-        del missing[name]
-    if not missing:
+    wanted = {spec.name: spec for spec in specs}
+    for name, found in describe(admin, list(wanted)).items():
+        spec = wanted.pop(name)
+        if spec.partitions_fixed and found.partitions != spec.partitions:
+            # Before anything is made: what was missing would have a number that does not belong to the others.
+            raise _other_partitions(spec, found)
+    if not wanted:
         return
     # With three replicas two must have a record before it counts as written: one may fail and nothing is lost.
     safe = {"min.insync.replicas": "2" if replication >= _REPLICATION_SAFE else "1"}
@@ -260,7 +264,7 @@ def _create_missing(admin: AdminClient, specs: Iterable[TopicSpec], replication:
         NewTopic(
             spec.name, num_partitions=spec.partitions, replication_factor=replication, config={**spec.config, **safe}
         )
-        for spec in missing.values()
+        for spec in wanted.values()
     ]
     for name, created in admin.create_topics(new, operation_timeout=ASK_SECONDS_MAX).items():
         try:
@@ -272,10 +276,10 @@ def _create_missing(admin: AdminClient, specs: Iterable[TopicSpec], replication:
                 raise TopicError(
                     name,
                     f"that it cannot be made ({reason.str()})",
-                    f"{_count(missing[name].partitions, 'partition')} with {_count(replication, 'replica')}",
+                    f"{_count(wanted[name].partitions, 'partition')} with {_count(replication, 'replica')}",
                     "see the reason; fewer brokers than replicas need a smaller --replication",
                 ) from error
-    _wait_until_known(admin, list(missing))
+    _wait_until_known(admin, list(wanted))
 
 
 def _wait_until_known(admin: AdminClient, names: list[str]) -> None:
@@ -283,7 +287,7 @@ def _wait_until_known(admin: AdminClient, names: list[str]) -> None:
     deadline = time.monotonic() + ASK_SECONDS_MAX
     while len(found := describe(admin, names)) < len(names):
         if time.monotonic() > deadline:
-            raise _missing(next(name for name in names if name not in found))
+            raise missing(next(name for name in names if name not in found))
         time.sleep(0.02)
 
 
@@ -292,25 +296,21 @@ def _check(admin: AdminClient, specs: Iterable[TopicSpec], *, development: bool)
     found = describe(admin, [spec.name for spec in specs])
     for spec in specs:
         if spec.name not in found:
-            raise _missing(spec.name)
+            raise missing(spec.name)
     found = with_configs(admin, found)
     for spec in specs:
-        _check_one(spec, found[spec.name], development=development)
+        for problem in problems(spec, found[spec.name], development=development):
+            raise problem
     return found
 
 
-def _check_one(spec: TopicSpec, found: FoundTopic, *, development: bool) -> None:
+def problems(spec: TopicSpec, found: FoundTopic, *, development: bool) -> Iterator[TopicError]:
+    """What is wrong with a topic, the worst first. The settings of `found` must be known."""
     if spec.partitions_fixed and found.partitions != spec.partitions:
-        raise TopicError(
-            spec.name,
-            _count(found.partitions, "partition"),
-            str(spec.partitions),
-            f"start with the number it was made with (--partitions {found.partitions}), or use an empty Kafka: "
-            "it cannot be changed afterwards, since every id carries its partition",
-        )
+        yield _other_partitions(spec, found)
     for key in spec.fixed:
         if found.config.get(key) != spec.config[key]:
-            raise TopicError(
+            yield TopicError(
                 spec.name,
                 f"{key}={found.config.get(key)}",
                 f"{key}={spec.config[key]}",
@@ -318,20 +318,31 @@ def _check_one(spec: TopicSpec, found: FoundTopic, *, development: bool) -> None
                 f"--add-config {key}={spec.config[key]}, after asking who changed it and whether records were lost",
             )
     if int(found.config.get("max.message.bytes", "0")) < int(spec.config["max.message.bytes"]):
-        raise TopicError(
+        yield TopicError(
             spec.name,
             f"max.message.bytes={found.config.get('max.message.bytes')}",
             f"at least {spec.config['max.message.bytes']}",
             "raise it: a record that we may write would be refused",
         )
     if found.replication == 1 and not development:
-        raise TopicError(
+        yield TopicError(
             spec.name,
             _count(found.replication, "replica"),
             "2 or more (3 are usual)",
             "give it more replicas (kafka-reassign-partitions.sh), or pass --development where it is "
             "acceptable to lose everything with one disk",
         )
+
+
+def _other_partitions(spec: TopicSpec, found: FoundTopic) -> TopicError:
+    return TopicError(
+        spec.name,
+        _count(found.partitions, "partition"),
+        str(spec.partitions),
+        f"start with the number it was made with (--partitions {found.partitions}). It cannot be changed "
+        "afterwards, since every id carries its partition: for another one drain into a new cluster "
+        "(docs/operations.md, Another number of partitions)",
+    )
 
 
 def _count(number: int, noun: str) -> str:

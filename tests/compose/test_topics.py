@@ -1,8 +1,11 @@
 """The topics on a real Kafka: made with their settings, refused when wrong."""
 
+import json
+import re
 import uuid
 
 import pytest
+from click.testing import CliRunner
 from confluent_kafka import Producer
 from confluent_kafka.admin import (
     AdminClient,
@@ -14,8 +17,10 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from backbeat.compose.commands import backbeat
 from backbeat.streams import topics
 from backbeat.streams.brokers import UnreachableError
+from backbeat.streams.topic_survey import usual_partitions
 from backbeat.streams.topics import (
     TopicError,
     check_topics,
@@ -199,3 +204,58 @@ def test_the_largest_record_that_we_may_write_is_taken(empty_kafka):
 
     assert errors[0] is None
     assert errors[1] is not None
+
+
+def test_a_survey_says_all_that_is_wrong_at_once(empty_kafka):
+    ensure_topics(empty_kafka, 4, 1, development=True)
+    ensure_client_topics(empty_kafka, client_topics("left", 2))
+    admin = AdminClient({"bootstrap.servers": empty_kafka})
+    admin.create_partitions([NewPartitions(topics.COMMANDS, 5)])[topics.COMMANDS].result()
+    admin.delete_topics([topics.REPLIES])[topics.REPLIES].result()
+    alter(empty_kafka, topics.STATE, "cleanup.policy", "delete")
+    alter(empty_kafka, topics.HISTORY, "retention.ms", "60000")
+    alter(empty_kafka, topics.COMMANDS, "retention.ms", "60000")
+    while len(admin.list_topics(timeout=10).topics[topics.COMMANDS].partitions) < 5:
+        pass
+
+    def check(*more):
+        return CliRunner().invoke(backbeat, ["topics", "check", "--bootstrap-servers", empty_kafka, *more])
+
+    found = {each["name"]: each for each in json.loads(check("--development", "--json").stdout)["topics"]}
+    assert {name: one["state"] for name, one in found.items() if one["state"] != "ok"} == {
+        topics.COMMANDS: "wrong",
+        topics.REPLIES: "missing",
+        topics.STATE: "wrong",
+    }
+    # The other three say how many there must be, not the one that was changed.
+    (problem,) = found[topics.COMMANDS]["problems"]
+    assert (problem["found"], problem["wanted"]) == ("5 partitions", "4")
+    assert "drain into a new cluster" in problem["remedy"]
+    assert found[topics.HISTORY]["notes"] == ["retention.ms=60000, made with 2592000000"]
+    assert found[topics.COMMANDS]["notes"][0].startswith("retention.ms=60000: commands are deleted")
+    assert found["backbeat.signals.left"]["partitions"] == 2
+
+    said = check()
+    assert said.exit_code == 1
+    assert re.search(r"^backbeat.commands +5 +1 +wrong ", said.stdout, re.MULTILINE)
+    assert "topic backbeat.replies: found no such topic" in said.stderr
+    assert said.stderr.count("wanted 2 or more (3 are usual)") == 8
+    refused = CliRunner().invoke(
+        backbeat, ["topics", "create", "--development", "--partitions", "8", "--bootstrap-servers", empty_kafka]
+    )
+    assert refused.exit_code == 1
+    assert "found 5 partitions, wanted 8" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("found", "usual"),
+    [
+        ({}, topics.PARTITIONS_DEFAULT),
+        ({topics.COMMANDS: 3}, 3),
+        ({topics.COMMANDS: 5, topics.STATE: 4, topics.QUERIES: 4, topics.HISTORY: 4, topics.REPLIES: 8}, 4),
+        ({topics.COMMANDS: 5, topics.STATE: 5, topics.QUERIES: 4, topics.HISTORY: 4}, 5),
+        ({topics.COMMANDS: 6, topics.STATE: 5, topics.QUERIES: 5, topics.HISTORY: 4}, 5),
+    ],
+)
+def test_most_topics_say_how_many_partitions_there_must_be(found, usual):
+    assert usual_partitions(found) == usual
