@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SECONDS_MAX = 285.0
 
 
-@click.command()
+@click.command(epilog="Example: backbeat demo --plain")
 @click.option("--plain", is_flag=True, help="Plain lines, as without a terminal: nothing is drawn in place.")
 def demo(*, plain: bool) -> None:
     """Show it at work on a real Kafka: six cases, each checked. Ends by itself; exit code 0 if all checks hold.

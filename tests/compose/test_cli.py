@@ -6,11 +6,15 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import psutil
 import pytest
+from click.testing import CliRunner
 
+from backbeat.compose.commands import backbeat as group
 from backbeat.compose.ports import free_port
 from tests.gateway.door import Door
 
@@ -56,16 +60,31 @@ def test_help_lists_the_commands_and_imports_none_of_them():
     assert shown.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize(
-    "command",
-    [["dev"], ["engine"], ["jars"], ["topics", "create"], ["topics", "check"], ["user", "add"], ["user", "list"]],
-    ids=" ".join,
-)
-def test_each_command_shows_an_example(command):
-    done = backbeat(*command, "--help")
+def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        yield from leaves(command.get_command(context, name), (*path, name))
 
-    assert done.returncode == 0
-    assert re.search(rf"Examples?:\s+backbeat {' '.join(command)}", done.stdout), done.stdout
+
+@pytest.mark.parametrize(
+    ("path", "command"), list(leaves(group)), ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
+def test_each_command_explains_itself_with_an_example(path, command):
+    shown = CliRunner().invoke(group, [*path, "--help"], env={"COLUMNS": "200"})
+
+    assert shown.exit_code == 0
+    assert command.help
+    assert re.search(rf"(?s)Examples?:\s.*backbeat {' '.join(path)}", shown.output), shown.output
+
+
+def test_help_as_a_user_asks_for_it():
+    done = backbeat("topics", "create", "--help")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "backbeat topics create --partitions 8 --replication 1 --development" in done.stdout
 
 
 def test_unknown_command():
