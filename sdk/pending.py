@@ -32,12 +32,13 @@ class Pending(Generic[T]):
 
     def result(self, timeout: float | None = None) -> T:
         """The answer, awaited for at most `timeout` seconds. BackbeatError in an event loop, which it would stop."""
-        if not self._future.done() and _in_a_loop():
+        if not self._future.done() and in_a_loop():
             raise BackbeatError("this is an event loop: await the answer instead of calling result()")
         return self._future.result(timeout)
 
 
-def _in_a_loop() -> bool:
+def in_a_loop() -> bool:
+    """Whether this is an event loop's thread, in the middle of it."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

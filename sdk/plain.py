@@ -28,7 +28,7 @@ T = TypeVar("T")
 _END = object()
 
 
-class _Loop:
+class Loop:
     """An event loop in a thread."""
 
     def __init__(self) -> None:
@@ -168,7 +168,7 @@ class PlainClient:
             store=store,
             transport=transport,
         )
-        self._loop = _Loop()
+        self._loop = Loop()
 
     @property
     def name(self) -> str:

@@ -11,7 +11,8 @@ only the topics, the records and the time.
 from .backbeat import Backbeat
 from .errors import NothingDue
 from .faults import FaultKind, Faults, Injected
+from .plain import PlainBackbeat
 from .queued import Queued
 from .topics import DeadLetter
 
-__all__ = ["Backbeat", "DeadLetter", "FaultKind", "Faults", "Injected", "NothingDue", "Queued"]
+__all__ = ["Backbeat", "DeadLetter", "FaultKind", "Faults", "Injected", "NothingDue", "PlainBackbeat", "Queued"]

@@ -76,8 +76,7 @@ class Backbeat:
         self._topics.on_reply = self._replies.take
         self._topics.times = self.faults.times
         self._engine.choose = self.faults.choose
-        for name in (CLIENT_DEFAULT, *clients):
-            self._directory.add(name)
+        self.register(CLIENT_DEFAULT, *clients)
         self.add(*workers)
 
     async def __aenter__(self) -> Self:
@@ -97,12 +96,17 @@ class Backbeat:
         for worker in workers:
             self._stage.add(worker)
 
+    def register(self, *names: str) -> None:
+        """Client applications that there are, as `backbeat user add` adds them."""
+        for name in names:
+            self._directory.add(name)
+
     def client(self, name: str = CLIENT_DEFAULT, **options: Any) -> Client:
         """A client, ready to be used, of the client application of this name, which is added if there is none.
 
         `options` are those of `Client`.
         """
-        self._directory.add(name)
+        self.register(name)
         client = Client(client=name, transport=self.transport(), **options)
         at_once(client.start())
         return client

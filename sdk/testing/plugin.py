@@ -1,4 +1,4 @@
-"""pytest's plugin, known to it by its entry point: the fixture `backbeat`.
+"""pytest's plugin, known to it by its entry point: the fixtures `backbeat` and `plain_backbeat`.
 
     pytestmark = pytest.mark.backbeat(worker)
 
@@ -12,11 +12,13 @@ all workers count, and for an option the nearest one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from .backbeat import Backbeat
+from .plain import PlainBackbeat
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,6 +33,14 @@ def backbeat(request: pytest.FixtureRequest) -> Backbeat:
     """A Backbeat in memory of this test's own. It needs no plugin for asyncio, and goes with any."""
     workers, options = _asked_for(request)
     return Backbeat(*workers, **options)
+
+
+@pytest.fixture
+def plain_backbeat(request: pytest.FixtureRequest) -> Iterator[PlainBackbeat]:
+    """The same for tests that are plain functions."""
+    workers, options = _asked_for(request)
+    with PlainBackbeat(*workers, **options) as backbeat:
+        yield backbeat
 
 
 def _asked_for(request: pytest.FixtureRequest) -> tuple[list[Any], dict[str, Any]]:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 from backbeat import Client, Node
-from backbeat.payloads import to_id
-from backbeat.responses import result_response
-from backbeat.streams.core.commands import ChangeNode
 from backbeat.testing import Backbeat
 from backbeat.views import Tree
 
@@ -55,18 +51,6 @@ class Place(ABC):
             )
             for depth, one in tree.walk()
         ]
-
-    async def answer(self, node: Node, result: Any) -> None:
-        """Complete somebody else's activity, as whoever was asked to."""
-        response = result_response(result)
-        command = ChangeNode(
-            id=os.urandom(16),
-            user_id=self.client._user_id,
-            node_id=to_id(node.id),
-            status="completed",
-            response=response,
-        )
-        await self.client._transport.command(command, 10, "answer")
 
     async def holds(self, node: Node, holds: Holds) -> bool:
         """Whether it holds now; what is asked of children that are not there yet does not."""

@@ -216,7 +216,7 @@ async def somebody_else_completes_it(place: Place) -> Any:
     await place.reach(node, lambda tree: len(tree.children[0].children[0].children) == 1, still=True)
     child = (await place.client.tree(node.workflow_id)).children[0].children[0].node
     before = await place.picture(node)
-    await place.answer(child, {"paid": True})
+    await child.answer(result={"paid": True})
     return before, await node.result(20), await child.result(20), await place.picture(node)
 
 

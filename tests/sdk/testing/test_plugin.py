@@ -31,5 +31,11 @@ async def test_the_nearest_marker_says_an_option_and_all_say_workers(backbeat):
     assert await buy(backbeat) == {"buyer": "Ann"}
 
 
+def test_in_a_plain_test(plain_backbeat):
+    node = plain_backbeat.client().signal("Camera sale", "Camera 703", "Make Purchase", args=["Ann"])
+
+    assert node.result() == {"buyer": "Ann"}
+
+
 async def test_each_test_has_one_of_its_own(backbeat):
     assert (backbeat.sent(), backbeat.skip_time) == ([], False)
