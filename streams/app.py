@@ -100,7 +100,8 @@ def run_engine(settings: EngineSettings, *, status: Address | None = None, log_f
     `status`: where metrics, liveness and readiness are served; null: nowhere.
     """
     logs.to_stderr(log_format)
-    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    for noisy in ("aiokafka", "faust", "mode"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     memory.bound()
     lock = lock_data_dir(settings.data_dir)
     found = describe(reach(settings.bootstrap_servers), [topics.COMMANDS])

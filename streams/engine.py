@@ -195,7 +195,8 @@ class Engine:
         except Exception as defect:
             # The step was dropped whole. The record is kept for whoever mends the defect, and the node shows it.
             self.counts["defects"] += 1
-            logger.exception("partition %d, offset %d: %s failed", record.partition, record.offset, command)
+            about = {"partition": record.partition, "tid": command.tid}
+            logger.exception("offset %d: %s failed", record.offset, command, extra=about)
             self._dead_letter(record, f"defect: {type(defect).__name__}: {defect}")
         node_id = command.node_id if isinstance(command, _ABOUT_A_NODE) else None
         if isinstance(command, TimerFired):

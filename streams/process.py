@@ -87,13 +87,14 @@ class EngineProcess:
         #: how far each partition is committed: positions in the commands topic
         self.committed: dict[int, int] = {}
         #: how often `tick` came round, and when it last did
-        self.rounds = 0
-        self.came_round_at = time.monotonic()
+        self.rounds, self.came_round_at = 0, time.monotonic()
+        self.giving_back = False  #: whether it is giving its partitions back
         self._restoring = ThreadPoolExecutor(_RESTORES_AT_ONCE, "restore")
         self._committing = ThreadPoolExecutor(1, "commit")
         self._path_locks: dict[int, asyncio.Lock] = {}
         self._epoch = 0
-        self._member: Member | None = None
+        #: what the group gave with the assignment that stands
+        self.member: Member | None = None
         self._commit_lock = asyncio.Lock()
         self._commit_wanted = asyncio.Event()
         self._last_commit = time.monotonic()
@@ -124,7 +125,7 @@ class EngineProcess:
         """The membership of the assignment that comes now. Called on the consumer's thread."""
         if member.generation < 0 or not member.member_id:
             end(f"the group gave no valid membership: {member}")
-        self._member = member
+        self.member = member
 
     async def assigned(self, numbers: Iterable[int]) -> None:
         """These partitions are ours. They are restored in the background: the group is waiting for this handler."""
@@ -176,6 +177,7 @@ class EngineProcess:
                 number,
                 time.monotonic() - began,
                 store.meta.next_offset,
+                extra={"partition": number},
             )
             self.engine.ready(number, store, end_of_commands)
             # A touch, soon: the estimate of the broker's time may be from long ago.
@@ -197,11 +199,12 @@ class EngineProcess:
     async def revoked(self) -> None:
         """The assignment ends: commit what was done, then forget it."""
         self._epoch += 1
-        self._revoking = True  # What comes from now on is its next owner's.
+        self._revoking = self.giving_back = True  # What comes from now on is its next owner's.
         await self.commit()
+        self.giving_back = False
         self._drop()
         self._paused.clear()
-        self._member = None
+        self.member = None
 
     def _drop(self) -> None:
         self.committed = {}
@@ -236,7 +239,7 @@ class EngineProcess:
         except EngineError as error:
             end(str(error))
         except Exception as error:
-            logger.exception("partition %d, offset %d", record.partition, record.offset)
+            logger.exception("offset %d", record.offset, extra={"partition": record.partition})
             end(f"{type(error).__name__}: {error}", code_of(error))
 
     def _resume_paused(self) -> None:
@@ -256,7 +259,7 @@ class EngineProcess:
             if self.engine.flushes:
                 self._commit_wanted.set()
         except Exception as error:
-            logger.exception("query in partition %d, offset %d", record.partition, record.offset)
+            logger.exception("a query at offset %d", record.offset, extra={"partition": record.partition})
             end(f"{type(error).__name__}: {error}", code_of(error))
 
     async def _is_at_end(self, partition: Partition, position: int, log_end: int) -> bool:
@@ -297,9 +300,11 @@ class EngineProcess:
         for record in undelivered:
             if record.topic.startswith(topics.ACTIVITIES_PREFIX):
                 activity = schemas.decode_activity(record.value)
-                logger.error("%s: an activity cannot be delivered: %s", record.topic, record.reason)
+                node = activity.node
+                about = {"tid": node.tid, "node": node.id, "attempt": node.attempt}
+                logger.error("%s: an activity cannot be delivered: %s", record.topic, record.reason, extra=about)
                 if activity.kind is not schemas.ActivityKind.NOTIFICATION:
-                    self.engine.undeliverable(activity.node.id, activity.node.attempt, record.reason)
+                    self.engine.undeliverable(node.id, node.attempt, record.reason)
             elif record.topic == topics.REPLIES:
                 logger.warning("a reply cannot be delivered: %s", record.reason)
             else:
@@ -318,7 +323,7 @@ class EngineProcess:
     async def commit(self, *, touch: bool = False) -> None:
         """Commit everything that was done so far."""
         async with self._commit_lock:
-            member = self._member
+            member = self.member
             if member is None:
                 return
             engine = self.engine
@@ -366,11 +371,6 @@ class EngineProcess:
                     return
         finally:
             self._loop.call_soon_threadsafe(self._may_send.set)
-
-    @property
-    def is_member(self) -> bool:
-        """Whether the group has given it an assignment that stands."""
-        return self._member is not None
 
     async def watch(self, end_of_log: Callable[[int], int | None]) -> None:
         """Look after partitions that have commands waiting and do not move.

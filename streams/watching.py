@@ -51,6 +51,7 @@ class Watch:
         self._watchdog = Watchdog(
             [
                 Watched("the event loop", self._rounds, settings.loop_timeout_seconds),
+                Watched("giving the partitions back", self._giving_back, commit_seconds),
                 Watched("the restore of partition", self._restores, settings.restore_stall_timeout_seconds),
                 Watched(
                     "the log has commands, and the committed position of partition",
@@ -90,13 +91,16 @@ class Watch:
         # Before the first round the loop belongs to Faust, which starts and stops its parts in it.
         return {None: self._process.rounds} if self._process.rounds else {}
 
+    def _giving_back(self) -> Mapping[Hashable, object]:
+        return {None: True} if self._process.giving_back else {}
+
     def _restores(self) -> Mapping[Hashable, object]:
         under_way = dict(self._process.restorer.under_way)
         return {number: (each.began_at, each.position) for number, each in under_way.items()}
 
     def _why_not_ready(self) -> list[str]:
         process = self._process
-        if not process.is_member:
+        if process.member is None:
             return ["it has been given no partitions yet"]
         restores = dict(process.restorer.under_way)
         return [

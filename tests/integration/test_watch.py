@@ -1,0 +1,146 @@
+"""What an engine shows of itself to machines, and that it ends rather than hang."""
+
+import json
+import re
+import shutil
+import socket
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from backbeat.compose.stack import Stack
+from tests.integration.caller import node_of
+from tests.integration.hanging_engine import FILE, command
+from tests.integration.rig import Rig, running, until
+
+ROOT = Path(__file__).parents[2]
+ENV = {
+    "BACKBEAT_COMMIT_INTERVAL_SECONDS": "0.2",
+    "BACKBEAT_LOOP_TIMEOUT_SECONDS": "2",
+    "BACKBEAT_RESTORE_STALL_TIMEOUT_SECONDS": "2",
+    "BACKBEAT_COMMIT_STALL_TIMEOUT_SECONDS": "2",
+    "BACKBEAT_LOG_FORMAT": "json",
+}
+#: Each takes two starts of an engine; the others of its kind are tried every time.
+PROVE = pytest.mark.prove
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    stack = Stack(tmp_path_factory.mktemp("watch"), partitions=2, engine=command, env=ENV)
+    with running(stack):
+        rig = Rig(stack)
+        try:
+            yield rig
+        finally:
+            rig.close()
+
+
+def get(url):
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - it is of our own engine
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def metrics(one):
+    """Family's name -> {(its labels' values, joined): value}, of samples that are no buckets."""
+    status, text = get(f"{one.stack.status_urls[0]}/metrics")
+    assert status == 200
+    found = {}
+    for family in text_string_to_metric_families(text):
+        samples = [sample for sample in family.samples if not sample.name.endswith("_bucket")]
+        found[family.name] = {",".join(sample.labels.values()): sample.value for sample in samples}
+    return found
+
+
+def documented(part):
+    """The metrics of a part in docs/metrics.md, as Prometheus' parser names their families."""
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    names = re.findall(r"^\| `(backbeat_\w+)` \|", text, re.MULTILINE)
+    return {name.removesuffix("_total") for name in names if name.split("_")[1] in part}
+
+
+def test_every_metric_is_documented_and_every_documented_one_is_there(one):
+    assert {name for name in metrics(one) if name.startswith("backbeat_")} == documented(("engine", "ingest"))
+
+
+def test_figures_follow_the_work(one):
+    before = metrics(one)
+    node = one.signal(b'"figures"', name="take picture")
+    one.say(node)
+    after = metrics(one)
+
+    def more(family, labels):
+        return after[family].get(labels, 0) - before[family].get(labels, 0)
+
+    assert more("backbeat_engine_commands", "signal") == 1
+    assert more("backbeat_engine_commands", "change_node") == 1
+    assert more("backbeat_engine_activities_dispatched", "take picture") == 1
+    assert more("backbeat_engine_activities_finished", "take picture,complete") == 1
+    assert more("backbeat_engine_status_changes", "server,complete") == 1
+    assert after["backbeat_engine_partitions"] == {"ready": 2, "restoring": 0}
+    until(lambda: metrics(one)["backbeat_engine_uncommitted_records"] == {"0": 0, "1": 0}, "all is committed")
+    assert sum(metrics(one)["backbeat_engine_store_records"].values()) > 0
+
+
+def test_live_ready_and_what_is_neither(one):
+    url = one.stack.status_urls[0]
+    assert get(f"{url}/live") == (200, "ok\n")
+    assert get(f"{url}/ready") == (200, "ok\n")
+    assert get(f"{url}/other")[0] == 404
+
+
+def test_the_log_is_one_event_a_line_of_json(one):
+    lines = [line for line in one.log().splitlines() if line.startswith("{")]
+    restored = [json.loads(line) for line in lines if "restored in" in line]
+    assert {event["partition"] for event in restored} == {0, 1}
+
+
+def test_a_status_port_that_is_taken_ends_the_engine_with_what_to_do(one, tmp_path):
+    engine = one.stack._engines[0].part
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        one.kill()
+        before = dict(engine.env)
+        engine.env["BACKBEAT_STATUS_PORT"] = str(port)
+        engine.start()
+        assert engine.wait(60)
+        engine.env = before
+    assert engine.exit_code == 4
+    said = engine.output()
+    assert f"the status cannot be served on 127.0.0.1:{port}: another process listens there. What to do:" in said
+    one.start()
+
+
+@pytest.mark.parametrize(
+    ("hangs", "said"),
+    [
+        ("loop", "the event loop has not moved for"),
+        pytest.param("commit", "the log has commands, and the committed position of partition", marks=PROVE),
+        ("agent", "the log has commands, and the committed position of partition"),
+        pytest.param("revoke", "giving the partitions back has not moved", marks=PROVE),
+        ("restore", "the restore of partition"),
+    ],
+)
+def test_an_engine_ends_rather_than_hang_and_the_next_one_goes_on(one, hangs, said):
+    (one.stack.data_dir / FILE).write_text(hangs)
+    if hangs == "restore":
+        one.stack.stop_engine()
+        shutil.rmtree(one.stack.data_dir / "engine-1")
+        one.stack.start_engine()
+    else:
+        one.stack.kill_engine()
+    sent = one.caller.signal(json.dumps(hangs).encode())
+    one.caller.send(sent)
+    began = time.monotonic()
+    # The next one, which is healthy, brings it to its worker and commits.
+    until(lambda: f"the engine ends: {said}" in one.log(), f"it ends: {hangs}")
+    one.dispatched(node_of(sent))
+    print(f"{hangs}: {time.monotonic() - began:.1f} s")
+    until(lambda: one.stack._engines[0].ready, "it is ready")
