@@ -15,6 +15,7 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
+from backbeat import tids
 from backbeat.gateway.presentation import id_text
 from backbeat.offsets import Offsets
 from backbeat.schemas import ActivityKind, ActivityRecord
@@ -151,7 +152,8 @@ def headers_of(record: ActivityRecord) -> dict[str, str]:
     headers = {DELIVERY_HEADER: f"{delivery}-notification" if _is_notification(record) else delivery}
     if node.tid:
         # One that came over a topic may be any text.
-        headers[TID_HEADER] = node.tid if _TID.fullmatch(node.tid) else quote(node.tid)[:_TID_CHARACTERS_MAX]
+        tid = tids.plain(node.tid)
+        headers[TID_HEADER] = tid if _TID.fullmatch(tid) else quote(tid)[:_TID_CHARACTERS_MAX]
     return headers
 
 

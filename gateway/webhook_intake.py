@@ -21,8 +21,8 @@ from backbeat.broker import make_consumer, make_producer, partition_counts
 from backbeat.errors import Unavailable
 from backbeat.gateway.webhook import Key, Webhook, key_of
 from backbeat.gateway.webhook_flow import Flow, Subscription
-from backbeat.gateway.webhook_positions import Place, Positions
 from backbeat.offsets import Offsets
+from backbeat.positions import Place, Positions
 from backbeat.schemas import DecodeError, decode_activity, encode_command
 from backbeat.streams import dead_letters
 from backbeat.streams.core import ids

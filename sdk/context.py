@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 import msgspec
 
+from backbeat import tracing
 from backbeat.activities import ActivityFunction, ChildOptions, Prepared
 from backbeat.children import Group, arguments, make_child, make_group, named, named_by_content
 from backbeat.children import Workshop as MakesNodes
@@ -23,6 +24,7 @@ from backbeat.streams.core.commands import Heartbeat, NewNode, NewWorkflow, Sign
 from backbeat.streams.core.failing import error_of
 from backbeat.streams.core.history import StatusChange as Change
 from backbeat.streams.core.status import ClientStatus
+from backbeat.tracing import Traced
 from backbeat.transport import NOBODY, Transport
 from backbeat.views import NodeValue, StatusChange, Tree, Workflow
 
@@ -56,7 +58,7 @@ class Activity(NodeValue):
     What is asked of the engine comes as a `Pending`: `await` it in an async handler, `.result()` in a plain one.
     """
 
-    __slots__ = ("_added", "_on_cancel", "_signals", "_workshop", "cancelled", "record")
+    __slots__ = ("_added", "_on_cancel", "_signals", "_workshop", "cancelled", "record", "traced")
 
     def __init__(self, record: ActivityRecord, workshop: Workshop) -> None:
         super().__init__(record.node)
@@ -65,6 +67,8 @@ class Activity(NodeValue):
         #: Whether the attempt is over while it runs: canceled, reset, expired, or answered by somebody else. An async
         #: handler gets a CancelledError, a plain one may look here now and then. Its answer is dropped.
         self.cancelled = False
+        #: Its span, while it runs, where OpenTelemetry is installed.
+        self.traced: Traced | None = None
         self._workshop = workshop
         self._added: list[NewNode | Group] = []
         self._signals: list[Signal] = []
@@ -206,7 +210,7 @@ class Activity(NodeValue):
             user_id=user_id,
             runs_it=self._workshop.user_id(runner),
             command_id=b"" if key is None else ids.command_id(user_id, key.encode()),
-            tid=self._view.tid,
+            tid=self.tid_sent,
             workflow=workflow or make_workflow(user_id, self._view.workflow_name, self.subject, self._view.decider),
             name=name,
             options=options,
@@ -333,6 +337,11 @@ class Activity(NodeValue):
         """What `tell_cancelled` calls, once. For whoever runs it."""
         self._on_cancel = stop
 
+    @property
+    def tid_sent(self) -> str:
+        """The transaction id of what it sends: it carries the span of this attempt, where there is one."""
+        return self._view.tid if self.traced is None else self.traced.tid
+
     # --- what came of it -------------------------------------------------------------------------------------------
 
     @property
@@ -378,4 +387,4 @@ def current() -> Activity:
 def transaction_id() -> str:
     """The running activity's transaction id, else a new one: logs and traces of what belongs together share it."""
     activity = running.get(None)
-    return os.urandom(8).hex() if activity is None else activity.tid
+    return tracing.new(os.urandom(8).hex() if activity is None else activity.tid_sent)

@@ -10,17 +10,17 @@ killed loses nothing; what it had begun is begun again by another.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from backbeat.broker import logger, make_consumer, make_producer, partition_counts
 from backbeat.errors import Unavailable
 from backbeat.offsets import Offsets
+from backbeat.positions import Place, Positions
 from backbeat.schemas import ActivityKind, ActivityRecord, DecodeError, decode_activity
 from backbeat.streams import dead_letters
 from backbeat.streams.core.ids import partition_of
@@ -37,8 +37,6 @@ _REVOKE_SECONDS_MAX = 5.0
 _FLUSH_SECONDS_MAX = 10.0
 #: Answered activities that are remembered, to know a repeat: an engine that was restarted sends some twice.
 _RECENT_MAX = 20_000
-
-_REBALANCING = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS)
 
 #: (node id, attempt, whether it is a notification): what a repeat is known by.
 Key = tuple[bytes, int, bool]
@@ -99,7 +97,7 @@ class Intake:
         self._unpaused = True
         self._full_since: float | None = None
         self._committed_at = 0.0
-        self._offsets: dict[int, Offsets] = {}
+        self._positions = Positions()
         self._jobs: dict[Key, Job] = {}
         self._recent: dict[Key, None] = {}
         self._settled: deque[Job] = deque()
@@ -178,7 +176,7 @@ class Intake:
                 "heartbeat.interval.ms": min(500, int(self._session_timeout_seconds * 200)),
                 # A member that joins or leaves stops only the partitions that move.
                 "partition.assignment.strategy": "cooperative-sticky",
-                "on_commit": self._on_commit,
+                "on_commit": self._positions.on_commit,
             },
         )
         self._consumer.subscribe(
@@ -250,7 +248,7 @@ class Intake:
                 continue
             assert partition is not None
             assert offset is not None
-            offsets = self._offsets.get(partition)
+            offsets = self._positions.get(self._topic, partition)
             if offsets is None:
                 # Its partition was taken away while it lay in the queue.
                 continue
@@ -303,7 +301,7 @@ class Intake:
         now = time.monotonic()
         if now - self._committed_at >= _COMMIT_SECONDS:
             self._committed_at = now
-            self._commit(self._offsets.values(), wait=False)
+            self._positions.commit(self._consumer, wait=False)
 
     def _settle(self) -> None:
         self._producer.poll(0)
@@ -327,39 +325,10 @@ class Intake:
         while len(self._recent) > _RECENT_MAX:
             del self._recent[next(iter(self._recent))]
 
-    def _commit(self, several: Iterable[Offsets], *, wait: bool) -> None:
-        new = [offsets for offsets in several if offsets.mark != offsets.committed]
-        if not new:
-            return
-        marks = [TopicPartition(self._topic, offsets.partition, offsets.mark or 0) for offsets in new]
-        for offsets in new:
-            offsets.committed = offsets.mark
-        try:
-            if wait:
-                self._consumer.commit(offsets=marks, asynchronous=False)
-            else:
-                self._consumer.commit(offsets=marks, asynchronous=True)
-        except KafkaException as error:
-            self._on_commit(error.args[0], marks)
-
-    def _on_commit(self, error: KafkaError | None, marks: list[TopicPartition]) -> None:
-        for one in marks:
-            reason = error or one.error
-            if reason is None:
-                continue
-            # While partitions move, a commit may be of the group's generation before: that is no news.
-            level = logging.DEBUG if reason.code() in _REBALANCING else logging.WARNING
-            logger.log(level, "%s/%s is not committed: %s", self._topic, one.partition, reason.str())
-            offsets = self._offsets.get(one.partition)
-            if offsets is not None:
-                # Once more, also when nothing new is answered.
-                offsets.committed = None
-
     # --- partitions come and go ------------------------------------------------------------------------------------
 
     def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        for partition in partitions:
-            self._offsets[partition.partition] = Offsets(partition.partition)
+        self._positions.assign(partitions)
         # New ones are not paused, whatever the others are.
         self._unpaused = True
 
@@ -369,28 +338,28 @@ class Intake:
         while not self._ending and time.monotonic() < ends_at and self._has_begun(gone):
             self._producer.poll(_FULL_POLL_SECONDS)
             self._settle()
-        self._commit(gone, wait=True)
+        self._positions.commit(self._consumer, gone, wait=True)
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         # Others have them already: there is nothing to commit any more.
         self._forget(partitions)
 
-    def _forget(self, partitions: list[TopicPartition]) -> list[Offsets]:
+    def _forget(self, partitions: list[TopicPartition]) -> dict[Place, Offsets]:
         # The library keeps a pause for when the partition comes back, and nobody would end it then.
         self._consumer.resume(partitions)
-        gone = [self._offsets.pop(one.partition) for one in partitions if one.partition in self._offsets]
-        for offsets in gone:
-            offsets.revoked = True
-        return gone
+        return self._positions.forget(partitions)
 
-    def _has_begun(self, gone: list[Offsets]) -> bool:
-        return any(job.begun and any(offsets in gone for offsets, _ in job.places) for job in self._jobs.values())
+    def _has_begun(self, gone: dict[Place, Offsets]) -> bool:
+        several = {id(offsets) for offsets in gone.values()}
+        return any(
+            job.begun and any(id(offsets) in several for offsets, _ in job.places) for job in self._jobs.values()
+        )
 
     def _leave(self) -> None:
         try:
             self._producer.flush(_FLUSH_SECONDS_MAX)
             self._settle()
-            self._commit(self._offsets.values(), wait=True)
+            self._positions.commit(self._consumer, wait=True)
         except (Unavailable, RuntimeError) as error:
             logger.error("leaving %s: %s", self._group, error)
         finally:

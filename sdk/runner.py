@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+import msgspec
+
 from backbeat.activities import ErrorHook
 from backbeat.broker import logger
 from backbeat.codecs import mark_of
@@ -26,6 +28,8 @@ from backbeat.packing import Packing, is_stored
 from backbeat.payloads import from_json
 from backbeat.schemas import ActivityKind, ActivityRecord
 from backbeat.streams.core.commands import AnyCommand
+from backbeat.streams.core.effects import NodeView
+from backbeat.tracing import Traced, Tracing, is_set_up
 from backbeat.transport import Transport
 
 T = TypeVar("T")
@@ -46,6 +50,8 @@ class Runner:
         #: What arguments and results go through.
         self.packing = packing or Packing()
         self._outside = outside
+        #: Made when it is first needed: the application may set up OpenTelemetry after this.
+        self._tracing: Tracing | None = None
         #: Called with the activity and its error when an activity's retries are exhausted; None: a log line.
         self.error_hook: ErrorHook | None = None
 
@@ -82,6 +88,15 @@ class Runner:
 
     async def run_async(self, activity: Activity, handler: Handler) -> list[AnyCommand]:
         """Run an async handler in this task."""
+        if not is_set_up():
+            return await self._run_async(activity, handler)
+        activity.traced = self._begin_span(activity)
+        try:
+            return await self._run_async(activity, handler)
+        finally:
+            activity.traced.end()
+
+    async def _run_async(self, activity: Activity, handler: Handler) -> list[AnyCommand]:
         running.set(activity)
         task = asyncio.current_task()
         assert task is not None
@@ -106,6 +121,15 @@ class Runner:
 
     def run_plain(self, activity: Activity, handler: Handler) -> list[AnyCommand]:
         """Run a plain handler here and now, in a context (`contextvars`) of its own."""
+        if not is_set_up():
+            return self._run_plain(activity, handler)
+        activity.traced = self._begin_span(activity)
+        try:
+            return self._run_plain(activity, handler)
+        finally:
+            activity.traced.end()
+
+    def _run_plain(self, activity: Activity, handler: Handler) -> list[AnyCommand]:
         running.set(activity)
         try:
             params = handler.params(activity)
@@ -115,6 +139,11 @@ class Runner:
         except BaseException as error:  # noqa: BLE001 - the thread must go on, also after sys.exit()
             return self.failed(activity, error)
         return self.returned(activity, result, handler)
+
+    def _begin_span(self, activity: Activity) -> Traced:
+        if self._tracing is None:
+            self._tracing = Tracing()
+        return self._tracing.begin(activity, activity.record.node.tid)
 
     def _is_packed(self, params: Any) -> bool:
         # What another worker's codec made is unpacked even by one without: the error says what is missing.
@@ -152,7 +181,7 @@ class Runner:
         """The commands of an attempt whose handler returned. A result that cannot be sent is an error."""
         if activity.cancelled:
             return []
-        node, user_id, added, signals = activity.record.node, self.user_id(None), activity.added, activity.signals
+        node, user_id, added, signals = _told(activity), self.user_id(None), activity.added, activity.signals
         try:
             if handler.asynchronous:
                 return list(postponed(node, user_id, added, signals))
@@ -166,7 +195,9 @@ class Runner:
         """The commands of an attempt that failed."""
         if activity.cancelled:
             return []
-        return [errored(activity.record.node, self.user_id(None), error)]
+        if activity.traced is not None:
+            activity.traced.failed(error)
+        return [errored(_told(activity), self.user_id(None), error)]
 
     def unknown(self, activity: Activity) -> list[AnyCommand]:
         """The commands for an activity that nothing is registered for."""
@@ -194,3 +225,9 @@ class Runner:
     def ask(self, question: Callable[[Transport], Awaitable[T]]) -> Future[T]:
         """Have a question asked with a transport that is connected."""
         return self._outside.ask(question)
+
+
+def _told(activity: Activity) -> NodeView:
+    """The node as its answer names it: with the attempt's span behind the transaction id, where there is one."""
+    node = activity.record.node
+    return node if activity.traced is None else msgspec.structs.replace(node, tid=activity.traced.tid)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+from backbeat import tids
 from backbeat.payloads import from_json, id_text, to_datetime
 from backbeat.streams.core import history
 from backbeat.streams.core.effects import NodeView, WorkflowView
@@ -125,7 +126,7 @@ class NodeValue:
     @property
     def tid(self) -> str:
         """The transaction id of what made it."""
-        return self._view.tid
+        return tids.plain(self._view.tid)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, NodeValue) and self._view.id == other._view.id

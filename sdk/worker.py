@@ -22,7 +22,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any, ParamSpec, TypeVar, Unpack
 
-from backbeat import interrupts
+from backbeat import interrupts, logs
 from backbeat.activities import ActivityFunction, ActivityOptions, ErrorHook, activity
 from backbeat.broker import logger
 from backbeat.codecs import Codec
@@ -57,7 +57,8 @@ class Worker:
 
     `concurrency` is how many run at once here. `codec` and `store` are what arguments and results go through; clients
     have the same. When stopped, a worker finishes what it has begun, for at most `grace_seconds`. One that is killed
-    is noticed after `session_timeout_seconds`: then others run what it had begun.
+    is noticed after `session_timeout_seconds`: then others run what it had begun. `log_context`: whether log records of
+    a running activity say which it is (`backbeat.logs`).
     """
 
     def __init__(
@@ -69,12 +70,14 @@ class Worker:
         activities: Iterable[ActivityFunction[..., Any] | ModuleType] = (),
         codec: Codec | None = None,
         store: str | Store | None = None,
+        log_context: bool = True,
         grace_seconds: float = 30.0,
         session_timeout_seconds: float = 10.0,
     ) -> None:
         self.name = client
         self.grace_seconds = grace_seconds
         self._bootstrap_servers = bootstrap_servers
+        self._log_context = log_context
         self._handlers = Handlers()
         self._runner = Runner(self._handlers, self, Packing(codec, store))
         self._lanes: Lanes[Job] = Lanes(concurrency)
@@ -189,6 +192,7 @@ class Worker:
             raise BackbeatError("a worker runs once: make another one")
         self._loop = asyncio.get_running_loop()
         self._threads = Threads(self._lanes.concurrency, self._loop)
+        unfiltered = logs.install() if self._log_context else None
         deaf = interrupts.listen(self._loop, self._interrupted) if handle_signals else None
         try:
             self._registry = await asyncio.to_thread(open_registry, self._bootstrap_servers)
@@ -210,6 +214,8 @@ class Worker:
                 await asyncio.to_thread(self._registry.stop)
             if deaf is not None:
                 deaf()
+            if unfiltered is not None:
+                unfiltered()
         if self._failure is not None:
             raise self._failure
 

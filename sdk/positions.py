@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from backbeat.broker import logger
 from backbeat.offsets import Offsets
 
 #: A topic and a partition of it.
@@ -16,11 +17,9 @@ _REBALANCING = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, Kaf
 
 _COMMITTED_SECONDS_MAX = 5.0
 
-logger = logging.getLogger(__name__)
-
 
 class Positions:
-    """The assigned partitions of all topics. Used from the consumer's thread."""
+    """The assigned partitions of all topics that a consumer reads. Used from the consumer's thread."""
 
     def __init__(self) -> None:
         self._offsets: dict[Place, Offsets] = {}
