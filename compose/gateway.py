@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from backbeat.compose.options import bootstrap_option, log_format_option
+from backbeat.compose.options import application_option, bootstrap_option, log_format_option
 
 
 @click.command(
@@ -73,6 +73,16 @@ Examples:
     help="How long a webhook to an endpoint that cannot be connected to waits before it counts as failed.",
 )
 @click.option(
+    "--queue-log-seconds",
+    type=click.FloatRange(min=0),
+    envvar="BACKBEAT_QUEUE_LOG_SECONDS",
+    default=300.0,
+    show_default=True,
+    show_envvar=True,
+    help="How often queue sizes are logged; 0 is never.",
+)
+@application_option
+@click.option(
     "--answer-seconds",
     type=click.FloatRange(min=0, min_open=True),
     envvar="BACKBEAT_ANSWER_SECONDS",
@@ -90,6 +100,8 @@ def gateway(
     database_url: str | None,
     require_auth_token: str,
     connection_error_wait_seconds: float,
+    queue_log_seconds: float,
+    application_id: str,
     answer_seconds: float,
     log_format: str,
 ) -> None:
@@ -110,6 +122,8 @@ def gateway(
             database_url=database_url,
             require_auth_token=TokenFor(require_auth_token),
             connection_error_wait_seconds=connection_error_wait_seconds,
+            queue_log_seconds=queue_log_seconds,
+            application_id=application_id,
             answer_seconds=answer_seconds,
             log_format=log_format,
         )

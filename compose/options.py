@@ -77,6 +77,15 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="For programs: JSON; a list as one line of JSON for each of its rows."
 )
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask whether that is meant.")
+application_option = click.option(
+    "--application-id",
+    envvar="BACKBEAT_APPLICATION_ID",
+    default="backbeat",
+    show_default=True,
+    show_envvar=True,
+    metavar="GROUP",
+    help="The consumer group of the engines.",
+)
 development_option = click.option(
     "--development",
     envvar="BACKBEAT_DEVELOPMENT",

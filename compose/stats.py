@@ -9,7 +9,7 @@ import click
 from backbeat.compose.connection import Connection
 from backbeat.compose.exits import Exit, explain
 from backbeat.compose.figures import database_option, source
-from backbeat.compose.options import connected, json_option
+from backbeat.compose.options import application_option, connected, json_option
 
 if TYPE_CHECKING:
     from backbeat.compose.stats_shown import Stats
@@ -17,16 +17,6 @@ if TYPE_CHECKING:
 
 #: Of more dead letters than this it is only said that they are many.
 _DEAD_LETTERS_MAX = 20_000
-
-application_option = click.option(
-    "--application-id",
-    envvar="BACKBEAT_APPLICATION_ID",
-    default="backbeat",
-    show_default=True,
-    show_envvar=True,
-    metavar="GROUP",
-    help="The consumer group of the engines.",
-)
 
 
 @click.command(

@@ -10,6 +10,7 @@ from backbeat.errors import BackbeatError
 from backbeat.gateway.engine import Engine
 from backbeat.gateway.presentation import node_json
 from backbeat.gateway.projection import Projection
+from backbeat.gateway.queue_log import QueueLog
 from backbeat.gateway.settings import OUT_OF_ROTATION, GatewaySettings
 from backbeat.gateway.webhooks import Deliverer
 
@@ -31,6 +32,9 @@ class Parts:
             flush=self.engine.flush,
             partitions=lambda: self.engine.partitions,
         )
+        self._queue_log = QueueLog(
+            settings.bootstrap_servers, settings.application_id, self.projection, settings.queue_log_seconds
+        )
         #: Turns of answers that are large.
         self.large_answers = asyncio.Semaphore(_LARGE_ANSWERS_MAX)
         self._fail = fail
@@ -50,10 +54,11 @@ class Parts:
             fail=self._fail,
         )
         await self.deliverer.start()
+        self._queue_log.start()
 
     async def stop(self) -> None:
         """Leave in the other order."""
-        for part in (self.deliverer, self.projection, self.engine):
+        for part in (self._queue_log, self.deliverer, self.projection, self.engine):
             if part is None:
                 continue
             try:

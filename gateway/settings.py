@@ -38,6 +38,10 @@ class GatewaySettings:
     connection_error_wait_seconds: float = 30.0
     #: how long a call waits for the engine
     answer_seconds: float = 10.0
+    #: how often queue sizes are logged; 0: never
+    queue_log_seconds: float = 300.0
+    #: consumer group of the engines, whose lag is logged
+    application_id: str = "backbeat"
     #: the largest request body
     body_bytes_max: int = RECORD_BYTES_MAX
     #: how long a search waits for the newest writes

@@ -123,6 +123,11 @@ class Follower:
         if self._thread.is_alive():
             self._thread.join()
 
+    @property
+    def follows(self) -> bool:
+        """Whether it is this process that follows, and not another one that shares the tables."""
+        return self._writer.connection is not None
+
     def _run(self) -> None:
         pause = _AGAIN_SECONDS_MIN
         said = ""

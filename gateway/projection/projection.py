@@ -210,6 +210,11 @@ class Projection:
         return self._follower.progress.trouble
 
     @property
+    def follows(self) -> bool:
+        """Whether it is this process that brings the tables up to date."""
+        return self._follower.follows
+
+    @property
     def is_whole(self) -> bool:
         """Whether searches are answered."""
         return self._follower.progress.whole

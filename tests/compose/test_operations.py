@@ -1,9 +1,14 @@
-"""What an operator runs, on a real engine and gateway: dead letters, stats, top, the daily report, topics."""
+"""What an operator runs, on a real engine and gateway: stats, the daily report, top, dead letters.
+
+One story is told to one client application, and all reports are about it. What takes seconds to be refused is published
+first.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -20,12 +25,14 @@ from tests.gateway.door import Door, User, until
 pytestmark = pytest.mark.integration
 
 PARTITIONS = 2
+#: A client application that is added in the middle of its story.
+NEW = "new-shop"
 START_SECONDS_MAX = 180.0
 
 
 @pytest.fixture(scope="module")
 def stack():
-    one = Stack(ephemeral=True, partitions=PARTITIONS, http_port=free_port(), gateways=[[]])
+    one = Stack(ephemeral=True, partitions=PARTITIONS, http_port=free_port(), gateways=[["--queue-log-seconds", "1"]])
     try:
         yield one.start(START_SECONDS_MAX)
     finally:
@@ -83,14 +90,122 @@ def publish(stack):
     return send
 
 
-@pytest.fixture
-def client(stack, unique):
-    """A client application of the test's own."""
-    return add_client(stack.bootstrap_servers, unique, partitions=PARTITIONS)
+@pytest.fixture(scope="module")
+def client(stack):
+    """The client application that all of it is about."""
+    return add_client(stack.bootstrap_servers, "shop", partitions=PARTITIONS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def published(stack, client, publish):
+    """Records that are refused: of a client that is not there yet, and two that lack something."""
+    ensure_client_topics(stack.bootstrap_servers, client_topics(NEW, PARTITIONS))
+    publish(NEW, {"workflow": "W", "subject": NEW, "decider": "D", "signal": "start"}, backbeat_tid="t-1", own="x")
+    publish(client.name, {"workflow": "W", "subject": 1})
+    publish(client.name, {"workflow": "W", "subject": 2})
+
+
+@pytest.fixture(scope="module")
+def story(stack, client) -> User:
+    """Five nodes: one completed, one waits for its retry, one has no retry left, one is at work, one is for later."""
+    user = User(Door(stack.http_urls[0], client.id), client, "")
+    user.wait_until_known([user.door])
+    first, second, third = user.sent(name="pay"), user.sent(name="pay"), user.sent(name="pay", retry=0)
+    user.sent(name="ship")
+    user.say(first["id"], "completed")
+    user.say(second["id"], "errored")
+    user.say(third["id"], "errored")
+    user.signal(name="later", fires_at="2099-01-01T00:00:00Z")
+    return user
 
 
 def rows(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
+
+
+def ours(found: list[dict]) -> list[dict]:
+    return [each for each in found if each["client"] == "shop"]
+
+
+# --- stats -----------------------------------------------------------------------------------------------------------
+
+
+def test_stats_count_what_is_there(run, program, story):
+    found = json.loads(run("stats", "--json"))
+
+    assert found["trouble"] == []
+    (flow,) = ours(found["workflows"])
+    assert (flow["workflow"], flow["workflows"], flow["open"]) == ("order", 5, 4)
+    nodes = {"scheduled": 1, "sent_to_client": 1, "complete": 1, "retrying": 1, "retries_exhausted": 1}
+    assert flow["nodes"] == nodes
+    activities = {each["activity"]: each for each in ours(found["activities"])}
+    assert activities["pay"]["nodes"] == {"complete": 1, "retrying": 1, "retries_exhausted": 1}
+    assert [activities[name]["waiting"] for name in ("later", "pay", "ship")] == [1, 0, 0]
+    assert [activities["pay"][name] for name in ("running", "retrying", "failing")] == [0, 1, 1]
+    assert {each["kind"]: each["ahead"] for each in found["timers"]} == {"start": 1, "retry": 1, "deadline": 1}
+    (queue,) = ours(found["queues"]["activities"])
+    # Nobody has taken what was sent: four activities, and the notification of the one that failed for good.
+    assert (queue["group"], queue["waiting"]) == (None, 5)
+    assert len(found["queues"]["commands"]["partitions"]) == PARTITIONS
+    assert set(found["projection_lag"]) == {"0", "1"}
+
+    shown = program("stats")
+    assert [title for title in ("Workflows", "Activities", "Timers", "Queues") if f"\n{title}\n" not in shown] == []
+    assert re.search(r"^backbeat.activities.shop +nobody +5$", shown, re.MULTILINE)
+
+
+def test_stats_from_the_database_and_without_a_gateway(run, stack, story):
+    story.door.get("/workflows/names")  # the projection has all of it now
+    database = f"sqlite:///{stack.data_dir / 'gateway-1' / 'projection.sqlite'}"
+
+    found = json.loads(run("stats", "--json", "--database-url", database, BACKBEAT_GATEWAY="http://127.0.0.1:1"))
+    assert len(ours(found["activities"])) == 3
+
+    less = run("stats", BACKBEAT_GATEWAY="http://127.0.0.1:1", code=3)
+    assert "Lag by partition" in less
+    assert "Error: The gateway http://127.0.0.1:1 cannot be asked" in less
+    assert "\nWorkflows\n" not in less
+
+
+def test_queue_sizes_are_logged(stack, story):
+    log = stack.data_dir / "log" / "gateway-1.log"
+    until(lambda: "backbeat.activities.shop for nobody 5" in log.read_text(), "it is in the log")
+    assert re.search(r"queue sizes: commands \d+, signals \d+, nodes with clients \d+, ", log.read_text())
+
+
+# --- the daily report ------------------------------------------------------------------------------------------------
+
+
+def test_a_day_as_it_was(run, program, story):
+    def report(*more: str) -> dict:
+        return (ours(json.loads(run("report", "daily", "--json", *more))["workflows"]) or [{}])[0]
+
+    today = report()
+    assert (today["workflow"], today["completed"], today["failed_attempts"]) == ("order", 1, 2)
+    assert (today["out_of_retries"], today["inconsistent"]) == (1, 0)
+    # Without a moment's patience, what is with its client is stuck, and what has no retries left.
+    assert report("--stuck-hours", "0")["inconsistent_by_status"] == {"retries_exhausted": 1, "sent_to_client": 1}
+    assert report("--since", "2001-01-01", "--until", "2001-01-02") == {}
+    assert "<td" in program("report", "daily", "--html")
+    said = run("report", "daily", "--mail-to", "ops@example.org", "--smtp-port", str(free_port()), code=3)
+    assert "The mail server 127.0.0.1:" in said
+
+
+# --- top -------------------------------------------------------------------------------------------------------------
+
+
+def test_top_shows_what_is_at_work(run, story):
+    found = json.loads(run("top", "--once", "--json", "--window-seconds", "1000"))
+
+    shown = {each["activity"]: each for each in ours(found["activities"])}
+    assert (shown["ship"]["running"], shown["ship"]["completed_per_second"]) == (1, 0)
+    pay = shown["pay"]
+    assert (pay["failing"], pay["completed_per_second"], pay["errored_per_second"]) == (1, 0.001, 0.002)
+    assert "shop" in run("top")
+    assert "cannot be asked" in run("top", BACKBEAT_GATEWAY="http://127.0.0.1:1", code=3)
+
+
+# --- dead letters ----------------------------------------------------------------------------------------------------
 
 
 def letters(run, client: str, *more: str, count: int = 1) -> list[dict]:
@@ -103,44 +218,37 @@ def letters(run, client: str, *more: str, count: int = 1) -> list[dict]:
     return until(enough, f"{count} dead letters of {client}")
 
 
-# --- dead letters ----------------------------------------------------------------------------------------------------
-
-
-def test_a_letter_goes_back_once_its_cause_is_mended(run, program, publish, stack, unique):
-    ensure_client_topics(stack.bootstrap_servers, client_topics(unique, PARTITIONS))
-    publish(
-        unique, {"workflow": "W", "subject": unique, "decider": "D", "signal": "start"}, backbeat_tid="t-1", own="x"
-    )
-    (letter,) = letters(run, unique)
-    assert letter["reason"] == f"unknown client {unique}"
-    assert letter["source"] == f"backbeat.signals.{unique} 1@0"
+def test_a_letter_goes_back_once_its_cause_is_mended(run, program, publish, stack):
+    (letter,) = letters(run, NEW)
+    assert letter["reason"] == f"unknown client {NEW}"
+    assert letter["source"] == f"backbeat.signals.{NEW} 1@0"
 
     shown = run("dead-letters", "show", letter["position"])
     assert "header own" in shown
-    assert 'subject = "' + unique in shown
+    assert 'subject = "' + NEW in shown
     assert json.loads(program("dead-letters", "show", letter["position"], "--raw"))["signal"] == "start"
     whole = json.loads(run("dead-letters", "show", letter["position"], "--json"))
     assert (whole["kind"], whole["content"]["decider"], whole["key"]) == ("SignalRequest", "D", "k")
 
-    client = add_client(stack.bootstrap_servers, unique, partitions=PARTITIONS)
-    tried = rows(run("dead-letters", "redrive", "--client", unique, "--dry-run", "--json"))
+    client = add_client(stack.bootstrap_servers, NEW, partitions=PARTITIONS)
+    tried = rows(run("dead-letters", "redrive", "--client", NEW, "--dry-run", "--json"))
     assert [(one["position"], one["done"]) for one in tried] == [(letter["position"], False)]
     assert "nothing was done" in run("dead-letters", "redrive", letter["position"], code=1, stdin="n\n")
-    (done,) = rows(run("dead-letters", "redrive", "--client", unique, "--yes", "--json", "--note", "mended"))
-    assert (done["done"], done["went_to"]) == (True, f"backbeat.signals.{unique} 1@1")
+    (done,) = rows(run("dead-letters", "redrive", "--client", NEW, "--yes", "--json", "--note", "mended"))
+    assert (done["done"], done["went_to"]) == (True, f"backbeat.signals.{NEW} 1@1")
 
     door = Door(stack.http_urls[0], client.id)
     user = User(door, client, "")
     user.wait_until_known([door])
-    found = until(lambda: door.get(f"/workflows/search?subject={unique}").json, "the workflow is there")
-    assert run("dead-letters", "list", "--client", unique) == ""
-    (kept,) = letters(run, unique, "--state", "redriven")
+    found = until(lambda: door.get(f"/workflows/search?subject={NEW}").json, "the workflow is there")
+    assert run("dead-letters", "list", "--client", NEW) == ""
+    (kept,) = letters(run, NEW, "--state", "redriven")
     assert (kept["mark"]["note"], kept["mark"]["went_to"]) == ("mended", done["went_to"])
     assert "was redriven already" in run("dead-letters", "redrive", letter["position"], code=1)
 
     # Sent in once more, as after a kill before the mark: the engine has it already.
     run("dead-letters", "redrive", letter["position"], "--again", "--yes")
-    publish(unique, {"workflow": "W", "subject": unique, "decider": "D", "signal": "after"})
+    publish(NEW, {"workflow": "W", "subject": NEW, "decider": "D", "signal": "after"})
 
     def signals() -> list[str]:
         return [node["name"] for node in door.get(f"/workflows/{found[0]['id']}/children").json]
@@ -149,9 +257,7 @@ def test_a_letter_goes_back_once_its_cause_is_mended(run, program, publish, stac
     assert signals() == ["start", "after"]
 
 
-def test_what_is_refused_again_comes_back_and_can_be_dropped(run, publish, client):
-    publish(client.name, {"workflow": "W", "subject": 1})
-    publish(client.name, {"workflow": "W", "subject": 2})
+def test_what_is_refused_again_comes_back_and_can_be_dropped(run, client):
     first, second = letters(run, client.name, count=2)
     assert first["reason"] == "missing field `decider`"
     listed = run("dead-letters", "list", "--client", client.name)
@@ -195,86 +301,3 @@ def test_what_cannot_go_back_stays_and_says_why(run, stack, unique):
     assert "Say which" in run("dead-letters", "redrive", code=2)
     assert "there is no dead letter 0@99999" in run("dead-letters", "drop", "0@99999", code=1)
     assert "is no position" in run("dead-letters", "show", "last", code=2)
-
-
-# --- stats -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def user(stack, client) -> User:
-    """The same client, as a caller of the gateway."""
-    one = User(Door(stack.http_urls[0], client.id), client, "")
-    one.wait_until_known([one.door])
-    return one
-
-
-def of(found: list[dict], client: str) -> list[dict]:
-    return [each for each in found if each["client"] == client]
-
-
-def test_stats_count_what_is_there(run, program, user):
-    first, second = user.sent(name="pay"), user.sent(name="pay")
-    user.sent(name="ship")
-    user.say(first["id"], "completed")
-    user.say(second["id"], "errored")
-    user.signal(name="later", fires_at="2099-01-01T00:00:00Z")
-
-    found = json.loads(run("stats", "--json"))
-
-    assert found["trouble"] == []
-    (flow,) = of(found["workflows"], user.client.name)
-    assert (flow["workflow"], flow["workflows"], flow["open"]) == ("order", 4, 3)
-    assert flow["nodes"] == {"scheduled": 1, "sent_to_client": 1, "complete": 1, "retrying": 1}
-    activities = {each["activity"]: each for each in of(found["activities"], user.client.name)}
-    assert activities["pay"]["nodes"] == {"complete": 1, "retrying": 1}
-    assert [activities[name]["waiting"] for name in ("later", "pay", "ship")] == [1, 0, 0]
-    assert (activities["ship"]["running"], activities["pay"]["retrying"]) == (1, 1)
-    timers = {each["kind"]: each for each in found["timers"]}
-    assert min(timers[kind]["ahead"] for kind in ("start", "retry", "deadline")) >= 1
-    (queue,) = of(found["queues"]["activities"], user.client.name)
-    # Nobody has taken what was sent: three activities of it.
-    assert (queue["group"], queue["waiting"]) == (None, 3)
-    assert len(found["queues"]["commands"]["partitions"]) == PARTITIONS
-    assert set(found["projection_lag"]) == {"0", "1"}
-
-    shown = program("stats")
-    assert [title for title in ("Workflows", "Activities", "Timers", "Queues") if f"\n{title}\n" not in shown] == []
-    assert f"backbeat.activities.{user.client.name}  nobody" in shown
-
-
-def test_stats_from_the_database_and_without_a_gateway(run, stack, user):
-    user.sent(name="pay")
-    user.door.get("/workflows/names")  # the projection has it now
-    database = f"sqlite:///{stack.data_dir / 'gateway-1' / 'projection.sqlite'}"
-
-    found = json.loads(run("stats", "--json", "--database-url", database, BACKBEAT_GATEWAY="http://127.0.0.1:1"))
-    assert of(found["activities"], user.client.name)[0]["running"] == 1
-
-    less = run("stats", BACKBEAT_GATEWAY="http://127.0.0.1:1", code=3)
-    assert "Lag by partition" in less
-    assert "Error: The gateway http://127.0.0.1:1 cannot be asked" in less
-    assert "\nWorkflows\n" not in less
-
-
-# --- the daily report ------------------------------------------------------------------------------------------------
-
-
-def test_a_day_as_it_was(run, program, user):
-    first, second = user.sent(name="pay"), user.sent(name="pay", retry=0)
-    user.say(first["id"], "completed")
-    user.say(second["id"], "errored")
-    user.sent(name="ship")
-
-    def report(*more: str) -> dict:
-        found = json.loads(run("report", "daily", "--json", *more))
-        return (of(found["workflows"], user.client.name) or [{}])[0]
-
-    today = report()
-    assert (today["workflow"], today["completed"], today["failed_attempts"]) == ("order", 1, 1)
-    assert (today["out_of_retries"], today["inconsistent"]) == (1, 0)
-    # Without a moment's patience, what is with its client is stuck, and what has no retries left.
-    assert report("--stuck-hours", "0")["inconsistent_by_status"] == {"retries_exhausted": 1, "sent_to_client": 1}
-    assert report("--since", "2001-01-01", "--until", "2001-01-02") == {}
-    assert user.client.name in program("report", "daily", "--html")
-    said = run("report", "daily", "--mail-to", "ops@example.org", "--smtp-port", str(free_port()), code=3)
-    assert "The mail server 127.0.0.1:" in said

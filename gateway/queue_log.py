@@ -1,0 +1,77 @@
+"""Queue sizes, said in the log every five minutes (behaviour document, 7): what there was before something broke."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from backbeat.gateway.projection import Counts, Projection, ProjectionError
+from backbeat.streams.queues import Queues, read_queues
+
+logger = logging.getLogger(__name__)
+
+#: So many queues are named, the longest first; an installation may have hundreds of clients.
+_NAMED_MAX = 20
+
+
+class QueueLog:
+    """Says queue sizes now and then, from `start()` to `stop()`.
+
+    Of gateways that share a database, the one that follows the changelog does it.
+    """
+
+    def __init__(
+        self, bootstrap_servers: str, application_id: str, projection: Projection, interval_seconds: float
+    ) -> None:
+        """`interval_seconds`: 0 is never."""
+        self._bootstrap_servers = bootstrap_servers
+        self._application_id = application_id
+        self._projection = projection
+        self._interval_seconds = interval_seconds
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin; the first line comes after one interval."""
+        if self._interval_seconds:
+            self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """End."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        admin = AdminClient({"bootstrap.servers": self._bootstrap_servers, "log_level": 0})
+        while True:
+            await asyncio.sleep(self._interval_seconds)
+            if not self._projection.follows:
+                continue
+            try:
+                queues = await asyncio.to_thread(read_queues, admin, self._application_id)
+                counts = await self._projection.counts()
+            except (KafkaException, ProjectionError, TimeoutError) as error:
+                logger.warning("queue sizes are not known at the moment: %s", error)
+            else:
+                logger.info("queue sizes: %s", sizes(queues, counts))
+
+
+def sizes(queues: Queues, counts: Counts) -> str:
+    """One line: commands and signals that wait, nodes by where they are, and what waits for each group of readers."""
+    found = [
+        f"commands {queues.commands.waiting}",
+        f"signals {sum(each.waiting for each in queues.signals)}",
+        f"nodes with clients {counts.enqueued}",
+        f"scheduled {counts.scheduled}",
+        f"retrying {counts.retrying}",
+    ]
+    waiting = sorted((each for each in queues.activities if each.waiting), key=lambda each: -each.waiting)
+    found += [f"{each.topic} for {each.group or 'nobody'} {each.waiting}" for each in waiting[:_NAMED_MAX]]
+    if len(waiting) > _NAMED_MAX:
+        found.append(f"{len(waiting) - _NAMED_MAX} topics more")
+    return ", ".join(found)
