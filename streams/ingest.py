@@ -17,14 +17,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from backbeat.schemas import DecodeError, SignalRequest, decode_signal, encode_command
+from backbeat.schemas import DecodeError
 from backbeat.streams import dead_letters, topics
 from backbeat.streams.core import ids
-from backbeat.streams.core.commands import NewNode, NewWorkflow, OpenLink, Signal
-from backbeat.streams.core.status import Mode
+from backbeat.streams.door import admit_signal
 from backbeat.streams.registry import RegisteredClient
 
 logger = logging.getLogger(__name__)
@@ -41,8 +39,6 @@ _STOP_SECONDS_MAX = 10.0
 _CATCH_UP_SECONDS = 5.0
 _CATCH_UP_EVERY_SECONDS = 60.0
 _CATCH_UP_POLL_SECONDS = 0.02
-#: What Kafka adds to a record's value at most: its batch's header, its key.
-_OVERHEAD_BYTES = 32_768
 
 #: Failures of the record itself: it would fail again.
 _PERMANENT = frozenset(
@@ -71,56 +67,6 @@ class Clients(Protocol):
 
     def by_name(self, name: str) -> RegisteredClient | None:
         """The client of this name."""
-
-
-def command_id(request: SignalRequest, client: bytes, topic_id: str, partition: int, offset: int) -> bytes:
-    """The command's id: what the service calls the record, else the record's place in its topic."""
-    if request.id is not None:
-        return ids.command_id(client, request.id.encode())
-    return ids.command_id(topic_id.encode(), partition.to_bytes(4, "big"), offset.to_bytes(8, "big"))
-
-
-def command_of(request: SignalRequest, client: bytes, identity: bytes) -> Signal | OpenLink:
-    """The command that a service's signal becomes; with a link it goes through the link's target."""
-    workflow = NewWorkflow(user_id=client, name=request.workflow, subject=request.subject, decider=request.decider)
-    workflow_id = ids.workflow_id(client, workflow.name, workflow.subject)
-    node = NewNode(
-        name=request.signal,
-        user_id=client if request.client_id is None else request.client_id,
-        mode=Mode.BLOCKING,
-        type="decision",
-        client_data=request.client_data,
-        metadata=request.metadata,
-        fires_at=request.fires_at,
-        parent_link_id=request.parent_link_id,
-    )
-    given: dict[str, int | float] = {}
-    if request.retry is not None:
-        given["retries"] = request.retry
-    if request.retry_interval is not None:
-        given["retry_interval_seconds"] = request.retry_interval
-    if given:
-        node = msgspec.structs.replace(node, **given)
-    tid = request.tid or identity.hex()
-    if request.parent_link_id is None:
-        return Signal(id=identity, user_id=client, tid=tid, workflow_id=workflow_id, node=node, workflow=workflow)
-    return OpenLink(
-        id=identity,
-        user_id=client,
-        tid=tid,
-        target_id=request.parent_link_id,
-        child_id=ids.node_id(workflow_id, identity, 0),
-        signal=Signal(
-            id=identity,
-            user_id=client,
-            tid=tid,
-            workflow_id=workflow_id,
-            node=node,
-            workflow=workflow,
-            link_open=True,
-        ),
-        strict=True,
-    )
 
 
 class Ingest:
@@ -247,25 +193,20 @@ class Ingest:
     def _forward(self, producer: Producer, message: Message) -> None:
         topic, partition_number, offset = _place(message)
         name = topic.removeprefix(topics.SIGNALS_PREFIX)
-        client = self._known(topic, lambda: self._clients.by_name(name))
-        if client is None:
-            raise DecodeError(f"unknown client {name}")
-        request = decode_signal(message.value(), dead_letters.headers_of(message))
-        runner = request.client_id
-        if runner is not None and self._known(topic, lambda: self._clients.by_id(runner)) is None:
-            raise DecodeError(f"field `client_id` names no client: {runner.hex()}")
-        identity = command_id(request, client.id_bytes, self._topic_id(topic), partition_number, offset)
-        command = command_of(request, client.id_bytes, identity)
-        value = encode_command(command)
-        if len(value) > topics.RECORD_BYTES_MAX - _OVERHEAD_BYTES:
-            raise DecodeError(f"too large: {len(value)} bytes as a command")
-        route = command.workflow_id if isinstance(command, Signal) else command.target_id
+        signal = admit_signal(
+            message.value(),
+            dead_letters.headers_of(message),
+            name,
+            by_name=lambda name: self._known(topic, lambda: self._clients.by_name(name)),
+            by_id=lambda identity: self._known(topic, lambda: self._clients.by_id(identity)),
+            place=lambda: (self._topic_id(topic), partition_number, offset),
+        )
         produce = partial(
             producer.produce,
             topics.COMMANDS,
-            key=request.subject if isinstance(command, Signal) else route,
-            value=value,
-            partition=ids.partition_of(route, self._partitions),
+            key=signal.key,
+            value=signal.value,
+            partition=ids.partition_of(signal.route, self._partitions),
             on_delivery=partial(self._reported, message),
         )
         self._queue(producer, produce)

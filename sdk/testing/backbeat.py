@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
+
 from backbeat.client import Client
 from backbeat.errors import BackbeatError
 from backbeat.payloads import id_text, to_datetime
-from backbeat.schemas import StatusChangesRecord
+from backbeat.schemas import DecodeError, StatusChangesRecord
+from backbeat.schemas.signals import Headers
 from backbeat.streams.core.records import Settings
 from backbeat.streams.core.status import word
+from backbeat.streams.door import admit_signal
 from backbeat.worker import Worker
 
 from .at_once import at_once
@@ -71,6 +75,7 @@ class Backbeat:
         )
         self._replies = Replies()
         self._stage = Stage(self._engine, self._clock, self._directory, self.faults)
+        self._published = 0
         self._stage.transport = self.transport(gives_way=False)
         self._topics.on_activity = self._stage.take
         self._topics.on_reply = self._replies.take
@@ -126,6 +131,27 @@ class Backbeat:
             look=self._stage.look,
             gives_way=gives_way,
         )
+
+    def publish(self, value: bytes | Mapping[str, Any], client: str = CLIENT_DEFAULT, headers: Headers = ()) -> None:
+        """What a service publishes on `backbeat.signals.<client>` (docs/signals.md): a mapping for JSON, or its bytes.
+
+        It passes the same checks as on Kafka; what is refused is in `dead_letters`.
+        """
+        record = value if isinstance(value, bytes) else msgspec.json.encode(value)
+        self._published += 1
+        try:
+            signal = admit_signal(
+                record,
+                headers,
+                client,
+                by_name=self._directory.by_name,
+                by_id=self._directory.by_id,
+                place=lambda: (f"signals of {client}", 0, self._published),
+            )
+        except DecodeError as refused:
+            self._topics.dead_letters.append(DeadLetter(str(refused), record))
+        else:
+            self._engine.admit(signal)
 
     # --- what there is ---------------------------------------------------------------------------------------------
 

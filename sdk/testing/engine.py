@@ -12,6 +12,7 @@ from backbeat.streams.core.effects import NodeView
 from backbeat.streams.core.queries import AnyQuery, current_node, find_node, query_route
 from backbeat.streams.core.records import Settings
 from backbeat.streams.core.status import ServerStatus
+from backbeat.streams.door import Admitted
 from backbeat.streams.engine import Engine
 from backbeat.streams.partition import Record
 
@@ -60,6 +61,11 @@ class MemoryEngine:
         routed = route(command)
         assert routed is not None, "a command that is sent to every partition"
         self._topics.append(encode_command(command), ids.partition_of(routed, self._partitions), key or routed)
+
+    def admit(self, signal: Admitted) -> None:
+        """Apply a service's signal that has passed its door."""
+        self._topics.append(signal.value, ids.partition_of(signal.route, self._partitions), signal.key)
+        self.settle()
 
     def settle(self) -> None:
         """Apply every command that waits, and those that come of it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -13,6 +13,7 @@ from backbeat.errors import BackbeatError
 from backbeat.pending import in_a_loop
 from backbeat.plain import Loop, PlainClient
 from backbeat.schemas import StatusChangesRecord
+from backbeat.schemas.signals import Headers
 from backbeat.worker import Worker
 
 from .backbeat import CLIENT_DEFAULT, Backbeat
@@ -88,6 +89,10 @@ class PlainBackbeat:
         client = _Client(self._loop, client=name, transport=self._backbeat.transport(), **options)
         client.start()
         return client
+
+    def publish(self, value: bytes | Mapping[str, Any], client: str = CLIENT_DEFAULT, headers: Headers = ()) -> None:
+        """What a service publishes on `backbeat.signals.<client>`: JSON, as bytes or as a mapping, or Avro."""
+        self._backbeat.publish(value, client, headers)
 
     # --- what there is ---------------------------------------------------------------------------------------------
 

@@ -3,9 +3,11 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import cryptography.fernet
 import pytest
 
 from backbeat import BackbeatError, NodeFailed, Rejected, Timeout, Unavailable, Worker, current
+from backbeat.codecs import Fernet
 from backbeat.errors import KeyReused, LimitExceeded, NotFound
 from backbeat.payloads import to_id
 from backbeat.streams.core.records import Settings
@@ -457,6 +459,34 @@ async def test_what_is_published_and_refused_is_a_dead_letter(shop):
 
         assert [letter.reason[:14] for letter in backbeat.dead_letters] == ["limit_exceeded"]
         assert backbeat.dead_letters[0].value
+
+
+async def test_what_a_service_publishes_passes_the_same_door(shop):
+    signal = {"workflow": "W", "subject": "s", "decider": "D", "signal": "Make Purchase", "id": "order-17"}
+    async with Backbeat(shop.worker) as backbeat:
+        for _ in range(2):
+            backbeat.publish({**signal, "client_data": {"params": ["Ann"]}})
+        backbeat.publish(signal, client="nobody")
+        backbeat.publish(b"no JSON")
+        backbeat.publish({**signal, "client_id": "01234567-89ab-4def-8123-456789abcdef"})
+        await backbeat.run()
+
+        assert shop.did.count("Make Purchase") == 1
+        first, second, third = [letter.reason for letter in backbeat.dead_letters]
+        assert first == "unknown client nobody"
+        assert "JSON" in second
+        assert third.startswith("field `client_id` names no client")
+
+
+async def test_arguments_and_results_go_through_a_codec():
+    codec = Fernet(cryptography.fernet.Fernet.generate_key())
+    worker = Worker(codec=codec)
+    worker.activity("Double")(lambda number: 2 * number)
+    async with Backbeat(worker) as backbeat:
+        node = await backbeat.client(codec=codec).signal("W", "s", "Double", args=[21])
+
+        assert backbeat.queued[0].params.keys() == {"$backbeat", "data"}
+        assert await node.result() == 42
 
 
 async def test_a_node_for_a_client_that_nobody_knows_fails_as_on_kafka(shop):
