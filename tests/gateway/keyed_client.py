@@ -51,10 +51,10 @@ class KeyedClient:
     async def close(self) -> None:
         await self._session.close()
 
-    async def wait_for_writes(self, count: int) -> None:
-        """Until so many were answered."""
+    async def wait_for_writes(self, count: int, *, under_way: int) -> None:
+        """Until so many were answered while so many others wait for their answers."""
         async with self._answered:
-            await self._answered.wait_for(lambda: len(self.writes) >= count)
+            await self._answered.wait_for(lambda: len(self.writes) >= count and self.under_way >= under_way)
 
     async def write(self, method: str, path: str, body: Any, status: int) -> Any:
         """What a write with a key of its own is answered with; it must be this status."""

@@ -284,7 +284,7 @@ async def test_an_asynchronous_activity_is_answered_by_somebody_else(client: Cli
         await asyncio.wait_for(begun.wait(), 20)
         await until(lambda: worker._lanes.running == 0)
         assert (await node.refresh()).client_status == "received"
-        await client._change_node(node.id, "completed", {"result": "yes"})
+        await client.answer(node.id, result="yes")
         assert await node.result(20) == "yes"
         tree = await client.tree(node.workflow_id)
     assert [one.status for _, one in tree.walk()] == ["complete", "complete"]
