@@ -60,6 +60,7 @@ tree:
 
 types: $(STAMP) tree
 	$(BIN)/mypy -p backbeat
+	$(BIN)/mypy tests/sdk/typing_cases.py
 
 imports: $(STAMP) tree
 	PYTHONPATH=$(TREE) $(BIN)/lint-imports

@@ -23,6 +23,16 @@ class Client(SearchCalls):
 
     `codec` and `store` are what arguments and results go through: `backbeat.codecs`, `backbeat.stores`. `timeout` is
     how long an answer is awaited, in seconds. A command without one (`Timeout`) may still be applied.
+
+    >>> import asyncio
+    >>> from backbeat.testing import Backbeat
+    >>> async def sell() -> None:
+    ...     async with Client(transport=Backbeat().transport()) as client:
+    ...         node = await client.signal("Camera sale", "Camera 703", "Make Purchase", args=["Ann"])
+    ...         print(await client.tree(node.workflow_id))
+    >>> asyncio.run(sell())
+    Camera sale 'Camera 703'
+       |-- Make Purchase: sent_to_client
     """
 
     def __init__(

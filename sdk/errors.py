@@ -20,11 +20,21 @@ from backbeat.streams.core.effects import Reason, Rejection
 
 
 class BackbeatError(Exception):
-    """What every error of Backbeat is."""
+    """What every error of Backbeat is: `except BackbeatError` catches whatever the SDK raises.
+
+    >>> from backbeat import Rejected
+    >>> issubclass(Rejected, BackbeatError)
+    True
+    """
 
 
 class Rejected(BackbeatError):  # noqa: N818 - a refusal is no fault
-    """What was asked was refused, and nothing was changed."""
+    """What was asked was refused, and nothing was changed.
+
+    >>> raise Rejected("workflow_complete", "The workflow is complete", found="complete", wanted="a running workflow")
+    Traceback (most recent call last):
+    backbeat.errors.Rejected: The workflow is complete
+    """
 
     def __init__(self, reason: str, message: str, found: str = "", wanted: str = "") -> None:
         super().__init__(message)
@@ -76,6 +86,10 @@ class Fail(BackbeatError):  # noqa: N818 - a word to say in a handler
     """A handler raises it where trying again cannot help: the node's retries are exhausted at once.
 
     Subclasses do the same. Its text, cause and traceback go to the tree, as any other error's.
+
+    >>> raise Fail("card 4000… was stolen: charging it again is no use")
+    Traceback (most recent call last):
+    backbeat.errors.Fail: card 4000… was stolen: charging it again is no use
     """
 
 
@@ -84,7 +98,12 @@ class Cancelled(BackbeatError):  # noqa: N818 - named by what happened
 
 
 class NodeFailed(BackbeatError):  # noqa: N818 - named by what happened
-    """A node ended, or stands still, without a result."""
+    """A node ended, or stands still, without a result.
+
+    >>> failed = NodeFailed("0b4e", "retries_exhausted", "ValueError: declined")
+    >>> str(failed), failed.message
+    ('node 0b4e is retries_exhausted: ValueError: declined', 'ValueError: declined')
+    """
 
     def __init__(self, node_id: str, status: str, message: str, traceback: Sequence[str] = ()) -> None:
         super().__init__(f"node {node_id} is {status}: {message}")
@@ -101,11 +120,22 @@ class NodeFailed(BackbeatError):  # noqa: N818 - named by what happened
 
 
 class Timeout(BackbeatError, TimeoutError):  # noqa: N818 - as asyncio's and the standard library's
-    """No answer came within the deadline. A command may still be applied: repeat it with the same idempotency key."""
+    """No answer came within the deadline. A command may still be applied: repeat it with the same idempotency key.
+
+    >>> issubclass(Timeout, TimeoutError)
+    True
+    """
 
 
 class Unavailable(BackbeatError, ConnectionError):  # noqa: N818 - named by what happened
-    """Kafka, the gateway or a store cannot be reached, or did not take what was sent."""
+    """Kafka, the gateway or a store cannot be reached, or did not take what was sent.
+
+    >>> import asyncio
+    >>> from backbeat import Client
+    >>> asyncio.run(Client("http://127.0.0.1:1").start())
+    Traceback (most recent call last):
+    backbeat.errors.Unavailable: The gateway http://127.0.0.1:1 cannot be reached: ...
+    """
 
 
 _REJECTED: dict[Reason, type[Rejected]] = {

@@ -25,7 +25,17 @@ _GRACE_SECONDS = 1.0
 
 
 class Node(NodeValue):
-    """A node, and what can be asked of it. It does not change by itself: `refresh` gives a newer one."""
+    """A node, and what can be asked of it. It does not change by itself: `refresh` gives a newer one.
+
+    >>> import asyncio
+    >>> from backbeat.testing import Backbeat
+    >>> async def approve() -> None:
+    ...     node = await Backbeat().client().signal("Camera sale", "Camera 703", "Approve")
+    ...     await node.answer(result="by Ann")
+    ...     print(node.name, node.status, await node.result(), (await node.refresh()).status)
+    >>> asyncio.run(approve())
+    Approve ready by Ann complete
+    """
 
     __slots__ = ("_client",)
 

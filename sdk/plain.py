@@ -144,7 +144,14 @@ class PlainNode(NodeValue):
 
 
 class PlainClient:
-    """`Client` for code without an event loop: `with PlainClient(…) as client`. What is given means the same there."""
+    """`Client` for code without an event loop: `with PlainClient(…) as client`. What is given means the same there.
+
+    >>> from backbeat.testing import Backbeat
+    >>> with PlainClient(transport=Backbeat().transport()) as client:
+    ...     node = client.signal("Camera sale", "Camera 703", "Make Purchase", args=["Ann"])
+    ...     client.status(node.id)
+    'sent_to_client'
+    """
 
     def __init__(
         self,

@@ -59,6 +59,22 @@ class Worker:
     have the same. When stopped, a worker finishes what it has begun, for at most `grace_seconds`. One that is killed
     is noticed after `session_timeout_seconds`: then others run what it had begun. `log_context`: whether log records of
     a running activity say which it is (`backbeat.logs`).
+
+    >>> worker = Worker("127.0.0.1:9092", client="shop", concurrency=10)
+    >>> @worker.activity("Make Purchase")
+    ... async def make_purchase(buyer: str) -> str:
+    ...     return f"{buyer} has it"
+
+    `worker.serve()` runs it until it is stopped; here it runs in memory:
+
+    >>> import asyncio
+    >>> from backbeat.testing import Backbeat
+    >>> async def sell() -> str:
+    ...     async with Backbeat(worker) as backbeat:
+    ...         node = await backbeat.client("shop").signal("Camera sale", "Camera 703", "Make Purchase", args=["Ann"])
+    ...         return await node.result()
+    >>> asyncio.run(sell())
+    'Ann has it'
     """
 
     def __init__(

@@ -1,0 +1,32 @@
+"""Every public name has an example that runs here as it stands, without a broker."""
+
+import doctest
+import importlib
+import inspect
+from typing import Any
+
+import pytest
+
+import backbeat
+from backbeat import codecs
+
+NAMES = {name: getattr(backbeat, name) for name in backbeat.__all__}
+NAMES |= {"Json": codecs.Json, "Fernet": codecs.Fernet}
+
+
+def test_there_are_at_most_a_dozen_public_names() -> None:
+    assert len(backbeat.__all__) <= 12
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_example_of_a_public_name_does_what_it_says(name: str) -> None:
+    found: Any = NAMES[name]
+    module = importlib.import_module(found.__module__)
+    assert ">>> " in (inspect.getdoc(found) or ""), f"{name} has no example"
+    examples = doctest.DocTestFinder(recurse=False).find(found, name, module=module)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    said: list[str] = []
+    for example in examples:
+        runner.run(example, out=said.append)
+    assert runner.tries > 0
+    assert not runner.failures, "".join(said)

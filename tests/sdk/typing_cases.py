@@ -1,0 +1,74 @@
+"""What a type checker must say of programs that use the SDK: `make types` reads this file, nothing runs it.
+
+Each line that must be refused carries the refusal; one that is refused no longer makes mypy complain of the comment.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from typing import Any, assert_type
+
+from backbeat import Client, Node, PlainClient, Worker, activity, current
+from backbeat.codecs import Codec, Fernet, Json
+from backbeat.plain import PlainNode
+from backbeat.stores import BucketStore, FolderStore, Store, open_store
+from backbeat.views import StatusChange, Tree, User, Workflow
+
+worker = Worker()
+
+
+@activity("Reserve money", retries=3)
+async def reserve_money(amount: int, *, currency: str = "EUR") -> str:
+    return f"{amount} {currency}"
+
+
+@activity("Notify")
+def notify(whom: str) -> None:
+    current().add(reserve_money, 703)
+    current().add(reserve_money, "703")  # type: ignore[call-overload]
+    current().add(reserve_money, 703, "EUR")  # type: ignore[call-overload]
+    current().add("by name", 1, "anything", metadata={"a": 1})
+
+
+async def it_stays_the_function_that_it_was() -> None:
+    assert_type(await reserve_money(703, currency="NOK"), str)
+    await reserve_money("703")  # type: ignore[arg-type]
+    notify()  # type: ignore[call-arg]
+
+
+@activity("Wrong", retry=3)  # type: ignore[call-overload, untyped-decorator]
+async def no_such_option() -> None: ...
+
+
+async def a_client_is_typed(client: Client) -> None:
+    node = await client.signal("Sale", {"any": "json"}, "Buy", args=[1], retries=2)
+    assert_type(node, Node)
+    await client.signal("Sale", "A", "Buy", retires=2)  # type: ignore[call-arg]
+    await client.signal("Sale", "A", "Buy", retries="2")  # type: ignore[arg-type]
+    await client.signal("Sale", "A")  # type: ignore[call-arg]
+    assert_type(await node.result(1.0), Any)
+    assert_type(await client.tree(node.workflow_id), Tree[Node])
+    assert_type(await node.history(), list[StatusChange])
+    assert_type(await client.users(), list[User])
+    assert_type(client.search_workflows(name="Sale"), AsyncIterator[Workflow])
+    client.search_nodes(status_start="yesterday")  # type: ignore[arg-type]
+    client.search_nodes(status_start=datetime.now().astimezone())
+    await client.answer(node.id, result=1)
+    await client.answer(node.id, 1)  # type: ignore[call-arg]
+
+
+def a_plain_client_is_typed(client: PlainClient) -> None:
+    node = client.signal("Sale", "A", "Buy", args={"camera": 703})
+    assert_type(node, PlainNode)
+    client.signal("Sale", "A", "Buy", retires=2)  # type: ignore[call-arg]
+    assert_type(client.tree(node.workflow_id), Tree[PlainNode])
+    assert_type(client.search_nodes(), Iterator[PlainNode])
+
+
+def codecs_and_stores_fit() -> None:
+    codecs: list[Codec] = [Json(), Fernet("key"), Fernet("new", "old", inner=Json())]
+    stores: list[Store] = [open_store("file:///var/payloads")]
+    Client(codec=codecs[0], store=stores[0])
+    Client(store="s3://bucket/prefix")
+    Client(codec=object())  # type: ignore[arg-type]
+    Worker(codec=codecs[0], store=FolderStore)  # type: ignore[arg-type]
+    assert_type(BucketStore("bucket", ""), BucketStore)
