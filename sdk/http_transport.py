@@ -262,7 +262,14 @@ class HttpTransport:
         ends_at = time.monotonic() + timeout
         wait_seconds = max(0.0, query.deadline / 1000 - self.now())
         call = HttpCall("GET", f"/activities/{id_text(query.node_id)}")
-        text, _ = await self._ask(call, timeout, what, query.tid, {PREFER_HEADER: f"wait={wait_seconds:.3f}"})
+        try:
+            text, _ = await self._ask(call, timeout, what, query.tid, {PREFER_HEADER: f"wait={wait_seconds:.3f}"})
+        except Unavailable as error:
+            if self._session is None:
+                raise
+            # A gateway that is started again is back within moments: a wait outlives it, as it outlives an engine.
+            await asyncio.sleep(min(_AGAIN_SECONDS, wait_seconds))
+            raise Timeout(f"{what}: {error}") from error
         view = read_node(text)
         if view.server not in _ENDED:
             return [view, queries.History(())]

@@ -188,11 +188,11 @@ async def test_a_linked_node_waits_for_the_other_workflow(client: Client, worker
 
 async def test_published_signals_are_all_there(client: Client) -> None:
     published = [
-        await client.publish("Sale", f"Camera {number}", "Buy", fires_at=timedelta(hours=1)) for number in range(600)
+        await client.publish("Sale", f"Camera {number}", "Buy", fires_at=timedelta(hours=1)) for number in range(300)
     ]
     await client.flush(20)
     # What is asked after the last one's answer finds all: a partition keeps its order.
-    for number, node_id in list(enumerate(published))[::200]:
+    for number, node_id in list(enumerate(published))[::100]:
         node = await asyncio.wait_for(find(client, node_id), 20)
         assert (node.name, node.subject) == ("Buy", f"Camera {number}")
 
@@ -467,10 +467,11 @@ def test_the_plain_client_does_the_same_in_a_thread(stack: Stack, unique: str, w
         client.node(node.id)
 
 
-# --- last: it kills the engine -------------------------------------------------------------------------------------
+# --- last: it kills what answers -------------------------------------------------------------------------------------
 
 
-async def test_a_wait_outlives_the_engine(stack: Stack, client: Client, worker: Worker) -> None:
+@pytest.mark.parametrize("way", ["kafka", "http"])
+async def test_a_wait_outlives_what_answers_it(stack: Stack, worker: Worker, name: str, way: str) -> None:
     go_on = asyncio.Event()
 
     @worker.activity("Wait")
@@ -478,10 +479,14 @@ async def test_a_wait_outlives_the_engine(stack: Stack, client: Client, worker: 
         await go_on.wait()
         return "waited"
 
-    async with running(worker):
+    address, kill, wait_ready = {
+        "kafka": (stack.bootstrap_servers, stack.kill_engine, stack.wait_ready),
+        "http": (stack.http_urls[0], stack.kill_gateway, stack.wait_gateway_ready),
+    }[way]
+    async with running(worker), Client(address, name) as client:
         node = await client.signal("Sale", "A", "Wait")
         waiting = asyncio.create_task(node.result(60))
-        await asyncio.to_thread(stack.kill_engine, 0)
+        await asyncio.to_thread(kill, 0)
         go_on.set()
         assert await waiting == "waited"
-    await asyncio.to_thread(stack.wait_ready, 0)
+    await asyncio.to_thread(wait_ready, 0)
