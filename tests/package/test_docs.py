@@ -1,0 +1,61 @@
+"""What the documents say that can be looked up: statuses are those of the code, and every link leads somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from backbeat.streams.core.status import CLIENT_TRANSITIONS, SERVER_TRANSITIONS, word
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "DECISIONS.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def diagram(transitions, left_out):
+    """A Mermaid state diagram; what every status may become is left to the text."""
+    lines = ["```mermaid", "stateDiagram-v2", "    [*] --> pending"]
+    for status, following in transitions.items():
+        lines += [
+            f"    {word(status)} --> {word(one)}"
+            for one in sorted(following)
+            if one is not status and word(one) not in left_out
+        ]
+    return "\n".join([*lines, "```"])
+
+
+def table(transitions):
+    lines = ["| from | to |", "| --- | --- |"]
+    for status, following in transitions.items():
+        names = ", ".join(f"`{word(one)}`" for one in sorted(following)) or "nothing"
+        lines.append(f"| `{word(status)}` | {names} |")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("transitions", "left_out"),
+    [(SERVER_TRANSITIONS, {"errored", "deactivated"}), (CLIENT_TRANSITIONS, {"errored"})],
+    ids=["server", "client"],
+)
+def test_the_concepts_show_the_statuses_of_the_core(transitions, left_out):
+    said = (ROOT / "docs" / "concepts.md").read_text()
+    assert diagram(transitions, left_out) in said, diagram(transitions, left_out)
+    assert table(transitions) in said, table(transitions)
+
+
+def anchors(text):
+    """As a renderer makes them from headings."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document):
+    for target in LINK.findall(document.read_text()):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (document.parent / name) if name else document
+        assert path.exists(), target
+        if anchor and path.suffix == ".md":
+            assert anchor in anchors(path.read_text()), target
