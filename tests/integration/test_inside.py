@@ -1,9 +1,12 @@
 """What a handler may ask for while it runs, on a real Kafka with a real engine."""
 
 import asyncio
+import os
+import random
 import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from backbeat.context import Activity
 from backbeat.errors import BackbeatError, Cancelled, NotFound
 from backbeat.streams.registry import add_client
 from backbeat.worker import run
+from tests.integration import killing
 from tests.integration.test_worker import PARTITIONS, running, until
 
 
@@ -323,3 +327,9 @@ async def test_a_timed_next_round_waits(client: Client, worker: Worker) -> None:
         await node.result(20)
         tree = await client.tree(node.workflow_id)
     assert [branch.node.status for branch in tree.children] == ["complete", "started"]
+
+
+@pytest.mark.timeout(180)
+async def test_workers_killed_at_random_lose_nothing(bootstrap: str, name: str, tmp_path: Path) -> None:
+    seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(2**32))
+    await killing.run(bootstrap, name, tmp_path, seed=seed, count=500, kills=2)
