@@ -198,8 +198,8 @@ def ensure_topics(
     """
     admin = reach(bootstrap_servers)
     specs = system_topics(partitions or _partitions_of_commands(admin) or PARTITIONS_DEFAULT)
-    _create_missing(admin, specs, replication)
-    return _check(admin, specs, development=development)
+    made = _create_missing(admin, specs, replication)
+    return _check(admin, specs, made, development=development)
 
 
 def ensure_client_topics(bootstrap_servers: str, specs: Iterable[TopicSpec]) -> dict[str, FoundTopic]:
@@ -209,9 +209,9 @@ def ensure_client_topics(bootstrap_servers: str, specs: Iterable[TopicSpec]) -> 
     commands = describe(admin, [COMMANDS]).get(COMMANDS)
     if commands is None:
         raise missing(COMMANDS)
-    _create_missing(admin, specs, commands.replication)
+    made = _create_missing(admin, specs, commands.replication)
     # Where one replica is enough for the commands it is enough for what follows from them.
-    return _check(admin, specs, development=commands.replication == 1)
+    return _check(admin, specs, made, development=commands.replication == 1)
 
 
 def check_topics(
@@ -248,7 +248,8 @@ def missing(topic: str) -> TopicError:
     )
 
 
-def _create_missing(admin: AdminClient, specs: Iterable[TopicSpec], replication: int) -> None:
+def _create_missing(admin: AdminClient, specs: Iterable[TopicSpec], replication: int) -> frozenset[str]:
+    """Make what is missing; its names."""
     specs = list(specs)
     wanted = {spec.name: spec for spec in specs}
     for name, found in describe(admin, list(wanted)).items():
@@ -257,7 +258,7 @@ def _create_missing(admin: AdminClient, specs: Iterable[TopicSpec], replication:
             # Before anything is made: what was missing would have a number that does not belong to the others.
             raise _other_partitions(spec, found)
     if not wanted:
-        return
+        return frozenset()
     # With three replicas two must have a record before it counts as written: one may fail and nothing is lost.
     safe = {"min.insync.replicas": "2" if replication >= _REPLICATION_SAFE else "1"}
     new = [
@@ -279,29 +280,40 @@ def _create_missing(admin: AdminClient, specs: Iterable[TopicSpec], replication:
                     f"{_count(wanted[name].partitions, 'partition')} with {_count(replication, 'replica')}",
                     "see the reason; fewer brokers than replicas need a smaller --replication",
                 ) from error
-    _wait_until_known(admin, list(wanted))
+    return frozenset(wanted)
 
 
-def _wait_until_known(admin: AdminClient, names: list[str]) -> None:
-    """A topic that was made is known to every broker a moment later."""
-    deadline = time.monotonic() + ASK_SECONDS_MAX
-    while len(found := describe(admin, names)) < len(names):
-        if time.monotonic() > deadline:
-            raise missing(next(name for name in names if name not in found))
-        time.sleep(0.02)
-
-
-def _check(admin: AdminClient, specs: Iterable[TopicSpec], *, development: bool) -> dict[str, FoundTopic]:
+def _check(
+    admin: AdminClient, specs: Iterable[TopicSpec], made: frozenset[str] = frozenset(), *, development: bool
+) -> dict[str, FoundTopic]:
     specs = list(specs)
-    found = describe(admin, [spec.name for spec in specs])
-    for spec in specs:
-        if spec.name not in found:
-            raise missing(spec.name)
-    found = with_configs(admin, found)
+    found = _look(admin, [spec.name for spec in specs], made)
     for spec in specs:
         for problem in problems(spec, found[spec.name], development=development):
             raise problem
     return found
+
+
+def _look(admin: AdminClient, names: list[str], made: frozenset[str]) -> dict[str, FoundTopic]:
+    """What the topics are, settings included.
+
+    Brokers hear of a topic that was `made` one after the other, and each question may go to another one: a moment ago
+    it was there, now it is unknown. So it is asked again until both answers know it.
+    """
+    deadline = time.monotonic() + ASK_SECONDS_MAX
+    while True:
+        found = describe(admin, names)
+        absent = [name for name in names if name not in found]
+        for name in absent:
+            if name not in made or time.monotonic() > deadline:
+                raise missing(name)
+        try:
+            if not absent:
+                return with_configs(admin, found)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
 
 
 def problems(spec: TopicSpec, found: FoundTopic, *, development: bool) -> Iterator[TopicError]:

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 from click.testing import CliRunner
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -19,7 +19,7 @@ from confluent_kafka.admin import (
 
 from backbeat.compose.commands import backbeat
 from backbeat.streams import topics
-from backbeat.streams.brokers import UnreachableError
+from backbeat.streams.brokers import FoundTopic, UnreachableError
 from backbeat.streams.topic_survey import usual_partitions
 from backbeat.streams.topics import (
     TopicError,
@@ -259,3 +259,30 @@ def test_a_survey_says_all_that_is_wrong_at_once(empty_kafka):
 )
 def test_most_topics_say_how_many_partitions_there_must_be(found, usual):
     assert usual_partitions(found) == usual
+
+
+def test_a_topic_that_was_just_made_may_be_unknown_to_the_next_broker(monkeypatch):
+    """Three brokers hear of it one after the other: the answers of two of them, in turn."""
+    there = FoundTopic("new", "id", 1, 3)
+    answers = [{}, {"new": there}, {}, {"new": there}]
+    unknown = KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+    configs = [unknown, {"new": there}]
+
+    def with_configs(admin, found):
+        answer = configs.pop(0)
+        if isinstance(answer, KafkaException):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(topics, "describe", lambda admin, names: answers.pop(0))
+    monkeypatch.setattr(topics, "with_configs", with_configs)
+
+    assert topics._look(None, ["new"], frozenset({"new"})) == {"new": there}
+    assert (answers, configs) == ([], [])
+
+
+def test_a_topic_that_nobody_made_is_missing_at_once(monkeypatch):
+    monkeypatch.setattr(topics, "describe", lambda admin, names: {})
+
+    with pytest.raises(TopicError, match="no such topic"):
+        topics._look(None, ["gone"], frozenset({"new"}))

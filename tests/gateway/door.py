@@ -146,10 +146,10 @@ class User:
         return answer.json
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS_MAX) -> Any:
-    """What the condition gives, once that is true."""
+def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS_MAX, pause: float = 0.02) -> Any:
+    """What the condition gives, once that is true; looked at again after `pause` seconds."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.02)
+        time.sleep(pause)
     return found

@@ -37,9 +37,9 @@ def read(path: Path, given: Mapping[str, str] = PASSWORDS) -> dict[str, Any]:
     return yaml.safe_load(_VARIABLE.sub(value, path.read_text()))
 
 
-def services(path: Path) -> dict[str, dict[str, Any]]:
+def services(path: Path, given: Mapping[str, str] = PASSWORDS) -> dict[str, dict[str, Any]]:
     """The services of a compose file, by name."""
-    return read(path)["services"]
+    return read(path, given)["services"]
 
 
 def dockerfile() -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ from backbeat.compose.part import Part, last_lines
 from backbeat.compose.ports import LOOPBACK, free_port
 from backbeat.compose.postgresql import postgresql
 from tests.gateway.door import until
-from tests.stage.files import image, services
+from tests.stage.files import PASSWORDS, image, services
 
 #: The containers' own paths.
 _DATA = "/var/lib/backbeat"
@@ -40,7 +40,9 @@ _KAFKA_OURS = {
     "log.dirs",
     "node.id",
 }
-SECONDS_MAX = 60.0
+SECONDS_MAX = 120.0
+#: A check is a Python that starts: asked all the time it would take a processor.
+_CHECK_SECONDS = 0.25
 
 
 def kafka_settings(service: Mapping[str, Any]) -> dict[str, str]:
@@ -56,8 +58,9 @@ def kafka_settings(service: Mapping[str, Any]) -> dict[str, str]:
 class PlainStack:
     """The services of one compose file. Used from one thread, the one that starts it."""
 
-    def __init__(self, path: Path, folder: Path) -> None:
-        self.services = services(path)
+    def __init__(self, path: Path, folder: Path, **given: str) -> None:
+        """`given`: what an operator would write into `.env`, beside the passwords."""
+        self.services = services(path, {**PASSWORDS, **given})
         self._folder = folder
         self._image = image()
         self._stack = contextlib.ExitStack()
@@ -74,7 +77,10 @@ class PlainStack:
 
     def __enter__(self) -> Self:
         with self._stack:
-            self._stack.enter_context(self.kafka)
+            # What the brokers hold is thrown away: they need not end in order.
+            for broker in self.kafka.brokers:
+                self._stack.callback(broker.kill)
+            self.kafka.start()
             if "postgres" in self.services:
                 url = self._stack.enter_context(postgresql(shared_buffers="64MB"))
                 self._addresses["postgres:5432"] = re.search(r"@([^/]+)/", url)[1]
@@ -134,7 +140,7 @@ class PlainStack:
                 raise SetupError(f"{name} ended ({part.exit_reason}):\n{last_lines(part.output())}")
             return self.is_healthy(name)
 
-        until(healthy, f"{name} is healthy", seconds)
+        until(healthy, f"{name} is healthy", seconds, pause=_CHECK_SECONDS)
 
     def tend(self, *names: str) -> None:
         """What `restart: unless-stopped` does: start again what has ended."""
