@@ -31,7 +31,7 @@ from backbeat.gateway.settings import GatewaySettings
 from backbeat.gateway.status import status_of
 from backbeat.gateway.table import ROUTES
 from backbeat.gateway.wishes import read_wishes
-from backbeat.streams import logs
+from backbeat.streams import logs, tracing
 from backbeat.streams.last_words import last_words
 from backbeat.streams.status_server import PATHS
 from backbeat.streams.watchdog import Watchdog, Watched
@@ -63,6 +63,7 @@ class Gateway:
         self._router = Router(ROUTES)
         self._http = HttpFigures()
         self._status = status_of(parts, self._http)
+        self._traces = tracing.is_set_up()
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         """The answer to any request; whatever goes wrong has one in the error shape, too."""
@@ -76,7 +77,8 @@ class Gateway:
         route = None
         try:
             route, path, query = self._find(request)
-            response = await self._answer(request, name, route, path, query)
+            answered = self._answer_traced if self._traces else self._answer
+            response = await answered(request, name, route, path, query)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is logged, and answered in the error shape
             refusal = self._refusal(request, error)
             response = answer(refusal.body, refusal.status, refusal.headers)
@@ -111,6 +113,24 @@ class Gateway:
         if not raw_path.startswith("/"):
             raw_path = request.rel_url.raw_path
         return *self._router.find(request.method, raw_path), query
+
+    async def _answer_traced(
+        self, request: web.BaseRequest, name: str, route: Route, path: dict[str, str], query: str
+    ) -> web.Response:
+        """As `_answer`, in a span; what comes of the call is below that."""
+        carried = tracing.with_traceparent(name, request.headers.get(tracing.HEADER))
+        attributes = {"http.request.method": route.method, "http.route": route.path, "backbeat.tid": name}
+        status = errors.defect().status
+        with tracing.span(f"{route.method} {route.path}", carried, "server", attributes) as sent:
+            try:
+                response = await self._answer(request, sent, route, path, query)
+                status = response.status
+            except errors.Refusal as refusal:
+                status = refusal.status
+                raise
+            finally:
+                tracing.note({"http.response.status_code": status})
+        return response
 
     async def _answer(
         self, request: web.BaseRequest, name: str, route: Route, path: dict[str, str], query: str

@@ -92,7 +92,7 @@ class Webhook:
         """What an event of the log about it is about."""
         node = self.record.node
         return {
-            "tid": node.tid,
+            "tid": tids.plain(node.tid),
             "workflow": id_text(node.workflow_id),
             "node": id_text(node.id),
             "attempt": node.attempt,
@@ -145,15 +145,18 @@ def body_of(record: ActivityRecord, word: str, node_body: NodeBody) -> bytes:
     )
 
 
-def headers_of(record: ActivityRecord) -> dict[str, str]:
-    """The headers that tell one webhook from another."""
+def headers_of(record: ActivityRecord, tid: str) -> dict[str, str]:
+    """The headers that tell one webhook from another; `tid`: the node's, or with a span of our own behind it."""
     node = record.node
     delivery = f"{id_text(node.id)}-{node.attempt}"
     headers = {DELIVERY_HEADER: f"{delivery}-notification" if _is_notification(record) else delivery}
     if node.tid:
         # One that came over a topic may be any text.
-        tid = tids.plain(node.tid)
-        headers[TID_HEADER] = tid if _TID.fullmatch(tid) else quote(tid)[:_TID_CHARACTERS_MAX]
+        plain = tids.plain(node.tid)
+        headers[TID_HEADER] = plain if _TID.fullmatch(plain) else quote(plain)[:_TID_CHARACTERS_MAX]
+    traceparent = tids.split(tid)[1]
+    if traceparent is not None:
+        headers["traceparent"] = traceparent
     return headers
 
 

@@ -19,6 +19,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from backbeat.gateway.presentation import id_text
 from backbeat.gateway.webhook import (
     NodeBody,
     UndeliverableError,
@@ -32,6 +33,7 @@ from backbeat.gateway.webhook import (
 from backbeat.gateway.webhook_endpoint import Endpoint
 from backbeat.gateway.webhook_figures import WebhookFigures
 from backbeat.gateway.webhook_intake import Intake
+from backbeat.streams import tracing
 from backbeat.streams.clients import RegisteredClient
 from backbeat.streams.registry import Registry
 
@@ -92,6 +94,7 @@ class Deliverer:
         self._stopping = False
         self._delivered = 0
         self.figures = WebhookFigures()
+        self._traces = tracing.is_set_up()
 
     async def start(self) -> None:
         """Begin. A Kafka that is not there yet is waited for in the background."""
@@ -201,13 +204,27 @@ class Deliverer:
 
     async def post(self, url: URL, webhook: Webhook) -> int:
         """Post it; the status of the answer."""
+        node, kind = webhook.record.node, webhook.record.kind.value
+        if not self._traces:
+            return await self._post(url, webhook, node.tid)
+        attributes = {
+            "server.address": url.host or "",
+            "backbeat.node.id": id_text(node.id),
+            "backbeat.node.name": node.name,
+        }
+        with tracing.span(f"post {kind}", node.tid, "client", attributes) as sent:
+            status = await self._post(url, webhook, sent)
+            tracing.note({"http.response.status_code": status})
+        return status
+
+    async def _post(self, url: URL, webhook: Webhook, tid: str) -> int:
         assert self._session is not None, "webhooks are posted after the start"
         record = webhook.record
         with self.figures.timed(webhook) as timed:
             response = await self._session.post(
                 url,
                 data=body_of(record, self.word(webhook), self._node_body),
-                headers=headers_of(record),
+                headers=headers_of(record, tid),
                 allow_redirects=False,
             )
             timed.status = response.status

@@ -78,7 +78,7 @@ class Tracing:
 
         span = self._tracer.start_span(
             f"run {node.name}",
-            context=_context_of(tid),
+            context=context_of(tid),
             kind=trace.SpanKind.CONSUMER,
             attributes={
                 "backbeat.workflow.id": node.workflow_id,
@@ -103,7 +103,8 @@ def carrying(tid: str) -> str:
     return tid if found is None else tids.joined(tid, found)
 
 
-def _context_of(tid: str) -> Context:
+def context_of(tid: str) -> Context:
+    """The trace context that a transaction id carries; without one, an empty one."""
     from opentelemetry.context import Context  # noqa: PLC0415 - as above
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415 - as above
 

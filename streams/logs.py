@@ -17,6 +17,8 @@ from typing import Any
 
 import structlog
 
+from backbeat import tids
+
 FORMATS = ("auto", "json", "text")
 #: What an event may be about; always under these names, and only where it is known (docs/logs.md).
 SUBJECTS = ("tid", "workflow", "node", "attempt", "partition")
@@ -79,6 +81,9 @@ def _subjects(_: Any, __: str, event: _Event) -> _Event:
         current = tid.get()
         if current:
             event["tid"] = current
+    if "tid" in event:
+        # A trace context behind it is for tracing.
+        event["tid"] = tids.plain(event["tid"])
     for name in SUBJECTS:
         value = event.get(name)
         if isinstance(value, bytes):

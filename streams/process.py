@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from backbeat import schemas
-from backbeat.streams import topics
+from backbeat.streams import topics, tracing
 from backbeat.streams.clock import BrokerClock
 from backbeat.streams.commit import CommitError, KafkaTransaction, Member, commit
 from backbeat.streams.ending import MISFIT, code_of, end
@@ -68,6 +68,7 @@ class EngineProcess:
             is_missing=self._gaps.is_missing,
             seek=lambda number, offset: self.seek(number, offset),  # noqa: PLW0108 - it is given later
             is_owner=self.ownership.is_certain,
+            rules=tracing.rules(),
         )
         self._transaction = KafkaTransaction(
             settings.bootstrap_servers,
