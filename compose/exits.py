@@ -46,6 +46,7 @@ _EXPLAINED = {
     ("backbeat.streams.registry", "RegistryError"): Exit.FAILED,
     ("backbeat.streams.settings", "SettingsError"): Exit.FAILED,
     ("backbeat.gateway.projection.database", "ProjectionError"): Exit.FAILED,
+    ("backbeat.gateway.projection.database", "ProjectionUnavailable"): Exit.UNREACHABLE,
 }
 
 

@@ -154,7 +154,7 @@ def test_stats_count_what_is_there(run, program, story):
     assert re.search(r"^backbeat.activities.shop +nobody +5$", shown, re.MULTILINE)
 
 
-def test_stats_from_the_database_and_without_a_gateway(run, stack, story):
+def test_stats_from_the_database_and_without_a_gateway(run, stack, story, tmp_path):
     story.door.get("/workflows/names")  # the projection has all of it now
     database = f"sqlite:///{stack.data_dir / 'gateway-1' / 'projection.sqlite'}"
 
@@ -165,6 +165,12 @@ def test_stats_from_the_database_and_without_a_gateway(run, stack, story):
     assert "Lag by partition" in less
     assert "Error: The gateway http://127.0.0.1:1 cannot be asked" in less
     assert "\nWorkflows\n" not in less
+
+    (tmp_path / "empty.sqlite").touch()
+    not_whole = run("report", "daily", "--database-url", f"sqlite:///{tmp_path / 'empty.sqlite'}", code=3)
+    assert "is not whole. What to do: see `backbeat projection status`" in not_whole
+    nowhere = run("top", "--once", "--database-url", f"sqlite:///{tmp_path / 'none.sqlite'}", code=1)
+    assert "There is no projection in" in nowhere
 
 
 def test_queue_sizes_are_logged(stack, story):
