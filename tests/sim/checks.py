@@ -77,7 +77,7 @@ class CheckedEngine(Engine):
     """The real engine, every step of which is compared with the reference."""
 
     def __init__(self, world: Simulation, **given: Any) -> None:
-        super().__init__(**given, rules=rules)
+        super().__init__(**{**given, "rules": rules})
         self._world = world
         self._host = world.host_of(given["transactional_id"])
 
