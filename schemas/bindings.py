@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbeat.streams.core import commands, effects, queries, records
+from backbeat.streams.core import commands, effects, jobs, queries, records
 from backbeat.streams.core.history import StatusChange
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus, word
 
@@ -25,6 +25,7 @@ REPLIES: dict[type, str] = {
     queries.History: "HistoryReply",
     queries.Position: "PositionReply",
     records.Settings: "SettingsReply",
+    jobs.Jobs: "JobsReply",
 }
 
 
@@ -60,6 +61,10 @@ def bindings(signal: type) -> dict[str, Binding]:
         commands.NewNode,
         commands.NewWorkflow,
         commands.Task,
+        jobs.JobFilter,
+        jobs.JobMatch,
+        jobs.JobRefusal,
+        jobs.Job,
         effects.NodeChange,
     ]
     return {
@@ -69,6 +74,7 @@ def bindings(signal: type) -> dict[str, Binding]:
         "ClientStatus": Binding(ClientStatus),
         "ServerStatus": Binding(ServerStatus),
         "Reason": Binding(effects.Reason),
+        "JobState": Binding(jobs.JobState),
         "ActivityKind": Binding(ActivityKind),
         "Activity": Binding(ActivityRecord),
         "StatusChanges": Binding(StatusChangesRecord),

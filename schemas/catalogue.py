@@ -47,6 +47,12 @@ SHARED = (
     "Nodes",
     "History",
     "Position",
+    "JobState",
+    "JobFilter",
+    "JobMatch",
+    "JobRefusal",
+    "Job",
+    "Jobs",
 )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from backbeat import schemas
 from backbeat.streams.core import ids
-from backbeat.streams.core.commands import AnyCommand, CloseLink, Continue, FailNode, route
+from backbeat.streams.core.commands import AnyCommand, CloseLink, Continue, FailNode, WorkJob, route
 
-_SENT_BY_ENGINES = (Continue, CloseLink)
+_SENT_BY_ENGINES = (Continue, CloseLink, WorkJob)
 
 
 def admit(command: AnyCommand, partition: int, partitions_count: int) -> None:

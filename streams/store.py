@@ -2,8 +2,8 @@
 """One partition's records: what `apply` reads and changes, in RocksDB as of the last commit and in memory since.
 
 Keys. Everything of a workflow begins with `w` and the 7 bytes that its ids share, so it lies together; then the kind
-and the rest of the id. The changelog has the same keys. `t` (timers) and `o` (how far the changelog was read) are
-local.
+and the rest of the id. `i` is an answer, `j` a job. The changelog has the same keys. `t` (timers) and `o` (how far
+the changelog was read) are local.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ import shutil
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, ReadOptions, WriteBatch
 
 from backbeat.streams.core.ids import PREFIX_BYTES
+from backbeat.streams.core.jobs import Job
 from backbeat.streams.core.records import Answer, Link, Meta, Node, TimerKind, Workflow
 from backbeat.streams.keeper import NewerRecordError, Origin, Snapshot, StoreError
+from backbeat.streams.scans import keys_of_kind, keys_with
 from backbeat.streams.table import Table
 from backbeat.streams.timers import Timers
 from backbeat.streams.versions import why_unknown, why_unknown_record, why_unknown_rules
@@ -29,6 +32,8 @@ META_KEY = b"m"
 _ORIGIN_KEY = b"o"
 _TIMER = struct.Struct(">cQ16sB")
 _NODE_KIND = 17 + 1  # length of a node's key
+#: A partition keeps far fewer (`core.jobs`).
+_JOBS_MAX = 10_000
 _WRITE_BUFFER_BYTES = 2 * 1024 * 1024
 
 _R = TypeVar("_R", bound=msgspec.Struct)
@@ -39,6 +44,11 @@ _BLOCKS = Cache(24 * 1024 * 1024)
 
 def _key(kind: bytes, identity: bytes, rest: bytes = b"") -> bytes:
     return b"w" + identity[:PREFIX_BYTES] + kind + identity[PREFIX_BYTES:] + rest
+
+
+def _after(kind: bytes, identity: bytes) -> bytes:
+    """The key behind which a scan begins."""
+    return _key(kind, identity) if identity else b"w"
 
 
 def _timer_key(due: int, subject_id: bytes, kind: int) -> bytes:
@@ -85,12 +95,14 @@ class PartitionStore:
         self._links: Table[Link] = Table(self._read, encode, _decoder(Link), share // 8)
         self._answers: Table[Answer] = Table(self._read, encode, _decoder(Answer), share // 8)
         self._chunks: Table[bytes] = Table(self._read, bytes, bytes, 16)
-        self._tables: tuple[Table[Node] | Table[Workflow] | Table[Link] | Table[Answer] | Table[bytes], ...] = (
+        self._jobs: Table[Job] = Table(self._read, encode, _decoder(Job), 16)
+        self._tables: tuple[Table[Any], ...] = (
             self._workflows,
             self._nodes,
             self._chunks,
             self._links,
             self._answers,
+            self._jobs,
         )
         self.origin = self._read_origin()
         self._encode_meta = encode
@@ -140,6 +152,18 @@ class PartitionStore:
     def get_chunk(self, node_id: bytes, number: int) -> bytes | None:
         return self._chunks.get(_key(b"h", node_id, number.to_bytes(4, "big")))
 
+    def get_job(self, job_id: bytes) -> Job | None:
+        return self._jobs.get(b"j" + job_id)
+
+    def jobs(self) -> list[Job]:
+        return self._jobs.scan(b"j", _JOBS_MAX, partial(keys_with, self._db, b"j"))
+
+    def workflows_after(self, workflow_id: bytes, count: int) -> list[Workflow]:
+        return self._workflows.scan(_after(b"w", workflow_id), count, partial(keys_of_kind, self._db, b"w"))
+
+    def nodes_after(self, node_id: bytes, count: int) -> list[Node]:
+        return self._nodes.scan(_after(b"n", node_id), count, partial(keys_of_kind, self._db, b"n"))
+
     def put_workflow(self, workflow: Workflow) -> None:
         self._workflows.put(_key(b"w", workflow.id), workflow)
 
@@ -161,6 +185,12 @@ class PartitionStore:
 
     def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
         self._chunks.put(_key(b"h", node_id, number.to_bytes(4, "big")), chunk)
+
+    def put_job(self, job: Job) -> None:
+        self._jobs.put(b"j" + job.id, job)
+
+    def delete_job(self, job_id: bytes) -> None:
+        self._jobs.delete(b"j" + job_id)
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         self.timers.set(due, subject_id, kind, number)
@@ -295,12 +325,15 @@ def _decoder(kind: type[_R]) -> Callable[[bytes], _R]:
 
 
 def _timer_of(key: bytes, value: bytes | None) -> tuple[bytes, bytes] | None:
-    """The local timer record that follows from a node's or an answer's record."""
+    """The local timer record that follows from a node's, an answer's or a job's record."""
     if value is None:
         return None
     if key[:1] == b"i":
         answer = msgspec.msgpack.decode(value, type=Answer)
         return _timer_key(answer.forget_at, key[1:], TimerKind.ANSWER), bytes(8)
+    if key[:1] == b"j":
+        job = msgspec.msgpack.decode(value, type=Job)
+        return None if job.forget_at is None else (_timer_key(job.forget_at, job.id, TimerKind.JOB), bytes(8))
     if len(key) == _NODE_KIND and key[8:9] == b"n":
         node = msgspec.msgpack.decode(value, type=Node)
         if node.timer_at is not None:

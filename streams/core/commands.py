@@ -10,6 +10,7 @@ import enum
 import msgspec
 
 from .ids import murmur2
+from .jobs import JobFilter
 from .records import Settings, TimerKind
 from .status import Mode
 
@@ -145,6 +146,27 @@ class ChangeSettings(Command, frozen=True, kw_only=True):
     settings: Settings
 
 
+class StartJob(Command, frozen=True, kw_only=True):
+    """Make one change for all nodes or workflows that match, in the partition that it is sent to (`job_slices`).
+
+    Its id is the job's, the same in every partition: sent again it changes nothing and is answered with how far the
+    job is.
+    """
+
+    partition: int
+    action: str  #: retry, resolve, shutdown, cancel; pause, resume
+    filter: JobFilter = JobFilter()
+    response: bytes | None = None  #: JSON text, for resolve and shutdown
+    dry_run: bool = False  #: only count
+
+
+class StopJob(Command, frozen=True, kw_only=True):
+    """Go no further with a job, in the partition that it is sent to; what is done stays."""
+
+    partition: int
+    job_id: bytes
+
+
 # --- what the engine's own parts send ----------------------------------------------------------------------------
 
 
@@ -216,6 +238,15 @@ class Continue(Command, frozen=True, kw_only=True):
     tasks: tuple[Task, ...]
 
 
+class WorkJob(Command, frozen=True, kw_only=True):
+    """The next slice of a job, and before it what its newest change has left to be done."""
+
+    partition: int
+    job_id: bytes
+    workflow_id: bytes | None = None
+    tasks: tuple[Task, ...] = ()
+
+
 AnyCommand = (
     CreateWorkflow
     | Signal
@@ -227,12 +258,15 @@ AnyCommand = (
     | ResetNode
     | ScheduleNode
     | ChangeSettings
+    | StartJob
+    | StopJob
     | TimerFired
     | OpenLink
     | CloseLink
     | DeliveryFailed
     | FailNode
     | Continue
+    | WorkJob
 )
 
 
@@ -244,12 +278,14 @@ def route(command: AnyCommand) -> bytes | None:
         case Signal() | ChangeWorkflow() | Continue():
             return command.workflow_id
         case TimerFired():
-            # A caller's key has no route: its timer is sent to the partition that holds it.
-            return None if command.kind == TimerKind.ANSWER else command.subject_id
+            # A caller's key and a job have no route: their timers are sent to the partition that holds them.
+            return None if command.kind in (TimerKind.ANSWER, TimerKind.JOB) else command.subject_id
         case OpenLink() | CloseLink():
             return command.target_id
         case ChangeSettings():
             return None
+        case StartJob() | StopJob() | WorkJob():
+            return command.partition.to_bytes(4, "big")
         case _:
             return command.node_id
 

@@ -28,13 +28,17 @@ from .commands import (
     RestartNode,
     ScheduleNode,
     Signal,
+    StartJob,
+    StopJob,
     Task,
     TaskKind,
     TimerFired,
+    WorkJob,
 )
 from .creation import add_children, add_signal, check_tid, child_ids, is_repeat, make_workflow
 from .effects import Done, Effect, Ignored, Made, Reason, Rejection, Send, workflow_view
 from .failing import client_error, deliver_failed, expire, retry, server_error
+from .job_slices import forget_job, run_job
 from .links import close_link, open_link
 from .records import Meta, Node, TimerKind
 from .scheduling import reschedule
@@ -151,6 +155,8 @@ def _do(step: Step, command: AnyCommand) -> None:
         case ChangeSettings():
             step.store.meta.settings = command.settings
             step.reply(Done())
+        case StartJob() | StopJob() | WorkJob():
+            run_job(step, command, _do)
         case _:
             assert_never(command)
 
@@ -353,6 +359,9 @@ def _timer_fired(step: Step, command: TimerFired) -> None:
     if command.kind == TimerKind.ANSWER:
         if not forget(step.store, command.subject_id):
             step.ignore("an answer that was forgotten before")
+        return
+    if command.kind == TimerKind.JOB:
+        forget_job(step, command.subject_id)
         return
     node = step.enter_node(command.subject_id)
     if node is None or node.timer_at is None or (node.timer_kind, node.timer_number) != (command.kind, command.number):

@@ -13,6 +13,7 @@ import msgspec
 from . import history
 from .commands import ReplyTo
 from .effects import NodeView, Reason, Rejection, WorkflowView, node_view, workflow_view
+from .jobs import Jobs
 from .records import Node, Settings, Workflow
 from .settling import is_deactivated
 from .status import CLOSED, ServerStatus
@@ -81,6 +82,13 @@ class GetSettings(Query, frozen=True, kw_only=True):
     partition: int
 
 
+class GetJobs(Query, frozen=True, kw_only=True):
+    """The jobs of a partition that the user may see, or the one of this id. Answer: Jobs, in parts."""
+
+    partition: int
+    job_id: bytes | None = None
+
+
 class Nodes(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="nodes"):
     """A part of a tree."""
 
@@ -100,8 +108,8 @@ class Position(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field
     offset: int
 
 
-AnyQuery = GetWorkflow | GetNode | GetTree | GetHistory | WaitNode | Flush | GetSettings
-QueryAnswer = WorkflowView | NodeView | Nodes | History | Position | Settings | Rejection
+AnyQuery = GetWorkflow | GetNode | GetTree | GetHistory | WaitNode | Flush | GetSettings | GetJobs
+QueryAnswer = WorkflowView | NodeView | Nodes | History | Position | Settings | Jobs | Rejection
 
 
 def query_route(query: AnyQuery) -> bytes:
@@ -109,7 +117,7 @@ def query_route(query: AnyQuery) -> bytes:
     match query:
         case GetWorkflow() | GetTree():
             return query.workflow_id
-        case Flush() | GetSettings():
+        case Flush() | GetSettings() | GetJobs():
             return query.partition.to_bytes(4, "big")
         case _:
             return query.node_id
@@ -172,10 +180,13 @@ def answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
                 yield from _tree(store, workflow, query)
         case GetSettings():
             yield store.meta.settings
+        case GetJobs():
+            yield from _jobs(store, query)
         case Flush():
             raise AssertionError("a flush is answered by the commit")
 
 
+_PART_JOBS = 10
 _PART_NODES = 200
 _PART_BYTES = 262_144
 
@@ -244,6 +255,15 @@ def _history(store: Store, node: Node) -> Iterator[History]:
         assert chunk is not None, "a chunk of history that is not stored"
         yield History(tuple(history.unpack(chunk)))
     yield History(tuple(history.unpack(node.history)))
+
+
+def _jobs(store: Store, query: GetJobs) -> Iterator[Jobs]:
+    kept = store.jobs() if query.job_id is None else [store.get_job(query.job_id)]
+    seen = [job for job in kept if job is not None and query.user_id in (None, job.user_id)]
+    for first in range(0, len(seen), _PART_JOBS):
+        yield Jobs(tuple(seen[first : first + _PART_JOBS]))
+    if not seen:
+        yield Jobs(())
 
 
 def _not_found(what: str, identity: bytes) -> Rejection:

@@ -29,6 +29,7 @@ class TimerKind(enum.IntEnum):
     RETRY = 2  #: the node failed and waits to be tried again
     EXPIRY = 3  #: the node is with its client, who has until complete_by
     ANSWER = 4  #: not of a node: a caller's key is forgotten
+    JOB = 7  #: not of a node: a job that has ended is forgotten
 
 
 class Parent(msgspec.Struct, gc=False, array_like=True, kw_only=True):

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from heapq import nsmallest
 from typing import Protocol
 
+from .jobs import Job
 from .records import Answer, Link, Meta, Node, Workflow
 
 
@@ -28,6 +30,18 @@ class Store(Protocol):
     def get_chunk(self, node_id: bytes, number: int) -> bytes | None:
         """An older part of a node's history (`history`), or null."""
 
+    def get_job(self, job_id: bytes) -> Job | None:
+        """A job, or null."""
+
+    def jobs(self) -> list[Job]:
+        """All jobs, in the order of their ids."""
+
+    def workflows_after(self, workflow_id: bytes, count: int) -> list[Workflow]:
+        """The first `count` workflows behind this id, in the order of their ids; of empty bytes: from the first on."""
+
+    def nodes_after(self, node_id: bytes, count: int) -> list[Node]:
+        """The same of nodes."""
+
     def put_workflow(self, workflow: Workflow) -> None:
         """Keep a new or changed workflow."""
 
@@ -49,6 +63,12 @@ class Store(Protocol):
     def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
         """Keep an older part of a node's history. It is written once."""
 
+    def put_job(self, job: Job) -> None:
+        """Keep a new or changed job."""
+
+    def delete_job(self, job_id: bytes) -> None:
+        """Forget a job."""
+
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         """Have a TimerFired sent at `due` (milliseconds since the epoch)."""
 
@@ -66,6 +86,7 @@ class MemoryStore:
         self.links: dict[tuple[bytes, bytes], Link] = {}
         self.answers: dict[bytes, Answer] = {}
         self.chunks: dict[tuple[bytes, int], bytes] = {}
+        self.jobs_kept: dict[bytes, Job] = {}
         #: (due, subject, kind) -> number
         self.timers: dict[tuple[int, bytes, int], int] = {}
 
@@ -83,6 +104,20 @@ class MemoryStore:
 
     def get_chunk(self, node_id: bytes, number: int) -> bytes | None:
         return self.chunks.get((node_id, number))
+
+    def get_job(self, job_id: bytes) -> Job | None:
+        return self.jobs_kept.get(job_id)
+
+    def jobs(self) -> list[Job]:
+        return [self.jobs_kept[job_id] for job_id in sorted(self.jobs_kept)]
+
+    def workflows_after(self, workflow_id: bytes, count: int) -> list[Workflow]:
+        return [
+            self.workflows[one] for one in nsmallest(count, (each for each in self.workflows if each > workflow_id))
+        ]
+
+    def nodes_after(self, node_id: bytes, count: int) -> list[Node]:
+        return [self.nodes[one] for one in nsmallest(count, (each for each in self.nodes if each > node_id))]
 
     def put_workflow(self, workflow: Workflow) -> None:
         self.workflows[workflow.id] = workflow
@@ -104,6 +139,12 @@ class MemoryStore:
 
     def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
         self.chunks[node_id, number] = chunk
+
+    def put_job(self, job: Job) -> None:
+        self.jobs_kept[job.id] = job
+
+    def delete_job(self, job_id: bytes) -> None:
+        self.jobs_kept.pop(job_id, None)
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         self.timers[due, subject_id, kind] = number

@@ -239,6 +239,7 @@ class World:
                         *((b"l", b"".join(key), msgspec.msgpack.encode(row)) for key, row in store.links.items()),
                         *((b"a", key, msgspec.msgpack.encode(row)) for key, row in store.answers.items()),
                         *((b"c", key[0] + bytes([key[1]]), row) for key, row in store.chunks.items()),
+                        *((b"j", key, msgspec.msgpack.encode(row)) for key, row in store.jobs_kept.items()),
                         *(
                             (b"t", msgspec.msgpack.encode(key), msgspec.msgpack.encode(n))
                             for key, n in store.timers.items()
@@ -272,6 +273,12 @@ class World:
             if node.timer_at is not None
         }
         expected |= {key: n for store in self.stores for key, n in store.timers.items() if key[2] == TimerKind.ANSWER}
+        expected |= {
+            (job.forget_at, job.id, TimerKind.JOB): 0
+            for store in self.stores
+            for job in store.jobs()
+            if job.forget_at is not None
+        }
         assert {key: n for store in self.stores for key, n in store.timers.items()} == expected
         for store in self.stores:
             answered = {subject for (_, subject, kind) in store.timers if kind == TimerKind.ANSWER}

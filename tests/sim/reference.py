@@ -89,6 +89,14 @@ class VersionedStore(MemoryStore):
         super().put_chunk(node_id, number, chunk)
         self.changed[stored._key(b"h", node_id, number.to_bytes(4, "big"))] = chunk
 
+    def put_job(self, job: Any) -> None:
+        super().put_job(job)
+        self.changed[b"j" + job.id] = _pack(job)
+
+    def delete_job(self, job_id: bytes) -> None:
+        super().delete_job(job_id)
+        self.changed[b"j" + job_id] = None
+
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         super().set_timer(due, subject_id, kind, number)
         self.timers_changed[due, subject_id, int(kind)] = number

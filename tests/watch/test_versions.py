@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from backbeat.streams.core.jobs import Job, JobFilter
 from backbeat.streams.core.records import Answer, Link, Meta, Node, Workflow
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
 from backbeat.streams.keeper import NewerRecordError
@@ -38,6 +39,7 @@ STORED = {
     "workflow": (_key(b"w", ID), WORKFLOW),
     "link": (_key(b"l", ID, ID), Link(child=ID, open=True, next=None)),
     "answer": (b"i" + ID, Answer(body_hash=ID, effect=b"", forget_at=0)),
+    "job": (b"j" + ID, Job(id=ID, partition=0, user_id=None, action="retry", filter=JobFilter(), started_at=0)),
     "meta": (META_KEY, Meta(next_offset=5, topic_id="commands")),
 }
 
