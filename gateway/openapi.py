@@ -67,6 +67,8 @@ _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     Access.WRITER: [{_CLIENT: []}, {_CLIENT: [], _TOKEN: []}],
 }
 
+_TAGS = ("workflows", "activities", "jobs", "reports", "around")
+
 _REFUSAL_NAMES = {
     400: "BadRequest",
     401: "Unauthorized",
@@ -144,7 +146,7 @@ def build(routes: Iterable[Route], version: str) -> dict[str, Any]:
             "description": "\n\n".join(f"## {title}\n\n{text}" for title, text in NOTES.items()),
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": name} for name in ("workflows", "activities", "reports", "around")],
+        "tags": [{"name": name} for name in _TAGS],
         "paths": paths,
         "components": {
             "schemas": SCHEMAS,
@@ -200,12 +202,12 @@ def _operation_id(route: Route) -> str:
     return "_".join([route.method.lower(), *re.findall(r"\w+", route.path)])
 
 
-_ONE = {"workflows": "a workflow", "activities": "an activity", "users": "a user"}
+_ONE = {"workflows": "a workflow", "activities": "an activity", "users": "a user", "jobs": "a job"}
 
 
 def _tag(route: Route) -> str:
     first = route.path.split("/")[1]
-    return first if first in ("workflows", "activities", "reports") else "around"
+    return first if first in _TAGS else "around"
 
 
 def _parameters(route: Route, said: Said) -> Iterator[dict[str, Any]]:

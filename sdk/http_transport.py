@@ -16,6 +16,7 @@ import msgspec
 from backbeat.broker import logger
 from backbeat.errors import Rejected, Timeout, Unavailable
 from backbeat.http_calls import HttpCall, command_call, command_value, workflow_call
+from backbeat.http_jobs import read_job, read_jobs
 from backbeat.http_values import (
     read_history,
     read_node,
@@ -40,6 +41,7 @@ from backbeat.kafka_transport import unknown_user
 from backbeat.payloads import id_text
 from backbeat.streams.core import ids, queries
 from backbeat.streams.core.commands import AnyCommand, Signal
+from backbeat.streams.core.jobs import Jobs
 from backbeat.streams.core.status import CLOSED, ServerStatus
 
 if TYPE_CHECKING:
@@ -124,6 +126,11 @@ class HttpTransport:
     def now(self) -> float:
         """The host's time."""
         return time.time()
+
+    @property
+    def partitions(self) -> int:
+        """The gateway asks all of them, and gives one answer."""
+        return 1
 
     def user_id(self, client: str) -> bytes:
         """The id of a client application by its name; an id is one."""
@@ -227,6 +234,12 @@ class HttpTransport:
                 return await self._tree(query, timeout, what)
             case queries.WaitNode():
                 return await self._wait(query, timeout, what)
+            case queries.GetJobs(job_id=None):
+                text, _ = await self._get("/jobs", timeout, what, query.tid)
+                return [Jobs(read_jobs(text))]
+            case queries.GetJobs(job_id=bytes() as job_id):
+                text, _ = await self._get(f"/jobs/{id_text(job_id)}", timeout, what, query.tid)
+                return [Jobs((read_job(text),))]
             case _:
                 raise Unavailable(
                     f"{what}: a gateway does not answer a {type(query).__name__}; a client of Kafka asks it"

@@ -57,6 +57,11 @@ class KafkaTransport:
         """The host's time."""
         return time.time()
 
+    @property
+    def partitions(self) -> int:
+        """How many partitions commands have."""
+        return self._asker.partitions
+
     def user_id(self, client: str) -> bytes:
         """The id of a client application by its name."""
         return find_user(self._registry, client).id_bytes

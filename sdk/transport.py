@@ -28,6 +28,10 @@ class Transport(Protocol):
     def now(self) -> float:
         """What time it is, in seconds since the epoch: "in two hours" counts from here. A test may move it."""
 
+    @property
+    def partitions(self) -> int:
+        """How many answers a question has that goes to every partition: 1 where somebody else asks all of them."""
+
     def user_id(self, client: str) -> bytes:
         """The id of a client application, 16 bytes, by its name. NotFound; Unavailable before the start."""
 

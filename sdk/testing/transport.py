@@ -95,6 +95,11 @@ class MemoryTransport:
         """The time of the test's clock."""
         return self._clock.seconds()
 
+    @property
+    def partitions(self) -> int:
+        """How many partitions commands have."""
+        return len(self._engine.shelves)
+
     def user_id(self, client: str) -> bytes:
         """The id of a client application by its name."""
         return self._directory.find(client).id_bytes

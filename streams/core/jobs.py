@@ -1,13 +1,14 @@
 """Jobs as they are stored and as the outside sees them: one change for all nodes or workflows that match.
 
 A job is asked of every partition under one id; each partition keeps a record of its own and works by itself, so what
-the whole job has come to is the sum of the records (`backbeat.job_views`). What a job does is in `job_slices`, what it
+the whole job has come to is the sum of the records (`add_up`). What a job does is in `job_slices`, what it
 matches in `job_filters`. Times are milliseconds since the epoch.
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 import msgspec
 
@@ -63,6 +64,9 @@ class JobFilter(msgspec.Struct, gc=False, frozen=True, array_like=True, kw_only=
 #: What of it is about nodes, and cannot be asked of a workflow.
 NODE_FILTERS = ("name", "metadata", "error", "current_status", "past_status", "status_start", "status_end")
 
+#: What of it are times.
+TIME_FILTERS = ("status_start", "status_end", "created_start", "created_end")
+
 
 class JobMatch(msgspec.Struct, gc=False, frozen=True, array_like=True):
     """A node or workflow that matched."""
@@ -109,3 +113,26 @@ class Jobs(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="ki
     """Jobs of one partition."""
 
     jobs: tuple[Job, ...]
+
+
+def add_up(jobs: Sequence[Job], partitions: int) -> Job:
+    """A job as a whole, from its records in some or all of so many partitions; one at least."""
+    assert 0 < len(jobs) <= partitions, "a job is kept once in each partition that was asked for it"
+    states = {job.state for job in jobs}
+    if len(jobs) < partitions:
+        states.add(JobState.PARTIAL)
+    order = (JobState.PARTIAL, JobState.RUNNING, JobState.STOPPED, JobState.DONE)
+    state = next(each for each in order if each in states)
+    ends = [job.ended_at for job in jobs if job.ended_at is not None]
+    return msgspec.structs.replace(
+        jobs[0],
+        state=state,
+        started_at=min(job.started_at for job in jobs),
+        ended_at=max(ends) if state in (JobState.STOPPED, JobState.DONE) else None,
+        examined=sum(job.examined for job in jobs),
+        matched=sum(job.matched for job in jobs),
+        done=sum(job.done for job in jobs),
+        refused=sum(job.refused for job in jobs),
+        matches=tuple(one for job in jobs for one in job.matches)[:SHOWN_MAX],
+        refusals=tuple(one for job in jobs for one in job.refusals)[:SHOWN_MAX],
+    )
