@@ -33,8 +33,11 @@ from .store import Store
 #: Does a command within a step: `machine` gives its own.
 Do = Callable[[Step, AnyCommand], None]
 
+#: A job's command takes this part of what one may work on (`slice_nodes_max`): every partition of a process may have
+#: such a command at the same time, and others wait for all of them.
+_SHARE = 4
 #: Records that a slice examines, for each node that it may work on.
-_EXAMINED_PER_NODE = 20
+_EXAMINED_PER_NODE = 16
 #: Records that are read at a time.
 _BATCH_RECORDS = 100
 _MESSAGE_CHARACTERS_MAX = 500
@@ -144,7 +147,7 @@ class _Slice:
         self._now = now
         self._do = do
         self._effects: list[Effect] = []
-        self._nodes_left = store.meta.settings.slice_nodes_max
+        self._nodes_left = max(1, store.meta.settings.slice_nodes_max // _SHARE)
         self._examined_left = self._nodes_left * _EXAMINED_PER_NODE
         #: what the newest change has left to be done
         self._rest: Continue | None = None

@@ -22,7 +22,8 @@ from tests.core.test_slices import Quick
 from tests.core.world import OTHER, USER, Happened, World, reply_to
 
 JOB = b"j" * 16
-SMALL = [1, 2, 3, 250]
+#: A job's slice is a quarter of it.
+SMALL = [1, 8, 12, 1_000]
 
 
 def start(rig: World, action: str = "retry", job_id: bytes = JOB, user: bytes | None = USER, **given) -> Happened:
@@ -112,7 +113,7 @@ def test_it_does_what_the_single_commands_do(action, single, slice_nodes_max):
 
 
 def test_a_slice_is_bounded_and_one_command_of_a_job_is_in_the_log():
-    rig = shop(1, slice_nodes_max=2)
+    rig = shop(1, slice_nodes_max=8)
     happened = start(rig)
     seen = []
     while sum(map(len, rig.under_way.values())):
@@ -141,6 +142,19 @@ def test_what_a_change_leaves_to_be_done_is_done_before_the_next():
     assert total(rig).done == 3
     assert {rig.statuses(node)[0] for node in rig.nodes()} == {"deactivated"}
     rig.check()
+
+
+@pytest.mark.parametrize("slice_nodes_max", SMALL)
+def test_what_an_earlier_change_of_the_slice_has_changed_is_seen(slice_nodes_max):
+    rig = Quick(settings=Settings(slice_nodes_max=slice_nodes_max))
+    for number in range(8):
+        rig.signal(f"s{number}", of=workflow(b"%d" % number))
+        rig.complete(f"s{number}", new(f"c{number}"))
+        rig.complete(f"c{number}", new(f"g{number}"))
+    # The child is canceled with its signal; or the signal completes when its child is canceled. Whichever is first.
+    assert {rig[f"s{number}"] < rig[f"c{number}"] for number in range(8)} == {True, False}
+    job = run(rig, "cancel", current_status="processing_children")
+    assert (job.matched, job.done) == (8, 8)
 
 
 @pytest.mark.parametrize("slice_nodes_max", SMALL)
@@ -488,7 +502,7 @@ class Watched(World):
 @given(
     before=st.lists(MOVES, min_size=10, max_size=40),
     meanwhile=st.lists(MOVES, max_size=20),
-    sizes=st.tuples(st.sampled_from([1, 3]), st.sampled_from([1, 2, 3])),
+    sizes=st.tuples(st.sampled_from([1, 3]), st.sampled_from([1, 8, 12])),
     user=st.sampled_from([None, USER, OTHER]),
     seed=NUMBERS,
 )
