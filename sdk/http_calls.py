@@ -49,9 +49,9 @@ def command_call(command: commands.AnyCommand) -> HttpCall:
             return HttpCall("PUT", f"/activities/{id_text(command.node_id)}/reset")
         case commands.ScheduleNode():
             return HttpCall("PUT", f"/activities/{id_text(command.node_id)}/schedule")
-        case commands.StartJob():
+        case commands.StartJob() if command.user_id is not None:
             return HttpCall("POST", "/jobs", job_said(command))
-        case commands.StopJob():
+        case commands.StopJob() if command.user_id is not None:
             return HttpCall("PUT", f"/jobs/{id_text(command.job_id)}/stop")
         case _:
             kind = type(command).__name__
