@@ -36,6 +36,8 @@ SHARED = (
     "NewNode",
     "NewWorkflow",
     "Settings",
+    "LimitValues",
+    "Limit",
     "Task",
     "WorkflowView",
     "NodeView",
@@ -47,6 +49,9 @@ SHARED = (
     "Nodes",
     "History",
     "Position",
+    "PoolView",
+    "LimitView",
+    "Limits",
 )
 
 

@@ -68,6 +68,21 @@ def _with_rest(prefix: bytes, rest: bytes) -> bytes:
     return prefix + rest[:1] + bytes((0x80 | (rest[1] & 0x3F),)) + rest[2:9]
 
 
+def limit_id(client_id: bytes, activity: str) -> bytes:
+    """The id of the limit of an activity type: it says which partition orders its changes."""
+    return _routed(_hash(b"limit", client_id, activity.encode()))
+
+
+def pool_id(client_id: bytes, activity: str, key: str) -> bytes:
+    """The id of the pool of slots that nodes of an activity type with this key share."""
+    return _routed(_hash(b"pool", client_id, activity.encode(), key.encode()))
+
+
+def _routed(digest: bytes) -> bytes:
+    """An id of which every bit is a hash's."""
+    return _with_rest(digest[:6] + bytes((0x80 | (digest[6] & 0x0F),)), digest[7:])
+
+
 def command_id(*parts: bytes) -> bytes:
     """A command's id from what it is known by: client and key, place in a topic, or (node, attempt, ordinal)."""
     return _hash(b"command", *parts)

@@ -10,10 +10,12 @@ from typing import assert_never
 
 import msgspec
 
-from . import ids, scheduling
+from . import ids, pools, scheduling, slots
 from .commands import (
     AddChildren,
     AnyCommand,
+    AskSlot,
+    ChangeLimit,
     ChangeNode,
     ChangeSettings,
     ChangeWorkflow,
@@ -22,12 +24,16 @@ from .commands import (
     CreateWorkflow,
     DeliveryFailed,
     FailNode,
+    FillPool,
+    GrantSlot,
     Heartbeat,
     OpenLink,
+    ReleaseSlot,
     ResetNode,
     RestartNode,
     ScheduleNode,
     Signal,
+    SpreadLimit,
     Task,
     TaskKind,
     TimerFired,
@@ -130,6 +136,10 @@ def _do(step: Step, command: AnyCommand) -> None:
             _heartbeat(step, command)
         case Continue():
             _continue(step, command)
+        case AskSlot() | ReleaseSlot() | FillPool() | SpreadLimit():
+            pools.do(step, command)
+        case GrantSlot():
+            slots.granted(step, command)
         case CloseLink():
             close_link(step, command)
         case OpenLink():
@@ -151,6 +161,8 @@ def _do(step: Step, command: AnyCommand) -> None:
         case ChangeSettings():
             step.store.meta.settings = command.settings
             step.reply(Done())
+        case ChangeLimit():
+            slots.change_limit(step, command)
         case _:
             assert_never(command)
 
@@ -353,6 +365,9 @@ def _timer_fired(step: Step, command: TimerFired) -> None:
     if command.kind == TimerKind.ANSWER:
         if not forget(step.store, command.subject_id):
             step.ignore("an answer that was forgotten before")
+        return
+    if command.kind == TimerKind.SLOT:
+        pools.do(step, command)
         return
     node = step.enter_node(command.subject_id)
     if node is None or node.timer_at is None or (node.timer_kind, node.timer_number) != (command.kind, command.number):

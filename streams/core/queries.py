@@ -12,8 +12,8 @@ import msgspec
 
 from . import history
 from .commands import ReplyTo
-from .effects import NodeView, Reason, Rejection, WorkflowView, node_view, workflow_view
-from .records import Node, Settings, Workflow
+from .effects import Limits, LimitView, NodeView, PoolView, Reason, Rejection, WorkflowView, node_view, workflow_view
+from .records import Node, Pool, Settings, Workflow
 from .settling import is_deactivated
 from .status import CLOSED, ServerStatus
 from .store import Store
@@ -81,6 +81,12 @@ class GetSettings(Query, frozen=True, kw_only=True):
     partition: int
 
 
+class GetLimits(Query, frozen=True, kw_only=True):
+    """The limits of activity types as a partition knows them, and its pools. Answer: Limits. A user sees its own."""
+
+    partition: int
+
+
 class Nodes(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="nodes"):
     """A part of a tree."""
 
@@ -100,8 +106,8 @@ class Position(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field
     offset: int
 
 
-AnyQuery = GetWorkflow | GetNode | GetTree | GetHistory | WaitNode | Flush | GetSettings
-QueryAnswer = WorkflowView | NodeView | Nodes | History | Position | Settings | Rejection
+AnyQuery = GetWorkflow | GetNode | GetTree | GetHistory | WaitNode | Flush | GetSettings | GetLimits
+QueryAnswer = WorkflowView | NodeView | Nodes | History | Position | Settings | Limits | Rejection
 
 
 def query_route(query: AnyQuery) -> bytes:
@@ -109,7 +115,7 @@ def query_route(query: AnyQuery) -> bytes:
     match query:
         case GetWorkflow() | GetTree():
             return query.workflow_id
-        case Flush() | GetSettings():
+        case Flush() | GetSettings() | GetLimits():
             return query.partition.to_bytes(4, "big")
         case _:
             return query.node_id
@@ -172,6 +178,8 @@ def answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
                 yield from _tree(store, workflow, query)
         case GetSettings():
             yield store.meta.settings
+        case GetLimits():
+            yield Limits(tuple(_limits(store, query.user_id)))
         case Flush():
             raise AssertionError("a flush is answered by the commit")
 
@@ -236,6 +244,40 @@ def _behind(store: Store, node: Node, *, top_level_only: bool) -> list[bytes | N
         # Below the top there is nothing to go on with but what is behind its ancestor there.
         return stack[-1:]
     return stack[::-1]
+
+
+#: Pools of one limit that one answer shows.
+_POOLS_MAX = 100
+
+
+def _limits(store: Store, user_id: bytes | None) -> Iterator[LimitView]:
+    meta = store.meta
+    for key, limit in sorted(meta.limits.items()):
+        if user_id in (None, limit.client_id):
+            pools, behind = _pools(store, meta.pools.get(key))
+            yield LimitView(limit, tuple(_pool_view(store, pool, meta.now) for pool in pools), more=behind)
+
+
+def _pools(store: Store, pool_id: bytes | None) -> tuple[list[Pool], bool]:
+    """The first pools of a chain, and whether there are more."""
+    found: list[Pool] = []
+    while pool_id is not None and len(found) < _POOLS_MAX:
+        pool = store.get_pool(pool_id)
+        assert pool is not None, "a chain of pools with a hole"
+        found.append(pool)
+        pool_id = pool.next
+    return found, pool_id is not None
+
+
+def _pool_view(store: Store, pool: Pool, now: int) -> PoolView:
+    oldest = [store.get_place(pool.id, level.oldest) for level in pool.levels if level.oldest is not None]
+    return PoolView(
+        key=pool.key,
+        out=pool.out,
+        waiting=tuple(level.waiting for level in pool.levels),
+        oldest_asked_at=min((place.asked_at for place in oldest if place is not None), default=None),
+        next_start_at=pool.timer_at if pool.timer_at is not None and pool.timer_at > now else None,
+    )
 
 
 def _history(store: Store, node: Node) -> Iterator[History]:

@@ -13,7 +13,7 @@ from copy import copy
 import msgspec
 
 from . import history
-from .commands import CloseLink, Command, ReplyTo, Task, TaskKind
+from .commands import CloseLink, Command, ReleaseSlot, ReplyTo, Task, TaskKind
 from .effects import Answer as AnswerBody
 from .effects import (
     Changed,
@@ -194,6 +194,8 @@ class Step:
         before = node.server
         self._enter_history(node, history.SERVER, before, to, response, same=same_response)
         node.server = to
+        if node.slot is not None and to is not ServerStatus.SENT_TO_CLIENT:
+            self._release_slot(node, node.slot)
         if to in CLOSED and before not in CLOSED:
             self._close(node)
 
@@ -211,6 +213,13 @@ class Step:
             self.tasks.append(Task(TaskKind.FORGET_LINKS, node.id, node.links_first))
             node.links_first = None
         node.links_open = 0
+
+    def _release_slot(self, node: Node, pool_id: bytes) -> None:
+        """The attempt is over, or the node is not to start any more (`pools`)."""
+        node.slot = None
+        command = self.command
+        release = ReleaseSlot(id=command.id, tid=command.tid, pool_id=pool_id, node_id=node.id, number=node.slot_number)
+        self.effects.append(Send(release))
 
     def deactivate(self, node: Node) -> None:
         """Deactivated: final. A node that already is gets one more entry."""

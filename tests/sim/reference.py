@@ -187,6 +187,10 @@ class Reference:
                 case fx.Send():
                     yield self._command(effect.command, c.Source(partition, entry.offset, sends))
                     sends += 1
+                case fx.Broadcast():
+                    value = schemas.encode_command(effect.command, c.Source(partition, entry.offset, sends))
+                    yield from (Sent(COMMANDS, to, effect.command.id, value) for to in range(len(self.stores)))
+                    sends += 1
                 case fx.Reply():
                     value = schemas.encode_reply(effect.to, effect.answer, effect.tid, 0, True)
                     yield Sent(REPLIES, effect.to.partition, effect.to.asker, value)
