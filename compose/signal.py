@@ -46,6 +46,8 @@ Examples:
 @click.option("--key", "idempotency_key", help="A repeat with the same key gives the same node.")
 @click.option("--link", type=click.UUID, metavar="NODE", help="A node that does not complete before this signal does.")
 @click.option("--runner", metavar="NAME", help="The client application that runs it.  [default: the one that asks]")
+@click.option("--priority", type=click.IntRange(1, 5), help="Where a limit holds it up: 1 goes first.  [default: 3]")
+@click.option("--fairness-key", metavar="KEY", help="Where a limit holds it up: keys take turns.")
 @click.option("--wait", is_flag=True, help="Wait for its result, and print that.")
 @click.option("--wait-for", type=Length(), metavar="LENGTH", help="Wait no longer than this.")
 @json_option

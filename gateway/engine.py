@@ -119,6 +119,11 @@ class Engine:
         return self.registry.by_id(client_id)
 
     @property
+    def answer_seconds(self) -> float:
+        """How long an answer is awaited."""
+        return self._settings.answer_seconds
+
+    @property
     def partitions(self) -> int:
         """How many partitions commands have; 0: not known yet."""
         return 0 if self._asker is None else self._asker.partitions

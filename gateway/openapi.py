@@ -205,7 +205,7 @@ _ONE = {"workflows": "a workflow", "activities": "an activity", "users": "a user
 
 def _tag(route: Route) -> str:
     first = route.path.split("/")[1]
-    return first if first in ("workflows", "activities", "reports") else "around"
+    return first if first in ("workflows", "activities", "limits", "reports") else "around"
 
 
 def _parameters(route: Route, said: Said) -> Iterator[dict[str, Any]]:

@@ -98,6 +98,9 @@ def whole_node_json(view: NodeView) -> dict[str, Any]:
         "depth": view.depth,
         "seq": view.seq,
         "tid": view.tid,
+        "priority": view.priority,
+        "fairnessKey": view.fairness_key,
+        "waitsForSlot": view.waits_for_slot,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from backbeat.gateway import activities, around, reports, search, users, workflows
+from backbeat.gateway import activities, around, limits, reports, search, users, workflows
 from backbeat.gateway.description import Description
 from backbeat.gateway.routing import Access, Handler, Route
 
@@ -16,8 +16,8 @@ def _get(path: str, handler: Handler, summary: str, access: Access = Access.CLIE
     return Route(method="GET", path=path, handler=handler, summary=summary, access=access)
 
 
-def _put(path: str, handler: Handler, summary: str) -> Route:
-    return Route(method="PUT", path=path, handler=handler, summary=summary, writes=True)
+def _put(path: str, handler: Handler, summary: str, access: Access = Access.CLIENT) -> Route:
+    return Route(method="PUT", path=path, handler=handler, summary=summary, access=access, writes=True)
 
 
 def _post(path: str, handler: Handler, summary: str, access: Access = Access.CLIENT) -> Route:
@@ -61,11 +61,28 @@ _ACTIVITIES = (
     _put("/activities/{id}/schedule", activities.schedule, "Look again what below an activity can start"),
 )
 
+_LIMITS = (
+    _get("/limits", limits.index, "The limits of the caller's activities, and how they stand"),
+    _get("/limits/{activity}", limits.show, "The limit of an activity"),
+    _put("/limits/{activity}", limits.put, "Limit an activity", Access.WRITER),
+    Route(
+        method="DELETE",
+        path="/limits/{activity}",
+        handler=limits.remove,
+        summary="Limit an activity no more",
+        access=Access.WRITER,
+        writes=True,
+    ),
+    _put("/limits/{activity}/pause", limits.pause, "Start none of an activity until it is resumed", Access.WRITER),
+    _put("/limits/{activity}/resume", limits.resume, "Go on with a paused activity", Access.WRITER),
+)
+
 _description = Description(lambda: ROUTES)
 
 ROUTES: tuple[Route, ...] = (
     *(replace(route, old_paths=(_OLD + route.path,)) for route in _WORKFLOWS),
     *(replace(route, old_paths=(route.path.replace(_NODES, _OLD_NODES, 1),)) for route in _ACTIVITIES),
+    *_LIMITS,
     _get("/users", users.index, "Ids and names of the users", Access.OPEN),
     _get("/users/{id}", users.show, "A user's id and name", Access.OPEN),
     _get("/v2/debug/error_workflows", search.error_workflows, "Workflows with an errored node of the caller's"),

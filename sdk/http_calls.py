@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from backbeat.errors import InvalidParameters
+from backbeat.http_call import HttpCall
+from backbeat.http_limits import limit_call, read_limits
 from backbeat.http_values import read_node, read_workflow
 from backbeat.payloads import id_text
 from backbeat.streams.core import commands
 from backbeat.streams.core.effects import Done, Reason
 
 _encode = msgspec.json.Encoder().encode
-
-
-@dataclass(frozen=True, slots=True)
-class HttpCall:
-    """One call."""
-
-    method: str
-    path: str
-    body: bytes | None = None
-    query: Mapping[str, str] | None = None
 
 
 def command_call(command: commands.AnyCommand) -> HttpCall:
@@ -48,6 +38,8 @@ def command_call(command: commands.AnyCommand) -> HttpCall:
             return HttpCall("PUT", f"/activities/{id_text(command.node_id)}/reset")
         case commands.ScheduleNode():
             return HttpCall("PUT", f"/activities/{id_text(command.node_id)}/schedule")
+        case commands.ChangeLimit():
+            return limit_call(command)
         case _:
             kind = type(command).__name__
             raise InvalidParameters(
@@ -62,6 +54,8 @@ def command_value(command: commands.AnyCommand, text: bytes) -> Any:
             return read_workflow(text)
         case commands.Signal():
             return read_node(text)
+        case commands.ChangeLimit():
+            return read_limits(b"[" + text + b"]")
         case _:
             # `null` is said for a deactivated node that was told to schedule: nothing happened.
             return Done(changed=text != b"null")
@@ -83,6 +77,10 @@ def _signal_call(command: commands.Signal) -> HttpCall:
         "retry": node.retries,
         "retry_interval": node.retry_interval_seconds,
     }
+    if node.priority is not None:
+        said["priority"] = node.priority
+    if node.fairness_key is not None:
+        said["fairness_key"] = node.fairness_key
     if node.fires_at is not None:
         at = datetime.fromtimestamp(node.fires_at / 1000, UTC)
         said["fires_at"] = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

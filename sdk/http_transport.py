@@ -15,7 +15,9 @@ import msgspec
 
 from backbeat.broker import logger
 from backbeat.errors import Rejected, Timeout, Unavailable
-from backbeat.http_calls import HttpCall, command_call, command_value, workflow_call
+from backbeat.http_call import HttpCall
+from backbeat.http_calls import command_call, command_value, workflow_call
+from backbeat.http_limits import read_limits
 from backbeat.http_values import (
     read_history,
     read_node,
@@ -138,6 +140,10 @@ class HttpTransport:
         """The ids of the client applications by their names, as they were last asked for."""
         return self._users
 
+    def partitions(self) -> int:
+        """The gateway asks all of them at once."""
+        return 1
+
     async def refresh(self) -> None:
         """Ask who the client applications are."""
         text, _ = await self._ask(HttpCall("GET", "/users"), _CONNECT_SECONDS_MAX, "users")
@@ -227,6 +233,9 @@ class HttpTransport:
                 return await self._tree(query, timeout, what)
             case queries.WaitNode():
                 return await self._wait(query, timeout, what)
+            case queries.GetLimits():
+                text, _ = await self._get("/limits", timeout, what, query.tid)
+                return [read_limits(text)]
             case _:
                 raise Unavailable(
                     f"{what}: a gateway does not answer a {type(query).__name__}; a client of Kafka asks it"

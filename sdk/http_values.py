@@ -66,6 +66,9 @@ class _Node(msgspec.Struct, rename="camel", gc=False):
     depth: int
     seq: int
     tid: str
+    priority: int
+    fairness_key: str
+    waits_for_slot: bool
 
 
 class _Change(msgspec.Struct, rename="camel", gc=False):
@@ -148,8 +151,8 @@ def _workflow(said: _Workflow) -> WorkflowView:
         name=said.name,
         subject=bytes(said.subject),
         decider=said.decider,
-        created_at=_milliseconds(said.created_at),
-        updated_at=_milliseconds(said.updated_at),
+        created_at=milliseconds(said.created_at),
+        updated_at=milliseconds(said.updated_at),
         complete=said.complete,
         paused=said.paused,
     )
@@ -171,16 +174,19 @@ def _node(said: _Node) -> NodeView:
         workflow_name=said.workflow_name,
         server=SERVER_WORDS[said.current_server_status],
         client=CLIENT_WORDS[said.current_client_status],
-        created_at=_milliseconds(said.created_at),
-        fires_at=_milliseconds(said.fires_at),
+        created_at=milliseconds(said.created_at),
+        fires_at=milliseconds(said.fires_at),
         attempt=said.attempt,
-        complete_by=None if said.complete_by is None else _milliseconds(said.complete_by),
+        complete_by=None if said.complete_by is None else milliseconds(said.complete_by),
         retries_remaining=said.retries_remaining,
         retry_interval_seconds=said.retry_interval,
         parent_link_id=None if said.parent_link_id is None else _id(said.parent_link_id),
         depth=said.depth,
         seq=said.seq,
         tid=said.tid,
+        priority=said.priority,
+        fairness_key=said.fairness_key,
+        waits_for_slot=said.waits_for_slot,
     )
 
 
@@ -192,7 +198,7 @@ def _change(said: _Change) -> StatusChange:
         server=server,
         from_status=words[said.from_status],
         to_status=words[said.to_status],
-        at=_milliseconds(said.created_at),
+        at=milliseconds(said.created_at),
         response=None if response == b"null" else response,
     )
 
@@ -204,8 +210,8 @@ def _id(text: str) -> bytes:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _milliseconds(at: datetime) -> int:
-    """Whole milliseconds, without a detour over floating point."""
+def milliseconds(at: datetime) -> int:
+    """A time as whole milliseconds since the epoch, without a detour over floating point."""
     since = at - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 

@@ -22,6 +22,7 @@ from backbeat.streams.core.commands import (
     Continue,
     DeliveryFailed,
     FailNode,
+    GrantSlot,
     Heartbeat,
     ReplyTo,
     ResetNode,
@@ -43,7 +44,7 @@ __all__ = ["Engine", "EngineError", "Partition", "Record"]
 logger = logging.getLogger(__name__)
 
 _WORTH_WAITING_FOR = CLOSED | {ServerStatus.RETRIES_EXHAUSTED}
-_ABOUT_A_NODE = (ChangeNode, AddChildren, RestartNode, ResetNode, ScheduleNode, Heartbeat, DeliveryFailed)
+_ABOUT_A_NODE = (ChangeNode, AddChildren, RestartNode, ResetNode, ScheduleNode, Heartbeat, DeliveryFailed, GrantSlot)
 
 
 class Engine:

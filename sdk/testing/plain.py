@@ -10,8 +10,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from backbeat.errors import BackbeatError
+from backbeat.loop import Loop
 from backbeat.pending import in_a_loop
-from backbeat.plain import Loop, PlainClient
+from backbeat.plain import PlainClient
 from backbeat.schemas import StatusChangesRecord
 from backbeat.schemas.signals import Headers
 from backbeat.worker import Worker
