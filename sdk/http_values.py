@@ -69,6 +69,7 @@ class _Node(msgspec.Struct, rename="camel", gc=False):
     priority: int
     fairness_key: str
     waits_for_slot: bool
+    granted_at: datetime | None
 
 
 class _Change(msgspec.Struct, rename="camel", gc=False):
@@ -187,6 +188,7 @@ def _node(said: _Node) -> NodeView:
         priority=said.priority,
         fairness_key=said.fairness_key,
         waits_for_slot=said.waits_for_slot,
+        granted_at=None if said.granted_at is None else milliseconds(said.granted_at),
     )
 
 

@@ -61,6 +61,7 @@ class NodeView(msgspec.Struct, gc=False, frozen=True, kw_only=True, array_like=T
     priority: int = PRIORITY_DEFAULT
     fairness_key: str = ""
     waits_for_slot: bool = False  #: started, and its activity type's limit leaves no room yet
+    granted_at: int | None = None  #: when this attempt was given its slot; null: it has none
 
 
 class Done(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="done"):
@@ -233,4 +234,5 @@ def node_view(node: Node, workflow: Workflow) -> NodeView:
         priority=node.priority,
         fairness_key=node.fairness_key,
         waits_for_slot=node.slot is not None and node.server is ServerStatus.STARTED,
+        granted_at=node.granted_at,
     )

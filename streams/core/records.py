@@ -116,6 +116,7 @@ class Node(Parent, array_like=True, kw_only=True):
     fairness_key: str = ""  #: those of one priority take turns by it
     slot: bytes | None = None  #: the pool that it waits for a slot of (started), or has one of (sent to its client)
     slot_number: int = 0  #: raised at every asking; Ask, Grant and Release name it
+    granted_at: int | None = None  #: when the slot that it has was given
 
 
 class Link(msgspec.Struct, gc=False, array_like=True):

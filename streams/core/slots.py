@@ -74,6 +74,7 @@ def granted(step: Step, command: GrantSlot) -> None:
     if step.workflow.paused:
         scheduling.pause(step, node)
     else:
+        node.granted_at = step.now
         scheduling.send(step, node)
 
 

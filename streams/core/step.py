@@ -216,7 +216,7 @@ class Step:
 
     def _release_slot(self, node: Node, pool_id: bytes) -> None:
         """The attempt is over, or the node is not to start any more (`pools`)."""
-        node.slot = None
+        node.slot = node.granted_at = None
         command = self.command
         release = ReleaseSlot(id=command.id, tid=command.tid, pool_id=pool_id, node_id=node.id, number=node.slot_number)
         self.effects.append(Send(release))
