@@ -126,7 +126,7 @@ def _show(stack: "Stack", seconds: float) -> None:
     for name, text in lines:
         click.echo(f"  {name:<10} {text}")
     click.echo("Stop it with Ctrl-C. Next, in another terminal:")
-    click.echo(f"  export BACKBEAT_BOOTSTRAP_SERVERS={stack.bootstrap_servers}")
+    click.echo(f"  export BACKBEAT_BOOTSTRAP_SERVERS={stack.bootstrap_servers} BACKBEAT_GATEWAY={stack.http_urls[0]}")
     click.echo("  backbeat user list      the clients that may send signals and run activities")
 
 
