@@ -37,6 +37,7 @@ class Reader:
             "HOME": str(home),
             "XDG_CACHE_HOME": str(cache_folder().parent),
             "VIRTUAL_ENV_DISABLE_PROMPT": "1",
+            "BACKBEAT_STATUS_PORT": "0",
         }
         #: Others may run a `backbeat dev` on this machine, or a test beside this one.
         self._ports = f"--kafka-port {free_port()} --http-port {free_port()}"
@@ -107,6 +108,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     one.close()
 
 
+@pytest.mark.timeout(300)
 def test_every_command_does_what_the_tutorial_shows(reader):
     steps = document.read(TUTORIAL)
     assert len(steps) > 20
