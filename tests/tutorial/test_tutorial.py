@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -97,8 +98,10 @@ class Reader:
                 terminal.press_ctrl_c()
 
     def close(self) -> None:
-        for terminal in reversed(self._terminals.values()):
-            terminal.close()
+        """Every window, the newest first, also where one does not close well."""
+        with ExitStack() as all_of_them:
+            for terminal in self._terminals.values():
+                all_of_them.callback(terminal.close)
 
 
 @pytest.fixture
