@@ -7,7 +7,7 @@
     4  no answer in time: what was asked may still be done
 
 `backbeat engine` and `backbeat gateway` are told apart by their supervisors, and have codes of their own
-(docs/operations.md).
+(docs/errors.md).
 """
 
 from __future__ import annotations

@@ -46,6 +46,8 @@ READY_LINE = "backbeat gateway ready"
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 
 _FORM = "application/x-www-form-urlencoded"
+#: What browsers and `curl -F` send files with. The API takes none, and read as JSON it would be called malformed.
+_MULTIPART = "multipart/"
 _WITH_BODY = frozenset({"POST", "PUT"})
 _NOTHING = Parameters()
 _BACKLOG = 1024
@@ -168,6 +170,8 @@ def _read_body(request: web.BaseRequest, body: bytes) -> Parameters:
             return Parameters.of_pairs(body.decode())
         except UnicodeDecodeError as error:
             raise errors.invalid(f"The body is no UTF-8: {error.reason}") from error
+    if request.content_type.startswith(_MULTIPART):
+        raise errors.invalid(f"A body of {request.content_type} is not taken: send JSON, or a form as {_FORM}")
     # Whatever else it calls itself: clients send JSON without saying so.
     return Parameters.of_json(body)
 

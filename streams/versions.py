@@ -2,7 +2,7 @@
 
 A record of an earlier version always loads: its fields are where they were. One of a later version would load, too, as
 long as fields were only added, and would lose them when it is written again. So an engine that meets one ends and says
-so. What it takes to never meet one (docs/operations.md, "Upgrades"): a release that reads a new version comes before
+so. What it takes to never meet one (docs/how-to/upgrade.md): a release that reads a new version comes before
 the release that writes it.
 
 Whoever raises the version of any record raises that of `Meta`, too: it is looked at when a partition's store is opened,
