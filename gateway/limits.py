@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from aiohttp.web import Response
 
 from backbeat.errors import InvalidParameters, Timeout
 from backbeat.gateway import asks, errors
 from backbeat.gateway.call import Call, answer
-from backbeat.gateway.presentation import id_text, time_text
+from backbeat.gateway.limit_shown import show as show_limit
 from backbeat.limit_spread import wait_until_known
-from backbeat.rates import rate_text, read_rate
+from backbeat.rates import read_rate
 from backbeat.streams.core import ids
 from backbeat.streams.core.commands import ChangeLimit
-from backbeat.streams.core.effects import Limits, LimitView, PoolView
+from backbeat.streams.core.effects import Limits, LimitView
 from backbeat.streams.core.queries import GetLimits
 from backbeat.streams.core.records import LimitValues
 
@@ -24,7 +23,7 @@ _USUAL = LimitValues()
 
 async def index(call: Call) -> Response:
     """GET /limits: all of the caller, by activity."""
-    return answer([_limit_json(views) for views in (await _all(call)).values()])
+    return answer([show_limit(views) for views in (await _all(call)).values()])
 
 
 async def show(call: Call) -> Response:
@@ -33,7 +32,7 @@ async def show(call: Call) -> Response:
     found = (await _all(call)).get(activity)
     if found is None:
         raise errors.not_found(f"The activity {activity[:100]!r} has no limit")
-    return answer(_limit_json(found))
+    return answer(show_limit(found))
 
 
 async def put(call: Call) -> Response:
@@ -87,7 +86,7 @@ async def _change(call: Call, values: LimitValues | None, *, paused: bool | None
         await wait_until_known(view.limit, ask, call.engine.partitions, call.engine.answer_seconds)
     except Timeout as error:
         raise errors.unavailable(str(error), "Backbeat::Timeout") from error
-    return answer(_limit_json([view]))
+    return answer(show_limit([view]))
 
 
 async def _all(call: Call) -> dict[str, list[LimitView]]:
@@ -102,32 +101,3 @@ async def _all(call: Call) -> dict[str, list[LimitView]]:
 async def _at(call: Call, partition: int) -> Limits:
     found: list[Limits] = await asks.ask(call, GetLimits, f"limits of partition {partition}", partition=partition)
     return found[0]
-
-
-def _limit_json(views: list[LimitView]) -> dict[str, Any]:
-    limit = max((view.limit for view in views), key=lambda one: one.revision)
-    values = limit.values
-    pools = [pool for view in views for pool in view.pools]
-    return {
-        "clientId": id_text(limit.client_id),
-        "activity": limit.activity,
-        "concurrency": values.concurrency,
-        "rate": None if values.rate_count is None else rate_text(values.rate_count, values.rate_period_seconds),
-        "burst": values.rate_burst,
-        "key": values.key,
-        "agingSeconds": values.aging_seconds,
-        "paused": limit.paused,
-        "revision": limit.revision,
-        "pools": [_pool_json(pool) for pool in pools],
-        "more": any(view.more for view in views),
-    }
-
-
-def _pool_json(pool: PoolView) -> dict[str, Any]:
-    return {
-        "key": pool.key,
-        "out": pool.out,
-        "waiting": pool.waiting,
-        "oldestAskedAt": None if pool.oldest_asked_at is None else time_text(pool.oldest_asked_at),
-        "nextStartAt": None if pool.next_start_at is None else time_text(pool.next_start_at),
-    }

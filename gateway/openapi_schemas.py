@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from backbeat.gateway.figures import Activities, Daily, Summary
+from backbeat.gateway.limit_shown import Limit, NewLimit
 from backbeat.gateway.presentation import CLIENT_WORDS, MODE_WORDS, SERVER_WORDS
 from backbeat.streams.core.records import Settings
 
@@ -299,7 +300,9 @@ _DECISIONS: Schema = {
 }
 
 #: Made from the classes that are answered.
-_, _REPORTS = msgspec.json.schema_components((Summary, Activities, Daily), ref_template="#/components/schemas/{name}")
+_, _REPORTS = msgspec.json.schema_components(
+    (Summary, Activities, Daily, Limit, NewLimit), ref_template="#/components/schemas/{name}"
+)
 
 SCHEMAS: dict[str, Schema] = {
     **_REPORTS,
@@ -316,57 +319,6 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Print": _given({"print": {"type": "string", "description": "a line a node, with ANSI colours"}}),
     "Success": _given({"success": {"const": True}}),
-    "Limit": _given(
-        {
-            "clientId": UUID,
-            "activity": TEXT,
-            "concurrency": {"type": ["integer", "null"], "description": "out at once, at most; null: any number"},
-            "rate": {"type": ["string", "null"], "description": "starts in a time, at most; null: any number"},
-            "burst": {"type": "integer", "description": "starts that may come at once after a quiet time"},
-            "key": {"type": "string", "description": "a path into the node: each value there has slots of its own"},
-            "agingSeconds": {"type": "number", "description": "who waits this long counts as one priority higher"},
-            "paused": {"type": "boolean"},
-            "revision": {"type": "integer"},
-            "pools": list_of(ref("Pool")),
-            "more": {"type": "boolean", "description": "there are more pools than these"},
-        },
-        "How many of an activity may be out at once and start in a time, and how that stands.",
-    ),
-    "Pool": _given(
-        {
-            "key": {"type": "string", "description": "JSON text; empty where the limit has no key"},
-            "out": {"type": "integer"},
-            "waiting": {"type": "array", "items": {"type": "integer"}, "description": "by priority, from 1"},
-            "oldestAskedAt": {**TIME, "type": ["string", "null"]},
-            "nextStartAt": {**TIME, "type": ["string", "null"]},
-        },
-        "The slots of one key.",
-    ),
-    "NewLimit": {
-        "type": "object",
-        "properties": {
-            "concurrency": _said(
-                {"type": ["integer", "string"], "minimum": 1, "maximum": NUMBER_MAX, "pattern": "^[1-9][0-9]{0,8}$"},
-                "out at once, at most",
-            ),
-            "rate": _said(
-                {"type": "string", "pattern": "^[1-9][0-9]{0,8}/([1-9][0-9]{0,3})?(s|min|h|d)$"},
-                "starts in a time, at most: 5/s, 100/min, 1000/h, 10/30s",
-            ),
-            "burst": _said(
-                {"type": ["integer", "string"], "minimum": 1, "maximum": NUMBER_MAX, "pattern": "^[1-9][0-9]{0,8}$"},
-                "starts that may come at once after a quiet time (1)",
-            ),
-            "key": _said(
-                {"type": "string", "enum": ["subject", "metadata.bank", "client_data.params[0]"]},
-                "a path into the node, for example one of these: each value there has slots of its own",
-            ),
-            "aging_seconds": _said(
-                {"type": "number", "minimum": 1, "maximum": 86_400}, "who waits this long counts as one priority higher"
-            ),
-            "paused": _said({"type": "boolean"}, "whether none starts until it is resumed (as it was)"),
-        },
-    },
     "User": _given({"id": UUID, "name": TEXT}),
     "ErrorRow": _ERROR_ROW,
     "Health": _given(

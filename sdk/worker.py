@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import importlib
-import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future
@@ -28,16 +27,17 @@ from backbeat.activities import ActivityFunction, ActivityOptions, ErrorHook, ac
 from backbeat.broker import logger
 from backbeat.codecs import Codec
 from backbeat.context import Activity
-from backbeat.errors import BackbeatError, Rejected, Timeout, Unavailable
+from backbeat.errors import BackbeatError
 from backbeat.handlers import Handler, Handlers
 from backbeat.intake import Intake, Job
 from backbeat.kafka_transport import KafkaTransport, find_user, open_registry
 from backbeat.lanes import Lane, Lanes
+from backbeat.late import is_late, still_runs
 from backbeat.packing import Packing
 from backbeat.runner import Runner
 from backbeat.schemas import ActivityKind, EncodeError, encode_command
 from backbeat.stores import Store
-from backbeat.streams.core.commands import AnyCommand, Heartbeat, route
+from backbeat.streams.core.commands import AnyCommand, route
 from backbeat.streams.registry import Registry
 from backbeat.threads import Threads
 from backbeat.transport import Transport
@@ -51,9 +51,6 @@ T = TypeVar("T")
 _AHEAD = 1_000
 #: How long a question of a running activity may take to get to Kafka.
 _ASK_SECONDS = 10.0
-#: An activity of a limited type that was given its slot longer ago may be a repeat of one that is answered.
-_SLOT_SECONDS = 1.0
-_NOTIFICATION = ActivityKind.NOTIFICATION
 
 
 class Worker:
@@ -303,36 +300,23 @@ class Worker:
         self._pumping = False
 
     def _begin(self, job: Job) -> None:
-        granted_at = job.record.node.granted_at
-        if granted_at is None or self.now() - granted_at / 1000 < _SLOT_SECONDS or job.record.kind is _NOTIFICATION:
+        if is_late(job.record, self.now()):
+            self._start(self._open_late(job))
+        else:
+            self._open(job)
+
+    async def _open_late(self, job: Job) -> None:
+        runs = await still_runs(job.record, self._connected, self._stopping)
+        if runs:
             self._open(job)
         else:
-            self._start(self._open_if_it_runs(job))
-
-    async def _open_if_it_runs(self, job: Job) -> None:
-        """Begin an activity of a limited type that may be a repeat: its slot may be somebody else's by now."""
-        node = job.record.node
-        command = Heartbeat(id=os.urandom(16), user_id=node.user_id, node_id=node.id, attempt=node.attempt)
-        while not self._stopping.is_set():
-            try:
-                transport = await self._connected()
-                await transport.command(command, _ASK_SECONDS, f"attempt {node.attempt} of {node.name!r}")
-            except Rejected:
-                self._intake.settle(job, answered=True)
-                self._end(job)
-                return
-            except (Timeout, Unavailable) as error:
-                logger.warning("%s; it is asked again", error, extra={"node": node.id, "tid": node.tid})
-            else:
-                self._open(job)
-                return
-        self._intake.settle(job, answered=False)
-        self._end(job)
+            self._intake.settle(job, answered=runs is False)
+            self._end(job)
 
     def _open(self, job: Job) -> None:
         activity = self._runner.open(job.record)
         handler = self._runner.handler(job.record)
-        if job.record.kind is _NOTIFICATION:
+        if job.record.kind is ActivityKind.NOTIFICATION:
             self._start(self._notify(job, activity))
         elif handler is None:
             self._answer(job, activity, self._runner.unknown(activity))
