@@ -144,7 +144,7 @@ def build(routes: Iterable[Route], version: str) -> dict[str, Any]:
             "description": "\n\n".join(f"## {title}\n\n{text}" for title, text in NOTES.items()),
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": name} for name in ("workflows", "activities", "reports", "around")],
+        "tags": [{"name": name} for name in (*_TAGS, "around")],
         "paths": paths,
         "components": {
             "schemas": SCHEMAS,
@@ -200,12 +200,13 @@ def _operation_id(route: Route) -> str:
     return "_".join([route.method.lower(), *re.findall(r"\w+", route.path)])
 
 
+_TAGS = ("workflows", "activities", "limits", "reports")
 _ONE = {"workflows": "a workflow", "activities": "an activity", "users": "a user"}
 
 
 def _tag(route: Route) -> str:
     first = route.path.split("/")[1]
-    return first if first in ("workflows", "activities", "limits", "reports") else "around"
+    return first if first in _TAGS else "around"
 
 
 def _parameters(route: Route, said: Said) -> Iterator[dict[str, Any]]:

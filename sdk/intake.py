@@ -358,9 +358,7 @@ class Intake:
         """What was begun of these partitions and is not answered."""
         several = {id(offsets) for offsets in gone.values()}
         return [
-            job
-            for job in self._jobs.values()
-            if job.begun and any(id(offsets) in several for offsets, _ in job.places)
+            job for job in self._jobs.values() if job.begun and any(id(offsets) in several for offsets, _ in job.places)
         ]
 
     def _leave(self) -> None:

@@ -11,7 +11,7 @@ from backbeat import Client, Node, PlainClient, Unavailable
 from backbeat.plain import PlainNode
 
 #: What only the client's own parts call.
-INSIDE = {"ask_wait", "unpack_result"}
+INSIDE = {"ask_wait", "unpack_result", "all_limits", "change_limit"}
 
 
 def public(kind: type) -> dict[str, Callable[..., Any]]:
