@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbeat.streams.core import commands, effects, queries, records
+from backbeat.streams.core import commands, effects, queries, records, schedules
 from backbeat.streams.core.history import StatusChange
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus, word
 
@@ -25,6 +25,8 @@ REPLIES: dict[type, str] = {
     queries.History: "HistoryReply",
     queries.Position: "PositionReply",
     records.Settings: "SettingsReply",
+    schedules.ScheduleView: "ScheduleReply",
+    queries.Schedules: "SchedulesReply",
 }
 
 
@@ -60,6 +62,8 @@ def bindings(signal: type) -> dict[str, Binding]:
         commands.NewNode,
         commands.NewWorkflow,
         commands.Task,
+        commands.NewSchedule,
+        schedules.ScheduleRun,
         effects.NodeChange,
     ]
     return {
@@ -69,6 +73,9 @@ def bindings(signal: type) -> dict[str, Binding]:
         "ClientStatus": Binding(ClientStatus),
         "ServerStatus": Binding(ServerStatus),
         "Reason": Binding(effects.Reason),
+        "Overlap": Binding(commands.Overlap),
+        "RunState": Binding(schedules.RunState),
+        "RunCause": Binding(schedules.RunCause),
         "ActivityKind": Binding(ActivityKind),
         "Activity": Binding(ActivityRecord),
         "StatusChanges": Binding(StatusChangesRecord),

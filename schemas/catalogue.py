@@ -47,6 +47,13 @@ SHARED = (
     "Nodes",
     "History",
     "Position",
+    "Overlap",
+    "RunState",
+    "RunCause",
+    "NewSchedule",
+    "ScheduleRun",
+    "ScheduleView",
+    "Schedules",
 )
 
 

@@ -2,8 +2,8 @@
 """One partition's records: what `apply` reads and changes, in RocksDB as of the last commit and in memory since.
 
 Keys. Everything of a workflow begins with `w` and the 7 bytes that its ids share, so it lies together; then the kind
-and the rest of the id. The changelog has the same keys. `t` (timers) and `o` (how far the changelog was read) are
-local.
+and the rest of the id. Schedules (`c`) lie together, so that they can be listed. The changelog has the same keys. `t`
+(timers) and `o` (how far the changelog was read) are local.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, ReadOptions, WriteBatch
 
 from backbeat.streams.core.ids import PREFIX_BYTES
 from backbeat.streams.core.records import Answer, Link, Meta, Node, TimerKind, Workflow
+from backbeat.streams.core.schedules import Schedule
 from backbeat.streams.keeper import NewerRecordError, Origin, Snapshot, StoreError
 from backbeat.streams.table import Table
 from backbeat.streams.timers import Timers
@@ -27,6 +28,7 @@ from backbeat.streams.versions import why_unknown, why_unknown_record, why_unkno
 
 META_KEY = b"m"
 _ORIGIN_KEY = b"o"
+_SCHEDULE = b"c"
 _TIMER = struct.Struct(">cQ16sB")
 _NODE_KIND = 17 + 1  # length of a node's key
 _WRITE_BUFFER_BYTES = 2 * 1024 * 1024
@@ -85,12 +87,14 @@ class PartitionStore:
         self._links: Table[Link] = Table(self._read, encode, _decoder(Link), share // 8)
         self._answers: Table[Answer] = Table(self._read, encode, _decoder(Answer), share // 8)
         self._chunks: Table[bytes] = Table(self._read, bytes, bytes, 16)
-        self._tables: tuple[Table[Node] | Table[Workflow] | Table[Link] | Table[Answer] | Table[bytes], ...] = (
+        self._schedules: Table[Schedule] = Table(self._read, encode, _decoder(Schedule), share // 8)
+        self._tables: tuple[Table[Any], ...] = (
             self._workflows,
             self._nodes,
             self._chunks,
             self._links,
             self._answers,
+            self._schedules,
         )
         self.origin = self._read_origin()
         self._encode_meta = encode
@@ -161,6 +165,19 @@ class PartitionStore:
 
     def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
         self._chunks.put(_key(b"h", node_id, number.to_bytes(4, "big")), chunk)
+
+    def get_schedule(self, schedule_id: bytes) -> Schedule | None:
+        return self._schedules.get(_SCHEDULE + schedule_id)
+
+    def put_schedule(self, schedule: Schedule) -> None:
+        self._schedules.put(_SCHEDULE + schedule.id, schedule)
+
+    def delete_schedule(self, schedule_id: bytes) -> None:
+        self._schedules.delete(_SCHEDULE + schedule_id)
+
+    def schedules(self) -> Iterator[Schedule]:
+        keys = self._schedules.changed_keys | {key for key, _ in self._scan(_SCHEDULE, _SCHEDULE)}
+        return (found for key in sorted(keys) if (found := self._schedules.get(key)) is not None)
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         self.timers.set(due, subject_id, kind, number)
@@ -251,16 +268,18 @@ class PartitionStore:
 
     def _scan_timers(self, begin: int, until: int) -> Iterator[tuple[tuple[int, bytes, int], int]]:
         start = max(begin, self.origin.timers_from if self.origin else 0)
-        iterator = self._db.iter(ReadOptions())
-        iterator.seek(_timer_key(start, bytes(16), 0))
-        while iterator.valid():
-            key = iterator.key()
-            if len(key) != _TIMER.size or key[:1] != b"t":
-                break
+        for key, value in self._scan(_timer_key(start, bytes(16), 0), b"t"):
             _, due, subject_id, kind = _TIMER.unpack(key)
             if due >= until:
                 break
-            yield (due, subject_id, kind), int.from_bytes(iterator.value(), "big")
+            yield (due, subject_id, kind), int.from_bytes(value, "big")
+
+    def _scan(self, begin: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """What RocksDB holds from a key on, as long as the keys begin so."""
+        iterator = self._db.iter(ReadOptions())
+        iterator.seek(begin)
+        while iterator.valid() and (key := iterator.key()).startswith(prefix):
+            yield key, iterator.value()
             iterator.next()
 
     # --- figures ---------------------------------------------------------------------------------------------------
@@ -295,17 +314,23 @@ def _decoder(kind: type[_R]) -> Callable[[bytes], _R]:
 
 
 def _timer_of(key: bytes, value: bytes | None) -> tuple[bytes, bytes] | None:
-    """The local timer record that follows from a node's or an answer's record."""
+    """The local timer record that follows from the record of a node, an answer or a schedule."""
     if value is None:
         return None
     if key[:1] == b"i":
         answer = msgspec.msgpack.decode(value, type=Answer)
         return _timer_key(answer.forget_at, key[1:], TimerKind.ANSWER), bytes(8)
+    if key[:1] == _SCHEDULE:
+        return _timer_of_record(msgspec.msgpack.decode(value, type=Schedule))
     if len(key) == _NODE_KIND and key[8:9] == b"n":
-        node = msgspec.msgpack.decode(value, type=Node)
-        if node.timer_at is not None:
-            return _timer_key(node.timer_at, node.id, node.timer_kind), node.timer_number.to_bytes(8, "big")
+        return _timer_of_record(msgspec.msgpack.decode(value, type=Node))
     return None
+
+
+def _timer_of_record(record: Node | Schedule) -> tuple[bytes, bytes] | None:
+    if record.timer_at is None:
+        return None
+    return _timer_key(record.timer_at, record.id, record.timer_kind), record.timer_number.to_bytes(8, "big")
 
 
 def _open(path: Path) -> Rdict:

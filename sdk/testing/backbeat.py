@@ -185,14 +185,14 @@ class Backbeat:
 
     @property
     def next_due(self) -> datetime | None:
-        """When the next timer (a start, a retry, a deadline) is due; None: nothing waits for a time."""
+        """When the next timer (a start, a retry, a deadline, a schedule) is due; None: nothing waits for a time."""
         due = self._engine.next_due()
         return None if due is None else to_datetime(due)
 
     # --- running ---------------------------------------------------------------------------------------------------
 
     async def run(self, *, activities_max: int = _ACTIVITIES_MAX) -> None:
-        """Run until nothing is left to run now; with `skip_time`, until no timer is left either.
+        """Run until nothing is left to run now; with `skip_time`, until no node waits for a time either.
 
         BackbeatError when more than `activities_max` have run: a workflow that goes on for ever.
         """
@@ -258,7 +258,8 @@ class Backbeat:
         if await self._advance_handlers():
             return True
         due = self._engine.next_due()
-        if due is None or not self.skip_time:
+        # Schedules go on for ever: only a node that waits is something to skip time for.
+        if due is None or not (self.skip_time and self._engine.node_waits()):
             return False
         self._clock.move(due)
         self._fire()

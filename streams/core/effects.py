@@ -12,6 +12,7 @@ import msgspec
 from .commands import AnyCommand, ReplyTo
 from .history import StatusChange
 from .records import Node, Workflow
+from .schedules import ScheduleView
 from .status import ClientStatus, Mode, ServerStatus
 
 
@@ -94,7 +95,7 @@ class Rejection(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_fiel
     wanted: str = ""
 
 
-Answer = WorkflowView | NodeView | Done | Made | Rejection
+Answer = WorkflowView | NodeView | Done | Made | ScheduleView | Rejection
 
 
 class Reply(msgspec.Struct, gc=False, frozen=True):

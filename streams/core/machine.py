@@ -10,11 +10,12 @@ from typing import assert_never
 
 import msgspec
 
-from . import ids, scheduling
+from . import ids, recurring, scheduling
 from .commands import (
     AddChildren,
     AnyCommand,
     ChangeNode,
+    ChangeSchedule,
     ChangeSettings,
     ChangeWorkflow,
     CloseLink,
@@ -24,8 +25,11 @@ from .commands import (
     FailNode,
     Heartbeat,
     OpenLink,
+    PutSchedule,
     ResetNode,
     RestartNode,
+    RunSchedule,
+    ScheduleDue,
     ScheduleNode,
     Signal,
     Task,
@@ -131,7 +135,9 @@ def _do(step: Step, command: AnyCommand) -> None:
         case Continue():
             _continue(step, command)
         case CloseLink():
-            close_link(step, command)
+            # The target is a node, or the schedule that the child is a run of.
+            if not recurring.run_ended(step, command):
+                close_link(step, command)
         case OpenLink():
             open_link(step, command)
         case CreateWorkflow():
@@ -151,6 +157,8 @@ def _do(step: Step, command: AnyCommand) -> None:
         case ChangeSettings():
             step.store.meta.settings = command.settings
             step.reply(Done())
+        case PutSchedule() | ChangeSchedule() | RunSchedule() | ScheduleDue():
+            recurring.do(step, command)
         case _:
             assert_never(command)
 
@@ -366,6 +374,8 @@ def _timer_fired(step: Step, command: TimerFired) -> None:
             retry(step, node, fires_at=node.fires_at)
         case TimerKind.EXPIRY:
             expire(step, node)
+        case TimerKind.SCHEDULE:
+            raise AssertionError("a schedule's timer is a command of its own, and no node has one")
         case _:
             assert_never(command.kind)
 

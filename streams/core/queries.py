@@ -14,6 +14,7 @@ from . import history
 from .commands import ReplyTo
 from .effects import NodeView, Reason, Rejection, WorkflowView, node_view, workflow_view
 from .records import Node, Settings, Workflow
+from .schedules import ScheduleView, schedule_view
 from .settling import is_deactivated
 from .status import CLOSED, ServerStatus
 from .store import Store
@@ -81,6 +82,18 @@ class GetSettings(Query, frozen=True, kw_only=True):
     partition: int
 
 
+class GetSchedule(Query, frozen=True, kw_only=True):
+    """A schedule by id. Answer: ScheduleView."""
+
+    schedule_id: bytes
+
+
+class GetSchedules(Query, frozen=True, kw_only=True):
+    """The schedules of a partition that the user may see, by id. Answer: Schedules, in parts."""
+
+    partition: int
+
+
 class Nodes(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="nodes"):
     """A part of a tree."""
 
@@ -93,6 +106,12 @@ class History(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field=
     changes: tuple[history.StatusChange, ...]
 
 
+class Schedules(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="schedules"):
+    """A part of a list of schedules."""
+
+    schedules: tuple[ScheduleView, ...]
+
+
 class Position(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="position"):
     """How far a topic has to be read."""
 
@@ -100,8 +119,8 @@ class Position(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field
     offset: int
 
 
-AnyQuery = GetWorkflow | GetNode | GetTree | GetHistory | WaitNode | Flush | GetSettings
-QueryAnswer = WorkflowView | NodeView | Nodes | History | Position | Settings | Rejection
+AnyQuery = GetWorkflow | GetNode | GetTree | GetHistory | WaitNode | Flush | GetSettings | GetSchedule | GetSchedules
+QueryAnswer = WorkflowView | NodeView | Nodes | History | Position | Settings | ScheduleView | Schedules | Rejection
 
 
 def query_route(query: AnyQuery) -> bytes:
@@ -109,7 +128,9 @@ def query_route(query: AnyQuery) -> bytes:
     match query:
         case GetWorkflow() | GetTree():
             return query.workflow_id
-        case Flush() | GetSettings():
+        case GetSchedule():
+            return query.schedule_id
+        case Flush() | GetSettings() | GetSchedules():
             return query.partition.to_bytes(4, "big")
         case _:
             return query.node_id
@@ -172,6 +193,12 @@ def answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
                 yield from _tree(store, workflow, query)
         case GetSettings():
             yield store.meta.settings
+        case GetSchedule():
+            schedule = store.get_schedule(query.schedule_id)
+            known = schedule is not None and query.user_id in (None, schedule.plan.user_id)
+            yield schedule_view(schedule) if schedule and known else _not_found("schedule", query.schedule_id)
+        case GetSchedules():
+            yield from _schedules(store, query.user_id)
         case Flush():
             raise AssertionError("a flush is answered by the commit")
 
@@ -236,6 +263,20 @@ def _behind(store: Store, node: Node, *, top_level_only: bool) -> list[bytes | N
         # Below the top there is nothing to go on with but what is behind its ancestor there.
         return stack[-1:]
     return stack[::-1]
+
+
+def _schedules(store: Store, user_id: bytes | None) -> Iterator[Schedules]:
+    part: list[ScheduleView] = []
+    size = 0
+    for schedule in store.schedules():
+        if user_id not in (None, schedule.plan.user_id):
+            continue
+        part.append(schedule_view(schedule))
+        size += len(schedule.plan.node.client_data) + len(schedule.plan.node.metadata)
+        if len(part) >= _PART_NODES or size >= _PART_BYTES:
+            yield Schedules(tuple(part))
+            part, size = [], 0
+    yield Schedules(tuple(part))
 
 
 def _history(store: Store, node: Node) -> Iterator[History]:

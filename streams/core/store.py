@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from .records import Answer, Link, Meta, Node, Workflow
+from .schedules import Schedule
 
 
 class Store(Protocol):
@@ -49,6 +51,18 @@ class Store(Protocol):
     def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
         """Keep an older part of a node's history. It is written once."""
 
+    def get_schedule(self, schedule_id: bytes) -> Schedule | None:
+        """A schedule, or null."""
+
+    def put_schedule(self, schedule: Schedule) -> None:
+        """Keep a new or changed schedule."""
+
+    def delete_schedule(self, schedule_id: bytes) -> None:
+        """Forget a schedule."""
+
+    def schedules(self) -> Iterator[Schedule]:
+        """All schedules of the partition, by id."""
+
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         """Have a TimerFired sent at `due` (milliseconds since the epoch)."""
 
@@ -66,6 +80,7 @@ class MemoryStore:
         self.links: dict[tuple[bytes, bytes], Link] = {}
         self.answers: dict[bytes, Answer] = {}
         self.chunks: dict[tuple[bytes, int], bytes] = {}
+        self._schedules: dict[bytes, Schedule] = {}
         #: (due, subject, kind) -> number
         self.timers: dict[tuple[int, bytes, int], int] = {}
 
@@ -104,6 +119,18 @@ class MemoryStore:
 
     def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
         self.chunks[node_id, number] = chunk
+
+    def get_schedule(self, schedule_id: bytes) -> Schedule | None:
+        return self._schedules.get(schedule_id)
+
+    def put_schedule(self, schedule: Schedule) -> None:
+        self._schedules[schedule.id] = schedule
+
+    def delete_schedule(self, schedule_id: bytes) -> None:
+        self._schedules.pop(schedule_id, None)
+
+    def schedules(self) -> Iterator[Schedule]:
+        return (self._schedules[key] for key in sorted(self._schedules))
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         self.timers[due, subject_id, kind] = number

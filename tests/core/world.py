@@ -243,6 +243,7 @@ class World:
                             (b"t", msgspec.msgpack.encode(key), msgspec.msgpack.encode(n))
                             for key, n in store.timers.items()
                         ),
+                        *((b"r", row.id, msgspec.msgpack.encode(row)) for row in store.schedules()),
                         (b"s", b"", msgspec.msgpack.encode(store.meta.settings)),
                     ]
                 )
@@ -267,9 +268,9 @@ class World:
         for workflow in self.workflows().values():
             assert workflow.sweeps == 0
         expected = {
-            (node.timer_at, node.id, node.timer_kind): node.timer_number
-            for node in nodes.values()
-            if node.timer_at is not None
+            (each.timer_at, each.id, each.timer_kind): each.timer_number
+            for each in [*nodes.values(), *(one for store in self.stores for one in store.schedules())]
+            if each.timer_at is not None
         }
         expected |= {key: n for store in self.stores for key, n in store.timers.items() if key[2] == TimerKind.ANSWER}
         assert {key: n for store in self.stores for key, n in store.timers.items()} == expected

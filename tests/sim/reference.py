@@ -89,6 +89,14 @@ class VersionedStore(MemoryStore):
         super().put_chunk(node_id, number, chunk)
         self.changed[stored._key(b"h", node_id, number.to_bytes(4, "big"))] = chunk
 
+    def put_schedule(self, schedule: Any) -> None:
+        super().put_schedule(schedule)
+        self.changed[b"c" + schedule.id] = _pack(schedule)
+
+    def delete_schedule(self, schedule_id: bytes) -> None:
+        super().delete_schedule(schedule_id)
+        self.changed[b"c" + schedule_id] = None
+
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         super().set_timer(due, subject_id, kind, number)
         self.timers_changed[due, subject_id, int(kind)] = number
