@@ -6,80 +6,23 @@ up everything else there, so use `Client` there.
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from backbeat.client import Client
 from backbeat.codecs import Codec
-from backbeat.errors import Unavailable
+from backbeat.loop import Loop
 from backbeat.node import Node
 from backbeat.payloads import Id
+from backbeat.plain_schedules import PlainSchedules
 from backbeat.signals import SignalOptions
 from backbeat.stores import Store
 from backbeat.transport import Transport
 from backbeat.views import NodeValue, StatusChange, Tree, User, Workflow
 
 T = TypeVar("T")
-
-_END = object()
-
-
-class Loop:
-    """An event loop in a thread."""
-
-    def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Begin; nothing may be run before."""
-        if self._thread is not None:
-            return
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="backbeat-client", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread."""
-        if self._loop is None or self._thread is None:
-            return
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-        self._loop = self._thread = None
-
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What a coroutine gives. It runs in the caller's context, so that an activity running here is known."""
-        loop = self._loop
-        if loop is None:
-            coroutine.close()
-            raise Unavailable("the client is not connected: use `with PlainClient(…) as client`")
-        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
-        try:
-            return future.result()
-        except BaseException:
-            # Ctrl-C while it waits: nobody wants the answer any more.
-            future.cancel()
-            raise
-
-    def each(self, items: AsyncIterator[T]) -> Iterator[T]:
-        """What an async iterator gives, one after the other."""
-
-        async def following() -> T | object:
-            return await anext(items, _END)
-
-        async def close() -> None:
-            await items.aclose()  # type: ignore[attr-defined]  # it is a generator
-
-        try:
-            while (item := self.run(following())) is not _END:
-                yield item  # type: ignore[misc]  # not the end
-        finally:
-            self.run(close())
 
 
 class PlainNode(NodeValue):
@@ -186,6 +129,11 @@ class PlainClient:
     def timeout(self) -> float:
         """How long an answer is awaited, in seconds."""
         return self._client.timeout
+
+    @property
+    def schedules(self) -> PlainSchedules:
+        """Workflows that are signalled at times: `client.schedules.put("nightly", …)`."""
+        return PlainSchedules(self._client.schedules, self)
 
     def __enter__(self) -> Self:
         self.start()

@@ -28,6 +28,10 @@ class RecurrenceError(ValueError):
     """There are no times: the text says which part of the schedule cannot be read, and what could."""
 
 
+class TooManyTimesError(ValueError):
+    """There are more times than were asked for."""
+
+
 def times_after(plan: NewSchedule, after: int) -> Iterator[int]:
     """The times after `after`, ascending, all in milliseconds since the epoch; it may end. RecurrenceError."""
     if not plan.cron:
@@ -45,20 +49,20 @@ def next_times(plan: NewSchedule, after: int, count: int) -> list[int]:
 
 
 def times_between(plan: NewSchedule, begin: int, end: int, limit: int) -> list[int]:
-    """The times from `begin` to `end`, both included, of which there are `limit` at most. RecurrenceError."""
+    """The times from `begin` to `end`, both included. RecurrenceError; TooManyTimesError for more than `limit`."""
     found: list[int] = []
     for at in times_after(plan, begin - 1):
         if at > end:
             break
         if len(found) == limit:
-            raise RecurrenceError(f"there are more than {limit} times in this range; take a shorter one")
+            raise TooManyTimesError(f"There are more than {limit} times in this range. Take a shorter one")
         found.append(at)
     return found
 
 
 def _intervals(plan: NewSchedule, after: int) -> Iterator[int]:
     if plan.interval_seconds < INTERVAL_SECONDS_MIN:
-        raise RecurrenceError(f"an interval is at least {INTERVAL_SECONDS_MIN:g} s, not {plan.interval_seconds:g}")
+        raise RecurrenceError(f"An interval is at least {INTERVAL_SECONDS_MIN:g} s, not {plan.interval_seconds:g}")
     interval, offset = round(plan.interval_seconds * 1000), round(plan.offset_seconds * 1000)
     return _every(interval, after + interval - (after - offset) % interval)
 
@@ -74,18 +78,18 @@ def _zone(name: str) -> tzinfo:
         # CronSim takes every zone but UTC itself for one with daylight saving time.
         return UTC if name == "UTC" else ZoneInfo(name)
     except (LookupError, ValueError, OSError) as error:
-        raise RecurrenceError(f"there is no time zone {name!r}; give a name such as Europe/Berlin, or UTC") from error
+        raise RecurrenceError(f"There is no time zone {name!r}; give a name such as Europe/Berlin, or UTC") from error
 
 
 def _cron(text: str, begin: datetime) -> CronSim:
     if len(text.split()) != _FIELDS:
         raise RecurrenceError(
-            f"the cron expression {text!r} does not have five fields: minute, hour, day of month, month, day of week"
+            f"The cron expression {text!r} does not have five fields: minute, hour, day of month, month, day of week"
         )
     try:
         return CronSim(text, begin)
     except CronSimError as error:
-        raise RecurrenceError(f"the cron expression {text!r} cannot be read: {error}") from error
+        raise RecurrenceError(f"The cron expression {text!r} cannot be read: {error}") from error
 
 
 def _cron_times(found: Iterator[datetime], after: int) -> Iterator[int]:
@@ -103,4 +107,4 @@ def _datetime(milliseconds: int, zone: tzinfo) -> datetime:
     try:
         return datetime.fromtimestamp(milliseconds // 1000, zone)
     except (OverflowError, ValueError, OSError) as error:
-        raise RecurrenceError(f"no calendar has the time {milliseconds}") from error
+        raise RecurrenceError(f"No calendar has the time {milliseconds}") from error

@@ -215,14 +215,23 @@ class Backbeat:
         return queued
 
     async def advance(
-        self, by: timedelta | None = None, *, to: datetime | None = None, run: bool = True, **units: float
+        self,
+        by: timedelta | None = None,
+        *,
+        to: datetime | None = None,
+        run: bool = True,
+        outage: bool = False,
+        **units: float,
     ) -> None:
         """Move the clock: by a timedelta, `to` a time, or by units (`hours=3`). Timers on the way fire in order.
 
         After each, what has come is run, so retries of hours follow one another; `run=False` leaves it in the queue.
+        With `outage` no engine is there meanwhile: all that was due on the way is due, late, at the end.
         """
         target = self._target(by, to, units)
-        if run:
+        if outage:
+            self._clock.move(target)
+        elif run:
             await self._settle()
         while (due := self._engine.next_due()) is not None and due <= target:
             self._clock.move(due)
@@ -267,7 +276,7 @@ class Backbeat:
 
     def _fire(self) -> None:
         """What is due at this time; a deadline that passes ends an attempt that runs."""
-        if self._engine.fire():
+        while self._engine.fire():
             self._stage.look()
 
     async def _settle(self) -> None:

@@ -19,6 +19,9 @@ from .settling import is_deactivated
 from .status import CLOSED, ServerStatus
 from .store import Store
 
+#: A GetSchedules of this partition is asked of every one; whoever brings it to the engines does that.
+ALL_PARTITIONS = -1
+
 
 class Query(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """What every query carries."""

@@ -10,7 +10,8 @@ import enum
 
 import msgspec
 
-from .commands import NewSchedule
+from .commands import NewSchedule, Overlap
+from .status import word
 
 #: Runs at the same time; one more is left out.
 RUNNING_MAX = 100
@@ -18,6 +19,7 @@ RUNNING_MAX = 100
 QUEUED_MAX = 1_000
 #: Ended, skipped and missed runs that are remembered, the newest.
 RECENT_MAX = 20
+OVERLAP_WORDS: dict[str, Overlap] = {word(overlap): overlap for overlap in Overlap}
 #: Waiting runs that a view shows.
 _QUEUED_SHOWN_MAX = 20
 
