@@ -13,11 +13,15 @@ from backbeat.gateway import tid
 from backbeat.gateway.authentication import CLIENT_HEADER
 from backbeat.gateway.openapi_calls import CALLS, PATH_EXAMPLES
 from backbeat.gateway.openapi_said import JSON, PLAIN, Said
-from backbeat.gateway.openapi_schemas import SCHEMAS, STATUS_WORDS, UUID, Schema, ref
+from backbeat.gateway.openapi_schedules import SCHEDULE_SCHEMAS
+from backbeat.gateway.openapi_schemas import SCHEMAS as OTHER_SCHEMAS
+from backbeat.gateway.openapi_schemas import STATUS_WORDS, UUID, Schema, ref
 from backbeat.gateway.pages import NEXT_HEADER
 from backbeat.gateway.parameters import DEPTH_MAX, FORM_FIELDS_MAX
 from backbeat.gateway.routing import Access, Route
 from backbeat.gateway.search import STALE_HEADER
+
+SCHEMAS = {**OTHER_SCHEMAS, **SCHEDULE_SCHEMAS}
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -144,7 +148,7 @@ def build(routes: Iterable[Route], version: str) -> dict[str, Any]:
             "description": "\n\n".join(f"## {title}\n\n{text}" for title, text in NOTES.items()),
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": name} for name in ("workflows", "activities", "reports", "around")],
+        "tags": [{"name": name} for name in (*_TAGS, "around")],
         "paths": paths,
         "components": {
             "schemas": SCHEMAS,
@@ -200,12 +204,13 @@ def _operation_id(route: Route) -> str:
     return "_".join([route.method.lower(), *re.findall(r"\w+", route.path)])
 
 
+_TAGS = ("workflows", "activities", "schedules", "reports")
 _ONE = {"workflows": "a workflow", "activities": "an activity", "users": "a user"}
 
 
 def _tag(route: Route) -> str:
     first = route.path.split("/")[1]
-    return first if first in ("workflows", "activities", "reports") else "around"
+    return first if first in _TAGS else "around"
 
 
 def _parameters(route: Route, said: Said) -> Iterator[dict[str, Any]]:
@@ -224,6 +229,9 @@ def _path_parameter(route: Route, name: str) -> dict[str, Any]:
             return {"schema": UUID, "description": f"of {_ONE[whose]}", "example": PATH_EXAMPLES[whose]}
         case "status":
             return {"schema": {"type": "string", "enum": list(STATUS_WORDS)}, "example": "completed"}
+        case "name" if _tag(route) == "schedules":
+            text = "of a schedule; or its id, where it is there already"
+            return {"schema": {"type": "string", "pattern": "\\S"}, "description": text, "example": "nightly report"}
         case _:
             return {"schema": {"type": "string", "pattern": "\\S"}, "example": "charge card"}
 

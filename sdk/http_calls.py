@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from backbeat.errors import InvalidParameters
+from backbeat.http_schedules import change_call, put_call, read_schedule, run_call
 from backbeat.http_values import read_node, read_workflow
+from backbeat.http_words import HttpCall
 from backbeat.payloads import id_text
 from backbeat.streams.core import commands
 from backbeat.streams.core.effects import Done, Reason
 
 _encode = msgspec.json.Encoder().encode
-
-
-@dataclass(frozen=True, slots=True)
-class HttpCall:
-    """One call."""
-
-    method: str
-    path: str
-    body: bytes | None = None
-    query: Mapping[str, str] | None = None
 
 
 def command_call(command: commands.AnyCommand) -> HttpCall:
@@ -48,6 +38,12 @@ def command_call(command: commands.AnyCommand) -> HttpCall:
             return HttpCall("PUT", f"/activities/{id_text(command.node_id)}/reset")
         case commands.ScheduleNode():
             return HttpCall("PUT", f"/activities/{id_text(command.node_id)}/schedule")
+        case commands.PutSchedule():
+            return put_call(command)
+        case commands.ChangeSchedule():
+            return change_call(command)
+        case commands.RunSchedule():
+            return run_call(command)
         case _:
             kind = type(command).__name__
             raise InvalidParameters(
@@ -62,6 +58,8 @@ def command_value(command: commands.AnyCommand, text: bytes) -> Any:
             return read_workflow(text)
         case commands.Signal():
             return read_node(text)
+        case commands.PutSchedule() | commands.RunSchedule():
+            return read_schedule(text)
         case _:
             # `null` is said for a deactivated node that was told to schedule: nothing happened.
             return Done(changed=text != b"null")

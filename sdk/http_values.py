@@ -99,40 +99,41 @@ _errors = msgspec.json.Decoder(_Error)
 
 def read_workflow(text: bytes) -> WorkflowView:
     """A workflow."""
-    return _workflow(_decode(text, _Workflow))
+    return _workflow(decode(text, _Workflow))
 
 
 def read_workflows(text: bytes) -> list[WorkflowView]:
     """A list of workflows."""
-    return [_workflow(one) for one in _decode(text, list[_Workflow])]
+    return [_workflow(one) for one in decode(text, list[_Workflow])]
 
 
 def read_node(text: bytes) -> NodeView:
     """A node, told whole."""
-    return _node(_decode(text, _Node))
+    return _node(decode(text, _Node))
 
 
 def read_nodes(text: bytes) -> tuple[NodeView, ...]:
     """A list of nodes, told whole."""
-    return tuple(_node(one) for one in _decode(text, list[_Node]))
+    return tuple(_node(one) for one in decode(text, list[_Node]))
 
 
 def read_history(text: bytes) -> tuple[StatusChange, ...]:
     """The status changes of a node."""
-    return tuple(_change(one) for one in _decode(text, list[_Change]))
+    return tuple(_change(one) for one in decode(text, list[_Change]))
 
 
 def read_users(text: bytes) -> dict[str, bytes]:
     """The ids of users by their names."""
-    return {one.name: uuid.UUID(one.id).bytes for one in _decode(text, list[_User])}
+    return {one.name: uuid.UUID(one.id).bytes for one in decode(text, list[_User])}
 
 
 def read_value(text: bytes) -> Any:
     """Any JSON value."""
-    return _decode(text, Any)
+    return decode(text, Any)
 
 
-def _decode(text: bytes, kind: Any) -> Any:
+def decode(text: bytes, kind: Any) -> Any:
+    """What a gateway says, as a value of this kind. Unavailable where it is none."""
     try:
         return msgspec.json.decode(text, type=kind)
     except msgspec.DecodeError as error:
@@ -143,13 +144,13 @@ def _decode(text: bytes, kind: Any) -> Any:
 
 def _workflow(said: _Workflow) -> WorkflowView:
     return WorkflowView(
-        id=_id(said.id),
-        user_id=_id(said.user_id),
+        id=to_bytes(said.id),
+        user_id=to_bytes(said.user_id),
         name=said.name,
         subject=bytes(said.subject),
         decider=said.decider,
-        created_at=_milliseconds(said.created_at),
-        updated_at=_milliseconds(said.updated_at),
+        created_at=milliseconds(said.created_at),
+        updated_at=milliseconds(said.updated_at),
         complete=said.complete,
         paused=said.paused,
     )
@@ -157,10 +158,10 @@ def _workflow(said: _Workflow) -> WorkflowView:
 
 def _node(said: _Node) -> NodeView:
     return NodeView(
-        id=_id(said.id),
-        workflow_id=_id(said.workflow_id),
-        parent_id=None if said.parent_id is None else _id(said.parent_id),
-        user_id=_id(said.user_id),
+        id=to_bytes(said.id),
+        workflow_id=to_bytes(said.workflow_id),
+        parent_id=None if said.parent_id is None else to_bytes(said.parent_id),
+        user_id=to_bytes(said.user_id),
         name=said.name,
         mode=MODE_WORDS[said.mode],
         type=said.type,
@@ -171,13 +172,13 @@ def _node(said: _Node) -> NodeView:
         workflow_name=said.workflow_name,
         server=SERVER_WORDS[said.current_server_status],
         client=CLIENT_WORDS[said.current_client_status],
-        created_at=_milliseconds(said.created_at),
-        fires_at=_milliseconds(said.fires_at),
+        created_at=milliseconds(said.created_at),
+        fires_at=milliseconds(said.fires_at),
         attempt=said.attempt,
-        complete_by=None if said.complete_by is None else _milliseconds(said.complete_by),
+        complete_by=None if said.complete_by is None else milliseconds(said.complete_by),
         retries_remaining=said.retries_remaining,
         retry_interval_seconds=said.retry_interval,
-        parent_link_id=None if said.parent_link_id is None else _id(said.parent_link_id),
+        parent_link_id=None if said.parent_link_id is None else to_bytes(said.parent_link_id),
         depth=said.depth,
         seq=said.seq,
         tid=said.tid,
@@ -192,19 +193,20 @@ def _change(said: _Change) -> StatusChange:
         server=server,
         from_status=words[said.from_status],
         to_status=words[said.to_status],
-        at=_milliseconds(said.created_at),
+        at=milliseconds(said.created_at),
         response=None if response == b"null" else response,
     )
 
 
-def _id(text: str) -> bytes:
+def to_bytes(text: str) -> bytes:
+    """An id's 16 bytes."""
     return bytes.fromhex(text.replace("-", ""))
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _milliseconds(at: datetime) -> int:
+def milliseconds(at: datetime) -> int:
     """Whole milliseconds, without a detour over floating point."""
     since = at - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000

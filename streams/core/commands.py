@@ -54,6 +54,10 @@ class NewWorkflow(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     decider: str
 
 
+#: How late a run of a schedule may be where nothing is said: one of the night is still run in the morning.
+CATCH_UP_SECONDS = 86_400.0
+
+
 class Overlap(enum.IntEnum):
     """What is done with a run of a schedule that is due while an earlier one has not ended."""
 
@@ -75,7 +79,7 @@ class NewSchedule(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     workflow: NewWorkflow  #: in its subject, `{scheduled_at}` stands for the time
     node: NewNode  #: the signal
     overlap: Overlap = Overlap.SKIP
-    catch_up_seconds: float = 86_400.0  #: a run that is later than this is missed
+    catch_up_seconds: float = CATCH_UP_SECONDS  #: a run that is later than this is missed
 
 
 class Command(msgspec.Struct, gc=False, frozen=True, kw_only=True):

@@ -150,7 +150,7 @@ def _add(step: Step, parent: Node | None, new: NewNode, index: int) -> Node:
         parent_link_id=new.parent_link_id,
         retry_interval_seconds=new.retry_interval_seconds,
         retries_remaining=new.retries,
-        timeout_seconds=_timeout(new.client_data),
+        timeout_seconds=timeout_of(new.client_data),
         server=ServerStatus.DEACTIVATED if born_deactivated else ServerStatus.PENDING,
         client=ClientStatus.PENDING,
         tid=step.command.tid,
@@ -213,7 +213,7 @@ def _check_size(what: str, size: int, limit_name: str, limit: int) -> None:
         raise refuse(Reason.LIMIT_EXCEEDED, message, found=f"{size} bytes", wanted=f"{limit_name} {limit}")
 
 
-def _timeout(client_data: bytes) -> float:
+def timeout_of(client_data: bytes) -> float:
     """Seconds from `client_data.timeout`: a number or numeric text; null is none; absent is the configured default."""
     if client_data == b"{}":
         return TIMEOUT_DEFAULT

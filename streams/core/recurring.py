@@ -28,7 +28,7 @@ from .commands import (
     ScheduleDue,
     Signal,
 )
-from .creation import check_node, check_text, check_workflow
+from .creation import check_node, check_text, check_workflow, timeout_of
 from .effects import Done, Reason, Send
 from .records import TimerKind
 from .schedules import (
@@ -52,7 +52,7 @@ METADATA_KEY = "schedule"
 #: A timer is a moment late in any case.
 CATCH_UP_SECONDS_MIN = 10.0
 INTERVAL_SECONDS_MIN = 1.0
-_SECONDS_MAX = 10 * 365 * 86_400.0
+SECONDS_MAX = 10 * 365 * 86_400.0
 _CRON_BYTES_MAX = 256
 _TIME_MAX = 253_402_300_799_000  # the year 9999 ends: later times have no text
 
@@ -325,15 +325,16 @@ def _check(step: Step, plan: NewSchedule) -> None:
     if len(plan.cron.encode()) > _CRON_BYTES_MAX or len(plan.zone.encode()) > _CRON_BYTES_MAX:
         raise _wrong(f"A cron expression or zone has more than {_CRON_BYTES_MAX} bytes", "more", "a shorter one")
     if not plan.cron:
-        _check_seconds("interval", plan.interval_seconds, INTERVAL_SECONDS_MIN, _SECONDS_MAX)
-        _check_seconds("offset", plan.offset_seconds, 0.0, plan.interval_seconds)
-    _check_seconds("catch-up window", plan.catch_up_seconds, CATCH_UP_SECONDS_MIN, _SECONDS_MAX)
+        _check_seconds("interval", plan.interval_seconds, INTERVAL_SECONDS_MIN, SECONDS_MAX)
+    _check_seconds("offset", plan.offset_seconds, 0.0, SECONDS_MAX)
+    _check_seconds("catch-up window", plan.catch_up_seconds, CATCH_UP_SECONDS_MIN, SECONDS_MAX)
     if plan.node.parent_link_id is not None or plan.node.fires_at is not None:
         raise _wrong("A schedule's signal has neither a link nor a time of its own", "one of them", "neither")
     if plan.workflow.user_id != plan.user_id:
         raise _wrong("A schedule signals workflows of its own user", "another's", "a workflow of the same user")
     # The metadata must be an object before anything can be put into it.
     check_node(step, plan.node)
+    timeout_of(plan.node.client_data)
     sample = _signal(plan, bytes(16), step.now, bytes(16), "")
     check_node(step, sample.node)
     assert sample.workflow is not None, "a run's workflow is found or made"
