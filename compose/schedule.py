@@ -260,8 +260,7 @@ def _done(name: str, what: str, *, as_json: bool) -> None:
 
 def _times(one: Schedule) -> str:
     if one.every is not None:
-        offset = f" + {how_long(one.offset.total_seconds())}" if one.offset else ""
-        return f"every {how_long(one.every.total_seconds())}{offset}"
+        return f"every {one.every}" + (f" + {one.offset}" if one.offset else "")
     return f"{one.cron} {one.zone}"
 
 
@@ -288,7 +287,7 @@ def _show(found: Schedule, *, as_json: bool) -> None:
             ("signals", f"{found.workflow} {json_text(found.subject)}: {found.signal}"),
             ("client data", json_text(found.client_data)),
             ("overlap", found.overlap),
-            ("catch-up", how_long(found.catch_up.total_seconds())),
+            ("catch-up", str(found.catch_up)),
             ("state", _state(found)),
             ("problem", found.problem),
             ("note", found.note),
@@ -296,7 +295,7 @@ def _show(found: Schedule, *, as_json: bool) -> None:
             ("next", _next(found)),
         ]
     )
-    runs = [*found.past, *found.running, *found.queued]
+    runs = sorted((*found.past, *found.running, *found.queued), key=lambda run: run.scheduled_at)
     if runs:
         click.echo()
         print_table(("SCHEDULED", "STATE", "WHY", "STARTED", "NODE"), (_run_row(run) for run in runs))

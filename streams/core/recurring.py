@@ -58,8 +58,6 @@ _TIME_MAX = 253_402_300_799_000  # the year 9999 ends: later times have no text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
-#: These become one entry where several follow each other, so that an outage leaves room for what was run.
-_MERGED = frozenset({RunState.SKIPPED, RunState.MISSED})
 
 
 def do(step: Step, command: PutSchedule | ChangeSchedule | RunSchedule | ScheduleDue) -> None:
@@ -101,6 +99,8 @@ def _put(step: Step, command: PutSchedule) -> None:
     else:
         paused = schedule.paused if command.paused is None else command.paused
         same = _times(schedule.plan) == _times(plan) and schedule.paused == paused and not schedule.problem
+        if schedule.paused != paused:
+            schedule.note = ""
         schedule.plan, schedule.paused, schedule.updated_at = plan, paused, step.now
         if not same:
             _work_out(step, schedule)
@@ -235,8 +235,13 @@ def _run(step: Step, schedule: Schedule, times: Iterable[int], cause: RunCause, 
 
 
 def _start(step: Step, schedule: Schedule, at: int, cause: RunCause) -> None:
-    """Signal the workflow. The command is named after the schedule and the count of its runs: each is made once."""
-    identity = ids.command_id(b"schedule", schedule.id, schedule.made_by, schedule.started.to_bytes(8, "big"))
+    """Signal the workflow. The command is named after the schedule and the count of its runs: each is made once.
+
+    Named again like one that was made before, it would be taken for a repeat, and would never end: so who made the
+    schedule, and when, are in its name.
+    """
+    made_at, count = schedule.created_at.to_bytes(8, "big"), schedule.started.to_bytes(8, "big")
+    identity = ids.command_id(b"schedule", schedule.id, schedule.made_by, made_at, count)
     schedule.started += 1
     signal = _signal(schedule.plan, schedule.id, at, identity, step.command.tid or identity.hex())
     step.effects.append(Send(signal))
@@ -277,7 +282,8 @@ def _leave_out(step: Step, schedule: Schedule, times: Iterable[int], cause: RunC
     else:
         schedule.skipped += len(times)
     last = schedule.recent[-1] if schedule.recent else None
-    if last is not None and last.state is state and last.cause is cause and state in _MERGED:
+    # One entry where several follow each other: so an outage leaves room for what was run.
+    if last is not None and last.state is state and last.cause is cause:
         longer = msgspec.structs.replace(last, count=last.count + len(times), last_at=times[-1], at=step.now)
         schedule.recent = (*schedule.recent[:-1], longer)
     else:

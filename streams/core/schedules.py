@@ -63,7 +63,7 @@ class Schedule(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     version: int = 1
     id: bytes
     plan: NewSchedule
-    made_by: bytes  #: the command that made it: runs are named after it, so that no later namesake makes them again
+    made_by: bytes  #: the command that made it: its runs are named after that, too
     created_at: int
     updated_at: int
     after: int  #: the times up to this one have been dealt with

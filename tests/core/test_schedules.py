@@ -335,8 +335,9 @@ def test_one_may_be_made_paused_and_put_again_as_it_is():
     assert (rig.scheduled().paused, rig.timer(rig.scheduled().id)) == (True, None)
     rig.put(interval_seconds=60.0)
     assert (rig.scheduled().paused, rig.timer(rig.scheduled().id)) == (True, None)
+    rig.change("pause", note="no")
     rig.put(paused=False)
-    assert rig.timer(rig.scheduled().id) == ("schedule", rig.now)
+    assert (rig.timer(rig.scheduled().id), rig.scheduled().note) == (("schedule", rig.now), "")
 
 
 def test_a_trigger_runs_now_and_minds_what_runs():
@@ -399,10 +400,13 @@ def test_a_deleted_schedule_is_gone_and_its_run_goes_on():
 
 
 def test_a_namesake_of_a_deleted_one_makes_runs_of_its_own():
-    rig = made()
+    rig = ScheduleRig(partitions=4)
+    again = rig.new_id()  # even where the very same command comes again
+    rig.put(id=again)
+    rig.came()
     rig.end(rig.came(T0 + HOUR))
     rig.change("delete")
-    rig.put()
+    rig.put(id=again)
     rig.came()
     assert rig.trigger(T0 + HOUR).dispatched == ["report"]
     assert len(rig.nodes()) == 2
