@@ -21,6 +21,7 @@ class _Entry(NamedTuple):
 _SECTIONS: dict[str, dict[str, _Entry]] = {
     "Workflows": {
         "signal": _Entry("backbeat.compose.signal:signal", "Signal a workflow: there is work for it."),
+        "schedule": _Entry("backbeat.compose.schedule:schedule", "Signal workflows at times: cron, intervals."),
         "workflow": _Entry(
             "backbeat.compose.workflow:workflow", "List, show and follow workflows; pause, cancel them."
         ),

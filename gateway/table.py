@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from backbeat.gateway import activities, around, limits, reports, search, users, workflows
+from backbeat.gateway import activities, around, limits, reports, schedules, search, users, workflows
 from backbeat.gateway.description import Description
 from backbeat.gateway.routing import Access, Handler, Route
 
@@ -77,12 +77,30 @@ _LIMITS = (
     _put("/limits/{activity}/resume", limits.resume, "Go on with a paused activity", Access.WRITER),
 )
 
+_SCHEDULES = (
+    _get("/schedules", schedules.index, "The caller's schedules"),
+    _put("/schedules/{name}", schedules.put, "Make or change a schedule", Access.WRITER),
+    _get("/schedules/{name}", schedules.show, "A schedule, with its next and past runs"),
+    Route(
+        method="DELETE",
+        path="/schedules/{name}",
+        handler=schedules.delete,
+        summary="Forget a schedule; what it started goes on",
+        writes=True,
+    ),
+    _put("/schedules/{name}/pause", schedules.pause, "Let nothing be due until it is resumed"),
+    _put("/schedules/{name}/resume", schedules.resume, "Go on with a paused schedule, from now"),
+    _post("/schedules/{name}/trigger", schedules.trigger, "A run of a schedule now", Access.WRITER),
+    _post("/schedules/{name}/backfill", schedules.backfill, "Runs of a schedule for past times", Access.WRITER),
+)
+
 _description = Description(lambda: ROUTES)
 
 ROUTES: tuple[Route, ...] = (
     *(replace(route, old_paths=(_OLD + route.path,)) for route in _WORKFLOWS),
     *(replace(route, old_paths=(route.path.replace(_NODES, _OLD_NODES, 1),)) for route in _ACTIVITIES),
     *_LIMITS,
+    *_SCHEDULES,
     _get("/users", users.index, "Ids and names of the users", Access.OPEN),
     _get("/users/{id}", users.show, "A user's id and name", Access.OPEN),
     _get("/v2/debug/error_workflows", search.error_workflows, "Workflows with an errored node of the caller's"),

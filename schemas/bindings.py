@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbeat.streams.core import commands, effects, queries, records
+from backbeat.streams.core import commands, effects, queries, records, schedules
 from backbeat.streams.core.history import StatusChange
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus, word
 
@@ -26,6 +26,8 @@ REPLIES: dict[type, str] = {
     queries.Position: "PositionReply",
     records.Settings: "SettingsReply",
     effects.Limits: "LimitsReply",
+    schedules.ScheduleView: "ScheduleReply",
+    queries.Schedules: "SchedulesReply",
 }
 
 
@@ -61,6 +63,8 @@ def bindings(signal: type) -> dict[str, Binding]:
         commands.NewNode,
         commands.NewWorkflow,
         commands.Task,
+        commands.NewSchedule,
+        schedules.ScheduleRun,
         effects.NodeChange,
         effects.LimitView,
         effects.PoolView,
@@ -74,6 +78,9 @@ def bindings(signal: type) -> dict[str, Binding]:
         "ClientStatus": Binding(ClientStatus),
         "ServerStatus": Binding(ServerStatus),
         "Reason": Binding(effects.Reason),
+        "Overlap": Binding(commands.Overlap),
+        "RunState": Binding(schedules.RunState),
+        "RunCause": Binding(schedules.RunCause),
         "ActivityKind": Binding(ActivityKind),
         "Activity": Binding(ActivityRecord),
         "StatusChanges": Binding(StatusChangesRecord),

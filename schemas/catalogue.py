@@ -52,6 +52,13 @@ SHARED = (
     "PoolView",
     "LimitView",
     "Limits",
+    "Overlap",
+    "RunState",
+    "RunCause",
+    "NewSchedule",
+    "ScheduleRun",
+    "ScheduleView",
+    "Schedules",
 )
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from backbeat.errors import InvalidParameters
-from backbeat.http_call import HttpCall
 from backbeat.http_limits import limit_call, read_limits
+from backbeat.http_schedules import change_call, put_call, read_schedule, run_call
 from backbeat.http_values import read_node, read_workflow
+from backbeat.http_words import HttpCall
 from backbeat.payloads import id_text
 from backbeat.streams.core import commands
 from backbeat.streams.core.effects import Done, Reason
@@ -40,6 +41,12 @@ def command_call(command: commands.AnyCommand) -> HttpCall:
             return HttpCall("PUT", f"/activities/{id_text(command.node_id)}/schedule")
         case commands.ChangeLimit():
             return limit_call(command)
+        case commands.PutSchedule():
+            return put_call(command)
+        case commands.ChangeSchedule():
+            return change_call(command)
+        case commands.RunSchedule():
+            return run_call(command)
         case _:
             kind = type(command).__name__
             raise InvalidParameters(
@@ -56,6 +63,8 @@ def command_value(command: commands.AnyCommand, text: bytes) -> Any:
             return read_node(text)
         case commands.ChangeLimit():
             return read_limits(b"[" + text + b"]")
+        case commands.PutSchedule() | commands.RunSchedule():
+            return read_schedule(text)
         case _:
             # `null` is said for a deactivated node that was told to schedule: nothing happened.
             return Done(changed=text != b"null")

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from backbeat.http_call import HttpCall
 from backbeat.http_values import milliseconds
+from backbeat.http_words import HttpCall
 from backbeat.payloads import to_id
 from backbeat.rates import rate_text, read_rate
 from backbeat.streams.core.commands import ChangeLimit

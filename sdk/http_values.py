@@ -103,40 +103,41 @@ _errors = msgspec.json.Decoder(_Error)
 
 def read_workflow(text: bytes) -> WorkflowView:
     """A workflow."""
-    return _workflow(_decode(text, _Workflow))
+    return _workflow(decode(text, _Workflow))
 
 
 def read_workflows(text: bytes) -> list[WorkflowView]:
     """A list of workflows."""
-    return [_workflow(one) for one in _decode(text, list[_Workflow])]
+    return [_workflow(one) for one in decode(text, list[_Workflow])]
 
 
 def read_node(text: bytes) -> NodeView:
     """A node, told whole."""
-    return _node(_decode(text, _Node))
+    return _node(decode(text, _Node))
 
 
 def read_nodes(text: bytes) -> tuple[NodeView, ...]:
     """A list of nodes, told whole."""
-    return tuple(_node(one) for one in _decode(text, list[_Node]))
+    return tuple(_node(one) for one in decode(text, list[_Node]))
 
 
 def read_history(text: bytes) -> tuple[StatusChange, ...]:
     """The status changes of a node."""
-    return tuple(_change(one) for one in _decode(text, list[_Change]))
+    return tuple(_change(one) for one in decode(text, list[_Change]))
 
 
 def read_users(text: bytes) -> dict[str, bytes]:
     """The ids of users by their names."""
-    return {one.name: uuid.UUID(one.id).bytes for one in _decode(text, list[_User])}
+    return {one.name: uuid.UUID(one.id).bytes for one in decode(text, list[_User])}
 
 
 def read_value(text: bytes) -> Any:
     """Any JSON value."""
-    return _decode(text, Any)
+    return decode(text, Any)
 
 
-def _decode(text: bytes, kind: Any) -> Any:
+def decode(text: bytes, kind: Any) -> Any:
+    """What a gateway says, as a value of this kind. Unavailable where it is none."""
     try:
         return msgspec.json.decode(text, type=kind)
     except msgspec.DecodeError as error:
@@ -147,8 +148,8 @@ def _decode(text: bytes, kind: Any) -> Any:
 
 def _workflow(said: _Workflow) -> WorkflowView:
     return WorkflowView(
-        id=_id(said.id),
-        user_id=_id(said.user_id),
+        id=to_bytes(said.id),
+        user_id=to_bytes(said.user_id),
         name=said.name,
         subject=bytes(said.subject),
         decider=said.decider,
@@ -161,10 +162,10 @@ def _workflow(said: _Workflow) -> WorkflowView:
 
 def _node(said: _Node) -> NodeView:
     return NodeView(
-        id=_id(said.id),
-        workflow_id=_id(said.workflow_id),
-        parent_id=None if said.parent_id is None else _id(said.parent_id),
-        user_id=_id(said.user_id),
+        id=to_bytes(said.id),
+        workflow_id=to_bytes(said.workflow_id),
+        parent_id=None if said.parent_id is None else to_bytes(said.parent_id),
+        user_id=to_bytes(said.user_id),
         name=said.name,
         mode=MODE_WORDS[said.mode],
         type=said.type,
@@ -181,7 +182,7 @@ def _node(said: _Node) -> NodeView:
         complete_by=None if said.complete_by is None else milliseconds(said.complete_by),
         retries_remaining=said.retries_remaining,
         retry_interval_seconds=said.retry_interval,
-        parent_link_id=None if said.parent_link_id is None else _id(said.parent_link_id),
+        parent_link_id=None if said.parent_link_id is None else to_bytes(said.parent_link_id),
         depth=said.depth,
         seq=said.seq,
         tid=said.tid,
@@ -205,7 +206,8 @@ def _change(said: _Change) -> StatusChange:
     )
 
 
-def _id(text: str) -> bytes:
+def to_bytes(text: str) -> bytes:
+    """An id's 16 bytes."""
     return bytes.fromhex(text.replace("-", ""))
 
 

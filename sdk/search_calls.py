@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 
 from backbeat.errors import InvalidParameters
 from backbeat.node import Node
+from backbeat.schedule_calls import ScheduleCalls
 from backbeat.streams.core.effects import Reason
 from backbeat.views import User, Workflow
-from backbeat.workflow_calls import WorkflowCalls
 
 #: Rows asked for at once.
 _PAGE_ROWS = 250
 
 
-class SearchCalls(WorkflowCalls):
+class SearchCalls(ScheduleCalls):
     """The calls that look for workflows, nodes and client applications.
 
     A search contains every write that was answered before it was asked. Filters add up. What they mean:

@@ -34,6 +34,7 @@ from backbeat.streams.core.commands import (
 )
 from backbeat.streams.core.status import CLOSED, ServerStatus
 from backbeat.streams.dead_letters import dead_letter_headers
+from backbeat.streams.due import due_records
 from backbeat.streams.keeper import Keeper, Snapshot, StoreError
 from backbeat.streams.partition import EngineError, Outbox, Partition, Record
 from backbeat.streams.tallies import Tallies
@@ -270,10 +271,8 @@ class Engine:
         before = self.tallies.timers_fired
         for partition in self.partitions.values():
             if partition.store is not None and partition.store.timers.any_due(now):
-                for command in partition.store.timers.due(now):
-                    value = schemas.encode_command(command)
-                    # A caller's key has no route: its timer belongs to the partition that holds it.
-                    self._outbox.send(COMMANDS, value, key=command.subject_id, partition=partition.number)
+                for key, value in due_records(partition.store, now):
+                    self._outbox.send(COMMANDS, value, key=key, partition=partition.number)
                     self.tallies.timers_fired += 1
         return self.tallies.timers_fired - before
 

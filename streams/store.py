@@ -2,8 +2,8 @@
 """One partition's records: what `apply` reads and changes, in RocksDB as of the last commit and in memory since.
 
 Keys. Everything of a workflow begins with `w` and the 7 bytes that its ids share, so it lies together; then the kind
-and the rest of the id. The changelog has the same keys. `t` (timers) and `o` (how far the changelog was read) are
-local.
+and the rest of the id. Schedules (`c`) lie together, so that they can be listed. The changelog has the same keys. `t`
+(timers) and `o` (how far the changelog was read) are local.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdic
 
 from backbeat.streams.core.ids import PREFIX_BYTES
 from backbeat.streams.core.records import Answer, Lane, Link, Meta, Node, Place, Pool, TimerKind, Workflow
+from backbeat.streams.core.schedules import Schedule
 from backbeat.streams.keeper import NewerRecordError, Origin, Snapshot, StoreError
 from backbeat.streams.table import Table
 from backbeat.streams.timers import Timers
@@ -27,6 +28,7 @@ from backbeat.streams.versions import KNOWN, why_unknown, why_unknown_record, wh
 
 META_KEY = b"m"
 _ORIGIN_KEY = b"o"
+_SCHEDULE = b"c"
 _TIMER = struct.Struct(">cQ16sB")
 _TIMED_KEY_BYTES = 17 + 1  # of a node or a pool
 _WRITE_BUFFER_BYTES = 2 * 1024 * 1024
@@ -88,6 +90,7 @@ class PartitionStore:
         self._pools: Table[Pool] = Table(self._read, encode, _decoder(Pool), share // 8)
         self._lanes: Table[Lane] = Table(self._read, encode, _decoder(Lane), share // 8)
         self._places: Table[Place] = Table(self._read, encode, _decoder(Place), share // 4)
+        self._schedules: Table[Schedule] = Table(self._read, encode, _decoder(Schedule), share // 8)
         self._tables: tuple[Table[Any], ...] = (
             self._workflows,
             self._nodes,
@@ -97,6 +100,7 @@ class PartitionStore:
             self._pools,
             self._lanes,
             self._places,
+            self._schedules,
         )
         self.origin = self._read_origin()
         self._encode_meta = encode
@@ -200,6 +204,19 @@ class PartitionStore:
     def delete_place(self, pool_id: bytes, node_id: bytes) -> None:
         self._places.delete(_key(b"o", pool_id, node_id))
 
+    def get_schedule(self, schedule_id: bytes) -> Schedule | None:
+        return self._schedules.get(_SCHEDULE + schedule_id)
+
+    def put_schedule(self, schedule: Schedule) -> None:
+        self._schedules.put(_SCHEDULE + schedule.id, schedule)
+
+    def delete_schedule(self, schedule_id: bytes) -> None:
+        self._schedules.delete(_SCHEDULE + schedule_id)
+
+    def schedules(self) -> Iterator[Schedule]:
+        keys = self._schedules.changed_keys | {key for key, _ in self._scan(_SCHEDULE, _SCHEDULE)}
+        return (found for key in sorted(keys) if (found := self._schedules.get(key)) is not None)
+
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         self.timers.set(due, subject_id, kind, number)
 
@@ -289,16 +306,18 @@ class PartitionStore:
 
     def _scan_timers(self, begin: int, until: int) -> Iterator[tuple[tuple[int, bytes, int], int]]:
         start = max(begin, self.origin.timers_from if self.origin else 0)
-        iterator = self._db.iter(ReadOptions())
-        iterator.seek(_timer_key(start, bytes(16), 0))
-        while iterator.valid():
-            key = iterator.key()
-            if len(key) != _TIMER.size or key[:1] != b"t":
-                break
+        for key, value in self._scan(_timer_key(start, bytes(16), 0), b"t"):
             _, due, subject_id, kind = _TIMER.unpack(key)
             if due >= until:
                 break
-            yield (due, subject_id, kind), int.from_bytes(iterator.value(), "big")
+            yield (due, subject_id, kind), int.from_bytes(value, "big")
+
+    def _scan(self, begin: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """What RocksDB holds from a key on, as long as the keys begin so."""
+        iterator = self._db.iter(ReadOptions())
+        iterator.seek(begin)
+        while iterator.valid() and (key := iterator.key()).startswith(prefix):
+            yield key, iterator.value()
             iterator.next()
 
     # --- figures ---------------------------------------------------------------------------------------------------
@@ -333,23 +352,29 @@ def _decoder(kind: type[_R]) -> Callable[[bytes], _R]:
 
 
 def _timer_of(key: bytes, value: bytes | None) -> tuple[bytes, bytes] | None:
-    """The local timer record that follows from a node's, a pool's or an answer's record."""
+    """The local timer record that follows from the record of a node, a pool, an answer or a schedule."""
     if value is None:
         return None
     if key[:1] == b"i":
         answer = msgspec.msgpack.decode(value, type=Answer)
         return _timer_key(answer.forget_at, key[1:], TimerKind.ANSWER), bytes(8)
+    if key[:1] == _SCHEDULE:
+        schedule = msgspec.msgpack.decode(value, type=Schedule)
+        return _timer(schedule, schedule.timer_kind)
     if len(key) != _TIMED_KEY_BYTES:
         return None
     if key[8:9] == b"n":
         node = msgspec.msgpack.decode(value, type=Node)
-        if node.timer_at is not None:
-            return _timer_key(node.timer_at, node.id, node.timer_kind), node.timer_number.to_bytes(8, "big")
-    elif key[8:9] == b"p":
-        pool = msgspec.msgpack.decode(value, type=Pool)
-        if pool.timer_at is not None:
-            return _timer_key(pool.timer_at, pool.id, TimerKind.SLOT), pool.timer_number.to_bytes(8, "big")
+        return _timer(node, node.timer_kind)
+    if key[8:9] == b"p":
+        return _timer(msgspec.msgpack.decode(value, type=Pool), TimerKind.SLOT)
     return None
+
+
+def _timer(record: Node | Pool | Schedule, kind: int) -> tuple[bytes, bytes] | None:
+    if record.timer_at is None:
+        return None
+    return _timer_key(record.timer_at, record.id, kind), record.timer_number.to_bytes(8, "big")
 
 
 def _put(table: Table[_R], key: bytes, record: _R) -> None:

@@ -15,6 +15,7 @@ import msgspec
 
 from backbeat.streams.core.ids import PREFIX_BYTES
 from backbeat.streams.core.records import Answer, Lane, Link, Meta, Node, Place, Pool, Workflow
+from backbeat.streams.core.schedules import Schedule
 
 #: The newest version of each kind of record that this code knows.
 KNOWN: dict[type[msgspec.Struct], int] = {
@@ -26,6 +27,7 @@ KNOWN: dict[type[msgspec.Struct], int] = {
     Pool: 1,
     Lane: 1,
     Place: 1,
+    Schedule: 1,
 }
 #: The newest rules (`apply`) that this code knows; a partition's are in its meta record.
 RULES_VERSION = 1
@@ -81,6 +83,8 @@ def why_unknown_record(key: bytes, value: bytes) -> str | None:
             kind = _OF_WORKFLOW.get(key[_KIND_AT : _KIND_AT + 1], Meta)
         case b"i":
             kind = Answer
+        case b"c":
+            kind = Schedule
         case b"m" if len(key) == 1:
             return why_unknown(Meta, value)
         case _:

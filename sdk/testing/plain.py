@@ -146,7 +146,13 @@ class PlainBackbeat:
         return self._loop.run(self._backbeat.run_one(which))
 
     def advance(
-        self, by: timedelta | None = None, *, to: datetime | None = None, run: bool = True, **units: float
+        self,
+        by: timedelta | None = None,
+        *,
+        to: datetime | None = None,
+        run: bool = True,
+        outage: bool = False,
+        **units: float,
     ) -> None:
         """Move the clock, and run what comes on the way: by a timedelta, `to` a time, or by units (`hours=3`)."""
-        self._loop.run(self._backbeat.advance(by, to=to, run=run, **units))
+        self._loop.run(self._backbeat.advance(by, to=to, run=run, outage=outage, **units))

@@ -56,6 +56,34 @@ class NewWorkflow(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     decider: str
 
 
+#: How late a run of a schedule may be where nothing is said: one of the night is still run in the morning.
+CATCH_UP_SECONDS = 86_400.0
+
+
+class Overlap(enum.IntEnum):
+    """What is done with a run of a schedule that is due while an earlier one has not ended."""
+
+    SKIP = 0  #: it is left out
+    QUEUE = 1  #: it starts when those before it have ended
+    CANCEL = 2  #: those that run are canceled, and it starts
+    ALLOW = 3  #: it starts beside them
+
+
+class NewSchedule(msgspec.Struct, gc=False, frozen=True, kw_only=True):
+    """A schedule as it is asked for: when, what is signalled then, and what becomes of runs that meet or are late."""
+
+    user_id: bytes  #: whose it is; its id follows from this and the name (`ids.schedule_id`)
+    name: str
+    cron: str = ""  #: five fields; empty: it goes by its interval
+    zone: str = "UTC"  #: IANA name of the time zone that the fields are read in
+    interval_seconds: float = 0.0
+    offset_seconds: float = 0.0  #: intervals are counted from this long after the epoch
+    workflow: NewWorkflow  #: in its subject, `{scheduled_at}` stands for the time
+    node: NewNode  #: the signal
+    overlap: Overlap = Overlap.SKIP
+    catch_up_seconds: float = CATCH_UP_SECONDS  #: a run that is later than this is missed
+
+
 class Command(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """What every command carries."""
 
@@ -165,7 +193,45 @@ class SpreadLimit(Command, frozen=True, kw_only=True):
     limit: Limit
 
 
+class PutSchedule(Command, frozen=True, kw_only=True):
+    """Make a schedule, or change the one of this name: what it has done stays, and runs that are under way go on."""
+
+    schedule_id: bytes
+    schedule: NewSchedule
+    paused: bool | None = None  #: null: as it is; a new one is not paused
+
+
+class ChangeSchedule(Command, frozen=True, kw_only=True):
+    """`change` is pause, resume or delete."""
+
+    schedule_id: bytes
+    change: str
+    note: str = ""  #: why
+
+
+class RunSchedule(Command, frozen=True, kw_only=True):
+    """Runs beside those that are due: one now, or one for each of these times (a backfill)."""
+
+    schedule_id: bytes
+    times: tuple[int, ...] = ()  #: ascending, milliseconds since the epoch; none: now
+    overlap: Overlap | None = None  #: null: the schedule's own for a run now, QUEUE for a backfill
+
+
 # --- what the engine's own parts send ----------------------------------------------------------------------------
+
+
+class ScheduleDue(Command, frozen=True, kw_only=True):
+    """A schedule's timer is due. It counts only if the number is that of the timer that stands.
+
+    The core reads no time zones: which times have come since the last one, and which is next, is worked out by whoever
+    sends this, so that every replay sees the same.
+    """
+
+    schedule_id: bytes
+    number: int
+    times: tuple[int, ...] = ()  #: ascending, all of them past; more may follow in a command of its own
+    next_at: int | None = None  #: the one after them, past or not; null: there is none
+    problem: str = ""  #: why no times could be worked out
 
 
 class TimerFired(Command, frozen=True, kw_only=True):
@@ -291,6 +357,10 @@ AnyCommand = (
     | GrantSlot
     | ReleaseSlot
     | FillPool
+    | PutSchedule
+    | ChangeSchedule
+    | RunSchedule
+    | ScheduleDue
     | TimerFired
     | OpenLink
     | CloseLink
@@ -318,6 +388,8 @@ def route(command: AnyCommand) -> bytes | None:
             return limit_id(command.client_id, command.activity)
         case AskSlot() | ReleaseSlot() | FillPool():
             return command.pool_id
+        case PutSchedule() | ChangeSchedule() | RunSchedule() | ScheduleDue():
+            return command.schedule_id
         case _:
             return command.node_id
 

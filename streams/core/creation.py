@@ -41,7 +41,7 @@ def make_workflow(step: Step, new: NewWorkflow) -> Workflow:
     found = step.enter(identity)
     if found is not None:
         return found
-    _check_workflow(step, new)
+    check_workflow(step, new)
     workflow = Workflow(
         id=identity,
         user_id=new.user_id,
@@ -61,8 +61,8 @@ def add_signal(step: Step, command: Signal) -> None:
         # The link is opened first, at its target, which sends the signal on. One that is too large is refused here:
         # wrapped in the other command it would be larger still.
         if command.workflow is not None:
-            _check_workflow(step, command.workflow)
-        _check_node(step, command.node)
+            check_workflow(step, command.workflow)
+        check_node(step, command.node)
         identity = ids.node_id(command.workflow_id, command.id, 0)
         link = OpenLink(
             id=command.id,
@@ -128,7 +128,7 @@ def add_children(step: Step, parent: Node, children: tuple[NewNode, ...]) -> Non
 
 
 def _add(step: Step, parent: Node | None, new: NewNode, index: int) -> Node:
-    _check_node(step, new)
+    check_node(step, new)
     depth = 1 if parent is None else parent.depth + 1
     if depth > step.settings.depth_max:
         limit = step.settings.depth_max
@@ -153,7 +153,7 @@ def _add(step: Step, parent: Node | None, new: NewNode, index: int) -> Node:
         parent_link_id=new.parent_link_id,
         retry_interval_seconds=new.retry_interval_seconds,
         retries_remaining=new.retries,
-        timeout_seconds=_timeout(new.client_data),
+        timeout_seconds=timeout_of(new.client_data),
         priority=_inherited(new.priority, parent, "priority", PRIORITY_DEFAULT),
         fairness_key=_inherited(new.fairness_key, parent, "fairness_key", ""),
         server=ServerStatus.DEACTIVATED if born_deactivated else ServerStatus.PENDING,
@@ -178,10 +178,11 @@ def _inherited(given: _T | None, parent: Node | None, name: str, default: _T) ->
 # --- checks ----------------------------------------------------------------------------------------------------------
 
 
-def _check_node(step: Step, new: NewNode) -> None:
+def check_node(step: Step, new: NewNode) -> None:
+    """Refuse a node that is larger than the limits allow, or is no node."""
     limits = step.settings
-    _check_text("node name", new.name, limits.name_bytes_max)
-    _check_text("node type", new.type, limits.name_bytes_max)
+    check_text("node name", new.name, limits.name_bytes_max)
+    check_text("node type", new.type, limits.name_bytes_max)
     _check_size("client_data", len(new.client_data), "payload_bytes_max", limits.payload_bytes_max)
     _check_size("metadata", len(new.metadata), "payload_bytes_max", limits.payload_bytes_max)
     _check_metadata(new.metadata)
@@ -201,10 +202,11 @@ def _check_node(step: Step, new: NewNode) -> None:
         )
 
 
-def _check_workflow(step: Step, new: NewWorkflow) -> None:
+def check_workflow(step: Step, new: NewWorkflow) -> None:
+    """Refuse a workflow that is larger than the limits allow, or is none."""
     limits = step.settings
-    _check_text("workflow name", new.name, limits.name_bytes_max)
-    _check_text("decider", new.decider, limits.name_bytes_max)
+    check_text("workflow name", new.name, limits.name_bytes_max)
+    check_text("decider", new.decider, limits.name_bytes_max)
     _check_size("subject", len(new.subject), "subject_bytes_max", limits.subject_bytes_max)
     if _EMPTY_SUBJECT.fullmatch(new.subject) or not new.subject:
         message = "A subject is any JSON value but an empty one"
@@ -216,7 +218,8 @@ def check_tid(step: Step) -> None:
     _check_size("tid", len(step.command.tid.encode()), "name_bytes_max", step.settings.name_bytes_max)
 
 
-def _check_text(what: str, text: str, limit: int) -> None:
+def check_text(what: str, text: str, limit: int) -> None:
+    """Refuse a text that is empty, or longer than `name_bytes_max`, the limit."""
     if not text:
         raise refuse(Reason.INVALID_PARAMETERS, f"The {what} is empty", found="nothing", wanted=f"a {what}")
     _check_size(what, len(text.encode()), "name_bytes_max", limit)
@@ -228,7 +231,7 @@ def _check_size(what: str, size: int, limit_name: str, limit: int) -> None:
         raise refuse(Reason.LIMIT_EXCEEDED, message, found=f"{size} bytes", wanted=f"{limit_name} {limit}")
 
 
-def _timeout(client_data: bytes) -> float:
+def timeout_of(client_data: bytes) -> float:
     """Seconds from `client_data.timeout`: a number or numeric text; null is none; absent is the configured default."""
     if client_data == b"{}":
         return TIMEOUT_DEFAULT

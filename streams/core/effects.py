@@ -12,6 +12,7 @@ import msgspec
 from .commands import AnyCommand, ReplyTo
 from .history import StatusChange
 from .records import PRIORITY_DEFAULT, Limit, Node, Workflow
+from .schedules import ScheduleView
 from .status import ClientStatus, Mode, ServerStatus
 
 
@@ -122,7 +123,7 @@ class Rejection(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_fiel
     wanted: str = ""
 
 
-Answer = WorkflowView | NodeView | Done | Made | Limits | Rejection
+Answer = WorkflowView | NodeView | Done | Made | Limits | ScheduleView | Rejection
 
 
 class Reply(msgspec.Struct, gc=False, frozen=True):

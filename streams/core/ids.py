@@ -63,6 +63,11 @@ def node_id(workflow: bytes, command: bytes, index: int) -> bytes:
     )
 
 
+def schedule_id(user_id: bytes, name: str) -> bytes:
+    """The id of the one schedule of this user and name. It has the form of the others, and a partition by chance."""
+    return _routed(_hash(b"schedule", user_id, name.encode()))
+
+
 def _with_rest(prefix: bytes, rest: bytes) -> bytes:
     """Prefix and 70 bits; the variant bits (10) stand at the head of the ninth byte."""
     return prefix + rest[:1] + bytes((0x80 | (rest[1] & 0x3F),)) + rest[2:9]

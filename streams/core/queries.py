@@ -14,9 +14,13 @@ from . import history
 from .commands import ReplyTo
 from .effects import Limits, LimitView, NodeView, PoolView, Reason, Rejection, WorkflowView, node_view, workflow_view
 from .records import Node, Pool, Settings, Workflow
+from .schedules import ScheduleView, schedule_view
 from .settling import is_deactivated
 from .status import CLOSED, ServerStatus
 from .store import Store
+
+#: A GetSchedules of this partition is asked of every one; whoever brings it to the engines does that.
+ALL_PARTITIONS = -1
 
 
 class Query(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -87,6 +91,18 @@ class GetLimits(Query, frozen=True, kw_only=True):
     partition: int
 
 
+class GetSchedule(Query, frozen=True, kw_only=True):
+    """A schedule by id. Answer: ScheduleView."""
+
+    schedule_id: bytes
+
+
+class GetSchedules(Query, frozen=True, kw_only=True):
+    """The schedules of a partition that the user may see, by id. Answer: Schedules, in parts."""
+
+    partition: int
+
+
 class Nodes(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="nodes"):
     """A part of a tree."""
 
@@ -99,6 +115,12 @@ class History(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field=
     changes: tuple[history.StatusChange, ...]
 
 
+class Schedules(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="schedules"):
+    """A part of a list of schedules."""
+
+    schedules: tuple[ScheduleView, ...]
+
+
 class Position(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="position"):
     """How far a topic has to be read."""
 
@@ -106,8 +128,21 @@ class Position(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field
     offset: int
 
 
-AnyQuery = GetWorkflow | GetNode | GetTree | GetHistory | WaitNode | Flush | GetSettings | GetLimits
-QueryAnswer = WorkflowView | NodeView | Nodes | History | Position | Settings | Limits | Rejection
+AnyQuery = (
+    GetWorkflow
+    | GetNode
+    | GetTree
+    | GetHistory
+    | WaitNode
+    | Flush
+    | GetSettings
+    | GetLimits
+    | GetSchedule
+    | GetSchedules
+)
+QueryAnswer = (
+    WorkflowView | NodeView | Nodes | History | Position | Settings | Limits | ScheduleView | Schedules | Rejection
+)
 
 
 def query_route(query: AnyQuery) -> bytes:
@@ -115,7 +150,9 @@ def query_route(query: AnyQuery) -> bytes:
     match query:
         case GetWorkflow() | GetTree():
             return query.workflow_id
-        case Flush() | GetSettings() | GetLimits():
+        case GetSchedule():
+            return query.schedule_id
+        case Flush() | GetSettings() | GetLimits() | GetSchedules():
             return query.partition.to_bytes(4, "big")
         case _:
             return query.node_id
@@ -180,6 +217,12 @@ def answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
             yield store.meta.settings
         case GetLimits():
             yield Limits(tuple(_limits(store, query.user_id)))
+        case GetSchedule():
+            schedule = store.get_schedule(query.schedule_id)
+            known = schedule is not None and query.user_id in (None, schedule.plan.user_id)
+            yield schedule_view(schedule) if schedule and known else _not_found("schedule", query.schedule_id)
+        case GetSchedules():
+            yield from _schedules(store, query.user_id)
         case Flush():
             raise AssertionError("a flush is answered by the commit")
 
@@ -278,6 +321,20 @@ def _pool_view(store: Store, pool: Pool, now: int) -> PoolView:
         oldest_asked_at=min((place.asked_at for place in oldest if place is not None), default=None),
         next_start_at=pool.timer_at if pool.timer_at is not None and pool.timer_at > now else None,
     )
+
+
+def _schedules(store: Store, user_id: bytes | None) -> Iterator[Schedules]:
+    part: list[ScheduleView] = []
+    size = 0
+    for schedule in store.schedules():
+        if user_id not in (None, schedule.plan.user_id):
+            continue
+        part.append(schedule_view(schedule))
+        size += len(schedule.plan.node.client_data) + len(schedule.plan.node.metadata)
+        if len(part) >= _PART_NODES or size >= _PART_BYTES:
+            yield Schedules(tuple(part))
+            part, size = [], 0
+    yield Schedules(tuple(part))
 
 
 def _history(store: Store, node: Node) -> Iterator[History]:

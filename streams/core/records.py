@@ -33,6 +33,7 @@ class TimerKind(enum.IntEnum):
     EXPIRY = 3  #: the node is with its client, who has until complete_by
     ANSWER = 4  #: not of a node: a caller's key is forgotten
     SLOT = 5  #: not of a node: a pool's rate allows the next start
+    SCHEDULE = 6  #: not of a node: a schedule's next run is due, or its times are to be worked out
 
 
 class Parent(msgspec.Struct, gc=False, array_like=True, kw_only=True):

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from .records import Answer, Lane, Link, Meta, Node, Place, Pool, Workflow
+from .schedules import Schedule
 
 
 class Store(Protocol):
@@ -76,6 +78,18 @@ class Store(Protocol):
     def delete_place(self, pool_id: bytes, node_id: bytes) -> None:
         """Forget a place."""
 
+    def get_schedule(self, schedule_id: bytes) -> Schedule | None:
+        """A schedule, or null."""
+
+    def put_schedule(self, schedule: Schedule) -> None:
+        """Keep a new or changed schedule."""
+
+    def delete_schedule(self, schedule_id: bytes) -> None:
+        """Forget a schedule."""
+
+    def schedules(self) -> Iterator[Schedule]:
+        """All schedules of the partition, by id."""
+
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         """Have a TimerFired sent at `due` (milliseconds since the epoch)."""
 
@@ -96,6 +110,7 @@ class MemoryStore:
         self.pools: dict[bytes, Pool] = {}
         self.lanes: dict[tuple[bytes, bytes], Lane] = {}
         self.places: dict[tuple[bytes, bytes], Place] = {}
+        self._schedules: dict[bytes, Schedule] = {}
         #: (due, subject, kind) -> number
         self.timers: dict[tuple[int, bytes, int], int] = {}
 
@@ -161,6 +176,18 @@ class MemoryStore:
 
     def delete_place(self, pool_id: bytes, node_id: bytes) -> None:
         self.places.pop((pool_id, node_id), None)
+
+    def get_schedule(self, schedule_id: bytes) -> Schedule | None:
+        return self._schedules.get(schedule_id)
+
+    def put_schedule(self, schedule: Schedule) -> None:
+        self._schedules[schedule.id] = schedule
+
+    def delete_schedule(self, schedule_id: bytes) -> None:
+        self._schedules.pop(schedule_id, None)
+
+    def schedules(self) -> Iterator[Schedule]:
+        return (self._schedules[key] for key in sorted(self._schedules))
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         self.timers[due, subject_id, kind] = number

@@ -266,6 +266,45 @@ def test_shutdown_cancel_reset_and_deactivate(shop):
     shop.may_end.set()
 
 
+def test_schedules_are_made_shown_paused_run_and_deleted(shop):
+    shop.may_end.set()
+    made = shop(
+        *("schedule", "create", "nightly", "Sale", "night of {scheduled_at}", "Reserve"),
+        *("--cron", "30 2 * * *", "--zone", "Europe/Berlin", "--args", '{"camera": "one"}', "--retries", "1"),
+    ).stdout
+    assert "30 2 * * * Europe/Berlin" in made
+    assert "0 started, 0 skipped, 0 missed" in made
+    (hourly,) = shop.lines("schedule", "create", "hourly", "Sale", "703", "Reserve", "--every", "1h", "--paused")
+    assert (hourly["every_seconds"], hourly["subject"], hourly["next_runs"]) == (3600.0, 703, [])
+    shown = shop("schedule", "list").stdout.splitlines()
+    assert [line.split()[0] for line in shown] == ["NAME", "hourly", "nightly"]
+    assert "paused" in shown[1]
+
+    assert shop("schedule", "pause", "nightly", "--note", "the bank is closed").stdout == "nightly is paused\n"
+    assert "the bank is closed" in shop("schedule", "show", "nightly").stdout
+    assert shop.lines("schedule", "resume", "nightly") == [{"name": "nightly", "done": "resumed"}]
+    for _ in range(2):
+        shop("schedule", "trigger", "nightly", "--key", "by hand")
+    filled = shop("schedule", "backfill", "nightly", "2026-03-28", "2026-03-30", "--overlap", "allow").stdout
+    assert "2026-03-29 01:00:00Z" in filled
+
+    def ended():
+        (found,) = shop.lines("schedule", "show", "nightly")
+        return found if len(found["past"]) == 3 else None
+
+    found = until(ended, "all three have ended")
+    assert [run["cause"] for run in found["past"]].count("backfill") == 2
+    assert {run["state"] for run in found["past"]} == {"ended"}
+    assert shop.lines("node", "show", found["past"][0]["node_id"])[0]["status"] == "complete"
+
+    for name in ("nightly", "hourly"):
+        shop("schedule", "delete", name)
+    assert "There is none" in shop("schedule", "list").stderr
+    assert "What to do" in shop("schedule", "show", "nightly", code=1).stderr
+    assert "Bad minute" in shop(*["schedule", "create", "a", "b", "c", "d", "--cron"], "61 * * * *", code=1).stderr
+    assert "--cron or --every" in shop(*["schedule", "create", "a", "b", "c", "d"], code=2).stderr
+
+
 def test_searches_lists_and_pipes(shop):
     ids = {shop.failed(f"piped {number}") for number in range(3)}
     shop.signal("piped 0", "Later", fires_at=HOUR, metadata={"shop": 17})

@@ -249,6 +249,7 @@ class World:
                         *((b"p", key, msgspec.msgpack.encode(row)) for key, row in store.pools.items()),
                         *((b"q", b"".join(key), msgspec.msgpack.encode(row)) for key, row in store.lanes.items()),
                         *((b"o", b"".join(key), msgspec.msgpack.encode(row)) for key, row in store.places.items()),
+                        *((b"r", row.id, msgspec.msgpack.encode(row)) for row in store.schedules()),
                         (b"s", b"", msgspec.msgpack.encode(store.meta.settings)),
                         (b"s", b"limits", msgspec.msgpack.encode(store.meta.limits)),
                     ]
@@ -274,9 +275,9 @@ class World:
         for workflow in self.workflows().values():
             assert workflow.sweeps == 0
         expected = {
-            (node.timer_at, node.id, node.timer_kind): node.timer_number
-            for node in nodes.values()
-            if node.timer_at is not None
+            (each.timer_at, each.id, each.timer_kind): each.timer_number
+            for each in [*nodes.values(), *(one for store in self.stores for one in store.schedules())]
+            if each.timer_at is not None
         }
         expected |= {key: n for store in self.stores for key, n in store.timers.items() if key[2] == TimerKind.ANSWER}
         expected |= {

@@ -535,3 +535,68 @@ async def test_a_wait_outlives_what_answers_it(stack: Stack, worker: Worker, nam
         go_on.set()
         assert await waiting == "waited"
     await asyncio.to_thread(wait_ready, 0)
+
+
+# --- schedules -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_schedule_runs_by_itself_and_shows_it(client: Client, worker: Worker) -> None:
+    seen: list[str] = []
+
+    @worker.activity("Report")
+    async def report() -> None:
+        seen.append(current().node.metadata["schedule"]["scheduled_at"])
+
+    schedules = client.schedules
+    await schedules.put("every / second", "Reports", "{scheduled_at}", "Report", every=1, overlap="queue")
+    async with running(worker):
+
+        async def ran() -> bool:
+            return len((await schedules.get("every / second")).past) >= 2
+
+        await until(ran)
+    await schedules.pause("every / second", "enough")
+    found = await schedules.get("every / second")
+    assert (found.paused, found.note, found.next_run, found.problem) == (True, "enough", None, "")
+    assert {run.cause for run in found.past} == {"due"}
+    assert seen == sorted(set(seen))
+    node = await client.node(found.past[0].node_id or "")
+    assert (node.status, node.subject) == ("complete", seen[0])
+
+
+async def test_schedules_are_asked_for_the_same_way(client: Client, make_client: MakeClient) -> None:
+    schedules = client.schedules
+    day = datetime(2026, 3, 29, tzinfo=UTC)
+    made = await schedules.put(
+        "nightly", "Reports", {"nightOf": "{scheduled_at}"}, "Report",
+        cron="30 2 * * *", zone="Europe/Berlin", args=[1], metadata={"byUs": True}, retries=2, catch_up=3600,
+        decider="Shop", paused=True,
+    )  # fmt: skip
+    assert (made.cron, made.zone, made.overlap, made.catch_up) == ("30 2 * * *", "Europe/Berlin", "skip", LATER)
+    assert (made.subject, made.decider, made.client_data["params"]) == ({"nightOf": "{scheduled_at}"}, "Shop", [1])
+    assert (made.metadata, made.retries, made.paused) == ({"byUs": True}, 2, True)
+    await schedules.put("hourly", "Reports", 1, "Report", every=LATER, offset=60, paused=True)
+    assert [(one.name, one.every) for one in await schedules.all()] == [("hourly", LATER), ("nightly", None)]
+    for _ in range(2):
+        triggered = await schedules.trigger("nightly", overlap="queue", idempotency_key="by hand")
+        assert [(run.state, run.cause) for run in triggered.running] == [("running", "trigger")]
+    filled = await schedules.backfill("nightly", day - timedelta(days=1), day + timedelta(days=1), overlap="allow")
+    assert [run.scheduled_at.hour for run in filled.running[1:]] == [1, 1]
+    assert (await schedules.get("nightly")).started == 3
+    await schedules.resume("nightly")
+    assert (await schedules.get("nightly")).next_run is not None
+    for wrong, kind in (
+        (schedules.put("bad", "R", 1, "S", cron="61 * * * *"), InvalidParameters),
+        (schedules.put("bad", "R", 1, "S", every=60, catch_up=1), InvalidParameters),
+        (schedules.backfill("nightly", day, day + timedelta(days=2000)), LimitExceeded),
+        (schedules.trigger("none"), NotFound),
+        (schedules.get("none"), NotFound),
+        (schedules.trigger("nightly", overlap="skip", idempotency_key="by hand"), KeyReused),
+    ):
+        with pytest.raises(kind):
+            await wrong
+    async with make_client("default") as other:
+        assert await other.schedules.all() == []
+    for name in ("nightly", "hourly"):
+        await schedules.delete(name)
+    assert await schedules.all() == []

@@ -64,7 +64,7 @@ class CheckedStore(PartitionStore):
         timers: dict[tuple[int, bytes, int], int] = {}
         meta = None
         for key, value in self._db.items():
-            if key[:1] in (b"w", b"i"):
+            if key[:1] in (b"w", b"i", b"c"):
                 records[key] = value
             elif key == META_KEY:
                 meta = msgspec.msgpack.decode(value, type=Meta)

@@ -16,6 +16,7 @@ from backbeat.streams.topics import COMMANDS, QUERIES, REPLIES, activities_topic
 
 from .checks import QUERY_ASKER
 from .plan import ALICE, BOB, LIMITED, name_of
+from .planner import SCHEDULED, Planner
 from .reference import POISON
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Clients:
         self._count = 0
         #: Draws that leave the others as they were before there were these: the seeds that find defects stay the same.
         self._aside = random.Random(f"aside {world.plan.seed}")
+        #: Makes schedules, in a quarter of the runs: the others stay as they were before there were any.
+        self._planner = Planner(world.plan) if world.plan.seed % 4 == 3 else None
 
     @property
     def busy(self) -> bool:
@@ -175,6 +178,9 @@ class Clients:
 
     def _operate(self) -> None:
         chance = self._world.chance
+        if self._planner is not None and (command := self._planner.next(self.new_id)) is not None:
+            self.send(command)
+            return
         if chance.random() < 0.8 or not self._plan.loud:
             return
         carried: dict[str, Any] = {"id": self.new_id(), "tid": "operator"}
@@ -224,11 +230,14 @@ class Clients:
             self.limit(LIMITED["loud"], 2)
             said = True
         for store in self._world.reference.stores:
+            for schedule in store.schedules():
+                self.send(c.ChangeSchedule(id=self.new_id(), schedule_id=schedule.id, change="delete"))
+                said = True
             for workflow in sorted(store.workflows.values(), key=lambda each: each.id):
                 if workflow.paused:
                     self.send(c.ChangeWorkflow(id=self.new_id(), workflow_id=workflow.id, change="resume"))
                     said = True
-            for node in [each for each in store.nodes.values() if each.workflow_id in self._plan.loud]:
+            for node in [each for each in store.nodes.values() if self._is_loud(each)]:
                 if at_last and node.server not in CLOSED:
                     word = "canceled"
                 elif node.server is ServerStatus.RETRIES_EXHAUSTED:
@@ -244,6 +253,9 @@ class Clients:
                 self.send(c.ChangeNode(id=self.new_id(), node_id=node.id, status=word))
                 said = True
         return said
+
+    def _is_loud(self, node: Any) -> bool:
+        return node.workflow_id in self._plan.loud or node.name.startswith(SCHEDULED)
 
     # --- queries ----------------------------------------------------------------------------------------------------
 

@@ -113,6 +113,14 @@ class VersionedStore(MemoryStore):
         super().delete_place(pool_id, node_id)
         self.changed[stored._key(b"o", pool_id, node_id)] = None
 
+    def put_schedule(self, schedule: Any) -> None:
+        super().put_schedule(schedule)
+        self.changed[b"c" + schedule.id] = _pack(schedule)
+
+    def delete_schedule(self, schedule_id: bytes) -> None:
+        super().delete_schedule(schedule_id)
+        self.changed[b"c" + schedule_id] = None
+
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         super().set_timer(due, subject_id, kind, number)
         self.timers_changed[due, subject_id, int(kind)] = number

@@ -3,7 +3,9 @@
 import msgspec
 import pytest
 
+from backbeat.streams.core.commands import NewNode, NewSchedule, NewWorkflow
 from backbeat.streams.core.records import Answer, Lane, Link, Meta, Node, Place, Pool, Workflow
+from backbeat.streams.core.schedules import Schedule
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
 from backbeat.streams.keeper import NewerRecordError
 from backbeat.streams.restore import Ends, restore
@@ -33,6 +35,13 @@ NODE = Node(
     client=ClientStatus.PENDING,
 )
 WORKFLOW = Workflow(id=ID, user_id=ID, name="purchase", subject=b'"x"', decider="", created_at=0, updated_at=0)
+PLAN = NewSchedule(
+    user_id=ID,
+    name="nightly",
+    workflow=NewWorkflow(user_id=ID, name="purchase", subject=b'"x"', decider=""),
+    node=NewNode(name="buy", user_id=ID),
+)
+SCHEDULE = Schedule(id=ID, plan=PLAN, made_by=ID, created_at=0, updated_at=0, after=0)
 STORED = {
     "node": (_key(b"n", ID), NODE),
     "workflow": (_key(b"w", ID), WORKFLOW),
@@ -41,6 +50,7 @@ STORED = {
     "pool": (_key(b"p", ID), Pool(id=ID, client_id=ID, activity="pay", key="")),
     "lane": (_key(b"q", ID, b"lane"), Lane(before=b"lane", next=b"lane")),
     "place": (_key(b"o", ID, ID), Place(number=1, out=True, asked_at=0)),
+    "schedule": (b"c" + ID, SCHEDULE),
     "meta": (META_KEY, Meta(next_offset=5, topic_id="commands")),
 }
 
