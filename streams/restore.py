@@ -23,7 +23,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from backbeat.streams.core.records import Meta
-from backbeat.streams.keeper import Origin
+from backbeat.streams.keeper import Origin, RestoreError
 from backbeat.streams.settings import EngineSettings, instance_of
 from backbeat.streams.store import PartitionStore, host_now
 from backbeat.streams.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS, topic_id
@@ -35,10 +35,6 @@ _BATCH_RECORDS = 2_000
 _ASK_SECONDS = 20.0
 #: A read_committed reader that gets nothing for this long looks whose transaction is in its way.
 _STUCK_SECONDS = 0.7
-
-
-class RestoreError(Exception):
-    """The store and the topics do not belong together: the engine must not run. The text says what was found."""
 
 
 class Ends(NamedTuple):
