@@ -41,7 +41,9 @@ class CommandError(click.ClickException):
 _ADVICE = "What to do:"
 #: Errors of the parts' own modules that say what was found and what to do. By name: nothing is imported for it.
 _EXPLAINED = {
+    ("backbeat.streams.brokers", "RefusedError"): Exit.UNREACHABLE,
     ("backbeat.streams.brokers", "UnreachableError"): Exit.UNREACHABLE,
+    ("backbeat.streams.security", "SecurityError"): Exit.FAILED,
     ("backbeat.streams.topics", "TopicError"): Exit.FAILED,
     ("backbeat.streams.registry", "RegistryError"): Exit.FAILED,
     ("backbeat.streams.settings", "SettingsError"): Exit.FAILED,

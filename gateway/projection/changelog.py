@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from backbeat.streams.keeper import NewerRecordError
+from backbeat.streams.security import connection
 from backbeat.streams.topics import STATE, topic_id
 from backbeat.streams.versions import why_unknown_record
 
@@ -40,7 +41,7 @@ class Changelog:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
-        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
+        self._admin = AdminClient({**connection(bootstrap_servers), "log_level": 2})
         self._consumer: Consumer | None = None
         self.topic_id = topic_id(bootstrap_servers, STATE)
 
@@ -64,7 +65,7 @@ class Changelog:
         self.close()
         self._consumer = Consumer(
             {
-                "bootstrap.servers": self._bootstrap_servers,
+                **connection(self._bootstrap_servers),
                 # Required by the library; nothing joins the group and nothing is committed.
                 "group.id": "backbeat-projection",
                 "enable.auto.commit": False,

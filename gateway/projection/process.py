@@ -19,6 +19,7 @@ from backbeat.gateway.projection.follower import Follower
 from backbeat.gateway.projection.metrics import ProjectionCollector
 from backbeat.gateway.projection.reading import Reading
 from backbeat.streams import logs
+from backbeat.streams.brokers import RefusedError, UnreachableError, reach
 from backbeat.streams.ending import MISFIT, code_of, end
 from backbeat.streams.exposition import gauges, new_registry, version
 from backbeat.streams.status_server import Address, Status, StatusError, StatusServer
@@ -44,12 +45,20 @@ def run_projection(
 ) -> None:
     """Follow the changelog until SIGTERM or Ctrl-C; the process ends where it must not go on.
 
-    `status`: where metrics, liveness and readiness are served; null: nowhere.
+    RefusedError and SecurityError where it must not even begin. `status`: where metrics, liveness and readiness are
+    served; null: nowhere.
     """
     logs.to_stderr(log_format)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    try:
+        reach(bootstrap_servers)
+    except RefusedError:
+        raise
+    except UnreachableError as error:
+        # It may come later, unlike one that is there and lets nobody in.
+        logger.warning("%s", error)
     engine = open_engine(url)
     follower = Follower(bootstrap_servers, engine, refuse=lambda _: stop.set())
     reading = Reading(url, engine, follower.progress)
