@@ -2,8 +2,8 @@
 
 A record of an earlier version always loads: its fields are where they were. One of a later version would load, too, as
 long as fields were only added, and would lose them when it is written again. So an engine that meets one ends and says
-so. What it takes to never meet one (docs/how-to/upgrade.md): a release that reads a new version comes before
-the release that writes it.
+so, and so does whoever else reads the changelog (the projection), before a row is made of half a record. What it takes
+to never meet one (docs/how-to/upgrade.md): a release that reads a new version comes before the release that writes it.
 
 Whoever raises the version of any record raises that of `Meta`, too: it is looked at when a partition's store is opened,
 so that a store is refused before anything of it is used.
@@ -77,7 +77,10 @@ def why_unknown_rules(meta: Meta) -> str | None:
 
 
 def why_unknown_record(key: bytes, value: bytes) -> str | None:
-    """As `why_unknown`, of a record of the changelog; a kind of key that nobody here writes is a newer one's, too."""
+    """As `why_unknown`, of a record of the changelog; a kind of key that nobody here writes is a newer one's, too.
+
+    With the meta record come the rules that made the others.
+    """
     match key[:1]:
         case b"w":
             kind = _OF_WORKFLOW.get(key[_KIND_AT : _KIND_AT + 1], Meta)
@@ -86,7 +89,7 @@ def why_unknown_record(key: bytes, value: bytes) -> str | None:
         case b"c":
             kind = Schedule
         case b"m" if len(key) == 1:
-            return why_unknown(Meta, value)
+            return why_unknown(Meta, value) or why_unknown_rules(msgspec.msgpack.decode(value, type=Meta))
         case _:
             kind = Meta
     if kind is None:

@@ -124,6 +124,13 @@ def test_a_kind_of_record_that_nobody_here_writes_is_a_newer_ones(tmp_path):
             restored(tmp_path / key.hex(), [(key, b"\x90")])
 
 
+def test_whoever_reads_the_changelog_only_knows_the_rules_that_made_it():
+    newer = msgspec.structs.replace(STORED["meta"][1], rules_version=RULES_VERSION + 1)
+    why = why_unknown_record(META_KEY, msgspec.msgpack.encode(newer))
+    assert why is not None
+    assert why.startswith("rules of version 2 was written by a newer Backbeat")
+
+
 def test_newer_rules_are_refused(tmp_path):
     newer = msgspec.structs.replace(STORED["meta"][1], rules_version=RULES_VERSION + 1)
     with pytest.raises(NewerRecordError, match="rules of version 2"):
