@@ -39,12 +39,10 @@ def is_empty(pool: Pool) -> bool:
     return not any(level.waiting for level in pool.levels)
 
 
-def next_in_line(records: PoolRecords, pool: Pool, now: int, aging_seconds: float | None) -> Next | None:
-    """Who is served next; null: nobody waits. Without `aging_seconds` nobody grows older."""
+def next_in_line(records: PoolRecords, pool: Pool, now: int, aging_seconds: float | None) -> Next:
+    """Who is served next of a line that is not empty. Without `aging_seconds` nobody grows older."""
     levels = pool.levels
-    at = next((at for at, level in enumerate(levels) if level.waiting), None)
-    if at is None:
-        return None
+    at = next(at for at, level in enumerate(levels) if level.waiting)
     turn = levels[at].turn
     assert turn is not None, "somebody waits and nobody is next"
     node_id = records.lane(pool, turn).first

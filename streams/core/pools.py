@@ -59,9 +59,15 @@ class _Work:
             pool = Pool(id=command.pool_id, client_id=command.client_id, activity=command.activity, key=command.key)
             records.add(pool)
         assert records.find_place(pool, command.node_id) is None, "a node asks once it has given back what it had"
-        lane = lane_key(command.priority, command.fairness_key)
-        place = Place(number=command.number, out=False, asked_at=self._now, priority=command.priority, lane=lane)
+        place = Place(number=command.number, out=False, asked_at=self._now, priority=command.priority)
         records.put_place(pool, command.node_id, place)
+        limit = records.limit_of(pool.client_id, pool.activity)
+        if is_empty(pool) and self._has_room(pool, limit):
+            # Nobody is in the way: the line need not be touched.
+            self._send_out(pool, command.node_id, place, limit)
+            self._forget_if_idle(pool, limit)
+            return
+        place.lane = lane_key(command.priority, command.fairness_key)
         stand(records, pool, command.node_id, place)
         self._fill(pool)
 
@@ -146,21 +152,13 @@ class _Work:
         records = self._records
         limit = records.limit_of(pool.client_id, pool.activity)
         aging_seconds = None if limit is None else limit.values.aging_seconds
-        while self._has_room(pool, limit):
+        while not is_empty(pool) and self._has_room(pool, limit):
             served = next_in_line(records, pool, self._now, aging_seconds)
-            if served is None:
-                break
             if self._step.budget <= 0:
                 return False
             self._step.budget -= 1
             serve(records, pool, served)
-            self._grant(pool.id, served.node_id, served.place.number)
-            if limit is None:
-                records.put_place(pool, served.node_id, None)
-            else:
-                served.place.out = True
-                pool.out += 1
-                self._spend(pool, limit)
+            self._send_out(pool, served.node_id, served.place, limit)
         self._forget_if_idle(pool, limit)
         return True
 
@@ -170,13 +168,22 @@ class _Work:
         values = limit.values
         if limit.paused or (values.concurrency is not None and pool.out >= values.concurrency):
             return False
-        if values.rate_count is None or is_empty(pool):
+        if values.rate_count is None:
             return True
         earliest_us = pool.due_us - _interval_us(limit) * (values.rate_burst - 1)
         if self._now * 1000 >= earliest_us:
             return True
         self._records.set_timer(pool, _ms(earliest_us))
         return False
+
+    def _send_out(self, pool: Pool, node_id: bytes, place: Place, limit: Limit | None) -> None:
+        self._grant(pool.id, node_id, place.number)
+        if limit is None:
+            self._records.put_place(pool, node_id, None)
+            return
+        place.out = True
+        pool.out += 1
+        self._spend(pool, limit)
 
     def _spend(self, pool: Pool, limit: Limit) -> None:
         """The rate, as GCRA: starts come evenly, and a burst may be ahead of that by all but one of its starts."""

@@ -15,6 +15,7 @@ from backbeat.streams.core.effects import Reason
 from backbeat.streams.core.records import LimitValues, Settings, TimerKind, limit_key
 from backbeat.streams.core.status import ServerStatus
 from tests.core.rig import NON_BLOCKING, Rig, id_of, new, workflow
+from tests.core.test_slices import Counting
 from tests.core.world import OTHER, USER, Happened, World, reply_to
 
 BANK = "Send to Bank"
@@ -493,6 +494,35 @@ def test_a_timer_that_no_longer_stands_changes_nothing():
     assert bank.subjects(bank.limit(paused=False, values=False)) == [1]
     happened = bank.do(bank.timer_fired(POOL, TimerKind.SLOT, 99))
     assert [type(effect) for effect in happened.effects] == [e.Ignored]
+
+
+# --- what it costs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("aging_seconds", [0.001, 10**7], ids=["by age", "by turn"])
+def test_a_start_costs_no_more_when_thousands_wait(aging_seconds):
+    costs = []
+    for waiting in (150, 3_000):
+        bank = Bank(1)
+        bank.stores = [Counting()]
+        World.do(
+            bank, c.ChangeLimit(id=bank.new_id(), client_id=USER, activity=BANK, paused=True, values=LimitValues())
+        )
+        for number in range(waiting):
+            of = workflow(b"%d" % number)
+            node = new(BANK, type="decision", priority=1 + number % 5, fairness_key=str(number % 3))
+            command = c.Signal(id=bank.new_id(), user_id=USER, workflow_id=id_of(of), workflow=of, node=node)
+            World.do(bank, command, bank.now + 1)
+        values = LimitValues(concurrency=1, aging_seconds=aging_seconds)
+        World.do(bank, c.ChangeLimit(id=bank.new_id(), client_id=USER, activity=BANK, values=values, paused=False))
+        for _ in range(3):
+            bank.stores[0].counts.clear()
+            (out,) = [n for n in bank.nodes().values() if n.server is ServerStatus.SENT_TO_CLIENT]
+            done = c.ChangeNode(id=bank.new_id(), node_id=out.id, status="completed", attempt=1)
+            happened = World.do(bank, done, bank.now + 1)
+            assert len(happened.of(e.Dispatch)) == 1
+        costs.append(sum(bank.stores[0].counts.values()))
+    assert costs[0] == costs[1]
 
 
 # --- what is seen -----------------------------------------------------------------------------------------------------
