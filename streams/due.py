@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 from backbeat.schemas import encode_command
@@ -10,6 +11,8 @@ from backbeat.streams.core.records import TimerKind
 from backbeat.streams.core.schedules import Schedule
 from backbeat.streams.keeper import Keeper
 from backbeat.streams.recurrence import RecurrenceError, times_after
+
+logger = logging.getLogger(__name__)
 
 #: Times that are worked out at once: 10 to 100 us each.
 _WORKED_OUT_MAX = 2_000
@@ -46,6 +49,11 @@ def schedule_due(schedule: Schedule, fired: TimerFired, store: Keeper, now: int)
             times.append(at)
     except RecurrenceError as error:
         problem = str(error)
+    except Exception as defect:
+        # Of the library or ours, in one schedule: it stands still and says so, and the engine goes on with the others.
+        logger.exception("the times of schedule %r", schedule.plan.name)
+        problem = f"A defect: {type(defect).__name__}: {defect}"
+        times, next_at = [], None
     return ScheduleDue(
         id=fired.id,
         schedule_id=schedule.id,

@@ -119,3 +119,13 @@ def test_many_that_are_late_leave_others_their_turn(store):
         rounds.append([command.schedule_id[0] for command in found])
     assert [len(one) for one in rounds] == [8, 8, 8, 6]  # 250 times each, and the next one
     assert [number for one in rounds for number in one] == list(range(1, 31))
+
+
+def test_a_defect_in_one_schedule_stops_that_one_only(store, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("in the library")
+
+    monkeypatch.setattr("backbeat.streams.due.times_after", broken)
+    command = due(store, BEGIN + HOUR)
+    assert (command.times, command.next_at) == ((), None)
+    assert command.problem == "A defect: ZeroDivisionError: in the library"
