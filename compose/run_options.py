@@ -23,6 +23,10 @@ _OPTIONS = (
     click.option("--backoff", type=Length(), help="How long until the first retry; doubles later.  [default: 20m]"),
     click.option("--deadline", type=Length(), help="How long its worker has to answer.  [default: the engine's]"),
     click.option("--runner", metavar="NAME", help="The client application that runs it.  [default: the one that asks]"),
+    click.option(
+        "--priority", type=click.IntRange(1, 5), help="Where a limit holds it up: 1 goes first.  [default: 3]"
+    ),
+    click.option("--fairness-key", metavar="KEY", help="Where a limit holds it up: keys take turns."),
 )
 
 

@@ -204,7 +204,7 @@ def _operation_id(route: Route) -> str:
     return "_".join([route.method.lower(), *re.findall(r"\w+", route.path)])
 
 
-_TAGS = ("workflows", "activities", "schedules", "reports")
+_TAGS = ("workflows", "activities", "limits", "schedules", "reports")
 _ONE = {"workflows": "a workflow", "activities": "an activity", "users": "a user"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from backbeat.gateway.openapi_limits import LIMITS
 from backbeat.gateway.openapi_reports import REPORTS
 from backbeat.gateway.openapi_said import HTML, PLAIN, Parameters, Said, query
 from backbeat.gateway.openapi_schedules import SCHEDULES
@@ -323,4 +324,4 @@ _AROUND: dict[str, Said] = {
     "GET /docs": Said(answer=TEXT, example="<!doctype html>", media_type=HTML),
 }
 
-CALLS: dict[str, Said] = {**_WORKFLOWS, **_ACTIVITIES, **SCHEDULES, **_AROUND, **REPORTS}
+CALLS: dict[str, Said] = {**_WORKFLOWS, **_ACTIVITIES, **LIMITS, **SCHEDULES, **_AROUND, **REPORTS}

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from backbeat.gateway.figures import Activities, Daily, Summary
+from backbeat.gateway.limit_shown import Limit, NewLimit
 from backbeat.gateway.presentation import CLIENT_WORDS, MODE_WORDS, SERVER_WORDS
 from backbeat.streams.core.records import Settings
 
@@ -266,6 +267,11 @@ NODE_SAID: dict[str, Schema] = {
         "seconds until the first retry (1200); later ones wait longer",
     ),
     "client_id": said(UUID, "the user that runs it (the caller)"),
+    "priority": said(
+        {"type": ["integer", "string"], "minimum": 1, "maximum": 5, "pattern": "^[1-5]$"},
+        "among those that wait for the same limit: 1 goes first, 5 last (as its parent, else 3)",
+    ),
+    "fairness_key": said(TEXT, "those of one priority that wait for the same limit take turns by it"),
     **_PAYLOADS,
     "options": said(
         {"type": "object", "properties": _PAYLOADS},
@@ -295,7 +301,9 @@ _DECISIONS: Schema = {
 }
 
 #: Made from the classes that are answered.
-_, _REPORTS = msgspec.json.schema_components((Summary, Activities, Daily), ref_template="#/components/schemas/{name}")
+_, _REPORTS = msgspec.json.schema_components(
+    (Summary, Activities, Daily, Limit, NewLimit), ref_template="#/components/schemas/{name}"
+)
 
 SCHEMAS: dict[str, Schema] = {
     **_REPORTS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from backbeat.gateway import activities, around, reports, schedules, search, users, workflows
+from backbeat.gateway import activities, around, limits, reports, schedules, search, users, workflows
 from backbeat.gateway.description import Description
 from backbeat.gateway.routing import Access, Handler, Route
 
@@ -61,6 +61,22 @@ _ACTIVITIES = (
     _put("/activities/{id}/schedule", activities.schedule, "Look again what below an activity can start"),
 )
 
+_LIMITS = (
+    _get("/limits", limits.index, "The limits of the caller's activities, and how they stand"),
+    _get("/limits/{activity}", limits.show, "The limit of an activity"),
+    _put("/limits/{activity}", limits.put, "Limit an activity", Access.WRITER),
+    Route(
+        method="DELETE",
+        path="/limits/{activity}",
+        handler=limits.remove,
+        summary="Limit an activity no more",
+        access=Access.WRITER,
+        writes=True,
+    ),
+    _put("/limits/{activity}/pause", limits.pause, "Start none of an activity until it is resumed", Access.WRITER),
+    _put("/limits/{activity}/resume", limits.resume, "Go on with a paused activity", Access.WRITER),
+)
+
 _SCHEDULES = (
     _get("/schedules", schedules.index, "The caller's schedules"),
     _put("/schedules/{name}", schedules.put, "Make or change a schedule", Access.WRITER),
@@ -83,6 +99,7 @@ _description = Description(lambda: ROUTES)
 ROUTES: tuple[Route, ...] = (
     *(replace(route, old_paths=(_OLD + route.path,)) for route in _WORKFLOWS),
     *(replace(route, old_paths=(route.path.replace(_NODES, _OLD_NODES, 1),)) for route in _ACTIVITIES),
+    *_LIMITS,
     *_SCHEDULES,
     _get("/users", users.index, "Ids and names of the users", Access.OPEN),
     _get("/users/{id}", users.show, "A user's id and name", Access.OPEN),

@@ -25,6 +25,7 @@ REPLIES: dict[type, str] = {
     queries.History: "HistoryReply",
     queries.Position: "PositionReply",
     records.Settings: "SettingsReply",
+    effects.Limits: "LimitsReply",
     schedules.ScheduleView: "ScheduleReply",
     queries.Schedules: "SchedulesReply",
 }
@@ -65,6 +66,10 @@ def bindings(signal: type) -> dict[str, Binding]:
         commands.NewSchedule,
         schedules.ScheduleRun,
         effects.NodeChange,
+        effects.LimitView,
+        effects.PoolView,
+        records.Limit,
+        records.LimitValues,
     ]
     return {
         **{struct.__name__: Binding(struct) for struct in structs},

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from backbeat.errors import InvalidParameters
+from backbeat.http_limits import limit_call, read_limits
 from backbeat.http_schedules import change_call, put_call, read_schedule, run_call
 from backbeat.http_values import read_node, read_workflow
 from backbeat.http_words import HttpCall
@@ -38,6 +39,8 @@ def command_call(command: commands.AnyCommand) -> HttpCall:
             return HttpCall("PUT", f"/activities/{id_text(command.node_id)}/reset")
         case commands.ScheduleNode():
             return HttpCall("PUT", f"/activities/{id_text(command.node_id)}/schedule")
+        case commands.ChangeLimit():
+            return limit_call(command)
         case commands.PutSchedule():
             return put_call(command)
         case commands.ChangeSchedule():
@@ -58,6 +61,8 @@ def command_value(command: commands.AnyCommand, text: bytes) -> Any:
             return read_workflow(text)
         case commands.Signal():
             return read_node(text)
+        case commands.ChangeLimit():
+            return read_limits(b"[" + text + b"]")
         case commands.PutSchedule() | commands.RunSchedule():
             return read_schedule(text)
         case _:
@@ -81,6 +86,10 @@ def _signal_call(command: commands.Signal) -> HttpCall:
         "retry": node.retries,
         "retry_interval": node.retry_interval_seconds,
     }
+    if node.priority is not None:
+        said["priority"] = node.priority
+    if node.fairness_key is not None:
+        said["fairness_key"] = node.fairness_key
     if node.fires_at is not None:
         at = datetime.fromtimestamp(node.fires_at / 1000, UTC)
         said["fires_at"] = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -16,6 +16,7 @@ import msgspec
 from backbeat.broker import logger
 from backbeat.errors import Rejected, Timeout, Unavailable
 from backbeat.http_calls import command_call, command_value, workflow_call
+from backbeat.http_limits import read_limits
 from backbeat.http_schedules import read_schedule, read_schedules, schedule_path
 from backbeat.http_values import (
     read_history,
@@ -140,6 +141,10 @@ class HttpTransport:
         """The ids of the client applications by their names, as they were last asked for."""
         return self._users
 
+    def partitions(self) -> int:
+        """The gateway asks all of them at once."""
+        return 1
+
     async def refresh(self) -> None:
         """Ask who the client applications are."""
         text, _ = await self._ask(HttpCall("GET", "/users"), _CONNECT_SECONDS_MAX, "users")
@@ -229,6 +234,9 @@ class HttpTransport:
                 return await self._tree(query, timeout, what)
             case queries.WaitNode():
                 return await self._wait(query, timeout, what)
+            case queries.GetLimits():
+                text, _ = await self._get("/limits", timeout, what, query.tid)
+                return [read_limits(text)]
             case queries.GetSchedule():
                 text, _ = await self._get(schedule_path(query.schedule_id), timeout, what, query.tid)
                 return [read_schedule(text)]

@@ -66,6 +66,10 @@ class _Node(msgspec.Struct, rename="camel", gc=False):
     depth: int
     seq: int
     tid: str
+    priority: int
+    fairness_key: str
+    waits_for_slot: bool
+    granted_at: datetime | None
 
 
 class _Change(msgspec.Struct, rename="camel", gc=False):
@@ -182,6 +186,10 @@ def _node(said: _Node) -> NodeView:
         depth=said.depth,
         seq=said.seq,
         tid=said.tid,
+        priority=said.priority,
+        fairness_key=said.fairness_key,
+        waits_for_slot=said.waits_for_slot,
+        granted_at=None if said.granted_at is None else milliseconds(said.granted_at),
     )
 
 
@@ -207,7 +215,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def milliseconds(at: datetime) -> int:
-    """Whole milliseconds, without a detour over floating point."""
+    """A time as whole milliseconds since the epoch, without a detour over floating point."""
     since = at - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 

@@ -34,6 +34,8 @@ _COMMIT_SECONDS = 0.2
 _RECORDS_MAX = 500
 #: How long the handlers of a partition that is taken away may go on before its new owner may start them again.
 _REVOKE_SECONDS_MAX = 5.0
+#: The same where some of it is of a limited type: run twice at once it would be one more than the limit allows.
+_REVOKE_LIMITED_SECONDS_MAX = 60.0
 _FLUSH_SECONDS_MAX = 10.0
 #: Answered activities that are remembered, to know a repeat: an engine that was restarted sends some twice.
 _RECENT_MAX = 20_000
@@ -334,8 +336,11 @@ class Intake:
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         gone = self._forget(partitions)
-        ends_at = time.monotonic() + _REVOKE_SECONDS_MAX
-        while not self._ending and time.monotonic() < ends_at and self._has_begun(gone):
+        began = time.monotonic()
+        while not self._ending and (begun := self._begun(gone)):
+            limited = any(job.record.node.granted_at is not None for job in begun)
+            if time.monotonic() - began > (_REVOKE_LIMITED_SECONDS_MAX if limited else _REVOKE_SECONDS_MAX):
+                break
             self._producer.poll(_FULL_POLL_SECONDS)
             self._settle()
         self._positions.commit(self._consumer, gone, wait=True)
@@ -349,11 +354,12 @@ class Intake:
         self._consumer.resume(partitions)
         return self._positions.forget(partitions)
 
-    def _has_begun(self, gone: dict[Place, Offsets]) -> bool:
+    def _begun(self, gone: dict[Place, Offsets]) -> list[Job]:
+        """What was begun of these partitions and is not answered."""
         several = {id(offsets) for offsets in gone.values()}
-        return any(
-            job.begun and any(id(offsets) in several for offsets, _ in job.places) for job in self._jobs.values()
-        )
+        return [
+            job for job in self._jobs.values() if job.begun and any(id(offsets) in several for offsets, _ in job.places)
+        ]
 
     def _leave(self) -> None:
         try:

@@ -67,6 +67,10 @@ class KafkaTransport:
             raise Unavailable("the client is not connected: use `async with Client(…) as client`")
         return {client.name: to_id(client.id) for client in self._registry.all()}
 
+    def partitions(self) -> int:
+        """As many as the topic of commands has."""
+        return self._asker.partitions
+
     async def refresh(self) -> None:
         """The registry is followed all the time."""
 

@@ -16,6 +16,7 @@ from backbeat.codecs import Codec
 from backbeat.loop import Loop
 from backbeat.node import Node
 from backbeat.payloads import Id
+from backbeat.plain_limits import PlainLimits
 from backbeat.plain_schedules import PlainSchedules
 from backbeat.signals import SignalOptions
 from backbeat.stores import Store
@@ -129,6 +130,11 @@ class PlainClient:
     def timeout(self) -> float:
         """How long an answer is awaited, in seconds."""
         return self._client.timeout
+
+    @property
+    def limits(self) -> PlainLimits:
+        """How many of an activity type may be out at once: `client.limits.set("Send to Bank", concurrency=3)`."""
+        return PlainLimits(self._client.limits, self)
 
     @property
     def schedules(self) -> PlainSchedules:

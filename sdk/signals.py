@@ -19,6 +19,7 @@ from backbeat.payloads import (
     to_id,
     to_metadata,
     to_milliseconds,
+    to_priority,
     to_subject,
 )
 from backbeat.streams.core import ids
@@ -44,6 +45,10 @@ class RunOptions(TypedDict, total=False):
     timeout_seconds: float | timedelta | None
     #: The client application that runs it, if it is another than the caller.
     client: str | None
+    #: Among nodes that wait for the same limit: 1 goes first, 5 last. Its children inherit it.
+    priority: int | None
+    #: Nodes of one priority that wait for the same limit take turns by it. Its children inherit it.
+    fairness_key: str | None
 
 
 class SignalOptions(RunOptions, total=False):
@@ -104,6 +109,8 @@ def make_signal(
         metadata=to_metadata(options.get("metadata")),
         fires_at=None if fires_at is None else to_milliseconds(fires_at, now),
         parent_link_id=None if link is None else to_id(link),
+        priority=to_priority(options.get("priority")),
+        fairness_key=options.get("fairness_key"),
         **optional,
     )
     return Signal(

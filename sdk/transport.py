@@ -34,6 +34,9 @@ class Transport(Protocol):
     def users(self) -> Mapping[str, bytes]:
         """The ids of all client applications by their names, as far as they are known."""
 
+    def partitions(self) -> int:
+        """How many partitions a question to each of them is asked of; over HTTP one, since a gateway asks all."""
+
     async def refresh(self) -> None:
         """Learn of client applications that were added since, where that is not done all the time."""
 

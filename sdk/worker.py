@@ -32,6 +32,7 @@ from backbeat.handlers import Handler, Handlers
 from backbeat.intake import Intake, Job
 from backbeat.kafka_transport import KafkaTransport, find_user, open_registry
 from backbeat.lanes import Lane, Lanes
+from backbeat.late import is_late, still_runs
 from backbeat.packing import Packing
 from backbeat.runner import Runner
 from backbeat.schemas import ActivityKind, EncodeError, encode_command
@@ -299,6 +300,20 @@ class Worker:
         self._pumping = False
 
     def _begin(self, job: Job) -> None:
+        if is_late(job.record, self.now()):
+            self._start(self._open_late(job))
+        else:
+            self._open(job)
+
+    async def _open_late(self, job: Job) -> None:
+        runs = await still_runs(job.record, self._connected, self._stopping)
+        if runs:
+            self._open(job)
+        else:
+            self._intake.settle(job, answered=runs is False)
+            self._end(job)
+
+    def _open(self, job: Job) -> None:
         activity = self._runner.open(job.record)
         handler = self._runner.handler(job.record)
         if job.record.kind is ActivityKind.NOTIFICATION:

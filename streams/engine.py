@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
 
 import msgspec
 
@@ -23,6 +22,7 @@ from backbeat.streams.core.commands import (
     Continue,
     DeliveryFailed,
     FailNode,
+    GrantSlot,
     Heartbeat,
     ReplyTo,
     ResetNode,
@@ -36,7 +36,7 @@ from backbeat.streams.core.status import CLOSED, ServerStatus
 from backbeat.streams.dead_letters import dead_letter_headers
 from backbeat.streams.due import due_records
 from backbeat.streams.keeper import Keeper, Snapshot, StoreError
-from backbeat.streams.partition import EngineError, Partition, Record
+from backbeat.streams.partition import EngineError, Outbox, Partition, Record
 from backbeat.streams.tallies import Tallies
 from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES
 
@@ -45,22 +45,7 @@ __all__ = ["Engine", "EngineError", "Partition", "Record"]
 logger = logging.getLogger(__name__)
 
 _WORTH_WAITING_FOR = CLOSED | {ServerStatus.RETRIES_EXHAUSTED}
-_ABOUT_A_NODE = (ChangeNode, AddChildren, RestartNode, ResetNode, ScheduleNode, Heartbeat, DeliveryFailed)
-
-
-class Outbox(Protocol):
-    """Where effects go."""
-
-    def send(
-        self,
-        topic: str,
-        value: bytes,
-        *,
-        key: bytes | None = None,
-        partition: int = -1,
-        headers: list[tuple[str, bytes | None]] | None = None,
-    ) -> None:
-        """Send one record, in order."""
+_ABOUT_A_NODE = (ChangeNode, AddChildren, RestartNode, ResetNode, ScheduleNode, Heartbeat, DeliveryFailed, GrantSlot)
 
 
 class Engine:
@@ -227,6 +212,9 @@ class Engine:
                 case fx.Send():
                     self._send_command(effect.command, Source(record.partition, record.offset, sends))
                     sends += 1
+                case fx.Broadcast():
+                    self._broadcast(effect.command, Source(record.partition, record.offset, sends))
+                    sends += 1
                 case fx.Reply():
                     self._reply(effect.to, effect.answer, effect.tid)
                 case fx.Refuse():
@@ -258,6 +246,11 @@ class Engine:
             key=identity,
             partition=ids.partition_of(identity, self._partitions_count),
         )
+
+    def _broadcast(self, command: AnyCommand, source: Source) -> None:
+        value = schemas.encode_command(command, source)
+        for number in range(self._partitions_count):
+            self._outbox.send(COMMANDS, value, key=command.id, partition=number)
 
     def _reply(
         self, to: ReplyTo, answer: fx.Answer | queries.QueryAnswer, tid: str, part: int = 0, *, last: bool = True

@@ -19,18 +19,18 @@ import msgspec
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, ReadOptions, WriteBatch
 
 from backbeat.streams.core.ids import PREFIX_BYTES
-from backbeat.streams.core.records import Answer, Link, Meta, Node, TimerKind, Workflow
+from backbeat.streams.core.records import Answer, Lane, Link, Meta, Node, Place, Pool, TimerKind, Workflow
 from backbeat.streams.core.schedules import Schedule
 from backbeat.streams.keeper import NewerRecordError, Origin, Snapshot, StoreError
 from backbeat.streams.table import Table
 from backbeat.streams.timers import Timers
-from backbeat.streams.versions import why_unknown, why_unknown_record, why_unknown_rules
+from backbeat.streams.versions import KNOWN, why_unknown, why_unknown_record, why_unknown_rules
 
 META_KEY = b"m"
 _ORIGIN_KEY = b"o"
 _SCHEDULE = b"c"
 _TIMER = struct.Struct(">cQ16sB")
-_NODE_KIND = 17 + 1  # length of a node's key
+_TIMED_KEY_BYTES = 17 + 1  # of a node or a pool
 _WRITE_BUFFER_BYTES = 2 * 1024 * 1024
 
 _R = TypeVar("_R", bound=msgspec.Struct)
@@ -87,6 +87,9 @@ class PartitionStore:
         self._links: Table[Link] = Table(self._read, encode, _decoder(Link), share // 8)
         self._answers: Table[Answer] = Table(self._read, encode, _decoder(Answer), share // 8)
         self._chunks: Table[bytes] = Table(self._read, bytes, bytes, 16)
+        self._pools: Table[Pool] = Table(self._read, encode, _decoder(Pool), share // 8)
+        self._lanes: Table[Lane] = Table(self._read, encode, _decoder(Lane), share // 8)
+        self._places: Table[Place] = Table(self._read, encode, _decoder(Place), share // 4)
         self._schedules: Table[Schedule] = Table(self._read, encode, _decoder(Schedule), share // 8)
         self._tables: tuple[Table[Any], ...] = (
             self._workflows,
@@ -94,11 +97,14 @@ class PartitionStore:
             self._chunks,
             self._links,
             self._answers,
+            self._pools,
+            self._lanes,
+            self._places,
             self._schedules,
         )
         self.origin = self._read_origin()
         self._encode_meta = encode
-        self.meta = self.stored_meta() or Meta()
+        self.meta = self._newest_meta()
         self._meta_written = encode(self.meta)
         self.timers = Timers(self._scan_timers)
 
@@ -121,6 +127,12 @@ class PartitionStore:
         self._refuse(why_unknown(Meta, value))
         meta = msgspec.msgpack.decode(value, type=Meta)
         self._refuse(why_unknown_rules(meta))
+        return meta
+
+    def _newest_meta(self) -> Meta:
+        meta = self.stored_meta() or Meta()
+        # What is written from here on is this version's: an older one must not take it for its own.
+        meta.version = KNOWN[Meta]
         return meta
 
     def _refuse(self, why: str | None) -> None:
@@ -151,8 +163,7 @@ class PartitionStore:
         self._nodes.put(_key(b"n", node.id), node)
 
     def put_link(self, target_id: bytes, link: Link) -> None:
-        key = _key(b"l", target_id, link.child)
-        self._links.put(key, link, fresh=self._links.get(key) is None)
+        _put(self._links, _key(b"l", target_id, link.child), link)
 
     def delete_link(self, target_id: bytes, child_id: bytes) -> None:
         self._links.delete(_key(b"l", target_id, child_id))
@@ -165,6 +176,33 @@ class PartitionStore:
 
     def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
         self._chunks.put(_key(b"h", node_id, number.to_bytes(4, "big")), chunk)
+
+    def get_pool(self, pool_id: bytes) -> Pool | None:
+        return self._pools.get(_key(b"p", pool_id))
+
+    def put_pool(self, pool: Pool) -> None:
+        _put(self._pools, _key(b"p", pool.id), pool)
+
+    def delete_pool(self, pool_id: bytes) -> None:
+        self._pools.delete(_key(b"p", pool_id))
+
+    def get_lane(self, pool_id: bytes, key: bytes) -> Lane | None:
+        return self._lanes.get(_key(b"q", pool_id, key))
+
+    def put_lane(self, pool_id: bytes, key: bytes, lane: Lane) -> None:
+        _put(self._lanes, _key(b"q", pool_id, key), lane)
+
+    def delete_lane(self, pool_id: bytes, key: bytes) -> None:
+        self._lanes.delete(_key(b"q", pool_id, key))
+
+    def get_place(self, pool_id: bytes, node_id: bytes) -> Place | None:
+        return self._places.get(_key(b"o", pool_id, node_id))
+
+    def put_place(self, pool_id: bytes, node_id: bytes, place: Place) -> None:
+        _put(self._places, _key(b"o", pool_id, node_id), place)
+
+    def delete_place(self, pool_id: bytes, node_id: bytes) -> None:
+        self._places.delete(_key(b"o", pool_id, node_id))
 
     def get_schedule(self, schedule_id: bytes) -> Schedule | None:
         return self._schedules.get(_SCHEDULE + schedule_id)
@@ -263,7 +301,7 @@ class PartitionStore:
 
     def restored(self) -> None:
         """The store is as of the end of the changelog: begin from there."""
-        self.meta = self.stored_meta() or Meta()
+        self.meta = self._newest_meta()
         self._meta_written = self._encode_meta(self.meta)
 
     def _scan_timers(self, begin: int, until: int) -> Iterator[tuple[tuple[int, bytes, int], int]]:
@@ -314,23 +352,34 @@ def _decoder(kind: type[_R]) -> Callable[[bytes], _R]:
 
 
 def _timer_of(key: bytes, value: bytes | None) -> tuple[bytes, bytes] | None:
-    """The local timer record that follows from the record of a node, an answer or a schedule."""
+    """The local timer record that follows from the record of a node, a pool, an answer or a schedule."""
     if value is None:
         return None
     if key[:1] == b"i":
         answer = msgspec.msgpack.decode(value, type=Answer)
         return _timer_key(answer.forget_at, key[1:], TimerKind.ANSWER), bytes(8)
     if key[:1] == _SCHEDULE:
-        return _timer_of_record(msgspec.msgpack.decode(value, type=Schedule))
-    if len(key) == _NODE_KIND and key[8:9] == b"n":
-        return _timer_of_record(msgspec.msgpack.decode(value, type=Node))
+        schedule = msgspec.msgpack.decode(value, type=Schedule)
+        return _timer(schedule, schedule.timer_kind)
+    if len(key) != _TIMED_KEY_BYTES:
+        return None
+    if key[8:9] == b"n":
+        node = msgspec.msgpack.decode(value, type=Node)
+        return _timer(node, node.timer_kind)
+    if key[8:9] == b"p":
+        return _timer(msgspec.msgpack.decode(value, type=Pool), TimerKind.SLOT)
     return None
 
 
-def _timer_of_record(record: Node | Schedule) -> tuple[bytes, bytes] | None:
+def _timer(record: Node | Pool | Schedule, kind: int) -> tuple[bytes, bytes] | None:
     if record.timer_at is None:
         return None
-    return _timer_key(record.timer_at, record.id, record.timer_kind), record.timer_number.to_bytes(8, "big")
+    return _timer_key(record.timer_at, record.id, kind), record.timer_number.to_bytes(8, "big")
+
+
+def _put(table: Table[_R], key: bytes, record: _R) -> None:
+    """Records that often come and go between two commits: one that does leaves nothing to write."""
+    table.put(key, record, fresh=table.get(key) is None)
 
 
 def _open(path: Path) -> Rdict:

@@ -103,6 +103,10 @@ class MemoryTransport:
         """The ids of all client applications by their names."""
         return {client.name: client.id_bytes for client in self._directory}
 
+    def partitions(self) -> int:
+        """As many as the engine in memory has."""
+        return len(self._engine.shelves)
+
     async def refresh(self) -> None:
         """The directory is always the newest."""
 

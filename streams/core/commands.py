@@ -9,8 +9,8 @@ import enum
 
 import msgspec
 
-from .ids import murmur2
-from .records import Settings, TimerKind
+from .ids import limit_id, murmur2
+from .records import Limit, LimitValues, Settings, TimerKind
 from .status import Mode
 
 
@@ -43,6 +43,8 @@ class NewNode(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     parent_link_id: bytes | None = None
     retry_interval_seconds: float = 1200.0
     retries: int = 6
+    priority: int | None = None  #: 1 (first) to 5; null: its parent's, else 3
+    fairness_key: str | None = None  #: null: its parent's, else none
 
 
 class NewWorkflow(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -173,6 +175,24 @@ class ChangeSettings(Command, frozen=True, kw_only=True):
     settings: Settings
 
 
+class ChangeLimit(Command, frozen=True, kw_only=True):
+    """Limit, pause or resume an activity type of a client. The partition of the limit's id orders such changes.
+
+    Without any bound left, and not paused, the limit is removed.
+    """
+
+    client_id: bytes
+    activity: str
+    values: LimitValues | None = None  #: null: they stay as they are
+    paused: bool | None = None  #: null: it stays as it is
+
+
+class SpreadLimit(Command, frozen=True, kw_only=True):
+    """A limit as it is from now on, for every partition. One that is not newer changes nothing."""
+
+    limit: Limit
+
+
 class PutSchedule(Command, frozen=True, kw_only=True):
     """Make a schedule, or change the one of this name: what it has done stays, and runs that are under way go on."""
 
@@ -239,6 +259,44 @@ class CloseLink(Command, frozen=True, kw_only=True):
     child_id: bytes
 
 
+class AskSlot(Command, frozen=True, kw_only=True):
+    """A node of a limited type would start. It waits until a GrantSlot comes."""
+
+    pool_id: bytes
+    client_id: bytes
+    activity: str
+    key: str
+    node_id: bytes
+    number: int  #: of the node's askings
+    priority: int
+    fairness_key: str
+
+
+class GrantSlot(Command, frozen=True, kw_only=True):
+    """There is room for a node: it starts now, or the slot goes back."""
+
+    pool_id: bytes
+    node_id: bytes
+    number: int
+
+
+class ReleaseSlot(Command, frozen=True, kw_only=True):
+    """A node's attempt is over, or the node is no longer to start: its slot, or its place in the line, is free."""
+
+    pool_id: bytes
+    node_id: bytes
+    number: int
+
+
+class FillPool(Command, frozen=True, kw_only=True):
+    """The rest of what one command's budget did not allow: grants of a pool, or of all pools of a changed limit."""
+
+    pool_id: bytes
+    client_id: bytes
+    activity: str
+    chain: bool  #: all pools of the limit, from where it has come to; else this one
+
+
 class DeliveryFailed(Command, frozen=True, kw_only=True):
     """An activity could not be brought to its client: a client error, unless the client has answered meanwhile."""
 
@@ -293,6 +351,12 @@ AnyCommand = (
     | ResetNode
     | ScheduleNode
     | ChangeSettings
+    | ChangeLimit
+    | SpreadLimit
+    | AskSlot
+    | GrantSlot
+    | ReleaseSlot
+    | FillPool
     | PutSchedule
     | ChangeSchedule
     | RunSchedule
@@ -318,8 +382,12 @@ def route(command: AnyCommand) -> bytes | None:
             return None if command.kind == TimerKind.ANSWER else command.subject_id
         case OpenLink() | CloseLink():
             return command.target_id
-        case ChangeSettings():
+        case ChangeSettings() | SpreadLimit():
             return None
+        case ChangeLimit():
+            return limit_id(command.client_id, command.activity)
+        case AskSlot() | ReleaseSlot() | FillPool():
+            return command.pool_id
         case PutSchedule() | ChangeSchedule() | RunSchedule() | ScheduleDue():
             return command.schedule_id
         case _:

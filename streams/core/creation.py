@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import TypeVar
 
 import msgspec
 
@@ -11,10 +12,12 @@ from . import ids
 from .commands import NewNode, NewWorkflow, OpenLink, Signal
 from .effects import Reason, Send, node_view
 from .links import open_child_link
-from .records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Workflow
+from .records import PRIORITY_DEFAULT, PRIORITY_FIRST, PRIORITY_LAST, TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Workflow
 from .scheduling import make_ready, schedule_later
 from .status import ClientStatus, Mode, ServerStatus
 from .step import Refused, Step, refuse
+
+_T = TypeVar("_T")
 
 _TIMEOUT_SECONDS_MAX = 100 * 365 * 86_400.0
 _EMPTY_SUBJECT = re.compile(rb'null|false|\{\}|\[\]|"(\s|\\[tnrf])*"')
@@ -151,6 +154,8 @@ def _add(step: Step, parent: Node | None, new: NewNode, index: int) -> Node:
         retry_interval_seconds=new.retry_interval_seconds,
         retries_remaining=new.retries,
         timeout_seconds=timeout_of(new.client_data),
+        priority=_inherited(new.priority, parent, "priority", PRIORITY_DEFAULT),
+        fairness_key=_inherited(new.fairness_key, parent, "fairness_key", ""),
         server=ServerStatus.DEACTIVATED if born_deactivated else ServerStatus.PENDING,
         client=ClientStatus.PENDING,
         tid=step.command.tid,
@@ -160,6 +165,14 @@ def _add(step: Step, parent: Node | None, new: NewNode, index: int) -> Node:
     if new.parent_link_id is not None and parent is not None and not born_deactivated:
         open_child_link(step, node, new.parent_link_id)
     return node
+
+
+def _inherited(given: _T | None, parent: Node | None, name: str, default: _T) -> _T:
+    """What a child was given, else what its parent has."""
+    if given is not None:
+        return given
+    value: _T = default if parent is None else getattr(parent, name)
+    return value
 
 
 # --- checks ----------------------------------------------------------------------------------------------------------
@@ -174,6 +187,11 @@ def check_node(step: Step, new: NewNode) -> None:
     _check_size("metadata", len(new.metadata), "payload_bytes_max", limits.payload_bytes_max)
     _check_metadata(new.metadata)
     _check_size("node", len(new.client_data) + len(new.metadata), "record_bytes_max", limits.record_bytes_max)
+    if new.priority is not None and not PRIORITY_FIRST <= new.priority <= PRIORITY_LAST:
+        message = f"priority is not one of {PRIORITY_FIRST} (goes first) to {PRIORITY_LAST}"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.priority), wanted="1 to 5")
+    if new.fairness_key:
+        _check_size("fairness_key", len(new.fairness_key.encode()), "name_bytes_max", limits.name_bytes_max)
     if new.retries < 0:
         message = "retries is below 0"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.retries), wanted="0 or more")

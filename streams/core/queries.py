@@ -12,8 +12,8 @@ import msgspec
 
 from . import history
 from .commands import ReplyTo
-from .effects import NodeView, Reason, Rejection, WorkflowView, node_view, workflow_view
-from .records import Node, Settings, Workflow
+from .effects import Limits, LimitView, NodeView, PoolView, Reason, Rejection, WorkflowView, node_view, workflow_view
+from .records import Node, Pool, Settings, Workflow
 from .schedules import ScheduleView, schedule_view
 from .settling import is_deactivated
 from .status import CLOSED, ServerStatus
@@ -85,6 +85,12 @@ class GetSettings(Query, frozen=True, kw_only=True):
     partition: int
 
 
+class GetLimits(Query, frozen=True, kw_only=True):
+    """The limits of activity types as a partition knows them, and its pools. Answer: Limits. A user sees its own."""
+
+    partition: int
+
+
 class GetSchedule(Query, frozen=True, kw_only=True):
     """A schedule by id. Answer: ScheduleView."""
 
@@ -122,8 +128,21 @@ class Position(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field
     offset: int
 
 
-AnyQuery = GetWorkflow | GetNode | GetTree | GetHistory | WaitNode | Flush | GetSettings | GetSchedule | GetSchedules
-QueryAnswer = WorkflowView | NodeView | Nodes | History | Position | Settings | ScheduleView | Schedules | Rejection
+AnyQuery = (
+    GetWorkflow
+    | GetNode
+    | GetTree
+    | GetHistory
+    | WaitNode
+    | Flush
+    | GetSettings
+    | GetLimits
+    | GetSchedule
+    | GetSchedules
+)
+QueryAnswer = (
+    WorkflowView | NodeView | Nodes | History | Position | Settings | Limits | ScheduleView | Schedules | Rejection
+)
 
 
 def query_route(query: AnyQuery) -> bytes:
@@ -133,7 +152,7 @@ def query_route(query: AnyQuery) -> bytes:
             return query.workflow_id
         case GetSchedule():
             return query.schedule_id
-        case Flush() | GetSettings() | GetSchedules():
+        case Flush() | GetSettings() | GetLimits() | GetSchedules():
             return query.partition.to_bytes(4, "big")
         case _:
             return query.node_id
@@ -196,6 +215,8 @@ def answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
                 yield from _tree(store, workflow, query)
         case GetSettings():
             yield store.meta.settings
+        case GetLimits():
+            yield Limits(tuple(_limits(store, query.user_id)))
         case GetSchedule():
             schedule = store.get_schedule(query.schedule_id)
             known = schedule is not None and query.user_id in (None, schedule.plan.user_id)
@@ -266,6 +287,40 @@ def _behind(store: Store, node: Node, *, top_level_only: bool) -> list[bytes | N
         # Below the top there is nothing to go on with but what is behind its ancestor there.
         return stack[-1:]
     return stack[::-1]
+
+
+#: Pools of one limit that one answer shows.
+_POOLS_MAX = 100
+
+
+def _limits(store: Store, user_id: bytes | None) -> Iterator[LimitView]:
+    meta = store.meta
+    for key, limit in sorted(meta.limits.items()):
+        if user_id in (None, limit.client_id):
+            pools, behind = _pools(store, meta.pools.get(key))
+            yield LimitView(limit, tuple(_pool_view(store, pool, meta.now) for pool in pools), more=behind)
+
+
+def _pools(store: Store, pool_id: bytes | None) -> tuple[list[Pool], bool]:
+    """The first pools of a chain, and whether there are more."""
+    found: list[Pool] = []
+    while pool_id is not None and len(found) < _POOLS_MAX:
+        pool = store.get_pool(pool_id)
+        assert pool is not None, "a chain of pools with a hole"
+        found.append(pool)
+        pool_id = pool.next
+    return found, pool_id is not None
+
+
+def _pool_view(store: Store, pool: Pool, now: int) -> PoolView:
+    oldest = [store.get_place(pool.id, level.oldest) for level in pool.levels if level.oldest is not None]
+    return PoolView(
+        key=pool.key,
+        out=pool.out,
+        waiting=tuple(level.waiting for level in pool.levels),
+        oldest_asked_at=min((place.asked_at for place in oldest if place is not None), default=None),
+        next_start_at=pool.timer_at if pool.timer_at is not None and pool.timer_at > now else None,
+    )
 
 
 def _schedules(store: Store, user_id: bytes | None) -> Iterator[Schedules]:

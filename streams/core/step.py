@@ -13,7 +13,7 @@ from copy import copy
 import msgspec
 
 from . import history
-from .commands import CloseLink, Command, ReplyTo, Task, TaskKind
+from .commands import CloseLink, Command, ReleaseSlot, ReplyTo, Task, TaskKind
 from .effects import Answer as AnswerBody
 from .effects import (
     Changed,
@@ -211,6 +211,8 @@ class Step:
         before = node.server
         self._enter_history(node, history.SERVER, before, to, response, same=same_response)
         node.server = to
+        if node.slot is not None and to is not ServerStatus.SENT_TO_CLIENT:
+            self._release_slot(node, node.slot)
         if to in CLOSED and before not in CLOSED:
             self._close(node)
 
@@ -228,6 +230,13 @@ class Step:
             self.tasks.append(Task(TaskKind.FORGET_LINKS, node.id, node.links_first))
             node.links_first = None
         node.links_open = 0
+
+    def _release_slot(self, node: Node, pool_id: bytes) -> None:
+        """The attempt is over, or the node is not to start any more (`pools`)."""
+        node.slot = node.granted_at = None
+        command = self.command
+        release = ReleaseSlot(id=command.id, tid=command.tid, pool_id=pool_id, node_id=node.id, number=node.slot_number)
+        self.effects.append(Send(release))
 
     def deactivate(self, node: Node) -> None:
         """Deactivated: final. A node that already is gets one more entry."""
@@ -336,6 +345,15 @@ class Step:
         if self._changes:
             self.effects.append(Changed(self.workflow.id, tuple(self._changes)))
         return self.effects
+
+
+def own_node(step: Step, node_id: bytes) -> Node:
+    """The node, if the caller may touch it: another's is not found."""
+    node = step.enter_node(node_id)
+    caller = step.command.user_id
+    if node is None or (caller is not None and caller != node.user_id):
+        raise refuse(Reason.NOT_FOUND, f"No node has the id {node_id.hex()}", found="nothing", wanted="a node")
+    return node
 
 
 def answered(command: Command, answer: AnswerBody) -> list[Effect]:

@@ -392,3 +392,29 @@ def test_as_a_process_with_the_gateway_only(shop):
 
     assert (done.returncode, done.stdout) == (0, f"{node_id}  canceled\n"), done.stderr
     shop.wait_for(node_id, "deactivated")
+
+
+def test_limits_are_set_shown_paused_resumed_and_removed(shop):
+    assert "No activity is limited" in shop("limit", "list").stderr
+    assert "--concurrency, --rate or both" in shop("limit", "set", "Reserve", code=2).stderr
+    assert "no rate" in shop("limit", "set", "Reserve", "--rate", "often", code=1).stderr
+    shop("limit", "set", "Reserve", "--concurrency", "2", "--rate", "100/min", "--burst", "9", "--key", "subject")
+    shop("limit", "pause", "Reserve")
+    node_id = shop("signal", "Sale", "limited", "Reserve", "--arg", "x", "--priority", "1").stdout.strip()
+    (node,) = shop.lines("node", "show", node_id)
+    assert (node["status"], node["priority"], node["waits_for_slot"]) == ("started", 1, True)
+    assert "waits for a slot" in shop("node", "show", node_id).stdout
+    (one,) = shop.lines("limit", "list")
+    (pool,) = one["pools"]
+    assert (one["activity"], one["paused"], one["out"], one["waiting"]) == ("Reserve", True, 0, 1)
+    assert (pool["key"], pool["waiting_by_priority"]["1"]) == ("limited", 1)
+    listed = shop("limit", "list").stdout
+    assert "100/min (burst 9)" in listed
+    assert "paused" in listed
+    shown = shop("limit", "show", "Reserve").stdout
+    assert "Reserve: 2 at once, 100/min, paused; a priority higher after 5 min" in shown
+    assert '"limited"  0    1        1 0 0 0 0' in shown
+    shop("limit", "resume", "Reserve")
+    shop.wait_for(node_id, "complete")
+    shop("limit", "remove", "Reserve")
+    assert "has no limit" in shop("limit", "show", "Reserve", code=1).stderr

@@ -138,6 +138,51 @@ async def test_a_workflow_is_found_paused_resumed_and_completed(client: Client, 
     assert refused.value.reason == "workflow_complete"
 
 
+async def test_limits_are_set_seen_and_removed(client: Client, worker: Worker) -> None:
+    ran: list[int] = []
+
+    @worker.activity("Pay: by card/cash")
+    async def pay(number: int) -> int:
+        ran.append(number)
+        return number
+
+    limits, activity = client.limits, "Pay: by card/cash"
+    assert await limits.list() == []
+    await limits.set(activity, concurrency=1, rate="1000/s", burst=5, key="metadata.bank", aging=timedelta(minutes=1))
+    await limits.pause(activity)
+    nodes = [
+        await client.signal("Pay", number, activity, args=[number], metadata={"bank": "B"}, priority=5 - number)
+        for number in range(3)
+    ]
+    seen = await nodes[0].refresh()
+    assert (seen.status, seen.waits_for_slot, seen.priority, seen.fairness_key) == ("started", True, 5, "")
+    found = await limits.get(activity)
+    assert found is not None
+    assert (found.concurrency, found.rate, found.burst, found.key, found.aging_seconds, found.paused) == (
+        1,
+        "1000/s",
+        5,
+        "metadata.bank",
+        60.0,
+        True,
+    )
+    (pool,) = found.pools
+    assert (pool.key, pool.out, pool.waiting_by_priority) == ("B", 0, {1: 0, 2: 0, 3: 1, 4: 1, 5: 1})
+    assert pool.oldest_asked_at is not None
+    assert pool.oldest_asked_at >= seen.created_at
+    async with running(worker):
+        await limits.resume(activity)
+        for node in nodes:
+            await node.result(20)
+        assert ran == [2, 1, 0]
+    with pytest.raises(Rejected, match="no path into a node"):
+        await limits.set(activity, concurrency=1, key="nonsense")
+    with pytest.raises(Rejected, match="below 1"):
+        await limits.set(activity, concurrency=0)
+    await limits.remove(activity)
+    assert await limits.list() == []
+
+
 async def test_nodes_are_cancelled_and_restarted(client: Client, worker: Worker) -> None:
     node = await client.signal("Sale", "A", "Buy", fires_at=datetime.now(UTC) + timedelta(hours=1))
     assert node.status == "ready"

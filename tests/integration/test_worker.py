@@ -3,20 +3,23 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from backbeat import Client, NodeFailed, Worker, current
+from backbeat import Client, Node, NodeFailed, Worker, current
 from backbeat.compose.stack import Stack
 from backbeat.errors import NotFound
 from backbeat.schemas import encode_activity
+from backbeat.schemas.catalogue import HISTORY, RECORDS
 from backbeat.streams.core import ids
 from backbeat.streams.core.effects import Dispatch, NodeView
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
@@ -382,6 +385,59 @@ async def test_a_worker_that_is_killed_loses_nothing(bootstrap: str, client: Cli
     assert {*done, *(int(line) for line in rest.splitlines()), *again} == set(range(300))
     # What was begun or not yet committed when it was killed is run again, and no more than that.
     assert len(again) < 300
+
+
+_ROOT = Path(__file__).parents[2]
+_HOW_TO = _ROOT / "docs" / "how-to"
+
+
+def test_the_worker_in_java_knows_the_schemas_of_today() -> None:
+    known = set(re.findall(r'"c301" \+ "(\w{16})"', (_HOW_TO / "ShopWorker.java").read_text()))
+    # An activity comes in the newest version; an answer may be of any.
+    assert RECORDS["Activity"].fingerprint.hex() in known
+    assert [one for one in sorted(known) if not (HISTORY / f"{one}.avsc").exists()] == []
+
+
+async def test_a_service_and_a_worker_in_java(bootstrap: str, client: Client, name: str) -> None:
+    def java(page: str, buyer: str = "Ada") -> subprocess.Popen[str]:
+        """As the page says, but for where Kafka is, whose topics these are, and who buys."""
+        (command,) = re.findall(r"java -cp .*", (_HOW_TO / page).read_text())
+        command = command.replace("127.0.0.1:9092 default", f"{bootstrap} {name}").replace("Ada", buyer)
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        # Each runs for seconds and is compiled first: an optimising compiler would only cost.
+        env = {"PATH": path, "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+        return subprocess.Popen(
+            ["bash", "-c", f"exec {command}"], cwd=_ROOT, env=os.environ | env, stdout=subprocess.PIPE, text=True
+        )
+
+    async def nodes(buyer: str) -> list[Node]:
+        try:
+            tree = await client.tree(client.workflow_id("Camera sale", f"Camera of {buyer}"))
+        except NotFound:
+            return []
+        return [node for _, node in tree.walk()]
+
+    async def have(buyer: str, *statuses: str) -> bool:
+        return [node.status for node in await nodes(buyer)] == list(statuses)
+
+    worker = java("worker-in-another-language.md")
+    try:
+        services = [java("publish-from-another-language.md", buyer) for buyer in ("Ada", "Eve")]
+        for service in services:
+            output, _ = await asyncio.to_thread(service.communicate)
+            assert output.startswith(f"published: backbeat.signals.{name}-"), output
+        await until(lambda: have("Ada", "complete", "complete"), 60)
+        await until(lambda: have("Eve", "processing_children", "retrying"), 60)
+    finally:
+        worker.terminate()
+        output, _ = await asyncio.to_thread(worker.communicate)
+    assert output.splitlines()[-1] == "stopped"
+    sale, money = await nodes("Ada")
+    assert await sale.result(10) == "Camera for Ada"
+    assert await money.result(10) == "reserved 499 under Reserve money"
+    _, declined = await nodes("Eve")
+    (error,) = [one.response["error"] for one in await declined.history() if one.to_status == "errored"]
+    assert error["message"] == "java.lang.IllegalStateException: the card was declined"
 
 
 def activity(name: str, subject: str, number: int, user_id: bytes) -> NodeView:

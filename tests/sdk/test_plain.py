@@ -14,8 +14,8 @@ from backbeat.schedules import Schedules
 
 #: What only the client's own parts call.
 INSIDE = {
-    "ask_wait", "unpack_result", "signal_command", "schedule_plan", "schedule_command", "schedule_by_name",
-    "all_schedules",
+    "ask_wait", "unpack_result", "all_limits", "change_limit", "signal_command", "schedule_plan", "schedule_command",
+    "schedule_by_name", "all_schedules",
 }  # fmt: skip
 
 

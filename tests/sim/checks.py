@@ -18,6 +18,7 @@ from backbeat.streams.store import META_KEY, PartitionStore
 from backbeat.streams.topics import ACTIVITIES_PREFIX, COMMANDS, REPLIES, STATE
 
 from .broker import Entry, PartitionLog, Transaction
+from .plan import LIMITED
 from .reference import Sent, rules
 
 if TYPE_CHECKING:
@@ -153,6 +154,13 @@ class Checks:
         self._world.queries_answered.add(reply.number)
         if must_be_found and isinstance(reply.answer, fx.Rejection):
             self.fail(f"{host.instance_id}: node {node_id.hex()}, whose making was answered, is not found")
+
+    def limits(self, number: int) -> None:
+        """No quiet activity type has more out than its limit, which never changes."""
+        for pool in self._reference.stores[number].pools.values():
+            limit = self._world.plan.limits[pool.activity]
+            if pool.activity == LIMITED["quiet"] and pool.out > limit:
+                self.fail(f"partition {number}: {pool.out} of {pool.activity} are out, {limit} may be")
 
     # --- commit and restore -----------------------------------------------------------------------------------------
 
