@@ -11,6 +11,7 @@ schedule goes by what the clock shows, so every quarter of an hour is a quarter 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
 from itertools import islice
@@ -61,7 +62,9 @@ def times_between(plan: NewSchedule, begin: int, end: int, limit: int) -> list[i
 
 
 def _intervals(plan: NewSchedule, after: int) -> Iterator[int]:
-    if plan.interval_seconds < INTERVAL_SECONDS_MIN:
+    if plan.interval_seconds == 0:
+        raise RecurrenceError("A schedule has a cron expression or an interval, and this has neither")
+    if not (math.isfinite(plan.interval_seconds) and plan.interval_seconds >= INTERVAL_SECONDS_MIN):
         raise RecurrenceError(f"An interval is at least {INTERVAL_SECONDS_MIN:g} s, not {plan.interval_seconds:g}")
     interval, offset = round(plan.interval_seconds * 1000), round(plan.offset_seconds * 1000)
     return _every(interval, after + interval - (after - offset) % interval)

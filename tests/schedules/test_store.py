@@ -107,3 +107,25 @@ def test_one_that_this_machine_cannot_read_says_so(store):
     command = due(store, BEGIN + HOUR, wanted=plan("0 0 * * *", "Mars/Olympus"))
     assert (command.times, command.next_at) == ((), None)
     assert "Mars/Olympus" in command.problem
+
+
+def test_many_that_are_late_leave_others_their_turn(store):
+    for number in range(30):
+        one = schedule(number + 1)
+        store.put_schedule(one)
+        store.set_timer(one.timer_at, one.id, TimerKind.SCHEDULE, one.timer_number)
+    rounds = []
+    while found := fired(store, BEGIN + 300 * HOUR):
+        rounds.append([command.schedule_id[0] for command in found])
+    assert [len(one) for one in rounds] == [8, 8, 8, 6]  # 250 times each, and the next one
+    assert [number for one in rounds for number in one] == list(range(1, 31))
+
+
+def test_a_defect_in_one_schedule_stops_that_one_only(store, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("in the library")
+
+    monkeypatch.setattr("backbeat.streams.due.times_after", broken)
+    command = due(store, BEGIN + HOUR)
+    assert (command.times, command.next_at) == ((), None)
+    assert command.problem == "A defect: ZeroDivisionError: in the library"

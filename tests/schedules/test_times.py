@@ -114,9 +114,24 @@ def test_what_cannot_be_read_says_which_part(cron, zone, why):
     assert next_times(plan(cron, zone), 0, 3) == []
 
 
-def test_an_interval_of_nothing_is_none():
-    with pytest.raises(RecurrenceError, match="at least 1 s"):
-        times_after(plan(interval_seconds=0.0), 0)
+@pytest.mark.parametrize(("seconds", "why"), [
+    (0.0, "this has neither"), (0.5, "at least 1 s"), (float("nan"), "at least 1 s"), (float("inf"), "at least 1 s"),
+])  # fmt: skip
+def test_an_interval_of_nothing_is_none(seconds, why):
+    with pytest.raises(RecurrenceError, match=why):
+        times_after(plan(interval_seconds=seconds), 0)
+
+
+@given(
+    st.lists(st.text("0123456789*,-/#LWMONFRIJAN", max_size=6), min_size=5, max_size=5).map(" ".join),
+    st.sampled_from(["UTC", "Europe/Berlin", "Australia/Lord_Howe"]),
+)
+def test_whatever_is_said_is_read_or_refused(cron, zone):
+    try:
+        found = list(islice(times_after(plan(cron, zone), ms("2026-10-25T00:30:00+00:00")), 3))
+    except RecurrenceError:
+        return
+    assert found == sorted(set(found))
 
 
 def test_the_end_of_the_calendar_is_an_end():
