@@ -30,9 +30,10 @@ _SECTIONS: dict[str, dict[str, _Entry]] = {
         "stuck": _Entry(
             "backbeat.compose.stuck:stuck", "What does not go on: why, since when, when it is tried again."
         ),
-        "retry": _Entry("backbeat.compose.bulk:retry", "Retry all nodes that match."),
-        "cancel": _Entry("backbeat.compose.bulk:cancel", "Cancel all nodes that match."),
-        "resolve": _Entry("backbeat.compose.bulk:resolve", "Count all nodes that match as done."),
+        "job": _Entry("backbeat.compose.job:job", "One change for all that match: start, list, show, stop."),
+        "retry": _Entry("backbeat.compose.job:retry", "Retry all nodes that match."),
+        "cancel": _Entry("backbeat.compose.job:cancel", "Cancel all nodes that match."),
+        "resolve": _Entry("backbeat.compose.job:resolve", "Count all nodes that match as done."),
     },
     "Operation": {
         "stats": _Entry("backbeat.compose.stats:stats", "Counts, queues, lag and timers, once."),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from backbeat import Node
+    from backbeat.job_views import Job
     from backbeat.views import Branch, StatusChange, Tree, Workflow
 
 
@@ -78,6 +79,25 @@ def _branch_facts(branch: Branch[Node]) -> dict[str, Any]:
         "created_at": node.created_at,
         "fires_at": node.fires_at,
         "children": [_branch_facts(child) for child in branch.children],
+    }
+
+
+def job_facts(job: Job) -> dict[str, Any]:
+    """A job, and how far it is."""
+    return {
+        "id": job.id,
+        "action": job.action,
+        "filters": job.filters,
+        "dry_run": job.dry_run,
+        "state": job.state,
+        "started_at": job.started_at,
+        "ended_at": job.ended_at,
+        "examined": job.examined,
+        "matched": job.matched,
+        "done": job.done,
+        "refused": job.refused,
+        "matches": job.matches,
+        "refusals": job.refusals,
     }
 
 

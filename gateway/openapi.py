@@ -71,6 +71,8 @@ _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     Access.WRITER: [{_CLIENT: []}, {_CLIENT: [], _TOKEN: []}],
 }
 
+_TAGS = ("workflows", "activities", "jobs", "limits", "schedules", "reports")
+
 _REFUSAL_NAMES = {
     400: "BadRequest",
     401: "Unauthorized",
@@ -204,8 +206,7 @@ def _operation_id(route: Route) -> str:
     return "_".join([route.method.lower(), *re.findall(r"\w+", route.path)])
 
 
-_TAGS = ("workflows", "activities", "limits", "schedules", "reports")
-_ONE = {"workflows": "a workflow", "activities": "an activity", "users": "a user"}
+_ONE = {"workflows": "a workflow", "activities": "an activity", "users": "a user", "jobs": "a job"}
 
 
 def _tag(route: Route) -> str:

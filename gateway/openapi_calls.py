@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from backbeat.gateway.openapi_jobs import JOB_ID, JOBS
 from backbeat.gateway.openapi_limits import LIMITS
 from backbeat.gateway.openapi_reports import REPORTS
 from backbeat.gateway.openapi_said import HTML, PLAIN, Parameters, Said, query
@@ -21,7 +22,7 @@ _NODE_ID = "5b0c6a52-9a3d-8e71-a5d0-77c1e2f30415"
 _AT = "2026-01-31T12:00:00.000Z"
 _SUBJECT = {"order_id": 17}
 
-PATH_EXAMPLES = {"workflows": _WORKFLOW_ID, "activities": _NODE_ID, "users": _USER_ID}
+PATH_EXAMPLES = {"workflows": _WORKFLOW_ID, "activities": _NODE_ID, "users": _USER_ID, "jobs": JOB_ID}
 
 _WORKFLOW = {
     "id": _WORKFLOW_ID,
@@ -324,4 +325,4 @@ _AROUND: dict[str, Said] = {
     "GET /docs": Said(answer=TEXT, example="<!doctype html>", media_type=HTML),
 }
 
-CALLS: dict[str, Said] = {**_WORKFLOWS, **_ACTIVITIES, **LIMITS, **SCHEDULES, **_AROUND, **REPORTS}
+CALLS: dict[str, Said] = {**_WORKFLOWS, **_ACTIVITIES, **JOBS, **LIMITS, **SCHEDULES, **_AROUND, **REPORTS}

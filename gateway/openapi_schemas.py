@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from backbeat.gateway.figures import Activities, Daily, Summary
+from backbeat.gateway.job_shown import KINDS, Job, NewJob
 from backbeat.gateway.limit_shown import Limit, NewLimit
 from backbeat.gateway.presentation import CLIENT_WORDS, MODE_WORDS, SERVER_WORDS
 from backbeat.streams.core.records import Settings
@@ -301,12 +302,13 @@ _DECISIONS: Schema = {
 }
 
 #: Made from the classes that are answered.
-_, _REPORTS = msgspec.json.schema_components(
-    (Summary, Activities, Daily, Limit, NewLimit), ref_template="#/components/schemas/{name}"
+_, _SHOWN = msgspec.json.schema_components(
+    (Summary, Activities, Daily, Limit, NewLimit, Job, NewJob), ref_template="#/components/schemas/{name}"
 )
 
 SCHEMAS: dict[str, Schema] = {
-    **_REPORTS,
+    **_SHOWN,
+    "NewJob": {**_SHOWN["NewJob"], "anyOf": KINDS},
     "Workflow": _WORKFLOW,
     "Node": _NODE,
     "StatusChange": _STATUS_CHANGE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from backbeat.gateway import activities, around, limits, reports, schedules, search, users, workflows
+from backbeat.gateway import activities, around, jobs, limits, reports, schedules, search, users, workflows
 from backbeat.gateway.description import Description
 from backbeat.gateway.routing import Access, Handler, Route
 
@@ -94,6 +94,13 @@ _SCHEDULES = (
     _post("/schedules/{name}/backfill", schedules.backfill, "Runs of a schedule for past times", Access.WRITER),
 )
 
+_JOBS = (
+    _post("/jobs", jobs.start, "Change all nodes or workflows that match"),
+    _get("/jobs", jobs.index, "The caller's jobs"),
+    _get("/jobs/{id}", jobs.show, "How far a job is"),
+    _put("/jobs/{id}/stop", jobs.stop, "Have a job go no further"),
+)
+
 _description = Description(lambda: ROUTES)
 
 ROUTES: tuple[Route, ...] = (
@@ -101,6 +108,7 @@ ROUTES: tuple[Route, ...] = (
     *(replace(route, old_paths=(route.path.replace(_NODES, _OLD_NODES, 1),)) for route in _ACTIVITIES),
     *_LIMITS,
     *_SCHEDULES,
+    *_JOBS,
     _get("/users", users.index, "Ids and names of the users", Access.OPEN),
     _get("/users/{id}", users.show, "A user's id and name", Access.OPEN),
     _get("/v2/debug/error_workflows", search.error_workflows, "Workflows with an errored node of the caller's"),

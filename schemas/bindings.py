@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbeat.streams.core import commands, effects, queries, records, schedules
+from backbeat.streams.core import commands, effects, jobs, queries, records, schedules
 from backbeat.streams.core.history import StatusChange
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus, word
 
@@ -28,6 +28,7 @@ REPLIES: dict[type, str] = {
     effects.Limits: "LimitsReply",
     schedules.ScheduleView: "ScheduleReply",
     queries.Schedules: "SchedulesReply",
+    jobs.Jobs: "JobsReply",
 }
 
 
@@ -65,6 +66,10 @@ def bindings(signal: type) -> dict[str, Binding]:
         commands.Task,
         commands.NewSchedule,
         schedules.ScheduleRun,
+        jobs.JobFilter,
+        jobs.JobMatch,
+        jobs.JobRefusal,
+        jobs.Job,
         effects.NodeChange,
         effects.LimitView,
         effects.PoolView,
@@ -81,6 +86,7 @@ def bindings(signal: type) -> dict[str, Binding]:
         "Overlap": Binding(commands.Overlap),
         "RunState": Binding(schedules.RunState),
         "RunCause": Binding(schedules.RunCause),
+        "JobState": Binding(jobs.JobState),
         "ActivityKind": Binding(ActivityKind),
         "Activity": Binding(ActivityRecord),
         "StatusChanges": Binding(StatusChangesRecord),

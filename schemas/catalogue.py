@@ -59,6 +59,12 @@ SHARED = (
     "ScheduleRun",
     "ScheduleView",
     "Schedules",
+    "JobState",
+    "JobFilter",
+    "JobMatch",
+    "JobRefusal",
+    "Job",
+    "Jobs",
 )
 
 

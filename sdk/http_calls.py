@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from backbeat.errors import InvalidParameters
+from backbeat.http_jobs import job_said, read_job
 from backbeat.http_limits import limit_call, read_limits
 from backbeat.http_schedules import change_call, put_call, read_schedule, run_call
-from backbeat.http_values import read_node, read_workflow
+from backbeat.http_values import read_node, read_workflow, time_text
 from backbeat.http_words import HttpCall
 from backbeat.payloads import id_text
 from backbeat.streams.core import commands
 from backbeat.streams.core.effects import Done, Reason
+from backbeat.streams.core.jobs import Jobs
 
 _encode = msgspec.json.Encoder().encode
 
@@ -47,6 +48,10 @@ def command_call(command: commands.AnyCommand) -> HttpCall:
             return change_call(command)
         case commands.RunSchedule():
             return run_call(command)
+        case commands.StartJob():
+            return HttpCall("POST", "/jobs", job_said(command))
+        case commands.StopJob():
+            return HttpCall("PUT", f"/jobs/{id_text(command.job_id)}/stop")
         case _:
             kind = type(command).__name__
             raise InvalidParameters(
@@ -65,6 +70,8 @@ def command_value(command: commands.AnyCommand, text: bytes) -> Any:
             return read_limits(b"[" + text + b"]")
         case commands.PutSchedule() | commands.RunSchedule():
             return read_schedule(text)
+        case commands.StartJob() | commands.StopJob():
+            return Jobs((read_job(text),))
         case _:
             # `null` is said for a deactivated node that was told to schedule: nothing happened.
             return Done(changed=text != b"null")
@@ -91,8 +98,7 @@ def _signal_call(command: commands.Signal) -> HttpCall:
     if node.fairness_key is not None:
         said["fairness_key"] = node.fairness_key
     if node.fires_at is not None:
-        at = datetime.fromtimestamp(node.fires_at / 1000, UTC)
-        said["fires_at"] = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        said["fires_at"] = time_text(node.fires_at)
     if node.parent_link_id is not None:
         said["parent_link_id"] = id_text(node.parent_link_id)
     return HttpCall("POST", f"/workflows/{id_text(command.workflow_id)}/signal", _encode(said))

@@ -16,6 +16,7 @@ import msgspec
 from backbeat.broker import logger
 from backbeat.errors import Rejected, Timeout, Unavailable
 from backbeat.http_calls import command_call, command_value, workflow_call
+from backbeat.http_jobs import read_job, read_jobs
 from backbeat.http_limits import read_limits
 from backbeat.http_schedules import read_schedule, read_schedules, schedule_path
 from backbeat.http_values import (
@@ -43,6 +44,7 @@ from backbeat.kafka_transport import unknown_user
 from backbeat.payloads import id_text
 from backbeat.streams.core import ids, queries
 from backbeat.streams.core.commands import AnyCommand, Signal
+from backbeat.streams.core.jobs import Jobs
 from backbeat.streams.core.status import CLOSED, ServerStatus
 
 if TYPE_CHECKING:
@@ -128,6 +130,11 @@ class HttpTransport:
         """The host's time."""
         return time.time()
 
+    @property
+    def partitions(self) -> int:
+        """The gateway asks all of them, and gives one answer."""
+        return 1
+
     def user_id(self, client: str) -> bytes:
         """The id of a client application by its name; an id is one."""
         if self._session is None:
@@ -140,10 +147,6 @@ class HttpTransport:
     def users(self) -> Mapping[str, bytes]:
         """The ids of the client applications by their names, as they were last asked for."""
         return self._users
-
-    def partitions(self) -> int:
-        """The gateway asks all of them at once."""
-        return 1
 
     async def refresh(self) -> None:
         """Ask who the client applications are."""
@@ -243,6 +246,12 @@ class HttpTransport:
             case queries.GetSchedules(partition=queries.ALL_PARTITIONS):
                 text, _ = await self._get("/schedules", timeout, what, query.tid)
                 return [queries.Schedules(read_schedules(text))]
+            case queries.GetJobs(job_id=None):
+                text, _ = await self._get("/jobs", timeout, what, query.tid)
+                return [Jobs(read_jobs(text))]
+            case queries.GetJobs(job_id=bytes() as job_id):
+                text, _ = await self._get(f"/jobs/{id_text(job_id)}", timeout, what, query.tid)
+                return [Jobs((read_job(text),))]
             case _:
                 raise Unavailable(
                     f"{what}: a gateway does not answer a {type(query).__name__}; a client of Kafka asks it"

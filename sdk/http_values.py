@@ -220,6 +220,12 @@ def milliseconds(at: datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
+def time_text(milliseconds: int) -> str:
+    """Milliseconds since the epoch, as the API takes them."""
+    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 _BY_STATUS: dict[int, tuple[type[Rejected], Reason]] = {

@@ -57,6 +57,11 @@ class KafkaTransport:
         """The host's time."""
         return time.time()
 
+    @property
+    def partitions(self) -> int:
+        """How many partitions commands have."""
+        return self._asker.partitions
+
     def user_id(self, client: str) -> bytes:
         """The id of a client application by its name."""
         return find_user(self._registry, client).id_bytes
@@ -66,10 +71,6 @@ class KafkaTransport:
         if self._registry is None:
             raise Unavailable("the client is not connected: use `async with Client(…) as client`")
         return {client.name: to_id(client.id) for client in self._registry.all()}
-
-    def partitions(self) -> int:
-        """As many as the topic of commands has."""
-        return self._asker.partitions
 
     async def refresh(self) -> None:
         """The registry is followed all the time."""

@@ -32,12 +32,12 @@ class LimitCalls(Speaker):
         ends_at = time.monotonic() + self.timeout
         answer: fx.Limits = await self._transport.command(command, self.timeout, f"limit of {activity!r}")
         left = max(0.1, ends_at - time.monotonic())
-        await wait_until_known(answer.limits[0].limit, self._limits_at, self._transport.partitions(), left)
+        await wait_until_known(answer.limits[0].limit, self._limits_at, self._transport.partitions, left)
 
     async def all_limits(self) -> list[ActivityLimit]:
         """All of this client application."""
         self._connected()
-        partitions = range(self._transport.partitions())
+        partitions = range(self._transport.partitions)
         return read_limits(await asyncio.gather(*(self._limits_at(one, self.timeout) for one in partitions)))
 
     async def _limits_at(self, partition: int, timeout: float) -> fx.Limits:

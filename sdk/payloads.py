@@ -152,6 +152,15 @@ def to_id(identity: Id | bytes) -> bytes:
     return value
 
 
+def aware(what: str, at: datetime) -> datetime:
+    """A time that is one everywhere; InvalidParameters for one without a time zone."""
+    if at.tzinfo is None:
+        raise InvalidParameters(
+            Reason.INVALID_PARAMETERS, f"{what} is a time without a time zone", at.isoformat(), "datetime.now(UTC) - …"
+        )
+    return at
+
+
 def id_text(identity: bytes) -> str:
     """An id as the text of a UUID."""
     text = identity.hex()

@@ -16,6 +16,7 @@ from backbeat.codecs import Codec
 from backbeat.loop import Loop
 from backbeat.node import Node
 from backbeat.payloads import Id
+from backbeat.plain_jobs import PlainJobCalls
 from backbeat.plain_limits import PlainLimits
 from backbeat.plain_schedules import PlainSchedules
 from backbeat.signals import SignalOptions
@@ -87,7 +88,7 @@ class PlainNode(NodeValue):
         self._client.run(self._node.deactivate(idempotency_key=idempotency_key))
 
 
-class PlainClient:
+class PlainClient(PlainJobCalls):
     """`Client` for code without an event loop: `with PlainClient(…) as client`. What is given means the same there.
 
     >>> from backbeat.testing import Backbeat

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
-from backbeat.errors import InvalidParameters
+from backbeat.job_calls import JobCalls
 from backbeat.node import Node
+from backbeat.payloads import aware
 from backbeat.schedule_calls import ScheduleCalls
-from backbeat.streams.core.effects import Reason
 from backbeat.views import User, Workflow
 
 #: Rows asked for at once.
 _PAGE_ROWS = 250
 
 
-class SearchCalls(ScheduleCalls):
+class SearchCalls(ScheduleCalls, JobCalls):
     """The calls that look for workflows, nodes and client applications.
 
     A search contains every write that was answered before it was asked. Filters add up. What they mean:
@@ -112,8 +112,4 @@ class SearchCalls(ScheduleCalls):
 def _time(name: str, at: datetime | None) -> str | None:
     if at is None:
         return None
-    if at.tzinfo is None:
-        raise InvalidParameters(
-            Reason.INVALID_PARAMETERS, f"{name} is a time without a time zone", at.isoformat(), "datetime.now(UTC) - …"
-        )
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return aware(name, at).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -28,14 +28,15 @@ class Transport(Protocol):
     def now(self) -> float:
         """What time it is, in seconds since the epoch: "in two hours" counts from here. A test may move it."""
 
+    @property
+    def partitions(self) -> int:
+        """How many answers a question has that goes to every partition: 1 where somebody else asks all of them."""
+
     def user_id(self, client: str) -> bytes:
         """The id of a client application, 16 bytes, by its name. NotFound; Unavailable before the start."""
 
     def users(self) -> Mapping[str, bytes]:
         """The ids of all client applications by their names, as far as they are known."""
-
-    def partitions(self) -> int:
-        """How many partitions a question to each of them is asked of; over HTTP one, since a gateway asks all."""
 
     async def refresh(self) -> None:
         """Learn of client applications that were added since, where that is not done all the time."""

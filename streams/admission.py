@@ -14,10 +14,11 @@ from backbeat.streams.core.commands import (
     GrantSlot,
     ReleaseSlot,
     SpreadLimit,
+    WorkJob,
     route,
 )
 
-_SENT_BY_ENGINES = (Continue, CloseLink, SpreadLimit, AskSlot, GrantSlot, ReleaseSlot, FillPool)
+_SENT_BY_ENGINES = (Continue, CloseLink, SpreadLimit, AskSlot, GrantSlot, ReleaseSlot, FillPool, WorkJob)
 
 
 def admit(command: AnyCommand, partition: int, partitions_count: int) -> None:

@@ -2,16 +2,16 @@
 """One partition's records: what `apply` reads and changes, in RocksDB as of the last commit and in memory since.
 
 Keys. Everything of a workflow begins with `w` and the 7 bytes that its ids share, so it lies together; then the kind
-and the rest of the id. Schedules (`c`) lie together, so that they can be listed. The changelog has the same keys. `t`
-(timers) and `o` (how far the changelog was read) are local.
+and the rest of the id. `i` is an answer, `j` a job; schedules (`c`) lie together, so that they can be listed. The
+changelog has the same keys. `t` (timers) and `o` (how far the changelog was read) are local.
 """
 
 from __future__ import annotations
 
 import shutil
-import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,18 +19,20 @@ import msgspec
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, ReadOptions, WriteBatch
 
 from backbeat.streams.core.ids import PREFIX_BYTES
-from backbeat.streams.core.records import Answer, Lane, Link, Meta, Node, Place, Pool, TimerKind, Workflow
+from backbeat.streams.core.jobs import Job
+from backbeat.streams.core.records import Answer, Lane, Link, Meta, Node, Place, Pool, Workflow
 from backbeat.streams.core.schedules import Schedule
 from backbeat.streams.keeper import NewerRecordError, Origin, Snapshot, StoreError
+from backbeat.streams.scans import keys_of_kind, keys_with
+from backbeat.streams.stored_timers import SCHEDULE, TIMER, timer_key, timer_of
 from backbeat.streams.table import Table
 from backbeat.streams.timers import Timers
 from backbeat.streams.versions import KNOWN, why_unknown, why_unknown_record, why_unknown_rules
 
 META_KEY = b"m"
 _ORIGIN_KEY = b"o"
-_SCHEDULE = b"c"
-_TIMER = struct.Struct(">cQ16sB")
-_TIMED_KEY_BYTES = 17 + 1  # of a node or a pool
+#: A partition keeps far fewer (`core.jobs`).
+_JOBS_MAX = 10_000
 _WRITE_BUFFER_BYTES = 2 * 1024 * 1024
 
 _R = TypeVar("_R", bound=msgspec.Struct)
@@ -43,8 +45,9 @@ def _key(kind: bytes, identity: bytes, rest: bytes = b"") -> bytes:
     return b"w" + identity[:PREFIX_BYTES] + kind + identity[PREFIX_BYTES:] + rest
 
 
-def _timer_key(due: int, subject_id: bytes, kind: int) -> bytes:
-    return _TIMER.pack(b"t", due, subject_id, kind)
+def _after(kind: bytes, identity: bytes) -> bytes:
+    """The key behind which a scan begins."""
+    return _key(kind, identity) if identity else b"w"
 
 
 def _options() -> Options:
@@ -91,6 +94,7 @@ class PartitionStore:
         self._lanes: Table[Lane] = Table(self._read, encode, _decoder(Lane), share // 8)
         self._places: Table[Place] = Table(self._read, encode, _decoder(Place), share // 4)
         self._schedules: Table[Schedule] = Table(self._read, encode, _decoder(Schedule), share // 8)
+        self._jobs: Table[Job] = Table(self._read, encode, _decoder(Job), 16)
         self._tables: tuple[Table[Any], ...] = (
             self._workflows,
             self._nodes,
@@ -101,6 +105,7 @@ class PartitionStore:
             self._lanes,
             self._places,
             self._schedules,
+            self._jobs,
         )
         self.origin = self._read_origin()
         self._encode_meta = encode
@@ -156,6 +161,18 @@ class PartitionStore:
     def get_chunk(self, node_id: bytes, number: int) -> bytes | None:
         return self._chunks.get(_key(b"h", node_id, number.to_bytes(4, "big")))
 
+    def get_job(self, job_id: bytes) -> Job | None:
+        return self._jobs.get(b"j" + job_id)
+
+    def jobs(self) -> list[Job]:
+        return self._jobs.scan(b"j", _JOBS_MAX, partial(keys_with, self._db, b"j"))
+
+    def workflows_after(self, workflow_id: bytes, count: int) -> list[Workflow]:
+        return self._workflows.scan(_after(b"w", workflow_id), count, partial(keys_of_kind, self._db, b"w"))
+
+    def nodes_after(self, node_id: bytes, count: int) -> list[Node]:
+        return self._nodes.scan(_after(b"n", node_id), count, partial(keys_of_kind, self._db, b"n"))
+
     def put_workflow(self, workflow: Workflow) -> None:
         self._workflows.put(_key(b"w", workflow.id), workflow)
 
@@ -205,17 +222,23 @@ class PartitionStore:
         self._places.delete(_key(b"o", pool_id, node_id))
 
     def get_schedule(self, schedule_id: bytes) -> Schedule | None:
-        return self._schedules.get(_SCHEDULE + schedule_id)
+        return self._schedules.get(SCHEDULE + schedule_id)
 
     def put_schedule(self, schedule: Schedule) -> None:
-        self._schedules.put(_SCHEDULE + schedule.id, schedule)
+        self._schedules.put(SCHEDULE + schedule.id, schedule)
 
     def delete_schedule(self, schedule_id: bytes) -> None:
-        self._schedules.delete(_SCHEDULE + schedule_id)
+        self._schedules.delete(SCHEDULE + schedule_id)
 
     def schedules(self) -> Iterator[Schedule]:
-        keys = self._schedules.changed_keys | {key for key, _ in self._scan(_SCHEDULE, _SCHEDULE)}
+        keys = self._schedules.changed_keys | {key for key, _ in self._scan(SCHEDULE, SCHEDULE)}
         return (found for key in sorted(keys) if (found := self._schedules.get(key)) is not None)
+
+    def put_job(self, job: Job) -> None:
+        self._jobs.put(b"j" + job.id, job)
+
+    def delete_job(self, job_id: bytes) -> None:
+        self._jobs.delete(b"j" + job_id)
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         self.timers.set(due, subject_id, kind, number)
@@ -241,7 +264,7 @@ class PartitionStore:
         self._meta_written = meta
         records.append((META_KEY, meta))
         timers = [
-            (_timer_key(*key), None if number is None else number.to_bytes(8, "big"))
+            (timer_key(*key), None if number is None else number.to_bytes(8, "big"))
             for key, number in self.timers.snapshot()
         ]
         return Snapshot(self.partition, self.meta.next_offset, records, timers, self.timers.low_water())
@@ -284,17 +307,17 @@ class PartitionStore:
             else:
                 self._refuse(why_unknown_record(key, value))
                 batch.put(key, value)
-            before = _timer_of(key, self._read(key))
-            after = _timer_of(key, value)
+            before = timer_of(key, self._read(key))
+            after = timer_of(key, value)
             if before is not None and before != after:
                 timers[before[0]] = None
             if after is not None:
                 timers[after[0]] = after[1]
-        for timer_key, number in timers.items():
+        for key, number in timers.items():
             if number is None:
-                batch.delete(timer_key)
+                batch.delete(key)
             else:
-                batch.put(timer_key, number)
+                batch.put(key, number)
         batch.put(_ORIGIN_KEY, msgspec.msgpack.encode(origin))
         self._write(batch)
         self.origin = origin
@@ -306,8 +329,8 @@ class PartitionStore:
 
     def _scan_timers(self, begin: int, until: int) -> Iterator[tuple[tuple[int, bytes, int], int]]:
         start = max(begin, self.origin.timers_from if self.origin else 0)
-        for key, value in self._scan(_timer_key(start, bytes(16), 0), b"t"):
-            _, due, subject_id, kind = _TIMER.unpack(key)
+        for key, value in self._scan(timer_key(start, bytes(16), 0), b"t"):
+            _, due, subject_id, kind = TIMER.unpack(key)
             if due >= until:
                 break
             yield (due, subject_id, kind), int.from_bytes(value, "big")
@@ -349,32 +372,6 @@ def _decoder(kind: type[_R]) -> Callable[[bytes], _R]:
         return decode(value)
 
     return decoded
-
-
-def _timer_of(key: bytes, value: bytes | None) -> tuple[bytes, bytes] | None:
-    """The local timer record that follows from the record of a node, a pool, an answer or a schedule."""
-    if value is None:
-        return None
-    if key[:1] == b"i":
-        answer = msgspec.msgpack.decode(value, type=Answer)
-        return _timer_key(answer.forget_at, key[1:], TimerKind.ANSWER), bytes(8)
-    if key[:1] == _SCHEDULE:
-        schedule = msgspec.msgpack.decode(value, type=Schedule)
-        return _timer(schedule, schedule.timer_kind)
-    if len(key) != _TIMED_KEY_BYTES:
-        return None
-    if key[8:9] == b"n":
-        node = msgspec.msgpack.decode(value, type=Node)
-        return _timer(node, node.timer_kind)
-    if key[8:9] == b"p":
-        return _timer(msgspec.msgpack.decode(value, type=Pool), TimerKind.SLOT)
-    return None
-
-
-def _timer(record: Node | Pool | Schedule, kind: int) -> tuple[bytes, bytes] | None:
-    if record.timer_at is None:
-        return None
-    return _timer_key(record.timer_at, record.id, kind), record.timer_number.to_bytes(8, "big")
 
 
 def _put(table: Table[_R], key: bytes, record: _R) -> None:

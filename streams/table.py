@@ -7,6 +7,7 @@ holds what the changelog does not.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 R = TypeVar("R")
@@ -60,6 +61,34 @@ class Table(Generic[R]):
         if len(self._young) >= self._generation_size:
             self._old = self._young
             self._young = {}
+
+    def scan(self, after: bytes, count: int, stored: Callable[[bytes], Iterator[tuple[bytes, bytes]]]) -> list[R]:
+        """The first `count` records behind a key, in the order of their keys, as all layers together have them.
+
+        `stored` reads what RocksDB has behind a key. What is found does not depend on how far a commit is, so every
+        replay finds the same.
+        """
+        found: list[R] = []
+        while True:
+            below = dict(islice(stored(after), count - len(found)))
+            # Behind the last of these there may be more in RocksDB: what is newer there is looked at in the next round.
+            until = max(below) if len(below) == count - len(found) else None
+            above = {
+                key: record
+                for layer in (self._in_flight, self._changed)
+                for key, record in layer.items()
+                if key > after and (until is None or key <= until)
+            }
+            for key in sorted(below.keys() | above.keys()):
+                record = above[key] if key in above else self._decode(below[key])
+                if record is None:
+                    continue
+                found.append(record)
+                if len(found) == count:
+                    return found
+            if until is None:
+                return found
+            after = until
 
     def put(self, key: bytes, record: R, *, fresh: bool = False) -> None:
         """Keep a new or changed record. `fresh`: the caller knows that there was none."""

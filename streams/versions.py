@@ -14,6 +14,7 @@ from __future__ import annotations
 import msgspec
 
 from backbeat.streams.core.ids import PREFIX_BYTES
+from backbeat.streams.core.jobs import Job
 from backbeat.streams.core.records import Answer, Lane, Link, Meta, Node, Place, Pool, Workflow
 from backbeat.streams.core.schedules import Schedule
 
@@ -28,6 +29,7 @@ KNOWN: dict[type[msgspec.Struct], int] = {
     Lane: 1,
     Place: 1,
     Schedule: 1,
+    Job: 1,
 }
 #: The newest rules (`apply`) that this code knows; a partition's are in its meta record.
 RULES_VERSION = 1
@@ -88,6 +90,8 @@ def why_unknown_record(key: bytes, value: bytes) -> str | None:
             kind = Answer
         case b"c":
             kind = Schedule
+        case b"j":
+            kind = Job
         case b"m" if len(key) == 1:
             return why_unknown(Meta, value) or why_unknown_rules(msgspec.msgpack.decode(value, type=Meta))
         case _:

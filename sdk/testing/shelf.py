@@ -11,7 +11,9 @@ from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.keeper import Origin, Snapshot
 from backbeat.streams.timers import TimerKey, timer_fired
 
-_NOT_OF_NODES = (TimerKind.ANSWER, TimerKind.SCHEDULE)
+#: What such timers are for comes some day: nothing to wait for.
+_FORGOTTEN = (TimerKind.ANSWER, TimerKind.JOB)
+_NOT_OF_NODES = (*_FORGOTTEN, TimerKind.SCHEDULE)
 
 
 class Timetable(dict[TimerKey, int]):
@@ -44,11 +46,11 @@ class Timetable(dict[TimerKey, int]):
             yield timer_fired(first, self[first])
 
     def next_due(self) -> int | None:
-        """When the next timer is due. That an answer is forgotten some day is nothing to wait for."""
+        """When the next timer is due. What is forgotten some day is nothing to wait for."""
         first = self.first()
-        if first is None or first[2] != TimerKind.ANSWER:
+        if first is None or first[2] not in _FORGOTTEN:
             return None if first is None else first[0]
-        return min((due for due, _, kind in self if kind != TimerKind.ANSWER), default=None)
+        return min((due for due, _, kind in self if kind not in _FORGOTTEN), default=None)
 
     def has_one_of_a_node(self) -> bool:
         """Whether a node waits for a time. A schedule always does: that is no reason to wait for it."""

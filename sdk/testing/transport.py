@@ -95,6 +95,11 @@ class MemoryTransport:
         """The time of the test's clock."""
         return self._clock.seconds()
 
+    @property
+    def partitions(self) -> int:
+        """How many partitions commands have."""
+        return len(self._engine.shelves)
+
     def user_id(self, client: str) -> bytes:
         """The id of a client application by its name."""
         return self._directory.find(client).id_bytes
@@ -102,10 +107,6 @@ class MemoryTransport:
     def users(self) -> Mapping[str, bytes]:
         """The ids of all client applications by their names."""
         return {client.name: client.id_bytes for client in self._directory}
-
-    def partitions(self) -> int:
-        """As many as the engine in memory has."""
-        return len(self._engine.shelves)
 
     async def refresh(self) -> None:
         """The directory is always the newest."""

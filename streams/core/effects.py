@@ -11,6 +11,7 @@ import msgspec
 
 from .commands import AnyCommand, ReplyTo
 from .history import StatusChange
+from .jobs import Jobs
 from .records import PRIORITY_DEFAULT, Limit, Node, Workflow
 from .schedules import ScheduleView
 from .status import ClientStatus, Mode, ServerStatus
@@ -123,7 +124,7 @@ class Rejection(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_fiel
     wanted: str = ""
 
 
-Answer = WorkflowView | NodeView | Done | Made | Limits | ScheduleView | Rejection
+Answer = WorkflowView | NodeView | Done | Made | Limits | ScheduleView | Jobs | Rejection
 
 
 class Reply(msgspec.Struct, gc=False, frozen=True):

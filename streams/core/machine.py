@@ -38,11 +38,15 @@ from .commands import (
     ScheduleNode,
     Signal,
     SpreadLimit,
+    StartJob,
+    StopJob,
     TimerFired,
+    WorkJob,
 )
 from .creation import add_children, add_signal, check_tid, child_ids, is_repeat, make_workflow
 from .effects import Done, Effect, Ignored, Made, Reason, Rejection, Send, workflow_view
 from .failing import client_error, deliver_failed, expire, retry, server_error
+from .job_slices import forget_job, run_job
 from .links import close_link, open_link
 from .records import Meta, Node, TimerKind
 from .status import ClientStatus, ServerStatus, word
@@ -168,6 +172,8 @@ def _do(step: Step, command: AnyCommand) -> None:
             slots.change_limit(step, command)
         case PutSchedule() | ChangeSchedule() | RunSchedule() | ScheduleDue():
             recurring.do(step, command)
+        case StartJob() | StopJob() | WorkJob():
+            run_job(step, command, _do)
         case _:
             assert_never(command)
 
@@ -301,6 +307,9 @@ def _timer_fired(step: Step, command: TimerFired) -> None:
         return
     if command.kind == TimerKind.SLOT:
         pools.do(step, command)
+        return
+    if command.kind == TimerKind.JOB:
+        forget_job(step, command.subject_id)
         return
     node = step.enter_node(command.subject_id)
     if node is None or node.timer_at is None or (node.timer_kind, node.timer_number) != (command.kind, command.number):

@@ -13,6 +13,7 @@ import msgspec
 from . import history
 from .commands import ReplyTo
 from .effects import Limits, LimitView, NodeView, PoolView, Reason, Rejection, WorkflowView, node_view, workflow_view
+from .jobs import Jobs
 from .records import Node, Pool, Settings, Workflow
 from .schedules import ScheduleView, schedule_view
 from .settling import is_deactivated
@@ -103,6 +104,13 @@ class GetSchedules(Query, frozen=True, kw_only=True):
     partition: int
 
 
+class GetJobs(Query, frozen=True, kw_only=True):
+    """The jobs of a partition that the user may see, or the one of this id. Answer: Jobs, in parts."""
+
+    partition: int
+    job_id: bytes | None = None
+
+
 class Nodes(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="nodes"):
     """A part of a tree."""
 
@@ -139,9 +147,20 @@ AnyQuery = (
     | GetLimits
     | GetSchedule
     | GetSchedules
+    | GetJobs
 )
 QueryAnswer = (
-    WorkflowView | NodeView | Nodes | History | Position | Settings | Limits | ScheduleView | Schedules | Rejection
+    WorkflowView
+    | NodeView
+    | Nodes
+    | History
+    | Position
+    | Settings
+    | Limits
+    | ScheduleView
+    | Schedules
+    | Jobs
+    | Rejection
 )
 
 
@@ -152,7 +171,7 @@ def query_route(query: AnyQuery) -> bytes:
             return query.workflow_id
         case GetSchedule():
             return query.schedule_id
-        case Flush() | GetSettings() | GetLimits() | GetSchedules():
+        case Flush() | GetSettings() | GetLimits() | GetSchedules() | GetJobs():
             return query.partition.to_bytes(4, "big")
         case _:
             return query.node_id
@@ -223,10 +242,13 @@ def answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
             yield schedule_view(schedule) if schedule and known else _not_found("schedule", query.schedule_id)
         case GetSchedules():
             yield from _schedules(store, query.user_id)
+        case GetJobs():
+            yield from _jobs(store, query)
         case Flush():
             raise AssertionError("a flush is answered by the commit")
 
 
+_PART_JOBS = 10
 _PART_NODES = 200
 _PART_BYTES = 262_144
 
@@ -343,6 +365,15 @@ def _history(store: Store, node: Node) -> Iterator[History]:
         assert chunk is not None, "a chunk of history that is not stored"
         yield History(tuple(history.unpack(chunk)))
     yield History(tuple(history.unpack(node.history)))
+
+
+def _jobs(store: Store, query: GetJobs) -> Iterator[Jobs]:
+    kept = store.jobs() if query.job_id is None else [store.get_job(query.job_id)]
+    seen = [job for job in kept if job is not None and query.user_id in (None, job.user_id)]
+    for first in range(0, len(seen), _PART_JOBS):
+        yield Jobs(tuple(seen[first : first + _PART_JOBS]))
+    if not seen:
+        yield Jobs(())
 
 
 def _not_found(what: str, identity: bytes) -> Rejection:

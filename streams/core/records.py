@@ -34,6 +34,7 @@ class TimerKind(enum.IntEnum):
     ANSWER = 4  #: not of a node: a caller's key is forgotten
     SLOT = 5  #: not of a node: a pool's rate allows the next start
     SCHEDULE = 6  #: not of a node: a schedule's next run is due, or its times are to be worked out
+    JOB = 7  #: not of a node: a job that has ended is forgotten
 
 
 class Parent(msgspec.Struct, gc=False, array_like=True, kw_only=True):

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import nsmallest
 from typing import Protocol
 
+from .jobs import Job
 from .records import Answer, Lane, Link, Meta, Node, Place, Pool, Workflow
 from .schedules import Schedule
 
@@ -29,6 +31,18 @@ class Store(Protocol):
 
     def get_chunk(self, node_id: bytes, number: int) -> bytes | None:
         """An older part of a node's history (`history`), or null."""
+
+    def get_job(self, job_id: bytes) -> Job | None:
+        """A job, or null."""
+
+    def jobs(self) -> list[Job]:
+        """All jobs, in the order of their ids."""
+
+    def workflows_after(self, workflow_id: bytes, count: int) -> list[Workflow]:
+        """The first `count` workflows behind this id, in the order of their ids; of empty bytes: from the first on."""
+
+    def nodes_after(self, node_id: bytes, count: int) -> list[Node]:
+        """The same of nodes."""
 
     def put_workflow(self, workflow: Workflow) -> None:
         """Keep a new or changed workflow."""
@@ -90,6 +104,12 @@ class Store(Protocol):
     def schedules(self) -> Iterator[Schedule]:
         """All schedules of the partition, by id."""
 
+    def put_job(self, job: Job) -> None:
+        """Keep a new or changed job."""
+
+    def delete_job(self, job_id: bytes) -> None:
+        """Forget a job."""
+
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         """Have a TimerFired sent at `due` (milliseconds since the epoch)."""
 
@@ -111,6 +131,7 @@ class MemoryStore:
         self.lanes: dict[tuple[bytes, bytes], Lane] = {}
         self.places: dict[tuple[bytes, bytes], Place] = {}
         self._schedules: dict[bytes, Schedule] = {}
+        self.jobs_kept: dict[bytes, Job] = {}
         #: (due, subject, kind) -> number
         self.timers: dict[tuple[int, bytes, int], int] = {}
 
@@ -128,6 +149,20 @@ class MemoryStore:
 
     def get_chunk(self, node_id: bytes, number: int) -> bytes | None:
         return self.chunks.get((node_id, number))
+
+    def get_job(self, job_id: bytes) -> Job | None:
+        return self.jobs_kept.get(job_id)
+
+    def jobs(self) -> list[Job]:
+        return [self.jobs_kept[job_id] for job_id in sorted(self.jobs_kept)]
+
+    def workflows_after(self, workflow_id: bytes, count: int) -> list[Workflow]:
+        return [
+            self.workflows[one] for one in nsmallest(count, (each for each in self.workflows if each > workflow_id))
+        ]
+
+    def nodes_after(self, node_id: bytes, count: int) -> list[Node]:
+        return [self.nodes[one] for one in nsmallest(count, (each for each in self.nodes if each > node_id))]
 
     def put_workflow(self, workflow: Workflow) -> None:
         self.workflows[workflow.id] = workflow
@@ -188,6 +223,12 @@ class MemoryStore:
 
     def schedules(self) -> Iterator[Schedule]:
         return (self._schedules[key] for key in sorted(self._schedules))
+
+    def put_job(self, job: Job) -> None:
+        self.jobs_kept[job.id] = job
+
+    def delete_job(self, job_id: bytes) -> None:
+        self.jobs_kept.pop(job_id, None)
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         self.timers[due, subject_id, kind] = number

@@ -6,7 +6,7 @@ from io import StringIO
 import click
 import pytest
 
-from backbeat.compose.conditions import read_conditions
+from backbeat.compose.conditions import conditions_text, read_conditions
 from backbeat.compose.moments import Due, Moment, read_length
 from backbeat.compose.references import read_ids, read_value
 
@@ -66,14 +66,18 @@ def test_lines_that_name_nothing(monkeypatch, given, said):
         read_ids(["-"])
 
 
-def test_conditions_and_the_status_that_is_meant():
-    assert read_conditions(["name=Charge card", "error=a=b", "past_status=errored"], "retries_exhausted").said == {
+def test_conditions():
+    assert read_conditions(["name=Charge card", "error=a=b", "past_status=errored", "workflow=Sale"]) == {
         "name": "Charge card",
         "error": "a=b",
-        "past-status": "errored",
-        "status": "retries_exhausted",
+        "past_status": "errored",
+        "workflow_name": "Sale",
     }
-    assert read_conditions(["status=errored"], "retries_exhausted").said == {"status": "errored"}
+    found = read_conditions(["created-since=2026-01-31T12:00:00Z", "workflow-id=0b4e9b1e-57a5-8f0e-9d4b-6f1c34c0f0aa"])
+    assert found["created_start"].isoformat() == "2026-01-31T12:00:00+00:00"
+    assert conditions_text(found) == (
+        "created-since=2026-01-31 12:00:00+00:00 workflow-id=0b4e9b1e-57a5-8f0e-9d4b-6f1c34c0f0aa"
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,8 +88,9 @@ def test_conditions_and_the_status_that_is_meant():
         (["status=broken"], "there is no status 'broken'"),
         (["name=a", "name=b"], "'name' is given twice"),
         (["since=soon"], "'soon' is no time"),
+        (["workflow-id=seven"], "'seven' is not a valid UUID"),
     ],
 )
 def test_conditions_that_cannot_be(texts, said):
     with click.Context(click.Command("retry")), pytest.raises(click.UsageError, match=said):
-        read_conditions(texts, None)
+        read_conditions(texts)

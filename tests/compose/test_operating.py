@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -15,6 +17,8 @@ from backbeat import Client, Worker, current
 from backbeat.compose.commands import backbeat
 from backbeat.compose.ports import free_port
 from backbeat.compose.stack import Stack
+from backbeat.streams.core.commands import StartJob
+from backbeat.streams.core.jobs import JobFilter
 from backbeat.streams.registry import add_client
 from tests.integration.rig import until
 
@@ -345,31 +349,71 @@ def test_stuck_says_why_since_when_and_when_it_is_tried_again(shop):
     shop("node", "cancel", failed, retrying, paused)
 
 
-def test_a_bulk_command_goes_on_where_it_was_killed_and_does_nothing_twice(shop, tmp_path):
+def test_all_that_match_are_changed_at_once(shop):
     ids = [shop.failed(f"bulk {number}") for number in range(4)]
     where = ["--where", "name=Fail", "--where", "subject=bulk", "--where", "error=no bulk"]
-    journal = tmp_path / "journal.jsonl"
-    assert "4 nodes match" in shop("retry", *where, "--dry-run").stderr
-    assert not journal.exists()
-    assert "say --yes" in shop("retry", *where, "--journal", str(journal), code=2).stderr
+    counted = shop("retry", *where, "--dry-run")
+    assert "4 nodes match; nothing was changed" in counted.stderr
+    assert all(one in counted.stdout for one in ids)
+    assert "say --yes" in shop("retry", *where, code=2).stderr
+    assert "--where status=" in shop("cancel", *where, code=2).stderr
 
-    said = shop("retry", *where, "--journal", str(journal), "--yes")
-    assert said.stdout.splitlines()[-1] == "4 done, 0 refused, of 4."
+    assert shop("retry", *where, "--yes").stdout.splitlines()[-1] == "4 done, 0 refused, of 4."
     for node_id in ids:
         until(lambda one=node_id: shop.wait_for(one, "retries_exhausted").attempt == 2, "it was tried again")
-    # As a kill leaves it: the last two were changed, and that was not written down; a line is half there.
-    head, *lines = journal.read_text().splitlines(keepends=True)
-    journal.write_text(head + "".join(lines[:-2]) + '{"id": "half')
-    again = shop("retry", "--resume", str(journal))
 
-    assert "(2 of 4 left)" in again.stderr
-    assert again.stdout.splitlines()[-1] == "4 done, 0 refused, of 4."
-    assert [shop.node(one).attempt for one in ids] == [2] * 4
-    assert "is of `backbeat retry`" in shop("cancel", "--resume", str(journal), code=2).stderr
-    done = shop.lines("resolve", *where, "--yes", "--journal", str(tmp_path / "resolved"), "--response", '{"by": "me"}')
-    assert sorted(one["id"] for one in done if one["done"]) == sorted(ids)
+    *_, done = shop.lines("resolve", *where, "--yes", "--response", '{"by": "me"}')
+    assert (done["state"], done["done"], done["refused"]) == ("done", 4, 0)
+    assert sorted(one["id"] for one in done["matches"]) == sorted(ids)
     assert shop.lines("node", "history", ids[0])[-3]["response"] == {"by": "me"}
     assert "0 nodes match" in shop("retry", *where, "--yes").stderr
+    # What is matched and cannot be changed is named, and the exit code says so.
+    refused = shop("retry", *where, "--where", "status=resolved", "--yes", code=1)
+    assert refused.stdout.splitlines()[-1] == "0 done, 4 refused, of 4."
+    assert f"{ids[0]}  refused: Cannot transition" in refused.stderr
+
+
+def test_a_job_is_started_shown_listed_and_stopped(shop):
+    shop.signal("paused by a job", "Later", fires_at=HOUR)
+    where = ["--where", "workflow=Sale", "--where", "subject=paused by a job"]
+    started = shop("job", "start", "pause", *where, "--yes")
+    job_id = started.stdout.splitlines()[-1]
+    assert f"backbeat job show {job_id} --follow" in started.stderr
+    assert "pause is about workflows" in shop("job", "start", "pause", "--where", "name=x", "--yes", code=1).stderr
+
+    until(lambda: shop.lines("job", "show", job_id)[0]["state"] == "done", "the job is done")
+    shown = shop("job", "show", job_id, "--follow").stdout
+    assert "workflow=Sale subject=paused by a job" in shown
+    assert shop.lines("workflow", "show", "Sale", "paused by a job")[0]["paused"] is True
+    rows = {row["id"]: row for row in shop.lines("job", "list")}
+    assert (rows[job_id]["action"], rows[job_id]["matched"], rows[job_id]["done"]) == ("pause", 1, 1)
+    assert job_id in shop("job", "list").stdout
+    assert shop("job", "stop", job_id).stdout == "1 done, 0 refused, of 1.\n"
+    assert shop.lines("job", "stop", job_id) == [rows[job_id]]
+    assert "There is no job" in shop("job", "stop", "0" * 32, code=1).stderr
+
+
+def test_a_job_that_some_partitions_were_not_asked_for_is_told_of_and_completed(shop):
+    identity = uuid.uuid4()
+    # Whoever started it died after the first.
+    command = StartJob(
+        id=identity.bytes, user_id=shop.client._user_id, partition=0, action="retry", filter=JobFilter(name="nothing")
+    )
+    sent = shop.client._transport.command(command, 30, "job", key="job")
+    asyncio.run_coroutine_threadsafe(sent, shop.loop).result(60)
+    assert f"start it again as it was, with --id {identity}" in shop("job", "show", str(identity)).stderr
+
+    # Whoever watches it and leaves is told that it goes on.
+    watching = shop.process("job", "show", str(identity), "--follow", "--json", stderr=subprocess.PIPE)
+    assert json.loads(watching.stdout.readline())["state"] == "partial"
+    watching.send_signal(signal.SIGINT)
+    _, said = watching.communicate(timeout=60)
+    assert (watching.returncode, "Traceback" in said) == (1, False), said
+    assert f"The job goes on. To watch it: backbeat job show {identity} --follow" in said
+
+    again = shop("job", "start", "retry", "--where", "name=nothing", "--id", str(identity), "--yes")
+    assert again.stdout == f"{identity}\n"
+    until(lambda: shop.lines("job", "show", str(identity))[0]["state"] == "done", "the job is done")
 
 
 def test_exit_codes(shop):

@@ -189,7 +189,8 @@ class Player:
         return nodes[move.node % len(nodes)] if nodes else None
 
     def _timer(self, move: Move) -> c.TimerFired | None:
-        timers = sorted(self.world.timers().items(), key=lambda item: (item[1][0], item[0]))
+        of_nodes = [item for item in self.world.timers().items() if item[0][1] != "job"]
+        timers = sorted(of_nodes, key=lambda item: (item[1][0], item[0]))
         if not timers:
             return None
         (subject, kind), (due, number) = timers[0 if move.how % 3 else move.node % len(timers)]

@@ -242,6 +242,7 @@ class World:
                         *((b"l", b"".join(key), msgspec.msgpack.encode(row)) for key, row in store.links.items()),
                         *((b"a", key, msgspec.msgpack.encode(row)) for key, row in store.answers.items()),
                         *((b"c", key[0] + bytes([key[1]]), row) for key, row in store.chunks.items()),
+                        *((b"j", key, msgspec.msgpack.encode(row)) for key, row in store.jobs_kept.items()),
                         *(
                             (b"t", msgspec.msgpack.encode(key), msgspec.msgpack.encode(n))
                             for key, n in store.timers.items()
@@ -285,6 +286,12 @@ class World:
             for store in self.stores
             for pool in store.pools.values()
             if pool.timer_at is not None
+        }
+        expected |= {
+            (job.forget_at, job.id, TimerKind.JOB): 0
+            for store in self.stores
+            for job in store.jobs()
+            if job.forget_at is not None
         }
         assert {key: n for store in self.stores for key, n in store.timers.items()} == expected
         check_slots(self)

@@ -43,6 +43,7 @@ class World:
         self.sent, self.young = deque(maxlen=4), deque()
         for _ in range(12):
             self.grow()
+        self.job: str = self.user.door.post("/jobs", {"action": "retry", "dry_run": True}).json["id"]
 
     def grow(self) -> None:
         """One more workflow, with a signal; what was made some time ago is with its client by now, and gets its lot."""
@@ -70,8 +71,8 @@ class World:
         node_id, workflow_id = known[number % len(known)]
         path = case.path_parameters or {}
         if _is_uuid(path.get("id")):
-            of_workflow, of_user = "/workflows/" in case.path, "/users/" in case.path
-            path["id"] = workflow_id if of_workflow else self.user.id if of_user else node_id
+            places = {"/workflows/": workflow_id, "/users/": self.user.id, "/jobs/": self.job}
+            path["id"] = next((found for place, found in places.items() if place in case.path), node_id)
         ids = {
             "client_id": self.user.id,
             "parent_link_id": node_id,
@@ -81,6 +82,9 @@ class World:
         }
         for said in (case.query, case.body):
             _put_in(ids, said)
+        if case.path == "/jobs" and isinstance(case.body, dict) and _is_uuid(case.body.get("id")):
+            # As with keys: the same one would be another job's.
+            case.body["id"] = str(uuid.uuid4())
         if case.headers and case.headers.get("Idempotency-Key"):
             # Made up, they would soon be used for something else.
             case.headers["Idempotency-Key"] = f"{uuid.uuid4()}{case.headers['Idempotency-Key']}"[:255]

@@ -13,6 +13,7 @@ from backbeat.streams.core.effects import Done
 from backbeat.streams.core.ids import workflow_id
 from backbeat.streams.core.status import ServerStatus
 from backbeat.streams.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS
+from tests.integration.bulk import retry_all
 from tests.integration.caller import node_of
 from tests.integration.installation import install, restart_with_nodes
 from tests.integration.rig import PARTITIONS
@@ -94,6 +95,10 @@ def test_what_was_not_committed_is_done_again_after_kill_9(own_kafka, tmp_path):
 
 def test_the_first_command_after_kill_9_with_many_nodes_stored(one):
     restart_with_nodes(one, 5_000)
+
+
+def test_a_bulk_retry_goes_on_after_kill_9_and_retries_each_node_once(one):
+    retry_all(one, 1_000, slice_nodes_max=2, kills=1)
 
 
 def without_meta(records):

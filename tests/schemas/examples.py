@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from backbeat import schemas
-from backbeat.streams.core import commands, effects, queries, records, schedules
+from backbeat.streams.core import commands, effects, jobs, queries, records, schedules
 from backbeat.streams.core.history import StatusChange
 from backbeat.streams.core.records import Settings
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
@@ -130,6 +130,39 @@ SCHEDULE = schedules.ScheduleView(
     recent=(MISSED, RUNNING),
 )
 
+FILTER = jobs.JobFilter(
+    name="Charge card",
+    workflow_name="Purchases",
+    workflow_id=identity(4),
+    client_id=identity(2),
+    subject="Camera é",
+    metadata='{"a"',
+    error="refused",
+    current_status="retries_exhausted",
+    past_status="errored",
+    status_start=1,
+    status_end=2**41,
+    created_start=0,
+    created_end=2**42,
+)
+JOB = jobs.Job(
+    id=identity(7),
+    partition=6,
+    user_id=identity(2),
+    action="resolve",
+    filter=FILTER,
+    response=b'{"by":"ann"}',
+    dry_run=True,
+    started_at=1_790_000_000_000,
+    state=jobs.JobState.STOPPED,
+    ended_at=1_790_000_000_001,
+    examined=2**40,
+    matched=70,
+    done=68,
+    refused=2,
+    matches=(jobs.JobMatch(identity(5), "Charge card", "Purchases"),),
+    refusals=(jobs.JobRefusal(identity(5), "not_found", "No node"),) * 2,
+)
 _COMMAND: dict[str, Any] = {
     "id": identity(9),
     "user_id": identity(2),
@@ -188,6 +221,15 @@ COMMANDS: tuple[Any, ...] = (
         workflow_id=identity(4),
         tasks=(commands.Task(1, identity(5), identity(6), 2**34), commands.Task(2, identity(5))),
     ),
+    commands.StartJob(**_COMMAND, partition=6, action="resolve", filter=FILTER, response=b'{"by":"ann"}', dry_run=True),
+    commands.StopJob(**_COMMAND, partition=6, job_id=identity(7)),
+    commands.WorkJob(
+        **_COMMAND,
+        partition=6,
+        job_id=identity(7),
+        workflow_id=identity(4),
+        tasks=(commands.Task(1, identity(5), identity(6), 2**34),),
+    ),
 )
 _QUERY: dict[str, Any] = {"reply_to": REPLY_TO, "user_id": identity(2), "deadline": 1_790_000_000_000, "tid": "t"}
 QUERIES: tuple[Any, ...] = (
@@ -201,6 +243,7 @@ QUERIES: tuple[Any, ...] = (
     queries.GetLimits(**_QUERY, partition=7),
     queries.GetSchedule(**_QUERY, schedule_id=identity(7)),
     queries.GetSchedules(**_QUERY, partition=7),
+    queries.GetJobs(**_QUERY, partition=7, job_id=identity(7)),
 )
 ANSWERS: tuple[Any, ...] = (
     WORKFLOW,
@@ -215,6 +258,7 @@ ANSWERS: tuple[Any, ...] = (
     effects.Limits((effects.LimitView(LIMIT, (effects.PoolView('"B1"', 3, (0, 1, 300, 0, 0), 2**41, None),), True),)),
     SCHEDULE,
     queries.Schedules((SCHEDULE, msgspec.structs.replace(SCHEDULE, next_at=2**42, running=()))),
+    jobs.Jobs((JOB, msgspec.structs.replace(JOB, user_id=None, filter=jobs.JobFilter(), ended_at=None, matches=()))),
 )
 SIGNAL_REQUEST = schemas.SignalRequest(
     workflow="Purchases",

@@ -64,12 +64,12 @@ class CheckedStore(PartitionStore):
         timers: dict[tuple[int, bytes, int], int] = {}
         meta = None
         for key, value in self._db.items():
-            if key[:1] in (b"w", b"i", b"c"):
+            if key[:1] in (b"w", b"i", b"c", b"j"):
                 records[key] = value
             elif key == META_KEY:
                 meta = msgspec.msgpack.decode(value, type=Meta)
             elif key[:1] == b"t":
-                _, due, subject_id, kind = stored._TIMER.unpack(key)
+                _, due, subject_id, kind = stored.TIMER.unpack(key)
                 timers[due, subject_id, kind] = int.from_bytes(value, "big")
         return records, timers, meta
 

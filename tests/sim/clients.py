@@ -10,6 +10,7 @@ from backbeat import schemas
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core import ids, queries
+from backbeat.streams.core.jobs import WORKFLOW_ACTIONS, JobFilter
 from backbeat.streams.core.records import LimitValues
 from backbeat.streams.core.status import CLOSED, ServerStatus
 from backbeat.streams.topics import COMMANDS, QUERIES, REPLIES, activities_topic
@@ -70,6 +71,9 @@ class Clients:
         self._aside = random.Random(f"aside {world.plan.seed}")
         #: Makes schedules, in a quarter of the runs: the others stay as they were before there were any.
         self._planner = Planner(world.plan) if world.plan.seed % 4 == 3 else None
+        #: Jobs are in every other run only: some defects are rare, and the seeds that find them stay the same.
+        self._has_jobs = bool(world.plan.seed % 2)
+        self._jobs: list[bytes] = []
 
     @property
     def busy(self) -> bool:
@@ -183,6 +187,8 @@ class Clients:
             return
         if chance.random() < 0.8 or not self._plan.loud:
             return
+        if self._has_jobs and self._aside.random() < 0.15:
+            self._job()
         carried: dict[str, Any] = {"id": self.new_id(), "tid": "operator"}
         if chance.random() < 0.5:
             carried["reply_to"] = self._reply_to(_CALLER)
@@ -222,6 +228,33 @@ class Clients:
             values = LimitValues(concurrency=concurrency, aging_seconds=2.0, **rate)
             given = {**carried, "id": self.new_id()}
             self.send(c.ChangeLimit(**given, client_id=client_id, activity=activity, values=values, paused=paused))
+
+    def _job(self) -> None:
+        """A job over a loud workflow is started, started again, or stopped; at times in some partitions only."""
+        aside, partitions = self._aside, range(self._world.partitions_count)
+        if not self._jobs or aside.random() < 0.6:
+            identity = ids.command_id(b"job", self._plan.seed.to_bytes(8, "big"), len(self._jobs).to_bytes(8, "big"))
+            self._jobs.append(identity)
+        else:
+            identity = aside.choice(self._jobs)
+        carried: dict[str, Any] = {"tid": "job", "reply_to": self._reply_to(_CALLER)}
+        stops = aside.random() < 0.15
+        # What a job is told follows from its id: it is the same job when it is started again.
+        told = random.Random(identity)
+        action = told.choice(("retry", "resolve", "shutdown", "cancel", "pause", "resume"))
+        status = told.choice(("sent_to_client", "processing_children", "retries_exhausted", "retrying", "errored"))
+        wanted = JobFilter(
+            workflow_id=told.choice(sorted(self._plan.loud)),
+            current_status=None if action in WORKFLOW_ACTIONS else status,
+        )
+        for number in partitions:
+            if aside.random() < 0.1:
+                continue
+            if stops:
+                stop_id = ids.command_id(b"stop", identity, aside.randbytes(8))
+                self.send(c.StopJob(id=stop_id, partition=number, job_id=identity, **carried))
+            else:
+                self.send(c.StartJob(id=identity, partition=number, action=action, filter=wanted, **carried))
 
     def settle(self, *, at_last: bool) -> bool:
         """The operator gets loud workflows moving again; `at_last` by cancelling. Whether there was anything to do."""

@@ -121,6 +121,14 @@ class VersionedStore(MemoryStore):
         super().delete_schedule(schedule_id)
         self.changed[b"c" + schedule_id] = None
 
+    def put_job(self, job: Any) -> None:
+        super().put_job(job)
+        self.changed[b"j" + job.id] = _pack(job)
+
+    def delete_job(self, job_id: bytes) -> None:
+        super().delete_job(job_id)
+        self.changed[b"j" + job_id] = None
+
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         super().set_timer(due, subject_id, kind, number)
         self.timers_changed[due, subject_id, int(kind)] = number

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from backbeat.streams.core.commands import NewNode, NewSchedule, NewWorkflow
+from backbeat.streams.core.jobs import Job, JobFilter
 from backbeat.streams.core.records import Answer, Lane, Link, Meta, Node, Place, Pool, Workflow
 from backbeat.streams.core.schedules import Schedule
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
@@ -51,6 +52,7 @@ STORED = {
     "lane": (_key(b"q", ID, b"lane"), Lane(before=b"lane", next=b"lane")),
     "place": (_key(b"o", ID, ID), Place(number=1, out=True, asked_at=0)),
     "schedule": (b"c" + ID, SCHEDULE),
+    "job": (b"j" + ID, Job(id=ID, partition=0, user_id=None, action="retry", filter=JobFilter(), started_at=0)),
     "meta": (META_KEY, Meta(next_offset=5, topic_id="commands")),
 }
 

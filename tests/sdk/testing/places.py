@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from backbeat import Client, Node
+from backbeat.job_views import Job
 from backbeat.testing import Backbeat
 from backbeat.views import Tree
 
@@ -51,6 +52,13 @@ class Place(ABC):
             )
             for depth, one in tree.walk()
         ]
+
+    async def ended(self, job_id: str) -> Job:
+        """A job, once it is done."""
+        async with asyncio.timeout(_SECONDS_MAX):
+            while not (job := await self.client.job(job_id)).ended:  # noqa: ASYNC110 - as of `Kafka.reach`
+                await asyncio.sleep(_POLL_SECONDS)
+        return job
 
     async def holds(self, node: Node, holds: Holds) -> bool:
         """Whether it holds now; what is asked of children that are not there yet does not."""

@@ -144,6 +144,23 @@ async def exhausted_retries_are_shut_down(place: Place) -> Any:
     return await place.picture(node)
 
 
+@scenario
+async def all_that_are_exhausted_are_resolved_at_once(place: Place) -> Any:
+    nodes = [(await exhausted(place, f"job {number}", "Broken parent"))[0] for number in range(3)]
+    wanted = {"subject": place.subject("job"), "name": "Broken", "workflow_name": "Same"}
+    counted = await place.ended((await place.client.start_job("resolve", dry_run=True, **wanted)).id)
+    job = await place.client.start_job("resolve", response={"by": "an operator"}, **wanted)
+    done = await place.ended(job.id)
+    again = await place.client.stop_job(job.id)
+    for node in nodes:
+        await node.result(20)
+    seen = [
+        (one.state, one.matched, one.done, one.refused, one.response, one.filters) for one in (counted, done, again)
+    ]
+    wrong = place.client.start_job("retry", name="x", job_id=job.id)
+    return seen, await words_of(wrong), [await place.picture(node) for node in nodes]
+
+
 @activity("Final", retries=5)
 async def final() -> None:
     raise Fail("no card at all")

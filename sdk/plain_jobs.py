@@ -1,0 +1,36 @@
+"""The calls about jobs for code without an event loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Unpack
+
+from backbeat.job_calls import JobOptions
+from backbeat.job_views import Job
+from backbeat.payloads import Id
+
+if TYPE_CHECKING:
+    from backbeat.client import Client
+    from backbeat.loop import Loop
+
+
+class PlainJobCalls:
+    """`Client`'s calls about jobs, waiting for their answers."""
+
+    _client: Client
+    _loop: Loop
+
+    def start_job(self, action: str, **options: Unpack[JobOptions]) -> Job:
+        """Make one change for all nodes, or workflows, that match (`Client.start_job`)."""
+        return self._loop.run(self._client.start_job(action, **options))
+
+    def job(self, job_id: Id | bytes) -> Job:
+        """How far a job is; NotFound where there is none, or no more."""
+        return self._loop.run(self._client.job(job_id))
+
+    def jobs(self) -> list[Job]:
+        """The jobs of this client application, newest first, those that ended within the last days too."""
+        return self._loop.run(self._client.jobs())
+
+    def stop_job(self, job_id: Id | bytes) -> Job:
+        """Have a job go no further; what it has done stays."""
+        return self._loop.run(self._client.stop_job(job_id))

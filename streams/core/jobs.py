@@ -1,0 +1,138 @@
+"""Jobs as they are stored and as the outside sees them: one change for all nodes or workflows that match.
+
+A job is asked of every partition under one id; each partition keeps a record of its own and works by itself, so what
+the whole job has come to is the sum of the records (`add_up`). What a job does is in `job_slices`, what it
+matches in `job_filters`. Times are milliseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+
+import msgspec
+
+#: What a job may do with the nodes that match, and the status that they are in where its filter names none.
+NODE_ACTIONS: dict[str, str | None] = {
+    "retry": "retries_exhausted",
+    "resolve": "retries_exhausted",
+    "shutdown": "retries_exhausted",
+    #: it would deactivate complete nodes, too: a status must be named
+    "cancel": None,
+}
+#: What a job may do with workflows.
+WORKFLOW_ACTIONS = ("pause", "resume")
+#: Matches that a job shows, the first ones, and refusals.
+SHOWN_MAX = 20
+#: Job records that a partition keeps; one more takes the place of the oldest that has ended.
+KEPT_MAX = 100
+#: How long a job that has ended is shown.
+RETENTION_MS = 7 * 86_400_000
+
+
+class JobState(enum.StrEnum):
+    """How far a job is in one partition."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"  #: before it had come to the end; what it had done by then stays
+    DONE = "done"
+    #: of the sum: some partitions were never asked; sent again under its id it begins there. No partition says it
+    PARTIAL = "partial"
+
+
+class JobFilter(msgspec.Struct, gc=False, frozen=True, array_like=True, kw_only=True):
+    """What nodes or workflows must be like. All of it must hold; what is null holds for every one.
+
+    The words are those of the searches (behaviour document, section 5). Pause and resume take those of workflows only.
+    """
+
+    name: str | None = None  #: the node's whole name
+    workflow_name: str | None = None  #: the workflow's whole name
+    workflow_id: bytes | None = None
+    client_id: bytes | None = None  #: who runs the node; for pause and resume whose the workflow is
+    subject: str | None = None  #: stands in the subject's compact JSON text
+    metadata: str | None = None  #: stands in the metadata's compact JSON text
+    error: str | None = None  #: stands in what the node's last error says
+    current_status: str | None = None  #: either status has it now
+    past_status: str | None = None  #: a status change led to it, the same one as the two times below
+    status_start: int | None = None  #: of a status change: then or later
+    status_end: int | None = None  #: then or earlier
+    created_start: int | None = None  #: made then or later
+    created_end: int | None = None  #: made then or earlier
+
+
+#: What of it is about nodes, and cannot be asked of a workflow.
+NODE_FILTERS = ("name", "metadata", "error", "current_status", "past_status", "status_start", "status_end")
+
+#: What of it are times.
+TIME_FILTERS = ("status_start", "status_end", "created_start", "created_end")
+
+
+class JobMatch(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """A node or workflow that matched."""
+
+    id: bytes
+    name: str
+    workflow_name: str
+
+
+class JobRefusal(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """A node or workflow that matched, and could not be changed."""
+
+    id: bytes
+    reason: str  #: as a rejection has it; `defect`: the engine failed on it, and it shows that as a server error
+    message: str
+
+
+class Job(msgspec.Struct, gc=False, array_like=True, kw_only=True):
+    """A job in one partition."""
+
+    version: int = 1
+    id: bytes
+    partition: int
+    user_id: bytes | None  #: whose nodes or workflows it may touch; null: anybody's
+    action: str
+    filter: JobFilter
+    response: bytes | None = None  #: JSON text that resolved nodes and those shut down keep
+    dry_run: bool = False  #: it only counts
+    tid: str = ""
+    started_at: int
+    state: JobState = JobState.RUNNING
+    ended_at: int | None = None
+    examined: int = 0
+    matched: int = 0
+    done: int = 0
+    refused: int = 0
+    matches: tuple[JobMatch, ...] = ()  #: the first ones
+    refusals: tuple[JobRefusal, ...] = ()  #: the first ones
+    cursor: bytes = b""  #: the id that was examined last
+    forget_at: int | None = None  #: when its timer is due
+
+
+class Jobs(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="jobs"):
+    """Jobs of one partition."""
+
+    jobs: tuple[Job, ...]
+
+
+def add_up(jobs: Sequence[Job], partitions: int) -> Job:
+    """A job as a whole, from its records in some or all of so many partitions; one at least."""
+    assert 0 < len(jobs) <= partitions, "a job is kept once in each partition that was asked for it"
+    states = {job.state for job in jobs}
+    if len(jobs) < partitions:
+        states.add(JobState.PARTIAL)
+    order = (JobState.PARTIAL, JobState.RUNNING, JobState.STOPPED, JobState.DONE)
+    state = next(each for each in order if each in states)
+    ends = [job.ended_at for job in jobs if job.ended_at is not None]
+    return msgspec.structs.replace(
+        jobs[0],
+        state=state,
+        started_at=min(job.started_at for job in jobs),
+        ended_at=max(ends) if state in (JobState.STOPPED, JobState.DONE) else None,
+        examined=sum(job.examined for job in jobs),
+        matched=sum(job.matched for job in jobs),
+        done=sum(job.done for job in jobs),
+        refused=sum(job.refused for job in jobs),
+        matches=tuple(one for job in jobs for one in job.matches)[:SHOWN_MAX],
+        refusals=tuple(one for job in jobs for one in job.refusals)[:SHOWN_MAX],
+    )

@@ -1,0 +1,44 @@
+"""What RocksDB holds of one kind of record, in the order of keys: what a walk over a partition reads (`table.scan`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rocksdict import Rdict, ReadOptions
+
+from backbeat.streams.core.ids import PREFIX_BYTES
+
+_KIND_AT = 1 + PREFIX_BYTES
+
+
+def keys_with(db: Rdict, first: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Keys behind one that begin with this byte, and their values."""
+    iterator = db.iter(ReadOptions())
+    iterator.seek(after)
+    while iterator.valid():
+        key = iterator.key()
+        if key[:1] != first:
+            return
+        if key > after:
+            yield key, iterator.value()
+        iterator.next()
+
+
+def keys_of_kind(db: Rdict, kind: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Keys of workflows' records of this kind behind one, and their values.
+
+    What lies before this kind in a workflow (a large one's history, its nodes) is passed over as a whole.
+    """
+    iterator = db.iter(ReadOptions())
+    iterator.seek(after)
+    while iterator.valid():
+        key = iterator.key()
+        if key[:1] != b"w":
+            return
+        found = key[_KIND_AT : _KIND_AT + 1]
+        if found < kind:
+            iterator.seek(key[:_KIND_AT] + kind)
+            continue
+        if found == kind and key > after:
+            yield key, iterator.value()
+        iterator.next()

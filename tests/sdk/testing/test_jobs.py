@@ -1,0 +1,132 @@
+"""One change for all that match, as a service makes it: in memory, waiting and not."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from backbeat import Worker
+from backbeat.errors import InvalidParameters, KeyReused, NotFound
+from backbeat.testing import Backbeat, PlainBackbeat
+
+JOB = "0f6b1a52-1f0d-4f6e-8c53-6d1f0f7d2a10"
+
+
+class Till:
+    """A worker whose cards are refused until they are mended."""
+
+    def __init__(self) -> None:
+        self.mended = False
+        self.charged: list[str] = []
+        self.worker = Worker()
+
+        @self.worker.activity("Charge card", retries=0)
+        def charge(card: str) -> str:
+            if not self.mended:
+                raise RuntimeError(f"no connection for {card}")
+            self.charged.append(card)
+            return card
+
+
+async def sell(backbeat: Backbeat, count: int = 6) -> None:
+    client = backbeat.client()
+    for number in range(count):
+        await client.signal("Sale", f"Camera {number}", "Charge card", args=[f"card {number}"], retries=0)
+    await backbeat.run()
+
+
+async def test_all_that_failed_are_tried_again_once():
+    till = Till()
+    async with Backbeat(till.worker) as backbeat:
+        await sell(backbeat)
+        client = backbeat.client()
+        counted = await client.start_job("retry", dry_run=True)
+        counted = await client.job(counted.id)
+        assert (counted.state, counted.dry_run, counted.matched, counted.done) == ("done", True, 6, 0)
+        assert {one.workflow_name for one in counted.matches} == {"Sale"}
+        till.mended = True
+        job = await client.start_job("retry", error="no connection for card", subject="Camera", job_id=JOB)
+        assert (job.state, job.ended, job.action) == ("running", False, "retry")
+        job = await client.job(job.id)
+        assert (job.ended, job.matched, job.done, job.refused, job.refusals) == (True, 6, 6, 0, [])
+        assert job.filters == {
+            "error": "no connection for card",
+            "subject": "Camera",
+            "current_status": "retries_exhausted",
+        }
+        await backbeat.run()
+        assert sorted(till.charged) == [f"card {number}" for number in range(6)]
+        # The same job again is the same job; another one under its id is refused.
+        again = await client.start_job("retry", error="no connection for card", subject="Camera", job_id=JOB)
+        assert (again.done, repr(again)) == (6, f"<Job {JOB} retry: done, 6 done, 0 refused>")
+        with pytest.raises(KeyReused):
+            await client.start_job("retry", job_id=JOB)
+        assert {one.id for one in await client.jobs()} == {JOB, counted.id}
+
+
+async def test_what_it_is_about():
+    async with Backbeat(Till().worker) as backbeat:
+        await sell(backbeat)
+        client, now = backbeat.client(), backbeat.now
+
+        async def matched(**wanted):
+            return (await client.job((await client.start_job("retry", dry_run=True, **wanted)).id)).matched
+
+        assert await matched(workflow_id=client.workflow_id("Sale", "Camera 3")) == 1
+        assert await matched(status_start=now - timedelta(seconds=1), past_status="errored") == 6
+        assert await matched(created_end=now - timedelta(seconds=1)) == 0
+        assert await matched(name=None, workflow_name="Sale") == 6
+
+
+async def test_workflows_are_paused_and_what_was_resolved_keeps_its_response():
+    async with Backbeat(Till().worker) as backbeat:
+        await sell(backbeat, 2)
+        client = backbeat.client()
+        job = await client.job((await client.start_job("pause", workflow_name="Sale")).id)
+        assert (job.done, [one.name for one in job.matches]) == (2, ["Sale", "Sale"])
+        job = await client.job((await client.start_job("resolve", response={"by": "ann"})).id)
+        assert (job.done, job.response) == (2, {"by": "ann"})
+        node = await client.node(job.matches[0].id)
+        resolved = [one for one in await node.history() if one.to_status == "resolved"]
+        assert [one.response for one in resolved] == [{"by": "ann"}]
+
+
+async def test_another_client_applications_are_left_alone():
+    async with Backbeat(Till().worker, clients=["other"]) as backbeat:
+        await sell(backbeat)
+        other = backbeat.client("other")
+        job = await other.job((await other.start_job("retry")).id)
+        assert (job.examined, job.matched) == (6, 0)
+        with pytest.raises(NotFound):
+            await backbeat.client().job(job.id)
+        with pytest.raises(NotFound, match=f"There is no job {JOB}"):
+            await other.stop_job(JOB)
+        stopped = await other.stop_job(job.id)
+        assert (stopped.state, stopped.ended_at) == ("done", job.ended_at)
+
+
+async def test_what_cannot_be_a_job():
+    async with Backbeat() as backbeat:
+        client = backbeat.client()
+        with pytest.raises(InvalidParameters, match="There is no job 'explode'"):
+            await client.start_job("explode")
+        with pytest.raises(InvalidParameters, match="A job has no filter 'colour'"):
+            await client.start_job("retry", colour="red")
+        with pytest.raises(InvalidParameters, match="created_start is a time without a time zone"):
+            await client.start_job("retry", created_start=datetime(2026, 1, 1))  # noqa: DTZ001
+        with pytest.raises(InvalidParameters, match="is no id"):
+            await client.start_job("retry", job_id="seven")
+
+
+def test_without_an_event_loop():
+    till = Till()
+    with PlainBackbeat(till.worker) as backbeat:
+        client = backbeat.client()
+        client.signal("Sale", "Camera", "Charge card", args=["card"], retries=0)
+        backbeat.run()
+        till.mended = True
+        job = client.start_job("retry", created_end=datetime.now(UTC) + timedelta(days=1))
+        assert client.job(job.id).done == 1
+        assert [one.id for one in client.jobs()] == [job.id]
+        assert client.stop_job(job.id).state == "done"
+        backbeat.run()
+        assert till.charged == ["card"]

@@ -1,0 +1,92 @@
+"""A walk over a partition finds the same whatever lies in which layer: changed, being committed, in RocksDB."""
+
+import random
+
+import msgspec
+import pytest
+
+from backbeat.streams.core.jobs import RETENTION_MS, Job, JobFilter
+from backbeat.streams.core.records import TimerKind
+from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.store import Origin, PartitionStore, _key
+from tests.watch.test_versions import NODE, WORKFLOW
+
+ORIGIN = Origin("state", 0, 0)
+
+
+def walked(behind, count):
+    found, last = [], b""
+    while some := behind(last, count):
+        assert len(some) <= count
+        found += some
+        last = some[-1].id
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_layer_is_seen_and_none_twice(tmp_path, seed):
+    chance = random.Random(seed)
+    store, plain = PartitionStore(tmp_path / "one", 0, 16), MemoryStore()
+    # Few workflows' prefixes, so that their records lie among each other's.
+    ids = [bytes([0, 0, 0, 0, 0, 0, chance.choice([1, 2, 255])]) + chance.randbytes(9) for _ in range(60)]
+    ids += [b"\xff" * 7 + chance.randbytes(9) for _ in range(3)]
+    written = None
+    for _ in range(400):
+        one = chance.choice(ids)
+        match chance.randrange(8):
+            case 0 | 1 | 2:
+                for each in (store, plain):
+                    each.put_node(msgspec.structs.replace(NODE, id=one, seq=chance.randrange(10**6)))
+                    # What is of no interest lies in between.
+                    each.put_chunk(one, 0, b"")
+                plain.nodes[one] = store.get_node(one)
+            case 3:
+                store._nodes.delete(_key(b"n", one))
+                plain.nodes.pop(one, None)
+            case 4:
+                for each in (store, plain):
+                    each.put_workflow(msgspec.structs.replace(WORKFLOW, id=one))
+            case 5:
+                store._workflows.delete(_key(b"w", one))
+                plain.workflows.pop(one, None)
+            case 6 if written is None:
+                written = store.snapshot()
+                if chance.random() < 0.5:
+                    store.write(written, ORIGIN)
+            case 7 if written is not None:
+                store.write(written, ORIGIN)
+                store.landed()
+                written = None
+        if chance.random() < 0.2:
+            count = chance.choice([1, 2, 7, 100])
+            assert walked(store.nodes_after, count) == walked(plain.nodes_after, count)
+            assert walked(store.workflows_after, count) == walked(plain.workflows_after, count)
+    assert len(walked(store.nodes_after, 5)) > 20
+    store.close()
+
+
+def test_a_job_and_its_timer_come_back_from_the_changelog(tmp_path):
+    store = PartitionStore(tmp_path / "one", 0, 16)
+    jobs = [
+        Job(id=bytes([n]) * 16, partition=0, user_id=None, action="retry", filter=JobFilter(), started_at=n)
+        for n in range(3)
+    ]
+    for job in jobs:
+        store.put_job(job)
+    jobs[1] = msgspec.structs.replace(jobs[1], ended_at=5, forget_at=5 + RETENTION_MS)
+    store.put_job(jobs[1])
+    store.set_timer(5 + RETENTION_MS, jobs[1].id, TimerKind.JOB, 0)
+    assert store.jobs() == jobs
+    snapshot = store.snapshot()
+    store.write(snapshot, ORIGIN)
+    store.landed()
+    store.delete_job(jobs[0].id)
+    assert store.jobs() == jobs[1:]
+    store.close()
+    restored = PartitionStore(tmp_path / "two", 0, 16)
+    restored.restore(snapshot.records, ORIGIN)
+    restored.restored()
+    assert restored.jobs() == jobs
+    (fired,) = restored.timers.due(5 + RETENTION_MS)
+    assert (fired.kind, fired.subject_id) == (TimerKind.JOB, jobs[1].id)
+    restored.close()
