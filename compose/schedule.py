@@ -337,6 +337,8 @@ def schedule_facts(found: Schedule) -> dict[str, Any]:
         "client_data": found.client_data,
         "metadata": found.metadata,
         "retries": found.retries,
+        "priority": found.priority,
+        "fairness_key": found.fairness_key,
         "overlap": found.overlap,
         "catch_up_seconds": found.catch_up.total_seconds(),
         "paused": found.paused,

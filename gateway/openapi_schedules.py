@@ -63,6 +63,8 @@ _SCHEDULE: dict[str, Any] = {
     "metadata": {},
     "retry": 6,
     "retryInterval": 1200.0,
+    "priority": None,
+    "fairnessKey": None,
     "cron": "30 2 * * *",
     "zone": "Europe/Berlin",
     "interval": None,
@@ -124,7 +126,18 @@ _NEW: Schema = {
             CATCH_UP_SECONDS_MIN, f"a run that is later than so many seconds is missed ({CATCH_UP_SECONDS:,.0f})"
         ),
         "paused": said({"type": "boolean"}, "whether it is paused; without a word it stays as it is"),
-        **{name: NODE_SAID[name] for name in ("client_id", "client_data", "metadata", "retry", "retry_interval")},
+        **{
+            name: NODE_SAID[name]
+            for name in (
+                "client_id",
+                "client_data",
+                "metadata",
+                "retry",
+                "retry_interval",
+                "priority",
+                "fairness_key",
+            )
+        },
     },
 }
 
@@ -157,6 +170,8 @@ SCHEDULE_SCHEMAS: dict[str, Schema] = {
             "metadata": {"type": "object", "description": "as it was given; each run adds a schedule"},
             "retry": COUNT,
             "retryInterval": {"type": "number"},
+            "priority": {**or_null({"type": "integer"}), "description": "null: that of any node"},
+            "fairnessKey": or_null(TEXT),
             "cron": or_null(TEXT),
             "zone": TEXT,
             "interval": or_null({"type": "number"}),

@@ -216,6 +216,8 @@ def schedule_json(view: ScheduleView) -> dict[str, Any]:
         "metadata": msgspec.Raw(plan.node.metadata),
         "retry": plan.node.retries,
         "retryInterval": plan.node.retry_interval_seconds,
+        "priority": plan.node.priority,
+        "fairnessKey": plan.node.fairness_key,
         "cron": plan.cron or None,
         "zone": plan.zone,
         "interval": plan.interval_seconds or None,

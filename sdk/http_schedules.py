@@ -44,6 +44,8 @@ class _Schedule(msgspec.Struct, rename="camel", gc=False):
     metadata: msgspec.Raw
     retry: int
     retry_interval: float
+    priority: int | None
+    fairness_key: str | None
     cron: str | None
     zone: str
     interval: float | None
@@ -80,6 +82,8 @@ def put_call(command: commands.PutSchedule) -> HttpCall:
         "metadata": msgspec.Raw(node.metadata),
         "retry": node.retries,
         "retry_interval": node.retry_interval_seconds,
+        "priority": node.priority,
+        "fairness_key": node.fairness_key,
         "cron": plan.cron or None,
         "zone": plan.zone,
         "interval": plan.interval_seconds or None,
@@ -146,6 +150,8 @@ def _schedule(said: _Schedule) -> ScheduleView:
                 metadata=bytes(said.metadata),
                 retry_interval_seconds=said.retry_interval,
                 retries=said.retry,
+                priority=said.priority,
+                fairness_key=said.fairness_key,
             ),
             overlap=OVERLAP_WORDS[said.overlap],
             catch_up_seconds=said.catch_up,

@@ -155,6 +155,16 @@ class Schedule:
         return timedelta(seconds=self._view.plan.node.retry_interval_seconds)
 
     @property
+    def priority(self) -> int | None:
+        """Where a limit holds a run up: 1 goes first; None: that of any node."""
+        return self._view.plan.node.priority
+
+    @property
+    def fairness_key(self) -> str | None:
+        """By what its runs take turns where a limit holds them up."""
+        return self._view.plan.node.fairness_key
+
+    @property
     def overlap(self) -> str:
         """What is done with a run that is due while an earlier one has not ended: skip, queue, cancel or allow."""
         return word(self._view.plan.overlap)

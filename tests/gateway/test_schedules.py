@@ -28,11 +28,13 @@ def put(user, path=PATH, **more):
 
 
 def test_a_schedule_is_made_shown_listed_and_deleted(user, other):
-    made = put(user, client_data={"a": 1}, metadata={"b": 2}, retry=3, overlap="queue", catchUp=60, decider="D")
+    made = put(
+        user, client_data={"a": 1}, metadata={"b": 2}, retry=3, overlap="queue", catchUp=60, decider="D", priority=2
+    )
     assert (made["name"], made["cron"], made["zone"], made["interval"]) == (
         "nightly report", "30 2 * * *", "Europe/Berlin", None,
     )  # fmt: skip
-    assert (made["clientData"], made["metadata"], made["retry"]) == ({"a": 1}, {"b": 2}, 3)
+    assert (made["clientData"], made["metadata"], made["retry"], made["priority"]) == ({"a": 1}, {"b": 2}, 3, 2)
     assert (made["overlap"], made["catchUp"], made["decider"], made["userId"]) == ("queue", 60.0, "D", user.id)
     assert len(made["nextRuns"]) == 10
     shown = until(lambda: (found := user.door.get(PATH).json)["nextAt"] and found, "its next time is worked out")

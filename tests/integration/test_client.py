@@ -570,11 +570,12 @@ async def test_schedules_are_asked_for_the_same_way(client: Client, make_client:
     made = await schedules.put(
         "nightly", "Reports", {"nightOf": "{scheduled_at}"}, "Report",
         cron="30 2 * * *", zone="Europe/Berlin", args=[1], metadata={"byUs": True}, retries=2, catch_up=3600,
-        decider="Shop", paused=True,
+        decider="Shop", paused=True, priority=1, fairness_key="shop",
     )  # fmt: skip
     assert (made.cron, made.zone, made.overlap, made.catch_up) == ("30 2 * * *", "Europe/Berlin", "skip", LATER)
     assert (made.subject, made.decider, made.client_data["params"]) == ({"nightOf": "{scheduled_at}"}, "Shop", [1])
     assert (made.metadata, made.retries, made.paused) == ({"byUs": True}, 2, True)
+    assert (made.priority, made.fairness_key) == (1, "shop")
     await schedules.put("hourly", "Reports", 1, "Report", every=LATER, offset=60, paused=True)
     assert [(one.name, one.every) for one in await schedules.all()] == [("hourly", LATER), ("nightly", None)]
     for _ in range(2):
