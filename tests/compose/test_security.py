@@ -12,8 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 from backbeat.compose.commands import backbeat
+from backbeat.compose.kafka import KafkaBroker
 from backbeat.compose.options import bootstrap_option, connected
+from backbeat.compose.stack import Stack
 from backbeat.streams.security import (
+    IN_THE_CLEAR,
     PREFIX,
     Brokers,
     KafkaSecurity,
@@ -156,6 +159,42 @@ def test_pythons_own_tls_checks_who_answers():
     context = KafkaSecurity(protocol=Protocol.SSL).ssl_context()
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED
+
+
+@pytest.mark.parametrize(
+    ("security", "expected"),
+    [
+        (KafkaSecurity(), {"security_protocol": "PLAINTEXT"}),
+        (KafkaSecurity(protocol=Protocol.SSL), {"security_protocol": "SSL"}),
+        (
+            KafkaSecurity(protocol=Protocol.SASL_SSL, mechanism=Mechanism.PLAIN, user="me", password="x"),
+            {
+                "security_protocol": "SASL_SSL",
+                "sasl_mechanism": "PLAIN",
+                "sasl_plain_username": "me",
+                "sasl_plain_password": "x",
+            },
+        ),
+    ],
+)
+def test_everything_that_is_said_reaches_aiokafka(security, expected):
+    from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
+
+    from backbeat.streams.app import _credentials
+
+    found = dict(credentials_to_aiokafka_auth(_credentials(security)))
+    context = found.pop("ssl_context", None)
+    assert found == expected
+    assert (context is not None) is security.protocol.encrypts
+
+
+def test_a_kafka_of_this_machines_own_is_entered_in_the_clear(tmp_path, monkeypatch):
+    monkeypatch.setenv(f"{PREFIX}USER", "of another Kafka")
+    monkeypatch.setenv(f"{PREFIX}PASSWORD", "x")
+    own = KafkaBroker(tmp_path).bootstrap_servers
+    assert connection(own) == {"bootstrap.servers": own}
+    assert Stack(ephemeral=True)._env.items() >= IN_THE_CLEAR.items()
+    assert not Stack(ephemeral=True, bootstrap_servers=SERVERS)._env.keys() & IN_THE_CLEAR.keys()
 
 
 def test_every_client_is_made_of_the_same_room():
