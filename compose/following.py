@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import click
@@ -28,6 +29,8 @@ async def follow_job(client: Client, started: Job, expected: int | None = None, 
     """
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from backbeat.errors import Timeout
+
     console = make_console(stderr=True)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     said = None
@@ -46,7 +49,9 @@ async def follow_job(client: Client, started: Job, expected: int | None = None, 
                 return found
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LOOK_SECONDS)
-            found = await client.job(found.id)
+            # An engine that starts, or a partition that moves, only makes it later.
+            with contextlib.suppress(Timeout):
+                found = await client.job(found.id)
 
 
 def print_ended(found: Job) -> None:
