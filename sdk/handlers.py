@@ -12,7 +12,7 @@ from backbeat.activities import ActivityFunction
 from backbeat.arguments import Arguments
 from backbeat.context import Activity
 from backbeat.errors import BackbeatError
-from backbeat.intake import Job
+from backbeat.jobs import Job
 from backbeat.lanes import Lane
 from backbeat.payloads import ModeWord, seconds
 

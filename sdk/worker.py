@@ -27,9 +27,10 @@ from backbeat.activities import ActivityFunction, ActivityOptions, ErrorHook, ac
 from backbeat.broker import logger
 from backbeat.codecs import Codec
 from backbeat.context import Activity
+from backbeat.delivery import Delivery, make_intake
 from backbeat.errors import BackbeatError
 from backbeat.handlers import Handler, Handlers
-from backbeat.intake import Intake, Job
+from backbeat.jobs import Job
 from backbeat.kafka_transport import KafkaTransport, find_user, open_registry
 from backbeat.lanes import Lane, Lanes
 from backbeat.packing import Packing
@@ -46,8 +47,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-#: Activities that a worker holds beside those that it runs: enough that none waits for the next fetch.
-_AHEAD = 1_000
 #: How long a question of a running activity may take to get to Kafka.
 _ASK_SECONDS = 10.0
 
@@ -55,10 +54,11 @@ _ASK_SECONDS = 10.0
 class Worker:
     """Runs the activities of a client application. Several workers, in any number of processes, share them.
 
-    `concurrency` is how many run at once here. `codec` and `store` are what arguments and results go through; clients
-    have the same. When stopped, a worker finishes what it has begun, for at most `grace_seconds`. One that is killed
-    is noticed after `session_timeout_seconds`: then others run what it had begun. `log_context`: whether log records of
-    a running activity say which it is (`backbeat.logs`).
+    `concurrency` is how many run at once here. `delivery`: through a consumer group, or through a share group for more
+    workers than partitions and activities of very different lengths (docs/sdk.md says which, when). `codec` and `store`
+    are what arguments and results go through; clients have the same. When stopped, a worker finishes what it has begun,
+    for at most `grace_seconds`. One that is killed is noticed after `session_timeout_seconds`: then others run what it
+    had begun. `log_context`: whether log records of a running activity say which it is (`backbeat.logs`).
 
     >>> worker = Worker("127.0.0.1:9092", client="shop", concurrency=10)
     >>> @worker.activity("Make Purchase")
@@ -86,6 +86,7 @@ class Worker:
         activities: Iterable[ActivityFunction[..., Any] | ModuleType] = (),
         codec: Codec | None = None,
         store: str | Store | None = None,
+        delivery: Delivery = "group",
         log_context: bool = True,
         grace_seconds: float = 30.0,
         session_timeout_seconds: float = 10.0,
@@ -111,10 +112,11 @@ class Worker:
         self._transport: KafkaTransport | None = None
         self._connecting = asyncio.Lock()
         self._watch = Watch(self._connected)
-        self._intake = Intake(
+        self._intake = make_intake(
+            delivery,
             bootstrap_servers,
             client,
-            jobs_max=concurrency + _AHEAD,
+            concurrency=concurrency,
             session_timeout_seconds=session_timeout_seconds,
             accept=self._take,
             fail=self._fail,
@@ -214,6 +216,7 @@ class Worker:
             self._registry = await asyncio.to_thread(open_registry, self._bootstrap_servers)
             self._user_id = find_user(self._registry, self.name).id_bytes
             await self._intake.start()
+            self._intake.has_room(self._lanes.free)
             self._watch.start()
             await self._stopping.wait()
             self._intake.drain()
@@ -274,7 +277,7 @@ class Worker:
 
     # --- one activity ----------------------------------------------------------------------------------------------
 
-    def _take(self, jobs: list[Job]) -> None:
+    def _take(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             self._lanes.offer(job, self._lane(job))
         self._pump()
@@ -297,6 +300,7 @@ class Worker:
                 job.begun = True
                 self._begin(job)
         self._pumping = False
+        self._intake.has_room(self._lanes.free)
 
     def _begin(self, job: Job) -> None:
         activity = self._runner.open(job.record)
