@@ -11,7 +11,9 @@ from confluent_kafka import KafkaError, Message, Producer
 from backbeat.broker import make_producer, partition_counts
 from backbeat.errors import Unavailable
 from backbeat.jobs import Job
+from backbeat.schemas import encode_command
 from backbeat.streams import dead_letters
+from backbeat.streams.core.commands import AnyCommand, route
 from backbeat.streams.core.ids import partition_of
 from backbeat.streams.topics import COMMANDS
 
@@ -20,6 +22,13 @@ FULL_SECONDS = 0.05
 _FLUSH_SECONDS_MAX = 10.0
 
 Report = Callable[[KafkaError | None, Message], None]
+
+
+def routed(command: AnyCommand) -> tuple[bytes, bytes]:
+    """A command's route and its bytes. EncodeError: it cannot be written."""
+    to = route(command)
+    assert to is not None, "a command that is sent to every partition"
+    return to, encode_command(command)
 
 
 class Answers:
@@ -59,14 +68,14 @@ class Answers:
                 job.answered = True
                 self._done(job)
 
-        for route, value in answers:
+        for to, value in answers:
             while True:
                 try:
                     self._producer.produce(
                         COMMANDS,
                         value,
                         job.record.node.subject,
-                        partition=partition_of(route, self._partitions),
+                        partition=partition_of(to, self._partitions),
                         on_delivery=report,
                     )
                 except BufferError:

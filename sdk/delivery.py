@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 from backbeat.errors import BackbeatError
 from backbeat.intake import Intake
-from backbeat.jobs import Job
+from backbeat.jobs import IntakeState, Job
 
 #: `group`: a consumer group; each partition is one worker's. `share`: a share group; every worker takes from all.
 Delivery: TypeAlias = Literal["group", "share"]
@@ -34,6 +34,12 @@ class AnyIntake(Protocol):
 
     def drain(self) -> None:
         """Take nothing more."""
+
+    def state(self) -> IntakeState:
+        """What it shows of itself, from any thread."""
+
+    def lag(self) -> Mapping[int, int | None]:
+        """Partition -> records that are not done; None: not known. May block: not from the worker's loop."""
 
     async def stop(self) -> None:
         """Say what became of everything and leave the group."""

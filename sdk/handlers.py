@@ -91,6 +91,10 @@ class Handlers:
             activity = activity.function
         return self._by_name.get(activity) if isinstance(activity, str) else self._by_function.get(activity)
 
+    def all(self) -> list[Handler]:
+        """All that are registered."""
+        return list(self._by_name.values())
+
     @property
     def names(self) -> list[str]:
         """The names that are registered, in the order in which they were."""

@@ -13,7 +13,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from confluent_kafka import Consumer, Message, TopicPartition
@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from backbeat.answers import FULL_SECONDS, Answers
 from backbeat.broker import logger, make_consumer
 from backbeat.errors import Unavailable
-from backbeat.jobs import Job, Key, Recent, key_of
+from backbeat.jobs import IntakeState, Job, Key, Recent, key_of
 from backbeat.offsets import Offsets
 from backbeat.positions import Place, Positions
 from backbeat.schemas import ActivityRecord, DecodeError, decode_activity
@@ -31,6 +31,7 @@ _POLL_SECONDS = 0.1
 #: How long a full worker waits before it says so to Kafka. Pausing throws away what was fetched ahead.
 _FULL_SECONDS_MAX = 1.0
 _COMMIT_SECONDS = 0.2
+_LAG_SECONDS_MAX = 1.0
 _RECORDS_MAX = 500
 #: How long the handlers of a partition that is taken away may go on before its new owner may start them again.
 _REVOKE_SECONDS_MAX = 5.0
@@ -86,6 +87,12 @@ class Intake:
         self._positions = Positions()
         self._jobs: dict[Key, _GroupJob] = {}
         self._recent = Recent()
+        self._repeats = self._put_aside_count = 0
+        self._rebalanced_at = 0.0
+        self._lag: dict[int, int | None] = {}
+        #: Cleared by who wants to know: the library is asked by the thread that polls it, any other it would block.
+        self._lag_known = threading.Event()
+        self._lag_known.set()
         self._settled: deque[Job] = deque()
         self._answers = Answers(bootstrap_servers, self._settled.append)
 
@@ -109,6 +116,25 @@ class Intake:
 
     def has_room(self, count: int) -> None:
         """So many more may begin at once: fetching ahead has seen to it already."""
+
+    def state(self) -> IntakeState:
+        """What it shows of itself, from any thread."""
+        jobs = list(self._jobs.values())
+        return IntakeState(
+            held=len(jobs),
+            unacknowledged=sum(1 for job in jobs if job.unsent),
+            repeats=self._repeats,
+            put_aside=self._put_aside_count,
+            put_back=0,
+            rebalanced_at=self._rebalanced_at,
+            alive=self._thread is not None and self._thread.is_alive(),
+        )
+
+    def lag(self) -> Mapping[int, int | None]:
+        """Partition -> records that are not done; None: not known. Blocks for a moment: not from the worker's loop."""
+        self._lag_known.clear()
+        self._lag_known.wait(_LAG_SECONDS_MAX)
+        return self._lag
 
     def drain(self) -> None:
         """Take nothing more."""
@@ -226,10 +252,12 @@ class Intake:
             return None
         key = key_of(record)
         if key in self._recent:
+            self._repeats += 1
             offsets.answered(offset)
             return None
         same = self._jobs.get(key)
         if same is not None:
+            self._repeats += 1
             same.places.append((offsets, offset))
             return None
         return _GroupJob(record, key, offsets, offset)
@@ -247,6 +275,9 @@ class Intake:
     def _serve(self) -> None:
         """Reports, settled jobs, commits."""
         self._settle()
+        if not self._lag_known.is_set():
+            self._lag = self._positions.lag(self._consumer)
+            self._lag_known.set()
         now = time.monotonic()
         if now - self._committed_at >= _COMMIT_SECONDS:
             self._committed_at = now
@@ -274,6 +305,7 @@ class Intake:
     # --- partitions come and go ------------------------------------------------------------------------------------
 
     def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._rebalanced_at = time.time()
         self._positions.assign(partitions)
         # New ones are not paused, whatever the others are.
         self._unpaused = True
@@ -291,6 +323,7 @@ class Intake:
         self._forget(partitions)
 
     def _forget(self, partitions: list[TopicPartition]) -> dict[Place, Offsets]:
+        self._rebalanced_at = time.time()
         # The library keeps a pause for when the partition comes back, and nobody would end it then.
         self._consumer.resume(partitions)
         return self._positions.forget(partitions)

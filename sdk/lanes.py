@@ -40,6 +40,11 @@ class Lanes(Generic[J]):
         """How many more could begin at once."""
         return self.concurrency - self.running - len(self._ready)
 
+    @property
+    def waiting(self) -> int:
+        """How many have not begun. From any thread."""
+        return len(self._ready) + sum(len(lane.waiting) for lane in list(self._held))
+
     def offer(self, job: J, lane: Lane[J]) -> None:
         """A job that is to run some time."""
         self._ready.append((job, lane))

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 
@@ -21,8 +22,8 @@ from confluent_kafka import KafkaException, Message
 
 from backbeat.answers import FULL_SECONDS, Answers
 from backbeat.broker import logger
-from backbeat.errors import Unavailable
-from backbeat.jobs import Job, Key, Recent, key_of
+from backbeat.errors import BackbeatError, Unavailable
+from backbeat.jobs import IntakeState, Job, Key, Recent, key_of
 from backbeat.schemas import ActivityRecord, DecodeError, decode_activity
 from backbeat.share_cluster import TROUBLE, RefusedError
 from backbeat.share_member import Member
@@ -81,6 +82,9 @@ class ShareIntake:
         self._last_delivery = 0
         self._jobs: dict[Key, _ShareJob] = {}
         self._recent = Recent()
+        self._repeats = self._put_aside = self._put_back = 0
+        self._lag: dict[int, int | None] = {}
+        self._joined_at = 0.0
         #: Jobs handed to the worker's loop, and those that it has got, ever.
         self._given = 0
         self._got = 0
@@ -113,6 +117,23 @@ class ShareIntake:
         self._room = (count, self._got)
         if count > 0:
             self._wake()
+
+    def state(self) -> IntakeState:
+        """What it shows of itself, from any thread."""
+        jobs = list(self._jobs.values())
+        return IntakeState(
+            held=len(jobs),
+            unacknowledged=sum(1 for job in jobs if job.unsent),
+            repeats=self._repeats,
+            put_aside=self._put_aside,
+            put_back=self._put_back,
+            rebalanced_at=self._joined_at,
+            alive=bool(self._threads) and self._threads[0].is_alive(),
+        )
+
+    def lag(self) -> Mapping[int, int | None]:
+        """Partition -> records that the group has not done; None: not known."""
+        return self._lag
 
     def drain(self) -> None:
         """Take nothing more."""
@@ -182,6 +203,8 @@ class ShareIntake:
             await self._member.cluster.refresh()
             await begin_at(self._member.cluster, self._group, self._topic, prepared.committed, self._ends)
             await self._member.join()
+            self._joined_at = time.time()
+            self._lag = dict.fromkeys(self._member.cluster.leaders)
         except (*TROUBLE, RefusedError, KafkaException) as error:
             raise Unavailable(f"the share group {self._group} cannot be joined: {error}") from error
 
@@ -249,10 +272,12 @@ class ShareIntake:
             record = decode_activity(taken.value)
         except DecodeError as reason:
             logger.error("%s/%s at %s is no activity: %s", self._topic, *lock.place, reason)
+            self._put_aside += 1
             self._away(taken, partial(self._answers.put_aside, reason=str(reason)))
             return None
         key = key_of(record)
         if key in self._recent:
+            self._repeats += 1
             self._member.settle(lock, AckType.ACCEPT)
             return None
         if taken.deliveries >= self._last_delivery:
@@ -262,10 +287,12 @@ class ShareIntake:
                 record.node.id.hex(),
                 taken.deliveries,
             )
+            self._put_back += 1
             self._away(taken, self._answers.put_back)
             return None
         same = self._jobs.get(key)
         if same is not None:
+            self._repeats += 1
             same.locks.append(lock)
             return None
         return _ShareJob(record, key, lock)
@@ -295,8 +322,8 @@ class ShareIntake:
 
     async def _follow(self) -> None:
         while True:
-            await asyncio.sleep(_FOLLOW_SECONDS)
             await self._commit()
+            await asyncio.sleep(_FOLLOW_SECONDS)
 
     async def _commit(self) -> None:
         """Commit, for the consumer group, up to where everything is done."""
@@ -304,6 +331,7 @@ class ShareIntake:
             # The ends first: where nothing is behind after that, everything up to there is done.
             end = await asyncio.to_thread(self._ends)
             found = await positions(self._member.cluster, self._group, self._topic)
+            self._lag = {partition: one.lag for partition, one in found.items()}
             starts = {
                 partition: max(one.start, end[partition]) if one.lag == 0 else one.start
                 for partition, one in found.items()
@@ -311,7 +339,7 @@ class ShareIntake:
             }
             if starts:
                 await asyncio.to_thread(commit, self._bootstrap_servers, self._consumer_group, self._topic, starts)
-        except (*TROUBLE, RefusedError, Unavailable, KafkaException) as error:
+        except (*TROUBLE, RefusedError, BackbeatError, KafkaException) as error:
             logger.info("the position of %s does not follow for now: %s", self._consumer_group, error)
 
     def _ends(self) -> dict[int, int]:
