@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
 
 from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import KafkaError as ConnectionTrouble
 from confluent_kafka import KafkaError
 
+from backbeat.broker import CONNECT_SECONDS_MAX
 from backbeat.errors import Unavailable
 from backbeat.share_wire import find_coordinator, metadata
 
 #: A broker that does not answer within this is connected to again.
 _REQUEST_SECONDS_MAX = 10.0
 
+_AGAIN_SECONDS = 0.05
+
+COORDINATOR_MOVED = {14, 15, 16}  # COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR
+#: Asking again does not help.
+REFUSED_FOR_GOOD = {KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED}
+
 #: What a broken connection, or a broker that hangs, raises.
 TROUBLE = (ConnectionTrouble, OSError, TimeoutError)
+
+
+T = TypeVar("T")
 
 
 class RefusedError(Exception):
@@ -36,11 +48,13 @@ class Cluster:
         self._topic = topic
         #: By the broker and what it is for: a fetch that waits holds up what comes behind it on its connection.
         self._connections: dict[tuple[int, str], AIOKafkaConnection] = {}
+        self._connecting: defaultdict[tuple[int, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._addresses: dict[int, tuple[str, int]] = {}
         self._coordinator: int | None = None
         self.topic_id = b""
-        #: Partition -> the broker that leads it.
+        #: Partition -> the broker that leads it; and whether there are some that nobody leads at the moment.
         self.leaders: dict[int, int] = {}
+        self.is_whole = False
 
     async def refresh(self) -> None:
         """Ask where everything is. Unavailable: there is no such topic, or no broker answers."""
@@ -51,17 +65,18 @@ class Cluster:
             raise Unavailable(f"the topic {self._topic}: {KafkaError(code).str()}")
         self.topic_id = topic_id
         self.leaders = {number: leader for _, number, leader, *_ in partitions if leader >= 0}
+        self.is_whole = len(self.leaders) == len(partitions)
         self._coordinator = None
 
     async def ask(self, node_id: int, purpose: str, request: Any) -> Any:
         """Send a request to a broker and await its answer, over a connection of this purpose's own."""
-        connection = self._connections.get((node_id, purpose))
-        if connection is None or not connection.connected():
-            address = self._addresses.get(node_id)
-            if address is None:
-                raise ConnectionError(f"broker {node_id} is not there")
-            connection = await _connect(*address)
-            self._connections[node_id, purpose] = connection
+        async with self._connecting[node_id, purpose]:
+            connection = self._connections.get((node_id, purpose))
+            if connection is None or not connection.connected():
+                address = self._addresses.get(node_id)
+                if address is None:
+                    raise ConnectionError(f"broker {node_id} is not there")
+                connection = self._connections[node_id, purpose] = await _connect(*address)
         try:
             return await connection.send(request)
         except TimeoutError:
@@ -79,6 +94,18 @@ class Cluster:
             self._addresses[node_id] = (host, port)
             self._coordinator = node_id
         return await self.ask(self._coordinator, "group", request)
+
+    async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What is asked of the coordinator, again for some seconds while there is none. TimeoutError, RefusedError."""
+        async with asyncio.timeout(CONNECT_SECONDS_MAX):
+            while True:
+                try:
+                    return await ask()
+                except RefusedError as refused:
+                    if refused.code not in COORDINATOR_MOVED:
+                        raise
+                    self._coordinator = None
+                    await asyncio.sleep(_AGAIN_SECONDS)
 
     def forget_coordinator(self) -> None:
         """It moved: look for it before the next question."""

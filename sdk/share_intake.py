@@ -11,6 +11,7 @@ comes for the last time but one is put back to the end of its topic first, and a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import deque
@@ -143,7 +144,9 @@ class ShareIntake:
         """Say what became of everything, give back the rest, leave the group."""
         self._draining = True
         if self._threads and self._threads[0].is_alive():
-            self._loop.call_soon_threadsafe(self._ending.set)
+            # It may end by itself at this very moment.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._ending.set)
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
 
@@ -199,12 +202,13 @@ class ShareIntake:
         )
         # The last but one: who dies while it puts a record back leaves one more delivery to do it.
         self._last_delivery = max(2, prepared.deliveries_max - 1)
+        cluster = self._member.cluster
         try:
-            await self._member.cluster.refresh()
-            await begin_at(self._member.cluster, self._group, self._topic, prepared.committed, self._ends)
+            await cluster.refresh()
+            await cluster.patiently(lambda: begin_at(cluster, self._group, self._topic, prepared.committed, self._ends))
             await self._member.join()
             self._joined_at = time.time()
-            self._lag = dict.fromkeys(self._member.cluster.leaders)
+            self._lag = dict.fromkeys(cluster.leaders)
         except (*TROUBLE, RefusedError, KafkaException) as error:
             raise Unavailable(f"the share group {self._group} cannot be joined: {error}") from error
 
@@ -214,8 +218,8 @@ class ShareIntake:
         await asyncio.to_thread(self._threads[-1].join)
         await asyncio.to_thread(self._answers.flush)
         self._look()
-        await self._member.leave()
-        await self._commit()
+        if await self._member.leave():
+            await self._commit()
 
     def _report(self) -> None:
         """In a thread of its own: reports make room where answers wait for it."""

@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError
 
 from backbeat.broker import logger
 from backbeat.errors import BackbeatError, Unavailable
-from backbeat.share_cluster import TROUBLE, Cluster, RefusedError
+from backbeat.share_cluster import REFUSED_FOR_GOOD, TROUBLE, Cluster, RefusedError
 from backbeat.share_protocol import EPOCH_JOIN, EPOCH_LEAVE, AckType, Who, heartbeat
 from backbeat.share_session import BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN, Lock, Session, Taken
 
@@ -27,9 +27,7 @@ _LOCK_SECONDS_USUAL = 30.0
 #: How often is asked who leads what: partitions may be added.
 _LOOK_SECONDS = 60.0
 
-_COORDINATOR_MOVED = {14, 15, 16}  # COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR
 _MEMBER_UNKNOWN = {KafkaError.UNKNOWN_MEMBER_ID, 110}  # FENCED_MEMBER_EPOCH
-_REFUSED_FOR_GOOD = {KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED}
 
 
 class Member:
@@ -64,18 +62,10 @@ class Member:
         self._looking: asyncio.Task[None] | None = None
 
     async def join(self) -> None:
-        """Enter the group. BackbeatError: it cannot be."""
+        """Enter the group. RefusedError, or what is in TROUBLE: it cannot be."""
         await self.cluster.refresh()
         self.who = self.who._replace(topic_id=self.cluster.topic_id)
-        while True:
-            try:
-                await self._beat()
-            except RefusedError as refused:
-                if refused.code not in _COORDINATOR_MOVED:
-                    raise Unavailable(f"the share group {self.who.group}: {refused}") from refused
-                await asyncio.sleep(BACKOFF_SECONDS_MIN)
-            else:
-                break
+        await self.cluster.patiently(self._beat)
         self._beating = asyncio.create_task(self._watched(self._keep_beating()))
         self._distribute()
 
@@ -89,8 +79,8 @@ class Member:
         if not lock.revoked:
             lock.session.settle(lock, kind)
 
-    async def leave(self) -> None:
-        """Say what was not said yet, give back the rest, and leave the group."""
+    async def leave(self) -> bool:
+        """Say what was not said yet, give back the rest, and leave the group; whether the brokers have heard of it."""
         self.leaving = True
         self.wake()
         tasks = [session.task for session in self._sessions.values() if session.task is not None]
@@ -107,6 +97,8 @@ class Member:
         except (*TROUBLE, BackbeatError, RefusedError) as error:
             # The broker notices by itself, after the session timeout; what was held is given back with the connection.
             logger.warning("leaving the share group %s: %s", self.who.group, error)
+            return False
+        return True
 
     # --- what sessions ask for --------------------------------------------------------------------------------------
 
@@ -141,20 +133,23 @@ class Member:
             self._looking = asyncio.create_task(self._look())
 
     async def _look(self) -> None:
+        """Until it is known of each partition who leads it."""
         backoff = BACKOFF_SECONDS_MIN
         while True:
             await asyncio.sleep(backoff)
+            backoff = min(2 * backoff, BACKOFF_SECONDS_MAX)
             try:
                 await self.cluster.refresh()
-                break
             except (*TROUBLE, Unavailable) as error:
                 logger.info("where %s is, is not known yet: %s", self.who.topic, error)
-                backoff = min(2 * backoff, BACKOFF_SECONDS_MAX)
-        if self.cluster.topic_id != self.who.topic_id:
-            self._fail(Unavailable(f"the topic {self.who.topic} was deleted and made again"))
-        for session in self._sessions.values():
-            session.broken.clear()
-        self._distribute()
+                continue
+            if self.cluster.topic_id != self.who.topic_id:
+                self._fail(Unavailable(f"the topic {self.who.topic} was deleted and made again"))
+            for session in self._sessions.values():
+                session.broken.clear()
+            self._distribute()
+            if self.cluster.is_whole:
+                return
 
     # --- membership ---------------------------------------------------------------------------------------------------
 
@@ -179,7 +174,7 @@ class Member:
                 self.cluster.forget_coordinator()
                 backoff = min(2 * backoff, BACKOFF_SECONDS_MAX)
             except RefusedError as refused:
-                if refused.code in _REFUSED_FOR_GOOD:
+                if refused.code in REFUSED_FOR_GOOD:
                     raise Unavailable(f"the share group {self.who.group}: {refused}") from refused
                 logger.info("the coordinator of %s: %s", self.who.group, refused)
                 if refused.code in _MEMBER_UNKNOWN:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from aiokafka.codec import has_lz4, has_snappy, has_zstd
 from aiokafka.protocol.api import Response
 from aiokafka.protocol.types import CompactArray, Int16, Int32, Int64, Schema
 from confluent_kafka import (
@@ -31,6 +32,10 @@ _EARLIEST = "earliest"
 _RESET, _RENEW, _LIMIT = "share.auto.offset.reset", "share.renew.acknowledge.enable", "share.delivery.count.limit"
 #: Kafka's own, where a broker does not say.
 _LIMIT_USUAL = 5
+#: Whether it can be read; all others always can.
+_COMPRESSIONS: Mapping[str, Callable[[], bool]] = {"snappy": has_snappy, "lz4": has_lz4, "zstd": has_zstd}
+#: A question of one who may be about to leave.
+_ASK_SECONDS_MAX = 5.0
 _GROUP_ID_NOT_FOUND = 69
 _NON_EMPTY_GROUP = 68
 
@@ -158,6 +163,7 @@ def prepare(bootstrap_servers: str, group: str, topic: str, consumer_group: str)
                 f"the share group {group} may not renew its locks: set {_RENEW}=true for it, or use "
                 'Worker(delivery="group")'
             )
+        _check_compression(topic, _one(admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)])))
         state = _one(admin.describe_consumer_groups([consumer_group])).state
         if state not in {ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD}:
             raise BackbeatError(
@@ -178,11 +184,25 @@ def prepare(bootstrap_servers: str, group: str, topic: str, consumer_group: str)
     return Prepared(int(found.get(_LIMIT) or _LIMIT_USUAL), committed)
 
 
+def _check_compression(topic: str, config: Mapping[str, ConfigEntry]) -> None:
+    """A record that cannot be read counts as delivered each time it is tried, until the broker takes it out."""
+    kind = config["compression.type"].value
+    if not _COMPRESSIONS.get(str(kind), lambda: True)():
+        raise BackbeatError(
+            f"{topic} is compressed with {kind}, which cannot be read here. What to do: pip install "
+            f"'aiokafka[{kind}]', or set compression.type=producer for the topic"
+        )
+
+
 def commit(bootstrap_servers: str, consumer_group: str, topic: str, starts: Mapping[int, int]) -> None:
     """Commit a share group's position for the consumer group. KafkaException: it could not be."""
     marks = [TopicPartition(topic, partition, offset) for partition, offset in starts.items()]
     admin = _admin(bootstrap_servers)
-    done = _one(admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(consumer_group, marks)]))
+    done = _one(
+        admin.alter_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(consumer_group, marks)], request_timeout=_ASK_SECONDS_MAX
+        )
+    )
     for one in done.topic_partitions:
         if one.error is not None:
             raise KafkaException(one.error)
@@ -245,9 +265,9 @@ def ends(bootstrap_servers: str, topic: str, partitions: Iterable[int]) -> dict[
     asked = admin.list_offsets(
         dict.fromkeys([TopicPartition(topic, one) for one in partitions], latest),
         isolation_level=IsolationLevel.READ_UNCOMMITTED,
-        request_timeout=CONNECT_SECONDS_MAX,
+        request_timeout=_ASK_SECONDS_MAX,
     )
-    return {place.partition: future.result(CONNECT_SECONDS_MAX).offset for place, future in asked.items()}
+    return {place.partition: future.result(_ASK_SECONDS_MAX).offset for place, future in asked.items()}
 
 
 def _admin(bootstrap_servers: str) -> AdminClient:

@@ -12,11 +12,13 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from aiokafka.errors import KafkaError as RecordTrouble
 from aiokafka.record.memory_records import MemoryRecords
 from confluent_kafka import KafkaError
 
 from backbeat.broker import logger
-from backbeat.share_cluster import TROUBLE, RefusedError
+from backbeat.errors import BackbeatError, Unavailable
+from backbeat.share_cluster import REFUSED_FOR_GOOD, TROUBLE, RefusedError
 from backbeat.share_protocol import EPOCH_LEAVE, AckType, acknowledge, batches_of, fetch
 
 if TYPE_CHECKING:
@@ -90,7 +92,9 @@ class Session:
                 await self._turn()
                 backoff = BACKOFF_SECONDS_MIN
             except (*TROUBLE, RefusedError) as error:
-                logger.info("the share session with broker %s is made again: %s", self._node_id, error)
+                if isinstance(error, RefusedError) and error.code in REFUSED_FOR_GOOD:
+                    raise Unavailable(f"reading {self._member.who.topic}: {error}") from error
+                logger.warning("the share session with broker %s is made again: %s", self._node_id, error)
                 self._reset()
                 self._member.look_again()
                 await asyncio.sleep(backoff)
@@ -224,11 +228,15 @@ class Session:
 
 
 def _records(raw: bytes) -> dict[int, Any]:
-    """The records by offset; what a transaction was ended with is none."""
+    """The records by offset; what a transaction was ended with is none. BackbeatError: they cannot be read."""
     found = {}
     batches = MemoryRecords(raw)
-    while batches.has_next():
-        batch = batches.next_batch()
-        if not batch.is_control_batch:
-            found.update({record.offset: record for record in batch})
+    try:
+        while batches.has_next():
+            batch = batches.next_batch()
+            if not batch.is_control_batch:
+                found.update({record.offset: record for record in batch})
+    except RecordTrouble as error:
+        # Not to be tried again: each time counts as a delivery.
+        raise BackbeatError(f"records cannot be read: {error}") from error
     return found

@@ -229,12 +229,19 @@ async def test_both_deliveries_at_once_are_refused(bootstrap: str, name: str) ->
             await make(bootstrap, name).run(handle_signals=False)
 
 
-async def test_a_group_that_may_not_renew_its_locks_is_refused(bootstrap: str, name: str) -> None:
+def configure(bootstrap: str, kind: ConfigResource.Type, which: str, name: str, value: str) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    entry = ConfigEntry("share.renew.acknowledge.enable", "false", incremental_operation=AlterConfigOpType.SET)
-    group = ConfigResource(ConfigResource.Type.GROUP, f"backbeat-worker-{name}-share", incremental_configs=[entry])
-    (future,) = admin.incremental_alter_configs([group]).values()
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    (future,) = admin.incremental_alter_configs([ConfigResource(kind, which, incremental_configs=[entry])]).values()
     future.result(10)
+
+
+async def test_what_cannot_work_is_refused_with_what_to_do(bootstrap: str, name: str) -> None:
+    configure(bootstrap, ConfigResource.Type.TOPIC, activities_topic(name), "compression.type", "lz4")
+    with pytest.raises(BackbeatError, match=r"is compressed with lz4.* pip install 'aiokafka\[lz4\]'"):
+        await make(bootstrap, name).run(handle_signals=False)
+    group = f"backbeat-worker-{name}-share"
+    configure(bootstrap, ConfigResource.Type.GROUP, group, "share.renew.acknowledge.enable", "false")
     with pytest.raises(BackbeatError, match=r"set share\.renew\.acknowledge\.enable=true"):
         await make(bootstrap, name).run(handle_signals=False)
 
