@@ -197,13 +197,13 @@ class ShareIntake:
 
     async def _begin(self) -> None:
         await asyncio.to_thread(self._answers.connect, self._topic)
-        prepared = await asyncio.to_thread(
-            prepare, self._bootstrap_servers, self._group, self._topic, self._consumer_group
-        )
-        # The last but one: who dies while it puts a record back leaves one more delivery to do it.
-        self._last_delivery = max(2, prepared.deliveries_max - 1)
         cluster = self._member.cluster
         try:
+            prepared = await asyncio.to_thread(
+                prepare, self._bootstrap_servers, self._group, self._topic, self._consumer_group
+            )
+            # The last but one: who dies while it puts a record back leaves one more delivery to do it.
+            self._last_delivery = max(2, prepared.deliveries_max - 1)
             await cluster.refresh()
             await cluster.patiently(lambda: begin_at(cluster, self._group, self._topic, prepared.committed, self._ends))
             await self._member.join()
