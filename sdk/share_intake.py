@@ -199,12 +199,14 @@ class ShareIntake:
         await asyncio.to_thread(self._answers.connect, self._topic)
         cluster = self._member.cluster
         try:
+            await cluster.refresh()
+            # The first that an old broker does not know.
+            await cluster.patiently(lambda: positions(cluster, self._group, self._topic))
             prepared = await asyncio.to_thread(
                 prepare, self._bootstrap_servers, self._group, self._topic, self._consumer_group
             )
             # The last but one: who dies while it puts a record back leaves one more delivery to do it.
             self._last_delivery = max(2, prepared.deliveries_max - 1)
-            await cluster.refresh()
             await cluster.patiently(lambda: begin_at(cluster, self._group, self._topic, prepared.committed, self._ends))
             await self._member.join()
             self._joined_at = time.time()

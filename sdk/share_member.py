@@ -63,7 +63,8 @@ class Member:
 
     async def join(self) -> None:
         """Enter the group. RefusedError, or what is in TROUBLE: it cannot be."""
-        await self.cluster.refresh()
+        if not self.cluster.topic_id:
+            await self.cluster.refresh()
         self.who = self.who._replace(topic_id=self.cluster.topic_id)
         await self.cluster.patiently(self._beat)
         self._beating = asyncio.create_task(self._watched(self._keep_beating()))

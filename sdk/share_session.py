@@ -182,14 +182,15 @@ class Session:
             self._member.accept(taken)
 
     def _taken(self, partition: int, raw: bytes, acquired: Iterable[Any], renew_at: float) -> list[Taken]:
-        there = _records(raw)
+        there, holes = _records(raw)
         found = []
         for first, last, deliveries, _ in acquired:
             for offset in range(first, last + 1):
                 place = (partition, offset)
                 record = there.get(offset)
                 if record is None:
-                    self._acks[place] = AckType.GAP
+                    # One that may exist and did not come is not to be called a gap: nobody would run it.
+                    self._acks[place] = AckType.GAP if offset in holes else AckType.RELEASE
                     continue
                 # One that was ours all the same was lost without our knowledge.
                 self._lose([place])
@@ -227,16 +228,21 @@ class Session:
                 self._lose(several)
 
 
-def _records(raw: bytes) -> dict[int, Any]:
-    """The records by offset; what a transaction was ended with is none. BackbeatError: they cannot be read."""
-    found = {}
+def _records(raw: bytes) -> tuple[dict[int, Any], set[int]]:
+    """The records by offset, and the offsets without one, as those of a transaction's end.
+
+    BackbeatError: they cannot be read.
+    """
+    found: dict[int, Any] = {}
+    holes: set[int] = set()
     batches = MemoryRecords(raw)
     try:
         while batches.has_next():
             batch = batches.next_batch()
-            if not batch.is_control_batch:
-                found.update({record.offset: record for record in batch})
+            records = {} if batch.is_control_batch else {record.offset: record for record in batch}
+            holes.update(set(range(batch.base_offset, batch.next_offset)) - records.keys())
+            found.update(records)
     except RecordTrouble as error:
         # Not to be tried again: each time counts as a delivery.
         raise BackbeatError(f"records cannot be read: {error}") from error
-    return found
+    return found, holes

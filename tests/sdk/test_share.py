@@ -3,9 +3,11 @@
 import sys
 
 import pytest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from backbeat import BackbeatError, Worker
 from backbeat.share_protocol import AckType, Who, acknowledge, batches_of, heartbeat
+from backbeat.share_session import Session
 
 
 def test_a_broker_without_share_groups_is_refused_with_words() -> None:
@@ -40,3 +42,28 @@ def test_a_request_that_renews_says_so() -> None:
     who = Who("group", "member", "topic", bytes(16))
     assert not acknowledge(who, 3, [(0, 4, [1, 2])]).is_renewal
     assert acknowledge(who, 3, [(0, 4, [1]), (1, 4, [1, 4])]).is_renewal
+
+
+def batch_of(*offsets: int) -> bytes:
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 10_000)
+    for offset in offsets:
+        builder.append(offset, 1, b"key", b"%d" % offset, [])
+    return bytes(builder.build())
+
+
+def test_an_offset_without_a_record_is_a_gap_and_one_that_did_not_come_is_given_back() -> None:
+    session = Session(None, 1)
+    taken = session._taken(0, batch_of(0, 1, 3), [(0, 2, 1, {}), (3, 4, 2, {})], 0.0)
+    assert [(one.lock.place, one.value, one.deliveries) for one in taken] == [
+        ((0, 0), b"0", 1),
+        ((0, 1), b"1", 1),
+        ((0, 3), b"3", 2),
+    ]
+    assert session._acks == {(0, 2): AckType.GAP, (0, 4): AckType.RELEASE}
+
+
+def test_records_that_cannot_be_read_end_the_worker_before_they_count_as_delivered_too_often() -> None:
+    raw = bytearray(batch_of(0))
+    raw[22] |= 3  # as if they were compressed
+    with pytest.raises(BackbeatError, match="records cannot be read"):
+        Session(None, 1)._taken(0, bytes(raw), [(0, 0, 1, {})], 0.0)
