@@ -306,13 +306,13 @@ class Worker:
         self._intake.has_room(self._lanes.free)
 
     def _begin(self, job: Job) -> None:
-        if is_late(job.record, self.now()):
+        if is_late(job.record, self._around.now()):
             self._start(self._open_late(job))
         else:
             self._open(job)
 
     async def _open_late(self, job: Job) -> None:
-        runs = await still_runs(job.record, self._connected, self._stopping)
+        runs = await still_runs(job.record, self._around.connected, self._stopping)
         if runs:
             self._open(job)
         else:
