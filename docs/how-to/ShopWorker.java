@@ -135,7 +135,7 @@ public class ShopWorker {
 
   /** One attempt of one node. */
   static class Activity {
-    static final byte[] ACTIVITY = HexFormat.of().parseHex("c301" + "0a6a5bf50c59741d");
+    static final byte[] ACTIVITY = HexFormat.of().parseHex("c301" + "29589afa54c77cb9");
     static final byte[] CHANGE_NODE = HexFormat.of().parseHex("c301" + "f0bde74fe64b802a");
     static final int NOTIFICATION = 2;
 
@@ -180,6 +180,10 @@ public class ShopWorker {
       in.number(); // depth
       in.number(); // seq
       read.tid = in.string();
+      in.number(); // priority
+      in.string(); // fairness_key
+      in.fixed(1); // waits_for_slot
+      in.optional(in::number); // granted_at
       read.kind = (int) in.number();
       return read; // notification_name, message and error follow
     }
