@@ -19,7 +19,8 @@ LETTERS = "abcdefghi"
 #: What is measured on a stack with a gateway.
 HTTP = ("http_a", "http_b", "http_c", "http_d", "http_reads", "http_lag")
 SEARCH = "search"
-FIGURES = (*LETTERS, *HTTP, SEARCH)
+LIMITS = "limits"
+FIGURES = (*LETTERS, LIMITS, *HTTP, SEARCH)
 _RUNS = 5
 #: What needs a stack with a worker, in the order in which it is measured.
 _WITH_WORKER = "abgcde"
@@ -92,7 +93,7 @@ async def measure(only: Collection[str], runs: int, search_nodes: int, say: "Say
     # As Ctrl-C: what was started is stopped, and its directories are removed.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     found: dict[str, Figure] = {}
-    if set(only) & set(_WITH_WORKER):
+    if set(only) & {*_WITH_WORKER, LIMITS}:
         found |= await _with_worker(only, runs, say)
     if "f" in only:
         found["f"] = await signals(runs, say)
@@ -146,6 +147,10 @@ async def _with_worker(only: Collection[str], runs: int, say: "Say") -> dict[str
         for letter, measurement in measurements.items():
             if letter in only:
                 found[letter] = await measurement()
+        if LIMITS in only:
+            from backbeat.compose.bench_limits import LimitBench
+
+            found[LIMITS] = await LimitBench(rig, runs, say).measure()
         if "h" in only:
             found["h"] = {"under_load_mb": {name: round(size) for name, size in rig.memory().items()}}
     return found

@@ -21,6 +21,7 @@ from backbeat.compose.part import Part, last_lines
 from backbeat.compose.stack import Stack
 from backbeat.errors import NotFound
 from backbeat.streams.registry import add_client
+from backbeat.streams.security import IN_THE_CLEAR, connection
 from backbeat.streams.topics import COMMANDS, HISTORY, STATE
 
 #: A client application that no worker serves: what is sent to it costs nobody else anything.
@@ -98,12 +99,10 @@ class Rig:
             await asyncio.sleep(_LOOK_SECONDS)
         servers = self.stack.bootstrap_servers
         self.user_id = add_client(servers, ALONE, partitions=self.partitions).id_bytes
-        self._admin = AdminClient({"bootstrap.servers": servers, **QUIET})
-        self._offsets = Consumer(
-            {"bootstrap.servers": servers, "group.id": _GROUP, "enable.auto.commit": False, **QUIET}
-        )
+        self._admin = AdminClient({**connection(servers), **QUIET})
+        self._offsets = Consumer({**connection(servers), "group.id": _GROUP, "enable.auto.commit": False, **QUIET})
         self._producer = Producer(
-            {"bootstrap.servers": servers, "linger.ms": 5, "queue.buffering.max.messages": 1_000_000, **QUIET}
+            {**connection(servers), "linger.ms": 5, "queue.buffering.max.messages": 1_000_000, **QUIET}
         )
         self.client = Client(servers, timeout=_WAIT_SECONDS_MAX)
         # The stack adds the default client application last of all.
@@ -137,6 +136,7 @@ class Rig:
             [sys.executable, "-m", "backbeat.compose.bench_worker", self.stack.bootstrap_servers],
             log_path=data_dir / "log" / "worker.log",
             pid_path=data_dir / "log" / "worker.pid",
+            env=IN_THE_CLEAR,
         )
 
     def _stop(self) -> None:
@@ -187,7 +187,7 @@ class Rig:
         """Committed records of the changelog between two marks, and their bytes (keys and values)."""
         consumer = Consumer(
             {
-                "bootstrap.servers": self.stack.bootstrap_servers,
+                **connection(self.stack.bootstrap_servers),
                 "group.id": "bench-state",
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",

@@ -19,6 +19,7 @@ from backbeat.compose.errors import SetupError
 from backbeat.schemas import SignalRequest, encode_signal
 from backbeat.streams.ingest import Ingest
 from backbeat.streams.registry import Registry
+from backbeat.streams.security import connection
 from backbeat.streams.topics import ACTIVITIES_PREFIX, HISTORY, signals_topic
 
 _SIGNALS = 40_000
@@ -60,7 +61,7 @@ async def signals(runs: int, say: Say) -> Figure:
 def _publish_signals(rig: Rig, run: int) -> float:
     producer = Producer(
         {
-            "bootstrap.servers": rig.stack.bootstrap_servers,
+            **connection(rig.stack.bootstrap_servers),
             "acks": "all",
             "enable.idempotence": True,
             "linger.ms": 5,
@@ -180,7 +181,7 @@ async def restarts(rig: Rig, runs: int, say: Say) -> Figure:
 
 
 async def _restart(rig: Rig, maker: Maker, subject: bytes) -> tuple[float, float]:
-    consumer = Consumer({"bootstrap.servers": rig.stack.bootstrap_servers, "group.id": "bench-restart", **QUIET})
+    consumer = Consumer({**connection(rig.stack.bootstrap_servers), "group.id": "bench-restart", **QUIET})
     consumer.assign([TopicPartition(HISTORY, number, end) for number, end in rig.ends(HISTORY).items()])
     old = rig.stack.engine_pids[0]
     killed_at = time.time()

@@ -17,6 +17,7 @@ from backbeat.compose.bench_rig import QUIET, Rig
 from backbeat.streams.core import apply, ids
 from backbeat.streams.core.records import Meta, Node, Workflow
 from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.security import connection
 from backbeat.streams.store import PartitionStore
 from backbeat.streams.topics import COMMANDS, STATE, topic_id
 
@@ -60,7 +61,7 @@ def load(rig: Rig, workflows: int, nodes_each: int) -> Loaded:
         store.meta = msgspec.structs.replace(meta)
     producer = Producer(
         {
-            "bootstrap.servers": servers,
+            **connection(servers),
             "transactional.id": "bench-load",
             "transaction.timeout.ms": int(_TRANSACTION_SECONDS * 1000),
             "linger.ms": 20,

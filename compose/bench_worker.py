@@ -11,6 +11,7 @@ STEP = "Step"
 FAN = "Fan"
 LEAF = "Leaf"
 ALONE = "Alone"
+LIMITED = "Limited"
 
 
 def make_worker(bootstrap_servers: str) -> Worker:
@@ -42,6 +43,10 @@ def make_worker(bootstrap_servers: str) -> Worker:
     @worker.activity(ALONE)
     async def alone() -> None:
         """A signal without children."""
+
+    @worker.activity(LIMITED)
+    async def limited() -> None:
+        """The same, of a type that has a limit."""
 
     return worker
 

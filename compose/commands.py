@@ -21,6 +21,7 @@ class _Entry(NamedTuple):
 _SECTIONS: dict[str, dict[str, _Entry]] = {
     "Workflows": {
         "signal": _Entry("backbeat.compose.signal:signal", "Signal a workflow: there is work for it."),
+        "schedule": _Entry("backbeat.compose.schedule:schedule", "Signal workflows at times: cron, intervals."),
         "workflow": _Entry(
             "backbeat.compose.workflow:workflow", "List, show and follow workflows; pause, cancel them."
         ),
@@ -39,6 +40,7 @@ _SECTIONS: dict[str, dict[str, _Entry]] = {
         "top": _Entry("backbeat.compose.top:top", "The same by activity, live."),
         "report": _Entry("backbeat.compose.report:report", "The daily report: text, HTML, by mail."),
         "dead-letters": _Entry("backbeat.compose.dead_letters:dead_letters", "What was refused: show, redrive, drop."),
+        "limit": _Entry("backbeat.compose.limit:limit", "Limit or pause activity types: how many at once, how often."),
         "user": _Entry("backbeat.compose.user:user", "Add, list, change or remove client applications."),
         "settings": _Entry("backbeat.compose.settings:settings", "Change the settings that are kept in the log."),
         "topics": _Entry("backbeat.compose.topics:topics", "Make or check the topics."),

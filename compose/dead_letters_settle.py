@@ -26,6 +26,7 @@ from backbeat.streams.dead_letters import (
     mark_headers,
     redrive_headers,
 )
+from backbeat.streams.security import connection
 from backbeat.streams.topics import DEAD_LETTER_BYTES_MAX, DEAD_LETTERS, SIGNALS_PREFIX
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Settler:
         self._partitions: dict[str, int | None] = {}
         self._producer = Producer(
             {
-                "bootstrap.servers": bootstrap_servers,
+                **connection(bootstrap_servers),
                 "acks": "all",
                 # In their order, each once, as far as this process goes.
                 "enable.idempotence": True,

@@ -25,6 +25,7 @@ from backbeat.streams.dead_letters import (
     WENT_TO,
     headers_of,
 )
+from backbeat.streams.security import connection
 from backbeat.streams.topics import ACTIVITIES_PREFIX, DEAD_LETTERS, SIGNALS_PREFIX
 
 WAITING = "waiting"
@@ -148,7 +149,7 @@ class LetterTopic:
         self.partitions = range(topic.partitions)
         self._consumer = Consumer(
             {
-                "bootstrap.servers": bootstrap_servers,
+                **connection(bootstrap_servers),
                 # Required by the library.
                 "group.id": "backbeat-dead-letters",
                 "enable.auto.commit": False,

@@ -13,6 +13,7 @@ from backbeat.compose.errors import SetupError
 from backbeat.compose.part import Part, last_lines
 from backbeat.compose.stack import Stack
 from backbeat.node import Node
+from backbeat.streams.security import IN_THE_CLEAR
 from backbeat.views import StatusChange, Tree
 
 #: How long a case may take to settle.
@@ -46,6 +47,7 @@ class Stage:
             [sys.executable, "-m", "backbeat.compose.demo_worker", stack.bootstrap_servers, str(path)],
             log_path=stack.data_dir / "log" / "worker.log",
             pid_path=stack.data_dir / "log" / "worker.pid",
+            env=IN_THE_CLEAR,
         )
 
     def check(self, text: str, *, passed: bool) -> None:

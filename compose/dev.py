@@ -1,6 +1,7 @@
 """`backbeat dev`: everything on this machine, until Ctrl-C."""
 
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from backbeat.compose.stack import Stack
 
 _DATA_DIR_DEFAULT = Path(".backbeat")
+_STATUS_PORT = "BACKBEAT_STATUS_PORT"
 
 
 @click.command(
@@ -80,8 +82,10 @@ def dev(
         raise click.UsageError("--ephemeral makes its own directory: leave --data-dir out.")
     if bootstrap_servers is not None and kafka_port is not None:
         raise click.UsageError("--bootstrap-servers uses a Kafka that is there: leave --kafka-port out.")
-    # The usual port for the one engine that there usually is; several take free ones.
-    status_port = choose_port(None, STATUS_PORT_USUAL, "--status-port") if engines == 1 else 0
+    # The usual port for the one engine that there usually is, unless the environment names one; several take free ones.
+    status_port = "0"
+    if engines == 1:
+        status_port = os.environ.get(_STATUS_PORT) or str(choose_port(None, STATUS_PORT_USUAL, "--status-port"))
     stack = Stack(
         None if ephemeral else data_dir or _DATA_DIR_DEFAULT,
         ephemeral=ephemeral,
@@ -91,7 +95,7 @@ def dev(
         bootstrap_servers=bootstrap_servers,
         kafka_port=kafka_port,
         http_port=http_port,
-        env={"BACKBEAT_STATUS_PORT": str(status_port)},
+        env={_STATUS_PORT: status_port},
         say=click.echo,
     )
     with _signals(stack.hurry):
@@ -126,7 +130,7 @@ def _show(stack: "Stack", seconds: float) -> None:
     for name, text in lines:
         click.echo(f"  {name:<10} {text}")
     click.echo("Stop it with Ctrl-C. Next, in another terminal:")
-    click.echo(f"  export BACKBEAT_BOOTSTRAP_SERVERS={stack.bootstrap_servers}")
+    click.echo(f"  export BACKBEAT_BOOTSTRAP_SERVERS={stack.bootstrap_servers} BACKBEAT_GATEWAY={stack.http_urls[0]}")
     click.echo("  backbeat user list      the clients that may send signals and run activities")
 
 

@@ -6,8 +6,8 @@
     3  Kafka or the gateway cannot be reached
     4  no answer in time: what was asked may still be done
 
-`backbeat engine` and `backbeat gateway` are told apart by their supervisors, and have codes of their own
-(docs/operations.md).
+`backbeat engine`, `backbeat gateway` and `backbeat projection follow` are told apart by their supervisors, and have
+codes of their own (docs/errors.md).
 """
 
 from __future__ import annotations
@@ -41,10 +41,13 @@ class CommandError(click.ClickException):
 _ADVICE = "What to do:"
 #: Errors of the parts' own modules that say what was found and what to do. By name: nothing is imported for it.
 _EXPLAINED = {
+    ("backbeat.streams.brokers", "RefusedError"): Exit.UNREACHABLE,
     ("backbeat.streams.brokers", "UnreachableError"): Exit.UNREACHABLE,
+    ("backbeat.streams.security", "SecurityError"): Exit.FAILED,
     ("backbeat.streams.topics", "TopicError"): Exit.FAILED,
     ("backbeat.streams.registry", "RegistryError"): Exit.FAILED,
     ("backbeat.streams.settings", "SettingsError"): Exit.FAILED,
+    ("backbeat.streams.keeper", "NewerRecordError"): Exit.FAILED,
     ("backbeat.gateway.projection.database", "ProjectionError"): Exit.FAILED,
     ("backbeat.gateway.projection.database", "ProjectionUnavailable"): Exit.UNREACHABLE,
 }

@@ -43,6 +43,9 @@ def node_facts(node: Node) -> dict[str, Any]:
         "decider": node.decider,
         "client_data": node.client_data,
         "metadata": node.metadata,
+        "priority": node.priority,
+        "fairness_key": node.fairness_key,
+        "waits_for_slot": node.waits_for_slot,
         "tid": node.tid,
     }
 

@@ -25,6 +25,7 @@ from backbeat.compose.errors import SetupError
 from backbeat.compose.jars import Say, jars_folder, java_command, kafka_jars
 from backbeat.compose.part import Part, last_lines, read_tail, stop_left_over
 from backbeat.compose.ports import LOOPBACK, free_port
+from backbeat.streams.security import Brokers, connection
 
 START_SECONDS_MAX = 60.0
 #: Java's heap. Kafka keeps its logs in the page cache; the heap is for requests in flight.
@@ -128,8 +129,8 @@ class KafkaBroker:
 
     @property
     def bootstrap_servers(self) -> str:
-        """What clients connect to."""
-        return f"{LOOPBACK}:{self.port}"
+        """What clients connect to: in plain text, whatever the environment says of another Kafka."""
+        return Brokers(f"{LOOPBACK}:{self.port}")
 
     @property
     def pid(self) -> int | None:
@@ -268,7 +269,7 @@ class KafkaBroker:
         while not _accepts_connections(self.port):
             self._check_alive(deadline, seconds)
             time.sleep(0.02)
-        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+        admin = AdminClient({**connection(self.bootstrap_servers), "log_level": 0})
         while True:
             try:
                 found = admin.list_topics(timeout=2)

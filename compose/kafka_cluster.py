@@ -12,6 +12,7 @@ from typing import Self
 from backbeat.compose.jars import Say
 from backbeat.compose.kafka import START_SECONDS_MAX, KafkaBroker, Membership, make_cluster_id
 from backbeat.compose.ports import free_port
+from backbeat.streams.security import Brokers
 
 #: With three replicas one may be away: two have every record that counts as written.
 REPLICATED = {
@@ -67,7 +68,7 @@ class KafkaCluster:
     @property
     def bootstrap_servers(self) -> str:
         """What clients connect to: all brokers, so that any of them may be away."""
-        return ",".join(broker.bootstrap_servers for broker in self.brokers)
+        return Brokers(",".join(broker.bootstrap_servers for broker in self.brokers))
 
     def __enter__(self) -> Self:
         self.start()

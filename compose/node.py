@@ -79,6 +79,7 @@ def _print_node(found: Node, errored: list[StatusChange]) -> None:
             ("name", found.name),
             ("id", found.id),
             ("status", status_text(found.status)),
+            ("", f"waits for a slot: backbeat limit show {found.name!r}" if found.waits_for_slot else ""),
             ("client status", status_text(found.client_status)),
             ("workflow", f"{found.workflow_name} {json_text(found.subject)}"),
             ("workflow id", found.workflow_id),

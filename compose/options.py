@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from backbeat.compose.connection import Connection
+from backbeat.streams.security import PREFIX, Brokers, KafkaSecurity, Mechanism, Protocol
 
 STATUS_PORT_USUAL = 9301
 _PORT_MAX = 65_535
@@ -30,15 +32,63 @@ class StatusPort(click.ParamType):
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-bootstrap_option = click.option(
-    "--bootstrap-servers",
-    envvar="BACKBEAT_BOOTSTRAP_SERVERS",
-    default="127.0.0.1:9092",
-    show_default=True,
-    show_envvar=True,
-    metavar="HOST:PORT,…",
-    help="The Kafka to use.",
+
+def _kafka_option(name: str, text: str, **more: Any) -> Callable[[F], F]:
+    """One of the options that say how one gets into Kafka; `streams.security` knows it by the variable's name."""
+    flag = name.lower().replace("_", "-")
+    return click.option(f"--kafka-{flag}", envvar=f"{PREFIX}{name}", help=text, **more)
+
+
+_FILE = click.Path(dir_okay=False)
+_KAFKA = (
+    click.option(
+        "--bootstrap-servers",
+        envvar="BACKBEAT_BOOTSTRAP_SERVERS",
+        default="127.0.0.1:9092",
+        show_default=True,
+        show_envvar=True,
+        metavar="HOST:PORT,…",
+        help="The Kafka to use.",
+    ),
+    _kafka_option(
+        "SECURITY_PROTOCOL",
+        "What its listener speaks.  [default: SASL_SSL with a user, SSL with a certificate, else PLAINTEXT]",
+        type=click.Choice([each.value for each in Protocol]),
+    ),
+    _kafka_option(
+        "CA_FILE", "PEM: whom its certificates must come from.  [default: whom the system trusts]", type=_FILE
+    ),
+    _kafka_option("CERTIFICATE_FILE", "PEM: our own certificate, where Kafka asks for one.", type=_FILE),
+    _kafka_option("KEY_FILE", "PEM: the key of that certificate.", type=_FILE),
+    _kafka_option(
+        "SASL_MECHANISM",
+        "How the user proves to be one.  [default: SCRAM-SHA-512]",
+        type=click.Choice([each.value for each in Mechanism]),
+    ),
+    _kafka_option("USER", "Whom we log in to Kafka as.", metavar="NAME"),
+    _kafka_option(
+        "PASSWORD_FILE", "Where that user's password is; or the variable BACKBEAT_KAFKA_PASSWORD.", type=_FILE
+    ),
 )
+
+
+def bootstrap_option(command: F) -> F:
+    """Add the options that say which Kafka and how one gets in; the command gets both as `bootstrap_servers`."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, bootstrap_servers: str, **named: Any) -> Any:
+        said = {name: named.pop(name) for name in [*named] if name.startswith("kafka_")}
+        texts = {name.removeprefix("kafka_").upper(): value for name, value in said.items()}
+        # A password on a command line is everybody's: it has no flag.
+        security = KafkaSecurity.of({"PASSWORD": os.environ.get(f"{PREFIX}PASSWORD"), **texts})
+        return command(*arguments, bootstrap_servers=Brokers(bootstrap_servers, security), **named)
+
+    with_options: Any = run
+    for option in reversed(_KAFKA):
+        with_options = option(with_options)
+    return with_options  # type: ignore[no-any-return]  # the wrapper stands where the command stood
+
+
 client_option = click.option(
     "--client",
     envvar="BACKBEAT_CLIENT",

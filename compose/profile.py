@@ -32,7 +32,22 @@ from backbeat.compose.errors import SetupError
 FILE_NAME = "backbeat.toml"
 PROFILE_USUAL = "default"
 #: What a profile may say for all commands at once; what only one command knows stands in that command's table.
-SHARED_KEYS = ("bootstrap-servers", "gateway", "client", "token", "timeout-seconds", "database-url", "development")
+SHARED_KEYS = (
+    "bootstrap-servers",
+    "kafka-security-protocol",
+    "kafka-ca-file",
+    "kafka-certificate-file",
+    "kafka-key-file",
+    "kafka-sasl-mechanism",
+    "kafka-user",
+    "kafka-password-file",
+    "gateway",
+    "client",
+    "token",
+    "timeout-seconds",
+    "database-url",
+    "development",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,13 @@ from typing import Any
 import click
 
 from backbeat.compose.errors import SetupError
-from backbeat.compose.options import bootstrap_option
+from backbeat.compose.options import (
+    STATUS_PORT_USUAL,
+    bootstrap_option,
+    log_format_option,
+    status_host_option,
+    status_port_option,
+)
 
 _LOOK_SECONDS = 0.2
 _SAY_SECONDS = 5.0
@@ -110,35 +116,35 @@ def rebuild(bootstrap_servers: str, data_dir: Path, database_url: str | None, *,
     epilog="""\b
 Examples:
   backbeat projection follow --database-url postgresql://backbeat@db/backbeat
-  BACKBEAT_DATABASE_URL=postgresql://backbeat@db/backbeat backbeat projection follow
+  BACKBEAT_DATABASE_URL=postgresql://backbeat@db/backbeat backbeat projection follow --status-port 9310
 """
 )
 @bootstrap_option
 @_data_dir_option
 @_database_option
-def follow(bootstrap_servers: str, data_dir: Path, database_url: str | None) -> None:
+@status_host_option
+@status_port_option(STATUS_PORT_USUAL)
+@log_format_option
+def follow(
+    bootstrap_servers: str,
+    data_dir: Path,
+    database_url: str | None,
+    status_host: str,
+    status_port: int | None,
+    log_format: str,
+) -> None:
     """Bring the tables up to date, until it is stopped (SIGTERM), so that gateways need not.
 
     Of all that could, one process does it: whoever came first. When that one ends, another takes over within a second.
+    It shows its status to machines: http://HOST:PORT/metrics, /live and /ready (docs/metrics.md).
     """
-    import logging
-    import signal
-    import threading
+    from backbeat.gateway.projection.database import parse_url
+    from backbeat.gateway.projection.process import run_projection
+    from backbeat.streams.status_server import Address
 
-    from backbeat.gateway.projection.database import open_engine, parse_url
-    from backbeat.gateway.projection.follower import Follower
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    engine = open_engine(_parsed(_url(data_dir, database_url), parse_url))
-    follower = Follower(bootstrap_servers, engine)
-    follower.start()
-    click.echo("backbeat projection ready")
-    stop.wait()
-    follower.stop()
-    engine.dispose()
+    url = _parsed(_url(data_dir, database_url), parse_url)
+    address = None if status_port is None else Address(status_host, status_port)
+    run_projection(bootstrap_servers, url, status=address, log_format=log_format)
 
 
 def _wait_until_built(follower: Any, engine: Any, wanted: int) -> None:
@@ -146,6 +152,8 @@ def _wait_until_built(follower: Any, engine: Any, wanted: int) -> None:
 
     say_at = time.monotonic() + _SAY_SECONDS
     while True:
+        if follower.refusal is not None:
+            raise follower.refusal
         # Nobody says when another process has come further.
         time.sleep(_LOOK_SECONDS)
         with _Shown(), engine.begin() as connection:

@@ -15,6 +15,7 @@ from backbeat.compose.moments import Due, Length
 from backbeat.compose.options import connected, json_option
 from backbeat.compose.output import emit
 from backbeat.compose.references import STANDARD_INPUT, is_id, read_value
+from backbeat.compose.run_options import read_run_options, run_options
 
 if TYPE_CHECKING:
     from backbeat import Client, Node
@@ -34,30 +35,16 @@ Examples:
 )
 @click.argument("target", nargs=-1, required=True, metavar="WORKFLOW SUBJECT|ID NAME")
 @connected
-@click.option("--arg", "arg", multiple=True, metavar="VALUE", help="An argument of the handler: JSON, else text.")
-@click.option("--args", "arguments", metavar="JSON", help="All arguments: a list, or an object of keywords.")
-@click.option("--client-data", metavar="JSON", help="The whole of the client data, instead of arguments.")
-@click.option("--metadata", metavar="JSON", help="An object of notes, for searches.")
-@click.option("--decider", metavar="NAME", help="Of a workflow that is new.  [default: the workflow's name]")
+@run_options
 @click.option("--at", "fires_at", type=Due(), help="Not before: a time, or a length of time from now.")
-@click.option("--retries", type=click.IntRange(min=0), help="How often it is tried again.  [default: 6]")
-@click.option("--backoff", type=Length(), help="How long until the first retry; doubles later.  [default: 20m]")
-@click.option("--deadline", type=Length(), help="How long its worker has to answer.  [default: the engine's]")
 @click.option("--key", "idempotency_key", help="A repeat with the same key gives the same node.")
 @click.option("--link", type=click.UUID, metavar="NODE", help="A node that does not complete before this signal does.")
-@click.option("--runner", metavar="NAME", help="The client application that runs it.  [default: the one that asks]")
 @click.option("--wait", is_flag=True, help="Wait for its result, and print that.")
 @click.option("--wait-for", type=Length(), metavar="LENGTH", help="Wait no longer than this.")
 @json_option
 def signal(
     target: tuple[str, ...],
     connection: Connection,
-    arg: tuple[str, ...],
-    arguments: str | None,
-    client_data: str | None,
-    metadata: str | None,
-    backoff: timedelta | None,
-    deadline: timedelta | None,
     wait_for: timedelta | None,
     *,
     wait: bool,
@@ -70,22 +57,13 @@ def signal(
     signals: workflow, subject and name, and what else the SDK's `signal` takes (docs/sdk.md).
     """
     if target == (STANDARD_INPUT,):
-        _refuse_beside_lines(arg, arguments, client_data, metadata, backoff, deadline, said)
+        if any(value not in (None, ()) for value in said.values()):
+            raise click.UsageError("with `-`, each line says what its signal has; leave the options out")
         connection.run(lambda client: _signal_lines(client, as_json=as_json))
         return
     if len(target) not in (_BY_ID, _BY_NAME) or (len(target) == _BY_ID and not is_id(target[0])):
         raise click.UsageError("give WORKFLOW SUBJECT NAME, or a workflow's ID and NAME, or -")
-    if arg and arguments is not None:
-        raise click.UsageError("give --arg or --args, not both")
-    said |= {
-        "args": [read_value(one) for one in arg] if arguments is None else _json("--args", arguments, list | dict),
-        "client_data": None if client_data is None else _json("--client-data", client_data, dict),
-        "metadata": None if metadata is None else _json("--metadata", metadata, dict),
-        "retry_interval_seconds": backoff,
-        "timeout_seconds": deadline,
-        "client": said.pop("runner"),
-    }
-    options = {name: value for name, value in said.items() if value is not None}
+    options = read_run_options(said)
 
     async def run(client: Client) -> None:
         workflow, subject, name = await _place(client, target)
@@ -115,22 +93,6 @@ async def _place(client: Client, target: tuple[str, ...]) -> tuple[str, Any, str
         return target[0], read_value(target[1]), target[2]
     found = await client.workflow(target[0])
     return found.name, found.subject, target[1]
-
-
-def _json(option: str, text: str, kind: Any) -> Any:
-    try:
-        value = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise click.UsageError(f"{option}: this is no JSON: {text[:80]!r} ({error})") from error
-    if not isinstance(value, kind):
-        raise click.UsageError(f"{option}: give {'an object' if kind is dict else 'a list or an object'}")
-    return value
-
-
-def _refuse_beside_lines(*given: Any) -> None:
-    *options, said = given
-    if any(options) or any(value is not None for value in said.values()):
-        raise click.UsageError("with `-`, each line says what its signal has; leave the options out")
 
 
 async def _signal_lines(client: Client, *, as_json: bool) -> None:

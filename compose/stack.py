@@ -37,6 +37,7 @@ from backbeat.compose.programs import EngineCommand, engine_command, gateway_com
 from backbeat.compose.supervised import Supervised
 from backbeat.streams.brokers import UnreachableError
 from backbeat.streams.registry import RegistryError, add_client
+from backbeat.streams.security import IN_THE_CLEAR
 from backbeat.streams.topics import COMMANDS, TopicError, ensure_topics
 
 KAFKA_PORT_USUAL = 9092
@@ -89,7 +90,7 @@ class Stack:
         self._kafka_port = kafka_port
         self._long_lived = long_lived
         self._http_port = http_port
-        self._env = dict(env or {})
+        self._env = {**(IN_THE_CLEAR if bootstrap_servers is None else {}), **(env or {})}
         self._say = say
         self._engine_command = engine
         self.data_dir = (data_dir or Path(".backbeat")).absolute()

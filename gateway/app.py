@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import signal
 import sys
 import time
+from functools import partial
 from typing import NoReturn
 
 import uvloop
@@ -32,20 +32,20 @@ from backbeat.gateway.status import status_of
 from backbeat.gateway.table import ROUTES
 from backbeat.gateway.wishes import read_wishes
 from backbeat.streams import logs, tracing
-from backbeat.streams.last_words import last_words
+from backbeat.streams.ending import MISFIT, code_of, end, end_hanging
+from backbeat.streams.keeper import NewerRecordError
 from backbeat.streams.status_server import PATHS
 from backbeat.streams.watchdog import Watchdog, Watched
 
 logger = logging.getLogger(__name__)
 
-#: Exit codes, as the engine's. A supervisor starts the process again after any of them but the last.
-ENDED = 3
-MISFIT = 4  #: starting again does not help
-
 READY_LINE = "backbeat gateway ready"
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 
+_PART = "gateway"
 _FORM = "application/x-www-form-urlencoded"
+#: What browsers and `curl -F` send files with. The API takes none, and read as JSON it would be called malformed.
+_MULTIPART = "multipart/"
 _WITH_BODY = frozenset({"POST", "PUT"})
 _NOTHING = Parameters()
 _BACKLOG = 1024
@@ -168,6 +168,8 @@ def _read_body(request: web.BaseRequest, body: bytes) -> Parameters:
             return Parameters.of_pairs(body.decode())
         except UnicodeDecodeError as error:
             raise errors.invalid(f"The body is no UTF-8: {error.reason}") from error
+    if request.content_type.startswith(_MULTIPART):
+        raise errors.invalid(f"A body of {request.content_type} is not taken: send JSON, or a form as {_FORM}")
     # Whatever else it calls itself: clients send JSON without saying so.
     return Parameters.of_json(body)
 
@@ -179,9 +181,9 @@ async def serve(settings: GatewaySettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        parts = Parts(settings, fail=lambda error: end(f"{type(error).__name__}: {error}"))
+        parts = Parts(settings, fail=_fail)
     except ProjectionError as error:
-        end(str(error), MISFIT)
+        end(str(error), MISFIT, part=_PART)
     watchdog = _watchdog(loop, settings.loop_timeout_seconds)
     server = Server(Gateway(settings, parts).answer, body_bytes_max=settings.body_bytes_max)
     runner = web.ServerRunner(server, shutdown_timeout=settings.stop_seconds)
@@ -189,7 +191,8 @@ async def serve(settings: GatewaySettings) -> None:
     try:
         await web.TCPSite(runner, settings.http_host, settings.http_port, backlog=_BACKLOG).start()
     except OSError as error:
-        end(f"http://{settings.http_host}:{settings.http_port} cannot be listened on: {error.strerror}", MISFIT)
+        where = f"http://{settings.http_host}:{settings.http_port}"
+        end(f"{where} cannot be listened on: {error.strerror}", MISFIT, part=_PART)
     starting = asyncio.create_task(_start(parts, settings))
     stopped = asyncio.create_task(stop.wait())
     try:
@@ -214,11 +217,9 @@ def _watchdog(loop: asyncio.AbstractEventLoop, seconds_max: float) -> Watchdog:
         rounds += 1
         loop.call_later(_ROUND_SECONDS, come_round)
 
-    def ended(reason: str) -> None:
-        last_words(lambda: end(reason), ENDED)
-
     come_round()
-    watchdog = Watchdog([Watched("the event loop", lambda: {None: rounds}, seconds_max)], ended)
+    hangs = partial(end_hanging, part=_PART)
+    watchdog = Watchdog([Watched("the event loop", lambda: {None: rounds}, seconds_max)], hangs)
     watchdog.start()
     return watchdog
 
@@ -229,12 +230,11 @@ async def _start(parts: Parts, settings: GatewaySettings) -> None:
     sys.stdout.flush()
 
 
-def end(reason: str, code: int = ENDED) -> NoReturn:
-    """End the process now; a supervisor starts it again after any code but that of a misfit."""
-    logger.critical("the gateway ends: %s", reason)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(code)
+def _fail(error: BaseException) -> NoReturn:
+    """End the process for what a part of it cannot go on with."""
+    # What is refused is explained; anything else is a kind and a text.
+    reason = str(error) if isinstance(error, NewerRecordError) else f"{type(error).__name__}: {error}"
+    end(reason, code_of(error), part=_PART)
 
 
 def run_gateway(settings: GatewaySettings) -> None:

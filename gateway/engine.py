@@ -20,10 +20,11 @@ from backbeat.errors import Timeout, Unavailable
 from backbeat.gateway import errors
 from backbeat.gateway.settings import GatewaySettings
 from backbeat.schemas import encode_command
-from backbeat.streams.brokers import UnreachableError
+from backbeat.streams.brokers import RefusedError, UnreachableError
 from backbeat.streams.core import queries
 from backbeat.streams.core.commands import AnyCommand, ReplyTo, route
 from backbeat.streams.registry import RegisteredClient, Registry, RegistryError
+from backbeat.streams.security import connection
 from backbeat.streams.topics import CLIENTS, RECORD_BYTES_MAX
 
 logger = logging.getLogger(__name__)
@@ -52,11 +53,14 @@ class Engine:
     # --- connecting --------------------------------------------------------------------------------------------------
 
     async def connect(self) -> None:
-        """Come up: tried again until Kafka, its topics and the registry are there."""
+        """Come up: tried again until Kafka, its topics and the registry are there. RefusedError, SecurityError."""
         said = ""
         while True:
             try:
                 await self._connect()
+            except RefusedError:
+                # It is there, and will not change its mind: somebody must hear of it.
+                raise
             except (Unavailable, RegistryError, UnreachableError, KafkaException) as error:
                 self.missing = str(error)
                 if self.missing != said:
@@ -89,7 +93,7 @@ class Engine:
 
     async def _look_after(self) -> None:
         """Know within moments when Kafka is gone, and when it is back."""
-        admin = AdminClient({"bootstrap.servers": self._settings.bootstrap_servers, "log_level": 0})
+        admin = AdminClient({**connection(self._settings.bootstrap_servers), "log_level": 0})
         missed = 0
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
@@ -117,6 +121,11 @@ class Engine:
     def client(self, client_id: bytes) -> RegisteredClient | None:
         """The client of this id."""
         return self.registry.by_id(client_id)
+
+    @property
+    def answer_seconds(self) -> float:
+        """How long an answer is awaited."""
+        return self._settings.answer_seconds
 
     @property
     def partitions(self) -> int:

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from confluent_kafka import KafkaException
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import Connection
 
-from backbeat.gateway.figures import Activities
 from backbeat.gateway.parts import Parts
-from backbeat.gateway.projection import ProjectionError, lists, reports
 from backbeat.gateway.routing import Route
-from backbeat.streams.brokers import UnreachableError
-from backbeat.streams.exposition import counter, counters, gauge, gauges, histograms, version
+from backbeat.streams.exposition import counters, gauge, gauges, histograms, version
 from backbeat.streams.figures import SECONDS, Buckets
-from backbeat.streams.tallies import ACTIVITIES_MAX, OTHER
-from backbeat.streams.topics import TopicError
-
-#: How long figures of the projection's database are given out before they are read again.
-_FRESH_SECONDS = 10.0
 
 
 class HttpFigures:
@@ -48,31 +34,19 @@ class HttpFigures:
         buckets.observe(seconds)
 
 
-class _Stored(NamedTuple):
-    """What is read from the projection's database."""
-
-    pairs: dict[tuple[str, str], int]
-    scheduled: int
-    activities: Activities
-
-
 class GatewayCollector(Collector):
     """Gives the metrics of a gateway. `collect` blocks: it asks the projection's database and Kafka."""
 
     def __init__(self, parts: Parts, http: HttpFigures) -> None:
         self._parts = parts
         self._http = http
-        self._lock = threading.Lock()
-        self._read_at = float("-inf")
-        self._stored: _Stored | None = None
-        self._lag: dict[int, int] = {}
 
     def collect(self) -> Iterator[Metric]:
         """Everything, as of now."""
         yield gauges("backbeat_gateway_info", "Which gateway this is.", ("version",), [((version(),), 1)])
         yield from self._calls()
         yield from self._webhooks()
-        yield from self._projection()
+        yield from self._parts.projection.metrics.collect()
 
     def _calls(self) -> Iterator[Metric]:
         http = self._http
@@ -113,65 +87,3 @@ class GatewayCollector(Collector):
         yield gauge(
             "backbeat_gateway_endpoints_unreachable", "Endpoints that cannot be connected to.", len(counts.unreachable)
         )
-
-    def _projection(self) -> Iterator[Metric]:
-        projection = self._parts.projection
-        yield gauge("backbeat_projection_following", "Whether it follows the changelog.", int(not projection.trouble))
-        yield gauge("backbeat_projection_whole", "Whether searches are answered.", int(projection.is_whole))
-        yield counter("backbeat_projection_records", "Changelog records applied.", projection.records)
-        self._refresh()
-        yield gauges(
-            "backbeat_projection_lag_records",
-            "Changelog records behind.",
-            ("partition",),
-            [((str(number),), behind) for number, behind in sorted(self._lag.items())],
-        )
-        stored = self._stored
-        if stored is None:
-            return
-        yield gauges(
-            "backbeat_projection_nodes",
-            "Nodes in this pair of statuses now.",
-            ("server_status", "client_status"),
-            stored.pairs.items(),
-        )
-        yield gauge("backbeat_projection_nodes_scheduled", "Nodes that wait for their time.", stored.scheduled)
-        yield gauges(
-            "backbeat_projection_activity_nodes",
-            "Nodes at work, by name.",
-            ("activity", "state"),
-            _by_activity(stored.activities).items(),
-        )
-
-    def _refresh(self) -> None:
-        """Read the database and the changelog's ends, unless that was done just now."""
-        with self._lock:
-            if time.monotonic() - self._read_at < _FRESH_SECONDS:
-                return
-            projection = self._parts.projection
-            try:
-                self._lag = projection.lag_by_partition()
-                self._stored = projection.read(_read)
-            except (ProjectionError, KafkaException, UnreachableError, TopicError):
-                # Kafka or the database is away, or the projection is being built: old figures would look like new ones.
-                self._lag, self._stored = {}, None
-            self._read_at = time.monotonic()
-
-
-def _read(connection: Connection) -> _Stored:
-    pairs, scheduled = lists.status_pairs(connection)
-    return _Stored(pairs, scheduled, reports.activities(connection, 0.0, closed=False))
-
-
-def _by_activity(found: Activities) -> dict[tuple[str, str], int]:
-    """(activity, state) -> nodes, of all clients; the names with the most nodes have labels of their own."""
-    weights: Counter[str] = Counter()
-    for each in found.activities:
-        weights[each.activity] += sum(each.nodes.values())
-    named = {name for name, _ in weights.most_common(ACTIVITIES_MAX)}
-    counted: Counter[tuple[str, str]] = Counter()
-    for each in found.activities:
-        name = each.activity if each.activity in named else OTHER
-        for state in ("waiting", "running", "retrying", "failing", "paused"):
-            counted[name, state] += getattr(each, state)
-    return dict(counted)

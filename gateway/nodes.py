@@ -11,6 +11,7 @@ from backbeat.gateway.parameters import Parameters
 from backbeat.gateway.presentation import id_text
 from backbeat.streams.core import ids
 from backbeat.streams.core.commands import NewNode
+from backbeat.streams.core.records import PRIORITY_FIRST, PRIORITY_LAST
 from backbeat.streams.core.status import MODE_WORDS, Mode
 
 _NODE = NewNode(name="", user_id=b"")
@@ -34,7 +35,16 @@ def new_node(call: Call, said: Parameters, name: str, *, signal: bool = False) -
         parent_link_id=options.uuid("parent_link_id"),
         retry_interval_seconds=_NODE.retry_interval_seconds if interval is None else interval,
         retries=_NODE.retries if retries is None else retries,
+        priority=_priority(said),
+        fairness_key=said.text("fairness_key"),
     )
+
+
+def _priority(said: Parameters) -> int | None:
+    priority = said.whole_number("priority")
+    if priority is not None and not PRIORITY_FIRST <= priority <= PRIORITY_LAST:
+        raise errors.invalid(f"priority is {priority}; {PRIORITY_FIRST} goes first and {PRIORITY_LAST} last")
+    return priority
 
 
 def _mode(said: Parameters) -> Mode:

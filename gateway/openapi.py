@@ -13,11 +13,15 @@ from backbeat.gateway import tid
 from backbeat.gateway.authentication import CLIENT_HEADER
 from backbeat.gateway.openapi_calls import CALLS, PATH_EXAMPLES
 from backbeat.gateway.openapi_said import JSON, PLAIN, Said
-from backbeat.gateway.openapi_schemas import SCHEMAS, STATUS_WORDS, UUID, Schema, ref
+from backbeat.gateway.openapi_schedules import SCHEDULE_SCHEMAS
+from backbeat.gateway.openapi_schemas import SCHEMAS as OTHER_SCHEMAS
+from backbeat.gateway.openapi_schemas import STATUS_WORDS, UUID, Schema, ref
 from backbeat.gateway.pages import NEXT_HEADER
 from backbeat.gateway.parameters import DEPTH_MAX, FORM_FIELDS_MAX
 from backbeat.gateway.routing import Access, Route
 from backbeat.gateway.search import STALE_HEADER
+
+SCHEMAS = {**OTHER_SCHEMAS, **SCHEDULE_SCHEMAS}
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -67,7 +71,7 @@ _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     Access.WRITER: [{_CLIENT: []}, {_CLIENT: [], _TOKEN: []}],
 }
 
-_TAGS = ("workflows", "activities", "jobs", "reports", "around")
+_TAGS = ("workflows", "activities", "jobs", "limits", "schedules", "reports")
 
 _REFUSAL_NAMES = {
     400: "BadRequest",
@@ -146,7 +150,7 @@ def build(routes: Iterable[Route], version: str) -> dict[str, Any]:
             "description": "\n\n".join(f"## {title}\n\n{text}" for title, text in NOTES.items()),
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": name} for name in _TAGS],
+        "tags": [{"name": name} for name in (*_TAGS, "around")],
         "paths": paths,
         "components": {
             "schemas": SCHEMAS,
@@ -226,6 +230,9 @@ def _path_parameter(route: Route, name: str) -> dict[str, Any]:
             return {"schema": UUID, "description": f"of {_ONE[whose]}", "example": PATH_EXAMPLES[whose]}
         case "status":
             return {"schema": {"type": "string", "enum": list(STATUS_WORDS)}, "example": "completed"}
+        case "name" if _tag(route) == "schedules":
+            text = "of a schedule; or its id, where it is there already"
+            return {"schema": {"type": "string", "pattern": "\\S"}, "description": text, "example": "nightly report"}
         case _:
             return {"schema": {"type": "string", "pattern": "\\S"}, "example": "charge card"}
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from backbeat.gateway.openapi_jobs import JOB_ID, JOBS
+from backbeat.gateway.openapi_limits import LIMITS
 from backbeat.gateway.openapi_reports import REPORTS
 from backbeat.gateway.openapi_said import HTML, PLAIN, Parameters, Said, query
+from backbeat.gateway.openapi_schedules import SCHEDULES
 from backbeat.gateway.openapi_schemas import STATUS_WORDS, TEXT, TIME, UUID, list_of, ref
 from backbeat.gateway.pages import LIMIT_MAX, NEXT_HEADER
 from backbeat.gateway.presentation import CLIENT_WORDS, SERVER_WORDS
@@ -323,4 +325,4 @@ _AROUND: dict[str, Said] = {
     "GET /docs": Said(answer=TEXT, example="<!doctype html>", media_type=HTML),
 }
 
-CALLS: dict[str, Said] = {**_WORKFLOWS, **_ACTIVITIES, **JOBS, **_AROUND, **REPORTS}
+CALLS: dict[str, Said] = {**_WORKFLOWS, **_ACTIVITIES, **JOBS, **LIMITS, **SCHEDULES, **_AROUND, **REPORTS}

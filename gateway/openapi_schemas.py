@@ -12,6 +12,7 @@ import msgspec
 
 from backbeat.gateway.figures import Activities, Daily, Summary
 from backbeat.gateway.job_shown import KINDS, Job, NewJob
+from backbeat.gateway.limit_shown import Limit, NewLimit
 from backbeat.gateway.presentation import CLIENT_WORDS, MODE_WORDS, SERVER_WORDS
 from backbeat.streams.core.records import Settings
 
@@ -49,7 +50,7 @@ def list_of(item: Schema) -> Schema:
     return {"type": "array", "items": item}
 
 
-def _given(properties: dict[str, Schema], description: str = "") -> Schema:
+def given(properties: dict[str, Schema], description: str = "") -> Schema:
     """An object that is answered: every key is always there, and no other."""
     found: Schema = {
         "type": "object",
@@ -60,7 +61,7 @@ def _given(properties: dict[str, Schema], description: str = "") -> Schema:
     return {**found, "description": description} if description else found
 
 
-def _said(schema: Schema, description: str) -> Schema:
+def said(schema: Schema, description: str) -> Schema:
     """A property of a request, which may be null: that is as absent."""
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     found = {**schema, "type": [*kinds, "null"], "description": description}
@@ -69,24 +70,25 @@ def _said(schema: Schema, description: str) -> Schema:
     return found
 
 
-def _or_null(schema: Schema) -> Schema:
+def or_null(schema: Schema) -> Schema:
+    """The same, or null."""
     return {**schema, "type": [schema["type"], "null"]}
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 _ANY: Schema = {"description": "any JSON value"}
-_SUBJECT_GIVEN: Schema = {"description": "what the workflow is about: any JSON value but an empty one"}
+SUBJECT_GIVEN: Schema = {"description": "what the workflow is about: any JSON value but an empty one"}
 _SERVER_STATUS: Schema = {"type": "string", "enum": list(SERVER_WORDS)}
 _CLIENT_STATUS: Schema = {"type": "string", "enum": list(CLIENT_WORDS)}
 _MODE: Schema = {"type": "string", "enum": list(MODE_WORDS)}
-_COUNT: Schema = {"type": "integer", "minimum": 0}
+COUNT: Schema = {"type": "integer", "minimum": 0}
 
-_WORKFLOW = _given(
+_WORKFLOW = given(
     {
         "id": UUID,
         "name": TEXT,
-        "subject": _SUBJECT_GIVEN,
+        "subject": SUBJECT_GIVEN,
         "decider": TEXT,
         "userId": UUID,
         "createdAt": TIME,
@@ -97,17 +99,17 @@ _WORKFLOW = _given(
     "All that is done for one subject.",
 )
 
-_NODE = _given(
+_NODE = given(
     {
         "id": UUID,
         "mode": _MODE,
         "name": TEXT,
         "workflowId": UUID,
-        "parentId": _or_null(UUID),
+        "parentId": or_null(UUID),
         "userId": {**UUID, "description": "the user that runs it"},
         "clientData": {"type": "object", "description": "as it was given"},
         "metadata": {"type": "object", "description": "as it was given"},
-        "subject": _SUBJECT_GIVEN,
+        "subject": SUBJECT_GIVEN,
         "decider": TEXT,
         "workflowName": TEXT,
         "currentServerStatus": _SERVER_STATUS,
@@ -117,7 +119,7 @@ _NODE = _given(
     "One unit of work in a workflow's tree: a signal, an activity or a decision.",
 )
 
-_STATUS_CHANGE = _given(
+_STATUS_CHANGE = given(
     {
         "nodeId": UUID,
         "fromStatus": TEXT,
@@ -133,22 +135,22 @@ _BRANCH = {
     "id": UUID,
     "name": TEXT,
     "userId": UUID,
-    "subject": _SUBJECT_GIVEN,
+    "subject": SUBJECT_GIVEN,
     "mode": _MODE,
     "currentServerStatus": _SERVER_STATUS,
     "currentClientStatus": _CLIENT_STATUS,
     "createdAt": TIME,
-    "retryingAt": {**_or_null(TIME), "description": "when it is tried again, while it waits for that"},
+    "retryingAt": {**or_null(TIME), "description": "when it is tried again, while it waits for that"},
     "children": list_of(ref("Branch")),
 }
 _OF_NODES_ALONE = ("mode", "currentServerStatus", "currentClientStatus", "retryingAt")
 
-_ERROR_ROW = _given(
+_ERROR_ROW = given(
     {
         "id": UUID,
         "name": TEXT,
         "decider": TEXT,
-        "subject": _SUBJECT_GIVEN,
+        "subject": SUBJECT_GIVEN,
         "user_id": UUID,
         "complete": {"type": "boolean"},
         "migrated": {"type": "boolean"},
@@ -159,15 +161,15 @@ _ERROR_ROW = _given(
     "A workflow, as the original's table has it.",
 )
 
-_STATS = _given(
+_STATS = given(
     {
         "latency": {"type": "number", "description": "seconds until the slowest part of the engine answers"},
-        "today": _given({"processed": _COUNT, "failed": _COUNT}),
-        "processed": {**_COUNT, "description": "completions"},
-        "failed": {**_COUNT, "description": "client errors"},
-        "enqueued": {**_COUNT, "description": "due, or with clients"},
-        "scheduled": {**_COUNT, "description": "waiting for their time"},
-        "retry_size": {**_COUNT, "description": "waiting for a retry"},
+        "today": given({"processed": COUNT, "failed": COUNT}),
+        "processed": {**COUNT, "description": "completions"},
+        "failed": {**COUNT, "description": "client errors"},
+        "enqueued": {**COUNT, "description": "due, or with clients"},
+        "scheduled": {**COUNT, "description": "waiting for their time"},
+        "retry_size": {**COUNT, "description": "waiting for a retry"},
     }
 )
 
@@ -207,9 +209,9 @@ _ERROR: Schema = {
 # --- requests --------------------------------------------------------------------------------------------------------
 
 #: Text with something in it.
-_WORD: Schema = {"type": "string", "pattern": "\\S"}
+WORD: Schema = {"type": "string", "pattern": "\\S"}
 
-_SUBJECT: Schema = {
+SUBJECT: Schema = {
     "not": {"anyOf": [{"enum": [None, False, {}, []]}, {"type": "string", "pattern": "^\\s*$"}]},
     "description": (
         "any JSON value but null, false, blank text, {} and []; its keys are kept in snake_case; "
@@ -222,15 +224,15 @@ _NEW_WORKFLOW: Schema = {
     "required": ["subject", "decider"],
     "anyOf": [{"required": ["name"]}, {"required": ["workflow_type"]}],
     "properties": {
-        "name": {**_WORD, "description": f"at most {_LIMITS.name_bytes_max:,} bytes, as every name"},
-        "workflow_type": {**_WORD, "description": "taken where there is no name"},
-        "subject": _SUBJECT,
-        "decider": {**_WORD, "description": "only the first call for a workflow says who decides"},
+        "name": {**WORD, "description": f"at most {_LIMITS.name_bytes_max:,} bytes, as every name"},
+        "workflow_type": {**WORD, "description": "taken where there is no name"},
+        "subject": SUBJECT,
+        "decider": {**WORD, "description": "only the first call for a workflow says who decides"},
     },
 }
 
 _PAYLOADS: dict[str, Schema] = {
-    "client_data": _said(
+    "client_data": said(
         {
             "type": "object",
             "properties": {
@@ -243,20 +245,20 @@ _PAYLOADS: dict[str, Schema] = {
         },
         f"kept and given untouched; at most {_LIMITS.payload_bytes_max:,} bytes",
     ),
-    "metadata": _said(
+    "metadata": said(
         {"type": "object"},
         f"kept and given untouched; at most {_LIMITS.payload_bytes_max:,} bytes. Activities are searched by it",
     ),
-    "parent_link_id": _said(UUID, "a node, anybody's, that cannot complete before this one does"),
+    "parent_link_id": said(UUID, "a node, anybody's, that cannot complete before this one does"),
 }
 
-_NODE_SAID: dict[str, Schema] = {
-    "fires_at": _said(TIME, "when it starts at the earliest (now); without a zone: UTC"),
-    "retry": _said(
+NODE_SAID: dict[str, Schema] = {
+    "fires_at": said(TIME, "when it starts at the earliest (now); without a zone: UTC"),
+    "retry": said(
         {"type": ["integer", "string"], "minimum": 0, "maximum": NUMBER_MAX, "pattern": "^[0-9]{1,9}$"},
         "how often it is tried again after an error (6)",
     ),
-    "retry_interval": _said(
+    "retry_interval": said(
         {
             "type": ["number", "string"],
             "minimum": 0,
@@ -265,9 +267,14 @@ _NODE_SAID: dict[str, Schema] = {
         },
         "seconds until the first retry (1200); later ones wait longer",
     ),
-    "client_id": _said(UUID, "the user that runs it (the caller)"),
+    "client_id": said(UUID, "the user that runs it (the caller)"),
+    "priority": said(
+        {"type": ["integer", "string"], "minimum": 1, "maximum": 5, "pattern": "^[1-5]$"},
+        "among those that wait for the same limit: 1 goes first, 5 last (as its parent, else 3)",
+    ),
+    "fairness_key": said(TEXT, "those of one priority that wait for the same limit take turns by it"),
     **_PAYLOADS,
-    "options": _said(
+    "options": said(
         {"type": "object", "properties": _PAYLOADS},
         "where it is given, client_data, metadata and parent_link_id are looked for here and not beside it",
     ),
@@ -277,15 +284,15 @@ _DECISION: Schema = {
     "type": "object",
     "required": ["name"],
     "properties": {
-        "name": _WORD,
-        "mode": _said(
+        "name": WORD,
+        "mode": said(
             _MODE,
             "blocking (which it is without a word): later siblings wait for it; non_blocking: the parent alone waits; "
             "fire_and_forget: nobody does",
         ),
-        "type": _said(TEXT, "activity (which it is without a word), decision or flag"),
-        "legacy_type": _said(TEXT, "counts where both are given"),
-        **_NODE_SAID,
+        "type": said(TEXT, "activity (which it is without a word), decision or flag"),
+        "legacy_type": said(TEXT, "counts where both are given"),
+        **NODE_SAID,
     },
 }
 
@@ -296,7 +303,7 @@ _DECISIONS: Schema = {
 
 #: Made from the classes that are answered.
 _, _SHOWN = msgspec.json.schema_components(
-    (Summary, Activities, Daily, Job, NewJob), ref_template="#/components/schemas/{name}"
+    (Summary, Activities, Daily, Limit, NewLimit, Job, NewJob), ref_template="#/components/schemas/{name}"
 )
 
 SCHEMAS: dict[str, Schema] = {
@@ -305,19 +312,19 @@ SCHEMAS: dict[str, Schema] = {
     "Workflow": _WORKFLOW,
     "Node": _NODE,
     "StatusChange": _STATUS_CHANGE,
-    "Branch": _given(_BRANCH, "A node with all that is below it."),
-    "Tree": _given(
+    "Branch": given(_BRANCH, "A node with all that is below it."),
+    "Tree": given(
         {
             name: {"type": "null", "description": "a workflow has none"} if name in _OF_NODES_ALONE else schema
             for name, schema in _BRANCH.items()
         },
         "A workflow with all its nodes.",
     ),
-    "Print": _given({"print": {"type": "string", "description": "a line a node, with ANSI colours"}}),
-    "Success": _given({"success": {"const": True}}),
-    "User": _given({"id": UUID, "name": TEXT}),
+    "Print": given({"print": {"type": "string", "description": "a line a node, with ANSI colours"}}),
+    "Success": given({"success": {"const": True}}),
+    "User": given({"id": UUID, "name": TEXT}),
     "ErrorRow": _ERROR_ROW,
-    "Health": _given(
+    "Health": given(
         {
             "sha": {"type": "string", "description": "the version that runs"},
             "time": TIME,
@@ -330,15 +337,15 @@ SCHEMAS: dict[str, Schema] = {
         **_NEW_WORKFLOW,
         "properties": {
             **_NEW_WORKFLOW["properties"],
-            "subject": {**_WORD, "description": "text; or an object, as subject[order_id]=17"},
+            "subject": {**WORD, "description": "text; or an object, as subject[order_id]=17"},
         },
     },
     "NewSignal": {
         "type": "object",
         "required": ["name"],
-        "properties": {"name": _WORD, **_NODE_SAID},
+        "properties": {"name": WORD, **NODE_SAID},
     },
-    "NewSignalOfName": {"type": "object", "properties": _NODE_SAID},
+    "NewSignalOfName": {"type": "object", "properties": NODE_SAID},
     "Decision": _DECISION,
     "NewDecisions": {
         "type": "object",
@@ -359,8 +366,8 @@ SCHEMAS: dict[str, Schema] = {
         "required": ["decisions[][name]"],
         "properties": {
             "decisions[][name]": {
-                **list_of(_WORD),
-                **_WORD,
+                **list_of(WORD),
+                **WORD,
                 "type": ["array", "string"],
                 "minItems": 1,
                 "description": "once for each decision; its other fields may follow it, as decisions[][mode]",
@@ -377,9 +384,9 @@ SCHEMAS: dict[str, Schema] = {
                 )
             },
             "args": {"description": "taken where there is no response"},
-            "retriable": _said({"type": "boolean"}, "of errored; false: another attempt is no use, none is made"),
+            "retriable": said({"type": "boolean"}, "of errored; false: another attempt is no use, none is made"),
         },
     },
     "Error": _ERROR,
-    "Unauthorized": _given({"error": {"const": "Unauthorized"}}),
+    "Unauthorized": given({"error": {"const": "Unauthorized"}}),
 }

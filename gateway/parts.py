@@ -31,6 +31,7 @@ class Parts:
             settings.projection_url,
             flush=self.engine.flush,
             partitions=lambda: self.engine.partitions,
+            refuse=fail,
         )
         self._queue_log = QueueLog(
             settings.bootstrap_servers, settings.application_id, self.projection, settings.queue_log_seconds

@@ -98,6 +98,10 @@ def whole_node_json(view: NodeView) -> dict[str, Any]:
         "depth": view.depth,
         "seq": view.seq,
         "tid": view.tid,
+        "priority": view.priority,
+        "fairnessKey": view.fairness_key,
+        "waitsForSlot": view.waits_for_slot,
+        "grantedAt": None if view.granted_at is None else time_text(view.granted_at),
     }
 
 

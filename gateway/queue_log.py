@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from backbeat.gateway.projection import Counts, Projection, ProjectionError
 from backbeat.streams.queues import Queues, read_queues
+from backbeat.streams.security import connection
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class QueueLog:
                 await self._task
 
     async def _run(self) -> None:
-        admin = AdminClient({"bootstrap.servers": self._bootstrap_servers, "log_level": 0})
+        admin = AdminClient({**connection(self._bootstrap_servers), "log_level": 0})
         while True:
             await asyncio.sleep(self._interval_seconds)
             if not self._projection.follows:

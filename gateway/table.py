@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from backbeat.gateway import activities, around, jobs, reports, search, users, workflows
+from backbeat.gateway import activities, around, jobs, limits, reports, schedules, search, users, workflows
 from backbeat.gateway.description import Description
 from backbeat.gateway.routing import Access, Handler, Route
 
@@ -16,8 +16,8 @@ def _get(path: str, handler: Handler, summary: str, access: Access = Access.CLIE
     return Route(method="GET", path=path, handler=handler, summary=summary, access=access)
 
 
-def _put(path: str, handler: Handler, summary: str) -> Route:
-    return Route(method="PUT", path=path, handler=handler, summary=summary, writes=True)
+def _put(path: str, handler: Handler, summary: str, access: Access = Access.CLIENT) -> Route:
+    return Route(method="PUT", path=path, handler=handler, summary=summary, access=access, writes=True)
 
 
 def _post(path: str, handler: Handler, summary: str, access: Access = Access.CLIENT) -> Route:
@@ -61,6 +61,39 @@ _ACTIVITIES = (
     _put("/activities/{id}/schedule", activities.schedule, "Look again what below an activity can start"),
 )
 
+_LIMITS = (
+    _get("/limits", limits.index, "The limits of the caller's activities, and how they stand"),
+    _get("/limits/{activity}", limits.show, "The limit of an activity"),
+    _put("/limits/{activity}", limits.put, "Limit an activity", Access.WRITER),
+    Route(
+        method="DELETE",
+        path="/limits/{activity}",
+        handler=limits.remove,
+        summary="Limit an activity no more",
+        access=Access.WRITER,
+        writes=True,
+    ),
+    _put("/limits/{activity}/pause", limits.pause, "Start none of an activity until it is resumed", Access.WRITER),
+    _put("/limits/{activity}/resume", limits.resume, "Go on with a paused activity", Access.WRITER),
+)
+
+_SCHEDULES = (
+    _get("/schedules", schedules.index, "The caller's schedules"),
+    _put("/schedules/{name}", schedules.put, "Make or change a schedule", Access.WRITER),
+    _get("/schedules/{name}", schedules.show, "A schedule, with its next and past runs"),
+    Route(
+        method="DELETE",
+        path="/schedules/{name}",
+        handler=schedules.delete,
+        summary="Forget a schedule; what it started goes on",
+        writes=True,
+    ),
+    _put("/schedules/{name}/pause", schedules.pause, "Let nothing be due until it is resumed"),
+    _put("/schedules/{name}/resume", schedules.resume, "Go on with a paused schedule, from now"),
+    _post("/schedules/{name}/trigger", schedules.trigger, "A run of a schedule now", Access.WRITER),
+    _post("/schedules/{name}/backfill", schedules.backfill, "Runs of a schedule for past times", Access.WRITER),
+)
+
 _JOBS = (
     _post("/jobs", jobs.start, "Change all nodes or workflows that match"),
     _get("/jobs", jobs.index, "The caller's jobs"),
@@ -73,6 +106,8 @@ _description = Description(lambda: ROUTES)
 ROUTES: tuple[Route, ...] = (
     *(replace(route, old_paths=(_OLD + route.path,)) for route in _WORKFLOWS),
     *(replace(route, old_paths=(route.path.replace(_NODES, _OLD_NODES, 1),)) for route in _ACTIVITIES),
+    *_LIMITS,
+    *_SCHEDULES,
     *_JOBS,
     _get("/users", users.index, "Ids and names of the users", Access.OPEN),
     _get("/users/{id}", users.show, "A user's id and name", Access.OPEN),

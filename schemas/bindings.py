@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbeat.streams.core import commands, effects, jobs, queries, records
+from backbeat.streams.core import commands, effects, jobs, queries, records, schedules
 from backbeat.streams.core.history import StatusChange
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus, word
 
@@ -25,6 +25,9 @@ REPLIES: dict[type, str] = {
     queries.History: "HistoryReply",
     queries.Position: "PositionReply",
     records.Settings: "SettingsReply",
+    effects.Limits: "LimitsReply",
+    schedules.ScheduleView: "ScheduleReply",
+    queries.Schedules: "SchedulesReply",
     jobs.Jobs: "JobsReply",
 }
 
@@ -61,11 +64,17 @@ def bindings(signal: type) -> dict[str, Binding]:
         commands.NewNode,
         commands.NewWorkflow,
         commands.Task,
+        commands.NewSchedule,
+        schedules.ScheduleRun,
         jobs.JobFilter,
         jobs.JobMatch,
         jobs.JobRefusal,
         jobs.Job,
         effects.NodeChange,
+        effects.LimitView,
+        effects.PoolView,
+        records.Limit,
+        records.LimitValues,
     ]
     return {
         **{struct.__name__: Binding(struct) for struct in structs},
@@ -74,6 +83,9 @@ def bindings(signal: type) -> dict[str, Binding]:
         "ClientStatus": Binding(ClientStatus),
         "ServerStatus": Binding(ServerStatus),
         "Reason": Binding(effects.Reason),
+        "Overlap": Binding(commands.Overlap),
+        "RunState": Binding(schedules.RunState),
+        "RunCause": Binding(schedules.RunCause),
         "JobState": Binding(jobs.JobState),
         "ActivityKind": Binding(ActivityKind),
         "Activity": Binding(ActivityRecord),

@@ -63,3 +63,5 @@ class SignalRequest(msgspec.Struct, frozen=True, kw_only=True):
     retry_interval: float | None = None  #: seconds; null: the engine's default
     client_id: bytes | None = None  #: who runs it; null: whose topic it is
     parent_link_id: bytes | None = None
+    priority: int | None = None  #: among those that wait for the same limit: 1 goes first, 5 last; null: 3
+    fairness_key: str | None = None  #: those of one priority take turns by it

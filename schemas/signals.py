@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from backbeat.streams.core.records import PRIORITY_FIRST, PRIORITY_LAST
+
 from .errors import DecodeError
 from .records import SignalRequest
 
@@ -40,6 +42,8 @@ class SignalFields(msgspec.Struct, kw_only=True):
     retry_interval: float | None
     client_id: str | None
     parent_link_id: str | None
+    priority: int | None
+    fairness_key: str | None
 
 
 class _Options(msgspec.Struct, forbid_unknown_fields=True):
@@ -66,6 +70,8 @@ class _Document(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     retry_interval: float | None = None
     client_id: str | None = None
     parent_link_id: str | None = None
+    priority: int | None = None
+    fairness_key: str | None = None
     mode: str | None = None
 
 
@@ -125,6 +131,8 @@ def from_json(value: bytes, headers: Headers | None) -> SignalRequest:
         retry_interval=_seconds(document.retry_interval),
         client_id=_uuid("client_id", document.client_id),
         parent_link_id=_uuid("parent_link_id", options.parent_link_id),
+        priority=_priority(document.priority),
+        fairness_key=document.fairness_key,
     )
 
 
@@ -155,6 +163,8 @@ def from_fields(fields: SignalFields, headers: Headers | None) -> SignalRequest:
         retry_interval=_seconds(fields.retry_interval),
         client_id=_uuid("client_id", fields.client_id),
         parent_link_id=_uuid("parent_link_id", fields.parent_link_id),
+        priority=_priority(fields.priority),
+        fairness_key=fields.fairness_key,
     )
 
 
@@ -173,6 +183,8 @@ def to_fields(request: SignalRequest) -> SignalFields:
         retry_interval=request.retry_interval,
         client_id=None if request.client_id is None else str(uuid.UUID(bytes=request.client_id)),
         parent_link_id=None if request.parent_link_id is None else str(uuid.UUID(bytes=request.parent_link_id)),
+        priority=request.priority,
+        fairness_key=request.fairness_key,
     )
 
 
@@ -226,6 +238,12 @@ def _milliseconds(text: str) -> int:
 def _count(name: str, value: int | None) -> int | None:
     if value is not None and not 0 <= value <= _INT_MAX:
         raise DecodeError(f"field `{name}` is {value}, and 0 is the least and {_INT_MAX} the most")
+    return value
+
+
+def _priority(value: int | None) -> int | None:
+    if value is not None and not PRIORITY_FIRST <= value <= PRIORITY_LAST:
+        raise DecodeError(f"field `priority` is {value}, and {PRIORITY_FIRST} goes first and {PRIORITY_LAST} last")
     return value
 
 

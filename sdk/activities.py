@@ -69,6 +69,10 @@ class ChildOptions(TypedDict, total=False):
     client: str | None
     #: A node that does not complete before it.
     link: Id | None
+    #: Among nodes that wait for the same limit: 1 goes first, 5 last; as its parent if nothing is given.
+    priority: int | None
+    #: Nodes of one priority that wait for the same limit take turns by it; as its parent if nothing is given.
+    fairness_key: str | None
     #: `activity`, `decision`, or `flag`, which completes by itself.
     type: str
     #: The handler's keyword arguments, as a mapping.

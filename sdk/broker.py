@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from backbeat.errors import Unavailable
+from backbeat.streams.security import connection
 from backbeat.streams.topics import DEAD_LETTER_BYTES_MAX
 
 logger = logging.getLogger("backbeat")
@@ -32,7 +33,7 @@ def make_producer(bootstrap_servers: str, settings: Mapping[str, Any]) -> Produc
     return Producer(
         {
             **_COMMON,
-            "bootstrap.servers": bootstrap_servers,
+            **connection(bootstrap_servers),
             # Nothing is written twice or out of order when a send is repeated.
             "enable.idempotence": True,
             "acks": "all",
@@ -52,7 +53,7 @@ def make_consumer(bootstrap_servers: str, group: str, settings: Mapping[str, Any
     return Consumer(
         {
             **_COMMON,
-            "bootstrap.servers": bootstrap_servers,
+            **connection(bootstrap_servers),
             "group.id": group,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,

@@ -21,6 +21,7 @@ from backbeat.payloads import (
     to_metadata,
     to_milliseconds,
     to_mode,
+    to_priority,
 )
 from backbeat.streams.core import ids
 from backbeat.streams.core.commands import NewNode, OpenLink, Signal
@@ -143,6 +144,8 @@ def make_child(
         metadata=to_metadata(options.get("metadata")),
         fires_at=None if at is None else to_milliseconds(at, workshop.now()),
         parent_link_id=None if link is None else to_id(link),
+        priority=to_priority(options.get("priority")),
+        fairness_key=options.get("fairness_key"),
         **optional,
     )
 

@@ -8,13 +8,14 @@ from typing import Self
 from backbeat.codecs import Codec
 from backbeat.http_transport import HttpTransport, is_http
 from backbeat.kafka_transport import KafkaTransport
+from backbeat.limit_calls import LimitCalls
 from backbeat.packing import Packing
 from backbeat.search_calls import SearchCalls
 from backbeat.stores import Store
 from backbeat.transport import Transport
 
 
-class Client(SearchCalls):
+class Client(SearchCalls, LimitCalls):
     """Signals workflows and asks about them, as one client application. Use it as `async with Client(…) as client`.
 
     `address` says how it speaks: Kafka's bootstrap servers, `127.0.0.1:9092`, or a gateway's URL,

@@ -12,7 +12,7 @@ from backbeat.activities import ActivityFunction
 from backbeat.arguments import Arguments
 from backbeat.context import Activity
 from backbeat.errors import BackbeatError
-from backbeat.intake import Job
+from backbeat.jobs import Job
 from backbeat.lanes import Lane
 from backbeat.payloads import ModeWord, seconds
 
@@ -90,6 +90,10 @@ class Handlers:
         if isinstance(activity, ActivityFunction):
             activity = activity.function
         return self._by_name.get(activity) if isinstance(activity, str) else self._by_function.get(activity)
+
+    def all(self) -> list[Handler]:
+        """All that are registered."""
+        return list(self._by_name.values())
 
     @property
     def names(self) -> list[str]:

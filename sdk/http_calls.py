@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from backbeat.errors import InvalidParameters
 from backbeat.http_jobs import job_said, read_job
+from backbeat.http_limits import limit_call, read_limits
+from backbeat.http_schedules import change_call, put_call, read_schedule, run_call
 from backbeat.http_values import read_node, read_workflow, time_text
+from backbeat.http_words import HttpCall
 from backbeat.payloads import id_text
 from backbeat.streams.core import commands
 from backbeat.streams.core.effects import Done, Reason
 from backbeat.streams.core.jobs import Jobs
 
 _encode = msgspec.json.Encoder().encode
-
-
-@dataclass(frozen=True, slots=True)
-class HttpCall:
-    """One call."""
-
-    method: str
-    path: str
-    body: bytes | None = None
-    query: Mapping[str, str] | None = None
 
 
 def command_call(command: commands.AnyCommand) -> HttpCall:
@@ -49,6 +40,14 @@ def command_call(command: commands.AnyCommand) -> HttpCall:
             return HttpCall("PUT", f"/activities/{id_text(command.node_id)}/reset")
         case commands.ScheduleNode():
             return HttpCall("PUT", f"/activities/{id_text(command.node_id)}/schedule")
+        case commands.ChangeLimit():
+            return limit_call(command)
+        case commands.PutSchedule():
+            return put_call(command)
+        case commands.ChangeSchedule():
+            return change_call(command)
+        case commands.RunSchedule():
+            return run_call(command)
         case commands.StartJob() if command.user_id is not None:
             return HttpCall("POST", "/jobs", job_said(command))
         case commands.StopJob() if command.user_id is not None:
@@ -67,6 +66,10 @@ def command_value(command: commands.AnyCommand, text: bytes) -> Any:
             return read_workflow(text)
         case commands.Signal():
             return read_node(text)
+        case commands.ChangeLimit():
+            return read_limits(b"[" + text + b"]")
+        case commands.PutSchedule() | commands.RunSchedule():
+            return read_schedule(text)
         case commands.StartJob() | commands.StopJob():
             return Jobs((read_job(text),))
         case _:
@@ -90,6 +93,10 @@ def _signal_call(command: commands.Signal) -> HttpCall:
         "retry": node.retries,
         "retry_interval": node.retry_interval_seconds,
     }
+    if node.priority is not None:
+        said["priority"] = node.priority
+    if node.fairness_key is not None:
+        said["fairness_key"] = node.fairness_key
     if node.fires_at is not None:
         said["fires_at"] = time_text(node.fires_at)
     if node.parent_link_id is not None:

@@ -15,8 +15,10 @@ import msgspec
 
 from backbeat.broker import logger
 from backbeat.errors import Rejected, Timeout, Unavailable
-from backbeat.http_calls import HttpCall, command_call, command_value, workflow_call
+from backbeat.http_calls import command_call, command_value, workflow_call
 from backbeat.http_jobs import read_job, read_jobs
+from backbeat.http_limits import read_limits
+from backbeat.http_schedules import read_schedule, read_schedules, schedule_path
 from backbeat.http_values import (
     read_history,
     read_node,
@@ -36,6 +38,7 @@ from backbeat.http_words import (
     STALE_HEADER,
     TID_HEADER,
     WHOLE_HEADER,
+    HttpCall,
 )
 from backbeat.kafka_transport import unknown_user
 from backbeat.payloads import id_text
@@ -234,6 +237,15 @@ class HttpTransport:
                 return await self._tree(query, timeout, what)
             case queries.WaitNode():
                 return await self._wait(query, timeout, what)
+            case queries.GetLimits():
+                text, _ = await self._get("/limits", timeout, what, query.tid)
+                return [read_limits(text)]
+            case queries.GetSchedule():
+                text, _ = await self._get(schedule_path(query.schedule_id), timeout, what, query.tid)
+                return [read_schedule(text)]
+            case queries.GetSchedules(partition=queries.ALL_PARTITIONS):
+                text, _ = await self._get("/schedules", timeout, what, query.tid)
+                return [queries.Schedules(read_schedules(text))]
             case queries.GetJobs(job_id=None) if query.user_id is not None:
                 text, _ = await self._get("/jobs", timeout, what, query.tid)
                 return [Jobs(read_jobs(text))]

@@ -66,6 +66,10 @@ class _Node(msgspec.Struct, rename="camel", gc=False):
     depth: int
     seq: int
     tid: str
+    priority: int
+    fairness_key: str
+    waits_for_slot: bool
+    granted_at: datetime | None
 
 
 class _Change(msgspec.Struct, rename="camel", gc=False):
@@ -133,7 +137,7 @@ def read_value(text: bytes) -> Any:
 
 
 def decode(text: bytes, kind: Any) -> Any:
-    """An answer's JSON as a value of this kind; Unavailable where it is none."""
+    """What a gateway says, as a value of this kind. Unavailable where it is none."""
     try:
         return msgspec.json.decode(text, type=kind)
     except msgspec.DecodeError as error:
@@ -144,8 +148,8 @@ def decode(text: bytes, kind: Any) -> Any:
 
 def _workflow(said: _Workflow) -> WorkflowView:
     return WorkflowView(
-        id=_id(said.id),
-        user_id=_id(said.user_id),
+        id=to_bytes(said.id),
+        user_id=to_bytes(said.user_id),
         name=said.name,
         subject=bytes(said.subject),
         decider=said.decider,
@@ -158,10 +162,10 @@ def _workflow(said: _Workflow) -> WorkflowView:
 
 def _node(said: _Node) -> NodeView:
     return NodeView(
-        id=_id(said.id),
-        workflow_id=_id(said.workflow_id),
-        parent_id=None if said.parent_id is None else _id(said.parent_id),
-        user_id=_id(said.user_id),
+        id=to_bytes(said.id),
+        workflow_id=to_bytes(said.workflow_id),
+        parent_id=None if said.parent_id is None else to_bytes(said.parent_id),
+        user_id=to_bytes(said.user_id),
         name=said.name,
         mode=MODE_WORDS[said.mode],
         type=said.type,
@@ -178,10 +182,14 @@ def _node(said: _Node) -> NodeView:
         complete_by=None if said.complete_by is None else milliseconds(said.complete_by),
         retries_remaining=said.retries_remaining,
         retry_interval_seconds=said.retry_interval,
-        parent_link_id=None if said.parent_link_id is None else _id(said.parent_link_id),
+        parent_link_id=None if said.parent_link_id is None else to_bytes(said.parent_link_id),
         depth=said.depth,
         seq=said.seq,
         tid=said.tid,
+        priority=said.priority,
+        fairness_key=said.fairness_key,
+        waits_for_slot=said.waits_for_slot,
+        granted_at=None if said.granted_at is None else milliseconds(said.granted_at),
     )
 
 
@@ -198,7 +206,8 @@ def _change(said: _Change) -> StatusChange:
     )
 
 
-def _id(text: str) -> bytes:
+def to_bytes(text: str) -> bytes:
+    """An id's 16 bytes."""
     return bytes.fromhex(text.replace("-", ""))
 
 
@@ -206,7 +215,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def milliseconds(at: datetime) -> int:
-    """Milliseconds since the epoch: whole ones, without a detour over floating point."""
+    """A time as whole milliseconds since the epoch, without a detour over floating point."""
     since = at - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 

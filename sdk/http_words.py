@@ -1,6 +1,9 @@
-"""Headers that the SDK and the gateway agree on, beyond those that every HTTP client may use (docs/http.md)."""
+"""What the SDK says to a gateway: a call, and headers beyond those that any HTTP client may use (docs/http.md)."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 CLIENT_HEADER = "Client-Id"
 KEY_HEADER = "Idempotency-Key"
@@ -16,3 +19,13 @@ ASKED_HEADER = "X-backbeat-asked"
 #: RFC 7240: `wait=5` asks for a node once it has ended, or after so many seconds as it is then.
 PREFER_HEADER = "Prefer"
 WAIT_SECONDS_MAX = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCall:
+    """One call."""
+
+    method: str
+    path: str
+    body: bytes | None = None
+    query: Mapping[str, str] | None = None

@@ -13,50 +13,41 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
-from backbeat.broker import logger, make_consumer, make_producer, partition_counts
+from backbeat.answers import FULL_SECONDS, Answers
+from backbeat.broker import logger, make_consumer
 from backbeat.errors import Unavailable
+from backbeat.jobs import IntakeState, Job, Key, Recent, key_of
 from backbeat.offsets import Offsets
 from backbeat.positions import Place, Positions
-from backbeat.schemas import ActivityKind, ActivityRecord, DecodeError, decode_activity
-from backbeat.streams import dead_letters
-from backbeat.streams.core.ids import partition_of
-from backbeat.streams.topics import COMMANDS, activities_topic
+from backbeat.schemas import ActivityRecord, DecodeError, decode_activity
+from backbeat.streams.topics import activities_topic
 
 _POLL_SECONDS = 0.1
 #: How long a full worker waits before it says so to Kafka. Pausing throws away what was fetched ahead.
 _FULL_SECONDS_MAX = 1.0
-_FULL_POLL_SECONDS = 0.05
 _COMMIT_SECONDS = 0.2
+_LAG_SECONDS_MAX = 1.0
 _RECORDS_MAX = 500
 #: How long the handlers of a partition that is taken away may go on before its new owner may start them again.
 _REVOKE_SECONDS_MAX = 5.0
-_FLUSH_SECONDS_MAX = 10.0
-#: Answered activities that are remembered, to know a repeat: an engine that was restarted sends some twice.
-_RECENT_MAX = 20_000
-
-#: (node id, attempt, whether it is a notification): what a repeat is known by.
-Key = tuple[bytes, int, bool]
-Report = Callable[[KafkaError | None, Message], None]
+#: The same where some of it is of a limited type: run twice at once it would be one more than the limit allows.
+_REVOKE_LIMITED_SECONDS_MAX = 60.0
 
 
-class Job:
-    """An activity from when it was read until its answer is acknowledged."""
+class _GroupJob(Job):
+    """A job, and where it was read."""
 
-    __slots__ = ("answered", "begun", "key", "places", "record", "unsent")
+    __slots__ = ("places",)
 
     def __init__(self, record: ActivityRecord, key: Key, offsets: Offsets, offset: int) -> None:
-        self.record = record
-        self.key = key
+        super().__init__(record, key)
         #: Where it was read; repeats of it add theirs.
         self.places = [(offsets, offset)]
-        self.begun = False
-        self.answered = False
-        #: How many of its answer's commands Kafka has not acknowledged.
-        self.unsent = 0
 
     @property
     def revoked(self) -> bool:
@@ -74,7 +65,7 @@ class Intake:
         *,
         jobs_max: int,
         session_timeout_seconds: float,
-        accept: Callable[[list[Job]], None],
+        accept: Callable[[Sequence[Job]], None],
         fail: Callable[[BaseException], None],
     ) -> None:
         self._bootstrap_servers = bootstrap_servers
@@ -87,9 +78,7 @@ class Intake:
         self._fail = fail
         self._loop: asyncio.AbstractEventLoop
         self._consumer: Consumer
-        self._producer: Producer
         self._thread: threading.Thread | None = None
-        self._partitions = 0
         self._draining = False
         self._ending = False
         #: Whether some partitions are paused, and whether some are not: new ones are not.
@@ -98,10 +87,16 @@ class Intake:
         self._full_since: float | None = None
         self._committed_at = 0.0
         self._positions = Positions()
-        self._jobs: dict[Key, Job] = {}
-        self._recent: dict[Key, None] = {}
+        self._jobs: dict[Key, _GroupJob] = {}
+        self._recent = Recent()
+        self._repeats = self._put_aside_count = 0
+        self._rebalanced_at = 0.0
+        self._lag: dict[int, int | None] = {}
+        #: Cleared by who wants to know: the library is asked by the thread that polls it, any other it would block.
+        self._lag_known = threading.Event()
+        self._lag_known.set()
         self._settled: deque[Job] = deque()
-        self._refused: KafkaError | None = None
+        self._answers = Answers(bootstrap_servers, self._settled.append)
 
     # --- the loop's side -------------------------------------------------------------------------------------------
 
@@ -113,38 +108,35 @@ class Intake:
         self._thread.start()
 
     def send(self, answers: Sequence[tuple[bytes, bytes]], job: Job) -> None:
-        """Send the commands that answer a job, each with its route, in order.
-
-        It is settled when Kafka has acknowledged all of them: those of other partitions may be later than the last.
-        """
-        job.unsent = len(answers)
-
-        def report(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                self._refused = error
-                return
-            job.unsent -= 1
-            if job.unsent == 0:
-                job.answered = True
-                self._settled.append(job)
-
-        for route, value in answers:
-            self._produce(value, job.record.node.subject, partition_of(route, self._partitions), report)
-
-    def _produce(self, value: bytes, key: bytes, partition: int, report: Report) -> None:
-        while True:
-            try:
-                self._producer.produce(COMMANDS, value, key, partition=partition, on_delivery=report)
-            except BufferError:
-                # Kafka does not keep up, or is away. The intake's thread serves the reports that make room.
-                time.sleep(_FULL_POLL_SECONDS)
-            else:
-                return
+        """Send the commands that answer a job, each with its route, in order: it is settled once Kafka has them."""
+        self._answers.send(answers, job)
 
     def settle(self, job: Job, *, answered: bool) -> None:
         """A job that needs no answer, or that is given up: then another worker gets it."""
         job.answered = answered
         self._settled.append(job)
+
+    def has_room(self, count: int) -> None:
+        """So many more may begin at once: fetching ahead has seen to it already."""
+
+    def state(self) -> IntakeState:
+        """What it shows of itself, from any thread."""
+        jobs = list(self._jobs.values())
+        return IntakeState(
+            held=len(jobs),
+            unacknowledged=sum(1 for job in jobs if job.unsent),
+            repeats=self._repeats,
+            put_aside=self._put_aside_count,
+            put_back=0,
+            rebalanced_at=self._rebalanced_at,
+            alive=self._thread is not None and self._thread.is_alive(),
+        )
+
+    def lag(self) -> Mapping[int, int | None]:
+        """Partition -> records that are not done; None: not known. Blocks for a moment: not from the worker's loop."""
+        self._lag_known.clear()
+        self._lag_known.wait(_LAG_SECONDS_MAX)
+        return self._lag
 
     def drain(self) -> None:
         """Take nothing more."""
@@ -159,14 +151,7 @@ class Intake:
     # --- the thread's side -----------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        self._producer = make_producer(
-            self._bootstrap_servers,
-            # A result is sent until Kafka takes it.
-            # One request at a time: what is answered while it is under way leaves together with the next, at no cost to
-            # an answer that comes alone.
-            {"message.timeout.ms": 0, "max.in.flight.requests.per.connection": 1},
-        )
-        self._partitions, _ = partition_counts(self._producer, self._bootstrap_servers, COMMANDS, self._topic)
+        self._answers.connect(self._topic)
         self._consumer = make_consumer(
             self._bootstrap_servers,
             self._group,
@@ -213,7 +198,7 @@ class Intake:
         message = self._consumer.poll(0.0 if self._paused else _POLL_SECONDS)
         if message is None:
             if self._paused:
-                self._producer.poll(_FULL_POLL_SECONDS)
+                self._answers.serve(FULL_SECONDS)
             return
         messages = [message]
         room = min(self._jobs_max - len(self._jobs), _RECORDS_MAX) - 1
@@ -230,7 +215,7 @@ class Intake:
             if assignment:
                 self._consumer.pause(assignment)
             self._paused, self._unpaused = True, False
-        self._producer.poll(_FULL_POLL_SECONDS)
+        self._answers.serve(FULL_SECONDS)
         if self._paused:
             # A paused consumer must still be polled: rebalances happen in it, and Kafka sees that it is alive.
             message = self._consumer.poll(0)
@@ -260,59 +245,55 @@ class Intake:
         if jobs:
             self._loop.call_soon_threadsafe(self._accept, jobs)
 
-    def _job(self, message: Message, offsets: Offsets, offset: int) -> Job | None:
+    def _job(self, message: Message, offsets: Offsets, offset: int) -> _GroupJob | None:
         try:
             record = decode_activity(message.value())
         except DecodeError as reason:
             logger.error("%s/%s at %s is no activity: %s", self._topic, offsets.partition, offset, reason)
             self._put_aside(message, str(reason), offsets, offset)
             return None
-        node = record.node
-        key = (node.id, node.attempt, record.kind is ActivityKind.NOTIFICATION)
+        key = key_of(record)
         if key in self._recent:
+            self._repeats += 1
             offsets.answered(offset)
             return None
         same = self._jobs.get(key)
         if same is not None:
+            self._repeats += 1
             same.places.append((offsets, offset))
             return None
-        return Job(record, key, offsets, offset)
+        return _GroupJob(record, key, offsets, offset)
 
     def _put_aside(self, message: Message, reason: str, offsets: Offsets, offset: int) -> None:
         """A record that is no activity goes to the dead letters, and the partition goes on."""
-
-        def report(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                self._refused = error
-            else:
-                offsets.answered(offset)
-
         while True:
             try:
-                dead_letters.send(self._producer, message, reason, report)
+                self._answers.put_aside(message, reason, partial(offsets.answered, offset))
             except BufferError:
-                self._producer.poll(_FULL_POLL_SECONDS)
+                self._answers.serve(FULL_SECONDS)
             else:
                 return
 
     def _serve(self) -> None:
         """Reports, settled jobs, commits."""
         self._settle()
+        if not self._lag_known.is_set():
+            self._lag = self._positions.lag(self._consumer)
+            self._lag_known.set()
         now = time.monotonic()
         if now - self._committed_at >= _COMMIT_SECONDS:
             self._committed_at = now
             self._positions.commit(self._consumer, wait=False)
 
     def _settle(self) -> None:
-        self._producer.poll(0)
-        if self._refused is not None:
-            raise Unavailable(f"Kafka does not take a result: {self._refused.str()}")
+        self._answers.serve(0)
         again = []
         while self._settled:
             job = self._settled.popleft()
+            assert isinstance(job, _GroupJob)
             if job.answered:
                 self._jobs.pop(job.key, None)
-                self._recent[job.key] = None
+                self._recent.add(job.key)
                 for offsets, offset in job.places:
                     offsets.answered(offset)
             elif job.revoked or self._draining:
@@ -322,21 +303,23 @@ class Intake:
                 again.append(job)
         if again:
             self._loop.call_soon_threadsafe(self._accept, again)
-        while len(self._recent) > _RECENT_MAX:
-            del self._recent[next(iter(self._recent))]
 
     # --- partitions come and go ------------------------------------------------------------------------------------
 
     def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._rebalanced_at = time.time()
         self._positions.assign(partitions)
         # New ones are not paused, whatever the others are.
         self._unpaused = True
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         gone = self._forget(partitions)
-        ends_at = time.monotonic() + _REVOKE_SECONDS_MAX
-        while not self._ending and time.monotonic() < ends_at and self._has_begun(gone):
-            self._producer.poll(_FULL_POLL_SECONDS)
+        began = time.monotonic()
+        while not self._ending and (begun := self._begun(gone)):
+            limited = any(job.record.node.granted_at is not None for job in begun)
+            if time.monotonic() - began > (_REVOKE_LIMITED_SECONDS_MAX if limited else _REVOKE_SECONDS_MAX):
+                break
+            self._answers.serve(FULL_SECONDS)
             self._settle()
         self._positions.commit(self._consumer, gone, wait=True)
 
@@ -345,19 +328,21 @@ class Intake:
         self._forget(partitions)
 
     def _forget(self, partitions: list[TopicPartition]) -> dict[Place, Offsets]:
+        self._rebalanced_at = time.time()
         # The library keeps a pause for when the partition comes back, and nobody would end it then.
         self._consumer.resume(partitions)
         return self._positions.forget(partitions)
 
-    def _has_begun(self, gone: dict[Place, Offsets]) -> bool:
+    def _begun(self, gone: dict[Place, Offsets]) -> list[Job]:
+        """What was begun of these partitions and is not answered."""
         several = {id(offsets) for offsets in gone.values()}
-        return any(
-            job.begun and any(id(offsets) in several for offsets, _ in job.places) for job in self._jobs.values()
-        )
+        return [
+            job for job in self._jobs.values() if job.begun and any(id(offsets) in several for offsets, _ in job.places)
+        ]
 
     def _leave(self) -> None:
         try:
-            self._producer.flush(_FLUSH_SECONDS_MAX)
+            self._answers.flush()
             self._settle()
             self._positions.commit(self._consumer, wait=True)
         except (Unavailable, RuntimeError) as error:

@@ -17,7 +17,7 @@ from backbeat.streams.brokers import UnreachableError
 from backbeat.streams.core import ids
 from backbeat.streams.core.commands import AnyCommand, CreateWorkflow, ReplyTo, Signal, route
 from backbeat.streams.core.effects import Reason
-from backbeat.streams.core.queries import AnyQuery
+from backbeat.streams.core.queries import ALL_PARTITIONS, AnyQuery, GetSchedules
 from backbeat.streams.registry import RegisteredClient, Registry, RegistryError
 from backbeat.transport import Transport
 
@@ -88,7 +88,11 @@ class KafkaTransport:
         )
 
     async def query(self, query: AnyQuery, timeout: float, what: str) -> list[Any]:
-        """Ask, and await all parts of the answer."""
+        """Ask, and await all parts of the answer; of all partitions, where the query says so."""
+        if isinstance(query, GetSchedules) and query.partition == ALL_PARTITIONS:
+            each = [msgspec.structs.replace(query, partition=number) for number in range(self._asker.partitions)]
+            found = await asyncio.gather(*(self.query(one, timeout, what) for one in each))
+            return [part for parts in found for part in parts]
 
         def addressed(reply_to: ReplyTo, deadline: int) -> AnyQuery:
             return msgspec.structs.replace(query, reply_to=reply_to, deadline=query.deadline or deadline)

@@ -35,6 +35,16 @@ class Lanes(Generic[J]):
         self._ready: deque[tuple[J, Lane[J]]] = deque()
         self._held: set[Lane[J]] = set()
 
+    @property
+    def free(self) -> int:
+        """How many more could begin at once."""
+        return self.concurrency - self.running - len(self._ready)
+
+    @property
+    def waiting(self) -> int:
+        """How many have not begun. From any thread."""
+        return len(self._ready) + sum(len(lane.waiting) for lane in list(self._held))
+
     def offer(self, job: J, lane: Lane[J]) -> None:
         """A job that is to run some time."""
         self._ready.append((job, lane))

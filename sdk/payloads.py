@@ -15,7 +15,7 @@ import msgspec
 from backbeat.errors import InvalidParameters, LimitExceeded
 from backbeat.schemas import subject_text
 from backbeat.streams.core.effects import Reason
-from backbeat.streams.core.records import Settings
+from backbeat.streams.core.records import PRIORITY_FIRST, PRIORITY_LAST, Settings
 from backbeat.streams.core.status import MODE_WORDS, Mode
 
 ModeWord = Literal["blocking", "non_blocking", "fire_and_forget"]
@@ -177,3 +177,12 @@ def check_node(name: str, retries: int | None, backoff: float | None) -> None:
         raise InvalidParameters(Reason.INVALID_PARAMETERS, "retries is below 0", str(retries), "0 or more")
     if backoff is not None and not 0 <= backoff < float("inf"):
         raise InvalidParameters(Reason.INVALID_PARAMETERS, "backoff is below 0", str(backoff), "0 or more seconds")
+
+
+def to_priority(priority: int | None) -> int | None:
+    """A priority, refused at the caller if it is none. InvalidParameters."""
+    if priority is not None and not PRIORITY_FIRST <= priority <= PRIORITY_LAST:
+        raise InvalidParameters(
+            Reason.INVALID_PARAMETERS, "priority is 1 (goes first) to 5 (goes last)", str(priority), "1 to 5"
+        )
+    return priority

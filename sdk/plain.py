@@ -13,10 +13,12 @@ from typing import Any, Self, TypeVar, Unpack
 
 from backbeat.client import Client
 from backbeat.codecs import Codec
+from backbeat.loop import Loop
 from backbeat.node import Node
 from backbeat.payloads import Id
 from backbeat.plain_jobs import PlainJobCalls
-from backbeat.plain_loop import Loop
+from backbeat.plain_limits import PlainLimits
+from backbeat.plain_schedules import PlainSchedules
 from backbeat.signals import SignalOptions
 from backbeat.stores import Store
 from backbeat.transport import Transport
@@ -129,6 +131,16 @@ class PlainClient(PlainJobCalls):
     def timeout(self) -> float:
         """How long an answer is awaited, in seconds."""
         return self._client.timeout
+
+    @property
+    def limits(self) -> PlainLimits:
+        """How many of an activity type may be out at once: `client.limits.set("Send to Bank", concurrency=3)`."""
+        return PlainLimits(self._client.limits, self)
+
+    @property
+    def schedules(self) -> PlainSchedules:
+        """Workflows that are signalled at times: `client.schedules.put("nightly", …)`."""
+        return PlainSchedules(self._client.schedules, self)
 
     def __enter__(self) -> Self:
         self.start()

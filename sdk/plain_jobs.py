@@ -10,7 +10,7 @@ from backbeat.payloads import Id
 
 if TYPE_CHECKING:
     from backbeat.client import Client
-    from backbeat.plain_loop import Loop
+    from backbeat.loop import Loop
 
 
 class PlainJobCalls:

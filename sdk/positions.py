@@ -63,6 +63,14 @@ class Positions:
             offsets.revoked = True
         return gone
 
+    def lag(self, consumer: Consumer) -> dict[int, int | None]:
+        """Partition -> records that are not done, as far as the newest fetch knows; None: it does not."""
+        found: dict[int, int | None] = {}
+        for (topic, partition), offsets in self._offsets.items():
+            _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+            found[partition] = None if end < 0 or offsets.mark is None else max(0, end - offsets.mark)
+        return found
+
     def commit(self, consumer: Consumer, gone: dict[Place, Offsets] | None = None, *, wait: bool) -> None:
         """Commit what is done since the last time: of all partitions, or of those that were just forgotten."""
         several = self._offsets if gone is None else gone

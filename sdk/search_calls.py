@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from backbeat.job_calls import JobCalls
 from backbeat.node import Node
 from backbeat.payloads import aware
+from backbeat.schedule_calls import ScheduleCalls
 from backbeat.views import User, Workflow
-from backbeat.workflow_calls import WorkflowCalls
 
 #: Rows asked for at once.
 _PAGE_ROWS = 250
 
 
-class SearchCalls(WorkflowCalls, JobCalls):
+class SearchCalls(ScheduleCalls, JobCalls):
     """The calls that look for workflows, nodes and client applications.
 
     A search contains every write that was answered before it was asked. Filters add up. What they mean:

@@ -19,14 +19,15 @@ from backbeat.payloads import (
     to_id,
     to_metadata,
     to_milliseconds,
+    to_priority,
     to_subject,
 )
 from backbeat.streams.core import ids
 from backbeat.streams.core.commands import AnyCommand, NewNode, NewWorkflow, Signal
 
 
-class SignalOptions(TypedDict, total=False):
-    """What may be said of a signal beside workflow, subject and name."""
+class RunOptions(TypedDict, total=False):
+    """What may be said of a signal beside workflow, subject and name, whenever it is sent."""
 
     #: Who decides what is to be done; the workflow's name if nothing is given. One that is there keeps its own.
     decider: str | None
@@ -36,20 +37,29 @@ class SignalOptions(TypedDict, total=False):
     client_data: Mapping[str, Any] | None
     #: Notes, for searches.
     metadata: Mapping[str, Any] | None
-    #: Not before this time, or this long from now.
-    fires_at: When | None
     #: How many times it is tried again when it fails.
     retries: int | None
     #: How long it waits before it is tried again, at first; it doubles later.
     retry_interval_seconds: float | timedelta | None
     #: How long its worker has to answer.
     timeout_seconds: float | timedelta | None
+    #: The client application that runs it, if it is another than the caller.
+    client: str | None
+    #: Among nodes that wait for the same limit: 1 goes first, 5 last. Its children inherit it.
+    priority: int | None
+    #: Nodes of one priority that wait for the same limit take turns by it. Its children inherit it.
+    fairness_key: str | None
+
+
+class SignalOptions(RunOptions, total=False):
+    """What may be said of a signal beside workflow, subject and name."""
+
+    #: Not before this time, or this long from now.
+    fires_at: When | None
     #: A repeat with the same key gives the same node; the same key with another signal is refused.
     idempotency_key: str | None
     #: A node that does not complete before this signal does.
     link: Id | None
-    #: The client application that runs it, if it is another than the caller.
-    client: str | None
 
 
 def make_workflow(user_id: bytes, name: str, subject: Any, decider: str | None) -> NewWorkflow:
@@ -99,6 +109,8 @@ def make_signal(
         metadata=to_metadata(options.get("metadata")),
         fires_at=None if fires_at is None else to_milliseconds(fires_at, now),
         parent_link_id=None if link is None else to_id(link),
+        priority=to_priority(options.get("priority")),
+        fairness_key=options.get("fairness_key"),
         **optional,
     )
     return Signal(

@@ -52,7 +52,8 @@ class Transport(Protocol):
     async def query(self, query: AnyQuery, timeout: float, what: str) -> list[Any]:
         """Ask, and give all parts of the answer. `reply_to` is the transport's to set (`NOBODY` stands there).
 
-        A `deadline` of 0 becomes the end of the timeout. Errors as of `command`.
+        A `deadline` of 0 becomes the end of the timeout; a GetSchedules of ALL_PARTITIONS is asked of each. Errors as
+        of `command`.
         """
 
     def publish(self, command: Signal, *, key: str | None = None) -> bytes:

@@ -99,6 +99,21 @@ class NodeValue:
         return data
 
     @property
+    def priority(self) -> int:
+        """Among nodes that wait for the same limit: 1 goes first, 5 last."""
+        return self._view.priority
+
+    @property
+    def fairness_key(self) -> str:
+        """Nodes of one priority that wait for the same limit take turns by it."""
+        return self._view.fairness_key
+
+    @property
+    def waits_for_slot(self) -> bool:
+        """Whether it would start, and the limit of its activity leaves no room yet."""
+        return self._view.waits_for_slot
+
+    @property
     def attempt(self) -> int:
         """How many times it was started."""
         return self._view.attempt

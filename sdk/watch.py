@@ -47,9 +47,12 @@ class Watch:
         self._connect = connect
         self._runs: dict[int, _Run] = {}
         self._timer: asyncio.TimerHandle | None = None
+        #: When the event loop came round the last time, on the monotonic clock; 0: not yet.
+        self.came_round_at = 0.0
 
     def start(self) -> None:
         """Look from now on, now and then."""
+        self.came_round_at = time.monotonic()
         self._timer = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
 
     async def stop(self) -> None:

@@ -15,50 +15,49 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import importlib
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from types import ModuleType
-from typing import Any, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from backbeat import interrupts, logs
 from backbeat.activities import ActivityFunction, ActivityOptions, ErrorHook, activity
+from backbeat.answers import routed
 from backbeat.broker import logger
 from backbeat.codecs import Codec
 from backbeat.context import Activity
+from backbeat.delivery import Delivery, make_intake
 from backbeat.errors import BackbeatError
+from backbeat.figures import Figures, outcome_of
 from backbeat.handlers import Handler, Handlers
-from backbeat.intake import Intake, Job
-from backbeat.kafka_transport import KafkaTransport, find_user, open_registry
+from backbeat.jobs import Job
 from backbeat.lanes import Lane, Lanes
+from backbeat.late import is_late, still_runs
 from backbeat.packing import Packing
 from backbeat.runner import Runner
-from backbeat.schemas import ActivityKind, EncodeError, encode_command
+from backbeat.schemas import ActivityKind, EncodeError
 from backbeat.stores import Store
-from backbeat.streams.core.commands import AnyCommand, route
-from backbeat.streams.registry import Registry
+from backbeat.streams.core.commands import AnyCommand
+from backbeat.surroundings import Surroundings
 from backbeat.threads import Threads
-from backbeat.transport import Transport
 from backbeat.watch import Watch
+
+if TYPE_CHECKING:
+    from backbeat.streams.status_server import StatusServer
 
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T")
-
-#: Activities that a worker holds beside those that it runs: enough that none waits for the next fetch.
-_AHEAD = 1_000
-#: How long a question of a running activity may take to get to Kafka.
-_ASK_SECONDS = 10.0
 
 
 class Worker:
     """Runs the activities of a client application. Several workers, in any number of processes, share them.
 
-    `concurrency` is how many run at once here. `codec` and `store` are what arguments and results go through; clients
-    have the same. When stopped, a worker finishes what it has begun, for at most `grace_seconds`. One that is killed
-    is noticed after `session_timeout_seconds`: then others run what it had begun. `log_context`: whether log records of
-    a running activity say which it is (`backbeat.logs`).
+    `concurrency` is how many run at once here. `delivery`: through a consumer group, or through a share group for more
+    workers than partitions and activities of very different lengths (docs/sdk.md says which, when). `codec` and `store`
+    are what arguments and results go through; clients have the same. When stopped, a worker finishes what it has begun,
+    for at most `grace_seconds`. One that is killed is noticed after `session_timeout_seconds`: then others run what it
+    had begun. `log_context`: whether log records of a running activity say which it is (`backbeat.logs`). With a
+    `status_port` (0: a free one, `status_url` says which) it serves `/metrics`, `/live` and `/ready` (docs/metrics.md).
 
     >>> worker = Worker("127.0.0.1:9092", client="shop", concurrency=10)
     >>> @worker.activity("Make Purchase")
@@ -86,39 +85,42 @@ class Worker:
         activities: Iterable[ActivityFunction[..., Any] | ModuleType] = (),
         codec: Codec | None = None,
         store: str | Store | None = None,
+        delivery: Delivery = "group",
         log_context: bool = True,
         grace_seconds: float = 30.0,
         session_timeout_seconds: float = 10.0,
+        status_port: int | None = None,
+        status_host: str = "127.0.0.1",
     ) -> None:
         self.name = client
         self.grace_seconds = grace_seconds
-        self._bootstrap_servers = bootstrap_servers
         self._log_context = log_context
         self._handlers = Handlers()
-        self._runner = Runner(self._handlers, self, Packing(codec, store))
+        self._around = Surroundings(bootstrap_servers)
+        self._runner = Runner(self._handlers, self._around, Packing(codec, store))
         self._lanes: Lanes[Job] = Lanes(concurrency)
         #: Notifications, and activities that nothing is registered for.
         self._free: Lane[Job] = Lane()
         self._pumping = False
-        self._registry: Registry | None = None
-        self._user_id = b""
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: Threads
-        self._transport: KafkaTransport | None = None
-        self._connecting = asyncio.Lock()
-        self._watch = Watch(self._connected)
-        self._intake = Intake(
+        self._watch = Watch(self._around.connected)
+        self._intake = make_intake(
+            delivery,
             bootstrap_servers,
             client,
-            jobs_max=concurrency + _AHEAD,
+            concurrency=concurrency,
             session_timeout_seconds=session_timeout_seconds,
             accept=self._take,
             fail=self._fail,
         )
+        self._figures = None if status_port is None else Figures(self._handlers)
+        self._make_status = partial(self._status_of, delivery, status_host, status_port)
+        self._status: StatusServer | None = None
         self.register(*activities)
 
     # --- registering -----------------------------------------------------------------------------------------------
@@ -160,10 +162,6 @@ class Worker:
         """What was registered for an activity; None: somebody else runs it."""
         return self._handlers.of(activity)
 
-    def now(self) -> float:
-        """The host's time, in seconds since the epoch."""
-        return time.time()
-
     @property
     def concurrency(self) -> int:
         """How many activities run at once here."""
@@ -174,28 +172,10 @@ class Worker:
         """What runs its handlers: `backbeat.testing` runs them with it, without Kafka."""
         return self._runner
 
-    def user_id(self, client: str | None) -> bytes:
-        """The id of a client application; None: the worker's own."""
-        return self._user_id if client is None else find_user(self._registry, client).id_bytes
-
-    def ask(self, question: Callable[[Transport], Awaitable[T]]) -> Future[T]:
-        """Have a question of a running activity asked in the worker's event loop. From any thread."""
-        if self._loop is None:
-            raise BackbeatError("the worker does not run")
-
-        async def asked() -> T:
-            return await question(await self._connected())
-
-        return asyncio.run_coroutine_threadsafe(asked(), self._loop)
-
-    async def _connected(self) -> Transport:
-        """The way to the engine for questions, made when the first is asked."""
-        async with self._connecting:
-            if self._transport is None:
-                transport = KafkaTransport(self._bootstrap_servers, _ASK_SECONDS)
-                await transport.start()
-                self._transport = transport
-        return self._transport
+    @property
+    def status_url(self) -> str | None:
+        """Where its status is served; None: nowhere."""
+        return None if self._status is None else self._status.url
 
     # --- running ---------------------------------------------------------------------------------------------------
 
@@ -211,9 +191,12 @@ class Worker:
         unfiltered = logs.install() if self._log_context else None
         deaf = interrupts.listen(self._loop, self._interrupted) if handle_signals else None
         try:
-            self._registry = await asyncio.to_thread(open_registry, self._bootstrap_servers)
-            self._user_id = find_user(self._registry, self.name).id_bytes
+            self._status = self._make_status()
+            if self._status is not None:
+                self._status.start()
+            await self._around.start(self.name)
             await self._intake.start()
+            self._intake.has_room(self._lanes.free)
             self._watch.start()
             await self._stopping.wait()
             self._intake.drain()
@@ -224,10 +207,9 @@ class Worker:
             self._threads.stop()
             await self._watch.stop()
             await self._intake.stop()
-            if self._transport is not None:
-                await self._transport.stop()
-            if self._registry is not None:
-                await asyncio.to_thread(self._registry.stop)
+            await self._around.stop()
+            if self._status is not None:
+                await asyncio.to_thread(self._status.stop)
             if deaf is not None:
                 deaf()
             if unfiltered is not None:
@@ -260,6 +242,28 @@ class Worker:
         self._failure = error
         self._stopping.set()
 
+    def _status_of(self, delivery: Delivery, host: str, port: int | None) -> StatusServer | None:
+        if port is None or self._figures is None:
+            return None
+        try:
+            # It needs the extra `metrics`.
+            from backbeat.status import Shown, make_status  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise BackbeatError(
+                f"status_port needs the package {error.name}. What to do: pip install 'backbeat[metrics]'"
+            ) from error
+        shown = Shown(
+            client=self.name,
+            delivery=delivery,
+            figures=self._figures,
+            handlers=self._handlers,
+            lanes=self._lanes,
+            intake=self._intake,
+            came_round_at=lambda: self._watch.came_round_at,
+            stopping=self._stopping.is_set,
+        )
+        return make_status(shown, host, port)
+
     async def _finish_begun(self) -> None:
         if self._lanes.running and self._failure is None:
             try:
@@ -274,7 +278,7 @@ class Worker:
 
     # --- one activity ----------------------------------------------------------------------------------------------
 
-    def _take(self, jobs: list[Job]) -> None:
+    def _take(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             self._lanes.offer(job, self._lane(job))
         self._pump()
@@ -295,10 +299,27 @@ class Worker:
                 self._lanes.done(lane)
             else:
                 job.begun = True
+                if self._figures is not None:
+                    self._figures.begin(job)
                 self._begin(job)
         self._pumping = False
+        self._intake.has_room(self._lanes.free)
 
     def _begin(self, job: Job) -> None:
+        if is_late(job.record, self._around.now()):
+            self._start(self._open_late(job))
+        else:
+            self._open(job)
+
+    async def _open_late(self, job: Job) -> None:
+        runs = await still_runs(job.record, self._around.connected, self._stopping)
+        if runs:
+            self._open(job)
+        else:
+            self._intake.settle(job, answered=runs is False)
+            self._end(job)
+
+    def _open(self, job: Job) -> None:
         activity = self._runner.open(job.record)
         handler = self._runner.handler(job.record)
         if job.record.kind is ActivityKind.NOTIFICATION:
@@ -350,38 +371,23 @@ class Worker:
 
     def _answer(self, job: Job, activity: Activity, commands: Sequence[AnyCommand]) -> None:
         """Send what came of it. What cannot be written is an error of its node."""
+        if self._figures is not None:
+            job.outcome = outcome_of(activity, commands)
         if not commands:
             # Nobody waits for the answer, or somebody else gives it.
             self._intake.settle(job, answered=True)
             return
         try:
-            answers = [_routed(one) for one in commands]
+            answers = [routed(one) for one in commands]
         except EncodeError as refused:
-            answers = [_routed(one) for one in self._runner.failed(activity, refused)]
+            commands = self._runner.failed(activity, refused)
+            answers = [routed(one) for one in commands]
         self._intake.send(answers, job)
 
     def _end(self, job: Job) -> None:
         self._lanes.done(self._lane(job))
+        if self._figures is not None:
+            self._figures.end(job)
         if self._stopping.is_set() and self._lanes.running == 0:
             self._idle.set()
         self._pump()
-
-
-def _routed(command: AnyCommand) -> tuple[bytes, bytes]:
-    """A command's route and its bytes."""
-    to = route(command)
-    assert to is not None, "a command that is sent to every partition"
-    return to, encode_command(command)
-
-
-async def run(*workers: Worker, handle_signals: bool = True) -> None:
-    """Run several workers in one event loop, until each is stopped or a signal comes. If one fails, all stop."""
-    tasks = [asyncio.ensure_future(worker.run(handle_signals=handle_signals)) for worker in workers]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        for worker in workers:
-            worker.stop()
-    for error in await asyncio.gather(*tasks, return_exceptions=True):
-        if error is not None:
-            raise error

@@ -32,7 +32,7 @@ class WorkflowCalls(NodeCalls):
 
         What the options mean: `backbeat.signals.SignalOptions`.
         """
-        command = await self._signal(workflow, subject, name, options)
+        command = await self.signal_command(workflow, subject, name, options)
         key = options.get("idempotency_key")
         return Node(self, await self._transport.command(command, self.timeout, f"signal {name!r}", key=key))
 
@@ -42,7 +42,7 @@ class WorkflowCalls(NodeCalls):
         `await flush()` says whether all of them were taken. What the engine refuses goes to the dead letters; a gateway
         says it, and `flush` raises it.
         """
-        command = await self._signal(workflow, subject, name, options)
+        command = await self.signal_command(workflow, subject, name, options)
         self._published += 1
         if self._published % _LOOK_EVERY == 0:
             # Other tasks get their turn, too.
@@ -88,7 +88,14 @@ class WorkflowCalls(NodeCalls):
         """Take no more signals in the workflow."""
         await self._change_workflow(workflow_id, "complete")
 
-    async def _signal(self, workflow: str, subject: Any, name: str, options: SignalOptions) -> commands.Signal:
+    async def _change_workflow(self, workflow_id: Id, change: str) -> None:
+        command = commands.ChangeWorkflow(workflow_id=to_id(workflow_id), change=change, **self._common())
+        await self._command(command, change)
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    async def signal_command(self, workflow: str, subject: Any, name: str, options: SignalOptions) -> commands.Signal:
+        """The command that a signal is."""
         user_id = self._connected()
         runs_it = await self._find_user(options.get("client"))
         found = make_workflow(user_id, workflow, subject, options.get("decider"))
@@ -109,7 +116,3 @@ class WorkflowCalls(NodeCalls):
             # Encrypted arguments are other bytes each time: what was asked is told by the rest then.
             hashes_arguments=self._packing.is_repeatable,
         )
-
-    async def _change_workflow(self, workflow_id: Id, change: str) -> None:
-        command = commands.ChangeWorkflow(workflow_id=to_id(workflow_id), change=change, **self._common())
-        await self._command(command, change)

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from backbeat import schemas
 from backbeat.streams.core import ids
-from backbeat.streams.core.commands import AnyCommand, CloseLink, Continue, FailNode, WorkJob, route
+from backbeat.streams.core.commands import (
+    AnyCommand,
+    AskSlot,
+    CloseLink,
+    Continue,
+    FailNode,
+    FillPool,
+    GrantSlot,
+    ReleaseSlot,
+    SpreadLimit,
+    WorkJob,
+    route,
+)
 
-_SENT_BY_ENGINES = (Continue, CloseLink, WorkJob)
+_SENT_BY_ENGINES = (Continue, CloseLink, SpreadLimit, AskSlot, GrantSlot, ReleaseSlot, FillPool, WorkJob)
 
 
 def admit(command: AnyCommand, partition: int, partitions_count: int) -> None:

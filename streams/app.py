@@ -36,6 +36,7 @@ from backbeat.streams.partition import Record
 from backbeat.streams.process import EngineProcess
 from backbeat.streams.reader import Reader
 from backbeat.streams.registry import Registry
+from backbeat.streams.security import KafkaSecurity, security_of
 from backbeat.streams.settings import EngineSettings
 from backbeat.streams.status_server import Address, StatusError
 from backbeat.streams.watching import Watch
@@ -61,6 +62,7 @@ def make_app(settings: EngineSettings, partitions_count: int) -> faust.App:
     """The Faust app, without agents."""
     return faust.App(
         settings.application_id,
+        broker_credentials=_credentials(security_of(settings.bootstrap_servers)),
         broker=";".join(f"aiokafka://{server}" for server in settings.bootstrap_servers.split(",")),
         store="memory://",
         topic_partitions=partitions_count,
@@ -84,6 +86,19 @@ def make_app(settings: EngineSettings, partitions_count: int) -> faust.App:
         table_standby_replicas=1,
         consumer_group_instance_id=settings.instance_id,
     )
+
+
+def _credentials(security: KafkaSecurity) -> Any:
+    """As aiokafka takes them; None: none are needed."""
+    context = security.ssl_context()
+    if security.protocol.asks_who:
+        return faust.SASLCredentials(
+            username=security.user,
+            password=security.password,
+            ssl_context=context,
+            mechanism=security.mechanism.value,
+        )
+    return None if context is None else faust.SSLCredentials(context)
 
 
 def lock_data_dir(data_dir: Path) -> IO[str]:

@@ -1,6 +1,8 @@
 """What is asked of the brokers about topics: whether they answer, which topics there are, how they are set."""
 
 import base64
+import re
+import time
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -10,6 +12,14 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
+from backbeat.streams.security import SecurityError, connection
+
+#: librdkafka's own codes have such names.
+_UNREACHABLE = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._RESOLVE, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001
+_REFUSALS = {KafkaError._AUTHENTICATION, KafkaError._SSL}  # noqa: SLF001
+_TIMES = re.compile(r"\((?:after \d+ms in state \w+)[^)]*\)")
+_SILENT = 2
+_REACH_TRY_SECONDS = 1.0
 #: The first answer takes longest: names are looked up and connections made.
 REACH_SECONDS_MAX = 10.0
 ASK_SECONDS_MAX = 20.0
@@ -21,7 +31,19 @@ class UnreachableError(Exception):
     def __init__(self, bootstrap_servers: str) -> None:
         super().__init__(
             f"Kafka at {bootstrap_servers} does not answer within {REACH_SECONDS_MAX:.0f} s. "
-            "What to do: see that it runs, and that --bootstrap-servers (or BACKBEAT_BOOTSTRAP_SERVERS) names it."
+            "What to do: see that it runs, that --bootstrap-servers (or BACKBEAT_BOOTSTRAP_SERVERS) names it, and that "
+            "its listener speaks what --kafka-security-protocol says."
+        )
+
+
+class RefusedError(UnreachableError):
+    """A broker answers, and one does not get in: trying again helps only once somebody has changed something."""
+
+    def __init__(self, bootstrap_servers: str, why: str) -> None:
+        Exception.__init__(
+            self,
+            f"Kafka at {bootstrap_servers} cannot be entered: {why}. What to do: see that --kafka-security-protocol, "
+            "--kafka-ca-file, --kafka-user and the password (or BACKBEAT_KAFKA_…) are those of its listener.",
         )
 
 
@@ -40,16 +62,42 @@ class FoundTopic:
 
 
 def reach(bootstrap_servers: str) -> AdminClient:
-    """A client for questions to brokers that do answer."""
+    """A client for questions to brokers that do answer. UnreachableError, RefusedError, SecurityError."""
+    refusals: list[KafkaError] = []
+
+    def note(error: KafkaError) -> None:
+        # A broker that wants another certificate says so behind the handshake, and the connection is closed then.
+        if error.code() in _REFUSALS or "SSL alert" in error.str():
+            refusals.append(error)
+
     # What fails is raised; librdkafka's own lines on the terminal would say it again and again.
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
+    settings = {**connection(bootstrap_servers), "log_level": _SILENT, "error_cb": note}
     try:
-        admin.list_topics(timeout=REACH_SECONDS_MAX)
+        admin = AdminClient(settings)
     except KafkaException as error:
-        if error.args[0].code() in {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._RESOLVE}:  # noqa: SLF001 -- librdkafka's own codes have this name
-            raise UnreachableError(bootstrap_servers) from error
-        raise
-    return admin
+        # The library has read the files and cannot use them.
+        raise SecurityError(f"{error.args[0].str()}. What to do: see that the files are PEM, and whole.") from error
+    deadline = time.monotonic() + REACH_SECONDS_MAX
+    while True:
+        try:
+            admin.list_topics(timeout=_REACH_TRY_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() not in _UNREACHABLE:
+                raise
+            # Why a connection failed comes beside the answer, which is only that there is none.
+            admin.poll(0)
+            if refusals:
+                raise RefusedError(bootstrap_servers, _reason(refusals[-1])) from error
+            if time.monotonic() >= deadline:
+                raise UnreachableError(bootstrap_servers) from error
+        else:
+            return admin
+
+
+def _reason(error: KafkaError) -> str:
+    """What librdkafka says of a refusal, without which connection it was and since when."""
+    text = error.str().partition(": ")[2] or error.str()
+    return _TIMES.sub("", text).strip().rstrip(".")
 
 
 def describe(admin: AdminClient, names: list[str]) -> dict[str, FoundTopic]:

@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 from confluent_kafka import KafkaException, Message, Producer, TopicPartition
 
 from backbeat.streams.keeper import Keeper, Origin, Snapshot
+from backbeat.streams.security import connection
 from backbeat.streams.store import host_now
 from backbeat.streams.topics import COMMANDS, QUERIES, STATE
 
@@ -74,7 +75,7 @@ class KafkaTransaction:
         self._error: str | None = None
         self._producer = Producer(
             {
-                "bootstrap.servers": bootstrap_servers,
+                **connection(bootstrap_servers),
                 "client.id": transactional_id,
                 "transactional.id": transactional_id,
                 "transaction.timeout.ms": int(transaction_timeout_seconds * 1000),

@@ -78,6 +78,8 @@ def command_of(request: SignalRequest, client: bytes, identity: bytes) -> Signal
         metadata=request.metadata,
         fires_at=request.fires_at,
         parent_link_id=request.parent_link_id,
+        priority=request.priority,
+        fairness_key=request.fairness_key,
     )
     given: dict[str, int | float] = {}
     if request.retry is not None:

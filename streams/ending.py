@@ -1,4 +1,4 @@
-"""How an engine process ends when it must not go on: at once, with one line that says why, and a code."""
+"""How an engine, a gateway or a projection ends when it must not go on: at once, with why in a line, and a code."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import os
 import sys
 from typing import NoReturn
 
-from backbeat.streams.keeper import NewerRecordError
+from backbeat.streams.keeper import NewerRecordError, RestoreError
 from backbeat.streams.last_words import last_words
-from backbeat.streams.restore import RestoreError
 
 logger = logging.getLogger(__name__)
 
@@ -17,19 +16,19 @@ ENDED = 3  #: exit code: a supervisor starts the process again
 MISFIT = 4  #: exit code: state and topics do not belong together, and starting again does not help
 
 
-def end(reason: str, code: int = ENDED) -> NoReturn:
+def end(reason: str, code: int = ENDED, *, part: str = "engine") -> NoReturn:
     """End the process now: no handler, no last commit."""
-    logger.critical("the engine ends: %s", reason)
+    logger.critical("the %s ends: %s", part, reason)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(code)
 
 
-def end_hanging(reason: str) -> NoReturn:
+def end_hanging(reason: str, *, part: str = "engine") -> NoReturn:
     """End a process of which some part hangs."""
-    last_words(lambda: end(reason), ENDED)
+    last_words(lambda: end(reason, part=part), ENDED)
 
 
-def code_of(error: Exception) -> int:
+def code_of(error: BaseException) -> int:
     """The exit code of a process that ends by this error."""
     return MISFIT if isinstance(error, RestoreError | NewerRecordError) else ENDED

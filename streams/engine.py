@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
 
 import msgspec
 
@@ -23,6 +22,7 @@ from backbeat.streams.core.commands import (
     Continue,
     DeliveryFailed,
     FailNode,
+    GrantSlot,
     Heartbeat,
     ReplyTo,
     ResetNode,
@@ -34,8 +34,9 @@ from backbeat.streams.core.commands import (
 )
 from backbeat.streams.core.status import CLOSED, ServerStatus
 from backbeat.streams.dead_letters import dead_letter_headers
+from backbeat.streams.due import due_records
 from backbeat.streams.keeper import Keeper, Snapshot, StoreError
-from backbeat.streams.partition import EngineError, Partition, Record
+from backbeat.streams.partition import EngineError, Outbox, Partition, Record
 from backbeat.streams.tallies import Tallies
 from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES
 
@@ -44,22 +45,7 @@ __all__ = ["Engine", "EngineError", "Partition", "Record"]
 logger = logging.getLogger(__name__)
 
 _WORTH_WAITING_FOR = CLOSED | {ServerStatus.RETRIES_EXHAUSTED}
-_ABOUT_A_NODE = (ChangeNode, AddChildren, RestartNode, ResetNode, ScheduleNode, Heartbeat, DeliveryFailed)
-
-
-class Outbox(Protocol):
-    """Where effects go."""
-
-    def send(
-        self,
-        topic: str,
-        value: bytes,
-        *,
-        key: bytes | None = None,
-        partition: int = -1,
-        headers: list[tuple[str, bytes | None]] | None = None,
-    ) -> None:
-        """Send one record, in order."""
+_ABOUT_A_NODE = (ChangeNode, AddChildren, RestartNode, ResetNode, ScheduleNode, Heartbeat, DeliveryFailed, GrantSlot)
 
 
 class Engine:
@@ -226,6 +212,9 @@ class Engine:
                 case fx.Send():
                     self._send_command(effect.command, Source(record.partition, record.offset, sends))
                     sends += 1
+                case fx.Broadcast():
+                    self._broadcast(effect.command, Source(record.partition, record.offset, sends))
+                    sends += 1
                 case fx.Reply():
                     self._reply(effect.to, effect.answer, effect.tid)
                 case fx.Refuse():
@@ -258,6 +247,11 @@ class Engine:
             partition=ids.partition_of(identity, self._partitions_count),
         )
 
+    def _broadcast(self, command: AnyCommand, source: Source) -> None:
+        value = schemas.encode_command(command, source)
+        for number in range(self._partitions_count):
+            self._outbox.send(COMMANDS, value, key=command.id, partition=number)
+
     def _reply(
         self, to: ReplyTo, answer: fx.Answer | queries.QueryAnswer, tid: str, part: int = 0, *, last: bool = True
     ) -> None:
@@ -277,10 +271,8 @@ class Engine:
         before = self.tallies.timers_fired
         for partition in self.partitions.values():
             if partition.store is not None and partition.store.timers.any_due(now):
-                for command in partition.store.timers.due(now):
-                    value = schemas.encode_command(command)
-                    # A caller's key has no route: its timer belongs to the partition that holds it.
-                    self._outbox.send(COMMANDS, value, key=command.subject_id, partition=partition.number)
+                for key, value in due_records(partition.store, now):
+                    self._outbox.send(COMMANDS, value, key=key, partition=partition.number)
                     self.tallies.timers_fired += 1
         return self.tallies.timers_fired - before
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from backbeat.streams.partition import EngineError
+from backbeat.streams.security import connection
 from backbeat.streams.settings import EngineSettings
 from backbeat.streams.topics import COMMANDS
 
@@ -34,7 +35,7 @@ class Gaps:
         """The offset of the first data record from `begin` on, or where the log ends."""
         consumer = Consumer(
             {
-                "bootstrap.servers": self._settings.bootstrap_servers,
+                **connection(self._settings.bootstrap_servers),
                 "group.id": self._settings.application_id,
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,

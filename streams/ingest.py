@@ -24,6 +24,7 @@ from backbeat.streams import dead_letters, topics
 from backbeat.streams.core import ids
 from backbeat.streams.door import admit_signal
 from backbeat.streams.registry import RegisteredClient
+from backbeat.streams.security import connection
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ class Ingest:
         try:
             consumer = Consumer(
                 {
-                    "bootstrap.servers": self._bootstrap_servers,
+                    **connection(self._bootstrap_servers),
                     "group.id": self._group,
                     "enable.auto.commit": False,
                     "auto.offset.reset": "earliest",
@@ -151,7 +152,7 @@ class Ingest:
     def _follow(self, consumer: Consumer) -> None:
         producer = Producer(
             {
-                "bootstrap.servers": self._bootstrap_servers,
+                **connection(self._bootstrap_servers),
                 "enable.idempotence": True,
                 "acks": "all",
                 # A full queue or a broker that is away is back-pressure, never a record given up.

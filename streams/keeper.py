@@ -23,6 +23,10 @@ class NewerRecordError(StoreError):
     """A stored record is of a version that this code does not know: starting the process again does not help."""
 
 
+class RestoreError(Exception):
+    """The store and the topics do not belong together: the engine must not run. The text says what was found."""
+
+
 class Origin(msgspec.Struct, array_like=True):
     """Where the local store came from: how much of which changelog it holds, and when that was written."""
 

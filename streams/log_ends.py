@@ -11,6 +11,7 @@ from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from backbeat.streams.partition import EngineError
+from backbeat.streams.security import connection
 from backbeat.streams.topics import COMMANDS
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class LogEnds:
         every_seconds: float,
     ) -> None:
         """`positions`: how far each partition of ours is committed; `first_data`: see `gaps.Gaps`."""
-        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+        self._admin = AdminClient({**connection(bootstrap_servers), "log_level": 0})
         self._positions = positions
         self._first_data = first_data
         self._every_seconds = every_seconds

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from backbeat.streams.security import connection
 from backbeat.streams.topics import HISTORY
 
 #: Errors that no retry can mend. Whatever is not here ends the process before the commit.
@@ -53,7 +54,7 @@ class Outbox:
 
     def __init__(self, bootstrap_servers: str, client_id: str) -> None:
         settings = {
-            "bootstrap.servers": bootstrap_servers,
+            **connection(bootstrap_servers),
             "client.id": client_id,
             "enable.idempotence": True,
             "message.timeout.ms": 0,

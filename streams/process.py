@@ -23,12 +23,12 @@ from backbeat.streams.ending import MISFIT, code_of, end
 from backbeat.streams.engine import Engine, EngineError, Record
 from backbeat.streams.figures import CommitFigures, WorkFigures
 from backbeat.streams.gaps import Gaps
-from backbeat.streams.keeper import NewerRecordError, StoreError
+from backbeat.streams.keeper import NewerRecordError, RestoreError, StoreError
 from backbeat.streams.outbox import Outbox, OutboxError
 from backbeat.streams.ownership import Ownership
 from backbeat.streams.partition import Partition
 from backbeat.streams.registry import Registry
-from backbeat.streams.restore import KafkaChangelog, RestoreError
+from backbeat.streams.restore import KafkaChangelog
 from backbeat.streams.restoring import Restorer
 from backbeat.streams.settings import EngineSettings
 from backbeat.streams.store import PartitionStore

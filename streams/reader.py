@@ -19,6 +19,7 @@ from typing import Any
 from confluent_kafka import OFFSET_STORED, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from backbeat.streams.partition import Record
+from backbeat.streams.security import connection
 from backbeat.streams.topics import COMMANDS, QUERIES
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Reader:
         """`stalled` is called, on the reader's thread, when nobody takes a batch for so long."""
         self._consumer = Consumer(
             {
-                "bootstrap.servers": bootstrap_servers,
+                **connection(bootstrap_servers),
                 # It joins nothing and commits nothing: the group's offsets say where queries begin.
                 "group.id": group,
                 "enable.auto.commit": False,

@@ -18,6 +18,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from backbeat.streams.brokers import describe, reach
 from backbeat.streams.clients import ClientError, Delivery, RegisteredClient, check_client, usual_delivery
+from backbeat.streams.security import connection
 from backbeat.streams.topics import (
     CLIENTS,
     PARTITIONS_DEFAULT,
@@ -88,7 +89,7 @@ class Registry:
             raise RegistryError(f"there is no topic {CLIENTS}. What to do: run `backbeat topics create`.")
         self._consumer = Consumer(
             {
-                "bootstrap.servers": self.bootstrap_servers,
+                **connection(self.bootstrap_servers),
                 # Required by the library; nothing joins the group and nothing is committed.
                 "group.id": "backbeat-registry",
                 "enable.auto.commit": False,
@@ -358,7 +359,7 @@ def _write(registry: Registry, clients: Mapping[bytes, RegisteredClient | None])
         if error is not None:
             failed.append(error)
 
-    producer = Producer({"bootstrap.servers": registry.bootstrap_servers, "acks": "all"})
+    producer = Producer({**connection(registry.bootstrap_servers), "acks": "all"})
     for client_id, client in clients.items():
         producer.produce(
             CLIENTS,

@@ -23,7 +23,8 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from backbeat.streams.core.records import Meta
-from backbeat.streams.keeper import Origin
+from backbeat.streams.keeper import Origin, RestoreError
+from backbeat.streams.security import connection
 from backbeat.streams.settings import EngineSettings, instance_of
 from backbeat.streams.store import PartitionStore, host_now
 from backbeat.streams.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS, topic_id
@@ -35,10 +36,6 @@ _BATCH_RECORDS = 2_000
 _ASK_SECONDS = 20.0
 #: A read_committed reader that gets nothing for this long looks whose transaction is in its way.
 _STUCK_SECONDS = 0.7
-
-
-class RestoreError(Exception):
-    """The store and the topics do not belong together: the engine must not run. The text says what was found."""
 
 
 class Ends(NamedTuple):
@@ -184,12 +181,12 @@ class KafkaChangelog:
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
-        self._admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+        self._admin = AdminClient(connection(settings.bootstrap_servers))
         self.state_topic_id = topic_id(settings.bootstrap_servers, STATE)
         self.commands_topic_id = topic_id(settings.bootstrap_servers, COMMANDS)
         self._consumer = Consumer(
             {
-                "bootstrap.servers": settings.bootstrap_servers,
+                **connection(settings.bootstrap_servers),
                 "group.id": settings.application_id,
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
@@ -256,7 +253,7 @@ class KafkaChangelog:
         if any(member.group_instance_id == instance_id for member in members):
             return False
         logger.warning("%s is gone and left a transaction open: it is aborted", instance_id)
-        producer = Producer({"bootstrap.servers": settings.bootstrap_servers, "transactional.id": transactional_id})
+        producer = Producer({**connection(settings.bootstrap_servers), "transactional.id": transactional_id})
         producer.init_transactions(_ASK_SECONDS)
         return True
 

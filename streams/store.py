@@ -2,14 +2,13 @@
 """One partition's records: what `apply` reads and changes, in RocksDB as of the last commit and in memory since.
 
 Keys. Everything of a workflow begins with `w` and the 7 bytes that its ids share, so it lies together; then the kind
-and the rest of the id. `i` is an answer, `j` a job. The changelog has the same keys. `t` (timers) and `o` (how far
-the changelog was read) are local.
+and the rest of the id. `i` is an answer, `j` a job; schedules (`c`) lie together, so that they can be listed. The
+changelog has the same keys. `t` (timers) and `o` (how far the changelog was read) are local.
 """
 
 from __future__ import annotations
 
 import shutil
-import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -21,17 +20,17 @@ from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdic
 
 from backbeat.streams.core.ids import PREFIX_BYTES
 from backbeat.streams.core.jobs import Job
-from backbeat.streams.core.records import Answer, Link, Meta, Node, TimerKind, Workflow
+from backbeat.streams.core.records import Answer, Lane, Link, Meta, Node, Place, Pool, Workflow
+from backbeat.streams.core.schedules import Schedule
 from backbeat.streams.keeper import NewerRecordError, Origin, Snapshot, StoreError
 from backbeat.streams.scans import keys_of_kind, keys_with
+from backbeat.streams.stored_timers import SCHEDULE, TIMER, timer_key, timer_of
 from backbeat.streams.table import Table
 from backbeat.streams.timers import Timers
-from backbeat.streams.versions import why_unknown, why_unknown_record, why_unknown_rules
+from backbeat.streams.versions import KNOWN, why_unknown, why_unknown_record, why_unknown_rules
 
 META_KEY = b"m"
 _ORIGIN_KEY = b"o"
-_TIMER = struct.Struct(">cQ16sB")
-_NODE_KIND = 17 + 1  # length of a node's key
 #: A partition keeps far fewer (`core.jobs`).
 _JOBS_MAX = 10_000
 _WRITE_BUFFER_BYTES = 2 * 1024 * 1024
@@ -49,10 +48,6 @@ def _key(kind: bytes, identity: bytes, rest: bytes = b"") -> bytes:
 def _after(kind: bytes, identity: bytes) -> bytes:
     """The key behind which a scan begins."""
     return _key(kind, identity) if identity else b"w"
-
-
-def _timer_key(due: int, subject_id: bytes, kind: int) -> bytes:
-    return _TIMER.pack(b"t", due, subject_id, kind)
 
 
 def _options() -> Options:
@@ -95,6 +90,10 @@ class PartitionStore:
         self._links: Table[Link] = Table(self._read, encode, _decoder(Link), share // 8)
         self._answers: Table[Answer] = Table(self._read, encode, _decoder(Answer), share // 8)
         self._chunks: Table[bytes] = Table(self._read, bytes, bytes, 16)
+        self._pools: Table[Pool] = Table(self._read, encode, _decoder(Pool), share // 8)
+        self._lanes: Table[Lane] = Table(self._read, encode, _decoder(Lane), share // 8)
+        self._places: Table[Place] = Table(self._read, encode, _decoder(Place), share // 4)
+        self._schedules: Table[Schedule] = Table(self._read, encode, _decoder(Schedule), share // 8)
         self._jobs: Table[Job] = Table(self._read, encode, _decoder(Job), 16)
         self._tables: tuple[Table[Any], ...] = (
             self._workflows,
@@ -102,11 +101,15 @@ class PartitionStore:
             self._chunks,
             self._links,
             self._answers,
+            self._pools,
+            self._lanes,
+            self._places,
+            self._schedules,
             self._jobs,
         )
         self.origin = self._read_origin()
         self._encode_meta = encode
-        self.meta = self.stored_meta() or Meta()
+        self.meta = self._newest_meta()
         self._meta_written = encode(self.meta)
         self.timers = Timers(self._scan_timers)
 
@@ -129,6 +132,12 @@ class PartitionStore:
         self._refuse(why_unknown(Meta, value))
         meta = msgspec.msgpack.decode(value, type=Meta)
         self._refuse(why_unknown_rules(meta))
+        return meta
+
+    def _newest_meta(self) -> Meta:
+        meta = self.stored_meta() or Meta()
+        # What is written from here on is this version's: an older one must not take it for its own.
+        meta.version = KNOWN[Meta]
         return meta
 
     def _refuse(self, why: str | None) -> None:
@@ -171,8 +180,7 @@ class PartitionStore:
         self._nodes.put(_key(b"n", node.id), node)
 
     def put_link(self, target_id: bytes, link: Link) -> None:
-        key = _key(b"l", target_id, link.child)
-        self._links.put(key, link, fresh=self._links.get(key) is None)
+        _put(self._links, _key(b"l", target_id, link.child), link)
 
     def delete_link(self, target_id: bytes, child_id: bytes) -> None:
         self._links.delete(_key(b"l", target_id, child_id))
@@ -185,6 +193,46 @@ class PartitionStore:
 
     def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
         self._chunks.put(_key(b"h", node_id, number.to_bytes(4, "big")), chunk)
+
+    def get_pool(self, pool_id: bytes) -> Pool | None:
+        return self._pools.get(_key(b"p", pool_id))
+
+    def put_pool(self, pool: Pool) -> None:
+        _put(self._pools, _key(b"p", pool.id), pool)
+
+    def delete_pool(self, pool_id: bytes) -> None:
+        self._pools.delete(_key(b"p", pool_id))
+
+    def get_lane(self, pool_id: bytes, key: bytes) -> Lane | None:
+        return self._lanes.get(_key(b"q", pool_id, key))
+
+    def put_lane(self, pool_id: bytes, key: bytes, lane: Lane) -> None:
+        _put(self._lanes, _key(b"q", pool_id, key), lane)
+
+    def delete_lane(self, pool_id: bytes, key: bytes) -> None:
+        self._lanes.delete(_key(b"q", pool_id, key))
+
+    def get_place(self, pool_id: bytes, node_id: bytes) -> Place | None:
+        return self._places.get(_key(b"o", pool_id, node_id))
+
+    def put_place(self, pool_id: bytes, node_id: bytes, place: Place) -> None:
+        _put(self._places, _key(b"o", pool_id, node_id), place)
+
+    def delete_place(self, pool_id: bytes, node_id: bytes) -> None:
+        self._places.delete(_key(b"o", pool_id, node_id))
+
+    def get_schedule(self, schedule_id: bytes) -> Schedule | None:
+        return self._schedules.get(SCHEDULE + schedule_id)
+
+    def put_schedule(self, schedule: Schedule) -> None:
+        self._schedules.put(SCHEDULE + schedule.id, schedule)
+
+    def delete_schedule(self, schedule_id: bytes) -> None:
+        self._schedules.delete(SCHEDULE + schedule_id)
+
+    def schedules(self) -> Iterator[Schedule]:
+        keys = self._schedules.changed_keys | {key for key, _ in self._scan(SCHEDULE, SCHEDULE)}
+        return (found for key in sorted(keys) if (found := self._schedules.get(key)) is not None)
 
     def put_job(self, job: Job) -> None:
         self._jobs.put(b"j" + job.id, job)
@@ -216,7 +264,7 @@ class PartitionStore:
         self._meta_written = meta
         records.append((META_KEY, meta))
         timers = [
-            (_timer_key(*key), None if number is None else number.to_bytes(8, "big"))
+            (timer_key(*key), None if number is None else number.to_bytes(8, "big"))
             for key, number in self.timers.snapshot()
         ]
         return Snapshot(self.partition, self.meta.next_offset, records, timers, self.timers.low_water())
@@ -259,38 +307,40 @@ class PartitionStore:
             else:
                 self._refuse(why_unknown_record(key, value))
                 batch.put(key, value)
-            before = _timer_of(key, self._read(key))
-            after = _timer_of(key, value)
+            before = timer_of(key, self._read(key))
+            after = timer_of(key, value)
             if before is not None and before != after:
                 timers[before[0]] = None
             if after is not None:
                 timers[after[0]] = after[1]
-        for timer_key, number in timers.items():
+        for key, number in timers.items():
             if number is None:
-                batch.delete(timer_key)
+                batch.delete(key)
             else:
-                batch.put(timer_key, number)
+                batch.put(key, number)
         batch.put(_ORIGIN_KEY, msgspec.msgpack.encode(origin))
         self._write(batch)
         self.origin = origin
 
     def restored(self) -> None:
         """The store is as of the end of the changelog: begin from there."""
-        self.meta = self.stored_meta() or Meta()
+        self.meta = self._newest_meta()
         self._meta_written = self._encode_meta(self.meta)
 
     def _scan_timers(self, begin: int, until: int) -> Iterator[tuple[tuple[int, bytes, int], int]]:
         start = max(begin, self.origin.timers_from if self.origin else 0)
-        iterator = self._db.iter(ReadOptions())
-        iterator.seek(_timer_key(start, bytes(16), 0))
-        while iterator.valid():
-            key = iterator.key()
-            if len(key) != _TIMER.size or key[:1] != b"t":
-                break
-            _, due, subject_id, kind = _TIMER.unpack(key)
+        for key, value in self._scan(timer_key(start, bytes(16), 0), b"t"):
+            _, due, subject_id, kind = TIMER.unpack(key)
             if due >= until:
                 break
-            yield (due, subject_id, kind), int.from_bytes(iterator.value(), "big")
+            yield (due, subject_id, kind), int.from_bytes(value, "big")
+
+    def _scan(self, begin: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """What RocksDB holds from a key on, as long as the keys begin so."""
+        iterator = self._db.iter(ReadOptions())
+        iterator.seek(begin)
+        while iterator.valid() and (key := iterator.key()).startswith(prefix):
+            yield key, iterator.value()
             iterator.next()
 
     # --- figures ---------------------------------------------------------------------------------------------------
@@ -324,21 +374,9 @@ def _decoder(kind: type[_R]) -> Callable[[bytes], _R]:
     return decoded
 
 
-def _timer_of(key: bytes, value: bytes | None) -> tuple[bytes, bytes] | None:
-    """The local timer record that follows from a node's, an answer's or a job's record."""
-    if value is None:
-        return None
-    if key[:1] == b"i":
-        answer = msgspec.msgpack.decode(value, type=Answer)
-        return _timer_key(answer.forget_at, key[1:], TimerKind.ANSWER), bytes(8)
-    if key[:1] == b"j":
-        job = msgspec.msgpack.decode(value, type=Job)
-        return None if job.forget_at is None else (_timer_key(job.forget_at, job.id, TimerKind.JOB), bytes(8))
-    if len(key) == _NODE_KIND and key[8:9] == b"n":
-        node = msgspec.msgpack.decode(value, type=Node)
-        if node.timer_at is not None:
-            return _timer_key(node.timer_at, node.id, node.timer_kind), node.timer_number.to_bytes(8, "big")
-    return None
+def _put(table: Table[_R], key: bytes, record: _R) -> None:
+    """Records that often come and go between two commits: one that does leaves nothing to write."""
+    table.put(key, record, fresh=table.get(key) is None)
 
 
 def _open(path: Path) -> Rdict:

@@ -113,6 +113,11 @@ class Table(Generic[R]):
         return len(self._changed)
 
     @property
+    def changed_keys(self) -> set[bytes]:
+        """The keys that what is stored may not have yet, deleted ones among them."""
+        return {*self._changed, *self._in_flight}
+
+    @property
     def cached_count(self) -> int:
         """How many decoded records are in memory."""
         return len(self._changed) + len(self._in_flight) + len(self._young) + len(self._old)

@@ -353,7 +353,7 @@ def _other_partitions(spec: TopicSpec, found: FoundTopic) -> TopicError:
         str(spec.partitions),
         f"start with the number it was made with (--partitions {found.partitions}). It cannot be changed "
         "afterwards, since every id carries its partition: for another one drain into a new cluster "
-        "(docs/operations.md, Another number of partitions)",
+        "(docs/how-to/partitions.md)",
     )
 
 

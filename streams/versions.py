@@ -2,8 +2,8 @@
 
 A record of an earlier version always loads: its fields are where they were. One of a later version would load, too, as
 long as fields were only added, and would lose them when it is written again. So an engine that meets one ends and says
-so. What it takes to never meet one (docs/operations.md, "Upgrades"): a release that reads a new version comes before
-the release that writes it.
+so, and so does whoever else reads the changelog (the projection), before a row is made of half a record. What it takes
+to never meet one (docs/how-to/upgrade.md): a release that reads a new version comes before the release that writes it.
 
 Whoever raises the version of any record raises that of `Meta`, too: it is looked at when a partition's store is opened,
 so that a store is refused before anything of it is used.
@@ -15,15 +15,35 @@ import msgspec
 
 from backbeat.streams.core.ids import PREFIX_BYTES
 from backbeat.streams.core.jobs import Job
-from backbeat.streams.core.records import Answer, Link, Meta, Node, Workflow
+from backbeat.streams.core.records import Answer, Lane, Link, Meta, Node, Place, Pool, Workflow
+from backbeat.streams.core.schedules import Schedule
 
 #: The newest version of each kind of record that this code knows.
-KNOWN: dict[type[msgspec.Struct], int] = {Meta: 1, Workflow: 1, Node: 1, Link: 1, Answer: 1, Job: 1}
+KNOWN: dict[type[msgspec.Struct], int] = {
+    Meta: 2,
+    Workflow: 1,
+    Node: 1,
+    Link: 1,
+    Answer: 1,
+    Pool: 1,
+    Lane: 1,
+    Place: 1,
+    Schedule: 1,
+    Job: 1,
+}
 #: The newest rules (`apply`) that this code knows; a partition's are in its meta record.
 RULES_VERSION = 1
 
 _KIND_AT = 1 + PREFIX_BYTES
-_OF_WORKFLOW: dict[bytes, type[msgspec.Struct] | None] = {b"w": Workflow, b"n": Node, b"l": Link, b"h": None}
+_OF_WORKFLOW: dict[bytes, type[msgspec.Struct] | None] = {
+    b"w": Workflow,
+    b"n": Node,
+    b"l": Link,
+    b"h": None,
+    b"p": Pool,
+    b"q": Lane,
+    b"o": Place,
+}
 #: Kinds whose version is no first field: where it is.
 _LATER = {Link: 3, Answer: 3}
 _ARRAY_16, _ARRAY_SMALL, _ARRAY_SMALL_BITS = 0xDC, 0x90, 0xF0
@@ -59,16 +79,21 @@ def why_unknown_rules(meta: Meta) -> str | None:
 
 
 def why_unknown_record(key: bytes, value: bytes) -> str | None:
-    """As `why_unknown`, of a record of the changelog; a kind of key that nobody here writes is a newer one's, too."""
+    """As `why_unknown`, of a record of the changelog; a kind of key that nobody here writes is a newer one's, too.
+
+    With the meta record come the rules that made the others.
+    """
     match key[:1]:
         case b"w":
             kind = _OF_WORKFLOW.get(key[_KIND_AT : _KIND_AT + 1], Meta)
         case b"i":
             kind = Answer
+        case b"c":
+            kind = Schedule
         case b"j":
             kind = Job
         case b"m" if len(key) == 1:
-            return why_unknown(Meta, value)
+            return why_unknown(Meta, value) or why_unknown_rules(msgspec.msgpack.decode(value, type=Meta))
         case _:
             kind = Meta
     if kind is None:

@@ -5,7 +5,8 @@ follower    the thread that brings them into the tables; resumes, or begins anew
 batch       some records -> rows; settling, rows, states, statements belong to it
 tables      the tables and their indexes, on SQLite and on PostgreSQL
 search      filters -> index ranges, conditions, candidates; `ordered` reads them; `lists` is the rest
-projection  all of it, as the gateway uses it
+reading     who answers from the tables, where they are whole
+projection  all of it, as the gateway uses it; `process` is a follower alone, `metrics` what both show of themselves
 """
 
 from backbeat.gateway.projection.database import ProjectionError, ProjectionUnavailable

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from backbeat.streams.keeper import NewerRecordError
+from backbeat.streams.security import connection
 from backbeat.streams.topics import STATE, topic_id
+from backbeat.streams.versions import why_unknown_record
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +41,7 @@ class Changelog:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
-        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
+        self._admin = AdminClient({**connection(bootstrap_servers), "log_level": 2})
         self._consumer: Consumer | None = None
         self.topic_id = topic_id(bootstrap_servers, STATE)
 
@@ -61,7 +65,7 @@ class Changelog:
         self.close()
         self._consumer = Consumer(
             {
-                "bootstrap.servers": self._bootstrap_servers,
+                **connection(self._bootstrap_servers),
                 # Required by the library; nothing joins the group and nothing is committed.
                 "group.id": "backbeat-projection",
                 "enable.auto.commit": False,
@@ -80,7 +84,10 @@ class Changelog:
         self._consumer.assign([TopicPartition(STATE, number, offset) for number, offset in positions.items()])
 
     def read(self, records_max: int, seconds: float, gather_seconds: float) -> Found:
-        """What has been committed since, as soon as there is something, and what comes in the moment after, some."""
+        """What has been committed since, as soon as there is something, and what comes in the moment after, some.
+
+        NewerRecordError, and nothing of it, where one of the records is a newer Backbeat's.
+        """
         assert self._consumer is not None, "seek comes first"
         messages = self._consumer.consume(1, seconds)
         if messages:
@@ -94,7 +101,9 @@ class Changelog:
                 assert key is not None, "a changelog record without a key"
                 assert partition is not None
                 assert offset is not None
-                records.append((key, message.value()))
+                value = message.value()
+                _refuse_newer(partition, key, value)
+                records.append((key, value))
                 reached[partition] = offset + 1
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's own name
                 # It stands behind the markers of transactions too, which are no records: whoever waits for an offset
@@ -111,6 +120,31 @@ class Changelog:
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
+
+
+class Lag:
+    """How far behind the changelog somebody is. Safe to use from any thread; blocks: it asks Kafka."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._changelog: Changelog | None = None
+        self._lock = threading.Lock()
+
+    def behind(self, reached: Mapping[int, int]) -> dict[int, int]:
+        """Partition -> records behind, of one who has reached these offsets; empty where that is not known yet."""
+        if not reached:
+            return {}
+        with self._lock:
+            if self._changelog is None:
+                self._changelog = Changelog(self._bootstrap_servers)
+            ends = self._changelog.ends()
+        return {number: max(0, each.end - reached.get(number, each.first)) for number, each in ends.items()}
+
+
+def _refuse_newer(partition: int, key: bytes, value: bytes | None) -> None:
+    why = None if value is None else why_unknown_record(key, value)
+    if why is not None:
+        raise NewerRecordError(f"partition {partition}: {why}")
 
 
 def _note_error(error: KafkaError) -> None:

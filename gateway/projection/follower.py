@@ -6,7 +6,7 @@
     say so      whoever waits for an offset looks again
 
 One process follows at a time (`database.Writer`); the others look how far it has come. Whatever fails (no broker, no
-database) is said once and tried again.
+database) is said once and tried again. Records of a newer Backbeat end it: trying again does not help.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from backbeat.gateway.projection.changelog import Changelog, Ends
 from backbeat.gateway.projection.database import ProjectionError, Writer
 from backbeat.gateway.projection.facts import Facts
 from backbeat.streams.brokers import UnreachableError
+from backbeat.streams.figures import SECONDS, Buckets
+from backbeat.streams.keeper import NewerRecordError
 from backbeat.streams.topics import STATE_DELETE_RETENTION_MS, TopicError
 
 logger = logging.getLogger(__name__)
@@ -103,15 +105,23 @@ class Progress:
 
 
 class Follower:
-    """Follows from `start()` to `stop()`."""
+    """Follows from `start()` to `stop()`, or until it meets what a newer Backbeat has written."""
 
-    def __init__(self, bootstrap_servers: str, engine: Engine) -> None:
+    def __init__(
+        self, bootstrap_servers: str, engine: Engine, *, refuse: Callable[[NewerRecordError], object] = lambda _: None
+    ) -> None:
+        """`refuse` is called, on the follower's thread, when it gives up; then the process should end."""
         self._bootstrap_servers = bootstrap_servers
         self._engine = engine
+        self._refuse = refuse
+        #: Why it follows no more and never will; null: it does.
+        self.refusal: NewerRecordError | None = None
         self._writer = Writer(engine)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="projection", daemon=True)
         self.progress = Progress()
+        #: What the batches took to be written.
+        self.batch_seconds = Buckets(SECONDS)
 
     def start(self) -> None:
         """Begin to follow."""
@@ -122,6 +132,11 @@ class Follower:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
+
+    @property
+    def running(self) -> bool:
+        """Whether its thread is at work, which it is from start to stop unless it gave up."""
+        return self._thread.is_alive()
 
     @property
     def follows(self) -> bool:
@@ -143,6 +158,11 @@ class Follower:
                 self.progress.report(trouble=reason)
                 self._stopping.wait(pause)
                 pause = min(pause * 2, _AGAIN_SECONDS_MAX)
+            except NewerRecordError as error:
+                self.refusal = error
+                self.progress.report(trouble=str(error), whole=False)
+                self._refuse(error)
+                return
             except Exception:
                 # A defect of ours, perhaps one record's: it is seen in health, and the rest of the gateway goes on.
                 logger.exception("the projection does not follow any more")
@@ -191,7 +211,9 @@ class Follower:
             positions.update(found.reached)
             whole = all(positions[number] >= end for number, end in goal.items())
             if found.reached:
+                began_at = time.perf_counter()
                 _write(connection, projector, found.records, found.reached, whole=whole and not known.whole)
+                self.batch_seconds.observe(time.perf_counter() - began_at)
                 if whole and not known.whole:
                     logger.info("the projection is whole")
                     _analyze(connection)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,18 +12,15 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from backbeat.gateway.figures import Activities, Daily, Summary
-from backbeat.gateway.projection import facts, lists, reports, search, tables
-from backbeat.gateway.projection.changelog import Changelog
-from backbeat.gateway.projection.database import (
-    READERS,
-    ProjectionUnavailable,
-    explained,
-    open_engine,
-    parse_url,
-)
+from backbeat.gateway.projection import lists, reports, search
+from backbeat.gateway.projection.changelog import Lag
+from backbeat.gateway.projection.database import READERS, open_engine, parse_url
 from backbeat.gateway.projection.filters import Counts, NodeFilters, WorkflowFilters
 from backbeat.gateway.projection.follower import Follower
+from backbeat.gateway.projection.metrics import ProjectionCollector
+from backbeat.gateway.projection.reading import Reading
 from backbeat.streams.core.effects import NodeView, WorkflowView
+from backbeat.streams.keeper import NewerRecordError
 
 #: Asks the owner of a partition to commit now: gives (partition, offset of the changelog that contains everything).
 Flush = Callable[[int], Awaitable[tuple[int, int]]]
@@ -45,19 +41,22 @@ class Projection:
         *,
         flush: Flush,
         partitions: int | Callable[[], int],
+        refuse: Callable[[NewerRecordError], object] = lambda _: None,
     ) -> None:
-        """`partitions`: how many the changelog has, or what gives that once it is known."""
+        """`partitions`: how many the changelog has, or what gives that once it is known; `refuse`: as `Follower`'s."""
         self._bootstrap_servers = bootstrap_servers
         self._url = parse_url(database_url)
         self._engine = open_engine(self._url)
         self._flush = flush
         self._partitions = partitions
-        self._follower = Follower(bootstrap_servers, self._engine)
+        self._follower = Follower(bootstrap_servers, self._engine, refuse=refuse)
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="projection-search")
         self._freshening: _Round | None = None
         self._next_round: _Round | None = None
         self._fresh_at = time.monotonic()
-        self._lag = _Lag(bootstrap_servers)
+        self._reading = Reading(self._url, self._engine, self._follower.progress)
+        #: What Prometheus is shown of it.
+        self.metrics = ProjectionCollector(self._follower, self._reading, Lag(bootstrap_servers))
 
     async def start(self) -> None:
         """Begin to follow. Nothing need be reachable yet: it goes on trying, and searches say what is missing."""
@@ -167,42 +166,9 @@ class Projection:
         return await self._read(lambda connection: reports.daily(connection, since, until, stuck_hours))
 
     async def _read(self, ask: Callable[[Connection], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read_now, ask)
-
-    def _read_now(self, ask: Callable[[Connection], _T]) -> _T:
-        if not self._follower.progress.whole:
-            # What lies there may be of another topic or version: it is answered from once that was looked at.
-            raise ProjectionUnavailable(self._why_not_whole())
-        with explained(self._url), self._engine.connect() as opened:
-            connection = opened
-            if self._engine.dialect.name == "postgresql":
-                # All statements of one answer see the same rows, as they do on SQLite.
-                connection = opened.execution_options(isolation_level="REPEATABLE READ")
-            with connection.begin():
-                known = facts.read_facts(connection)
-                if not known.whole or known.schema_version != tables.SCHEMA_VERSION:
-                    raise ProjectionUnavailable(self._why_not_whole())
-                return ask(connection)
-
-    def _why_not_whole(self) -> str:
-        trouble = self._follower.progress.trouble
-        if trouble:
-            return f"The search is not ready, and is not being made so at the moment: {trouble}"
-        return "The search is being built from the changelog. What to do: ask again in a while."
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._reading.read, ask)
 
     # --- for health and metrics --------------------------------------------------------------------------------------
-
-    def lag(self) -> int | None:
-        """How many records the tables are behind the changelog; null: not known now. Asks Kafka: not for a loop."""
-        return sum(self.lag_by_partition().values()) if self._follower.progress.positions() else None
-
-    def lag_by_partition(self) -> dict[int, int]:
-        """As `lag`, by partition; empty where it is not known now."""
-        return self._lag.behind(self._follower.progress.positions())
-
-    def read(self, ask: Callable[[Connection], _T]) -> _T:
-        """What `ask` finds in the tables; blocks. ProjectionError where they are not whole or cannot be reached."""
-        return self._read_now(ask)
 
     @property
     def trouble(self) -> str:
@@ -241,21 +207,3 @@ class _Round:
     def __init__(self, before: _Round | None) -> None:
         self.before = before
         self.task: asyncio.Task[bool] | None = None
-
-
-class _Lag:
-    """Asks how long the changelog is."""
-
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
-        self._changelog: Changelog | None = None
-        self._lock = threading.Lock()
-
-    def behind(self, reached: dict[int, int]) -> dict[int, int]:
-        if not reached:
-            return {}
-        with self._lock:
-            if self._changelog is None:
-                self._changelog = Changelog(self._bootstrap_servers)
-            ends = self._changelog.ends()
-        return {number: max(0, each.end - reached.get(number, each.first)) for number, each in ends.items()}

@@ -185,14 +185,14 @@ class Backbeat:
 
     @property
     def next_due(self) -> datetime | None:
-        """When the next timer (a start, a retry, a deadline) is due; None: nothing waits for a time."""
+        """When the next timer (a start, a retry, a deadline, a schedule) is due; None: nothing waits for a time."""
         due = self._engine.next_due()
         return None if due is None else to_datetime(due)
 
     # --- running ---------------------------------------------------------------------------------------------------
 
     async def run(self, *, activities_max: int = _ACTIVITIES_MAX) -> None:
-        """Run until nothing is left to run now; with `skip_time`, until no timer is left either.
+        """Run until nothing is left to run now; with `skip_time`, until no node waits for a time either.
 
         BackbeatError when more than `activities_max` have run: a workflow that goes on for ever.
         """
@@ -215,14 +215,23 @@ class Backbeat:
         return queued
 
     async def advance(
-        self, by: timedelta | None = None, *, to: datetime | None = None, run: bool = True, **units: float
+        self,
+        by: timedelta | None = None,
+        *,
+        to: datetime | None = None,
+        run: bool = True,
+        outage: bool = False,
+        **units: float,
     ) -> None:
         """Move the clock: by a timedelta, `to` a time, or by units (`hours=3`). Timers on the way fire in order.
 
         After each, what has come is run, so retries of hours follow one another; `run=False` leaves it in the queue.
+        With `outage` no engine is there meanwhile: all that was due on the way is due, late, at the end.
         """
         target = self._target(by, to, units)
-        if run:
+        if outage:
+            self._clock.move(target)
+        elif run:
             await self._settle()
         while (due := self._engine.next_due()) is not None and due <= target:
             self._clock.move(due)
@@ -258,7 +267,8 @@ class Backbeat:
         if await self._advance_handlers():
             return True
         due = self._engine.next_due()
-        if due is None or not self.skip_time:
+        # Schedules go on for ever: only a node that waits is something to skip time for.
+        if due is None or not (self.skip_time and self._engine.node_waits()):
             return False
         self._clock.move(due)
         self._fire()
@@ -266,7 +276,7 @@ class Backbeat:
 
     def _fire(self) -> None:
         """What is due at this time; a deadline that passes ends an attempt that runs."""
-        if self._engine.fire():
+        while self._engine.fire():
             self._stage.look()
 
     async def _settle(self) -> None:

@@ -98,8 +98,12 @@ class MemoryEngine:
         return fired > 0
 
     def next_due(self) -> int | None:
-        """When the next timer of a node is due, in milliseconds since the epoch; None: there is none."""
-        return min((due for shelf in self.shelves if (due := shelf.timers.next_of_a_node()) is not None), default=None)
+        """When the next timer of a node or schedule is due, in milliseconds since the epoch; None: there is none."""
+        return min((due for shelf in self.shelves if (due := shelf.timers.next_due()) is not None), default=None)
+
+    def node_waits(self) -> bool:
+        """Whether a node waits for a time."""
+        return any(shelf.timers.has_one_of_a_node() for shelf in self.shelves)
 
     def node(self, node_id: bytes) -> NodeView | None:
         """A node as it is now."""

@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from backbeat.errors import BackbeatError
+from backbeat.loop import Loop
 from backbeat.pending import in_a_loop
 from backbeat.plain import PlainClient
-from backbeat.plain_loop import Loop
 from backbeat.schemas import StatusChangesRecord
 from backbeat.schemas.signals import Headers
 from backbeat.worker import Worker
@@ -146,7 +146,13 @@ class PlainBackbeat:
         return self._loop.run(self._backbeat.run_one(which))
 
     def advance(
-        self, by: timedelta | None = None, *, to: datetime | None = None, run: bool = True, **units: float
+        self,
+        by: timedelta | None = None,
+        *,
+        to: datetime | None = None,
+        run: bool = True,
+        outage: bool = False,
+        **units: float,
     ) -> None:
         """Move the clock, and run what comes on the way: by a timedelta, `to` a time, or by units (`hours=3`)."""
-        self._loop.run(self._backbeat.advance(by, to=to, run=run, **units))
+        self._loop.run(self._backbeat.advance(by, to=to, run=run, outage=outage, **units))

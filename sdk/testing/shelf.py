@@ -11,7 +11,9 @@ from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.keeper import Origin, Snapshot
 from backbeat.streams.timers import TimerKey, timer_fired
 
+#: What such timers are for comes some day: nothing to wait for.
 _FORGOTTEN = (TimerKind.ANSWER, TimerKind.JOB)
+_NOT_OF_NODES = (*_FORGOTTEN, TimerKind.SCHEDULE)
 
 
 class Timetable(dict[TimerKey, int]):
@@ -43,12 +45,16 @@ class Timetable(dict[TimerKey, int]):
             heapq.heappop(self._order)
             yield timer_fired(first, self[first])
 
-    def next_of_a_node(self) -> int | None:
-        """When the next timer of a node is due. What is forgotten some day is nothing to wait for."""
+    def next_due(self) -> int | None:
+        """When the next timer is due. What is forgotten some day is nothing to wait for."""
         first = self.first()
         if first is None or first[2] not in _FORGOTTEN:
             return None if first is None else first[0]
         return min((due for due, _, kind in self if kind not in _FORGOTTEN), default=None)
+
+    def has_one_of_a_node(self) -> bool:
+        """Whether a node waits for a time. A schedule always does: that is no reason to wait for it."""
+        return any(kind not in _NOT_OF_NODES for _, _, kind in self)
 
 
 class Shelf(MemoryStore):

@@ -13,7 +13,7 @@ from backbeat.schemas import ReplyRecord
 from backbeat.streams.core import ids
 from backbeat.streams.core.commands import AnyCommand, ReplyTo, Signal
 from backbeat.streams.core.effects import Rejection
-from backbeat.streams.core.queries import AnyQuery, WaitNode
+from backbeat.streams.core.queries import ALL_PARTITIONS, AnyQuery, GetSchedules, WaitNode
 
 from .clock import Clock
 from .directory import Directory
@@ -130,7 +130,10 @@ class MemoryTransport:
         return _checked(answers)[0]
 
     async def query(self, query: AnyQuery, timeout: float, what: str) -> list[Any]:
-        """Ask, and give all parts of the answer."""
+        """Ask, and give all parts of the answer; of all partitions, where the query says so."""
+        if isinstance(query, GetSchedules) and query.partition == ALL_PARTITIONS:
+            each = [msgspec.structs.replace(query, partition=number) for number in range(len(self._engine.shelves))]
+            return [part for one in each for part in await self.query(one, timeout, what)]
         del timeout, what
         reply_to = self._replies.expect()
         addressed = msgspec.structs.replace(query, reply_to=reply_to, deadline=NEVER)

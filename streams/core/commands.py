@@ -5,54 +5,34 @@ Who may send what: services, workers and the gateway send the first group; only 
 
 from __future__ import annotations
 
-import enum
-
 import msgspec
 
-from .ids import murmur2
+from .ids import limit_id, murmur2
 from .jobs import JobFilter
-from .records import Settings, TimerKind
-from .status import Mode
+from .records import Limit, LimitValues, Settings, TimerKind
+from .values import (
+    CATCH_UP_SECONDS,
+    NewNode,
+    NewSchedule,
+    NewWorkflow,
+    Overlap,
+    ReplyTo,
+    Source,
+    Task,
+    TaskKind,
+)
 
-
-class ReplyTo(msgspec.Struct, gc=False, frozen=True, array_like=True):
-    """Where the answer goes: a partition of the replies topic, and what the asker knows it by."""
-
-    partition: int
-    asker: bytes  #: 16 bytes that the asking process chose
-    number: int  #: its count of asks
-
-
-class Source(msgspec.Struct, gc=False, frozen=True, array_like=True, order=True):
-    """The record of the commands topic whose effect a command is, and which of its effects: repeats are known by it."""
-
-    partition: int
-    offset: int
-    index: int
-
-
-class NewNode(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """A node to be made (behaviour document, section 2). Its id follows from the command's id and its place in it."""
-
-    name: str
-    user_id: bytes  #: who runs it
-    mode: Mode = Mode.BLOCKING
-    type: str = "activity"
-    client_data: bytes = b"{}"  #: JSON object; its `timeout` is seconds, or null for none
-    metadata: bytes = b"{}"  #: JSON object
-    fires_at: int | None = None  #: milliseconds since the epoch; null: at once
-    parent_link_id: bytes | None = None
-    retry_interval_seconds: float = 1200.0
-    retries: int = 6
-
-
-class NewWorkflow(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """What a workflow is found by, or made from. Its id follows from user, name and subject (`ids.workflow_id`)."""
-
-    user_id: bytes
-    name: str
-    subject: bytes  #: JSON text, compact UTF-8
-    decider: str
+__all__ = [
+    "CATCH_UP_SECONDS",
+    "NewNode",
+    "NewSchedule",
+    "NewWorkflow",
+    "Overlap",
+    "ReplyTo",
+    "Source",
+    "Task",
+    "TaskKind",
+]
 
 
 class Command(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -146,6 +126,48 @@ class ChangeSettings(Command, frozen=True, kw_only=True):
     settings: Settings
 
 
+class ChangeLimit(Command, frozen=True, kw_only=True):
+    """Limit, pause or resume an activity type of a client. The partition of the limit's id orders such changes.
+
+    Without any bound left, and not paused, the limit is removed.
+    """
+
+    client_id: bytes
+    activity: str
+    values: LimitValues | None = None  #: null: they stay as they are
+    paused: bool | None = None  #: null: it stays as it is
+
+
+class SpreadLimit(Command, frozen=True, kw_only=True):
+    """A limit as it is from now on, for every partition. One that is not newer changes nothing."""
+
+    limit: Limit
+
+
+class PutSchedule(Command, frozen=True, kw_only=True):
+    """Make a schedule, or change the one of this name: what it has done stays, and runs that are under way go on."""
+
+    schedule_id: bytes
+    schedule: NewSchedule
+    paused: bool | None = None  #: null: as it is; a new one is not paused
+
+
+class ChangeSchedule(Command, frozen=True, kw_only=True):
+    """`change` is pause, resume or delete."""
+
+    schedule_id: bytes
+    change: str
+    note: str = ""  #: why
+
+
+class RunSchedule(Command, frozen=True, kw_only=True):
+    """Runs beside those that are due: one now, or one for each of these times (a backfill)."""
+
+    schedule_id: bytes
+    times: tuple[int, ...] = ()  #: ascending, milliseconds since the epoch; none: now
+    overlap: Overlap | None = None  #: null: the schedule's own for a run now, QUEUE for a backfill
+
+
 class StartJob(Command, frozen=True, kw_only=True):
     """Make one change for all nodes or workflows that match, in the partition that it is sent to (`job_slices`).
 
@@ -168,6 +190,20 @@ class StopJob(Command, frozen=True, kw_only=True):
 
 
 # --- what the engine's own parts send ----------------------------------------------------------------------------
+
+
+class ScheduleDue(Command, frozen=True, kw_only=True):
+    """A schedule's timer is due. It counts only if the number is that of the timer that stands.
+
+    The core reads no time zones: which times have come since the last one, and which is next, is worked out by whoever
+    sends this, so that every replay sees the same.
+    """
+
+    schedule_id: bytes
+    number: int
+    times: tuple[int, ...] = ()  #: ascending, all of them past; more may follow in a command of its own
+    next_at: int | None = None  #: the one after them, past or not; null: there is none
+    problem: str = ""  #: why no times could be worked out
 
 
 class TimerFired(Command, frozen=True, kw_only=True):
@@ -195,6 +231,44 @@ class CloseLink(Command, frozen=True, kw_only=True):
     child_id: bytes
 
 
+class AskSlot(Command, frozen=True, kw_only=True):
+    """A node of a limited type would start. It waits until a GrantSlot comes."""
+
+    pool_id: bytes
+    client_id: bytes
+    activity: str
+    key: str
+    node_id: bytes
+    number: int  #: of the node's askings
+    priority: int
+    fairness_key: str
+
+
+class GrantSlot(Command, frozen=True, kw_only=True):
+    """There is room for a node: it starts now, or the slot goes back."""
+
+    pool_id: bytes
+    node_id: bytes
+    number: int
+
+
+class ReleaseSlot(Command, frozen=True, kw_only=True):
+    """A node's attempt is over, or the node is no longer to start: its slot, or its place in the line, is free."""
+
+    pool_id: bytes
+    node_id: bytes
+    number: int
+
+
+class FillPool(Command, frozen=True, kw_only=True):
+    """The rest of what one command's budget did not allow: grants of a pool, or of all pools of a changed limit."""
+
+    pool_id: bytes
+    client_id: bytes
+    activity: str
+    chain: bool  #: all pools of the limit, from where it has come to; else this one
+
+
 class DeliveryFailed(Command, frozen=True, kw_only=True):
     """An activity could not be brought to its client: a client error, unless the client has answered meanwhile."""
 
@@ -208,27 +282,6 @@ class FailNode(Command, frozen=True, kw_only=True):
 
     node_id: bytes
     message: str
-
-
-class TaskKind(enum.IntEnum):
-    """What a task does (`scheduling`)."""
-
-    SCHEDULE = 1
-    READY = 2
-    SWEEP = 3
-    SHUT_SIBLINGS = 4
-    DEACTIVATE_PREVIOUS = 5
-    RESUME = 6
-    FORGET_LINKS = 7
-
-
-class Task(msgspec.Struct, gc=False, frozen=True, array_like=True):
-    """A piece of work on one workflow that may be too large for one command (`scheduling`)."""
-
-    kind: TaskKind
-    id: bytes  #: the workflow or node that it is about
-    cursor: bytes | None = None  #: the node to go on with
-    mark: int = 0  #: seq below which it applies
 
 
 class Continue(Command, frozen=True, kw_only=True):
@@ -258,6 +311,16 @@ AnyCommand = (
     | ResetNode
     | ScheduleNode
     | ChangeSettings
+    | ChangeLimit
+    | SpreadLimit
+    | AskSlot
+    | GrantSlot
+    | ReleaseSlot
+    | FillPool
+    | PutSchedule
+    | ChangeSchedule
+    | RunSchedule
+    | ScheduleDue
     | StartJob
     | StopJob
     | TimerFired
@@ -282,8 +345,14 @@ def route(command: AnyCommand) -> bytes | None:
             return None if command.kind in (TimerKind.ANSWER, TimerKind.JOB) else command.subject_id
         case OpenLink() | CloseLink():
             return command.target_id
-        case ChangeSettings():
+        case ChangeSettings() | SpreadLimit():
             return None
+        case ChangeLimit():
+            return limit_id(command.client_id, command.activity)
+        case AskSlot() | ReleaseSlot() | FillPool():
+            return command.pool_id
+        case PutSchedule() | ChangeSchedule() | RunSchedule() | ScheduleDue():
+            return command.schedule_id
         case StartJob() | StopJob() | WorkJob():
             return command.partition.to_bytes(4, "big")
         case _:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import TypeVar
 
 import msgspec
 
@@ -11,10 +12,12 @@ from . import ids
 from .commands import NewNode, NewWorkflow, OpenLink, Signal
 from .effects import Reason, Send, node_view
 from .links import open_child_link
-from .records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Workflow
+from .records import PRIORITY_DEFAULT, PRIORITY_FIRST, PRIORITY_LAST, TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Workflow
 from .scheduling import make_ready, schedule_later
 from .status import ClientStatus, Mode, ServerStatus
 from .step import Refused, Step, refuse
+
+_T = TypeVar("_T")
 
 _TIMEOUT_SECONDS_MAX = 100 * 365 * 86_400.0
 _EMPTY_SUBJECT = re.compile(rb'null|false|\{\}|\[\]|"(\s|\\[tnrf])*"')
@@ -38,7 +41,7 @@ def make_workflow(step: Step, new: NewWorkflow) -> Workflow:
     found = step.enter(identity)
     if found is not None:
         return found
-    _check_workflow(step, new)
+    check_workflow(step, new)
     workflow = Workflow(
         id=identity,
         user_id=new.user_id,
@@ -58,8 +61,8 @@ def add_signal(step: Step, command: Signal) -> None:
         # The link is opened first, at its target, which sends the signal on. One that is too large is refused here:
         # wrapped in the other command it would be larger still.
         if command.workflow is not None:
-            _check_workflow(step, command.workflow)
-        _check_node(step, command.node)
+            check_workflow(step, command.workflow)
+        check_node(step, command.node)
         identity = ids.node_id(command.workflow_id, command.id, 0)
         link = OpenLink(
             id=command.id,
@@ -125,7 +128,7 @@ def add_children(step: Step, parent: Node, children: tuple[NewNode, ...]) -> Non
 
 
 def _add(step: Step, parent: Node | None, new: NewNode, index: int) -> Node:
-    _check_node(step, new)
+    check_node(step, new)
     depth = 1 if parent is None else parent.depth + 1
     if depth > step.settings.depth_max:
         limit = step.settings.depth_max
@@ -150,7 +153,9 @@ def _add(step: Step, parent: Node | None, new: NewNode, index: int) -> Node:
         parent_link_id=new.parent_link_id,
         retry_interval_seconds=new.retry_interval_seconds,
         retries_remaining=new.retries,
-        timeout_seconds=_timeout(new.client_data),
+        timeout_seconds=timeout_of(new.client_data),
+        priority=_inherited(new.priority, parent, "priority", PRIORITY_DEFAULT),
+        fairness_key=_inherited(new.fairness_key, parent, "fairness_key", ""),
         server=ServerStatus.DEACTIVATED if born_deactivated else ServerStatus.PENDING,
         client=ClientStatus.PENDING,
         tid=step.command.tid,
@@ -162,17 +167,31 @@ def _add(step: Step, parent: Node | None, new: NewNode, index: int) -> Node:
     return node
 
 
+def _inherited(given: _T | None, parent: Node | None, name: str, default: _T) -> _T:
+    """What a child was given, else what its parent has."""
+    if given is not None:
+        return given
+    value: _T = default if parent is None else getattr(parent, name)
+    return value
+
+
 # --- checks ----------------------------------------------------------------------------------------------------------
 
 
-def _check_node(step: Step, new: NewNode) -> None:
+def check_node(step: Step, new: NewNode) -> None:
+    """Refuse a node that is larger than the limits allow, or is no node."""
     limits = step.settings
-    _check_text("node name", new.name, limits.name_bytes_max)
-    _check_text("node type", new.type, limits.name_bytes_max)
+    check_text("node name", new.name, limits.name_bytes_max)
+    check_text("node type", new.type, limits.name_bytes_max)
     _check_size("client_data", len(new.client_data), "payload_bytes_max", limits.payload_bytes_max)
     _check_size("metadata", len(new.metadata), "payload_bytes_max", limits.payload_bytes_max)
     _check_metadata(new.metadata)
     _check_size("node", len(new.client_data) + len(new.metadata), "record_bytes_max", limits.record_bytes_max)
+    if new.priority is not None and not PRIORITY_FIRST <= new.priority <= PRIORITY_LAST:
+        message = f"priority is not one of {PRIORITY_FIRST} (goes first) to {PRIORITY_LAST}"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.priority), wanted="1 to 5")
+    if new.fairness_key:
+        _check_size("fairness_key", len(new.fairness_key.encode()), "name_bytes_max", limits.name_bytes_max)
     if new.retries < 0:
         message = "retries is below 0"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.retries), wanted="0 or more")
@@ -183,10 +202,11 @@ def _check_node(step: Step, new: NewNode) -> None:
         )
 
 
-def _check_workflow(step: Step, new: NewWorkflow) -> None:
+def check_workflow(step: Step, new: NewWorkflow) -> None:
+    """Refuse a workflow that is larger than the limits allow, or is none."""
     limits = step.settings
-    _check_text("workflow name", new.name, limits.name_bytes_max)
-    _check_text("decider", new.decider, limits.name_bytes_max)
+    check_text("workflow name", new.name, limits.name_bytes_max)
+    check_text("decider", new.decider, limits.name_bytes_max)
     _check_size("subject", len(new.subject), "subject_bytes_max", limits.subject_bytes_max)
     if _EMPTY_SUBJECT.fullmatch(new.subject) or not new.subject:
         message = "A subject is any JSON value but an empty one"
@@ -198,7 +218,8 @@ def check_tid(step: Step) -> None:
     _check_size("tid", len(step.command.tid.encode()), "name_bytes_max", step.settings.name_bytes_max)
 
 
-def _check_text(what: str, text: str, limit: int) -> None:
+def check_text(what: str, text: str, limit: int) -> None:
+    """Refuse a text that is empty, or longer than `name_bytes_max`, the limit."""
     if not text:
         raise refuse(Reason.INVALID_PARAMETERS, f"The {what} is empty", found="nothing", wanted=f"a {what}")
     _check_size(what, len(text.encode()), "name_bytes_max", limit)
@@ -210,7 +231,7 @@ def _check_size(what: str, size: int, limit_name: str, limit: int) -> None:
         raise refuse(Reason.LIMIT_EXCEEDED, message, found=f"{size} bytes", wanted=f"{limit_name} {limit}")
 
 
-def _timeout(client_data: bytes) -> float:
+def timeout_of(client_data: bytes) -> float:
     """Seconds from `client_data.timeout`: a number or numeric text; null is none; absent is the configured default."""
     if client_data == b"{}":
         return TIMEOUT_DEFAULT

@@ -12,7 +12,8 @@ import msgspec
 from .commands import AnyCommand, ReplyTo
 from .history import StatusChange
 from .jobs import Jobs
-from .records import Node, Workflow
+from .records import PRIORITY_DEFAULT, Limit, Node, Workflow
+from .schedules import ScheduleView
 from .status import ClientStatus, Mode, ServerStatus
 
 
@@ -59,6 +60,10 @@ class NodeView(msgspec.Struct, gc=False, frozen=True, kw_only=True, array_like=T
     depth: int
     seq: int
     tid: str
+    priority: int = PRIORITY_DEFAULT
+    fairness_key: str = ""
+    waits_for_slot: bool = False  #: started, and its activity type's limit leaves no room yet
+    granted_at: int | None = None  #: when this attempt was given its slot; null: it has none
 
 
 class Done(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="done"):
@@ -71,6 +76,30 @@ class Made(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="ki
     """The nodes that were made, in the order in which they were given."""
 
     ids: tuple[bytes, ...]
+
+
+class PoolView(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """The slots of one key of a limit, as the outside sees them."""
+
+    key: str  #: JSON text; empty: the limit has none
+    out: int
+    waiting: tuple[int, ...]  #: nodes by priority, from 1
+    oldest_asked_at: int | None  #: since when the oldest of them waits
+    next_start_at: int | None  #: when the rate allows the next start; null: the rate holds nobody up
+
+
+class LimitView(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """A limit, and what goes on at its pools in one partition."""
+
+    limit: Limit
+    pools: tuple[PoolView, ...] = ()
+    more: bool = False  #: there are more pools than these
+
+
+class Limits(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="limits"):
+    """Limits, each as one partition knows it."""
+
+    limits: tuple[LimitView, ...]
 
 
 class Reason(enum.StrEnum):
@@ -95,7 +124,7 @@ class Rejection(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_fiel
     wanted: str = ""
 
 
-Answer = WorkflowView | NodeView | Done | Made | Jobs | Rejection
+Answer = WorkflowView | NodeView | Done | Made | Limits | ScheduleView | Jobs | Rejection
 
 
 class Reply(msgspec.Struct, gc=False, frozen=True):
@@ -139,6 +168,12 @@ class Send(msgspec.Struct, gc=False, frozen=True):
     command: AnyCommand
 
 
+class Broadcast(msgspec.Struct, gc=False, frozen=True):
+    """Send a command to every partition, marked as `Send` marks it."""
+
+    command: AnyCommand
+
+
 class NodeChange(msgspec.Struct, gc=False, frozen=True):
     """One status change of one node."""
 
@@ -153,7 +188,7 @@ class Changed(msgspec.Struct, gc=False, frozen=True):
     changes: tuple[NodeChange, ...]
 
 
-Effect = Reply | Refuse | Ignored | Dispatch | Notify | Send | Changed
+Effect = Reply | Refuse | Ignored | Dispatch | Notify | Send | Broadcast | Changed
 
 
 def workflow_view(workflow: Workflow) -> WorkflowView:
@@ -198,4 +233,8 @@ def node_view(node: Node, workflow: Workflow) -> NodeView:
         depth=node.depth,
         seq=node.seq,
         tid=node.tid,
+        priority=node.priority,
+        fairness_key=node.fairness_key,
+        waits_for_slot=node.slot is not None and node.server is ServerStatus.STARTED,
+        granted_at=node.granted_at,
     )

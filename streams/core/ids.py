@@ -63,9 +63,29 @@ def node_id(workflow: bytes, command: bytes, index: int) -> bytes:
     )
 
 
+def schedule_id(user_id: bytes, name: str) -> bytes:
+    """The id of the one schedule of this user and name. It has the form of the others, and a partition by chance."""
+    return _routed(_hash(b"schedule", user_id, name.encode()))
+
+
 def _with_rest(prefix: bytes, rest: bytes) -> bytes:
     """Prefix and 70 bits; the variant bits (10) stand at the head of the ninth byte."""
     return prefix + rest[:1] + bytes((0x80 | (rest[1] & 0x3F),)) + rest[2:9]
+
+
+def limit_id(client_id: bytes, activity: str) -> bytes:
+    """The id of the limit of an activity type: it says which partition orders its changes."""
+    return _routed(_hash(b"limit", client_id, activity.encode()))
+
+
+def pool_id(client_id: bytes, activity: str, key: str) -> bytes:
+    """The id of the pool of slots that nodes of an activity type with this key share."""
+    return _routed(_hash(b"pool", client_id, activity.encode(), key.encode()))
+
+
+def _routed(digest: bytes) -> bytes:
+    """An id of which every bit is a hash's."""
+    return _with_rest(digest[:6] + bytes((0x80 | (digest[6] & 0x0F),)), digest[7:])
 
 
 def command_id(*parts: bytes) -> bytes:

@@ -10,11 +10,14 @@ from typing import assert_never
 
 import msgspec
 
-from . import ids, scheduling
+from . import ids, operating, pools, recurring, scheduling, slots
 from .commands import (
     AddChildren,
     AnyCommand,
+    AskSlot,
+    ChangeLimit,
     ChangeNode,
+    ChangeSchedule,
     ChangeSettings,
     ChangeWorkflow,
     CloseLink,
@@ -22,16 +25,21 @@ from .commands import (
     CreateWorkflow,
     DeliveryFailed,
     FailNode,
+    FillPool,
+    GrantSlot,
     Heartbeat,
     OpenLink,
+    PutSchedule,
+    ReleaseSlot,
     ResetNode,
     RestartNode,
+    RunSchedule,
+    ScheduleDue,
     ScheduleNode,
     Signal,
+    SpreadLimit,
     StartJob,
     StopJob,
-    Task,
-    TaskKind,
     TimerFired,
     WorkJob,
 )
@@ -41,9 +49,8 @@ from .failing import client_error, deliver_failed, expire, retry, server_error
 from .job_slices import forget_job, run_job
 from .links import close_link, open_link
 from .records import Meta, Node, TimerKind
-from .scheduling import reschedule
 from .status import ClientStatus, ServerStatus, word
-from .step import Refused, Step, answered, forget, kept, refuse, remember
+from .step import Refused, Step, answered, forget, kept, own_node, refuse, remember
 from .store import Store
 
 _STATUS_WORDS = {
@@ -134,20 +141,26 @@ def _do(step: Step, command: AnyCommand) -> None:
             _heartbeat(step, command)
         case Continue():
             _continue(step, command)
+        case AskSlot() | ReleaseSlot() | FillPool() | SpreadLimit():
+            pools.do(step, command)
+        case GrantSlot():
+            slots.granted(step, command)
         case CloseLink():
-            close_link(step, command)
+            # The target is a node, or the schedule that the child is a run of.
+            if not recurring.run_ended(step, command):
+                close_link(step, command)
         case OpenLink():
             open_link(step, command)
         case CreateWorkflow():
             step.reply(workflow_view(make_workflow(step, command.workflow)))
         case ChangeWorkflow():
-            _change_workflow(step, command)
+            operating.change_workflow(step, command)
         case RestartNode():
-            _restart(step, command)
+            operating.restart(step, command)
         case ResetNode():
-            _reset(step, command)
+            operating.reset(step, command)
         case ScheduleNode():
-            _schedule(step, command)
+            operating.schedule(step, command)
         case DeliveryFailed():
             deliver_failed(step, command)
         case FailNode():
@@ -155,26 +168,21 @@ def _do(step: Step, command: AnyCommand) -> None:
         case ChangeSettings():
             step.store.meta.settings = command.settings
             step.reply(Done())
+        case ChangeLimit():
+            slots.change_limit(step, command)
+        case PutSchedule() | ChangeSchedule() | RunSchedule() | ScheduleDue():
+            recurring.do(step, command)
         case StartJob() | StopJob() | WorkJob():
             run_job(step, command, _do)
         case _:
             assert_never(command)
 
 
-def _own_node(step: Step, node_id: bytes) -> Node:
-    """The node, if the caller may touch it: another's is not found."""
-    node = step.enter_node(node_id)
-    caller = step.command.user_id
-    if node is None or (caller is not None and caller != node.user_id):
-        raise refuse(Reason.NOT_FOUND, f"No node has the id {node_id.hex()}", found="nothing", wanted="a node")
-    return node
-
-
 # --- what a client says of a node -----------------------------------------------------------------------------------
 
 
 def _change_node(step: Step, command: ChangeNode) -> None:
-    node = _own_node(step, command.node_id)
+    node = own_node(step, command.node_id)
     status = _STATUS_WORDS.get(command.status)
     if status is None:
         message = f"Unknown status change {command.status}"
@@ -216,7 +224,7 @@ def _runs(node: Node, attempt: int) -> bool:
 
 
 def _heartbeat(step: Step, command: Heartbeat) -> None:
-    node = _own_node(step, command.node_id)
+    node = own_node(step, command.node_id)
     if _runs(node, command.attempt):
         scheduling.renew_deadline(step, node)
         step.reply(Done())
@@ -279,7 +287,7 @@ def _cancel(step: Step, node: Node) -> None:
 
 
 def _add_children(step: Step, command: AddChildren) -> None:
-    node = _own_node(step, command.node_id)
+    node = own_node(step, command.node_id)
     if _is_late(step, node, command.attempt):
         return
     if command.children and is_repeat(step):
@@ -289,69 +297,6 @@ def _add_children(step: Step, command: AddChildren) -> None:
     step.reply(Made(child_ids(step, len(command.children))))
 
 
-# --- what an operator says ------------------------------------------------------------------------------------------
-
-
-def _restart(step: Step, command: RestartNode) -> None:
-    node = _own_node(step, command.node_id)
-    if node.server is ServerStatus.DEACTIVATED:
-        step.reply(Done(changed=False))
-        return
-    if node.client is ClientStatus.READY and node.server is ServerStatus.ERRORED:
-        node.fires_at = step.now
-        step.set_server(node, ServerStatus.READY)
-        reschedule(step, node)
-    else:
-        if node.client is ClientStatus.PENDING and not _parent_is_done(step, node):
-            message = "Cannot transition current_client_status from pending to ready"
-            raise refuse(Reason.INVALID_CLIENT_STATUS, message, found="pending", wanted="ready")
-        step.check(node, ClientStatus.READY, ServerStatus.READY)
-        retry(step, node, fires_at=step.now)
-    step.reply(Done())
-
-
-def _parent_is_done(step: Step, node: Node) -> bool:
-    """Whether the parent's client has said completed: before that no child may begin."""
-    assert node.parent_id is not None, "a signal is never pending"
-    return step.node(node.parent_id).server in (ServerStatus.PROCESSING_CHILDREN, ServerStatus.COMPLETE)
-
-
-def _reset(step: Step, command: ResetNode) -> None:
-    node = _own_node(step, command.node_id)
-    alive = node.server is not ServerStatus.DEACTIVATED
-    if alive:
-        scheduling.reset(step, node)
-    step.reply(Done(changed=alive))
-
-
-def _schedule(step: Step, command: ScheduleNode) -> None:
-    node = _own_node(step, command.node_id)
-    alive = node.server is not ServerStatus.DEACTIVATED
-    if alive:
-        scheduling.schedule_later(step, node)
-    step.reply(Done(changed=alive))
-
-
-def _change_workflow(step: Step, command: ChangeWorkflow) -> None:
-    workflow = step.enter(command.workflow_id)
-    if workflow is None or (command.user_id is not None and command.user_id != workflow.user_id):
-        message = f"No workflow has the id {command.workflow_id.hex()}"
-        raise refuse(Reason.NOT_FOUND, message, found="nothing", wanted="a workflow")
-    match command.change:
-        case "complete":
-            workflow.complete = True
-        case "pause":
-            workflow.paused = True
-        case "resume":
-            workflow.paused = False
-            step.tasks.append(Task(TaskKind.RESUME, workflow.id))
-        case other:
-            message = f"A workflow cannot be told to {other}"
-            raise refuse(Reason.INVALID_PARAMETERS, message, found=other, wanted="complete, pause or resume")
-    workflow.updated_at = step.now
-    step.reply(Done())
-
-
 # --- what the engine's own parts say --------------------------------------------------------------------------------
 
 
@@ -359,6 +304,9 @@ def _timer_fired(step: Step, command: TimerFired) -> None:
     if command.kind == TimerKind.ANSWER:
         if not forget(step.store, command.subject_id):
             step.ignore("an answer that was forgotten before")
+        return
+    if command.kind == TimerKind.SLOT:
+        pools.do(step, command)
         return
     if command.kind == TimerKind.JOB:
         forget_job(step, command.subject_id)
@@ -375,6 +323,8 @@ def _timer_fired(step: Step, command: TimerFired) -> None:
             retry(step, node, fires_at=node.fires_at)
         case TimerKind.EXPIRY:
             expire(step, node)
+        case TimerKind.SCHEDULE:
+            raise AssertionError("a schedule's timer is a command of its own, and no node has one")
         case _:
             assert_never(command.kind)
 

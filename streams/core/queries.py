@@ -12,12 +12,16 @@ import msgspec
 
 from . import history
 from .commands import ReplyTo
-from .effects import NodeView, Reason, Rejection, WorkflowView, node_view, workflow_view
+from .effects import Limits, LimitView, NodeView, PoolView, Reason, Rejection, WorkflowView, node_view, workflow_view
 from .jobs import Jobs
-from .records import Node, Settings, Workflow
+from .records import Node, Pool, Settings, Workflow
+from .schedules import ScheduleView, schedule_view
 from .settling import is_deactivated
 from .status import CLOSED, ServerStatus
 from .store import Store
+
+#: A GetSchedules of this partition is asked of every one; whoever brings it to the engines does that.
+ALL_PARTITIONS = -1
 
 
 class Query(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -82,6 +86,24 @@ class GetSettings(Query, frozen=True, kw_only=True):
     partition: int
 
 
+class GetLimits(Query, frozen=True, kw_only=True):
+    """The limits of activity types as a partition knows them, and its pools. Answer: Limits. A user sees its own."""
+
+    partition: int
+
+
+class GetSchedule(Query, frozen=True, kw_only=True):
+    """A schedule by id. Answer: ScheduleView."""
+
+    schedule_id: bytes
+
+
+class GetSchedules(Query, frozen=True, kw_only=True):
+    """The schedules of a partition that the user may see, by id. Answer: Schedules, in parts."""
+
+    partition: int
+
+
 class GetJobs(Query, frozen=True, kw_only=True):
     """The jobs of a partition that the user may see, or the one of this id. Answer: Jobs, in parts."""
 
@@ -101,6 +123,12 @@ class History(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field=
     changes: tuple[history.StatusChange, ...]
 
 
+class Schedules(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="schedules"):
+    """A part of a list of schedules."""
+
+    schedules: tuple[ScheduleView, ...]
+
+
 class Position(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="position"):
     """How far a topic has to be read."""
 
@@ -108,8 +136,32 @@ class Position(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field
     offset: int
 
 
-AnyQuery = GetWorkflow | GetNode | GetTree | GetHistory | WaitNode | Flush | GetSettings | GetJobs
-QueryAnswer = WorkflowView | NodeView | Nodes | History | Position | Settings | Jobs | Rejection
+AnyQuery = (
+    GetWorkflow
+    | GetNode
+    | GetTree
+    | GetHistory
+    | WaitNode
+    | Flush
+    | GetSettings
+    | GetLimits
+    | GetSchedule
+    | GetSchedules
+    | GetJobs
+)
+QueryAnswer = (
+    WorkflowView
+    | NodeView
+    | Nodes
+    | History
+    | Position
+    | Settings
+    | Limits
+    | ScheduleView
+    | Schedules
+    | Jobs
+    | Rejection
+)
 
 
 def query_route(query: AnyQuery) -> bytes:
@@ -117,7 +169,9 @@ def query_route(query: AnyQuery) -> bytes:
     match query:
         case GetWorkflow() | GetTree():
             return query.workflow_id
-        case Flush() | GetSettings() | GetJobs():
+        case GetSchedule():
+            return query.schedule_id
+        case Flush() | GetSettings() | GetLimits() | GetSchedules() | GetJobs():
             return query.partition.to_bytes(4, "big")
         case _:
             return query.node_id
@@ -180,6 +234,14 @@ def answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
                 yield from _tree(store, workflow, query)
         case GetSettings():
             yield store.meta.settings
+        case GetLimits():
+            yield Limits(tuple(_limits(store, query.user_id)))
+        case GetSchedule():
+            schedule = store.get_schedule(query.schedule_id)
+            known = schedule is not None and query.user_id in (None, schedule.plan.user_id)
+            yield schedule_view(schedule) if schedule and known else _not_found("schedule", query.schedule_id)
+        case GetSchedules():
+            yield from _schedules(store, query.user_id)
         case GetJobs():
             yield from _jobs(store, query)
         case Flush():
@@ -247,6 +309,54 @@ def _behind(store: Store, node: Node, *, top_level_only: bool) -> list[bytes | N
         # Below the top there is nothing to go on with but what is behind its ancestor there.
         return stack[-1:]
     return stack[::-1]
+
+
+#: Pools of one limit that one answer shows.
+_POOLS_MAX = 100
+
+
+def _limits(store: Store, user_id: bytes | None) -> Iterator[LimitView]:
+    meta = store.meta
+    for key, limit in sorted(meta.limits.items()):
+        if user_id in (None, limit.client_id):
+            pools, behind = _pools(store, meta.pools.get(key))
+            yield LimitView(limit, tuple(_pool_view(store, pool, meta.now) for pool in pools), more=behind)
+
+
+def _pools(store: Store, pool_id: bytes | None) -> tuple[list[Pool], bool]:
+    """The first pools of a chain, and whether there are more."""
+    found: list[Pool] = []
+    while pool_id is not None and len(found) < _POOLS_MAX:
+        pool = store.get_pool(pool_id)
+        assert pool is not None, "a chain of pools with a hole"
+        found.append(pool)
+        pool_id = pool.next
+    return found, pool_id is not None
+
+
+def _pool_view(store: Store, pool: Pool, now: int) -> PoolView:
+    oldest = [store.get_place(pool.id, level.oldest) for level in pool.levels if level.oldest is not None]
+    return PoolView(
+        key=pool.key,
+        out=pool.out,
+        waiting=tuple(level.waiting for level in pool.levels),
+        oldest_asked_at=min((place.asked_at for place in oldest if place is not None), default=None),
+        next_start_at=pool.timer_at if pool.timer_at is not None and pool.timer_at > now else None,
+    )
+
+
+def _schedules(store: Store, user_id: bytes | None) -> Iterator[Schedules]:
+    part: list[ScheduleView] = []
+    size = 0
+    for schedule in store.schedules():
+        if user_id not in (None, schedule.plan.user_id):
+            continue
+        part.append(schedule_view(schedule))
+        size += len(schedule.plan.node.client_data) + len(schedule.plan.node.metadata)
+        if len(part) >= _PART_NODES or size >= _PART_BYTES:
+            yield Schedules(tuple(part))
+            part, size = [], 0
+    yield Schedules(tuple(part))
 
 
 def _history(store: Store, node: Node) -> Iterator[History]:

@@ -22,6 +22,9 @@ TIMEOUT_DEFAULT = -1.0
 TIMEOUT_NONE = -2.0
 
 
+PRIORITY_FIRST, PRIORITY_DEFAULT, PRIORITY_LAST = 1, 3, 5
+
+
 class TimerKind(enum.IntEnum):
     """What a timer is for. A node has at most one at a time."""
 
@@ -29,6 +32,8 @@ class TimerKind(enum.IntEnum):
     RETRY = 2  #: the node failed and waits to be tried again
     EXPIRY = 3  #: the node is with its client, who has until complete_by
     ANSWER = 4  #: not of a node: a caller's key is forgotten
+    SLOT = 5  #: not of a node: a pool's rate allows the next start
+    SCHEDULE = 6  #: not of a node: a schedule's next run is due, or its times are to be worked out
     JOB = 7  #: not of a node: a job that has ended is forgotten
 
 
@@ -109,6 +114,11 @@ class Node(Parent, array_like=True, kw_only=True):
     in_paused: bool = False  #: it is in the workflow's chain of paused nodes
     swept: int = 0  #: how many of the workflow's watermarks this node has had its entry for
     tid: str = ""  #: transaction id of the command that made it, for logs and traces
+    priority: int = PRIORITY_DEFAULT  #: among those that wait for the same slots: 1 goes first, 5 last
+    fairness_key: str = ""  #: those of one priority take turns by it
+    slot: bytes | None = None  #: the pool that it waits for a slot of (started), or has one of (sent to its client)
+    slot_number: int = 0  #: raised at every asking; Ask, Grant and Release name it
+    granted_at: int | None = None  #: when the slot that it has was given
 
 
 class Link(msgspec.Struct, gc=False, array_like=True):
@@ -144,10 +154,84 @@ class Settings(msgspec.Struct, gc=False, array_like=True, frozen=True, kw_only=T
     answer_retention_seconds: float = 86_400.0  #: how long a caller's key is remembered
 
 
+class LimitValues(msgspec.Struct, gc=False, frozen=True, array_like=True, kw_only=True):
+    """How many nodes of an activity type may be out at once, and how often one may start. Null: no bound."""
+
+    concurrency: int | None = None  #: started and not yet answered
+    rate_count: int | None = None  #: starts in every `rate_period_seconds`
+    rate_period_seconds: float = 1.0
+    rate_burst: int = 1  #: starts that may come at once after a quiet time
+    #: an expression over the node (`slots`): each value of it has slots of its own; empty: all share the same
+    key: str = ""
+    aging_seconds: float = 300.0  #: a node that waits this long counts as one priority higher, and so on
+
+
+class Limit(msgspec.Struct, gc=False, frozen=True, array_like=True, kw_only=True):
+    """A limit as every partition keeps it: of one activity type of one client."""
+
+    client_id: bytes  #: who runs the nodes
+    activity: str  #: their name
+    values: LimitValues = LimitValues()
+    paused: bool = False  #: what runs goes on, what would start waits
+    revision: int = 0  #: raised by the partition that orders changes of limits, at every one of them
+
+
+class Level(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """The nodes of one priority that wait at a pool."""
+
+    turn: bytes | None = None  #: the lane that is served next
+    oldest: bytes | None = None  #: chain of the nodes, by the time of asking
+    newest: bytes | None = None
+    waiting: int = 0
+
+
+class Pool(msgspec.Struct, gc=False, array_like=True, kw_only=True):
+    """The slots of one activity type and key: who has one is counted, who waits for one stands in line (`pools`)."""
+
+    version: int = 1
+    id: bytes
+    client_id: bytes
+    activity: str
+    key: str  #: JSON text of the key's value; empty: the limit has none
+    out: int = 0  #: slots given and not taken back
+    levels: tuple[Level, ...] = (Level(),) * PRIORITY_LAST  #: by priority
+    #: the rate (GCRA): when the next start would be due if they came evenly, in microseconds since the epoch
+    due_us: int = 0
+    timer_at: int | None = None
+    timer_number: int = 0
+    before: bytes | None = None  #: chain of the limit's pools in this partition
+    next: bytes | None = None
+
+
+class Lane(msgspec.Struct, gc=False, array_like=True, kw_only=True):
+    """The nodes of one priority and fairness key that wait at a pool, by the time of asking; lanes form a ring."""
+
+    version: int = 1
+    first: bytes | None = None
+    last: bytes | None = None
+    before: bytes  #: the lanes beside it in the ring; itself when it is alone
+    next: bytes
+
+
+class Place(msgspec.Struct, gc=False, array_like=True, kw_only=True):
+    """One node at a pool: it waits for a slot, or has one."""
+
+    version: int = 1
+    number: int  #: of the asking
+    out: bool  #: it has a slot
+    asked_at: int
+    priority: int = PRIORITY_DEFAULT
+    lane: bytes = b""
+    before: bytes | None = None  #: its neighbours in the lane
+    next: bytes | None = None
+    older: bytes | None = None  #: its neighbours in the level
+    younger: bytes | None = None
+
+
 class Meta(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     """Where a partition is: the truth about how far the state is."""
 
-    version: int = 1
+    version: int = 2
     next_offset: int = 0  #: of the commands topic
     now: int = 0  #: the newest time that a command had
     topic_id: str = ""  #: of the commands topic
@@ -156,3 +240,17 @@ class Meta(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     #: source partition -> (offset, index) of the newest engine command taken from it
     high_water: dict[int, tuple[int, int]] = msgspec.field(default_factory=dict)
     transactional_id: str = ""  #: of the process that wrote it: its open transaction may have to be aborted
+    #: client id and activity's name (`limit_key`) -> the limit that nodes of that type ask by
+    limits: dict[bytes, Limit] = msgspec.field(default_factory=dict)
+    #: client id and activity's name -> the first of the pools here
+    pools: dict[bytes, bytes] = msgspec.field(default_factory=dict)
+    #: as `pools`: the pool that a change of the limit has come to
+    filling: dict[bytes, bytes] = msgspec.field(default_factory=dict)
+    #: changes of limits that this partition has ordered and that have not come back to it: the newest of each limit
+    limits_ordered: dict[bytes, Limit] = msgspec.field(default_factory=dict)
+    limit_revision: int = 0  #: of the newest of them
+
+
+def limit_key(client_id: bytes, activity: str) -> bytes:
+    """What a limit is found by."""
+    return client_id + activity.encode()

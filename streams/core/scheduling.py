@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from . import slots
 from .commands import Continue, Task, TaskKind
 from .effects import Send
 from .records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Parent, TimerKind, Workflow
@@ -139,11 +140,25 @@ def _start_when_due(step: Step, node: Node) -> None:
 
 
 def start(step: Step, node: Node) -> None:
-    """Send a started node to its client, or hold it while the workflow is paused."""
+    """Send a started node to its client, unless its workflow is paused or a limit has it ask first."""
     if step.workflow.paused:
-        step.set_server(node, ServerStatus.PAUSED)
-        _hold(step, node)
+        pause(step, node)
         return
+    limit = slots.limit_of(step, node)
+    if limit is not None:
+        slots.ask(step, node, limit)
+        return
+    send(step, node)
+
+
+def pause(step: Step, node: Node) -> None:
+    """Hold a started node until the workflow is resumed."""
+    step.set_server(node, ServerStatus.PAUSED)
+    _hold(step, node)
+
+
+def send(step: Step, node: Node) -> None:
+    """An attempt begins: the node goes to its client."""
     node.attempt += 1
     renew_deadline(step, node)
     step.set_server(node, ServerStatus.SENT_TO_CLIENT)

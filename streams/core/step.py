@@ -13,7 +13,7 @@ from copy import copy
 import msgspec
 
 from . import history
-from .commands import CloseLink, Command, ReplyTo, Task, TaskKind
+from .commands import CloseLink, Command, ReleaseSlot, ReplyTo, Task, TaskKind
 from .effects import Answer as AnswerBody
 from .effects import (
     Changed,
@@ -29,6 +29,7 @@ from .effects import (
 )
 from .effects import Dispatch as DispatchEffect
 from .records import Answer, Link, Node, Parent, Settings, TimerKind, Workflow
+from .schedules import Schedule
 from .settling import is_below_mark
 from .status import (
     CLIENT_TRANSITIONS,
@@ -77,6 +78,7 @@ class Step:
         self._timers: list[tuple[int, bytes, int, int | None]] = []
         self._made: set[bytes] = set()
         self._links: dict[tuple[bytes, bytes], Link | None] = {}
+        self._schedules: dict[bytes, Schedule | None] = {}
         self._answer: AnswerBody | None = None
 
     # --- reading ---------------------------------------------------------------------------------------------------
@@ -133,6 +135,12 @@ class Step:
         assert parent is not None, "a child without its parent"
         return parent
 
+    def get_schedule(self, schedule_id: bytes) -> Schedule | None:
+        """A copy of a schedule, to be read or changed."""
+        if schedule_id not in self._schedules:
+            self._schedules[schedule_id] = copy(self.store.get_schedule(schedule_id))
+        return self._schedules[schedule_id]
+
     def _settle(self, node: Node) -> None:
         """Write down the deactivation that a mark above the node, or the watermark, has already made true."""
         workflow = self.workflow
@@ -160,6 +168,15 @@ class Step:
             parent.children_open += 1
         self._nodes[node.id] = node
         self._made.add(node.id)
+
+    def add_schedule(self, schedule: Schedule) -> Schedule:
+        """A new schedule."""
+        self._schedules[schedule.id] = schedule
+        return schedule
+
+    def forget_schedule(self, schedule_id: bytes) -> None:
+        """The schedule is deleted."""
+        self._schedules[schedule_id] = None
 
     def check_client(self, node: Node, to: ClientStatus) -> None:
         """Refuse what the client status does not allow."""
@@ -194,6 +211,8 @@ class Step:
         before = node.server
         self._enter_history(node, history.SERVER, before, to, response, same=same_response)
         node.server = to
+        if node.slot is not None and to is not ServerStatus.SENT_TO_CLIENT:
+            self._release_slot(node, node.slot)
         if to in CLOSED and before not in CLOSED:
             self._close(node)
 
@@ -211,6 +230,13 @@ class Step:
             self.tasks.append(Task(TaskKind.FORGET_LINKS, node.id, node.links_first))
             node.links_first = None
         node.links_open = 0
+
+    def _release_slot(self, node: Node, pool_id: bytes) -> None:
+        """The attempt is over, or the node is not to start any more (`pools`)."""
+        node.slot = node.granted_at = None
+        command = self.command
+        release = ReleaseSlot(id=command.id, tid=command.tid, pool_id=pool_id, node_id=node.id, number=node.slot_number)
+        self.effects.append(Send(release))
 
     def deactivate(self, node: Node) -> None:
         """Deactivated: final. A node that already is gets one more entry."""
@@ -255,16 +281,16 @@ class Step:
         change = history.StatusChange(machine == history.SERVER, before, to, self.now, response)
         self._changes.append(NodeChange(node.id, change))
 
-    def set_timer(self, node: Node, due: int, kind: TimerKind) -> None:
-        """Set the node's one timer; one that stood is forgotten."""
+    def set_timer(self, node: Node | Schedule, due: int, kind: TimerKind) -> None:
+        """Set the one timer of a node or schedule; one that stood is forgotten."""
         self.clear_timer(node)
         node.timer_number += 1
         node.timer_at = due
         node.timer_kind = kind
         self._timers.append((due, node.id, kind, node.timer_number))
 
-    def clear_timer(self, node: Node) -> None:
-        """Forget the node's timer, if it has one."""
+    def clear_timer(self, node: Node | Schedule) -> None:
+        """Forget the timer of a node or schedule, if it has one."""
         if node.timer_at is not None:
             self._timers.append((node.timer_at, node.id, node.timer_kind, None))
             node.timer_at = None
@@ -303,6 +329,12 @@ class Step:
                 store.delete_link(target_id, child_id)
             else:
                 store.put_link(target_id, link)
+        for schedule_id, schedule in self._schedules.items():
+            stored = store.get_schedule(schedule_id)
+            if schedule is None and stored is not None:
+                store.delete_schedule(schedule_id)
+            elif schedule is not None and schedule != stored:
+                store.put_schedule(schedule)
         for due, subject_id, kind, number in self._timers:
             if number is None:
                 store.clear_timer(due, subject_id, kind)
@@ -313,6 +345,15 @@ class Step:
         if self._changes:
             self.effects.append(Changed(self.workflow.id, tuple(self._changes)))
         return self.effects
+
+
+def own_node(step: Step, node_id: bytes) -> Node:
+    """The node, if the caller may touch it: another's is not found."""
+    node = step.enter_node(node_id)
+    caller = step.command.user_id
+    if node is None or (caller is not None and caller != node.user_id):
+        raise refuse(Reason.NOT_FOUND, f"No node has the id {node_id.hex()}", found="nothing", wanted="a node")
+    return node
 
 
 def answered(command: Command, answer: AnswerBody) -> list[Effect]:

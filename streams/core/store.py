@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from heapq import nsmallest
 from typing import Protocol
 
 from .jobs import Job
-from .records import Answer, Link, Meta, Node, Workflow
+from .records import Answer, Lane, Link, Meta, Node, Place, Pool, Workflow
+from .schedules import Schedule
 
 
 class Store(Protocol):
@@ -63,6 +65,45 @@ class Store(Protocol):
     def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
         """Keep an older part of a node's history. It is written once."""
 
+    def get_pool(self, pool_id: bytes) -> Pool | None:
+        """A pool of slots, or null."""
+
+    def put_pool(self, pool: Pool) -> None:
+        """Keep a new or changed pool."""
+
+    def delete_pool(self, pool_id: bytes) -> None:
+        """Forget a pool."""
+
+    def get_lane(self, pool_id: bytes, key: bytes) -> Lane | None:
+        """A lane of a pool, or null."""
+
+    def put_lane(self, pool_id: bytes, key: bytes, lane: Lane) -> None:
+        """Keep a new or changed lane."""
+
+    def delete_lane(self, pool_id: bytes, key: bytes) -> None:
+        """Forget a lane."""
+
+    def get_place(self, pool_id: bytes, node_id: bytes) -> Place | None:
+        """A node's place at a pool, or null."""
+
+    def put_place(self, pool_id: bytes, node_id: bytes, place: Place) -> None:
+        """Keep a new or changed place."""
+
+    def delete_place(self, pool_id: bytes, node_id: bytes) -> None:
+        """Forget a place."""
+
+    def get_schedule(self, schedule_id: bytes) -> Schedule | None:
+        """A schedule, or null."""
+
+    def put_schedule(self, schedule: Schedule) -> None:
+        """Keep a new or changed schedule."""
+
+    def delete_schedule(self, schedule_id: bytes) -> None:
+        """Forget a schedule."""
+
+    def schedules(self) -> Iterator[Schedule]:
+        """All schedules of the partition, by id."""
+
     def put_job(self, job: Job) -> None:
         """Keep a new or changed job."""
 
@@ -86,6 +127,10 @@ class MemoryStore:
         self.links: dict[tuple[bytes, bytes], Link] = {}
         self.answers: dict[bytes, Answer] = {}
         self.chunks: dict[tuple[bytes, int], bytes] = {}
+        self.pools: dict[bytes, Pool] = {}
+        self.lanes: dict[tuple[bytes, bytes], Lane] = {}
+        self.places: dict[tuple[bytes, bytes], Place] = {}
+        self._schedules: dict[bytes, Schedule] = {}
         self.jobs_kept: dict[bytes, Job] = {}
         #: (due, subject, kind) -> number
         self.timers: dict[tuple[int, bytes, int], int] = {}
@@ -139,6 +184,45 @@ class MemoryStore:
 
     def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
         self.chunks[node_id, number] = chunk
+
+    def get_pool(self, pool_id: bytes) -> Pool | None:
+        return self.pools.get(pool_id)
+
+    def put_pool(self, pool: Pool) -> None:
+        self.pools[pool.id] = pool
+
+    def delete_pool(self, pool_id: bytes) -> None:
+        self.pools.pop(pool_id, None)
+
+    def get_lane(self, pool_id: bytes, key: bytes) -> Lane | None:
+        return self.lanes.get((pool_id, key))
+
+    def put_lane(self, pool_id: bytes, key: bytes, lane: Lane) -> None:
+        self.lanes[pool_id, key] = lane
+
+    def delete_lane(self, pool_id: bytes, key: bytes) -> None:
+        self.lanes.pop((pool_id, key), None)
+
+    def get_place(self, pool_id: bytes, node_id: bytes) -> Place | None:
+        return self.places.get((pool_id, node_id))
+
+    def put_place(self, pool_id: bytes, node_id: bytes, place: Place) -> None:
+        self.places[pool_id, node_id] = place
+
+    def delete_place(self, pool_id: bytes, node_id: bytes) -> None:
+        self.places.pop((pool_id, node_id), None)
+
+    def get_schedule(self, schedule_id: bytes) -> Schedule | None:
+        return self._schedules.get(schedule_id)
+
+    def put_schedule(self, schedule: Schedule) -> None:
+        self._schedules[schedule.id] = schedule
+
+    def delete_schedule(self, schedule_id: bytes) -> None:
+        self._schedules.pop(schedule_id, None)
+
+    def schedules(self) -> Iterator[Schedule]:
+        return (self._schedules[key] for key in sorted(self._schedules))
 
     def put_job(self, job: Job) -> None:
         self.jobs_kept[job.id] = job

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from backbeat.compose.commands import backbeat as group
+from backbeat.compose.options import STATUS_PORT_USUAL
 from backbeat.compose.ports import free_port
 from tests.gateway.door import Door
 
@@ -35,7 +36,8 @@ def backbeat(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def dev(*arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", WITH_STAND_IN, "dev", *arguments]
+    # A port of its own: another one that starts at the same moment finds the usual one free, too.
+    command = [sys.executable, "-c", WITH_STAND_IN, "dev", "--http-port", str(free_port()), *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -211,8 +213,11 @@ def test_dev_ends_with_an_error_when_kafka_dies(tmp_path):
 @pytest.mark.skipif(importlib.util.find_spec("backbeat.streams.app") is None, reason="there is no engine yet")
 def test_dev_with_the_real_engine(tmp_path):
     command = [sys.executable, "-m", "backbeat.compose", "dev", "--data-dir", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    command += ["--http-port", str(free_port())]
+    env = os.environ | {"BACKBEAT_STATUS_PORT": "0"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as process:
         shown = read_until(process, "backbeat user list")
+        assert int(re.search(r"metrics http://127\.0\.0\.1:(\d+)/metrics", shown)[1]) != STATUS_PORT_USUAL
         engine = int(re.search(r"Engine 1 +pid (\d+)", shown)[1])
         os.kill(engine, signal.SIGKILL)
         read_until(process, "engine-1 died (signal SIGKILL); starting it again")

@@ -270,6 +270,45 @@ def test_shutdown_cancel_reset_and_deactivate(shop):
     shop.may_end.set()
 
 
+def test_schedules_are_made_shown_paused_run_and_deleted(shop):
+    shop.may_end.set()
+    made = shop(
+        *("schedule", "create", "nightly", "Sale", "night of {scheduled_at}", "Reserve"),
+        *("--cron", "30 2 * * *", "--zone", "Europe/Berlin", "--args", '{"camera": "one"}', "--retries", "1"),
+    ).stdout
+    assert "30 2 * * * Europe/Berlin" in made
+    assert "0 started, 0 skipped, 0 missed" in made
+    (hourly,) = shop.lines("schedule", "create", "hourly", "Sale", "703", "Reserve", "--every", "1h", "--paused")
+    assert (hourly["every_seconds"], hourly["subject"], hourly["next_runs"]) == (3600.0, 703, [])
+    shown = shop("schedule", "list").stdout.splitlines()
+    assert [line.split()[0] for line in shown] == ["NAME", "hourly", "nightly"]
+    assert "paused" in shown[1]
+
+    assert shop("schedule", "pause", "nightly", "--note", "the bank is closed").stdout == "nightly is paused\n"
+    assert "the bank is closed" in shop("schedule", "show", "nightly").stdout
+    assert shop.lines("schedule", "resume", "nightly") == [{"name": "nightly", "done": "resumed"}]
+    for _ in range(2):
+        shop("schedule", "trigger", "nightly", "--key", "by hand")
+    filled = shop("schedule", "backfill", "nightly", "2026-03-28", "2026-03-30", "--overlap", "allow").stdout
+    assert "2026-03-29 01:00:00Z" in filled
+
+    def ended():
+        (found,) = shop.lines("schedule", "show", "nightly")
+        return found if len(found["past"]) == 3 else None
+
+    found = until(ended, "all three have ended")
+    assert [run["cause"] for run in found["past"]].count("backfill") == 2
+    assert {run["state"] for run in found["past"]} == {"ended"}
+    assert shop.lines("node", "show", found["past"][0]["node_id"])[0]["status"] == "complete"
+
+    for name in ("nightly", "hourly"):
+        shop("schedule", "delete", name)
+    assert "There is none" in shop("schedule", "list").stderr
+    assert "What to do" in shop("schedule", "show", "nightly", code=1).stderr
+    assert "Bad minute" in shop(*["schedule", "create", "a", "b", "c", "d", "--cron"], "61 * * * *", code=1).stderr
+    assert "--cron or --every" in shop(*["schedule", "create", "a", "b", "c", "d"], code=2).stderr
+
+
 def test_searches_lists_and_pipes(shop):
     ids = {shop.failed(f"piped {number}") for number in range(3)}
     shop.signal("piped 0", "Later", fires_at=HOUR, metadata={"shop": 17})
@@ -402,3 +441,29 @@ def test_as_a_process_with_the_gateway_only(shop):
 
     assert (done.returncode, done.stdout) == (0, f"{node_id}  canceled\n"), done.stderr
     shop.wait_for(node_id, "deactivated")
+
+
+def test_limits_are_set_shown_paused_resumed_and_removed(shop):
+    assert "No activity is limited" in shop("limit", "list").stderr
+    assert "--concurrency, --rate or both" in shop("limit", "set", "Reserve", code=2).stderr
+    assert "no rate" in shop("limit", "set", "Reserve", "--rate", "often", code=1).stderr
+    shop("limit", "set", "Reserve", "--concurrency", "2", "--rate", "100/min", "--burst", "9", "--key", "subject")
+    shop("limit", "pause", "Reserve")
+    node_id = shop("signal", "Sale", "limited", "Reserve", "--arg", "x", "--priority", "1").stdout.strip()
+    (node,) = shop.lines("node", "show", node_id)
+    assert (node["status"], node["priority"], node["waits_for_slot"]) == ("started", 1, True)
+    assert "waits for a slot" in shop("node", "show", node_id).stdout
+    (one,) = shop.lines("limit", "list")
+    (pool,) = one["pools"]
+    assert (one["activity"], one["paused"], one["out"], one["waiting"]) == ("Reserve", True, 0, 1)
+    assert (pool["key"], pool["waiting_by_priority"]["1"]) == ("limited", 1)
+    listed = shop("limit", "list").stdout
+    assert "100/min (burst 9)" in listed
+    assert "paused" in listed
+    shown = shop("limit", "show", "Reserve").stdout
+    assert "Reserve: 2 at once, 100/min, paused; a priority higher after 5 min" in shown
+    assert '"limited"  0    1        1 0 0 0 0' in shown
+    shop("limit", "resume", "Reserve")
+    shop.wait_for(node_id, "complete")
+    shop("limit", "remove", "Reserve")
+    assert "has no limit" in shop("limit", "show", "Reserve", code=1).stderr

@@ -19,7 +19,7 @@ from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as e
 from backbeat.streams.core import history, ids, records, status
 from backbeat.streams.core.machine import apply
-from backbeat.streams.core.records import TimerKind
+from backbeat.streams.core.records import TimerKind, limit_key
 from backbeat.streams.core.settling import is_deactivated
 from backbeat.streams.core.store import MemoryStore
 
@@ -124,6 +124,10 @@ class World:
                 identity = c.route(marked)
                 assert identity is not None
                 self.under_way.setdefault((number, self.partition(identity)), deque()).append(marked)
+            elif isinstance(effect, e.Broadcast):
+                marked = msgspec.structs.replace(effect.command, source=c.Source(number, offset, index))
+                for to in range(len(self.stores)):
+                    self.under_way.setdefault((number, to), deque()).append(marked)
 
     def deliver(self, happened: Happened, chance: random.Random | None = None) -> bool:
         """One of the commands that are under way. False: there was none."""
@@ -151,9 +155,8 @@ class World:
     def repeat(self, command: c.AnyCommand) -> Happened:
         """Deliver again what was delivered before, as after a crash."""
         happened = Happened()
-        identity = c.route(command)
-        assert identity is not None
-        self._apply(self.partition(identity), command, happened)
+        for number in self._partitions(command):
+            self._apply(number, command, happened)
         return happened
 
     # --- reading -----------------------------------------------------------------------------------------------------
@@ -244,7 +247,12 @@ class World:
                             (b"t", msgspec.msgpack.encode(key), msgspec.msgpack.encode(n))
                             for key, n in store.timers.items()
                         ),
+                        *((b"p", key, msgspec.msgpack.encode(row)) for key, row in store.pools.items()),
+                        *((b"q", b"".join(key), msgspec.msgpack.encode(row)) for key, row in store.lanes.items()),
+                        *((b"o", b"".join(key), msgspec.msgpack.encode(row)) for key, row in store.places.items()),
+                        *((b"r", row.id, msgspec.msgpack.encode(row)) for row in store.schedules()),
                         (b"s", b"", msgspec.msgpack.encode(store.meta.settings)),
+                        (b"s", b"limits", msgspec.msgpack.encode(store.meta.limits)),
                     ]
                 )
                 for store in self.stores
@@ -268,11 +276,17 @@ class World:
         for workflow in self.workflows().values():
             assert workflow.sweeps == 0
         expected = {
-            (node.timer_at, node.id, node.timer_kind): node.timer_number
-            for node in nodes.values()
-            if node.timer_at is not None
+            (each.timer_at, each.id, each.timer_kind): each.timer_number
+            for each in [*nodes.values(), *(one for store in self.stores for one in store.schedules())]
+            if each.timer_at is not None
         }
         expected |= {key: n for store in self.stores for key, n in store.timers.items() if key[2] == TimerKind.ANSWER}
+        expected |= {
+            (pool.timer_at, pool.id, TimerKind.SLOT): pool.timer_number
+            for store in self.stores
+            for pool in store.pools.values()
+            if pool.timer_at is not None
+        }
         expected |= {
             (job.forget_at, job.id, TimerKind.JOB): 0
             for store in self.stores
@@ -280,6 +294,7 @@ class World:
             if job.forget_at is not None
         }
         assert {key: n for store in self.stores for key, n in store.timers.items()} == expected
+        check_slots(self)
         for store in self.stores:
             answered = {subject for (_, subject, kind) in store.timers if kind == TimerKind.ANSWER}
             assert answered >= set(store.answers)
@@ -330,7 +345,7 @@ class World:
         }
         if node.timer_at is not None:
             assert node.timer_kind in timed.get(node.server, set()), "a timer of a node that does not wait"
-        elif node.server in (status.ServerStatus.STARTED, status.ServerStatus.RETRYING):
+        elif node.server in (status.ServerStatus.STARTED, status.ServerStatus.RETRYING) and node.slot is None:
             raise AssertionError("a node waits without a timer")
         entries = self.history(node.id)
         server, client = status.ServerStatus.PENDING, status.ClientStatus.PENDING
@@ -344,6 +359,71 @@ class World:
         if entries:
             assert server is node.server or not [1 for entry in entries if entry[0] == "server"]
             assert client is node.client or not [1 for entry in entries if entry[0] == "client"]
+
+
+def check_slots(world: World) -> None:
+    """Every node that asked has its place, and no other has; lines, rings and counts are whole."""
+    places = {pair: (store, place) for store in world.stores for pair, place in store.places.items()}
+    for node in world.nodes().values():
+        if node.slot is None:
+            continue
+        out = node.server is status.ServerStatus.SENT_TO_CLIENT
+        assert out or node.server is status.ServerStatus.STARTED, "a slot of a node that neither waits nor runs"
+        found = places.pop((node.slot, node.id), None)
+        if found is None:
+            assert out, "a node waits where nobody knows of it"
+            continue  # Started while there was no limit where its pool is.
+        assert (found[1].number, found[1].out) == (node.slot_number, out), "a place and its node differ"
+    assert not places, "places of nodes that neither wait nor run"
+    for store in world.stores:
+        chained = set()
+        for key, first in store.meta.pools.items():
+            before, pool_id = None, first
+            while pool_id is not None:
+                pool = store.pools[pool_id]
+                assert pool.before == before
+                assert limit_key(pool.client_id, pool.activity) == key
+                chained.add(pool_id)
+                before, pool_id = pool_id, pool.next
+        assert chained == set(store.pools), "a pool that no chain leads to"
+        assert not store.meta.filling
+        assert not store.meta.limits_ordered
+        lanes = {pair for pool in store.pools.values() for pair in _check_line(store, pool)}
+        assert lanes == set(store.lanes)
+
+
+def _check_line(store: MemoryStore, pool: records.Pool) -> set[tuple[bytes, bytes]]:
+    places = {node_id: place for (pool_id, node_id), place in store.places.items() if pool_id == pool.id}
+    assert pool.out == sum(place.out for place in places.values()), "out and a recount differ"
+    lanes: set[tuple[bytes, bytes]] = set()
+    for at, level in enumerate(pool.levels):
+        waiting = {n: p for n, p in places.items() if not p.out and p.priority == at + 1}
+        assert level.waiting == len(waiting), "waiting and a recount differ"
+        chain, node_id = [], level.oldest
+        while node_id is not None:
+            assert waiting[node_id].older == (chain[-1] if chain else None)
+            chain.append(node_id)
+            node_id = waiting[node_id].younger
+        assert sorted(chain) == sorted(waiting), "the chain by age"
+        assert level.newest == (chain[-1] if chain else None)
+        assert [waiting[n].asked_at for n in chain] == sorted(p.asked_at for p in waiting.values())
+        ring, key = [], level.turn
+        while key is not None and key not in ring:
+            ring.append(key)
+            lane = store.lanes[pool.id, key]
+            assert store.lanes[pool.id, lane.next].before == key
+            in_lane, node_id = [], lane.first
+            while node_id is not None:
+                assert waiting[node_id].lane == key
+                assert waiting[node_id].before == (in_lane[-1] if in_lane else None)
+                in_lane.append(node_id)
+                node_id = waiting[node_id].next
+            assert in_lane == [n for n in chain if waiting[n].lane == key], "a lane goes by age"
+            assert lane.last == in_lane[-1], "an empty lane"
+            key = lane.next
+        assert {waiting[n].lane for n in chain} == set(ring)
+        lanes |= {(pool.id, key) for key in ring}
+    return lanes
 
 
 def reply_to(number: int = 0) -> c.ReplyTo:

@@ -54,16 +54,20 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.fixture
-def new_user(stack: Stack) -> Callable[[], User]:
-    """Adds a user that nobody else knows, served on its topic: nothing happens but what the test says."""
+def new_user(stack: Stack) -> Callable[..., User]:
+    """Adds a user that nobody else knows, served on its topic: nothing happens but what the test says.
 
-    def add() -> User:
+    With endpoints (`activity_endpoint=…`) it is served by webhook.
+    """
+
+    def add(**endpoints: str) -> User:
         token = uuid.uuid4().hex
         client = add_client(
             stack.bootstrap_servers,
             f"user-{uuid.uuid4().hex[:12]}",
             token_hash=hashlib.sha256(token.encode()).hexdigest(),
             partitions=PARTITIONS,
+            **endpoints,
         )
         user = User(Door(stack.http_urls[0], client.id), client, token)
         user.wait_until_known([Door(url, client.id, token) for url in stack.http_urls])

@@ -149,6 +149,14 @@ def test_malformed_json(user, body):
     assert user.door.post("/workflows", body).error == (400, "Backbeat::InvalidParameters")
 
 
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "multipart/mixed"])
+def test_a_form_in_parts_is_refused_and_told_what_to_send(user, kind):
+    body = b'--x\r\nContent-Disposition: form-data; name="name"\r\n\r\nshop\r\n--x--\r\n'
+    answer = user.door.post("/workflows", body, **{"Content-Type": kind})
+    assert answer.error == (400, "Backbeat::InvalidParameters")
+    assert answer.json["message"].endswith("is not taken: send JSON, or a form as application/x-www-form-urlencoded")
+
+
 def test_a_body_that_is_too_large(user):
     large = json.dumps({"name": "x" * 3_000_000}).encode()
     assert user.door.post("/workflows", large).error == (413, "Backbeat::LimitExceeded")

@@ -98,8 +98,17 @@ def _put_in(known, said) -> None:
         for name, value in said.items():
             if name in known and _is_uuid(value):
                 said[name] = known[name]
+            elif name in _OF_A_SHAPE and isinstance(value, str) and re.fullmatch(_OF_A_SHAPE[name][0], value):
+                said[name] = _OF_A_SHAPE[name][1]
             elif name in {"options", "args", "decisions"}:
                 _put_in(known, value)
+
+
+#: What has a shape that the description can say, and a meaning that it cannot: one that means something.
+_OF_A_SHAPE = {
+    "cron": (r"(?=.{,256}$)[0-9A-Za-z*,/#-]+( +[0-9A-Za-z*,/#-]+){4}", "30 2 * * *"),
+    "zone": (r"(?=.{,64}$)[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", "Europe/Berlin"),
+}
 
 
 def _is_uuid(value) -> bool:

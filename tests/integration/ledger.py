@@ -88,6 +88,11 @@ class Ledger:
                     source = Source(partition, message.offset(), sends)
                     self.sent[partition, COMMANDS].append(schemas.encode_command(effect.command, source))
                     sends += 1
+                case fx.Broadcast():
+                    source = Source(partition, message.offset(), sends)
+                    value = schemas.encode_command(effect.command, source)
+                    self.sent[partition, COMMANDS].extend([value] * self.count)
+                    sends += 1
                 case fx.Reply():
                     self.sent[partition, REPLIES].append(schemas.encode_reply(effect.to, effect.answer, effect.tid))
                 case fx.Refuse():
@@ -105,6 +110,9 @@ class Ledger:
         found |= {_key(b"l", target, child): _encode(each) for (target, child), each in store.links.items()}
         found |= {b"i" + identity: _encode(each) for identity, each in store.answers.items()}
         found |= {_key(b"h", node, number.to_bytes(4, "big")): each for (node, number), each in store.chunks.items()}
+        found |= {_key(b"p", each.id): _encode(each) for each in store.pools.values()}
+        found |= {_key(b"q", pool, key): _encode(each) for (pool, key), each in store.lanes.items()}
+        found |= {_key(b"o", pool, node): _encode(each) for (pool, node), each in store.places.items()}
         return found
 
     def differences(self, topic: str) -> list[str]:

@@ -138,6 +138,51 @@ async def test_a_workflow_is_found_paused_resumed_and_completed(client: Client, 
     assert refused.value.reason == "workflow_complete"
 
 
+async def test_limits_are_set_seen_and_removed(client: Client, worker: Worker) -> None:
+    ran: list[int] = []
+
+    @worker.activity("Pay: by card/cash")
+    async def pay(number: int) -> int:
+        ran.append(number)
+        return number
+
+    limits, activity = client.limits, "Pay: by card/cash"
+    assert await limits.list() == []
+    await limits.set(activity, concurrency=1, rate="1000/s", burst=5, key="metadata.bank", aging=timedelta(minutes=1))
+    await limits.pause(activity)
+    nodes = [
+        await client.signal("Pay", number, activity, args=[number], metadata={"bank": "B"}, priority=5 - number)
+        for number in range(3)
+    ]
+    seen = await nodes[0].refresh()
+    assert (seen.status, seen.waits_for_slot, seen.priority, seen.fairness_key) == ("started", True, 5, "")
+    found = await limits.get(activity)
+    assert found is not None
+    assert (found.concurrency, found.rate, found.burst, found.key, found.aging_seconds, found.paused) == (
+        1,
+        "1000/s",
+        5,
+        "metadata.bank",
+        60.0,
+        True,
+    )
+    (pool,) = found.pools
+    assert (pool.key, pool.out, pool.waiting_by_priority) == ("B", 0, {1: 0, 2: 0, 3: 1, 4: 1, 5: 1})
+    assert pool.oldest_asked_at is not None
+    assert pool.oldest_asked_at >= seen.created_at
+    async with running(worker):
+        await limits.resume(activity)
+        for node in nodes:
+            await node.result(20)
+        assert ran == [2, 1, 0]
+    with pytest.raises(Rejected, match="no path into a node"):
+        await limits.set(activity, concurrency=1, key="nonsense")
+    with pytest.raises(Rejected, match="below 1"):
+        await limits.set(activity, concurrency=0)
+    await limits.remove(activity)
+    assert await limits.list() == []
+
+
 async def test_nodes_are_cancelled_and_restarted(client: Client, worker: Worker) -> None:
     node = await client.signal("Sale", "A", "Buy", fires_at=datetime.now(UTC) + timedelta(hours=1))
     assert node.status == "ready"
@@ -490,3 +535,69 @@ async def test_a_wait_outlives_what_answers_it(stack: Stack, worker: Worker, nam
         go_on.set()
         assert await waiting == "waited"
     await asyncio.to_thread(wait_ready, 0)
+
+
+# --- schedules -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_schedule_runs_by_itself_and_shows_it(client: Client, worker: Worker) -> None:
+    seen: list[str] = []
+
+    @worker.activity("Report")
+    async def report() -> None:
+        seen.append(current().node.metadata["schedule"]["scheduled_at"])
+
+    schedules = client.schedules
+    await schedules.put("every / second", "Reports", "{scheduled_at}", "Report", every=1, overlap="queue")
+    async with running(worker):
+
+        async def ran() -> bool:
+            return len((await schedules.get("every / second")).past) >= 2
+
+        await until(ran)
+    await schedules.pause("every / second", "enough")
+    found = await schedules.get("every / second")
+    assert (found.paused, found.note, found.next_run, found.problem) == (True, "enough", None, "")
+    assert {run.cause for run in found.past} == {"due"}
+    assert seen == sorted(set(seen))
+    node = await client.node(found.past[0].node_id or "")
+    assert (node.status, node.subject) == ("complete", seen[0])
+
+
+async def test_schedules_are_asked_for_the_same_way(client: Client, make_client: MakeClient) -> None:
+    schedules = client.schedules
+    day = datetime(2026, 3, 29, tzinfo=UTC)
+    made = await schedules.put(
+        "nightly", "Reports", {"nightOf": "{scheduled_at}"}, "Report",
+        cron="30 2 * * *", zone="Europe/Berlin", args=[1], metadata={"byUs": True}, retries=2, catch_up=3600,
+        decider="Shop", paused=True, priority=1, fairness_key="shop",
+    )  # fmt: skip
+    assert (made.cron, made.zone, made.overlap, made.catch_up) == ("30 2 * * *", "Europe/Berlin", "skip", LATER)
+    assert (made.subject, made.decider, made.client_data["params"]) == ({"nightOf": "{scheduled_at}"}, "Shop", [1])
+    assert (made.metadata, made.retries, made.paused) == ({"byUs": True}, 2, True)
+    assert (made.priority, made.fairness_key) == (1, "shop")
+    await schedules.put("hourly", "Reports", 1, "Report", every=LATER, offset=60, paused=True)
+    assert [(one.name, one.every) for one in await schedules.all()] == [("hourly", LATER), ("nightly", None)]
+    for _ in range(2):
+        triggered = await schedules.trigger("nightly", overlap="queue", idempotency_key="by hand")
+        assert [(run.state, run.cause) for run in triggered.running] == [("running", "trigger")]
+    filled = await schedules.backfill("nightly", day - timedelta(days=1), day + timedelta(days=1), overlap="allow")
+    assert [run.scheduled_at.hour for run in filled.running[1:]] == [1, 1]
+    assert (await schedules.get("nightly")).started == 3
+    await schedules.resume("nightly")
+    assert (await schedules.get("nightly")).next_run is not None
+    for wrong, kind in (
+        (schedules.put("bad", "R", 1, "S", cron="61 * * * *"), InvalidParameters),
+        (schedules.put("bad", "R", 1, "S", every=60, catch_up=1), InvalidParameters),
+        (schedules.backfill("nightly", day, day + timedelta(days=2000)), LimitExceeded),
+        (schedules.trigger("none"), NotFound),
+        (schedules.get("none"), NotFound),
+        (schedules.trigger("nightly", overlap="skip", idempotency_key="by hand"), KeyReused),
+    ):
+        with pytest.raises(kind):
+            await wrong
+    async with make_client("default") as other:
+        assert await other.schedules.all() == []
+    for name in ("nightly", "hourly"):
+        await schedules.delete(name)
+    assert await schedules.all() == []

@@ -15,8 +15,8 @@ from backbeat import Client, Fail, NodeFailed, Worker, activity, current
 from backbeat.compose.stack import Stack
 from backbeat.context import Activity
 from backbeat.errors import BackbeatError, Cancelled, NotFound
+from backbeat.several import run
 from backbeat.streams.registry import add_client
-from backbeat.worker import run
 from tests.integration import killing
 from tests.integration.test_worker import PARTITIONS, running, until
 

@@ -1,23 +1,18 @@
 """What an engine shows of itself to machines, and that it ends rather than hang."""
 
 import json
-import re
 import shutil
 import socket
 import time
-import urllib.error
-import urllib.request
-from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from backbeat.compose.stack import Stack
 from tests.integration.caller import node_of
 from tests.integration.hanging_engine import FILE, command
 from tests.integration.rig import Rig, running, until
+from tests.watch.scrape import documented, get, scrape, shown
 
-ROOT = Path(__file__).parents[2]
 ENV = {
     "BACKBEAT_COMMIT_INTERVAL_SECONDS": "0.2",
     "BACKBEAT_LOOP_TIMEOUT_SECONDS": "2",
@@ -40,34 +35,12 @@ def one(tmp_path_factory):
             rig.close()
 
 
-def get(url):
-    try:
-        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - it is of our own engine
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-
-
 def metrics(one):
-    """Family's name -> {(its labels' values, joined): value}, of samples that are no buckets."""
-    status, text = get(f"{one.stack.status_urls[0]}/metrics")
-    assert status == 200
-    found = {}
-    for family in text_string_to_metric_families(text):
-        samples = [sample for sample in family.samples if not sample.name.endswith("_bucket")]
-        found[family.name] = {",".join(sample.labels.values()): sample.value for sample in samples}
-    return found
-
-
-def documented(part):
-    """The metrics of a part in docs/metrics.md, as Prometheus' parser names their families."""
-    text = (ROOT / "docs" / "metrics.md").read_text()
-    names = re.findall(r"^\| `(backbeat_\w+)` \|", text, re.MULTILINE)
-    return {name.removesuffix("_total") for name in names if name.split("_")[1] in part}
+    return scrape(one.stack.status_urls[0])
 
 
 def test_every_metric_is_documented_and_every_documented_one_is_there(one):
-    assert {name for name in metrics(one) if name.startswith("backbeat_")} == documented(("engine", "ingest"))
+    assert shown(metrics(one)) == documented("engine", "ingest")
 
 
 def test_figures_follow_the_work(one):

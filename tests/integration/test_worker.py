@@ -1,27 +1,31 @@
 """Client and worker on a real Kafka with a real engine."""
 
 import asyncio
-import contextlib
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
+from prometheus_client.parser import text_string_to_metric_families
 
-from backbeat import Client, NodeFailed, Worker, current
+from backbeat import BackbeatError, Client, Fail, Node, NodeFailed, Worker, current
 from backbeat.compose.stack import Stack
+from backbeat.delivery import Delivery
 from backbeat.errors import NotFound
-from backbeat.schemas import encode_activity
-from backbeat.streams.core import ids
-from backbeat.streams.core.effects import Dispatch, NodeView
-from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.catalogue import HISTORY, RECORDS
 from backbeat.streams.registry import add_client
-from backbeat.streams.topics import DEAD_LETTERS, activities_topic
+from backbeat.streams.topics import DEAD_LETTERS
+from tests.integration.at_work import committed, put, running, until, work_record
 
 PARTITIONS = 4
 
@@ -56,27 +60,6 @@ def worker(bootstrap: str, name: str) -> Worker:
 
 def add_named(bootstrap: str, name: str) -> str:
     return add_client(bootstrap, name, partitions=PARTITIONS).name
-
-
-@contextlib.asynccontextmanager
-async def running(*workers: Worker) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(worker.run(handle_signals=False)) for worker in workers]
-    try:
-        yield
-    finally:
-        for worker in workers:
-            worker.stop()
-        await asyncio.gather(*tasks)
-
-
-async def until(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 20) -> None:
-    """Wait for what no event tells of: the state of Kafka, or of another process."""
-    async with asyncio.timeout(seconds):
-        while True:
-            found = holds()
-            if await found if isinstance(found, Awaitable) else found:
-                return
-            await asyncio.sleep(0.02)
 
 
 # --- workflows -------------------------------------------------------------------------------------------------------
@@ -305,6 +288,109 @@ async def test_a_child_can_be_run_by_another_client(bootstrap: str, client: Clie
             assert await others.wait(child.id, 20) == 42
 
 
+# --- what it shows of itself -----------------------------------------------------------------------------------------
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - it is of our own worker
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def metrics(url: str) -> dict[str, dict[str, float]]:
+    """Family's name -> {(its labels' values, joined): value}, of samples that are no buckets."""
+    status, text = get(f"{url}/metrics")
+    assert status == 200
+    return {
+        family.name: {
+            ",".join(sample.labels.values()): sample.value
+            for sample in family.samples
+            if not sample.name.endswith("_bucket")
+        }
+        for family in text_string_to_metric_families(text)
+        if family.name.startswith("backbeat_")
+    }
+
+
+def documented() -> set[str]:
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    return {name.removesuffix("_total") for name in re.findall(r"^\| `(backbeat_worker_\w+)` \|", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("delivery", ["group", "share"])
+async def test_a_worker_shows_what_it_does(bootstrap: str, client: Client, name: str, delivery: Delivery) -> None:
+    worker = Worker(bootstrap, name, delivery=delivery, session_timeout_seconds=2, status_port=0)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    @worker.activity("Work")
+    async def work(what: str) -> None:
+        if what == "wait":
+            begun.set()
+            await go_on.wait()
+        elif what == "err":
+            raise ValueError("no")
+        elif what == "fail":
+            raise Fail("never")
+
+    async def shown() -> dict[str, dict[str, float]]:
+        assert worker.status_url is not None
+        return await asyncio.to_thread(metrics, worker.status_url)
+
+    async def is_shown(family: str, labels: str, value: float) -> bool:
+        return (await shown())[family].get(labels) == value
+
+    async with running(worker):
+        await until(lambda: worker.status_url is not None)
+        url = worker.status_url
+        ready = await until_ready(f"{url}/ready")
+        assert ready == (200, "ok\n")
+        waiting = await client.signal("Sale", "A", "Work", args=["wait"], retries=0)
+        await begun.wait()
+        others = [
+            await client.signal("Sale", f"S{one}", "Work", args=[one], retries=0) for one in ("ok", "err", "fail")
+        ]
+        others.append(await client.signal("Sale", "B", "Unknown", retries=0))
+        await others[0].result(20)
+        for node in others[1:]:
+            with pytest.raises(NodeFailed):
+                await node.result(20)
+        await until(lambda: is_shown("backbeat_worker_notifications", "", 3))
+        found = await shown()
+        assert found["backbeat_worker_activities"] == {
+            "Work,complete": 1,
+            "Work,errored": 1,
+            "Work,failed": 1,
+            "other,errored": 1,
+        }
+        assert found["backbeat_worker_activities_running"] == {"Work": 1}
+        assert found["backbeat_worker_concurrency"] == {"": 100}
+        assert found["backbeat_worker_partitions"] == {"": PARTITIONS}
+        assert [labels.split(",")[:2] for labels in found["backbeat_worker_info"]] == [[name, delivery]]
+        assert (await asyncio.to_thread(get, f"{url}/live")) == (200, "ok\n")
+        go_on.set()
+        await waiting.result(20)
+        await until(lambda: is_shown("backbeat_worker_activities_held", "", 0))
+        assert set(await shown()) == documented()
+
+
+async def until_ready(url: str) -> tuple[int, str]:
+    """Its answer once it is ready; before that it says why not."""
+    answer = await asyncio.to_thread(get, url)
+    while answer[0] == 503:
+        assert answer[1] == "not ok\nit is not in its group yet\n"
+        answer = await asyncio.to_thread(get, url)
+    return answer
+
+
+async def test_a_status_port_that_is_taken_ends_the_worker_with_what_to_do(bootstrap: str, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BackbeatError, match=f"cannot be served on 127.0.0.1:{port}: .* another status_port"):
+            await Worker(bootstrap, name, status_port=port).run(handle_signals=False)
+
+
 # --- stopping, killing, repeating ------------------------------------------------------------------------------------
 
 
@@ -384,55 +470,57 @@ async def test_a_worker_that_is_killed_loses_nothing(bootstrap: str, client: Cli
     assert len(again) < 300
 
 
-def activity(name: str, subject: str, number: int, user_id: bytes) -> NodeView:
-    workflow_id = ids.workflow_id(user_id, "Sale", f'"{subject}"'.encode())
-    return NodeView(
-        id=ids.node_id(workflow_id, b"command", number),
-        workflow_id=workflow_id,
-        parent_id=None,
-        user_id=user_id,
-        name=name,
-        mode=Mode.BLOCKING,
-        type="activity",
-        client_data=b'{"params":[%d]}' % number,
-        metadata=b"{}",
-        subject=f'"{subject}"'.encode(),
-        decider="d",
-        workflow_name="Sale",
-        server=ServerStatus.SENT_TO_CLIENT,
-        client=ClientStatus.RECEIVED,
-        created_at=1,
-        fires_at=1,
-        attempt=1,
-        complete_by=None,
-        retries_remaining=0,
-        retry_interval_seconds=1.0,
-        parent_link_id=None,
-        depth=1,
-        seq=number,
-        tid="",
-    )
+_ROOT = Path(__file__).parents[2]
+_HOW_TO = _ROOT / "docs" / "how-to"
 
 
-def work_record(number: int) -> bytes:
-    return encode_activity(Dispatch(activity("Work", "A", number, b"u" * 16)))
+def test_the_worker_in_java_knows_the_schemas_of_today() -> None:
+    known = set(re.findall(r'"c301" \+ "(\w{16})"', (_HOW_TO / "ShopWorker.java").read_text()))
+    # An activity comes in the newest version; an answer may be of any.
+    assert RECORDS["Activity"].fingerprint.hex() in known
+    assert [one for one in sorted(known) if not (HISTORY / f"{one}.avsc").exists()] == []
 
 
-def put(bootstrap: str, name: str, *values: bytes, partition: int = 0) -> None:
-    """Put records on one partition of a client's activities, as the engine would."""
-    producer = Producer({"bootstrap.servers": bootstrap})
-    for value in values:
-        producer.produce(activities_topic(name), value, partition=partition)
-    assert producer.flush(10) == 0
+async def test_a_service_and_a_worker_in_java(bootstrap: str, client: Client, name: str) -> None:
+    def java(page: str, buyer: str = "Ada") -> subprocess.Popen[str]:
+        """As the page says, but for where Kafka is, whose topics these are, and who buys."""
+        (command,) = re.findall(r"java -cp .*", (_HOW_TO / page).read_text())
+        command = command.replace("127.0.0.1:9092 default", f"{bootstrap} {name}").replace("Ada", buyer)
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        # Each runs for seconds and is compiled first: an optimising compiler would only cost.
+        env = {"PATH": path, "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+        return subprocess.Popen(
+            ["bash", "-c", f"exec {command}"], cwd=_ROOT, env=os.environ | env, stdout=subprocess.PIPE, text=True
+        )
 
+    async def nodes(buyer: str) -> list[Node]:
+        try:
+            tree = await client.tree(client.workflow_id("Camera sale", f"Camera of {buyer}"))
+        except NotFound:
+            return []
+        return [node for _, node in tree.walk()]
 
-def committed(bootstrap: str, name: str, partition: int = 0) -> int:
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"backbeat-worker-{name}"})
+    async def have(buyer: str, *statuses: str) -> bool:
+        return [node.status for node in await nodes(buyer)] == list(statuses)
+
+    worker = java("worker-in-another-language.md")
     try:
-        offset: int = consumer.committed([TopicPartition(activities_topic(name), partition)], timeout=10)[0].offset
+        services = [java("publish-from-another-language.md", buyer) for buyer in ("Ada", "Eve")]
+        for service in services:
+            output, _ = await asyncio.to_thread(service.communicate)
+            assert output.startswith(f"published: backbeat.signals.{name}-"), output
+        await until(lambda: have("Ada", "complete", "complete"), 60)
+        await until(lambda: have("Eve", "processing_children", "retrying"), 60)
     finally:
-        consumer.close()
-    return offset
+        worker.terminate()
+        output, _ = await asyncio.to_thread(worker.communicate)
+    assert output.splitlines()[-1] == "stopped"
+    sale, money = await nodes("Ada")
+    assert await sale.result(10) == "Camera for Ada"
+    assert await money.result(10) == "reserved 499 under Reserve money"
+    _, declined = await nodes("Eve")
+    (error,) = [one.response["error"] for one in await declined.history() if one.to_status == "errored"]
+    assert error["message"] == "java.lang.IllegalStateException: the card was declined"
 
 
 async def test_a_repeated_activity_runs_once_and_its_offset_goes_on(bootstrap: str, worker: Worker, name: str) -> None:

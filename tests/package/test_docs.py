@@ -8,7 +8,7 @@ import pytest
 from backbeat.streams.core.status import CLIENT_TRANSITIONS, SERVER_TRANSITIONS, word
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "DECISIONS.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "DECISIONS.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -49,7 +49,7 @@ def anchors(text):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_leads_somewhere(document):
     for target in LINK.findall(document.read_text()):
         if re.match(r"[a-z]+:", target):
@@ -59,3 +59,10 @@ def test_every_link_leads_somewhere(document):
         assert path.exists(), target
         if anchor and path.suffix == ".md":
             assert anchor in anchors(path.read_text()), target
+
+
+def test_the_index_has_every_document():
+    folder = ROOT / "docs"
+    listed = {(folder / target).resolve() for target in LINK.findall((folder / "README.md").read_text())}
+
+    assert [path for path in folder.rglob("*.md") if path.name != "README.md" and path not in listed] == []

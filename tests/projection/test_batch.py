@@ -93,7 +93,8 @@ def test_tombstones_leave_nothing(connection, projector):
 
 
 def test_other_records_are_passed_over(connection, projector):
-    apply(connection, projector, (b"m", b"x"), (b"i" + bytes(16), b"x"), (b"w" + bytes(7) + b"l" + bytes(25), b"x"))
+    link, schedule = b"w" + bytes(7) + b"l" + bytes(25), b"c" + bytes(16)
+    apply(connection, projector, (b"m", b"x"), (b"i" + bytes(16), b"x"), (link, b"x"), (schedule, b"x"))
     assert rows(connection) == {"workflows": 0, "nodes": 0, "status_changes": 0, "waiting": 0}
 
 

@@ -19,6 +19,7 @@ from backbeat.streams.core.commands import ChangeNode, NewNode
 from backbeat.streams.core.status import ServerStatus
 from tests.integration.caller import node_of
 from tests.integration.rig import rig
+from tests.watch.scrape import documented, get, scrape, shown
 
 pytestmark = pytest.mark.integration
 
@@ -250,12 +251,14 @@ async def test_the_command_line_says_how_far_it_is_and_has_it_built_anew(system,
 
 
 async def test_a_process_of_its_own_follows_until_it_is_stopped(system, unique, database_url):
-    words = ["--bootstrap-servers", system.kafka, "--database-url", database_url]
+    words = ["--bootstrap-servers", system.kafka, "--database-url", database_url, "--status-port", "0"]
     command = [sys.executable, "-m", "backbeat.compose", "projection", "follow", *words]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
     try:
+        url = (await process.stdout.readline()).decode().removeprefix("backbeat projection status: ").strip()
         assert await process.stdout.readline() == b"backbeat projection ready\n"
+        assert await asyncio.to_thread(get, f"{url}/live") == (200, "ok\n")
         sent = system.caller.signal(json.dumps(unique).encode(), name=unique)
         await asyncio.to_thread(system.caller.ask, sent)
         for partition in range(system.stack.partitions):
@@ -271,6 +274,18 @@ async def test_a_process_of_its_own_follows_until_it_is_stopped(system, unique, 
                     found = search.search_nodes(connection, system.user, NodeFilters(name=unique))
         assert [one.id for one in found] == [node_of(sent)]
         engine.dispose()
+        deadline = time.monotonic() + 30
+        while (await asyncio.to_thread(get, f"{url}/ready")) != (200, "ok\n"):
+            assert time.monotonic() < deadline
+        figures = await asyncio.to_thread(scrape, url)
+        assert shown(figures) == documented("projection")
+        assert figures["backbeat_projection_following"] == figures["backbeat_projection_writing"] == {"": 1}
+        assert figures["backbeat_projection_records"][""] > 0
+        assert figures["backbeat_projection_batch_seconds_count"][""] > 0
+        partitions = {str(number) for number in range(system.stack.partitions)}
+        assert set(figures["backbeat_projection_lag_records"]) == partitions
+        assert set(figures["backbeat_projection_position_offset"]) == partitions
+        assert max(figures["backbeat_projection_position_offset"].values()) > 0
         process.terminate()
         _, said = await process.communicate()
         assert process.returncode == 0, said

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from backbeat import schemas
-from backbeat.streams.core import commands, effects, jobs, queries
+from backbeat.streams.core import commands, effects, jobs, queries, records, schedules
 from backbeat.streams.core.history import StatusChange
 from backbeat.streams.core.records import Settings
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
@@ -68,6 +68,23 @@ NODE = effects.NodeView(
     depth=64,
     seq=2**50,
     tid="tid-1",
+    priority=3,
+    fairness_key="",
+    waits_for_slot=False,
+)
+LIMIT = records.Limit(
+    client_id=identity(2),
+    activity="Send to Bank",
+    values=records.LimitValues(
+        concurrency=3,
+        rate_count=100,
+        rate_period_seconds=60.0,
+        rate_burst=5,
+        key="metadata.bank",
+        aging_seconds=30.0,
+    ),
+    paused=True,
+    revision=2**40,
 )
 CHANGES = (
     StatusChange(True, ServerStatus.SENT_TO_CLIENT, ServerStatus.RETRIES_EXHAUSTED, 1_790_000_000_000, b'{"error":1}'),
@@ -76,6 +93,41 @@ CHANGES = (
 )
 SIGNAL = commands.Signal(
     id=identity(8), workflow_id=identity(4), node=PLAIN_NODE, workflow=NEW_WORKFLOW, link_open=True, tid="t"
+)
+
+NEW_SCHEDULE = commands.NewSchedule(
+    user_id=identity(2),
+    name="Nightly Grüße",
+    cron="30 2 * * *",
+    zone="Europe/Berlin",
+    interval_seconds=1.5,
+    offset_seconds=0.25,
+    workflow=NEW_WORKFLOW,
+    node=PLAIN_NODE,
+    overlap=commands.Overlap.CANCEL,
+    catch_up_seconds=3600.0,
+)
+RUNNING = schedules.ScheduleRun(
+    1_790_000_000_000, schedules.RunCause.BACKFILL, schedules.RunState.RUNNING, 5, 4, identity(4), identity(5)
+)
+MISSED = schedules.ScheduleRun(1, schedules.RunCause.DUE, schedules.RunState.MISSED, 2, count=2**20, last_at=2**41)
+SCHEDULE = schedules.ScheduleView(
+    id=identity(7),
+    plan=NEW_SCHEDULE,
+    created_at=1_790_000_000_000,
+    updated_at=1_790_000_000_001,
+    after=1_790_000_000_002,
+    paused=True,
+    note="the bank is closed",
+    next_at=None,
+    problem="there is no time zone",
+    started=2**33,
+    skipped=2,
+    missed=3,
+    running=(RUNNING,),
+    queued=(),
+    queued_count=70,
+    recent=(MISSED, RUNNING),
 )
 
 FILTER = jobs.JobFilter(
@@ -137,6 +189,28 @@ COMMANDS: tuple[Any, ...] = (
     commands.ResetNode(**_COMMAND, node_id=identity(5)),
     commands.ScheduleNode(**_COMMAND, node_id=identity(5)),
     commands.ChangeSettings(**_COMMAND, settings=Settings(depth_max=3, default_timeout_seconds=1.5)),
+    commands.ChangeLimit(**_COMMAND, client_id=identity(2), activity="Send to Bank", values=LIMIT.values, paused=False),
+    commands.SpreadLimit(**_COMMAND, limit=LIMIT),
+    commands.AskSlot(
+        **_COMMAND,
+        pool_id=identity(10),
+        client_id=identity(2),
+        activity="Send to Bank",
+        key='"B1"',
+        node_id=identity(5),
+        number=300,
+        priority=1,
+        fairness_key="acme",
+    ),
+    commands.GrantSlot(**_COMMAND, pool_id=identity(10), node_id=identity(5), number=300),
+    commands.ReleaseSlot(**_COMMAND, pool_id=identity(10), node_id=identity(5), number=300),
+    commands.FillPool(**_COMMAND, pool_id=identity(10), client_id=identity(2), activity="Send to Bank", chain=True),
+    commands.PutSchedule(**_COMMAND, schedule_id=identity(7), schedule=NEW_SCHEDULE, paused=True),
+    commands.ChangeSchedule(**_COMMAND, schedule_id=identity(7), change="pause", note="why"),
+    commands.RunSchedule(**_COMMAND, schedule_id=identity(7), times=(1, 2**41), overlap=commands.Overlap.ALLOW),
+    commands.ScheduleDue(
+        **_COMMAND, schedule_id=identity(7), number=2**33, times=(5, 6), next_at=2**42, problem="no such zone"
+    ),
     commands.TimerFired(**_COMMAND, subject_id=identity(5), kind=2, number=2**33),
     commands.OpenLink(**_COMMAND, target_id=identity(5), child_id=identity(6), signal=SIGNAL, strict=True),
     commands.CloseLink(**_COMMAND, target_id=identity(5), child_id=identity(6)),
@@ -166,6 +240,9 @@ QUERIES: tuple[Any, ...] = (
     queries.WaitNode(**_QUERY, node_id=identity(5)),
     queries.Flush(**_QUERY, partition=7),
     queries.GetSettings(**_QUERY, partition=7),
+    queries.GetLimits(**_QUERY, partition=7),
+    queries.GetSchedule(**_QUERY, schedule_id=identity(7)),
+    queries.GetSchedules(**_QUERY, partition=7),
     queries.GetJobs(**_QUERY, partition=7, job_id=identity(7)),
 )
 ANSWERS: tuple[Any, ...] = (
@@ -178,6 +255,9 @@ ANSWERS: tuple[Any, ...] = (
     queries.History(CHANGES),
     queries.Position(2, 2**45),
     Settings(depth_max=3, default_timeout_seconds=1.5),
+    effects.Limits((effects.LimitView(LIMIT, (effects.PoolView('"B1"', 3, (0, 1, 300, 0, 0), 2**41, None),), True),)),
+    SCHEDULE,
+    queries.Schedules((SCHEDULE, msgspec.structs.replace(SCHEDULE, next_at=2**42, running=()))),
     jobs.Jobs((JOB, msgspec.structs.replace(JOB, user_id=None, filter=jobs.JobFilter(), ended_at=None, matches=()))),
 )
 SIGNAL_REQUEST = schemas.SignalRequest(

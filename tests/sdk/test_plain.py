@@ -9,9 +9,14 @@ import pytest
 
 from backbeat import Client, Node, PlainClient, Unavailable
 from backbeat.plain import PlainNode
+from backbeat.plain_schedules import PlainSchedules
+from backbeat.schedules import Schedules
 
 #: What only the client's own parts call.
-INSIDE = {"ask_wait", "unpack_result"}
+INSIDE = {
+    "ask_wait", "unpack_result", "all_limits", "change_limit", "signal_command", "schedule_plan", "schedule_command",
+    "schedule_by_name", "all_schedules",
+}  # fmt: skip
 
 
 def public(kind: type) -> dict[str, Callable[..., Any]]:
@@ -24,7 +29,9 @@ def plain(annotation: Any) -> str:
     return re.sub(r"(?<!\w)Node(?!\w)", "PlainNode", text)
 
 
-@pytest.mark.parametrize(("waiting", "blocking"), [(Client, PlainClient), (Node, PlainNode)])
+@pytest.mark.parametrize(
+    ("waiting", "blocking"), [(Client, PlainClient), (Node, PlainNode), (Schedules, PlainSchedules)]
+)
 def test_no_method_is_missing_and_none_has_other_arguments(waiting: type, blocking: type) -> None:
     wanted, found = public(waiting), public(blocking)
     assert wanted.keys() - found.keys() == set()

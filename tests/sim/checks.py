@@ -18,6 +18,7 @@ from backbeat.streams.store import META_KEY, PartitionStore
 from backbeat.streams.topics import ACTIVITIES_PREFIX, COMMANDS, REPLIES, STATE
 
 from .broker import Entry, PartitionLog, Transaction
+from .plan import LIMITED
 from .reference import Sent, rules
 
 if TYPE_CHECKING:
@@ -63,12 +64,12 @@ class CheckedStore(PartitionStore):
         timers: dict[tuple[int, bytes, int], int] = {}
         meta = None
         for key, value in self._db.items():
-            if key[:1] in (b"w", b"i", b"j"):
+            if key[:1] in (b"w", b"i", b"c", b"j"):
                 records[key] = value
             elif key == META_KEY:
                 meta = msgspec.msgpack.decode(value, type=Meta)
             elif key[:1] == b"t":
-                _, due, subject_id, kind = stored._TIMER.unpack(key)
+                _, due, subject_id, kind = stored.TIMER.unpack(key)
                 timers[due, subject_id, kind] = int.from_bytes(value, "big")
         return records, timers, meta
 
@@ -153,6 +154,13 @@ class Checks:
         self._world.queries_answered.add(reply.number)
         if must_be_found and isinstance(reply.answer, fx.Rejection):
             self.fail(f"{host.instance_id}: node {node_id.hex()}, whose making was answered, is not found")
+
+    def limits(self, number: int) -> None:
+        """No quiet activity type has more out than its limit, which never changes."""
+        for pool in self._reference.stores[number].pools.values():
+            limit = self._world.plan.limits[pool.activity]
+            if pool.activity == LIMITED["quiet"] and pool.out > limit:
+                self.fail(f"partition {number}: {pool.out} of {pool.activity} are out, {limit} may be")
 
     # --- commit and restore -----------------------------------------------------------------------------------------
 

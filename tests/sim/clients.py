@@ -11,11 +11,13 @@ from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core import ids, queries
 from backbeat.streams.core.jobs import WORKFLOW_ACTIONS, JobFilter
+from backbeat.streams.core.records import LimitValues
 from backbeat.streams.core.status import CLOSED, ServerStatus
 from backbeat.streams.topics import COMMANDS, QUERIES, REPLIES, activities_topic
 
 from .checks import QUERY_ASKER
-from .plan import ALICE, BOB
+from .plan import ALICE, BOB, LIMITED, name_of
+from .planner import SCHEDULED, Planner
 from .reference import POISON
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ _WORDS = ("canceled", "resolved", "shutdown", "deactivated", "errored", "complet
 
 def answers(plan: Any, node: fx.NodeView) -> list[c.AnyCommand]:
     """The commands by which a worker answers one attempt of a node, in order; none: it stays silent."""
-    behaviour = plan.behaviour(node.name)
+    behaviour = plan.behaviour(name_of(node))
     if node.attempt <= behaviour.silent:
         return []
 
@@ -67,6 +69,8 @@ class Clients:
         self._count = 0
         #: Draws that leave the others as they were before there were these: the seeds that find defects stay the same.
         self._aside = random.Random(f"aside {world.plan.seed}")
+        #: Makes schedules, in a quarter of the runs: the others stay as they were before there were any.
+        self._planner = Planner(world.plan) if world.plan.seed % 4 == 3 else None
         #: Jobs are in every other run only: some defects are rare, and the seeds that find them stay the same.
         self._has_jobs = bool(world.plan.seed % 2)
         self._jobs: list[bytes] = []
@@ -178,6 +182,9 @@ class Clients:
 
     def _operate(self) -> None:
         chance = self._world.chance
+        if self._planner is not None and (command := self._planner.next(self.new_id)) is not None:
+            self.send(command)
+            return
         if chance.random() < 0.8 or not self._plan.loud:
             return
         if self._has_jobs and self._aside.random() < 0.15:
@@ -185,6 +192,11 @@ class Clients:
         carried: dict[str, Any] = {"id": self.new_id(), "tid": "operator"}
         if chance.random() < 0.5:
             carried["reply_to"] = self._reply_to(_CALLER)
+        if self._aside.random() < 0.1:
+            self.limit(
+                LIMITED["loud"], self._aside.choice((None, 1, 2, 5)), paused=self._aside.random() < 0.3, **carried
+            )
+            return
         workflow_id = chance.choice(sorted(self._plan.loud))
         if chance.random() < 0.3:
             self.send(c.ChangeWorkflow(**carried, workflow_id=workflow_id, change=chance.choice(("pause", "resume"))))
@@ -203,11 +215,19 @@ class Clients:
             case "schedule":
                 self.send(c.ScheduleNode(**carried, node_id=node.id))
             case "add":
-                child = self._plan.new_node(f"{node.name}.x")
+                child = self._plan.new_node(f"{name_of(node)}.x")
                 self.send(c.AddChildren(**carried, node_id=node.id, children=(child,)))
             case _:
                 said = {"status": chance.choice(_WORDS), "response": b"{}", "retriable": self._aside.random() < 0.5}
                 self.send(c.ChangeNode(**carried, node_id=node.id, **said))
+
+    def limit(self, activity: str, concurrency: int | None, *, paused: bool = False, **carried: Any) -> None:
+        """Somebody limits, pauses or resumes an activity type, of both who run it."""
+        rate = {} if concurrency != self._plan.limits[activity] else {"rate_count": 50, "rate_burst": 5}
+        for client_id in (ALICE, BOB):
+            values = LimitValues(concurrency=concurrency, aging_seconds=2.0, **rate)
+            given = {**carried, "id": self.new_id()}
+            self.send(c.ChangeLimit(**given, client_id=client_id, activity=activity, values=values, paused=paused))
 
     def _job(self) -> None:
         """A job over a loud workflow is started, started again, or stopped; at times in some partitions only."""
@@ -239,12 +259,18 @@ class Clients:
     def settle(self, *, at_last: bool) -> bool:
         """The operator gets loud workflows moving again; `at_last` by cancelling. Whether there was anything to do."""
         said = False
+        if any(limit.paused for limit in self._world.reference.stores[0].meta.limits.values()):
+            self.limit(LIMITED["loud"], 2)
+            said = True
         for store in self._world.reference.stores:
+            for schedule in store.schedules():
+                self.send(c.ChangeSchedule(id=self.new_id(), schedule_id=schedule.id, change="delete"))
+                said = True
             for workflow in sorted(store.workflows.values(), key=lambda each: each.id):
                 if workflow.paused:
                     self.send(c.ChangeWorkflow(id=self.new_id(), workflow_id=workflow.id, change="resume"))
                     said = True
-            for node in [each for each in store.nodes.values() if each.workflow_id in self._plan.loud]:
+            for node in [each for each in store.nodes.values() if self._is_loud(each)]:
                 if at_last and node.server not in CLOSED:
                     word = "canceled"
                 elif node.server is ServerStatus.RETRIES_EXHAUSTED:
@@ -260,6 +286,9 @@ class Clients:
                 self.send(c.ChangeNode(id=self.new_id(), node_id=node.id, status=word))
                 said = True
         return said
+
+    def _is_loud(self, node: Any) -> bool:
+        return node.workflow_id in self._plan.loud or node.name.startswith(SCHEDULED)
 
     # --- queries ----------------------------------------------------------------------------------------------------
 

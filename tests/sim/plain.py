@@ -19,7 +19,7 @@ from backbeat.streams.core.status import ServerStatus
 from backbeat.streams.core.store import MemoryStore
 
 from .clients import answers
-from .plan import Plan
+from .plan import Plan, name_of
 from .virtual import BEGIN_MS
 
 Outcome = Counter[tuple[str, str, str]]
@@ -28,7 +28,7 @@ Outcome = Counter[tuple[str, str, str]]
 def outcome(stores: Iterable[MemoryStore]) -> Outcome:
     """The quiet nodes by name with their last statuses; what a retry put aside does not count."""
     return Counter(
-        (node.name, node.server.name, node.client.name)
+        (name_of(node), node.server.name, node.client.name)
         for store in stores
         for node in store.nodes.values()
         if node.name.startswith("quiet") and node.server is not ServerStatus.DEACTIVATED

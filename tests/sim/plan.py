@@ -6,7 +6,9 @@ Quiet workflows end in the same way whatever goes wrong; loud ones are interfere
 from __future__ import annotations
 
 import random
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import ids
@@ -21,6 +23,8 @@ NOBODY, GHOST = b"nobody-nobody-no", b"ghost-ghost-ghos"
 CLIENT_NAMES = {ALICE: "alice", BOB: "bob", GHOST: "ghost"}
 
 _DEPTH_MAX = 3
+#: Many nodes have one name, and so one limit; what they are really called is in their metadata.
+LIMITED = {"quiet": "quiet-limited", "loud": "loud-limited"}
 
 
 class PlannedSignal(NamedTuple):
@@ -64,6 +68,8 @@ class Plan:
             default_timeout_seconds=chance.choice((3.0, 600.0)),
             answer_retention_seconds=chance.choice((1.0, 4.0, 90.0)),
         )
+        #: how many of an activity type may be out at once; the loud one's is changed by the operator
+        self.limits = {LIMITED[kind]: 1 + (seed + at) % 3 for at, kind in enumerate(LIMITED)}
         self.signals: list[PlannedSignal] = []
         self.loud: set[bytes] = set()
         for number in range(chance.randrange(2, 7)):
@@ -110,7 +116,20 @@ class Plan:
         }
         if self._depth(name) and chance.random() < 0.2:
             fields["fires_at"] = BEGIN_MS + chance.choice((-1_000, 2_000, 8_000, 100_000))
+        fields |= self._limited(name)
         return c.NewNode(**{**fields, **given})  # type: ignore[arg-type]  # spelled out above
+
+    def _limited(self, name: str) -> dict[str, object]:
+        """At times a node below the top is of a limited type."""
+        chance = random.Random(f"limited {self.seed} {name}")
+        if not self._depth(name) or chance.random() < 0.5:
+            return {}
+        return {
+            "name": LIMITED[name.partition("-")[0]],
+            "metadata": msgspec.json.encode({"name": name}),
+            "priority": chance.choice((None, 1, 2, 5)),
+            "fairness_key": chance.choice((None, "a", "b")),
+        }
 
     def _depth(self, name: str) -> int:
         return name.count(".")
@@ -140,6 +159,12 @@ class Plan:
         if not earlier or chance.random() >= 0.15:
             return {}
         return {"parent_link_id": chance.choice(earlier).node_id}
+
+
+def name_of(node: Any) -> str:
+    """What a node, or its view, is really called."""
+    name: str = msgspec.json.decode(node.metadata)["name"] if node.name in LIMITED.values() else node.name
+    return name
 
 
 def _may_hold_up(child: str, target: str) -> bool:

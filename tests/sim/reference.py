@@ -45,7 +45,7 @@ class Sent(NamedTuple):
 
 def rules(command: c.AnyCommand, now: int, store: Any) -> list[fx.Effect]:
     """The core's rules, and a defect in them."""
-    if command.tid == POISON and not isinstance(command, c.FailNode):
+    if command.tid == POISON and command.source is None and not isinstance(command, c.FailNode):
         raise Poisoned
     return apply(command, now, store)
 
@@ -88,6 +88,38 @@ class VersionedStore(MemoryStore):
     def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
         super().put_chunk(node_id, number, chunk)
         self.changed[stored._key(b"h", node_id, number.to_bytes(4, "big"))] = chunk
+
+    def put_pool(self, pool: Any) -> None:
+        super().put_pool(pool)
+        self.changed[stored._key(b"p", pool.id)] = _pack(pool)
+
+    def delete_pool(self, pool_id: bytes) -> None:
+        super().delete_pool(pool_id)
+        self.changed[stored._key(b"p", pool_id)] = None
+
+    def put_lane(self, pool_id: bytes, key: bytes, lane: Any) -> None:
+        super().put_lane(pool_id, key, lane)
+        self.changed[stored._key(b"q", pool_id, key)] = _pack(lane)
+
+    def delete_lane(self, pool_id: bytes, key: bytes) -> None:
+        super().delete_lane(pool_id, key)
+        self.changed[stored._key(b"q", pool_id, key)] = None
+
+    def put_place(self, pool_id: bytes, node_id: bytes, place: Any) -> None:
+        super().put_place(pool_id, node_id, place)
+        self.changed[stored._key(b"o", pool_id, node_id)] = _pack(place)
+
+    def delete_place(self, pool_id: bytes, node_id: bytes) -> None:
+        super().delete_place(pool_id, node_id)
+        self.changed[stored._key(b"o", pool_id, node_id)] = None
+
+    def put_schedule(self, schedule: Any) -> None:
+        super().put_schedule(schedule)
+        self.changed[b"c" + schedule.id] = _pack(schedule)
+
+    def delete_schedule(self, schedule_id: bytes) -> None:
+        super().delete_schedule(schedule_id)
+        self.changed[b"c" + schedule_id] = None
 
     def put_job(self, job: Any) -> None:
         super().put_job(job)
@@ -194,6 +226,10 @@ class Reference:
                     yield Sent(HISTORY, partition, effect.workflow_id, value)
                 case fx.Send():
                     yield self._command(effect.command, c.Source(partition, entry.offset, sends))
+                    sends += 1
+                case fx.Broadcast():
+                    value = schemas.encode_command(effect.command, c.Source(partition, entry.offset, sends))
+                    yield from (Sent(COMMANDS, to, effect.command.id, value) for to in range(len(self.stores)))
                     sends += 1
                 case fx.Reply():
                     value = schemas.encode_reply(effect.to, effect.answer, effect.tid, 0, True)

@@ -21,7 +21,7 @@ from backbeat.streams.core import commands as c
 from backbeat.streams.core.status import CLOSED
 from backbeat.streams.topics import COMMANDS, STATE, activities_topic
 
-from .broker import Broker
+from .broker import Broker, Entry, PartitionLog
 from .changelog import COMMANDS_TOPIC_ID, STATE_TOPIC_ID, SimChangelog, SimConsumer
 from .checks import CheckedEngine, CheckedStore, Checks, StuckError, ViolationError, unprocessed
 from .clients import Clients
@@ -80,13 +80,17 @@ class Simulation:
         self.running: Host | None = None
         self.safety = True
         self.checks = Checks(self)
-        self.broker.on_command = lambda log, entry: self.reference.take(log.number, entry)
+        self.broker.on_command = self._taken
         self.broker.on_commit = self.checks.committed
         self.clients = Clients(self)
         self.steps = 0
         self._digest = blake2b(digest_size=8)
         self._verbose = verbose
         self.hosts = [Host(self, number, folder) for number in range(self.chance.choice((1, 2, 2, 3)))]
+
+    def _taken(self, log: PartitionLog, entry: Entry) -> None:
+        self.reference.take(log.number, entry)
+        self.checks.limits(log.number)
 
     # --- who is who -------------------------------------------------------------------------------------------------
 
@@ -135,6 +139,8 @@ class Simulation:
         for number in range(self.partitions_count):
             settings = c.ChangeSettings(id=self.clients.new_id(), settings=self.plan.settings)
             self.broker.append(COMMANDS, number, None, schemas.encode_command(settings))
+        for activity, concurrency in self.plan.limits.items():
+            self.clients.limit(activity, concurrency)
         for number in range(self.partitions_count):
             if self.faults.happens("lag"):
                 self.virtual.broker_skew_ms[number] = self.chance.randrange(-3_000, 3_000)

@@ -1,4 +1,4 @@
-"""Backup and restore as docs/deployment.md says: the brokers' directories, and nothing else."""
+"""Backup and restore as docs/how-to/back-up.md says: the brokers' directories, and nothing else."""
 
 from __future__ import annotations
 

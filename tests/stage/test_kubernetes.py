@@ -139,7 +139,7 @@ def test_an_engine_keeps_its_name_and_its_volume_and_has_time_to_commit():
     assert pod["terminationGracePeriodSeconds"] > EngineSettings().commit_timeout_seconds
 
 
-@pytest.mark.parametrize("name", ["backbeat-engine", "backbeat-gateway"])
+@pytest.mark.parametrize("name", ["backbeat-engine", "backbeat-gateway", "backbeat-projection"])
 def test_what_serves_says_how_it_is_and_goes_one_at_a_time(name):
     (container,) = pods()[name]["containers"]
     ports = {port["name"] for port in container["ports"]}
@@ -148,10 +148,12 @@ def test_what_serves_says_how_it_is_and_goes_one_at_a_time(name):
     assert container["livenessProbe"]["httpGet"]["path"] == container["startupProbe"]["httpGet"]["path"] == "/live"
     for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
         assert container[probe]["httpGet"]["port"] in ports
-    budget = by_name("PodDisruptionBudget")[name]["spec"]
-    assert budget["maxUnavailable"] == 1
     service = by_name("Service")[name]
-    assert budget["selector"]["matchLabels"] == service["spec"]["selector"]
+    # Of the projection there is one.
+    if name != "backbeat-projection":
+        budget = by_name("PodDisruptionBudget")[name]["spec"]
+        assert budget["maxUnavailable"] == 1
+        assert budget["selector"]["matchLabels"] == service["spec"]["selector"]
     monitored = [each for each in documents(MONITORING / "monitors.yaml") if each["metadata"]["name"] == name]
     assert monitored[0]["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
 

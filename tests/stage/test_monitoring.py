@@ -92,13 +92,14 @@ def test_the_dashboards_panels_do_not_lie_on_each_other():
     assert len(set(ids)) == len(ids)
 
 
-def test_prometheus_asks_every_engine_and_gateway_of_staging():
+def test_prometheus_asks_every_part_of_staging():
     settings = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in settings["scrape_configs"]}
     names = list(services(STAGING))
 
     assert targets["backbeat-engine"] == [f"{name}:9301" for name in names if name.startswith("engine")]
     assert targets["backbeat-gateway"] == [f"{name}:9292" for name in names if name.startswith("gateway")]
+    assert targets["backbeat-projection"] == ["projection:9301"]
     jobs = {name for rule in alerts() for name in re.findall(r'job="([^"]+)"', rule["expr"])}
     assert jobs <= set(targets)
 

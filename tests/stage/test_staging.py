@@ -44,7 +44,7 @@ def test_everything_that_the_alerts_and_the_dashboard_name_is_exported(staging, 
         for name in re.findall(r"\b(?:backbeat|process)_\w+", expression)
     }
     exported = set()
-    for name in ("engine-1", "engine-2", "gateway-1", "gateway-2"):
+    for name in ("engine-1", "engine-2", "gateway-1", "gateway-2", "projection"):
         answer = Door(staging.status_url(name)).get("/metrics")
         assert answer.status == 200, answer
         exported |= set(re.findall(r"^# TYPE (\w+)", answer.text, re.MULTILINE))

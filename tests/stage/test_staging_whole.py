@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections import Counter
 
 import pytest
 
 from backbeat.compose import postgresql
+from backbeat.compose.demo_ledger import LedgerReader
 from tests.gateway.door import until
 from tests.stage.files import STAGING
 from tests.stage.plain import PlainStack
@@ -65,7 +65,9 @@ def test_each_part_is_killed_in_turn_and_every_purchase_is_made_once(tmp_path):
 
         wanted = len(bought)
         until(complete, f"all of {wanted} purchases", 3 * SECONDS_MAX)
-        entries = [json.loads(line) for line in (tmp_path / "worker" / "ledger").read_text().splitlines()]
-        charged = Counter(entry["number"] for entry in entries if entry["what"] == "charged")
+        entries = LedgerReader(tmp_path / "worker" / "ledger").entries()
+        charged = Counter(entry.number for entry in entries if entry.what == "charged")
+        runs = Counter((entry.node, entry.attempt) for entry in entries if entry.what == "begin")
+        print(f"{wanted} purchases, {len(runs)} activities, {sum(runs.values()) - len(runs)} of them more than once")
         assert set(charged) == set(range(wanted))
         assert set(charged.values()) == {1}

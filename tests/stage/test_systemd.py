@@ -56,12 +56,14 @@ def test_the_programs_understand_what_a_unit_and_its_settings_say(name, instance
     assert "EnvironmentFile=/etc/backbeat/backbeat.env" in text
 
 
-def test_an_engine_has_time_to_commit_and_is_not_started_again_where_that_does_not_help():
+def test_an_engine_has_time_to_commit_and_nothing_is_started_again_where_that_does_not_help():
     text = (SYSTEMD / "backbeat-engine@.service").read_text()
 
     assert int(re.search(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)[1]) > EngineSettings().commit_timeout_seconds
-    assert "RestartPreventExitStatus=4" in text
-    assert "Restart=always" in text
+    for name in UNITS:
+        text = (SYSTEMD / name).read_text()
+        assert "RestartPreventExitStatus=4" in text
+        assert "Restart=always" in text
 
 
 def test_the_example_holds_no_password():

@@ -3,8 +3,10 @@
 import msgspec
 import pytest
 
+from backbeat.streams.core.commands import NewNode, NewSchedule, NewWorkflow
 from backbeat.streams.core.jobs import Job, JobFilter
-from backbeat.streams.core.records import Answer, Link, Meta, Node, Workflow
+from backbeat.streams.core.records import Answer, Lane, Link, Meta, Node, Place, Pool, Workflow
+from backbeat.streams.core.schedules import Schedule
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
 from backbeat.streams.keeper import NewerRecordError
 from backbeat.streams.restore import Ends, restore
@@ -34,11 +36,22 @@ NODE = Node(
     client=ClientStatus.PENDING,
 )
 WORKFLOW = Workflow(id=ID, user_id=ID, name="purchase", subject=b'"x"', decider="", created_at=0, updated_at=0)
+PLAN = NewSchedule(
+    user_id=ID,
+    name="nightly",
+    workflow=NewWorkflow(user_id=ID, name="purchase", subject=b'"x"', decider=""),
+    node=NewNode(name="buy", user_id=ID),
+)
+SCHEDULE = Schedule(id=ID, plan=PLAN, made_by=ID, created_at=0, updated_at=0, after=0)
 STORED = {
     "node": (_key(b"n", ID), NODE),
     "workflow": (_key(b"w", ID), WORKFLOW),
     "link": (_key(b"l", ID, ID), Link(child=ID, open=True, next=None)),
     "answer": (b"i" + ID, Answer(body_hash=ID, effect=b"", forget_at=0)),
+    "pool": (_key(b"p", ID), Pool(id=ID, client_id=ID, activity="pay", key="")),
+    "lane": (_key(b"q", ID, b"lane"), Lane(before=b"lane", next=b"lane")),
+    "place": (_key(b"o", ID, ID), Place(number=1, out=True, asked_at=0)),
+    "schedule": (b"c" + ID, SCHEDULE),
     "job": (b"j" + ID, Job(id=ID, partition=0, user_id=None, action="retry", filter=JobFilter(), started_at=0)),
     "meta": (META_KEY, Meta(next_offset=5, topic_id="commands")),
 }
@@ -98,11 +111,12 @@ def test_known_records_are_known(name):
 def test_a_newer_record_in_the_changelog_is_refused(name, tmp_path):
     key, record = STORED[name]
     known = [(META_KEY, msgspec.msgpack.encode(STORED["meta"][1]))]
+    newer = record.version + 1
     restored(tmp_path / "known", [*known, (key, encoded(record))]).close()
 
     with pytest.raises(NewerRecordError) as caught:
-        restored(tmp_path / "newer", [*known, (key, encoded(record, version=record.version + 1))])
-    assert f"partition 3: a {name} record of version 2 was written by a newer Backbeat" in str(caught.value)
+        restored(tmp_path / "newer", [*known, (key, encoded(record, version=newer))])
+    assert f"partition 3: a {name} record of version {newer} was written by a newer Backbeat" in str(caught.value)
     assert "What to do" in str(caught.value)
 
 
@@ -110,6 +124,13 @@ def test_a_kind_of_record_that_nobody_here_writes_is_a_newer_ones(tmp_path):
     for key in (b"w" + ID[:7] + b"z" + ID, b"y" + ID):
         with pytest.raises(NewerRecordError, match="it knows no such kind"):
             restored(tmp_path / key.hex(), [(key, b"\x90")])
+
+
+def test_whoever_reads_the_changelog_only_knows_the_rules_that_made_it():
+    newer = msgspec.structs.replace(STORED["meta"][1], rules_version=RULES_VERSION + 1)
+    why = why_unknown_record(META_KEY, msgspec.msgpack.encode(newer))
+    assert why is not None
+    assert why.startswith("rules of version 2 was written by a newer Backbeat")
 
 
 def test_newer_rules_are_refused(tmp_path):
@@ -127,9 +148,9 @@ def put(path, key, value):
 
 def test_a_local_store_that_a_newer_one_has_written_is_refused_before_anything_of_it_is_used(tmp_path):
     meta = STORED["meta"][1]
-    put(tmp_path / "version", META_KEY, encoded(meta, version=2))
+    put(tmp_path / "version", META_KEY, encoded(meta, version=meta.version + 1))
     put(tmp_path / "rules", META_KEY, encoded(meta, rules_version=2))
-    with pytest.raises(NewerRecordError, match="partition 3: a meta record of version 2"):
+    with pytest.raises(NewerRecordError, match="partition 3: a meta record of version 3"):
         PartitionStore(tmp_path / "version", 3)
     with pytest.raises(NewerRecordError, match="partition 3: rules of version 2"):
         PartitionStore(tmp_path / "rules", 3)

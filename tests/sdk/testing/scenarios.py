@@ -391,3 +391,48 @@ async def a_handler_asks_about_its_surroundings(place: Place) -> Any:
     await node.result(20)
     tree = await place.client.tree(node.workflow_id)
     return await tree.children[0].children[0].node.result(20), await place.picture(node)
+
+
+# --- limits ----------------------------------------------------------------------------------------------------------
+
+
+@activity("Limited", mode="non_blocking")
+async def limited(word: str) -> str:
+    return word
+
+
+@activity("Limits")
+async def limits_below() -> None:
+    for number, priority in enumerate((5, 3, 1, 3)):
+        current().add(limited, str(number), priority=priority, fairness_key=str(number % 2))
+
+
+@scenario
+async def a_paused_activity_waits_and_a_limited_one_goes_by_priority(place: Place) -> Any:
+    limits = place.client.limits
+    await limits.pause("Limited")
+    node = await place.client.signal("Same", place.subject("limits"), "Limits")
+    await place.reach(
+        node,
+        lambda tree: (
+            len(tree.children[0].children) == 4 and all(c.node.waits_for_slot for c in tree.children[0].children)
+        ),
+        still=True,
+    )
+    (paused,) = await limits.list()
+    pictures = [await place.picture(node)]
+    await limits.set("Limited", concurrency=1, rate="100/min", burst=100)
+    await limits.resume("Limited")
+    await node.result(20)
+    pictures.append(await place.picture(node))
+    found = await limits.get("Limited")
+    assert found is not None
+    await limits.remove("Limited")
+    words = [await words_of(limits.set("", concurrency=1)), await words_of(limits.set("Limited", rate="often"))]
+    return (
+        (paused.paused, paused.out, paused.waiting, [pool.waiting_by_priority for pool in paused.pools]),
+        pictures,
+        (found.concurrency, found.rate, found.burst, found.out, found.waiting),
+        await limits.list(),
+        words,
+    )

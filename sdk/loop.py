@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for code that has none."""
+"""An event loop for code that has none: `plain` runs its client in it."""
 
 from __future__ import annotations
 

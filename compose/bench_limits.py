@@ -1,0 +1,79 @@
+"""The figure `limits`: what a limit costs, against the same nodes without one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from statistics import median
+
+from backbeat.compose.bench_figures import Figure, rounded
+from backbeat.compose.bench_rig import Rig, Say
+from backbeat.compose.bench_worker import ALONE, LIMITED
+from backbeat.streams.topics import HISTORY
+
+_WORKFLOWS = 5_000
+_WAITING = 100_000
+_CONCURRENCY = 100
+_WAIT_SECONDS = 120.0
+_LOOK_SECONDS = 0.2
+#: Commands that change a node, each of which leaves a record of history: a limited one is granted its slot.
+_CHANGES = {ALONE: 2, LIMITED: 3}
+_SERVING = ("broker", "engine", "worker")
+
+
+class LimitBench:
+    """The measurements of a limited activity on a rig with a worker."""
+
+    def __init__(self, rig: Rig, runs: int, say: Say) -> None:
+        self._rig = rig
+        self._runs = runs
+        self._say = say
+        self._made = 0
+
+    async def measure(self) -> Figure:
+        """Workflows of one node, without a limit and with one, in turn; then a hundred thousand that waited."""
+        limits = self._rig.client.limits
+        await limits.set(LIMITED, concurrency=_CONCURRENCY)
+        await self._round(LIMITED, _WORKFLOWS)
+        found: dict[str, list[float]] = {"unlimited": [], "limited": []}
+        ratios = []
+        for run in range(self._runs):
+            for kind, name in (("unlimited", ALONE), ("limited", LIMITED)):
+                found[kind].append(await self._round(name, _WORKFLOWS))
+            ratios.append(found["limited"][-1] / found["unlimited"][-1])
+            said = ", ".join(f"{kind} {values[-1]:.3f}" for kind, values in found.items())
+            self._say(f"(limits) run {run + 1}: CPU ms a node: {said}; {ratios[-1]:.2f} times as much")
+        await limits.pause(LIMITED)
+        waiting = await self._round(LIMITED, _WAITING, then=self._resume)
+        self._say(f"(limits) {_WAITING:,} waiting: CPU ms a node: {waiting:.3f}")
+        await limits.remove(LIMITED)
+        return {
+            "cpu_ms_per_node_unlimited": round(median(found["unlimited"]), 3),
+            "cpu_ms_per_node_limited": round(median(found["limited"]), 3),
+            "ratio": round(median(ratios), 2),
+            "cpu_ms_per_node_100000_waiting": round(waiting, 3),
+            "runs": {"ratio": rounded(ratios, 2)},
+        }
+
+    async def _resume(self) -> None:
+        """Let those that wait begin, once all of them do."""
+        limits = self._rig.client.limits
+        # The pool lies in the engine's store: nothing tells of it but a question.
+        while (found := await limits.get(LIMITED)) is None or found.waiting < _WAITING:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_SECONDS)
+        await limits.resume(LIMITED)
+
+    async def _round(self, activity: str, workflows: int, then: Callable[[], Awaitable[None]] | None = None) -> float:
+        """Signal so many workflows of one node at once, and wait for all: processor milliseconds a node."""
+        rig = self._rig
+        await rig.until_committed()
+        done = rig.count(HISTORY) + workflows * _CHANGES[activity]
+        before = rig.usage()
+        for _ in range(workflows):
+            self._made += 1
+            await rig.client.publish("bench", f"l-{self._made:07d}", activity)
+        await rig.client.flush(_WAIT_SECONDS)
+        if then is not None:
+            await then()
+        await rig.until(lambda: rig.count(HISTORY) >= done, f"{workflows} workflows")
+        await rig.until_committed()
+        used = rig.usage().since(before)
+        return sum(used[name] for name in _SERVING) / workflows * 1e3

@@ -1,0 +1,108 @@
+"""`backbeat projection follow`: a process that only brings the tables up to date, so that gateways need not."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import URL
+
+from backbeat.gateway.projection.changelog import Lag
+from backbeat.gateway.projection.database import open_engine
+from backbeat.gateway.projection.follower import Follower
+from backbeat.gateway.projection.metrics import ProjectionCollector
+from backbeat.gateway.projection.reading import Reading
+from backbeat.streams import logs
+from backbeat.streams.brokers import RefusedError, UnreachableError, reach
+from backbeat.streams.ending import MISFIT, code_of, end
+from backbeat.streams.exposition import gauges, new_registry, version
+from backbeat.streams.status_server import Address, Status, StatusError, StatusServer
+
+READY_LINE = "backbeat projection ready"
+STATUS_LINE = "backbeat projection status"
+
+logger = logging.getLogger(__name__)
+
+_PART = "projection"
+
+
+class _ProcessCollector(Collector):
+    """What a process of its own shows beside the projection's metrics."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Which it is."""
+        yield gauges("backbeat_projection_info", "Which projection this is.", ("version",), [((version(),), 1)])
+
+
+def run_projection(
+    bootstrap_servers: str, url: URL, *, status: Address | None = None, log_format: str = "auto"
+) -> None:
+    """Follow the changelog until SIGTERM or Ctrl-C; the process ends where it must not go on.
+
+    RefusedError and SecurityError where it must not even begin. `status`: where metrics, liveness and readiness are
+    served; null: nowhere.
+    """
+    logs.to_stderr(log_format)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        reach(bootstrap_servers)
+    except RefusedError:
+        raise
+    except UnreachableError as error:
+        # It may come later, unlike one that is there and lets nobody in.
+        logger.warning("%s", error)
+    engine = open_engine(url)
+    follower = Follower(bootstrap_servers, engine, refuse=lambda _: stop.set())
+    reading = Reading(url, engine, follower.progress)
+    with contextlib.ExitStack() as stack:
+        stack.callback(engine.dispose)
+        if status is not None:
+            _show(_status(follower, ProjectionCollector(follower, reading, Lag(bootstrap_servers))), status, stack)
+        follower.start()
+        stack.callback(follower.stop)
+        _say(READY_LINE)
+        stop.wait()
+    if follower.refusal is not None:
+        end(str(follower.refusal), code_of(follower.refusal), part=_PART)
+
+
+def _show(status: Status, address: Address, stack: contextlib.ExitStack) -> None:
+    try:
+        server = StatusServer(status, address)
+    except StatusError as error:
+        end(str(error), MISFIT, part=_PART)
+    server.start()
+    stack.callback(server.stop)
+    _say(f"{STATUS_LINE}: {server.url}")
+
+
+def _status(follower: Follower, collector: ProjectionCollector) -> Status:
+    registry = new_registry()
+    registry.register(_ProcessCollector())
+    registry.register(collector)
+    return Status(registry, lambda: _why_not_live(follower), lambda: _why_not_ready(follower))
+
+
+def _why_not_live(follower: Follower) -> list[str]:
+    # What fails is tried again: a new process could do no more about it.
+    return [] if follower.running else ["nobody follows the changelog in this process"]
+
+
+def _why_not_ready(follower: Follower) -> list[str]:
+    progress = follower.progress
+    if progress.trouble:
+        return [progress.trouble]
+    return [] if progress.whole else [f"the tables are being built: {progress.records:,} records so far"]
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

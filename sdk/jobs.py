@@ -1,0 +1,72 @@
+"""Activities in a worker, from when they are taken until they are answered, and how a repeat is known."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from backbeat.schemas import ActivityKind, ActivityRecord
+
+#: (node id, attempt, whether it is a notification): what a repeat is known by.
+Key = tuple[bytes, int, bool]
+
+#: Answered activities that are remembered: an engine that was restarted sends some twice.
+_RECENT_MAX = 20_000
+
+
+def key_of(record: ActivityRecord) -> Key:
+    """What a repeat of it is known by."""
+    return record.node.id, record.node.attempt, record.kind is ActivityKind.NOTIFICATION
+
+
+class Job:
+    """An activity from when it was taken until its answer is acknowledged."""
+
+    __slots__ = ("answered", "begun", "begun_at", "key", "outcome", "record", "unsent")
+
+    def __init__(self, record: ActivityRecord, key: Key) -> None:
+        self.record = record
+        self.key = key
+        self.begun = False
+        #: On the host's clock for durations, and what came of it in a word; only where figures are kept.
+        self.begun_at = 0.0
+        self.outcome = ""
+        self.answered = False
+        #: How many of its answer's commands Kafka has not acknowledged.
+        self.unsent = 0
+
+    @property
+    def revoked(self) -> bool:
+        """Whether it is somebody else's by now."""
+        raise NotImplementedError
+
+
+class Recent:
+    """The newest answered activities."""
+
+    def __init__(self) -> None:
+        self._keys: dict[Key, None] = {}
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._keys
+
+    def add(self, key: Key) -> None:
+        """One more was answered; the oldest is forgotten."""
+        self._keys[key] = None
+        while len(self._keys) > _RECENT_MAX:
+            del self._keys[next(iter(self._keys))]
+
+
+class IntakeState(NamedTuple):
+    """What an intake shows of itself, from any thread."""
+
+    #: activities in the worker, and answers of which Kafka has not acknowledged all
+    held: int
+    unacknowledged: int
+    #: repeats that were not run, and records that went to the dead letters or back to the end of their topic
+    repeats: int
+    put_aside: int
+    put_back: int
+    #: when partitions came or went the last time, or the share group was joined, in seconds since the epoch; 0: never
+    rebalanced_at: float
+    #: whether its thread works
+    alive: bool

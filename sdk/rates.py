@@ -1,0 +1,41 @@
+"""How often something may happen, as people write it: `5/s`, `100/min`, `1000/h`, `10/30s`."""
+
+from __future__ import annotations
+
+import re
+
+from backbeat.errors import InvalidParameters
+from backbeat.streams.core.effects import Reason
+
+_RATE = re.compile(r"(?P<count>[1-9]\d{0,8})/(?P<times>[1-9]\d{0,5})?(?P<unit>s|min|h|d)")
+_SECONDS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
+
+
+def read_rate(text: str) -> tuple[int, float]:
+    """How many, and in how many seconds. InvalidParameters.
+
+    >>> read_rate("100/min")
+    (100, 60.0)
+    """
+    found = _RATE.fullmatch(text.replace(" ", ""))
+    if found is None:
+        raise InvalidParameters(
+            Reason.INVALID_PARAMETERS,
+            f"{text[:64]!r} is no rate: give 5/s, 100/min, 1000/h or 10/30s",
+            text[:64],
+            "N/unit",
+        )
+    return int(found["count"]), float(int(found["times"] or 1) * _SECONDS[found["unit"]])
+
+
+def rate_text(count: int, period_seconds: float) -> str:
+    """The same as text.
+
+    >>> rate_text(100, 60.0)
+    '100/min'
+    """
+    for unit, seconds in reversed(_SECONDS.items()):
+        times, rest = divmod(period_seconds, seconds)
+        if not rest and times >= 1:
+            return f"{count}/{'' if times == 1 else int(times)}{unit}"
+    return f"{count}/{period_seconds:g}s"

@@ -1,0 +1,156 @@
+"""How a member of a share group speaks to brokers: the types of its requests, and the questions where everything is.
+
+Written with aiokafka's types and sent over its connections. librdkafka's own share consumer is not used: it takes whole
+batches of a producer however few records are asked for, and cannot renew a lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiokafka.protocol.api import RequestStruct, Response
+from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int8, Int16, Int32, Schema, TaggedFields
+
+from backbeat.errors import BackbeatError
+
+NO_TAGS: Mapping[int, bytes] = {}
+STRING = CompactString("utf-8")
+TAGS = ("tags", TaggedFields)
+
+
+class Uuid:
+    """A topic's id, 16 bytes."""
+
+    @classmethod
+    def encode(cls, value: bytes) -> bytes:
+        """As it is."""
+        return value
+
+    @classmethod
+    def decode(cls, data: Any) -> bytes:
+        """As it is."""
+        found: bytes = data.read(16)
+        return found
+
+    @classmethod
+    def repr(cls, value: bytes) -> str:
+        """For aiokafka's log."""
+        return value.hex()
+
+
+def array(*fields: tuple[str, Any]) -> CompactArray:
+    """An array of structures; aiokafka's own constructor knows its own types only."""
+    found = CompactArray(Int32)
+    found.array_of = Schema(*fields, TAGS)
+    return found
+
+
+class Request(RequestStruct):
+    """One version of a request: the one that we speak."""
+
+    FLEXIBLE_VERSION = True
+    API_KEY = API_VERSION = -1
+    RESPONSE_TYPE = Response
+    SCHEMA = Schema()
+
+    def prepare(self, versions: Mapping[int, tuple[int, int]]) -> Request:
+        """What the connection sends. BackbeatError: the broker does not know it."""
+        low, high = versions.get(self.API_KEY, (-1, -1))
+        if not low <= self.API_VERSION <= high:
+            raise BackbeatError(
+                f'this Kafka has no share groups as delivery="share" needs them ({type(self).__name__} version '
+                f"{self.API_VERSION}; it knows {low} to {high}). What to do: Kafka 4.2 or newer with "
+                'share.version=1, or Worker(delivery="group")'
+            )
+        return self
+
+
+# --- where everything is ----------------------------------------------------------------------------------------------
+
+
+class MetadataAnswer(Response):
+    """Brokers, topics and the leaders of their partitions."""
+
+    API_KEY, API_VERSION = 3, 12
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("brokers", array(("node_id", Int32), ("host", STRING), ("port", Int32), ("rack", STRING))),
+        ("cluster_id", STRING),
+        ("controller_id", Int32),
+        (
+            "topics",
+            array(
+                ("error_code", Int16),
+                ("name", STRING),
+                ("topic_id", Uuid),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    array(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader_id", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", CompactArray(Int32)),
+                        ("isr", CompactArray(Int32)),
+                        ("offline", CompactArray(Int32)),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+            ),
+        ),
+        TAGS,
+    )
+
+
+class Metadata(Request):
+    """Asks for one topic."""
+
+    API_KEY, API_VERSION = 3, 12
+    RESPONSE_TYPE = MetadataAnswer
+    SCHEMA = Schema(
+        ("topics", array(("topic_id", Uuid), ("name", STRING))),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+        TAGS,
+    )
+
+
+def metadata(topic: str) -> Metadata:
+    """Ask where a topic is."""
+    return Metadata([(bytes(16), topic, NO_TAGS)], False, False, NO_TAGS)
+
+
+class CoordinatorAnswer(Response):
+    """Which broker coordinates a group."""
+
+    API_KEY, API_VERSION = 10, 4
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "coordinators",
+            array(
+                ("key", STRING),
+                ("node_id", Int32),
+                ("host", STRING),
+                ("port", Int32),
+                ("error_code", Int16),
+                ("error_message", STRING),
+            ),
+        ),
+        TAGS,
+    )
+
+
+class FindCoordinator(Request):
+    """Asks which broker coordinates a group."""
+
+    API_KEY, API_VERSION = 10, 4
+    RESPONSE_TYPE = CoordinatorAnswer
+    SCHEMA = Schema(("key_type", Int8), ("keys", CompactArray(STRING)), TAGS)
+
+
+def find_coordinator(group: str) -> FindCoordinator:
+    """Ask which broker coordinates a group."""
+    return FindCoordinator(0, [group], NO_TAGS)

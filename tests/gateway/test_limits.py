@@ -1,0 +1,74 @@
+"""The calls about limits: what they take, what they refuse, whose they are."""
+
+import pytest
+
+_PAY = "/limits/charge%20card%2Fnow"
+
+
+def test_a_limit_is_put_shown_paused_and_removed(user):
+    assert user.door.get("/limits").json == []
+    assert user.door.get(_PAY).status == 404
+    put = user.door.put(_PAY, {"concurrency": "3", "rate": "100/min", "agingSeconds": 60, "key": "metadata.bank"})
+    assert put.status == 200
+    assert put.json["activity"] == "charge card/now"
+    assert user.door.get("/limits").json == [put.json]
+    assert user.door.get(_PAY).json == put.json
+    assert {name: put.json[name] for name in ("concurrency", "rate", "burst", "key", "agingSeconds", "paused")} == {
+        "concurrency": 3,
+        "rate": "100/min",
+        "burst": 1,
+        "key": "metadata.bank",
+        "agingSeconds": 60.0,
+        "paused": False,
+    }
+    assert user.door.put(f"{_PAY}/pause").json["paused"]
+    assert user.door.put(_PAY, {"rate": "5/s"}).json["paused"], "a pause outlives new bounds"
+    assert not user.door.put(f"{_PAY}/resume").json["paused"]
+    assert user.door.call("DELETE", _PAY).status == 200
+    assert user.door.get("/limits").json == []
+
+
+def test_what_waits_is_seen(user):
+    user.door.put("/limits/pay/pause")
+    made = user.door.post("/workflows", {"name": "w", "subject": 1, "decider": "d"}).json
+    signal = {"name": "pay", "priority": 2, "fairnessKey": "acme"}
+    assert user.door.post(f"/workflows/{made['id']}/signal", signal).status == 201
+    (pool,) = user.door.get("/limits/pay").json["pools"]
+    assert (pool["key"], pool["out"], pool["waiting"], pool["nextStartAt"]) == ("", 0, [0, 1, 0, 0, 0], None)
+    assert pool["oldestAskedAt"] is not None
+
+
+def test_another_user_sees_none_of_it(user, other):
+    user.door.put("/limits/pay", {"concurrency": 1})
+    assert other.door.get("/limits").json == []
+    assert other.door.get("/limits/pay").status == 404
+    other.door.put("/limits/pay", {"concurrency": 2})
+    assert user.door.get("/limits/pay").json["concurrency"] == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"concurrency": 0}, "concurrency is below 1"),
+        ({"concurrency": 1.5}, "whole number"),
+        ({"rate": "often"}, "no rate"),
+        ({"rate": "5/s", "burst": 0}, "rate_burst is below 1"),
+        ({"concurrency": 1, "key": "nonsense"}, "no path into a node"),
+        ({"concurrency": 1, "aging_seconds": 0}, "aging_seconds is not above 0"),
+        ({"paused": "perhaps"}, "true or false"),
+    ],
+)
+def test_bad_bounds_are_refused_with_the_reason(user, said, why):
+    refused = user.door.put("/limits/pay", said)
+    assert refused.status == 400
+    assert refused.json["errorClass"] == "Backbeat::InvalidParameters"
+    assert why in refused.json["message"]
+    assert user.door.get("/limits").json == []
+
+
+@pytest.mark.parametrize("priority", [0, 6, "first"])
+def test_a_priority_that_is_none_is_refused(user, priority):
+    made = user.door.post("/workflows", {"name": "w", "subject": 1, "decider": "d"}).json
+    refused = user.door.post(f"/workflows/{made['id']}/signal", {"name": "pay", "priority": priority})
+    assert refused.status == 400
+    assert "priority" in refused.json["message"]

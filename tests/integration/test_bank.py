@@ -1,0 +1,20 @@
+"""At most three at once at the bank, whatever ends, joins or is killed."""
+
+import os
+import random
+
+import pytest
+
+from backbeat.compose.stack import Stack
+from backbeat.streams.registry import add_client
+from tests.integration import bank
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+
+async def test_never_a_fourth_connection_and_no_slot_lost(unique: str) -> None:
+    seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(2**32))
+    with Stack(ephemeral=True, partitions=4, engines=2) as stack:
+        name = add_client(stack.bootstrap_servers, unique, partitions=4).name
+        async with bank.Bank(transfer_seconds=0.15) as one:
+            await bank.pay(stack, name, one, merchants=60, disturbances=3, engine_kills=1, seed=seed)
