@@ -13,8 +13,6 @@ from pathlib import Path
 from backbeat import Worker, current
 from backbeat.compose.demo_ledger import Ledger
 
-#: How many transfers the bank takes at a time.
-BANK_AT_ONCE_MAX = 3
 _BANK_SECONDS = 0.1
 
 
@@ -115,7 +113,7 @@ def add_payments(worker: Worker, ledger: Ledger) -> None:
             payments[activity.subject] = sum(vouchers[activity.subject])
             return payments[activity.subject]
 
-    @worker.activity("Send to Bank", max_concurrent=BANK_AT_ONCE_MAX)
+    @worker.activity("Send to Bank")
     async def send_to_bank(number: int) -> int:
         activity = current()
         with ledger.run(activity, number):

@@ -42,6 +42,7 @@ def test_all_six_cases_run_and_every_check_holds():
         "never two at the same time",
         "they ran in the order in which they were sent",
         "at most 3 transfers at a time",
+        "every slot came back",
         "everything completed all the same",
     ):
         assert f"✓ {line}" in output
