@@ -214,9 +214,8 @@ class _Slice:
 
     def _look_at_node(self, job: Job, matcher: Matcher, read: Node) -> None:
         node = self._store.get_node(read.id) if self._stale else read
-        assert node is not None, "a change of one node has deleted another"
-        workflow = matcher.node(node)
-        if workflow is None:
+        workflow = None if node is None else matcher.node(node)
+        if node is None or workflow is None:
             return
         identity = ids.command_id(b"job", job.id, node.id)
         command: AnyCommand

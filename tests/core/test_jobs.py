@@ -19,6 +19,7 @@ from tests.core.player import Move, Player
 from tests.core.rig import NON_BLOCKING, Rig, id_of, new, workflow
 from tests.core.test_properties import MOVES, NUMBERS
 from tests.core.test_slices import Quick
+from tests.core.test_slots import Bank
 from tests.core.world import OTHER, USER, Happened, World, reply_to
 
 JOB = b"j" * 16
@@ -157,6 +158,21 @@ def test_what_an_earlier_change_of_the_slice_has_changed_is_seen(slice_nodes_max
     assert (job.matched, job.done) == (8, 8)
 
 
+def test_what_is_retried_waits_for_its_slots_as_all_others_do():
+    bank = Bank(2)
+    for subject in range(6):
+        bank.pay(subject, retries=0)
+        bank.end(subject, "errored")
+    bank.limit(concurrency=2)
+    assert run(bank).done == 6
+    bank.check()
+    for left in (6, 5, 4, 3, 2, 1):
+        out = bank.out()
+        assert len(out) == min(2, left)
+        bank.end(out[0])
+    assert bank.out() == []
+
+
 @pytest.mark.parametrize("slice_nodes_max", SMALL)
 def test_workflows_are_paused_and_resumed(slice_nodes_max):
     rig = shop(2, slice_nodes_max)
@@ -207,6 +223,13 @@ def test_a_node_that_the_engine_fails_on_shows_it_and_does_not_end_the_job():
     assert (job.matched, job.done, job.refused, job.state) == (8, 7, 1, JobState.DONE)
     assert [(one.id, one.reason) for one in job.refusals] == [(broken.id, "defect")]
     assert rig.server("charge3") == ["errored"]
+
+
+def test_a_node_whose_workflow_is_gone_does_not_end_the_job():
+    rig = shop(1)
+    rig.stores[0].workflows.pop(rig.row("charge3").workflow_id)
+    job = run(rig)
+    assert (job.state, job.matched, job.done) == (JobState.DONE, 7, 7)
 
 
 def test_a_defect_in_the_rest_of_a_change_does_not_end_the_job():
