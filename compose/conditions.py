@@ -22,6 +22,7 @@ _FILTERS = {
     "workflow": ("workflow_name", "the workflow's whole name"),
     "workflow-id": ("workflow_id", "the workflow's id"),
     "subject": ("subject", "stands in the workflow's subject, as compact JSON"),
+    "client": ("client", "the client application that runs it, or owns it; with --all-clients"),
     "created-since": ("created_start", "made since: a time, or how long ago"),
     "created-until": ("created_end", "made before"),
 }

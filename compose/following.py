@@ -22,7 +22,9 @@ _LOOK_SECONDS = 0.5
 _FIRST_LOOK_SECONDS = 0.05
 
 
-async def follow_job(client: Client, started: Job, expected: int | None = None, *, as_json: bool) -> Job:
+async def follow_job(
+    client: Client, started: Job, expected: int | None = None, *, all_clients: bool, as_json: bool
+) -> Job:
     """Look at a job until it has ended, and give it as it is then; with `as_json` a line whenever it has moved.
 
     `expected` is how many are to be changed, for the bar on a terminal.
@@ -51,7 +53,7 @@ async def follow_job(client: Client, started: Job, expected: int | None = None, 
             pause = min(2 * pause, _LOOK_SECONDS)
             # An engine that starts, or a partition that moves, only makes it later.
             with contextlib.suppress(Timeout):
-                found = await client.job(found.id)
+                found = await client.job(found.id, all_clients=all_clients)
 
 
 def print_ended(found: Job) -> None:

@@ -38,6 +38,9 @@ _job_argument = click.argument("job_id", type=click.UUID, metavar="ID")
 _follow_option = click.option("--follow", "-f", is_flag=True, help="Watch it until it has ended.")
 _where_option = click.option("--where", multiple=True, metavar="KEY=VALUE", help="A condition; all must hold.")
 _dry_run_option = click.option("--dry-run", is_flag=True, help="Only count them, and show some.")
+_all_clients_option = click.option(
+    "--all-clients", is_flag=True, help="Over Kafka: of all client applications, whoever asks."
+)
 _response_option = click.option(
     "--response", metavar="VALUE", help="What nodes that are resolved or shut down keep: JSON, else text."
 )
@@ -63,6 +66,7 @@ retry, resolve and shutdown mean nodes whose retries are exhausted, unless a sta
 @click.argument("action", type=click.Choice(_ACTIONS), metavar="ACTION")
 @connected
 @_where_option
+@_all_clients_option
 @_response_option
 @_dry_run_option
 @_follow_option
@@ -79,7 +83,7 @@ def _shortcut(action: str, summary: str, example: str) -> Callable[[F], click.Co
 
     def make(run: F) -> click.Command:
         command: Any = run
-        for option in (json_option, yes_option, _dry_run_option, _where_option):
+        for option in (json_option, yes_option, _dry_run_option, _all_clients_option, _where_option):
             command = option(command)
         text = f"{summary}\n\nThe same as `backbeat job start {action} --follow`.\n{_ABOUT}"
         return click.command(name=action, help=text, epilog=f"Example: backbeat {action} {example}")(connected(command))
@@ -125,6 +129,7 @@ def _start(
     *,
     dry_run: bool,
     follow: bool,
+    all_clients: bool,
     yes: bool,
     as_json: bool,
     response: str | None = None,
@@ -132,7 +137,7 @@ def _start(
 ) -> None:
     if not where:
         raise click.UsageError("give at least one --where KEY=VALUE")
-    said = read_conditions(where)
+    said = {**read_conditions(where), "all_clients": all_clients}
     if action == "cancel" and "current_status" not in said:
         raise click.UsageError("--where status=… is needed here: complete nodes would be deactivated, too")
     if response is not None:
@@ -141,7 +146,7 @@ def _start(
 
     async def begin(client: Client) -> None:
         counted = await client.start_job(action, dry_run=True, **said)
-        counted = await follow_job(client, counted, as_json=False)
+        counted = await follow_job(client, counted, all_clients=all_clients, as_json=False)
         if dry_run and as_json:
             emit(job_facts(counted))
         elif not as_json:
@@ -153,13 +158,13 @@ def _start(
         _confirm(action, counted.matched, what, yes=yes)
         started = await client.start_job(action, job_id=job_id or uuid.uuid4(), **said)
         if follow:
-            await _watch(client, started, counted.matched, as_json=as_json)
+            await _watch(client, started, counted.matched, all_clients=all_clients, as_json=as_json)
             return
         if as_json:
             emit(job_facts(started))
         else:
             click.echo(started.id)
-        note(_how_to_look(started.id))
+        note(_how_to_look(started.id, all_clients=all_clients))
 
     connection.run(begin)
 
@@ -182,31 +187,33 @@ def _confirm(action: str, count: int, what: str, *, yes: bool) -> None:
         raise CommandError("That is not their number; nothing was changed.")
 
 
-async def _watch(client: Client, started: Job, expected: int | None, *, as_json: bool) -> None:
+async def _watch(client: Client, started: Job, expected: int | None, *, all_clients: bool, as_json: bool) -> None:
     """Follow it to its end; whoever leaves sooner is told that it goes on."""
     try:
-        ended = await follow_job(client, started, expected, as_json=as_json)
+        ended = await follow_job(client, started, expected, all_clients=all_clients, as_json=as_json)
     except BaseException:
-        note(f"The job goes on. {_how_to_look(started.id)}")
+        note(f"The job goes on. {_how_to_look(started.id, all_clients=all_clients)}")
         raise
     if not as_json:
         print_ended(ended)
     end_with(ended)
 
 
-def _how_to_look(job_id: str) -> str:
-    return f"To watch it: backbeat job show {job_id} --follow; to stop it: backbeat job stop {job_id}"
+def _how_to_look(job_id: str, *, all_clients: bool) -> str:
+    named = f"{job_id} --all-clients" if all_clients else job_id
+    return f"To watch it: backbeat job show {named} --follow; to stop it: backbeat job stop {named}"
 
 
 @job.command("list", epilog="Example: backbeat job list --json")
 @connected
+@_all_clients_option
 @json_option
-def list_(connection: Connection, *, as_json: bool) -> None:
+def list_(connection: Connection, *, all_clients: bool, as_json: bool) -> None:
     """The jobs of the client application, newest first; those that ended within the last 7 days, too.
 
     With --json: a line for each.
     """
-    found = connection.run(lambda client: client.jobs())
+    found = connection.run(lambda client: client.jobs(all_clients=all_clients))
     if as_json:
         for one in found:
             emit(job_facts(one))
@@ -229,15 +236,16 @@ def list_(connection: Connection, *, as_json: bool) -> None:
 @job.command(epilog="Example: backbeat job show 0f6b1a52-… --follow")
 @_job_argument
 @connected
+@_all_clients_option
 @_follow_option
 @json_option
-def show(job_id: uuid.UUID, connection: Connection, *, follow: bool, as_json: bool) -> None:
+def show(job_id: uuid.UUID, connection: Connection, *, all_clients: bool, follow: bool, as_json: bool) -> None:
     """Show a job: how far it is, and what was refused. With --json: a line; with --follow one whenever it moves."""
 
     async def run(client: Client) -> None:
-        found = await client.job(job_id)
+        found = await client.job(job_id, all_clients=all_clients)
         if follow and not found.ended:
-            await _watch(client, found, None, as_json=as_json)
+            await _watch(client, found, None, all_clients=all_clients, as_json=as_json)
         elif as_json:
             emit(job_facts(found))
         else:
@@ -269,10 +277,11 @@ def _print_job(found: Job) -> None:
 @job.command(epilog="Example: backbeat job stop 0f6b1a52-…")
 @_job_argument
 @connected
+@_all_clients_option
 @json_option
-def stop(job_id: uuid.UUID, connection: Connection, *, as_json: bool) -> None:
+def stop(job_id: uuid.UUID, connection: Connection, *, all_clients: bool, as_json: bool) -> None:
     """Have a job go no further; what it has done stays."""
-    found = connection.run(lambda client: client.stop_job(job_id))
+    found = connection.run(lambda client: client.stop_job(job_id, all_clients=all_clients))
     if as_json:
         emit(job_facts(found))
     else:

@@ -48,9 +48,9 @@ def command_call(command: commands.AnyCommand) -> HttpCall:
             return change_call(command)
         case commands.RunSchedule():
             return run_call(command)
-        case commands.StartJob():
+        case commands.StartJob() if command.user_id is not None:
             return HttpCall("POST", "/jobs", job_said(command))
-        case commands.StopJob():
+        case commands.StopJob() if command.user_id is not None:
             return HttpCall("PUT", f"/jobs/{id_text(command.job_id)}/stop")
         case _:
             kind = type(command).__name__

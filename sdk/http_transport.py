@@ -246,10 +246,10 @@ class HttpTransport:
             case queries.GetSchedules(partition=queries.ALL_PARTITIONS):
                 text, _ = await self._get("/schedules", timeout, what, query.tid)
                 return [queries.Schedules(read_schedules(text))]
-            case queries.GetJobs(job_id=None):
+            case queries.GetJobs(job_id=None) if query.user_id is not None:
                 text, _ = await self._get("/jobs", timeout, what, query.tid)
                 return [Jobs(read_jobs(text))]
-            case queries.GetJobs(job_id=bytes() as job_id):
+            case queries.GetJobs(job_id=bytes() as job_id) if query.user_id is not None:
                 text, _ = await self._get(f"/jobs/{id_text(job_id)}", timeout, what, query.tid)
                 return [Jobs((read_job(text),))]
             case _:

@@ -46,6 +46,9 @@ class JobOptions(TypedDict, total=False):
     dry_run: bool
     #: by which the job is known: started again under it, it is the same job
     job_id: Id | bytes | None
+    #: over Kafka: what all client applications run, or own, and of these what `client` does
+    all_clients: bool
+    client: str | None
 
 
 class JobCalls(Speaker):
@@ -59,36 +62,41 @@ class JobCalls(Speaker):
         far it is. What was made after it began is left alone. A `Timeout` names its id: start it again with that.
         """
         said: dict[str, Any] = {**options}
-        response, job_id = said.pop("response", None), said.pop("job_id", None)
+        response, job_id, client = (said.pop(name, None) for name in ("response", "job_id", "client"))
         identity = os.urandom(16) if job_id is None else to_id(job_id)
         carried = {**self._common(), "id": identity, "action": action, "dry_run": said.pop("dry_run", False)}
+        carried |= _whose(all_clients=said.pop("all_clients", False))
         carried["response"] = None if response is None else to_json("response", response)
-        wanted = JobFilter(**{name: _told(name, value) for name, value in said.items()})
+        filters = {name: _told(name, value) for name, value in said.items()}
+        wanted = JobFilter(**filters, client_id=None if client is None else await self._find_user(client))
         return await self._whole(
             self._say(commands.StartJob(**carried, partition=partition, filter=wanted), identity)
             for partition in self._partitions()
         )
 
-    async def job(self, job_id: Id | bytes) -> Job:
-        """How far a job is; NotFound where there is none, or no more."""
+    async def job(self, job_id: Id | bytes, *, all_clients: bool = False) -> Job:
+        """How far a job is; NotFound where there is none, or no more. `all_clients`: another's, too."""
         identity, text = as_id(job_id)
-        return await self._whole((self._look(partition, identity) for partition in self._partitions()), text)
+        whose = _whose(all_clients=all_clients)
+        return await self._whole((self._look(partition, identity, whose) for partition in self._partitions()), text)
 
-    async def jobs(self) -> list[Job]:
+    async def jobs(self, *, all_clients: bool = False) -> list[Job]:
         """The jobs of this client application, newest first, those that ended within the last days too."""
         found: dict[bytes, list[JobRecord]] = {}
-        for some in await _all(self._look(partition, None) for partition in self._partitions()):
+        whose = _whose(all_clients=all_clients)
+        for some in await _all(self._look(partition, None, whose) for partition in self._partitions()):
             for job in some:
                 found.setdefault(job.id, []).append(job)
         whole = [self._added_up(some) for some in found.values()]
         return sorted(whole, key=lambda job: (job.started_at, job.id), reverse=True)
 
-    async def stop_job(self, job_id: Id | bytes) -> Job:
+    async def stop_job(self, job_id: Id | bytes, *, all_clients: bool = False) -> Job:
         """Have a job go no further; what it has done stays."""
         identity, text = as_id(job_id)
+        whose = _whose(all_clients=all_clients)
 
         async def stop(partition: int) -> tuple[JobRecord, ...]:
-            command = commands.StopJob(**self._common(), partition=partition, job_id=identity)
+            command = commands.StopJob(**{**self._common(), **whose}, partition=partition, job_id=identity)
             try:
                 return await self._say(command, identity)
             except NotFound:
@@ -106,9 +114,10 @@ class JobCalls(Speaker):
         assert isinstance(answered, Jobs)
         return answered.jobs
 
-    async def _look(self, partition: int, identity: bytes | None) -> tuple[JobRecord, ...]:
+    async def _look(self, partition: int, identity: bytes | None, whose: dict[str, Any]) -> tuple[JobRecord, ...]:
         what = "jobs" if identity is None else f"job {id_text(identity)}"
-        parts = await self._ask(queries.GetJobs(**self._asked(), partition=partition, job_id=identity), what)
+        asked = {**self._asked(), **whose, "partition": partition, "job_id": identity}
+        parts = await self._ask(queries.GetJobs(**asked), what)
         return tuple(job for part in parts for job in part.jobs)
 
     async def _whole(self, asked: Iterable[Coroutine[Any, Any, tuple[JobRecord, ...]]], text: str = "") -> Job:
@@ -128,6 +137,11 @@ async def _all(asked: Iterable[Coroutine[Any, Any, tuple[JobRecord, ...]]]) -> l
         if isinstance(one, BaseException):
             raise one
     return [one for one in found if not isinstance(one, BaseException)]
+
+
+def _whose(*, all_clients: bool) -> dict[str, Any]:
+    """Who asks, where it is not the client application: the system, to which everybody's belongs."""
+    return {"user_id": None} if all_clients else {}
 
 
 def _told(name: str, value: Any) -> Any:

@@ -23,14 +23,14 @@ class PlainJobCalls:
         """Make one change for all nodes, or workflows, that match (`Client.start_job`)."""
         return self._loop.run(self._client.start_job(action, **options))
 
-    def job(self, job_id: Id | bytes) -> Job:
-        """How far a job is; NotFound where there is none, or no more."""
-        return self._loop.run(self._client.job(job_id))
+    def job(self, job_id: Id | bytes, *, all_clients: bool = False) -> Job:
+        """How far a job is; NotFound where there is none, or no more. `all_clients`: another's, too."""
+        return self._loop.run(self._client.job(job_id, all_clients=all_clients))
 
-    def jobs(self) -> list[Job]:
+    def jobs(self, *, all_clients: bool = False) -> list[Job]:
         """The jobs of this client application, newest first, those that ended within the last days too."""
-        return self._loop.run(self._client.jobs())
+        return self._loop.run(self._client.jobs(all_clients=all_clients))
 
-    def stop_job(self, job_id: Id | bytes) -> Job:
+    def stop_job(self, job_id: Id | bytes, *, all_clients: bool = False) -> Job:
         """Have a job go no further; what it has done stays."""
-        return self._loop.run(self._client.stop_job(job_id))
+        return self._loop.run(self._client.stop_job(job_id, all_clients=all_clients))

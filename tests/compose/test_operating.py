@@ -391,6 +391,11 @@ def test_a_job_is_started_shown_listed_and_stopped(shop):
     assert shop("job", "stop", job_id).stdout == "1 done, 0 refused, of 1.\n"
     assert shop.lines("job", "stop", job_id) == [rows[job_id]]
     assert "There is no job" in shop("job", "stop", "0" * 32, code=1).stderr
+    everybodys = ("--where", f"client={shop.name}", "--where", "name=nothing", "--all-clients")
+    assert "0 nodes match" in shop("retry", *everybodys, "--dry-run").stderr
+    (counted,) = [row for row in shop.lines("job", "list", "--all-clients") if "client_id" in row["filters"]]
+    assert "There is no job" in shop("job", "show", counted["id"], code=1).stderr
+    assert "client_id=" in shop("job", "show", counted["id"], "--all-clients").stdout
 
 
 def test_a_job_that_some_partitions_were_not_asked_for_is_told_of_and_completed(shop):

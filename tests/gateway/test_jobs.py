@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from backbeat import Client, PlainClient
-from backbeat.errors import KeyReused, NotFound
+from backbeat.errors import InvalidParameters, KeyReused, NotFound, Unavailable
 from tests.gateway.door import until
 
 UNKNOWN = "0b4e9b1e-57a5-4f0e-9d4b-6f1c34c0f0aa"
@@ -114,6 +114,11 @@ async def test_the_sdk_over_http(stack, user, failed):
             await client.start_job("retry", job_id=job.id)
         with pytest.raises(NotFound, match=f"There is no job {UNKNOWN}"):
             await client.job(UNKNOWN)
+        # A gateway lets nobody touch others' nodes.
+        with pytest.raises(InvalidParameters, match="A gateway takes no StartJob"):
+            await client.start_job("retry", all_clients=True)
+        with pytest.raises(Unavailable, match="a client of Kafka asks it"):
+            await client.jobs(all_clients=True)
     # The same job as Kafka has it.
     async with Client(stack.bootstrap_servers, user.client.name) as client:
         over_kafka = await client.job(job.id)

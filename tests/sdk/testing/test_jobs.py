@@ -104,6 +104,31 @@ async def test_another_client_applications_are_left_alone():
         assert (stopped.state, stopped.ended_at) == ("done", job.ended_at)
 
 
+async def test_a_job_over_all_client_applications():
+    other = Worker(client="other")
+    other.activity("Other", retries=0)(lambda: 1 / 0)
+    async with Backbeat(Till().worker, other) as backbeat:
+        await sell(backbeat)
+        client = backbeat.client("other")
+        await client.signal("Sale", "one more", "Other", retries=0)
+        await backbeat.run()
+
+        async def matched(**wanted):
+            job = await client.start_job("retry", dry_run=True, **wanted)
+            return (await client.job(job.id, all_clients=wanted.get("all_clients", False))).matched
+
+        assert await matched() == 1
+        assert await matched(client="default") == 0
+        assert await matched(all_clients=True) == 7
+        assert await matched(all_clients=True, client="default") == 6
+        # It is nobody's own.
+        assert [len(await client.jobs(all_clients=each)) for each in (False, True)] == [2, 4]
+        job = await client.start_job("resolve", all_clients=True)
+        with pytest.raises(NotFound):
+            await client.stop_job(job.id)
+        assert (await client.stop_job(job.id, all_clients=True)).done == 7
+
+
 async def test_what_cannot_be_a_job():
     async with Backbeat() as backbeat:
         client = backbeat.client()
