@@ -10,7 +10,7 @@ from backbeat.gateway.call import Call
 from backbeat.gateway.parameters import Parameters
 from backbeat.gateway.presentation import id_text
 from backbeat.streams.core import ids
-from backbeat.streams.core.commands import NewNode
+from backbeat.streams.core.commands import COALESCE_WORDS, Coalesce, NewNode
 from backbeat.streams.core.status import MODE_WORDS, Mode
 
 _NODE = NewNode(name="", user_id=b"")
@@ -35,6 +35,15 @@ def new_node(call: Call, said: Parameters, name: str, *, signal: bool = False) -
         retry_interval_seconds=_NODE.retry_interval_seconds if interval is None else interval,
         retries=_NODE.retries if retries is None else retries,
     )
+
+
+def coalesce(said: Parameters) -> Coalesce:
+    """Which of two signals of one coalesce_key remains."""
+    word = said.text("coalesce")
+    how = Coalesce.REPLACE if word is None else COALESCE_WORDS.get(word)
+    if how is None:
+        raise errors.invalid(f"coalesce cannot be {word!r:.64}; it is one of {', '.join(COALESCE_WORDS)}")
+    return how
 
 
 def _mode(said: Parameters) -> Mode:

@@ -12,6 +12,7 @@ import msgspec
 
 from backbeat.gateway.figures import Activities, Daily, Summary
 from backbeat.gateway.presentation import CLIENT_WORDS, MODE_WORDS, SERVER_WORDS
+from backbeat.streams.core.commands import COALESCE_WORDS
 from backbeat.streams.core.records import Settings
 
 Schema = dict[str, Any]
@@ -272,6 +273,19 @@ _NODE_SAID: dict[str, Schema] = {
     ),
 }
 
+_SIGNAL_SAID: dict[str, Schema] = {
+    **_NODE_SAID,
+    "coalesce_key": _said(
+        _WORD,
+        "a signal of the workflow with the same key that was not sent to its client yet, and this one, become one",
+    ),
+    "coalesce": _said(
+        {"type": "string", "enum": list(COALESCE_WORDS)},
+        "with a coalesce_key: replace (which it is without a word): the one that waits is deactivated; drop: it stands "
+        "for both, and is answered",
+    ),
+}
+
 _DECISION: Schema = {
     "type": "object",
     "required": ["name"],
@@ -332,9 +346,9 @@ SCHEMAS: dict[str, Schema] = {
     "NewSignal": {
         "type": "object",
         "required": ["name"],
-        "properties": {"name": _WORD, **_NODE_SAID},
+        "properties": {"name": _WORD, **_SIGNAL_SAID},
     },
-    "NewSignalOfName": {"type": "object", "properties": _NODE_SAID},
+    "NewSignalOfName": {"type": "object", "properties": _SIGNAL_SAID},
     "Decision": _DECISION,
     "NewDecisions": {
         "type": "object",

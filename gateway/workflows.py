@@ -10,7 +10,7 @@ from aiohttp.web import Response
 
 from backbeat.gateway import asks, errors
 from backbeat.gateway.call import Call, answer, success
-from backbeat.gateway.nodes import check_links, new_node
+from backbeat.gateway.nodes import check_links, coalesce, new_node
 from backbeat.gateway.pages import Page, read_page
 from backbeat.gateway.presentation import (
     CLIENT_WORDS,
@@ -101,7 +101,16 @@ async def _signal(call: Call, name: str) -> Response:
     if node.parent_link_id is not None:
         await check_links(call, (node,))
     what = f"workflow {id_text(workflow_id)}"
-    view = await asks.change(call, commands.Signal, workflow_id, what, workflow_id=workflow_id, node=node)
+    view = await asks.change(
+        call,
+        commands.Signal,
+        workflow_id,
+        what,
+        workflow_id=workflow_id,
+        node=node,
+        coalesce_key=call.parameters.text("coalesce_key"),
+        coalesce=coalesce(call.parameters),
+    )
     return answer(call.node_json(view), 201)
 
 

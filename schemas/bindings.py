@@ -66,6 +66,7 @@ def bindings(signal: type) -> dict[str, Binding]:
         **{struct.__name__: Binding(struct) for struct in structs},
         **dict.fromkeys(REPLIES.values(), Binding(ReplyRecord)),
         "Mode": Binding(Mode),
+        "Coalesce": Binding(commands.Coalesce),
         "ClientStatus": Binding(ClientStatus),
         "ServerStatus": Binding(ServerStatus),
         "Reason": Binding(effects.Reason),

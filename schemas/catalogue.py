@@ -25,6 +25,7 @@ HISTORY = FOLDER / "history"
 SHARED = (
     "Uuid",
     "Mode",
+    "Coalesce",
     "ClientStatus",
     "ServerStatus",
     "StatusType",

@@ -6,6 +6,7 @@ import enum
 
 import msgspec
 
+from backbeat.streams.core.commands import Coalesce
 from backbeat.streams.core.effects import Answer, NodeChange, NodeView
 from backbeat.streams.core.queries import QueryAnswer
 
@@ -63,3 +64,5 @@ class SignalRequest(msgspec.Struct, frozen=True, kw_only=True):
     retry_interval: float | None = None  #: seconds; null: the engine's default
     client_id: bytes | None = None  #: who runs it; null: whose topic it is
     parent_link_id: bytes | None = None
+    coalesce_key: str | None = None  #: null: it stands for itself
+    coalesce: Coalesce = Coalesce.REPLACE

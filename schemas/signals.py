@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from backbeat.streams.core.commands import COALESCE_WORDS, Coalesce
+
 from .errors import DecodeError
 from .records import SignalRequest
 
@@ -40,6 +42,8 @@ class SignalFields(msgspec.Struct, kw_only=True):
     retry_interval: float | None
     client_id: str | None
     parent_link_id: str | None
+    coalesce_key: str | None
+    coalesce: Coalesce
 
 
 class _Options(msgspec.Struct, forbid_unknown_fields=True):
@@ -66,6 +70,8 @@ class _Document(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     retry_interval: float | None = None
     client_id: str | None = None
     parent_link_id: str | None = None
+    coalesce_key: str | None = None
+    coalesce: str | None = None
     mode: str | None = None
 
 
@@ -125,6 +131,8 @@ def from_json(value: bytes, headers: Headers | None) -> SignalRequest:
         retry_interval=_seconds(document.retry_interval),
         client_id=_uuid("client_id", document.client_id),
         parent_link_id=_uuid("parent_link_id", options.parent_link_id),
+        coalesce_key=_key(document.coalesce_key),
+        coalesce=_coalesce(document.coalesce),
     )
 
 
@@ -155,6 +163,8 @@ def from_fields(fields: SignalFields, headers: Headers | None) -> SignalRequest:
         retry_interval=_seconds(fields.retry_interval),
         client_id=_uuid("client_id", fields.client_id),
         parent_link_id=_uuid("parent_link_id", fields.parent_link_id),
+        coalesce_key=_key(fields.coalesce_key),
+        coalesce=fields.coalesce,
     )
 
 
@@ -173,6 +183,8 @@ def to_fields(request: SignalRequest) -> SignalFields:
         retry_interval=request.retry_interval,
         client_id=None if request.client_id is None else str(uuid.UUID(bytes=request.client_id)),
         parent_link_id=None if request.parent_link_id is None else str(uuid.UUID(bytes=request.parent_link_id)),
+        coalesce_key=request.coalesce_key,
+        coalesce=request.coalesce,
     )
 
 
@@ -233,6 +245,19 @@ def _seconds(value: float | None) -> float | None:
     if value is not None and not 0.0 <= value <= _INT_MAX:
         raise DecodeError(f"field `retry_interval` is {value}, and 0 is the least and {_INT_MAX} the most")
     return value
+
+
+def _key(value: str | None) -> str | None:
+    if value is not None and not value.strip():
+        raise DecodeError("field `coalesce_key` is blank")
+    return value
+
+
+def _coalesce(word: str | None) -> Coalesce:
+    found = Coalesce.REPLACE if word is None else COALESCE_WORDS.get(word)
+    if found is None:
+        raise DecodeError(f"field `coalesce` is {word}, and there are {', '.join(COALESCE_WORDS)}")
+    return found
 
 
 def _uuid(name: str, text: str | None) -> bytes | None:

@@ -14,6 +14,7 @@ from backbeat.http_values import read_node, read_workflow
 from backbeat.payloads import id_text
 from backbeat.streams.core import commands
 from backbeat.streams.core.effects import Done, Reason
+from backbeat.streams.core.status import word
 
 _encode = msgspec.json.Encoder().encode
 
@@ -88,4 +89,6 @@ def _signal_call(command: commands.Signal) -> HttpCall:
         said["fires_at"] = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if node.parent_link_id is not None:
         said["parent_link_id"] = id_text(node.parent_link_id)
+    if command.coalesce_key is not None:
+        said |= {"coalesce_key": command.coalesce_key, "coalesce": word(command.coalesce)}
     return HttpCall("POST", f"/workflows/{id_text(command.workflow_id)}/signal", _encode(said))

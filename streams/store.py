@@ -13,13 +13,13 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, ReadOptions, WriteBatch
 
 from backbeat.streams.core.ids import PREFIX_BYTES
-from backbeat.streams.core.records import Answer, Link, Meta, Node, TimerKind, Workflow
+from backbeat.streams.core.records import Answer, Link, Meta, Node, TimerKind, Waiting, Workflow
 from backbeat.streams.keeper import NewerRecordError, Origin, Snapshot, StoreError
 from backbeat.streams.table import Table
 from backbeat.streams.timers import Timers
@@ -85,12 +85,14 @@ class PartitionStore:
         self._links: Table[Link] = Table(self._read, encode, _decoder(Link), share // 8)
         self._answers: Table[Answer] = Table(self._read, encode, _decoder(Answer), share // 8)
         self._chunks: Table[bytes] = Table(self._read, bytes, bytes, 16)
-        self._tables: tuple[Table[Node] | Table[Workflow] | Table[Link] | Table[Answer] | Table[bytes], ...] = (
+        self._waiting: Table[Waiting] = Table(self._read, encode, _decoder(Waiting), share // 8)
+        self._tables: tuple[Table[Any], ...] = (
             self._workflows,
             self._nodes,
             self._chunks,
             self._links,
             self._answers,
+            self._waiting,
         )
         self.origin = self._read_origin()
         self._encode_meta = encode
@@ -140,6 +142,9 @@ class PartitionStore:
     def get_chunk(self, node_id: bytes, number: int) -> bytes | None:
         return self._chunks.get(_key(b"h", node_id, number.to_bytes(4, "big")))
 
+    def get_waiting(self, workflow_id: bytes, coalesce_key: str) -> Waiting | None:
+        return self._waiting.get(_key(b"c", workflow_id, coalesce_key.encode()))
+
     def put_workflow(self, workflow: Workflow) -> None:
         self._workflows.put(_key(b"w", workflow.id), workflow)
 
@@ -161,6 +166,13 @@ class PartitionStore:
 
     def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
         self._chunks.put(_key(b"h", node_id, number.to_bytes(4, "big")), chunk)
+
+    def put_waiting(self, workflow_id: bytes, coalesce_key: str, waiting: Waiting) -> None:
+        key = _key(b"c", workflow_id, coalesce_key.encode())
+        self._waiting.put(key, waiting, fresh=self._waiting.get(key) is None)
+
+    def delete_waiting(self, workflow_id: bytes, coalesce_key: str) -> None:
+        self._waiting.delete(_key(b"c", workflow_id, coalesce_key.encode()))
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         self.timers.set(due, subject_id, kind, number)

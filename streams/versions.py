@@ -14,15 +14,21 @@ from __future__ import annotations
 import msgspec
 
 from backbeat.streams.core.ids import PREFIX_BYTES
-from backbeat.streams.core.records import Answer, Link, Meta, Node, Workflow
+from backbeat.streams.core.records import Answer, Link, Meta, Node, Waiting, Workflow
 
 #: The newest version of each kind of record that this code knows.
-KNOWN: dict[type[msgspec.Struct], int] = {Meta: 1, Workflow: 1, Node: 1, Link: 1, Answer: 1}
+KNOWN: dict[type[msgspec.Struct], int] = {Meta: 1, Workflow: 1, Node: 1, Link: 1, Answer: 1, Waiting: 1}
 #: The newest rules (`apply`) that this code knows; a partition's are in its meta record.
 RULES_VERSION = 1
 
 _KIND_AT = 1 + PREFIX_BYTES
-_OF_WORKFLOW: dict[bytes, type[msgspec.Struct] | None] = {b"w": Workflow, b"n": Node, b"l": Link, b"h": None}
+_OF_WORKFLOW: dict[bytes, type[msgspec.Struct] | None] = {
+    b"w": Workflow,
+    b"n": Node,
+    b"l": Link,
+    b"h": None,
+    b"c": Waiting,
+}
 #: Kinds whose version is no first field: where it is.
 _LATER = {Link: 3, Answer: 3}
 _ARRAY_16, _ARRAY_SMALL, _ARRAY_SMALL_BITS = 0xDC, 0x90, 0xF0

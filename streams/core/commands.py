@@ -11,7 +11,7 @@ import msgspec
 
 from .ids import murmur2
 from .records import Settings, TimerKind
-from .status import Mode
+from .status import Mode, word
 
 
 class ReplyTo(msgspec.Struct, gc=False, frozen=True, array_like=True):
@@ -28,6 +28,16 @@ class Source(msgspec.Struct, gc=False, frozen=True, array_like=True, order=True)
     partition: int
     offset: int
     index: int
+
+
+class Coalesce(enum.IntEnum):
+    """What a signal does with one of the same workflow and key that still waits (`coalescing`)."""
+
+    REPLACE = 0  #: it takes the place of that one: a debounce, where its fires_at lies ahead
+    DROP = 1  #: it is not made: that one stands for both
+
+
+COALESCE_WORDS: dict[str, Coalesce] = {word(how): how for how in Coalesce}
 
 
 class NewNode(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -82,6 +92,9 @@ class Signal(Command, frozen=True, kw_only=True):
     workflow: NewWorkflow | None = None
     #: the partition of the node's link target opened the link and sent the signal on
     link_open: bool = False
+    #: a signal of the same key that still waits and this one become one; null: it stands for itself
+    coalesce_key: str | None = None
+    coalesce: Coalesce = Coalesce.REPLACE
 
 
 class ChangeWorkflow(Command, frozen=True, kw_only=True):

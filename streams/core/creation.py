@@ -8,13 +8,14 @@ import re
 import msgspec
 
 from . import ids
-from .commands import NewNode, NewWorkflow, OpenLink, Signal
+from .coalescing import still_waits
+from .commands import Coalesce, NewNode, NewWorkflow, OpenLink, Signal
 from .effects import Reason, Send, node_view
 from .links import open_child_link
 from .records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Workflow
-from .scheduling import make_ready, schedule_later
+from .scheduling import make_ready, reset, schedule_later
 from .status import ClientStatus, Mode, ServerStatus
-from .step import Refused, Step, refuse
+from .step import Refused, Step, keep, kept, refuse
 
 _TIMEOUT_SECONDS_MAX = 100 * 365 * 86_400.0
 _EMPTY_SUBJECT = re.compile(rb'null|false|\{\}|\[\]|"(\s|\\[tnrf])*"')
@@ -80,11 +81,17 @@ def add_signal(step: Step, command: Signal) -> None:
         step.ignore("a repeat: its node is there")
         step.reply(node_view(there, workflow))
         return
+    if command.coalesce_key is not None and _was_dropped(step):
+        return
     if workflow.complete:
         message = "The workflow is complete and takes no more signals"
         raise refuse(Reason.WORKFLOW_COMPLETE, message, found="complete", wanted="a workflow that is not complete")
+    if command.coalesce_key is not None and _coalesce(step, command):
+        return
     node = _add(step, None, _as_signal(command.node), 0)
     node.server, node.client = ServerStatus.READY, ClientStatus.READY
+    node.coalesce_key = command.coalesce_key or ""
+    step.note_waiting(node)
     step.reply(node_view(node, workflow))
     schedule_later(step, workflow)
 
@@ -94,6 +101,42 @@ def _as_signal(new: NewNode) -> NewNode:
     if new.mode is Mode.BLOCKING and new.type == "decision":
         return new
     return msgspec.structs.replace(new, mode=Mode.BLOCKING, type="decision")
+
+
+def _was_dropped(step: Step) -> bool:
+    """Answer the repeat of a signal that was dropped: no node tells of it, so its answer was kept."""
+    answer = step.store.get_answer(step.command.id)
+    if answer is None:
+        return False
+    step.ignore("a repeat: another signal stands for it")
+    step.reply(kept(answer))
+    return True
+
+
+def _coalesce(step: Step, command: Signal) -> bool:
+    """Of this signal and one of its key that still waits one remains. Whether it is that one; this one is answered."""
+    key = command.coalesce_key
+    assert key is not None
+    _check_text("coalesce_key", key, step.settings.name_bytes_max)
+    _check_node(step, command.node)
+    workflow = step.workflow
+    found = step.store.get_waiting(workflow.id, key)
+    waiting = None if found is None else step.node(found.node_id)
+    if waiting is None or not still_waits(waiting):
+        return False
+    if command.coalesce is Coalesce.REPLACE:
+        step.deactivate(waiting)
+        schedule_later(step, workflow)
+        reset(step, waiting)
+        return False
+    view = node_view(waiting, workflow)
+    step.ignore("a signal of its coalesce_key still waits and stands for it")
+    if command.body_hash is None:
+        step.writes.append(lambda store: keep(store, command.id, b"", view, step.now))
+    if command.link_open and command.node.parent_link_id is not None:
+        step.close_link(command.node.parent_link_id, ids.node_id(workflow.id, command.id, 0))
+    step.reply(view)
+    return True
 
 
 def child_ids(step: Step, count: int) -> tuple[bytes, ...]:

@@ -108,6 +108,7 @@ class Node(Parent, array_like=True, kw_only=True):
     in_paused: bool = False  #: it is in the workflow's chain of paused nodes
     swept: int = 0  #: how many of the workflow's watermarks this node has had its entry for
     tid: str = ""  #: transaction id of the command that made it, for logs and traces
+    coalesce_key: str = ""  #: of a signal (`coalescing`); empty: it has none
 
 
 class Link(msgspec.Struct, gc=False, array_like=True):
@@ -117,6 +118,13 @@ class Link(msgspec.Struct, gc=False, array_like=True):
     open: bool
     next: bytes | None  #: the next link of the same target
     version: int = 1
+
+
+class Waiting(msgspec.Struct, gc=False, array_like=True, kw_only=True):
+    """The signal of a workflow and coalesce_key that still waits. Gone once it was sent to its client, or closed."""
+
+    version: int = 1
+    node_id: bytes
 
 
 class Answer(msgspec.Struct, gc=False, array_like=True):

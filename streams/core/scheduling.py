@@ -145,6 +145,7 @@ def start(step: Step, node: Node) -> None:
         _hold(step, node)
         return
     node.attempt += 1
+    step.note_waiting(node)
     renew_deadline(step, node)
     step.set_server(node, ServerStatus.SENT_TO_CLIENT)
     step.set_client(node, ClientStatus.RECEIVED)

@@ -8,11 +8,12 @@ else does.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from copy import copy
 
 import msgspec
 
-from . import history
+from . import coalescing, history
 from .commands import CloseLink, Command, ReplyTo, Task, TaskKind
 from .effects import Answer as AnswerBody
 from .effects import (
@@ -78,6 +79,8 @@ class Step:
         self._made: set[bytes] = set()
         self._links: dict[tuple[bytes, bytes], Link | None] = {}
         self._answer: AnswerBody | None = None
+        #: what else is written once the command holds, in order, after the nodes and the workflow
+        self.writes: list[Callable[[Store], None]] = []
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -200,6 +203,7 @@ class Step:
     def _close(self, node: Node) -> None:
         """The node is in nobody's way any more. It happens once: a closed node never opens."""
         self.clear_timer(node)
+        self.note_waiting(node)
         parent = self.parent(node)
         # What a reset has marked was taken out of the ledger when the mark was set.
         if node.mode is not Mode.FIRE_AND_FORGET and node.seq >= parent.deactivate_below:
@@ -211,6 +215,11 @@ class Step:
             self.tasks.append(Task(TaskKind.FORGET_LINKS, node.id, node.links_first))
             node.links_first = None
         node.links_open = 0
+
+    def note_waiting(self, node: Node) -> None:
+        """Whether the node waits under a coalesce_key may be other than before."""
+        if node.coalesce_key:
+            self.writes.append(lambda store: coalescing.write_down(store, node))
 
     def deactivate(self, node: Node) -> None:
         """Deactivated: final. A node that already is gets one more entry."""
@@ -303,6 +312,8 @@ class Step:
                 store.delete_link(target_id, child_id)
             else:
                 store.put_link(target_id, link)
+        for write in self.writes:
+            write(store)
         for due, subject_id, kind, number in self._timers:
             if number is None:
                 store.clear_timer(due, subject_id, kind)
@@ -332,11 +343,15 @@ def kept(answer: Answer) -> AnswerBody:
 
 def remember(store: Store, command: Command, answer: AnswerBody, now: int) -> None:
     """Keep what a command with a caller's key was answered, for as long as the settings say."""
-    if command.body_hash is None:
-        return
+    if command.body_hash is not None:
+        keep(store, command.id, command.body_hash, answer, now)
+
+
+def keep(store: Store, command_id: bytes, body_hash: bytes, answer: AnswerBody, now: int) -> None:
+    """Keep what a command was answered, for as long as the settings say."""
     due = now + int(store.meta.settings.answer_retention_seconds * 1000)
-    store.put_answer(command.id, Answer(command.body_hash, _PACK.encode(answer), due))
-    store.set_timer(due, command.id, TimerKind.ANSWER, 0)
+    store.put_answer(command_id, Answer(body_hash, _PACK.encode(answer), due))
+    store.set_timer(due, command_id, TimerKind.ANSWER, 0)
 
 
 def forget(store: Store, command_id: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .records import Answer, Link, Meta, Node, Workflow
+from .records import Answer, Link, Meta, Node, Waiting, Workflow
 
 
 class Store(Protocol):
@@ -28,6 +28,9 @@ class Store(Protocol):
     def get_chunk(self, node_id: bytes, number: int) -> bytes | None:
         """An older part of a node's history (`history`), or null."""
 
+    def get_waiting(self, workflow_id: bytes, coalesce_key: str) -> Waiting | None:
+        """Which signal waits under this key, or null."""
+
     def put_workflow(self, workflow: Workflow) -> None:
         """Keep a new or changed workflow."""
 
@@ -49,6 +52,12 @@ class Store(Protocol):
     def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
         """Keep an older part of a node's history. It is written once."""
 
+    def put_waiting(self, workflow_id: bytes, coalesce_key: str, waiting: Waiting) -> None:
+        """Keep which signal waits under this key."""
+
+    def delete_waiting(self, workflow_id: bytes, coalesce_key: str) -> None:
+        """Forget which signal waits under this key."""
+
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         """Have a TimerFired sent at `due` (milliseconds since the epoch)."""
 
@@ -66,6 +75,7 @@ class MemoryStore:
         self.links: dict[tuple[bytes, bytes], Link] = {}
         self.answers: dict[bytes, Answer] = {}
         self.chunks: dict[tuple[bytes, int], bytes] = {}
+        self.waiting: dict[tuple[bytes, str], Waiting] = {}
         #: (due, subject, kind) -> number
         self.timers: dict[tuple[int, bytes, int], int] = {}
 
@@ -83,6 +93,9 @@ class MemoryStore:
 
     def get_chunk(self, node_id: bytes, number: int) -> bytes | None:
         return self.chunks.get((node_id, number))
+
+    def get_waiting(self, workflow_id: bytes, coalesce_key: str) -> Waiting | None:
+        return self.waiting.get((workflow_id, coalesce_key))
 
     def put_workflow(self, workflow: Workflow) -> None:
         self.workflows[workflow.id] = workflow
@@ -104,6 +117,12 @@ class MemoryStore:
 
     def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
         self.chunks[node_id, number] = chunk
+
+    def put_waiting(self, workflow_id: bytes, coalesce_key: str, waiting: Waiting) -> None:
+        self.waiting[workflow_id, coalesce_key] = waiting
+
+    def delete_waiting(self, workflow_id: bytes, coalesce_key: str) -> None:
+        self.waiting.pop((workflow_id, coalesce_key), None)
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         self.timers[due, subject_id, kind] = number

@@ -98,6 +98,7 @@ class Child(Parent):
     complete_by: int | None = None
     attempt: int = 0
     timer: tuple[str, int] | None = None  #: kind and time
+    coalesce_key: str | None = None
     history: list[Entry] = field(default_factory=list)
 
     @property
@@ -122,6 +123,7 @@ class Naive:
         self.trees: dict[bytes, Tree] = {}
         self.nodes: dict[bytes, Child] = {}
         self.answers: dict[bytes, tuple[bytes, tuple[Any, ...]]] = {}
+        self.dropped: dict[bytes, tuple[Any, ...]] = {}
         self.now = 0
         self.outcome = Outcome()
 
@@ -166,6 +168,8 @@ class Naive:
         there = self.nodes.get(node_id)
         if there is not None:  # the same signal again makes no second node
             return ("node", there.id, there.server, there.client)
+        if command.coalesce_key is not None and command.id in self.dropped:
+            return self.dropped[command.id]  # and the same for one that was dropped
         if tree is not None and tree.complete:
             raise Refused("workflow_complete")
         if command.node.parent_link_id is not None and command.node.parent_link_id not in self.nodes:
@@ -173,12 +177,26 @@ class Naive:
         if tree is None:
             assert command.workflow is not None
             tree = self._found_or_made(command.workflow)
+        waiting = [] if command.coalesce_key is None else self._waiting(tree, command.coalesce_key)
+        if waiting and command.coalesce is c.Coalesce.DROP:
+            answer = ("node", waiting[0].id, waiting[0].server, waiting[0].client)
+            self.dropped[command.id] = answer
+            return answer
+        for node in waiting:
+            self._deactivate([node, *self._below(node)])
         node = self._new(tree, tree, command.node, node_id, "decision")
+        node.coalesce_key = command.coalesce_key
         node.mode = "blocking"
         node.server = node.client = "ready"
         answer = ("node", node.id, "ready", "ready")
         self._schedule_next(tree)
         return answer
+
+    def _waiting(self, tree: Tree, key: str) -> list[Child]:
+        """The newest signal of this key, if it was never sent to its client and is not over."""
+        of_key = [node for node in tree.children if node.coalesce_key == key]
+        waits = {"ready", "started", "paused"}
+        return [node for node in of_key[-1:] if node.server in waits and node.attempt == 0]
 
     def on_ChangeWorkflow(self, command: c.ChangeWorkflow) -> tuple[Any, ...]:  # noqa: N802
         tree = self.trees.get(command.workflow_id)

@@ -130,6 +130,8 @@ class Player:
                 workflow_id=WORKFLOW_IDS[which],
                 workflow=WORKFLOWS[which],
                 node=self._new(move.how, mode=status.Mode.BLOCKING, user=USER),
+                coalesce_key=(None, None, "a", "b")[move.how % 4 if move.how % 3 else 0],
+                coalesce=c.Coalesce(move.how % 5 == 1),
             )
         if move.word in ("pause", "resume", "complete"):
             return c.ChangeWorkflow(**carried, workflow_id=WORKFLOW_IDS[move.node % len(WORKFLOWS)], change=move.word)
@@ -286,6 +288,7 @@ class Player:
         kind = {number: name for name, number in TIMER_NUMBERS.items()}[command.kind]
         if kind == "answer":
             self.naive.answers.pop(command.subject_id, None)
+            self.naive.dropped.pop(command.subject_id, None)
             self._compare(command, Outcome(("nothing",)), self.world.do(command, chance=self.chance))
             return
         node = self.naive.nodes[command.subject_id]

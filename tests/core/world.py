@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 
+from backbeat.streams.core import coalescing, history, ids, records, status
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as e
-from backbeat.streams.core import history, ids, records, status
 from backbeat.streams.core.machine import apply
 from backbeat.streams.core.records import TimerKind
 from backbeat.streams.core.settling import is_deactivated
@@ -240,6 +240,10 @@ class World:
                         *((b"a", key, msgspec.msgpack.encode(row)) for key, row in store.answers.items()),
                         *((b"c", key[0] + bytes([key[1]]), row) for key, row in store.chunks.items()),
                         *(
+                            (b"k", key[0] + key[1].encode(), msgspec.msgpack.encode(row))
+                            for key, row in store.waiting.items()
+                        ),
+                        *(
                             (b"t", msgspec.msgpack.encode(key), msgspec.msgpack.encode(n))
                             for key, n in store.timers.items()
                         ),
@@ -266,6 +270,7 @@ class World:
             self._check_node(node, below[node.id], nodes)
         for workflow in self.workflows().values():
             assert workflow.sweeps == 0
+        self._check_waiting(nodes)
         expected = {
             (node.timer_at, node.id, node.timer_kind): node.timer_number
             for node in nodes.values()
@@ -276,6 +281,19 @@ class World:
         for store in self.stores:
             answered = {subject for (_, subject, kind) in store.timers if kind == TimerKind.ANSWER}
             assert answered >= set(store.answers)
+
+    def _check_waiting(self, nodes: dict[bytes, records.Node]) -> None:
+        """Under a coalesce_key stands the newest node of it, as long as that waits; and nothing else."""
+        newest = {
+            (node.workflow_id, node.coalesce_key): node
+            for node in sorted(nodes.values(), key=lambda node: node.seq)
+            if node.coalesce_key
+        }
+        expected = {key: node.id for key, node in newest.items() if coalescing.still_waits(node)}
+        found = {key: row.node_id for store in self.stores for key, row in store.waiting.items()}
+        assert {key: row for key, row in found.items() if key in expected} == expected
+        for key, node_id in found.items():
+            assert newest[key].id == node_id, "an older signal stands under its key"
 
     def _check_ledger(self, parent: records.Parent, children: list[records.Node]) -> None:
         chain = []

@@ -89,6 +89,14 @@ class VersionedStore(MemoryStore):
         super().put_chunk(node_id, number, chunk)
         self.changed[stored._key(b"h", node_id, number.to_bytes(4, "big"))] = chunk
 
+    def put_waiting(self, workflow_id: bytes, coalesce_key: str, waiting: Any) -> None:
+        super().put_waiting(workflow_id, coalesce_key, waiting)
+        self.changed[stored._key(b"c", workflow_id, coalesce_key.encode())] = _pack(waiting)
+
+    def delete_waiting(self, workflow_id: bytes, coalesce_key: str) -> None:
+        super().delete_waiting(workflow_id, coalesce_key)
+        self.changed[stored._key(b"c", workflow_id, coalesce_key.encode())] = None
+
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         super().set_timer(due, subject_id, kind, number)
         self.timers_changed[due, subject_id, int(kind)] = number
