@@ -25,6 +25,8 @@ REPLIES: dict[type, str] = {
     queries.History: "HistoryReply",
     queries.Position: "PositionReply",
     records.Settings: "SettingsReply",
+    queries.RetentionPolicies: "RetentionReply",
+    queries.DueWorkflows: "DueReply",
 }
 
 
@@ -61,6 +63,8 @@ def bindings(signal: type) -> dict[str, Binding]:
         commands.NewWorkflow,
         commands.Task,
         effects.NodeChange,
+        queries.DueWorkflow,
+        records.RetentionPolicy,
     ]
     return {
         **{struct.__name__: Binding(struct) for struct in structs},

@@ -2,14 +2,14 @@
 """One partition's records: what `apply` reads and changes, in RocksDB as of the last commit and in memory since.
 
 Keys. Everything of a workflow begins with `w` and the 7 bytes that its ids share, so it lies together; then the kind
-and the rest of the id. The changelog has the same keys. `t` (timers) and `o` (how far the changelog was read) are
-local.
+and the rest of the id. `i` begins the key of a kept answer, `a` that of a workflow that waits to be archived, behind
+its time; `m` is the meta record. The changelog has the same keys. `t` (timers: `derived`) and `o` (how far the
+changelog was read) are local.
 """
 
 from __future__ import annotations
 
 import shutil
-import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,8 +18,19 @@ from typing import Any, TypeVar
 import msgspec
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, ReadOptions, WriteBatch
 
+from backbeat.streams import derived, scan
 from backbeat.streams.core.ids import PREFIX_BYTES
-from backbeat.streams.core.records import Answer, Link, Meta, Node, TimerKind, Waiting, Workflow
+from backbeat.streams.core.records import (
+    Answer,
+    Due,
+    Link,
+    Meta,
+    Node,
+    Removed,
+    Waiting,
+    Workflow,
+)
+from backbeat.streams.derived import TIMER, timer_key
 from backbeat.streams.keeper import NewerRecordError, Origin, Snapshot, StoreError
 from backbeat.streams.table import Table
 from backbeat.streams.timers import Timers
@@ -27,8 +38,6 @@ from backbeat.streams.versions import why_unknown, why_unknown_record, why_unkno
 
 META_KEY = b"m"
 _ORIGIN_KEY = b"o"
-_TIMER = struct.Struct(">cQ16sB")
-_NODE_KIND = 17 + 1  # length of a node's key
 _WRITE_BUFFER_BYTES = 2 * 1024 * 1024
 
 _R = TypeVar("_R", bound=msgspec.Struct)
@@ -41,8 +50,8 @@ def _key(kind: bytes, identity: bytes, rest: bytes = b"") -> bytes:
     return b"w" + identity[:PREFIX_BYTES] + kind + identity[PREFIX_BYTES:] + rest
 
 
-def _timer_key(due: int, subject_id: bytes, kind: int) -> bytes:
-    return _TIMER.pack(b"t", due, subject_id, kind)
+def _due_key(due_at: int, workflow_id: bytes) -> bytes:
+    return b"a" + due_at.to_bytes(8, "big") + workflow_id
 
 
 def _options() -> Options:
@@ -86,6 +95,8 @@ class PartitionStore:
         self._answers: Table[Answer] = Table(self._read, encode, _decoder(Answer), share // 8)
         self._chunks: Table[bytes] = Table(self._read, bytes, bytes, 16)
         self._waiting: Table[Waiting] = Table(self._read, encode, _decoder(Waiting), share // 8)
+        self._removed: Table[Removed] = Table(self._read, encode, _decoder(Removed), share // 8)
+        self._due: Table[Due] = Table(self._read, encode, _decoder(Due), 16)
         self._tables: tuple[Table[Any], ...] = (
             self._workflows,
             self._nodes,
@@ -93,6 +104,8 @@ class PartitionStore:
             self._links,
             self._answers,
             self._waiting,
+            self._removed,
+            self._due,
         )
         self.origin = self._read_origin()
         self._encode_meta = encode
@@ -145,6 +158,19 @@ class PartitionStore:
     def get_waiting(self, workflow_id: bytes, coalesce_key: str) -> Waiting | None:
         return self._waiting.get(_key(b"c", workflow_id, coalesce_key.encode()))
 
+    def get_removed(self, node_id: bytes) -> Removed | None:
+        return self._removed.get(_key(b"d", node_id))
+
+    def workflows_after(self, workflow_id: bytes | None, limit: int) -> list[Workflow]:
+        after = b"" if workflow_id is None else _key(b"w", workflow_id)
+        keys = scan.keys_after(self._workflows, scan.workflow_keys(self._db, after), after, limit)
+        return [workflow for key in keys if (workflow := self._workflows.get(key)) is not None]
+
+    def due_after(self, place: tuple[int, bytes] | None, limit: int) -> list[tuple[int, bytes]]:
+        after = b"" if place is None else _due_key(*place)
+        keys = scan.keys_after(self._due, scan.keys_from(self._db, after, b"a"), after, limit)
+        return [(int.from_bytes(key[1:9], "big"), key[9:]) for key in keys]
+
     def put_workflow(self, workflow: Workflow) -> None:
         self._workflows.put(_key(b"w", workflow.id), workflow)
 
@@ -174,6 +200,27 @@ class PartitionStore:
     def delete_waiting(self, workflow_id: bytes, coalesce_key: str) -> None:
         self._waiting.delete(_key(b"c", workflow_id, coalesce_key.encode()))
 
+    def delete_workflow(self, workflow_id: bytes) -> None:
+        self._workflows.delete(_key(b"w", workflow_id))
+
+    def delete_node(self, node_id: bytes) -> None:
+        self._nodes.delete(_key(b"n", node_id))
+
+    def delete_chunk(self, node_id: bytes, number: int) -> None:
+        self._chunks.delete(_key(b"h", node_id, number.to_bytes(4, "big")))
+
+    def put_removed(self, node_id: bytes, removed: Removed) -> None:
+        self._removed.put(_key(b"d", node_id), removed, fresh=True)
+
+    def delete_removed(self, node_id: bytes) -> None:
+        self._removed.delete(_key(b"d", node_id))
+
+    def put_due(self, due_at: int, workflow_id: bytes) -> None:
+        self._due.put(_due_key(due_at, workflow_id), Due(), fresh=True)
+
+    def delete_due(self, due_at: int, workflow_id: bytes) -> None:
+        self._due.delete(_due_key(due_at, workflow_id))
+
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         self.timers.set(due, subject_id, kind, number)
 
@@ -198,7 +245,7 @@ class PartitionStore:
         self._meta_written = meta
         records.append((META_KEY, meta))
         timers = [
-            (_timer_key(*key), None if number is None else number.to_bytes(8, "big"))
+            (timer_key(*key), None if number is None else number.to_bytes(8, "big"))
             for key, number in self.timers.snapshot()
         ]
         return Snapshot(self.partition, self.meta.next_offset, records, timers, self.timers.low_water())
@@ -241,17 +288,17 @@ class PartitionStore:
             else:
                 self._refuse(why_unknown_record(key, value))
                 batch.put(key, value)
-            before = _timer_of(key, self._read(key))
-            after = _timer_of(key, value)
+            before = derived.timer_of(key, self._read(key))
+            after = derived.timer_of(key, value)
             if before is not None and before != after:
                 timers[before[0]] = None
             if after is not None:
                 timers[after[0]] = after[1]
-        for timer_key, number in timers.items():
+        for timer, number in timers.items():
             if number is None:
-                batch.delete(timer_key)
+                batch.delete(timer)
             else:
-                batch.put(timer_key, number)
+                batch.put(timer, number)
         batch.put(_ORIGIN_KEY, msgspec.msgpack.encode(origin))
         self._write(batch)
         self.origin = origin
@@ -264,12 +311,12 @@ class PartitionStore:
     def _scan_timers(self, begin: int, until: int) -> Iterator[tuple[tuple[int, bytes, int], int]]:
         start = max(begin, self.origin.timers_from if self.origin else 0)
         iterator = self._db.iter(ReadOptions())
-        iterator.seek(_timer_key(start, bytes(16), 0))
+        iterator.seek(timer_key(start, bytes(16), 0))
         while iterator.valid():
             key = iterator.key()
-            if len(key) != _TIMER.size or key[:1] != b"t":
+            if len(key) != TIMER.size or key[:1] != b"t":
                 break
-            _, due, subject_id, kind = _TIMER.unpack(key)
+            _, due, subject_id, kind = TIMER.unpack(key)
             if due >= until:
                 break
             yield (due, subject_id, kind), int.from_bytes(iterator.value(), "big")
@@ -304,20 +351,6 @@ def _decoder(kind: type[_R]) -> Callable[[bytes], _R]:
         return decode(value)
 
     return decoded
-
-
-def _timer_of(key: bytes, value: bytes | None) -> tuple[bytes, bytes] | None:
-    """The local timer record that follows from a node's or an answer's record."""
-    if value is None:
-        return None
-    if key[:1] == b"i":
-        answer = msgspec.msgpack.decode(value, type=Answer)
-        return _timer_key(answer.forget_at, key[1:], TimerKind.ANSWER), bytes(8)
-    if len(key) == _NODE_KIND and key[8:9] == b"n":
-        node = msgspec.msgpack.decode(value, type=Node)
-        if node.timer_at is not None:
-            return _timer_key(node.timer_at, node.id, node.timer_kind), node.timer_number.to_bytes(8, "big")
-    return None
 
 
 def _open(path: Path) -> Rdict:

@@ -78,6 +78,10 @@ class Table(Generic[R]):
         else:
             self._changed[key] = None
 
+    def unstored(self) -> dict[bytes, bool]:
+        """The keys of what is not in RocksDB as it is now, and whether there is such a record."""
+        return {key: record is not None for key, record in (*self._in_flight.items(), *self._changed.items())}
+
     @property
     def changed_count(self) -> int:
         """How many records the next snapshot will have."""

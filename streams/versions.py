@@ -14,10 +14,19 @@ from __future__ import annotations
 import msgspec
 
 from backbeat.streams.core.ids import PREFIX_BYTES
-from backbeat.streams.core.records import Answer, Link, Meta, Node, Waiting, Workflow
+from backbeat.streams.core.records import Answer, Due, Link, Meta, Node, Removed, Waiting, Workflow
 
 #: The newest version of each kind of record that this code knows.
-KNOWN: dict[type[msgspec.Struct], int] = {Meta: 1, Workflow: 1, Node: 1, Link: 1, Answer: 1, Waiting: 1}
+KNOWN: dict[type[msgspec.Struct], int] = {
+    Meta: 1,
+    Workflow: 1,
+    Node: 1,
+    Link: 1,
+    Answer: 1,
+    Waiting: 1,
+    Removed: 1,
+    Due: 1,
+}
 #: The newest rules (`apply`) that this code knows; a partition's are in its meta record.
 RULES_VERSION = 1
 
@@ -28,6 +37,7 @@ _OF_WORKFLOW: dict[bytes, type[msgspec.Struct] | None] = {
     b"l": Link,
     b"h": None,
     b"c": Waiting,
+    b"d": Removed,
 }
 #: Kinds whose version is no first field: where it is.
 _LATER = {Link: 3, Answer: 3}
@@ -70,6 +80,8 @@ def why_unknown_record(key: bytes, value: bytes) -> str | None:
             kind = _OF_WORKFLOW.get(key[_KIND_AT : _KIND_AT + 1], Meta)
         case b"i":
             kind = Answer
+        case b"a":
+            kind = Due
         case b"m" if len(key) == 1:
             return why_unknown(Meta, value)
         case _:

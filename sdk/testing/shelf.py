@@ -11,6 +11,8 @@ from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.keeper import Origin, Snapshot
 from backbeat.streams.timers import TimerKey, timer_fired
 
+_FORGETTING = {TimerKind.ANSWER, TimerKind.RETENTION, TimerKind.REFUSAL}
+
 
 class Timetable(dict[TimerKey, int]):
     """The timers that stand: (due, subject, kind) -> number. The earliest is known without a search."""
@@ -42,11 +44,11 @@ class Timetable(dict[TimerKey, int]):
             yield timer_fired(first, self[first])
 
     def next_of_a_node(self) -> int | None:
-        """When the next timer of a node is due. That an answer is forgotten some day is nothing to wait for."""
+        """When the next timer of a node is due. That something is forgotten some day is nothing to wait for."""
         first = self.first()
-        if first is None or first[2] != TimerKind.ANSWER:
+        if first is None or first[2] not in _FORGETTING:
             return None if first is None else first[0]
-        return min((due for due, _, kind in self if kind != TimerKind.ANSWER), default=None)
+        return min((due for due, _, kind in self if kind not in _FORGETTING), default=None)
 
 
 class Shelf(MemoryStore):

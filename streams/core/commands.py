@@ -10,7 +10,7 @@ import enum
 import msgspec
 
 from .ids import murmur2
-from .records import Settings, TimerKind
+from .records import RetentionPolicy, Settings, TimerKind
 from .status import Mode, word
 
 
@@ -158,13 +158,27 @@ class ChangeSettings(Command, frozen=True, kw_only=True):
     settings: Settings
 
 
+class ChangeRetention(Command, frozen=True, kw_only=True):
+    """A policy for the partition that it is sent to, in place of one for the same client and name."""
+
+    policy: RetentionPolicy
+    forget: bool = False  #: there is to be none: these workflows are kept for ever again
+
+
+class RemoveWorkflow(Command, frozen=True, kw_only=True):
+    """A workflow that waited to be archived is archived: remove it, unless something has happened to it since."""
+
+    workflow_id: bytes
+    revision: int  #: of the workflow when it was read
+
+
 # --- what the engine's own parts send ----------------------------------------------------------------------------
 
 
 class TimerFired(Command, frozen=True, kw_only=True):
     """A timer is due. It counts only if node, kind and number are those of the timer that stands."""
 
-    subject_id: bytes  #: a node; for the kind ANSWER a command id
+    subject_id: bytes  #: a node; for the kind ANSWER a command id, for RETENTION a workflow
     kind: TimerKind
     number: int
 
@@ -211,6 +225,8 @@ class TaskKind(enum.IntEnum):
     DEACTIVATE_PREVIOUS = 5
     RESUME = 6
     FORGET_LINKS = 7
+    REMOVE = 8  #: `mark` is until when the ids are refused
+    RETAIN = 9  #: `cursor` is a workflow
 
 
 class Task(msgspec.Struct, gc=False, frozen=True, array_like=True):
@@ -240,6 +256,8 @@ AnyCommand = (
     | ResetNode
     | ScheduleNode
     | ChangeSettings
+    | ChangeRetention
+    | RemoveWorkflow
     | TimerFired
     | OpenLink
     | CloseLink
@@ -254,14 +272,14 @@ def route(command: AnyCommand) -> bytes | None:
     match command:
         case CreateWorkflow(workflow=new):
             return route_of_subject(new.subject)
-        case Signal() | ChangeWorkflow() | Continue():
+        case Signal() | ChangeWorkflow() | RemoveWorkflow() | Continue():
             return command.workflow_id
         case TimerFired():
             # A caller's key has no route: its timer is sent to the partition that holds it.
             return None if command.kind == TimerKind.ANSWER else command.subject_id
         case OpenLink() | CloseLink():
             return command.target_id
-        case ChangeSettings():
+        case ChangeSettings() | ChangeRetention():
             return None
         case _:
             return command.node_id

@@ -7,7 +7,7 @@ import re
 
 import msgspec
 
-from . import ids
+from . import ids, removal
 from .coalescing import still_waits
 from .commands import Coalesce, NewNode, NewWorkflow, OpenLink, Signal
 from .effects import Reason, Send, node_view
@@ -71,6 +71,9 @@ def add_signal(step: Step, command: Signal) -> None:
             signal=command,
         )
         step.effects.append(Send(link))
+        return
+    if removal.was_removed(step, ids.node_id(command.workflow_id, command.id, 0)):
+        removal.refuse_repeat(step, command)
         return
     workflow = step.enter(command.workflow_id) if command.workflow is None else make_workflow(step, command.workflow)
     if workflow is None or (command.user_id is not None and command.user_id != workflow.user_id):

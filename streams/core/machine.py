@@ -10,11 +10,12 @@ from typing import assert_never
 
 import msgspec
 
-from . import ids, scheduling
+from . import ids, removal, retention, scheduling
 from .commands import (
     AddChildren,
     AnyCommand,
     ChangeNode,
+    ChangeRetention,
     ChangeSettings,
     ChangeWorkflow,
     CloseLink,
@@ -24,6 +25,7 @@ from .commands import (
     FailNode,
     Heartbeat,
     OpenLink,
+    RemoveWorkflow,
     ResetNode,
     RestartNode,
     ScheduleNode,
@@ -90,6 +92,7 @@ def _apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
         check_tid(step)
         _do(step, command)
         scheduling.run(step)
+        retention.review(step)
     except Refused as refused:
         effects = answered(command, refused.rejection)
         if isinstance(command, Signal) and command.link_open and command.node.parent_link_id is not None:
@@ -118,6 +121,8 @@ def _fail_refused_result(command: AnyCommand, rejection: Rejection, now: int, st
 
 def _do(step: Step, command: AnyCommand) -> None:
     match command:
+        case ChangeNode() | AddChildren() | Heartbeat() if removal.is_left_behind(step, command):
+            step.ignore("a result of a node that is there no more")
         case ChangeNode():
             _change_node(step, command)
         case Signal():
@@ -151,6 +156,10 @@ def _do(step: Step, command: AnyCommand) -> None:
         case ChangeSettings():
             step.store.meta.settings = command.settings
             step.reply(Done())
+        case ChangeRetention():
+            retention.change(step, command)
+        case RemoveWorkflow():
+            removal.remove(step, command)
         case _:
             assert_never(command)
 
@@ -354,6 +363,8 @@ def _timer_fired(step: Step, command: TimerFired) -> None:
         if not forget(step.store, command.subject_id):
             step.ignore("an answer that was forgotten before")
         return
+    if removal.takes_timer(step, command):
+        return
     node = step.enter_node(command.subject_id)
     if node is None or node.timer_at is None or (node.timer_kind, node.timer_number) != (command.kind, command.number):
         step.ignore("a timer that no longer stands")
@@ -367,12 +378,15 @@ def _timer_fired(step: Step, command: TimerFired) -> None:
         case TimerKind.EXPIRY:
             expire(step, node)
         case _:
-            assert_never(command.kind)
+            raise AssertionError(f"no node has a timer of the kind {command.kind}")
 
 
 def _continue(step: Step, command: Continue) -> None:
+    if removal.takes_task(step, command.tasks[0]):
+        return
     workflow = step.enter(command.workflow_id)
     assert workflow is not None, "the rest of the work on a workflow that is not stored"
+    workflow.slices_under_way -= 1
     step.tasks.extend(command.tasks)
 
 

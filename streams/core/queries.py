@@ -13,8 +13,8 @@ import msgspec
 from . import history
 from .commands import ReplyTo
 from .effects import NodeView, Reason, Rejection, WorkflowView, node_view, workflow_view
-from .records import Node, Settings, Workflow
-from .settling import is_deactivated
+from .records import Node, RetentionPolicy, Settings, Workflow
+from .settling import is_deactivated, is_left_over
 from .status import CLOSED, ServerStatus
 from .store import Store
 
@@ -81,6 +81,21 @@ class GetSettings(Query, frozen=True, kw_only=True):
     partition: int
 
 
+class GetRetention(Query, frozen=True, kw_only=True):
+    """The policies of retention of a partition. Answer: RetentionPolicies."""
+
+    partition: int
+
+
+class GetDue(Query, frozen=True, kw_only=True):
+    """The workflows of a partition that wait to be archived, the oldest first. Answer: DueWorkflows."""
+
+    partition: int
+    limit: int = 100  #: 1 to DUE_MAX
+    after_due_at: int | None = None  #: only those behind this place: since when a workflow waits, and its id
+    after_id: bytes | None = None
+
+
 class Nodes(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="nodes"):
     """A part of a tree."""
 
@@ -100,8 +115,36 @@ class Position(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field
     offset: int
 
 
-AnyQuery = GetWorkflow | GetNode | GetTree | GetHistory | WaitNode | Flush | GetSettings
-QueryAnswer = WorkflowView | NodeView | Nodes | History | Position | Settings | Rejection
+class RetentionPolicies(
+    msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="retention_policies"
+):
+    """The policies of a partition."""
+
+    policies: tuple[RetentionPolicy, ...]
+
+
+class DueWorkflow(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """A workflow that waits to be archived."""
+
+    workflow_id: bytes
+    owner_id: bytes
+    name: str
+    due_at: int  #: since when, in milliseconds since the epoch
+    revision: int  #: what `RemoveWorkflow` names: another one as soon as something happens to the workflow
+
+
+class DueWorkflows(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="due_workflows"):
+    """Some of the workflows that wait to be archived."""
+
+    workflows: tuple[DueWorkflow, ...]
+
+
+AnyQuery = GetWorkflow | GetNode | GetTree | GetHistory | WaitNode | Flush | GetSettings | GetRetention | GetDue
+QueryAnswer = (
+    WorkflowView | NodeView | Nodes | History | Position | Settings | RetentionPolicies | DueWorkflows | Rejection
+)
+#: Workflows in one answer to GetDue.
+DUE_MAX = 1_000
 
 
 def query_route(query: AnyQuery) -> bytes:
@@ -109,7 +152,7 @@ def query_route(query: AnyQuery) -> bytes:
     match query:
         case GetWorkflow() | GetTree():
             return query.workflow_id
-        case Flush() | GetSettings():
+        case Flush() | GetSettings() | GetRetention() | GetDue():
             return query.partition.to_bytes(4, "big")
         case _:
             return query.node_id
@@ -129,8 +172,7 @@ def find_node(store: Store, node_id: bytes, user_id: bytes | None) -> tuple[Node
     if node is None or (user_id is not None and node.user_id != user_id):
         return None
     workflow = store.get_workflow(node.workflow_id)
-    assert workflow is not None, "a node without its workflow"
-    return node, workflow
+    return None if workflow is None or is_left_over(node, workflow) else (node, workflow)
 
 
 def find_workflow(store: Store, workflow_id: bytes, user_id: bytes | None) -> Workflow | None:
@@ -172,8 +214,26 @@ def answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
                 yield from _tree(store, workflow, query)
         case GetSettings():
             yield store.meta.settings
+        case GetRetention():
+            yield RetentionPolicies(tuple(store.meta.retention.values()))
+        case GetDue():
+            yield _due(store, query)
         case Flush():
             raise AssertionError("a flush is answered by the commit")
+
+
+def _due(store: Store, query: GetDue) -> DueWorkflows:
+    after = None
+    if query.after_due_at is not None and query.after_id is not None:
+        after = query.after_due_at, query.after_id
+    found = []
+    for due_at, workflow_id in store.due_after(after, min(max(query.limit, 1), DUE_MAX)):
+        workflow = store.get_workflow(workflow_id)
+        assert workflow is not None, "a workflow that is due is not stored"
+        found.append(
+            DueWorkflow(workflow_id, workflow.user_id, workflow.name, due_at, revision=workflow.removal_number)
+        )
+    return DueWorkflows(tuple(found))
 
 
 _PART_NODES = 200
@@ -182,7 +242,7 @@ _PART_BYTES = 262_144
 
 def _tree(store: Store, workflow: Workflow, query: GetTree) -> Iterator[QueryAnswer]:
     after = None if query.after is None else store.get_node(query.after)
-    if query.after is not None and (after is None or after.workflow_id != workflow.id):
+    if query.after is not None and (after is None or after.workflow_id != workflow.id or is_left_over(after, workflow)):
         yield Rejection(
             Reason.INVALID_PARAMETERS,
             f"No node of this workflow has the id {query.after.hex()}",

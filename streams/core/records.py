@@ -29,6 +29,8 @@ class TimerKind(enum.IntEnum):
     RETRY = 2  #: the node failed and waits to be tried again
     EXPIRY = 3  #: the node is with its client, who has until complete_by
     ANSWER = 4  #: not of a node: a caller's key is forgotten
+    RETENTION = 5  #: of a workflow: it was finished for as long as it is kept
+    REFUSAL = 6  #: of a node that was removed: that there ever was one is forgotten
 
 
 class Parent(msgspec.Struct, gc=False, array_like=True, kw_only=True):
@@ -70,6 +72,14 @@ class Workflow(Parent, array_like=True, kw_only=True):
     )
     watermarks: int = 0  #: how often it was set: each time leaves an entry with every node below it
     sweeps: int = 0  #: cancels, resets and deactivations that are still going through the nodes, slice by slice
+    #: open nodes that nothing above them waits for: fire_and_forget, or below a node that was deactivated
+    loose_open: int = 0
+    slices_under_way: int = 0  #: Continue commands that were sent and not taken yet
+    finished_at: int | None = None  #: since when nothing is left to do and nothing happens, where that is looked at
+    removal_at: int | None = None  #: when its timer is due (`retention`); null: it has none
+    #: of its timer; raised whenever something happens to a finished workflow, never the same as that of an earlier one
+    removal_number: int = 0
+    due_at: int | None = None  #: since when it waits to be archived
 
 
 class Node(Parent, array_like=True, kw_only=True):
@@ -136,6 +146,30 @@ class Answer(msgspec.Struct, gc=False, array_like=True):
     version: int = 1
 
 
+class Due(msgspec.Struct, gc=False, array_like=True):
+    """A workflow waits to be archived: its key has since when, and which."""
+
+    version: int = 1
+
+
+class Removed(msgspec.Struct, gc=False, array_like=True, kw_only=True):
+    """There was a node of this id at the top of a workflow that was removed: no repeat makes it again."""
+
+    version: int = 1
+    forget_at: int  #: when its timer is due
+
+
+class RetentionPolicy(msgspec.Struct, gc=False, array_like=True, frozen=True, kw_only=True):
+    """How long the finished workflows of one client and name are kept."""
+
+    version: int = 1
+    owner_id: bytes  #: the client whose workflows they are
+    name: str  #: theirs
+    keep_seconds: float  #: from the last thing that happened in a finished workflow to its removal
+    archive: bool = True  #: whether an archive of it must have been written before
+    refuse_seconds: float = 604_800.0  #: how long the ids of its signals are refused afterwards
+
+
 class Settings(msgspec.Struct, gc=False, array_like=True, frozen=True, kw_only=True):
     """What `apply` reads beside the state. Set by a command, so that every replay sees the same."""
 
@@ -163,3 +197,6 @@ class Meta(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     #: source partition -> (offset, index) of the newest engine command taken from it
     high_water: dict[int, tuple[int, int]] = msgspec.field(default_factory=dict)
     transactional_id: str = ""  #: of the process that wrote it: its open transaction may have to be aborted
+    #: what is not kept for ever, by client id and workflow name (`retention.policy_key`)
+    retention: dict[bytes, RetentionPolicy] = msgspec.field(default_factory=dict)
+    removed: int = 0  #: how many records of removed nodes there are

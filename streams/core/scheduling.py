@@ -27,6 +27,7 @@ def run(step: Step) -> None:
         if step.budget <= 0:
             rest = Continue(id=step.command.id, tid=step.command.tid, workflow_id=step.workflow.id, tasks=tuple(tasks))
             step.effects.append(Send(rest))
+            step.workflow.slices_under_way += 1
             return
         _do(step, tasks.popleft())
 
@@ -48,6 +49,8 @@ def _do(step: Step, task: Task) -> None:
             _resume(step)
         case TaskKind.FORGET_LINKS:
             _forget_links(step, task)
+        case TaskKind.REMOVE | TaskKind.RETAIN:
+            raise AssertionError("a task that is about no workflow's nodes")
         case _:
             assert_never(task.kind)
 
@@ -265,6 +268,8 @@ def reset(step: Step, node: Node) -> None:
     workflow = step.workflow
     node.deactivate_below = workflow.next_seq
     node.fresh_child = None
+    if node.server in CLOSED:
+        workflow.loose_open -= node.children_open
     node.children_open = 0
     node.cursor, node.cursor_seq, node.blocked = node.last_child, workflow.next_seq - 1, False
     workflow.sweeps += 1

@@ -30,7 +30,7 @@ from .effects import (
 )
 from .effects import Dispatch as DispatchEffect
 from .records import Answer, Link, Node, Parent, Settings, TimerKind, Workflow
-from .settling import is_below_mark
+from .settling import is_below_mark, is_left_over
 from .status import (
     CLIENT_TRANSITIONS,
     CLOSED,
@@ -90,6 +90,19 @@ class Step:
         assert self._workflow is not None, "a step works on one workflow, entered first"
         return self._workflow
 
+    @property
+    def entered(self) -> Workflow | None:
+        """The workflow that the step works on, if it works on one."""
+        return self._workflow
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether anything of the workflow or its nodes will be other than before."""
+        workflow = self._workflow
+        if self._changes or self._made:
+            return True
+        return workflow is not None and workflow != self.store.get_workflow(workflow.id)
+
     def enter(self, workflow_id: bytes) -> Workflow | None:
         """Work on this workflow. A step works on one only."""
         stored = self.store.get_workflow(workflow_id)
@@ -112,12 +125,14 @@ class Step:
         return node
 
     def enter_node(self, node_id: bytes) -> Node | None:
-        """A node by its id, its workflow entered."""
+        """A node by its id, its workflow entered; null where that was removed, and the node is about to be."""
         node = self.get_node(node_id)
         if node is None:
             return None
         found = self.enter(node.workflow_id)
-        assert found is not None, "a node without its workflow"
+        if found is None or is_left_over(node, found):
+            self._workflow = None
+            return None
         self._settle(node)
         return node
 
@@ -159,8 +174,11 @@ class Step:
         parent.last_child = node.id
         if parent.fresh_child is None:
             parent.fresh_child = node.id
-        if node.server not in CLOSED and node.mode is not Mode.FIRE_AND_FORGET:
-            parent.children_open += 1
+        if node.server not in CLOSED:
+            if node.mode is Mode.FIRE_AND_FORGET:
+                self.workflow.loose_open += 1
+            else:
+                parent.children_open += 1
         self._nodes[node.id] = node
         self._made.add(node.id)
 
@@ -206,9 +224,15 @@ class Step:
         self.note_waiting(node)
         parent = self.parent(node)
         # What a reset has marked was taken out of the ledger when the mark was set.
-        if node.mode is not Mode.FIRE_AND_FORGET and node.seq >= parent.deactivate_below:
+        if node.mode is Mode.FIRE_AND_FORGET:
+            self.workflow.loose_open -= 1
+        elif node.seq >= parent.deactivate_below:
             parent.children_open -= 1
             assert parent.children_open >= 0, "more children closed than were open"
+            if isinstance(parent, Node) and parent.server in CLOSED:
+                self.workflow.loose_open -= 1
+        if node.children_open:
+            self.workflow.loose_open += node.children_open
         if node.parent_link_id is not None:
             self.close_link(node.parent_link_id, node.id)
         if node.links_first is not None:

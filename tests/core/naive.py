@@ -14,7 +14,7 @@ from typing import Any
 
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import ids, retry
-from backbeat.streams.core.records import Settings
+from backbeat.streams.core.records import RetentionPolicy, Settings
 
 # The tables of section 3, as they stand in the document.
 CLIENT = {
@@ -124,6 +124,8 @@ class Naive:
         self.nodes: dict[bytes, Child] = {}
         self.answers: dict[bytes, tuple[bytes, tuple[Any, ...]]] = {}
         self.dropped: dict[bytes, tuple[Any, ...]] = {}
+        self.removed: set[bytes] = set()  #: top-level nodes of workflows that were removed
+        self.policy: RetentionPolicy | None = None
         self.now = 0
         self.outcome = Outcome()
 
@@ -159,6 +161,10 @@ class Naive:
         return ("workflow", tree.id, tree.complete, tree.paused)
 
     def on_Signal(self, command: c.Signal) -> tuple[Any, ...]:  # noqa: N802
+        if ids.node_id(command.workflow_id, command.id, 0) in self.removed:
+            if command.reply_to is None:
+                raise Nothing
+            raise Refused("not_found", "a workflow that was removed", "a signal of another id")
         tree = self.trees.get(command.workflow_id)
         if tree is None and command.workflow is None:
             raise Refused("not_found")
@@ -297,6 +303,18 @@ class Naive:
     def on_ChangeSettings(self, command: c.ChangeSettings) -> tuple[Any, ...]:  # noqa: N802
         self.settings = command.settings
         return ("done", True)
+
+    def on_ChangeRetention(self, command: c.ChangeRetention) -> tuple[Any, ...]:  # noqa: N802
+        self.policy = None if command.forget else command.policy
+        return ("done", True)
+
+    def remove(self, workflow_id: bytes) -> None:
+        """The workflow was finished for long enough, and is archived where that is wanted."""
+        tree = self.trees.pop(workflow_id)
+        for node in tree.nodes:
+            assert node.closed
+            del self.nodes[node.id]
+        self.removed |= {node.id for node in tree.children}
 
     def on_DeliveryFailed(self, command: c.DeliveryFailed) -> tuple[Any, ...]:  # noqa: N802
         node = self.nodes.get(command.node_id)

@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 
 from backbeat import schemas
+from backbeat.schemas.bindings import REPLIES
 from backbeat.streams.core import commands, effects, queries
 from backbeat.streams.core.history import StatusChange
-from backbeat.streams.core.records import Settings
+from backbeat.streams.core.records import RetentionPolicy, Settings
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
 
 
@@ -69,6 +70,9 @@ NODE = effects.NodeView(
     seq=2**50,
     tid="tid-1",
 )
+POLICY = RetentionPolicy(
+    owner_id=identity(2), name="Purchases", keep_seconds=86_400.5, archive=False, refuse_seconds=3_600.0
+)
 CHANGES = (
     StatusChange(True, ServerStatus.SENT_TO_CLIENT, ServerStatus.RETRIES_EXHAUSTED, 1_790_000_000_000, b'{"error":1}'),
     StatusChange(False, ClientStatus.RECEIVED, ClientStatus.ERRORED, 5, None),
@@ -104,6 +108,8 @@ COMMANDS: tuple[Any, ...] = (
     commands.ResetNode(**_COMMAND, node_id=identity(5)),
     commands.ScheduleNode(**_COMMAND, node_id=identity(5)),
     commands.ChangeSettings(**_COMMAND, settings=Settings(depth_max=3, default_timeout_seconds=1.5)),
+    commands.ChangeRetention(**_COMMAND, policy=POLICY, forget=True),
+    commands.RemoveWorkflow(**_COMMAND, workflow_id=identity(4), revision=2**43),
     commands.TimerFired(**_COMMAND, subject_id=identity(5), kind=2, number=2**33),
     commands.OpenLink(**_COMMAND, target_id=identity(5), child_id=identity(6), signal=SIGNAL, strict=True),
     commands.CloseLink(**_COMMAND, target_id=identity(5), child_id=identity(6)),
@@ -124,6 +130,8 @@ QUERIES: tuple[Any, ...] = (
     queries.WaitNode(**_QUERY, node_id=identity(5)),
     queries.Flush(**_QUERY, partition=7),
     queries.GetSettings(**_QUERY, partition=7),
+    queries.GetRetention(**_QUERY, partition=7),
+    queries.GetDue(**_QUERY, partition=7, limit=3, after_due_at=2**42, after_id=identity(4)),
 )
 ANSWERS: tuple[Any, ...] = (
     WORKFLOW,
@@ -135,6 +143,8 @@ ANSWERS: tuple[Any, ...] = (
     queries.History(CHANGES),
     queries.Position(2, 2**45),
     Settings(depth_max=3, default_timeout_seconds=1.5),
+    queries.RetentionPolicies((POLICY,)),
+    queries.DueWorkflows((queries.DueWorkflow(identity(4), identity(2), "Purchases", 2**42, 2**43),)),
 )
 SIGNAL_REQUEST = schemas.SignalRequest(
     workflow="Purchases",
@@ -160,7 +170,7 @@ def _examples() -> dict[str, tuple[bytes, Callable[[bytes], Any], Any]]:
     for query in QUERIES:
         found[type(query).__name__] = (schemas.encode_query(query), schemas.decode_query, query)
     for answer in ANSWERS:
-        name = type(answer).__name__.removesuffix("View") + "Reply"
+        name = REPLIES[type(answer)]
         reply = schemas.ReplyRecord(REPLY_TO.asker, REPLY_TO.number, 1, False, "t", answer)
         found[name] = (schemas.encode_reply(REPLY_TO, answer, "t", 1, last=False), schemas.decode_reply, reply)
     notification = effects.Notify(NODE, "Client Error", "it failed", b'{"message":"m"}')

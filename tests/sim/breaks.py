@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from backbeat.streams import commit, process, restore, store
+from backbeat.streams import commit, derived, process, restore, store
 from backbeat.streams.engine import Engine
 from backbeat.streams.keeper import Origin
 from backbeat.streams.ownership import Ownership
@@ -84,7 +84,7 @@ BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     "a record in flight counts as never written": [(Table, "delete", _fresh_in_flight)],
     "deletions leave no mark": [(Table, "delete", _no_tombstone)],
     "cleared timers stay": [(Timers, "snapshot", _forget_in_flight)],
-    "timers are lost in a restore": [(store, "_timer_of", lambda *_: None)],
+    "timers are lost in a restore": [(derived, "timer_of", lambda *_: None)],
     "a restore stops before an open transaction": [(SimChangelog, "state_ends", _stable_ends)],
     "stale stores are used": [(restore, "_why_stale", lambda *_: None)],
     "commits name no member": [(commit.Member, "metadata", lambda _: b"CGMDv2:\xff\xff\xff\xffsim\0\0\0\0")],

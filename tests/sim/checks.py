@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from backbeat import schemas
-from backbeat.streams import store as stored
+from backbeat.streams import derived
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.records import Meta
 from backbeat.streams.engine import Engine, Record
@@ -63,12 +63,12 @@ class CheckedStore(PartitionStore):
         timers: dict[tuple[int, bytes, int], int] = {}
         meta = None
         for key, value in self._db.items():
-            if key[:1] in (b"w", b"i"):
+            if key[:1] in (b"w", b"i", b"a"):
                 records[key] = value
             elif key == META_KEY:
                 meta = msgspec.msgpack.decode(value, type=Meta)
             elif key[:1] == b"t":
-                _, due, subject_id, kind = stored._TIMER.unpack(key)
+                _, due, subject_id, kind = derived.TIMER.unpack(key)
                 timers[due, subject_id, kind] = int.from_bytes(value, "big")
         return records, timers, meta
 

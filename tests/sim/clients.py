@@ -66,6 +66,7 @@ class Clients:
         self._count = 0
         #: Draws that leave the others as they were before there were these: the seeds that find defects stay the same.
         self._aside = random.Random(f"aside {world.plan.seed}")
+        self._of_retention = random.Random(f"operator {world.plan.seed}")
 
     @property
     def busy(self) -> bool:
@@ -173,6 +174,7 @@ class Clients:
     # --- the operator -----------------------------------------------------------------------------------------------
 
     def _operate(self) -> None:
+        self._retain()
         chance = self._world.chance
         if chance.random() < 0.8 or not self._plan.loud:
             return
@@ -203,9 +205,32 @@ class Clients:
                 said = {"status": chance.choice(_WORDS), "response": b"{}", "retriable": self._aside.random() < 0.5}
                 self.send(c.ChangeNode(**carried, node_id=node.id, **said))
 
+    def _retain(self) -> None:
+        """At times the policy is set, again, or an archiver has found what waits for it."""
+        if self._plan.retention is None:
+            return
+        if self._of_retention.random() < 0.05:
+            self.set_retention()
+        if self._of_retention.random() < 0.3:
+            self.archive()
+
+    def set_retention(self) -> None:
+        """The policy, in every partition."""
+        assert self._plan.retention is not None
+        for number in range(self._world.partitions_count):
+            self.send(c.ChangeRetention(id=self.new_id(), policy=self._plan.retention), number)
+
+    def archive(self) -> None:
+        """What waits to be archived is; at times something has happened to it since, or it is gone."""
+        for store in self._world.reference.stores:
+            for _, workflow_id in sorted(store.due):
+                revision = store.workflows[workflow_id].removal_number - (self._of_retention.random() < 0.1)
+                self.send(c.RemoveWorkflow(id=self.new_id(), workflow_id=workflow_id, revision=revision))
+
     def settle(self, *, at_last: bool) -> bool:
         """The operator gets loud workflows moving again; `at_last` by cancelling. Whether there was anything to do."""
         said = False
+        self.archive()
         for store in self._world.reference.stores:
             for workflow in sorted(store.workflows.values(), key=lambda each: each.id):
                 if workflow.paused:
@@ -258,7 +283,8 @@ class Clients:
                 queries.Flush(**carried, partition=partition),
             )
         )
-        world.checks.queries[self._count] = (node_id, True)
+        may_be_removed = self._plan.retention is not None and any(node_id[:7] == each[:7] for each in self._plan.loud)
+        world.checks.queries[self._count] = (node_id, not may_be_removed)
         world.broker.append(QUERIES, partition, None, schemas.encode_query(query))
         return self._count
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import ids
-from backbeat.streams.core.records import Settings
+from backbeat.streams.core.records import RetentionPolicy, Settings
 from backbeat.streams.core.status import Mode
 
 from .virtual import BEGIN_MS
@@ -21,6 +21,8 @@ NOBODY, GHOST = b"nobody-nobody-no", b"ghost-ghost-ghos"
 CLIENT_NAMES = {ALICE: "alice", BOB: "bob", GHOST: "ghost"}
 
 _DEPTH_MAX = 3
+#: Name of the workflows that are removed once they are finished.
+PASSING = "passing"
 
 
 class PlannedSignal(NamedTuple):
@@ -64,6 +66,8 @@ class Plan:
             default_timeout_seconds=chance.choice((3.0, 600.0)),
             answer_retention_seconds=chance.choice((1.0, 4.0, 90.0)),
         )
+        #: Under it are the loud workflows; a draw that leaves the others as they were before there was this.
+        self.retention = _retention(random.Random(f"retention {seed}"))
         self.signals: list[PlannedSignal] = []
         self.loud: set[bytes] = set()
         for number in range(chance.randrange(2, 7)):
@@ -74,7 +78,12 @@ class Plan:
 
     def _workflow(self, chance: random.Random, number: int) -> None:
         loud = chance.random() < 0.5
-        new = c.NewWorkflow(user_id=ALICE, name="order", subject=f'"{number:02d} {self.seed}"'.encode(), decider="D")
+        new = c.NewWorkflow(
+            user_id=ALICE,
+            name="order" if self.retention is None or not loud else PASSING,
+            subject=f'"{number:02d} {self.seed}"'.encode(),
+            decider="D",
+        )
         for index in range(chance.choice((1, 1, 2, 3))):
             name = f"{'loud' if loud else 'quiet'}-{number:02d}-{index}"
             signal = PlannedSignal(ids.command_id(name.encode()), new, name, None, chance.random() < 0.5)
@@ -85,6 +94,9 @@ class Plan:
     def _link(self, chance: random.Random) -> None:
         for index, signal in enumerate(self.signals):
             targets = [at for at, other in enumerate(self.signals[:index]) if _may_hold_up(signal.name, other.name)]
+            if self.retention is not None and signal.workflow_id not in self.loud:
+                # A link to a node that was removed and forgotten is refused, and quiet signals must not be.
+                targets = [at for at in targets if self.signals[at].workflow_id not in self.loud]
             if targets and chance.random() < 0.4:
                 self.signals[index] = signal._replace(link_to=chance.choice(targets))
 
@@ -140,6 +152,19 @@ class Plan:
         if not earlier or chance.random() >= 0.15:
             return {}
         return {"parent_link_id": chance.choice(earlier).node_id}
+
+
+def _retention(chance: random.Random) -> RetentionPolicy | None:
+    """In some runs: how long finished loud workflows are kept."""
+    if chance.random() < 0.6:
+        return None
+    return RetentionPolicy(
+        owner_id=ALICE,
+        name=PASSING,
+        keep_seconds=chance.choice((1.0, 5.0, 60.0)),
+        archive=chance.random() < 0.5,
+        refuse_seconds=chance.choice((1.0, 90.0)),
+    )
 
 
 def _may_hold_up(child: str, target: str) -> bool:

@@ -89,6 +89,34 @@ class VersionedStore(MemoryStore):
         super().put_chunk(node_id, number, chunk)
         self.changed[stored._key(b"h", node_id, number.to_bytes(4, "big"))] = chunk
 
+    def delete_workflow(self, workflow_id: bytes) -> None:
+        super().delete_workflow(workflow_id)
+        self.changed[stored._key(b"w", workflow_id)] = None
+
+    def delete_node(self, node_id: bytes) -> None:
+        super().delete_node(node_id)
+        self.changed[stored._key(b"n", node_id)] = None
+
+    def delete_chunk(self, node_id: bytes, number: int) -> None:
+        super().delete_chunk(node_id, number)
+        self.changed[stored._key(b"h", node_id, number.to_bytes(4, "big"))] = None
+
+    def put_removed(self, node_id: bytes, removed: Any) -> None:
+        super().put_removed(node_id, removed)
+        self.changed[stored._key(b"d", node_id)] = _pack(removed)
+
+    def delete_removed(self, node_id: bytes) -> None:
+        super().delete_removed(node_id)
+        self.changed[stored._key(b"d", node_id)] = None
+
+    def put_due(self, due_at: int, workflow_id: bytes) -> None:
+        super().put_due(due_at, workflow_id)
+        self.changed[stored._due_key(due_at, workflow_id)] = _pack(self.due[due_at, workflow_id])
+
+    def delete_due(self, due_at: int, workflow_id: bytes) -> None:
+        super().delete_due(due_at, workflow_id)
+        self.changed[stored._due_key(due_at, workflow_id)] = None
+
     def put_waiting(self, workflow_id: bytes, coalesce_key: str, waiting: Any) -> None:
         super().put_waiting(workflow_id, coalesce_key, waiting)
         self.changed[stored._key(b"c", workflow_id, coalesce_key.encode())] = _pack(waiting)

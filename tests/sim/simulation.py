@@ -29,7 +29,7 @@ from .faults import Faults
 from .group import Group
 from .host import REBALANCE_SECONDS, SESSION_SECONDS, Host, StrandExecutor
 from .plain import PlainRun, outcome
-from .plan import CLIENT_NAMES, Plan
+from .plan import CLIENT_NAMES, PASSING, Plan
 from .producer import SimProducer
 from .reference import Reference
 from .strands import Crashed
@@ -239,6 +239,8 @@ class Simulation:
         for host in self.hosts:
             host.stopped_until_ms = 0
             host.restart_at_ms = min(host.restart_at_ms, self.virtual.passed_ms + 100)
+        if self.plan.retention is not None:
+            self.clients.set_retention()
         # Whoever was fenced, or lost its place, ends as it finds out and is started again.
 
     def _until_settled(self) -> None:
@@ -277,8 +279,12 @@ class Simulation:
         return None
 
     def _open(self) -> list[str]:
-        nodes = self.reference.nodes(lambda node: node.parent_id is None and node.server not in CLOSED)
+        removes = () if self.plan.retention is None else self.plan.loud
+        nodes = self.reference.nodes(
+            lambda node: (node.parent_id is None or node.workflow_id in removes) and node.server not in CLOSED
+        )
         waiting = [f"{node.name} {node.server.name}" for node in nodes]
+        waiting += ["to be archived" for store in self.reference.stores for _ in store.due]
         return waiting + ["answers under way"] * self.clients.busy
 
     def _timers(self) -> bool:
@@ -302,6 +308,9 @@ class Simulation:
         wanted, found = PlainRun(self.plan).run(), outcome(self.reference.stores)
         if wanted != found:
             raise StuckError(f"ended otherwise: too many {found - wanted}, missing {wanted - found}")
+        left = [each for store in self.reference.stores for each in store.workflows.values() if each.name == PASSING]
+        if left or any(store.removed for store in self.reference.stores):
+            raise StuckError(f"never removed, or never forgotten: {left}")
         if self.seed % 3 == 0:
             self._end_with_markers()
         for _ in range(_ASKED_MAX):

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from backbeat.streams.core.records import Answer, Link, Meta, Node, Waiting, Workflow
+from backbeat.streams.core.records import Answer, Due, Link, Meta, Node, Removed, Waiting, Workflow
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
 from backbeat.streams.keeper import NewerRecordError
 from backbeat.streams.restore import Ends, restore
@@ -39,6 +39,8 @@ STORED = {
     "link": (_key(b"l", ID, ID), Link(child=ID, open=True, next=None)),
     "answer": (b"i" + ID, Answer(body_hash=ID, effect=b"", forget_at=0)),
     "waiting": (_key(b"c", ID, b"index"), Waiting(node_id=ID)),
+    "removed": (_key(b"d", ID), Removed(forget_at=5)),
+    "due": (b"a" + bytes(8) + ID, Due()),
     "meta": (META_KEY, Meta(next_offset=5, topic_id="commands")),
 }
 
