@@ -40,6 +40,12 @@ _SECTIONS: dict[str, dict[str, _Entry]] = {
         "dead-letters": _Entry("backbeat.compose.dead_letters:dead_letters", "What was refused: show, redrive, drop."),
         "user": _Entry("backbeat.compose.user:user", "Add, list, change or remove client applications."),
         "settings": _Entry("backbeat.compose.settings:settings", "Change the settings that are kept in the log."),
+        "retention": _Entry(
+            "backbeat.compose.retention:retention", "How long finished workflows are kept: set, list, remove."
+        ),
+        "archive": _Entry(
+            "backbeat.compose.archives:archive", "Archive what is about to be removed; list and read archives."
+        ),
         "topics": _Entry("backbeat.compose.topics:topics", "Make or check the topics."),
         "projection": _Entry(
             "backbeat.compose.projection:projection", "Look at the search's tables, or build them anew."
