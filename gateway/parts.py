@@ -39,11 +39,8 @@ class Parts:
         self._archiver: Background | None = None
         if settings.archive_to is not None:
             place = open_place(settings.archive_to)
-            # Of gateways that share a database, the one that follows the changelog does it.
             self._archiver = Background(
-                lambda: Archiver(settings.bootstrap_servers, place),
-                settings.archive_poll_seconds,
-                may=lambda: self.projection.follows,
+                lambda: Archiver(settings.bootstrap_servers, place), settings.archive_poll_seconds
             )
         #: Turns of answers that are large.
         self.large_answers = asyncio.Semaphore(_LARGE_ANSWERS_MAX)

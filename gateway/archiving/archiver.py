@@ -69,17 +69,13 @@ class Archiver:
             await self._asker.stop()
             await asyncio.to_thread(self._registry.stop)
 
-    async def run(self, poll_seconds: float, may: Callable[[], bool] = lambda: True) -> None:
-        """Archive what waits, again and again, until it is cancelled; what fails is tried again in the next round.
-
-        `may`: whether it is this process's turn.
-        """
+    async def run(self, poll_seconds: float) -> None:
+        """Archive what waits, again and again, until it is cancelled; what fails is tried again in the next round."""
         while True:
-            if may():
-                try:
-                    await self.sweep()
-                except (BackbeatError, UnreachableError, KafkaException) as error:
-                    logger.warning("what waits to be archived is not known at the moment: %s", error)
+            try:
+                await self.sweep()
+            except (BackbeatError, UnreachableError, KafkaException) as error:
+                logger.warning("what waits to be archived is not known at the moment: %s", error)
             await asyncio.sleep(poll_seconds)
 
     async def sweep(self) -> int:
@@ -192,10 +188,9 @@ def _nodes(page: list[Any]) -> list[NodeView]:
 class Background:
     """An archiver beside something else in the same event loop: it comes up when it can."""
 
-    def __init__(self, make: Callable[[], Archiver], poll_seconds: float, may: Callable[[], bool]) -> None:
+    def __init__(self, make: Callable[[], Archiver], poll_seconds: float) -> None:
         self._make = make
         self._poll_seconds = poll_seconds
-        self._may = may
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -214,7 +209,7 @@ class Background:
             archiver = self._make()
             try:
                 await archiver.start()
-                await archiver.run(self._poll_seconds, self._may)
+                await archiver.run(self._poll_seconds)
             except (BackbeatError, RegistryError, UnreachableError, KafkaException) as error:
                 logger.warning("archives cannot be written yet: %s", error)
                 await asyncio.sleep(_AGAIN_SECONDS)

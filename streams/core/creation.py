@@ -10,10 +10,11 @@ import msgspec
 from . import ids, removal
 from .coalescing import still_waits
 from .commands import Coalesce, NewNode, NewWorkflow, OpenLink, Signal
-from .effects import Reason, Send, node_view
+from .effects import Made, Reason, Send, node_view
 from .links import open_child_link
 from .records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Workflow
 from .scheduling import make_ready, reset, schedule_later
+from .settling import is_left_over
 from .status import ClientStatus, Mode, ServerStatus
 from .step import Refused, Step, keep, kept, refuse
 
@@ -84,7 +85,7 @@ def add_signal(step: Step, command: Signal) -> None:
         step.ignore("a repeat: its node is there")
         step.reply(node_view(there, workflow))
         return
-    if command.coalesce_key is not None and _was_dropped(step):
+    if command.coalesce_key is not None and _was_dropped(step, command):
         return
     if workflow.complete:
         message = "The workflow is complete and takes no more signals"
@@ -106,13 +107,21 @@ def _as_signal(new: NewNode) -> NewNode:
     return msgspec.structs.replace(new, mode=Mode.BLOCKING, type="decision")
 
 
-def _was_dropped(step: Step) -> bool:
-    """Answer the repeat of a signal that was dropped: no node tells of it, so its answer was kept."""
-    answer = step.store.get_answer(step.command.id)
+def _was_dropped(step: Step, command: Signal) -> bool:
+    """Answer the repeat of a signal that was dropped: no node tells of it, so the one that stands for it was kept."""
+    answer = step.store.get_answer(command.id)
     if answer is None:
         return False
+    said = kept(answer)
+    if not isinstance(said, Made):
+        step.reply(said)
+        return True
+    standing = step.get_node(said.ids[0])
+    if standing is None or is_left_over(standing, step.workflow):
+        removal.refuse_repeat(step, command)
+        return True
     step.ignore("a repeat: another signal stands for it")
-    step.reply(kept(answer))
+    step.reply(node_view(standing, step.workflow))
     return True
 
 
@@ -132,13 +141,13 @@ def _coalesce(step: Step, command: Signal) -> bool:
         schedule_later(step, workflow)
         reset(step, waiting)
         return False
-    view = node_view(waiting, workflow)
     step.ignore("a signal of its coalesce_key still waits and stands for it")
     if command.body_hash is None:
-        step.writes.append(lambda store: keep(store, command.id, b"", view, step.now))
+        stands = Made((waiting.id,))
+        step.writes.append(lambda store: keep(store, command.id, b"", stands, step.now))
     if command.link_open and command.node.parent_link_id is not None:
         step.close_link(command.node.parent_link_id, ids.node_id(workflow.id, command.id, 0))
-    step.reply(view)
+    step.reply(node_view(waiting, workflow))
     return True
 
 

@@ -159,7 +159,10 @@ def is_left_behind(step: Step, command: ChangeNode | AddChildren | Heartbeat) ->
     """
     if not step.store.meta.retention or command.attempt is None or command.reply_to is not None:
         return False
-    return step.enter_node(command.node_id) is None
+    # Without entering the workflow: whoever does the command enters it, and only once.
+    store = step.store
+    node = store.get_node(command.node_id)
+    return node is None or is_left_over(node, store.get_workflow(node.workflow_id))
 
 
 def _forget(step: Step, command: TimerFired) -> None:

@@ -11,8 +11,6 @@ finds.
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from .commands import Continue, Task, TaskKind
 from .effects import Send
 from .records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Parent, TimerKind, Workflow
@@ -49,10 +47,8 @@ def _do(step: Step, task: Task) -> None:
             _resume(step)
         case TaskKind.FORGET_LINKS:
             _forget_links(step, task)
-        case TaskKind.REMOVE | TaskKind.RETAIN:
-            raise AssertionError("a task that is about no workflow's nodes")
         case _:
-            assert_never(task.kind)
+            raise AssertionError(f"no task of a workflow's nodes is of the kind {task.kind}")
 
 
 def _parent(step: Step, identity: bytes) -> Parent:

@@ -123,7 +123,7 @@ class Naive:
         self.trees: dict[bytes, Tree] = {}
         self.nodes: dict[bytes, Child] = {}
         self.answers: dict[bytes, tuple[bytes, tuple[Any, ...]]] = {}
-        self.dropped: dict[bytes, tuple[Any, ...]] = {}
+        self.dropped: dict[bytes, Child] = {}
         self.removed: set[bytes] = set()  #: top-level nodes of workflows that were removed
         self.policy: RetentionPolicy | None = None
         self.now = 0
@@ -161,6 +161,9 @@ class Naive:
         return ("workflow", tree.id, tree.complete, tree.paused)
 
     def on_Signal(self, command: c.Signal) -> tuple[Any, ...]:  # noqa: N802
+        link = command.node.parent_link_id
+        if link is not None and link not in self.nodes and link not in self.removed:
+            raise Refused("invalid_parameters")  # the target is asked first
         if ids.node_id(command.workflow_id, command.id, 0) in self.removed:
             if command.reply_to is None:
                 raise Nothing
@@ -175,19 +178,21 @@ class Naive:
         if there is not None:  # the same signal again makes no second node
             return ("node", there.id, there.server, there.client)
         if command.coalesce_key is not None and command.id in self.dropped:
-            return self.dropped[command.id]  # and the same for one that was dropped
+            standing = self.dropped[command.id]  # and the same for one that was dropped
+            if standing.id in self.removed or standing.id not in self.nodes:
+                if command.reply_to is None:
+                    raise Nothing
+                raise Refused("not_found", "a workflow that was removed", "a signal of another id")
+            return ("node", standing.id, standing.server, standing.client)
         if tree is not None and tree.complete:
             raise Refused("workflow_complete")
-        if command.node.parent_link_id is not None and command.node.parent_link_id not in self.nodes:
-            raise Refused("invalid_parameters")
         if tree is None:
             assert command.workflow is not None
             tree = self._found_or_made(command.workflow)
         waiting = [] if command.coalesce_key is None else self._waiting(tree, command.coalesce_key)
         if waiting and command.coalesce is c.Coalesce.DROP:
-            answer = ("node", waiting[0].id, waiting[0].server, waiting[0].client)
-            self.dropped[command.id] = answer
-            return answer
+            self.dropped[command.id] = waiting[0]
+            return ("node", waiting[0].id, waiting[0].server, waiting[0].client)
         for node in waiting:
             self._deactivate([node, *self._below(node)])
         node = self._new(tree, tree, command.node, node_id, "decision")

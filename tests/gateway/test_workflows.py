@@ -251,3 +251,19 @@ def test_signals_with_a_key_become_one(user):
         ("three", "ready"),
     ]
     assert signal("four", coalesce_key="index", coalesce="keep").error == (400, "Backbeat::InvalidParameters")
+
+
+# --- a signal that tells its workflow --------------------------------------------------------------------------------
+
+
+def test_a_new_client_tells_the_workflow_with_its_signal(user):
+    told = {"name": "order", "subject": {"orderId": 7}, "decider": "D"}
+    whole = {"X-backbeat-whole": "1"}
+    made = user.door.call("POST", "/workflows", told, whole).json
+    other = user.workflow()["id"]
+    for _ in range(2):
+        node = user.door.call("POST", f"/workflows/{made['id']}/signal/buy", {"workflow": told}, whole).json
+        assert (node["workflowId"], node["subject"]) == (made["id"], {"orderId": 7})
+    refused = user.door.call("POST", f"/workflows/{other}/signal/buy", {"workflow": told}, whole)
+    assert refused.error == (400, "Backbeat::InvalidParameters")
+    assert user.door.post(f"/workflows/{other}/signal/buy", {"workflow": told}).status == 201
