@@ -543,3 +543,17 @@ def test_a_wait_for_what_is_removed_is_refused():
     buy = rig["buy"]
     rig.over()
     assert not q.is_final(rig.stores[0], buy)
+
+
+def test_a_late_result_of_a_node_that_a_cancel_has_not_reached_yet():
+    rig = Kept(settings=Settings(slice_nodes_max=1))
+    rig.retain()
+    rig.signal("buy")
+    rig.complete("buy", new("pay"), *(new(f"n{n}", FORGET) for n in range(4)))
+    rig.complete("pay")
+    rig.send(c.ResetNode(id=rig.new_id(), node_id=rig["buy"]))
+    assert rig.row("n3").server.name == "SENT_TO_CLIENT"
+    rig.send(c.ChangeNode(id=rig.new_id(), node_id=rig["n3"], status="completed", attempt=1))
+    rig.drain()
+    rig.check()
+    assert rig.planned()[0] == rig.now
