@@ -63,11 +63,11 @@ def run(bootstrap_servers: str, to: str, poll_seconds: float, log_format: str, *
     from backbeat.gateway.archiving import Archiver, open_place
     from backbeat.streams import logs
 
-    archiver_of = open_place(to)
+    place = open_place(to)
     logs.to_stderr(log_format)
 
     async def work() -> int:
-        archiver = Archiver(bootstrap_servers, archiver_of)
+        archiver = Archiver(bootstrap_servers, place)
         await archiver.start()
         try:
             if once:

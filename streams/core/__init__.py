@@ -20,7 +20,7 @@ What a node goes through (server status; `status` has the client status, which i
 Read in this order: `status` (which status may follow which), `records` (what is stored), `commands` (what can be
 asked), `effects` (what comes of it), `machine` (one function a command), `scheduling` (how work moves through the
 tree), `step` (how one command's changes are kept together), then `creation`, `failing`, `links`, `settling`, `retry`,
-`history`, `ids`, `queries`.
+`history`, `ids`, `queries`, `coalescing`, `retention`, `removal`.
 """
 
 from .machine import apply

@@ -73,14 +73,15 @@ def add_signal(step: Step, command: Signal) -> None:
         )
         step.effects.append(Send(link))
         return
-    if removal.was_removed(step, ids.node_id(command.workflow_id, command.id, 0)):
+    identity = ids.node_id(command.workflow_id, command.id, 0)
+    there = step.get_node(identity)
+    if removal.was_removed(step.store, identity, there):
         removal.refuse_repeat(step, command)
         return
     workflow = step.enter(command.workflow_id) if command.workflow is None else make_workflow(step, command.workflow)
     if workflow is None or (command.user_id is not None and command.user_id != workflow.user_id):
         message = f"No workflow has the id {command.workflow_id.hex()}"
         raise refuse(Reason.NOT_FOUND, message, found="nothing", wanted="a workflow")
-    there = step.get_node(ids.node_id(workflow.id, command.id, 0))
     if there is not None:
         step.ignore("a repeat: its node is there")
         step.reply(node_view(there, workflow))

@@ -22,7 +22,9 @@ def open_link(step: Step, command: OpenLink) -> None:
     """The target waits for the child from now on; a signal that came with the link goes on to its workflow."""
     target = step.enter_node(command.target_id)
     if target is None or target.server in CLOSED:
-        is_known = target is not None or was_removed(step, command.target_id)
+        is_known = target is not None or was_removed(
+            step.store, command.target_id, step.store.get_node(command.target_id)
+        )
         found = "a node that is closed" if is_known else "no such node"
         if command.strict or (not is_known and command.signal is not None):
             message = f"parent_link_id {command.target_id.hex()} names {found}"

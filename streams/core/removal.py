@@ -133,10 +133,11 @@ def _remove(store: Store, node_id: bytes, changed: dict[bytes, Node], *, forget_
 # --- afterwards ------------------------------------------------------------------------------------------------------
 
 
-def was_removed(step: Step, node_id: bytes) -> bool:
-    """Whether there was such a node at the top of a workflow that was removed, as far as that is remembered."""
-    store = step.store
-    node = step.get_node(node_id)
+def was_removed(store: Store, node_id: bytes, node: Node | None) -> bool:
+    """Whether there was such a node at the top of a workflow that was removed, as far as that is remembered.
+
+    `node`: what is stored under the id.
+    """
     if node is not None:
         return is_left_over(node, store.get_workflow(node.workflow_id))
     return store.meta.removed > 0 and store.get_removed(node_id) is not None

@@ -57,7 +57,8 @@ class Behaviour(NamedTuple):
 class Plan:
     """Workflows, signals, behaviour."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, retains: bool = True) -> None:
+        """`retains`: whether loud workflows may be removed in the end."""
         self.seed = seed
         chance = random.Random(f"plan {seed}")
         self.partitions_count = chance.choice((2, 2, 3, 4))
@@ -67,7 +68,7 @@ class Plan:
             answer_retention_seconds=chance.choice((1.0, 4.0, 90.0)),
         )
         #: Under it are the loud workflows; a draw that leaves the others as they were before there was this.
-        self.retention = _retention(random.Random(f"retention {seed}"))
+        self.retention = _retention(random.Random(f"retention {seed}")) if retains else None
         self.signals: list[PlannedSignal] = []
         self.loud: set[bytes] = set()
         for number in range(chance.randrange(2, 7)):

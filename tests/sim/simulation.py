@@ -55,7 +55,8 @@ class Simulation:
         self.faults = Faults(self.chance)
         self.faults.rates.update(rates or {})
         self._safety_only = rates is not None  # A hunt for a certain defect.
-        self.plan = Plan(seed)
+        # What may be removed need not be found: that would hide defects in what is found.
+        self.plan = Plan(seed, retains=not self._safety_only)
         self.virtual = VirtualTime()
         self.partitions_count = self.plan.partitions_count
         # Brokers look for what has timed out only now and then: it may take longer than a member is waited for.
