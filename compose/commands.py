@@ -43,6 +43,12 @@ _SECTIONS: dict[str, dict[str, _Entry]] = {
         "limit": _Entry("backbeat.compose.limit:limit", "Limit or pause activity types: how many at once, how often."),
         "user": _Entry("backbeat.compose.user:user", "Add, list, change or remove client applications."),
         "settings": _Entry("backbeat.compose.settings:settings", "Change the settings that are kept in the log."),
+        "retention": _Entry(
+            "backbeat.compose.retention:retention", "How long finished workflows are kept: set, list, remove."
+        ),
+        "archive": _Entry(
+            "backbeat.compose.archives:archive", "Archive what is about to be removed; list and read archives."
+        ),
         "topics": _Entry("backbeat.compose.topics:topics", "Make or check the topics."),
         "projection": _Entry(
             "backbeat.compose.projection:projection", "Look at the search's tables, or build them anew."

@@ -57,6 +57,7 @@ Examples:
 @click.option(
     "--database-url", metavar="URL", help="The projection's database.  [default: SQLite in the data directory]"
 )
+@click.option("--archive-to", metavar="URL", help="Where the gateway archives workflows that are about to be removed.")
 @partitions_option
 def dev(
     data_dir: Path | None,
@@ -67,6 +68,7 @@ def dev(
     partitions: int | None,
     require_auth_token: str,
     database_url: str | None,
+    archive_to: str | None,
     *,
     ephemeral: bool,
 ) -> None:
@@ -77,6 +79,8 @@ def dev(
     gateway_arguments = [f"--require-auth-token={require_auth_token}"]
     if database_url is not None:
         gateway_arguments += ["--database-url", database_url]
+    if archive_to is not None:
+        gateway_arguments += ["--archive-to", archive_to]
 
     if ephemeral and data_dir is not None:
         raise click.UsageError("--ephemeral makes its own directory: leave --data-dir out.")

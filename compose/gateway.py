@@ -81,6 +81,23 @@ Examples:
     show_envvar=True,
     help="How often queue sizes are logged; 0 is never.",
 )
+@click.option(
+    "--archive-to",
+    envvar="BACKBEAT_ARCHIVE_TO",
+    show_envvar=True,
+    metavar="URL",
+    help="Archive workflows that are about to be removed here, as `backbeat archive run` does: file:///folder or "
+    "s3://bucket/prefix.",
+)
+@click.option(
+    "--archive-poll-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    envvar="BACKBEAT_ARCHIVE_POLL_SECONDS",
+    default=5.0,
+    show_default=True,
+    show_envvar=True,
+    help="How often it is looked what waits to be archived.",
+)
 @application_option
 @click.option(
     "--answer-seconds",
@@ -101,6 +118,8 @@ def gateway(
     require_auth_token: str,
     connection_error_wait_seconds: float,
     queue_log_seconds: float,
+    archive_to: str | None,
+    archive_poll_seconds: float,
     application_id: str,
     answer_seconds: float,
     log_format: str,
@@ -123,6 +142,8 @@ def gateway(
             require_auth_token=TokenFor(require_auth_token),
             connection_error_wait_seconds=connection_error_wait_seconds,
             queue_log_seconds=queue_log_seconds,
+            archive_to=archive_to,
+            archive_poll_seconds=archive_poll_seconds,
             application_id=application_id,
             answer_seconds=answer_seconds,
             log_format=log_format,

@@ -30,6 +30,7 @@ Examples:
   backbeat signal "Camera sale" "Camera 703" "Make Purchase" --arg Ann
   backbeat signal 5d3f… "Make Purchase" --args '{"buyer": "Ann"}' --wait
   backbeat signal "Camera sale" 703 "Remind" --at 2h --retries 3 --key reminder-703
+  backbeat signal "Camera sale" 703 "Index anew" --at 5s --coalesce-key index
   echo '{"workflow": "Sale", "subject": 703, "name": "Buy", "args": ["Ann"]}' | backbeat signal -
 """
 )
@@ -39,6 +40,12 @@ Examples:
 @click.option("--at", "fires_at", type=Due(), help="Not before: a time, or a length of time from now.")
 @click.option("--key", "idempotency_key", help="A repeat with the same key gives the same node.")
 @click.option("--link", type=click.UUID, metavar="NODE", help="A node that does not complete before this signal does.")
+@click.option("--coalesce-key", metavar="KEY", help="It and a signal of this key that still waits become one.")
+@click.option(
+    "--coalesce",
+    type=click.Choice(["replace", "drop"]),
+    help="Which of the two remains: this one, or the one that waits.  [default: replace]",
+)
 @click.option("--wait", is_flag=True, help="Wait for its result, and print that.")
 @click.option("--wait-for", type=Length(), metavar="LENGTH", help="Wait no longer than this.")
 @json_option

@@ -18,6 +18,7 @@ from typing import NoReturn
 import uvloop
 from aiohttp import web
 
+from backbeat.errors import InvalidParameters
 from backbeat.gateway import errors, tid
 from backbeat.gateway.authentication import authenticate
 from backbeat.gateway.call import Call, answer
@@ -182,7 +183,7 @@ async def serve(settings: GatewaySettings) -> None:
         loop.add_signal_handler(number, stop.set)
     try:
         parts = Parts(settings, fail=_fail)
-    except ProjectionError as error:
+    except (ProjectionError, InvalidParameters, ImportError) as error:
         end(str(error), MISFIT, part=_PART)
     watchdog = _watchdog(loop, settings.loop_timeout_seconds)
     server = Server(Gateway(settings, parts).answer, body_bytes_max=settings.body_bytes_max)

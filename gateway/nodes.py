@@ -10,7 +10,7 @@ from backbeat.gateway.call import Call
 from backbeat.gateway.parameters import Parameters
 from backbeat.gateway.presentation import id_text
 from backbeat.streams.core import ids
-from backbeat.streams.core.commands import NewNode
+from backbeat.streams.core.commands import COALESCE_WORDS, Coalesce, NewNode
 from backbeat.streams.core.records import PRIORITY_FIRST, PRIORITY_LAST
 from backbeat.streams.core.status import MODE_WORDS, Mode
 
@@ -45,6 +45,15 @@ def _priority(said: Parameters) -> int | None:
     if priority is not None and not PRIORITY_FIRST <= priority <= PRIORITY_LAST:
         raise errors.invalid(f"priority is {priority}; {PRIORITY_FIRST} goes first and {PRIORITY_LAST} last")
     return priority
+
+
+def coalesce(said: Parameters) -> Coalesce:
+    """Which of two signals of one coalesce_key remains."""
+    word = said.text("coalesce")
+    how = Coalesce.REPLACE if word is None else COALESCE_WORDS.get(word)
+    if how is None:
+        raise errors.invalid(f"coalesce cannot be {word!r:.64}; it is one of {', '.join(COALESCE_WORDS)}")
+    return how
 
 
 def _mode(said: Parameters) -> Mode:

@@ -15,7 +15,8 @@ from backbeat.gateway.openapi_calls import CALLS, PATH_EXAMPLES
 from backbeat.gateway.openapi_said import JSON, PLAIN, Said
 from backbeat.gateway.openapi_schedules import SCHEDULE_SCHEMAS
 from backbeat.gateway.openapi_schemas import SCHEMAS as OTHER_SCHEMAS
-from backbeat.gateway.openapi_schemas import STATUS_WORDS, UUID, Schema, ref
+from backbeat.gateway.openapi_schemas import STATUS_WORDS
+from backbeat.gateway.openapi_types import UUID, Schema, ref
 from backbeat.gateway.pages import NEXT_HEADER
 from backbeat.gateway.parameters import DEPTH_MAX, FORM_FIELDS_MAX
 from backbeat.gateway.routing import Access, Route

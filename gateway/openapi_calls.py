@@ -9,7 +9,8 @@ from backbeat.gateway.openapi_limits import LIMITS
 from backbeat.gateway.openapi_reports import REPORTS
 from backbeat.gateway.openapi_said import HTML, PLAIN, Parameters, Said, query
 from backbeat.gateway.openapi_schedules import SCHEDULES
-from backbeat.gateway.openapi_schemas import STATUS_WORDS, TEXT, TIME, UUID, list_of, ref
+from backbeat.gateway.openapi_schemas import STATUS_WORDS
+from backbeat.gateway.openapi_types import TEXT, TIME, UUID, list_of, ref
 from backbeat.gateway.pages import LIMIT_MAX, NEXT_HEADER
 from backbeat.gateway.presentation import CLIENT_WORDS, SERVER_WORDS
 from backbeat.gateway.search import PER_PAGE_MAX, STALE_HEADER

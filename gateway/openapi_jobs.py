@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from backbeat.gateway.openapi_said import Said
-from backbeat.gateway.openapi_schemas import list_of, ref
+from backbeat.gateway.openapi_types import list_of, ref
 
 JOB_ID = "0f6b1a52-1f0d-4f6e-8c53-6d1f0f7d2a10"
 _AT = "2026-01-31T12:00:00.000Z"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backbeat.gateway.openapi_said import Said
-from backbeat.gateway.openapi_schemas import list_of, ref
+from backbeat.gateway.openapi_types import list_of, ref
 
 _LIMIT = {
     "clientId": "4c5c9f4e-0a7c-4bb0-9a64-6f1d5c0e7a11",

@@ -6,7 +6,7 @@ from typing import Any
 
 from backbeat.gateway.figures import STUCK_HOURS
 from backbeat.gateway.openapi_said import Said, query
-from backbeat.gateway.openapi_schemas import TIME, ref
+from backbeat.gateway.openapi_types import TIME, ref
 from backbeat.gateway.reports import STUCK_HOURS_MAX, WINDOW_SECONDS_MAX
 from backbeat.gateway.search import STALE_HEADER
 

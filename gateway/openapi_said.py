@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from backbeat.gateway.openapi_schemas import Schema
+from backbeat.gateway.openapi_types import Schema
 
 JSON = "application/json"
 PLAIN = "text/plain"

@@ -5,22 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from backbeat.gateway.openapi_said import Said
-from backbeat.gateway.openapi_schemas import (
-    COUNT,
-    NODE_SAID,
-    SUBJECT,
-    SUBJECT_GIVEN,
-    TEXT,
-    TIME,
-    UUID,
-    WORD,
-    Schema,
-    given,
-    list_of,
-    or_null,
-    ref,
-    said,
-)
+from backbeat.gateway.openapi_schemas import NODE_SAID, SUBJECT, SUBJECT_GIVEN, WORD
+from backbeat.gateway.openapi_types import COUNT, TEXT, TIME, UUID, Schema, given, list_of, or_null, ref, said
 from backbeat.streams.core.commands import CATCH_UP_SECONDS
 from backbeat.streams.core.recurring import BACKFILL_MAX, CATCH_UP_SECONDS_MIN, INTERVAL_SECONDS_MIN, SECONDS_MAX
 from backbeat.streams.core.schedules import OVERLAP_WORDS, QUEUED_MAX, RECENT_MAX, RUNNING_MAX, RunCause, RunState

@@ -6,17 +6,27 @@ that it does not name: such keys are passed over.
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from backbeat.gateway.figures import Activities, Daily, Summary
 from backbeat.gateway.job_shown import KINDS, Job, NewJob
 from backbeat.gateway.limit_shown import Limit, NewLimit
+from backbeat.gateway.openapi_types import (
+    COUNT,
+    NUMBER_MAX,
+    TEXT,
+    TIME,
+    UUID,
+    Schema,
+    given,
+    list_of,
+    or_null,
+    ref,
+    said,
+)
 from backbeat.gateway.presentation import CLIENT_WORDS, MODE_WORDS, SERVER_WORDS
+from backbeat.streams.core.commands import COALESCE_WORDS
 from backbeat.streams.core.records import Settings
-
-Schema = dict[str, Any]
 
 #: The words of PUT /activities/:id/status/:status.
 STATUS_WORDS = (
@@ -31,58 +41,14 @@ STATUS_WORDS = (
     "canceled",
 )
 
-NUMBER_MAX = 2**31 - 1
 
 _LIMITS = Settings()
-
-UUID: Schema = {"type": "string", "format": "uuid"}
-TIME: Schema = {"type": "string", "format": "date-time"}
-TEXT: Schema = {"type": "string"}
-
-
-def ref(name: str) -> Schema:
-    """A reference to one of `SCHEMAS`."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def list_of(item: Schema) -> Schema:
-    """An array of these."""
-    return {"type": "array", "items": item}
-
-
-def given(properties: dict[str, Schema], description: str = "") -> Schema:
-    """An object that is answered: every key is always there, and no other."""
-    found: Schema = {
-        "type": "object",
-        "required": list(properties),
-        "properties": properties,
-        "additionalProperties": False,
-    }
-    return {**found, "description": description} if description else found
-
-
-def said(schema: Schema, description: str) -> Schema:
-    """A property of a request, which may be null: that is as absent."""
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    found = {**schema, "type": [*kinds, "null"], "description": description}
-    if "enum" in found:
-        found["enum"] = [*found["enum"], None]
-    return found
-
-
-def or_null(schema: Schema) -> Schema:
-    """The same, or null."""
-    return {**schema, "type": [schema["type"], "null"]}
-
-
-# --- answers ---------------------------------------------------------------------------------------------------------
 
 _ANY: Schema = {"description": "any JSON value"}
 SUBJECT_GIVEN: Schema = {"description": "what the workflow is about: any JSON value but an empty one"}
 _SERVER_STATUS: Schema = {"type": "string", "enum": list(SERVER_WORDS)}
 _CLIENT_STATUS: Schema = {"type": "string", "enum": list(CLIENT_WORDS)}
 _MODE: Schema = {"type": "string", "enum": list(MODE_WORDS)}
-COUNT: Schema = {"type": "integer", "minimum": 0}
 
 _WORKFLOW = given(
     {
@@ -280,6 +246,19 @@ NODE_SAID: dict[str, Schema] = {
     ),
 }
 
+_SIGNAL_SAID: dict[str, Schema] = {
+    **NODE_SAID,
+    "coalesce_key": said(
+        WORD,
+        "a signal of the workflow with the same key that was not sent to its client yet, and this one, become one",
+    ),
+    "coalesce": said(
+        {"type": "string", "enum": list(COALESCE_WORDS)},
+        "with a coalesce_key: replace (which it is without a word): the one that waits is deactivated; drop: it stands "
+        "for both, and is answered",
+    ),
+}
+
 _DECISION: Schema = {
     "type": "object",
     "required": ["name"],
@@ -343,9 +322,9 @@ SCHEMAS: dict[str, Schema] = {
     "NewSignal": {
         "type": "object",
         "required": ["name"],
-        "properties": {"name": WORD, **NODE_SAID},
+        "properties": {"name": WORD, **_SIGNAL_SAID},
     },
-    "NewSignalOfName": {"type": "object", "properties": NODE_SAID},
+    "NewSignalOfName": {"type": "object", "properties": _SIGNAL_SAID},
     "Decision": _DECISION,
     "NewDecisions": {
         "type": "object",

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 
 from backbeat.errors import BackbeatError
+from backbeat.gateway.archiving import Archiver, Background, open_place
 from backbeat.gateway.engine import Engine
 from backbeat.gateway.presentation import node_json
 from backbeat.gateway.projection import Projection
@@ -36,6 +37,12 @@ class Parts:
         self._queue_log = QueueLog(
             settings.bootstrap_servers, settings.application_id, self.projection, settings.queue_log_seconds
         )
+        self._archiver: Background | None = None
+        if settings.archive_to is not None:
+            place = open_place(settings.archive_to)
+            self._archiver = Background(
+                lambda: Archiver(settings.bootstrap_servers, place), settings.archive_poll_seconds
+            )
         #: Turns of answers that are large.
         self.large_answers = asyncio.Semaphore(_LARGE_ANSWERS_MAX)
         self._fail = fail
@@ -56,10 +63,12 @@ class Parts:
         )
         await self.deliverer.start()
         self._queue_log.start()
+        if self._archiver is not None:
+            self._archiver.start()
 
     async def stop(self) -> None:
         """Leave in the other order."""
-        for part in (self._queue_log, self.deliverer, self.projection, self.engine):
+        for part in (self._archiver, self._queue_log, self.deliverer, self.projection, self.engine):
             if part is None:
                 continue
             try:

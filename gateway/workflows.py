@@ -10,8 +10,9 @@ from aiohttp.web import Response
 
 from backbeat.gateway import asks, errors
 from backbeat.gateway.call import Call, answer, success
-from backbeat.gateway.nodes import check_links, new_node
+from backbeat.gateway.nodes import check_links, coalesce, new_node
 from backbeat.gateway.pages import Page, read_page
+from backbeat.gateway.parameters import Parameters
 from backbeat.gateway.presentation import (
     CLIENT_WORDS,
     SERVER_WORDS,
@@ -30,7 +31,16 @@ _LARGE = 2_000
 
 async def create(call: Call) -> Response:
     """POST /workflows: the workflow of this name and subject, made if there is none."""
-    said = call.parameters
+    new = _new_workflow(call, call.parameters)
+    workflow_id = ids.workflow_id(new.user_id, new.name, new.subject)
+    view = await asks.change(
+        call, commands.CreateWorkflow, workflow_id, f"workflow {id_text(workflow_id)}", workflow=new
+    )
+    return answer(workflow_json(view), 201)
+
+
+def _new_workflow(call: Call, said: Parameters) -> commands.NewWorkflow:
+    """What a workflow is found by, or made from."""
     name = said.text("name") or said.text("workflow_type")
     if name is None:
         raise errors.invalid_value("name is missing")
@@ -41,12 +51,7 @@ async def create(call: Call) -> Response:
         subject = subject_text(said.value("subject"))
     except ValueError as error:
         raise errors.invalid(str(error)) from error
-    new = commands.NewWorkflow(user_id=call.user_id, name=name, subject=subject, decider=decider)
-    workflow_id = ids.workflow_id(call.user_id, name, subject)
-    view = await asks.change(
-        call, commands.CreateWorkflow, workflow_id, f"workflow {id_text(workflow_id)}", workflow=new
-    )
-    return answer(workflow_json(view), 201)
+    return commands.NewWorkflow(user_id=call.user_id, name=name, subject=subject, decider=decider)
 
 
 async def find(call: Call) -> Response:
@@ -101,8 +106,29 @@ async def _signal(call: Call, name: str) -> Response:
     if node.parent_link_id is not None:
         await check_links(call, (node,))
     what = f"workflow {id_text(workflow_id)}"
-    view = await asks.change(call, commands.Signal, workflow_id, what, workflow_id=workflow_id, node=node)
+    view = await asks.change(
+        call,
+        commands.Signal,
+        workflow_id,
+        what,
+        workflow_id=workflow_id,
+        node=node,
+        workflow=_told_workflow(call, workflow_id),
+        coalesce_key=call.parameters.text("coalesce_key"),
+        coalesce=coalesce(call.parameters),
+    )
     return answer(call.node_json(view), 201)
+
+
+def _told_workflow(call: Call, workflow_id: bytes) -> commands.NewWorkflow | None:
+    """The workflow that a new client tells with its signal: it is made if there is none, or none any more."""
+    said = call.parameters.nested("workflow") if call.wishes.whole else None
+    if said is None:
+        return None
+    new = _new_workflow(call, said.with_keys_as_they_are())
+    if ids.workflow_id(new.user_id, new.name, new.subject) != workflow_id:
+        raise errors.invalid(f"workflow {id_text(workflow_id)} is another one than the workflow that is told")
+    return new
 
 
 async def complete(call: Call) -> Response:

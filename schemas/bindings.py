@@ -29,6 +29,8 @@ REPLIES: dict[type, str] = {
     schedules.ScheduleView: "ScheduleReply",
     queries.Schedules: "SchedulesReply",
     jobs.Jobs: "JobsReply",
+    queries.RetentionPolicies: "RetentionReply",
+    queries.DueWorkflows: "DueReply",
 }
 
 
@@ -75,11 +77,14 @@ def bindings(signal: type) -> dict[str, Binding]:
         effects.PoolView,
         records.Limit,
         records.LimitValues,
+        queries.DueWorkflow,
+        records.RetentionPolicy,
     ]
     return {
         **{struct.__name__: Binding(struct) for struct in structs},
         **dict.fromkeys(REPLIES.values(), Binding(ReplyRecord)),
         "Mode": Binding(Mode),
+        "Coalesce": Binding(commands.Coalesce),
         "ClientStatus": Binding(ClientStatus),
         "ServerStatus": Binding(ServerStatus),
         "Reason": Binding(effects.Reason),

@@ -25,6 +25,7 @@ HISTORY = FOLDER / "history"
 SHARED = (
     "Uuid",
     "Mode",
+    "Coalesce",
     "ClientStatus",
     "ServerStatus",
     "StatusType",
@@ -38,6 +39,10 @@ SHARED = (
     "Settings",
     "LimitValues",
     "Limit",
+    "RetentionPolicy",
+    "RetentionPolicies",
+    "DueWorkflow",
+    "DueWorkflows",
     "Task",
     "WorkflowView",
     "NodeView",

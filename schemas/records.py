@@ -6,6 +6,7 @@ import enum
 
 import msgspec
 
+from backbeat.streams.core.commands import Coalesce
 from backbeat.streams.core.effects import Answer, NodeChange, NodeView
 from backbeat.streams.core.queries import QueryAnswer
 
@@ -65,3 +66,5 @@ class SignalRequest(msgspec.Struct, frozen=True, kw_only=True):
     parent_link_id: bytes | None = None
     priority: int | None = None  #: among those that wait for the same limit: 1 goes first, 5 last; null: 3
     fairness_key: str | None = None  #: those of one priority take turns by it
+    coalesce_key: str | None = None  #: null: it stands for itself
+    coalesce: Coalesce = Coalesce.REPLACE

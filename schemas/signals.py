@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from backbeat.streams.core.commands import COALESCE_WORDS, Coalesce
 from backbeat.streams.core.records import PRIORITY_FIRST, PRIORITY_LAST
 
 from .errors import DecodeError
@@ -44,6 +45,8 @@ class SignalFields(msgspec.Struct, kw_only=True):
     parent_link_id: str | None
     priority: int | None
     fairness_key: str | None
+    coalesce_key: str | None
+    coalesce: Coalesce
 
 
 class _Options(msgspec.Struct, forbid_unknown_fields=True):
@@ -72,6 +75,8 @@ class _Document(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     parent_link_id: str | None = None
     priority: int | None = None
     fairness_key: str | None = None
+    coalesce_key: str | None = None
+    coalesce: str | None = None
     mode: str | None = None
 
 
@@ -133,6 +138,8 @@ def from_json(value: bytes, headers: Headers | None) -> SignalRequest:
         parent_link_id=_uuid("parent_link_id", options.parent_link_id),
         priority=_priority(document.priority),
         fairness_key=document.fairness_key,
+        coalesce_key=_key(document.coalesce_key),
+        coalesce=_coalesce(document.coalesce),
     )
 
 
@@ -165,6 +172,8 @@ def from_fields(fields: SignalFields, headers: Headers | None) -> SignalRequest:
         parent_link_id=_uuid("parent_link_id", fields.parent_link_id),
         priority=_priority(fields.priority),
         fairness_key=fields.fairness_key,
+        coalesce_key=_key(fields.coalesce_key),
+        coalesce=fields.coalesce,
     )
 
 
@@ -185,6 +194,8 @@ def to_fields(request: SignalRequest) -> SignalFields:
         parent_link_id=None if request.parent_link_id is None else str(uuid.UUID(bytes=request.parent_link_id)),
         priority=request.priority,
         fairness_key=request.fairness_key,
+        coalesce_key=request.coalesce_key,
+        coalesce=request.coalesce,
     )
 
 
@@ -251,6 +262,19 @@ def _seconds(value: float | None) -> float | None:
     if value is not None and not 0.0 <= value <= _INT_MAX:
         raise DecodeError(f"field `retry_interval` is {value}, and 0 is the least and {_INT_MAX} the most")
     return value
+
+
+def _key(value: str | None) -> str | None:
+    if value is not None and not value.strip():
+        raise DecodeError("field `coalesce_key` is blank")
+    return value
+
+
+def _coalesce(word: str | None) -> Coalesce:
+    found = Coalesce.REPLACE if word is None else COALESCE_WORDS.get(word)
+    if found is None:
+        raise DecodeError(f"field `coalesce` is {word}, and there are {', '.join(COALESCE_WORDS)}")
+    return found
 
 
 def _uuid(name: str, text: str | None) -> bytes | None:

@@ -16,6 +16,7 @@ from backbeat.payloads import id_text
 from backbeat.streams.core import commands
 from backbeat.streams.core.effects import Done, Reason
 from backbeat.streams.core.jobs import Jobs
+from backbeat.streams.core.status import word
 
 _encode = msgspec.json.Encoder().encode
 
@@ -24,7 +25,7 @@ def command_call(command: commands.AnyCommand) -> HttpCall:
     """The call that a command is. InvalidParameters for one that only Kafka takes."""
     match command:
         case commands.CreateWorkflow(workflow=new):
-            return workflow_call(new)
+            return HttpCall("POST", "/workflows", _encode(_workflow_said(new)))
         case commands.Signal():
             return _signal_call(command)
         case commands.ChangeWorkflow():
@@ -77,10 +78,8 @@ def command_value(command: commands.AnyCommand, text: bytes) -> Any:
             return Done(changed=text != b"null")
 
 
-def workflow_call(new: commands.NewWorkflow) -> HttpCall:
-    """Find or make a workflow."""
-    said = {"name": new.name, "subject": msgspec.Raw(new.subject), "decider": new.decider}
-    return HttpCall("POST", "/workflows", _encode(said))
+def _workflow_said(new: commands.NewWorkflow) -> dict[str, Any]:
+    return {"name": new.name, "subject": msgspec.Raw(new.subject), "decider": new.decider}
 
 
 def _signal_call(command: commands.Signal) -> HttpCall:
@@ -101,4 +100,8 @@ def _signal_call(command: commands.Signal) -> HttpCall:
         said["fires_at"] = time_text(node.fires_at)
     if node.parent_link_id is not None:
         said["parent_link_id"] = id_text(node.parent_link_id)
+    if command.workflow is not None:
+        said["workflow"] = _workflow_said(command.workflow)
+    if command.coalesce_key is not None:
+        said |= {"coalesce_key": command.coalesce_key, "coalesce": word(command.coalesce)}
     return HttpCall("POST", f"/workflows/{id_text(command.workflow_id)}/signal", _encode(said))

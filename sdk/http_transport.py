@@ -15,7 +15,7 @@ import msgspec
 
 from backbeat.broker import logger
 from backbeat.errors import Rejected, Timeout, Unavailable
-from backbeat.http_calls import command_call, command_value, workflow_call
+from backbeat.http_calls import command_call, command_value
 from backbeat.http_jobs import read_job, read_jobs
 from backbeat.http_limits import read_limits
 from backbeat.http_schedules import read_schedule, read_schedules, schedule_path
@@ -60,8 +60,6 @@ _PUBLISHING_MAX = 32
 _PUBLISH_SECONDS_MAX = 60.0
 _AGAIN_SECONDS = 0.5
 _FLUSH_SECONDS_MAX = 10.0
-#: Workflows that are known to be there: a signal to one of them is one call.
-_KNOWN_MAX = 10_000
 _ENDED = CLOSED | {ServerStatus.RETRIES_EXHAUSTED}
 _SEARCHES = {"workflows": "/workflows/search", "activities": "/activities/search", "names": "/workflows/names"}
 
@@ -81,7 +79,6 @@ class HttpTransport:
         self._session: aiohttp.ClientSession | None = None
         self._users: dict[str, bytes] = {}
         self._own = b""
-        self._known: dict[bytes, None] = {}
         self._publishing: set[asyncio.Task[None]] = set()
         self._may_publish = asyncio.Semaphore(_PUBLISHING_MAX)
         self._failed: list[Exception] = []
@@ -158,20 +155,11 @@ class HttpTransport:
     async def command(self, command: AnyCommand, timeout: float, what: str, *, key: str | None = None) -> Any:
         """Make the call that a command is, and give what it answers as the core would."""
         call = command_call(command)
-        ends_at = time.monotonic() + timeout
-        if isinstance(command, Signal) and command.workflow is not None and command.workflow_id not in self._known:
-            made, _ = await self._ask(workflow_call(command.workflow), timeout, what, command.tid)
-            self._remember(read_workflow(made).id)
         headers = {TID_HEADER: command.tid} if command.tid else {}
         if key is not None and command.body_hash is not None:
             headers |= {KEY_HEADER: _quoted(key), ASKED_HEADER: command.body_hash.hex()}
-        text, _ = await self._ask(call, ends_at - time.monotonic(), what, command.tid, headers)
+        text, _ = await self._ask(call, timeout, what, command.tid, headers)
         return command_value(command, text)
-
-    def _remember(self, workflow_id: bytes) -> None:
-        if len(self._known) >= _KNOWN_MAX:
-            del self._known[next(iter(self._known))]
-        self._known[workflow_id] = None
 
     def publish(self, command: Signal, *, key: str | None = None) -> bytes:
         """Send a signal in the background. It has a key in any case: so it can be repeated, and its node has an id."""

@@ -14,6 +14,7 @@ import msgspec
 
 from backbeat.errors import InvalidParameters, LimitExceeded
 from backbeat.schemas import subject_text
+from backbeat.streams.core.commands import COALESCE_WORDS, Coalesce
 from backbeat.streams.core.effects import Reason
 from backbeat.streams.core.records import PRIORITY_FIRST, PRIORITY_LAST, Settings
 from backbeat.streams.core.status import MODE_WORDS, Mode
@@ -137,6 +138,16 @@ def to_mode(mode: str) -> Mode:
     found = MODE_WORDS.get(mode)
     if found is None:
         raise InvalidParameters(Reason.INVALID_PARAMETERS, f"There is no mode {mode!r}", mode, ", ".join(MODE_WORDS))
+    return found
+
+
+def to_coalesce(how: str) -> Coalesce:
+    """Which of two signals remains, by its word."""
+    found = COALESCE_WORDS.get(how)
+    if found is None:
+        raise InvalidParameters(
+            Reason.INVALID_PARAMETERS, f"coalesce cannot be {how!r}", str(how), ", ".join(COALESCE_WORDS)
+        )
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
@@ -16,6 +16,7 @@ from backbeat.payloads import (
     check_node,
     seconds,
     to_client_data,
+    to_coalesce,
     to_id,
     to_metadata,
     to_milliseconds,
@@ -60,6 +61,10 @@ class SignalOptions(RunOptions, total=False):
     idempotency_key: str | None
     #: A node that does not complete before this signal does.
     link: Id | None
+    #: A signal of the same workflow and key that was not sent to its worker yet, and this one, become one.
+    coalesce_key: str | None
+    #: Which of the two remains: `replace` (the usual), the new one, at its own time; `drop`, the one that waits.
+    coalesce: Literal["replace", "drop"]
 
 
 def make_workflow(user_id: bytes, name: str, subject: Any, decider: str | None) -> NewWorkflow:
@@ -113,26 +118,33 @@ def make_signal(
         fairness_key=options.get("fairness_key"),
         **optional,
     )
-    return Signal(
+    signal = Signal(
         id=command_id,
         user_id=user_id,
         tid=tid,
-        body_hash=None
-        if options.get("idempotency_key") is None
-        else _body_hash(node, workflow, fires_at, hashes_arguments=hashes_arguments or packed is None),
         workflow_id=ids.workflow_id(user_id, workflow.name, workflow.subject),
         node=node,
         workflow=workflow,
+        coalesce_key=options.get("coalesce_key"),
+        coalesce=to_coalesce(options.get("coalesce", "replace")),
     )
+    if options.get("idempotency_key") is None:
+        return signal
+    hashed = _body_hash(signal, workflow, fires_at, hashes_arguments=hashes_arguments or packed is None)
+    return msgspec.structs.replace(signal, body_hash=hashed)
 
 
-def _body_hash(node: NewNode, workflow: NewWorkflow, fires_at: When | None, *, hashes_arguments: bool) -> bytes:
+def _body_hash(signal: Signal, workflow: NewWorkflow, fires_at: When | None, *, hashes_arguments: bool) -> bytes:
     """What was asked, the same for a repeat: a time that counts from now is not the moment that it comes to."""
+    node = signal.node
     if isinstance(fires_at, timedelta):
         node = msgspec.structs.replace(node, fires_at=int(fires_at.total_seconds() * 1000))
     if not hashes_arguments:
         node = msgspec.structs.replace(node, client_data=b"")
-    return hashlib.blake2b(msgspec.msgpack.encode((node, workflow)), digest_size=16).digest()
+    asked: tuple[Any, ...] = (node, workflow)
+    if signal.coalesce_key is not None:
+        asked = (*asked, signal.coalesce_key, signal.coalesce)
+    return hashlib.blake2b(msgspec.msgpack.encode(asked), digest_size=16).digest()
 
 
 def change_hash(command: AnyCommand) -> bytes:

@@ -6,11 +6,13 @@ checked. Backbeat deletes nothing there: keep payloads as long as their workflow
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import shutil
 import uuid
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from backbeat.errors import CodecError, InvalidParameters, Unavailable
@@ -36,15 +38,21 @@ def open_store(url: str) -> Store:
     Who may use a bucket is said as everywhere with boto3: environment, profile or the machine's role. Needs the extra
     `s3`.
     """
+    found = parse_store(url)
+    return FolderStore(found) if isinstance(found, Path) else BucketStore(*found)
+
+
+def parse_store(url: str) -> Path | tuple[str, str, str | None, str | None]:
+    """What a URL of a store says: a folder; or bucket, prefix, endpoint and region. InvalidParameters."""
     parts = urlsplit(url)
     match parts.scheme:
         case "file" if parts.path not in {"", "/"} and parts.netloc in {"", "localhost"}:
-            return FolderStore(Path(unquote(parts.path)))
+            return Path(unquote(parts.path))
         case "s3" if parts.netloc:
             options = dict(parse_qsl(parts.query))
             unknown = sorted(set(options) - {"endpoint", "region"})
             if not unknown:
-                return BucketStore(parts.netloc, parts.path.strip("/"), options.get("endpoint"), options.get("region"))
+                return parts.netloc, parts.path.strip("/"), options.get("endpoint"), options.get("region")
     raise InvalidParameters(Reason.INVALID_PARAMETERS, f"{url!r} is no URL of a store; {_WANTED} is", url, _WANTED)
 
 
@@ -67,7 +75,7 @@ class FolderStore:
         try:
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _write(path, text)
+                write_whole(path, io.BytesIO(text))
         except OSError as error:
             raise Unavailable(f"The store {self._folder} does not take a payload: {error}") from error
         return path.absolute().as_uri()
@@ -83,11 +91,12 @@ class FolderStore:
             raise Unavailable(f"The store {self._folder} cannot be read: {error}") from error
 
 
-def _write(path: Path, text: bytes) -> None:
+def write_whole(path: Path, content: IO[bytes]) -> None:
+    """Write a file that is there whole, in place of an older one, or not at all. OSError."""
     draft = path.with_name(f".{uuid.uuid4().hex}")
     try:
         with draft.open("xb") as file:
-            file.write(text)
+            shutil.copyfileobj(content, file)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
@@ -96,38 +105,44 @@ def _write(path: Path, text: bytes) -> None:
         raise
 
 
+def bucket_client(endpoint: str | None, region: str | None) -> tuple[Any, tuple[type[Exception], ...]]:
+    """A client of S3, or of a service at an address of its own, and the errors that it raises. ImportError."""
+    try:
+        import boto3  # noqa: PLC0415 - an extra: only who stores there has it
+        from boto3.exceptions import Boto3Error  # noqa: PLC0415 - as above
+        from botocore import exceptions  # noqa: PLC0415 - as above
+        from botocore.config import Config  # noqa: PLC0415 - as above
+    except ImportError as error:
+        raise ImportError('A store in a bucket needs `pip install "backbeat[s3]"`') from error
+    # A client may be used by several threads. Services at an address of their own seldom have a name per bucket.
+    client: Any = boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=region or ("us-east-1" if endpoint else None),
+        config=Config(
+            connect_timeout=5,
+            read_timeout=30,
+            retries={"mode": "standard", "total_max_attempts": 4},
+            s3={"addressing_style": "path"} if endpoint else None,
+        ),
+    )
+    return client, (exceptions.BotoCoreError, exceptions.ClientError, Boto3Error)
+
+
 class BucketStore:
     """Payloads as objects in a bucket of S3 or of a service that speaks as it does."""
 
     def __init__(self, bucket: str, prefix: str, endpoint: str | None = None, region: str | None = None) -> None:
-        try:
-            import boto3  # noqa: PLC0415 - an extra: only who stores there has it
-            from botocore import exceptions  # noqa: PLC0415 - as above
-            from botocore.config import Config  # noqa: PLC0415 - as above
-        except ImportError as error:
-            raise ImportError('A store in a bucket needs `pip install "backbeat[s3]"`') from error
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
-        self._exceptions = exceptions
-        # A client may be used by several threads. Services at an address of their own seldom have a name per bucket.
-        self._client: Any = boto3.session.Session().client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name=region or ("us-east-1" if endpoint else None),
-            config=Config(
-                connect_timeout=5,
-                read_timeout=30,
-                retries={"mode": "standard", "total_max_attempts": 4},
-                s3={"addressing_style": "path"} if endpoint else None,
-            ),
-        )
+        self._client, self._errors = bucket_client(endpoint, region)
 
     def put(self, digest: str, text: bytes) -> str:
         """Keep a payload; S3 has it whole or not at all."""
         key = self._prefix + _place(digest)
         try:
             self._client.put_object(Bucket=self._bucket, Key=key, Body=text, ContentType="application/json")
-        except (self._exceptions.BotoCoreError, self._exceptions.ClientError) as error:
+        except self._errors as error:
             raise Unavailable(f"The store s3://{self._bucket} does not take a payload: {error}") from error
         return f"s3://{self._bucket}/{key}"
 
@@ -138,6 +153,6 @@ class BucketStore:
             text: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
         except self._client.exceptions.NoSuchKey as error:
             raise CodecError(f"s3://{self._bucket}/{key} is not there: was it deleted?") from error
-        except (self._exceptions.BotoCoreError, self._exceptions.ClientError) as error:
+        except self._errors as error:
             raise Unavailable(f"The store s3://{self._bucket} cannot be read: {error}") from error
         return text

@@ -89,22 +89,25 @@ def command_of(request: SignalRequest, client: bytes, identity: bytes) -> Signal
     if given:
         node = msgspec.structs.replace(node, **given)
     tid = request.tid or identity.hex()
+    signal = Signal(
+        id=identity,
+        user_id=client,
+        tid=tid,
+        workflow_id=workflow_id,
+        node=node,
+        workflow=workflow,
+        link_open=request.parent_link_id is not None,
+        coalesce_key=request.coalesce_key,
+        coalesce=request.coalesce,
+    )
     if request.parent_link_id is None:
-        return Signal(id=identity, user_id=client, tid=tid, workflow_id=workflow_id, node=node, workflow=workflow)
+        return signal
     return OpenLink(
         id=identity,
         user_id=client,
         tid=tid,
         target_id=request.parent_link_id,
         child_id=ids.node_id(workflow_id, identity, 0),
-        signal=Signal(
-            id=identity,
-            user_id=client,
-            tid=tid,
-            workflow_id=workflow_id,
-            node=node,
-            workflow=workflow,
-            link_open=True,
-        ),
+        signal=signal,
         strict=True,
     )

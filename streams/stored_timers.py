@@ -7,14 +7,14 @@ import struct
 import msgspec
 
 from backbeat.streams.core.jobs import Job
-from backbeat.streams.core.records import Answer, Node, Pool, TimerKind
+from backbeat.streams.core.records import Answer, Node, Pool, Removed, TimerKind, Workflow
 from backbeat.streams.core.schedules import Schedule
 
 #: What the keys of schedules begin with.
 SCHEDULE = b"c"
 #: `t`, when it is due, what it is about, its kind.
 TIMER = struct.Struct(">cQ16sB")
-_TIMED_KEY_BYTES = 17 + 1  # of a node or a pool
+_TIMED_KEY_BYTES = 17 + 1  # of a node, a pool, a workflow, what is left of a node
 
 
 def timer_key(due: int, subject_id: bytes, kind: int) -> bytes:
@@ -40,6 +40,15 @@ def timer_of(key: bytes, value: bytes | None) -> tuple[bytes, bytes] | None:
     if key[8:9] == b"n":
         node = msgspec.msgpack.decode(value, type=Node)
         return _timer(node, node.timer_kind)
+    if key[8:9] == b"w":
+        workflow = msgspec.msgpack.decode(value, type=Workflow)
+        if workflow.removal_at is None:
+            return None
+        number = workflow.removal_number.to_bytes(8, "big")
+        return timer_key(workflow.removal_at, workflow.id, TimerKind.RETENTION), number
+    if key[8:9] == b"d":
+        removed = msgspec.msgpack.decode(value, type=Removed)
+        return timer_key(removed.forget_at, key[1:8] + key[9:], TimerKind.REFUSAL), bytes(8)
     if key[8:9] == b"p":
         return _timer(msgspec.msgpack.decode(value, type=Pool), TimerKind.SLOT)
     return None

@@ -68,7 +68,18 @@ class Table(Generic[R]):
         `stored` reads what RocksDB has behind a key. What is found does not depend on how far a commit is, so every
         replay finds the same.
         """
-        found: list[R] = []
+        return [record for _, record in self._scan(after, count, stored)]
+
+    def scan_keys(
+        self, after: bytes, count: int, stored: Callable[[bytes], Iterator[tuple[bytes, bytes]]]
+    ) -> list[bytes]:
+        """The keys of the same."""
+        return [key for key, _ in self._scan(after, count, stored)]
+
+    def _scan(
+        self, after: bytes, count: int, stored: Callable[[bytes], Iterator[tuple[bytes, bytes]]]
+    ) -> list[tuple[bytes, R]]:
+        found: list[tuple[bytes, R]] = []
         while True:
             below = dict(islice(stored(after), count - len(found)))
             # Behind the last of these there may be more in RocksDB: what is newer there is looked at in the next round.
@@ -83,7 +94,7 @@ class Table(Generic[R]):
                 record = above[key] if key in above else self._decode(below[key])
                 if record is None:
                     continue
-                found.append(record)
+                found.append((key, record))
                 if len(found) == count:
                     return found
             if until is None:

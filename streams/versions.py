@@ -15,7 +15,19 @@ import msgspec
 
 from backbeat.streams.core.ids import PREFIX_BYTES
 from backbeat.streams.core.jobs import Job
-from backbeat.streams.core.records import Answer, Lane, Link, Meta, Node, Place, Pool, Workflow
+from backbeat.streams.core.records import (
+    Answer,
+    Due,
+    Lane,
+    Link,
+    Meta,
+    Node,
+    Place,
+    Pool,
+    Removed,
+    Waiting,
+    Workflow,
+)
 from backbeat.streams.core.schedules import Schedule
 
 #: The newest version of each kind of record that this code knows.
@@ -30,6 +42,9 @@ KNOWN: dict[type[msgspec.Struct], int] = {
     Place: 1,
     Schedule: 1,
     Job: 1,
+    Waiting: 1,
+    Removed: 1,
+    Due: 1,
 }
 #: The newest rules (`apply`) that this code knows; a partition's are in its meta record.
 RULES_VERSION = 1
@@ -43,6 +58,8 @@ _OF_WORKFLOW: dict[bytes, type[msgspec.Struct] | None] = {
     b"p": Pool,
     b"q": Lane,
     b"o": Place,
+    b"c": Waiting,
+    b"d": Removed,
 }
 #: Kinds whose version is no first field: where it is.
 _LATER = {Link: 3, Answer: 3}
@@ -92,6 +109,8 @@ def why_unknown_record(key: bytes, value: bytes) -> str | None:
             kind = Schedule
         case b"j":
             kind = Job
+        case b"a":
+            kind = Due
         case b"m" if len(key) == 1:
             return why_unknown(Meta, value) or why_unknown_rules(msgspec.msgpack.decode(value, type=Meta))
         case _:

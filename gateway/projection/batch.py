@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, select
 
 from backbeat.gateway.projection import rows, states, tables
+from backbeat.gateway.projection.deletion import TEXT_MIN, delete_nodes, delete_workflows
 from backbeat.gateway.projection.grams import METADATA, SUBJECTS, Grams
 from backbeat.gateway.projection.incoming import Records
 from backbeat.gateway.projection.settling import settle
@@ -21,7 +22,6 @@ from backbeat.streams.core.records import Node, Workflow
 
 _DAY_MS = 86_400_000
 _CHUNK_CHANGES_MAX = 65_536
-_TRIGRAM = 3
 
 
 class _KnownWorkflow(NamedTuple):
@@ -60,8 +60,15 @@ class Projector:
         """Bring the records, of any partitions and oldest first, into the tables."""
         todo = Records(records)
         if self._waiting:
+            self._drop_waiting(todo.gone)
             self._take_waiting(todo)
         _Work(self, todo).do()
+
+    def _drop_waiting(self, gone: list[bytes]) -> None:
+        """What was deleted need not wait any more."""
+        found = self.statements.select(tables.waiting, "key", gone, "key")
+        self._waiting -= len(found)
+        self.statements.delete(tables.waiting, "key", [row.key for row in found])
 
     def _take_waiting(self, todo: Records) -> None:
         asked: set[bytes] = set()
@@ -100,6 +107,9 @@ class _Work:
         self._decoded = {
             identity: rows.decode_node(value) for identity, (_, value) in todo.nodes.items() if value is not None
         }
+        self._found = {
+            identity: rows.decode_workflow(value) for identity, value in todo.workflows.items() if value is not None
+        }
         self._workflows: dict[bytes, _KnownWorkflow] = {}
         self._nodes: dict[bytes, _KnownNode] = {}
         self._new_nodes: Rows = []
@@ -113,6 +123,8 @@ class _Work:
         self._raised: set[bytes] = set()
         self._completed: Counter[int] = Counter()
         self._errored: Counter[int] = Counter()
+        #: state -> how many nodes in it went with their workflow
+        self._dropped: Counter[int] = Counter()
 
     def do(self) -> None:
         """Workflows, then nodes with their chunks, then what follows from both."""
@@ -126,7 +138,7 @@ class _Work:
         statements.insert(tables.node_bodies, self._bodies)
         statements.put_texts(
             "node_texts",
-            [{"no": one["no"], "words": one["metadata"]} for one in self._bodies if len(one["metadata"]) >= _TRIGRAM],
+            [{"no": one["no"], "words": one["metadata"]} for one in self._bodies if len(one["metadata"]) >= TEXT_MIN],
         )
         self._projector.grams.add(statements, METADATA, (one["metadata"] for one in self._bodies))
         statements.run(statements.update_nodes, self._updates)
@@ -135,12 +147,12 @@ class _Work:
         self._settle()
         self._delete_nodes()
         self._put_counts()
-        self._delete_workflows()
 
     def _look_up(self) -> None:
         workflow_ids = {*self._todo.workflows, *(node.workflow_id for node in self._decoded.values())}
         for row in self._statements.select(tables.workflows, "id", list(workflow_ids), "id", *_KnownWorkflow._fields):
             self._know(row[0], _KnownWorkflow(*row[1:]))
+        self._drop_removed()
         node_ids = {*self._todo.nodes, *self._todo.chunks}
         for row in self._statements.select(tables.nodes, "id", list(node_ids), "id", *_KnownNode._fields):
             self._nodes[row[0]] = _KnownNode(*row[1:])
@@ -155,10 +167,7 @@ class _Work:
         new: Rows = []
         changed: Rows = []
         names: Rows = []
-        for identity, value in self._todo.workflows.items():
-            if value is None:
-                continue
-            workflow = rows.decode_workflow(value)
+        for identity, workflow in self._found.items():
             known = self._workflows.get(identity)
             row: dict[str, Any] = {
                 "has_nodes": int(workflow.first_child is not None),
@@ -178,7 +187,7 @@ class _Work:
             self._know(identity, known._replace(watermark=workflow.watermark, sweeps=workflow.sweeps))
         statements = self._statements
         statements.insert(tables.workflows, new)
-        texts = [{"no": one["no"], "words": one["subject"]} for one in new if len(one["subject"]) >= _TRIGRAM]
+        texts = [{"no": one["no"], "words": one["subject"]} for one in new if len(one["subject"]) >= TEXT_MIN]
         statements.put_texts("workflow_texts", texts)
         self._projector.grams.add(statements, SUBJECTS, (one["subject"] for one in new))
         statements.run(statements.update_workflows, changed)
@@ -210,6 +219,8 @@ class _Work:
         if workflow is None:
             self._waits.append({"key": key, "subject_id": node.workflow_id, "value": value})
             return
+        if node.created_at < workflow.created:
+            return  # It belongs to an earlier workflow of the subject, and its deletion is on the way.
         known = self._nodes.get(identity)
         is_new = known is None
         if known is None:
@@ -303,7 +314,7 @@ class _Work:
         statements = self._statements
         more: Rows = []
         fewer: Rows = []
-        total: Counter[int] = Counter()
+        total: Counter[int] = Counter({state: -count for state, count in self._dropped.items()})
         for (workflow_no, state), count in self._moved.items():
             if not count:
                 continue
@@ -333,43 +344,42 @@ class _Work:
 
     # --- deletion --------------------------------------------------------------------------------------------------
 
+    def _drop_removed(self) -> None:
+        """Workflows that were removed go with all their nodes, though the nodes' own deletions may come later.
+
+        Where another of the same subject has begun meanwhile, only that one's record may have come.
+        """
+        gone = {
+            identity: known
+            for identity, known in self._workflows.items()
+            if identity in self._todo.workflows and not self._is_same(identity, known)
+        }
+        if not gone:
+            return
+        rows_of = self._statements.select(tables.nodes, "workflow_no", [known.no for known in gone.values()], "no")
+        for row in delete_nodes(self._statements, [row.no for row in rows_of]):
+            self._dropped[row.state] += 1
+        delete_workflows(self._statements, [(known.no, known.user_key, known.name_key) for known in gone.values()])
+        for identity in gone:
+            del self._workflows[identity]
+
+    def _is_same(self, identity: bytes, known: _KnownWorkflow) -> bool:
+        found = self._found.get(identity)
+        return found is not None and found.created_at == known.created
+
     def _delete_nodes(self) -> None:
         gone = [
             self._nodes[one].no for one, (_, value) in self._todo.nodes.items() if value is None and one in self._nodes
         ]
         if not gone:
             return
-        statements = self._statements
-        found = statements.select(tables.nodes, "no", gone, "workflow_no", "state")
+        found = delete_nodes(self._statements, gone)
         owners = [row.workflow_no for row in found]
-        for row in statements.select(tables.workflows, "no", owners, "id", *_KnownWorkflow._fields):
+        for row in self._statements.select(tables.workflows, "no", owners, "id", *_KnownWorkflow._fields):
             self._know(row[0], _KnownWorkflow(*row[1:]))
         for row in found:
             if row.workflow_no in self._owners:
                 self._moved[row.workflow_no, row.state] -= 1
-        texts = statements.select(tables.node_bodies, "no", gone, "no", "metadata")
-        texts = [{"no": row.no, "words": row.metadata} for row in texts if len(row.metadata) >= _TRIGRAM]
-        statements.drop_texts("node_texts", texts)
-        statements.delete(tables.status_changes, "node_no", gone)
-        statements.delete(tables.node_bodies, "no", gone)
-        statements.delete(tables.nodes, "no", gone)
-
-    def _delete_workflows(self) -> None:
-        gone = [one for one, value in self._todo.workflows.items() if value is None and one in self._workflows]
-        if not gone:
-            return
-        statements = self._statements
-        numbers = [self._workflows[one].no for one in gone]
-        texts = statements.select(tables.workflows, "no", numbers, "no", "subject")
-        texts = [{"no": row.no, "words": row.subject} for row in texts if len(row.subject) >= _TRIGRAM]
-        statements.drop_texts("workflow_texts", texts)
-        names = [
-            {"user_key": one.user_key, "name_key": one.name_key, "name": b"", "workflows": -1}
-            for one in (self._workflows[identity] for identity in gone)
-        ]
-        statements.run(statements.add_names, names)
-        statements.delete(tables.workflow_states, "workflow_no", numbers)
-        statements.delete(tables.workflows, "no", numbers)
 
 
 def _new_node(number: int, node: Node, workflow_no: int, user_key: int) -> dict[str, Any]:

@@ -15,8 +15,12 @@ class Records:
         self.workflows: dict[bytes, bytes | None] = {}
         self.nodes: dict[bytes, tuple[bytes, bytes | None]] = {}
         self.chunks: dict[bytes, dict[int, tuple[bytes, bytes]]] = defaultdict(dict)
+        #: the keys of what was deleted
+        self.gone: list[bytes] = []
         for key, value in dict(records).items():
             self.add(key, value)
+            if value is None:
+                self.gone.append(key)
 
     def add(self, key: bytes, value: bytes | None, *, waited: bool = False) -> None:
         """Take a record; one that waited only where none came since."""

@@ -12,7 +12,7 @@ from backbeat.streams.keeper import Origin, Snapshot
 from backbeat.streams.timers import TimerKey, timer_fired
 
 #: What such timers are for comes some day: nothing to wait for.
-_FORGOTTEN = (TimerKind.ANSWER, TimerKind.JOB)
+_FORGOTTEN = (TimerKind.ANSWER, TimerKind.JOB, TimerKind.RETENTION, TimerKind.REFUSAL)
 _NOT_OF_NODES = (*_FORGOTTEN, TimerKind.SCHEDULE)
 
 

@@ -9,9 +9,11 @@ import msgspec
 
 from .ids import limit_id, murmur2
 from .jobs import JobFilter
-from .records import Limit, LimitValues, Settings, TimerKind
+from .records import Limit, LimitValues, RetentionPolicy, Settings, TimerKind
 from .values import (
     CATCH_UP_SECONDS,
+    COALESCE_WORDS,
+    Coalesce,
     NewNode,
     NewSchedule,
     NewWorkflow,
@@ -24,6 +26,8 @@ from .values import (
 
 __all__ = [
     "CATCH_UP_SECONDS",
+    "COALESCE_WORDS",
+    "Coalesce",
     "NewNode",
     "NewSchedule",
     "NewWorkflow",
@@ -63,6 +67,9 @@ class Signal(Command, frozen=True, kw_only=True):
     workflow: NewWorkflow | None = None
     #: the partition of the node's link target opened the link and sent the signal on
     link_open: bool = False
+    #: a signal of the same key that still waits and this one become one; null: it stands for itself
+    coalesce_key: str | None = None
+    coalesce: Coalesce = Coalesce.REPLACE
 
 
 class ChangeWorkflow(Command, frozen=True, kw_only=True):
@@ -189,6 +196,20 @@ class StopJob(Command, frozen=True, kw_only=True):
     job_id: bytes
 
 
+class ChangeRetention(Command, frozen=True, kw_only=True):
+    """A policy for the partition that it is sent to, in place of one for the same client and name."""
+
+    policy: RetentionPolicy
+    forget: bool = False  #: there is to be none: these workflows are kept for ever again
+
+
+class RemoveWorkflow(Command, frozen=True, kw_only=True):
+    """A workflow that waited to be archived is archived: remove it, unless something has happened to it since."""
+
+    workflow_id: bytes
+    revision: int  #: of the workflow when it was read
+
+
 # --- what the engine's own parts send ----------------------------------------------------------------------------
 
 
@@ -209,7 +230,7 @@ class ScheduleDue(Command, frozen=True, kw_only=True):
 class TimerFired(Command, frozen=True, kw_only=True):
     """A timer is due. It counts only if node, kind and number are those of the timer that stands."""
 
-    subject_id: bytes  #: a node; for the kind ANSWER a command id
+    subject_id: bytes  #: a node; for the kind ANSWER a command id, for RETENTION a workflow
     kind: TimerKind
     number: int
 
@@ -323,6 +344,8 @@ AnyCommand = (
     | ScheduleDue
     | StartJob
     | StopJob
+    | ChangeRetention
+    | RemoveWorkflow
     | TimerFired
     | OpenLink
     | CloseLink
@@ -338,14 +361,14 @@ def route(command: AnyCommand) -> bytes | None:
     match command:
         case CreateWorkflow(workflow=new):
             return route_of_subject(new.subject)
-        case Signal() | ChangeWorkflow() | Continue():
+        case Signal() | ChangeWorkflow() | RemoveWorkflow() | Continue():
             return command.workflow_id
         case TimerFired():
             # A caller's key and a job have no route: their timers are sent to the partition that holds them.
             return None if command.kind in (TimerKind.ANSWER, TimerKind.JOB) else command.subject_id
         case OpenLink() | CloseLink():
             return command.target_id
-        case ChangeSettings() | SpreadLimit():
+        case ChangeSettings() | SpreadLimit() | ChangeRetention():
             return None
         case ChangeLimit():
             return limit_id(command.client_id, command.activity)

@@ -8,12 +8,15 @@ from typing import TypeVar
 
 import msgspec
 
-from . import ids
-from .commands import NewNode, NewWorkflow, OpenLink, Signal
-from .effects import Reason, Send, node_view
+from . import ids, removal
+from .answers import keep, kept
+from .coalescing import still_waits
+from .commands import Coalesce, NewNode, NewWorkflow, OpenLink, Signal
+from .effects import Made, Reason, Send, node_view
 from .links import open_child_link
 from .records import PRIORITY_DEFAULT, PRIORITY_FIRST, PRIORITY_LAST, TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Workflow
-from .scheduling import make_ready, schedule_later
+from .scheduling import make_ready, reset, schedule_later
+from .settling import is_left_over
 from .status import ClientStatus, Mode, ServerStatus
 from .step import Refused, Step, refuse
 
@@ -74,20 +77,30 @@ def add_signal(step: Step, command: Signal) -> None:
         )
         step.effects.append(Send(link))
         return
+    identity = ids.node_id(command.workflow_id, command.id, 0)
+    there = step.get_node(identity)
+    if removal.was_removed(step.store, identity, there):
+        removal.refuse_repeat(step, command)
+        return
     workflow = step.enter(command.workflow_id) if command.workflow is None else make_workflow(step, command.workflow)
     if workflow is None or (command.user_id is not None and command.user_id != workflow.user_id):
         message = f"No workflow has the id {command.workflow_id.hex()}"
         raise refuse(Reason.NOT_FOUND, message, found="nothing", wanted="a workflow")
-    there = step.get_node(ids.node_id(workflow.id, command.id, 0))
     if there is not None:
         step.ignore("a repeat: its node is there")
         step.reply(node_view(there, workflow))
         return
+    if command.coalesce_key is not None and _was_dropped(step, command):
+        return
     if workflow.complete:
         message = "The workflow is complete and takes no more signals"
         raise refuse(Reason.WORKFLOW_COMPLETE, message, found="complete", wanted="a workflow that is not complete")
+    if command.coalesce_key is not None and _coalesce(step, command):
+        return
     node = _add(step, None, _as_signal(command.node), 0)
     node.server, node.client = ServerStatus.READY, ClientStatus.READY
+    node.coalesce_key = command.coalesce_key or ""
+    step.note_waiting(node)
     step.reply(node_view(node, workflow))
     schedule_later(step, workflow)
 
@@ -97,6 +110,50 @@ def _as_signal(new: NewNode) -> NewNode:
     if new.mode is Mode.BLOCKING and new.type == "decision":
         return new
     return msgspec.structs.replace(new, mode=Mode.BLOCKING, type="decision")
+
+
+def _was_dropped(step: Step, command: Signal) -> bool:
+    """Answer the repeat of a signal that was dropped: no node tells of it, so the one that stands for it was kept."""
+    answer = step.store.get_answer(command.id)
+    if answer is None:
+        return False
+    said = kept(answer)
+    if not isinstance(said, Made):
+        step.reply(said)
+        return True
+    standing = step.get_node(said.ids[0])
+    if standing is None or is_left_over(standing, step.workflow):
+        removal.refuse_repeat(step, command)
+        return True
+    step.ignore("a repeat: another signal stands for it")
+    step.reply(node_view(standing, step.workflow))
+    return True
+
+
+def _coalesce(step: Step, command: Signal) -> bool:
+    """Of this signal and one of its key that still waits one remains. Whether it is that one; this one is answered."""
+    key = command.coalesce_key
+    assert key is not None
+    check_text("coalesce_key", key, step.settings.name_bytes_max)
+    check_node(step, command.node)
+    workflow = step.workflow
+    found = step.store.get_waiting(workflow.id, key)
+    waiting = None if found is None else step.node(found.node_id)
+    if waiting is None or not still_waits(waiting):
+        return False
+    if command.coalesce is Coalesce.REPLACE:
+        step.deactivate(waiting)
+        schedule_later(step, workflow)
+        reset(step, waiting)
+        return False
+    step.ignore("a signal of its coalesce_key still waits and stands for it")
+    if command.body_hash is None:
+        stands = Made((waiting.id,))
+        step.writes.append(lambda store: keep(store, command.id, b"", stands, step.now))
+    if command.link_open and command.node.parent_link_id is not None:
+        step.close_link(command.node.parent_link_id, ids.node_id(workflow.id, command.id, 0))
+    step.reply(node_view(waiting, workflow))
+    return True
 
 
 def child_ids(step: Step, count: int) -> tuple[bytes, ...]:

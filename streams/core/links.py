@@ -12,6 +12,7 @@ from .commands import CloseLink, OpenLink
 from .effects import Reason, Send
 from .ids import PREFIX_BYTES
 from .records import Link, Node
+from .removal import was_removed
 from .scheduling import schedule_later
 from .status import CLOSED
 from .step import Step, refuse
@@ -21,8 +22,11 @@ def open_link(step: Step, command: OpenLink) -> None:
     """The target waits for the child from now on; a signal that came with the link goes on to its workflow."""
     target = step.enter_node(command.target_id)
     if target is None or target.server in CLOSED:
-        found = "no such node" if target is None else "a node that is closed"
-        if command.strict or (target is None and command.signal is not None):
+        is_known = target is not None or was_removed(
+            step.store, command.target_id, step.store.get_node(command.target_id)
+        )
+        found = "a node that is closed" if is_known else "no such node"
+        if command.strict or (not is_known and command.signal is not None):
             message = f"parent_link_id {command.target_id.hex()} names {found}"
             raise refuse(Reason.INVALID_PARAMETERS, message, found=found, wanted="a node that is still running")
         step.ignore(f"a link to {found}: nothing waits")

@@ -10,13 +10,15 @@ from typing import assert_never
 
 import msgspec
 
-from . import ids, operating, pools, recurring, scheduling, slots
+from . import ids, operating, pools, recurring, removal, retention, scheduling, slots
+from .answers import answered, forget, kept, remember
 from .commands import (
     AddChildren,
     AnyCommand,
     AskSlot,
     ChangeLimit,
     ChangeNode,
+    ChangeRetention,
     ChangeSchedule,
     ChangeSettings,
     ChangeWorkflow,
@@ -31,6 +33,7 @@ from .commands import (
     OpenLink,
     PutSchedule,
     ReleaseSlot,
+    RemoveWorkflow,
     ResetNode,
     RestartNode,
     RunSchedule,
@@ -50,7 +53,7 @@ from .job_slices import forget_job, run_job
 from .links import close_link, open_link
 from .records import Meta, Node, TimerKind
 from .status import ClientStatus, ServerStatus, word
-from .step import Refused, Step, answered, forget, kept, own_node, refuse, remember
+from .step import Refused, Step, own_node, refuse
 from .store import Store
 
 _STATUS_WORDS = {
@@ -101,6 +104,7 @@ def _apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
         check_tid(step)
         _do(step, command)
         scheduling.run(step)
+        retention.review(step)
     except Refused as refused:
         effects = answered(command, refused.rejection)
         if isinstance(command, Signal) and command.link_open and command.node.parent_link_id is not None:
@@ -129,6 +133,8 @@ def _fail_refused_result(command: AnyCommand, rejection: Rejection, now: int, st
 
 def _do(step: Step, command: AnyCommand) -> None:
     match command:
+        case ChangeNode() | AddChildren() | Heartbeat() if removal.is_left_behind(step, command):
+            step.ignore("a result of a node that is there no more")
         case ChangeNode():
             _change_node(step, command)
         case Signal():
@@ -174,6 +180,10 @@ def _do(step: Step, command: AnyCommand) -> None:
             recurring.do(step, command)
         case StartJob() | StopJob() | WorkJob():
             run_job(step, command, _do)
+        case ChangeRetention():
+            retention.change(step, command)
+        case RemoveWorkflow():
+            removal.remove(step, command)
         case _:
             assert_never(command)
 
@@ -311,6 +321,8 @@ def _timer_fired(step: Step, command: TimerFired) -> None:
     if command.kind == TimerKind.JOB:
         forget_job(step, command.subject_id)
         return
+    if removal.takes_timer(step, command):
+        return
     node = step.enter_node(command.subject_id)
     if node is None or node.timer_at is None or (node.timer_kind, node.timer_number) != (command.kind, command.number):
         step.ignore("a timer that no longer stands")
@@ -326,12 +338,15 @@ def _timer_fired(step: Step, command: TimerFired) -> None:
         case TimerKind.SCHEDULE:
             raise AssertionError("a schedule's timer is a command of its own, and no node has one")
         case _:
-            assert_never(command.kind)
+            raise AssertionError(f"no node has a timer of the kind {command.kind}")
 
 
 def _continue(step: Step, command: Continue) -> None:
+    if removal.takes_task(step, command.tasks[0]):
+        return
     workflow = step.enter(command.workflow_id)
     assert workflow is not None, "the rest of the work on a workflow that is not stored"
+    workflow.slices_under_way -= 1
     step.tasks.extend(command.tasks)
 
 

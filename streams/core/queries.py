@@ -12,13 +12,15 @@ import msgspec
 
 from . import history
 from .commands import ReplyTo
-from .effects import Limits, LimitView, NodeView, PoolView, Reason, Rejection, WorkflowView, node_view, workflow_view
+from .effects import Limits, NodeView, Reason, Rejection, WorkflowView, node_view, workflow_view
 from .jobs import Jobs
-from .records import Node, Pool, Settings, Workflow
+from .limit_views import limit_views
+from .records import Node, RetentionPolicy, Settings, Workflow
 from .schedules import ScheduleView, schedule_view
-from .settling import is_deactivated
+from .settling import is_deactivated, is_left_over
 from .status import CLOSED, ServerStatus
 from .store import Store
+from .walking import walk
 
 #: A GetSchedules of this partition is asked of every one; whoever brings it to the engines does that.
 ALL_PARTITIONS = -1
@@ -92,6 +94,12 @@ class GetLimits(Query, frozen=True, kw_only=True):
     partition: int
 
 
+class GetRetention(Query, frozen=True, kw_only=True):
+    """The policies of retention of a partition. Answer: RetentionPolicies."""
+
+    partition: int
+
+
 class GetSchedule(Query, frozen=True, kw_only=True):
     """A schedule by id. Answer: ScheduleView."""
 
@@ -109,6 +117,15 @@ class GetJobs(Query, frozen=True, kw_only=True):
 
     partition: int
     job_id: bytes | None = None
+
+
+class GetDue(Query, frozen=True, kw_only=True):
+    """The workflows of a partition that wait to be archived, the oldest first. Answer: DueWorkflows."""
+
+    partition: int
+    limit: int = 100  #: 1 to DUE_MAX
+    after_due_at: int | None = None  #: only those behind this place: since when a workflow waits, and its id
+    after_id: bytes | None = None
 
 
 class Nodes(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="nodes"):
@@ -136,6 +153,30 @@ class Position(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field
     offset: int
 
 
+class RetentionPolicies(
+    msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="retention_policies"
+):
+    """The policies of a partition."""
+
+    policies: tuple[RetentionPolicy, ...]
+
+
+class DueWorkflow(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """A workflow that waits to be archived."""
+
+    workflow_id: bytes
+    owner_id: bytes
+    name: str
+    due_at: int  #: since when, in milliseconds since the epoch
+    revision: int  #: what `RemoveWorkflow` names: another one as soon as something happens to the workflow
+
+
+class DueWorkflows(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="due_workflows"):
+    """Some of the workflows that wait to be archived."""
+
+    workflows: tuple[DueWorkflow, ...]
+
+
 AnyQuery = (
     GetWorkflow
     | GetNode
@@ -148,6 +189,8 @@ AnyQuery = (
     | GetSchedule
     | GetSchedules
     | GetJobs
+    | GetRetention
+    | GetDue
 )
 QueryAnswer = (
     WorkflowView
@@ -160,8 +203,12 @@ QueryAnswer = (
     | ScheduleView
     | Schedules
     | Jobs
+    | RetentionPolicies
+    | DueWorkflows
     | Rejection
 )
+#: Workflows in one answer to GetDue.
+DUE_MAX = 1_000
 
 
 def query_route(query: AnyQuery) -> bytes:
@@ -171,7 +218,7 @@ def query_route(query: AnyQuery) -> bytes:
             return query.workflow_id
         case GetSchedule():
             return query.schedule_id
-        case Flush() | GetSettings() | GetLimits() | GetSchedules() | GetJobs():
+        case Flush() | GetSettings() | GetLimits() | GetSchedules() | GetJobs() | GetRetention() | GetDue():
             return query.partition.to_bytes(4, "big")
         case _:
             return query.node_id
@@ -191,8 +238,7 @@ def find_node(store: Store, node_id: bytes, user_id: bytes | None) -> tuple[Node
     if node is None or (user_id is not None and node.user_id != user_id):
         return None
     workflow = store.get_workflow(node.workflow_id)
-    assert workflow is not None, "a node without its workflow"
-    return node, workflow
+    return None if workflow is None or is_left_over(node, workflow) else (node, workflow)
 
 
 def find_workflow(store: Store, workflow_id: bytes, user_id: bytes | None) -> Workflow | None:
@@ -235,7 +281,7 @@ def answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
         case GetSettings():
             yield store.meta.settings
         case GetLimits():
-            yield Limits(tuple(_limits(store, query.user_id)))
+            yield Limits(tuple(limit_views(store, query.user_id)))
         case GetSchedule():
             schedule = store.get_schedule(query.schedule_id)
             known = schedule is not None and query.user_id in (None, schedule.plan.user_id)
@@ -244,18 +290,38 @@ def answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
             yield from _schedules(store, query.user_id)
         case GetJobs():
             yield from _jobs(store, query)
+        case GetRetention():
+            yield RetentionPolicies(tuple(store.meta.retention.values()))
+        case GetDue():
+            yield _due(store, query)
         case Flush():
             raise AssertionError("a flush is answered by the commit")
 
 
 _PART_JOBS = 10
+
+
+def _due(store: Store, query: GetDue) -> DueWorkflows:
+    after = None
+    if query.after_due_at is not None and query.after_id is not None:
+        after = query.after_due_at, query.after_id
+    found = []
+    for due_at, workflow_id in store.due_after(after, min(max(query.limit, 1), DUE_MAX)):
+        workflow = store.get_workflow(workflow_id)
+        assert workflow is not None, "a workflow that is due is not stored"
+        found.append(
+            DueWorkflow(workflow_id, workflow.user_id, workflow.name, due_at, revision=workflow.removal_number)
+        )
+    return DueWorkflows(tuple(found))
+
+
 _PART_NODES = 200
 _PART_BYTES = 262_144
 
 
 def _tree(store: Store, workflow: Workflow, query: GetTree) -> Iterator[QueryAnswer]:
     after = None if query.after is None else store.get_node(query.after)
-    if query.after is not None and (after is None or after.workflow_id != workflow.id):
+    if query.after is not None and (after is None or after.workflow_id != workflow.id or is_left_over(after, workflow)):
         yield Rejection(
             Reason.INVALID_PARAMETERS,
             f"No node of this workflow has the id {query.after.hex()}",
@@ -276,73 +342,6 @@ def _tree(store: Store, workflow: Workflow, query: GetTree) -> Iterator[QueryAns
             yield Nodes(tuple(part))
             part, size = [], 0
     yield Nodes(tuple(part))
-
-
-def walk(
-    store: Store, workflow: Workflow, *, top_level_only: bool = False, after: Node | None = None
-) -> Iterator[Node]:
-    """The nodes of a workflow, parents before children; all, or those behind the node `after`.
-
-    Nodes added while it is read may or may not be seen.
-    """
-    stack = [workflow.first_child] if after is None else _behind(store, after, top_level_only=top_level_only)
-    while stack:
-        node_id = stack.pop()
-        if node_id is None:
-            continue
-        node = store.get_node(node_id)
-        assert node is not None, "a pointer to a node that is not stored"
-        stack.append(node.next_sibling)
-        if not top_level_only:
-            stack.append(node.first_child)
-        yield node
-
-
-def _behind(store: Store, node: Node, *, top_level_only: bool) -> list[bytes | None]:
-    """What a walk has still to visit when it has just come to this node: the next one last."""
-    stack = [] if top_level_only else [node.first_child]
-    above: Node | None = node
-    while above is not None:
-        stack.append(above.next_sibling)
-        above = None if above.parent_id is None else store.get_node(above.parent_id)
-    if top_level_only:
-        # Below the top there is nothing to go on with but what is behind its ancestor there.
-        return stack[-1:]
-    return stack[::-1]
-
-
-#: Pools of one limit that one answer shows.
-_POOLS_MAX = 100
-
-
-def _limits(store: Store, user_id: bytes | None) -> Iterator[LimitView]:
-    meta = store.meta
-    for key, limit in sorted(meta.limits.items()):
-        if user_id in (None, limit.client_id):
-            pools, behind = _pools(store, meta.pools.get(key))
-            yield LimitView(limit, tuple(_pool_view(store, pool, meta.now) for pool in pools), more=behind)
-
-
-def _pools(store: Store, pool_id: bytes | None) -> tuple[list[Pool], bool]:
-    """The first pools of a chain, and whether there are more."""
-    found: list[Pool] = []
-    while pool_id is not None and len(found) < _POOLS_MAX:
-        pool = store.get_pool(pool_id)
-        assert pool is not None, "a chain of pools with a hole"
-        found.append(pool)
-        pool_id = pool.next
-    return found, pool_id is not None
-
-
-def _pool_view(store: Store, pool: Pool, now: int) -> PoolView:
-    oldest = [store.get_place(pool.id, level.oldest) for level in pool.levels if level.oldest is not None]
-    return PoolView(
-        key=pool.key,
-        out=pool.out,
-        waiting=tuple(level.waiting for level in pool.levels),
-        oldest_asked_at=min((place.asked_at for place in oldest if place is not None), default=None),
-        next_start_at=pool.timer_at if pool.timer_at is not None and pool.timer_at > now else None,
-    )
 
 
 def _schedules(store: Store, user_id: bytes | None) -> Iterator[Schedules]:

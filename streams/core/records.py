@@ -35,6 +35,8 @@ class TimerKind(enum.IntEnum):
     SLOT = 5  #: not of a node: a pool's rate allows the next start
     SCHEDULE = 6  #: not of a node: a schedule's next run is due, or its times are to be worked out
     JOB = 7  #: not of a node: a job that has ended is forgotten
+    RETENTION = 8  #: of a workflow: it was finished for as long as it is kept
+    REFUSAL = 9  #: of a node that was removed: that there ever was one is forgotten
 
 
 class Parent(msgspec.Struct, gc=False, array_like=True, kw_only=True):
@@ -76,6 +78,14 @@ class Workflow(Parent, array_like=True, kw_only=True):
     )
     watermarks: int = 0  #: how often it was set: each time leaves an entry with every node below it
     sweeps: int = 0  #: cancels, resets and deactivations that are still going through the nodes, slice by slice
+    #: open nodes that nothing above them waits for: fire_and_forget, or below a node that was deactivated
+    loose_open: int = 0
+    slices_under_way: int = 0  #: Continue commands that were sent and not taken yet
+    finished_at: int | None = None  #: since when nothing is left to do and nothing happens, where that is looked at
+    removal_at: int | None = None  #: when its timer is due (`retention`); null: it has none
+    #: of its timer; raised whenever something happens to a finished workflow, never the same as that of an earlier one
+    removal_number: int = 0
+    due_at: int | None = None  #: since when it waits to be archived
 
 
 class Node(Parent, array_like=True, kw_only=True):
@@ -119,6 +129,7 @@ class Node(Parent, array_like=True, kw_only=True):
     slot: bytes | None = None  #: the pool that it waits for a slot of (started), or has one of (sent to its client)
     slot_number: int = 0  #: raised at every asking; Ask, Grant and Release name it
     granted_at: int | None = None  #: when the slot that it has was given
+    coalesce_key: str = ""  #: of a signal (`coalescing`); empty: it has none
 
 
 class Link(msgspec.Struct, gc=False, array_like=True):
@@ -130,6 +141,13 @@ class Link(msgspec.Struct, gc=False, array_like=True):
     version: int = 1
 
 
+class Waiting(msgspec.Struct, gc=False, array_like=True, kw_only=True):
+    """The signal of a workflow and coalesce_key that still waits. Gone once it was sent to its client, or closed."""
+
+    version: int = 1
+    node_id: bytes
+
+
 class Answer(msgspec.Struct, gc=False, array_like=True):
     """What a command with a caller's key was answered, for its repeats."""
 
@@ -137,6 +155,30 @@ class Answer(msgspec.Struct, gc=False, array_like=True):
     effect: bytes  #: the reply's body, packed
     forget_at: int  #: when its timer is due
     version: int = 1
+
+
+class Due(msgspec.Struct, gc=False, array_like=True):
+    """A workflow waits to be archived: its key has since when, and which."""
+
+    version: int = 1
+
+
+class Removed(msgspec.Struct, gc=False, array_like=True, kw_only=True):
+    """There was a node of this id at the top of a workflow that was removed: no repeat makes it again."""
+
+    version: int = 1
+    forget_at: int  #: when its timer is due
+
+
+class RetentionPolicy(msgspec.Struct, gc=False, array_like=True, frozen=True, kw_only=True):
+    """How long the finished workflows of one client and name are kept."""
+
+    version: int = 1
+    owner_id: bytes  #: the client whose workflows they are
+    name: str  #: theirs
+    keep_seconds: float  #: from the last thing that happened in a finished workflow to its removal
+    archive: bool = True  #: whether an archive of it must have been written before
+    refuse_seconds: float = 604_800.0  #: how long the ids of its signals are refused afterwards
 
 
 class Settings(msgspec.Struct, gc=False, array_like=True, frozen=True, kw_only=True):
@@ -249,6 +291,9 @@ class Meta(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     #: changes of limits that this partition has ordered and that have not come back to it: the newest of each limit
     limits_ordered: dict[bytes, Limit] = msgspec.field(default_factory=dict)
     limit_revision: int = 0  #: of the newest of them
+    #: what is not kept for ever, by client id and workflow name (`retention.policy_key`)
+    retention: dict[bytes, RetentionPolicy] = msgspec.field(default_factory=dict)
+    removed: int = 0  #: how many records of removed nodes there are
 
 
 def limit_key(client_id: bytes, activity: str) -> bytes:

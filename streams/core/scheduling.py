@@ -11,8 +11,6 @@ finds.
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from . import slots
 from .commands import Continue, Task, TaskKind
 from .effects import Send
@@ -28,6 +26,7 @@ def run(step: Step) -> None:
         if step.budget <= 0:
             rest = Continue(id=step.command.id, tid=step.command.tid, workflow_id=step.workflow.id, tasks=tuple(tasks))
             step.effects.append(Send(rest))
+            step.workflow.slices_under_way += 1
             return
         _do(step, tasks.popleft())
 
@@ -50,7 +49,7 @@ def _do(step: Step, task: Task) -> None:
         case TaskKind.FORGET_LINKS:
             _forget_links(step, task)
         case _:
-            assert_never(task.kind)
+            raise AssertionError(f"no task of a workflow's nodes is of the kind {task.kind}")
 
 
 def _parent(step: Step, identity: bytes) -> Parent:
@@ -160,6 +159,7 @@ def pause(step: Step, node: Node) -> None:
 def send(step: Step, node: Node) -> None:
     """An attempt begins: the node goes to its client."""
     node.attempt += 1
+    step.note_waiting(node)
     renew_deadline(step, node)
     step.set_server(node, ServerStatus.SENT_TO_CLIENT)
     step.set_client(node, ClientStatus.RECEIVED)
@@ -279,6 +279,8 @@ def reset(step: Step, node: Node) -> None:
     workflow = step.workflow
     node.deactivate_below = workflow.next_seq
     node.fresh_child = None
+    if node.server in CLOSED:
+        workflow.loose_open -= node.children_open
     node.children_open = 0
     node.cursor, node.cursor_seq, node.blocked = node.last_child, workflow.next_seq - 1, False
     workflow.sweeps += 1

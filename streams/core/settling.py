@@ -23,6 +23,15 @@ def is_deactivated(nodes: _Nodes, node: Node, workflow: Workflow) -> bool:
     return workflow.sweeps > 0 and is_below_mark(nodes, node)
 
 
+def is_left_over(node: Node, workflow: Workflow | None) -> bool:
+    """Whether the node's workflow was removed, and the node, slice by slice, is about to be.
+
+    The workflow that is there by now is another one of the same subject. A workflow is removed some time after its last
+    node was made (`removal`), and time never steps back: so the node is older than the other one.
+    """
+    return workflow is None or node.created_at < workflow.created_at
+
+
 def is_below_mark(nodes: _Nodes, node: Node) -> bool:
     """Whether an ancestor's cancel or reset was after this node was made. Costs the node's depth, which is bounded."""
     parent_id = node.parent_id

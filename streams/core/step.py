@@ -8,12 +8,12 @@ else does.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from copy import copy
 
-import msgspec
-
-from . import history
-from .commands import CloseLink, Command, ReleaseSlot, ReplyTo, Task, TaskKind
+from . import coalescing, history
+from .answers import answered, remember
+from .commands import CloseLink, Command, ReleaseSlot, Task, TaskKind
 from .effects import Answer as AnswerBody
 from .effects import (
     Changed,
@@ -21,16 +21,14 @@ from .effects import (
     Ignored,
     NodeChange,
     Reason,
-    Refuse,
     Rejection,
-    Reply,
     Send,
     node_view,
 )
 from .effects import Dispatch as DispatchEffect
-from .records import Answer, Link, Node, Parent, Settings, TimerKind, Workflow
+from .records import Link, Node, Parent, Settings, TimerKind, Workflow
 from .schedules import Schedule
-from .settling import is_below_mark
+from .settling import is_below_mark, is_left_over
 from .status import (
     CLIENT_TRANSITIONS,
     CLOSED,
@@ -41,11 +39,6 @@ from .status import (
     word,
 )
 from .store import Store
-
-#: Characters of the transaction id that an answer carries, also where the id itself is what was refused.
-_REPLY_TID_MAX = 256
-_PACK = msgspec.msgpack.Encoder()
-_UNPACK: msgspec.msgpack.Decoder[AnswerBody] = msgspec.msgpack.Decoder(AnswerBody)
 
 
 class Refused(Exception):  # noqa: N818 - it is no error: it ends a command that a client may well send
@@ -80,6 +73,8 @@ class Step:
         self._links: dict[tuple[bytes, bytes], Link | None] = {}
         self._schedules: dict[bytes, Schedule | None] = {}
         self._answer: AnswerBody | None = None
+        #: what else is written once the command holds, in order, after the nodes and the workflow
+        self.writes: list[Callable[[Store], None]] = []
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -88,6 +83,19 @@ class Step:
         """The workflow that the step works on."""
         assert self._workflow is not None, "a step works on one workflow, entered first"
         return self._workflow
+
+    @property
+    def entered(self) -> Workflow | None:
+        """The workflow that the step works on, if it works on one."""
+        return self._workflow
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether anything of the workflow or its nodes will be other than before."""
+        workflow = self._workflow
+        if self._changes or self._made:
+            return True
+        return workflow is not None and workflow != self.store.get_workflow(workflow.id)
 
     def enter(self, workflow_id: bytes) -> Workflow | None:
         """Work on this workflow. A step works on one only."""
@@ -111,12 +119,14 @@ class Step:
         return node
 
     def enter_node(self, node_id: bytes) -> Node | None:
-        """A node by its id, its workflow entered."""
+        """A node by its id, its workflow entered; null where that was removed, and the node is about to be."""
         node = self.get_node(node_id)
         if node is None:
             return None
         found = self.enter(node.workflow_id)
-        assert found is not None, "a node without its workflow"
+        if found is None or is_left_over(node, found):
+            self._workflow = None
+            return None
         self._settle(node)
         return node
 
@@ -164,8 +174,11 @@ class Step:
         parent.last_child = node.id
         if parent.fresh_child is None:
             parent.fresh_child = node.id
-        if node.server not in CLOSED and node.mode is not Mode.FIRE_AND_FORGET:
-            parent.children_open += 1
+        if node.server not in CLOSED:
+            if node.mode is Mode.FIRE_AND_FORGET:
+                self.workflow.loose_open += 1
+            else:
+                parent.children_open += 1
         self._nodes[node.id] = node
         self._made.add(node.id)
 
@@ -219,11 +232,18 @@ class Step:
     def _close(self, node: Node) -> None:
         """The node is in nobody's way any more. It happens once: a closed node never opens."""
         self.clear_timer(node)
+        self.note_waiting(node)
         parent = self.parent(node)
         # What a reset has marked was taken out of the ledger when the mark was set.
-        if node.mode is not Mode.FIRE_AND_FORGET and node.seq >= parent.deactivate_below:
+        if node.mode is Mode.FIRE_AND_FORGET:
+            self.workflow.loose_open -= 1
+        elif node.seq >= parent.deactivate_below:
             parent.children_open -= 1
             assert parent.children_open >= 0, "more children closed than were open"
+            if isinstance(parent, Node) and parent.server in CLOSED:
+                self.workflow.loose_open -= 1
+        if node.children_open:
+            self.workflow.loose_open += node.children_open
         if node.parent_link_id is not None:
             self.close_link(node.parent_link_id, node.id)
         if node.links_first is not None:
@@ -237,6 +257,11 @@ class Step:
         command = self.command
         release = ReleaseSlot(id=command.id, tid=command.tid, pool_id=pool_id, node_id=node.id, number=node.slot_number)
         self.effects.append(Send(release))
+
+    def note_waiting(self, node: Node) -> None:
+        """Whether the node waits under a coalesce_key may be other than before."""
+        if node.coalesce_key:
+            self.writes.append(lambda store: coalescing.write_down(store, node))
 
     def deactivate(self, node: Node) -> None:
         """Deactivated: final. A node that already is gets one more entry."""
@@ -335,6 +360,8 @@ class Step:
                 store.delete_schedule(schedule_id)
             elif schedule is not None and schedule != stored:
                 store.put_schedule(schedule)
+        for write in self.writes:
+            write(store)
         for due, subject_id, kind, number in self._timers:
             if number is None:
                 store.clear_timer(due, subject_id, kind)
@@ -354,37 +381,3 @@ def own_node(step: Step, node_id: bytes) -> Node:
     if node is None or (caller is not None and caller != node.user_id):
         raise refuse(Reason.NOT_FOUND, f"No node has the id {node_id.hex()}", found="nothing", wanted="a node")
     return node
-
-
-def answered(command: Command, answer: AnswerBody) -> list[Effect]:
-    """The reply, where one was asked for; a refusal that nobody waits for is kept for an operator."""
-    reply_to: ReplyTo | None = command.reply_to
-    if reply_to is not None:
-        return [Reply(reply_to, answer, command.tid[:_REPLY_TID_MAX])]
-    if isinstance(answer, Rejection):
-        return [Refuse(answer)]
-    return []
-
-
-def kept(answer: Answer) -> AnswerBody:
-    """The answer that was kept."""
-    return _UNPACK.decode(answer.effect)
-
-
-def remember(store: Store, command: Command, answer: AnswerBody, now: int) -> None:
-    """Keep what a command with a caller's key was answered, for as long as the settings say."""
-    if command.body_hash is None:
-        return
-    due = now + int(store.meta.settings.answer_retention_seconds * 1000)
-    store.put_answer(command.id, Answer(command.body_hash, _PACK.encode(answer), due))
-    store.set_timer(due, command.id, TimerKind.ANSWER, 0)
-
-
-def forget(store: Store, command_id: bytes) -> bool:
-    """Forget what a command with a caller's key was answered. False: nothing was remembered."""
-    answer = store.get_answer(command_id)
-    if answer is None:
-        return False
-    store.delete_answer(command_id)
-    store.clear_timer(answer.forget_at, command_id, TimerKind.ANSWER)
-    return True

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import nsmallest
+from itertools import islice
 from typing import Protocol
 
 from .jobs import Job
-from .records import Answer, Lane, Link, Meta, Node, Place, Pool, Workflow
+from .records import Answer, Due, Lane, Link, Meta, Node, Place, Pool, Removed, Waiting, Workflow
 from .schedules import Schedule
 
 
@@ -43,6 +44,15 @@ class Store(Protocol):
 
     def nodes_after(self, node_id: bytes, count: int) -> list[Node]:
         """The same of nodes."""
+
+    def get_waiting(self, workflow_id: bytes, coalesce_key: str) -> Waiting | None:
+        """Which signal waits under this key, or null."""
+
+    def get_removed(self, node_id: bytes) -> Removed | None:
+        """What is left of a node that was removed, or null."""
+
+    def due_after(self, place: tuple[int, bytes] | None, limit: int) -> list[tuple[int, bytes]]:
+        """The workflows that wait to be archived: (since when, id), behind this place or from the first on."""
 
     def put_workflow(self, workflow: Workflow) -> None:
         """Keep a new or changed workflow."""
@@ -110,6 +120,33 @@ class Store(Protocol):
     def delete_job(self, job_id: bytes) -> None:
         """Forget a job."""
 
+    def put_waiting(self, workflow_id: bytes, coalesce_key: str, waiting: Waiting) -> None:
+        """Keep which signal waits under this key."""
+
+    def delete_waiting(self, workflow_id: bytes, coalesce_key: str) -> None:
+        """Forget which signal waits under this key."""
+
+    def delete_workflow(self, workflow_id: bytes) -> None:
+        """Forget a workflow."""
+
+    def delete_node(self, node_id: bytes) -> None:
+        """Forget a node."""
+
+    def delete_chunk(self, node_id: bytes, number: int) -> None:
+        """Forget an older part of a node's history."""
+
+    def put_removed(self, node_id: bytes, removed: Removed) -> None:
+        """Keep that there was such a node."""
+
+    def delete_removed(self, node_id: bytes) -> None:
+        """Forget that there was such a node."""
+
+    def put_due(self, due_at: int, workflow_id: bytes) -> None:
+        """Keep that a workflow waits to be archived."""
+
+    def delete_due(self, due_at: int, workflow_id: bytes) -> None:
+        """Forget that a workflow waits to be archived."""
+
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         """Have a TimerFired sent at `due` (milliseconds since the epoch)."""
 
@@ -132,6 +169,9 @@ class MemoryStore:
         self.places: dict[tuple[bytes, bytes], Place] = {}
         self._schedules: dict[bytes, Schedule] = {}
         self.jobs_kept: dict[bytes, Job] = {}
+        self.waiting: dict[tuple[bytes, str], Waiting] = {}
+        self.removed: dict[bytes, Removed] = {}
+        self.due: dict[tuple[int, bytes], Due] = {}
         #: (due, subject, kind) -> number
         self.timers: dict[tuple[int, bytes, int], int] = {}
 
@@ -163,6 +203,15 @@ class MemoryStore:
 
     def nodes_after(self, node_id: bytes, count: int) -> list[Node]:
         return [self.nodes[one] for one in nsmallest(count, (each for each in self.nodes if each > node_id))]
+
+    def get_waiting(self, workflow_id: bytes, coalesce_key: str) -> Waiting | None:
+        return self.waiting.get((workflow_id, coalesce_key))
+
+    def get_removed(self, node_id: bytes) -> Removed | None:
+        return self.removed.get(node_id)
+
+    def due_after(self, place: tuple[int, bytes] | None, limit: int) -> list[tuple[int, bytes]]:
+        return list(islice((each for each in sorted(self.due) if place is None or each > place), limit))
 
     def put_workflow(self, workflow: Workflow) -> None:
         self.workflows[workflow.id] = workflow
@@ -229,6 +278,33 @@ class MemoryStore:
 
     def delete_job(self, job_id: bytes) -> None:
         self.jobs_kept.pop(job_id, None)
+
+    def put_waiting(self, workflow_id: bytes, coalesce_key: str, waiting: Waiting) -> None:
+        self.waiting[workflow_id, coalesce_key] = waiting
+
+    def delete_waiting(self, workflow_id: bytes, coalesce_key: str) -> None:
+        self.waiting.pop((workflow_id, coalesce_key), None)
+
+    def delete_workflow(self, workflow_id: bytes) -> None:
+        del self.workflows[workflow_id]
+
+    def delete_node(self, node_id: bytes) -> None:
+        del self.nodes[node_id]
+
+    def delete_chunk(self, node_id: bytes, number: int) -> None:
+        del self.chunks[node_id, number]
+
+    def put_removed(self, node_id: bytes, removed: Removed) -> None:
+        self.removed[node_id] = removed
+
+    def delete_removed(self, node_id: bytes) -> None:
+        del self.removed[node_id]
+
+    def put_due(self, due_at: int, workflow_id: bytes) -> None:
+        self.due[due_at, workflow_id] = Due()
+
+    def delete_due(self, due_at: int, workflow_id: bytes) -> None:
+        del self.due[due_at, workflow_id]
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         self.timers[due, subject_id, kind] = number

@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-from .status import Mode
+from .status import Mode, word
 
 
 class ReplyTo(msgspec.Struct, gc=False, frozen=True, array_like=True):
@@ -23,6 +23,16 @@ class Source(msgspec.Struct, gc=False, frozen=True, array_like=True, order=True)
     partition: int
     offset: int
     index: int
+
+
+class Coalesce(enum.IntEnum):
+    """What a signal does with one of the same workflow and key that still waits (`coalescing`)."""
+
+    REPLACE = 0  #: it takes the place of that one: a debounce, where its fires_at lies ahead
+    DROP = 1  #: it is not made: that one stands for both
+
+
+COALESCE_WORDS: dict[str, Coalesce] = {word(how): how for how in Coalesce}
 
 
 class NewNode(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -89,6 +99,8 @@ class TaskKind(enum.IntEnum):
     DEACTIVATE_PREVIOUS = 5
     RESUME = 6
     FORGET_LINKS = 7
+    REMOVE = 8  #: `mark` is until when the ids are refused
+    RETAIN = 9  #: `cursor` is a workflow
 
 
 class Task(msgspec.Struct, gc=False, frozen=True, array_like=True):

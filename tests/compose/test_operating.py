@@ -13,7 +13,7 @@ from datetime import timedelta
 import pytest
 from click.testing import CliRunner
 
-from backbeat import Client, Worker, current
+from backbeat import Client, PlainClient, Worker, current
 from backbeat.compose.commands import backbeat
 from backbeat.compose.ports import free_port
 from backbeat.compose.stack import Stack
@@ -28,9 +28,20 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
-def stack(kafka):
+def archives(tmp_path_factory):
+    """Where the gateway archives."""
+    return tmp_path_factory.mktemp("archives").as_uri()
+
+
+@pytest.fixture(scope="module")
+def stack(kafka, archives):
     """An engine and a gateway on the Kafka that all tests share."""
-    with Stack(ephemeral=True, bootstrap_servers=kafka, gateways=[[]], http_port=free_port()) as one:
+    with Stack(
+        ephemeral=True,
+        bootstrap_servers=kafka,
+        gateways=[["--archive-to", archives, "--archive-poll-seconds", "0.2"]],
+        http_port=free_port(),
+    ) as one:
         yield one
 
 
@@ -467,3 +478,67 @@ def test_limits_are_set_shown_paused_resumed_and_removed(shop):
     shop.wait_for(node_id, "complete")
     shop("limit", "remove", "Reserve")
     assert "has no limit" in shop("limit", "show", "Reserve", code=1).stderr
+
+
+# --- retention and archives ------------------------------------------------------------------------------------------
+
+
+def test_a_finished_workflow_is_archived_and_removed_and_its_subject_begins_again(shop, archives):
+    shop.may_end.set()
+    with PlainClient(shop.stack.http_urls[0], shop.name, timeout=30) as client:
+        _pass_twice(shop, archives, client)
+
+
+def _pass_twice(shop, archives, client):
+    node = client.signal("Passing", 703, "Buy", args=["new"])
+    node.result(60)
+    (found,) = shop.lines("workflow", "show", "Passing", "703")
+    shop("retention", "set", shop.name, "Passing", "--keep", "1s", "--refuse", "1h")
+    (policy,) = (row for row in shop.lines("retention", "list") if row["client"] == shop.name)
+    assert policy == {
+        "client": shop.name,
+        "workflow": "Passing",
+        "keep_seconds": 1.0,
+        "archive": True,
+        "refuse_seconds": 3600.0,
+        "partitions": "all",
+    }
+
+    (name,) = until(lambda: _names(shop, archives), "the workflow is archived")
+    assert name.startswith(f"{shop.name}/Passing/")
+    until(lambda: "No workflow has the id" in _said(shop, "workflow", "show", found["id"]), "it is removed")
+    assert shop.lines("search", "workflows", "--name", "Passing") == []
+    assert shop.lines("search", "nodes", "--name", "Buy", "--metadata", "Passing") == []
+
+    file = f"{archives}/{name}"
+    nodes = {row["name"]: row for row in shop.lines("archive", "show", file)}
+    assert nodes["Buy"]["id"] == node.id
+    assert [change["to_status"] for change in nodes["Buy"]["history"]][-1] == "complete"
+    assert nodes["Reserve"]["history"][-2]["response"]["result"] == {"reserved": "new"}
+    (tree,) = shop.lines("archive", "tree", file)
+    assert [child["name"] for child in tree["children"][0]["children"]] == ["Reserve", "Wait"]
+    assert "Reserve complete" in shop("archive", "tree", file).stdout
+
+    # The client knows the workflow, and makes it again all the same.
+    assert client.signal("Passing", 703, "Buy", args=["newer"]).id != node.id
+    until(lambda: len(_names(shop, archives)) == 2, "the next one of the subject is archived, too")
+    shop("retention", "remove", shop.name, "Passing")
+    assert [row for row in shop.lines("retention", "list") if row["client"] == shop.name] == []
+    assert "There is no policy" in shop("retention", "remove", shop.name, "Passing", code=1).output
+
+
+def _names(shop, archives):
+    return [row["name"] for row in shop.lines("archive", "list", archives, "--client", shop.name)]
+
+
+def _said(shop, *arguments):
+    return CliRunner().invoke(backbeat, arguments, env=shop.env).output
+
+
+def test_an_archiver_of_its_own_ends_when_it_is_told_to(shop, tmp_path):
+    shop("archive", "run", "--to", tmp_path.as_uri(), "--once")
+    with shop.process("archive", "run", "--to", tmp_path.as_uri()) as process:
+        assert process.stdout.readline() == "backbeat archive ready\n"
+        process.terminate()
+        assert process.wait(30) == 0
+    assert "is no URL of a store" in shop("archive", "run", "--to", "ftp://x", code=1).output

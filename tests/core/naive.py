@@ -14,7 +14,7 @@ from typing import Any
 
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import ids, retry
-from backbeat.streams.core.records import Settings
+from backbeat.streams.core.records import RetentionPolicy, Settings
 
 # The tables of section 3, as they stand in the document.
 CLIENT = {
@@ -98,6 +98,7 @@ class Child(Parent):
     complete_by: int | None = None
     attempt: int = 0
     timer: tuple[str, int] | None = None  #: kind and time
+    coalesce_key: str | None = None
     history: list[Entry] = field(default_factory=list)
 
     @property
@@ -122,6 +123,9 @@ class Naive:
         self.trees: dict[bytes, Tree] = {}
         self.nodes: dict[bytes, Child] = {}
         self.answers: dict[bytes, tuple[bytes, tuple[Any, ...]]] = {}
+        self.dropped: dict[bytes, Child] = {}
+        self.removed: set[bytes] = set()  #: top-level nodes of workflows that were removed
+        self.policy: RetentionPolicy | None = None
         self.now = 0
         self.outcome = Outcome()
 
@@ -157,6 +161,13 @@ class Naive:
         return ("workflow", tree.id, tree.complete, tree.paused)
 
     def on_Signal(self, command: c.Signal) -> tuple[Any, ...]:  # noqa: N802
+        link = command.node.parent_link_id
+        if link is not None and link not in self.nodes and link not in self.removed:
+            raise Refused("invalid_parameters")  # the target is asked first
+        if ids.node_id(command.workflow_id, command.id, 0) in self.removed:
+            if command.reply_to is None:
+                raise Nothing
+            raise Refused("not_found", "a workflow that was removed", "a signal of another id")
         tree = self.trees.get(command.workflow_id)
         if tree is None and command.workflow is None:
             raise Refused("not_found")
@@ -166,19 +177,37 @@ class Naive:
         there = self.nodes.get(node_id)
         if there is not None:  # the same signal again makes no second node
             return ("node", there.id, there.server, there.client)
+        if command.coalesce_key is not None and command.id in self.dropped:
+            standing = self.dropped[command.id]  # and the same for one that was dropped
+            if standing.id in self.removed or standing.id not in self.nodes:
+                if command.reply_to is None:
+                    raise Nothing
+                raise Refused("not_found", "a workflow that was removed", "a signal of another id")
+            return ("node", standing.id, standing.server, standing.client)
         if tree is not None and tree.complete:
             raise Refused("workflow_complete")
-        if command.node.parent_link_id is not None and command.node.parent_link_id not in self.nodes:
-            raise Refused("invalid_parameters")
         if tree is None:
             assert command.workflow is not None
             tree = self._found_or_made(command.workflow)
+        waiting = [] if command.coalesce_key is None else self._waiting(tree, command.coalesce_key)
+        if waiting and command.coalesce is c.Coalesce.DROP:
+            self.dropped[command.id] = waiting[0]
+            return ("node", waiting[0].id, waiting[0].server, waiting[0].client)
+        for node in waiting:
+            self._deactivate([node, *self._below(node)])
         node = self._new(tree, tree, command.node, node_id, "decision")
+        node.coalesce_key = command.coalesce_key
         node.mode = "blocking"
         node.server = node.client = "ready"
         answer = ("node", node.id, "ready", "ready")
         self._schedule_next(tree)
         return answer
+
+    def _waiting(self, tree: Tree, key: str) -> list[Child]:
+        """The newest signal of this key, if it was never sent to its client and is not over."""
+        of_key = [node for node in tree.children if node.coalesce_key == key]
+        waits = {"ready", "started", "paused"}
+        return [node for node in of_key[-1:] if node.server in waits and node.attempt == 0]
 
     def on_ChangeWorkflow(self, command: c.ChangeWorkflow) -> tuple[Any, ...]:  # noqa: N802
         tree = self.trees.get(command.workflow_id)
@@ -279,6 +308,18 @@ class Naive:
     def on_ChangeSettings(self, command: c.ChangeSettings) -> tuple[Any, ...]:  # noqa: N802
         self.settings = command.settings
         return ("done", True)
+
+    def on_ChangeRetention(self, command: c.ChangeRetention) -> tuple[Any, ...]:  # noqa: N802
+        self.policy = None if command.forget else command.policy
+        return ("done", True)
+
+    def remove(self, workflow_id: bytes) -> None:
+        """The workflow was finished for long enough, and is archived where that is wanted."""
+        tree = self.trees.pop(workflow_id)
+        for node in tree.nodes:
+            assert node.closed
+            del self.nodes[node.id]
+        self.removed |= {node.id for node in tree.children}
 
     def on_DeliveryFailed(self, command: c.DeliveryFailed) -> tuple[Any, ...]:  # noqa: N802
         node = self.nodes.get(command.node_id)

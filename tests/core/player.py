@@ -42,6 +42,9 @@ USUAL = {
 }
 
 
+NODE_TIMERS = {"start", "retry", "expiry"}
+
+
 class Move(NamedTuple):
     """What to do, and numbers that say to which node and how."""
 
@@ -88,6 +91,13 @@ class Player:
         if isinstance(command, c.TimerFired):
             self._fire(command)
             return
+        if isinstance(command, c.RemoveWorkflow):
+            workflow = self.world.workflows().get(command.workflow_id)
+            is_due = workflow is not None and workflow.due_at is not None
+            if is_due and self.naive.policy is not None and workflow.removal_number == command.revision:
+                self.naive.remove(command.workflow_id)
+            self._compare(command, Outcome(("nothing",)), self.world.do(command, chance=self.chance))
+            return
         self.sent.append(command)
         expected = self.naive.apply(command, self.world.now)
         before = self.world.snapshot()
@@ -130,7 +140,20 @@ class Player:
                 workflow_id=WORKFLOW_IDS[which],
                 workflow=WORKFLOWS[which],
                 node=self._new(move.how, mode=status.Mode.BLOCKING, user=USER),
+                coalesce_key=(None, None, "a", "b")[move.how % 4 if move.how % 3 else 0],
+                coalesce=c.Coalesce(move.how % 5 == 1),
             )
+        if move.word == "retain":
+            policy = records.RetentionPolicy(
+                owner_id=USER,
+                name="order",
+                keep_seconds=(1.0, 2.0, 60.0)[move.how % 3],
+                archive=move.how % 2 == 0,
+                refuse_seconds=30.0,
+            )
+            return c.ChangeRetention(id=carried["id"], policy=policy, forget=move.how % 5 == 4)
+        if move.word == "archived":
+            return self._archived(move)
         if move.word in ("pause", "resume", "complete"):
             return c.ChangeWorkflow(**carried, workflow_id=WORKFLOW_IDS[move.node % len(WORKFLOWS)], change=move.word)
         if move.word == "repeat":
@@ -173,6 +196,14 @@ class Player:
                     retriable=move.how % 8 != 7,
                 )
 
+    def _archived(self, move: Move) -> c.RemoveWorkflow | None:
+        """A workflow that waits to be archived was; at times one that has moved on, or was removed already."""
+        waits = sorted(identity for store in self.world.stores for _, identity in store.due)
+        identity = waits[move.node % len(waits)] if waits else WORKFLOW_IDS[move.node % len(WORKFLOW_IDS)]
+        workflow = self.world.workflows().get(identity)
+        revision = 0 if workflow is None else workflow.removal_number - (move.how % 5 == 4)
+        return c.RemoveWorkflow(id=self.world.new_id(), workflow_id=identity, revision=revision)
+
     def _known(self) -> list[Known]:
         if self.naive.nodes:
             return [
@@ -197,7 +228,7 @@ class Player:
         if move.how % 5 == 4:
             number -= 1 + move.how % 2  # one that was set before
         elif move.how % 13 == 12:
-            kind = {"start": "retry", "retry": "expiry", "expiry": "start", "answer": "answer"}[kind]
+            kind = {"start": "retry", "retry": "expiry", "expiry": "start"}.get(kind, kind)
         if move.how % 4:  # else early: broker time can step back
             self.world.now = max(self.world.now, due)
         return self.world.timer_fired(subject, TIMER_NUMBERS[kind], number)
@@ -287,6 +318,11 @@ class Player:
         kind = {number: name for name, number in TIMER_NUMBERS.items()}[command.kind]
         if kind == "answer":
             self.naive.answers.pop(command.subject_id, None)
+            self.naive.dropped.pop(command.subject_id, None)
+            self._compare(command, Outcome(("nothing",)), self.world.do(command, chance=self.chance))
+            return
+        if kind in ("retention", "refusal"):
+            self._rest_is_over(command, kind)
             self._compare(command, Outcome(("nothing",)), self.world.do(command, chance=self.chance))
             return
         node = self.naive.nodes[command.subject_id]
@@ -296,6 +332,16 @@ class Player:
             expected = self.naive.timer_fired(node.id, kind, self.world.now)
         self._compare(command, expected, self.world.do(command, chance=self.chance))
 
+    def _rest_is_over(self, command: c.TimerFired, kind: str) -> None:
+        if kind == "refusal":
+            self.naive.removed.discard(command.subject_id)
+            return
+        workflow = self.world.workflows()[command.subject_id]
+        policy = self.naive.policy
+        stands = workflow.removal_number == command.number and self.world.now > workflow.finished_at
+        if stands and policy is not None and not policy.archive:
+            self.naive.remove(workflow.id)
+
     def _compare(self, command: c.AnyCommand, expected: Outcome, happened: Happened) -> None:
         story = self.story[-1]
         assert set(self.world.nodes()) == set(self.naive.nodes), story
@@ -304,6 +350,8 @@ class Player:
             assert theirs == ours, f"{node.name} is {theirs}, must be {ours}; {self.world.moves(node_id)}, {story}"
             assert self.world.history(node_id) == node.history, f"history of {node.name}; {story}"
         workflows = self.world.workflows()
+        assert set(workflows) == set(self.naive.trees), story
+        assert {each for store in self.world.stores for each in store.removed} == self.naive.removed
         for identity, tree in self.naive.trees.items():
             workflow = workflows[identity]
             assert (workflow.complete, workflow.paused) == (tree.complete, tree.paused)
@@ -311,7 +359,7 @@ class Player:
         notified = sorted((x.node.id, x.message, _sorted(x.error)) for x in happened.of(e.Notify))
         assert notified == sorted(expected.notifications), story
         timers = {(node.id, *node.timer) for node in self.naive.nodes.values() if node.timer}
-        theirs_ = {(s, kind, due) for (s, kind), (due, _) in self.world.timers().items() if kind != "answer"}
+        theirs_ = {(s, kind, due) for (s, kind), (due, _) in self.world.timers().items() if kind in NODE_TIMERS}
         assert theirs_ == timers, story
         asked = command.reply_to is not None
         assert len(happened.replies) == asked, f"{len(happened.replies)} answers; {story}"

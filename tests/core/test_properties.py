@@ -17,6 +17,8 @@ WORDS = (
     + ["restart"] * 3
     + ["heartbeat"] * 2
     + ["canceled", "deactivated", "resolved", "shutdown", "processing", "reset", "schedule", "repeat"] * 2
+    + ["retain"] * 2
+    + ["archived"]
     + ["pause", "resume", "resume", "complete", "fail", "undelivered", "deciding", "deciding_complete", "nonsense"]
 )
 NUMBERS = st.integers(0, 10_000)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as e
-from backbeat.streams.core import ids, queries, slots
+from backbeat.streams.core import ids, limit_views, queries, slots
 from backbeat.streams.core.effects import Reason
 from backbeat.streams.core.records import LimitValues, Settings, TimerKind, limit_key
 from backbeat.streams.core.status import ServerStatus
@@ -555,7 +555,7 @@ def test_when_a_rate_allows_the_next_start_is_seen():
 
 
 def test_of_many_pools_the_first_are_seen(monkeypatch):
-    monkeypatch.setattr(queries, "_POOLS_MAX", 2)
+    monkeypatch.setattr(limit_views, "_POOLS_MAX", 2)
     bank = limited(1, concurrency=1, key="subject")
     for subject in range(3):
         bank.pay(subject)

@@ -15,12 +15,12 @@ from typing import Any
 
 import msgspec
 
+from backbeat.streams.core import coalescing, history, ids, records, retention, status
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as e
-from backbeat.streams.core import history, ids, records, status
 from backbeat.streams.core.machine import apply
 from backbeat.streams.core.records import TimerKind, limit_key
-from backbeat.streams.core.settling import is_deactivated
+from backbeat.streams.core.settling import is_deactivated, is_left_over
 from backbeat.streams.core.store import MemoryStore
 
 USER = b"u" * 16
@@ -162,7 +162,13 @@ class World:
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def nodes(self) -> dict[bytes, records.Node]:
-        return {node.id: node for store in self.stores for node in store.nodes.values()}
+        """All nodes but those that a removal has left over for its next slices."""
+        return {
+            node.id: node
+            for store in self.stores
+            for node in store.nodes.values()
+            if not is_left_over(node, store.workflows.get(node.workflow_id))
+        }
 
     def workflows(self) -> dict[bytes, records.Workflow]:
         return {workflow.id: workflow for store in self.stores for workflow in store.workflows.values()}
@@ -244,6 +250,10 @@ class World:
                         *((b"c", key[0] + bytes([key[1]]), row) for key, row in store.chunks.items()),
                         *((b"j", key, msgspec.msgpack.encode(row)) for key, row in store.jobs_kept.items()),
                         *(
+                            (b"k", key[0] + key[1].encode(), msgspec.msgpack.encode(row))
+                            for key, row in store.waiting.items()
+                        ),
+                        *(
                             (b"t", msgspec.msgpack.encode(key), msgspec.msgpack.encode(n))
                             for key, n in store.timers.items()
                         ),
@@ -251,8 +261,10 @@ class World:
                         *((b"q", b"".join(key), msgspec.msgpack.encode(row)) for key, row in store.lanes.items()),
                         *((b"o", b"".join(key), msgspec.msgpack.encode(row)) for key, row in store.places.items()),
                         *((b"r", row.id, msgspec.msgpack.encode(row)) for row in store.schedules()),
-                        (b"s", b"", msgspec.msgpack.encode(store.meta.settings)),
+                        (b"s", b"", msgspec.msgpack.encode([store.meta.settings, store.meta.retention])),
                         (b"s", b"limits", msgspec.msgpack.encode(store.meta.limits)),
+                        *((b"g", key, msgspec.msgpack.encode(row)) for key, row in store.removed.items()),
+                        *((b"d", msgspec.msgpack.encode(key), b"") for key in store.due),
                     ]
                 )
                 for store in self.stores
@@ -265,6 +277,8 @@ class World:
         """What must hold whenever nothing is under way."""
         assert not any(self.under_way.values()), "commands are under way"
         nodes = self.nodes()
+        assert len(nodes) == sum(len(store.nodes) for store in self.stores), "nodes of a workflow that was removed"
+        assert {key[0] for store in self.stores for key in store.chunks} <= set(nodes), "history of a removed node"
         parents: dict[bytes, records.Parent] = {**self.workflows(), **nodes}
         below: dict[bytes, list[records.Node]] = {identity: [] for identity in parents}
         for node in sorted(nodes.values(), key=lambda node: node.seq):
@@ -275,6 +289,9 @@ class World:
             self._check_node(node, below[node.id], nodes)
         for workflow in self.workflows().values():
             assert workflow.sweeps == 0
+            assert workflow.slices_under_way == 0
+            self._check_rest(workflow, nodes)
+        self._check_waiting(nodes)
         expected = {
             (each.timer_at, each.id, each.timer_kind): each.timer_number
             for each in [*nodes.values(), *(one for store in self.stores for one in store.schedules())]
@@ -293,11 +310,58 @@ class World:
             for job in store.jobs()
             if job.forget_at is not None
         }
+        expected |= {
+            (workflow.removal_at, workflow.id, TimerKind.RETENTION): workflow.removal_number
+            for workflow in self.workflows().values()
+            if workflow.removal_at is not None
+        }
+        expected |= {
+            (removed.forget_at, node_id, TimerKind.REFUSAL): 0
+            for store in self.stores
+            for node_id, removed in store.removed.items()
+        }
         assert {key: n for store in self.stores for key, n in store.timers.items()} == expected
         check_slots(self)
         for store in self.stores:
+            assert store.meta.removed == len(store.removed)
+            assert {identity for _, identity in store.due} <= set(store.workflows)
             answered = {subject for (_, subject, kind) in store.timers if kind == TimerKind.ANSWER}
             assert answered >= set(store.answers)
+
+    def _check_rest(self, workflow: records.Workflow, nodes: dict[bytes, records.Node]) -> None:
+        """Whether anything is left to do is known from the workflow's record alone; what is planned for it fits."""
+        own = [node for node in nodes.values() if node.workflow_id == workflow.id]
+        loose = [
+            node
+            for node in own
+            if node.server not in status.CLOSED
+            and (
+                node.mode is status.Mode.FIRE_AND_FORGET
+                or (node.parent_id is not None and nodes[node.parent_id].server in status.CLOSED)
+            )
+        ]
+        assert workflow.loose_open == len(loose), "loose_open and a recount differ"
+        is_over = all(node.server in status.CLOSED for node in own)
+        assert retention.is_finished(workflow) == is_over, "a workflow is finished when all of its nodes are closed"
+        store = self.store_of(workflow.id)
+        planned = (workflow.removal_at is not None, workflow.due_at is not None)
+        under_policy = is_over and retention.policy_of(store.meta, workflow) is not None
+        assert sum(planned) == under_policy == (workflow.finished_at is not None), (planned, under_policy)
+        due = [since for since, identity in store.due if identity == workflow.id]
+        assert due == ([] if workflow.due_at is None else [workflow.due_at])
+
+    def _check_waiting(self, nodes: dict[bytes, records.Node]) -> None:
+        """Under a coalesce_key stands the newest node of it, as long as that waits; and nothing else."""
+        newest = {
+            (node.workflow_id, node.coalesce_key): node
+            for node in sorted(nodes.values(), key=lambda node: node.seq)
+            if node.coalesce_key
+        }
+        expected = {key: node.id for key, node in newest.items() if coalescing.still_waits(node)}
+        found = {key: row.node_id for store in self.stores for key, row in store.waiting.items()}
+        assert {key: row for key, row in found.items() if key in expected} == expected
+        for key, node_id in found.items():
+            assert newest[key].id == node_id, "an older signal stands under its key"
 
     def _check_ledger(self, parent: records.Parent, children: list[records.Node]) -> None:
         chain = []

@@ -230,3 +230,40 @@ def test_what_is_not_there_or_anothers_is_404(user, other, method, path):
     assert other.door.call(method, f"/workflows/{UNKNOWN}{path}").error == (404, "Backbeat::NotFound")
     assert other.door.call(method, f"/workflows/{uuid.UUID(int=5)}{path}").error == (404, "Backbeat::NotFound")
     assert other.door.call(method, f"/workflows/nope{path}").error == (400, "ActiveRecord::StatementInvalid")
+
+
+# --- signals that become one -----------------------------------------------------------------------------------------
+
+
+def test_signals_with_a_key_become_one(user):
+    workflow_id = user.workflow()["id"]
+
+    def signal(name, **said):
+        return user.door.post(f"/workflows/{workflow_id}/signal/{name}", said)
+
+    signal("first")
+    waiting = signal("one", coalesceKey="index")
+    assert signal("two", coalesce_key="index", coalesce="drop").json["id"] == waiting.json["id"]
+    signal("three", coalesce_key="index")
+    found = user.door.get(f"/workflows/{workflow_id}/nodes").json
+    assert [(node["name"], node["currentServerStatus"]) for node in found[1:]] == [
+        ("one", "deactivated"),
+        ("three", "ready"),
+    ]
+    assert signal("four", coalesce_key="index", coalesce="keep").error == (400, "Backbeat::InvalidParameters")
+
+
+# --- a signal that tells its workflow --------------------------------------------------------------------------------
+
+
+def test_a_new_client_tells_the_workflow_with_its_signal(user):
+    told = {"name": "order", "subject": {"orderId": 7}, "decider": "D"}
+    whole = {"X-backbeat-whole": "1"}
+    made = user.door.call("POST", "/workflows", told, whole).json
+    other = user.workflow()["id"]
+    for _ in range(2):
+        node = user.door.call("POST", f"/workflows/{made['id']}/signal/buy", {"workflow": told}, whole).json
+        assert (node["workflowId"], node["subject"]) == (made["id"], {"orderId": 7})
+    refused = user.door.call("POST", f"/workflows/{other}/signal/buy", {"workflow": told}, whole)
+    assert refused.error == (400, "Backbeat::InvalidParameters")
+    assert user.door.post(f"/workflows/{other}/signal/buy", {"workflow": told}).status == 201

@@ -9,7 +9,7 @@ import msgspec
 from backbeat.streams.core import history, ids
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
-from backbeat.streams.store import _key
+from backbeat.streams.stored_records import _key
 
 encode = msgspec.msgpack.Encoder().encode
 

@@ -101,11 +101,11 @@ def test_other_records_are_passed_over(connection, projector):
 def test_nodes_are_counted_by_where_they_are(connection, projector):
     workflow, _ = made()
     nodes = [
-        records.node(workflow, 1, server=S.STARTED, timer_at=99, timer_kind=TimerKind.START),
-        records.node(workflow, 2, server=S.STARTED),
-        records.node(workflow, 3, server=S.SENT_TO_CLIENT, client=C.RECEIVED),
-        records.node(workflow, 4, server=S.RETRYING, client=C.ERRORED, history=records.packed((C.ERRORED, 1))),
-        records.node(workflow, 5, server=S.COMPLETE, history=records.packed((S.COMPLETE, facts.now_ms()))),
+        records.node(workflow, 1, 6, server=S.STARTED, timer_at=99, timer_kind=TimerKind.START),
+        records.node(workflow, 2, 6, server=S.STARTED),
+        records.node(workflow, 3, 6, server=S.SENT_TO_CLIENT, client=C.RECEIVED),
+        records.node(workflow, 4, 6, server=S.RETRYING, client=C.ERRORED, history=records.packed((C.ERRORED, 1))),
+        records.node(workflow, 5, 6, server=S.COMPLETE, history=records.packed((S.COMPLETE, facts.now_ms()))),
     ]
     apply(connection, projector, records.record(workflow), *map(records.record, nodes))
     with connection.begin():
@@ -135,6 +135,66 @@ def test_marks_count_before_the_records_know_them(connection, projector):
     workflow.watermark = 10
     apply(connection, projector, records.record(workflow))
     assert deactivated() == {1, 2, 3, 4, 9}
+
+
+def grown(created=5):
+    """A workflow of two nodes, and all of its records."""
+    workflow, node = made()
+    workflow.created_at = created
+    node.created_at, node.history_chunks = created + 1, 1
+    below = records.node(workflow, 2, created + 1, parent_id=node.id)
+    chunk = records.chunk(node, 0, records.packed((S.STARTED, 1)))
+    return [records.record(workflow), records.record(node), records.record(below), chunk]
+
+
+def tombstones(given):
+    return [(key, None) for key, _ in given]
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_a_workflow_that_is_removed_leaves_nothing(connection, projector, size):
+    given = grown()
+    stream = [*given, *tombstones(given)]
+    for begin in range(0, len(stream), size):
+        apply(connection, projector, *stream[begin : begin + size])
+    assert rows(connection) == {"workflows": 0, "nodes": 0, "status_changes": 0, "waiting": 0}
+    with connection.begin():
+        assert workflow_names(connection, USER) == []
+        left = connection.execute(text("SELECT COUNT(*) FROM workflow_states")).scalar()
+        states_left = connection.execute(text("SELECT COUNT(*) FROM node_states WHERE nodes <> 0")).scalar()
+    assert (left, states_left) == (0, 0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_deletions_that_come_before_what_they_delete_waits_for(connection, projector, seed):
+    """Compaction leaves a node whose workflow's record is gone: it waits, until its own deletion comes."""
+    given = grown()
+    for one in records.shuffled(given[1:], seed):
+        apply(connection, projector, one)
+    for one in records.shuffled(tombstones(given), seed):
+        apply(connection, projector, one)
+    assert rows(connection) == {"workflows": 0, "nodes": 0, "status_changes": 0, "waiting": 0}
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_subject_that_begins_again_between_the_slices_of_a_removal(connection, projector, size, announced):
+    first = grown()
+    again, node = made()
+    again.created_at, node.id, node.created_at = 50, bytes(15) + b"n", 51
+    again.first_child = node.id
+    left_over = first[1]
+    stream = [*first, *tombstones(first[:1] if announced else []), records.record(again)]
+    stream += [*tombstones(first[2:]), left_over, records.record(node), *tombstones(first[1:2])]
+    for begin in range(0, len(stream), size):
+        apply(connection, projector, *stream[begin : begin + size])
+    assert rows(connection) == {"workflows": 1, "nodes": 1, "status_changes": 0, "waiting": 0}
+    with connection.begin():
+        (found,) = search.search_workflows(connection, USER, WorkflowFilters(name="flow"))
+        (only,) = search.search_nodes(connection, USER, NodeFilters(name="node"))
+        counted = connection.execute(text("SELECT workflow_states.nodes, created FROM workflow_states")).all()
+        total = connection.execute(text("SELECT SUM(nodes) FROM node_states")).scalar()
+    assert (found.created_at, only.id, counted, total) == (50, node.id, [(1, 50)], 1)
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "sqlite://", "sqlite:///:memory:"])

@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 
 from backbeat import schemas
+from backbeat.schemas.bindings import REPLIES
 from backbeat.streams.core import commands, effects, jobs, queries, records, schedules
 from backbeat.streams.core.history import StatusChange
-from backbeat.streams.core.records import Settings
+from backbeat.streams.core.records import RetentionPolicy, Settings
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
 
 
@@ -85,6 +86,9 @@ LIMIT = records.Limit(
     ),
     paused=True,
     revision=2**40,
+)
+POLICY = RetentionPolicy(
+    owner_id=identity(2), name="Purchases", keep_seconds=86_400.5, archive=False, refuse_seconds=3_600.0
 )
 CHANGES = (
     StatusChange(True, ServerStatus.SENT_TO_CLIENT, ServerStatus.RETRIES_EXHAUSTED, 1_790_000_000_000, b'{"error":1}'),
@@ -211,6 +215,8 @@ COMMANDS: tuple[Any, ...] = (
     commands.ScheduleDue(
         **_COMMAND, schedule_id=identity(7), number=2**33, times=(5, 6), next_at=2**42, problem="no such zone"
     ),
+    commands.ChangeRetention(**_COMMAND, policy=POLICY, forget=True),
+    commands.RemoveWorkflow(**_COMMAND, workflow_id=identity(4), revision=2**43),
     commands.TimerFired(**_COMMAND, subject_id=identity(5), kind=2, number=2**33),
     commands.OpenLink(**_COMMAND, target_id=identity(5), child_id=identity(6), signal=SIGNAL, strict=True),
     commands.CloseLink(**_COMMAND, target_id=identity(5), child_id=identity(6)),
@@ -244,6 +250,8 @@ QUERIES: tuple[Any, ...] = (
     queries.GetSchedule(**_QUERY, schedule_id=identity(7)),
     queries.GetSchedules(**_QUERY, partition=7),
     queries.GetJobs(**_QUERY, partition=7, job_id=identity(7)),
+    queries.GetRetention(**_QUERY, partition=7),
+    queries.GetDue(**_QUERY, partition=7, limit=3, after_due_at=2**42, after_id=identity(4)),
 )
 ANSWERS: tuple[Any, ...] = (
     WORKFLOW,
@@ -259,6 +267,8 @@ ANSWERS: tuple[Any, ...] = (
     SCHEDULE,
     queries.Schedules((SCHEDULE, msgspec.structs.replace(SCHEDULE, next_at=2**42, running=()))),
     jobs.Jobs((JOB, msgspec.structs.replace(JOB, user_id=None, filter=jobs.JobFilter(), ended_at=None, matches=()))),
+    queries.RetentionPolicies((POLICY,)),
+    queries.DueWorkflows((queries.DueWorkflow(identity(4), identity(2), "Purchases", 2**42, 2**43),)),
 )
 SIGNAL_REQUEST = schemas.SignalRequest(
     workflow="Purchases",
@@ -284,7 +294,7 @@ def _examples() -> dict[str, tuple[bytes, Callable[[bytes], Any], Any]]:
     for query in QUERIES:
         found[type(query).__name__] = (schemas.encode_query(query), schemas.decode_query, query)
     for answer in ANSWERS:
-        name = type(answer).__name__.removesuffix("View") + "Reply"
+        name = REPLIES[type(answer)]
         reply = schemas.ReplyRecord(REPLY_TO.asker, REPLY_TO.number, 1, False, "t", answer)
         found[name] = (schemas.encode_reply(REPLY_TO, answer, "t", 1, last=False), schemas.decode_reply, reply)
     notification = effects.Notify(NODE, "Client Error", "it failed", b'{"message":"m"}')

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backbeat import schemas
+from backbeat.streams.core.commands import Coalesce
 from tests.schemas.examples import SIGNAL_REQUEST
 
 SMALLEST = {"workflow": "W", "subject": "Camera 703", "decider": "D", "signal": "Make Purchase"}
@@ -33,6 +34,8 @@ def test_everything_in_a_document():
         retry_interval=5,
         client_id=TEXT,
         parent_link_id=TEXT.upper(),
+        coalesce_key="index",
+        coalesce="drop",
         mode="blocking",
     ) == schemas.SignalRequest(
         workflow="W",
@@ -47,7 +50,25 @@ def test_everything_in_a_document():
         retry_interval=5.0,
         client_id=uuid.UUID(TEXT).bytes,
         parent_link_id=uuid.UUID(TEXT).bytes,
+        coalesce_key="index",
+        coalesce=Coalesce.DROP,
     )
+
+
+def test_signals_that_become_one_in_avro():
+    request = schemas.SignalRequest(
+        workflow="W", subject=b"7", decider="D", signal="N", coalesce_key="index", coalesce=Coalesce.DROP
+    )
+    assert schemas.decode_signal(schemas.encode_signal(request)) == request
+
+
+@pytest.mark.parametrize(("changes", "why"), [
+    ({"coalesce_key": " "}, "`coalesce_key` is blank"),
+    ({"coalesce_key": "k", "coalesce": "keep"}, "`coalesce` is keep, and there are replace, drop"),
+])  # fmt: skip
+def test_what_signals_that_become_one_must_say(changes, why):
+    with pytest.raises(schemas.DecodeError, match=why):
+        read(**changes)
 
 
 def test_nulls_are_as_absent():

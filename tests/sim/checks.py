@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from backbeat import schemas
-from backbeat.streams import store as stored
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.records import Meta
 from backbeat.streams.engine import Engine, Record
 from backbeat.streams.keeper import Origin, Snapshot
 from backbeat.streams.store import META_KEY, PartitionStore
+from backbeat.streams.stored_timers import TIMER
 from backbeat.streams.topics import ACTIVITIES_PREFIX, COMMANDS, REPLIES, STATE
 
 from .broker import Entry, PartitionLog, Transaction
@@ -64,12 +64,12 @@ class CheckedStore(PartitionStore):
         timers: dict[tuple[int, bytes, int], int] = {}
         meta = None
         for key, value in self._db.items():
-            if key[:1] in (b"w", b"i", b"c", b"j"):
+            if key[:1] in (b"w", b"i", b"c", b"j", b"a"):
                 records[key] = value
             elif key == META_KEY:
                 meta = msgspec.msgpack.decode(value, type=Meta)
             elif key[:1] == b"t":
-                _, due, subject_id, kind = stored.TIMER.unpack(key)
+                _, due, subject_id, kind = TIMER.unpack(key)
                 timers[due, subject_id, kind] = int.from_bytes(value, "big")
         return records, timers, meta
 

@@ -74,6 +74,7 @@ class Clients:
         #: Jobs are in every other run only: some defects are rare, and the seeds that find them stay the same.
         self._has_jobs = bool(world.plan.seed % 2)
         self._jobs: list[bytes] = []
+        self._of_retention = random.Random(f"operator {world.plan.seed}")
 
     @property
     def busy(self) -> bool:
@@ -181,6 +182,7 @@ class Clients:
     # --- the operator -----------------------------------------------------------------------------------------------
 
     def _operate(self) -> None:
+        self._retain()
         chance = self._world.chance
         if self._planner is not None and (command := self._planner.next(self.new_id)) is not None:
             self.send(command)
@@ -256,12 +258,35 @@ class Clients:
             else:
                 self.send(c.StartJob(id=identity, partition=number, action=action, filter=wanted, **carried))
 
+    def _retain(self) -> None:
+        """At times the policy is set, again, or an archiver has found what waits for it."""
+        if self._plan.retention is None:
+            return
+        if self._of_retention.random() < 0.05:
+            self.set_retention()
+        if self._of_retention.random() < 0.3:
+            self.archive()
+
+    def set_retention(self) -> None:
+        """The policy, in every partition."""
+        assert self._plan.retention is not None
+        for number in range(self._world.partitions_count):
+            self.send(c.ChangeRetention(id=self.new_id(), policy=self._plan.retention), number)
+
+    def archive(self) -> None:
+        """What waits to be archived is; at times something has happened to it since, or it is gone."""
+        for store in self._world.reference.stores:
+            for _, workflow_id in sorted(store.due):
+                revision = store.workflows[workflow_id].removal_number - (self._of_retention.random() < 0.1)
+                self.send(c.RemoveWorkflow(id=self.new_id(), workflow_id=workflow_id, revision=revision))
+
     def settle(self, *, at_last: bool) -> bool:
         """The operator gets loud workflows moving again; `at_last` by cancelling. Whether there was anything to do."""
         said = False
         if any(limit.paused for limit in self._world.reference.stores[0].meta.limits.values()):
             self.limit(LIMITED["loud"], 2)
             said = True
+        self.archive()
         for store in self._world.reference.stores:
             for schedule in store.schedules():
                 self.send(c.ChangeSchedule(id=self.new_id(), schedule_id=schedule.id, change="delete"))
@@ -320,7 +345,8 @@ class Clients:
                 queries.Flush(**carried, partition=partition),
             )
         )
-        world.checks.queries[self._count] = (node_id, True)
+        may_be_removed = self._plan.retention is not None and any(node_id[:7] == each[:7] for each in self._plan.loud)
+        world.checks.queries[self._count] = (node_id, not may_be_removed)
         world.broker.append(QUERIES, partition, None, schemas.encode_query(query))
         return self._count
 

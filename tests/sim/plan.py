@@ -12,7 +12,7 @@ import msgspec
 
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import ids
-from backbeat.streams.core.records import Settings
+from backbeat.streams.core.records import RetentionPolicy, Settings
 from backbeat.streams.core.status import Mode
 
 from .virtual import BEGIN_MS
@@ -25,6 +25,8 @@ CLIENT_NAMES = {ALICE: "alice", BOB: "bob", GHOST: "ghost"}
 _DEPTH_MAX = 3
 #: Many nodes have one name, and so one limit; what they are really called is in their metadata.
 LIMITED = {"quiet": "quiet-limited", "loud": "loud-limited"}
+#: Name of the workflows that are removed once they are finished.
+PASSING = "passing"
 
 
 class PlannedSignal(NamedTuple):
@@ -59,7 +61,8 @@ class Behaviour(NamedTuple):
 class Plan:
     """Workflows, signals, behaviour."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, retains: bool = True) -> None:
+        """`retains`: whether loud workflows may be removed in the end."""
         self.seed = seed
         chance = random.Random(f"plan {seed}")
         self.partitions_count = chance.choice((2, 2, 3, 4))
@@ -70,6 +73,8 @@ class Plan:
         )
         #: how many of an activity type may be out at once; the loud one's is changed by the operator
         self.limits = {LIMITED[kind]: 1 + (seed + at) % 3 for at, kind in enumerate(LIMITED)}
+        #: Under it are the loud workflows; a draw that leaves the others as they were before there was this.
+        self.retention = _retention(random.Random(f"retention {seed}")) if retains else None
         self.signals: list[PlannedSignal] = []
         self.loud: set[bytes] = set()
         for number in range(chance.randrange(2, 7)):
@@ -80,7 +85,12 @@ class Plan:
 
     def _workflow(self, chance: random.Random, number: int) -> None:
         loud = chance.random() < 0.5
-        new = c.NewWorkflow(user_id=ALICE, name="order", subject=f'"{number:02d} {self.seed}"'.encode(), decider="D")
+        new = c.NewWorkflow(
+            user_id=ALICE,
+            name="order" if self.retention is None or not loud else PASSING,
+            subject=f'"{number:02d} {self.seed}"'.encode(),
+            decider="D",
+        )
         for index in range(chance.choice((1, 1, 2, 3))):
             name = f"{'loud' if loud else 'quiet'}-{number:02d}-{index}"
             signal = PlannedSignal(ids.command_id(name.encode()), new, name, None, chance.random() < 0.5)
@@ -91,6 +101,9 @@ class Plan:
     def _link(self, chance: random.Random) -> None:
         for index, signal in enumerate(self.signals):
             targets = [at for at, other in enumerate(self.signals[:index]) if _may_hold_up(signal.name, other.name)]
+            if self.retention is not None and signal.workflow_id not in self.loud:
+                # A link to a node that was removed and forgotten is refused, and quiet signals must not be.
+                targets = [at for at in targets if self.signals[at].workflow_id not in self.loud]
             if targets and chance.random() < 0.4:
                 self.signals[index] = signal._replace(link_to=chance.choice(targets))
 
@@ -165,6 +178,19 @@ def name_of(node: Any) -> str:
     """What a node, or its view, is really called."""
     name: str = msgspec.json.decode(node.metadata)["name"] if node.name in LIMITED.values() else node.name
     return name
+
+
+def _retention(chance: random.Random) -> RetentionPolicy | None:
+    """In some runs: how long finished loud workflows are kept."""
+    if chance.random() < 0.6:
+        return None
+    return RetentionPolicy(
+        owner_id=ALICE,
+        name=PASSING,
+        keep_seconds=chance.choice((1.0, 5.0, 60.0)),
+        archive=chance.random() < 0.5,
+        refuse_seconds=chance.choice((1.0, 90.0)),
+    )
 
 
 def _may_hold_up(child: str, target: str) -> bool:

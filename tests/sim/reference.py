@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from backbeat import schemas
-from backbeat.streams import store as stored
+from backbeat.streams import stored_records
 from backbeat.streams.core import apply, ids
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
@@ -63,19 +63,19 @@ class VersionedStore(MemoryStore):
 
     def put_workflow(self, workflow: Any) -> None:
         super().put_workflow(workflow)
-        self.changed[stored._key(b"w", workflow.id)] = _pack(workflow)
+        self.changed[stored_records._key(b"w", workflow.id)] = _pack(workflow)
 
     def put_node(self, node: Any) -> None:
         super().put_node(node)
-        self.changed[stored._key(b"n", node.id)] = _pack(node)
+        self.changed[stored_records._key(b"n", node.id)] = _pack(node)
 
     def put_link(self, target_id: bytes, link: Any) -> None:
         super().put_link(target_id, link)
-        self.changed[stored._key(b"l", target_id, link.child)] = _pack(link)
+        self.changed[stored_records._key(b"l", target_id, link.child)] = _pack(link)
 
     def delete_link(self, target_id: bytes, child_id: bytes) -> None:
         super().delete_link(target_id, child_id)
-        self.changed[stored._key(b"l", target_id, child_id)] = None
+        self.changed[stored_records._key(b"l", target_id, child_id)] = None
 
     def put_answer(self, command_id: bytes, answer: Any) -> None:
         super().put_answer(command_id, answer)
@@ -87,31 +87,31 @@ class VersionedStore(MemoryStore):
 
     def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
         super().put_chunk(node_id, number, chunk)
-        self.changed[stored._key(b"h", node_id, number.to_bytes(4, "big"))] = chunk
+        self.changed[stored_records._key(b"h", node_id, number.to_bytes(4, "big"))] = chunk
 
     def put_pool(self, pool: Any) -> None:
         super().put_pool(pool)
-        self.changed[stored._key(b"p", pool.id)] = _pack(pool)
+        self.changed[stored_records._key(b"p", pool.id)] = _pack(pool)
 
     def delete_pool(self, pool_id: bytes) -> None:
         super().delete_pool(pool_id)
-        self.changed[stored._key(b"p", pool_id)] = None
+        self.changed[stored_records._key(b"p", pool_id)] = None
 
     def put_lane(self, pool_id: bytes, key: bytes, lane: Any) -> None:
         super().put_lane(pool_id, key, lane)
-        self.changed[stored._key(b"q", pool_id, key)] = _pack(lane)
+        self.changed[stored_records._key(b"q", pool_id, key)] = _pack(lane)
 
     def delete_lane(self, pool_id: bytes, key: bytes) -> None:
         super().delete_lane(pool_id, key)
-        self.changed[stored._key(b"q", pool_id, key)] = None
+        self.changed[stored_records._key(b"q", pool_id, key)] = None
 
     def put_place(self, pool_id: bytes, node_id: bytes, place: Any) -> None:
         super().put_place(pool_id, node_id, place)
-        self.changed[stored._key(b"o", pool_id, node_id)] = _pack(place)
+        self.changed[stored_records._key(b"o", pool_id, node_id)] = _pack(place)
 
     def delete_place(self, pool_id: bytes, node_id: bytes) -> None:
         super().delete_place(pool_id, node_id)
-        self.changed[stored._key(b"o", pool_id, node_id)] = None
+        self.changed[stored_records._key(b"o", pool_id, node_id)] = None
 
     def put_schedule(self, schedule: Any) -> None:
         super().put_schedule(schedule)
@@ -128,6 +128,42 @@ class VersionedStore(MemoryStore):
     def delete_job(self, job_id: bytes) -> None:
         super().delete_job(job_id)
         self.changed[b"j" + job_id] = None
+
+    def delete_workflow(self, workflow_id: bytes) -> None:
+        super().delete_workflow(workflow_id)
+        self.changed[stored_records._key(b"w", workflow_id)] = None
+
+    def delete_node(self, node_id: bytes) -> None:
+        super().delete_node(node_id)
+        self.changed[stored_records._key(b"n", node_id)] = None
+
+    def delete_chunk(self, node_id: bytes, number: int) -> None:
+        super().delete_chunk(node_id, number)
+        self.changed[stored_records._key(b"h", node_id, number.to_bytes(4, "big"))] = None
+
+    def put_removed(self, node_id: bytes, removed: Any) -> None:
+        super().put_removed(node_id, removed)
+        self.changed[stored_records._key(b"d", node_id)] = _pack(removed)
+
+    def delete_removed(self, node_id: bytes) -> None:
+        super().delete_removed(node_id)
+        self.changed[stored_records._key(b"d", node_id)] = None
+
+    def put_due(self, due_at: int, workflow_id: bytes) -> None:
+        super().put_due(due_at, workflow_id)
+        self.changed[stored_records._due_key(due_at, workflow_id)] = _pack(self.due[due_at, workflow_id])
+
+    def delete_due(self, due_at: int, workflow_id: bytes) -> None:
+        super().delete_due(due_at, workflow_id)
+        self.changed[stored_records._due_key(due_at, workflow_id)] = None
+
+    def put_waiting(self, workflow_id: bytes, coalesce_key: str, waiting: Any) -> None:
+        super().put_waiting(workflow_id, coalesce_key, waiting)
+        self.changed[stored_records._key(b"c", workflow_id, coalesce_key.encode())] = _pack(waiting)
+
+    def delete_waiting(self, workflow_id: bytes, coalesce_key: str) -> None:
+        super().delete_waiting(workflow_id, coalesce_key)
+        self.changed[stored_records._key(b"c", workflow_id, coalesce_key.encode())] = None
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         super().set_timer(due, subject_id, kind, number)

@@ -29,7 +29,7 @@ from .faults import Faults
 from .group import Group
 from .host import REBALANCE_SECONDS, SESSION_SECONDS, Host, StrandExecutor
 from .plain import PlainRun, outcome
-from .plan import CLIENT_NAMES, Plan
+from .plan import CLIENT_NAMES, PASSING, Plan
 from .producer import SimProducer
 from .reference import Reference
 from .strands import Crashed
@@ -55,7 +55,8 @@ class Simulation:
         self.faults = Faults(self.chance)
         self.faults.rates.update(rates or {})
         self._safety_only = rates is not None  # A hunt for a certain defect.
-        self.plan = Plan(seed)
+        # What may be removed need not be found: that would hide defects in what is found.
+        self.plan = Plan(seed, retains=not self._safety_only)
         self.virtual = VirtualTime()
         self.partitions_count = self.plan.partitions_count
         # Brokers look for what has timed out only now and then: it may take longer than a member is waited for.
@@ -245,6 +246,8 @@ class Simulation:
         for host in self.hosts:
             host.stopped_until_ms = 0
             host.restart_at_ms = min(host.restart_at_ms, self.virtual.passed_ms + 100)
+        if self.plan.retention is not None:
+            self.clients.set_retention()
         # Whoever was fenced, or lost its place, ends as it finds out and is started again.
 
     def _until_settled(self) -> None:
@@ -283,8 +286,12 @@ class Simulation:
         return None
 
     def _open(self) -> list[str]:
-        nodes = self.reference.nodes(lambda node: node.parent_id is None and node.server not in CLOSED)
+        removes = () if self.plan.retention is None else self.plan.loud
+        nodes = self.reference.nodes(
+            lambda node: (node.parent_id is None or node.workflow_id in removes) and node.server not in CLOSED
+        )
         waiting = [f"{node.name} {node.server.name}" for node in nodes]
+        waiting += ["to be archived" for store in self.reference.stores for _ in store.due]
         return waiting + ["answers under way"] * self.clients.busy
 
     def _timers(self) -> bool:
@@ -308,6 +315,9 @@ class Simulation:
         wanted, found = PlainRun(self.plan).run(), outcome(self.reference.stores)
         if wanted != found:
             raise StuckError(f"ended otherwise: too many {found - wanted}, missing {wanted - found}")
+        left = [each for store in self.reference.stores for each in store.workflows.values() if each.name == PASSING]
+        if left or any(store.removed for store in self.reference.stores):
+            raise StuckError(f"never removed, or never forgotten: {left}")
         if self.seed % 3 == 0:
             self._end_with_markers()
         for _ in range(_ASKED_MAX):

@@ -8,7 +8,8 @@ import pytest
 from backbeat.streams.core.jobs import RETENTION_MS, Job, JobFilter
 from backbeat.streams.core.records import TimerKind
 from backbeat.streams.core.store import MemoryStore
-from backbeat.streams.store import Origin, PartitionStore, _key
+from backbeat.streams.store import Origin, PartitionStore
+from backbeat.streams.stored_records import _key
 from tests.watch.test_versions import NODE, WORKFLOW
 
 ORIGIN = Origin("state", 0, 0)

@@ -5,12 +5,25 @@ import pytest
 
 from backbeat.streams.core.commands import NewNode, NewSchedule, NewWorkflow
 from backbeat.streams.core.jobs import Job, JobFilter
-from backbeat.streams.core.records import Answer, Lane, Link, Meta, Node, Place, Pool, Workflow
+from backbeat.streams.core.records import (
+    Answer,
+    Due,
+    Lane,
+    Link,
+    Meta,
+    Node,
+    Place,
+    Pool,
+    Removed,
+    Waiting,
+    Workflow,
+)
 from backbeat.streams.core.schedules import Schedule
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
 from backbeat.streams.keeper import NewerRecordError
 from backbeat.streams.restore import Ends, restore
-from backbeat.streams.store import META_KEY, Origin, PartitionStore, _key, wipe
+from backbeat.streams.store import META_KEY, Origin, PartitionStore, wipe
+from backbeat.streams.stored_records import _key
 from backbeat.streams.versions import KNOWN, RULES_VERSION, why_unknown_record
 
 ID = bytes(range(16))
@@ -53,6 +66,9 @@ STORED = {
     "place": (_key(b"o", ID, ID), Place(number=1, out=True, asked_at=0)),
     "schedule": (b"c" + ID, SCHEDULE),
     "job": (b"j" + ID, Job(id=ID, partition=0, user_id=None, action="retry", filter=JobFilter(), started_at=0)),
+    "waiting": (_key(b"c", ID, b"index"), Waiting(node_id=ID)),
+    "removed": (_key(b"d", ID), Removed(forget_at=5)),
+    "due": (b"a" + bytes(8) + ID, Due()),
     "meta": (META_KEY, Meta(next_offset=5, topic_id="commands")),
 }
 

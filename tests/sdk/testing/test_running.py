@@ -607,3 +607,49 @@ def test_odds_and_times_are_checked():
 
 async def test_the_markers_say_what_the_fixture_is_made_from(pytestconfig):
     assert "backbeat(*workers, **options)" in " ".join(pytestconfig.getini("markers"))
+
+
+# --- signals that become one -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("published", [False, True])
+async def test_a_signal_with_a_key_is_debounced(published):
+    ran = []
+    worker = Worker(client="default")
+    worker.activity("Index")(ran.append)
+    async with Backbeat(worker, start=START) as backbeat:
+        client = backbeat.client()
+        for n in range(3):
+            await backbeat.advance(seconds=3)
+            if published:
+                at = (backbeat.now + timedelta(seconds=5)).isoformat()
+                said = {"workflow": "Shop", "subject": 7, "decider": "D", "signal": "Index", "fires_at": at}
+                backbeat.publish({**said, "client_data": {"name": "Index", "params": [n]}, "coalesce_key": "index"})
+            else:
+                key = {"coalesce_key": "index", "fires_at": timedelta(seconds=5)}
+                await client.signal("Shop", 7, "Index", args=[n], **key)
+        assert ran == []
+        await backbeat.advance(seconds=5)
+        assert ran == [2]
+        tree = await client.tree(client.workflow_id("Shop", 7))
+        assert [node.status for _, node in tree.walk()] == ["deactivated", "deactivated", "complete"]
+        assert backbeat.dead_letters == []
+
+
+async def test_a_signal_with_a_key_that_waits_stands_for_the_next_ones():
+    worker = Worker(client="default")
+    worker.activity("Index")(lambda: None)
+    async with Backbeat(worker) as backbeat:
+        client = backbeat.client()
+        single = {"coalesce_key": "index", "coalesce": "drop"}
+        running = await client.signal("Shop", 7, "Index", **single)
+        waiting = [await client.signal("Shop", 7, "Index", **single, idempotency_key=f"k{n}") for n in range(3)]
+        assert {node.id for node in waiting} == {waiting[0].id} != {running.id}
+        await backbeat.run()
+        assert len(backbeat.sent("Index")) == 2
+        again = await client.signal("Shop", 7, "Index", **single, idempotency_key="k2")
+        assert again.id == waiting[0].id
+        with pytest.raises(KeyReused):
+            await client.signal("Shop", 7, "Index", coalesce_key="mail", coalesce="drop", idempotency_key="k2")
+        with pytest.raises(Rejected, match="coalesce cannot be 'keep'"):
+            await client.signal("Shop", 7, "Index", coalesce_key="index", coalesce="keep")

@@ -1,0 +1,217 @@
+"""Writes the archives of the workflows that wait for it, and tells the engine, which then removes them.
+
+It asks the engine which those are, so nothing is lost while no archiver runs: they wait. Whatever ends it in between,
+an archive is written again in the same place; the engine removes a workflow only if nothing has happened to it since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import KafkaException
+
+from backbeat.asking import Asker
+from backbeat.errors import BackbeatError, NotFound
+from backbeat.gateway.archiving.content import Writer
+from backbeat.gateway.archiving.places import Place, archive_name
+from backbeat.gateway.presentation import id_text
+from backbeat.schemas import encode_command
+from backbeat.streams.brokers import UnreachableError
+from backbeat.streams.core import ids, queries
+from backbeat.streams.core.commands import RemoveWorkflow
+from backbeat.streams.core.effects import NodeView
+from backbeat.streams.core.history import StatusChange
+from backbeat.streams.registry import Registry, RegistryError
+
+logger = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 5.0
+_ANSWER_SECONDS_MAX = 30.0
+_PAGE_WORKFLOWS = 100
+_PAGE_NODES = 1_000
+#: Workflows that are archived at a time, and questions of one of them.
+_AT_ONCE = 4
+_QUESTIONS_AT_ONCE = 32
+#: An archive is held in memory up to this size, then in a temporary file.
+_MEMORY_BYTES_MAX = 8 * 1024 * 1024
+
+
+class Archiver:
+    """Archives what waits, from `start()` to `stop()`."""
+
+    def __init__(self, bootstrap_servers: str, place: Place) -> None:
+        self._place = place
+        self._asker = Asker(bootstrap_servers, _ANSWER_SECONDS_MAX)
+        self._registry = Registry(bootstrap_servers)
+        self._connected = False
+        #: How many were archived and removed since the start.
+        self.archived = 0
+
+    async def start(self) -> None:
+        """Connect. Unavailable, RegistryError, UnreachableError, KafkaException."""
+        await asyncio.to_thread(self._registry.start)
+        try:
+            await self._asker.start()
+        except BaseException:
+            await asyncio.to_thread(self._registry.stop)
+            raise
+        self._connected = True
+
+    async def stop(self) -> None:
+        """Leave."""
+        if self._connected:
+            self._connected = False
+            await self._asker.stop()
+            await asyncio.to_thread(self._registry.stop)
+
+    async def run(self, poll_seconds: float) -> None:
+        """Archive what waits, again and again, until it is cancelled; what fails is tried again in the next round."""
+        while True:
+            try:
+                await self.sweep()
+            except (BackbeatError, UnreachableError, KafkaException) as error:
+                logger.warning("what waits to be archived is not known at the moment: %s", error)
+            await asyncio.sleep(poll_seconds)
+
+    async def sweep(self) -> int:
+        """Archive everything that waits now. How many could not be archived: the log says why."""
+        failed = 0
+        for partition in range(self._asker.partitions):
+            place: dict[str, Any] = {}
+            while rows := await self._due(partition, place):
+                place = {"after_due_at": rows[-1].due_at, "after_id": rows[-1].workflow_id}
+                failed += await self._archive_all(rows)
+        return failed
+
+    async def _due(self, partition: int, place: dict[str, Any]) -> tuple[queries.DueWorkflow, ...]:
+        (found,) = await self._asker.query(
+            lambda reply_to, deadline: queries.GetDue(
+                reply_to=reply_to, deadline=deadline, partition=partition, limit=_PAGE_WORKFLOWS, **place
+            ),
+            _ANSWER_SECONDS_MAX,
+            f"what waits to be archived in partition {partition}",
+        )
+        assert isinstance(found, queries.DueWorkflows)
+        return found.workflows
+
+    async def _archive_all(self, rows: tuple[queries.DueWorkflow, ...]) -> int:
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def in_turn(row: queries.DueWorkflow) -> bool:
+            async with turns:
+                return await self._archive(row)
+
+        return (await asyncio.gather(*(in_turn(row) for row in rows))).count(False)
+
+    async def _archive(self, row: queries.DueWorkflow) -> bool:
+        about = {"workflow": id_text(row.workflow_id)}
+        try:
+            url = await self._write(row)
+            done = await self._remove(row)
+        except NotFound:
+            return True  # Somebody else was quicker.
+        except (BackbeatError, KafkaException, OSError) as error:
+            logger.warning("a workflow %r was not archived, and stays: %s", row.name, error, extra=about)
+            return False
+        if done:
+            self.archived += 1
+            logger.info("archived and removed: %s", url, extra=about)
+        else:
+            logger.info("something has happened to a workflow while it was archived: it stays", extra=about)
+        return True
+
+    async def _write(self, row: queries.DueWorkflow) -> str:
+        """Write the archive; its URL."""
+        client = self._registry.by_id(row.owner_id)
+        name = id_text(row.owner_id) if client is None else client.name
+        page = await self._page(row.workflow_id, None)
+        workflow, nodes = page[0], _nodes(page)
+        with tempfile.SpooledTemporaryFile(_MEMORY_BYTES_MAX) as file:
+            writer = Writer(file, name, workflow)
+            while nodes:
+                for node, history in zip(nodes, await self._histories(nodes), strict=True):
+                    writer.add(node, history)
+                nodes = _nodes(await self._page(row.workflow_id, nodes[-1].id))
+            writer.end()
+            file.seek(0)
+            return await asyncio.to_thread(self._place.put, archive_name(name, workflow), file)
+
+    async def _page(self, workflow_id: bytes, after: bytes | None) -> list[Any]:
+        return await self._asker.query(
+            lambda reply_to, deadline: queries.GetTree(
+                reply_to=reply_to, deadline=deadline, workflow_id=workflow_id, limit=_PAGE_NODES, after=after
+            ),
+            _ANSWER_SECONDS_MAX,
+            f"workflow {id_text(workflow_id)}",
+        )
+
+    async def _histories(self, nodes: list[NodeView]) -> list[list[StatusChange]]:
+        turns = asyncio.Semaphore(_QUESTIONS_AT_ONCE)
+
+        async def in_turn(node: NodeView) -> list[StatusChange]:
+            async with turns:
+                parts = await self._asker.query(
+                    lambda reply_to, deadline: queries.GetHistory(
+                        reply_to=reply_to, deadline=deadline, node_id=node.id
+                    ),
+                    _ANSWER_SECONDS_MAX,
+                    f"node {id_text(node.id)}",
+                )
+            return [change for part in parts for change in part.changes]
+
+        return list(await asyncio.gather(*(in_turn(node) for node in nodes)))
+
+    async def _remove(self, row: queries.DueWorkflow) -> bool:
+        """Whether the engine removes it."""
+        identity = ids.command_id(b"archived", row.workflow_id, row.revision.to_bytes(8, "big"))
+        done = await self._asker.command(
+            lambda reply_to: encode_command(
+                RemoveWorkflow(id=identity, reply_to=reply_to, workflow_id=row.workflow_id, revision=row.revision)
+            ),
+            row.workflow_id,
+            row.workflow_id,
+            _ANSWER_SECONDS_MAX,
+            f"removal of workflow {id_text(row.workflow_id)}",
+        )
+        return bool(done.changed)
+
+
+def _nodes(page: list[Any]) -> list[NodeView]:
+    return [node for part in page[1:] for node in part.nodes]
+
+
+class Background:
+    """An archiver beside something else in the same event loop: it comes up when it can."""
+
+    def __init__(self, make: Callable[[], Archiver], poll_seconds: float) -> None:
+        self._make = make
+        self._poll_seconds = poll_seconds
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """End; what was begun is archived by whoever comes next."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        while True:
+            archiver = self._make()
+            try:
+                await archiver.start()
+                await archiver.run(self._poll_seconds)
+            except (BackbeatError, RegistryError, UnreachableError, KafkaException) as error:
+                logger.warning("archives cannot be written yet: %s", error)
+                await asyncio.sleep(_AGAIN_SECONDS)
+            finally:
+                await archiver.stop()
