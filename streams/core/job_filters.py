@@ -10,7 +10,7 @@ from . import history
 from .effects import Reason
 from .jobs import NODE_ACTIONS, NODE_FILTERS, WORKFLOW_ACTIONS, Job, JobFilter
 from .records import Node, Settings, Workflow
-from .settling import is_deactivated
+from .settling import is_deactivated, is_left_over
 from .status import CLIENT_WORDS, SERVER_WORDS, ClientStatus, ServerStatus, word
 from .step import Refused, refuse
 from .store import Store
@@ -81,8 +81,9 @@ class Matcher:
         if wanted.workflow_id is not None and wanted.workflow_id != node.workflow_id:
             return None
         workflow = self._store.get_workflow(node.workflow_id)
-        # A job goes by the nodes: it must not end at one whose workflow is gone before it.
-        if workflow is None or not self._has_words(workflow) or not self._is_at(node, workflow):
+        if workflow is None or is_left_over(node, workflow):
+            return None
+        if not self._has_words(workflow) or not self._is_at(node, workflow):
             return None
         if self._changed and not any(map(self._is_wanted, self._changes(node))):
             return None

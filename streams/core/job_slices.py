@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 
-from . import ids, scheduling
+from . import ids
 from .commands import (
     AnyCommand,
     ChangeNode,
@@ -30,8 +30,8 @@ from .records import Node, TimerKind, Workflow
 from .step import Refused, Step, refuse
 from .store import Store
 
-#: Does a command within a step: `machine` gives its own.
-Do = Callable[[Step, AnyCommand], None]
+#: Does a command within a step, and all that follows from it: `machine` gives its own.
+Work = Callable[[Step, AnyCommand], None]
 
 #: A job's command takes this part of what one may work on (`slice_nodes_max`): every partition of a process may have
 #: such a command at the same time, and others wait for all of them.
@@ -46,7 +46,7 @@ _DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeEr
 _STATUS_WORDS = {"cancel": "canceled", "resolve": "resolved", "shutdown": "shutdown"}
 
 
-def run_job(step: Step, command: StartJob | StopJob | WorkJob, do: Do) -> None:
+def run_job(step: Step, command: StartJob | StopJob | WorkJob, work: Work) -> None:
     """Do what is said of a job; the step's own workflow and nodes are none."""
     match command:
         case StartJob():
@@ -54,7 +54,7 @@ def run_job(step: Step, command: StartJob | StopJob | WorkJob, do: Do) -> None:
         case StopJob():
             _answer(step, _stop(step, command))
         case WorkJob():
-            step.effects += _Slice(step.store, command, step.now, do).work()
+            step.effects += _Slice(step.store, command, step.now, work).work()
 
 
 def forget_job(step: Step, job_id: bytes) -> None:
@@ -141,11 +141,11 @@ def _end(store: Store, job: Job, state: JobState, now: int) -> None:
 class _Slice:
     """One command's part of a job."""
 
-    def __init__(self, store: Store, command: WorkJob, now: int, do: Do) -> None:
+    def __init__(self, store: Store, command: WorkJob, now: int, work: Work) -> None:
         self._store = store
         self._command = command
         self._now = now
-        self._do = do
+        self._do = work
         self._effects: list[Effect] = []
         self._nodes_left = max(1, store.meta.settings.slice_nodes_max // _SHARE)
         self._examined_left = self._nodes_left * _EXAMINED_PER_NODE
@@ -277,7 +277,6 @@ class _Slice:
         step.budget = self._nodes_left
         self._nodes_left -= 1
         self._do(step, command)
-        scheduling.run(step)
         self._nodes_left = min(self._nodes_left, step.budget)
         self._stale = True
         for effect in step.finish():

@@ -102,9 +102,7 @@ def _apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
     step = Step(store, command, now)
     try:
         check_tid(step)
-        _do(step, command)
-        scheduling.run(step)
-        retention.review(step)
+        _work(step, command)
     except Refused as refused:
         effects = answered(command, refused.rejection)
         if isinstance(command, Signal) and command.link_open and command.node.parent_link_id is not None:
@@ -129,6 +127,13 @@ def _fail_refused_result(command: AnyCommand, rejection: Rejection, now: int, st
         return []
     client_error(step, node, msgspec.json.encode({"error": {"message": rejection.message}}))
     return step.finish()
+
+
+def _work(step: Step, command: AnyCommand) -> None:
+    """A command and all that follows from it within its workflow; a job does each of its changes so."""
+    _do(step, command)
+    scheduling.run(step)
+    retention.review(step)
 
 
 def _do(step: Step, command: AnyCommand) -> None:
@@ -179,7 +184,7 @@ def _do(step: Step, command: AnyCommand) -> None:
         case PutSchedule() | ChangeSchedule() | RunSchedule() | ScheduleDue():
             recurring.do(step, command)
         case StartJob() | StopJob() | WorkJob():
-            run_job(step, command, _do)
+            run_job(step, command, _work)
         case ChangeRetention():
             retention.change(step, command)
         case RemoveWorkflow():

@@ -16,8 +16,9 @@ from backbeat.streams.core.jobs import KEPT_MAX, RETENTION_MS, Job, JobFilter, J
 from backbeat.streams.core.records import Settings, TimerKind
 from backbeat.streams.core.status import word
 from tests.core.player import Move, Player
-from tests.core.rig import NON_BLOCKING, Rig, id_of, new, workflow
+from tests.core.rig import CAMERA_ID, NON_BLOCKING, Rig, id_of, new, workflow
 from tests.core.test_properties import MOVES, NUMBERS
+from tests.core.test_retention import DAY_MS, Kept
 from tests.core.test_slices import Quick
 from tests.core.test_slots import Bank
 from tests.core.world import OTHER, USER, Happened, World, reply_to
@@ -230,6 +231,26 @@ def test_a_node_whose_workflow_is_gone_does_not_end_the_job():
     rig.stores[0].workflows.pop(rig.row("charge3").workflow_id)
     job = run(rig)
     assert (job.state, job.matched, job.done) == (JobState.DONE, 7, 7)
+
+
+@pytest.mark.parametrize("slice_nodes_max", SMALL)
+def test_a_workflow_that_a_job_finishes_is_kept_as_long_as_its_policy_says(slice_nodes_max):
+    kept = Kept(settings=Settings(slice_nodes_max=slice_nodes_max))
+    kept.retain()
+    kept.signal("signal")
+    kept.complete("signal", new("failing", retries=0))
+    kept.error("failing")
+    assert kept.planned() == (None, None, None)
+    assert run(kept, "resolve").done == 1
+    assert kept.planned() == (kept.now, kept.now + DAY_MS, None)
+    # Removed slice by slice, its nodes are nobody's any more.
+    kept.send(kept.fired(CAMERA_ID), kept.now + DAY_MS)
+    assert bool(kept.stores[0].nodes) is (slice_nodes_max == 1)
+    start(kept, "cancel", b"2" * 16, current_status="complete")
+    kept.drain()
+    job = total(kept, b"2" * 16)
+    assert (job.state, job.matched) == (JobState.DONE, 0)
+    assert kept.is_empty
 
 
 def test_a_defect_in_the_rest_of_a_change_does_not_end_the_job():
