@@ -71,8 +71,10 @@ ROWS = [
         for workflows in (1_000, 100_000)
     ),
     Row("limits", "CPU of a limited node, times another's", ("ratio",), "", 2.2),
+    Row("limits", "· where the limit is narrow", ("ratio_narrow",), ""),
     Row("limits", "· CPU a node without a limit", ("cpu_ms_per_node_unlimited",), "ms"),
-    Row("limits", "· with one", ("cpu_ms_per_node_limited",), "ms"),
+    Row("limits", "· 1,000 out at most", ("cpu_ms_per_node_limited",), "ms"),
+    Row("limits", "· 100 out at most", ("cpu_ms_per_node_narrow",), "ms"),
     Row("limits", "· when 100,000 waited", ("cpu_ms_per_node_100000_waiting",), "ms"),
     Row("http_a", "signals accepted, 16 connections", ("signals_per_second",), "/s", 1_500, "739 T; 170 O", True),
     *_costs("http_a", "signal", 1.0, "1.4-4 T; 9.8 O"),

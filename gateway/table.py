@@ -86,19 +86,20 @@ _SCHEDULES = (
         path="/schedules/{name}",
         handler=schedules.delete,
         summary="Forget a schedule; what it started goes on",
+        access=Access.WRITER,
         writes=True,
     ),
-    _put("/schedules/{name}/pause", schedules.pause, "Let nothing be due until it is resumed"),
-    _put("/schedules/{name}/resume", schedules.resume, "Go on with a paused schedule, from now"),
+    _put("/schedules/{name}/pause", schedules.pause, "Let nothing be due until it is resumed", Access.WRITER),
+    _put("/schedules/{name}/resume", schedules.resume, "Go on with a paused schedule, from now", Access.WRITER),
     _post("/schedules/{name}/trigger", schedules.trigger, "A run of a schedule now", Access.WRITER),
     _post("/schedules/{name}/backfill", schedules.backfill, "Runs of a schedule for past times", Access.WRITER),
 )
 
 _JOBS = (
-    _post("/jobs", jobs.start, "Change all nodes or workflows that match"),
+    _post("/jobs", jobs.start, "Change all nodes or workflows that match", Access.WRITER),
     _get("/jobs", jobs.index, "The caller's jobs"),
     _get("/jobs/{id}", jobs.show, "How far a job is"),
-    _put("/jobs/{id}/stop", jobs.stop, "Have a job go no further"),
+    _put("/jobs/{id}/stop", jobs.stop, "Have a job go no further", Access.WRITER),
 )
 
 _description = Description(lambda: ROUTES)

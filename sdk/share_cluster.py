@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError
 from backbeat.broker import CONNECT_SECONDS_MAX
 from backbeat.errors import Unavailable
 from backbeat.share_wire import find_coordinator, metadata
+from backbeat.streams.security import KafkaSecurity, security_of
 
 #: A broker that does not answer within this is connected to again.
 _REQUEST_SECONDS_MAX = 10.0
@@ -44,6 +45,7 @@ class Cluster:
 
     def __init__(self, bootstrap_servers: str, group: str, topic: str) -> None:
         self._bootstrap_servers = bootstrap_servers
+        self._security = security_of(bootstrap_servers)
         self._group = group
         self._topic = topic
         #: By the broker and what it is for: a fetch that waits holds up what comes behind it on its connection.
@@ -76,7 +78,7 @@ class Cluster:
                 address = self._addresses.get(node_id)
                 if address is None:
                     raise ConnectionError(f"broker {node_id} is not there")
-                connection = self._connections[node_id, purpose] = await _connect(*address)
+                connection = self._connections[node_id, purpose] = await _connect(*address, self._security)
         try:
             return await connection.send(request)
         except TimeoutError:
@@ -135,7 +137,7 @@ class Cluster:
                 trouble = error
         for host, port in _addresses(self._bootstrap_servers):
             try:
-                connection = await _connect(host, port)
+                connection = await _connect(host, port, self._security)
             except TROUBLE as error:
                 trouble = error
                 continue
@@ -148,8 +150,18 @@ class Cluster:
         raise Unavailable(f"Kafka at {self._bootstrap_servers} does not answer: {trouble}") from trouble
 
 
-async def _connect(host: str, port: int) -> AIOKafkaConnection:
-    return await create_conn(host, port, client_id="backbeat", request_timeout_ms=int(_REQUEST_SECONDS_MAX * 1000))
+async def _connect(host: str, port: int, security: KafkaSecurity) -> AIOKafkaConnection:
+    return await create_conn(
+        host,
+        port,
+        client_id="backbeat",
+        request_timeout_ms=int(_REQUEST_SECONDS_MAX * 1000),
+        ssl_context=security.ssl_context(),
+        security_protocol=security.protocol.value,
+        sasl_mechanism=security.mechanism.value,
+        sasl_plain_username=security.user,
+        sasl_plain_password=security.password,
+    )
 
 
 def _addresses(bootstrap_servers: str) -> Iterable[tuple[str, int]]:

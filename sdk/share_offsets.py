@@ -27,6 +27,7 @@ from backbeat.broker import CONNECT_SECONDS_MAX, logger, unreachable
 from backbeat.errors import BackbeatError, Unavailable
 from backbeat.share_cluster import Cluster, RefusedError
 from backbeat.share_wire import NO_TAGS, STRING, TAGS, Request, Uuid, array
+from backbeat.streams.security import connection
 
 _EARLIEST = "earliest"
 _RESET, _RENEW, _LIMIT = "share.auto.offset.reset", "share.renew.acknowledge.enable", "share.delivery.count.limit"
@@ -275,7 +276,7 @@ def _admin(bootstrap_servers: str) -> AdminClient:
 
     One that is kept for longer would ask as if a broker that was restarted led as before.
     """
-    return AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
+    return AdminClient({**connection(bootstrap_servers), "log_level": 2})
 
 
 def _one(futures: Mapping[Any, Any]) -> Any:

