@@ -10,7 +10,7 @@ TREE := build/tree
 # More words for pytest or for the benchmark: make test ARGS='-k registry', make bench ARGS='--only a,d'.
 ARGS ?=
 # Tests mostly wait: for Kafka, for engines, for time to pass. Each process has a Kafka of its own.
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 # Replays one run of the simulator; without it the simulator draws seeds and prints them.
 SEED ?=
 
