@@ -17,7 +17,8 @@ ENV = {
     "BACKBEAT_COMMIT_INTERVAL_SECONDS": "0.2",
     "BACKBEAT_LOOP_TIMEOUT_SECONDS": "2",
     "BACKBEAT_RESTORE_STALL_TIMEOUT_SECONDS": "2",
-    "BACKBEAT_COMMIT_STALL_TIMEOUT_SECONDS": "2",
+    # Nothing is committed where the loop does not turn, either: that it does not is to be said first, on a slow machine too.
+    "BACKBEAT_COMMIT_STALL_TIMEOUT_SECONDS": "6",
     "BACKBEAT_LOG_FORMAT": "json",
 }
 #: Each takes two starts of an engine; the others of its kind are tried every time.
