@@ -60,8 +60,8 @@ Examples:
     show_envvar=True,
     type=click.Choice(["none", "writes", "all"]),
     metavar="[=all]",
-    help="Ask for the caller's token on signals and decisions; with `=all` on every call but /health and "
-    "/heartbeat.txt.",
+    help="Ask for the caller's token on signals, decisions and changes of limits, schedules and jobs; with `=all` on "
+    "every call but /health and /heartbeat.txt.",
 )
 @click.option(
     "--connection-error-wait-seconds",

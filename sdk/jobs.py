@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from backbeat.schemas import ActivityKind, ActivityRecord
@@ -18,7 +19,7 @@ def key_of(record: ActivityRecord) -> Key:
     return record.node.id, record.node.attempt, record.kind is ActivityKind.NOTIFICATION
 
 
-class Job:
+class Job(ABC):
     """An activity from when it was taken until its answer is acknowledged."""
 
     __slots__ = ("answered", "begun", "begun_at", "key", "outcome", "record", "unsent")
@@ -35,9 +36,9 @@ class Job:
         self.unsent = 0
 
     @property
+    @abstractmethod
     def revoked(self) -> bool:
         """Whether it is somebody else's by now."""
-        raise NotImplementedError
 
 
 class Recent:
