@@ -17,7 +17,7 @@ ENV = {
     "BACKBEAT_COMMIT_INTERVAL_SECONDS": "0.2",
     "BACKBEAT_LOOP_TIMEOUT_SECONDS": "2",
     "BACKBEAT_RESTORE_STALL_TIMEOUT_SECONDS": "2",
-    # Nothing is committed where the loop does not turn, either: that it does not is to be said first, on a slow machine too.
+    # Where the loop does not turn nothing is committed, either: that has to be noticed later, on a slow machine too.
     "BACKBEAT_COMMIT_STALL_TIMEOUT_SECONDS": "6",
     "BACKBEAT_LOG_FORMAT": "json",
 }
