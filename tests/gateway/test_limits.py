@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.gateway.door import until
+
 _PAY = "/limits/charge%20card%2Fnow"
 
 
@@ -33,7 +35,8 @@ def test_what_waits_is_seen(user):
     made = user.door.post("/workflows", {"name": "w", "subject": 1, "decider": "d"}).json
     signal = {"name": "pay", "priority": 2, "fairnessKey": "acme"}
     assert user.door.post(f"/workflows/{made['id']}/signal", signal).status == 201
-    (pool,) = user.door.get("/limits/pay").json["pools"]
+    # The node asks its pool, which lies in a partition of its own, once it has started.
+    (pool,) = until(lambda: user.door.get("/limits/pay").json["pools"], "it waits")
     assert (pool["key"], pool["out"], pool["waiting"], pool["nextStartAt"]) == ("", 0, [0, 1, 0, 0, 0], None)
     assert pool["oldestAskedAt"] is not None
 
