@@ -124,7 +124,7 @@ async def _over_http(only: Collection[str], runs: int, say: "Say") -> dict[str, 
     async with HttpRig() as rig:
         one = HttpBench(rig, runs, say)
         await one.warm_up()
-        return {name: await measurement() for name, measurement in one.measurements.items() if name in only}
+        return {name: await rig.looked_after(measurement()) for name, measurement in one.measurements.items() if name in only}
 
 
 async def _with_worker(only: Collection[str], runs: int, say: "Say") -> dict[str, "Figure"]:
@@ -146,11 +146,11 @@ async def _with_worker(only: Collection[str], runs: int, say: "Say") -> dict[str
         }
         for letter, measurement in measurements.items():
             if letter in only:
-                found[letter] = await measurement()
+                found[letter] = await rig.looked_after(measurement())
         if LIMITS in only:
             from backbeat.compose.bench_limits import LimitBench
 
-            found[LIMITS] = await LimitBench(rig, runs, say).measure()
+            found[LIMITS] = await rig.looked_after(LimitBench(rig, runs, say).measure())
         if "h" in only:
             found["h"] = {"under_load_mb": {name: round(size) for name, size in rig.memory().items()}}
     return found

@@ -6,10 +6,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 import psutil
 from confluent_kafka import Consumer, IsolationLevel, Producer, TopicPartition
@@ -19,7 +19,7 @@ from backbeat import Client
 from backbeat.compose.errors import SetupError
 from backbeat.compose.part import Part, last_lines
 from backbeat.compose.stack import Stack
-from backbeat.errors import NotFound
+from backbeat.errors import NotFound, Timeout
 from backbeat.streams.registry import add_client
 from backbeat.streams.security import IN_THE_CLEAR, connection
 from backbeat.streams.topics import COMMANDS, HISTORY, STATE
@@ -32,11 +32,14 @@ _GROUP = "backbeat"
 #: Of librdkafka: nothing but emergencies. What is lost shows in the figures, and what is stopped at the end is no news.
 QUIET = {"log_level": 0}
 _LOOK_SECONDS = 0.03
+#: How often the parts are looked at while something else waits for them.
+_LOOK_AFTER_SECONDS = 1.0
 _WAIT_SECONDS_MAX = 180.0
 #: An engine that hangs for longer than its session is thrown out.
 _HELD_SECONDS_MAX = 6.0
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 class Raw(NamedTuple):
@@ -233,6 +236,33 @@ class Rig:
             if time.monotonic() > ends_at:
                 raise SetupError(f"{what}: not within {_WAIT_SECONDS_MAX:.0f} s")
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def looked_after(self, work: Awaitable[T]) -> T:
+        """What the work gives. A part that died meanwhile ends it; a wait in vain tells what the parts last wrote."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done():
+                await asyncio.wait((task,), timeout=_LOOK_AFTER_SECONDS)
+                self._look_at_parts()
+            return task.result()
+        except Timeout as error:
+            raise SetupError(f"{error}\n{await asyncio.to_thread(self._standing)}") from error
+        finally:
+            task.cancel()
+
+    def _standing(self) -> str:
+        """How far everything is, for whoever looks for the reason of a wait in vain."""
+        where = [TopicPartition(COMMANDS, number) for number in range(self.partitions)]
+        committed = {one.partition: one.offset for one in self._offsets.committed(where, 20.0)}
+        parts = {"engine": last_lines("\n".join(path.read_text(errors="replace") for path in self.stack.engine_logs))}
+        if self.worker is not None:
+            parts["worker"] = last_lines(self.worker.output())
+        return "\n".join(
+            (
+                f"The commands end at {self.ends(COMMANDS)}, committed are {committed}.",
+                *(f"The {name}'s last lines:\n{lines}" for name, lines in parts.items()),
+            )
+        )
 
     async def until_committed(self) -> None:
         """Wait until the engine has committed everything that is in the log."""

@@ -59,8 +59,8 @@ class Asker:
         self._asker = os.urandom(16)
         self._number = 0
         self._waiting: dict[int, _Waiting] = {}
-        self._looking = False
-        self._stopping = threading.Event()
+        self._look_timer: asyncio.TimerHandle | None = None
+        self._stopping: threading.Event
         self._thread: threading.Thread | None = None
         self._failed: list[KafkaError] = []
         self._loop: asyncio.AbstractEventLoop
@@ -69,8 +69,9 @@ class Asker:
         self._reply_partition = 0
 
     async def start(self) -> None:
-        """Connect. Once this returns, no answer can be missed."""
+        """Connect, again too after `stop`. Once this returns, no answer can be missed."""
         self._loop = asyncio.get_running_loop()
+        self._stopping = threading.Event()
         await asyncio.to_thread(self._connect)
 
     def _connect(self) -> None:
@@ -109,9 +110,13 @@ class Asker:
             if not waiting.future.done():
                 waiting.future.set_exception(Unavailable("the client was closed"))
         self._waiting.clear()
+        if self._look_timer is not None:
+            self._look_timer.cancel()
+            self._look_timer = None
         left = await asyncio.to_thread(self._producer.flush, _FLUSH_SECONDS_MAX)
-        if left or self._failed:
-            logger.error("Kafka has not taken %d records that were sent", left + len(self._failed))
+        failed, self._failed = self._failed, []
+        if left or failed:
+            logger.error("Kafka has not taken %d records that were sent", left + len(failed))
         self._stopping.set()
         await asyncio.to_thread(self._thread.join)
         self._thread = None
@@ -126,9 +131,8 @@ class Asker:
         number = self._number
         try:
             self._produce(COMMANDS, make(self._reply_to(number)), route, key, number)
-            if not self._looking:
-                self._looking = True
-                self._loop.call_later(_LOOK_SECONDS, self._look)
+            if self._look_timer is None:
+                self._look_timer = self._loop.call_later(_LOOK_SECONDS, self._look)
             answers = await future
         except TimeoutError as error:
             raise Timeout(
@@ -195,9 +199,7 @@ class Asker:
         for waiting in self._waiting.values():
             if waiting.ends_at <= now and not waiting.future.done():
                 waiting.future.set_exception(TimeoutError())
-        self._looking = bool(self._waiting)
-        if self._looking:
-            self._loop.call_later(_LOOK_SECONDS, self._look)
+        self._look_timer = self._loop.call_later(_LOOK_SECONDS, self._look) if self._waiting else None
 
     def _expect(self, timeout: float) -> asyncio.Future[list[Any]]:
         if self._thread is None:
@@ -236,14 +238,16 @@ class Asker:
                     continue
                 messages = [message, *consumer.consume(_RECORDS_MAX, 0)]
                 replies = [reply for one in messages if (reply := self._take(one)) is not None]
-                if replies:
-                    self._loop.call_soon_threadsafe(self._match, replies)
-            except RuntimeError:
-                # The loop was closed without closing the client.
-                break
             except KafkaException as error:
                 logger.warning("reading replies: %s", error.args[0].str())
                 self._stopping.wait(_POLL_SECONDS)
+                continue
+            if replies:
+                try:
+                    self._loop.call_soon_threadsafe(self._match, replies)
+                except RuntimeError:
+                    logger.info("replies are read no more: the loop was closed, and the client was not")
+                    break
         consumer.close()
 
     def _take(self, message: Message) -> ReplyRecord | None:

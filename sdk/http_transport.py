@@ -113,7 +113,8 @@ class HttpTransport:
             return
         if self._publishing:
             await asyncio.wait(self._publishing, timeout=_FLUSH_SECONDS_MAX)
-        left = len(self._publishing) + len(self._failed)
+        failed, self._failed = self._failed, []
+        left = len(self._publishing) + len(failed)
         if left:
             logger.error("the gateway has not taken %d signals that were published", left)
         for task in tuple(self._publishing):

@@ -100,6 +100,14 @@ async def until_known(make: Callable[[], Client]) -> None:
     await until(known)
 
 
+async def test_a_client_that_was_closed_may_be_opened_again(make_client: MakeClient) -> None:
+    client = make_client()
+    for subject in ("A", "B"):
+        async with client:
+            node = await client.signal("Sale", subject, "Buy", idempotency_key=subject)
+            assert (await client.node(node.id)).workflow_id == node.workflow_id
+
+
 # --- signals and workflows -------------------------------------------------------------------------------------------
 
 
