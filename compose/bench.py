@@ -124,7 +124,11 @@ async def _over_http(only: Collection[str], runs: int, say: "Say") -> dict[str, 
     async with HttpRig() as rig:
         one = HttpBench(rig, runs, say)
         await one.warm_up()
-        return {name: await rig.looked_after(measurement()) for name, measurement in one.measurements.items() if name in only}
+        return {
+            name: await rig.looked_after(measurement())
+            for name, measurement in one.measurements.items()
+            if name in only
+        }
 
 
 async def _with_worker(only: Collection[str], runs: int, say: "Say") -> dict[str, "Figure"]:

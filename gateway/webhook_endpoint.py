@@ -133,12 +133,14 @@ class Endpoint:
 
     async def _try(self, webhook: Webhook) -> bool:
         """Post a webhook once; whether the endpoint was reached."""
+        # Before it is looked whose it is: whoever takes its partition away waits for it, or is seen here.
+        webhook.under_way = True
         place = self._post.place(webhook)
         if place != self.url:
+            webhook.under_way = False
             if place is not None:
                 self._post.offer(webhook)
             return False
-        webhook.under_way = True
         webhook.first_tried_at = webhook.first_tried_at or time.monotonic()
         try:
             status = await self._post.post(self._target, webhook)

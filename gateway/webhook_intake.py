@@ -338,6 +338,8 @@ class Intake:
         while not self._ending.is_set() and time.monotonic() < ends_at and self._under_way(gone):
             self._producer.poll(_BUSY_POLL_SECONDS)
             self._settle()
+        # What ended since the last look: its next owner would post it again.
+        self._settle()
         self._positions.commit(self._consumer, gone, wait=True)
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
@@ -350,9 +352,11 @@ class Intake:
         return self._positions.forget(partitions)
 
     def _under_way(self, gone: dict[Place, Offsets]) -> bool:
+        """Whether a request is, or the command that says that it failed."""
         several = set(map(id, gone.values()))
         return any(
-            webhook.under_way and any(id(offsets) in several for offsets, _ in webhook.places)
+            (webhook.under_way or webhook.failure is not None)
+            and any(id(offsets) in several for offsets, _ in webhook.places)
             for webhook in self._webhooks.values()
         )
 

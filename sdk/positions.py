@@ -72,14 +72,18 @@ class Positions:
         return found
 
     def commit(self, consumer: Consumer, gone: dict[Place, Offsets] | None = None, *, wait: bool) -> None:
-        """Commit what is done since the last time: of all partitions, or of those that were just forgotten."""
-        several = self._offsets if gone is None else gone
-        new = {place: offsets for place, offsets in several.items() if offsets.mark != offsets.committed}
-        if not new:
+        """Commit what is done since the last time: of all partitions, or of those that were just forgotten.
+
+        With `wait` also what was sent before: a commit that is under way while partitions move may be refused, and
+        nobody would send it again.
+        """
+        marks = []
+        for (topic, number), offsets in (self._offsets if gone is None else gone).items():
+            if offsets.mark is not None and (wait or offsets.mark != offsets.committed):
+                marks.append(TopicPartition(topic, number, offsets.mark))
+                offsets.committed = offsets.mark
+        if not marks:
             return
-        marks = [TopicPartition(topic, number, offsets.mark or 0) for (topic, number), offsets in new.items()]
-        for offsets in new.values():
-            offsets.committed = offsets.mark
         try:
             if wait:
                 consumer.commit(offsets=marks, asynchronous=False)

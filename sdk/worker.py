@@ -294,11 +294,12 @@ class Worker:
         self._pumping = True
         while not self._stopping.is_set() and (taken := self._lanes.take()) is not None:
             job, lane = taken
+            # Before it is looked whose it is: whoever takes its partition away waits for it, or is seen here.
+            job.begun = True
             if job.revoked:
                 self._intake.settle(job, answered=False)
                 self._lanes.done(lane)
             else:
-                job.begun = True
                 if self._figures is not None:
                     self._figures.begin(job)
                 self._begin(job)

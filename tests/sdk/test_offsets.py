@@ -1,7 +1,9 @@
+from confluent_kafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backbeat.offsets import Offsets
+from backbeat.positions import Positions
 
 
 def test_nothing_taken_is_nothing_to_commit() -> None:
@@ -38,3 +40,30 @@ def test_in_any_order_the_mark_is_the_first_open_one(taken: set[int], random: ob
         assert offsets.mark <= (left[0] if left else max(taken) + 1)
         assert offsets.open >= len(left)
     assert offsets.mark == max(taken) + 1
+
+
+class Commits:
+    """What a consumer was told to commit."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[int, int]] = []
+
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        del asynchronous
+        self.said += [(one.partition, one.offset) for one in offsets]
+
+
+def test_a_commit_that_may_have_been_refused_is_said_again_when_the_partition_goes() -> None:
+    positions, consumer = Positions(), Commits()
+    positions.assign([TopicPartition("t", 0), TopicPartition("t", 1)])
+    taken = positions.get("t", 0)
+    taken.taken(4)
+    taken.answered(4)
+    for _ in range(2):
+        positions.commit(consumer, wait=False)
+    assert consumer.said == [(0, 5)]
+
+    gone = positions.forget([TopicPartition("t", 0), TopicPartition("t", 1)])
+    positions.commit(consumer, gone, wait=True)
+    assert consumer.said == [(0, 5), (0, 5)]
+    assert taken.revoked

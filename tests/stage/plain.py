@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -141,6 +141,14 @@ class PlainStack:
             return self.is_healthy(name)
 
         until(healthy, f"{name} is healthy", seconds, pause=_CHECK_SECONDS)
+
+    def until(self, condition: Callable[[], Any], what: str, shown: Callable[[], Any], seconds: float) -> None:
+        """Wait for a condition; in vain: an error with what is shown then, and the last lines of each part."""
+        try:
+            until(condition, what, seconds)
+        except AssertionError as error:
+            lines = [f"{name}:\n{last_lines(part.output())}" for name, part in self.parts.items()]
+            raise AssertionError("\n".join((str(error), str(shown()), *lines))) from error
 
     def tend(self, *names: str) -> None:
         """What `restart: unless-stopped` does: start again what has ended."""

@@ -66,6 +66,34 @@ async def test_two_share_the_work_and_one_takes_over(shop):
     await shop.eventually(lambda: second.counts().delivered >= 40)
 
 
+async def test_those_that_come_and_leave_in_order_have_nothing_posted_twice(shop):
+    await shop.deliver()
+    shop.signal("first")
+    await shop.site.wait_for(name="first")
+    coming_and_going, sent = True, []
+
+    async def send() -> None:
+        while coming_and_going:
+            sent.append(f"s{len(sent)}")
+            shop.signal(sent[-1])
+            # Always some that have just been answered when partitions move.
+            await shop.site.wait_for(len(sent) - 5)
+
+    async def come_and_go() -> None:
+        for _ in range(3):
+            other = await shop.deliver()
+            await shop.eventually(lambda other=other: other.counts().delivered > 0)
+            await other.stop()
+
+    sending = asyncio.create_task(send())
+    await come_and_go()
+    coming_and_going = False
+    await sending
+    await shop.site.wait_for(len(sent) + 1)
+
+    assert sorted(hook.name for hook in shop.site.hooks) == sorted(["first", *sent])
+
+
 async def test_a_broker_that_is_away_for_a_while(shop):
     deliverer = await shop.deliver()
     shop.signal("before")
