@@ -137,7 +137,7 @@ class Gateway:
         self, request: web.BaseRequest, name: str, route: Route, path: dict[str, str], query: str
     ) -> web.Response:
         headers = request.headers
-        client = authenticate(headers, route.access, self._settings.require_auth_token, self._parts.engine)
+        client = await authenticate(headers, route.access, self._settings.require_auth_token, self._parts.engine)
         wishes = read_wishes(headers)
         parameters = Parameters.of_pairs(query) if query else _NOTHING
         body = b""

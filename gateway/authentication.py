@@ -20,7 +20,7 @@ CLIENT_HEADER = "Client-Id"
 _TOKEN = re.compile(r'Token\s+token="([^"]*)"\s*')
 
 
-def authenticate(
+async def authenticate(
     headers: Mapping[str, str], access: Access, token_for: TokenFor, engine: Engine
 ) -> RegisteredClient | None:
     """The caller; None where anybody may call. 401 for a missing or unknown client, or a wrong token."""
@@ -28,10 +28,17 @@ def authenticate(
     if access is Access.PUBLIC or (access is Access.OPEN and not token_wanted):
         return None
     client_id = find_id(headers.get(CLIENT_HEADER))
-    client = None if client_id is None else engine.client(client_id)
-    if client is None or (token_wanted and not has_token(client, headers.get("Authorization"))):
+    if client_id is None:
         raise errors.unauthorized()
-    return client
+    authorization = headers.get("Authorization") if token_wanted else None
+    for attempt in range(2):
+        client = engine.client(client_id)
+        if client is not None and (not token_wanted or has_token(client, authorization)):
+            return client
+        if attempt == 0:
+            # It, or its token, may be a moment old.
+            await engine.catch_up()
+    raise errors.unauthorized()
 
 
 def has_token(client: RegisteredClient, authorization: str | None) -> bool:

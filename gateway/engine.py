@@ -35,6 +35,8 @@ _LOOK_TIMEOUT_SECONDS = 2.0
 #: Looks in a row without an answer until questions are refused at once: one may meet a broker that restarts.
 _MISSED_MAX = 2
 _AGAIN_SECONDS = 1.0
+#: How long it may take to learn which clients there are by now.
+_CATCH_UP_SECONDS_MAX = 2.0
 #: What Kafka puts around a record.
 _RECORD_BYTES_MAX = RECORD_BYTES_MAX - 1024
 
@@ -47,6 +49,8 @@ class Engine:
         self._asker: Asker | None = None
         self._registry: Registry | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._catching_up = asyncio.Lock()
+        self._next_catch_up: asyncio.Task[None] | None = None
         #: Why questions are refused; None: they are asked.
         self.missing: str | None = "The gateway has not reached Kafka yet"
 
@@ -121,6 +125,20 @@ class Engine:
     def client(self, client_id: bytes) -> RegisteredClient | None:
         """The client of this id."""
         return self.registry.by_id(client_id)
+
+    async def catch_up(self) -> None:
+        """Know every client that is there by now, if Kafka answers within moments.
+
+        One look serves all who asked before it began: whoever is unknown cannot have more than one made at a time.
+        """
+        if self._next_catch_up is None:
+            self._next_catch_up = asyncio.create_task(self._catch_up())
+        await asyncio.shield(self._next_catch_up)
+
+    async def _catch_up(self) -> None:
+        async with self._catching_up:
+            self._next_catch_up = None
+            await asyncio.to_thread(self.registry.catch_up, _CATCH_UP_SECONDS_MAX)
 
     @property
     def answer_seconds(self) -> float:

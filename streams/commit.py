@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from confluent_kafka import KafkaException, Message, Producer, TopicPartition
@@ -22,6 +23,9 @@ from backbeat.streams.keeper import Keeper, Origin, Snapshot
 from backbeat.streams.security import connection
 from backbeat.streams.store import host_now
 from backbeat.streams.topics import COMMANDS, QUERIES, STATE
+
+#: 0 would mean not to wait at all.
+_CALL_SECONDS_MIN = 0.1
 
 
 class CommitError(Exception):
@@ -109,7 +113,9 @@ class KafkaTransaction:
                 for each in snapshots
                 if each.query_position >= 0
             ]
-            _until(deadline, lambda: self._producer.send_offsets_to_transaction(positions, member.metadata()))
+            # The library may wait without end for a coordinator that went away, whatever it is told: then the process
+            # is ended from beside (`watching`).
+            _until(deadline, partial(self._producer.send_offsets_to_transaction, positions, member.metadata()))
             _until(deadline, self._producer.commit_transaction)
         except KafkaException as error:
             raise CommitError(error.args[0].str()) from error
@@ -141,11 +147,11 @@ class KafkaTransaction:
         self._written[partition] = Written(offset + 1, message.timestamp()[1])
 
 
-def _until(deadline: float, call: Callable[[], object]) -> None:
-    """Call, again after errors that librdkafka says may pass, until the deadline."""
+def _until(deadline: float, call: Callable[[float], object]) -> None:
+    """Call with the seconds that are left, again after errors that librdkafka says may pass, until the deadline."""
     while True:
         try:
-            call()
+            call(max(_CALL_SECONDS_MIN, deadline - time.monotonic()))
         except KafkaException as error:
             if not error.args[0].retriable() or time.monotonic() >= deadline:
                 raise

@@ -41,7 +41,8 @@ __all__ = [
 
 READ_SECONDS_MAX = 30.0
 
-_POLL_SECONDS = 0.2
+#: Whoever asks for what is there now waits so long at most until it is looked for.
+_POLL_SECONDS = 0.05
 #: How often, and how long at most, the brokers are asked whether the topic can still be read.
 _LOOK_SECONDS = 3.0
 _LOOK_SECONDS_MAX = 1.0
@@ -127,13 +128,16 @@ class Registry:
         Waits at most `seconds` for that.
         """
         with self._changed:
-            client = self._by_id.get(client_id)
-            if client is not None:
-                return client
+            if client_id not in self._by_id:
+                self.catch_up(seconds)
+            return self._by_id.get(client_id)
+
+    def catch_up(self, seconds: float) -> None:
+        """Read up to what is there now; waits at most `seconds` for that."""
+        with self._changed:
             self._asked += 1
             mine = self._asked
             self._changed.wait_for(lambda: self._looked >= mine and self._position >= self._end, seconds)
-            return self._by_id.get(client_id)
 
     def by_name(self, name: str) -> RegisteredClient | None:
         """The client of this name. Of several the smallest id has it, for everybody alike."""

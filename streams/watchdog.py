@@ -5,6 +5,7 @@ process that was stopped and goes on, has not hung.
 
     the loop     has not come round for so long
     a restore    has not moved for so long
+    a commit     is in its transaction for longer than that may take
     a commit     the log has commands behind what was committed, and the committed position does not move
 
 The third asks the broker itself where the log ends: whatever stands between it and the engine's loop may be what hangs.

@@ -23,6 +23,8 @@ STATUS_LINE = "backbeat engine status"
 #: The broker is asked so many times within the time after which a commit that stands still counts.
 _ASKS = 8
 _ASK_SECONDS_MIN = 0.5
+#: A transaction ends by itself when its time is over, unless the library hangs in it.
+_COMMIT_GRACE_SECONDS = 2.0
 
 
 class Watch:
@@ -51,6 +53,11 @@ class Watch:
         self._watchdog = Watchdog(
             [
                 Watched("the event loop", self._rounds, settings.loop_timeout_seconds),
+                Watched(
+                    "a commit's transaction",
+                    self._transacting,
+                    settings.commit_timeout_seconds + _COMMIT_GRACE_SECONDS,
+                ),
                 Watched("giving the partitions back", self._giving_back, commit_seconds),
                 Watched("the restore of partition", self._restores, settings.restore_stall_timeout_seconds),
                 Watched(
@@ -90,6 +97,10 @@ class Watch:
     def _rounds(self) -> Mapping[Hashable, object]:
         # Before the first round the loop belongs to Faust, which starts and stops its parts in it.
         return {None: self._process.rounds} if self._process.rounds else {}
+
+    def _transacting(self) -> Mapping[Hashable, object]:
+        number = self._process.transacting
+        return {} if number is None else {None: number}
 
     def _giving_back(self) -> Mapping[Hashable, object]:
         return {None: True} if self._process.giving_back else {}

@@ -109,7 +109,6 @@ def published(stack, client, publish):
 def story(stack, client) -> User:
     """Five nodes: one completed, one waits for its retry, one has no retry left, one is at work, one is for later."""
     user = User(Door(stack.http_urls[0], client.id), client, "")
-    user.wait_until_known([user.door])
     first, second, third = user.sent(name="pay"), user.sent(name="pay"), user.sent(name="pay", retry=0)
     user.sent(name="ship")
     user.say(first["id"], "completed")
@@ -244,8 +243,6 @@ def test_a_letter_goes_back_once_its_cause_is_mended(run, program, publish, stac
     assert (done["done"], done["went_to"]) == (True, f"backbeat.signals.{NEW} 1@1")
 
     door = Door(stack.http_urls[0], client.id)
-    user = User(door, client, "")
-    user.wait_until_known([door])
     found = until(lambda: door.get(f"/workflows/search?subject={NEW}").json, "the workflow is there")
     assert run("dead-letters", "list", "--client", NEW) == ""
     (kept,) = letters(run, NEW, "--state", "redriven")

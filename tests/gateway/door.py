@@ -91,11 +91,6 @@ class User:
         """The same user at another gateway."""
         return Door(url, self.id, self.token if token else None)
 
-    def wait_until_known(self, doors: Sequence[Door]) -> None:
-        """The registry is followed: a new user is known within moments, not at once."""
-        for door in doors:
-            until(lambda door=door: door.get("/workflows/names").status != 401, f"{door.url} knows {self.id}")
-
     # --- stories -----------------------------------------------------------------------------------------------------
 
     def workflow(self, **more: Any) -> dict[str, Any]:

@@ -34,6 +34,15 @@ def test_nobody_known_is_unauthorized(stack, client_id, method, path):
     assert (answer.status, answer.json) == (401, {"error": "Unauthorized"})
 
 
+@pytest.mark.parametrize("gateway", [0, 2])
+def test_a_user_is_known_from_the_moment_on_in_which_it_was_added(stack, new_user, gateway):
+    for _ in range(5):
+        user = new_user()
+        door = user.at(stack.http_urls[gateway], token=True)
+        assert door.get("/workflows/names").status == 200
+        assert user.id in [one["id"] for one in door.get("/users").json]
+
+
 @pytest.mark.parametrize("path", OPEN)
 def test_calls_for_anybody(anybody, path):
     assert anybody.get(path).status == 200

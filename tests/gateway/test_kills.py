@@ -17,7 +17,6 @@ from aiohttp import web
 from backbeat.compose.ports import free_port
 from backbeat.compose.stack import Stack
 from backbeat.streams.registry import add_client
-from tests.gateway.door import Door, User
 from tests.gateway.keyed_client import KeyedClient
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -125,8 +124,6 @@ async def client(pair: Stack, endpoint: Endpoint) -> AsyncIterator[KeyedClient]:
         notification_endpoint=f"{endpoint.url}/notification",
         partitions=PARTITIONS,
     )
-    doors = [Door(url, registered.id) for url in pair.http_urls]
-    await asyncio.to_thread(User(doors[0], registered, "").wait_until_known, doors)
     one = KeyedClient(pair.http_urls, registered.id, at_once=AT_ONCE)
     yield one
     await one.close()

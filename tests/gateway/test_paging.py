@@ -61,7 +61,6 @@ class Large(NamedTuple):
 def large(stack: Stack) -> Large:
     client = add_client(stack.bootstrap_servers, f"large-{time.time_ns()}", partitions=1)
     user = User(Door(stack.http_urls[0], client.id), client, "")
-    user.wait_until_known([user.door])
     workflow = user.workflow(name="large")
     began = time.monotonic()
     tree: dict[str, dict[str, list[str]]] = {

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from backbeat.compose.cli import main
+from backbeat.streams.commit import KafkaTransaction
 from backbeat.streams.process import EngineProcess
 from backbeat.streams.restore import KafkaChangelog
 
@@ -45,6 +46,13 @@ def _commit() -> None:
     EngineProcess.commit = never
 
 
+def _transaction() -> None:
+    def blocked(*_: object, **__: object) -> None:
+        threading.Event().wait()
+
+    KafkaTransaction.run = blocked
+
+
 def _revoke() -> None:
     async def never(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
@@ -64,6 +72,7 @@ HANGS: dict[str, Callable[[], None]] = {
     "agent": _agent,
     "commit": _commit,
     "revoke": _revoke,
+    "transaction": _transaction,
     "restore": _restore,
 }
 

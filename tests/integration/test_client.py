@@ -48,8 +48,6 @@ async def name(stack: Stack, unique: str) -> str:
     """A client application of this test's own, known to the gateways, too."""
     token_hash = hashlib.sha256(TOKEN.encode()).hexdigest()
     added = add_client(stack.bootstrap_servers, unique, partitions=PARTITIONS, token_hash=token_hash)
-    for url, token in zip(stack.http_urls, (None, TOKEN), strict=True):
-        await until_known(lambda url=url, token=token: Client(url, added.id, token=token))
     return added.name
 
 
@@ -87,17 +85,6 @@ async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 20) -> No
     async with asyncio.timeout(seconds):
         while not await holds():  # noqa: ASYNC110 - nothing in this process is told
             await asyncio.sleep(0.02)
-
-
-async def until_known(make: Callable[[], Client]) -> None:
-    async def known() -> bool:
-        try:
-            async with make():
-                return True
-        except (NotFound, Unauthorized):
-            return False
-
-    await until(known)
 
 
 async def test_a_client_that_was_closed_may_be_opened_again(make_client: MakeClient) -> None:
@@ -498,8 +485,6 @@ async def test_a_gateway_of_something_else_is_unavailable(bootstrap: str) -> Non
 def test_the_plain_client_does_the_same_in_a_thread(stack: Stack, unique: str, way: str) -> None:
     add_client(stack.bootstrap_servers, unique, partitions=PARTITIONS)
     address = stack.bootstrap_servers if way == "kafka" else stack.http_urls[0]
-    asyncio.run(until_known(lambda: Client(address, unique)))
-    asyncio.run(until_known(lambda: Client(stack.http_urls[0], unique)))
     with PlainClient(address, unique, gateway=stack.http_urls[0]) as client:
         node = client.signal("Sale", "A", "Buy", fires_at=timedelta(hours=1), metadata={"no": 1})
         assert node.refresh().status == client.status(node.id) == "started"

@@ -18,7 +18,9 @@ ENV = {
     "BACKBEAT_LOOP_TIMEOUT_SECONDS": "2",
     "BACKBEAT_RESTORE_STALL_TIMEOUT_SECONDS": "2",
     # Where the loop does not turn nothing is committed, either: that has to be noticed later, on a slow machine too.
-    "BACKBEAT_COMMIT_STALL_TIMEOUT_SECONDS": "6",
+    "BACKBEAT_COMMIT_STALL_TIMEOUT_SECONDS": "10",
+    # And so it is where a commit hangs in its transaction.
+    "BACKBEAT_COMMIT_TIMEOUT_SECONDS": "5",
     "BACKBEAT_LOG_FORMAT": "json",
 }
 #: Each takes two starts of an engine; the others of its kind are tried every time.
@@ -100,6 +102,7 @@ def test_a_status_port_that_is_taken_ends_the_engine_with_what_to_do(one, tmp_pa
         ("agent", "the log has commands, and the committed position of partition"),
         pytest.param("revoke", "giving the partitions back has not moved", marks=PROVE),
         ("restore", "the restore of partition"),
+        ("transaction", "a commit's transaction has not moved for"),
     ],
 )
 def test_an_engine_ends_rather_than_hang_and_the_next_one_goes_on(one, hangs, said):

@@ -180,7 +180,7 @@ class SimProducer:
                     message = SentMessage(topic, number, (record.key, record.value), None)
                     self._reports.append((record.report, error, message))
 
-    def send_offsets_to_transaction(self, positions: list[Any], metadata: bytes) -> None:
+    def send_offsets_to_transaction(self, positions: list[Any], metadata: bytes, _seconds: float) -> None:
         world = self._host.world
         self._host.point("before offsets")
         try:
@@ -200,7 +200,7 @@ class SimProducer:
             raise _fenced(error) from error
         self._host.point("after offsets")
 
-    def commit_transaction(self) -> None:
+    def commit_transaction(self, _seconds: float) -> None:
         world = self._host.world
         assert self._owner is not None
         try:

@@ -39,7 +39,7 @@ class Shop:
 
     def add(self, name: str | None = None, **endpoints: Any) -> RegisteredClient:
         """Add a client; the first is the one that asks."""
-        return add_client(self.kafka, name or self.name, partitions=PARTITIONS, **endpoints)
+        return add_client(self.kafka, name or self.name, **{"partitions": PARTITIONS, **endpoints})
 
     async def open(self, **endpoints: Any) -> None:
         """Add the client, and begin to deliver."""
