@@ -65,9 +65,13 @@ class CommitFigures:
         self.bytes = Buckets(BYTES)
         self.restore_seconds = Buckets((*SECONDS, 300.0, 900.0, 3_600.0))
         self.last_ended_at = 0.0  #: seconds since the epoch, by the host
+        self.begun = 0
+        #: the commit whose transaction goes on, by its number; null: none does
+        self.transacting: int | None = None
 
     def begin(self) -> TimedCommit:
         """A commit begins."""
+        self.begun += 1
         return TimedCommit(self)
 
     def restored(self, seconds: float) -> None:
@@ -95,6 +99,7 @@ class TimedCommit:
         now = time.perf_counter()
         self._figures.steps[step].observe(now - self._passed_at)
         self._passed_at = now
+        self._figures.transacting = self._figures.begun if step == "flush" else None
         if step == "write":
             self._weigh()
 

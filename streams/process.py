@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import islice
 
 from backbeat import schemas
@@ -22,7 +21,7 @@ from backbeat.streams.clock import BrokerClock
 from backbeat.streams.commit import CommitError, KafkaTransaction, Member, commit
 from backbeat.streams.ending import MISFIT, code_of, end
 from backbeat.streams.engine import Engine, EngineError, Record
-from backbeat.streams.figures import CommitFigures, TimedCommit, WorkFigures
+from backbeat.streams.figures import CommitFigures, WorkFigures
 from backbeat.streams.gaps import Gaps
 from backbeat.streams.keeper import NewerRecordError, RestoreError, StoreError
 from backbeat.streams.outbox import Outbox, OutboxError
@@ -91,8 +90,6 @@ class EngineProcess:
         #: how often `tick` came round, and when it last did
         self.rounds, self.came_round_at = 0, time.monotonic()
         self.giving_back = False  #: whether it is giving its partitions back
-        #: the commit whose transaction goes on, by its number; null: none does
-        self.transacting: int | None = None
         self._restoring = ThreadPoolExecutor(_RESTORES_AT_ONCE, "restore")
         self._committing = ThreadPoolExecutor(1, "commit")
         self._path_locks: dict[int, asyncio.Lock] = {}
@@ -100,7 +97,6 @@ class EngineProcess:
         #: what the group gave with the assignment that stands
         self.member: Member | None = None
         self._commit_lock = asyncio.Lock()
-        self._commits_begun = 0
         self._commit_wanted = asyncio.Event()
         self._last_commit = time.monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -338,7 +334,6 @@ class EngineProcess:
             if snapshots:
                 timed.snapshot(snapshots)
                 loop = asyncio.get_running_loop()
-                self._commits_begun += 1
                 try:
                     written = await loop.run_in_executor(
                         self._committing,
@@ -349,7 +344,7 @@ class EngineProcess:
                             flush=self._flush,
                             transaction=self._transaction,
                             state_topic_id=self._state_topic_id,
-                            passed=partial(self._passed, timed),
+                            passed=timed.passed,
                         ),
                     )
                 except (CommitError, OutboxError, StoreError) as error:
@@ -361,10 +356,6 @@ class EngineProcess:
                 self._last_commit = time.monotonic()
                 self.clock.sample(max(each.broker_time for each in written.values()))
             engine.answer_flushes(flushes)
-
-    def _passed(self, timed: TimedCommit, step: str) -> None:
-        timed.passed(step)
-        self.transacting = self._commits_begun if step == "flush" else None
 
     def _flush(self) -> None:
         """Step 1: until everything is acknowledged, and so is what replaced the undeliverable."""

@@ -99,7 +99,7 @@ class Watch:
         return {None: self._process.rounds} if self._process.rounds else {}
 
     def _transacting(self) -> Mapping[Hashable, object]:
-        number = self._process.transacting
+        number = self._process.commits.transacting
         return {} if number is None else {None: number}
 
     def _giving_back(self) -> Mapping[Hashable, object]:
