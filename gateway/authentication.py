@@ -30,15 +30,20 @@ async def authenticate(
     client_id = find_id(headers.get(CLIENT_HEADER))
     if client_id is None:
         raise errors.unauthorized()
-    authorization = headers.get("Authorization") if token_wanted else None
-    for attempt in range(2):
+
+    def let_in() -> RegisteredClient | None:
         client = engine.client(client_id)
-        if client is not None and (not token_wanted or has_token(client, authorization)):
-            return client
-        if attempt == 0:
-            # It, or its token, may be a moment old.
-            await engine.catch_up()
-    raise errors.unauthorized()
+        known = client is not None and (not token_wanted or has_token(client, headers.get("Authorization")))
+        return client if known else None
+
+    client = let_in()
+    if client is None:
+        # It, or its token, may be a moment old.
+        await engine.catch_up()
+        client = let_in()
+    if client is None:
+        raise errors.unauthorized()
+    return client
 
 
 def has_token(client: RegisteredClient, authorization: str | None) -> bool:

@@ -1,6 +1,7 @@
 """What every call has: who calls, transaction ids, idempotency, errors in one shape; and the calls around the API."""
 
 import gzip
+import hashlib
 import http.client
 import json
 import socket
@@ -8,8 +9,10 @@ import urllib.parse
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
 
+from backbeat.streams.registry import Registry, change_client
 from backbeat.streams.topics import RECORD_BYTES_MAX
 from tests.gateway.door import Door, until
 
@@ -41,6 +44,16 @@ def test_a_user_is_known_from_the_moment_on_in_which_it_was_added(stack, new_use
         door = user.at(stack.http_urls[gateway], token=True)
         assert door.get("/workflows/names").status == 200
         assert user.id in [one["id"] for one in door.get("/users").json]
+
+
+def test_a_new_token_is_known_from_the_moment_on_in_which_it_was_given(stack, user):
+    client = user.client
+    with Registry(stack.bootstrap_servers) as registry:
+        for number in range(5):
+            token = f"token-{number}"
+            client = msgspec.structs.replace(client, token_hash=hashlib.sha256(token.encode()).hexdigest())
+            change_client(registry, client)
+            assert Door(stack.http_urls[2], user.id, token).get("/workflows/names").status == 200
 
 
 @pytest.mark.parametrize("path", OPEN)
