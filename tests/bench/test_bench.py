@@ -126,7 +126,6 @@ def test_the_table_shows_what_was_measured_and_what_was_missed(capsys):
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(300)
 def test_every_figure_with_a_letter_is_measured(monkeypatch):
     small = {
         "_WARM_UP_ROUNDS_MAX": 1,

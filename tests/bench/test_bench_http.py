@@ -70,7 +70,6 @@ async def test_webhooks_of_others_are_only_answered(application):
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(300)
 def test_every_figure_over_http_is_measured(monkeypatch):
     monkeypatch.setattr(bench_figures, "_WARM_UP_ROUNDS_MAX", 1)
     small = {
@@ -103,7 +102,6 @@ def test_every_figure_over_http_is_measured(monkeypatch):
     assert found["http_lag"]["records"] > 0
 
 
-@pytest.mark.timeout(180)
 def test_the_search_is_measured_where_a_database_can_be_started(monkeypatch):
     monkeypatch.setattr(bench_http_search, "why_not", lambda: "nobody has installed it")
     done = CliRunner().invoke(bench, ["--only", SEARCH, "--search-nodes", "2000", "--json"])
@@ -118,7 +116,6 @@ def test_the_search_is_measured_where_a_database_can_be_started(monkeypatch):
     assert SEARCH not in LETTERS
 
 
-@pytest.mark.timeout(180)
 async def test_the_search_is_measured_on_postgresql():
     reason = postgresql.why_not()
     if reason is not None:

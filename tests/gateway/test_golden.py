@@ -14,7 +14,7 @@ PLAYER = GOLDEN / "replay.py"
 SECONDS_MAX = 600
 
 pytestmark = [
-    pytest.mark.timeout(SECONDS_MAX + 60),
+    pytest.mark.timeout(SECONDS_MAX + 300),
     pytest.mark.skipif(not PLAYER.exists(), reason=f"the transcripts are not here: {PLAYER}"),
 ]
 

@@ -19,7 +19,7 @@ from backbeat.compose.stack import Stack
 from backbeat.streams.registry import add_client
 from tests.gateway.keyed_client import KeyedClient
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.integration
 START_SECONDS_MAX = 180.0
 STORY_SECONDS_MAX = 150.0
 PARTITIONS = 4

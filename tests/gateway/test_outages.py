@@ -18,7 +18,7 @@ from backbeat.streams.registry import Registry, add_client
 from backbeat.streams.topics import ensure_topics
 from tests.gateway.door import Answer, Door, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.integration
 START_SECONDS_MAX = 180.0
 #: A refusal that needs no waiting.
 QUICK_SECONDS = 5.0

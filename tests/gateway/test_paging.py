@@ -25,7 +25,7 @@ SIGNALS = 10
 GROUP = 250
 PATH_SECONDS_MAX = 300.0
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120 + NODES / 50)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600 + NODES / 10)]
 
 
 class Large(NamedTuple):

@@ -9,7 +9,7 @@ from backbeat.compose.stack import Stack
 from backbeat.streams.registry import add_client
 from tests.integration import bank
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.integration
 
 
 async def test_never_a_fourth_connection_and_no_slot_lost(unique: str) -> None:

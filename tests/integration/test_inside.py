@@ -329,7 +329,6 @@ async def test_a_timed_next_round_waits(client: Client, worker: Worker) -> None:
     assert [branch.node.status for branch in tree.children] == ["complete", "started"]
 
 
-@pytest.mark.timeout(180)
 async def test_workers_killed_at_random_lose_nothing(bootstrap: str, name: str, tmp_path: Path) -> None:
     seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(2**32))
     await killing.run(bootstrap, name, tmp_path, seed=seed, count=500, kills=2)

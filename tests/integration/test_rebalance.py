@@ -72,7 +72,6 @@ def subject_of(partition):
     )
 
 
-@pytest.mark.timeout(400)
 def test_queries_and_commands_of_a_partition_are_always_with_the_same_engine(tmp_path):
     with running(Stack(tmp_path, engines=2, partitions=PARTITIONS, env=ENGINE_ENV)) as stack:
         kafka = stack.bootstrap_servers

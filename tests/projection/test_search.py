@@ -114,9 +114,6 @@ def build(engine, world, order):
             projector.apply(all_records[first : first + 3])
 
 
-#: Many small statements, on a machine that may be busy.
-pytestmark = pytest.mark.timeout(300)
-
 SETTINGS = settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

@@ -33,7 +33,6 @@ def _run_all(seeds: list[int], *, verbose: bool) -> None:
         run_seed(seed, verbose=verbose)
 
 
-@pytest.mark.timeout(600)
 def test_nothing_is_lost_or_done_twice_whatever_fails():
     if _SEED:
         _run_all([int(_SEED)], verbose=True)
@@ -43,7 +42,6 @@ def test_nothing_is_lost_or_done_twice_whatever_fails():
 
 
 @one_seed_only
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", BREAKS)
 def test_the_simulator_notices_a_defect(name: str):
     with broken(name):

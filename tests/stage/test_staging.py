@@ -16,7 +16,7 @@ from tests.stage.files import STAGING, alerts, dashboard
 from tests.stage.plain import PlainStack
 from tests.stage.shop import buy, is_complete, open_shop
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(290)]
+pytestmark = pytest.mark.integration
 
 PURCHASES = 8
 SECONDS_MAX = 90.0

@@ -111,7 +111,6 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     one.close()
 
 
-@pytest.mark.timeout(300)
 def test_every_command_does_what_the_tutorial_shows(reader):
     steps = document.read(TUTORIAL)
     assert len(steps) > 20
