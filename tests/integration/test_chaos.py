@@ -6,8 +6,6 @@ SEED repeats a run's schedule and load (what happens when is still up to the mac
 import os
 import random
 
-import pytest
-
 from tests.integration import chaos
 
 

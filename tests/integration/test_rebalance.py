@@ -4,7 +4,6 @@ import json
 import uuid
 
 import msgspec
-import pytest
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient, NewTopic
 
