@@ -17,10 +17,10 @@ def own_kafka(tmp_path_factory):
 def empty_kafka(own_kafka):
     """The same, without any topic."""
     admin = AdminClient({"bootstrap.servers": own_kafka, "log_level": 2})
-    names = [name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")]
+    names = [name for name in admin.list_topics(timeout=120).topics if not name.startswith("__")]
     if names:
-        for deleted in admin.delete_topics(names, operation_timeout=10).values():
+        for deleted in admin.delete_topics(names, operation_timeout=120).values():
             deleted.result()
-        while any(name in admin.list_topics(timeout=10).topics for name in names):
+        while any(name in admin.list_topics(timeout=120).topics for name in names):
             pass
     return own_kafka

@@ -32,7 +32,7 @@ def backbeat(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "backbeat.compose", *arguments]
     # Not ours: it may name another Kafka or data directory.
     env = {key: value for key, value in os.environ.items() if not key.startswith("BACKBEAT_")} | env
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=env, input="")
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=env, input="")
 
 
 def dev(*arguments: str) -> "subprocess.Popen[str]":
@@ -188,7 +188,7 @@ def test_dev_that_was_killed_leaves_nothing_running_and_starts_again(tmp_path):
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
     if sys.platform == "linux":
-        assert psutil.wait_procs(children, timeout=30)[1] == []
+        assert psutil.wait_procs(children, timeout=120)[1] == []
 
     with dev("--data-dir", str(tmp_path)) as process:
         read_until(process, "backbeat user list")

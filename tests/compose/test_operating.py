@@ -72,7 +72,7 @@ class Shop:
     def signal(self, subject, name, *args, **options):
         """A node that something is to be done with."""
         made = self.client.signal("Sale", subject, name, args=args, **options)
-        return asyncio.run_coroutine_threadsafe(made, self.loop).result(60).id
+        return asyncio.run_coroutine_threadsafe(made, self.loop).result(120).id
 
     def wait_for(self, node_id, status):
         """The node, once it is so."""
@@ -85,12 +85,12 @@ class Shop:
 
     def node(self, node_id):
         """A node as it is now."""
-        return asyncio.run_coroutine_threadsafe(self.client.node(node_id), self.loop).result(60)
+        return asyncio.run_coroutine_threadsafe(self.client.node(node_id), self.loop).result(120)
 
     async def work(self):
         """The worker, and a client for what the tests look up."""
         self.loop = asyncio.get_running_loop()
-        async with Client(self.stack.bootstrap_servers, self.name, timeout=30) as self.client:
+        async with Client(self.stack.bootstrap_servers, self.name, timeout=120) as self.client:
             self.ready.set()
             await self.worker.run(handle_signals=False)
 
@@ -125,7 +125,7 @@ def shop(stack):
 
     @worker.activity("Wait")
     def wait():
-        assert one.may_end.wait(60)
+        assert one.may_end.wait(120)
 
     @worker.activity("Fail")
     async def fail(why):
@@ -138,12 +138,12 @@ def shop(stack):
     thread = threading.Thread(target=lambda: asyncio.run(one.work()))
     thread.start()
     try:
-        assert one.ready.wait(60)
+        assert one.ready.wait(120)
         yield one
     finally:
         one.may_end.set()
         worker.stop()
-        thread.join(60)
+        thread.join(120)
 
 
 def test_a_signal_by_name_and_subject_and_the_tree_of_what_it_did(shop):
@@ -416,14 +416,14 @@ def test_a_job_that_some_partitions_were_not_asked_for_is_told_of_and_completed(
         id=identity.bytes, user_id=shop.client._user_id, partition=0, action="retry", filter=JobFilter(name="nothing")
     )
     sent = shop.client._transport.command(command, 30, "job", key="job")
-    asyncio.run_coroutine_threadsafe(sent, shop.loop).result(60)
+    asyncio.run_coroutine_threadsafe(sent, shop.loop).result(120)
     assert f"start it again as it was, with --id {identity}" in shop("job", "show", str(identity)).stderr
 
     # Whoever watches it and leaves is told that it goes on.
     watching = shop.process("job", "show", str(identity), "--follow", "--json", stderr=subprocess.PIPE)
     assert json.loads(watching.stdout.readline())["state"] == "partial"
     watching.send_signal(signal.SIGINT)
-    _, said = watching.communicate(timeout=60)
+    _, said = watching.communicate(timeout=120)
     assert (watching.returncode, "Traceback" in said) == (1, False), said
     assert f"The job goes on. To watch it: backbeat job show {identity} --follow" in said
 
@@ -485,13 +485,13 @@ def test_limits_are_set_shown_paused_resumed_and_removed(shop):
 
 def test_a_finished_workflow_is_archived_and_removed_and_its_subject_begins_again(shop, archives):
     shop.may_end.set()
-    with PlainClient(shop.stack.http_urls[0], shop.name, timeout=30) as client:
+    with PlainClient(shop.stack.http_urls[0], shop.name, timeout=120) as client:
         _pass_twice(shop, archives, client)
 
 
 def _pass_twice(shop, archives, client):
     node = client.signal("Passing", 703, "Buy", args=["new"])
-    node.result(60)
+    node.result(120)
     (found,) = shop.lines("workflow", "show", "Passing", "703")
     shop("retention", "set", shop.name, "Passing", "--keep", "1s", "--refuse", "1h")
     (policy,) = (row for row in shop.lines("retention", "list") if row["client"] == shop.name)
@@ -540,5 +540,5 @@ def test_an_archiver_of_its_own_ends_when_it_is_told_to(shop, tmp_path):
     with shop.process("archive", "run", "--to", tmp_path.as_uri()) as process:
         assert process.stdout.readline() == "backbeat archive ready\n"
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     assert "is no URL of a store" in shop("archive", "run", "--to", "ftp://x", code=1).output

@@ -52,7 +52,7 @@ def program(environment):
 
     def backbeat(*arguments: str) -> str:
         command = [sys.executable, "-m", "backbeat.compose", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=environment).stdout
 
     return backbeat
 
@@ -85,7 +85,7 @@ def publish(stack):
             partition=1,
             headers=[(name.replace("_", "-"), value.encode()) for name, value in headers.items()],
         )
-        assert producer.flush(30) == 0
+        assert producer.flush(120) == 0
 
     return send
 
@@ -292,7 +292,7 @@ def test_what_cannot_go_back_stays_and_says_why(run, stack, unique):
     # A record whose own headers make it look like the mark of another is a letter all the same.
     marks = [("backbeat-marks", "0"), ("backbeat-outcome", "dropped")]
     producer.produce(DEAD_LETTERS, value=b"y", headers=[*marks, ("backbeat-error", "sly"), *source])
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
 
     found = letters(run, unique, count=2)
     said = run("dead-letters", "redrive", "--client", unique, "--yes", code=1)

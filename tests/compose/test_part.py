@@ -83,17 +83,17 @@ def test_exit_code_is_told(make):
     part = make("import sys; sys.exit(3)")
     part.start()
 
-    assert part.wait(20)
+    assert part.wait(120)
     assert part.exit_reason == "exit code 3"
 
 
 def test_output_is_that_of_the_newest_start(make):
     part = make("import os; print(os.environ['WORD'], flush=True)", env={"WORD": "first"})
     part.start()
-    part.wait(20)
+    part.wait(120)
     part.env["WORD"] = "second"
     part.start()
-    part.wait(20)
+    part.wait(120)
 
     assert part.output() == "second\n"
     assert part.log_path.read_text() == "first\nsecond\n"
@@ -114,7 +114,7 @@ def test_left_over_is_found_and_stopped(make, tmp_path):
 
     assert stop_left_over(part.pid_path) == part.pid
 
-    assert part.wait(20)
+    assert part.wait(120)
     assert not part.pid_path.exists()
 
 
@@ -161,7 +161,7 @@ sys.stdin.read()
         child = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
 
-    gone, alive = psutil.wait_procs([child], timeout=20)
+    gone, alive = psutil.wait_procs([child], timeout=120)
     assert (len(gone), alive) == (1, [])
 
 

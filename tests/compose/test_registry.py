@@ -43,7 +43,7 @@ def test_client_added_later_becomes_known(servers, unique):
     with Registry(servers, on_change=changed.put) as registry:
         client = add(servers, unique)
 
-        assert changed.get(timeout=20) == client
+        assert changed.get(timeout=120) == client
         assert registry.by_name(unique) == client
 
 
@@ -95,7 +95,7 @@ def test_removed_client_and_spoilt_records_are_passed_over(servers, unique):
         (str(uuid.uuid4()), b'{"name": 1}'),
     ]:
         producer.produce(topics.CLIENTS, key=key, value=value, partition=0)
-    producer.flush(20)
+    producer.flush(120)
     client = add(servers, unique)
 
     with Registry(servers) as registry:
@@ -111,9 +111,9 @@ def test_renamed_client_is_not_found_by_its_old_name(servers, unique):
         renamed = msgspec.structs.replace(client, name=f"{unique}-new")
         producer = Producer({"bootstrap.servers": servers})
         producer.produce(topics.CLIENTS, key=client.id, value=msgspec.json.encode(renamed), partition=0)
-        producer.flush(20)
+        producer.flush(120)
 
-        assert changed.get(timeout=20) == renamed
+        assert changed.get(timeout=120) == renamed
         assert registry.by_name(unique) is None
         assert registry.by_name(f"{unique}-new") == renamed
 
@@ -129,7 +129,7 @@ def test_what_follows_may_fail_without_ending_the_registry(servers, unique):
         add(servers, f"{unique}-1")
         add(servers, f"{unique}-2")
 
-        assert [seen.get(timeout=20), seen.get(timeout=20)] == [f"{unique}-1", f"{unique}-2"]
+        assert [seen.get(timeout=120), seen.get(timeout=120)] == [f"{unique}-1", f"{unique}-2"]
 
 
 def test_without_its_topic(empty_kafka):

@@ -25,7 +25,7 @@ def engine(behaviour: str):
     return lambda *_: [sys.executable, str(STAND_IN), behaviour]
 
 
-def wait_until(condition, seconds: float = 20) -> None:
+def wait_until(condition, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -67,7 +67,7 @@ def test_state_survives_a_stop_a_kill_of_kafka_and_another_port(tmp_path):
         topics = check_topics(stack.bootstrap_servers, development=True)
         port = stack.kafka.port
         stack.kafka.kill()
-        assert stack.wait(20)
+        assert stack.wait(120)
     assert stack.failure.startswith("Kafka died (signal SIGKILL); its last lines:\n    ")
 
     with (
@@ -116,7 +116,7 @@ def test_engine_that_dies_later_stops_everything_too(tmp_path, kafka):
         stack._engine_command = engine("dies")
         stack._engines[0].part.command[-1] = "dies"
         os.kill(stack.engine_pids[0], signal.SIGKILL)
-        assert stack.wait(30)
+        assert stack.wait(120)
 
     assert "for the 5th time within 60 s" in stack.failure
 

@@ -85,7 +85,7 @@ def test_pauses_grow_and_the_fifth_death_within_a_minute_is_the_last(make, clock
     reason = None
     for _ in range(5):
         one.tend()
-        assert one.part.wait(20)
+        assert one.part.wait(120)
         reason = one.tend()
         clock.now += 5
 
@@ -98,7 +98,7 @@ def test_deaths_far_apart_are_borne_for_ever(make, clock):
     one, said = make("dies")
     for _ in range(12):
         one.tend()
-        assert one.part.wait(20)
+        assert one.part.wait(120)
         assert one.tend() is None
         clock.now += 16
 

@@ -124,7 +124,7 @@ class Terminal:
         )
 
     def read_until(self, wanted):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while wanted not in self.text:
             assert time.monotonic() < deadline, self.text
             if select.select([self._ours], [], [], 0.5)[0]:
@@ -158,7 +158,7 @@ def test_a_terminal_is_given_back_after_a_key(terminal):
     terminal.read_until("by failing")
     terminal.press("q")
     terminal.read_until("\x1b[?1049l")
-    assert terminal.program.wait(30) == 0
+    assert terminal.program.wait(120) == 0
     assert "\x1b[?25h" in terminal.text.partition("by failing")[2], "the cursor is shown again"
     assert terminal.now() == terminal.before
 
@@ -168,5 +168,5 @@ def test_a_terminal_is_given_back_after_a_signal(terminal, number):
     terminal.read_until("pay")
     terminal.program.send_signal(number)
     terminal.read_until("\x1b[?1049l")
-    assert terminal.program.wait(30) == 0
+    assert terminal.program.wait(120) == 0
     assert terminal.now() == terminal.before

@@ -37,8 +37,8 @@ def create(servers: str, name: str, partitions: int, **config: str) -> None:
     new = NewTopic(name, partitions, 1, config={key.replace("_", "."): value for key, value in config.items()})
     # By a name: an admin client that nobody holds any more drops what it was asked.
     admin = AdminClient({"bootstrap.servers": servers})
-    admin.create_topics([new], operation_timeout=10)[name].result()
-    while name not in admin.list_topics(timeout=10).topics:
+    admin.create_topics([new], operation_timeout=120)[name].result()
+    while name not in admin.list_topics(timeout=120).topics:
         pass
 
 
@@ -103,7 +103,7 @@ def test_one_topic_grew(empty_kafka):
     ensure_topics(empty_kafka, 4, 1, development=True)
     admin = AdminClient({"bootstrap.servers": empty_kafka})
     admin.create_partitions([NewPartitions(topics.STATE, 5)])[topics.STATE].result()
-    while len(admin.list_topics(timeout=10).topics[topics.STATE].partitions) < 5:
+    while len(admin.list_topics(timeout=120).topics[topics.STATE].partitions) < 5:
         pass
 
     with pytest.raises(TopicError, match=r"topic backbeat.state: found 5 partitions, wanted 4"):
@@ -158,8 +158,8 @@ def test_a_topic_made_again_has_another_id(own_kafka, unique):
     create(own_kafka, unique, 1)
     first = topic_id(own_kafka, unique)
     admin = AdminClient({"bootstrap.servers": own_kafka})
-    admin.delete_topics([unique], operation_timeout=10)[unique].result()
-    while unique in admin.list_topics(timeout=10).topics:
+    admin.delete_topics([unique], operation_timeout=120)[unique].result()
+    while unique in admin.list_topics(timeout=120).topics:
         pass
     create(own_kafka, unique, 1)
 
@@ -200,7 +200,7 @@ def test_the_largest_record_that_we_may_write_is_taken(empty_kafka):
     producer = Producer({"bootstrap.servers": empty_kafka, "message.max.bytes": 2 * topics.RECORD_BYTES_MAX})
     for size in (topics.RECORD_BYTES_MAX - 1024, topics.RECORD_BYTES_MAX + 1):
         producer.produce(topics.COMMANDS, b"x" * size, partition=0, on_delivery=lambda error, _: errors.append(error))
-        producer.flush(20)
+        producer.flush(120)
 
     assert errors[0] is None
     assert errors[1] is not None
@@ -215,7 +215,7 @@ def test_a_survey_says_all_that_is_wrong_at_once(empty_kafka):
     alter(empty_kafka, topics.STATE, "cleanup.policy", "delete")
     alter(empty_kafka, topics.HISTORY, "retention.ms", "60000")
     alter(empty_kafka, topics.COMMANDS, "retention.ms", "60000")
-    while len(admin.list_topics(timeout=10).topics[topics.COMMANDS].partitions) < 5:
+    while len(admin.list_topics(timeout=120).topics[topics.COMMANDS].partitions) < 5:
         pass
 
     def check(*more):

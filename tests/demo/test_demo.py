@@ -23,7 +23,7 @@ def run_demo(**more):
         output, _ = process.communicate(timeout=SECONDS_MAX)
     except subprocess.TimeoutExpired:
         process.terminate()
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=120)
         pytest.fail(f"the demo did not end within {SECONDS_MAX:.0f} s:\n{output}")
     return process.returncode, output
 
@@ -61,7 +61,7 @@ def test_it_stops_all_that_it_started_when_it_is_told_to():
             break
     engine = int(re.search(r"engine pid (\d+)", "".join(lines))[1])
     process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=120)
 
     assert process.returncode == 1
     assert "the demo was interrupted" in rest

@@ -13,7 +13,7 @@ from typing import Any
 
 from backbeat.streams.registry import RegisteredClient
 
-SECONDS_MAX = 30.0
+SECONDS_MAX = 120.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Door:
             self._headers["Authorization"] = f'Token token="{token}"'
 
     def call(
-        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] = {}, *, seconds: float = 60.0
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] = {}, *, seconds: float = 120.0
     ) -> Answer:
         """One call; a body of bytes goes as it is, any other value as JSON."""
         address = urllib.parse.urlsplit(self.url)

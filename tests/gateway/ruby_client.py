@@ -22,7 +22,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-SECONDS_MAX = 60.0
+SECONDS_MAX = 180.0
 
 Run = Callable[..., Awaitable[Any]]
 #: Sends what an activity or a signal is made from; gives what was answered.

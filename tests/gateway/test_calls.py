@@ -208,7 +208,7 @@ def test_a_bad_query(user):
 
 def test_a_body_in_chunks(user):
     address = urllib.parse.urlsplit(user.door.url)
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=120)
     body = json.dumps({"name": "order", "subject": "chunks", "decider": "D"}).encode()
     headers = {"Client-Id": user.id, "Content-Type": "application/json"}
     connection.request("POST", "/workflows", iter([body[:7], body[7:]]), headers, encode_chunked=True)

@@ -21,7 +21,7 @@ from tests.gateway.keyed_client import KeyedClient
 
 pytestmark = pytest.mark.integration
 START_SECONDS_MAX = 180.0
-STORY_SECONDS_MAX = 150.0
+STORY_SECONDS_MAX = 420.0
 PARTITIONS = 4
 AT_ONCE = 64
 STORIES = 167

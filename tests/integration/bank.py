@@ -121,7 +121,7 @@ async def pay(
     print(f"SEED={seed}")
     tellers = Tellers(stack, name, bank)
     try:
-        async with Client(stack.bootstrap_servers, name, timeout=60) as client:
+        async with Client(stack.bootstrap_servers, name, timeout=120) as client:
             await client.limits.set("Send to Bank", concurrency=LINES)
             node = await client.signal("Payments", "today", "Pay merchants", args=[merchants])
             await _until(bank, 1)

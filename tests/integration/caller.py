@@ -18,7 +18,7 @@ from backbeat.streams.topics import COMMANDS, QUERIES, REPLIES
 from tests.integration.topic import consumer, ends
 
 #: How long an answer may take while engines die and come back.
-SECONDS_MAX = 90.0
+SECONDS_MAX = 180.0
 #: After which a query is asked again: its owner may have died with it.
 QUERY_SECONDS = 3.0
 

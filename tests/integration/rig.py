@@ -103,7 +103,7 @@ class Rig:
         supervised = self.stack._engines[index]
         supervised._wanted = False
         os.kill(self.stack.engine_pids[index], signal.SIGKILL)
-        supervised.part.wait(10)
+        supervised.part.wait(120)
 
     def start(self, index: int = 0) -> None:
         """Start an engine that was stopped or killed, and wait until it can be used."""

@@ -22,7 +22,7 @@ ENGINE_ENV = {
     "BACKBEAT_COMMIT_INTERVAL_SECONDS": "0.5",
     "BACKBEAT_TOUCH_INTERVAL_SECONDS": "1",
 }
-_SECONDS_MAX = 60.0
+_SECONDS_MAX = 180.0
 #: The supervisor gives up after five deaths a minute; a stopped engine that wakes up as a zombie ends itself.
 _STOPS_PER_MINUTE_MAX = 3
 
@@ -94,5 +94,5 @@ class Storm:
 
     def members(self, group_id: str = "backbeat") -> set[str | None]:
         """The instances that the group knows."""
-        found = self._admin.describe_consumer_groups([group_id], request_timeout=20)[group_id].result()
+        found = self._admin.describe_consumer_groups([group_id], request_timeout=120)[group_id].result()
         return {member.group_instance_id for member in found.members}

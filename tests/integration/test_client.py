@@ -80,7 +80,7 @@ async def running(*workers: Worker) -> AsyncIterator[None]:
         await asyncio.gather(*tasks)
 
 
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 120) -> None:
     """Wait for what no event tells of: the state of another process."""
     async with asyncio.timeout(seconds):
         while not await holds():  # noqa: ASYNC110 - nothing in this process is told
@@ -125,7 +125,7 @@ async def test_a_workflow_is_found_paused_resumed_and_completed(client: Client, 
         with pytest.raises(Timeout, match="it is paused"):
             await node.result(0.2)
         await client.resume(workflow.id)
-        assert await node.result(20) == "bought"
+        assert await node.result(120) == "bought"
     await client.complete(workflow.id)
     assert (await client.workflow(workflow.id)).complete
     with pytest.raises(Rejected, match="complete") as refused:
@@ -168,7 +168,7 @@ async def test_limits_are_set_seen_and_removed(client: Client, worker: Worker) -
     async with running(worker):
         await limits.resume(activity)
         for node in nodes:
-            await node.result(20)
+            await node.result(120)
         assert ran == [2, 1, 0]
     with pytest.raises(Rejected, match="no path into a node"):
         await limits.set(activity, concurrency=1, key="nonsense")
@@ -183,7 +183,7 @@ async def test_nodes_are_cancelled_and_restarted(client: Client, worker: Worker)
     assert node.status == "ready"
     await node.cancel()
     with pytest.raises(NodeFailed) as failed:
-        await node.result(20)
+        await node.result(120)
     assert failed.value.status == "deactivated"
 
     broken = True
@@ -197,10 +197,10 @@ async def test_nodes_are_cancelled_and_restarted(client: Client, worker: Worker)
     async with running(worker):
         node = await client.signal("Sale", "A", "Buy", retries=0)
         with pytest.raises(NodeFailed):
-            await node.result(20)
+            await node.result(120)
         broken = False
         await node.restart()
-        assert await node.result(20) == "bought"
+        assert await node.result(120) == "bought"
         with pytest.raises(InvalidStatus) as refused:
             await node.restart()
         assert refused.value.found == "complete"
@@ -221,19 +221,19 @@ async def test_a_linked_node_waits_for_the_other_workflow(client: Client, worker
     async with running(worker):
         target = await client.signal("Sale", "A", "Wait")
         linked = await client.signal("Invoice", "B", "Buy", link=target.id)
-        assert await linked.result(20) == "bought"
+        assert await linked.result(120) == "bought"
         go_on.set()
-        assert await target.result(20) == "waited"
+        assert await target.result(120) == "waited"
 
 
 async def test_published_signals_are_all_there(client: Client) -> None:
     published = [
         await client.publish("Sale", f"Camera {number}", "Buy", fires_at=timedelta(hours=1)) for number in range(300)
     ]
-    await client.flush(20)
+    await client.flush(120)
     # What is asked after the last one's answer finds all: a partition keeps its order.
     for number, node_id in list(enumerate(published))[::100]:
-        node = await asyncio.wait_for(find(client, node_id), 20)
+        node = await asyncio.wait_for(find(client, node_id), 120)
         assert (node.name, node.subject) == ("Buy", f"Camera {number}")
 
 
@@ -322,7 +322,7 @@ async def test_an_activity_is_answered_by_its_id(client: Client) -> None:
     node = await client.signal("Sale", "A", "Approve", retries=1, retry_interval_seconds=3600)
     await until(lambda: sent(node.id))
     await node.answer(result={"byWhom": "Ann"})
-    assert await node.result(10) == {"byWhom": "Ann"}
+    assert await node.result(120) == {"byWhom": "Ann"}
     with pytest.raises(Rejected):
         await node.answer(result="again")
 
@@ -334,7 +334,7 @@ async def test_an_activity_is_answered_by_its_id(client: Client) -> None:
     await until(lambda: sent(failing.id))
     await failing.answer(error=Fail("never"))
     with pytest.raises(NodeFailed, match="never"):
-        await failing.result(10)
+        await failing.result(120)
     errors = [one.response["error"]["message"] for one in await failing.history() if one.to_status == "errored"]
     assert [message.rpartition(": ")[2] for message in errors if message] == ["not yet", "never"]
     await failing.shutdown()
@@ -427,9 +427,9 @@ async def test_what_is_secret_or_large_goes_its_way_unseen(
         # Encrypted again it has other bytes, and is the same request all the same.
         again = await client.signal("Sale", "A", "Charge", args=["4000 1234", notes], idempotency_key="k")
         assert again.id == node.id
-        assert await node.result(20) == {"card": "4000 1234", "notes": notes}
+        assert await node.result(120) == {"card": "4000 1234", "notes": notes}
         child = (await node.tree()).children[0].children[0].node
-        assert await child.result(20) == "4000 400000"
+        assert await child.result(120) == "4000 400000"
         stored = node.client_data["params"]
         assert (stored["$backbeat"], stored["bytes"] > 400_000) == ("stored", True)
         assert child.client_data["params"]["$backbeat"] == "fernet"
@@ -496,7 +496,7 @@ def test_the_plain_client_does_the_same_in_a_thread(stack: Stack, unique: str, w
             node.result(0.1)
         node.cancel()
         with pytest.raises(NodeFailed, match="deactivated"):
-            node.result(10)
+            node.result(120)
         assert node.history()[-1].to_status == "deactivated"
         assert {one.id for one in client.search_nodes(name="Buy")} == {node.id, other}
         with pytest.raises(NotFound):
@@ -523,7 +523,7 @@ async def test_a_wait_outlives_what_answers_it(stack: Stack, worker: Worker, nam
     }[way]
     async with running(worker), Client(address, name) as client:
         node = await client.signal("Sale", "A", "Wait")
-        waiting = asyncio.create_task(node.result(60))
+        waiting = asyncio.create_task(node.result(120))
         await asyncio.to_thread(kill, 0)
         go_on.set()
         assert await waiting == "waited"

@@ -338,7 +338,7 @@ def test_an_effect_to_a_missing_topic_is_not_taken_as_sent(system, caller, subje
     there = child_of_theirs(1)
     system.wait_for_server(there, ServerStatus.SENT_TO_CLIENT)
     admin = AdminClient({"bootstrap.servers": system.kafka})
-    admin.delete_topics([topic])[topic].result(20)
+    admin.delete_topics([topic])[topic].result(120)
     lost = child_of_theirs(2)
     # Other work goes on meanwhile.
     node = system.signal(subject)

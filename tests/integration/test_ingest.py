@@ -22,7 +22,7 @@ from backbeat.streams.ingest import Ingest
 from backbeat.streams.registry import RegisteredClient, Registry, add_client
 
 PARTITIONS = 8
-SECONDS_MAX = 40.0
+SECONDS_MAX = 180.0
 
 
 class Reader:
@@ -30,10 +30,10 @@ class Reader:
 
     def __init__(self, kafka: str, topic: str):
         self._consumer = Consumer({"bootstrap.servers": kafka, "group.id": "reader", "enable.auto.commit": False})
-        found = self._consumer.list_topics(topic, timeout=10).topics[topic]
+        found = self._consumer.list_topics(topic, timeout=120).topics[topic]
         places = [TopicPartition(topic, number) for number in found.partitions]
         for place in places:
-            place.offset = self._consumer.get_watermark_offsets(place, timeout=10)[1]
+            place.offset = self._consumer.get_watermark_offsets(place, timeout=120)[1]
         self._consumer.assign(places)
 
     def wait_for(self, wanted: Callable[[Message], bool], count: int = 1) -> list[Message]:
@@ -89,7 +89,7 @@ class Door:
     def publish(self, value: Any, *, client: str | None = None, **more: Any) -> None:
         content = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.producer.produce(topics.signals_topic(client or self.name), content, **more)
-        assert self.producer.flush(10) == 0
+        assert self.producer.flush(120) == 0
 
     def next_commands(self, count: int = 1, client: RegisteredClient | None = None) -> list[tuple[Message, Any]]:
         wanted = (client or self.client).id_bytes
@@ -209,7 +209,7 @@ def test_bad_records_become_dead_letters_as_they_came_and_the_rest_goes_on(door)
 
 def test_a_record_without_a_value_is_refused(door):
     door.producer.produce(topics.signals_topic(door.name), None, key=b"key")
-    door.producer.flush(10)
+    door.producer.flush(120)
     ((message, headers),) = door.next_dead_letters()
     assert message.value() is None
     assert headers["backbeat-error"] == "the record has no value"
@@ -311,7 +311,7 @@ def test_a_record_that_the_broker_refuses_is_put_aside_alone(door):
 def set_size(admin: AdminClient, topic: str, size: int) -> None:
     entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    admin.incremental_alter_configs([resource])[resource].result(10)
+    admin.incremental_alter_configs([resource])[resource].result(120)
 
 
 def test_a_failure_is_told_and_nothing_is_committed(door):
@@ -340,7 +340,7 @@ def test_many_signals_are_taken_in_batches(door):
     for _ in range(count):
         door.producer.produce(topics.signals_topic(door.name), value)
         door.producer.poll(0)
-    assert door.producer.flush(30) == 0
+    assert door.producer.flush(120) == 0
     door.ingest = door.start()
     door.next_commands()
     began, before = time.monotonic(), door.ingest.forwarded

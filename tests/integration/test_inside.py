@@ -72,7 +72,7 @@ async def test_a_thousand_are_spread_and_joined(client: Client, worker: Worker) 
 
     async with running(worker):
         node = await client.signal("Sale", "A", "Hold Sale", args=[1_000])
-        await node.result(60)
+        await node.result(120)
         tree = await client.tree(node.workflow_id)
     assert (sorted(packed), at_the_end) == (list(range(1_000)), [1_000])
     group, join = tree.children[0].children
@@ -110,7 +110,7 @@ async def test_signals_from_inside_linked_and_not_and_the_next_round(client: Cli
         assert (await node.refresh()).status == "processing_children"
         assert ran == [1, "x"]
         go_on.set()
-        assert await node.result(20) == 1
+        assert await node.result(120) == 1
         await until(lambda: 2 in ran)
         tree = await client.tree(node.workflow_id)
     assert ran == [1, "x", "linked", 2]
@@ -130,10 +130,10 @@ async def test_fail_stops_the_retries_and_calls_the_rescue(client: Client, worke
     async with running(worker):
         node = await client.signal("Sale", "A", "Pay", retries=5)
         with pytest.raises(NodeFailed) as failed:
-            await node.result(20)
+            await node.result(120)
         assert failed.value.message == "Fail: the card is stolen"
         assert failed.value.status == "retries_exhausted"
-        assert await asyncio.wait_for(rescued.get(), 20) == ("Pay", "Fail: the card is stolen")
+        assert await asyncio.wait_for(rescued.get(), 120) == ("Pay", "Fail: the card is stolen")
         now = await node.refresh()
     assert (now.attempt, now.retries_remaining) == (1, 5)
 
@@ -160,11 +160,11 @@ async def test_a_handler_asks_about_its_node(client: Client, worker: Worker, nam
 
     @worker.activity("Plain")
     def plain() -> list[str]:
-        return [node.name for _, node in current().tree().result(20).walk()]
+        return [node.name for _, node in current().tree().result(120).walk()]
 
     async with running(worker):
         node = await client.signal("Sale", "A", "Outer")
-        await node.result(30)
+        await node.result(120)
         tree = await client.tree(node.workflow_id)
     assert asked["error"]["message"] == "ValueError: the first time"
     assert asked["error"]["data"][-1] == "ValueError: the first time"
@@ -214,7 +214,7 @@ async def test_a_node_that_is_cancelled_while_it_runs_is_told(client: Client, wo
         assert {await begun.get(), await begun.get()} == {"async", "plain"}
         for node in nodes:
             await node.cancel()
-        await asyncio.wait_for(done.wait(), 20)
+        await asyncio.wait_for(done.wait(), 120)
         assert await asyncio.to_thread(plain_ended.wait, 20)
         await until(lambda: worker._lanes.running == 0)
         assert [(await node.refresh()).status for node in nodes] == ["deactivated", "deactivated"]
@@ -243,7 +243,7 @@ async def test_heartbeats_keep_the_deadline_away(client: Client, worker: Worker)
     async with running(worker):
         nodes = [await client.signal("Sale", each, each, timeout_seconds=1.2) for each in ("By itself", "By hand")]
         for node in nodes:
-            await node.result(30)
+            await node.result(120)
     assert attempts == [1, 1]
 
 
@@ -268,8 +268,8 @@ async def test_a_handler_that_is_too_late_hears_of_it_by_its_heartbeat(client: C
 
     async with running(worker):
         node = await client.signal("Sale", "A", "Work", timeout_seconds=0.2, retries=1, retry_interval_seconds=0)
-        assert await node.result(30) == "second"
-        assert await asyncio.wait_for(heard.get(), 20) == 1
+        assert await node.result(120) == "second"
+        assert await asyncio.wait_for(heard.get(), 120) == 1
 
 
 async def test_an_asynchronous_activity_is_answered_by_somebody_else(client: Client, worker: Worker) -> None:
@@ -285,11 +285,11 @@ async def test_an_asynchronous_activity_is_answered_by_somebody_else(client: Cli
 
     async with running(worker):
         node = await client.signal("Sale", "A", "Ask")
-        await asyncio.wait_for(begun.wait(), 20)
+        await asyncio.wait_for(begun.wait(), 120)
         await until(lambda: worker._lanes.running == 0)
         assert (await node.refresh()).client_status == "received"
         await client.answer(node.id, result="yes")
-        assert await node.result(20) == "yes"
+        assert await node.result(120) == "yes"
         tree = await client.tree(node.workflow_id)
     assert [one.status for _, one in tree.walk()] == ["complete", "complete"]
 
@@ -305,7 +305,7 @@ async def test_several_workers_run_in_one_loop(bootstrap: str, client: Client, n
     task = asyncio.create_task(run(first, second, handle_signals=False))
     async with Client(bootstrap, other_name) as other:
         nodes = [await one.signal("Sale", "A", "who") for one in (client, other)]
-        assert [await node.result(20) for node in nodes] == ["the same function"] * 2
+        assert [await node.result(120) for node in nodes] == ["the same function"] * 2
     first.stop()
     second.stop()
     await task
@@ -314,7 +314,7 @@ async def test_several_workers_run_in_one_loop(bootstrap: str, client: Client, n
 async def test_one_that_fails_stops_the_others(bootstrap: str, name: str) -> None:
     good, bad = Worker(bootstrap, name), Worker(bootstrap, "nobody-of-this-name")
     with pytest.raises(NotFound, match="nobody-of-this-name"):
-        await asyncio.wait_for(run(good, bad, handle_signals=False), 30)
+        await asyncio.wait_for(run(good, bad, handle_signals=False), 120)
 
 
 async def test_a_timed_next_round_waits(client: Client, worker: Worker) -> None:
@@ -324,7 +324,7 @@ async def test_a_timed_next_round_waits(client: Client, worker: Worker) -> None:
 
     async with running(worker):
         node = await client.signal("Rounds", "A", "Round")
-        await node.result(20)
+        await node.result(120)
         tree = await client.tree(node.workflow_id)
     assert [branch.node.status for branch in tree.children] == ["complete", "started"]
 

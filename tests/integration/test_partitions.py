@@ -14,7 +14,7 @@ from backbeat.streams.core import ids
 def test_the_same_key_is_in_the_same_partition(kafka, unique, count):
     topic = f"{unique}-{count}"
     admin = AdminClient({"bootstrap.servers": kafka})
-    admin.create_topics([NewTopic(topic, num_partitions=count, replication_factor=1)])[topic].result(20)
+    admin.create_topics([NewTopic(topic, num_partitions=count, replication_factor=1)])[topic].result(120)
     source = random.Random(count)
     keys = [source.randbytes(source.randrange(1, 60)) for _ in range(500)]
     keys += ['"Kamera Grün 703"'.encode(), b'{"a":1}', b"null", b"\x00", b"\xff" * 4]
@@ -27,7 +27,7 @@ def test_the_same_key_is_in_the_same_partition(kafka, unique, count):
     producer = Producer({"bootstrap.servers": kafka, "partitioner": "murmur2_random", "log_level": 0})
     for key in keys:
         producer.produce(topic, b"", key, on_delivery=delivered)
-    assert producer.flush(60) == 0
+    assert producer.flush(120) == 0
     numbers = list(range(count))
     for key in keys:
         identity = ids.murmur2(key).to_bytes(4, "big")

@@ -35,7 +35,7 @@ class Group:
 
     def owners(self):
         """The owner of each partition, once every member has commands and queries of the same ones; else None."""
-        found = self._admin.describe_consumer_groups([GROUP], request_timeout=20)[GROUP].result()
+        found = self._admin.describe_consumer_groups([GROUP], request_timeout=120)[GROUP].result()
         owners = {}
         for member in found.members:
             places = member.assignment.topic_partitions
@@ -123,7 +123,7 @@ def test_queries_and_commands_of_a_partition_are_always_with_the_same_engine(tmp
 
 def test_metadata_of_a_member_is_written_as_librdkafka_writes_it(kafka, unique):
     admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
-    admin.create_topics([NewTopic(unique, num_partitions=1, replication_factor=1)])[unique].result(20)
+    admin.create_topics([NewTopic(unique, num_partitions=1, replication_factor=1)])[unique].result(120)
     group, instance = f"group-{unique}", f"instance-{uuid.uuid4().hex}"
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": group, "group.instance.id": instance, "log_level": 0})
     consumer.subscribe([unique])

@@ -43,7 +43,7 @@ def folder(tmp_path, monkeypatch):
 def run(*words, **environment):
     """A command, to its end: exit code and what it said."""
     given = {**os.environ, **environment}
-    done = subprocess.run([*PROGRAM, *words], env=given, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*PROGRAM, *words], env=given, capture_output=True, text=True, timeout=120, check=False)
     assert PASSWORD not in done.stdout + done.stderr
     return done.returncode, done.stderr if done.returncode else done.stdout
 
@@ -56,9 +56,9 @@ async def purchase(worker, bootstrap_servers):
         return f"{buyer} has it"
 
     working = asyncio.create_task(worker.run(handle_signals=False))
-    async with Client(bootstrap_servers, timeout=60) as client:
+    async with Client(bootstrap_servers, timeout=120) as client:
         node = await client.signal("Camera sale", "Camera 703", "Make Purchase", args=["Ann"])
-        found = await node.result(timeout=60)
+        found = await node.result(timeout=120)
     worker.stop()
     await working
     return found
@@ -157,7 +157,7 @@ def test_a_user_is_known_by_either_mechanism(kafka_of_its_own, mechanism):
     security = KafkaSecurity(
         protocol=Protocol.SASL_SSL, ca_file=one.ca_file, mechanism=mechanism, user=USER, password=PASSWORD
     )
-    assert reach(Brokers(one.who, security)).list_topics(timeout=10).brokers
+    assert reach(Brokers(one.who, security)).list_topics(timeout=120).brokers
 
 
 def test_a_certificate_opens_a_listener_that_asks_for_one(kafka_of_its_own):
@@ -166,4 +166,4 @@ def test_a_certificate_opens_a_listener_that_asks_for_one(kafka_of_its_own):
     with pytest.raises(RefusedError, match="alert bad certificate"):
         reach(Brokers(one.certified, without))
     security = replace(without, certificate_file=one.certificate_file, key_file=one.key_file)
-    assert reach(Brokers(one.certified, security)).list_topics(timeout=10).brokers
+    assert reach(Brokers(one.certified, security)).list_topics(timeout=120).brokers

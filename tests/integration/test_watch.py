@@ -86,7 +86,7 @@ def test_a_status_port_that_is_taken_ends_the_engine_with_what_to_do(one, tmp_pa
         before = dict(engine.env)
         engine.env["BACKBEAT_STATUS_PORT"] = str(port)
         engine.start()
-        assert engine.wait(60)
+        assert engine.wait(120)
         engine.env = before
     assert engine.exit_code == 4
     said = engine.output()

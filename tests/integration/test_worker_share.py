@@ -233,7 +233,7 @@ def configure(bootstrap: str, kind: ConfigResource.Type, which: str, name: str, 
     admin = AdminClient({"bootstrap.servers": bootstrap})
     entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
     (future,) = admin.incremental_alter_configs([ConfigResource(kind, which, incremental_configs=[entry])]).values()
-    future.result(10)
+    future.result(120)
 
 
 async def test_what_cannot_work_is_refused_with_what_to_do(bootstrap: str, name: str) -> None:

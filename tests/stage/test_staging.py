@@ -19,7 +19,7 @@ from tests.stage.shop import buy, is_complete, open_shop
 pytestmark = pytest.mark.integration
 
 PURCHASES = 8
-SECONDS_MAX = 90.0
+SECONDS_MAX = 240.0
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import sys
 import termios
 from pathlib import Path
 
-SECONDS_MAX = 60.0
+SECONDS_MAX = 180.0
 
 #: A shell that begins a session of its own on the terminal: only then does Ctrl-C reach what runs in it.
 _LOGIN = (

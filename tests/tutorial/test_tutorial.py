@@ -23,7 +23,7 @@ TUTORIAL = ROOT / "docs" / "tutorial.md"
 
 #: A command that changes nothing and may come before there is something to see.
 _LOOK = "backbeat stuck"
-_LOOK_SECONDS_MAX = 30.0
+_LOOK_SECONDS_MAX = 120.0
 
 
 class Reader:

@@ -18,7 +18,7 @@ Figures = dict[str, dict[str, float]]
 def get(url: str) -> tuple[int, str]:
     """Status and body, whatever the status."""
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - it is of our own process
+        with urllib.request.urlopen(url, timeout=120) as answer:  # noqa: S310 - it is of our own process
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

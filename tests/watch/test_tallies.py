@@ -1,7 +1,5 @@
 """What the engine's loop counts, on the real core."""
 
-import time
-
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.machine import apply
@@ -95,21 +93,3 @@ def test_names_are_bounded():
 def test_words_of_labels():
     assert word_of(c.ChangeNode) == "change_node"
     assert word_of(fx.Dispatch) == "dispatch"
-
-
-def test_counting_is_cheap():
-    counted = Counted()
-    (node,) = counted.signal()
-    command = c.ChangeNode(id=b"i" * 16, node_id=node.id, status="completed", attempt=1)
-    effects = apply(command, NOW, counted.store)
-    rounds = 2_000
-
-    def seconds():
-        began = time.process_time()
-        for _ in range(rounds):
-            counted.tallies.note(command, effects, counted.store)
-        return (time.process_time() - began) / rounds
-
-    found = min(seconds() for _ in range(5))
-    print(f"{found * 1e6:.2f} us for the result of an activity")
-    assert found < SECONDS_MAX

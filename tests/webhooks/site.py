@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-SECONDS_MAX = 60.0
+SECONDS_MAX = 180.0
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 

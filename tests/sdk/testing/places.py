@@ -15,7 +15,7 @@ from backbeat.views import Tree
 #: Of a tree: whether what is waited for is there.
 Holds = Callable[[Tree[Node]], bool]
 _POLL_SECONDS = 0.05
-_SECONDS_MAX = 25.0
+_SECONDS_MAX = 120.0
 
 
 class Place(ABC):

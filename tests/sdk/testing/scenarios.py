@@ -61,7 +61,7 @@ async def modes() -> None:
 @scenario
 async def children_of_all_modes(place: Place) -> Any:
     node = await place.client.signal("Same", place.subject("modes"), "Modes", metadata={"shop": 1})
-    result = await node.result(20)
+    result = await node.result(120)
     return result, await place.picture(node, until=lambda tree: all(one.status == "complete" for _, one in tree.walk()))
 
 
@@ -75,7 +75,7 @@ async def spread() -> int:
 @scenario
 async def fifty_are_spread_and_joined(place: Place) -> Any:
     node = await place.client.signal("Same", place.subject("spread"), "Spread")
-    return await node.result(20), await place.picture(node)
+    return await node.result(120), await place.picture(node)
 
 
 # --- failing ---------------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def flaky_parent() -> None:
 @scenario
 async def a_failing_child_is_tried_again(place: Place) -> Any:
     node = await place.client.signal("Same", place.subject("flaky"), "Flaky parent")
-    await node.result(20)
+    await node.result(120)
     return await place.picture(node)
 
 
@@ -128,11 +128,11 @@ async def exhausted(place: Place, name: str, parent: str) -> tuple[Any, Any]:
 async def exhausted_retries_are_resolved(place: Place) -> Any:
     node, child = await exhausted(place, "resolved", "Broken parent")
     try:
-        await child.result(20)
+        await child.result(120)
     except NodeFailed as failed:
         said = (failed.status, failed.message, failed.traceback)
     await child.resolve({"by": "an operator"})
-    await node.result(20)
+    await node.result(120)
     return said, await place.picture(node)
 
 
@@ -140,7 +140,7 @@ async def exhausted_retries_are_resolved(place: Place) -> Any:
 async def exhausted_retries_are_shut_down(place: Place) -> Any:
     node, child = await exhausted(place, "shutdown", "Broken parent")
     await place.client.shutdown(child.id)
-    await node.result(20)
+    await node.result(120)
     return await place.picture(node)
 
 
@@ -153,7 +153,7 @@ async def all_that_are_exhausted_are_resolved_at_once(place: Place) -> Any:
     done = await place.ended(job.id)
     again = await place.client.stop_job(job.id)
     for node in nodes:
-        await node.result(20)
+        await node.result(120)
     seen = [
         (one.state, one.matched, one.done, one.refused, one.response, one.filters) for one in (counted, done, again)
     ]
@@ -206,7 +206,7 @@ async def at() -> None:
 async def what_is_due_later_starts_later(place: Place) -> Any:
     node = await place.client.signal("Same", place.subject("at"), "At", fires_at=_SOON)
     before = await place.picture(node)
-    await node.result(20)
+    await node.result(120)
     return before, await place.picture(node)
 
 
@@ -234,7 +234,7 @@ async def somebody_else_completes_it(place: Place) -> Any:
     child = (await place.client.tree(node.workflow_id)).children[0].children[0].node
     before = await place.picture(node)
     await child.answer(result={"paid": True})
-    return before, await node.result(20), await child.result(20), await place.picture(node)
+    return before, await node.result(120), await child.result(120), await place.picture(node)
 
 
 # --- links and rounds ------------------------------------------------------------------------------------------------
@@ -250,7 +250,7 @@ async def linked(subject: str) -> None:
 async def a_linked_signal_is_waited_for(place: Place) -> Any:
     other = place.subject("linked to")
     node = await place.client.signal("Same", place.subject("linked"), "Linked", args=[other])
-    await node.result(20)
+    await node.result(120)
     there = await place.client.tree(place.client.workflow_id("Same linked", other))
     return await place.picture(node), await place.picture(there.children[0].node)
 
@@ -291,7 +291,7 @@ async def a_canceled_child_is_in_the_way_no_more(place: Place) -> Any:
     node = await waiting(place, "cancel")
     tree = await place.client.tree(node.workflow_id)
     await tree.children[0].children[0].node.cancel()
-    await node.result(20)
+    await node.result(120)
     return await place.picture(node)
 
 
@@ -300,7 +300,7 @@ async def a_canceled_tree_is_deactivated(place: Place) -> Any:
     node = await waiting(place, "cancel all")
     await node.cancel()
     try:
-        await node.result(20)
+        await node.result(120)
     except NodeFailed as failed:
         return failed.status, failed.message, await place.picture(node)
     return "it gave a result"
@@ -311,7 +311,7 @@ async def a_reset_deactivates_what_is_below(place: Place) -> Any:
     node = await waiting(place, "reset")
     await place.client.reset(node.id)
     await place.client.schedule(node.id)
-    await node.result(20)
+    await node.result(120)
     return await place.picture(node)
 
 
@@ -321,7 +321,7 @@ async def deactivate_previous_leaves_only_what_is_newer(place: Place) -> Any:
     second = await place.client.signal("Same", place.subject("deactivate"), "Branch", args=["new"])
     await place.client.deactivate_previous(second.id)
     third = await place.client.signal("Same", place.subject("deactivate"), "Branch", args=["newer"])
-    await third.result(20)
+    await third.result(120)
     return await place.picture(first, until=lambda tree: tree.children[2].node.status == "complete")
 
 
@@ -333,7 +333,7 @@ async def a_paused_workflow_starts_nothing_until_it_is_resumed(place: Place) -> 
     paused = await place.client.workflow(workflow.id)
     before = await place.picture(node)
     await place.client.resume(workflow.id)
-    await node.result(20)
+    await node.result(120)
     return paused.paused, before, await place.picture(node)
 
 
@@ -342,7 +342,7 @@ async def what_cannot_be_is_refused_in_the_same_words(place: Place) -> Any:
     client, subject = place.client, place.subject("refused")
     node = await client.signal("Same", subject, "Leaf", args=["x"], idempotency_key=subject)
     again = await client.signal("Same", subject, "Leaf", args=["x"], idempotency_key=subject)
-    await node.result(20)
+    await node.result(120)
     words = [
         await words_of(client.signal("Same", subject, "Leaf", args=["y"], idempotency_key=subject)),
         await words_of(node.resolve()),
@@ -373,24 +373,24 @@ async def asks() -> None:
 @activity("Asks in a thread")
 def asks_plainly() -> Any:
     node = current()
-    parent, workflow = node.parent().result(5), node.workflow().result(5)
-    node.heartbeat().result(5)
+    parent, workflow = node.parent().result(120), node.workflow().result(120)
+    node.heartbeat().result(120)
     assert parent is not None
     return {
         "parent": [parent.name, parent.status, parent.client_status],
         "workflow": [workflow.name, workflow.complete, workflow.paused],
-        "history": [change.to_status for change in node.history().result(5)],
-        "tree": [one.name for _, one in node.tree().result(5).walk()],
-        "error before": node.previous_error().result(5),
+        "history": [change.to_status for change in node.history().result(120)],
+        "tree": [one.name for _, one in node.tree().result(120).walk()],
+        "error before": node.previous_error().result(120),
     }
 
 
 @scenario
 async def a_handler_asks_about_its_surroundings(place: Place) -> Any:
     node = await place.client.signal("Same", place.subject("asks"), "Asks")
-    await node.result(20)
+    await node.result(120)
     tree = await place.client.tree(node.workflow_id)
-    return await tree.children[0].children[0].node.result(20), await place.picture(node)
+    return await tree.children[0].children[0].node.result(120), await place.picture(node)
 
 
 # --- limits ----------------------------------------------------------------------------------------------------------
@@ -423,7 +423,7 @@ async def a_paused_activity_waits_and_a_limited_one_goes_by_priority(place: Plac
     pictures = [await place.picture(node)]
     await limits.set("Limited", concurrency=1, rate="100/min", burst=100)
     await limits.resume("Limited")
-    await node.result(20)
+    await node.result(120)
     pictures.append(await place.picture(node))
     found = await limits.get("Limited")
     assert found is not None
