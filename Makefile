@@ -13,6 +13,8 @@ ARGS ?=
 TEST_PROCESSES ?= 3
 # The bound of a whole run of the tests: 75 minutes, for slow machines and shared ones.
 TEST_SECONDS ?= 4500
+# Compiled modules are kept, whatever the shell says: the tests start hundreds of processes that import the same.
+unexport PYTHONDONTWRITEBYTECODE
 # Replays one run of the simulator; without it the simulator draws seeds and prints them.
 SEED ?=
 

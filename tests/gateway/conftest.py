@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from _pytest.nodeid import coerce_node_id
-from schemathesis.pytest.plugin import SchemathesisFunction
 
 from backbeat.compose.ports import free_port
 from backbeat.compose.stack import Stack
@@ -26,14 +24,8 @@ _NEEDS_KAFKA = {"stack", "user", "new_user", "anybody", "other"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever asks for the stack is `integration`: a run without Java leaves it out with -m 'not integration'.
-
-    Schemathesis gives all calls of a test one node id, and processes that share the tests know them by it: each gets
-    its own.
-    """
+    """Whatever asks for the stack is `integration`: a run without Java leaves it out with -m 'not integration'."""
     for item in items:
-        if isinstance(item, SchemathesisFunction) and not item.nodeid.endswith("]"):
-            item._id = coerce_node_id(f"{item.nodeid}[{item.operation_label}]")
         if item.path.is_relative_to(FOLDER) and _NEEDS_KAFKA & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
 
