@@ -11,7 +11,7 @@ from backbeat.gateway.projection import tables
 from backbeat.gateway.projection.database import open_engine, parse_url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def postgresql_url() -> Iterator[str]:
     """A PostgreSQL that runs for as long as the tests do."""
     reason = postgresql.why_not()

@@ -114,14 +114,14 @@ class Shop:
         await asyncio.to_thread(change_client, self.registry, self.client)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One engine and its Kafka for all tests of this folder."""
     with Stack(tmp_path_factory.mktemp("stack"), partitions=PARTITIONS) as one:
         yield one
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def registry(stack: Stack) -> Iterator[Registry]:
     with Registry(stack.bootstrap_servers) as one:
         yield one

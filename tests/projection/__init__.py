@@ -1,0 +1,1 @@
+"""The projection. A package: its databases end with its last test."""

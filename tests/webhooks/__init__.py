@@ -1,0 +1,1 @@
+"""Webhooks. A package: its stack ends with its last test."""
