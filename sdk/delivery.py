@@ -54,8 +54,12 @@ def make_intake(
     session_timeout_seconds: float,
     accept: Callable[[Sequence[Job]], None],
     fail: Callable[[BaseException], None],
+    joined: Callable[[], None],
 ) -> AnyIntake:
-    """The intake of a worker. BackbeatError: there is no such delivery, or what it needs is not installed."""
+    """The intake of a worker; `joined` is called in its loop, once it takes activities.
+
+    BackbeatError: there is no such delivery, or what it needs is not installed.
+    """
     if delivery == "group":
         return Intake(
             bootstrap_servers,
@@ -64,6 +68,7 @@ def make_intake(
             session_timeout_seconds=session_timeout_seconds,
             accept=accept,
             fail=fail,
+            joined=joined,
         )
     if delivery != "share":
         raise BackbeatError(f'delivery is {delivery!r}; it must be "group" or "share"')
@@ -75,4 +80,4 @@ def make_intake(
             f"delivery=\"share\" needs the package {error.name}. What to do: pip install 'backbeat[share]'"
         ) from error
     # What waits for the turn of its name is held here while others could run it: no more of it than can run at once.
-    return ShareIntake(bootstrap_servers, client, jobs_max=2 * concurrency, accept=accept, fail=fail)
+    return ShareIntake(bootstrap_servers, client, jobs_max=2 * concurrency, accept=accept, fail=fail, joined=joined)

@@ -67,6 +67,7 @@ class Intake:
         session_timeout_seconds: float,
         accept: Callable[[Sequence[Job]], None],
         fail: Callable[[BaseException], None],
+        joined: Callable[[], None],
     ) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._topic = activities_topic(client)
@@ -76,6 +77,7 @@ class Intake:
         self._jobs_max = jobs_max
         self._accept = accept
         self._fail = fail
+        self._joined = joined
         self._loop: asyncio.AbstractEventLoop
         self._consumer: Consumer
         self._thread: threading.Thread | None = None
@@ -307,6 +309,8 @@ class Intake:
     # --- partitions come and go ------------------------------------------------------------------------------------
 
     def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        if not self._rebalanced_at:
+            self._loop.call_soon_threadsafe(self._joined)
         self._rebalanced_at = time.time()
         self._positions.assign(partitions)
         # New ones are not paused, whatever the others are.

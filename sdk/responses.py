@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -16,6 +18,8 @@ _MESSAGE_CHARACTERS_MAX = 8_000
 _TRACEBACK_CHARACTERS_MAX = 32_000
 #: JSON-RPC's code for an error of the server's own kind.
 _ERROR_CODE = -32000
+
+_HERE = Path(__file__).parent
 
 _RESULT_HEAD = b'{"jsonrpc":"2.0","result":'
 _RESULT_TAIL = b',"error":null,"id":null}'
@@ -40,12 +44,13 @@ def error_response(error: BaseException | str) -> bytes:
     if isinstance(error, str):
         message, lines = error, []
     else:
-        message, lines = _describe(error), _traceback(error)
+        message, lines = describe(error), _traceback(error)
     body = {"code": _ERROR_CODE, "message": message, "data": lines}
     return msgspec.json.encode({"jsonrpc": "2.0", "result": None, "error": body, "id": None})
 
 
-def _describe(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
+    """An error in a line: its type and its text."""
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 - an error that cannot say what it is must not end the worker
@@ -55,11 +60,17 @@ def _describe(error: BaseException) -> str:
     return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:_MESSAGE_CHARACTERS_MAX]
 
 
+def handlers_own(error: BaseException) -> TracebackType | None:
+    """An error's traceback from the handler's first frame on: those before are the worker's own."""
+    at = error.__traceback__
+    while at is not None and Path(at.tb_frame.f_code.co_filename).parent == _HERE:
+        at = at.tb_next
+    return at or error.__traceback__
+
+
 def _traceback(error: BaseException) -> list[str]:
-    # The first frame is the worker's own.
-    at = error.__traceback__.tb_next if error.__traceback__ is not None else None
     try:
-        text = "".join(traceback.format_exception(type(error), error, at))
+        text = "".join(traceback.format_exception(type(error), error, handlers_own(error)))
     except Exception:  # noqa: BLE001 - as above
         return []
     return text.encode(errors="replace").decode()[-_TRACEBACK_CHARACTERS_MAX:].splitlines()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import difflib
 import inspect
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -21,11 +22,12 @@ from backbeat.activities import ErrorHook
 from backbeat.broker import logger
 from backbeat.codecs import mark_of
 from backbeat.context import Activity, Outside, running
-from backbeat.errors import BackbeatError
+from backbeat.errors import BackbeatError, Fail
 from backbeat.handlers import Handler, Handlers
 from backbeat.outcome import completed, errored, postponed
 from backbeat.packing import Packing, is_stored
 from backbeat.payloads import from_json
+from backbeat.responses import describe, handlers_own
 from backbeat.schemas import ActivityKind, ActivityRecord
 from backbeat.streams.core.commands import AnyCommand
 from backbeat.streams.core.effects import NodeView
@@ -161,11 +163,11 @@ class Runner:
         handler = self.handlers.find(activity.name)
         rescue = handler.rescue if handler is not None and record.message == _CLIENT_ERROR else None
         hooks = [hook for hook in (rescue, self.error_hook) if hook is not None]
+        error = from_json(record.error) if record.error else {}
         if not hooks:
-            logger.error("%s %s: %s: %s", activity.name, activity.id, record.notification_name, record.message)
+            logger.error("%s", _exhausted(activity, error))
             return
         running.set(activity)
-        error = from_json(record.error) if record.error else {}
         for hook in hooks:
             try:
                 if inspect.iscoroutinefunction(hook):
@@ -197,12 +199,15 @@ class Runner:
             return []
         if activity.traced is not None:
             activity.traced.failed(error)
+        _log_failed(activity, error)
         return [errored(_told(activity), self.user_id(None), error)]
 
     def unknown(self, activity: Activity) -> list[AnyCommand]:
         """The commands for an activity that nothing is registered for."""
-        known = ", ".join(sorted(self.handlers.names)) or "none"
-        return self.failed(activity, f"no activity {activity.name!r} is registered here; known: {known}")
+        names = sorted(self.handlers.names)
+        nearest = "".join(f"did you mean {name!r}? " for name in difflib.get_close_matches(activity.name, names, 1))
+        known = ", ".join(names) or "none"
+        return self.failed(activity, f"no activity {activity.name!r} is registered here; {nearest}known: {known}")
 
     # --- what an activity asks for (`backbeat.context.Workshop`) -----------------------------------------------------
 
@@ -225,6 +230,33 @@ class Runner:
     def ask(self, question: Callable[[Transport], Awaitable[T]]) -> Future[T]:
         """Have a question asked with a transport that is connected."""
         return self._outside.ask(question)
+
+
+def _log_failed(activity: Activity, error: BaseException | str) -> None:
+    """A line for an attempt that failed, with the traceback where the handler did not see it coming (`Fail`)."""
+    left = activity.record.node.retries_remaining
+    if isinstance(error, Fail):
+        then = "it is not tried again"
+    else:
+        then = f"{left} {'retry' if left == 1 else 'retries'} left" if left else "no retry is left"
+    text, raised = (error, None) if isinstance(error, str) else (describe(error), error)
+    logger.warning(
+        "%s %s failed in attempt %d (%s): %s",
+        *(activity.name, activity.id, activity.attempt, then, text),
+        exc_info=None if raised is None or isinstance(raised, Fail) else (type(raised), raised, handlers_own(raised)),
+    )
+
+
+def _exhausted(activity: Activity, error: Any) -> str:
+    """A notification as a sentence: what happened, and what somebody may do about it."""
+    why = error.get("message") if isinstance(error, dict) else None
+    head = f"{activity.name} {activity.id}"
+    if activity.record.message != _CLIENT_ERROR:
+        return f"{head}: {activity.record.message}: {why or 'no reason was given'}"
+    return (
+        f"{head} is not tried again: {why or 'no reason was given'}. "
+        f"What to do: mend the cause, then `backbeat node retry {activity.id}`"
+    )
 
 
 def _told(activity: Activity) -> NodeView:

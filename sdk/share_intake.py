@@ -64,6 +64,7 @@ class ShareIntake:
         jobs_max: int,
         accept: Callable[[Sequence[Job]], None],
         fail: Callable[[BaseException], None],
+        joined: Callable[[], None],
     ) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._topic = activities_topic(client)
@@ -72,6 +73,7 @@ class ShareIntake:
         self._jobs_max = jobs_max
         self._accept = accept
         self._fail = fail
+        self._joined = joined
         self._answers = Answers(bootstrap_servers, self._later)
         self._outer: asyncio.AbstractEventLoop
         self._loop: asyncio.AbstractEventLoop
@@ -210,6 +212,7 @@ class ShareIntake:
             await cluster.patiently(lambda: begin_at(cluster, self._group, self._topic, prepared.committed, self._ends))
             await self._member.join()
             self._joined_at = time.time()
+            self._outer.call_soon_threadsafe(self._joined)
             self._lag = dict.fromkeys(cluster.leaders)
         except (*TROUBLE, RefusedError, KafkaException) as error:
             raise Unavailable(f"the share group {self._group} cannot be joined: {error}") from error

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import importlib
+import textwrap
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from types import ModuleType
@@ -44,6 +45,9 @@ from backbeat.watch import Watch
 
 if TYPE_CHECKING:
     from backbeat.streams.status_server import StatusServer
+
+#: Of the activities' names in the line that says that a worker is ready.
+_NAMES_CHARACTERS_MAX = 200
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -92,13 +96,12 @@ class Worker:
         status_port: int | None = None,
         status_host: str = "127.0.0.1",
     ) -> None:
-        self.name = client
         self.grace_seconds = grace_seconds
+        self._delivery = delivery
+        self._session_timeout_seconds = session_timeout_seconds
         self._log_context = log_context
         self._handlers = Handlers()
-        self._around = Surroundings(bootstrap_servers)
-        self._runner = Runner(self._handlers, self._around, Packing(codec, store))
-        self._lanes: Lanes[Job] = Lanes(concurrency)
+        self._runner = Runner(self._handlers, Surroundings(bootstrap_servers), Packing(codec, store))
         #: Notifications, and activities that nothing is registered for.
         self._free: Lane[Job] = Lane()
         self._pumping = False
@@ -108,20 +111,32 @@ class Worker:
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: Threads
+        self._figures = None if status_port is None else Figures(self._handlers)
+        self._make_status = partial(self._status_of, status_host, status_port)
+        self._status: StatusServer | None = None
+        self.configure(bootstrap_servers, client, concurrency)
+        self.register(*activities)
+
+    def configure(self, bootstrap_servers: str, client: str, concurrency: int) -> None:
+        """Run there, as that client application and with that concurrency, whatever it was made with.
+
+        Only before it runs: `backbeat worker` does it for what is said at the command line.
+        """
+        self.bootstrap_servers, self.name = bootstrap_servers, client
+        self._around = Surroundings(bootstrap_servers)
+        self._runner = self._runner.within(self._around)
+        self._lanes: Lanes[Job] = Lanes(concurrency)
         self._watch = Watch(self._around.connected)
         self._intake = make_intake(
-            delivery,
+            self._delivery,
             bootstrap_servers,
             client,
             concurrency=concurrency,
-            session_timeout_seconds=session_timeout_seconds,
+            session_timeout_seconds=self._session_timeout_seconds,
             accept=self._take,
             fail=self._fail,
+            joined=self._joined,
         )
-        self._figures = None if status_port is None else Figures(self._handlers)
-        self._make_status = partial(self._status_of, delivery, status_host, status_port)
-        self._status: StatusServer | None = None
-        self.register(*activities)
 
     # --- registering -----------------------------------------------------------------------------------------------
 
@@ -238,11 +253,15 @@ class Worker:
             self._idle.set()
         self._stopping.set()
 
+    def _joined(self) -> None:
+        names = textwrap.shorten(", ".join(self._handlers.names) or "none", _NAMES_CHARACTERS_MAX, placeholder=" …")
+        logger.info("ready: client %s, Kafka at %s, activities: %s", self.name, self.bootstrap_servers, names)
+
     def _fail(self, error: BaseException) -> None:
         self._failure = error
         self._stopping.set()
 
-    def _status_of(self, delivery: Delivery, host: str, port: int | None) -> StatusServer | None:
+    def _status_of(self, host: str, port: int | None) -> StatusServer | None:
         if port is None or self._figures is None:
             return None
         try:
@@ -254,7 +273,7 @@ class Worker:
             ) from error
         shown = Shown(
             client=self.name,
-            delivery=delivery,
+            delivery=self._delivery,
             figures=self._figures,
             handlers=self._handlers,
             lanes=self._lanes,
@@ -266,6 +285,7 @@ class Worker:
 
     async def _finish_begun(self) -> None:
         if self._lanes.running and self._failure is None:
+            logger.info("stopping: %d activities may end within %g s", self._lanes.running, self.grace_seconds)
             try:
                 async with asyncio.timeout(self.grace_seconds):
                     await self._idle.wait()

@@ -320,7 +320,10 @@ def documented() -> set[str]:
 
 
 @pytest.mark.parametrize("delivery", ["group", "share"])
-async def test_a_worker_shows_what_it_does(bootstrap: str, client: Client, name: str, delivery: Delivery) -> None:
+async def test_a_worker_shows_what_it_does(
+    bootstrap: str, client: Client, name: str, delivery: Delivery, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "backbeat")
     worker = Worker(bootstrap, name, delivery=delivery, session_timeout_seconds=2, status_port=0)
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -343,6 +346,7 @@ async def test_a_worker_shows_what_it_does(bootstrap: str, client: Client, name:
 
     async with running(worker):
         await until(lambda: worker.status_url is not None)
+        await until(lambda: f"ready: client {name}, Kafka at {bootstrap}, activities: Work" in caplog.messages)
         url = worker.status_url
         ready = await until_ready(f"{url}/ready")
         assert ready == (200, "ok\n")

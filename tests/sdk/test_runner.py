@@ -176,13 +176,61 @@ async def test_rescue_is_told_of_its_own_activity_and_the_hook_of_all(view: View
     assert told == [("rescue", "pay", error), ("all", "pay", error), ("all", "pay", error), ("all", "other", error)]
 
 
-async def test_what_is_not_registered_says_what_is(view: View) -> None:
+async def test_what_is_not_registered_says_what_is(view: View, caplog: pytest.LogCaptureFixture) -> None:
     @activity
-    async def known() -> None: ...
+    async def greet() -> None: ...
 
-    runner = runner_of(known)
-    (answer,) = await runner.run(opened(runner, view, "unknown"))
-    assert "no activity 'unknown' is registered here; known: known" in answer.response.decode()
+    runner = runner_of(greet)
+    (answer,) = await runner.run(opened(runner, view, "gret"))
+    (other,) = await runner.run(opened(runner, view, "Ship"))
+    text = "no activity 'gret' is registered here; did you mean 'greet'? known: greet"
+    assert text in answer.response.decode()
+    assert "no activity 'Ship' is registered here; known: greet" in other.response.decode()
+    # Whoever looks at the worker sees it, too.
+    assert text in caplog.messages[0]
+
+
+async def test_a_failed_attempt_is_a_line_with_what_comes_next(view: View, caplog: pytest.LogCaptureFixture) -> None:
+    @activity
+    def pay() -> None:
+        raise ValueError("later")
+
+    @activity
+    async def decline() -> None:
+        raise DeclinedError("never")
+
+    runner = runner_of(pay, decline)
+    node_id = opened(runner, view, "pay").id
+    for name, retries in (("pay", 4), ("pay", 1), ("pay", 0), ("decline", 4)):
+        await runner.run(opened(runner, view, name, retries_remaining=retries))
+    assert caplog.messages == [
+        f"pay {node_id} failed in attempt 2 (4 retries left): ValueError: later",
+        f"pay {node_id} failed in attempt 2 (1 retry left): ValueError: later",
+        f"pay {node_id} failed in attempt 2 (no retry is left): ValueError: later",
+        f"decline {node_id} failed in attempt 2 (it is not tried again): DeclinedError: never",
+    ]
+    # From the handler's own line on; a `Fail` is no surprise and needs none.
+    raised = [record.exc_info for record in caplog.records]
+    assert [one[2].tb_frame.f_code.co_name if one else None for one in raised] == ["pay", "pay", "pay", None]
+
+
+async def test_exhausted_retries_without_a_hook_are_a_line_with_the_error(
+    view: View, caplog: pytest.LogCaptureFixture
+) -> None:
+    runner = runner_of()
+
+    async def notify(message: str, error: bytes) -> str:
+        record = ActivityRecord(view(name="pay"), ActivityKind.NOTIFICATION, "pay", message, error)
+        caplog.clear()
+        await runner.run(runner.open(record))
+        return caplog.messages[0]
+
+    node_id = opened(runner, view, "pay").id
+    assert await notify("Client Error", b'{"message":"ValueError: no"}') == (
+        f"pay {node_id} is not tried again: ValueError: no. "
+        f"What to do: mend the cause, then `backbeat node retry {node_id}`"
+    )
+    assert await notify("Server Error", b"{}") == f"pay {node_id}: Server Error: no reason was given"
 
 
 async def test_the_first_attempt_has_no_error_before_it_and_a_signal_no_parent(view: View) -> None:
