@@ -14,11 +14,16 @@ _EXTRAS = {
     "psutil": "engine",
     "rich": "engine",
     "rocksdict": "engine",
+    "structlog": "engine",
     "uvloop": "engine",
+    "watchfiles": "worker",
     "aiohttp": "gateway",
     "psycopg": "gateway",
     "sqlalchemy": "gateway",
 }
+#: What of it the commands need that a worker's machine has, too.
+_OF_WORKER = {"click", "structlog"}
+_WORKER_COMMANDS = {"init", "worker"}
 
 
 def main() -> None:
@@ -28,7 +33,8 @@ def main() -> None:
 
         backbeat(prog_name="backbeat")
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        package = (error.name or "").partition(".")[0]
+        extra = "worker" if package in _OF_WORKER and _WORKER_COMMANDS & {*sys.argv} else _EXTRAS.get(package)
         if extra is None:
             raise
         print(

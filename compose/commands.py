@@ -55,11 +55,13 @@ _SECTIONS: dict[str, dict[str, _Entry]] = {
         ),
     },
     "Processes": {
+        "worker": _Entry("backbeat.compose.worker:worker", "Run the activities of a module, or a Worker."),
         "engine": _Entry("backbeat.compose.engine:engine", "Run one engine on a Kafka that is there."),
         "gateway": _Entry("backbeat.compose.gateway:gateway", "Run the HTTP gateway."),
         "dev": _Entry("backbeat.compose.dev:dev", "Start everything on this machine: Kafka, topics, an engine."),
     },
     "Around it": {
+        "init": _Entry("backbeat.compose.init:init", "Write a first project: a workflow, its worker, its test."),
         "demo": _Entry("backbeat.compose.demo:demo", "Show it at work on a real Kafka, then end."),
         "bench": _Entry("backbeat.compose.bench:bench", "Measure it on this machine."),
         "jars": _Entry("backbeat.compose.fetch:jars", "Fetch Apache Kafka's jars into the cache folder now."),

@@ -14,7 +14,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from pathlib import Path
 import psutil
 
 from backbeat.compose.errors import SetupError
+from backbeat.compose.tether import tether
 
 _TAIL_BYTES_MAX = 64 * 1024
 #: Start times are read in clock ticks (10 ms) and turned into seconds; more difference is another process.
@@ -91,7 +91,7 @@ class Part:
             self._log_start = log.tell()
             try:
                 self._process = subprocess.Popen(
-                    [*_tether(self.orphan_signal), *self.command],
+                    [*tether(self.orphan_signal), *self.command],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -197,13 +197,3 @@ def _write_pid(pid_path: Path, pid: int) -> None:
     temporary = pid_path.with_suffix(".tmp")
     temporary.write_text(json.dumps({"pid": pid, "started": started}))
     temporary.replace(pid_path)
-
-
-def _tether(orphan_signal: signal.Signals) -> list[str]:
-    """The words before a command that make the kernel end it when the thread that started it ends.
-
-    A program in between rather than code between fork and exec: the parents have threads (librdkafka's), and code that
-    runs in a forked copy of those can hang.
-    """
-    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
-    return [setpriv, "--pdeathsig", orphan_signal.name.removeprefix("SIG"), "--"] if setpriv else []

@@ -88,7 +88,7 @@ def _subjects(_: Any, __: str, event: _Event) -> _Event:
         value = event.get(name)
         if isinstance(value, bytes):
             event[name] = value.hex()
-        elif value is None:
+        elif value is None or value == "":
             event.pop(name, None)
     return event
 

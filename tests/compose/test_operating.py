@@ -1,6 +1,7 @@
 """The commands for workflows and nodes, on a real engine with a gateway and a worker."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import threading
 import uuid
 from datetime import timedelta
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -542,3 +544,118 @@ def test_an_archiver_of_its_own_ends_when_it_is_told_to(shop, tmp_path):
         process.terminate()
         assert process.wait(120) == 0
     assert "is no URL of a store" in shop("archive", "run", "--to", "ftp://x", code=1).output
+
+
+# --- a worker from a shell -------------------------------------------------------------------------------------------
+
+_WORKER = """
+from pathlib import Path
+from time import sleep
+
+from backbeat import Worker, activity
+
+@activity("Wait")
+def wait():
+    Path("begun").touch()
+    while not Path("go").exists():
+        sleep(0.02)
+    return "through"
+
+worker = Worker("127.0.0.1:1", "nobody", activities=[wait])
+"""
+
+
+@contextlib.contextmanager
+def worker_process(shop, folder, *arguments):
+    """`backbeat worker` as somebody types it in a folder, in a terminal of its own."""
+    how = {"cwd": folder, "stderr": subprocess.STDOUT, "start_new_session": True}
+    with shop.process("worker", *arguments, "--log-format", "text", **how) as process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def said_until(process, words):
+    """The lines that come, to the first that has these words."""
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if words in line:
+            return "".join(said)
+    raise AssertionError(f"ended without {words!r}:\n{''.join(said)}")
+
+
+@pytest.fixture
+def shell_client(shop):
+    """A client application that only the worker of one test serves."""
+    name = f"shell-{uuid.uuid4().hex[:8]}"
+    add_client(shop.stack.bootstrap_servers, name, partitions=1)
+    return name
+
+
+def test_a_worker_runs_as_it_is_told_and_lets_end_what_has_begun(shop, shell_client, tmp_path):
+    (tmp_path / "shell_wait.py").write_text(_WORKER)
+    # The Worker names a Kafka that is not there and a client application that nobody knows.
+    with (
+        worker_process(shop, tmp_path, "shell_wait:worker", "--client", shell_client, "--concurrency", "3") as process,
+        PlainClient(shop.stack.bootstrap_servers, shell_client, timeout=120) as client,
+    ):
+        said_until(process, f"ready: client {shell_client}, Kafka at {shop.stack.bootstrap_servers}, activities: Wait")
+        node = client.signal("Shell", 1, "Wait")
+        until((tmp_path / "begun").exists, "it has begun")
+        process.terminate()
+        said_until(process, "stopping: 1 activities may end within 30 s")
+        (tmp_path / "go").touch()
+        assert node.result(120) == "through"
+        said_until(process, "stopped")
+        assert process.wait(120) == 0
+
+
+def test_a_worker_that_cannot_run_says_why_with_its_exit_code(shop, tmp_path):
+    (tmp_path / "shell_plain.py").write_text(_WORKER)
+    for arguments, code, words in (
+        (("shell_plain", "--client", "shop-of-command"), 1, "There is no client 'shop-of-command'"),
+        (("shell_plain:wrker",), 2, "Did you mean 'worker'?"),
+        (("shell_plain", "--bootstrap-servers", f"127.0.0.1:{free_port()}"), 3, "does not answer"),
+    ):
+        with worker_process(shop, tmp_path, *arguments) as process:
+            said, _ = process.communicate(timeout=120)
+            assert (process.returncode, words in said) == (code, True), said
+
+
+def test_a_worker_is_started_anew_when_a_file_changes_and_ctrl_c_ends_it_once(shop, shell_client, tmp_path):
+    module = tmp_path / "shell_reload.py"
+    module.write_text(_WORKER)
+    arguments = ("shell_reload:wait", "--client", shell_client, "--reload")
+    with (
+        worker_process(shop, tmp_path, *arguments) as process,
+        PlainClient(shop.stack.bootstrap_servers, shell_client, timeout=120) as client,
+    ):
+        said_until(process, "activities: Wait")
+        module.write_text(_WORKER + "\nx = (\n")
+        said_until(process, "Changed: shell_reload.py")
+        assert "SyntaxError" in said_until(process, "The next change of a file starts it")
+        module.write_text(_WORKER.replace('"Wait"', '"Wait again"'))
+        said_until(process, "activities: Wait again")
+        # What has begun may end, though Ctrl-C reaches parent and child: a second signal would not wait.
+        node = client.signal("Shell", 2, "Wait again")
+        until((tmp_path / "begun").exists, "it has begun")
+        os.killpg(process.pid, signal.SIGINT)
+        said_until(process, "stopping: 1 activities")
+        (tmp_path / "go").touch()
+        said_until(process, "stopped")
+        assert process.wait(120) == 0
+        assert node.result(120) == "through"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux ends it")
+def test_a_worker_does_not_outlive_what_reloads_it(shop, shell_client, tmp_path):
+    (tmp_path / "shell_orphan.py").write_text(_WORKER)
+    with worker_process(shop, tmp_path, "shell_orphan", "--client", shell_client, "--reload") as process:
+        said_until(process, "ready: ")
+        (child,) = psutil.Process(process.pid).children()
+        process.kill()
+        said_until(process, "stopped")
+        child.wait(120)

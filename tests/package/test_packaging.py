@@ -70,16 +70,19 @@ def test_sdk_alone_brings_in_neither_engine_nor_gateway(empty_environment):
 
 
 def test_command_line_says_which_extra_is_missing(empty_environment):
-    done = run(empty_environment, "backbeat", "dev")
+    for command, extra in (("dev", "engine"), ("worker", "worker"), ("init", "worker")):
+        done = run(empty_environment, "backbeat", command)
 
-    assert done.returncode == 1
-    assert "pip install 'backbeat[engine]'" in done.stderr
+        assert done.returncode == 1
+        assert f"pip install 'backbeat[{extra}]'" in done.stderr
 
 
 def test_wheel_has_all_that_is_not_python(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
 
     wanted = {"backbeat/py.typed", "backbeat/compose/pom.xml", "backbeat/compose/log4j2.xml"}
+    wanted |= {f"backbeat/{path.relative_to(ROOT)}" for path in (ROOT / "compose" / "first_project").glob("*.*")}
+    wanted |= {"backbeat/compose/first_project/gitignore"}
     wanted |= {f"backbeat/{path.relative_to(ROOT)}" for path in (ROOT / "schemas").rglob("*.avsc")}
     assert wanted - names == set()
 

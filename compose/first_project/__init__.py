@@ -1,0 +1,1 @@
+"""The files that `backbeat init` writes, as they are; PROJECT stands for the project's name."""

@@ -1,0 +1,36 @@
+"""Orders: every step is a function, and a workflow is what its steps add while they run.
+
+backbeat worker orders --reload     runs them, and starts anew when this file changes
+"""
+
+from backbeat import Worker, activity, current
+
+
+@activity("Take order")
+def take_order(customer: str, bags: int) -> str:
+    """The first step: what is to be done."""
+    order = current()
+    order.add(charge, customer, bags)  # these begin once this function has returned,
+    order.add(pack, bags)  # one after the other
+    return f"{bags} bags for {customer}"
+
+
+@activity("Charge", retries=5, backoff=60)
+def charge(customer: str, bags: int) -> float:
+    """Whatever it raises is kept, and it is tried again later, five times."""
+    # A step may run twice, when a worker dies before it has answered. The node's id is the same each time: give it to
+    # the bank as the key under which it keeps one payment.
+    print(f"Charged: {customer}, payment {current().id}", flush=True)
+    return bags * 9.5
+
+
+@activity("Pack")
+def pack(bags: int) -> None:
+    """Begins when `charge` is done, however long that took."""
+    print(f"Packed: {bags} bags", flush=True)
+
+
+worker = Worker(activities=[take_order, charge, pack])
+
+if __name__ == "__main__":
+    worker.serve()  # without `backbeat worker`: python orders.py
