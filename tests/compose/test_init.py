@@ -11,6 +11,8 @@ from click.testing import CliRunner
 
 from backbeat.compose.commands import backbeat
 
+ROOT = Path(__file__).parents[2]
+
 
 def init(folder: object):
     return CliRunner().invoke(backbeat, ["init", str(folder)])
@@ -34,6 +36,12 @@ def test_the_project_passes_its_own_test_and_each_file_is_shown(tmp_path):
         check=False,
     )
     assert (tested.returncode, "2 passed" in tested.stdout) == (0, True), tested.stdout + tested.stderr
+
+
+def test_the_readme_shows_the_project_as_it_is_written():
+    (shown,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+
+    assert shown in (ROOT / "compose" / "first_project" / "orders.py").read_text()
 
 
 def test_its_test_fails_where_the_workflow_is_wrong(tmp_path):

@@ -7,6 +7,7 @@ A block's first line says what it is, behind the word that colours it:
     ```text terminal-1           what has come there since the last such block
     ```text terminal-1 ctrl-c    what comes when Ctrl-C is pressed in all terminals, the newest command first
     ```python ~/shop/orders.py   a file with this content
+    ```python ~/shop/orders.py as-it-is   one that has this content already
 
 In shown output `…` stands for anything, alone on a line for any lines, and runs of spaces are as one: columns are as
 wide as what they hold.
@@ -49,11 +50,12 @@ class Shown:
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """A file as it is to be."""
+    """A file as it is to be, or as it is."""
 
     line: int
     path: str
     content: str
+    as_it_is: bool
 
 
 Step = Commands | Shown | File
@@ -73,8 +75,8 @@ def _step(line: int, language: str, said: str, content: str) -> Step:
             return Commands(line=line, terminal=terminal, commands=content.splitlines(), runs_on=bool(words))
         case "text", [terminal, *words] if words in ([], ["ctrl-c"]):
             return Shown(line=line, terminal=terminal, text=content, after_ctrl_c=bool(words))
-        case _, [name] if name.startswith("~/"):
-            return File(line=line, path=name.removeprefix("~/"), content=content)
+        case _, [name, *words] if name.startswith("~/") and words in ([], ["as-it-is"]):
+            return File(line=line, path=name.removeprefix("~/"), content=content, as_it_is=bool(words))
     raise AssertionError(f"line {line}: what is {language} {said}?")
 
 

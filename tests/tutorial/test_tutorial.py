@@ -50,6 +50,8 @@ class Reader:
     def do(self, step: document.Step) -> None:
         """One block."""
         match step:
+            case File(as_it_is=True):
+                assert (self._home / step.path).read_text() == step.content
             case File():
                 (self._home / step.path).write_text(step.content)
             case Commands():
