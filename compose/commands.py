@@ -128,8 +128,8 @@ class LazyGroup(click.Group):
 def backbeat(context: click.Context, profile: str | None, config: Path | None) -> None:
     """Backbeat on Kafka: durable workflows whose truth is a log.
 
-    Start here: `backbeat demo` shows it at work, from nothing (needs a JDK and Maven); `backbeat dev` runs everything
-    on this machine.
+    Start here: `backbeat init FOLDER` writes a first project, `backbeat dev` runs everything on this machine, and
+    `backbeat demo` shows it at work.
     """
     found = load_profile(config or find_file(Path.cwd(), Path.home()), profile)
     context.default_map = Section(context.command, context, found, found.commands)

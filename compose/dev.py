@@ -136,6 +136,7 @@ def _show(stack: "Stack", seconds: float) -> None:
         click.echo(f"  {name:<10} {text}")
     click.echo("Stop it with Ctrl-C. Next, in another terminal:")
     click.echo(f"  export BACKBEAT_BOOTSTRAP_SERVERS={stack.bootstrap_servers} BACKBEAT_GATEWAY={stack.http_urls[0]}")
+    click.echo("  backbeat init FOLDER    a first project: a workflow, its worker, its test")
     click.echo("  backbeat user list      the clients that may send signals and run activities")
 
 

@@ -113,18 +113,19 @@ def _activities(item: Any, target: str) -> list[AnyActivity]:
 
 
 def _of_module(module: ModuleType) -> Worker | list[AnyActivity]:
-    """A module's only Worker, else all activities that stand in it."""
+    """A module's only Worker, else all activities that it declares, or its submodules; not those that it imports."""
     workers = {id(value): name for name, value in vars(module).items() if isinstance(value, Worker)}
     if len(workers) > 1:
         names = ", ".join(f"{module.__name__}:{name}" for name in workers.values())
         raise click.UsageError(f"{module.__name__} has several Workers: name one ({names}).")
     for name in workers.values():
         return _runnable(getattr(module, name), f"{module.__name__}:{name}")
-    activities = [value for value in vars(module).values() if isinstance(value, ActivityFunction)]
+    known = [value for value in vars(module).values() if isinstance(value, ActivityFunction)]
+    activities = [one for one in known if f"{one.__module__}.".startswith(f"{module.__name__}.")]
     if not activities:
         raise click.UsageError(
             f"the module {module.__name__} has no Worker and declares no activities. Put @backbeat.activity above a "
-            "function, or name what has some."
+            "function, or name the module or the list that has some."
         )
     return activities
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from backbeat.streams.topics import DEAD_LETTER_BYTES_MAX
 
 logger = logging.getLogger("backbeat")
 
+#: What says where Kafka is, and where it is if nothing does: there `backbeat dev` starts one.
+_VARIABLE, _USUAL = "BACKBEAT_BOOTSTRAP_SERVERS", "127.0.0.1:9092"
 #: How long a first connection may take.
 CONNECT_SECONDS_MAX = 20.0
 
@@ -26,6 +29,11 @@ _COMMON: dict[str, Any] = {
     # Kafka closes idle connections; that is no news.
     "log.connection.close": False,
 }
+
+
+def servers_of(given: str | None) -> str:
+    """The bootstrap servers: those that are given, else those of the environment, else this machine's."""
+    return given or os.environ.get(_VARIABLE) or _USUAL
 
 
 def make_producer(bootstrap_servers: str, settings: Mapping[str, Any]) -> Producer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from backbeat.broker import servers_of
 from backbeat.codecs import Codec
 from backbeat.http_transport import HttpTransport, is_http
 from backbeat.kafka_transport import KafkaTransport
@@ -18,8 +19,8 @@ from backbeat.transport import Transport
 class Client(SearchCalls, LimitCalls):
     """Signals workflows and asks about them, as one client application. Use it as `async with Client(…) as client`.
 
-    `address` says how it speaks: Kafka's bootstrap servers, `127.0.0.1:9092`, or a gateway's URL,
-    `http://127.0.0.1:9292`; `transport` replaces both. `client` is the client application's name, over HTTP also its
+    `address` says how it speaks: Kafka's bootstrap servers (without it the variable BACKBEAT_BOOTSTRAP_SERVERS, else
+    `127.0.0.1:9092`), or a gateway's URL, `http://127.0.0.1:9292`; `transport` replaces both. `client` is the client application's name, over HTTP also its
     id; `token` its token, where the gateway asks for it. With Kafka, `gateway` is the URL that searches are asked of.
 
     `codec` and `store` are what arguments and results go through: `backbeat.codecs`, `backbeat.stores`. `timeout` is
@@ -38,7 +39,7 @@ class Client(SearchCalls, LimitCalls):
 
     def __init__(
         self,
-        address: str = "127.0.0.1:9092",
+        address: str | None = None,
         client: str = "default",
         *,
         timeout: float = 10.0,
@@ -76,7 +77,10 @@ class Client(SearchCalls, LimitCalls):
         await self._transport.stop()
 
 
-def _open_transport(address: str, client: str, timeout: float, gateway: str | None, token: str | None) -> Transport:
+def _open_transport(
+    address: str | None, client: str, timeout: float, gateway: str | None, token: str | None
+) -> Transport:
+    address = servers_of(address)
     if is_http(address):
         return HttpTransport(address, client, token)
     searches = None if gateway is None else HttpTransport(gateway, client, token)

@@ -168,7 +168,7 @@ def unknown_user(name: str, known: Iterable[str]) -> NotFound:
     names = ", ".join(known) or "none"
     return NotFound(
         Reason.NOT_FOUND,
-        f"There is no client {name!r} (known: {names}). Add it with `backbeat user add {name}`",
+        f"There is no client {name!r} (known: {names}). What to do: add it with `backbeat user add {name}`",
         "nothing",
         "a client",
     )

@@ -100,7 +100,7 @@ class PlainClient(PlainJobCalls):
 
     def __init__(
         self,
-        address: str = "127.0.0.1:9092",
+        address: str | None = None,
         client: str = "default",
         *,
         timeout: float = 10.0,

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 from backbeat import interrupts, logs
 from backbeat.activities import ActivityFunction, ActivityOptions, ErrorHook, activity
 from backbeat.answers import routed
-from backbeat.broker import logger
+from backbeat.broker import logger, servers_of
 from backbeat.codecs import Codec
 from backbeat.context import Activity
 from backbeat.delivery import Delivery, make_intake
@@ -56,7 +56,7 @@ R = TypeVar("R")
 class Worker:
     """Runs the activities of a client application. Several workers, in any number of processes, share them.
 
-    `concurrency` is how many run at once here. `delivery`: through a consumer group, or through a share group for more
+    `bootstrap_servers`: else the variable BACKBEAT_BOOTSTRAP_SERVERS, else 127.0.0.1:9092. `concurrency` is how many run at once here. `delivery`: through a consumer group, or through a share group for more
     workers than partitions and activities of very different lengths (docs/sdk.md says which, when). `codec` and `store`
     are what arguments and results go through; clients have the same. When stopped, a worker finishes what it has begun,
     for at most `grace_seconds`. One that is killed is noticed after `session_timeout_seconds`: then others run what it
@@ -82,7 +82,7 @@ class Worker:
 
     def __init__(
         self,
-        bootstrap_servers: str = "127.0.0.1:9092",
+        bootstrap_servers: str | None = None,
         client: str = "default",
         concurrency: int = 100,
         *,
@@ -96,6 +96,7 @@ class Worker:
         status_port: int | None = None,
         status_host: str = "127.0.0.1",
     ) -> None:
+        bootstrap_servers = servers_of(bootstrap_servers)
         self.grace_seconds = grace_seconds
         self._delivery = delivery
         self._session_timeout_seconds = session_timeout_seconds

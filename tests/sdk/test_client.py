@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from backbeat import Client, Unavailable
+from backbeat import Client, PlainClient, Unavailable, Worker
 from backbeat.errors import InvalidParameters, NotFound, Rejected, Timeout, rejected
 from backbeat.payloads import id_text, to_id
 from backbeat.signals import SignalOptions, change_hash, make_signal, make_workflow
@@ -30,6 +30,18 @@ def signal(name: str = "Buy", subject: Any = "Camera 703", **options: Any) -> Si
         options=given,
         now=time.time(),
     )
+
+
+def test_without_an_address_kafka_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    def places(*address: str) -> set[str]:
+        transports: list[Any] = [Client(*address)._transport, PlainClient(*address)._client._transport]
+        return {Worker(*address).bootstrap_servers, *(one._bootstrap_servers for one in transports)}
+
+    monkeypatch.delenv("BACKBEAT_BOOTSTRAP_SERVERS", raising=False)
+    assert places() == {"127.0.0.1:9092"}
+    monkeypatch.setenv("BACKBEAT_BOOTSTRAP_SERVERS", "kafka-1:9092")
+    assert places() == {"kafka-1:9092"}
+    assert places("kafka-2:9092") == {"kafka-2:9092"}
 
 
 def test_a_signal_says_what_was_said() -> None:
