@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypedDict,
 from backbeat.errors import InvalidParameters
 from backbeat.payloads import Arguments, Id, ModeWord, When, check_node, seconds, to_mode
 from backbeat.streams.core.effects import Reason
+from backbeat.words import check_options
 
 if TYPE_CHECKING:
     from backbeat.context import Activity
@@ -81,7 +82,8 @@ class ChildOptions(TypedDict, total=False):
     client_data: Mapping[str, Any] | None
 
 
-_CHILD_WORDS = frozenset(ChildOptions.__annotations__)
+CHILD_WORDS = tuple(ChildOptions.__annotations__)
+_ACTIVITY_WORDS = tuple(ActivityOptions.__annotations__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,7 @@ class ActivityFunction(Generic[P, R]):
 
         A type checker then still looks at the arguments, which follow.
         """
+        check_options("with_options", options, CHILD_WORDS)
         return Prepared(self, options)
 
     def arguments(self, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[Arguments, ChildOptions]:
@@ -151,7 +154,7 @@ class ActivityFunction(Generic[P, R]):
         if self._signature is None:
             self._signature = inspect.signature(self.function)
         named = {key: value for key, value in given.items() if key in self._signature.parameters}
-        options = {key: value for key, value in given.items() if key not in named and key in _CHILD_WORDS}
+        options = {key: value for key, value in given.items() if key not in named and key in CHILD_WORDS}
         keywords = {key: value for key, value in given.items() if key not in options}
         if "params" in options or "client_data" in options:
             if args or keywords:
@@ -206,6 +209,7 @@ def activity(name: Any = None, **options: Unpack[ActivityOptions]) -> Any:
     >>> reserve_money.name, reserve_money.declared.retries
     ('reserve_money', 3)
     """
+    check_options("activity", options, _ACTIVITY_WORDS)
 
     def declare(function: Callable[P, R]) -> ActivityFunction[P, R]:
         # It may have got its name as a decorator above another one.

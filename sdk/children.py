@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from backbeat.activities import ActivityFunction, ChildOptions, Prepared
+from backbeat.activities import CHILD_WORDS, ActivityFunction, ChildOptions, Prepared
 from backbeat.errors import BackbeatError, LimitExceeded
 from backbeat.payloads import (
     LIMITS,
@@ -26,6 +26,7 @@ from backbeat.payloads import (
 from backbeat.streams.core import ids
 from backbeat.streams.core.commands import NewNode, OpenLink, Signal
 from backbeat.streams.core.effects import NodeView, Reason
+from backbeat.words import check_options
 
 #: How an activity is named where a child of it is added.
 Named = str | Callable[..., Any] | Prepared[...]
@@ -100,9 +101,7 @@ def arguments(activity: Named, args: tuple[Any, ...], given: dict[str, Any]) -> 
         return found, {**activity.options, **options}
     if isinstance(activity, ActivityFunction):
         return activity.arguments(args, given)
-    unknown = given.keys() - ChildOptions.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"add() knows no {', '.join(sorted(unknown))}; a handler's keyword arguments go into params")
+    check_options("add", given, CHILD_WORDS, "; a handler's keyword arguments go into params")
     if given.get("params") is not None and args:
         raise TypeError("give positional arguments or params, not both")
     return args, given  # type: ignore[return-value]  # its words were checked

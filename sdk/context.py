@@ -18,7 +18,7 @@ from backbeat.errors import BackbeatError, Cancelled, InvalidParameters, Invalid
 from backbeat.payloads import ModeWord, When, from_json, id_text, to_json
 from backbeat.pending import Pending
 from backbeat.schemas import ActivityRecord
-from backbeat.signals import SignalOptions, make_signal, make_workflow
+from backbeat.signals import SIGNAL_WORDS, SignalOptions, make_signal, make_workflow
 from backbeat.streams.core import ids, queries
 from backbeat.streams.core.commands import Heartbeat, NewNode, NewWorkflow, Signal
 from backbeat.streams.core.failing import error_of
@@ -27,6 +27,7 @@ from backbeat.streams.core.status import ClientStatus
 from backbeat.tracing import Traced
 from backbeat.transport import NOBODY, Transport
 from backbeat.views import NodeValue, StatusChange, Tree, Workflow
+from backbeat.words import check_options
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -162,6 +163,7 @@ class Activity(NodeValue):
         The same node sends the same signal once, however often it is tried. What the engine refuses goes to the dead
         letters: to hear of it, use a `Client`.
         """
+        check_options("signal", options, ("linked", *SIGNAL_WORDS))
         if linked and options.get("link") is not None:
             raise TypeError("give linked or link, not both")
         if linked:

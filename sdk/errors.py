@@ -3,6 +3,7 @@
 - BackbeatError
   - Rejected: the engine refused; nothing was changed
     - NotFound, InvalidParameters, LimitExceeded, InvalidStatus, WorkflowComplete, KeyReused
+    - UnknownOption, an InvalidParameters: a keyword argument that the call does not have
     - Unauthorized: a gateway does not know the caller, or wants another token
   - CodecError: a payload cannot be packed or unpacked
   - NodeFailed: the node whose result was awaited gave none
@@ -56,6 +57,17 @@ class NotFound(Rejected):
 
 class InvalidParameters(Rejected):
     """A value that cannot be: an empty name, a negative number of retries."""
+
+
+class UnknownOption(InvalidParameters, TypeError):  # noqa: N818 - named by what it is about
+    """A keyword argument that the call does not have; the text names the nearest one. Also a TypeError.
+
+    >>> import asyncio
+    >>> from backbeat.testing import Backbeat
+    >>> asyncio.run(Backbeat().client().signal("Sale", 703, "Buy", idempotencey_key="order-17"))
+    Traceback (most recent call last):
+    backbeat.errors.UnknownOption: signal() knows no `idempotencey_key`: did you mean `idempotency_key`?
+    """
 
 
 class LimitExceeded(Rejected):

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Iterable
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
-from backbeat.errors import InvalidParameters, NotFound
+from backbeat.errors import NotFound
 from backbeat.job_views import Job
 from backbeat.payloads import Id, aware, id_text, to_id, to_json
 from backbeat.speaker import Speaker, as_id
@@ -16,6 +16,7 @@ from backbeat.streams.core import commands, queries
 from backbeat.streams.core.effects import Reason
 from backbeat.streams.core.jobs import TIME_FILTERS, JobFilter, Jobs, add_up
 from backbeat.streams.core.jobs import Job as JobRecord
+from backbeat.words import check_options
 
 
 class JobOptions(TypedDict, total=False):
@@ -51,6 +52,9 @@ class JobOptions(TypedDict, total=False):
     client: str | None
 
 
+_WORDS = tuple(JobOptions.__annotations__)
+
+
 class JobCalls(Speaker):
     """The calls about jobs. A job is every partition's own affair: what they say is added up."""
 
@@ -61,6 +65,7 @@ class JobCalls(Speaker):
         `resume`, for its workflows. What the options mean: `JobOptions`. It is begun when this returns; `job` says how
         far it is. What was made after it began is left alone. A `Timeout` names its id: start it again with that.
         """
+        check_options("start_job", options, _WORDS)
         said: dict[str, Any] = {**options}
         response, job_id, client = (said.pop(name, None) for name in ("response", "job_id", "client"))
         identity = os.urandom(16) if job_id is None else to_id(job_id)
@@ -146,9 +151,6 @@ def _whose(*, all_clients: bool) -> dict[str, Any]:
 
 def _told(name: str, value: Any) -> Any:
     """A filter as the engine has it."""
-    if name not in JobOptions.__annotations__:
-        known = ", ".join(JobOptions.__annotations__)
-        raise InvalidParameters(Reason.INVALID_PARAMETERS, f"A job has no filter {name!r}", name, known)
     if value is None:
         return None
     if name == "workflow_id":

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from backbeat.errors import InvalidParameters, LimitExceeded
 from backbeat.payloads import seconds, to_milliseconds
 from backbeat.schedule_views import Schedule
-from backbeat.signals import RunOptions
+from backbeat.signals import RUN_WORDS, RunOptions
 from backbeat.streams.core.commands import ChangeSchedule, Overlap, PutSchedule, RunSchedule
 from backbeat.streams.core.effects import Reason
 from backbeat.streams.core.recurring import BACKFILL_MAX
 from backbeat.streams.core.schedules import OVERLAP_WORDS
 from backbeat.streams.recurrence import RecurrenceError, TooManyTimesError, times_between
+from backbeat.words import check_options
 
 if TYPE_CHECKING:
     from backbeat.schedule_calls import ScheduleCalls
 
 OverlapWord = Literal["skip", "queue", "cancel", "allow"]
+#: What `put` is told beside the options of its signals.
+_TIMES = ("cron", "zone", "every", "offset", "overlap", "catch_up", "paused")
 
 
 class Schedules:
@@ -65,6 +68,7 @@ class Schedules:
         the epoch on. `overlap`: what is done with a run that is due while an earlier one has not ended (skip). A run
         that is later than `catch_up`, seconds or a timedelta, is missed (a day).
         """
+        check_options("put", options, (*_TIMES, *RUN_WORDS))
         given = {
             "cron": cron,
             "zone": zone,

@@ -67,6 +67,11 @@ class SignalOptions(RunOptions, total=False):
     coalesce: Literal["replace", "drop"]
 
 
+#: The options of a signal, and of one that a schedule sends.
+SIGNAL_WORDS = tuple(SignalOptions.__annotations__)
+RUN_WORDS = tuple(RunOptions.__annotations__)
+
+
 def make_workflow(user_id: bytes, name: str, subject: Any, decider: str | None) -> NewWorkflow:
     """What a workflow is found by, or made from."""
     check_node(name, None, None)

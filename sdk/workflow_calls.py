@@ -9,10 +9,11 @@ from backbeat.context import transaction_id
 from backbeat.node import Node
 from backbeat.node_calls import NodeCalls
 from backbeat.payloads import Id, id_text, to_id, to_subject
-from backbeat.signals import SignalOptions, make_signal, make_workflow
+from backbeat.signals import SIGNAL_WORDS, SignalOptions, make_signal, make_workflow
 from backbeat.speaker import as_id
 from backbeat.streams.core import commands, ids, queries
 from backbeat.views import Workflow
+from backbeat.words import check_options
 
 #: Signals that `publish` leaves unacknowledged before it waits.
 _UNDER_WAY_MAX = 100_000
@@ -30,8 +31,9 @@ class WorkflowCalls(NodeCalls):
     async def signal(self, workflow: str, subject: Any, name: str, **options: Unpack[SignalOptions]) -> Node:
         """Add a signal to the workflow of this name and subject, which is made if there is none.
 
-        What the options mean: `backbeat.signals.SignalOptions`.
+        What the options mean: `backbeat.signals.SignalOptions`. UnknownOption for one that is not there.
         """
+        check_options("signal", options, SIGNAL_WORDS)
         command = await self.signal_command(workflow, subject, name, options)
         key = options.get("idempotency_key")
         return Node(self, await self._transport.command(command, self.timeout, f"signal {name!r}", key=key))
@@ -42,6 +44,7 @@ class WorkflowCalls(NodeCalls):
         `await flush()` says whether all of them were taken. What the engine refuses goes to the dead letters; a gateway
         says it, and `flush` raises it.
         """
+        check_options("publish", options, SIGNAL_WORDS)
         command = await self.signal_command(workflow, subject, name, options)
         self._published += 1
         if self._published % _LOOK_EVERY == 0:
