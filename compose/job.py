@@ -37,6 +37,7 @@ It counts them, asks, and has the engine do it: each once, whatever is killed. C
 _job_argument = click.argument("job_id", type=click.UUID, metavar="ID")
 _follow_option = click.option("--follow", "-f", is_flag=True, help="Watch it until it has ended.")
 _where_option = click.option("--where", multiple=True, metavar="KEY=VALUE", help="A condition; all must hold.")
+_all_option = click.option("--all", "everything", is_flag=True, help="Every one, where no condition is given.")
 _dry_run_option = click.option("--dry-run", is_flag=True, help="Only count them, and show some.")
 _all_clients_option = click.option(
     "--all-clients", is_flag=True, help="Over Kafka: of all client applications, whoever asks."
@@ -66,6 +67,7 @@ retry, resolve and shutdown mean nodes whose retries are exhausted, unless a sta
 @click.argument("action", type=click.Choice(_ACTIONS), metavar="ACTION")
 @connected
 @_where_option
+@_all_option
 @_all_clients_option
 @_response_option
 @_dry_run_option
@@ -83,7 +85,7 @@ def _shortcut(action: str, summary: str, example: str) -> Callable[[F], click.Co
 
     def make(run: F) -> click.Command:
         command: Any = run
-        for option in (json_option, yes_option, _dry_run_option, _all_clients_option, _where_option):
+        for option in (json_option, yes_option, _dry_run_option, _all_clients_option, _all_option, _where_option):
             command = option(command)
         text = f"{summary}\n\nThe same as `backbeat job start {action} --follow`.\n{_ABOUT}"
         return click.command(name=action, help=text, epilog=f"Example: backbeat {action} {example}")(connected(command))
@@ -132,12 +134,18 @@ def _start(
     all_clients: bool,
     yes: bool,
     as_json: bool,
+    everything: bool,
     response: str | None = None,
     job_id: uuid.UUID | None = None,
 ) -> None:
-    if not where:
-        raise click.UsageError("give at least one --where KEY=VALUE")
-    said = {**read_conditions(where), "all_clients": all_clients}
+    conditions = read_conditions(where)
+    narrow = conditions.keys() - {"client"}
+    if everything and narrow:
+        raise click.UsageError("--all and conditions contradict each other: give --where, or --all")
+    if not everything and not narrow:
+        # Whose they are says not which.
+        raise click.UsageError("give at least one --where KEY=VALUE beside client=…, or --all if every one is meant")
+    said = {**conditions, "all": everything, "all_clients": all_clients}
     if action == "cancel" and "current_status" not in said:
         raise click.UsageError("--where status=… is needed here: complete nodes would be deactivated, too")
     if response is not None:

@@ -32,6 +32,7 @@ from backbeat.gateway.settings import GatewaySettings
 from backbeat.gateway.status import status_of
 from backbeat.gateway.table import ROUTES
 from backbeat.gateway.wishes import read_wishes
+from backbeat.gateway.words import check_words
 from backbeat.streams import logs, tracing
 from backbeat.streams.ending import MISFIT, code_of, end, end_hanging
 from backbeat.streams.keeper import NewerRecordError
@@ -144,6 +145,8 @@ class Gateway:
         if request.method in _WITH_BODY and request.body_exists:
             body = await read_body(request)
             parameters = parameters.merged(_read_body(request, body))
+        if route.new:
+            check_words(route, query, body, form=request.content_type == _FORM)
         if wishes.whole:
             parameters = parameters.with_keys_as_they_are()
         call = Call(

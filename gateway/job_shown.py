@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -76,7 +77,7 @@ class Job(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     refusals: Annotated[list[JobRefusal], Meta(description="some that were refused, at most 20")]
 
 
-class NewJob(msgspec.Struct):
+class NewJob(msgspec.Struct, forbid_unknown_fields=True):
     """A job to be begun. All filters must hold; of pause and resume those alone that are about workflows."""
 
     action: Annotated[
@@ -86,6 +87,7 @@ class NewJob(msgspec.Struct):
     id: Annotated[Id | None, Meta(description="begun again under it, it is the same job; without: a new one")] = None
     dry_run: Annotated[bool | None, Meta(description="only count, and show some that match")] = None
     response: Annotated[Any, Meta(description="for resolve and shutdown: any JSON value that the nodes keep")] = None
+    all: Annotated[bool | None, Meta(description="without a filter: that every node or workflow is meant")] = None
     name: Annotated[str | None, Meta(description="the node's whole name")] = None
     workflow_name: Annotated[str | None, Meta(description="the workflow's whole name")] = None
     workflow_id: Id | None = None
@@ -104,19 +106,29 @@ class NewJob(msgspec.Struct):
     created_end: Annotated[Time | None, Meta(description="it was made then or before")] = None
 
 
-#: What a NewJob's schema does not say by itself: which filters go with which action.
+_FILTERS = tuple(name for name in jobs.JobFilter.__struct_fields__ if name != "client_id")
+_NOT_ALL: dict[str, Any] = {"enum": [False, None]}
+
+
+def _kinds(actions: list[str], filters: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """Jobs of these actions, which may have these filters: over all, and each of those that have one at least."""
+    of = {"action": {"enum": actions}} | {name: {"type": "null"} for name in _FILTERS if name not in filters}
+    yield {
+        "properties": of | {"all": {"const": True}} | {name: {"type": "null"} for name in filters},
+        "required": ["all"],
+    }
+    for name in filters:
+        yield {"properties": of | {"all": _NOT_ALL, name: {"type": "string"}}, "required": [name]}
+
+
+#: What a NewJob's schema does not say by itself: which filters go with which action, and that there is one, or `all`.
 KINDS: list[dict[str, Any]] = [
-    {"properties": {"action": {"enum": ["retry", "resolve", "shutdown"]}}},
+    *_kinds(["retry", "resolve", "shutdown"], _FILTERS),
     {
-        "properties": {"action": {"const": "cancel"}, "current_status": {"type": "string"}},
+        "properties": {"action": {"const": "cancel"}, "current_status": {"type": "string"}, "all": _NOT_ALL},
         "required": ["current_status"],
     },
-    {
-        "properties": {
-            "action": {"enum": list(jobs.WORKFLOW_ACTIONS)},
-            **{name: {"type": "null"} for name in jobs.NODE_FILTERS},
-        }
-    },
+    *_kinds(list(jobs.WORKFLOW_ACTIONS), tuple(name for name in _FILTERS if name not in jobs.NODE_FILTERS)),
 ]
 
 

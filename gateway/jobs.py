@@ -17,7 +17,7 @@ from backbeat.gateway.parameters import Parameters, to_id
 from backbeat.gateway.presentation import id_text
 from backbeat.streams.core import commands, queries
 from backbeat.streams.core.effects import Reason
-from backbeat.streams.core.jobs import TIME_FILTERS, Job, JobFilter, Jobs, add_up
+from backbeat.streams.core.jobs import TIME_FILTERS, Job, JobFilter, Jobs, add_up, scope_problem
 
 Found = Iterable[Job]
 
@@ -28,10 +28,14 @@ async def start(call: Call) -> Response:
     action = said.text("action")
     if action is None:
         raise errors.invalid("action is missing: what is done with all that match")
+    wanted = _filter(said)
+    problem = scope_problem(wanted, everything=bool(said.flag("all")))
+    if problem:
+        raise errors.invalid(problem)
     identity = said.uuid("id") or _new_id(call)
     asked: dict[str, Any] = {
         "action": action,
-        "filter": _filter(said),
+        "filter": wanted,
         "response": said.json("response"),
         "dry_run": bool(said.flag("dry_run")),
     }

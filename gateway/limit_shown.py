@@ -11,8 +11,18 @@ from msgspec import Meta
 from backbeat.gateway.presentation import id_text, time_text
 from backbeat.rates import rate_text
 from backbeat.streams.core.effects import LimitView, PoolView
+from backbeat.streams.core.slots import KEY_CHARACTERS_MAX, LONGER_THAN_ANY_SECONDS
 
-_RATE = "^[1-9][0-9]{0,8}/([1-9][0-9]{0,3})?(s|min|h|d)$"
+#: In a time of 366 days at most.
+_RATE = (
+    "^[1-9][0-9]{0,8}/("
+    "([1-9][0-9]{0,5})?s"
+    "|([1-9][0-9]{0,4}|[1-4][0-9]{5}|5[01][0-9]{4}|52[0-6][0-9]{3}|5270[0-3][0-9]|527040)?min"
+    "|([1-9][0-9]{0,2}|[1-7][0-9]{3}|8[0-6][0-9]{2}|87[0-7][0-9]|878[0-4])?h"
+    "|([1-9][0-9]?|[12][0-9]{2}|3[0-5][0-9]|36[0-6])?d"
+    ")$"
+)
+_KEY = "^((subject|metadata|client_data)(\\.[^.\\[\\]]+|\\[[0-9]{1,6}\\])*)?$"
 _COUNT_MAX = 2**31 - 1
 
 
@@ -42,7 +52,7 @@ class Limit(msgspec.Struct, rename="camel"):
     more: Annotated[bool, Meta(description="there are more pools than these")]
 
 
-class NewLimit(msgspec.Struct, omit_defaults=True):
+class NewLimit(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     """The bounds that an activity has from now on; what is not said is none."""
 
     concurrency: Annotated[
@@ -57,12 +67,11 @@ class NewLimit(msgspec.Struct, omit_defaults=True):
         Meta(description="starts that may come at once after a quiet time (1)"),
     ] = None
     key: Annotated[
-        Annotated[str, Meta(pattern="^(subject|metadata(\\.[a-z]{1,20}){0,3}|client_data\\.params\\[[0-9]{1,3}\\])$")]
-        | None,
+        Annotated[str, Meta(pattern=_KEY, max_length=KEY_CHARACTERS_MAX)] | None,
         Meta(description="a path into the node, as metadata.bank: each value there has slots of its own"),
     ] = None
     aging_seconds: Annotated[
-        Annotated[float, Meta(ge=1, le=86_400)] | None,
+        Annotated[float, Meta(gt=0, le=LONGER_THAN_ANY_SECONDS)] | None,
         Meta(description="who waits this long counts as one priority higher (300)"),
     ] = None
     paused: Annotated[bool | None, Meta(description="whether none starts until it is resumed (as it was)")] = None

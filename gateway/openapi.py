@@ -40,15 +40,17 @@ NOTES: dict[str, str] = {
     ),
     "Bodies": (
         "JSON, or a form (`a[b]=c` and `a[][b]=c` nest, numeric text counts as a number). Keys may be in camelCase or "
-        "snake_case; client data and metadata pass untouched. Null and blank text are as absent, text has no NUL, "
-        "unknown keys are passed over. A body that is JSON but no object counts as empty. What may stand in the body "
-        f"of a call may stand in its query as well. JSON may be nested {DEPTH_MAX} levels deep; a form or a query has "
-        f"at most {FORM_FIELDS_MAX:,} fields."
+        "snake_case; client data and metadata pass untouched. Null and blank text are as absent, text has no NUL. What "
+        "may stand in the body of a call may stand in its query as well. Unknown keys are passed over, and a body that "
+        "is JSON but no object counts as empty; the calls about jobs, limits, schedules and reports refuse both, and "
+        f"what is said twice. JSON may be nested {DEPTH_MAX} levels deep; a form or a query has at most "
+        f"{FORM_FIELDS_MAX:,} fields."
     ),
     "Paths": (
-        "A trailing slash or `.json` is as none. Calls about workflows and activities are under `/v2`, too, for old "
-        "clients: the operations marked as deprecated. A path that does not exist is 404; one that does not know the "
-        "method is 405, and the header `Allow` says which it knows. GET answers HEAD, too."
+        "A trailing slash or `.json` is as none; a name at the end of a path about jobs, limits or schedules keeps its "
+        "`.json`. Calls about workflows and activities are under `/v2`, too, for old clients: the operations marked as "
+        "deprecated. A path that does not exist is 404; one that does not know the method is 405, and the header "
+        "`Allow` says which it knows. GET answers HEAD, too."
     ),
     "Repeats": (
         f"A write with an `{IDEMPOTENCY_HEADER}` can be repeated: it gets the first answer again and is done once. The "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbeat.gateway.openapi_said import Said
+from backbeat.gateway.openapi_said import Said, query
 from backbeat.gateway.openapi_schemas import NODE_SAID, SUBJECT, SUBJECT_GIVEN, WORD
 from backbeat.gateway.openapi_types import COUNT, TEXT, TIME, UUID, Schema, given, list_of, or_null, ref, said
 from backbeat.streams.core.commands import CATCH_UP_SECONDS
@@ -89,6 +89,7 @@ _NEW: Schema = {
     "type": "object",
     "required": ["workflow", "subject", "signal"],
     "oneOf": [{"required": ["cron"]}, {"required": ["interval"]}],
+    "additionalProperties": False,
     "properties": {
         "workflow": {**WORD, "description": "the name of the workflows that are signalled, found or made"},
         "subject": {
@@ -125,6 +126,12 @@ _NEW: Schema = {
             )
         },
     },
+}
+
+_RANGE: dict[str, Schema] = {
+    "start": {**TIME, "description": "the first time that may be run"},
+    "end": {**TIME, "description": "the last one"},
+    "overlap": said(_OVERLAP, "queue, unless said otherwise"),
 }
 
 SCHEDULE_SCHEMAS: dict[str, Schema] = {
@@ -192,22 +199,33 @@ SCHEDULE_SCHEMAS: dict[str, Schema] = {
     },
     "Trigger": {
         "type": "object",
+        "additionalProperties": False,
         "properties": {"overlap": said(_OVERLAP, "as the schedule has it, unless said otherwise")},
     },
     "Backfill": {
         "type": "object",
-        "required": ["start", "end"],
+        "oneOf": [
+            {"required": ["start", "end"], "properties": {"times": False}},
+            {"required": ["times"], "properties": {"start": False, "end": False}},
+        ],
+        "additionalProperties": False,
         "properties": {
-            "start": {**TIME, "description": "the first time that may be run"},
-            "end": {**TIME, "description": "the last one"},
-            "overlap": said(_OVERLAP, "queue, unless said otherwise"),
+            **_RANGE,
+            "times": {**list_of(TIME), "minItems": 1, "description": "instead: the times, one by one"},
         },
+    },
+    "BackfillAsForm": {
+        "type": "object",
+        "required": ["start", "end"],
+        "additionalProperties": False,
+        "properties": _RANGE,
     },
 }
 
 # --- calls -----------------------------------------------------------------------------------------------------------
 
-_NO_BODY = "It takes no body; `note` in the query says why."
+_NO_BODY = "It takes no body."
+_NOTE = (query("note", TEXT, "why; kept with the schedule"),)
 
 SCHEDULES: dict[str, Said] = {
     "GET /schedules": Said(text="Sorted by name.", answer=list_of(ref("Schedule")), example=[_SCHEDULE]),
@@ -225,17 +243,17 @@ SCHEDULES: dict[str, Said] = {
         body_example=_SAID,
     ),
     "GET /schedules/{name}": Said(answer=ref("Schedule"), example=_SCHEDULE, refusals=(404,)),
-    "DELETE /schedules/{name}": Said(
-        text="It takes no body.", answer=ref("Success"), example={"success": True}, refusals=(404,)
-    ),
+    "DELETE /schedules/{name}": Said(text=_NO_BODY, answer=ref("Success"), example={"success": True}, refusals=(404,)),
     "PUT /schedules/{name}/pause": Said(
         text=f"{_NO_BODY} What runs goes on, what is queued waits.",
+        query=_NOTE,
         answer=ref("Success"),
         example={"success": True},
         refusals=(404,),
     ),
     "PUT /schedules/{name}/resume": Said(
         text=f"{_NO_BODY} What would have been due while it was paused is not made up for.",
+        query=_NOTE,
         answer=ref("Success"),
         example={"success": True},
         refusals=(404,),
@@ -251,11 +269,12 @@ SCHEDULES: dict[str, Said] = {
     "POST /schedules/{name}/backfill": Said(
         text=(
             f"A run for each of its times from `start` to `end`, both included, whether it was run before or not; "
-            f"{BACKFILL_MAX:,} at most. 400 where there is none. `times`, a list, may say them one by one instead."
+            f"{BACKFILL_MAX:,} at most. 400 where there is none."
         ),
         answer=ref("Schedule"),
         example=_SCHEDULE,
         body="Backfill",
+        form="BackfillAsForm",
         body_required=True,
         body_example={"start": "2026-01-29T00:00:00Z", "end": "2026-01-31T00:00:00Z"},
         refusals=(404,),

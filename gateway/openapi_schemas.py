@@ -1,7 +1,7 @@
 """The JSON that calls take and give, as JSON Schema 2020-12: declared once, named in the document's components.
 
-What goes in is described in snake_case (camelCase is taken, too), what comes out in camelCase. No schema forbids a key
-that it does not name: such keys are passed over.
+What goes in is described in snake_case (camelCase is taken, too), what comes out in camelCase. A schema of a call that
+old clients know forbids no key: those that it does not name are passed over. Those of new calls do.
 """
 
 from __future__ import annotations

@@ -45,6 +45,9 @@ class Route:
     writes: bool = False
     #: paths under which old clients know it
     old_paths: tuple[str, ...] = ()
+    #: whether old clients do not know it: then words that it does not know are refused, and a name that its path ends
+    #: with is taken whole
+    new: bool = False
 
 
 @dataclass
@@ -54,6 +57,8 @@ class _Segment:
     following: dict[str, _Segment] = field(default_factory=dict)
     parameter: str = ""
     any_other: _Segment | None = None
+    #: whether it is a new call's parameter at the end of its path: then `.json` is a part of it
+    keeps_suffix: bool = False
     routes: dict[str, Route] = field(default_factory=dict)
 
 
@@ -77,13 +82,17 @@ class Router:
             else:
                 segment = segment.following.setdefault(part, _Segment())
         assert route.method not in segment.routes, f"two routes for {route.method} {path}"
+        segment.keeps_suffix = route.new and path.endswith("}")
         segment.routes[route.method] = route
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
-        """The route and the path's parameters. A trailing slash or `.json` is as none. 404 and 405 are refused."""
+        """The route and the path's parameters. A trailing slash or `.json` is as none. 404 and 405 are refused.
+
+        Of a new call, a name at the path's end keeps its `.json`.
+        """
         path = path.removesuffix("/")
         found = self._walk(path.removesuffix(".json"))
-        if found is None and path.endswith(".json"):
+        if path.endswith(".json") and (found is None or found[0].keeps_suffix):
             found = self._walk(path)
         if found is None or not found[0].routes:
             raise errors.not_found()

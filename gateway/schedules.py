@@ -43,6 +43,8 @@ async def put(call: Call) -> Response:
     name = call.segment("name")
     if not name.strip() or "\0" in name:
         raise errors.invalid("name is missing: the schedule's")
+    if _id(name) is not None:
+        raise errors.invalid(f"The name {name} is a schedule's id: the other calls would take it for that schedule")
     schedule = _plan(call, name)
     schedule_id = ids.schedule_id(call.user_id, name)
     view = await asks.change(
@@ -132,9 +134,10 @@ async def trigger(call: Call) -> Response:
 async def backfill(call: Call) -> Response:
     """POST /schedules/:name/backfill: a run for each of its times in a range, or for the times that are given."""
     said = call.parameters
-    times = _times(call)
+    times, start, end = _times(call), said.time("start"), said.time("end")
+    if times is not None and (start, end) != (None, None):
+        raise errors.invalid("`times` stands instead of `start` and `end`: give one or the other")
     if times is None:
-        start, end = said.time("start"), said.time("end")
         if start is None or end is None:
             raise errors.invalid(f"{'start' if start is None else 'end'} is missing")
         plan = (await _get(call)).plan
@@ -191,10 +194,13 @@ async def _run(call: Call, times: tuple[int, ...]) -> Response:
 def _named(call: Call) -> tuple[bytes, str]:
     """A schedule's id, from its name in the path, or from the id itself there; and what it is called in errors."""
     name = call.segment("name")
+    return _id(name) or ids.schedule_id(call.user_id, name), f"schedule {name}"
+
+
+def _id(name: str) -> bytes | None:
+    """The id that stands where a name may stand."""
     found = find_id(name)
-    if found is None or not ids.is_ours(found):
-        found = ids.schedule_id(call.user_id, name)
-    return found, f"schedule {name}"
+    return found if found is not None and ids.is_ours(found) else None
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------

@@ -102,23 +102,24 @@ _JOBS = (
     _put("/jobs/{id}/stop", jobs.stop, "Have a job go no further", Access.WRITER),
 )
 
+_REPORTS = (
+    _get("/reports/summary", reports.summary, "Counts by workflow and activity, timers", Access.OPEN),
+    _get("/reports/activities", reports.activities, "The activities that are at work", Access.OPEN),
+    _get("/reports/daily", reports.daily, "What came of nodes in a day, and which are stuck", Access.OPEN),
+)
+
 _description = Description(lambda: ROUTES)
 
 ROUTES: tuple[Route, ...] = (
     *(replace(route, old_paths=(_OLD + route.path,)) for route in _WORKFLOWS),
     *(replace(route, old_paths=(route.path.replace(_NODES, _OLD_NODES, 1),)) for route in _ACTIVITIES),
-    *_LIMITS,
-    *_SCHEDULES,
-    *_JOBS,
+    *(replace(route, new=True) for route in (*_LIMITS, *_SCHEDULES, *_JOBS, *_REPORTS)),
     _get("/users", users.index, "Ids and names of the users", Access.OPEN),
     _get("/users/{id}", users.show, "A user's id and name", Access.OPEN),
     _get("/v2/debug/error_workflows", search.error_workflows, "Workflows with an errored node of the caller's"),
     _get("/health", around.health, "Which part cannot be reached", Access.PUBLIC),
     _get("/heartbeat.txt", around.heartbeat, "Whether callers should be sent here", Access.PUBLIC),
     _get("/sidekiq_stats", around.stats, "Figures under the original's keys", Access.OPEN),
-    _get("/reports/summary", reports.summary, "Counts by workflow and activity, timers", Access.OPEN),
-    _get("/reports/activities", reports.activities, "The activities that are at work", Access.OPEN),
-    _get("/reports/daily", reports.daily, "What came of nodes in a day, and which are stuck", Access.OPEN),
     _get("/openapi.json", _description.openapi, "This description, for programs", Access.PUBLIC),
     _get("/docs", _description.docs, "This description, for people", Access.PUBLIC),
 )

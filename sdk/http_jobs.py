@@ -11,7 +11,7 @@ import msgspec
 from backbeat.http_values import decode, milliseconds, time_text
 from backbeat.payloads import id_text
 from backbeat.streams.core.commands import StartJob
-from backbeat.streams.core.jobs import TIME_FILTERS, Job, JobFilter, JobMatch, JobRefusal, JobState
+from backbeat.streams.core.jobs import TIME_FILTERS, Job, JobFilter, JobMatch, JobRefusal, JobState, scope_problem
 
 
 class _Filter(msgspec.Struct, rename="camel", gc=False):
@@ -69,6 +69,9 @@ def job_said(command: StartJob) -> bytes:
             said[name] = id_text(value)
         elif value is not None:
             said[name] = time_text(value) if name in TIME_FILTERS else value
+    if scope_problem(command.filter, everything=False):
+        # It was said, or there were no such command.
+        said["all"] = True
     return msgspec.json.encode(said)
 
 

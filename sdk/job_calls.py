@@ -8,13 +8,13 @@ from collections.abc import Coroutine, Iterable
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
-from backbeat.errors import NotFound
+from backbeat.errors import InvalidParameters, NotFound
 from backbeat.job_views import Job
 from backbeat.payloads import Id, aware, id_text, to_id, to_json
 from backbeat.speaker import Speaker, as_id
 from backbeat.streams.core import commands, queries
 from backbeat.streams.core.effects import Reason
-from backbeat.streams.core.jobs import TIME_FILTERS, JobFilter, Jobs, add_up
+from backbeat.streams.core.jobs import TIME_FILTERS, JobFilter, Jobs, add_up, scope_problem
 from backbeat.streams.core.jobs import Job as JobRecord
 from backbeat.words import check_options
 
@@ -41,6 +41,8 @@ class JobOptions(TypedDict, total=False):
     #: when the node, or the workflow, was made
     created_start: datetime | None
     created_end: datetime | None
+    #: without a filter: that every node, or workflow, is meant; `client` alone is no filter
+    all: bool
     #: what nodes that are resolved or shut down keep, as `resolve` and `shutdown` have it
     response: Any
     #: only count, and show some that match
@@ -62,8 +64,9 @@ class JobCalls(Speaker):
         """Make one change for all nodes, or workflows, that match: in the engine, each once, whatever is killed.
 
         `action` is `retry`, `resolve`, `shutdown` or `cancel`, for nodes that this client application runs; `pause` or
-        `resume`, for its workflows. What the options mean: `JobOptions`. It is begun when this returns; `job` says how
-        far it is. What was made after it began is left alone. A `Timeout` names its id: start it again with that.
+        `resume`, for its workflows. What the options mean: `JobOptions`; a job without a filter asks for `all=True`. It
+        is begun when this returns; `job` says how far it is. What was made after it began is left alone. A `Timeout`
+        names its id: start it again with that.
         """
         check_options("start_job", options, _WORDS)
         said: dict[str, Any] = {**options}
@@ -72,8 +75,12 @@ class JobCalls(Speaker):
         carried = {**self._common(), "id": identity, "action": action, "dry_run": said.pop("dry_run", False)}
         carried |= _whose(all_clients=said.pop("all_clients", False))
         carried["response"] = None if response is None else to_json("response", response)
+        everything = said.pop("all", False)
         filters = {name: _told(name, value) for name, value in said.items()}
         wanted = JobFilter(**filters, client_id=None if client is None else await self._find_user(client))
+        problem = scope_problem(wanted, everything=everything)
+        if problem:
+            raise InvalidParameters(Reason.INVALID_PARAMETERS, problem, "no filter", "a filter, or all=True")
         return await self._whole(
             self._say(commands.StartJob(**carried, partition=partition, filter=wanted), identity)
             for partition in self._partitions()

@@ -7,7 +7,7 @@ import re
 from backbeat.errors import InvalidParameters
 from backbeat.streams.core.effects import Reason
 
-_RATE = re.compile(r"(?P<count>[1-9]\d{0,8})/(?P<times>[1-9]\d{0,5})?(?P<unit>s|min|h|d)")
+_RATE = re.compile(r"(?P<count>[1-9][0-9]{0,8})/(?P<times>[1-9][0-9]{0,5})?(?P<unit>s|min|h|d)")
 _SECONDS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
 
 

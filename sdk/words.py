@@ -10,7 +10,6 @@ from backbeat.streams.core.effects import Reason
 
 #: Words of one door, and what the others call the same. Spelling alone would not lead from one to the other.
 _ELSEWHERE = {
-    "all": ("all_clients",),
     "at": ("fires_at",),
     "backoff": ("retry_interval_seconds", "retry_interval"),
     "deadline": ("timeout_seconds", "timeout"),

@@ -61,6 +61,21 @@ class JobFilter(msgspec.Struct, gc=False, frozen=True, array_like=True, kw_only=
     created_end: int | None = None  #: made then or earlier
 
 
+def scope_problem(wanted: JobFilter, *, everything: bool) -> str:
+    """Why a job is refused where it is asked for: nothing says which nodes, or two things do. Empty: it is not.
+
+    A filter that is left out by mistake would make it a job over all. Whose the nodes are says not which.
+    """
+    filters = [
+        name for name in JobFilter.__struct_fields__ if name != "client_id" and getattr(wanted, name) is not None
+    ]
+    if everything and filters:
+        return f"`all` and `{filters[0]}` contradict each other: give filters, or `all`"
+    if not everything and not filters:
+        return "Nothing says which nodes or workflows: give a filter, or `all` if every one is meant"
+    return ""
+
+
 #: What of it is about nodes, and cannot be asked of a workflow.
 NODE_FILTERS = ("name", "metadata", "error", "current_status", "past_status", "status_start", "status_end")
 

@@ -21,10 +21,10 @@ from .step import Step, refuse
 
 #: Limits that an installation may have: every partition keeps all of them in the record that each commit writes.
 LIMITS_MAX = 500
-_KEY_CHARACTERS_MAX = 200
+KEY_CHARACTERS_MAX = 200
 _PATH = re.compile(r"(subject|metadata|client_data)((?:\.[^.\[\]]+|\[\d{1,6}\])*)")
 _PART = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
-_LONGER_THAN_ANY_SECONDS = 366 * 86_400.0
+LONGER_THAN_ANY_SECONDS = 366 * 86_400.0
 _NULL = "null"
 
 
@@ -101,7 +101,7 @@ def _below(value: object, part: str | int) -> object:
 def _parsed(path: str) -> tuple[str, tuple[str | int, ...]]:
     """The root and the steps of a path. ValueError."""
     whole = _PATH.fullmatch(path)
-    if whole is None or len(path) > _KEY_CHARACTERS_MAX:
+    if whole is None or len(path) > KEY_CHARACTERS_MAX:
         raise ValueError(path)
     parts = tuple(name or int(index) for name, index in _PART.findall(whole[2]))
     return whole[1], parts
@@ -165,6 +165,6 @@ def _at_least_one(what: str, value: int | None, instead: str) -> None:
 
 
 def _above_zero(what: str, value: float) -> None:
-    if not 0 < value <= _LONGER_THAN_ANY_SECONDS or math.isnan(value):
-        message = f"{what} is not above 0 and at most {_LONGER_THAN_ANY_SECONDS:.0f}"
+    if not 0 < value <= LONGER_THAN_ANY_SECONDS or math.isnan(value):
+        message = f"{what} is not above 0 and at most {LONGER_THAN_ANY_SECONDS:.0f}"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(value), wanted="seconds")

@@ -64,21 +64,41 @@ def test_a_job_from_its_dry_run_to_its_end(user, other, failed):
 
 def test_a_key_makes_a_repeat_the_same_job(user):
     said = {"Idempotency-Key": uuid.uuid4().hex}
-    first, second = (user.door.post("/jobs", {"action": "retry"}, **said).json["id"] for _ in range(2))
+    body = {"action": "retry", "all": True}
+    first, second = (user.door.post("/jobs", body, **said).json["id"] for _ in range(2))
     assert first == second
-    assert user.door.post("/jobs", {"action": "retry"}).json["id"] != first
+    assert user.door.post("/jobs", body).json["id"] != first
+
+
+def test_a_misspelled_filter_or_dry_run_starts_nothing(user):
+    nodes = [user.sent() for _ in range(2)]
+    body = {"action": "cancel", "current_status": "sent_to_client"}
+    for wrong, meant in (
+        ({"nmae": "Charge card"}, "name"),
+        ({"dryrun": True}, "dry_run"),
+        ({"dryRum": None}, "dry_run"),
+    ):
+        refused = user.door.post("/jobs", body | wrong)
+        assert refused.error == (400, "Backbeat::InvalidParameters")
+        assert f"did you mean `{meant}`?" in refused.json["message"]
+    assert user.door.get("/jobs").json == []
+    assert all(user.node(node["id"])["currentServerStatus"] == "sent_to_client" for node in nodes)
 
 
 @pytest.mark.parametrize(
     ("body", "says"),
     [
         ({}, "action is missing"),
-        ({"action": "explode"}, "There is no job 'explode'"),
-        ({"action": "cancel"}, "cancel needs a current_status"),
+        ({"action": "explode", "all": True}, "There is no job 'explode'"),
+        ({"action": "cancel", "all": True}, "cancel needs a current_status"),
         ({"action": "retry", "current_status": "tired"}, "there is no status 'tired'"),
         ({"action": "pause", "name": "x"}, "pause is about workflows"),
         ({"action": "retry", "created_start": "yesterday"}, "created_start must be an ISO 8601 time"),
-        ({"action": "retry", "dry_run": "perhaps"}, "dry_run must be true or false"),
+        ({"action": "retry", "all": True, "dry_run": "perhaps"}, "dry_run must be true or false"),
+        ({"action": "retry"}, "Nothing says which nodes or workflows: give a filter, or `all`"),
+        ({"action": "retry", "dry_run": True}, "give a filter, or `all`"),
+        ({"action": "resume", "client_id": UNKNOWN, "name": None, "all": False}, "give a filter, or `all`"),
+        ({"action": "retry", "all": True, "error": "refused"}, "`all` and `error` contradict each other"),
     ],
 )
 def test_what_cannot_be_a_job(user, body, says):
@@ -89,7 +109,7 @@ def test_what_cannot_be_a_job(user, body, says):
 
 def test_ids_that_are_none(user):
     assert user.door.get("/jobs/seven").status == 400
-    assert user.door.post("/jobs", {"action": "retry", "id": "seven"}).status == 400
+    assert user.door.post("/jobs", {"action": "retry", "all": True, "id": "seven"}).status == 400
     assert user.door.get(f"/jobs/{UNKNOWN}").json["message"] == f"There is no job {UNKNOWN}"
     assert user.door.put(f"/jobs/{UNKNOWN}/stop").status == 404
 
@@ -97,7 +117,8 @@ def test_ids_that_are_none(user):
 def test_tokens_are_asked_for_where_every_call_asks(stack, user):
     tokens = stack.http_urls[2]
     assert user.at(tokens).post("/jobs", {"action": "retry"}).status == 401
-    assert user.at(tokens, token=True).post("/jobs", {"action": "retry", "dry_run": True}).status == 201
+    body = {"action": "retry", "all": True, "dry_run": True}
+    assert user.at(tokens, token=True).post("/jobs", body).status == 201
 
 
 async def test_the_sdk_over_http(stack, user, failed):
@@ -111,12 +132,15 @@ async def test_the_sdk_over_http(stack, user, failed):
         assert [one.id for one in await client.jobs()] == [job.id]
         assert (await client.stop_job(job.id)).ended_at == job.ended_at
         with pytest.raises(KeyReused):
-            await client.start_job("retry", job_id=job.id)
+            await client.start_job("retry", job_id=job.id, all=True)
+        ended(user, (await client.start_job("retry", all=True, dry_run=True)).id)
+        with pytest.raises(InvalidParameters, match="give a filter, or `all`"):
+            await client.start_job("retry")
         with pytest.raises(NotFound, match=f"There is no job {UNKNOWN}"):
             await client.job(UNKNOWN)
         # A gateway lets nobody touch others' nodes.
         with pytest.raises(InvalidParameters, match="A gateway takes no StartJob"):
-            await client.start_job("retry", all_clients=True)
+            await client.start_job("retry", all_clients=True, all=True)
         with pytest.raises(Unavailable, match="a client of Kafka asks it"):
             await client.jobs(all_clients=True)
     # The same job as Kafka has it.

@@ -30,6 +30,16 @@ def test_a_limit_is_put_shown_paused_and_removed(user):
     assert user.door.get("/limits").json == []
 
 
+def test_a_name_that_ends_in_json_is_another_name(user):
+    user.door.put("/limits/import", {"concurrency": 1})
+    user.door.put("/limits/import.json", {"concurrency": 2})
+    assert [(one["activity"], one["concurrency"]) for one in user.door.get("/limits").json] == [
+        ("import", 1), ("import.json", 2),
+    ]  # fmt: skip
+    user.door.call("DELETE", "/limits/import.json")
+    assert [one["activity"] for one in user.door.get("/limits").json] == ["import"]
+
+
 def test_what_waits_is_seen(user):
     user.door.put("/limits/pay/pause")
     made = user.door.post("/workflows", {"name": "w", "subject": 1, "decider": "d"}).json
@@ -59,6 +69,9 @@ def test_another_user_sees_none_of_it(user, other):
         ({"concurrency": 1, "key": "nonsense"}, "no path into a node"),
         ({"concurrency": 1, "aging_seconds": 0}, "aging_seconds is not above 0"),
         ({"paused": "perhaps"}, "true or false"),
+        ({"concurency": 3}, "did you mean `concurrency`?"),
+        ({"concurrency": 3, "max": 5}, "PUT /limits/{activity} knows no `max`"),
+        ([{"concurrency": 3}], "must be a JSON object"),
     ],
 )
 def test_bad_bounds_are_refused_with_the_reason(user, said, why):

@@ -42,6 +42,32 @@ def test_parameters_of_the_path(prefix, suffix):
     assert row("GET", f"{prefix}/abc{suffix}") == ("/activities/{id}", {"id": "abc"})
 
 
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("/schedules/report.json", ("/schedules/{name}", {"name": "report.json"})),
+        ("/schedules/report.json/", ("/schedules/{name}", {"name": "report.json"})),
+        ("/schedules/.json", ("/schedules/{name}", {"name": ".json"})),
+        ("/schedules/a%2Fb.json", ("/schedules/{name}", {"name": "a/b.json"})),
+        ("/limits/import.json", ("/limits/{activity}", {"activity": "import.json"})),
+        # The path's end is no name: the suffix is as none, as everywhere.
+        ("/schedules.json", ("/schedules", {})),
+        ("/reports/daily.json", ("/reports/daily", {})),
+        # Old clients' calls keep their rule.
+        ("/workflows/names.json", ("/workflows/names", {})),
+        ("/activities/abc.json", ("/activities/{id}", {"id": "abc"})),
+    ],
+)
+def test_a_name_of_a_new_call_keeps_its_json(path, wanted):
+    assert row("GET", path) == wanted
+
+
+def test_a_name_in_the_middle_of_a_path_is_never_cut():
+    path, values = row("PUT", "/schedules/report.json/pause")
+    assert (path, values) == ("/schedules/{name}/pause", {"name": "report.json"})
+    assert row("POST", "/workflows/1/signal/import.json")[1] == {"id": "1", "name": "import"}
+
+
 def test_a_segment_is_decoded_once():
     assert row("POST", "/workflows/1/signal/a%2Fb%20c%2525")[1] == {"id": "1", "name": "a/b c%25"}
 
@@ -67,6 +93,12 @@ def test_unknown_paths(path):
     with pytest.raises(Refusal) as refusal:
         ROUTER.find("GET", path)
     assert refusal.value.status == 404
+
+
+def test_what_the_original_did_not_have_is_strict():
+    assert {route.path for route in ROUTES if route.new} == {
+        route.path for route in ROUTES if route.path.startswith(("/limits", "/schedules", "/jobs", "/reports"))
+    }
 
 
 def test_unknown_methods_hear_which_there_are():

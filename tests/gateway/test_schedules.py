@@ -2,6 +2,7 @@
 
 import pytest
 
+from backbeat import Client
 from tests.gateway.door import until
 from tests.gateway.test_openapi import validator
 
@@ -51,6 +52,26 @@ def test_a_schedule_is_made_shown_listed_and_deleted(user, other):
     assert user.door.call("DELETE", PATH).status == 404
 
 
+def test_a_name_that_ends_in_json_is_another_name(user):
+    put(user)
+    other = put(user, f"{PATH}.json", cron=None, zone=None, interval=60)
+    assert [(one["name"], one["interval"]) for one in user.door.get("/schedules").json] == [
+        ("nightly report", None), ("nightly report.json", 60.0),
+    ]  # fmt: skip
+    assert user.door.get(f"{PATH}.json").json["id"] == other["id"]
+    assert user.door.call("DELETE", f"{PATH}.json").json == {"success": True}
+    assert [one["name"] for one in user.door.get("/schedules").json] == ["nightly report"]
+
+
+async def test_the_sdk_means_the_same_schedule_over_http_and_over_kafka(stack, user):
+    for address, name in ((stack.http_urls[0], user.id), (stack.bootstrap_servers, user.client.name)):
+        async with Client(address, name) as client:
+            await client.schedules.put("nightly.json", "W", "s", "Go", every=3600)
+            assert (await client.schedules.get("nightly.json")).name == "nightly.json"
+            assert [one.name for one in await client.schedules.all()] == ["nightly.json"]
+            await client.schedules.delete("nightly.json")
+
+
 def test_it_is_paused_triggered_and_filled_in(user):
     put(user, overlap="queue")
     assert user.door.put(f"{PATH}/pause?note=the+bank+is+closed").json == {"success": True}
@@ -91,7 +112,11 @@ def test_with_a_key_it_is_triggered_once(user):
     (PATH, {"subject": []}, "subject"),
     (PATH, {"overlap": "sometimes"}, "no overlap"),
     (PATH, {"catch_up": 1}, "catch-up window"),
-    (PATH, {"fires_at": "2026-01-01"}, "neither a link nor a time"),
+    (PATH, {"fires_at": "2026-01-01"}, "knows no `fires_at`"),
+    (PATH, {"timezone": "Europe/Berlin"}, "did you mean `zone`?"),
+    (PATH, {"retries": 0}, "did you mean `retry`?"),
+    (PATH, {"options": {"metadata": {}}}, "knows no `options`"),
+    ("/schedules/5b0c6a52-9a3d-8e71-a5d0-77c1e2f30415", {}, "is a schedule's id"),
     (PATH, {"client_id": "5b0c6a52-9a3d-8e71-a5d0-77c1e2f30415"}, "No user"),
     ("/schedules/%20", {}, "name is missing"),
 ])  # fmt: skip
@@ -108,6 +133,8 @@ def test_what_is_no_schedule_is_refused(user, path, said, word):
     ({"times": "2026-01-01"}, "times must be"),
     ({"times": []}, "times must be"),
     ({"times": [5]}, "times must be"),
+    ({"times": ["2026-01-01"], "start": "2026-01-01"}, "one or the other"),
+    ({"start": "2026-01-01", "until": "2026-01-01"}, "knows no `until`"),
 ])  # fmt: skip
 def test_what_cannot_be_filled_in_is_refused(user, body, word):
     put(user)

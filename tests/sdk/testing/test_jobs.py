@@ -39,7 +39,7 @@ async def test_all_that_failed_are_tried_again_once():
     async with Backbeat(till.worker) as backbeat:
         await sell(backbeat)
         client = backbeat.client()
-        counted = await client.start_job("retry", dry_run=True)
+        counted = await client.start_job("retry", all=True, dry_run=True)
         counted = await client.job(counted.id)
         assert (counted.state, counted.dry_run, counted.matched, counted.done) == ("done", True, 6, 0)
         assert {one.workflow_name for one in counted.matches} == {"Sale"}
@@ -59,7 +59,7 @@ async def test_all_that_failed_are_tried_again_once():
         again = await client.start_job("retry", error="no connection for card", subject="Camera", job_id=JOB)
         assert (again.done, repr(again)) == (6, f"<Job {JOB} retry: done, 6 done, 0 refused>")
         with pytest.raises(KeyReused):
-            await client.start_job("retry", job_id=JOB)
+            await client.start_job("retry", all=True, job_id=JOB)
         assert {one.id for one in await client.jobs()} == {JOB, counted.id}
 
 
@@ -83,7 +83,7 @@ async def test_workflows_are_paused_and_what_was_resolved_keeps_its_response():
         client = backbeat.client()
         job = await client.job((await client.start_job("pause", workflow_name="Sale")).id)
         assert (job.done, [one.name for one in job.matches]) == (2, ["Sale", "Sale"])
-        job = await client.job((await client.start_job("resolve", response={"by": "ann"})).id)
+        job = await client.job((await client.start_job("resolve", all=True, response={"by": "ann"})).id)
         assert (job.done, job.response) == (2, {"by": "ann"})
         node = await client.node(job.matches[0].id)
         resolved = [one for one in await node.history() if one.to_status == "resolved"]
@@ -94,7 +94,7 @@ async def test_another_client_applications_are_left_alone():
     async with Backbeat(Till().worker, clients=["other"]) as backbeat:
         await sell(backbeat)
         other = backbeat.client("other")
-        job = await other.job((await other.start_job("retry")).id)
+        job = await other.job((await other.start_job("retry", all=True)).id)
         assert (job.examined, job.matched) == (6, 0)
         with pytest.raises(NotFound):
             await backbeat.client().job(job.id)
@@ -114,7 +114,7 @@ async def test_a_job_over_all_client_applications():
         await backbeat.run()
 
         async def matched(**wanted):
-            job = await client.start_job("retry", dry_run=True, **wanted)
+            job = await client.start_job("retry", all=True, dry_run=True, **wanted)
             return (await client.job(job.id, all_clients=wanted.get("all_clients", False))).matched
 
         assert await matched() == 1
@@ -123,7 +123,7 @@ async def test_a_job_over_all_client_applications():
         assert await matched(all_clients=True, client="default") == 6
         # It is nobody's own.
         assert [len(await client.jobs(all_clients=each)) for each in (False, True)] == [2, 4]
-        job = await client.start_job("resolve", all_clients=True)
+        job = await client.start_job("resolve", all=True, all_clients=True)
         with pytest.raises(NotFound):
             await client.stop_job(job.id)
         assert (await client.stop_job(job.id, all_clients=True)).done == 7
@@ -133,13 +133,21 @@ async def test_what_cannot_be_a_job():
     async with Backbeat() as backbeat:
         client = backbeat.client()
         with pytest.raises(InvalidParameters, match="There is no job 'explode'"):
-            await client.start_job("explode")
+            await client.start_job("explode", all=True)
         with pytest.raises(InvalidParameters, match="knows no `colour`"):
             await client.start_job("retry", colour="red")
         with pytest.raises(InvalidParameters, match="created_start is a time without a time zone"):
             await client.start_job("retry", created_start=datetime(2026, 1, 1))  # noqa: DTZ001
         with pytest.raises(InvalidParameters, match="is no id"):
-            await client.start_job("retry", job_id="seven")
+            await client.start_job("retry", all=True, job_id="seven")
+        for nothing in ({}, {"dry_run": True}, {"name": None}, {"client": "default"}, {"all": False}):
+            with pytest.raises(
+                InvalidParameters, match="Nothing says which nodes or workflows: give a filter, or `all`"
+            ):
+                await client.start_job("retry", **nothing)
+        with pytest.raises(InvalidParameters, match="`all` and `subject` contradict each other"):
+            await client.start_job("retry", all=True, subject="Camera")
+        assert await client.jobs() == []
 
 
 def test_without_an_event_loop():
