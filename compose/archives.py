@@ -182,7 +182,7 @@ def tree(file: str, *, as_json: bool) -> None:
     # A node that was archived has all that is drawn of one that is there.
     nodes = Tree(Workflow(found.workflow), [node for node, _ in _values(found)])
     whole = cast("Tree[Node]", nodes)
-    emit(tree_facts(whole)) if as_json else make_console().print(draw(whole, Drawn()))
+    emit(tree_facts(whole, Drawn())) if as_json else make_console().print(draw(whole, Drawn()))
 
 
 def _read(address: str) -> Archive:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from backbeat import Node
+    from backbeat.compose.tree import Drawn
     from backbeat.job_views import Job
     from backbeat.views import Branch, StatusChange, Tree, Workflow
 
@@ -61,13 +63,24 @@ def change_facts(change: StatusChange) -> dict[str, Any]:
     }
 
 
-def tree_facts(tree: Tree[Node]) -> dict[str, Any]:
-    """A workflow with its nodes, nested in `children`."""
-    return {**workflow_facts(tree.workflow), "children": [_branch_facts(child) for child in tree.children]}
+def tree_facts(tree: Tree[Node], drawn: Drawn) -> dict[str, Any]:
+    """A workflow with its nodes, nested in `children`; what is not drawn of them is counted (`more`, `below`)."""
+    return {**workflow_facts(tree.workflow), **_children_facts(tree.children, 1, drawn)}
 
 
-def _branch_facts(branch: Branch[Node]) -> dict[str, Any]:
+def _children_facts(branches: Sequence[Branch[Node]], level: int, drawn: Drawn) -> dict[str, Any]:
+    shown = branches[: drawn.children_max]
+    left = len(branches) - len(shown)
+    return {"children": [_branch_facts(branch, level, drawn) for branch in shown], **({"more": left} if left else {})}
+
+
+def _branch_facts(branch: Branch[Node], level: int, drawn: Drawn) -> dict[str, Any]:
     node = branch.node
+    below: dict[str, Any]
+    if drawn.folds(branch, level):
+        below = {"children": [], "below": sum(1 for _ in branch.walk()) - 1}
+    else:
+        below = _children_facts(branch.children, level + 1, drawn)
     return {
         "id": node.id,
         "name": node.name,
@@ -78,7 +91,7 @@ def _branch_facts(branch: Branch[Node]) -> dict[str, Any]:
         "retries_remaining": node.retries_remaining,
         "created_at": node.created_at,
         "fires_at": node.fires_at,
-        "children": [_branch_facts(child) for child in branch.children],
+        **below,
     }
 
 

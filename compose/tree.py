@@ -31,6 +31,14 @@ class Drawn:
     folded: bool = False
     with_ids: bool = True
 
+    def folds(self, branch: Branch[Node], level: int) -> bool:
+        """Whether what is below a node is left out, and counted instead."""
+        if not branch.children:
+            return False
+        if self.depth is not None and level >= self.depth:
+            return True
+        return self.folded and all(node.status in _CLOSED for _, node in branch.walk())
+
 
 def is_closed(tree: Tree[Node]) -> bool:
     """Whether nothing in the workflow will go on by itself or by anybody: every node is complete or deactivated."""
@@ -52,7 +60,7 @@ def draw(tree: Tree[Node], drawn: Drawn) -> Drawing:
     while rest:
         place, branches, level = rest.pop()
         for branch in branches[: drawn.children_max]:
-            shut = _folded(branch, level, drawn)
+            shut = drawn.folds(branch, level)
             below = place.add(_line(branch, drawn, shut=shut))
             if not shut:
                 rest.append((below, branch.children, level + 1))
@@ -60,15 +68,6 @@ def draw(tree: Tree[Node], drawn: Drawn) -> Drawing:
         if left:
             place.add(Text(f"… {left} more", style="dim"))
     return root
-
-
-def _folded(branch: Branch[Node], level: int, drawn: Drawn) -> bool:
-    """Whether what is below a node is left out, and counted instead."""
-    if not branch.children:
-        return False
-    if drawn.depth is not None and level >= drawn.depth:
-        return True
-    return drawn.folded and all(node.status in _CLOSED for _, node in branch.walk())
 
 
 def _line(branch: Branch[Node], drawn: Drawn, *, shut: bool) -> Text:

@@ -113,17 +113,22 @@ def tree(
     ids: bool,
     as_json: bool,
 ) -> None:
-    """Draw a workflow's tree. With --json: one document; with --follow: a line for each node that changed."""
+    """Draw a workflow's tree. With --json: one document; with --follow: a line for each node that changed.
+
+    What is left out is counted: in JSON, `below` a node and `more` of its children.
+    """
     from backbeat.compose.follow import follow
     from backbeat.compose.tree import Drawn, draw
 
     drawn = Drawn(depth=depth, children_max=children, folded=fold, with_ids=ids)
+    if follows and as_json and (depth or children or fold):
+        raise click.UsageError("--follow --json has a line for each node: leave --depth, --children and --fold out")
     if follows:
         connection.run(lambda client: follow(client, workflow_id(client, workflow), drawn, interval, as_json=as_json))
         return
     found = connection.run(lambda client: client.tree(workflow_id(client, workflow)))
     if as_json:
-        emit(tree_facts(found))
+        emit(tree_facts(found, drawn))
     else:
         make_console().print(draw(found, drawn))
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from backbeat.compose.commands import backbeat
 from backbeat.compose.errors import SetupError
 from backbeat.compose.exits import Exit, explain
+from backbeat.compose.facts import tree_facts
 from backbeat.compose.output import how_long, print_table
 from backbeat.compose.texts import one_line, plain
 from backbeat.compose.tree import Drawn, draw, is_closed
@@ -72,6 +73,33 @@ def test_a_tree_is_folded_where_all_is_closed_cut_at_a_depth_and_at_so_many_chil
     assert drawn(TREE, folded=True)[2] == "│   ├── step 2 complete (1 below)"
     assert drawn(TREE, depth=1)[1:] == ["├── step 1 processing_children (3 below)", "└── step 5 complete"]
     assert drawn(TREE, children_max=1)[-1] == "└── … 1 more"
+
+
+def test_a_tree_in_json_is_cut_as_a_drawn_one_is():
+    def shown(**how):
+        def only(facts):
+            return {
+                name: [only(child) for child in value] if name == "children" else value
+                for name, value in facts.items()
+                if name in ("name", "children", "below", "more")
+            }
+
+        return only(tree_facts(TREE, Drawn(**how)))["children"]
+
+    assert shown() == [
+        {
+            "name": "step 1",
+            "children": [
+                {"name": "step 2", "children": [{"name": "step 3", "children": []}]},
+                {"name": "step 4", "children": []},
+            ],
+        },
+        {"name": "step 5", "children": []},
+    ]
+    assert shown(depth=1) == [{"name": "step 1", "children": [], "below": 3}, {"name": "step 5", "children": []}]
+    assert shown(folded=True)[0]["children"][0] == {"name": "step 2", "children": [], "below": 1}
+    assert shown(children_max=1)[0]["more"] == 1
+    assert tree_facts(TREE, Drawn(children_max=1))["more"] == 1
 
 
 def test_a_tree_may_be_deeper_than_pythons_stack():
