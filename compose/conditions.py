@@ -9,6 +9,7 @@ import click
 
 from backbeat.compose.finding import STATUSES
 from backbeat.compose.moments import Moment
+from backbeat.words import hint
 
 #: What may stand before the `=`: the filter that it is (`backbeat.job_calls.JobOptions`), and what it means.
 _FILTERS = {
@@ -40,8 +41,10 @@ def read_conditions(texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         key, separator, value = text.partition("=")
         key = key.strip().replace("_", "-")
-        if not separator or key not in _FILTERS:
+        if not separator:
             raise click.UsageError(f"--where {text!r}: give KEY=VALUE, with one of {', '.join(KEYS)}")
+        if key not in _FILTERS:
+            raise click.UsageError(f"--where {text!r}: there is no {key!r}: {hint(key, KEYS)}")
         name, _ = _FILTERS[key]
         if name in said:
             raise click.UsageError(f"--where: {key!r} is given twice; all conditions must hold on one node")

@@ -28,6 +28,7 @@ from typing import Any
 import click
 
 from backbeat.compose.errors import SetupError
+from backbeat.words import hint
 
 FILE_NAME = "backbeat.toml"
 PROFILE_USUAL = "default"
@@ -170,6 +171,6 @@ def _refuse_unknown(said: Mapping[str, Any], known: tuple[str, ...], where: str)
     unknown = [key for key in said if key not in known]
     if unknown:
         raise SetupError(
-            f"{where}: there is no setting {unknown[0]!r} here (there are: {', '.join(sorted(known)) or 'none'}). "
+            f"{where}: there is no setting {unknown[0]!r} here: {hint(unknown[0], sorted(known))}. "
             "What only one command knows stands in [profiles.NAME.commands.COMMAND]."
         )

@@ -13,6 +13,7 @@ from backbeat.schemas import encode_command
 from backbeat.streams.core.commands import ChangeSettings
 from backbeat.streams.core.queries import GetSettings
 from backbeat.streams.core.records import Settings
+from backbeat.words import hint
 
 _ANSWER_SECONDS_MAX = 10.0
 _NAMES = tuple(name for name in Settings.__struct_fields__ if name != "version")
@@ -50,7 +51,10 @@ Examples:
 @click.argument("changes", metavar="NAME=VALUE...", nargs=-1, required=True)
 def set_(bootstrap_servers: str, changes: tuple[str, ...]) -> None:
     """Change settings, in every partition. They count from there on in the log."""
-    given = dict(_parse(change) for change in changes)
+    parsed = [_parse(change) for change in changes]
+    given = dict(parsed)
+    if len(given) < len(parsed):
+        raise SetupError("A setting is given twice.")
     asyncio.run(_write(bootstrap_servers, given))
     for name, value in given.items():
         click.echo(f"{name} = {value}")
@@ -58,8 +62,10 @@ def set_(bootstrap_servers: str, changes: tuple[str, ...]) -> None:
 
 def _parse(change: str) -> tuple[str, float | int]:
     name, separator, text = change.partition("=")
-    if not separator or name not in _NAMES:
+    if not separator:
         raise SetupError(f"{change!r} is no setting. What to do: give NAME=VALUE, with one of {', '.join(_NAMES)}.")
+    if name not in _NAMES:
+        raise SetupError(f"there is no setting {name!r}: {hint(name, _NAMES)}.")
     kind = type(getattr(Settings(), name))
     try:
         value: float | int = kind(text)

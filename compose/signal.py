@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import msgspec
@@ -11,14 +11,18 @@ import msgspec
 from backbeat.compose.connection import Connection
 from backbeat.compose.exits import CommandError, Exit
 from backbeat.compose.facts import node_facts
+from backbeat.compose.lines import read_lines
 from backbeat.compose.moments import Due, Length
 from backbeat.compose.options import connected, json_option
-from backbeat.compose.output import emit
+from backbeat.compose.output import emit, note
 from backbeat.compose.references import STANDARD_INPUT, is_id, read_value
 from backbeat.compose.run_options import read_run_options, run_options
+from backbeat.compose.texts import plain
+from backbeat.words import hint
 
 if TYPE_CHECKING:
     from backbeat import Client, Node
+    from backbeat.errors import BackbeatError
 
 _BY_ID, _BY_NAME = 2, 3
 _WHERE = ("workflow", "subject", "name")
@@ -61,7 +65,7 @@ def signal(
     """Signal a workflow, which is made if there is none of this name and subject; prints the node's id.
 
     SUBJECT is JSON, or else text: 703 is a number, '"703"' a text. With `-`, lines of JSON on standard input are
-    signals: workflow, subject and name, and what else the SDK's `signal` takes (docs/sdk.md).
+    signals, each sent when it comes: workflow, subject and name, and what else the SDK's `signal` takes (docs/sdk.md).
     """
     if target == (STANDARD_INPUT,):
         if any(value not in (None, ()) for value in said.values()):
@@ -102,10 +106,39 @@ async def _place(client: Client, target: tuple[str, ...]) -> tuple[str, Any, str
     return found.name, found.subject, target[1]
 
 
+class Line(msgspec.Struct, omit_defaults=True):
+    """A signal on a line of standard input: what `Client.signal` takes (`backbeat.signals.SignalOptions`)."""
+
+    workflow: str
+    subject: Any
+    name: str
+    decider: str | None = None
+    args: list[Any] | dict[str, Any] | None = None
+    client_data: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    retries: int | None = None
+    retry_interval_seconds: float | None = None
+    timeout_seconds: float | None = None
+    client: str | None = None
+    priority: int | None = None
+    fairness_key: str | None = None
+    #: As --at has it.
+    fires_at: str | None = None
+    idempotency_key: str | None = None
+    link: str | None = None
+    coalesce_key: str | None = None
+    coalesce: Literal["replace", "drop"] | None = None
+
+
 async def _signal_lines(client: Client, *, as_json: bool) -> None:
-    """Publish every line's signal: thousands a second, since nobody waits for one before the next is sent."""
-    published = 0
-    for number, line in enumerate(click.get_text_stream("stdin"), start=1):
+    """Publish every line's signal as it comes: thousands a second, since nobody waits for one before the next."""
+    published = number = 0
+    failed: BackbeatError | None = None
+    async for line in read_lines():
+        if line is None:
+            failed = await _flushed(client) or failed
+            continue
+        number += 1
         if not line.strip():
             continue
         where, options = _read_line(number, line)
@@ -113,23 +146,46 @@ async def _signal_lines(client: Client, *, as_json: bool) -> None:
         published += 1
         emit({"id": node_id}) if as_json else click.echo(node_id)
     await client.flush()
+    if failed is not None:
+        raise failed
     click.echo(f"{published} signals are in Kafka", err=True)
 
 
-def _read_line(number: int, line: str) -> tuple[tuple[Any, Any, Any], Any]:
-    from backbeat.signals import SignalOptions
+async def _flushed(client: Client) -> BackbeatError | None:
+    """Say what of the lines so far was not taken: whoever follows a file would never hear of it."""
+    from backbeat.errors import BackbeatError, Timeout
 
     try:
+        await client.flush()
+    except Timeout:
+        return None  # They are still under way.
+    except BackbeatError as error:
+        note(plain(str(error)))
+        return error
+    return None
+
+
+def _read_line(number: int, line: bytes) -> tuple[tuple[str, Any, str], Any]:
+    place = f"standard input, line {number}"
+    try:
         said = msgspec.json.decode(line, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
-        raise CommandError(f"standard input, line {number}: this is no JSON object ({error}).") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise CommandError(f"{place}: this is no JSON object ({error}).") from error
+    known = Line.__struct_fields__
     missing = [name for name in _WHERE if name not in said]
-    unknown = [name for name in said if name not in _WHERE and name not in SignalOptions.__annotations__]
-    if missing or unknown:
-        what = f"{missing[0]!r} is missing" if missing else f"there is no {unknown[0]!r}"
-        known = ", ".join((*_WHERE, *SignalOptions.__annotations__))
-        raise CommandError(f"standard input, line {number}: {what}. A signal has: {known}.")
-    if isinstance(said.get("fires_at"), str):
-        said["fires_at"] = Due().convert(said["fires_at"], None, None)
-    workflow, subject, name = (said.pop(key) for key in _WHERE)
-    return (workflow, subject, name), said
+    unknown = [name for name in said if name not in known]
+    if unknown:
+        raise CommandError(f"{place}: a signal knows no {plain(unknown[0])[:80]!r}: {hint(unknown[0], known)}.")
+    if missing:
+        raise CommandError(f"{place}: {missing[0]!r} is missing. A signal has: {', '.join(known)}.")
+    try:
+        read = msgspec.convert(said, Line)
+    except msgspec.ValidationError as error:
+        raise CommandError(f"{place}: {error}.") from error
+    options = {name: getattr(read, name) for name in known if getattr(read, name) is not None}
+    if "fires_at" in options:
+        options["fires_at"] = Due().convert(options["fires_at"], None, None)
+    workflow, subject, name = read.workflow, read.subject, read.name
+    for each in _WHERE:
+        options.pop(each, None)
+    return (workflow, subject, name), options

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from backbeat.compose.errors import SetupError
 from backbeat.compose.options import bootstrap_option
 from backbeat.compose.user_client import client_partitions_option, json_option, tell
+from backbeat.words import hint
 
 if TYPE_CHECKING:
     from backbeat.streams.registry import RegisteredClient
@@ -56,8 +57,11 @@ def import_(file: IO[bytes], bootstrap_servers: str, *, partitions: int) -> None
     from backbeat.streams.registry import Registry, put_clients
 
     try:
-        several = msgspec.json.decode(file.read(), type=list[Given])
-    except msgspec.DecodeError as error:
+        rows = msgspec.json.decode(file.read(), type=list[dict[str, Any]])
+        for place, row in enumerate(rows):
+            _check_words(place, row)
+        several = msgspec.convert(rows, list[Given])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SetupError(f"this is no list of users: {error}.") from error
     answer, clients = {}, []
     with Registry(bootstrap_servers) as registry:
@@ -69,6 +73,13 @@ def import_(file: IO[bytes], bootstrap_servers: str, *, partitions: int) -> None
             answer[given.key or given.name] = {"id": client.id, "auth_token": token}
         put_clients(registry, clients, partitions=partitions)
     click.echo(json.dumps(answer))
+
+
+def _check_words(place: int, row: dict[str, Any]) -> None:
+    known = Given.__struct_fields__
+    for word in row:
+        if word not in known:
+            raise SetupError(f"user {row.get('name', place)!r}: there is no {word!r}: {hint(word, known)}.")
 
 
 def _client(given: Given, token_hash: str, known_id: str | None) -> "RegisteredClient":

@@ -84,7 +84,8 @@ def test_conditions():
     ("texts", "said"),
     [
         (["name"], "give KEY=VALUE"),
-        (["nam=x"], "with one of name, status"),
+        (["nam=x"], "did you mean `name`"),
+        (["colour=x"], "known are name, status"),
         (["status=broken"], "there is no status 'broken'"),
         (["name=a", "name=b"], "'name' is given twice"),
         (["since=soon"], "'soon' is no time"),

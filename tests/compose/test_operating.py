@@ -19,6 +19,7 @@ from backbeat import Client, PlainClient, Worker, current
 from backbeat.compose.commands import backbeat
 from backbeat.compose.ports import free_port
 from backbeat.compose.stack import Stack
+from backbeat.errors import NotFound
 from backbeat.streams.core.commands import StartJob
 from backbeat.streams.core.jobs import JobFilter
 from backbeat.streams.registry import add_client
@@ -182,9 +183,41 @@ def test_signals_on_standard_input(shop):
     assert shop.wait_for(ids[4], "started").subject == 4
     assert "line 1: 'name' is missing" in shop("signal", "-", given='{"workflow":"a","subject":1}', code=1).stderr
     assert (
-        "there is no 'retry'"
+        "knows no 'retry': did you mean `retries`?"
         in shop("signal", "-", given='{"workflow":"a","subject":1,"name":"b","retry":1}', code=1).stderr
     )
+
+
+def test_a_signal_is_sent_when_its_line_comes_not_when_the_input_ends(shop):
+    line = {"workflow": "Lines", "subject": "as they come", "name": "Later", "fires_at": "1h"}
+    refused = {"workflow": "Lines", "subject": "none", "name": "Later", "link": str(uuid.uuid4())}
+    # Over HTTP it is the command's own event loop that sends.
+    env = {name: value for name, value in shop.env.items() if name != "BACKBEAT_BOOTSTRAP_SERVERS"}
+    pipe = subprocess.PIPE
+
+    def taken(node_id):
+        def there():
+            with contextlib.suppress(NotFound):
+                return shop.node(node_id).subject
+
+        return until(there, f"{node_id} is there")
+
+    command = [sys.executable, "-m", "backbeat.compose", "signal", "-"]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=os.environ | env) as process:
+        for each in (line, refused):
+            process.stdin.write(json.dumps(each) + "\n")
+            process.stdin.flush()
+        assert taken(process.stdout.readline().strip()) == "as they come"
+        # What is refused is said at once, too, and the rest goes on.
+        assert "did not take 1 of the published signals" in process.stderr.readline()
+        process.stdin.write(json.dumps(line | {"subject": "after that"}) + "\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        assert taken(process.stdout.readline().strip()) == "after that"
+        # It ends when it is told to, though no line comes and no end.
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 1
+        assert "Traceback" not in process.stderr.read()
 
 
 def test_a_tree_is_followed_until_all_of_it_is_closed(shop):
