@@ -11,6 +11,7 @@ import click
 
 from backbeat.compose.exits import CommandError, Exit
 from backbeat.compose.facts import change_facts, node_facts
+from backbeat.compose.moments import Number
 from backbeat.compose.options import bootstrap_option, json_option, log_format_option
 from backbeat.compose.output import emit, json_text, make_console, print_facts, print_table, status_text, when
 
@@ -52,7 +53,7 @@ Examples:
 @click.option("--once", is_flag=True, help="End when nothing waits; 1: something could not be archived.")
 @click.option(
     "--poll-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=5.0,
     show_default=True,
     help="How often it is looked what waits.",

@@ -3,12 +3,13 @@
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from backbeat.compose.exits import explain
+from backbeat.compose.exits import defect, explain
 from backbeat.compose.profile import Section, find_file, load_profile
 
 
@@ -68,6 +69,9 @@ _SECTIONS: dict[str, dict[str, _Entry]] = {
         "completion": _Entry("backbeat.compose.completion:completion", "Let the shell complete commands and options."),
     },
 }
+#: Nobody looks at what these print: a defect's traceback belongs into their log.
+_SERVERS = ("engine", "gateway", "projection", "worker")
+_VARIABLES = "BACKBEAT_"
 _COMMANDS = {name: entry for section in _SECTIONS.values() for name, entry in section.items()}
 
 
@@ -97,17 +101,34 @@ class LazyGroup(click.Group):
                 with formatter.section(title):
                     formatter.write_dl(shown)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse what cannot be written back anywhere, before any command reads it."""
+        for text in args:
+            _check_text(text, "the command line")
+        for name, value in os.environ.items():
+            if name.startswith(_VARIABLES):
+                _check_text(value, f"the variable {name}")
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Show what is wrong with the surroundings as text; only a defect of ours ends in a traceback."""
+        """Show whatever goes wrong as a sentence; a defect's traceback goes into a file, a server's into its log."""
         try:
             return super().invoke(ctx)
-        except (click.exceptions.Exit, click.Abort, click.ClickException):
+        except (click.exceptions.Exit, click.Abort, click.ClickException, BrokenPipeError):
+            # The last: whoever read the output has seen enough. Click ends quietly then.
             raise
         except Exception as error:
             explained = explain(error)
-            if explained is None:
+            if explained is None and ctx.invoked_subcommand in _SERVERS:
                 raise
-            raise explained from error
+            raise explained or defect(error) from error
+
+
+def _check_text(text: str, place: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise click.UsageError(f"{text[:80]!r} in {place} is no UTF-8.") from None
 
 
 @click.group(

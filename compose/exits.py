@@ -13,6 +13,8 @@ codes of their own (docs/errors.md).
 from __future__ import annotations
 
 import enum
+import tempfile
+import traceback
 
 import click
 
@@ -39,6 +41,7 @@ class CommandError(click.ClickException):
 
 
 _ADVICE = "What to do:"
+_TEXT_CHARACTERS_MAX = 400
 #: Errors of the parts' own modules that say what was found and what to do. By name: nothing is imported for it.
 _EXPLAINED = {
     ("backbeat.streams.brokers", "RefusedError"): Exit.UNREACHABLE,
@@ -54,13 +57,45 @@ _EXPLAINED = {
 
 
 def explain(error: Exception) -> CommandError | None:
-    """What to say of an error instead of a traceback. None: it is a defect of ours, and the traceback is wanted."""
+    """What to say of an error instead of a traceback. None: it is a defect of ours."""
     if isinstance(error, SetupError):
         return CommandError(str(error))
     code = _EXPLAINED.get((type(error).__module__, type(error).__name__))
     if code is not None:
         return CommandError(str(error), code)
-    return _of_sdk(error) or _of_kafka(error)
+    return _of_sdk(error) or _of_kafka(error) or _of_system(error)
+
+
+def defect(error: Exception) -> CommandError:
+    """What to say of a defect of ours: its traceback is kept in a file, for whoever mends it."""
+    text = f"This is a defect of Backbeat's: {type(error).__name__}: {plain(str(error))[:_TEXT_CHARACTERS_MAX]}."
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="backbeat-defect-", suffix=".txt", delete=False) as file:
+            traceback.print_exception(error, file=file)
+    except OSError:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return CommandError(f"{text} What to do: report it; it was met at {place.filename}:{place.lineno}.")
+    return CommandError(f"{text} What to do: report it, with {file.name}, which says where it was met.")
+
+
+def _of_system(error: Exception) -> CommandError | None:
+    """Files, disks and texts: what the system itself refuses."""
+    match error:
+        case OSError(strerror=str(reason)):
+            place = "" if error.filename is None else f"{plain(str(error.filename))}: "
+            return CommandError(_sentence(f"{place}{reason}"))
+        case UnicodeEncodeError():
+            letters = ascii(error.object[error.start : error.end])[:_TEXT_CHARACTERS_MAX]
+            return CommandError(
+                f"{letters} cannot be written in {error.encoding}. What to do: let the terminal be UTF-8, or set "
+                "PYTHONIOENCODING=utf-8."
+            )
+        case UnicodeDecodeError():
+            return CommandError(f"What was read is no {error.encoding.upper()}: {error.reason}.")
+        case RecursionError():
+            return CommandError("What was read is nested too deep.")
+        case _:
+            return None
 
 
 def _of_sdk(error: Exception) -> CommandError | None:
@@ -78,7 +113,7 @@ def _of_sdk(error: Exception) -> CommandError | None:
             advice, code = "", Exit.FAILED
         case _:
             return None
-    text = plain(_sentence(error))
+    text = plain(_sentence(str(error)))
     return CommandError(text if not advice or _ADVICE in text else f"{text} {_ADVICE} {advice}.", code)
 
 
@@ -93,6 +128,5 @@ def _of_kafka(error: Exception) -> CommandError | None:
     )
 
 
-def _sentence(error: Exception) -> str:
-    text = str(error)
+def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."

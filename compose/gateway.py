@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from backbeat.compose.moments import Number
 from backbeat.compose.options import application_option, bootstrap_option, log_format_option
 
 
@@ -65,7 +66,7 @@ Examples:
 )
 @click.option(
     "--connection-error-wait-seconds",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     envvar="BACKBEAT_CONNECTION_ERROR_WAIT_SECONDS",
     default=30.0,
     show_default=True,
@@ -74,7 +75,7 @@ Examples:
 )
 @click.option(
     "--queue-log-seconds",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     envvar="BACKBEAT_QUEUE_LOG_SECONDS",
     default=300.0,
     show_default=True,
@@ -91,7 +92,7 @@ Examples:
 )
 @click.option(
     "--archive-poll-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     envvar="BACKBEAT_ARCHIVE_POLL_SECONDS",
     default=5.0,
     show_default=True,
@@ -101,7 +102,7 @@ Examples:
 @application_option
 @click.option(
     "--answer-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     envvar="BACKBEAT_ANSWER_SECONDS",
     default=10.0,
     show_default=True,

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import click
+
+#: Longer than anybody waits, and than what systems can count: 366 days.
+SECONDS_MAX = 31_622_400.0
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _LENGTH = re.compile(rf"(?:{_PART.pattern})+")
+
+
+class Number(click.FloatRange):
+    """A number within bounds. click's own lets "nan" through, which is in no range, and "inf" where none is named."""
+
+    def __init__(self, min: float, max: float = SECONDS_MAX, *, min_open: bool = False) -> None:  # noqa: A002 - click's words
+        super().__init__(min=min, max=max, min_open=min_open)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return number
 
 
 class Length(click.ParamType):
@@ -39,7 +58,10 @@ class Moment(click.ParamType):
     ) -> datetime | None:
         """Read it."""
         found = _read(self, value, param, ctx)
-        return datetime.now(UTC) - found if isinstance(found, timedelta) else found
+        try:
+            return datetime.now(UTC) - found if isinstance(found, timedelta) else found
+        except OverflowError:
+            self.fail(f"{value!r} ago there was no calendar", param, ctx)
 
 
 class Due(click.ParamType):
@@ -70,8 +92,11 @@ def _read(
         kind.fail(
             f"{value!r} is no time; give ISO 8601 (2026-11-24T10:00:00Z), or how far away it is (20h, 1d)", param, ctx
         )
-    if isinstance(found, datetime) and found.tzinfo is None:
-        found = found.replace(tzinfo=UTC)
+    if isinstance(found, datetime):
+        try:
+            return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        except OverflowError:
+            kind.fail(f"{value!r} is in no year from 1 to 9999 in UTC", param, ctx)
     return found
 
 

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from backbeat.compose.connection import Connection
+from backbeat.compose.moments import Number
 from backbeat.streams.security import PREFIX, Brokers, KafkaSecurity, Mechanism, Protocol
 
 STATUS_PORT_USUAL = 9301
@@ -116,7 +117,7 @@ token_option = click.option(
 )
 timeout_option = click.option(
     "--timeout-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     envvar="BACKBEAT_TIMEOUT_SECONDS",
     default=10.0,
     show_default=True,

@@ -36,6 +36,8 @@ def read_value(text: str) -> Any:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
         return text
+    except RecursionError:
+        raise click.UsageError(f"{text[:40]!r}… is nested too deep") from None
 
 
 def workflow_ids(client: Client, arguments: Sequence[str]) -> list[str]:
@@ -72,7 +74,7 @@ def _id_of_line(line: str) -> str:
         return _checked(line)
     try:
         row = msgspec.json.decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise click.UsageError(f"standard input: this is no JSON: {line[:80]!r} ({error})") from error
     if not isinstance(row.get("id"), str):
         raise click.UsageError(f"standard input: this line has no id: {line[:80]!r}")

@@ -8,7 +8,7 @@ import click
 
 from backbeat.compose.connection import Connection
 from backbeat.compose.figures import database_option, source
-from backbeat.compose.moments import Moment
+from backbeat.compose.moments import Moment, Number
 from backbeat.compose.options import connected, json_option
 from backbeat.compose.report_mail import MailServer, mail_options
 
@@ -38,7 +38,7 @@ Every morning at six, by cron:
 @click.option("--until", type=Moment(), metavar="TIME", help="Up to when.  [default: now]")
 @click.option(
     "--stuck-hours",
-    type=click.FloatRange(min=0, max=100_000),
+    type=Number(min=0, max=100_000),
     default=20.0,
     show_default=True,
     help="After so long without news a node that should go on is inconsistent.",

@@ -58,7 +58,7 @@ def read_run_options(said: Mapping[str, Any]) -> dict[str, Any]:
 def _json(option: str, text: str, kind: Any) -> Any:
     try:
         value = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise click.UsageError(f"{option}: this is no JSON: {text[:80]!r} ({error})") from error
     if not isinstance(value, kind):
         raise click.UsageError(f"{option}: give {'an object' if kind is dict else 'a list or an object'}")

@@ -14,6 +14,7 @@ import click
 from backbeat.compose.connection import Connection
 from backbeat.compose.exits import explain
 from backbeat.compose.figures import Source, database_option, source
+from backbeat.compose.moments import Number
 from backbeat.compose.options import connected, json_option
 
 if TYPE_CHECKING:
@@ -39,14 +40,14 @@ Keys: q ends it; l, f, r and n sort by load, failing, rate and name.
 @database_option
 @click.option(
     "--interval-seconds",
-    type=click.FloatRange(0.2, 3_600),
+    type=Number(0.2, 3_600),
     default=2.0,
     show_default=True,
     help="How long from one look to the next.",
 )
 @click.option(
     "--window-seconds",
-    type=click.FloatRange(1, 3_600),
+    type=Number(1, 3_600),
     default=10.0,
     show_default=True,
     help="Over how long the rates are taken.",

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from backbeat.compose.moments import Number
 from backbeat.streams.settings import EngineSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,7 +40,7 @@ def tuning_options(command: F) -> F:
             continue
         option = click.option(
             f"--{field.name.replace('_', '-')}",
-            type=type(field.default),
+            type=Number(0) if isinstance(field.default, float) else type(field.default),
             envvar=f"BACKBEAT_{field.name.upper()}",
             help=f"{_MEANINGS.get(field.name, '')}  [default: {field.default}]".strip(),
         )

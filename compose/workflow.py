@@ -10,6 +10,7 @@ import click
 from backbeat.compose.connection import Connection
 from backbeat.compose.facts import tree_facts, workflow_facts
 from backbeat.compose.many import change_all
+from backbeat.compose.moments import Number
 from backbeat.compose.options import connected, json_option, yes_option
 from backbeat.compose.output import ago, emit, json_text, make_console, note, print_facts, when
 from backbeat.compose.references import workflow_argument, workflow_id, workflow_ids, workflows_argument
@@ -93,9 +94,7 @@ Examples:
 @workflow_argument
 @connected
 @click.option("--follow", "follows", is_flag=True, help="Go on until all of it is closed, or Ctrl-C.")
-@click.option(
-    "--interval", type=click.FloatRange(min=0.1), default=0.5, show_default=True, help="Seconds; with --follow."
-)
+@click.option("--interval", type=Number(min=0.1), default=0.5, show_default=True, help="Seconds; with --follow.")
 @click.option("--depth", type=click.IntRange(min=1), metavar="N", help="Draw so many levels.  [default: all]")
 @click.option("--children", type=click.IntRange(min=1), metavar="N", help="Draw so many of a node's children.")
 @click.option("--fold", is_flag=True, help="Draw a branch in which all is closed as one line.")
