@@ -281,6 +281,7 @@ class Asker:
 
 
 def _checked(answers: list[Any]) -> list[Any]:
-    if isinstance(answers[0], Rejection):
-        raise rejected(answers[0])
+    # The last part may say that there is no more of it: what was asked for was removed while it was read.
+    if isinstance(answers[-1], Rejection):
+        raise rejected(answers[-1])
     return answers

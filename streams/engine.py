@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from backbeat import schemas
-from backbeat.streams.admission import admit
 from backbeat.streams.core import apply, ids, queries
 from backbeat.streams.core import effects as fx
+from backbeat.streams.core.answers import answered
 from backbeat.streams.core.commands import (
     AddChildren,
     AnyCommand,
@@ -29,21 +29,27 @@ from backbeat.streams.core.commands import (
     RestartNode,
     ScheduleNode,
     Source,
+    StopJob,
     TimerFired,
+    WorkJob,
     route,
 )
 from backbeat.streams.core.status import CLOSED, ServerStatus
+from backbeat.streams.core.step import Refused
 from backbeat.streams.dead_letters import dead_letter_headers
 from backbeat.streams.due import due_records
 from backbeat.streams.keeper import Keeper, Snapshot, StoreError
 from backbeat.streams.partition import EngineError, Outbox, Partition, Record
 from backbeat.streams.tallies import Tallies
-from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES
+from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, REPLY_BYTES_MAX
+from backbeat.streams.validate import check_command, check_query
 
 __all__ = ["Engine", "EngineError", "Partition", "Record"]
 
 logger = logging.getLogger(__name__)
 
+#: What is no fault of one record: the process ends. Anything else that its decoding, checking or applying raises is.
+_NOT_OF_A_RECORD = (StoreError, MemoryError, schemas.RegistryError)
 _WORTH_WAITING_FOR = CLOSED | {ServerStatus.RETRIES_EXHAUSTED}
 _ABOUT_A_NODE = (ChangeNode, AddChildren, RestartNode, ResetNode, ScheduleNode, Heartbeat, DeliveryFailed, GrantSlot)
 
@@ -163,10 +169,12 @@ class Engine:
         self.counts["commands"] += 1
         try:
             command = schemas.decode_command(record.value)
-            admit(command, record.partition, self._partitions_count)
-        except schemas.DecodeError as error:
+        except _NOT_OF_A_RECORD:
+            raise
+        except Exception as error:  # noqa: BLE001 - the bytes are somebody else's: one record holds up no partition
             self.counts["unreadable"] += 1
-            self._dead_letter(record, str(error))
+            is_known = isinstance(error, schemas.DecodeError)
+            self._dead_letter(record, str(error) if is_known else f"defect: {_defect(error)}")
         else:
             effects = self._apply(record, command, store)
             self.tallies.note(command, effects, store)
@@ -175,26 +183,32 @@ class Engine:
 
     def _apply(self, record: Record, command: AnyCommand, store: Keeper) -> list[fx.Effect]:
         try:
+            check_command(command, record.partition, record.offset, self._partitions_count)
             return self._rules(command, record.timestamp, store)
-        except (StoreError, MemoryError):
+        except Refused as refused:
+            return _refused(command, refused.rejection)
+        except _NOT_OF_A_RECORD:
             raise
-        except Exception as defect:
+        except Exception as defect:  # noqa: BLE001 - it is logged below
             # The step was dropped whole. The record is kept for whoever mends the defect, and the node shows it.
-            self.counts["defects"] += 1
-            about = {"partition": record.partition, "tid": command.tid}
-            logger.exception("offset %d: %s failed", record.offset, command, extra=about)
-            self._dead_letter(record, f"defect: {type(defect).__name__}: {defect}")
-        node_id = command.node_id if isinstance(command, _ABOUT_A_NODE) else None
-        if isinstance(command, TimerFired):
-            node_id = command.subject_id
-        if isinstance(command, Continue) and command.tasks:
-            node_id = command.tasks[0].id
-        if node_id is None:
+            self._note_defect(record, command, defect)
+        failure = _failure_of(command)
+        if failure is None:
             return []
-        failure = FailNode(
-            id=command.id, tid=command.tid, source=command.source, node_id=node_id, message="The engine failed"
-        )
-        return self._rules(failure, record.timestamp, store)
+        try:
+            return self._rules(failure, record.timestamp, store)
+        except _NOT_OF_A_RECORD:
+            raise
+        except Exception as defect:  # noqa: BLE001 - as above
+            # What showed the first defect meets one itself: the dead letter is all that there is of them.
+            self._note_defect(record, failure, defect)
+            return []
+
+    def _note_defect(self, record: Record, command: AnyCommand, defect: Exception) -> None:
+        self.counts["defects"] += 1
+        about = {"partition": record.partition, "tid": command.tid}
+        logger.error("offset %d: %s failed", record.offset, type(command).__name__, extra=about, exc_info=defect)
+        self._dead_letter(record, f"defect: {_defect(defect)}")
 
     # --- effects -----------------------------------------------------------------------------------------------------
 
@@ -256,6 +270,11 @@ class Engine:
         self, to: ReplyTo, answer: fx.Answer | queries.QueryAnswer, tid: str, part: int = 0, *, last: bool = True
     ) -> None:
         value = schemas.encode_reply(to, answer, tid, part, last)
+        if len(value) > REPLY_BYTES_MAX:
+            # Kafka would not take it, and whoever asked would wait for nothing.
+            message = f"The answer has {len(value)} bytes, and one record has at most {REPLY_BYTES_MAX}"
+            rejection = fx.Rejection(fx.Reason.LIMIT_EXCEEDED, message, f"{len(value)} bytes", "a smaller answer")
+            value = schemas.encode_reply(to, rejection, tid, part, True)
         self._outbox.send(REPLIES, value, key=to.asker, partition=to.partition)
 
     def _dead_letter(self, record: Record, reason: str) -> None:
@@ -286,12 +305,20 @@ class Engine:
         partition.query_position = record.offset + 1
         try:
             query = schemas.decode_query(record.value)
-        except schemas.DecodeError as error:
+        except _NOT_OF_A_RECORD:
+            raise
+        except Exception as error:  # noqa: BLE001 - as of commands
             self.counts["queries_bad"] += 1
             logger.warning("a query that cannot be read (%s), partition %d", error, record.partition)
             return
         if query.deadline < now:
             self.counts["queries_late"] += 1
+            return
+        try:
+            check_query(query, record.partition, self._partitions_count)
+        except Refused as refused:
+            self.counts["queries_bad"] += 1
+            self._answer_with(query, refused.rejection)
             return
         if not (partition.caught_up and self._is_owner()):
             partition.waiting_queries.append(query)
@@ -319,18 +346,42 @@ class Engine:
                 return  # It was taken away between two parts: its next owner is asked again.
 
     def _must_wait(self, store: Keeper, query: queries.WaitNode) -> bool:
-        known = queries.find_node(store, query.node_id, query.user_id) is not None
-        return known and not queries.is_final(store, query.node_id)
+        try:
+            known = queries.find_node(store, query.node_id, query.user_id) is not None
+            return known and not queries.is_final(store, query.node_id)
+        except _NOT_OF_A_RECORD:
+            raise
+        except Exception:
+            # What is wrong with the node shows where it is read for the answer.
+            logger.exception("a wait for node %s", query.node_id.hex(), extra={"tid": query.tid})
+            return False
 
     def _send_parts(self, query: queries.AnyQuery, store: Keeper) -> Iterator[None]:
+        """Send the answer. Reading changes nothing, so whatever goes wrong in it is told to whoever asked."""
+        part = 0
         previous: queries.QueryAnswer | None = None
-        for part, answer in enumerate(queries.answer(query, store)):
+        answers = queries.answer(query, store)
+        while True:
+            try:
+                answer = next(answers, None)
+            except _NOT_OF_A_RECORD:
+                raise
+            except Exception as defect:
+                self.counts["queries_failed"] += 1
+                logger.exception("%s failed", type(query).__name__, extra={"tid": query.tid})
+                answer, answers = _failed(defect), iter(())
             if previous is not None:
-                self._reply(query.reply_to, previous, query.tid, part - 1, last=False)
+                self._reply(query.reply_to, previous, query.tid, part, last=answer is None)
+                part += 1
+            if answer is None:
+                return
+            if previous is not None:
                 yield
             previous = answer
-        assert previous is not None, "every query has an answer"
-        self._reply(query.reply_to, previous, query.tid, part, last=True)
+
+    def _answer_with(self, query: queries.AnyQuery, rejection: fx.Rejection) -> None:
+        if query.reply_to.partition >= 0:
+            self._reply(query.reply_to, rejection, query.tid)
 
     def _wake(self, effect: fx.Changed) -> None:
         """Answer those who wait for a node that this command has closed, or that nobody tries again."""
@@ -390,3 +441,37 @@ class Engine:
             if partition is not None and partition.store is not None and partition.store.origin is not None:
                 position = queries.Position(query.partition, partition.store.origin.next_offset)
                 self._reply(query.reply_to, position, query.tid)
+
+
+def _defect(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _refused(command: AnyCommand, rejection: fx.Rejection) -> list[fx.Effect]:
+    """The answer to a command that is refused before it is applied, or its dead letter."""
+    reply_to = command.reply_to
+    if reply_to is not None and reply_to.partition < 0:
+        command = msgspec.structs.replace(command, reply_to=None)
+    return answered(command, rejection)
+
+
+def _failed(defect: Exception) -> fx.Rejection:
+    """The answer to a query on which the engine fails."""
+    message = f"The engine failed on this query: {_defect(defect)}"
+    return fx.Rejection(fx.Reason.INVALID_PARAMETERS, message, found="a defect", wanted="an answer")
+
+
+def _failure_of(command: AnyCommand) -> FailNode | StopJob | None:
+    """The command that shows a defect: it makes the node errored, or stops the job; null: there is none of both."""
+    if isinstance(command, WorkJob):
+        return StopJob(
+            id=command.id, tid=command.tid, source=command.source, partition=command.partition, job_id=command.job_id
+        )
+    node_id = command.node_id if isinstance(command, _ABOUT_A_NODE) else None
+    if isinstance(command, TimerFired):
+        node_id = command.subject_id
+    if isinstance(command, Continue) and command.tasks:
+        node_id = command.tasks[0].id
+    if node_id is None:
+        return None
+    return FailNode(id=command.id, tid=command.tid, source=command.source, node_id=node_id, message="The engine failed")

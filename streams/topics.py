@@ -38,6 +38,8 @@ SIGNAL_BYTES_MAX = 1024 * 1024
 RECORD_BYTES_MAX = 2 * SIGNAL_BYTES_MAX
 #: The largest dead letter: any record as it came, and the reason in its headers.
 DEAD_LETTER_BYTES_MAX = RECORD_BYTES_MAX + 64 * 1024
+#: The largest value of a reply: its batch has a header and a key beside it.
+REPLY_BYTES_MAX = RECORD_BYTES_MAX - 16 * 1024
 #: How long the changelog keeps the mark of a deleted record. A store left aside for half of that is not used again.
 STATE_DELETE_RETENTION_MS = 24 * 60 * 60 * 1000
 

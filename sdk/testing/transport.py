@@ -182,6 +182,6 @@ class MemoryTransport:
 
 def _checked(answers: list[Any]) -> list[Any]:
     assert answers, "a question that the engine has not answered"
-    if isinstance(answers[0], Rejection):
-        raise rejected(answers[0])
+    if isinstance(answers[-1], Rejection):
+        raise rejected(answers[-1])
     return answers

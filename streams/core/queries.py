@@ -20,7 +20,7 @@ from .schedules import ScheduleView, schedule_view
 from .settling import is_deactivated, is_left_over
 from .status import CLOSED, ServerStatus
 from .store import Store
-from .walking import walk
+from .walking import RemovedError, walk
 
 #: A GetSchedules of this partition is asked of every one; whoever brings it to the engines does that.
 ALL_PARTITIONS = -1
@@ -256,7 +256,17 @@ def is_final(store: Store, node_id: bytes) -> bool:
 
 
 def answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
-    """The parts of the answer, each at most some hundred nodes. Waits and flushes are not answered here."""
+    """The parts of the answer, each at most some hundred nodes. Waits and flushes are not answered here.
+
+    What is removed between two parts ends the answer: the last part is a Rejection then.
+    """
+    try:
+        yield from _answer(query, store)
+    except RemovedError as error:
+        yield Rejection(Reason.NOT_FOUND, str(error), found="nothing", wanted="what was there when it was asked")
+
+
+def _answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
     match query:
         case GetWorkflow():
             workflow = find_workflow(store, query.workflow_id, query.user_id)
@@ -361,7 +371,8 @@ def _schedules(store: Store, user_id: bytes | None) -> Iterator[Schedules]:
 def _history(store: Store, node: Node) -> Iterator[History]:
     for number in range(node.history_chunks):
         chunk = store.get_chunk(node.id, number)
-        assert chunk is not None, "a chunk of history that is not stored"
+        if chunk is None:
+            raise RemovedError(f"The node {node.id.hex()} was removed while its history was read")
         yield History(tuple(history.unpack(chunk)))
     yield History(tuple(history.unpack(node.history)))
 

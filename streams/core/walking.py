@@ -8,12 +8,16 @@ from .records import Node, Workflow
 from .store import Store
 
 
+class RemovedError(Exception):
+    """What is being read was removed meanwhile: commands pass between the parts of a long answer."""
+
+
 def walk(
     store: Store, workflow: Workflow, *, top_level_only: bool = False, after: Node | None = None
 ) -> Iterator[Node]:
     """The nodes of a workflow, parents before children; all, or those behind the node `after`.
 
-    Nodes added while it is read may or may not be seen.
+    Nodes added while it is read may or may not be seen. RemovedError: the workflow is removed while it is read.
     """
     stack = [workflow.first_child] if after is None else _behind(store, after, top_level_only=top_level_only)
     while stack:
@@ -21,7 +25,8 @@ def walk(
         if node_id is None:
             continue
         node = store.get_node(node_id)
-        assert node is not None, "a pointer to a node that is not stored"
+        if node is None:
+            raise RemovedError(f"The workflow {workflow.id.hex()} was removed while it was read")
         stack.append(node.next_sibling)
         if not top_level_only:
             stack.append(node.first_child)

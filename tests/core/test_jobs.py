@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backbeat.schemas import DecodeError
-from backbeat.streams.admission import admit
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as e
 from backbeat.streams.core import ids, queries
 from backbeat.streams.core.jobs import KEPT_MAX, RETENTION_MS, Job, JobFilter, JobState
 from backbeat.streams.core.records import Settings, TimerKind
 from backbeat.streams.core.status import word
+from backbeat.streams.core.step import Refused
+from backbeat.streams.validate import check_command
 from tests.core.player import Move, Player
 from tests.core.rig import CAMERA_ID, NON_BLOCKING, Rig, id_of, new, workflow
 from tests.core.test_properties import MOVES, NUMBERS
@@ -498,10 +498,10 @@ def test_the_oldest_that_has_ended_makes_room():
 
 def test_only_engines_send_its_slices():
     command = c.WorkJob(id=JOB, partition=1, job_id=JOB)
-    with pytest.raises(DecodeError, match="only engines send it"):
-        admit(command, 1, 3)
-    with pytest.raises(DecodeError, match="for partition 1 was sent to partition 2"):
-        admit(c.StartJob(id=JOB, partition=1, action="retry"), 2, 3)
+    with pytest.raises(Refused, match="only engines send it"):
+        check_command(command, 1, 0, 3)
+    with pytest.raises(Refused, match="for partition 1 was sent to partition 2"):
+        check_command(c.StartJob(id=JOB, partition=1, action="retry"), 2, 0, 3)
     rig = shop(1, workflows=1)
     assert rig.do(c.WorkJob(id=JOB, partition=0, job_id=JOB)).effects == []
 

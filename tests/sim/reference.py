@@ -14,13 +14,15 @@ from typing import Any, NamedTuple
 import msgspec
 
 from backbeat import schemas
-from backbeat.streams import stored_records
+from backbeat.streams import engine, stored_records
 from backbeat.streams.core import apply, ids
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.records import Meta
+from backbeat.streams.core.step import Refused
 from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, activities_topic
+from backbeat.streams.validate import check_command
 
 from .broker import Entry
 
@@ -221,9 +223,6 @@ class Reference:
         sent: list[Sent] = []
         try:
             command = schemas.decode_command(entry.value)
-            identity = c.route(command)
-            if identity is not None and self._partition(identity) != partition:
-                raise schemas.DecodeError  # noqa: TRY301 - one way for all that cannot be done
         except schemas.DecodeError:
             sent.append(Sent(DEAD_LETTERS, 0, entry.key, entry.value or b""))
         else:
@@ -240,16 +239,14 @@ class Reference:
         self, partition: int, entry: Entry, command: c.AnyCommand, store: VersionedStore, sent: list[Sent]
     ) -> list[fx.Effect]:
         try:
+            check_command(command, partition, entry.offset, len(self.stores))
             return rules(command, entry.timestamp, store)
+        except Refused as refused:
+            return engine._refused(command, refused.rejection)
         except Poisoned:
             sent.append(Sent(DEAD_LETTERS, 0, entry.key, entry.value or b""))
-        node_id = getattr(command, "node_id", None)
-        if node_id is None:
-            return []
-        failure = c.FailNode(
-            id=command.id, tid=command.tid, source=command.source, node_id=node_id, message="The engine failed"
-        )
-        return rules(failure, entry.timestamp, store)
+        failure = engine._failure_of(command)
+        return [] if failure is None else rules(failure, entry.timestamp, store)
 
     def _outputs(self, partition: int, entry: Entry, command: c.AnyCommand, effects: list[fx.Effect]) -> Iterable[Sent]:
         sends = 0

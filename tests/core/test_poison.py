@@ -1,0 +1,289 @@
+"""Records that nobody may send and anybody can: each is refused with its reason, and the partition goes on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from backbeat.schemas import encode_command, encode_query
+from backbeat.streams.core import apply, ids
+from backbeat.streams.core import commands as c
+from backbeat.streams.core import effects as fx
+from backbeat.streams.core import queries as q
+from backbeat.streams.core.records import RetentionPolicy, Settings
+from backbeat.streams.keeper import StoreError
+from backbeat.streams.partition import Record
+from backbeat.testing.clock import Clock
+from backbeat.testing.engine import NEVER, MemoryEngine
+from backbeat.testing.topics import Topics
+from tests.core.rig import CAMERA, CAMERA_ID, NON_BLOCKING, new
+from tests.core.world import USER
+
+ASKER = b"a" * 16
+JOB = b"j" * 16
+SOURCE = c.Source(0, 0, 0)
+
+
+class Poisoned:
+    """One partition of the engine's loop, in memory, with what it answers and puts aside."""
+
+    def __init__(self) -> None:
+        self.clock = Clock(datetime(2026, 1, 2, tzinfo=UTC))
+        self.topics = Topics(1, lambda: self.clock.milliseconds, lambda: None)
+        self.replies: list = []
+        self.topics.on_reply = self.replies.append
+        self._memory = MemoryEngine(1, self.clock, self.topics, lambda _: "backbeat.activities.shop", Settings())
+        self.engine = self._memory._engine
+        self.store = self._memory.shelves[0]
+        self._count = 0
+
+    def put(self, value: bytes | None) -> None:
+        """A record as somebody wrote it."""
+        self.topics.append(value or b"", 0, None)
+        if value is None:
+            self.topics.commands[0][-1] = self.topics.commands[0][-1]._replace(value=None)
+        self._memory.settle()
+
+    def send(self, kind: type[c.AnyCommand], /, *, asks: bool = False, **given) -> None:
+        self._count += 1
+        carried = {"id": ids.command_id(b"test", self._count.to_bytes(4, "big")), "user_id": USER}
+        if asks:
+            carried["reply_to"] = c.ReplyTo(0, ASKER, self._count)
+        self.put(encode_command(kind(**{**carried, **given})))
+
+    def ask(self, kind: type[q.AnyQuery], **given):
+        return self.engine.on_query(self._query(kind, **given), 0)
+
+    def _query(self, kind: type[q.AnyQuery], **given) -> Record:
+        query = kind(**{"user_id": USER, "deadline": NEVER, "reply_to": c.ReplyTo(0, ASKER, 7), **given})
+        return Record(0, 0, self.clock.milliseconds, None, encode_query(query))
+
+    def signal(self) -> bytes:
+        """A workflow with one node; its id."""
+        self.send(c.Signal, asks=True, workflow_id=CAMERA_ID, workflow=CAMERA, node=new("signal", type="decision"))
+        return self.replies.pop().answer.id
+
+    @property
+    def reason(self) -> str:
+        """Why the newest dead letter is one."""
+        return self.topics.dead_letters[-1].reason
+
+    @property
+    def rejection(self) -> fx.Rejection:
+        answer = self.replies[-1].answer
+        assert isinstance(answer, fx.Rejection), answer
+        return answer
+
+    def goes_on(self) -> bool:
+        """Whether the partition has taken all that came and takes more."""
+        before = self.store.meta.next_offset
+        return self.signal() is not None and self.store.meta.next_offset == before + 1
+
+
+@pytest.fixture
+def loop() -> Poisoned:
+    return Poisoned()
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("partition", [-1, -(2**31), 1, 2**31 - 1])
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        (c.StartJob, {"action": "retry"}),
+        (c.StopJob, {"job_id": JOB}),
+        (c.WorkJob, {"job_id": JOB, "source": SOURCE}),
+    ],
+)
+def test_a_partition_that_there_is_not(loop, kind, given, partition):
+    loop.signal()
+    loop.send(kind, partition=partition, **given)
+    assert f"for partition {partition} was sent to partition 0" in loop.reason
+    loop.send(kind, partition=partition, asks=True, **given)
+    assert f"for partition {partition} was sent to partition 0" in loop.rejection.message
+    assert loop.store.jobs() == []
+    assert loop.goes_on()
+
+
+def test_an_answer_that_can_go_nowhere(loop):
+    loop.send(c.CreateWorkflow, workflow=CAMERA, reply_to=c.ReplyTo(-5, ASKER, 1))
+    assert "reply_to is below 0" in loop.reason
+    assert loop.goes_on()
+
+
+OTHERS_NODE = ids.node_id(ids.workflow_id(USER, "other", b'"other"'), JOB, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "reason"),
+    [
+        (c.TimerFired, {"subject_id": JOB, "kind": 77, "number": 1}, "No timer has the kind 77"),
+        (c.TimerFired, {"subject_id": JOB, "kind": 6, "number": 1}, "No timer has the kind 6"),
+        (c.Continue, {"workflow_id": CAMERA_ID, "tasks": ()}, "Continue without a task"),
+        (c.Continue, {"workflow_id": CAMERA_ID, "tasks": (c.Task(99, CAMERA_ID),)}, "No task has the kind 99"),
+        (
+            c.Continue,
+            {"workflow_id": CAMERA_ID, "tasks": (c.Task(c.TaskKind.SWEEP, OTHERS_NODE),)},
+            "not about the workflow",
+        ),
+        (
+            c.Continue,
+            {"workflow_id": CAMERA_ID, "tasks": (c.Task(c.TaskKind.REMOVE, CAMERA_ID, OTHERS_NODE, 5),)},
+            "another workflow's node",
+        ),
+        (c.WorkJob, {"partition": 0, "job_id": JOB, "workflow_id": CAMERA_ID}, "Tasks belong to a workflow"),
+        (c.CloseLink, {"target_id": JOB, "child_id": JOB, "source": None}, "only engines send it"),
+        (c.CloseLink, {"target_id": JOB, "child_id": JOB, "source": c.Source(9, 0, 0)}, "no place in the log"),
+        (c.CloseLink, {"target_id": JOB, "child_id": JOB, "source": c.Source(0, 2**62, 0)}, "not before the record"),
+        (c.CloseLink, {"target_id": JOB, "child_id": JOB, "source": c.Source(0, -1, 0)}, "no place in the log"),
+        (c.FailNode, {"node_id": JOB, "message": "no"}, "FailNode is never sent"),
+        (c.ScheduleDue, {"schedule_id": JOB, "number": 1, "next_at": 2**63 - 1}, "no time that can be written"),
+        (c.ScheduleDue, {"schedule_id": JOB, "number": 1, "times": (5, 5)}, "in order, each once"),
+        (c.ScheduleDue, {"schedule_id": JOB, "number": 1, "times": (-(2**63),)}, "in order, each once"),
+        (
+            c.AskSlot,
+            {
+                "pool_id": JOB,
+                "client_id": USER,
+                "activity": "a",
+                "key": "",
+                "node_id": JOB,
+                "number": 1,
+                "priority": 3,
+                "fairness_key": "",
+            },
+            "not that of its client",
+        ),
+    ],
+)
+def test_what_only_a_slip_or_a_stranger_sends(loop, kind, given, reason):
+    loop.signal()
+    sent_by_engines = {"source": SOURCE} if kind in (c.Continue, c.WorkJob, c.CloseLink, c.AskSlot) else {}
+    loop.send(kind, **{**sent_by_engines, **given})
+    assert reason in loop.reason
+    assert loop.goes_on()
+
+
+class UnknownError(Exception):
+    """Nothing that anybody expects."""
+
+
+@pytest.mark.parametrize("error", [UnknownError, RecursionError, OverflowError, UnicodeError, SystemError])
+def test_whatever_decoding_raises_is_one_records_dead_letter(loop, monkeypatch, error):
+    def broken(_):
+        raise error("broken")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("backbeat.schemas.decode_command", broken)
+        loop.put(b"anything")
+    assert loop.reason == f"defect: {error.__name__}: broken"
+    assert loop.goes_on()
+
+
+@pytest.mark.parametrize("error", [UnknownError, RecursionError, OverflowError, UnicodeError, SystemError])
+def test_whatever_applying_raises_is_one_records_dead_letter(loop, error):
+    node_id = loop.signal()
+
+    def broken(command, *_):
+        raise error(type(command).__name__)
+
+    loop.engine._rules = broken
+    loop.send(c.ResetNode, node_id=node_id)
+    # What should show the defect on the node meets it, too.
+    assert [letter.reason for letter in loop.topics.dead_letters] == [
+        f"defect: {error.__name__}: ResetNode",
+        f"defect: {error.__name__}: FailNode",
+    ]
+    loop.engine._rules = apply
+    assert loop.goes_on()
+
+
+@pytest.mark.parametrize("error", [StoreError, MemoryError])
+def test_only_the_store_and_memory_end_the_process(loop, error):
+    def broken(*_):
+        raise error
+
+    loop.engine._rules = broken
+    with pytest.raises(error):
+        loop.send(c.ResetNode, node_id=JOB)
+
+
+def test_a_slice_of_a_job_that_fails_ends_its_job(loop):
+    loop.signal()
+
+    def broken(command, now, store):
+        if isinstance(command, c.WorkJob):
+            raise UnknownError
+        return apply(command, now, store)
+
+    loop.engine._rules = broken
+    loop.send(c.StartJob, partition=0, action="retry", id=JOB)
+    (job,) = loop.store.jobs()
+    assert job.state == "stopped"
+    assert "defect: UnknownError" in loop.reason
+
+
+# --- queries ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "reason"),
+    [
+        (q.GetDue, {"partition": 0, "after_due_at": -1, "after_id": JOB}, "after_due_at is no time"),
+        (q.GetDue, {"partition": 0, "after_due_at": 2**63 - 1, "after_id": JOB}, "after_due_at is no time"),
+        (q.GetDue, {"partition": -1}, "for partition -1 was sent"),
+        (q.GetJobs, {"partition": 2**31 - 1}, "was sent to partition 0"),
+        (q.Flush, {"partition": -(2**31)}, "was sent to partition 0"),
+    ],
+)
+def test_a_query_that_cannot_be_one_is_answered_so(loop, kind, given, reason):
+    assert list(loop.ask(kind, **given)) == []
+    assert reason in loop.rejection.message
+
+
+@pytest.mark.parametrize("limit", [-(2**31), 0, 2**31 - 1])
+def test_a_page_of_an_absurd_size(loop, limit):
+    assert list(loop.ask(q.GetDue, partition=0, limit=limit)) == []
+    assert loop.replies[-1].answer == q.DueWorkflows(())
+
+
+def test_whatever_a_query_meets_is_its_answer(loop, monkeypatch):
+    node_id = loop.signal()
+
+    def broken(*_):
+        raise UnknownError("broken")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("backbeat.streams.core.queries.current_node", broken)
+        assert list(loop.ask(q.GetNode, node_id=node_id)) == []
+    assert "The engine failed on this query: UnknownError: broken" in loop.rejection.message
+    with monkeypatch.context() as patched:
+        patched.setattr("backbeat.streams.core.queries.find_node", broken)
+        assert list(loop.ask(q.WaitNode, node_id=node_id)) == []
+    assert "UnknownError" in loop.rejection.message
+    assert list(loop.ask(q.GetNode, node_id=node_id)) == []
+    assert loop.replies[-1].answer.id == node_id
+
+
+def test_a_tree_that_is_removed_while_it_is_read(loop):
+    node_id = loop.signal()
+    policy = RetentionPolicy(owner_id=USER, name=CAMERA.name, keep_seconds=1.0, archive=False)
+    loop.send(c.ChangeRetention, policy=policy)
+    children = tuple(new(f"child {number}", NON_BLOCKING, type="flag") for number in range(700))
+    loop.send(c.ChangeNode, node_id=node_id, status="completed", children=children)
+    loop.replies.clear()
+    reading = loop.ask(q.GetTree, workflow_id=CAMERA_ID)
+    next(reading)
+    next(reading)
+    loop.clock.move(loop.clock.milliseconds + 5_000)
+    assert loop._memory.fire()
+    assert loop.store.workflows == {}
+
+    for _ in reading:
+        pass
+    assert "was removed while it was read" in loop.rejection.message
+    assert [reply.last for reply in loop.replies] == [*[False] * (len(loop.replies) - 1), True]
+    assert loop.goes_on()
