@@ -7,7 +7,7 @@ partition, whose headers say which offset it is about and what was done. A lette
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import NamedTuple, cast
 
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -36,17 +36,52 @@ _OURS = frozenset({REASON, SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_OFFSET, MARKS,
 _REASON_CHARACTERS_MAX = 2_000
 #: The record as it came; the rest is for our headers and Kafka's own.
 _CONTENT_BYTES_MAX = DEAD_LETTER_BYTES_MAX - 16 * 1024
+#: What a header takes beside its name and content, at most: the lengths of both.
+_HEADER_BYTES = 10
+
+Headers = list[tuple[str, bytes | None]]
 
 
-def dead_letter_headers(
-    headers: Iterable[tuple[str, bytes | None]] | None, *, reason: str, topic: str, partition: int, offset: int
-) -> list[tuple[str, bytes | None]]:
+class DeadLetter(NamedTuple):
+    """A record of the dead letters' topic."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+def dead_letter(
+    key: bytes | None,
+    value: bytes | None,
+    headers: Iterable[tuple[str, bytes | None]] | None,
+    *,
+    reason: str,
+    topic: str,
+    partition: int,
+    offset: int,
+) -> DeadLetter:
+    """A record as it came, why it was refused, and where it stood, as one that the topic takes in any case.
+
+    Compression lets records in that are larger than a dead letter may be: of those, where they stood is what is kept.
+    """
+    own: Headers = list(headers or ())
+    size = len(key or b"") + len(value or b"")
+    size += sum(len(name.encode()) + len(content or b"") + _HEADER_BYTES for name, content in own)
+    if size > _CONTENT_BYTES_MAX:
+        key, value, own = None, None, []
+        reason = (
+            f"{reason[: _REASON_CHARACTERS_MAX // 2]} (left out: {size} bytes are more than a dead letter may have)"
+        )
+    return DeadLetter(key, value, _headers(own, reason=reason, topic=topic, partition=partition, offset=offset))
+
+
+def _headers(own: Headers, *, reason: str, topic: str, partition: int, offset: int) -> Headers:
     """The record's own headers, then why it was refused and where it came from.
 
     One that was a dead letter before, and was sent in again, has the newest reason only.
     """
     return [
-        *(header for header in headers or () if header[0] not in _OURS),
+        *(header for header in own if header[0] not in _OURS),
         (REASON, reason[:_REASON_CHARACTERS_MAX].encode(errors="replace")),
         (SOURCE_TOPIC, topic.encode()),
         (SOURCE_PARTITION, str(partition).encode()),
@@ -77,24 +112,24 @@ def headers_of(message: Message) -> list[tuple[str, bytes | None]]:
 def send(
     producer: Producer, message: Message, reason: str, on_delivery: Callable[[KafkaError | None, Message], None]
 ) -> None:
-    """Put a record aside as it came. BufferError when the producer's queue is full."""
+    """Put a record aside as it came (`dead_letter`). BufferError when the producer's queue is full."""
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     assert topic is not None
     assert partition is not None
     assert offset is not None
-    key, value, own = message.key(), message.value(), headers_of(message)
-    size = len(key or b"") + len(value or b"") + sum(len(name) + len(content or b"") for name, content in own)
-    if size > _CONTENT_BYTES_MAX:
-        # A record that nothing takes must not hold up its partition: where it stood is what can be kept.
-        key, value, own = None, None, []
-        reason = (
-            f"{reason[: _REASON_CHARACTERS_MAX // 2]} (left out: {size} bytes are more than a dead letter may have)"
-        )
-    headers = dead_letter_headers(own, reason=reason, topic=topic, partition=partition, offset=offset)
+    letter = dead_letter(
+        message.key(),
+        message.value(),
+        headers_of(message),
+        reason=reason,
+        topic=topic,
+        partition=partition,
+        offset=offset,
+    )
     producer.produce(
         DEAD_LETTERS,
-        key=key,
-        value=value,
-        headers=cast("list[tuple[str, str | bytes | None]]", headers),
+        key=letter.key,
+        value=letter.value,
+        headers=cast("list[tuple[str, str | bytes | None]]", letter.headers),
         on_delivery=on_delivery,
     )

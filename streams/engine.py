@@ -36,7 +36,7 @@ from backbeat.streams.core.commands import (
 )
 from backbeat.streams.core.status import CLOSED, ServerStatus
 from backbeat.streams.core.step import Refused
-from backbeat.streams.dead_letters import dead_letter_headers
+from backbeat.streams.dead_letters import dead_letter
 from backbeat.streams.due import due_records
 from backbeat.streams.keeper import Keeper, Snapshot, StoreError
 from backbeat.streams.partition import EngineError, Outbox, Partition, Record
@@ -278,10 +278,16 @@ class Engine:
         self._outbox.send(REPLIES, value, key=to.asker, partition=to.partition)
 
     def _dead_letter(self, record: Record, reason: str) -> None:
-        headers = dead_letter_headers(
-            record.headers, reason=reason, topic=COMMANDS, partition=record.partition, offset=record.offset
+        letter = dead_letter(
+            record.key,
+            record.value or b"",
+            record.headers,
+            reason=reason,
+            topic=COMMANDS,
+            partition=record.partition,
+            offset=record.offset,
         )
-        self._outbox.send(DEAD_LETTERS, record.value or b"", key=record.key, headers=headers)
+        self._outbox.send(DEAD_LETTERS, letter.value, key=letter.key, headers=letter.headers)
 
     # --- timers -----------------------------------------------------------------------------------------------------
 

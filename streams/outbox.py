@@ -78,7 +78,7 @@ class Outbox:
     def send(
         self,
         topic: str,
-        value: bytes,
+        value: bytes | None,
         *,
         key: bytes | None = None,
         partition: int = -1,
@@ -102,12 +102,14 @@ class Outbox:
 
     def _reported(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            self._failed(error, message.topic() or "", message.partition(), message.key(), message.value() or b"")
+            self._failed(error, message.topic() or "", message.partition(), message.key(), message.value())
 
-    def _failed(self, error: KafkaError, topic: str, partition: int | None, key: bytes | None, value: bytes) -> None:
+    def _failed(
+        self, error: KafkaError, topic: str, partition: int | None, key: bytes | None, value: bytes | None
+    ) -> None:
         with self._lock:
             if error.code() in _PERMANENT:
-                self._undelivered.append(Undelivered(topic, partition, key, value, error.str()))
+                self._undelivered.append(Undelivered(topic, partition, key, value or b"", error.str()))
             else:
                 self._failure = f"{topic}: {error.str()}"
 

@@ -31,7 +31,7 @@ class Outbox(Protocol):
     def send(
         self,
         topic: str,
-        value: bytes,
+        value: bytes | None,
         *,
         key: bytes | None = None,
         partition: int = -1,

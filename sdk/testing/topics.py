@@ -52,13 +52,18 @@ class Topics:
     def send(
         self,
         topic: str,
-        value: bytes,
+        value: bytes | None,
         *,
         key: bytes | None = None,
         partition: int = -1,
         headers: list[tuple[str, bytes | None]] | None = None,
     ) -> None:
         """Take one of the engine's effects."""
+        if topic == DEAD_LETTERS:
+            reason = dict(headers or ()).get(REASON) or b""
+            self.dead_letters.append(DeadLetter(reason.decode(), value or b""))
+            return
+        assert value is not None, "only a dead letter may have no value"
         if topic == COMMANDS:
             for _ in range(self.times()):
                 self.append(value, partition, key)
@@ -66,9 +71,6 @@ class Topics:
             self.on_reply(decode_reply(value))
         elif topic == HISTORY:
             self._history.append(value)
-        elif topic == DEAD_LETTERS:
-            reason = dict(headers or ()).get(REASON) or b""
-            self.dead_letters.append(DeadLetter(reason.decode(), value))
         else:
             assert topic.startswith(ACTIVITIES_PREFIX), topic
             self.on_activity(topic, decode_activity(value))

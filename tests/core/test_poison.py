@@ -12,8 +12,10 @@ from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core import queries as q
 from backbeat.streams.core.records import RetentionPolicy, Settings
+from backbeat.streams.dead_letters import REASON, SOURCE_OFFSET, dead_letter
 from backbeat.streams.keeper import StoreError
 from backbeat.streams.partition import Record
+from backbeat.streams.topics import DEAD_LETTER_BYTES_MAX
 from backbeat.testing.clock import Clock
 from backbeat.testing.engine import NEVER, MemoryEngine
 from backbeat.testing.topics import Topics
@@ -224,6 +226,28 @@ def test_a_slice_of_a_job_that_fails_ends_its_job(loop):
     (job,) = loop.store.jobs()
     assert job.state == "stopped"
     assert "defect: UnknownError" in loop.reason
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Record(0, 0, 0, b"key", b"v" * 3_000_000, None),
+        Record(0, 0, 0, b"k" * 3_000_000, b"value", None),
+        Record(0, 0, 0, b"key", None, [("h", b"v" * 3_000_000)]),
+        Record(0, 0, 0, b"key", b"value", [("", b"")] * 1_000_000),
+        Record(0, 0, 0, b"key", b"value", [("\N{SNOWMAN}" * 1_000_000, b"")]),
+    ],
+    ids=["value", "key", "header", "headers", "name"],
+)
+def test_a_record_that_only_compression_lets_in_has_a_dead_letter_that_fits(record):
+    letter = dead_letter(
+        record.key, record.value, record.headers, reason="r" * 100_000, topic="t", partition=0, offset=17
+    )
+    size = len(letter.key or b"") + len(letter.value or b"")
+    size += sum(len(name.encode()) + len(value or b"") + 10 for name, value in letter.headers)
+    assert size < DEAD_LETTER_BYTES_MAX - 4096
+    assert (SOURCE_OFFSET, b"17") in letter.headers
+    assert b"left out: " in dict(letter.headers)[REASON]
 
 
 # --- queries ---------------------------------------------------------------------------------------------------------

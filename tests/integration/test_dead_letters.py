@@ -6,13 +6,14 @@ import uuid
 
 import msgspec
 import pytest
+from confluent_kafka import Producer
 
 from backbeat import schemas
 from backbeat.streams.core import ids, queries
 from backbeat.streams.core.commands import ChangeNode, Continue, Source, Task, TaskKind
 from backbeat.streams.core.effects import Done
 from backbeat.streams.core.status import ServerStatus
-from backbeat.streams.topics import DEAD_LETTERS, RECORD_BYTES_MAX
+from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, RECORD_BYTES_MAX
 from tests.integration.caller import node_of
 from tests.integration.rig import PARTITIONS, rig, until
 from tests.integration.topic import Reader
@@ -106,9 +107,10 @@ def test_a_refused_command_that_nobody_waits_for_is_kept(system, caller, subject
 def test_a_defect_in_the_rules_costs_one_command(system, caller, subject, dead_letters):
     node = system.signal(subject)
     # The core asserts that the rest of some work is on a workflow that is stored: no client can send this.
-    unknown = ids.workflow_id(system.user, "Never made", subject)
+    unknown = ids.node_id(node.workflow_id, b"never made", 0)
+    another = (ids.partition_of(node.id, PARTITIONS) + 1) % PARTITIONS
     broken = Continue(
-        id=fresh(), workflow_id=unknown, tasks=(Task(TaskKind.SCHEDULE, node.id),), source=Source(PARTITIONS, 1, 0)
+        id=fresh(), workflow_id=unknown, tasks=(Task(TaskKind.SCHEDULE, node.id),), source=Source(another, 0, 1_000)
     )
     caller.send(broken)
     ((value, headers),) = dead_letters(1)
@@ -152,6 +154,26 @@ def test_what_would_not_fit_is_refused_and_the_partition_goes_on(system, caller,
     print(headers["backbeat-error"][:120])
     system.say(node)
     assert caller.wait_node(node.id).server is ServerStatus.COMPLETE
+    for partition in range(PARTITIONS):
+        caller.commit(partition)
+    assert system.stack.engine_pids[0] == pid, "the engine ended on it"
+
+
+def test_a_response_that_only_compression_lets_in(system, caller, subject, dead_letters):
+    """A worker in another language compresses: what the broker takes is more than the dead letters' topic does."""
+    node = system.signal(subject)
+    response = b'{"result":"' + b"0" * 3_000_000 + b'"}'
+    command = ChangeNode(id=fresh(), user_id=system.user, node_id=node.id, status="completed", response=response)
+    pid = system.stack.engine_pids[0]
+    producer = Producer({"bootstrap.servers": system.kafka, "compression.type": "gzip", "message.max.bytes": 8_000_000})
+    producer.produce(COMMANDS, schemas.encode_command(command), partition=ids.partition_of(node.id, PARTITIONS))
+    assert producer.flush(60) == 0
+    ((value, headers),) = dead_letters(1)
+    assert value is None
+    assert b"payload_bytes_max" in headers["backbeat-error"]
+    assert b"left out: 3000" in headers["backbeat-error"]
+    assert headers["backbeat-source-topic"] == COMMANDS.encode()
+    assert system.say(node) == Done()
     for partition in range(PARTITIONS):
         caller.commit(partition)
     assert system.stack.engine_pids[0] == pid, "the engine ended on it"
