@@ -6,7 +6,7 @@ import click
 
 from backbeat.compose.errors import SetupError
 from backbeat.compose.options import bootstrap_option
-from backbeat.compose.user_change import change, remove, rotate_token
+from backbeat.compose.user_change import change, remove, repair, rotate_token
 from backbeat.compose.user_client import (
     client_argument,
     client_partitions_option,
@@ -22,12 +22,13 @@ from backbeat.compose.user_import import from_environment, import_
 
 @click.group()
 def user() -> None:
-    """Add, list, show, change or remove client applications."""
+    """Add, list, show, change or remove client applications; repair their registry."""
 
 
 user.add_command(change)
 user.add_command(rotate_token)
 user.add_command(remove)
+user.add_command(repair)
 user.add_command(import_)
 user.add_command(from_environment)
 

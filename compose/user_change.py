@@ -1,4 +1,4 @@
-"""`backbeat user set`, `rotate-token` and `remove`: what may happen to a client application later."""
+"""`backbeat user set`, `rotate-token`, `remove` and `repair`: what may happen to a client application later."""
 
 import click
 
@@ -116,3 +116,34 @@ def remove(client: str, bootstrap_servers: str, *, yes: bool) -> None:
             raise SetupError("nothing was removed.")
         remove_client(registry, found)
     click.echo(f"Removed {found.name} ({found.id}).")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  backbeat user repair             shows what is wrong, and asks
+  backbeat user repair --yes
+"""
+)
+@bootstrap_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def repair(bootstrap_servers: str, *, yes: bool) -> None:
+    """Delete records of the registry that are no clients.
+
+    Somebody else has written them; every part passes them over, and `backbeat topics check` names them. A client that
+    such a record has taken the place of is added again with `backbeat user add NAME --id ID`.
+    """
+    from backbeat.streams.registry import Registry
+    from backbeat.streams.registry import repair as delete
+
+    with Registry(bootstrap_servers) as registry:
+        found = registry.bad_records()
+        for bad in found:
+            click.echo(f"at {bad.offset}, key {bad.key.decode(errors='backslashreplace')[:64]}: {bad.reason}")
+        if not found:
+            click.echo("Every record of the registry is a client.")
+            return
+        if not yes and not click.confirm(f"Delete {len(found)} of them?"):
+            raise SetupError("nothing was deleted.")
+        delete(registry, found)
+    click.echo(f"Deleted: {len(found)}.")

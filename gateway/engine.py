@@ -23,6 +23,7 @@ from backbeat.schemas import encode_command
 from backbeat.streams.brokers import RefusedError, UnreachableError
 from backbeat.streams.core import queries
 from backbeat.streams.core.commands import AnyCommand, ReplyTo, route
+from backbeat.streams.ending import end
 from backbeat.streams.registry import RegisteredClient, Registry, RegistryError
 from backbeat.streams.security import connection
 from backbeat.streams.topics import CLIENTS, RECORD_BYTES_MAX
@@ -78,7 +79,11 @@ class Engine:
 
     async def _connect(self) -> None:
         if self._registry is None:
-            self._registry = await asyncio.to_thread(Registry(self._settings.bootstrap_servers).start)
+            registry = Registry(
+                self._settings.bootstrap_servers,
+                failed=lambda error: end(f"the registry of clients: {error}", part="gateway"),
+            )
+            self._registry = await asyncio.to_thread(registry.start)
         if self._asker is None:
             asker = Asker(self._settings.bootstrap_servers, self._settings.answer_seconds)
             await asker.start()

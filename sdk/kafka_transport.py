@@ -157,6 +157,8 @@ def find_user(registry: Registry | None, name: str) -> RegisteredClient:
     """A client application by its name."""
     if registry is None:
         raise Unavailable("the client is not connected: use `async with Client(…) as client`")
+    if registry.failure is not None:
+        raise Unavailable(f"the registry of clients is followed no more: {registry.failure}")
     found = registry.by_name(name)
     if found is None:
         raise unknown_user(name, (client.name for client in registry.all()))

@@ -121,7 +121,9 @@ def run_engine(settings: EngineSettings, *, status: Address | None = None, log_f
     lock = lock_data_dir(settings.data_dir)
     found = describe(reach(settings.bootstrap_servers), [topics.COMMANDS])
     partitions_count = found[topics.COMMANDS].partitions
-    registry = Registry(settings.bootstrap_servers).start()
+    registry = Registry(
+        settings.bootstrap_servers, failed=lambda error: end(f"the registry of clients: {error}")
+    ).start()
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

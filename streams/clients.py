@@ -10,11 +10,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from backbeat.streams.core.json_text import JsonTextError, check_depth
 from backbeat.streams.topics import activities_topic, has_topics
 
 NAME_CHARACTERS_MAX = 255
 URL_CHARACTERS_MAX = 2_000
 
+#: A client's record is an object of texts; what later versions add may be nested a little.
+_DEPTH_MAX = 16
 _TOKEN_BYTES = 32
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]+")
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -61,6 +64,27 @@ class RegisteredClient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         return bool(self.token_hash) and hmac.compare_digest(self.token_hash, hash_token(token))
 
 
+def decode_client(key: bytes | None, value: bytes | None) -> tuple[bytes, RegisteredClient | None]:
+    """A record of the registry: the client's id (16 bytes), and the client, or None for one that was removed.
+
+    ClientError: it is no client. What needs more than a name and an id (endpoints, topics) is checked where a client is
+    written, not here: a client that an older version took stays one.
+    """
+    try:
+        client_id = uuid.UUID((key or b"").decode()).bytes
+        if value is None:
+            return client_id, None
+        check_depth(value, _DEPTH_MAX)
+        client = msgspec.json.decode(value, type=RegisteredClient)
+        is_of_key = uuid.UUID(client.id).bytes == client_id and len(client.id) == len(str(uuid.UUID(int=0)))
+    except (ValueError, msgspec.DecodeError, JsonTextError) as error:
+        raise ClientError(str(error)) from error
+    if not is_of_key:
+        raise ClientError(f"its id {client.id!r} is not the one of its key")
+    _check_name(client.name)
+    return client_id, client
+
+
 def make_token() -> str:
     """A new token: random, URL safe."""
     return secrets.token_urlsafe(_TOKEN_BYTES)
@@ -78,10 +102,7 @@ def usual_delivery(activity_endpoint: str | None) -> Delivery:
 
 def check_client(client: RegisteredClient) -> None:
     """Refuse what cannot work: an impossible name, endpoints that are no HTTP URLs, a delivery without its place."""
-    if not _PRINTABLE.fullmatch(client.name) or len(client.name) > NAME_CHARACTERS_MAX:
-        raise ClientError(
-            f"{client.name!r} cannot be a client's name: 1 to {NAME_CHARACTERS_MAX} printable characters."
-        )
+    _check_name(client.name)
     for kind in ("decision", "activity", "notification"):
         url = getattr(client, f"{kind}_endpoint")
         if url is not None:
@@ -96,6 +117,11 @@ def check_client(client: RegisteredClient) -> None:
             f"client {client.name!r} cannot be served by webhook: it has no activity endpoint. "
             "What to do: give it one (--activity-endpoint URL), or have it served on its topic (--delivery topic)."
         )
+
+
+def _check_name(name: str) -> None:
+    if not _PRINTABLE.fullmatch(name) or len(name) > NAME_CHARACTERS_MAX:
+        raise ClientError(f"{name[:300]!r} cannot be a client's name: 1 to {NAME_CHARACTERS_MAX} printable characters.")
 
 
 def _check_endpoint(kind: str, url: str) -> None:

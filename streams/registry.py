@@ -11,13 +11,20 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from backbeat.streams.brokers import describe, reach
-from backbeat.streams.clients import ClientError, Delivery, RegisteredClient, check_client, usual_delivery
+from backbeat.streams.clients import (
+    ClientError,
+    Delivery,
+    RegisteredClient,
+    check_client,
+    decode_client,
+    usual_delivery,
+)
 from backbeat.streams.security import connection
 from backbeat.streams.topics import (
     CLIENTS,
@@ -29,6 +36,7 @@ from backbeat.streams.topics import (
 )
 
 __all__ = [
+    "BadRecord",
     "Delivery",
     "RegisteredClient",
     "Registry",
@@ -37,6 +45,7 @@ __all__ = [
     "change_client",
     "put_clients",
     "remove_client",
+    "repair",
 ]
 
 READ_SECONDS_MAX = 30.0
@@ -46,6 +55,7 @@ _POLL_SECONDS = 0.05
 #: How often, and how long at most, the brokers are asked whether the topic can still be read.
 _LOOK_SECONDS = 3.0
 _LOOK_SECONDS_MAX = 1.0
+_REASON_CHARACTERS_MAX = 500
 _TRANSIENT = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 logger = logging.getLogger(__name__)
@@ -55,11 +65,31 @@ class RegistryError(Exception):
     """The registry cannot be read, or a client cannot be added; the text says why."""
 
 
+class BadRecord(NamedTuple):
+    """A record of the registry that is no client: it is passed over, and stays until its key is written again."""
+
+    key: bytes
+    offset: int
+    reason: str
+
+
 class Registry:
     """All clients, as they are now: read whole by `start()`, followed by a thread until `stop()`."""
 
-    def __init__(self, bootstrap_servers: str, *, on_change: Callable[[RegisteredClient], None] | None = None) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        *,
+        on_change: Callable[[RegisteredClient], None] | None = None,
+        failed: Callable[[Exception], None] | None = None,
+    ) -> None:
         self.bootstrap_servers = bootstrap_servers
+        #: Called once, on the registry's thread, with what it cannot survive: nothing is followed from then on.
+        self._failed = failed
+        #: What it could not survive; None: it lives.
+        self.failure: Exception | None = None
+        #: By key: records that are no clients.
+        self._bad: dict[bytes, BadRecord] = {}
         #: Called for each client that is new or changed after `start()`, on the registry's thread.
         self._on_change = on_change
         self._changed = threading.Condition()
@@ -117,6 +147,11 @@ class Registry:
         if self._thread is not None:
             self._thread.join()
 
+    def bad_records(self) -> list[BadRecord]:
+        """The records that are no clients, in the order of the topic."""
+        with self._changed:
+            return sorted(self._bad.values(), key=lambda bad: bad.offset)
+
     def by_id(self, client_id: bytes) -> RegisteredClient | None:
         """The client with this id (16 bytes)."""
         with self._changed:
@@ -157,6 +192,12 @@ class Registry:
                 lambda: all(self._by_id.get(key) == client for key, client in wanted.items()), seconds
             )
 
+    def wait_until_gone(self, records: Iterable[BadRecord], seconds: float = READ_SECONDS_MAX) -> bool:
+        """Wait until these records are not what stands under their keys any more; whether that is so by then."""
+        records = list(records)
+        with self._changed:
+            return self._changed.wait_for(lambda: all(self._bad.get(bad.key) != bad for bad in records), seconds)
+
     def _read_all(self, consumer: Consumer, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         partition = TopicPartition(CLIENTS, 0, OFFSET_BEGINNING)
@@ -186,19 +227,29 @@ class Registry:
                 if time.monotonic() - looked_at > _LOOK_SECONDS or self._asked > self._looked:
                     self._look(consumer)
                     looked_at = time.monotonic()
-                client = self._take(message) if message is not None else None
-                if message is not None and client is not None:
-                    with self._changed:
-                        self._position = _offset(message) + 1
-                        self._changed.notify_all()
-                if client and self._on_change is not None:
-                    try:
-                        self._on_change(client)
-                    except Exception:
-                        logger.exception("what follows the registry failed on client %s", client.name)
+                if message is not None:
+                    self._follow_one(message)
+        except Exception as error:
+            logger.exception("the registry of clients is followed no more")
+            self.failure = error
+            if self._failed is not None:
+                self._failed(error)
         finally:
             self.followed = False
             consumer.close()
+
+    def _follow_one(self, message: Message) -> None:
+        client = self._take(message)
+        if client is None:
+            return
+        with self._changed:
+            self._position = _offset(message) + 1
+            self._changed.notify_all()
+        if client and self._on_change is not None:
+            try:
+                self._on_change(client)
+            except Exception:
+                logger.exception("what follows the registry failed on client %s", client.name)
 
     def _look(self, consumer: Consumer) -> None:
         """Ask whether the topic can be read: the library tells of brokers that go, not of those that come back."""
@@ -226,13 +277,12 @@ class Registry:
             return None
         key, value = message.key() or b"", message.value()
         try:
-            client_id = uuid.UUID(key.decode()).bytes
-            client = msgspec.json.decode(value, type=RegisteredClient) if value is not None else None
-        except (ValueError, msgspec.DecodeError) as reason:
-            # One bad record must not keep every part from starting.
-            logger.warning("%s at %s is no client: %s", CLIENTS, message.offset(), reason)
+            client_id, client = decode_client(key, value)
+        except Exception as reason:  # noqa: BLE001 - whatever it is: one record must keep no part from starting
+            self._take_bad(key, value, _offset(message), reason)
             return False
         with self._changed:
+            self._bad.pop(key, None)
             old = self._by_id.pop(client_id, None)
             if old is not None:
                 del self._by_name[old.name][client_id]
@@ -242,6 +292,17 @@ class Registry:
             self.version += 1
             self._changed.notify_all()
         return client or False
+
+    def _take_bad(self, key: bytes, value: bytes | None, offset: int, reason: Exception) -> None:
+        with self._changed:
+            if value is None:
+                # What was written under a key that is no id is gone.
+                self._bad.pop(key, None)
+            else:
+                text = str(reason) if isinstance(reason, ClientError) else f"{type(reason).__name__}: {reason}"
+                self._bad[key] = BadRecord(key, offset, text[:_REASON_CHARACTERS_MAX])
+                logger.warning("%s at %d is no client, and is passed over: %s", CLIENTS, offset, self._bad[key].reason)
+            self._changed.notify_all()
 
 
 def _note_error(error: KafkaError) -> None:
@@ -355,8 +416,27 @@ def _topics_of(client: RegisteredClient, partitions: int) -> list[TopicSpec]:
     return [spec for spec in client_topics(client.id, partitions) if spec.name == client.topic]
 
 
+def repair(registry: Registry, records: Sequence[BadRecord]) -> None:
+    """Delete records that are no clients, by their keys; wait until the registry has them no more."""
+    _produce(registry, {bad.key: None for bad in records})
+    if not registry.wait_until_gone(records):
+        raise RegistryError(f"{CLIENTS} was written, but not read again within {READ_SECONDS_MAX:.0f} s.")
+
+
 def _write(registry: Registry, clients: Mapping[bytes, RegisteredClient | None]) -> None:
     """Write clients, or None for one that is removed, by their ids; wait until the registry has them."""
+    _produce(
+        registry,
+        {
+            str(uuid.UUID(bytes=client_id)).encode(): None if client is None else msgspec.json.encode(client)
+            for client_id, client in clients.items()
+        },
+    )
+    if not registry.wait_for(clients):
+        raise RegistryError(f"{CLIENTS} was written, but not read again within {READ_SECONDS_MAX:.0f} s.")
+
+
+def _produce(registry: Registry, records: Mapping[bytes, bytes | None]) -> None:
     failed: list[KafkaError] = []
 
     def delivered(error: KafkaError | None, _: Message) -> None:
@@ -364,20 +444,12 @@ def _write(registry: Registry, clients: Mapping[bytes, RegisteredClient | None])
             failed.append(error)
 
     producer = Producer({**connection(registry.bootstrap_servers), "acks": "all"})
-    for client_id, client in clients.items():
-        producer.produce(
-            CLIENTS,
-            key=str(uuid.UUID(bytes=client_id)).encode(),
-            value=None if client is None else msgspec.json.encode(client),
-            partition=0,
-            on_delivery=delivered,
-        )
+    for key, value in records.items():
+        producer.produce(CLIENTS, key=key, value=value, partition=0, on_delivery=delivered)
     left = producer.flush(READ_SECONDS_MAX)
     if failed or left:
         reason = failed[0].str() if failed else f"not acknowledged within {READ_SECONDS_MAX:.0f} s"
         raise RegistryError(f"{CLIENTS} could not be written: {reason}.")
-    if not registry.wait_for(clients):
-        raise RegistryError(f"{CLIENTS} was written, but not read again within {READ_SECONDS_MAX:.0f} s.")
 
 
 def _offset(message: Message) -> int:

@@ -6,13 +6,13 @@ A start stops at the first thing that is wrong (topics.py); whoever mends it wan
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from confluent_kafka.admin import AdminClient
 
 from backbeat.streams.brokers import ASK_SECONDS_MAX, FoundTopic, describe, reach, with_configs
-from backbeat.streams.registry import Registry
+from backbeat.streams.registry import BadRecord, RegisteredClient, Registry
 from backbeat.streams.topics import (
     ACTIVITIES_PREFIX,
     CLIENTS,
@@ -56,12 +56,19 @@ def survey(bootstrap_servers: str, partitions: int | None = None, *, development
     known = describe(admin, names)
     wanted = partitions or usual_partitions({name: found.partitions for name, found in known.items()})
     specs = system_topics(wanted)
+    bad: list[BadRecord] = []
     if CLIENTS in known:
-        specs += _of_clients(admin, bootstrap_servers, wanted)
+        with Registry(bootstrap_servers) as registry:
+            clients, bad = registry.all(), registry.bad_records()
+        specs += _of_clients(admin, clients, wanted)
         known |= describe(admin, [spec.name for spec in specs if spec.name not in known])
     known = with_configs(admin, known)
     # Where one replica is enough for the commands it is enough for what follows from them.
-    return [_look_at(spec, known.get(spec.name), development=development) for spec in specs]
+    surveyed = [_look_at(spec, known.get(spec.name), development=development) for spec in specs]
+    for each in surveyed:
+        if each.spec.name == CLIENTS:
+            each.problems.extend(map(_bad_record, bad))
+    return surveyed
 
 
 def usual_partitions(found: Mapping[str, int]) -> int:
@@ -75,10 +82,19 @@ def usual_partitions(found: Mapping[str, int]) -> int:
     return found[COMMANDS] if found.get(COMMANDS) in candidates else candidates[0]
 
 
-def _of_clients(admin: AdminClient, bootstrap_servers: str, partitions: int) -> list[TopicSpec]:
+def _bad_record(bad: BadRecord) -> TopicError:
+    return TopicError(
+        CLIENTS,
+        f"at {bad.offset} under the key {bad.key.decode(errors='backslashreplace')[:64]} a record that is no client "
+        f"({bad.reason})",
+        "records of `backbeat user` only",
+        "nothing stops meanwhile, it is passed over; to delete it run `backbeat user repair`",
+    )
+
+
+def _of_clients(admin: AdminClient, clients: Sequence[RegisteredClient], partitions: int) -> list[TopicSpec]:
     """What the topics of clients must be: of all that are registered, and of those that are gone and left some."""
-    with Registry(bootstrap_servers) as registry:
-        names = {client.name for client in registry.all() if has_topics(client.name)}
+    names = {client.name for client in clients if has_topics(client.name)}
     there = admin.list_topics(timeout=ASK_SECONDS_MAX).topics
     left = {
         name.removeprefix(prefix)

@@ -26,6 +26,7 @@ from backbeat.streams.core import ids, queries
 from backbeat.streams.core.commands import RemoveWorkflow
 from backbeat.streams.core.effects import NodeView
 from backbeat.streams.core.history import StatusChange
+from backbeat.streams.ending import end
 from backbeat.streams.registry import Registry, RegistryError
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,9 @@ class Archiver:
     def __init__(self, bootstrap_servers: str, place: Place) -> None:
         self._place = place
         self._asker = Asker(bootstrap_servers, _ANSWER_SECONDS_MAX)
-        self._registry = Registry(bootstrap_servers)
+        self._registry = Registry(
+            bootstrap_servers, failed=lambda error: end(f"the registry of clients: {error}", part="archiver")
+        )
         self._connected = False
         #: How many were archived and removed since the start.
         self.archived = 0

@@ -5,9 +5,12 @@ import uuid
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from confluent_kafka import Producer
 
+from backbeat.compose.commands import backbeat
 from backbeat.streams import topics
+from backbeat.streams.clients import ClientError, decode_client
 from backbeat.streams.registry import RegisteredClient, Registry, RegistryError, add_client
 from backbeat.streams.topics import check_topics, ensure_topics, topic_id
 
@@ -130,6 +133,77 @@ def test_what_follows_may_fail_without_ending_the_registry(servers, unique):
         add(servers, f"{unique}-2")
 
         assert [seen.get(timeout=120), seen.get(timeout=120)] == [f"{unique}-1", f"{unique}-2"]
+
+
+DEEP = b"[" * 3_000 + b"]" * 3_000
+NOBODY = "5fd1e0cf-2f13-4be2-9d57-3f6a8a6ee3f1"
+
+
+def put(servers: str, key: bytes, value: bytes | None) -> None:
+    producer = Producer({"bootstrap.servers": servers})
+    producer.produce(topics.CLIENTS, key=key, value=value, partition=0)
+    assert producer.flush(120) == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        (NOBODY, b'{"id":"x","name":"n","later":' + DEEP + b"}", "nested more than 16 levels"),
+        (NOBODY, DEEP, "nested more than 16 levels"),
+        (NOBODY, b'{"id":"not one","name":"n"}', "badly formed"),
+        (NOBODY, b'{"id":"00000000-0000-0000-0000-000000000000","name":"n"}', "not the one of its key"),
+        (NOBODY, b'{"id":"' + NOBODY.encode() + b'","name":"two\\nlines"}', "cannot be a client's name"),
+        (NOBODY, b'{"id":"' + NOBODY.encode() + b'","name":"' + b"n" * 300 + b'"}', "cannot be a client's name"),
+        (NOBODY, b"\xff\xfe", "malformed"),
+        ("no id", b"{}", "badly formed"),
+        (b"\xff", b"{}", "can't decode"),
+    ],
+)
+def test_a_record_that_is_no_client(key, value, reason):
+    with pytest.raises(ClientError, match=reason):
+        decode_client(key if isinstance(key, bytes) else key.encode(), value)
+
+
+def test_a_record_that_is_no_client_stops_nothing_is_named_and_can_be_deleted(servers, unique):
+    """Whoever reads on goes on, whoever starts starts, and the command line mends it."""
+    known = add(servers, f"{unique}-known")
+    with Registry(servers) as registry:
+        put(servers, unique.encode(), DEEP)
+        put(servers, known.id.encode(), DEEP)
+        later = add(servers, f"{unique}-later")
+        assert registry.find(later.id_bytes, 120.0) == later
+        assert registry.followed
+        assert {bad.key for bad in registry.bad_records()} >= {unique.encode(), known.id.encode()}
+
+    surveyed = CliRunner().invoke(backbeat, ["topics", "check", "--development", "--bootstrap-servers", servers])
+    assert surveyed.exit_code == 1
+    assert f"under the key {unique} a record that is no client" in surveyed.output
+    assert "backbeat user repair" in surveyed.output
+
+    repaired = CliRunner().invoke(backbeat, ["user", "repair", "--yes", "--bootstrap-servers", servers])
+    assert repaired.exit_code == 0, repaired.output
+    with Registry(servers) as registry:
+        assert registry.bad_records() == []
+        assert registry.by_name(later.name) == later
+    again = CliRunner().invoke(backbeat, ["user", "repair", "--bootstrap-servers", servers])
+    assert "Every record of the registry is a client." in again.output
+    assert add(servers, known.name, client_id=known.id) == known
+
+
+def test_a_registry_that_cannot_go_on_says_so(servers, unique, monkeypatch):
+    failed = queue.Queue()
+    with Registry(servers, failed=failed.put) as registry:
+
+        def broken(_):
+            raise SystemError("broken")
+
+        monkeypatch.setattr(registry, "_follow_one", broken)
+        put(servers, unique.encode(), b"{}")
+        assert str(failed.get(timeout=120)) == "broken"
+        assert isinstance(registry.failure, SystemError)
+        registry.stop()
+        assert not registry.followed
+    put(servers, unique.encode(), None)
 
 
 def test_without_its_topic(empty_kafka):
