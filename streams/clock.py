@@ -9,15 +9,21 @@ import time
 
 
 class BrokerClock:
-    """Milliseconds since the epoch as the broker has them. Until the first sample: the host's."""
+    """Milliseconds since the epoch as the broker has them. Until the first sample: the host's, of no use to timers."""
 
     def __init__(self) -> None:
         self._offset_ms = time.time() * 1000 - time.monotonic() * 1000
+        #: Whether there was a sample: timers wait for it.
+        self.sampled = False
 
     def now(self) -> int:
         """The broker's time now, or a few milliseconds less."""
         return int(time.monotonic() * 1000 + self._offset_ms)
 
     def sample(self, broker_time: int) -> None:
-        """A record that was acknowledged just now has this timestamp."""
+        """A record that was acknowledged just now, or was read some time ago, has this timestamp.
+
+        What was read late makes timers late until the next sample, and none early.
+        """
         self._offset_ms = broker_time - time.monotonic() * 1000
+        self.sampled = True

@@ -58,7 +58,6 @@ class Written(NamedTuple):
     """Where a partition's part of a transaction ended."""
 
     next_offset: int  #: of the changelog
-    broker_time: int  #: milliseconds since the epoch
 
 
 class Transaction(Protocol):
@@ -72,9 +71,16 @@ class KafkaTransaction:
     """The transactional producer of this process."""
 
     def __init__(
-        self, bootstrap_servers: str, transactional_id: str, transaction_timeout_seconds: float, timeout_seconds: float
+        self,
+        bootstrap_servers: str,
+        transactional_id: str,
+        transaction_timeout_seconds: float,
+        timeout_seconds: float,
+        sample: Callable[[int], None] = lambda _: None,
     ) -> None:
+        """`sample` is told the timestamp of a record as soon as its acknowledgement is seen."""
         self._timeout_seconds = timeout_seconds
+        self._sample = sample
         self._written: dict[int, Written] = {}
         self._error: str | None = None
         self._producer = Producer(
@@ -144,7 +150,9 @@ class KafkaTransaction:
         offset, partition = message.offset(), message.partition()
         assert offset is not None
         assert partition is not None
-        self._written[partition] = Written(offset + 1, message.timestamp()[1])
+        self._written[partition] = Written(offset + 1)
+        # Now: the rest of the commit may take seconds, and timers would come later by as much.
+        self._sample(message.timestamp()[1])
 
 
 def _until(deadline: float, call: Callable[[float], object]) -> None:

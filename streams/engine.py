@@ -67,6 +67,7 @@ class Engine:
         is_missing: Callable[[int, int, int], bool],
         seek: Callable[[int, int], None],
         is_owner: Callable[[], bool],
+        sample: Callable[[int], None],
         rules: Callable[[AnyCommand, int, Keeper], list[fx.Effect]] = apply,
     ) -> None:
         self._partitions_count = partitions_count
@@ -80,6 +81,8 @@ class Engine:
         self._seek = seek
         #: whether it is certain that nobody else has the partitions by now (`ownership`)
         self._is_owner = is_owner
+        #: told the broker's time where a timer has fired before it: the estimate was ahead
+        self._sample = sample
         self._rules = rules
         self.partitions: dict[int, Partition] = {}
         self._waits: dict[bytes, list[queries.WaitNode]] = {}
@@ -233,6 +236,8 @@ class Engine:
                     self._reply(effect.to, effect.answer, effect.tid)
                 case fx.Refuse():
                     self._dead_letter(record, f"{effect.rejection.reason}: {effect.rejection.message}")
+                case fx.FiredEarly():
+                    self._sample(record.timestamp)
                 case fx.Ignored():
                     pass
 

@@ -68,6 +68,7 @@ class EngineProcess:
             is_missing=self._gaps.is_missing,
             seek=lambda number, offset: self.seek(number, offset),  # noqa: PLW0108 - it is given later
             is_owner=self.ownership.is_certain,
+            sample=self.clock.sample,
             rules=tracing.rules(),
         )
         self._transaction = KafkaTransaction(
@@ -75,6 +76,7 @@ class EngineProcess:
             settings.transactional_id,
             settings.transaction_timeout_seconds,
             settings.commit_timeout_seconds,
+            self.clock.sample,
         )
         self._state_topic_id = topics.topic_id(settings.bootstrap_servers, topics.STATE)
         cache_records = max(256, settings.cache_records // partitions_count)
@@ -181,7 +183,7 @@ class EngineProcess:
                 extra={"partition": number},
             )
             self.engine.ready(number, store, end_of_commands)
-            # A touch, soon: the estimate of the broker's time may be from long ago.
+            # A touch, soon: the estimate of the broker's time may be from long ago, or there is none yet.
             self._last_commit = 0.0
             self._commit_wanted.set()
             self._resume_paused()
@@ -283,7 +285,8 @@ class EngineProcess:
                 now = self.clock.now()
                 self.engine.go_on()
                 self._resume_paused()
-                self.engine.fire_timers(now)
+                if self.clock.sampled:
+                    self.engine.fire_timers(now)
                 self.engine.end_waits(now)
                 self._take_undelivered()
                 if self.engine.changed_count >= self.settings.commit_records_max:
@@ -335,7 +338,7 @@ class EngineProcess:
                 timed.snapshot(snapshots)
                 loop = asyncio.get_running_loop()
                 try:
-                    written = await loop.run_in_executor(
+                    await loop.run_in_executor(
                         self._committing,
                         lambda: commit(
                             snapshots,
@@ -354,7 +357,6 @@ class EngineProcess:
                     self.committed[snapshot.partition] = snapshot.position
                 timed.done()
                 self._last_commit = time.monotonic()
-                self.clock.sample(max(each.broker_time for each in written.values()))
             engine.answer_flushes(flushes)
 
     def _flush(self) -> None:

@@ -50,6 +50,7 @@ class MemoryEngine:
             is_missing=lambda _partition, _begin, _end: False,
             seek=lambda _partition, _offset: None,
             is_owner=lambda: True,
+            sample=lambda _now: None,
         )
         self._engine.assign(range(partitions))
         for number, shelf in enumerate(self.shelves):

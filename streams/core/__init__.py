@@ -20,10 +20,10 @@ What a node goes through (server status; `status` has the client status, which i
 Read in this order: `status` (which status may follow which), `records` (what is stored), `values` and `commands`
 (what can be asked), `effects` (what comes of it), `machine` (one function a command), `scheduling` (how work moves
 through the tree), `step` (how one command's changes are kept together), then `creation`, `failing`, `links`,
-`settling`, `retry`, `history`, `operating`, `ids`, `queries`. Beside the tree: `coalescing`, `retention` and `removal`;
-`schedules` and `recurring`, which signal workflows at times; `slots`, `pools` and `lines`, which say how many of an
-activity type may be out at once, and who is next; `jobs`, `job_filters` and `job_slices`: one change for all that
-match.
+`settling`, `standing`, `retry`, `history`, `operating`, `ids`, `queries`. Beside the tree: `coalescing`, `retention`
+and `removal`; `schedules` and `recurring`, which signal workflows at times; `slots`, `pools` and `lines`, which say how
+many of an activity type may be out at once, and who is next; `jobs`, `job_filters` and `job_slices`: one change for all
+that match.
 """
 
 from .machine import apply

@@ -147,6 +147,12 @@ class Ignored(msgspec.Struct, gc=False, frozen=True):
     why: str
 
 
+class FiredEarly(msgspec.Struct, gc=False, frozen=True):
+    """A timer's command came before the timer was due: the broker's time was estimated wrongly. It stands again."""
+
+    due: int  #: milliseconds since the epoch
+
+
 class Dispatch(msgspec.Struct, gc=False, frozen=True):
     """Bring a node to its client's workers."""
 
@@ -188,7 +194,7 @@ class Changed(msgspec.Struct, gc=False, frozen=True):
     changes: tuple[NodeChange, ...]
 
 
-Effect = Reply | Refuse | Ignored | Dispatch | Notify | Send | Broadcast | Changed
+Effect = Reply | Refuse | Ignored | FiredEarly | Dispatch | Notify | Send | Broadcast | Changed
 
 
 def workflow_view(workflow: Workflow) -> WorkflowView:

@@ -52,6 +52,7 @@ from .failing import client_error, deliver_failed, expire, retry, server_error
 from .job_slices import forget_job, run_job
 from .links import close_link, open_link
 from .records import Meta, Node, TimerKind
+from .standing import fired_early
 from .status import ClientStatus, ServerStatus, word
 from .step import Refused, Step, own_node, refuse
 from .store import Store
@@ -316,6 +317,8 @@ def _add_children(step: Step, command: AddChildren) -> None:
 
 
 def _timer_fired(step: Step, command: TimerFired) -> None:
+    if fired_early(step, command.kind, command.subject_id, command.number):
+        return
     if command.kind == TimerKind.ANSWER:
         if not forget(step.store, command.subject_id):
             step.ignore("an answer that was forgotten before")

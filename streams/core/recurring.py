@@ -41,6 +41,7 @@ from .schedules import (
     ScheduleRun,
     schedule_view,
 )
+from .standing import fired_early
 from .step import Refused, Step, refuse
 
 #: Times of one backfill; more may follow in further commands.
@@ -183,16 +184,20 @@ def _due(step: Step, command: ScheduleDue) -> None:
     if schedule is None or schedule.timer_at is None or schedule.timer_number != command.number:
         step.ignore("a timer that no longer stands")
         return
+    if fired_early(step, TimerKind.SCHEDULE, schedule.id, command.number):
+        return
     step.clear_timer(schedule)
+    # Whoever worked them out may have been ahead of the broker's time: what has not come yet is the next one.
+    to_come = next((at for at in command.times if at > step.now), command.next_at)
     oldest = step.now - int(schedule.plan.catch_up_seconds * 1000)
-    times = [at for at in command.times if at > schedule.after]
+    times = [at for at in command.times if schedule.after < at <= step.now]
     late = [at for at in times if at < oldest]
     _leave_out(step, schedule, late, RunCause.DUE, RunState.MISSED)
     _run(step, schedule, times[len(late) :], RunCause.DUE, schedule.plan.overlap)
     schedule.after = max([schedule.after, *times[-1:]])
-    schedule.problem, schedule.next_at = command.problem, command.next_at
-    if command.next_at is not None:
-        step.set_timer(schedule, command.next_at, TimerKind.SCHEDULE)
+    schedule.problem, schedule.next_at = command.problem, to_come
+    if to_come is not None:
+        step.set_timer(schedule, to_come, TimerKind.SCHEDULE)
 
 
 def run_ended(step: Step, command: CloseLink) -> bool:

@@ -316,6 +316,14 @@ class Player:
 
     def _fire(self, command: c.TimerFired) -> None:
         kind = {number: name for name, number in TIMER_NUMBERS.items()}[command.kind]
+        due, number = self.world.timers().get((command.subject_id, kind), (0, None))
+        stands = number == command.number or kind in ("answer", "refusal")
+        if stands and self.world.now < due:
+            before = self.world.snapshot()
+            happened = self.world.do(command, chance=self.chance)
+            assert happened.of(e.FiredEarly) == [e.FiredEarly(due)]
+            assert happened.commands > 1 or self.world.snapshot() == before
+            return
         if kind == "answer":
             self.naive.answers.pop(command.subject_id, None)
             self.naive.dropped.pop(command.subject_id, None)
@@ -326,7 +334,6 @@ class Player:
             self._compare(command, Outcome(("nothing",)), self.world.do(command, chance=self.chance))
             return
         node = self.naive.nodes[command.subject_id]
-        stands = self.world.timers().get((node.id, kind), (0, None))[1] == command.number
         expected = Outcome(("ignored",))
         if stands:
             expected = self.naive.timer_fired(node.id, kind, self.world.now)

@@ -6,7 +6,7 @@ import pytest
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import ids
 from backbeat.streams.core.commands import Overlap
-from backbeat.streams.core.effects import Done, Ignored, Reason, Refuse
+from backbeat.streams.core.effects import Done, FiredEarly, Ignored, Reason, Refuse
 from backbeat.streams.core.records import Settings, TimerKind
 from backbeat.streams.core.schedules import QUEUED_MAX, RECENT_MAX, RUNNING_MAX, RunCause, RunState, schedule_view
 from tests.core.rig import new
@@ -187,6 +187,15 @@ def test_a_schedule_whose_times_cannot_be_worked_out_says_why_and_can_be_mended(
     assert (schedule.problem, schedule.next_at, schedule.timer_at) == ("there is no such zone", None, None)
     rig.put(cron="0 0 * * *", zone="Mars/Olympus", interval_seconds=0.0)  # the machines know it by now
     assert (rig.scheduled().problem, rig.timer(schedule.id)) == ("", ("schedule", rig.now))
+
+
+def test_a_time_that_has_not_come_is_no_run_whatever_the_senders_clock_says():
+    rig = made(Overlap.ALLOW)
+    due = rig.scheduled().timer_at
+    assert rig.came(T0 + HOUR, now=T0 + HOUR - 1).effects == [FiredEarly(due)]
+    assert rig.came(T0 + HOUR, T0 + 2 * HOUR, T0 + 3 * HOUR, now=T0 + HOUR).dispatched == ["report"]
+    assert (rig.scheduled().next_at, rig.scheduled().timer_at) == (T0 + 2 * HOUR, T0 + 2 * HOUR)
+    assert rig.came(T0 + 2 * HOUR).dispatched == ["report"]
 
 
 def test_a_schedule_that_has_no_further_time_stays_and_says_so():

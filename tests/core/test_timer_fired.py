@@ -5,7 +5,9 @@ import json
 import pytest
 
 from backbeat.streams.core import commands as c
-from backbeat.streams.core.effects import Ignored, Notify
+from backbeat.streams.core.effects import FiredEarly, Ignored, Notify
+from backbeat.streams.core.records import TimerKind
+from backbeat.streams.timers import Timers
 from tests.core.rig import Rig, new, running
 from tests.core.world import TIMER_NUMBERS
 
@@ -18,10 +20,46 @@ def test_a_started_node_starts_at_its_time():
     assert rig.clock("a") == ("expiry", 1_005_000 + 172_800_000)
 
 
-@pytest.mark.parametrize("shift", [-4_999, 0, 86_400_000])
-def test_times_are_not_compared_early_or_late_it_starts(shift):
+@pytest.mark.parametrize("late", [0, 86_400_000])
+def test_at_its_time_or_late_it_starts(late):
     rig = running(new("a", fires_at=1_005_000))
-    assert rig.due("a", 1_005_000 + shift).dispatched == ["a"]
+    assert rig.due("a", 1_005_000 + late).dispatched == ["a"]
+
+
+def test_a_timer_that_fires_early_stands_until_its_time():
+    rig = running(new("a", fires_at=1_005_000))
+    before = rig.snapshot()
+    for early in (4_999, 1):
+        (fired,) = rig.due("a", 1_005_000 - early).effects
+        assert fired == FiredEarly(1_005_000)
+        assert rig.snapshot() == before
+    assert rig.due("a").dispatched == ["a"]
+
+
+def test_a_timer_that_fired_early_is_sent_again():
+    """The list of timers takes what was sent for done, until it is set again."""
+    timers = Timers(lambda *_: ())
+    rig = running(new("a", fires_at=1_005_000))
+    subject, number = rig["a"], rig.row("a").timer_number
+    (store,) = [each for each in rig.stores if each.timers]
+    store.set_timer, store.clear_timer = timers.set, timers.clear
+    timers.set(1_005_000, subject, TimerKind.START, number)
+    assert [fired.number for fired in timers.due(1_005_000)] == [number]
+    assert list(timers.due(1_005_000)) == []
+    rig.send(rig.timer_fired(subject, TimerKind.START, number), 1_004_000)
+    assert [fired.number for fired in timers.due(1_005_000)] == [number]
+
+
+@pytest.mark.parametrize("kind", ["retry", "expiry"])
+def test_neither_a_retry_nor_an_expiry_comes_early(kind):
+    rig = running(new("a", retries=1, retry_interval_seconds=5.0, client_data=b'{"timeout":5}'))
+    if kind == "retry":
+        rig.error("a")
+    name, due = rig.clock("a")
+    assert name == kind
+    assert rig.due("a", due - 1).effects == [FiredEarly(due)]
+    assert rig.due("a", due).effects
+    assert rig.both("a") != ("sent_to_client", "received") or kind == "retry"
 
 
 def test_broker_time_never_steps_back_for_the_core():
@@ -29,15 +67,6 @@ def test_broker_time_never_steps_back_for_the_core():
     rig.complete("a", now=2_000_000)
     rig.complete("b", now=1_500_000)
     assert [entry[3] for entry in rig.history(rig["b"])][-1] == 2_000_000
-
-
-def test_an_early_retry_waits_for_its_time_as_a_started_node():
-    rig = running(new("a"))
-    rig.error("a")
-    _, due = rig.clock("a")
-    assert rig.due("a", rig.now + 1).dispatched == []
-    assert rig.clock("a") == ("start", due)
-    assert rig.due("a").dispatched == ["a"]
 
 
 def test_timers_that_do_not_stand_change_nothing():

@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 from backbeat.streams import commit, process, restore, store
+from backbeat.streams.core import machine, recurring
 from backbeat.streams.engine import Engine
 from backbeat.streams.keeper import Origin
 from backbeat.streams.ownership import Ownership
@@ -91,6 +92,10 @@ BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     "commits name no member": [(commit.Member, "metadata", lambda _: b"CGMDv2:\xff\xff\xff\xffsim\0\0\0\0")],
     "a stopped process does not mind": [(Ownership, "is_certain", lambda _: True)],
     "gaps are not looked at": [(SimConsumer, "poll", lambda *_: Found(10**9))],
+    "timers fire by the clock of whoever sends them": [
+        (machine, "fired_early", lambda *_: False),
+        (recurring, "fired_early", lambda *_: False),
+    ],
     "effects depend on more than the log": [(Engine, "_apply", _half_undone)],
 }
 
@@ -112,6 +117,7 @@ RATES: dict[str, dict[str, float]] = {
     "commits name no member": {"stop": 0.2, "lag": 0.0, "long sleep": 0.0, "crash: loop": 0.0},
     # Whatever else goes wrong ends the process before it can answer too late: this one is rare enough.
     "a stopped process does not mind": {**_NOTHING, "stop": 0.12},
+    "timers fire by the clock of whoever sends them": {**_NOTHING, "clock jump": 0.1},
     "gaps are not looked at": {"forgets": 0.5, "rebalance": 0.1},
 }
 

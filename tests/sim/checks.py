@@ -10,7 +10,8 @@ import msgspec
 
 from backbeat import schemas
 from backbeat.streams.core import effects as fx
-from backbeat.streams.core.records import Meta
+from backbeat.streams.core.commands import ScheduleDue, TimerFired
+from backbeat.streams.core.records import Meta, TimerKind
 from backbeat.streams.engine import Engine, Record
 from backbeat.streams.keeper import Origin, Snapshot
 from backbeat.streams.store import META_KEY, PartitionStore
@@ -111,11 +112,14 @@ class Checks:
 
     def fail(self, what: str) -> None:
         """Remember the first violation: the code under test must not swallow it."""
-        if self._world.violation is None:
-            self._world.violation = what
+        self._note(what)
         host = self._world.running
         if host is not None and not host.dead:
             host.die(f"violation: {what}")
+
+    def _note(self, what: str) -> None:
+        if self._world.violation is None:
+            self._world.violation = what
 
     # --- one command ------------------------------------------------------------------------------------------------
 
@@ -161,6 +165,30 @@ class Checks:
             limit = self._world.plan.limits[pool.activity]
             if pool.activity == LIMITED["quiet"] and pool.out > limit:
                 self.fail(f"partition {number}: {pool.out} of {pool.activity} are out, {limit} may be")
+
+    def not_due(self, number: int, entry: Entry) -> dict[tuple[int, bytes, int], int]:
+        """The timers that a record's timer command is of and that are not due when it is written."""
+        try:
+            command = schemas.decode_command(entry.value)
+        except schemas.DecodeError:
+            return {}
+        match command:
+            case TimerFired(subject_id=subject, kind=kind):
+                of = (subject, int(kind))
+            case ScheduleDue(schedule_id=subject):
+                of = (subject, int(TimerKind.SCHEDULE))
+            case _:
+                return {}
+        store = self._reference.stores[number]
+        now = max(entry.timestamp, store.meta.now)
+        return {key: stands for key, stands in store.timers.items() if key[1:] == of and key[0] > now}
+
+    def none_early(self, number: int, entry: Entry, standing: dict[tuple[int, bytes, int], int]) -> None:
+        """No timer has fired before its time: one that was not due stands as before, and nothing was sent."""
+        where = f"partition {number}, offset {entry.offset}"
+        timers, sent = self._reference.stores[number].timers, self._reference.sent[number, entry.offset]
+        if any(timers.get(key) != stands for key, stands in standing.items()) or (standing and sent):
+            self._note(f"{where}: a timer has fired early: {standing}, {_told(sent)}")
 
     # --- commit and restore -----------------------------------------------------------------------------------------
 

@@ -90,7 +90,9 @@ class Simulation:
         self.hosts = [Host(self, number, folder) for number in range(self.chance.choice((1, 2, 2, 3)))]
 
     def _taken(self, log: PartitionLog, entry: Entry) -> None:
+        standing = self.checks.not_due(log.number, entry)
         self.reference.take(log.number, entry)
+        self.checks.none_early(log.number, entry, standing)
         self.checks.limits(log.number)
 
     # --- who is who -------------------------------------------------------------------------------------------------
