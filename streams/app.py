@@ -133,6 +133,9 @@ def run_engine(settings: EngineSettings, *, status: Address | None = None, log_f
         settings.bootstrap_servers,
         registry,
         application_id=settings.application_id,
+        instance_id=settings.instance_id,
+        session_timeout_seconds=settings.session_timeout_seconds,
+        heartbeat_interval_seconds=settings.heartbeat_interval_seconds,
         failed=lambda error: end(f"ingest: {error}"),
     )
     ingest.start()

@@ -100,10 +100,10 @@ def _reason(error: KafkaError) -> str:
     return _TIMES.sub("", text).strip().rstrip(".")
 
 
-def describe(admin: AdminClient, names: list[str]) -> dict[str, FoundTopic]:
+def describe(admin: AdminClient, names: list[str], seconds: float = ASK_SECONDS_MAX) -> dict[str, FoundTopic]:
     """What is known of the topics; those that do not exist are left out."""
     found = {}
-    for name, future in admin.describe_topics(TopicCollection(names), request_timeout=ASK_SECONDS_MAX).items():
+    for name, future in admin.describe_topics(TopicCollection(names), request_timeout=seconds).items():
         try:
             topic = result(future)
         except KafkaException as error:

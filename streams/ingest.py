@@ -15,16 +15,19 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from backbeat.schemas import DecodeError
 from backbeat.streams import dead_letters, topics
+from backbeat.streams.broker_log import OUTAGES, BrokerLog
 from backbeat.streams.core import ids
 from backbeat.streams.door import admit_signal
 from backbeat.streams.registry import RegisteredClient
 from backbeat.streams.security import connection
+from backbeat.streams.signal_errors import AWAY, FATAL, NOT_OURS_ANY_MORE, OF_THE_TOPIC, PERMANENT
+from backbeat.streams.signal_topics import SignalTopics
 
 logger = logging.getLogger(__name__)
 
@@ -36,24 +39,16 @@ _POLL_SECONDS = 0.2
 _FLUSH_SECONDS = 0.5
 #: How long a stop waits for the batch in work; after that it is repeated at the next start.
 _STOP_SECONDS_MAX = 10.0
-#: How long a record of an unknown client waits for the registry to catch up, and how often a topic may cause that.
+#: How long a record of an unknown client waits for the registry to be read up to what is there now, once a batch.
 _CATCH_UP_SECONDS = 5.0
-_CATCH_UP_EVERY_SECONDS = 60.0
-_CATCH_UP_POLL_SECONDS = 0.02
+#: How often it is looked whether a topic is still the one that was followed.
+_LOOK_SECONDS = 5.0
+_ASK_SECONDS = 5.0
+_RETRY_SECONDS = 0.5
+#: A batch that takes longer, since Kafka does not answer, is begun again with another assignment.
+_POLL_INTERVAL_SECONDS_MAX = 300.0
 
-#: Failures of the record itself: it would fail again.
-_PERMANENT = frozenset(
-    {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_MSG_SIZE, KafkaError.INVALID_RECORD}
-)
-#: The group moved on while we worked: another has the partition and repeats the batch.
-_NOT_OURS_ANY_MORE = frozenset(
-    {
-        KafkaError.ILLEGAL_GENERATION,
-        KafkaError.UNKNOWN_MEMBER_ID,
-        KafkaError.REBALANCE_IN_PROGRESS,
-        KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001 - librdkafka's own codes have this name
-    }
-)
+_T = TypeVar("_T")
 
 
 class IngestError(Exception):
@@ -69,6 +64,9 @@ class Clients(Protocol):
     def by_name(self, name: str) -> RegisteredClient | None:
         """The client of this name."""
 
+    def catch_up(self, seconds: float) -> None:
+        """Read up to what is there now; waits at most `seconds` for that."""
+
 
 class Ingest:
     """Follows every signals topic, in a thread of its own, from `start()` to `stop()`."""
@@ -80,20 +78,39 @@ class Ingest:
         *,
         failed: Callable[[Exception], None],
         application_id: str = "backbeat",
+        instance_id: str | None = None,
+        session_timeout_seconds: float = 10.0,
+        heartbeat_interval_seconds: float = 1.5,
         catch_up_seconds: float = _CATCH_UP_SECONDS,
     ) -> None:
+        """An ingest of the group `<application_id>-ingest`; with an `instance_id` it comes back to what it had."""
         self._bootstrap_servers = bootstrap_servers
         self._clients = clients
         #: Called once, on the thread, with what it cannot survive.
         self._failed = failed
-        self._group = f"{application_id}-ingest"
+        self._membership: dict[str, str | int] = {
+            "group.id": f"{application_id}-ingest",
+            "session.timeout.ms": int(session_timeout_seconds * 1000),
+            # What it must not be shorter than.
+            "max.poll.interval.ms": int(max(_POLL_INTERVAL_SECONDS_MAX, session_timeout_seconds) * 1000),
+            "heartbeat.interval.ms": int(heartbeat_interval_seconds * 1000),
+        }
+        if instance_id is not None:
+            self._membership["group.instance.id"] = instance_id
         self._catch_up_seconds = catch_up_seconds
+        self._caught_up = False  #: whether the registry was read to its end for the batch in work
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._partitions = 0
-        #: Kafka's ids of the topics that are followed.
-        self._topic_ids: dict[str, str] = {}
-        self._waited_at: dict[str, float] = {}
+        self._topics = SignalTopics(bootstrap_servers)
+        #: Whether its group has given it partitions, or none because others have them all.
+        self.joined = False
+        #: whether the next assignment is of the topics that there are now
+        self._is_new = instance_id is None
+        self._assigned_before = False  #: whether there was an assignment that is not
+        self.assigned: set[tuple[str, int]] = set()  #: topic and partition
+        #: since when it is at work on what it is at work on (monotonic, seconds): a batch, a question; null: it waits
+        self._busy_since: float | None = None
         #: Of the batch in work: what could not be delivered, and why.
         self._undelivered: list[tuple[Message, KafkaError]] = []
         self._lost: KafkaError | None = None  #: why a dead letter could not be delivered
@@ -114,6 +131,12 @@ class Ingest:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
+    @property
+    def stands_seconds(self) -> float:
+        """How long it has been at work on one batch or question; 0: it waits for records."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
     # --- the thread ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -121,19 +144,17 @@ class Ingest:
             consumer = Consumer(
                 {
                     **connection(self._bootstrap_servers),
-                    "group.id": self._group,
+                    **self._membership,
                     "enable.auto.commit": False,
                     "auto.offset.reset": "earliest",
                     "partition.assignment.strategy": "cooperative-sticky",
                     "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
                     "log.connection.close": False,
-                },
-                logger=logger,
+                    "logger": BrokerLog(logger),
+                }
             )
             try:
-                consumer.subscribe(
-                    [f"^{re.escape(topics.SIGNALS_PREFIX)}.+"], on_assign=self._assigned, on_revoke=self._assigned
-                )
+                self._subscribe(consumer)
                 self._follow(consumer)
             finally:
                 consumer.close()
@@ -145,9 +166,32 @@ class Ingest:
             logger.exception("the ingest ends")
             self._failed(error)
 
-    def _assigned(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
-        # A topic that was deleted and made again has another id, and its offsets begin anew.
-        self._topic_ids.clear()
+    def _subscribe(self, consumer: Consumer) -> None:
+        consumer.subscribe(
+            [f"^{re.escape(topics.SIGNALS_PREFIX)}.+"],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_revoke,
+        )
+
+    def _join_again(self, consumer: Consumer) -> None:
+        """Once after the first assignment: it is that of the time before this start, whatever topics came since.
+
+        A member that comes back under its instance id is given what it had, without a look at the topics that there
+        are now; one that joins anew makes its group look.
+        """
+        self._is_new, self._assigned_before = True, False
+        consumer.unsubscribe()
+        self._subscribe(consumer)
+
+    def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.joined = self._is_new
+        self._assigned_before = not self._is_new
+        self.assigned |= {(each.topic, each.partition) for each in partitions}
+        self._topics.unsure |= {each.topic for each in partitions}
+
+    def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.assigned -= {(each.topic, each.partition) for each in partitions}
 
     def _follow(self, consumer: Consumer) -> None:
         producer = Producer(
@@ -161,21 +205,49 @@ class Ingest:
                 "linger.ms": 1,
                 "compression.type": "lz4",
                 "log.connection.close": False,
-            },
-            logger=logger,
+                "logger": BrokerLog(logger),
+            }
         )
+        looked_at = time.monotonic()
         while not self._stopping.is_set():
+            self._busy_since = None
             first = consumer.poll(_POLL_SECONDS)
+            self._busy_since = time.monotonic()
+            if self._assigned_before:
+                self._join_again(consumer)
+                continue
+            batch: list[Message] = []
             if first is not None:
                 # `consume` alone would wait for its whole time; this takes what is there already.
                 batch = [first, *consumer.consume(BATCH_RECORDS_MAX - 1, timeout=0)]
-                self._take(consumer, producer, [message for message in batch if _is_record(message)])
+                batch = [message for message in batch if _is_record(message)]
+            names = {_place(message)[0] for message in batch} | self._topics.unsure
+            if time.monotonic() - looked_at > _LOOK_SECONDS:
+                looked_at = time.monotonic()
+                names |= {topic for topic, _ in self.assigned}
+            if names:
+                changed = self._again(partial(self._topics.look, consumer, names, self.assigned))
+                batch = [message for message in batch if _place(message)[0] not in changed]
+            if batch:
+                self._take(consumer, producer, batch)
+
+    def _again(self, ask: Callable[[], _T]) -> _T:
+        """Ask, again and again while no broker answers."""
+        while True:
+            try:
+                return ask()
+            except (KafkaException, TimeoutError) as error:
+                OUTAGES.tell(logger, f"signals wait, {error.args[0] if error.args else 'no answer'}")
+                if self._stopping.wait(_RETRY_SECONDS):
+                    raise _StoppedError from None
 
     def _take(self, consumer: Consumer, producer: Producer, batch: list[Message]) -> None:
         """One batch: forward, wait for the reports, commit."""
         refused, taken = self.refused, 0
         positions: dict[tuple[str, int], int] = {}
+        self._caught_up = False
         for message in batch:
+            self._topics.note_deleted(consumer, *_place(message))
             try:
                 self._forward(producer, message)
             except DecodeError as error:
@@ -188,7 +260,7 @@ class Ingest:
             taken += 1
         self._deliver(producer)
         if positions:
-            _commit(consumer, positions)
+            self._commit(consumer, positions)
         self.forwarded += taken - (self.refused - refused)
 
     def _forward(self, producer: Producer, message: Message) -> None:
@@ -198,9 +270,9 @@ class Ingest:
             message.value(),
             dead_letters.headers_of(message),
             name,
-            by_name=lambda name: self._known(topic, lambda: self._clients.by_name(name)),
-            by_id=lambda identity: self._known(topic, lambda: self._clients.by_id(identity)),
-            place=lambda: (self._topic_id(topic), partition_number, offset),
+            by_name=lambda name: self._known(lambda: self._clients.by_name(name)),
+            by_id=lambda identity: self._known(lambda: self._clients.by_id(identity)),
+            place=lambda: (self._topics.ids[topic], partition_number, offset),
         )
         produce = partial(
             producer.produce,
@@ -212,23 +284,18 @@ class Ingest:
         )
         self._queue(producer, produce)
 
-    def _known(self, topic: str, find: Callable[[], RegisteredClient | None]) -> RegisteredClient | None:
-        """A client; one that is unknown may have been added a moment ago, so a topic may wait for it now and then."""
-        found = find()
-        now = time.monotonic()
-        if found is not None or now - self._waited_at.get(topic, -_CATCH_UP_EVERY_SECONDS) < _CATCH_UP_EVERY_SECONDS:
-            return found
-        while found is None and time.monotonic() - now < self._catch_up_seconds:
-            if self._stopping.wait(_CATCH_UP_POLL_SECONDS):
-                raise _StoppedError
-            found = find()
-        self._waited_at[topic] = time.monotonic()
-        return found
+    def _known(self, find: Callable[[], RegisteredClient | None]) -> RegisteredClient | None:
+        """A client; for one that is unknown the registry is read up to what is there now.
 
-    def _topic_id(self, topic: str) -> str:
-        if topic not in self._topic_ids:
-            self._topic_ids[topic] = topics.topic_id(self._bootstrap_servers, topic)
-        return self._topic_ids[topic]
+        Once a batch: all its records are older than that look, so whoever is unknown then is unknown. However many
+        topics belong to nobody, the others wait for one look.
+        """
+        client = find()
+        if client is None and not self._caught_up:
+            self._clients.catch_up(self._catch_up_seconds)
+            self._caught_up = True
+            client = find()
+        return client
 
     # --- delivery --------------------------------------------------------------------------------------------------
 
@@ -263,7 +330,7 @@ class Ingest:
         self._flush(producer)
         undelivered, self._undelivered = self._undelivered, []
         for source, error in undelivered:
-            if error.code() not in _PERMANENT:
+            if error.code() not in PERMANENT:
                 raise IngestError(f"a command could not be written: {error.str()}")
             # The broker refuses whole batches of ours: alone, it is seen whose fault it was.
             self._forward(producer, source)
@@ -276,9 +343,45 @@ class Ingest:
         if self._lost is not None:
             raise IngestError(f"a dead letter could not be written: {self._lost.str()}")
 
+    def _commit(self, consumer: Consumer, positions: dict[tuple[str, int], int]) -> None:
+        """Say how far each partition was taken, and of which topic: one made again begins anew.
+
+        What cannot be committed may be read again, which makes nothing twice.
+        """
+        offsets = [
+            TopicPartition(topic, number, offset, self._topics.ids[topic])
+            for (topic, number), offset in positions.items()
+        ]
+
+        def commit() -> list[TopicPartition]:
+            try:
+                return consumer.commit(offsets=offsets, asynchronous=False) or []
+            except KafkaException as error:
+                reason: KafkaError = error.args[0]
+                if reason.fatal() or reason.code() in FATAL:
+                    raise IngestError(f"the consumer failed: {reason.str()}") from error
+                if reason.code() in NOT_OURS_ANY_MORE:
+                    logger.warning("the batch is repeated elsewhere: %s", reason.str())
+                    return []
+                if reason.code() in OF_THE_TOPIC:
+                    logger.warning("what was taken cannot be noted, and may be read again: %s", reason.str())
+                    return []
+                raise
+
+        for each in self._again(commit):
+            if each.error is not None:
+                logger.warning(
+                    "%s/%d: what was taken cannot be noted, and may be read again: %s",
+                    each.topic,
+                    each.partition,
+                    each.error.str(),
+                )
+
     def _flush(self, producer: Producer) -> None:
         deadline: float | None = None
         while producer.flush(_FLUSH_SECONDS):
+            if self.stands_seconds > _ASK_SECONDS:
+                OUTAGES.tell(logger, "signals wait, what they become is not acknowledged")
             if self._stopping.is_set():
                 deadline = deadline or time.monotonic() + _STOP_SECONDS_MAX
                 if time.monotonic() > deadline:
@@ -293,10 +396,13 @@ def _is_record(message: Message) -> bool:
     error = message.error()
     if error is None:
         return True
-    if error.fatal():
+    if error.fatal() or error.code() in FATAL:
         raise IngestError(f"the consumer failed: {error.str()}")
     # A topic that was deleted, one we may not read, a broker that is away: the others go on.
-    logger.warning("%s: %s", message.topic() or "signals", error.str())
+    if error.code() in AWAY:
+        OUTAGES.tell(logger, f"signals wait, {error.str()}")
+    else:
+        logger.warning("%s: %s", message.topic() or "signals", error.str())
     return False
 
 
@@ -306,13 +412,3 @@ def _place(message: Message) -> tuple[str, int, int]:
     assert partition_number is not None
     assert offset is not None
     return topic, partition_number, offset
-
-
-def _commit(consumer: Consumer, positions: dict[tuple[str, int], int]) -> None:
-    offsets = [TopicPartition(topic, number, offset) for (topic, number), offset in positions.items()]
-    try:
-        consumer.commit(offsets=offsets, asynchronous=False)
-    except KafkaException as error:
-        if error.args[0].code() not in _NOT_OURS_ANY_MORE:
-            raise
-        logger.warning("the batch is repeated elsewhere: %s", error.args[0].str())

@@ -85,6 +85,10 @@ class EngineCollector(Collector):
             ("outcome",),
             [(("forwarded",), self._ingest.forwarded), (("refused",), self._ingest.refused)],
         )
+        yield gauge(
+            "backbeat_ingest_partitions", "Partitions of signals topics that it has.", len(self._ingest.assigned)
+        )
+        yield gauge("backbeat_ingest_stands_seconds", "At work on the same signals since.", self._ingest.stands_seconds)
 
     # --- read on the loop ------------------------------------------------------------------------------------------
 

@@ -23,6 +23,8 @@ STATUS_LINE = "backbeat engine status"
 #: The broker is asked so many times within the time after which a commit that stands still counts.
 _ASKS = 8
 _ASK_SECONDS_MIN = 0.5
+#: A batch of signals takes a fraction of a second.
+_INGEST_SECONDS_MAX = 10.0
 #: A transaction ends by itself when its time is over, unless the library hangs in it.
 _COMMIT_GRACE_SECONDS = 2.0
 
@@ -43,6 +45,7 @@ class Watch:
         """`address`: where the status is served; null: nowhere. StatusError where that cannot be."""
         settings = process.settings
         self._process = process
+        self._ingest = ingest
         commit_seconds = settings.commit_stall_timeout_seconds
         self._ends = LogEnds(
             settings.bootstrap_servers,
@@ -109,12 +112,22 @@ class Watch:
         under_way = dict(self._process.restorer.under_way)
         return {number: (each.began_at, each.position) for number, each in under_way.items()}
 
+    def _why_no_signals(self) -> list[str]:
+        ingest = self._ingest
+        if not ingest.joined:
+            return ["the ingest has been given no signals topics yet"]
+        if ingest.stands_seconds > _INGEST_SECONDS_MAX:
+            return [
+                f"the ingest has been at the same signals for {ingest.stands_seconds:.0f} s: Kafka does not answer it"
+            ]
+        return []
+
     def _why_not_ready(self) -> list[str]:
         process = self._process
         if process.member is None:
             return ["it has been given no partitions yet"]
         restores = dict(process.restorer.under_way)
-        return [
+        return self._why_no_signals() + [
             f"partition {number} is being restored: "
             + (f"{restores[number].ratio:.0%}" if number in restores else "it waits for its turn")
             for number, each in list(process.engine.partitions.items())

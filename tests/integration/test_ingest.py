@@ -9,8 +9,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from backbeat import schemas
 from backbeat.streams import topics
@@ -56,7 +63,7 @@ class Door:
 
     def __init__(self, kafka: str, name: str):
         topics.ensure_topics(kafka, PARTITIONS, 1, development=True)
-        self.kafka, self.name = kafka, name
+        self.kafka, self.name, self.group = kafka, name, name
         self.client = self.add(name)
         self.registry = Registry(kafka).start()
         self.producer = Producer({"bootstrap.servers": kafka, "linger.ms": 5})
@@ -80,8 +87,8 @@ class Door:
             self.kafka,
             registry or self.registry,
             failed=failed,
-            application_id=self.name,
-            catch_up_seconds=0.5,
+            application_id=self.group,
+            instance_id=self.name,
         )
         ingest.start()
         return ingest
@@ -242,13 +249,16 @@ def test_a_topic_of_no_client(door, unique):
 
 def test_a_registry_that_is_late_is_waited_for(door):
     class Late:
-        """Knows the client at the third time of asking."""
+        """Knows nobody until it is told to read on."""
 
-        asked = 0
+        late = True
 
         def by_name(self, name):
-            self.asked += 1
-            return door.registry.by_name(name) if self.asked > 2 else None
+            return None if self.late else door.registry.by_name(name)
+
+        def catch_up(self, seconds):
+            door.registry.catch_up(seconds)
+            self.late = False
 
         by_id = door.registry.by_id
 
@@ -275,6 +285,135 @@ def test_what_was_published_while_nobody_followed_is_taken_once(door):
     assert command.workflow.subject == b'"c"'
 
 
+def test_one_that_was_killed_goes_on_at_once_when_it_is_started_again(door, kafka):
+    """It left no word: its place in the group is kept for its instance id, and not for whoever has another."""
+    door.publish(document("before"))
+    door.next_commands()
+    door.ingest.stop()
+    killed = Consumer(
+        {
+            "bootstrap.servers": kafka,
+            "group.id": f"{door.name}-ingest",
+            "group.instance.id": door.name,
+            # Longer than the test waits.
+            "session.timeout.ms": 600_000,
+            "max.poll.interval.ms": 600_000,
+            "partition.assignment.strategy": "cooperative-sticky",
+        }
+    )
+    killed.subscribe([topics.signals_topic(door.name)])
+    deadline = time.monotonic() + SECONDS_MAX
+    while not killed.assignment():
+        killed.poll(0.1)
+        assert time.monotonic() < deadline
+    door.publish(document("after"))
+    door.ingest = door.start()
+    ((_, command),) = door.next_commands()
+    assert command.workflow.subject == b'"after"'
+    killed.close()
+
+
+def test_a_topic_made_while_none_followed_is_followed_after_the_start(door, unique):
+    """A member that comes back is given what it had: it has to ask for what is new."""
+    door.publish(document("before"))
+    door.next_commands()
+    door.ingest.stop()
+    later = door.add(f"{unique}-later")
+    door.publish(document("Camera 1"), client=later.name)
+    door.ingest = door.start()
+    ((_, command),) = door.next_commands(client=later)
+    assert command.workflow.user_id == later.id_bytes
+
+
+def make_again(kafka: str, topic: str) -> None:
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.delete_topics([topic])[topic].result(30)
+    while True:
+        try:
+            admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
+        except KafkaException:
+            time.sleep(0.02)  # It goes away in the broker's own time.
+        else:
+            return
+
+
+@pytest.mark.parametrize("more", [-1, 0, 2])
+def test_a_topic_that_was_deleted_and_made_again_is_read_from_its_beginning(door, more):
+    """With fewer, as many, and more records than the old one had: at the same places, and not taken for repeats."""
+    for number in range(4):
+        door.publish(document(f"old {number}"), partition=1)
+    old = {command.id for _, command in door.next_commands(4)}
+    make_again(door.kafka, topics.signals_topic(door.name))
+    for number in range(4 + more):
+        door.publish(document(f"new {number}"), partition=1)
+    commands = [command for _, command in door.next_commands(4 + more)]
+    assert {command.workflow.subject for command in commands} == {
+        json.dumps(f"new {number}").encode() for number in range(4 + more)
+    }
+    assert not old & {command.id for command in commands}
+
+
+def test_offsets_of_a_topic_that_was_deleted_and_made_again_meanwhile_count_for_nothing(door):
+    """A slow process may say after the deletion how far it had come in the old topic."""
+    door.ingest.stop()
+    topic = topics.signals_topic(door.name)
+    for number in range(3):
+        door.publish(document(f"new {number}"), partition=1)
+    door.group = f"{door.name}-other"
+    other = Consumer({"bootstrap.servers": door.kafka, "group.id": f"{door.group}-ingest"})
+    other.commit(offsets=[TopicPartition(topic, 1, 2, str(uuid.uuid4()))], asynchronous=False)
+    other.close()
+    door.ingest = door.start()
+    assert {command.workflow.subject for _, command in door.next_commands(3)} == {b'"new 0"', b'"new 1"', b'"new 2"'}
+
+
+def test_a_topic_that_is_deleted_while_it_is_read_ends_nothing(door, unique):
+    """The deletion falls between the reading of a batch and its commit."""
+    gate, reached = threading.Event(), threading.Event()
+
+    class Gated:
+        by_id = door.registry.by_id
+        catch_up = door.registry.catch_up
+
+        def by_name(self, name):
+            if name == gone.name:
+                reached.set()
+                gate.wait(SECONDS_MAX)
+            return door.registry.by_name(name)
+
+    gone = door.add(f"{unique}-gone")
+    door.ingest.stop()
+    door.publish(document("last"), client=gone.name)
+    door.ingest = door.start(Gated())
+    assert reached.wait(SECONDS_MAX)
+    admin = AdminClient({"bootstrap.servers": door.kafka})
+    topic = topics.signals_topic(gone.name)
+    admin.delete_topics([topic])[topic].result(30)
+    while topic in admin.list_topics(timeout=30).topics:
+        time.sleep(0.02)
+    gate.set()
+    door.next_commands(client=gone)
+    door.publish(document("others go on"))
+    ((_, command),) = door.next_commands()
+    assert command.workflow.subject == b'"others go on"'
+
+
+def test_what_was_deleted_before_it_was_taken_is_said(door, caplog):
+    topic = topics.signals_topic(door.name)
+    door.publish(document("taken"), partition=2)
+    door.next_commands()
+    door.ingest.stop()
+    for number in range(3):
+        door.publish(document(f"gone {number}"), partition=2)
+    admin = AdminClient({"bootstrap.servers": door.kafka})
+    admin.delete_records([TopicPartition(topic, 2, 4)])[TopicPartition(topic, 2)].result(30)
+    door.publish(document("there"), partition=2)
+    door.ingest = door.start()
+    ((_, command),) = door.next_commands()
+    assert command.workflow.subject == b'"there"'
+    assert f"{topic}/2: offsets 1 to 3 were deleted before they were taken" in caplog.text
+
+
 def test_a_record_that_the_broker_refuses_is_put_aside_alone(door):
     admin = AdminClient({"bootstrap.servers": door.kafka})
     gate = threading.Event()
@@ -283,6 +422,7 @@ def test_a_record_that_the_broker_refuses_is_put_aside_alone(door):
         """Holds the ingest before its first record."""
 
         by_id = door.registry.by_id
+        catch_up = door.registry.catch_up
 
         def by_name(self, name):
             gate.wait(SECONDS_MAX)
@@ -319,7 +459,7 @@ def test_a_failure_is_told_and_nothing_is_committed(door):
         def by_name(self, name):
             raise RuntimeError("the registry is gone")
 
-        by_id = by_name
+        by_id = catch_up = by_name
 
     door.ingest.stop()
     broken = door.start(Broken())
