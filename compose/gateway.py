@@ -65,13 +65,24 @@ Examples:
     "every call but /health and /heartbeat.txt.",
 )
 @click.option(
+    "--endpoint-timeout-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    envvar="BACKBEAT_ENDPOINT_TIMEOUT_SECONDS",
+    default=60.0,
+    show_default=True,
+    show_envvar=True,
+    help="How long a client's endpoint may take to answer a webhook; more than the longest activity that runs inside "
+    "the request.",
+)
+@click.option(
     "--connection-error-wait-seconds",
     type=Number(min=0),
     envvar="BACKBEAT_CONNECTION_ERROR_WAIT_SECONDS",
     default=30.0,
     show_default=True,
     show_envvar=True,
-    help="How long a webhook to an endpoint that cannot be connected to waits before it counts as failed.",
+    help="How long a webhook waits before it counts as failed: for a connection, or after the endpoint's timeout for "
+    "what its client says through the API.",
 )
 @click.option(
     "--queue-log-seconds",
@@ -117,6 +128,7 @@ def gateway(
     data_dir: Path,
     database_url: str | None,
     require_auth_token: str,
+    endpoint_timeout_seconds: float,
     connection_error_wait_seconds: float,
     queue_log_seconds: float,
     archive_to: str | None,
@@ -126,6 +138,9 @@ def gateway(
     log_format: str,
 ) -> None:
     """Run the HTTP gateway until it is stopped (SIGTERM).
+
+    A gateway that is stopped posts nothing more and waits for requests to endpoints that are under way, for up to
+    the endpoint's timeout and the wait together; a second signal ends that wait.
 
     It serves the legacy HTTP API, posts work to the clients' endpoints, and keeps the projection that searches are
     answered from. It may start before Kafka does, and answers 503 until that is there.
@@ -141,6 +156,7 @@ def gateway(
             data_dir=data_dir.absolute(),
             database_url=database_url,
             require_auth_token=TokenFor(require_auth_token),
+            endpoint_timeout_seconds=endpoint_timeout_seconds,
             connection_error_wait_seconds=connection_error_wait_seconds,
             queue_log_seconds=queue_log_seconds,
             archive_to=archive_to,

@@ -50,6 +50,8 @@ GATEWAY_READY_LINE = "backbeat gateway ready"
 READY_SECONDS_MAX = 60.0
 
 _LOOK_SECONDS = 0.05
+#: A gateway waits for requests to endpoints: the two times of docs/webhooks.md, as they are where nothing is said.
+_GATEWAY_STOP_SECONDS = 100.0
 #: Their logs are files that people read.
 _ENV = {"PYTHONUNBUFFERED": "1", "BACKBEAT_LOG_FORMAT": "text"}
 _LOG_BYTES_MAX = 10 * 1024 * 1024
@@ -319,6 +321,7 @@ class Stack:
             log_path=self.data_dir / "log" / f"{name}.log",
             pid_path=self.data_dir / "log" / f"{name}.pid",
             env={**_ENV, **self._env},
+            stop_seconds=_GATEWAY_STOP_SECONDS,
         )
         return self._supervised(part, GATEWAY_READY_LINE)
 
@@ -344,12 +347,14 @@ class Stack:
         return f"{path.read_text().strip()}-"
 
     def _stop_parts(self) -> None:
-        # At the same time: each of them has a commit to make.
-        threads = [threading.Thread(target=one.part.stop) for one in self._parts()]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        # Gateways first: clients that work inside a request go on calling until they have answered it.
+        for several in (self._gateways, self._engines):
+            # At the same time: each of them has a commit to make.
+            threads = [threading.Thread(target=one.part.stop) for one in several]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
         if self.kafka is not None:
             self.kafka.stop()
 

@@ -10,6 +10,7 @@ from backbeat.compose.user_change import change, remove, repair, rotate_token
 from backbeat.compose.user_client import (
     client_argument,
     client_partitions_option,
+    connections_option,
     delivery_option,
     endpoint_options,
     facts,
@@ -45,6 +46,7 @@ Examples:
 @click.option("--id", "client_id", type=click.UUID, help="Its id.  [default: a random one]")
 @endpoint_options()
 @delivery_option("webhook where it has endpoints")
+@connections_option("close")
 @client_partitions_option(8)
 @json_option
 def add(
@@ -56,6 +58,7 @@ def add(
     activity_endpoint: str | None,
     notification_endpoint: str | None,
     delivery: str | None,
+    connections: str | None,
     partitions: int,
     as_json: bool,
 ) -> None:
@@ -75,6 +78,7 @@ def add(
         notification_endpoint=notification_endpoint or None,
         token_hash=hash_token(token),
         delivery="webhook" if served == "webhook" else "topic",
+        connections="pooled" if connections == "pooled" else "close",
     )
     with Registry(bootstrap_servers) as registry:
         if registry.by_name(name) is not None:

@@ -6,6 +6,7 @@ from backbeat.compose.errors import SetupError
 from backbeat.compose.options import bootstrap_option
 from backbeat.compose.user_client import (
     client_argument,
+    connections_option,
     delivery_option,
     endpoint_options,
     find_client,
@@ -21,12 +22,14 @@ Examples:
   backbeat user set shop --activity-endpoint https://shop.example/activity
   backbeat user set shop --decision-endpoint ''        decisions go to the activity endpoint from now on
   backbeat user set shop --delivery topic              to workers on its topic; the endpoints are kept
+  backbeat user set shop --connections pooled          connections to its endpoints are kept open
 """,
 )
 @client_argument
 @bootstrap_option
 @endpoint_options("  An empty value removes it.")
 @delivery_option("as it is; webhook with a new activity endpoint, topic without one")
+@connections_option("as it is")
 @json_option
 def change(
     client: str,
@@ -36,6 +39,7 @@ def change(
     activity_endpoint: str | None,
     notification_endpoint: str | None,
     delivery: str | None,
+    connections: str | None,
     as_json: bool,
 ) -> None:
     """Change a client application's endpoints, or how it is served.
@@ -60,8 +64,10 @@ def change(
         changes["delivery"] = delivery
     elif "activity_endpoint" in changes:
         changes["delivery"] = usual_delivery(changes["activity_endpoint"])
+    if connections is not None:
+        changes["connections"] = connections
     if not changes:
-        raise click.UsageError("Nothing to change: name an endpoint, or --delivery.")
+        raise click.UsageError("Nothing to change: name an endpoint, --delivery or --connections.")
     with Registry(bootstrap_servers) as registry:
         found = find_client(registry, client)
         changed = msgspec.structs.replace(found, **changes)

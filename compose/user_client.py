@@ -46,6 +46,15 @@ def delivery_option(default: str) -> Callable[[F], F]:
     return click.option("--delivery", type=click.Choice(["topic", "webhook"]), help=text)
 
 
+def connections_option(default: str) -> Callable[[F], F]:
+    """The option that says whether connections to a client's endpoints are kept open."""
+    text = (
+        "A connection for each webhook, or connections that are kept open: cheaper, for servers that do not give each "
+        f"a thread.  [default: {default}]"
+    )
+    return click.option("--connections", type=click.Choice(["close", "pooled"]), help=text)
+
+
 def find_client(registry: Registry, name_or_id: str) -> RegisteredClient:
     """The client of this name, else of this id."""
     client = registry.by_name(name_or_id)
@@ -68,6 +77,7 @@ def facts(client: RegisteredClient, token: str | None = None) -> dict[str, Any]:
         "decision_endpoint": client.decision_endpoint,
         "activity_endpoint": client.activity_endpoint,
         "notification_endpoint": client.notification_endpoint,
+        "connections": client.connections,
         "topic": client.topic,
         **({"has_token": bool(client.token_hash)} if token is None else {"token": token}),
     }

@@ -32,6 +32,7 @@ class Given(msgspec.Struct, kw_only=True):
     activity_endpoint: str | None = None
     notification_endpoint: str | None = None
     delivery: str | None = None
+    connections: str | None = None
 
 
 @click.command(
@@ -50,8 +51,8 @@ def import_(file: IO[bytes], bootstrap_servers: str, *, partitions: int) -> None
     """Add or change many client applications: those of a JSON list in FILE, or on standard input (-).
 
     Of each: name, and where given key, id, auth_token, decision_endpoint, activity_endpoint, notification_endpoint,
-    delivery. All are taken or, when one cannot be, none. Prints {"<key>": {"id": …, "auth_token": …}, …}; a token
-    that was not given is a new one.
+    delivery, connections. All are taken or, when one cannot be, none. Prints {"<key>": {"id": …, "auth_token": …},
+    …}; a token that was not given is a new one.
     """
     from backbeat.streams.clients import hash_token, make_token
     from backbeat.streams.registry import Registry, put_clients
@@ -87,6 +88,8 @@ def _client(given: Given, token_hash: str, known_id: str | None) -> "RegisteredC
 
     if given.delivery not in {None, "topic", "webhook"}:
         raise SetupError(f"user {given.name!r}: delivery is {given.delivery!r}, it must be topic or webhook.")
+    if given.connections not in {None, "close", "pooled"}:
+        raise SetupError(f"user {given.name!r}: connections is {given.connections!r}, it must be close or pooled.")
     try:
         client_id = str(uuid.UUID(given.id)) if given.id else known_id or str(uuid.uuid4())
     except ValueError as error:
@@ -103,6 +106,7 @@ def _client(given: Given, token_hash: str, known_id: str | None) -> "RegisteredC
         notification_endpoint=given.notification_endpoint or None,
         token_hash=token_hash,
         delivery=delivery,
+        connections="pooled" if given.connections == "pooled" else "close",
     )
 
 

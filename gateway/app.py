@@ -180,10 +180,14 @@ def _read_body(request: web.BaseRequest, body: bytes) -> Parameters:
 
 async def serve(settings: GatewaySettings) -> None:
     """Listen, come up, and go on until SIGTERM or Ctrl-C."""
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def told() -> None:
+        (hurry if stop.is_set() else stop).set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, told)
     try:
         parts = Parts(settings, fail=_fail)
     except (ProjectionError, InvalidParameters, ImportError) as error:
@@ -204,12 +208,25 @@ async def serve(settings: GatewaySettings) -> None:
         if starting.done():
             starting.result()
         await stopped
+        await _drain(parts, hurry)
     finally:
         watchdog.stop()
         starting.cancel()
         parts.stopping = True
         await runner.cleanup()
         await parts.stop()
+
+
+async def _drain(parts: Parts, hurry: asyncio.Event) -> None:
+    """Wait for requests to endpoints, whose clients go on calling here meanwhile; a second signal ends it."""
+    draining, hurried = asyncio.create_task(parts.drain()), asyncio.create_task(hurry.wait())
+    await asyncio.wait((draining, hurried), return_when=asyncio.FIRST_COMPLETED)
+    hurried.cancel()
+    if not draining.done():
+        logger.warning("stopped a second time: requests to endpoints are given up")
+        draining.cancel()
+    elif (error := draining.exception()) is not None:
+        raise error
 
 
 def _watchdog(loop: asyncio.AbstractEventLoop, seconds_max: float) -> Watchdog:

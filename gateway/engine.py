@@ -16,13 +16,14 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from backbeat.asking import Asker
-from backbeat.errors import Timeout, Unavailable
+from backbeat.errors import NotFound, Timeout, Unavailable
 from backbeat.gateway import errors
 from backbeat.gateway.settings import GatewaySettings
 from backbeat.schemas import encode_command
 from backbeat.streams.brokers import RefusedError, UnreachableError
 from backbeat.streams.core import queries
 from backbeat.streams.core.commands import AnyCommand, ReplyTo, route
+from backbeat.streams.core.effects import NodeView
 from backbeat.streams.ending import end
 from backbeat.streams.registry import RegisteredClient, Registry, RegistryError
 from backbeat.streams.security import connection
@@ -187,6 +188,21 @@ class Engine:
             raise errors.unavailable(str(error), "Backbeat::Timeout") from error
         except Unavailable as error:
             raise errors.unavailable(str(error), "Backbeat::Unavailable") from error
+
+    async def find_node(self, node_id: bytes) -> NodeView | None:
+        """A node as it is now, whoever runs it; null: there is none (any more). Unavailable, Timeout."""
+        if self.missing is not None or self._asker is None:
+            raise Unavailable(self.missing or "not connected")
+        try:
+            (node,) = await self._asker.query(
+                lambda reply_to, deadline: queries.GetNode(reply_to=reply_to, deadline=deadline, node_id=node_id),
+                self._settings.answer_seconds,
+                f"node {node_id.hex()}",
+            )
+        except NotFound:
+            return None
+        assert isinstance(node, NodeView)
+        return node
 
     async def flush(self, partition: int) -> tuple[int, int]:
         """Ask a partition's owner to commit now: how far the changelog has to be read to contain it."""

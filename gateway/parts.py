@@ -58,13 +58,21 @@ class Parts:
             self.settings.bootstrap_servers,
             self.engine.registry,
             node_body=node_json,
+            find_node=self.engine.find_node,
             connection_error_wait_seconds=self.settings.connection_error_wait_seconds,
+            endpoint_timeout_seconds=self.settings.endpoint_timeout_seconds,
             fail=self._fail,
         )
         await self.deliverer.start()
         self._queue_log.start()
         if self._archiver is not None:
             self._archiver.start()
+
+    async def drain(self) -> None:
+        """Take no more work, and wait for requests to endpoints; calls are answered meanwhile, for those endpoints."""
+        self.stopping = True
+        if self.deliverer is not None:
+            await self.deliverer.drain()
 
     async def stop(self) -> None:
         """Leave in the other order."""

@@ -34,7 +34,9 @@ class GatewaySettings:
     #: of the projection, as SQLAlchemy has it; None: SQLite in the data directory
     database_url: str | None = None
     require_auth_token: TokenFor = TokenFor.NONE
-    #: how long a webhook whose endpoint cannot be connected to waits before it counts as failed
+    #: how long a client's endpoint may take to answer a webhook
+    endpoint_timeout_seconds: float = 60.0
+    #: how long a webhook that gets no connection, or no answer, waits before it counts as failed
     connection_error_wait_seconds: float = 30.0
     #: how long a call waits for the engine
     answer_seconds: float = 10.0

@@ -5,6 +5,7 @@ Bodies and rules: behaviour document, section 6.
 
 from __future__ import annotations
 
+import enum
 import errno
 import os
 import re
@@ -21,6 +22,7 @@ from backbeat.offsets import Offsets
 from backbeat.schemas import ActivityKind, ActivityRecord
 from backbeat.streams.clients import RegisteredClient
 from backbeat.streams.core.effects import NodeView
+from backbeat.streams.core.status import ClientStatus, ServerStatus
 
 NodeBody = Callable[[NodeView], dict[str, Any]]
 #: (node id, attempt, the notification's message, if it is one): what a repeat is known by.
@@ -44,7 +46,9 @@ class Webhook:
 
     __slots__ = (
         "answered",
+        "ask_first",
         "bytes_held",
+        "elsewhere_until",
         "failure",
         "first_tried_at",
         "key",
@@ -68,8 +72,14 @@ class Webhook:
         self.places = [(offsets, offset)]
         #: When it was tried first (monotonic seconds); None: it was not.
         self.first_tried_at: float | None = None
+        #: Requests that had a connection.
         self.tries = 0
+        #: Whether a request for it is under way, or may have reached the client without an answer.
         self.under_way = False
+        #: Whether it may have been posted already: its node is asked about before it is.
+        self.ask_first = False
+        #: Until when the gateway before us may have a request for it under way (monotonic seconds).
+        self.elsewhere_until: float | None = None
         #: Whether nothing more is to be done about it; what is settled without that is somebody else's.
         self.answered = False
         #: Why it could not be delivered: its node gets a client error.
@@ -101,6 +111,26 @@ class Webhook:
     def __str__(self) -> str:
         node = self.record.node
         return f"{self.record.kind} {node.name} of node {id_text(node.id)}, attempt {node.attempt} (tid {node.tid})"
+
+
+class Standing(enum.Enum):
+    """How far the client is with an activity."""
+
+    #: it has said nothing
+    RECEIVED = enum.auto()
+    PROCESSING = enum.auto()
+    #: it has answered, or the attempt is over
+    OVER = enum.auto()
+
+
+def standing_of(record: ActivityRecord, node: NodeView | None) -> Standing:
+    """How far the client is with the attempt of this record, by what its node is now; null: it was removed."""
+    if node is None or node.attempt != record.node.attempt or node.server is not ServerStatus.SENT_TO_CLIENT:
+        return Standing.OVER
+    return _STANDINGS.get(node.client, Standing.OVER)
+
+
+_STANDINGS = {ClientStatus.RECEIVED: Standing.RECEIVED, ClientStatus.PROCESSING: Standing.PROCESSING}
 
 
 def key_of(record: ActivityRecord) -> Key:

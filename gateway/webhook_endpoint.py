@@ -1,8 +1,11 @@
 """One endpoint of a client: its queue, and at most so many requests to it at a time.
 
 An endpoint that cannot be connected to is asked by one request at a time, after pauses that grow, until it answers;
-what waits for it fails when its time is over. A request that breaks after the connection was made is tried again by
-itself: others to the same endpoint may well succeed.
+what waits for it fails when its time is over.
+
+Once a connection was made the client may have the activity, and runs it whether we hear of it or not. After that it is
+posted again only while its node is `received`, and never where the answer took too long: it may lie in a queue there.
+Such an activity fails when the client has not answered through the API within the same time.
 """
 
 from __future__ import annotations
@@ -17,12 +20,17 @@ from typing import Any, Protocol
 import aiohttp
 from yarl import URL
 
-from backbeat.gateway.webhook import Webhook, reason_of
+from backbeat.errors import BackbeatError
+from backbeat.gateway.webhook import Standing, Webhook, reason_of
 
 logger = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 0.1
 _PAUSE_SECONDS_MAX = 1.0
+#: How often it is looked whether a client has answered that gave no answer to the request.
+_LOOK_SECONDS = 2.0
+#: After which an engine that did not say how a node stands is asked again.
+_ASK_AGAIN_SECONDS = 1.0
 #: A notification that is refused is posted so many times in all, after pauses of 1, 2, 4 … seconds.
 NOTIFICATION_TRIES_MAX = 5
 _UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
@@ -32,7 +40,7 @@ _STATUS_OK = range(200, 300)
 class Post(Protocol):
     """What an endpoint needs of the deliverer."""
 
-    #: Seconds from a webhook's first try on in which one without a connection or an answer is tried again.
+    #: Seconds that a webhook without a connection, or an activity without an answer, waits before it fails.
     wait_seconds: float
 
     def offer(self, webhook: Webhook) -> None:
@@ -46,6 +54,9 @@ class Post(Protocol):
 
     async def post(self, url: URL, webhook: Webhook) -> int:
         """Post it; the status of the answer. Raises aiohttp.ClientError, TimeoutError or OSError without one."""
+
+    async def standing(self, webhook: Webhook) -> Standing:
+        """How far the client is with it, as the engine knows it now. BackbeatError: the engine does not say."""
 
     def word(self, webhook: Webhook) -> str:
         """What it is called when it is refused."""
@@ -67,6 +78,7 @@ class Endpoint:
         self._working = 0
         #: Why it cannot be reached; None: as far as is known, it can.
         self.down: str | None = None
+        self._closing = False
 
     @property
     def waiting(self) -> int:
@@ -82,8 +94,9 @@ class Endpoint:
         elif self._working < self._concurrency:
             self._start(self._work())
 
-    def clear(self) -> None:
-        """Forget what has not begun."""
+    def close(self) -> None:
+        """Forget what has not begun, and begin nothing more."""
+        self._closing = True
         self._queue.clear()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -121,15 +134,20 @@ class Endpoint:
             self._done()
 
     def _expire(self) -> None:
-        now = time.monotonic()
-        expired = [webhook for webhook in self._queue if self._is_over(webhook, now)]
+        expired = [webhook for webhook in self._queue if self._is_over(webhook)]
         if expired:
-            self._queue = deque(webhook for webhook in self._queue if not self._is_over(webhook, now))
+            several = set(map(id, expired))
+            self._queue = deque(webhook for webhook in self._queue if id(webhook) not in several)
         for webhook in expired:
-            self._give_up(webhook, self.down or "")
+            reason = self.down or ""
+            if webhook.ask_first:
+                self._post.spawn(self._wait_for_client(webhook, reason, posts_again=False, seconds=0.0))
+            else:
+                self._give_up(webhook, reason)
 
-    def _is_over(self, webhook: Webhook, now: float) -> bool:
-        return webhook.first_tried_at is not None and now - webhook.first_tried_at >= self._post.wait_seconds
+    def _is_over(self, webhook: Webhook) -> bool:
+        began_at = webhook.first_tried_at
+        return began_at is not None and time.monotonic() - began_at >= self._post.wait_seconds
 
     async def _try(self, webhook: Webhook) -> bool:
         """Post a webhook once; whether the endpoint was reached."""
@@ -141,50 +159,118 @@ class Endpoint:
             if place is not None:
                 self._post.offer(webhook)
             return False
-        webhook.first_tried_at = webhook.first_tried_at or time.monotonic()
         try:
+            if webhook.ask_first and not await self._is_to_be_posted(webhook):
+                return False
+            webhook.first_tried_at = webhook.first_tried_at or time.monotonic()
             status = await self._post.post(self._target, webhook)
+        except asyncio.CancelledError:
+            # Nobody waits for it any more: the next gateway asks.
+            webhook.under_way = False
+            raise
         except _UNREACHABLE as error:
+            webhook.under_way = False
             self._unreachable(webhook, reason_of(error))
             return False
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             # A ValueError: what passed as a URL and is none, such as a host's name with an empty label.
-            self._broken(webhook, reason_of(error))
+            self._broken(webhook, reason_of(error), in_time=not isinstance(error, TimeoutError))
         else:
             self._answered(webhook, status)
-        finally:
-            webhook.under_way = False
         return True
+
+    async def _is_to_be_posted(self, webhook: Webhook) -> bool:
+        """Whether the client has not begun with what may have been posted already; if it has, that is dealt with."""
+        standing = await self._standing(webhook)
+        if standing is Standing.RECEIVED:
+            webhook.ask_first = False
+            return True
+        if standing is None:
+            self._again(webhook, _ASK_AGAIN_SECONDS)
+        elif standing is Standing.PROCESSING and webhook.tries:
+            self._post.spawn(self._wait_for_client(webhook, "", posts_again=False))
+        else:
+            self._deliver(webhook)
+        return False
+
+    async def _standing(self, webhook: Webhook) -> Standing | None:
+        """How far its client is; null: that is not known now."""
+        try:
+            return await self._post.standing(webhook)
+        except BackbeatError as error:
+            logger.info("%s: how far its client is, is not known yet: %s", webhook, error)
+            return None
+
+    def _deliver(self, webhook: Webhook) -> None:
+        webhook.answered = True
+        webhook.outcome = "delivered"
+        self._settle(webhook)
+
+    def _settle(self, webhook: Webhook) -> None:
+        webhook.under_way = False
+        self._post.settle(webhook)
 
     def _answered(self, webhook: Webhook, status: int) -> None:
         webhook.tries += 1
         if status in _STATUS_OK:
-            webhook.answered = True
-            webhook.outcome = "delivered"
-            self._post.settle(webhook)
+            self._deliver(webhook)
             return
         logger.warning("%s: %s answers %d", webhook, self.url, status, extra=webhook.about)
         webhook.outcome = "refused"
         if not webhook.is_notification:
             webhook.failure = f"HTTP request for {self._post.word(webhook)} failed"
-            self._post.settle(webhook)
+            self._settle(webhook)
         elif webhook.tries < NOTIFICATION_TRIES_MAX:
             self._again(webhook, 2.0 ** (webhook.tries - 1))
         else:
             self._lose(webhook, f"{self.url} answered {status} {webhook.tries} times")
 
-    def _broken(self, webhook: Webhook, reason: str) -> None:
+    def _broken(self, webhook: Webhook, reason: str, *, in_time: bool) -> None:
+        """There was a connection and no answer: the client may have it."""
         webhook.tries += 1
-        now = time.monotonic()
-        if self._is_over(webhook, now):
+        if not webhook.is_notification:
+            self._post.spawn(self._wait_for_client(webhook, reason, posts_again=in_time))
+        elif in_time and not self._is_over(webhook):
+            self._again(webhook, self._pause_seconds(webhook))
+        else:
             self._give_up(webhook, reason)
-            return
-        logger.info("%s: %s: %s; it is tried again", webhook, self.url, reason)
+
+    def _pause_seconds(self, webhook: Webhook) -> float:
         assert webhook.first_tried_at is not None
-        left = webhook.first_tried_at + self._post.wait_seconds - now
-        self._again(webhook, min(_PAUSE_SECONDS * 2.0 ** (webhook.tries - 1), 2 * _PAUSE_SECONDS_MAX, left))
+        left = webhook.first_tried_at + self._post.wait_seconds - time.monotonic()
+        return max(0.0, min(_PAUSE_SECONDS * 2.0 ** (webhook.tries - 1), 2 * _PAUSE_SECONDS_MAX, left))
+
+    async def _wait_for_client(
+        self, webhook: Webhook, reason: str, *, posts_again: bool, seconds: float | None = None
+    ) -> None:
+        """Wait for what a client says through the API that may have an activity, and give up when its time is over."""
+        ends_at = time.monotonic() + (self._post.wait_seconds if seconds is None else seconds)
+        pause = self._pause_seconds(webhook) if posts_again else 0.0
+        while True:
+            await asyncio.sleep(pause)
+            standing = await self._standing(webhook)
+            if standing is Standing.OVER or (standing is Standing.PROCESSING and not webhook.tries):
+                # It answered, or has begun with what another gateway posted.
+                self._deliver(webhook)
+                return
+            if posts_again and standing is Standing.RECEIVED and not self._is_over(webhook):
+                logger.info("%s: %s: %s; it is posted again", webhook, self.url, reason)
+                webhook.ask_first = True
+                self._again(webhook, 0.0)
+                return
+            left = ends_at - time.monotonic()
+            if left <= 0 and standing is not None:
+                self._give_up(webhook, reason)
+                return
+            if left <= 0 and self._closing:
+                # Nobody says. It is not committed: the next gateway asks.
+                return
+            pause = _ASK_AGAIN_SECONDS if standing is None else min(_LOOK_SECONDS, left)
 
     def _unreachable(self, webhook: Webhook, reason: str) -> None:
+        if self._closing:
+            # It was not posted: the next gateway does it.
+            return
         self._queue.appendleft(webhook)
         if self.down is None:
             logger.warning("%s cannot be reached: %s; %d webhooks wait", self.url, reason, len(self._queue))
@@ -195,6 +281,7 @@ class Endpoint:
         self.down = reason
 
     def _again(self, webhook: Webhook, seconds: float) -> None:
+        webhook.under_way = False
         asyncio.get_running_loop().call_later(max(seconds, 0.0), self._post.offer, webhook)
 
     def _give_up(self, webhook: Webhook, reason: str) -> None:
@@ -205,9 +292,9 @@ class Endpoint:
         else:
             logger.warning("%s: %s", webhook, text, extra=webhook.about)
             webhook.failure = text
-            self._post.settle(webhook)
+            self._settle(webhook)
 
     def _lose(self, webhook: Webhook, text: str) -> None:
         logger.error("%s is given up: %s", webhook, text, extra=webhook.about)
         webhook.answered = True
-        self._post.settle(webhook)
+        self._settle(webhook)

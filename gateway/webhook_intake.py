@@ -2,7 +2,9 @@
 
 A thread owns the consumer, the offsets and the table of webhooks in work; the event loop posts. Between them: lists of
 webhooks one way, a deque of settled ones the other way. An offset is committed once everything up to it is delivered,
-or Kafka has acknowledged the command that says that it could not be.
+or Kafka has acknowledged the command that says that it could not be. What else is done goes with it (`Handover`), so
+that whoever has the partition next begins where this gateway has come to; and what it cannot know to be unposted it
+asks the engine about.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from backbeat.broker import make_consumer, make_producer, partition_counts
 from backbeat.errors import Unavailable
 from backbeat.gateway.webhook import Key, Webhook, key_of
 from backbeat.gateway.webhook_flow import Flow, Subscription
+from backbeat.gateway.webhook_handover import Handover
 from backbeat.offsets import Offsets
 from backbeat.positions import Place, Positions
 from backbeat.schemas import DecodeError, decode_activity, encode_command
@@ -39,12 +42,26 @@ _RECORDS_MAX = 500
 _RECONNECT_SECONDS = 1.0
 #: How long requests of a partition that is taken away may go on before its new owner begins.
 _REVOKE_SECONDS_MAX = 5.0
+#: How often it is looked which topics a gateway that is stopped can give up.
+_NARROW_SECONDS = 0.5
 _FLUSH_SECONDS_MAX = 5.0
 _LEAVE_SECONDS_MAX = 15.0
 #: Webhooks that are remembered, to know a repeat: an engine that was restarted sends some twice.
 _RECENT_MAX = 20_000
 _SESSION_TIMEOUT_MS = 10_000
 logger = logging.getLogger(__name__)
+
+
+class _HandedOver:
+    """What was known of a partition when it was assigned."""
+
+    __slots__ = ("answered", "posted", "posted_below")
+
+    def __init__(self, handover: Handover, mark: int) -> None:
+        self.answered = handover.answered_from(mark)
+        self.posted = handover.posted_from(mark)
+        #: Records before this offset were there when the partition came; null: nothing was read yet.
+        self.posted_below: int | None = None
 
 
 class Intake:
@@ -57,7 +74,10 @@ class Intake:
         *,
         accept: Callable[[list[Webhook]], None],
         fail: Callable[[BaseException], None],
+        request_seconds_max: float,
     ) -> None:
+        """`request_seconds_max`: after which no gateway has a request under way that it had begun."""
+        self._request_seconds_max = request_seconds_max
         self._bootstrap_servers = bootstrap_servers
         self._accept = accept
         self._fail = fail
@@ -71,7 +91,12 @@ class Intake:
         self._draining = threading.Event()
         self._ending = threading.Event()
         self._committed_at = 0.0
-        self._positions = Positions()
+        self._narrowed_at = 0.0
+        self._positions = Positions(self._handover)
+        #: What the owners before have said of assigned partitions.
+        self._handed_over: dict[Offsets, _HandedOver] = {}
+        #: Topics that are subscribed to.
+        self._followed: list[str] = []
         self._flows: dict[str, Flow] = {}
         self._webhooks: dict[Key, Webhook] = {}
         self._recent: dict[Key, None] = {}
@@ -170,12 +195,12 @@ class Intake:
         if now - self._committed_at >= _COMMIT_SECONDS:
             self._committed_at = now
             self._positions.commit(self._consumer, wait=False)
-        topics = self._subscription.changed(now)
+        topics = self._topics_under_way(now) if self._draining.is_set() else self._subscription.changed(now)
         if topics is not None:
             self._subscribe(topics)
         for flow in self._flows.values():
             self._regulate(flow)
-        if not self._subscription.topics:
+        if not self._followed:
             self._ending.wait(_POLL_SECONDS)
             return
         busy = self._draining.is_set() or any(flow.paused for flow in self._flows.values())
@@ -183,7 +208,17 @@ class Intake:
         if message is not None:
             self._take([message, *self._consumer.consume(_RECORDS_MAX - 1, 0)])
 
+    def _topics_under_way(self, now: float) -> list[str] | None:
+        """The topics to keep until what is under way is done, where they are others; the rest goes to gateways."""
+        if now - self._narrowed_at < _NARROW_SECONDS:
+            return None
+        self._narrowed_at = now
+        topics = sorted({webhook.topic for webhook in list(self._webhooks.values()) if webhook.under_way})
+        # Without any the end is near, and leaves the group in order.
+        return topics if topics and topics != self._followed else None
+
     def _subscribe(self, topics: list[str]) -> None:
+        self._followed = topics
         if topics:
             self._consumer.subscribe(
                 topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
@@ -220,14 +255,45 @@ class Intake:
             if offsets is None:
                 # Its partition was taken away while it lay in the queue.
                 continue
+            handed_over = self._handed_over.get(offsets)
+            if handed_over is not None and handed_over.posted_below is None:
+                _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+                handed_over.posted_below = max(end, offset + 1)
             offsets.taken(offset)
+            if handed_over is not None and offset in handed_over.answered:
+                offsets.answered(offset)
+                continue
             webhook = self._webhook(message, topic, offsets, offset)
+            if webhook is not None and handed_over is not None:
+                self._tell_doubts(webhook, offset, offsets, handed_over)
             if webhook is not None:
                 self._webhooks[webhook.key] = webhook
                 self._flows[topic].add(webhook.bytes_held)
                 new.append(webhook)
         if new:
             self._loop.call_soon_threadsafe(self._accept, new)
+
+    def _tell_doubts(self, webhook: Webhook, offset: int, offsets: Offsets, handed_over: _HandedOver) -> None:
+        """Say whether the owner before may have posted it."""
+        assert handed_over.posted_below is not None
+        if offset >= handed_over.posted_below:
+            # It came when the partition was ours, and so does all that follows.
+            del self._handed_over[offsets]
+        elif not webhook.is_notification:
+            webhook.ask_first = True
+            if offset in handed_over.posted:
+                webhook.elsewhere_until = time.monotonic() + self._request_seconds_max
+
+    def _handover(self, offsets: Offsets) -> str:
+        """What is said with a commit; only of a partition that goes, what is under way: it is looked after here."""
+        answered = set(offsets.answered_ahead)
+        posted: list[int] = []
+        if offsets.revoked:
+            for webhook in self._webhooks.values():
+                if webhook.under_way:
+                    places = [offset for place, offset in webhook.places if place is offsets]
+                    (answered.update if webhook.is_notification else posted.extend)(places)
+        return Handover.of(offsets.mark or 0, answered, posted).text()
 
     def _complain(self, topic: str, error: KafkaError) -> None:
         if error.fatal():
@@ -327,9 +393,12 @@ class Intake:
     # --- partitions come and go -------------------------------------------------------------------------------------
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._positions.begin(consumer, partitions)
+        found = self._positions.begin(consumer, partitions)
         self._positions.assign(partitions)
-        for one in partitions:
+        for one in found:
+            offsets = self._positions.get(one.topic, one.partition)
+            assert offsets is not None
+            self._handed_over[offsets] = _HandedOver(Handover.read(one.metadata), one.offset)
             self._flows.setdefault(one.topic, Flow(one.topic)).has_new = True
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
@@ -349,7 +418,10 @@ class Intake:
     def _forget(self, partitions: list[TopicPartition]) -> dict[Place, Offsets]:
         # The library keeps a pause for when the partition comes back, and nobody would end it then.
         self._consumer.resume(partitions)
-        return self._positions.forget(partitions)
+        gone = self._positions.forget(partitions)
+        for offsets in gone.values():
+            self._handed_over.pop(offsets, None)
+        return gone
 
     def _under_way(self, gone: dict[Place, Offsets]) -> bool:
         """Whether a request is, or the command that says that it failed."""

@@ -4,30 +4,35 @@
                               ▲                    │
                               └──── settled ───────┘──▶ offsets, or DeliveryFailed on the commands topic
 
-Delivery is at least once. A repeat that is seen is not posted; one that is not (after a restart) has the same value in
-the header X-Backbeat-Delivery. docs/webhooks.md says what a client may rely on.
+Delivery is at least once. A repeat that is seen is not posted; what may have been posted by a gateway before us is
+posted only while its node is `received`. docs/webhooks.md says what a client may rely on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import aiohttp
 import msgspec
 from yarl import URL
 
+from backbeat.errors import BackbeatError
 from backbeat.gateway.presentation import id_text
 from backbeat.gateway.webhook import (
     NodeBody,
+    Standing,
     UndeliverableError,
     Webhook,
     body_of,
     endpoint_of,
     headers_of,
     reason_of,
+    standing_of,
     word_of,
 )
 from backbeat.gateway.webhook_endpoint import Endpoint
@@ -35,20 +40,24 @@ from backbeat.gateway.webhook_figures import WebhookFigures
 from backbeat.gateway.webhook_intake import Intake
 from backbeat.streams import tracing
 from backbeat.streams.clients import RegisteredClient
+from backbeat.streams.core.effects import NodeView
 from backbeat.streams.registry import Registry
 
 logger = logging.getLogger(__name__)
 
+#: A node as the engine has it now, whoever runs it; null: there is none. BackbeatError: the engine does not say.
+FindNode = Callable[[bytes], Awaitable[NodeView | None]]
+
 CONNECTION_ERROR_WAIT_SECONDS = 30.0
-REQUEST_TIMEOUT_SECONDS = 30.0
+ENDPOINT_TIMEOUT_SECONDS = 60.0
 CONCURRENCY_PER_ENDPOINT = 32
 
 _CONNECT_SECONDS_MAX = 5.0
 _KEEP_ALIVE_SECONDS = 15.0
 #: A client's answer to a webhook means nothing but its status; so much of it is read to keep the connection.
 _ANSWER_BYTES_MAX = 64 * 1024
-#: How long requests under way may go on when the gateway is told to stop.
-_STOP_SECONDS_MAX = 5.0
+#: How often it is looked whether a client has begun with what the gateway before us may be posting.
+_LOOK_SECONDS = 2.0
 
 
 class WebhookCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,9 +84,10 @@ class Deliverer:
         registry: Registry,
         *,
         node_body: NodeBody,
+        find_node: FindNode,
         fail: Callable[[BaseException], None],
         connection_error_wait_seconds: float = CONNECTION_ERROR_WAIT_SECONDS,
-        request_timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
+        endpoint_timeout_seconds: float = ENDPOINT_TIMEOUT_SECONDS,
         concurrency_per_endpoint: int = CONCURRENCY_PER_ENDPOINT,
     ) -> None:
         """Say how; `fail` is called once, in the loop, with what it cannot survive."""
@@ -85,44 +95,63 @@ class Deliverer:
         self._node_body = node_body
         self._fail = fail
         self.wait_seconds = connection_error_wait_seconds
-        self._request_timeout_seconds = request_timeout_seconds
+        self._timeout_seconds = endpoint_timeout_seconds
+        self._find_node = find_node
         self._concurrency = concurrency_per_endpoint
-        self._intake = Intake(bootstrap_servers, registry, accept=self._accept, fail=fail)
+        self._intake = Intake(
+            bootstrap_servers,
+            registry,
+            accept=self._accept,
+            fail=fail,
+            request_seconds_max=endpoint_timeout_seconds + connection_error_wait_seconds,
+        )
         self._endpoints: dict[str, Endpoint] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._session: aiohttp.ClientSession | None = None
-        self._stopping = False
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._stopping = asyncio.Event()
         self._delivered = 0
         self.figures = WebhookFigures()
         self._traces = tracing.is_set_up()
 
     async def start(self) -> None:
         """Begin. A Kafka that is not there yet is waited for in the background."""
-        self._session = aiohttp.ClientSession(
+        self._sessions = {"close": self._open(force_close=True), "pooled": self._open(force_close=False)}
+        self._intake.start()
+
+    def _open(self, *, force_close: bool) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
             # How many at a time is the endpoints' own affair.
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS, ttl_dns_cache=30),
-            timeout=aiohttp.ClientTimeout(total=self._request_timeout_seconds, sock_connect=_CONNECT_SECONDS_MAX),
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                force_close=force_close,
+                keepalive_timeout=None if force_close else _KEEP_ALIVE_SECONDS,
+                ttl_dns_cache=30,
+            ),
+            timeout=aiohttp.ClientTimeout(total=self._timeout_seconds, sock_connect=_CONNECT_SECONDS_MAX),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             headers={"Content-Type": "application/json", "Accept": "*/*", "User-Agent": "backbeat"},
             skip_auto_headers=("Accept-Encoding",),
         )
-        self._intake.start()
 
-    async def stop(self) -> None:
-        """Finish what is under way, within seconds; what has not begun is posted by the next gateway."""
-        self._stopping = True
+    async def drain(self) -> None:
+        """Begin nothing more, and wait for what is under way; what has not begun is posted by the next gateway."""
+        self._stopping.set()
         self._intake.drain()
         for endpoint in self._endpoints.values():
-            endpoint.clear()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=_STOP_SECONDS_MAX)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            endpoint.close()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def stop(self) -> None:
+        """Leave. What is under way is given up: whoever wants to wait for it has drained before."""
+        self._stopping.set()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._intake.stop()
-        if self._session is not None:
-            await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
 
     def counts(self) -> WebhookCounts:
         """For metrics and health."""
@@ -142,7 +171,11 @@ class Deliverer:
 
     def offer(self, webhook: Webhook) -> None:
         """Put it into the queue of the endpoint that it goes to now."""
-        if self._stopping:
+        if self._stopping.is_set():
+            return
+        if webhook.elsewhere_until is not None:
+            self.spawn(self._wait_for_the_other(webhook, webhook.elsewhere_until))
+            webhook.elsewhere_until = None
             return
         url = self.place(webhook)
         if url is None:
@@ -157,6 +190,23 @@ class Deliverer:
             self._endpoints[url] = endpoint
         endpoint.offer(webhook)
 
+    async def _wait_for_the_other(self, webhook: Webhook, ends_at: float) -> None:
+        """Wait while the gateway before us may have a request for it under way: it says what comes of it."""
+        while not (webhook.revoked or self._stopping.is_set()):
+            try:
+                standing = await self.standing(webhook)
+            except BackbeatError as error:
+                logger.info("%s: how far its client is, is not known yet: %s", webhook, error)
+            else:
+                left = ends_at - time.monotonic()
+                if standing is not Standing.RECEIVED or left <= 0:
+                    # It is asked about once more just before it is posted.
+                    break
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._stopping.wait()
+        self.offer(webhook)
+
     def _idle(self, endpoint: Endpoint) -> None:
         # URLs change: what is not used is not kept.
         if self._endpoints.get(endpoint.url) is endpoint:
@@ -166,7 +216,8 @@ class Deliverer:
 
     def place(self, webhook: Webhook) -> str | None:
         """The URL that a webhook goes to now; None: there is none, and it was settled."""
-        if webhook.revoked:
+        # A notification that was begun is brought to its end here: nobody could ask whether it was posted.
+        if webhook.revoked and not (webhook.is_notification and webhook.tries):
             self.settle(webhook)
             return None
         try:
@@ -197,6 +248,12 @@ class Deliverer:
         self._delivered += webhook.answered
         self._intake.settle(webhook)
 
+    async def standing(self, webhook: Webhook) -> Standing:
+        """How far the client is with it. BackbeatError."""
+        if webhook.is_notification:
+            return Standing.RECEIVED
+        return standing_of(webhook.record, await self._find_node(webhook.record.node.id))
+
     def word(self, webhook: Webhook) -> str:
         """What it is called in its body and where it is refused."""
         client = self._registry.by_id(webhook.record.node.user_id)
@@ -218,10 +275,11 @@ class Deliverer:
         return status
 
     async def _post(self, url: URL, webhook: Webhook, tid: str) -> int:
-        assert self._session is not None, "webhooks are posted after the start"
         record = webhook.record
+        client = self._registry.by_id(record.node.user_id)
+        session = self._sessions["close" if client is None else client.connections]
         with self.figures.timed(webhook) as timed:
-            response = await self._session.post(
+            response = await session.post(
                 url,
                 data=body_of(record, self.word(webhook), self._node_body),
                 headers=headers_of(record, tid),

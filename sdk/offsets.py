@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 
 
 class Offsets:
     """One assigned partition's records, from when they are taken until they are answered, in any order."""
 
-    __slots__ = ("_answered", "_taken", "committed", "mark", "partition", "revoked")
+    __slots__ = ("_answered", "_taken", "committed", "mark", "note", "partition", "revoked")
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
@@ -17,6 +18,8 @@ class Offsets:
         #: The offset up to which everything is answered; None: nothing was taken yet.
         self.mark: int | None = None
         self.committed: int | None = None
+        #: What was committed with it for the next owner.
+        self.note = ""
         self._taken: deque[int] = deque()
         self._answered: set[int] = set()
 
@@ -34,6 +37,11 @@ class Offsets:
             first = self._taken.popleft()
             self._answered.discard(first)
             self.mark = first + 1
+
+    @property
+    def answered_ahead(self) -> Collection[int]:
+        """The records behind the mark that are answered all the same."""
+        return self._answered
 
     @property
     def open(self) -> int:

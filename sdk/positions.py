@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -21,8 +21,10 @@ _COMMITTED_SECONDS_MAX = 5.0
 class Positions:
     """The assigned partitions of all topics that a consumer reads. Used from the consumer's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: Callable[[Offsets], str] | None = None) -> None:
+        """`note`: text of at most 4,096 bytes for the next owner, kept with the committed offset."""
         self._offsets: dict[Place, Offsets] = {}
+        self._note = note
 
     def get(self, topic: str, partition: int) -> Offsets | None:
         """A partition's offsets; None: it is not ours (any more)."""
@@ -37,8 +39,8 @@ class Positions:
         for one in partitions:
             self._offsets[one.topic, one.partition] = Offsets(one.partition)
 
-    def begin(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Have partitions read that were just assigned, each from where the group has committed it.
+    def begin(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Have partitions read that were just assigned, each from where the group has committed it: that is returned.
 
         The library would ask for the beginning of each partition without a commit on its own, one question behind
         one fetch that waits: seconds for a hundred. A topic of ours begins at 0 until its oldest records are deleted,
@@ -54,6 +56,7 @@ class Positions:
                 if one.error is None and one.offset < 0:
                     one.offset = 0
         consumer.incremental_assign(found)
+        return found
 
     def forget(self, partitions: Iterable[TopicPartition]) -> dict[Place, Offsets]:
         """Partitions go: what was known of them."""
@@ -79,9 +82,12 @@ class Positions:
         """
         marks = []
         for (topic, number), offsets in (self._offsets if gone is None else gone).items():
-            if offsets.mark is not None and (wait or offsets.mark != offsets.committed):
-                marks.append(TopicPartition(topic, number, offsets.mark))
-                offsets.committed = offsets.mark
+            if offsets.mark is None:
+                continue
+            note = "" if self._note is None else self._note(offsets)
+            if wait or offsets.mark != offsets.committed or note != offsets.note:
+                marks.append(TopicPartition(topic, number, offsets.mark, note))
+                offsets.committed, offsets.note = offsets.mark, note
         if not marks:
             return
         try:

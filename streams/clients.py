@@ -25,6 +25,7 @@ _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?|[0-9a-f:.]*:[0-9a-f:.]*(%[\w]+)?"
 _URL = re.compile(r"[\x21-\x7e]+")
 
 Delivery = Literal["topic", "webhook"]
+Connections = Literal["close", "pooled"]
 
 
 class ClientError(Exception):
@@ -48,6 +49,9 @@ class RegisteredClient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     token_hash: str = ""
     #: Whether its work goes to workers on its topic, or to its endpoints.
     delivery: Delivery = "topic"
+    #: Whether each webhook has a connection of its own, as servers with one thread a connection need it, or
+    #: connections are kept open and used again.
+    connections: Connections = "close"
 
     @property
     def id_bytes(self) -> bytes:

@@ -59,7 +59,7 @@ def deliver_failed(step: Step, command: DeliveryFailed) -> None:
         node is None
         or node.attempt != command.attempt
         or node.server is not ServerStatus.SENT_TO_CLIENT
-        or node.client is not ClientStatus.RECEIVED
+        or node.client not in (ClientStatus.RECEIVED, ClientStatus.PROCESSING)
     ):
         step.ignore("a failed delivery that the client has answered meanwhile")
         return

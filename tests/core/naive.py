@@ -325,8 +325,8 @@ class Naive:
         node = self.nodes.get(command.node_id)
         if node is None or command.attempt != node.attempt:
             raise Nothing
-        if (node.server, node.client) != ("sent_to_client", "received"):  # the client has answered meanwhile
-            raise Nothing
+        if node.server != "sent_to_client" or node.client not in ("received", "processing"):
+            raise Nothing  # the client has answered meanwhile
         self._client_error(node, command.response)
         return ("nothing",)
 

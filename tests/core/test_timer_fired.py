@@ -132,11 +132,17 @@ def test_a_failed_delivery_is_a_client_error():
     assert json.loads(told.error) == {"message": "HTTP request for activity failed"}
 
 
+def test_a_request_that_breaks_while_its_client_works_is_a_client_error():
+    """A client that works inside the request is gone with it; one that answers nothing more would hold its node."""
+    rig = running(new("a", retries=1))
+    rig.say("processing", "a")
+    undelivered(rig, "a")
+    assert rig.both("a") == ("retrying", "errored")
+
+
 def test_unless_the_client_has_answered_meanwhile():
     rig = running(new("a"), new("b", fires_at=9_000_000))
     assert undelivered(rig, "a", 0).of(Ignored)
-    rig.say("processing", "a")
-    assert undelivered(rig, "a").of(Ignored)
     rig.complete("a", new("x"))
     assert undelivered(rig, "a").of(Ignored)
     assert undelivered(rig, "b", 0).of(Ignored)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -36,6 +37,7 @@ class Shop:
         self.caller: Caller
         self.failures: list[BaseException] = []
         self.deliverers: list[Deliverer] = []
+        self.asked: Counter[bytes] = Counter()
 
     def add(self, name: str | None = None, **endpoints: Any) -> RegisteredClient:
         """Add a client; the first is the one that asks."""
@@ -54,10 +56,23 @@ class Shop:
 
     async def deliver(self, **words: Any) -> Deliverer:
         words = {"connection_error_wait_seconds": 2.0} | words
-        deliverer = Deliverer(self.kafka, self.registry, node_body=node_json, fail=self.failures.append, **words)
+        deliverer = Deliverer(
+            self.kafka,
+            self.registry,
+            node_body=node_json,
+            find_node=self.find_node,
+            fail=self.failures.append,
+            **words,
+        )
         await deliverer.start()
         self.deliverers.append(deliverer)
         return deliverer
+
+    async def find_node(self, node_id: bytes) -> NodeView | None:
+        """As a gateway asks the engine; how often is counted."""
+        self.asked[node_id] += 1
+        found = await self.node(node_id)
+        return found if isinstance(found, NodeView) else None
 
     async def close(self) -> None:
         for deliverer in self.deliverers:

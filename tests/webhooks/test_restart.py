@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 
+import msgspec
 import pytest
 from confluent_kafka import Producer, TopicPartition
 
@@ -110,13 +111,13 @@ async def test_a_broker_that_is_away_for_a_while(shop):
     assert deliverer.counts().connected
 
 
-def activity(client: RegisteredClient, name: str) -> bytes:
-    """What an engine sends of a node; nobody knows it."""
-    node = NodeView(
+def received(name: str) -> NodeView:
+    """A node that its client has received."""
+    return NodeView(
         id=uuid.uuid4().bytes,
         workflow_id=bytes(16),
         parent_id=None,
-        user_id=client.id_bytes,
+        user_id=bytes(16),
         name=name,
         mode=Mode.BLOCKING,
         type="activity",
@@ -138,14 +139,24 @@ def activity(client: RegisteredClient, name: str) -> bytes:
         seq=1,
         tid="tid\r\nX-Bad: 1",
     )
-    return encode_activity(Dispatch(node))
+
+
+def activity(client: RegisteredClient, node: NodeView) -> bytes:
+    """What an engine sends of a node."""
+    return encode_activity(Dispatch(msgspec.structs.replace(node, user_id=client.id_bytes)))
 
 
 async def test_kafka_comes_late_goes_and_comes_back(tmp_path, unique):
     broker = KafkaBroker(tmp_path)
     servers = broker.bootstrap_servers
     registry, site, failures = Registry(servers), Site(), []
-    deliverer = Deliverer(servers, registry, node_body=node_json, fail=failures.append)
+    nodes = {name: received(name) for name in ("before", "after")}
+
+    async def find(node_id: bytes) -> NodeView:
+        (node,) = [node for node in nodes.values() if node.id == node_id]
+        return node
+
+    deliverer = Deliverer(servers, registry, node_body=node_json, find_node=find, fail=failures.append)
     await site.start()
     await deliverer.start()
     assert not deliverer.counts().connected
@@ -154,11 +165,11 @@ async def test_kafka_comes_late_goes_and_comes_back(tmp_path, unique):
         client = add_client(servers, unique, activity_endpoint=site.url("a"), partitions=1)
         registry.start()
         producer = Producer({"bootstrap.servers": servers, "log_level": 0})
-        producer.produce(client.topic, activity(client, "before"))
+        producer.produce(client.topic, activity(client, nodes["before"]))
         (hook,) = await site.wait_for(name="before")
         assert hook.headers["X-backbeat-tid"] == "tid%0D%0AX-Bad%3A%201"
         broker.kill()
-    producer.produce(client.topic, activity(client, "after"))
+    producer.produce(client.topic, activity(client, nodes["after"]))
     with KafkaBroker(tmp_path, port=broker.port) as again:
         await site.wait_for(name="after")
         again.kill()

@@ -57,7 +57,20 @@ async def test_a_decision_and_its_activity(shop):
         id_text(signal),
     )
     assert len(shop.site.hooks) == 2
-    assert activity.peer == decision.peer, "the connection was not kept"
+    assert activity.headers["Connection"] == "close"
+    assert activity.peer != decision.peer, "the connection was kept"
+
+
+async def test_connections_are_kept_where_the_client_wants_that(shop):
+    await shop.change(connections="pooled")
+    await shop.deliver()
+    signal = shop.signal("decide")
+    (decision,) = await shop.site.wait_for(path="/decision")
+    await shop.complete(signal, "act")
+    (activity,) = await shop.site.wait_for(path="/activity")
+
+    assert activity.peer == decision.peer
+    assert "close" not in activity.headers.get("Connection", "")
 
 
 async def test_without_a_decision_endpoint_a_decision_is_an_activity(shop):
@@ -163,13 +176,13 @@ async def test_a_url_that_is_none_fails_alone(shop):
 async def test_no_answer_in_time(shop):
     gate = Gate()
     shop.site.answers["/decision"] = gate
-    await shop.deliver(request_timeout_seconds=0.3, connection_error_wait_seconds=0.5)
+    await shop.deliver(endpoint_timeout_seconds=0.3, connection_error_wait_seconds=0.5)
     signal = shop.signal(retries=0)
 
     await shop.until(signal, is_server(ServerStatus.RETRIES_EXHAUSTED))
     url = shop.client.decision_endpoint
     assert await shop.errors(signal) == [f"Could not POST {url}, error: no answer in time"]
-    assert {hook.headers["X-Backbeat-Delivery"] for hook in shop.site.of("/decision")} == {f"{id_text(signal)}-1"}
+    assert [hook.headers["X-Backbeat-Delivery"] for hook in shop.site.of("/decision")] == [f"{id_text(signal)}-1"]
     gate.open.set()
 
 
