@@ -224,9 +224,8 @@ async def _drain(parts: Parts, hurry: asyncio.Event) -> None:
     hurried.cancel()
     if not draining.done():
         logger.warning("stopped a second time: requests to endpoints are given up")
-        draining.cancel()
-    elif (error := draining.exception()) is not None:
-        raise error
+        parts.give_up()
+    await draining
 
 
 def _watchdog(loop: asyncio.AbstractEventLoop, seconds_max: float) -> Watchdog:

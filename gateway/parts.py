@@ -74,6 +74,11 @@ class Parts:
         if self.deliverer is not None:
             await self.deliverer.drain()
 
+    def give_up(self) -> None:
+        """Wait for no request to an endpoint any more."""
+        if self.deliverer is not None:
+            self.deliverer.give_up()
+
     async def stop(self) -> None:
         """Leave in the other order."""
         for part in (self._archiver, self._queue_log, self.deliverer, self.projection, self.engine):

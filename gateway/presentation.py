@@ -29,6 +29,8 @@ NO_RESPONSE = msgspec.Raw(b"{}")
 #: The last second that an ISO time with four digits for the year can say.
 _SECOND_MAX = 253_402_300_799
 
+_encode = msgspec.json.Encoder().encode
+
 _RED, _GREEN, _YELLOW, _CYAN, _WHITE = 31, 32, 33, 36, 37
 
 
@@ -142,11 +144,13 @@ def error_row_json(view: WorkflowView) -> dict[str, Any]:
 # --- trees -----------------------------------------------------------------------------------------------------------
 
 
-def tree_json(workflow: WorkflowView, nodes: Iterable[NodeView]) -> dict[str, Any]:
-    """A workflow with its nodes, nested. `nodes` come with parents before children and siblings in their order."""
+def tree_json(workflow: WorkflowView, nodes: Iterable[NodeView]) -> msgspec.Raw:
+    """A workflow with its nodes, nested. `nodes` come with parents before children and siblings in their order.
+
+    Its text is made node by node: a tree is deeper than an encoder may nest.
+    """
     subject = camel_subject(workflow.subject)
-    top: list[dict[str, Any]] = []
-    root = {
+    root: dict[str, Any] = {
         "id": id_text(workflow.id),
         "name": workflow.name,
         "userId": id_text(workflow.user_id),
@@ -156,15 +160,31 @@ def tree_json(workflow: WorkflowView, nodes: Iterable[NodeView]) -> dict[str, An
         "currentClientStatus": None,
         "createdAt": time_text(workflow.created_at),
         "retryingAt": None,
-        "children": top,
+        "children": [],
     }
-    children: dict[bytes, list[dict[str, Any]]] = {}
+    parts = [_opened(root)]
+    #: The branches that are not closed yet.
+    path: list[bytes] = []
     for node in nodes:
-        branch = _branch_json(node, subject)
-        children[node.id] = branch["children"]
+        before = len(path)
         # A page of a tree may begin below the top: what is left of the branch hangs from the workflow then.
-        (top if node.parent_id is None else children.get(node.parent_id, top)).append(branch)
-    return root
+        while path and path[-1] != node.parent_id:
+            path.pop()
+            parts.append(_CLOSED)
+        if len(path) < before:
+            parts.append(b",")
+        parts.append(_opened(_branch_json(node, subject)))
+        path.append(node.id)
+    parts.append(_CLOSED * (len(path) + 1))
+    return msgspec.Raw(b"".join(parts))
+
+
+_CLOSED = b"]}"
+
+
+def _opened(branch: dict[str, Any]) -> bytes:
+    """A branch up to its first child."""
+    return _encode(branch)[: -len(_CLOSED)]
 
 
 def _branch_json(node: NodeView, subject: msgspec.Raw) -> dict[str, Any]:

@@ -143,12 +143,15 @@ class Deliverer:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def stop(self) -> None:
-        """Leave. What is under way is given up: whoever wants to wait for it has drained before."""
+    def give_up(self) -> None:
+        """Wait for nothing that is under way: the next gateway asks what became of it."""
         self._stopping.set()
-        for task in list(self._tasks):
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Finish what is under way, and leave."""
+        await self.drain()
         await self._intake.stop()
         for session in self._sessions.values():
             await session.close()

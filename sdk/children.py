@@ -199,7 +199,7 @@ def _check_depth(depth: int) -> None:
     if depth > LIMITS.depth_max:
         raise LimitExceeded(
             Reason.LIMIT_EXCEEDED,
-            f"The node would be {depth} levels deep; depth_max is {LIMITS.depth_max}",
+            f"The node would be {depth} levels deep; depth_max is {LIMITS.depth_max}: signal another workflow instead",
             str(depth),
             f"depth_max {LIMITS.depth_max}",
         )

@@ -189,7 +189,10 @@ def _add(step: Step, parent: Node | None, new: NewNode, index: int) -> Node:
     depth = 1 if parent is None else parent.depth + 1
     if depth > step.settings.depth_max:
         limit = step.settings.depth_max
-        message = f"The node would be {depth} levels deep; depth_max is {limit}"
+        message = (
+            f"The node would be {depth} levels deep; depth_max is {limit}. Let the signal of another workflow, or "
+            "siblings, go on with it; or have depth_max raised (backbeat settings set depth_max=…)"
+        )
         raise refuse(Reason.LIMIT_EXCEEDED, message, found=str(depth), wanted=f"depth_max {limit}")
     workflow = step.workflow
     born_deactivated = parent is not None and parent.server is ServerStatus.DEACTIVATED

@@ -17,7 +17,7 @@ from .jobs import Jobs
 from .limit_views import limit_views
 from .records import Node, RetentionPolicy, Settings, Workflow
 from .schedules import ScheduleView, schedule_view
-from .settling import is_deactivated, is_left_over
+from .settling import Marks, is_deactivated, is_left_over
 from .status import CLOSED, ServerStatus
 from .store import Store
 from .walking import RemovedError, walk
@@ -224,10 +224,10 @@ def query_route(query: AnyQuery) -> bytes:
             return query.node_id
 
 
-def current_node(store: Store, node: Node, workflow: Workflow) -> NodeView:
+def current_node(store: Store, node: Node, workflow: Workflow, marks: Marks | None = None) -> NodeView:
     """A node as it is now, also where a cancel or reset has not reached its record yet."""
     view = node_view(node, workflow)
-    if node.server is not ServerStatus.DEACTIVATED and is_deactivated(store, node, workflow):
+    if node.server is not ServerStatus.DEACTIVATED and is_deactivated(store, node, workflow, marks):
         return msgspec.structs.replace(view, server=ServerStatus.DEACTIVATED)
     return view
 
@@ -345,12 +345,14 @@ def _tree(store: Store, workflow: Workflow, query: GetTree) -> Iterator[QueryAns
     yield workflow_view(workflow)
     part: list[NodeView] = []
     size = 0
+    marks: Marks = {}
     for node in islice(walk(store, workflow, top_level_only=query.top_level_only, after=after), query.limit):
-        part.append(current_node(store, node, workflow))
+        part.append(current_node(store, node, workflow, marks))
         size += len(node.client_data) + len(node.metadata) + len(workflow.subject)
         if len(part) >= _PART_NODES or size >= _PART_BYTES:
             yield Nodes(tuple(part))
-            part, size = [], 0
+            # Commands may have come in between.
+            part, size, marks = [], 0, {}
     yield Nodes(tuple(part))
 
 

@@ -190,7 +190,7 @@ class Settings(msgspec.Struct, gc=False, array_like=True, frozen=True, kw_only=T
     record_bytes_max: int = 786_432  #: one record as stored or sent, all its payloads together
     name_bytes_max: int = 1_024  #: a name, a type, a decider
     subject_bytes_max: int = 16_384
-    depth_max: int = 64  #: levels below the workflow
+    depth_max: int = 10_000  #: levels below the workflow
     children_max: int = 1_000  #: nodes added by one command; more may follow in further commands
     slice_nodes_max: int = 250  #: nodes that one command works on before it goes on in a command of its own
     answer_retention_seconds: float = 86_400.0  #: how long a caller's key is remembered

@@ -278,6 +278,7 @@ def reset(step: Step, node: Node) -> None:
         return
     workflow = step.workflow
     node.deactivate_below = workflow.next_seq
+    step.forget_marks()
     node.fresh_child = None
     if node.server in CLOSED:
         workflow.loose_open -= node.children_open

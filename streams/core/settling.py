@@ -16,11 +16,15 @@ class _Nodes(Protocol):
     def get_node(self, node_id: bytes) -> Node | None: ...
 
 
-def is_deactivated(nodes: _Nodes, node: Node, workflow: Workflow) -> bool:
+#: Node -> the newest mark of its own and of what is above it, as long as none is set.
+Marks = dict[bytes, int]
+
+
+def is_deactivated(nodes: _Nodes, node: Node, workflow: Workflow, marks: Marks | None = None) -> bool:
     """Whether the node is deactivated, by its record or by a mark. Looks above it only while a sweep is going on."""
     if node.server is ServerStatus.DEACTIVATED or node.seq < workflow.watermark:
         return True
-    return workflow.sweeps > 0 and is_below_mark(nodes, node)
+    return workflow.sweeps > 0 and is_below_mark(nodes, node, {} if marks is None else marks)
 
 
 def is_left_over(node: Node, workflow: Workflow | None) -> bool:
@@ -32,13 +36,21 @@ def is_left_over(node: Node, workflow: Workflow | None) -> bool:
     return workflow is None or node.created_at < workflow.created_at
 
 
-def is_below_mark(nodes: _Nodes, node: Node) -> bool:
-    """Whether an ancestor's cancel or reset was after this node was made. Costs the node's depth, which is bounded."""
-    parent_id = node.parent_id
+def is_below_mark(nodes: _Nodes, node: Node, marks: Marks) -> bool:
+    """Whether an ancestor's cancel or reset was after this node was made.
+
+    Costs the way up to the first ancestor whose mark is known: nodes that are looked at together share it.
+    """
+    path, mark, parent_id = [], 0, node.parent_id
     while parent_id is not None:
+        known = marks.get(parent_id)
+        if known is not None:
+            mark = known
+            break
         parent = nodes.get_node(parent_id)
         assert parent is not None, "a child without its parent"
-        if node.seq < parent.deactivate_below:
-            return True
+        path.append(parent)
         parent_id = parent.parent_id
-    return False
+    for parent in reversed(path):
+        mark = marks[parent.id] = max(mark, parent.deactivate_below)
+    return node.seq < mark

@@ -28,7 +28,7 @@ from .effects import (
 from .effects import Dispatch as DispatchEffect
 from .records import Link, Node, Parent, Settings, TimerKind, Workflow
 from .schedules import Schedule
-from .settling import is_below_mark, is_left_over
+from .settling import Marks, is_below_mark, is_left_over
 from .status import (
     CLIENT_TRANSITIONS,
     CLOSED,
@@ -54,6 +54,20 @@ def refuse(reason: Reason, message: str, *, found: str = "", wanted: str = "") -
     return Refused(Rejection(reason, message, found, wanted))
 
 
+class _Reading:
+    """Nodes as a step has them, without copies of those that it does not change."""
+
+    __slots__ = ("_nodes", "_store")
+
+    def __init__(self, nodes: dict[bytes, Node], store: Store) -> None:
+        self._nodes = nodes
+        self._store = store
+
+    def get_node(self, node_id: bytes) -> Node | None:
+        """A node, not to be changed."""
+        return self._nodes.get(node_id) or self._store.get_node(node_id)
+
+
 class Step:
     """The work of one command on one workflow."""
 
@@ -66,6 +80,7 @@ class Step:
         self.tasks: deque[Task] = deque()  #: work still to be done, in order (`scheduling`)
         self.budget = self.settings.slice_nodes_max
         self._nodes: dict[bytes, Node] = {}
+        self._marks: Marks = {}
         self._workflow: Workflow | None = None
         self._changes: list[NodeChange] = []
         self._timers: list[tuple[int, bytes, int, int | None]] = []
@@ -157,8 +172,15 @@ class Step:
         if node.seq < workflow.watermark and node.swept < workflow.watermarks:
             node.swept = workflow.watermarks
             self.deactivate(node)
-        elif workflow.sweeps and node.server is not ServerStatus.DEACTIVATED and is_below_mark(self, node):
+        elif workflow.sweeps and node.server is not ServerStatus.DEACTIVATED and self._is_below_mark(node):
             self.deactivate(node)
+
+    def _is_below_mark(self, node: Node) -> bool:
+        return is_below_mark(_Reading(self._nodes, self.store), node, self._marks)
+
+    def forget_marks(self) -> None:
+        """A mark was set."""
+        self._marks.clear()
 
     # --- changing --------------------------------------------------------------------------------------------------
 

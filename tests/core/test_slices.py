@@ -7,7 +7,7 @@ import collections
 import pytest
 
 from backbeat.streams.core import commands as c
-from backbeat.streams.core.effects import Dispatch, Done, Send
+from backbeat.streams.core.effects import Dispatch, Done, Reason, Send
 from backbeat.streams.core.records import Settings
 from backbeat.streams.core.store import MemoryStore
 from tests.core.rig import BLOCKING, NON_BLOCKING, Rig, flag, new
@@ -47,6 +47,32 @@ def test_a_thousand_signals_that_are_flags_below_each_other():
     rig.complete("n0")
     assert rig.server("n0", "n500", "n999") == ["complete"] * 3
     rig.check()
+
+
+def test_a_chain_as_deep_as_is_allowed():
+    """Each node registers its successor, as polling and paging do. It is completed and reset slice by slice."""
+    levels, slices = Settings().depth_max, Settings().depth_max // Settings().slice_nodes_max
+    rig = Quick()
+    rig.signal("n0")
+    chain = [rig["n0"]]
+    for n in range(1, levels):
+        happened = rig.ask(c.ChangeNode, node_id=chain[-1], status="completed", children=(new(f"n{n}"),))
+        chain += [one.node.id for one in happened.of(Dispatch)]
+    (refused,) = rig.ask(c.AddChildren, node_id=chain[-1], children=(new("too deep"),)).replies
+    assert (refused.reason, refused.wanted) == (Reason.LIMIT_EXCEEDED, f"depth_max {levels}")
+    assert "backbeat settings set depth_max" in refused.message
+
+    happened = rig.ask(c.ChangeNode, node_id=chain[-1], status="completed")
+    assert happened.commands >= slices
+    assert {rig.statuses(node_id)[0] for node_id in chain} == {"complete"}
+
+    # Each node looks for marks above it: those of a slice share the way up.
+    store = rig.store_of(chain[0])
+    reads, get_node = [], store.get_node
+    store.get_node = lambda node_id: reads.append(node_id) or get_node(node_id)
+    rig.ask(c.ResetNode, node_id=chain[0])
+    assert len(reads) < 3 * levels * slices
+    assert {rig.statuses(node_id)[0] for node_id in chain[1:]} == {"deactivated"}
 
 
 def many(count: int, mode=NON_BLOCKING) -> Quick:

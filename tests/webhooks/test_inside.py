@@ -75,12 +75,11 @@ async def test_a_gateway_that_is_stopped_waits_for_what_is_under_way(shop):
     first = await shop.deliver()
     signals = [shop.signal(f"s{number}") for number in range(8)]
     await shop.eventually(lambda: len(inside.begun) == 8)
-    draining = asyncio.create_task(first.drain())
+    stopping = asyncio.create_task(first.stop())
     late = shop.signal("late")
     await shop.deliver()
     inside.go_on.set()
-    await draining
-    await first.stop()
+    await stopping
 
     for signal in (*signals, late):
         await shop.until(signal, is_server(COMPLETE))
@@ -95,7 +94,8 @@ async def test_what_a_killed_gateway_had_posted_is_run_once(shop):
     await shop.eventually(lambda: len(inside.begun) == 2)
     for signal in signals:
         await shop.until(signal, lambda node: node.client.name == "PROCESSING")
-    # Its requests are given up, as by a SIGKILL.
+    # As by a SIGKILL, its requests have no end.
+    first.give_up()
     await first.stop()
     await shop.deliver()
     await shop.eventually(lambda: all(shop.asked[signal] for signal in signals))
