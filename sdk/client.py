@@ -20,8 +20,9 @@ class Client(SearchCalls, LimitCalls):
     """Signals workflows and asks about them, as one client application. Use it as `async with Client(…) as client`.
 
     `address` says how it speaks: Kafka's bootstrap servers (without it the variable BACKBEAT_BOOTSTRAP_SERVERS, else
-    `127.0.0.1:9092`), or a gateway's URL, `http://127.0.0.1:9292`; `transport` replaces both. `client` is the client application's name, over HTTP also its
-    id; `token` its token, where the gateway asks for it. With Kafka, `gateway` is the URL that searches are asked of.
+    `127.0.0.1:9092`), or a gateway's URL, `http://127.0.0.1:9292`; `transport` replaces both. `client` is the client
+    application's name, over HTTP also its id; `token` its token, where the gateway asks for it. With Kafka, `gateway`
+    is the URL that searches are asked of.
 
     `codec` and `store` are what arguments and results go through: `backbeat.codecs`, `backbeat.stores`. `timeout` is
     how long an answer is awaited, in seconds. A command without one (`Timeout`) may still be applied.
