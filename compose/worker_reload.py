@@ -65,6 +65,7 @@ def run_reloading() -> int:
                 return code
             click.echo(f"The worker has ended (exit code {code}). The next change of a file starts it.", err=True)
             told = True
+    click.echo("Stopping the worker.", err=True)
     code = child.wait()
     # It may not have come as far as to hear the signal.
     return 0 if told or code == -signal.SIGTERM else code

@@ -582,16 +582,20 @@ def test_an_archiver_of_its_own_ends_when_it_is_told_to(shop, tmp_path):
 # --- a worker from a shell -------------------------------------------------------------------------------------------
 
 _WORKER = """
+import asyncio
 from pathlib import Path
-from time import sleep
 
 from backbeat import Worker, activity
 
 @activity("Wait")
-def wait():
+async def wait():
     Path("begun").touch()
-    while not Path("go").exists():
-        sleep(0.02)
+    try:
+        while not Path("go").exists():
+            await asyncio.sleep(0.02)
+    except asyncio.CancelledError:
+        Path("cut off").touch()
+        raise
     return "through"
 
 worker = Worker("127.0.0.1:1", "nobody", activities=[wait])
@@ -610,14 +614,14 @@ def worker_process(shop, folder, *arguments):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def said_until(process, words):
-    """The lines that come, to the first that has these words."""
-    said = []
+def said_until(process, *words):
+    """The lines that come, until all these words have come, in any order."""
+    said = ""
     for line in process.stdout:
-        said.append(line)
-        if words in line:
-            return "".join(said)
-    raise AssertionError(f"ended without {words!r}:\n{''.join(said)}")
+        said += line
+        if all(one in said for one in words):
+            return said
+    raise AssertionError(f"ended without {words!r}:\n{said}")
 
 
 @pytest.fixture
@@ -676,10 +680,11 @@ def test_a_worker_is_started_anew_when_a_file_changes_and_ctrl_c_ends_it_once(sh
         node = client.signal("Shell", 2, "Wait again")
         until((tmp_path / "begun").exists, "it has begun")
         os.killpg(process.pid, signal.SIGINT)
-        said_until(process, "stopping: 1 activities")
+        said_until(process, "Stopping the worker", "stopping: 1 activities")
         (tmp_path / "go").touch()
         said_until(process, "stopped")
         assert process.wait(120) == 0
+        assert not (tmp_path / "cut off").exists()
         assert node.result(120) == "through"
 
 
