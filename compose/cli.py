@@ -5,12 +5,13 @@
 
 import sys
 
-#: Which extra brings a package that a command needs.
-_EXTRAS = {
+#: Which extra brings a module that a command needs.
+EXTRAS = {
     "aiokafka": "engine",
     "click": "engine",
     "faust": "engine",
     "mode": "engine",
+    "prometheus_client": "engine",
     "psutil": "engine",
     "rich": "engine",
     "rocksdict": "engine",
@@ -20,6 +21,9 @@ _EXTRAS = {
     "aiohttp": "gateway",
     "psycopg": "gateway",
     "sqlalchemy": "gateway",
+    "yarl": "gateway",
+    "boto3": "s3",
+    "botocore": "s3",
 }
 #: What of it the commands need that a worker's machine has, too.
 _OF_WORKER = {"click", "structlog"}
@@ -33,13 +37,12 @@ def main() -> None:
 
         backbeat(prog_name="backbeat")
     except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        extra = "worker" if package in _OF_WORKER and _WORKER_COMMANDS & {*sys.argv} else _EXTRAS.get(package)
-        if extra is None:
-            raise
+        module = (error.name or "").partition(".")[0]
+        extra = "worker" if module in _OF_WORKER and _WORKER_COMMANDS & {*sys.argv} else EXTRAS.get(module)
+        package = module if extra is None else f"'backbeat[{extra}]'"
         print(
             f"backbeat: this command needs the package {error.name!r}, which the SDK alone does not bring.\n"
-            f"What to do: pip install 'backbeat[{extra}]'",
+            f"What to do: pip install {package}",
             file=sys.stderr,
         )
         sys.exit(1)

@@ -114,8 +114,10 @@ class LazyGroup(click.Group):
         """Show whatever goes wrong as a sentence; a defect's traceback goes into a file, a server's into its log."""
         try:
             return super().invoke(ctx)
-        except (click.exceptions.Exit, click.Abort, click.ClickException, BrokenPipeError):
-            # The last: whoever read the output has seen enough. Click ends quietly then.
+        except (click.exceptions.Exit, click.Abort, click.ClickException):
+            raise
+        except (BrokenPipeError, ModuleNotFoundError):
+            # Whoever read the output has seen enough: click ends quietly then. What is to be installed: cli.py.
             raise
         except Exception as error:
             explained = explain(error)

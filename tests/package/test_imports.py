@@ -1,10 +1,16 @@
 """Who may import and call what, where the import linter cannot say it."""
 
 import ast
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from backbeat.compose.cli import EXTRAS, main
+from backbeat.compose.connection import Connection
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("compose", "gateway", "schemas", "sdk", "streams")
@@ -55,6 +61,41 @@ def imported(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield "." * node.level + (node.module or "")
+
+
+def test_whatever_a_command_needs_it_says_what_to_install():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    base = {"backbeat", "confluent_kafka", "cronsim", "fastavro", "msgspec", "tzdata"}
+    # Spans are wanted or not: without the package there are none.
+    optional = {"opentelemetry"}
+    modules = {
+        name.partition(".")[0] for path in sources("compose", "gateway", "streams") for name in imported(path) if name
+    }
+    needed = modules - {""} - base - optional - sys.stdlib_module_names
+    assert needed <= EXTRAS.keys()
+    assert set(EXTRAS.values()) <= extras.keys()
+    listed = {
+        extra: {re.match(r"[A-Za-z0-9-]+", each)[0].lower().replace("-", "_") for each in wanted}
+        for extra, wanted in extras.items()
+    }
+    for module, extra in EXTRAS.items():
+        asking = {name for name, wanted in listed.items() if module in wanted and name != "dev"}
+        # What only another package brings is listed nowhere.
+        assert not asking or extra in asking, module
+
+
+def test_a_module_that_is_missing_is_a_sentence(monkeypatch, capsys):
+    for module, what in (("structlog", "'backbeat[engine]'"), ("boto3.session", "'backbeat[s3]'"), ("other", "other")):
+
+        def fail(*_, name=module):
+            raise ModuleNotFoundError(name=name)
+
+        monkeypatch.setattr(Connection, "run", fail)
+        monkeypatch.setattr(sys, "argv", ["backbeat", "workflow", "names"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 1
+        assert capsys.readouterr().err.endswith(f"What to do: pip install {what}\n")
 
 
 def is_within_core(name: str) -> bool:
