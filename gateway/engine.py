@@ -156,6 +156,10 @@ class Engine:
         """How many partitions commands have; 0: not known yet."""
         return 0 if self._asker is None else self._asker.partitions
 
+    def every_partition(self) -> range:
+        """The partitions, for what is asked of each. 503 while they are not known: no answer is not an empty one."""
+        return range(self._connected().partitions)
+
     async def command(self, make: Callable[[ReplyTo], AnyCommand], routed: bytes, key: bytes, what: str) -> Any:
         """Send a command and await its one answer. 503 where none came in time: it may still be applied."""
 

@@ -109,7 +109,7 @@ async def _look(call: Call, partition: int, identity: bytes | None) -> Found:
 
 async def _all(call: Call, ask: Callable[[int], Awaitable[Found]]) -> list[Found]:
     """Every partition's answer; the first refusal, once all have answered: none is left half asked."""
-    asked = (ask(partition) for partition in range(call.engine.partitions))
+    asked = [ask(partition) for partition in call.engine.every_partition()]
     found = await asyncio.gather(*asked, return_exceptions=True)
     for one in found:
         if isinstance(one, BaseException):
@@ -119,8 +119,6 @@ async def _all(call: Call, ask: Callable[[int], Awaitable[Found]]) -> list[Found
 
 async def _whole(call: Call, identity: bytes, ask: Callable[[int], Awaitable[Found]]) -> Job:
     what = f"job {id_text(identity)}"
-    if not call.engine.partitions:
-        raise errors.unavailable("The gateway has not reached Kafka yet", "Backbeat::Unavailable")
     try:
         found = [job for some in await _all(call, ask) for job in some]
     except Rejected as rejected:

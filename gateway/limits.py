@@ -92,7 +92,7 @@ async def _change(call: Call, values: LimitValues | None, *, paused: bool | None
 async def _all(call: Call) -> dict[str, list[LimitView]]:
     """By activity: what each partition knows of it."""
     found: dict[str, list[LimitView]] = {}
-    for limits in await asyncio.gather(*(_at(call, number) for number in range(call.engine.partitions))):
+    for limits in await asyncio.gather(*(_at(call, number) for number in call.engine.every_partition())):
         for view in limits.limits:
             found.setdefault(view.limit.activity, []).append(view)
     return dict(sorted(found.items()))

@@ -28,7 +28,7 @@ NEXT_RUNS = 10
 
 async def index(call: Call) -> Response:
     """GET /schedules: the caller's, by name."""
-    found = await asyncio.gather(*(_in_partition(call, number) for number in range(call.engine.partitions)))
+    found = await asyncio.gather(*(_in_partition(call, number) for number in call.engine.every_partition()))
     views = sorted((view for views in found for view in views), key=lambda view: view.plan.name)
     return answer([schedule_json(view) for view in views])
 

@@ -1,0 +1,35 @@
+"""A gateway that knows its callers and has not reached the engine's topics yet."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from backbeat.gateway.call import Call
+from backbeat.gateway.engine import Engine
+from backbeat.gateway.errors import Refusal
+from backbeat.gateway.parameters import Parameters
+from backbeat.gateway.settings import GatewaySettings
+from backbeat.gateway.table import ROUTES
+
+ASKING_ALL = [
+    route for route in ROUTES if route.new and route.method == "GET" and not route.path.startswith("/reports")
+]
+
+
+@pytest.mark.parametrize("route", ASKING_ALL, ids=lambda route: route.path)
+async def test_what_every_partition_is_asked_for_is_refused_not_answered_as_empty(route):
+    engine = Engine(GatewaySettings())
+    engine.missing = "The topic backbeat.replies is missing"
+    call = Call(
+        parts=SimpleNamespace(engine=engine),
+        route=route,
+        path={"id": "0f6b1a52-1f0d-4f6e-8c53-6d1f0f7d2a10", "name": "nightly", "activity": "pay"},
+        client=None,
+        parameters=Parameters(),
+        tid="tid",
+        key=None,
+        said=b"",
+    )
+    with pytest.raises(Refusal) as refused:
+        await route.handler(call)
+    assert (refused.value.status, refused.value.body["message"]) == (503, engine.missing)
