@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from backbeat.errors import InvalidParameters
 from backbeat.payloads import Arguments, Id, ModeWord, When, check_node, seconds, to_mode
@@ -82,6 +83,8 @@ class ChildOptions(TypedDict, total=False):
     client_data: Mapping[str, Any] | None
 
 
+#: Modules that declare activities for others.
+_DECLARING = {__name__, "backbeat.worker"}
 CHILD_WORDS = tuple(ChildOptions.__annotations__)
 _ACTIVITY_WORDS = tuple(ActivityOptions.__annotations__)
 
@@ -123,16 +126,29 @@ class ActivityFunction(Generic[P, R]):
     'Reserve money'
     """
 
-    def __init__(self, function: Callable[P, R], declared: Declared) -> None:
+    def __init__(self, function: Callable[P, R], declared: Declared, module: str = "") -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.declared = declared
+        #: The module that declares it: an activity that is imported elsewhere is not that module's.
+        self.module = module
         self._signature: inspect.Signature | None = None
 
     @property
     def name(self) -> str:
         """The activity's name."""
         return self.declared.name
+
+    @overload
+    def __get__(self, owner: None, kind: type[Any], /) -> Self: ...
+    @overload
+    def __get__(self, owner: Any, kind: type[Any], /) -> ActivityFunction[..., R]: ...
+    def __get__(self, owner: Any, kind: type[Any], /) -> ActivityFunction[..., R]:
+        """A method's activity, of this object: `Worker(activities=[shop.sell])`."""
+        bind = getattr(self.function, "__get__", None)
+        if owner is None or bind is None:
+            return self
+        return ActivityFunction(bind(owner, kind), self.declared, self.module)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function."""
@@ -217,6 +233,14 @@ def activity(name: Any = None, **options: Unpack[ActivityOptions]) -> Any:
         chosen = name if isinstance(name, str) else own
         if chosen is None:
             raise TypeError(f"{function!r} has no name of its own: give one")
-        return ActivityFunction(function, Declared(name=chosen, **options))
+        return ActivityFunction(function, Declared(name=chosen, **options), _declaring_module())
 
     return declare(name) if callable(name) else declare
+
+
+def _declaring_module() -> str:
+    """The name of the module whose code declares an activity now."""
+    frame = sys._getframe()  # noqa: SLF001 - the interpreter's own way to it
+    while frame.f_back is not None and frame.f_globals.get("__name__") in _DECLARING:
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__", ""))

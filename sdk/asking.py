@@ -18,6 +18,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
 from backbeat.broker import end_of, logger, make_consumer, make_producer, partition_counts
+from backbeat.connecting import Home, connect_in_thread, in_thread
 from backbeat.errors import Timeout, Unavailable, rejected
 from backbeat.schemas import DecodeError, ReplyRecord, decode_reply, encode_query
 from backbeat.streams.core.commands import ReplyTo
@@ -56,7 +57,7 @@ class Asker:
     def __init__(self, bootstrap_servers: str, send_seconds_max: float) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._send_seconds_max = send_seconds_max
-        self._asker = os.urandom(16)
+        self._asker = b""
         self._number = 0
         self._waiting: dict[int, _Waiting] = {}
         self._look_timer: asyncio.TimerHandle | None = None
@@ -64,17 +65,24 @@ class Asker:
         self._thread: threading.Thread | None = None
         self._failed: list[KafkaError] = []
         self._loop: asyncio.AbstractEventLoop
+        self._home: Home
         self._producer: Producer
         self.partitions = 0
         self._reply_partition = 0
 
     async def start(self) -> None:
         """Connect, again too after `stop`. Once this returns, no answer can be missed."""
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._home = asyncio.get_running_loop(), Home()
+        # Made here, not with the object: that may be one in several processes (a fork), and each has its own answers.
+        self._asker = os.urandom(16)
+        self._waiting.clear()
+        self._look_timer = None
         self._stopping = threading.Event()
-        await asyncio.to_thread(self._connect)
+        consumer = await connect_in_thread(self._connect, Consumer.close)
+        self._thread = threading.Thread(target=self._read, args=(consumer,), name="backbeat-replies", daemon=True)
+        self._thread.start()
 
-    def _connect(self) -> None:
+    def _connect(self) -> Consumer:
         self._producer = make_producer(
             self._bootstrap_servers,
             {
@@ -99,13 +107,13 @@ class Asker:
         except BaseException:
             consumer.close()
             raise
-        self._thread = threading.Thread(target=self._read, args=(consumer,), name="backbeat-replies", daemon=True)
-        self._thread.start()
+        return consumer
 
     async def stop(self) -> None:
         """Send what was published, and leave; asks that wait get Unavailable."""
         if self._thread is None:
             return
+        self._home.check()
         for waiting in self._waiting.values():
             if not waiting.future.done():
                 waiting.future.set_exception(Unavailable("the client was closed"))
@@ -113,12 +121,12 @@ class Asker:
         if self._look_timer is not None:
             self._look_timer.cancel()
             self._look_timer = None
-        left = await asyncio.to_thread(self._producer.flush, _FLUSH_SECONDS_MAX)
+        left = await in_thread(lambda: self._producer.flush(_FLUSH_SECONDS_MAX))
         failed, self._failed = self._failed, []
         if left or failed:
             logger.error("Kafka has not taken %d records that were sent", left + len(failed))
         self._stopping.set()
-        await asyncio.to_thread(self._thread.join)
+        await in_thread(self._thread.join)
         self._thread = None
 
     # --- sending ---------------------------------------------------------------------------------------------------
@@ -168,6 +176,7 @@ class Asker:
 
     def publish(self, value: bytes, route: bytes, key: bytes) -> None:
         """Send a command whose answer nobody waits for. BufferError: too many are under way."""
+        self._check()
         self._producer.produce(
             COMMANDS,
             value,
@@ -182,7 +191,8 @@ class Asker:
 
     async def flush(self, timeout: float) -> None:
         """Wait until Kafka has acknowledged all that was published."""
-        left = await asyncio.to_thread(self._producer.flush, timeout)
+        self._check()
+        left = await in_thread(lambda: self._producer.flush(timeout))
         failed, self._failed = self._failed, []
         if failed:
             raise Unavailable(f"Kafka did not take {len(failed)} of the published signals: {failed[0].str()}")
@@ -202,12 +212,16 @@ class Asker:
         self._look_timer = self._loop.call_later(_LOOK_SECONDS, self._look) if self._waiting else None
 
     def _expect(self, timeout: float) -> asyncio.Future[list[Any]]:
-        if self._thread is None:
-            raise Unavailable("the client is not connected: use `async with Client(…) as client`")
+        self._check()
         self._number += 1
         future: asyncio.Future[list[Any]] = self._loop.create_future()
         self._waiting[self._number] = _Waiting(future, self._loop.time() + timeout)
         return future
+
+    def _check(self) -> None:
+        if self._thread is None:
+            raise Unavailable("the client is not connected: use `async with Client(…) as client`")
+        self._home.check()
 
     def _reply_to(self, number: int) -> ReplyTo:
         return ReplyTo(self._reply_partition, self._asker, number)
@@ -259,7 +273,7 @@ class Asker:
             return None
         try:
             return decode_reply(value)
-        except DecodeError as reason:
+        except (DecodeError, RecursionError) as reason:
             logger.error("%s/%s at %s: %s", REPLIES, self._reply_partition, message.offset(), reason)
             return None
 

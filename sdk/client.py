@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import TracebackType
 from typing import Self
 
@@ -53,6 +54,8 @@ class Client(SearchCalls, LimitCalls):
         if transport is None:
             transport = _open_transport(address, client, timeout, gateway, token)
         super().__init__(client, transport, Packing(codec, store), timeout)
+        #: Two starts at once are one.
+        self._starting = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -64,13 +67,14 @@ class Client(SearchCalls, LimitCalls):
         await self.stop()
 
     async def start(self) -> None:
-        """Connect; `async with` does it."""
-        await self._transport.start()
-        try:
-            self._user_id = self._transport.user_id(self.name)
-        except BaseException:
-            await self.stop()
-            raise
+        """Connect; `async with` does it. Nothing where it is connected already."""
+        async with self._starting:
+            await self._transport.start()
+            try:
+                self._user_id = self._transport.user_id(self.name)
+            except BaseException:
+                await self.stop()
+                raise
 
     async def stop(self) -> None:
         """Send what was published, and leave; `async with` does it."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import inspect
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import msgspec
@@ -36,8 +39,9 @@ class Handler:
         declared = activity.declared
         self.name = declared.name
         self.function = activity.function
+        _check_runs(activity)
         self.arguments = Arguments(declared.name, activity.function)
-        self.is_async = inspect.iscoroutinefunction(activity.function)
+        self.is_async = is_async(activity.function)
         self.mode: ModeWord = declared.mode
         self.retries = declared.retries
         self.backoff = declared.backoff
@@ -77,9 +81,16 @@ class Handlers:
 
     def add(self, handler: Handler) -> None:
         """Register one. BackbeatError: the name is taken."""
-        if handler.name in self._by_name:
-            raise BackbeatError(f"{handler.name!r} is registered already")
-        self._by_name[handler.name] = self._by_function[handler.function] = handler
+        there = self._by_name.get(handler.name)
+        if there is not None:
+            raise BackbeatError(
+                f"{handler.name!r} is registered already: as {_place(there.function)}, and now as "
+                f"{_place(handler.function)}. What to do: register it once, or give one of them another name"
+            )
+        self._by_name[handler.name] = handler
+        with contextlib.suppress(TypeError):
+            # A dataclass that is called may have no hash: it is known by its name alone.
+            self._by_function[handler.function] = handler
 
     def find(self, name: str) -> Handler | None:
         """What runs activities of this name."""
@@ -89,7 +100,12 @@ class Handlers:
         """What was registered under a name, or for a function."""
         if isinstance(activity, ActivityFunction):
             activity = activity.function
-        return self._by_name.get(activity) if isinstance(activity, str) else self._by_function.get(activity)
+        if isinstance(activity, str):
+            return self._by_name.get(activity)
+        try:
+            return self._by_function.get(activity)
+        except TypeError:
+            return None
 
     def all(self) -> list[Handler]:
         """All that are registered."""
@@ -99,3 +115,40 @@ class Handlers:
     def names(self) -> list[str]:
         """The names that are registered, in the order in which they were."""
         return list(self._by_name)
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether a call of it gives a coroutine: an async function, or an object whose `__call__` is one."""
+    function = _innermost(function)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - not whether it can be called
+
+
+def _check_runs(activity: ActivityFunction[..., Any]) -> None:
+    """BackbeatError for a function that could be called and would never run."""
+    function = _innermost(activity.function)
+    for kind in (function, getattr(function, "__call__", None)):  # noqa: B004 - as above
+        if inspect.isgeneratorfunction(kind) or inspect.isasyncgenfunction(kind):
+            raise BackbeatError(
+                f"{activity.name!r} is a generator ({_place(function)}): nobody would run it to its end. What to do: "
+                "return a value; children are added by current().add(…)"
+            )
+    if not isinstance(function, FunctionType):
+        return
+    owner = function.__qualname__.rpartition(".")[0]
+    if owner and not owner.endswith("<locals>") and next(iter(inspect.signature(function).parameters), "") == "self":
+        raise BackbeatError(
+            f"{activity.name!r} is the method {_place(function)}, and of which object is not said. What to do: "
+            f"register it of one, Worker(activities=[{owner.rpartition('.')[2]}(…).{function.__name__}])"
+        )
+
+
+def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _place(function: Callable[..., Any]) -> str:
+    """Where a function was written, for errors."""
+    kind = function if hasattr(function, "__qualname__") else type(function)
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from backbeat.broker import logger
+from backbeat.connecting import Home
 from backbeat.errors import Rejected, Timeout, Unavailable
 from backbeat.http_calls import command_call, command_value
 from backbeat.http_jobs import read_job, read_jobs
@@ -82,9 +83,13 @@ class HttpTransport:
         self._publishing: set[asyncio.Task[None]] = set()
         self._may_publish = asyncio.Semaphore(_PUBLISHING_MAX)
         self._failed: list[Exception] = []
+        self._home: Home
 
     async def start(self) -> None:
-        """Connect, and learn who the client applications are."""
+        """Connect, and learn who the client applications are; nothing where it is connected."""
+        if self._session is not None and not self._home.is_inherited:
+            self._home.check()
+            return
         try:
             import aiohttp  # noqa: PLC0415 - an extra: only who speaks HTTP has it
         except ImportError as error:
@@ -93,6 +98,7 @@ class HttpTransport:
         if self._token is not None:
             headers["Authorization"] = f'Token token="{self._token}"'
         self._own = _as_uuid(self._client) or b""
+        self._home = Home()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_CONNECTIONS_MAX),
             headers=headers,
@@ -108,9 +114,10 @@ class HttpTransport:
             raise
 
     async def stop(self) -> None:
-        """Send what was published, and leave."""
-        if self._session is None:
+        """Send what was published, and leave. In a forked process nothing: all of it is the parent's."""
+        if self._session is None or self._home.is_inherited:
             return
+        self._home.check()
         if self._publishing:
             await asyncio.wait(self._publishing, timeout=_FLUSH_SECONDS_MAX)
         failed, self._failed = self._failed, []
@@ -166,6 +173,7 @@ class HttpTransport:
         """Send a signal in the background. It has a key in any case: so it can be repeated, and its node has an id."""
         if self._session is None:
             raise Unavailable("the client is not connected: use `async with Client(…) as client`")
+        self._home.check()
         if len(self._publishing) >= _UNDER_WAY_MAX:
             raise BufferError(f"{_UNDER_WAY_MAX} signals wait for the gateway")
         if key is None:
@@ -319,6 +327,7 @@ class HttpTransport:
 
         if self._session is None:
             raise Unavailable("the client is not connected: use `async with Client(…) as client`")
+        self._home.check()
         sent = dict(headers or {})
         if tid:
             sent[TID_HEADER] = tid

@@ -16,10 +16,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from backbeat.answers import FULL_SECONDS, Answers
 from backbeat.broker import logger, make_consumer
+from backbeat.connecting import connect_in_thread
 from backbeat.errors import Unavailable
 from backbeat.jobs import IntakeState, Job, Key, Recent, key_of
 from backbeat.offsets import Offsets
@@ -105,7 +106,7 @@ class Intake:
     async def start(self) -> None:
         """Connect, join the group, begin to read."""
         self._loop = asyncio.get_running_loop()
-        await asyncio.to_thread(self._connect)
+        self._consumer = await connect_in_thread(self._connect, Consumer.close)
         self._thread = threading.Thread(target=self._run, name="backbeat-intake", daemon=True)
         self._thread.start()
 
@@ -152,9 +153,9 @@ class Intake:
 
     # --- the thread's side -----------------------------------------------------------------------------------------
 
-    def _connect(self) -> None:
+    def _connect(self) -> Consumer:
         self._answers.connect(self._topic)
-        self._consumer = make_consumer(
+        consumer = make_consumer(
             self._bootstrap_servers,
             self._group,
             {
@@ -166,9 +167,8 @@ class Intake:
                 "on_commit": self._positions.on_commit,
             },
         )
-        self._consumer.subscribe(
-            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
+        consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+        return consumer
 
     def _run(self) -> None:
         try:
@@ -250,7 +250,7 @@ class Intake:
     def _job(self, message: Message, offsets: Offsets, offset: int) -> _GroupJob | None:
         try:
             record = decode_activity(message.value())
-        except DecodeError as reason:
+        except (DecodeError, RecursionError) as reason:
             logger.error("%s/%s at %s is no activity: %s", self._topic, offsets.partition, offset, reason)
             self._put_aside(message, str(reason), offsets, offset)
             return None
@@ -349,7 +349,7 @@ class Intake:
             self._answers.flush()
             self._settle()
             self._positions.commit(self._consumer, wait=True)
-        except (Unavailable, RuntimeError) as error:
+        except (Unavailable, RuntimeError, KafkaException) as error:
             logger.error("leaving %s: %s", self._group, error)
         finally:
             self._ending = True

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from backbeat.asking import Asker
+from backbeat.connecting import Home, connect_in_thread, in_thread
 from backbeat.errors import NotFound, Unavailable
 from backbeat.payloads import to_id
 from backbeat.schemas import encode_command
@@ -33,10 +34,15 @@ class KafkaTransport:
         self._searches = searches
         self._can_search = asyncio.Lock()
         self._searches_started = False
+        self._home: Home
 
     async def start(self) -> None:
-        """Connect."""
-        self._registry = await asyncio.to_thread(open_registry, self._bootstrap_servers)
+        """Connect; nothing where it is connected."""
+        if self._registry is not None and not self._home.is_inherited:
+            self._home.check()
+            return
+        self._home = Home()
+        self._registry = await connect_in_thread(lambda: open_registry(self._bootstrap_servers), Registry.stop)
         try:
             await self._asker.start()
         except BaseException:
@@ -44,13 +50,15 @@ class KafkaTransport:
             raise
 
     async def stop(self) -> None:
-        """Send what was published, and leave."""
+        """Send what was published, and leave. In a forked process nothing: all of it is the parent's."""
+        if self._registry is not None and self._home.is_inherited:
+            return
         await self._asker.stop()
         if self._searches is not None and self._searches_started:
             self._searches_started = False
             await self._searches.stop()
         if self._registry is not None:
-            await asyncio.to_thread(self._registry.stop)
+            await in_thread(self._registry.stop)
             self._registry = None
 
     def now(self) -> float:
@@ -70,6 +78,7 @@ class KafkaTransport:
         """The ids of all client applications by their names."""
         if self._registry is None:
             raise Unavailable("the client is not connected: use `async with Client(…) as client`")
+        self._home.check()
         return {client.name: to_id(client.id) for client in self._registry.all()}
 
     async def refresh(self) -> None:
@@ -122,6 +131,7 @@ class KafkaTransport:
                 'Client(…, gateway="http://127.0.0.1:9292")'
             )
         async with self._can_search:
+            self._home.check()
             if not self._searches_started:
                 await self._searches.start()
                 self._searches_started = True

@@ -7,11 +7,12 @@ Run again, it would be one more at once than its limit allows. One that has just
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable
 
 from backbeat.broker import logger
-from backbeat.errors import Rejected, Timeout, Unavailable
+from backbeat.errors import Rejected
 from backbeat.schemas import ActivityKind, ActivityRecord
 from backbeat.streams.core.commands import Heartbeat
 from backbeat.transport import Transport
@@ -19,6 +20,7 @@ from backbeat.transport import Transport
 #: One that was given its slot longer ago may be a repeat.
 _SLOT_SECONDS = 1.0
 _ASK_SECONDS = 10.0
+_AGAIN_SECONDS = 0.5
 
 
 def is_late(record: ActivityRecord, now: float) -> bool:
@@ -41,8 +43,10 @@ async def still_runs(
             await transport.command(beat, _ASK_SECONDS, f"attempt {node.attempt} of {node.name!r}")
         except Rejected:
             return False
-        except (Timeout, Unavailable) as error:
+        except Exception as error:  # noqa: BLE001 - what runs twice is worse than what waits
             logger.warning("%s; it is asked again", error)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), _AGAIN_SECONDS)
         else:
             return True
     return None

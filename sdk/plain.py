@@ -150,16 +150,19 @@ class PlainClient(PlainJobCalls):
         self.stop()
 
     def start(self) -> None:
-        """Connect; `with` does it."""
-        self._loop.start()
+        """Connect; `with` does it. Nothing where it is connected already; in a forked process it is connected anew."""
+        is_first = self._loop.start()
         try:
             self.run(self._client.start())
         except BaseException:
-            self._loop.stop()
+            if is_first:
+                self._loop.stop()
             raise
 
     def stop(self) -> None:
-        """Send what was published, and leave; `with` does it."""
+        """Send what was published, and leave; `with` does it. In a forked process nothing: it is the parent's."""
+        if self._loop.is_inherited:
+            return
         try:
             self.run(self._client.stop())
         finally:

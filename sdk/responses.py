@@ -49,14 +49,19 @@ def error_response(error: BaseException | str) -> bytes:
     return msgspec.json.encode({"jsonrpc": "2.0", "result": None, "error": body, "id": None})
 
 
-def describe(error: BaseException) -> str:
-    """An error in a line: its type and its text."""
+def text_of(error: BaseException) -> str:
+    """An error's text as UTF-8 can hold it, whatever the error's own `str` does."""
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - an error that cannot say what it is must not end the worker
+    except BaseException:  # noqa: BLE001 - an error that cannot say what it is must not end the worker
         text = "(its text cannot be made)"
     # Lone surrogates are no UTF-8.
-    text = text.encode(errors="replace").decode()
+    return text.encode(errors="replace").decode()
+
+
+def describe(error: BaseException) -> str:
+    """An error in a line: its type and its text."""
+    text = text_of(error)
     return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:_MESSAGE_CHARACTERS_MAX]
 
 
@@ -71,6 +76,6 @@ def handlers_own(error: BaseException) -> TracebackType | None:
 def _traceback(error: BaseException) -> list[str]:
     try:
         text = "".join(traceback.format_exception(type(error), error, handlers_own(error)))
-    except Exception:  # noqa: BLE001 - as above
+    except BaseException:  # noqa: BLE001 - as above
         return []
     return text.encode(errors="replace").decode()[-_TRACEBACK_CHARACTERS_MAX:].splitlines()

@@ -12,7 +12,7 @@ import asyncio
 import copy
 import difflib
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -22,8 +22,8 @@ from backbeat.activities import ErrorHook
 from backbeat.broker import logger
 from backbeat.codecs import mark_of
 from backbeat.context import Activity, Outside, running
-from backbeat.errors import BackbeatError, Fail
-from backbeat.handlers import Handler, Handlers
+from backbeat.errors import Fail
+from backbeat.handlers import Handler, Handlers, is_async
 from backbeat.outcome import completed, errored, postponed
 from backbeat.packing import Packing, is_stored
 from backbeat.payloads import from_json
@@ -75,8 +75,8 @@ class Runner:
         """Run it, a plain function in a thread. The commands that tell the engine, in order.
 
         There are none for a notification, for an attempt that was canceled while it ran, and where an asynchronous
-        activity adds nothing. Whatever a handler raises becomes its node's error; only a CancelledError that is not
-        of such a cancel is passed on.
+        activity adds nothing. Whatever a handler raises becomes its node's error, `sys.exit()` too; only a
+        CancelledError that is not of such a cancel is passed on.
         """
         handler = self.handler(activity.record)
         if activity.record.kind is ActivityKind.NOTIFICATION:
@@ -85,44 +85,60 @@ class Runner:
         if handler is None:
             return self.unknown(activity)
         if not handler.is_async:
-            return await asyncio.to_thread(self.run_plain, activity, handler)
+            commands = await asyncio.to_thread(self.run_plain, activity, handler)
+            return commands if isinstance(commands, list) else await commands
         return await self.run_async(activity, handler)
 
-    async def run_async(self, activity: Activity, handler: Handler) -> list[AnyCommand]:
-        """Run an async handler in this task."""
+    async def run_async(
+        self, activity: Activity, handler: Handler, result: Awaitable[Any] | None = None
+    ) -> list[AnyCommand]:
+        """Run an async handler in this task; or await the `result` that a plain one gave."""
         if not is_set_up():
-            return await self._run_async(activity, handler)
+            return await self._run_async(activity, handler, result)
         activity.traced = self._begin_span(activity)
         try:
-            return await self._run_async(activity, handler)
+            return await self._run_async(activity, handler, result)
         finally:
             activity.traced.end()
 
-    async def _run_async(self, activity: Activity, handler: Handler) -> list[AnyCommand]:
+    async def _run_async(self, activity: Activity, handler: Handler, result: Awaitable[Any] | None) -> list[AnyCommand]:
         running.set(activity)
         task = asyncio.current_task()
         assert task is not None
         activity.when_cancelled(task.cancel)
         try:
-            params = handler.params(activity)
-            if is_stored(params):
-                params = await asyncio.to_thread(self._unpack, activity, params)
-            elif self._is_packed(params):
-                params = self._unpack(activity, params)
-            result = await handler.call(params)
+            if result is None:
+                params = handler.params(activity)
+                if is_stored(params):
+                    params = await asyncio.to_thread(self._unpack, activity, params)
+                elif self._is_packed(params):
+                    params = self._unpack(activity, params)
+                result = handler.call(params)
+            value = await result
+            if value is None or self.packing.is_plain:
+                return self._returned(activity, value, handler)
+            # It may wait for a store.
+            return await asyncio.to_thread(self._returned, activity, value, handler)
         except asyncio.CancelledError:
             if activity.cancelled:
                 return []
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises is its node's error
+        except GeneratorExit as error:
+            if not _runs(task):
+                # The loop was closed while it ran: it has not failed.
+                raise
             return self.failed(activity, error)
-        if result is None or self.packing.is_plain:
-            return self.returned(activity, result, handler)
-        # It may wait for a store.
-        return await asyncio.to_thread(self.returned, activity, result, handler)
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its node's error
+            return self.failed(activity, error)
 
-    def run_plain(self, activity: Activity, handler: Handler) -> list[AnyCommand]:
-        """Run a plain handler here and now, in a context (`contextvars`) of its own."""
+    def run_plain(
+        self, activity: Activity, handler: Handler
+    ) -> list[AnyCommand] | Coroutine[Any, Any, list[AnyCommand]]:
+        """Run a plain handler here and now, in a context (`contextvars`) of its own.
+
+        The commands; or, where it gave an awaitable (an async function below a decorator), the coroutine that makes
+        them, for the event loop.
+        """
         if not is_set_up():
             return self._run_plain(activity, handler)
         activity.traced = self._begin_span(activity)
@@ -131,16 +147,20 @@ class Runner:
         finally:
             activity.traced.end()
 
-    def _run_plain(self, activity: Activity, handler: Handler) -> list[AnyCommand]:
+    def _run_plain(
+        self, activity: Activity, handler: Handler
+    ) -> list[AnyCommand] | Coroutine[Any, Any, list[AnyCommand]]:
         running.set(activity)
         try:
             params = handler.params(activity)
             if self._is_packed(params):
                 params = self._unpack(activity, params)
             result = handler.call(params)
+            if inspect.isawaitable(result):
+                return self.run_async(activity, handler, result)
+            return self._returned(activity, result, handler)
         except BaseException as error:  # noqa: BLE001 - the thread must go on, also after sys.exit()
             return self.failed(activity, error)
-        return self.returned(activity, result, handler)
 
     def _begin_span(self, activity: Activity) -> Traced:
         if self._tracing is None:
@@ -157,7 +177,7 @@ class Runner:
     async def notify(self, activity: Activity) -> None:
         """Tell the activity's rescue, and the hook for all, of a notification.
 
-        Their own errors are logged: there is nobody else to tell.
+        Their own errors, of whatever kind, are logged: there is nobody else to tell.
         """
         record = activity.record
         handler = self.handlers.find(activity.name)
@@ -168,30 +188,33 @@ class Runner:
             logger.error("%s", _exhausted(activity, error))
             return
         running.set(activity)
+        task = asyncio.current_task()
+        assert task is not None
         for hook in hooks:
             try:
-                if inspect.iscoroutinefunction(hook):
-                    await hook(activity, error)
+                if is_async(hook):
+                    told = hook(activity, error)
                 else:
-                    await asyncio.to_thread(hook, activity, error)
-            except Exception:  # noqa: BLE001 - the worker goes on
+                    told = await asyncio.to_thread(hook, activity, error)
+                if inspect.isawaitable(told):
+                    await told
+            except BaseException as failure:
+                if _is_ended(task, failure):
+                    raise
                 logger.exception("the error hook failed on %s %s", activity.name, activity.id)
 
     # --- what came of it -------------------------------------------------------------------------------------------
 
-    def returned(self, activity: Activity, result: Any, handler: Handler) -> list[AnyCommand]:
-        """The commands of an attempt whose handler returned. A result that cannot be sent is an error."""
+    def _returned(self, activity: Activity, result: Any, handler: Handler) -> list[AnyCommand]:
+        """The commands of an attempt whose handler returned. It raises what packing the result raises."""
         if activity.cancelled:
             return []
         node, user_id, added, signals = _told(activity), self.user_id(None), activity.added, activity.signals
-        try:
-            if handler.asynchronous:
-                return list(postponed(node, user_id, added, signals))
-            if result is not None:
-                result = self.packing.pack(f"result of node {activity.id}", result)
-            return list(completed(node, user_id, result, added, signals))
-        except BackbeatError as refused:
-            return self.failed(activity, refused)
+        if handler.asynchronous:
+            return list(postponed(node, user_id, added, signals))
+        if result is not None:
+            result = self.packing.pack(f"result of node {activity.id}", result)
+        return list(completed(node, user_id, result, added, signals))
 
     def failed(self, activity: Activity, error: BaseException | str) -> list[AnyCommand]:
         """The commands of an attempt that failed."""
@@ -263,3 +286,18 @@ def _told(activity: Activity) -> NodeView:
     """The node as its answer names it: with the attempt's span behind the transaction id, where there is one."""
     node = activity.record.node
     return node if activity.traced is None else msgspec.structs.replace(node, tid=activity.traced.tid)
+
+
+def _runs(task: asyncio.Task[Any]) -> bool:
+    """Whether this is the task, in its event loop; not so where a loop that was closed lets go of it."""
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:
+        return False
+
+
+def _is_ended(task: asyncio.Task[Any], error: BaseException) -> bool:
+    """Whether an error is the end of its task, and not what the code in it raised."""
+    if isinstance(error, asyncio.CancelledError):
+        return task.cancelling() > 0
+    return isinstance(error, GeneratorExit) and not _runs(task)

@@ -12,6 +12,12 @@ async def run(*workers: Worker, handle_signals: bool = True) -> None:
     tasks = [asyncio.ensure_future(worker.run(handle_signals=handle_signals)) for worker in workers]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    except asyncio.CancelledError:
+        # Each stops as it does when its own run() is cancelled.
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
     finally:
         for worker in workers:
             worker.stop()

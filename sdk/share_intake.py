@@ -81,6 +81,8 @@ class ShareIntake:
         self._threads: list[threading.Thread] = []
         self._draining = False
         self._ending: asyncio.Event
+        #: The same from the worker's side, which may stop before the thread has begun.
+        self._stopped = threading.Event()
         self._reporting = True
         self._last_delivery = 0
         self._jobs: dict[Key, _ShareJob] = {}
@@ -104,7 +106,8 @@ class ShareIntake:
         self._outer = asyncio.get_running_loop()
         started: Future[None] = Future()
         self._spawn("backbeat-intake", lambda: asyncio.run(self._main(started)))
-        await asyncio.wrap_future(started)
+        # Not cancelled with who waits for it: the thread says there how it went.
+        await asyncio.shield(asyncio.wrap_future(started))
 
     def send(self, answers: Sequence[tuple[bytes, bytes]], job: Job) -> None:
         """Send the commands that answer a job, each with its route, in order: it is settled once Kafka has them."""
@@ -145,9 +148,10 @@ class ShareIntake:
     async def stop(self) -> None:
         """Say what became of everything, give back the rest, leave the group."""
         self._draining = True
+        self._stopped.set()
         if self._threads and self._threads[0].is_alive():
-            # It may end by itself at this very moment.
-            with contextlib.suppress(RuntimeError):
+            # It may end by itself at this very moment, or not have begun.
+            with contextlib.suppress(RuntimeError, AttributeError):
                 self._loop.call_soon_threadsafe(self._ending.set)
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
@@ -180,6 +184,8 @@ class ShareIntake:
     async def _main(self, started: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._ending = asyncio.Event()
+        if self._stopped.is_set():
+            self._ending.set()
         self._member = Member(
             self._bootstrap_servers, self._group, self._topic, room=self._free, accept=self._take, fail=self._tell
         )
@@ -231,7 +237,7 @@ class ShareIntake:
         try:
             while self._reporting:
                 self._answers.serve(_REPORT_SECONDS)
-        except Unavailable as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised again where run() is awaited
             self._tell(error)
 
     def _tell(self, error: BaseException) -> None:
@@ -279,7 +285,7 @@ class ShareIntake:
         lock = taken.lock
         try:
             record = decode_activity(taken.value)
-        except DecodeError as reason:
+        except (DecodeError, RecursionError) as reason:
             logger.error("%s/%s at %s is no activity: %s", self._topic, *lock.place, reason)
             self._put_aside += 1
             self._away(taken, partial(self._answers.put_aside, reason=str(reason)))

@@ -15,6 +15,7 @@ from backbeat.figures import Figures
 from backbeat.handlers import Handlers
 from backbeat.jobs import Job
 from backbeat.lanes import Lanes
+from backbeat.responses import describe
 from backbeat.streams.exposition import counter, counters, gauge, gauges, histograms, new_registry, version
 from backbeat.streams.status_server import Address, Status, StatusError, StatusServer
 
@@ -34,6 +35,8 @@ class Shown(NamedTuple):
     #: when the event loop came round the last time, on the monotonic clock; 0: it has not begun
     came_round_at: Callable[[], float]
     stopping: Callable[[], bool]
+    #: what the worker ends with
+    failure: Callable[[], BaseException | None]
 
 
 def make_status(shown: Shown, host: str, port: int) -> StatusServer:
@@ -57,6 +60,9 @@ def _loop_delay(shown: Shown) -> float:
 
 def _why_not_live(shown: Shown) -> list[str]:
     reasons = []
+    failure = shown.failure()
+    if failure is not None:
+        reasons.append(f"the worker ends: {describe(failure)}")
     delay = _loop_delay(shown)
     if delay > _LOOP_SECONDS_MAX:
         reasons.append(f"the event loop has not come round for {delay:.0f} s: a handler blocks it")

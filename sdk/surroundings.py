@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
+from backbeat.connecting import connect_in_thread, in_thread
 from backbeat.errors import BackbeatError
 from backbeat.kafka_transport import KafkaTransport, find_user, open_registry
 from backbeat.streams.registry import Registry
@@ -33,7 +34,7 @@ class Surroundings:
     async def start(self, client: str) -> None:
         """Find out who the client applications are. NotFound: the worker's own is none of them."""
         self._loop = asyncio.get_running_loop()
-        self._registry = await asyncio.to_thread(open_registry, self._bootstrap_servers)
+        self._registry = await connect_in_thread(lambda: open_registry(self._bootstrap_servers), Registry.stop)
         self._user_id = find_user(self._registry, client).id_bytes
 
     async def stop(self) -> None:
@@ -41,7 +42,7 @@ class Surroundings:
         if self._transport is not None:
             await self._transport.stop()
         if self._registry is not None:
-            await asyncio.to_thread(self._registry.stop)
+            await in_thread(self._registry.stop)
 
     def now(self) -> float:
         """The host's time, in seconds since the epoch."""

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
+from backbeat.errors import BackbeatError
+
 Work = Callable[[], Callable[[], None]]
 
 
@@ -28,11 +30,21 @@ class Threads:
         self._count = 0
 
     def run(self, work: Work) -> None:
-        """Run it in a thread; what it returns is called in the loop. It must not raise."""
+        """Run it in a thread; what it returns is called in the loop. It must not raise.
+
+        BackbeatError where no thread can be started.
+        """
+        if self._busy >= self._count and self._count < self._count_max:
+            number = self._count + 1
+            try:
+                threading.Thread(target=self._serve, name=f"backbeat-handler-{number}", daemon=True).start()
+            except RuntimeError as error:
+                raise BackbeatError(
+                    f"no thread can be started beside the {self._count} that run handlers: {error}. What to do: fewer "
+                    "at once (Worker(concurrency=…)), or a higher limit of threads or memory for the process"
+                ) from error
+            self._count = number
         self._busy += 1
-        if self._busy > self._count and self._count < self._count_max:
-            self._count += 1
-            threading.Thread(target=self._serve, name=f"backbeat-handler-{self._count}", daemon=True).start()
         self._work.put(work)
 
     def stop(self) -> None:

@@ -7,9 +7,11 @@ application has set up no SDK of it, no spans are made, and what is carried is p
 from __future__ import annotations
 
 import importlib.util
+import logging
 from typing import TYPE_CHECKING, Any
 
 from backbeat import tids
+from backbeat.responses import text_of
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _HEADER = "traceparent"
 _NAME = "backbeat"
+_logger = logging.getLogger(_NAME)
 
 
 def is_installed() -> bool:
@@ -53,8 +56,12 @@ class Traced:
         from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415 - only where it is installed
 
         if isinstance(error, BaseException):
-            self._span.record_exception(error)
-        self._span.set_status(Status(StatusCode.ERROR, str(error)))
+            try:
+                self._span.record_exception(error)
+            except Exception:
+                _logger.debug("an error cannot be recorded in its span", exc_info=True)
+            error = text_of(error)
+        self._span.set_status(Status(StatusCode.ERROR, error))
 
     def end(self) -> None:
         """The attempt is over; in the same context in which it began."""

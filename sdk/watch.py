@@ -14,7 +14,7 @@ from typing import Any
 
 from backbeat.broker import logger
 from backbeat.context import Activity
-from backbeat.errors import BackbeatError, Cancelled, Rejected, Timeout
+from backbeat.errors import Cancelled, Rejected, Timeout
 from backbeat.handlers import Handler
 from backbeat.streams.core.effects import NodeView
 from backbeat.streams.core.queries import WaitNode
@@ -103,7 +103,7 @@ class Watch:
             except Rejected as refused:
                 logger.warning("%s %s is not followed: %s", activity.name, activity.id, refused)
                 return
-            except BackbeatError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the handler goes on and is to be told
                 logger.warning("%s %s is not followed for now: %s", activity.name, activity.id, error)
                 await asyncio.sleep(_SLICE_SECONDS)
                 continue
@@ -119,7 +119,7 @@ class Watch:
                 await activity.heartbeat()
             except Cancelled:
                 return
-            except BackbeatError as error:
+            except Exception as error:  # noqa: BLE001 - the next may come through
                 logger.warning("no heartbeat of %s %s: %s", activity.name, activity.id, error)
 
 

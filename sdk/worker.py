@@ -35,8 +35,9 @@ from backbeat.jobs import Job
 from backbeat.lanes import Lane, Lanes
 from backbeat.late import is_late, still_runs
 from backbeat.packing import Packing
+from backbeat.responses import describe
 from backbeat.runner import Runner
-from backbeat.schemas import ActivityKind, EncodeError
+from backbeat.schemas import ActivityKind
 from backbeat.stores import Store
 from backbeat.streams.core.commands import AnyCommand
 from backbeat.surroundings import Surroundings
@@ -111,6 +112,9 @@ class Worker:
         self._idle = asyncio.Event()
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
+        self._grace_is_over = False
+        #: That of `run()`.
+        self._task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: Threads
         self._figures = None if status_port is None else Figures(self._handlers)
@@ -158,13 +162,14 @@ class Worker:
         return register
 
     def register(self, *activities: ActivityFunction[..., Any] | ModuleType) -> None:
-        """Run these activities; of a module all that are declared in it. BackbeatError: a name is taken already."""
+        """Run these activities; of a module those that are declared in it, or, of a package, in its modules.
+
+        What a module only imports is not its own. BackbeatError: a name is taken already, or a function cannot run.
+        """
         for one in activities:
             if isinstance(one, ModuleType):
-                found = [value for value in vars(one).values() if isinstance(value, ActivityFunction)]
-                if not found:
-                    raise BackbeatError(f"the module {one.__name__} declares no activities")
-                self.register(*found)
+                for declared in _declared_in(one):
+                    self._handlers.add(Handler(declared))
             elif isinstance(one, ActivityFunction):
                 self._handlers.add(Handler(one))
             else:
@@ -199,34 +204,25 @@ class Worker:
     async def run(self, *, handle_signals: bool = True) -> None:
         """Run activities until `stop()`, SIGTERM or SIGINT. A second signal does not wait for what has begun.
 
+        A cancel (of a TaskGroup, a timeout) stops it in the same way before it is raised, and a second cancel does not
+        wait for what has begun either.
+
         Unavailable if Kafka refuses an answer or cannot be used at all. Signals are left alone outside the main thread.
         """
         if self._loop is not None:
             raise BackbeatError("a worker runs once: make another one")
         self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
         self._threads = Threads(self._lanes.concurrency, self._loop)
         unfiltered = logs.install() if self._log_context else None
         deaf = interrupts.listen(self._loop, self._interrupted) if handle_signals else None
         try:
-            self._status = self._make_status()
-            if self._status is not None:
-                self._status.start()
-            await self._around.start(self.name)
-            await self._intake.start()
-            self._intake.has_room(self._lanes.free)
-            self._watch.start()
-            await self._stopping.wait()
-            self._intake.drain()
-            for job in self._lanes.clear():
-                self._intake.settle(job, answered=False)
-            await self._finish_begun()
+            await self._work()
+        except BaseException:
+            self._stopping.set()
+            raise
         finally:
-            self._threads.stop()
-            await self._watch.stop()
-            await self._intake.stop()
-            await self._around.stop()
-            if self._status is not None:
-                await asyncio.to_thread(self._status.stop)
+            await self._leave()
             if deaf is not None:
                 deaf()
             if unfiltered is not None:
@@ -242,6 +238,46 @@ class Worker:
             factory = None
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(self.run())
+
+    async def _work(self) -> None:
+        self._status = self._make_status()
+        if self._status is not None:
+            self._status.start()
+        await self._around.start(self.name)
+        await self._intake.start()
+        self._intake.has_room(self._lanes.free)
+        self._watch.start()
+        await self._stopping.wait()
+
+    async def _leave(self) -> None:
+        """Let end what has begun, give back the rest, and disconnect, whoever is cancelled meanwhile."""
+        leaving = asyncio.ensure_future(self._disconnect())
+        cancelled: asyncio.CancelledError | None = None
+        while not leaving.done():
+            try:
+                await asyncio.shield(leaving)
+            except asyncio.CancelledError as error:
+                cancelled = error
+                self._idle.set()
+            except Exception:  # noqa: BLE001 - it is raised below
+                break
+        leaving.result()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _disconnect(self) -> None:
+        try:
+            self._intake.drain()
+            for job in self._lanes.clear():
+                self._intake.settle(job, answered=False)
+            await self._finish_begun()
+        finally:
+            self._threads.stop()
+            await self._watch.stop()
+            await self._intake.stop()
+            await self._around.stop()
+            if self._status is not None:
+                await asyncio.to_thread(self._status.stop)
 
     def stop(self) -> None:
         """Take nothing more, finish what has begun, leave. From any thread; `run()` returns when it is done."""
@@ -260,8 +296,16 @@ class Worker:
         logger.info("ready: client %s, Kafka at %s, activities: %s", self.name, self.bootstrap_servers, names)
 
     def _fail(self, error: BaseException) -> None:
-        self._failure = error
+        """It cannot go on: `run()` ends with this error."""
+        if self._failure is None:
+            self._failure = error
+            logger.error("the worker of %s ends: %s", self.name, describe(error))
         self._stopping.set()
+
+    @property
+    def _gives_back(self) -> bool:
+        """Whether a handler that is cancelled is not at fault: the grace is over, or everything here is cancelled."""
+        return self._grace_is_over or (self._task is not None and self._task.cancelling() > 0)
 
     def _status_of(self, host: str, port: int | None) -> StatusServer | None:
         if port is None or self._figures is None:
@@ -282,6 +326,7 @@ class Worker:
             intake=self._intake,
             came_round_at=lambda: self._watch.came_round_at,
             stopping=self._stopping.is_set,
+            failure=lambda: self._failure,
         )
         return make_status(shown, host, port)
 
@@ -293,6 +338,7 @@ class Worker:
                     await self._idle.wait()
             except TimeoutError:
                 logger.warning("%d activities had not ended after %g s", self._lanes.running, self.grace_seconds)
+        self._grace_is_over = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -314,18 +360,20 @@ class Worker:
         if self._pumping:
             return
         self._pumping = True
-        while not self._stopping.is_set() and (taken := self._lanes.take()) is not None:
-            job, lane = taken
-            # Before it is looked whose it is: whoever takes its partition away waits for it, or is seen here.
-            job.begun = True
-            if job.revoked:
-                self._intake.settle(job, answered=False)
-                self._lanes.done(lane)
-            else:
-                if self._figures is not None:
-                    self._figures.begin(job)
-                self._begin(job)
-        self._pumping = False
+        try:
+            while not self._stopping.is_set() and (taken := self._lanes.take()) is not None:
+                job, lane = taken
+                # Before it is looked whose it is: whoever takes its partition away waits for it, or is seen here.
+                job.begun = True
+                if job.revoked:
+                    self._intake.settle(job, answered=False)
+                    self._lanes.done(lane)
+                else:
+                    if self._figures is not None:
+                        self._figures.begin(job)
+                    self._begin(job)
+        finally:
+            self._pumping = False
         self._intake.has_room(self._lanes.free)
 
     def _begin(self, job: Job) -> None:
@@ -335,7 +383,11 @@ class Worker:
             self._open(job)
 
     async def _open_late(self, job: Job) -> None:
-        runs = await still_runs(job.record, self._around.connected, self._stopping)
+        try:
+            runs = await still_runs(job.record, self._around.connected, self._stopping)
+        except asyncio.CancelledError:
+            # The grace is over.
+            runs = None
         if runs:
             self._open(job)
         else:
@@ -343,54 +395,67 @@ class Worker:
             self._end(job)
 
     def _open(self, job: Job) -> None:
+        """Begin an activity. What keeps it from being begun is its node's error."""
         activity = self._runner.open(job.record)
         handler = self._runner.handler(job.record)
-        if job.record.kind is ActivityKind.NOTIFICATION:
-            self._start(self._notify(job, activity))
-        elif handler is None:
-            self._answer(job, activity, self._runner.unknown(activity))
-            self._end(job)
-        else:
-            self._watch.began(activity, handler)
-            if handler.is_async:
-                self._start(self._run_async(job, activity, handler))
+        try:
+            if job.record.kind is ActivityKind.NOTIFICATION:
+                self._start(self._notify(job, activity))
+            elif handler is None:
+                self._answer(job, activity, self._runner.unknown(activity))
+                self._end(job)
             else:
-                run = partial(contextvars.copy_context().run, self._run_plain, job, activity, handler)
-                self._threads.run(run)
+                self._watch.began(activity, handler)
+                if handler.is_async:
+                    self._start(self._run_async(job, activity, self._runner.run_async(activity, handler)))
+                else:
+                    run = partial(contextvars.copy_context().run, self._run_plain, job, activity, handler)
+                    self._threads.run(run)
+        except Exception as error:  # noqa: BLE001 - no thread can be started, for example
+            self._answer(job, activity, self._runner.failed(activity, error))
+            self._ended(job, activity)
 
-    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._loop is not None
-        task = self._loop.create_task(coroutine)
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run_async(self, job: Job, activity: Activity, handler: Handler) -> None:
+    async def _run_async(self, job: Job, activity: Activity, attempt: Coroutine[Any, Any, list[AnyCommand]]) -> None:
         try:
-            commands = await self._runner.run_async(activity, handler)
+            self._answer(job, activity, await attempt)
         except asyncio.CancelledError as error:
-            if self._stopping.is_set():
-                # The grace is over: another worker gets it.
+            if self._gives_back:
                 self._intake.settle(job, answered=False)
             else:
                 self._answer(job, activity, self._runner.failed(activity, error))
-        else:
-            self._answer(job, activity, commands)
-        self._watch.ended(activity)
-        self._end(job)
+        except BaseException as error:  # noqa: BLE001 - it is raised again where run() is awaited
+            self._break(job, error)
+        finally:
+            self._ended(job, activity)
 
     def _run_plain(self, job: Job, activity: Activity, handler: Handler) -> Callable[[], None]:
         """In a thread; what is returned is done in the loop."""
-        self._answer(job, activity, self._runner.run_plain(activity, handler))
-        return partial(self._ended_plain, job, activity)
-
-    def _ended_plain(self, job: Job, activity: Activity) -> None:
-        self._watch.ended(activity)
-        self._end(job)
+        try:
+            commands = self._runner.run_plain(activity, handler)
+            if not isinstance(commands, list):
+                attempt = commands
+                return lambda: self._start(self._run_async(job, activity, attempt))
+            self._answer(job, activity, commands)
+        except BaseException as error:  # noqa: BLE001 - as above
+            broken = error
+            return lambda: self._ended(job, activity, broken)
+        return partial(self._ended, job, activity)
 
     async def _notify(self, job: Job, activity: Activity) -> None:
-        await self._runner.notify(activity)
-        self._intake.settle(job, answered=True)
-        self._end(job)
+        try:
+            await self._runner.notify(activity)
+            self._intake.settle(job, answered=True)
+        except asyncio.CancelledError:
+            # The grace is over: another worker tells of it.
+            self._intake.settle(job, answered=False)
+        finally:
+            self._end(job)
 
     def _answer(self, job: Job, activity: Activity, commands: Sequence[AnyCommand]) -> None:
         """Send what came of it. What cannot be written is an error of its node."""
@@ -402,15 +467,42 @@ class Worker:
             return
         try:
             answers = [routed(one) for one in commands]
-        except EncodeError as refused:
+        except Exception as refused:  # noqa: BLE001 - whatever an encoder raises
             commands = self._runner.failed(activity, refused)
             answers = [routed(one) for one in commands]
         self._intake.send(answers, job)
 
+    def _ended(self, job: Job, activity: Activity, broken: BaseException | None = None) -> None:
+        """A handler has ended; `broken`: what came of it cannot be told, so that others must run it."""
+        if broken is not None:
+            self._break(job, broken)
+        self._watch.ended(activity)
+        self._end(job)
+
+    def _break(self, job: Job, error: BaseException) -> None:
+        """This worker cannot tell what came of a job: others get it, and this one ends."""
+        self._intake.settle(job, answered=False)
+        self._fail(error)
+
     def _end(self, job: Job) -> None:
+        assert self._loop is not None
+        if self._loop.is_closed():
+            # Nobody has waited for it.
+            return
         self._lanes.done(self._lane(job))
         if self._figures is not None:
             self._figures.end(job)
         if self._stopping.is_set() and self._lanes.running == 0:
             self._idle.set()
         self._pump()
+
+
+def _declared_in(module: ModuleType) -> list[ActivityFunction[..., Any]]:
+    """The activities that a module declares, each once. BackbeatError: there are none."""
+    several = {id(value): value for value in vars(module).values() if isinstance(value, ActivityFunction)}
+    within = f"{module.__name__}."
+    own = [one for one in several.values() if one.module == module.__name__ or one.module.startswith(within)]
+    if not own:
+        imported = "; those that it imports are registered where they are declared" if several else ""
+        raise BackbeatError(f"the module {module.__name__} declares no activities{imported}")
+    return own

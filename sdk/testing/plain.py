@@ -32,8 +32,9 @@ class LoopHere(Loop):
         super().__init__()
         self._runner = asyncio.Runner()
 
-    def start(self) -> None:
+    def start(self) -> bool:
         """It begins with the first call."""
+        return False
 
     def stop(self) -> None:
         """Others may still use it: `close` ends it."""

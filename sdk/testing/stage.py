@@ -218,7 +218,8 @@ class Stage:
         if handler is None:
             return runner.unknown(activity)
         if not handler.is_async:
-            return runner.run_plain(activity, handler)
+            commands = runner.run_plain(activity, handler)
+            return commands if isinstance(commands, list) else await commands
         # A duplicate is the same node, and another run.
         self._activities[id(activity)] = activity
         try:

@@ -23,6 +23,7 @@ from backbeat.compose.stack import Stack
 from backbeat.delivery import Delivery
 from backbeat.errors import NotFound
 from backbeat.schemas.catalogue import HISTORY, RECORDS
+from backbeat.several import run as run_workers
 from backbeat.streams.registry import add_client
 from backbeat.streams.topics import DEAD_LETTERS
 from tests.integration.at_work import committed, put, running, until, work_record
@@ -286,6 +287,174 @@ async def test_a_child_can_be_run_by_another_client(bootstrap: str, client: Clie
             await client.node(child.id)
         async with Client(bootstrap, other.name) as others:
             assert await others.wait(child.id, 20) == 42
+
+
+# --- no handler keeps its slot ---------------------------------------------------------------------------------------
+
+
+class OwnError(BaseException):
+    """No Exception."""
+
+
+def hold_itself() -> list[Any]:
+    result: list[Any] = []
+    result.append(result)
+    return result
+
+
+def leave() -> None:
+    sys.exit(3)
+
+
+def raise_own() -> None:
+    raise OwnError("own")
+
+
+@pytest.mark.parametrize("delivery", ["group", "share"])
+async def test_whatever_a_handler_does_its_slot_is_free_again(
+    bootstrap: str, client: Client, name: str, delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(bootstrap, name, concurrency=2, delivery=delivery, session_timeout_seconds=2)
+    handlers = {"leave": leave, "raise own": raise_own, "hold itself": hold_itself, "keys": lambda: {(1, 2): 3}}
+
+    for what, function in handlers.items():
+
+        async def run(function: Any = function) -> Any:
+            return function()
+
+        worker.activity(f"{what}, plain", heartbeat=1)(function)
+        worker.activity(f"{what}, async", heartbeat=1)(run)
+    worker.activity("fine")(lambda: "ok")
+
+    async with running(worker):
+        # Before a thread was started for any.
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse_handlers(threading.Thread.start))
+            for subject in range(3):
+                node = await client.signal("Thread", subject, "fine", retries=0)
+                with pytest.raises(NodeFailed, match="no thread can be started"):
+                    await node.result(60)
+        nodes = [
+            await client.signal("Sale", f"{what}, {way}", f"{what}, {way}", retries=0)
+            for what in handlers
+            for way in ("plain", "async")
+        ]
+        for node in nodes:
+            with pytest.raises(NodeFailed):
+                await node.result(60)
+        assert await (await client.signal("Sale", "fine", "fine")).result(60) == "ok"
+        await until(lambda: worker._intake.state().held == 0, 60)
+        assert worker._lanes.running == 0
+        assert not worker._watch._runs
+
+
+def refuse_handlers(start: Any) -> Any:
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("backbeat-handler"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    return refuse
+
+
+async def test_a_worker_that_cannot_answer_ends_and_another_runs_it(
+    bootstrap: str, client: Client, worker: Worker, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.activity("Work")(lambda: "by the first")
+
+    def refuse(*_: Any) -> None:
+        raise MemoryError("no room for an answer")
+
+    monkeypatch.setattr(worker._intake, "send", refuse)
+    node = await client.signal("Sale", "A", "Work", retries=0)
+    with pytest.raises(MemoryError, match="no room for an answer"):
+        await asyncio.wait_for(worker.run(handle_signals=False), 60)
+    second = Worker(bootstrap, name)
+    second.activity("Work")(lambda: "by the second")
+    async with running(second):
+        assert await node.result(60) == "by the second"
+
+
+@pytest.mark.parametrize("way", ["run", "run several"])
+async def test_a_run_that_is_cancelled_gives_back_what_it_cannot_finish(
+    bootstrap: str, client: Client, worker: Worker, name: str, way: str
+) -> None:
+    begun, tidied_up = asyncio.Event(), asyncio.Event()
+    worker.grace_seconds = 0.1
+
+    @worker.activity("Long", retries=0)
+    async def long() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            tidied_up.set()
+
+    before = asyncio.all_tasks()
+    working = worker.run(handle_signals=False) if way == "run" else run_workers(worker, handle_signals=False)
+    run = asyncio.create_task(working)
+    node = await client.signal("Sale", "A", "Long", retries=0)
+    await begun.wait()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert tidied_up.is_set()
+    assert asyncio.all_tasks() <= before
+    assert ((await node.refresh()).status, (await node.refresh()).retries_remaining) == ("sent_to_client", 0)
+    second = Worker(bootstrap, name)
+    second.activity("Long")(lambda: "by the second")
+    async with running(second):
+        assert await node.result(60) == "by the second"
+
+
+async def test_a_run_that_is_cancelled_finishes_within_its_grace(client: Client, worker: Worker) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    @worker.activity("Long", retries=0)
+    async def long() -> str:
+        begun.set()
+        await go_on.wait()
+        return "in time"
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(worker.run(handle_signals=False))
+            await begun.wait()
+            raise ValueError("another task fails")
+
+    running_it = asyncio.create_task(run())
+    node = await client.signal("Sale", "A", "Long", retries=0)
+    await begun.wait()
+    go_on.set()
+    with pytest.raises(ExceptionGroup):
+        await running_it
+    assert await node.result(60) == "in time"
+
+
+async def test_a_worker_that_is_cancelled_while_it_connects_holds_no_partition(
+    bootstrap: str, client: Client, worker: Worker, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connected, go_on = threading.Event(), threading.Event()
+    connect = worker._intake._connect  # type: ignore[attr-defined]
+
+    def connect_slowly() -> Any:
+        consumer = connect()
+        connected.set()
+        assert go_on.wait(60)
+        return consumer
+
+    monkeypatch.setattr(worker._intake, "_connect", connect_slowly)
+    run = asyncio.create_task(worker.run(handle_signals=False))
+    await asyncio.to_thread(connected.wait, 60)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    go_on.set()
+    second = Worker(bootstrap, name, session_timeout_seconds=2)
+    second.activity("Work")(lambda: "by the second")
+    async with running(second):
+        # Sooner than Kafka would take the partitions from a member that does not poll: five minutes.
+        assert await (await client.signal("Sale", "A", "Work")).result(90) == "by the second"
 
 
 # --- what it shows of itself -----------------------------------------------------------------------------------------

@@ -1,7 +1,10 @@
 import asyncio
+import importlib
 import json
+import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,19 +36,48 @@ def test_a_declared_function_stays_what_it_was() -> None:
     assert asyncio.run(notify("a", b="c")) == (("a",), {"b": "c"})
 
 
-def test_a_worker_registers_functions_and_modules() -> None:
-    module = types.ModuleType("shop")
-    module.notify, module.other = notify, 7
-    worker = Worker(activities=[reserve, module])
+def test_a_worker_registers_functions_and_modules(shop: types.ModuleType) -> None:
+    worker = Worker(activities=[reserve, shop])
     assert worker.defaults("Reserve money").retries == 3
     assert worker.defaults(reserve) is worker.defaults("Reserve money")
     assert worker.defaults("notify").is_async
-    with pytest.raises(BackbeatError, match="'Reserve money' is registered already"):
+    with pytest.raises(BackbeatError, match=r"'Reserve money' is registered already: as .*\.reserve, and now as"):
         worker.register(reserve)
     with pytest.raises(BackbeatError, match="the module empty declares no activities"):
         worker.register(types.ModuleType("empty"))
     with pytest.raises(BackbeatError, match="put @backbeat"):
         worker.register(print)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
+    """A package that declares activities in itself and in a module, and imports another client's."""
+    files = {
+        "bank.py": "from backbeat import activity\n@activity\ndef transfer(): ...\n",
+        "shop/__init__.py": "from bank import transfer\nfrom shop.orders import order, order as again\n"
+        "from shop.senders import send\nfrom backbeat import activity\n"
+        "@activity\nasync def notify(): ...\nmail = activity('mail')(send)\n",
+        "shop/orders.py": "from backbeat import activity\n@activity\ndef order(): ...\n",
+        "shop/senders.py": "def send(): ...\n",
+        "only_imports.py": "from bank import transfer\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+    yield importlib.import_module("shop")
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def test_what_a_module_only_imports_is_not_registered_with_it(shop: types.ModuleType) -> None:
+    assert sorted(Worker(activities=[shop])._handlers.names) == ["mail", "notify", "order"]
+    orders, bank = importlib.import_module("shop.orders"), importlib.import_module("bank")
+    # Both modules name the bank's activity, and it is registered once.
+    assert sorted(Worker(activities=[bank, orders])._handlers.names) == ["order", "transfer"]
+    with pytest.raises(BackbeatError, match="declares no activities; those that it imports are registered where"):
+        Worker(activities=[importlib.import_module("only_imports")])
 
 
 def test_two_workers_may_run_the_same_functions() -> None:

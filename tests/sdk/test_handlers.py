@@ -1,13 +1,16 @@
 import asyncio
+import dataclasses
 import functools
-from collections.abc import Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 
-from backbeat import BackbeatError, Worker
+from backbeat import BackbeatError, Worker, activity
 from backbeat.context import Activity
 from backbeat.errors import InvalidParameters
+from backbeat.testing import Backbeat
 from backbeat.threads import Threads
 
 Make = Callable[..., Activity]
@@ -75,3 +78,106 @@ async def test_threads_bring_their_ends_to_the_loop() -> None:
     await asyncio.wait_for(all_ended.wait(), 120)
     threads.stop()
     assert sorted(ended) == list(range(1_000))
+
+
+async def test_a_thread_that_cannot_be_started_leaves_room_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = Threads(2, asyncio.get_running_loop())
+    ended = asyncio.Event()
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        for _ in range(3):
+            with pytest.raises(BackbeatError, match="no thread can be started beside the 0 that run handlers"):
+                threads.run(lambda: ended.set)
+    threads.run(lambda: ended.set)
+    await asyncio.wait_for(ended.wait(), 60)
+    threads.stop()
+
+
+class Service:
+    async def __call__(self, value: int) -> int:
+        return value
+
+
+@dataclasses.dataclass
+class Unhashable:
+    value: int = 1
+
+    async def __call__(self, value: int) -> int:
+        return value * self.value
+
+
+class Shop:
+    @activity("method", retries=0)
+    async def method(self, value: int) -> int:
+        assert isinstance(self, Shop)
+        return value
+
+    @activity("static")
+    @staticmethod
+    def static(value: int) -> int:
+        return value
+
+
+def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def inner(*args: Any) -> Any:
+        return function(*args)
+
+    return inner
+
+
+async def echo(value: int) -> int:
+    return value
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        Service(),
+        Unhashable(),
+        decorated(echo),
+        functools.partial(decorated(echo)),
+        lambda value: echo(value + 0),
+        Shop().method,
+        Shop().static,
+        Shop.static,
+    ],
+)
+async def test_a_callable_that_gives_a_coroutine_is_awaited(function: Any) -> None:
+    declared = function if hasattr(function, "declared") else activity("echo", retries=0)(function)
+    async with Backbeat(Worker(activities=[declared])) as backbeat:
+        node = await backbeat.client().signal("W", "s", declared.name, args=[5], retries=0)
+        assert await node.result() == 5
+
+
+def generator(value: int) -> Iterator[int]:
+    yield value
+
+
+async def async_generator(value: int) -> AsyncIterator[int]:
+    yield value
+
+
+class Generator:
+    def __call__(self, value: int) -> Iterator[int]:
+        yield value
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (generator, r"'f' is a generator \(.*\.generator\)"),
+        (async_generator, "is a generator"),
+        (functools.partial(generator, 1), "is a generator"),
+        (Generator(), "is a generator"),
+        (Shop.method, r"'method' is the method .*Shop\.method, and .* Worker\(activities=\[Shop\(…\)\.method\]\)"),
+    ],
+)
+def test_what_can_never_run_is_refused_where_it_is_registered(function: Any, why: str) -> None:
+    declared = function if hasattr(function, "declared") else activity("f")(function)
+    with pytest.raises(BackbeatError, match=why):
+        Worker(activities=[declared])

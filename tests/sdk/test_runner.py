@@ -317,3 +317,205 @@ async def test_arguments_are_made_into_what_their_annotations_say(view: View) ->
     (answer,) = await runner.run(runner.open(record))
     assert "argument order of 'pack' is not what its annotation says" in answer.response.decode()
     assert not answer.retriable
+
+
+# --- whatever a handler raises or returns is its node's error ---------------------------------------------------------
+
+
+class OwnError(BaseException):
+    """No Exception, as a test's or another loop's cancellation."""
+
+
+class SpeechlessError(Exception):
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+def raise_error(error: BaseException) -> Any:
+    raise error
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize(
+    "error",
+    [
+        OwnError("own"),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        BaseExceptionGroup("several", [OwnError("own")]),
+        SpeechlessError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_any_exception_is_an_error_of_its_node(view: View, error: BaseException, *, is_async: bool) -> None:
+    @activity("Boom")
+    async def boom() -> None:
+        raise error
+
+    plain = activity("Boom")(lambda: raise_error(error))
+    runner = runner_of(boom if is_async else plain)
+    (answer,) = await runner.run(opened(runner, view, "Boom"))
+    assert (answer.status, answer.retriable) == ("errored", True)
+    assert json.loads(answer.response)["error"]["message"].startswith(type(error).__name__)
+
+
+async def test_a_handler_of_a_loop_that_was_closed_has_not_failed(view: View) -> None:
+    @activity
+    async def work() -> None:
+        await asyncio.Event().wait()
+
+    runner = runner_of(work)
+    answers: list[Any] = []
+
+    async def run() -> None:
+        answers.append(await runner.run(opened(runner, view, "work")))
+
+    loop = asyncio.new_event_loop()
+    # As a program that leaves its loop behind: nobody cancels what runs there.
+    coroutine = run()
+    task = await asyncio.to_thread(run_a_little, loop, coroutine)
+    task._log_destroy_pending = False
+    coroutine.close()
+    assert answers == []
+
+
+def run_a_little(loop: asyncio.AbstractEventLoop, coroutine: Any) -> asyncio.Task[None]:
+    task = loop.create_task(coroutine)
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    return task
+
+
+itself: list[Any] = []
+itself.append(itself)
+deep: list[Any] = []
+for _ in range(3_000):
+    deep = [deep]
+
+
+class Model:
+    """A model whose own code fails while it is written."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def model_dump(self, mode: str) -> Any:
+        raise self.error
+
+
+UNWRITABLE = {
+    "itself": itself,
+    "deep": deep,
+    "key": Model(KeyError("a property that fails")),
+    "changed": Model(RuntimeError("dictionary changed size during iteration")),
+    "gone": Model(AttributeError("no such attribute")),
+    "exit": Model(SystemExit()),
+    "tuple": {(1, 2): 3},
+    "none": {None: 1},
+    "surrogate": "\ud800",
+}
+
+
+@pytest.mark.parametrize("packing", ["plain", "codec", "store"])
+@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize("value", UNWRITABLE.values(), ids=UNWRITABLE)
+async def test_a_result_that_cannot_be_written_is_an_error_of_its_node(
+    view: View, tmp_path: Path, value: Any, packing: str, *, is_async: bool
+) -> None:
+    @activity("Give")
+    async def give() -> Any:
+        return value
+
+    runner = runner_of(give if is_async else activity("Give")(lambda: value))
+    if packing != "plain":
+        codec = Fernet(Fernet.new_key()) if packing == "codec" else None
+        runner.packing = Packing(codec, tmp_path.as_uri() if packing == "store" else None)
+    (answer,) = await runner.run(opened(runner, view, "Give"))
+    assert answer.status == "errored"
+    assert json.loads(answer.response)["error"]["message"]
+
+
+class Broken:
+    """A codec and a store that fail as they like."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def encode(self, value: Any) -> Any:
+        raise self.error
+
+    def decode(self, value: Any) -> Any:
+        return value
+
+    def put(self, digest: str, text: bytes) -> str:
+        raise self.error
+
+    def get(self, digest: str) -> bytes:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), OwnError("x"), SystemExit(1), RecursionError()], ids=repr)
+@pytest.mark.parametrize("part", ["codec", "store"])
+async def test_a_codec_or_store_that_fails_is_an_error_of_the_node(view: View, error: BaseException, part: str) -> None:
+    broken = Broken(error)
+    for is_async in (True, False):
+
+        @activity("Give")
+        async def give() -> Any:
+            return "x" * 100
+
+        runner = runner_of(give if is_async else activity("Give")(lambda: "x" * 100))
+        runner.packing = Packing(
+            broken if part == "codec" else None, broken if part == "store" else None, store_above_bytes=10
+        )
+        (answer,) = await runner.run(opened(runner, view, "Give"))
+        assert answer.status == "errored"
+        stored = b'{"params":{"$backbeat":"stored","url":"s","sha256":"%s","bytes":1}}' % (b"0" * 64)
+        if part == "store":
+            record = ActivityRecord(view(name="Give", client_data=stored), ActivityKind.ACTIVITY)
+            (answer,) = await runner.run(runner.open(record))
+            assert answer.status == "errored"
+
+
+@pytest.mark.parametrize(
+    "error", [OwnError("own"), SystemExit(1), asyncio.CancelledError(), ValueError("no")], ids=repr
+)
+async def test_a_rescue_may_raise_what_it_likes(
+    view: View, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def rescue(_: Activity, __: dict[str, Any]) -> None:
+        raise error
+
+    told: list[str] = []
+    for hook in (rescue, lambda *_: raise_error(error)):
+        runner = runner_of(activity("Pay", rescue=hook)(lambda: None))
+        runner.error_hook = lambda one, _: told.append(one.name)
+        assert await runner.run(notification(runner, view)) == []
+    assert told == ["Pay", "Pay"]
+    assert caplog.text.count("the error hook failed on Pay") == 2
+
+
+async def test_what_a_rescue_gives_is_awaited(view: View) -> None:
+    told: list[str] = []
+
+    async def tell(one: Activity, error: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+        told.append(f"{one.name}: {error['message']}")
+
+    class Rescue:
+        async def __call__(self, one: Activity, error: dict[str, Any]) -> None:
+            await tell(one, error)
+
+    for hook in (lambda one, error: tell(one, dict(error)), Rescue()):
+        runner = runner_of(activity("Pay", rescue=hook)(lambda: None))
+        await runner.run(notification(runner, view))
+    assert told == ["Pay: declined"] * 2
+
+
+def notification(runner: Runner, view: View) -> Activity:
+    return runner.open(
+        ActivityRecord(
+            view(name="Pay"), ActivityKind.NOTIFICATION, "Client Error", "Client Error", b'{"message":"declined"}'
+        )
+    )

@@ -1,0 +1,83 @@
+"""Connections that are made in a thread, since Kafka's library blocks: one that nobody waits for any more is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from backbeat.errors import Unavailable
+
+T = TypeVar("T")
+
+BEFORE_FORK = (
+    "this client was connected before a fork, and its connections are the parent's. What to do: connect a client in "
+    "each process, after the fork"
+)
+
+
+async def connect_in_thread(connect: Callable[[], T], close: Callable[[T], object]) -> T:
+    """A connection that `connect` makes in a thread. Where the caller is cancelled meanwhile, that thread closes it."""
+    lock = threading.Lock()
+    is_wanted = True
+    made: list[T] = []
+
+    def make() -> T:
+        connection = connect()
+        with lock:
+            made.append(connection)
+            keep = is_wanted
+        if not keep:
+            close(connection)
+        return connection
+
+    try:
+        return await in_thread(make)
+    except asyncio.CancelledError:
+        with lock:
+            is_wanted = False
+            late = bool(made)
+        if late:
+            # It was made, and the cancel came before anybody had it.
+            await in_thread(lambda: close(made[0]))
+        raise
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """`asyncio.to_thread`, also while the interpreter ends: then no thread can be started, and it is done here."""
+    try:
+        return await asyncio.to_thread(work)
+    except RuntimeError:
+        if not _ends():
+            raise
+    return work()
+
+
+def _ends() -> bool:
+    return sys.is_finalizing() or not threading.main_thread().is_alive()
+
+
+class Home:
+    """The process and the event loop that a connection belongs to. In another one its threads or sockets are not."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this process was forked from the one of the connection."""
+        return self._process != os.getpid()
+
+    def check(self) -> None:
+        """Unavailable, which says what to do, in a forked process and in another event loop."""
+        if self.is_inherited:
+            raise Unavailable(BEFORE_FORK)
+        if asyncio.get_running_loop() is not self._loop:
+            raise Unavailable(
+                "this client was connected in another event loop. What to do: a client for each loop, or one "
+                "PlainClient, which any thread may use"
+            )
