@@ -9,6 +9,7 @@ from typing import cast
 from confluent_kafka import KafkaError, Message, Producer
 
 from backbeat.broker import make_producer, partition_counts
+from backbeat.connecting import Kept
 from backbeat.errors import Unavailable
 from backbeat.jobs import Job
 from backbeat.schemas import encode_command
@@ -38,6 +39,7 @@ class Answers:
         self._bootstrap_servers = bootstrap_servers
         self._done = done
         self._producer: Producer
+        self._kept: Kept
         self._partitions = 0
         self._refused: KafkaError | None = None
 
@@ -50,6 +52,7 @@ class Answers:
             # an answer that comes alone.
             {"message.timeout.ms": 0, "max.in.flight.requests.per.connection": 1},
         )
+        self._kept = Kept(self._producer)
         self._partitions, _ = partition_counts(self._producer, self._bootstrap_servers, COMMANDS, topic)
 
     def send(self, answers: Sequence[tuple[bytes, bytes]], job: Job) -> None:

@@ -79,6 +79,7 @@ class Asker:
         self._look_timer = None
         self._stopping = threading.Event()
         consumer = await connect_in_thread(self._connect, Consumer.close)
+        self._home.keep(consumer, self._producer)
         self._thread = threading.Thread(target=self._read, args=(consumer,), name="backbeat-replies", daemon=True)
         self._thread.start()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from backbeat.errors import Unavailable
 
@@ -60,10 +62,40 @@ def _ends() -> bool:
     return sys.is_finalizing() or not threading.main_thread().is_alive()
 
 
-class Home:
+class Kept:
+    """Objects that a forked process never frees, not even when it ends.
+
+    Freed there, Kafka's clients crash, since their threads are the parent's; an event loop and its sockets take
+    themselves out of an epoll that the parent uses, too, and the parent would wait for ever.
+    """
+
+    def __init__(self, *objects: Any) -> None:
+        self._objects = list(objects)
+        _all_kept.add(self)
+
+    def keep(self, *objects: Any) -> None:
+        """These, too."""
+        self._objects += objects
+
+
+_all_kept: weakref.WeakSet[Kept] = weakref.WeakSet()
+
+
+def _keep_for_ever() -> None:
+    for kept in list(_all_kept):
+        # One reference more than there are: the interpreter's end does not let go of it either.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_for_ever)
+
+
+class Home(Kept):
     """The process and the event loop that a connection belongs to. In another one its threads or sockets are not."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._process = os.getpid()
         self._loop = asyncio.get_running_loop()
 

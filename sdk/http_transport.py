@@ -104,6 +104,7 @@ class HttpTransport:
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS_MAX),
         )
+        self._home.keep(self._session)
         try:
             await self.refresh()
             if self._own and self._own not in self._users.values():
@@ -209,6 +210,8 @@ class HttpTransport:
 
     async def flush(self, timeout: float) -> None:
         """Wait until everything published is answered."""
+        if self._session is not None:
+            self._home.check()
         if self._publishing:
             await asyncio.wait(self._publishing, timeout=timeout)
         failed, self._failed = self._failed, []

@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from backbeat.answers import FULL_SECONDS, Answers
 from backbeat.broker import logger, make_consumer
-from backbeat.connecting import connect_in_thread
+from backbeat.connecting import Kept, connect_in_thread
 from backbeat.errors import Unavailable
 from backbeat.jobs import IntakeState, Job, Key, Recent, key_of
 from backbeat.offsets import Offsets
@@ -81,6 +81,7 @@ class Intake:
         self._joined = joined
         self._loop: asyncio.AbstractEventLoop
         self._consumer: Consumer
+        self._kept: Kept
         self._thread: threading.Thread | None = None
         self._draining = False
         self._ending = False
@@ -107,6 +108,7 @@ class Intake:
         """Connect, join the group, begin to read."""
         self._loop = asyncio.get_running_loop()
         self._consumer = await connect_in_thread(self._connect, Consumer.close)
+        self._kept = Kept(self._consumer)
         self._thread = threading.Thread(target=self._run, name="backbeat-intake", daemon=True)
         self._thread.start()
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, TypeVar
 
-from backbeat.connecting import BEFORE_FORK
+from backbeat.connecting import BEFORE_FORK, Kept
 from backbeat.errors import Unavailable
 
 T = TypeVar("T")
@@ -28,6 +28,7 @@ class Loop:
         self._thread: threading.Thread | None = None
         #: The process that has the thread; a fork does not copy it.
         self._process = 0
+        self._kept: Kept | None = None
 
     @property
     def is_inherited(self) -> bool:
@@ -45,7 +46,7 @@ class Loop:
         except RuntimeError as error:
             loop.close()
             raise Unavailable(f"no thread can be started for the client: {error}") from error
-        self._loop, self._thread, self._process = loop, thread, os.getpid()
+        self._loop, self._thread, self._process, self._kept = loop, thread, os.getpid(), Kept(loop)
         return True
 
     def stop(self) -> None:
@@ -57,7 +58,7 @@ class Loop:
             self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self._loop = self._thread = None
+        self._loop = self._thread = self._kept = None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """What a coroutine gives. It runs in the caller's context, so that an activity running here is known."""

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import hashlib
+import subprocess
+import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -93,6 +95,20 @@ async def test_a_client_that_was_closed_may_be_opened_again(make_client: MakeCli
         async with client:
             node = await client.signal("Sale", subject, "Buy", idempotency_key=subject)
             assert (await client.node(node.id)).workflow_id == node.workflow_id
+
+
+@pytest.mark.parametrize("way", ["kafka", "http"])
+def test_a_client_knows_its_process_and_its_loop(stack: Stack, name: str, way: str) -> None:
+    address = stack.bootstrap_servers if way == "kafka" else stack.http_urls[0]
+    script = Path(__file__).with_name("lifetimes.py")
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", script, address, name],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ended\n", "")
 
 
 # --- signals and workflows -------------------------------------------------------------------------------------------
