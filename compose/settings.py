@@ -10,6 +10,7 @@ from backbeat.asking import Asker
 from backbeat.compose.errors import SetupError
 from backbeat.compose.options import bootstrap_option
 from backbeat.schemas import encode_command
+from backbeat.streams.core.bounds import SETTINGS
 from backbeat.streams.core.commands import ChangeSettings
 from backbeat.streams.core.queries import GetSettings
 from backbeat.streams.core.records import Settings
@@ -73,8 +74,11 @@ def _parse(change: str) -> tuple[str, float | int]:
         raise SetupError(
             f"{name}: {text!r} is no number. What to do: give {name}={getattr(Settings(), name)}."
         ) from None
-    if not 0 < value < float("inf"):
-        raise SetupError(f"{name}: {text} is not above 0. What to do: give {name}={getattr(Settings(), name)}.")
+    least, most = SETTINGS[name]
+    if not least <= value <= most:
+        raise SetupError(
+            f"{name}: {text} is not from {least:g} to {most:.0f}. What to do: give {name}={getattr(Settings(), name)}."
+        )
     return name, value
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import msgspec
 
+from backbeat.streams.core.bounds import JSON_DEPTH_MAX, TIME_MAX
 from backbeat.streams.core.commands import COALESCE_WORDS, Coalesce
+from backbeat.streams.core.json_text import JsonTextError, check_depth, parse
 from backbeat.streams.core.records import PRIORITY_FIRST, PRIORITY_LAST
 
 from .errors import DecodeError
@@ -21,7 +23,6 @@ TID_HEADER = "backbeat-tid"
 
 Headers = Iterable[tuple[str, str | bytes | None]]
 
-_LONG_MAX = 2**63 - 1
 _INT_MAX = 2**31 - 1
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
 _EMPTY_OBJECT = b"{}"
@@ -81,7 +82,8 @@ class _Document(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 _documents = msgspec.json.Decoder(_Document)
-_json = msgspec.json.Decoder()
+#: Levels of a document around what a service puts into it: itself, and its options.
+_DOCUMENT_LEVELS = 2
 
 
 def subject_text(subject: Any) -> bytes:
@@ -97,7 +99,11 @@ def subject_text(subject: Any) -> bytes:
         or (isinstance(subject, str) and not subject.strip())
     ):
         raise ValueError(f"the subject is empty: {msgspec.json.encode(subject).decode()}")
-    return msgspec.json.encode(subject)
+    try:
+        return msgspec.json.encode(subject)
+    except RecursionError as error:
+        # A value that was never text may be of any depth, or contain itself.
+        raise ValueError(f"the subject cannot be written: {error}") from error
 
 
 def read_headers(headers: Headers | None) -> tuple[str | None, str | None]:
@@ -115,8 +121,9 @@ def read_headers(headers: Headers | None) -> tuple[str | None, str | None]:
 def from_json(value: bytes, headers: Headers | None) -> SignalRequest:
     """A signal request from a JSON document."""
     try:
+        check_depth(value, JSON_DEPTH_MAX + _DOCUMENT_LEVELS)
         document = _documents.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, JsonTextError) as error:
         raise DecodeError(f"no signal request in JSON: {error}") from error
     if document.mode not in (None, "blocking"):
         raise DecodeError(f"field `mode` is {document.mode}, and a signal is always blocking")
@@ -146,16 +153,7 @@ def from_json(value: bytes, headers: Headers | None) -> SignalRequest:
 def from_fields(fields: SignalFields, headers: Headers | None) -> SignalRequest:
     """A signal request from Avro."""
     header_id, tid = read_headers(headers)
-    try:
-        subject = _json.decode(fields.subject)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise DecodeError(f"field `subject` is no JSON: {error}") from error
-    for name, text in (("client_data", fields.client_data), ("metadata", fields.metadata)):
-        if text != "{}":
-            try:
-                _json.decode(text)
-            except (msgspec.DecodeError, RecursionError) as error:
-                raise DecodeError(f"field `{name}` is no JSON: {error}") from error
+    subject = _parse("subject", fields.subject.encode())
     return SignalRequest(
         workflow=_word("workflow", fields.workflow),
         subject=_subject(subject),
@@ -210,7 +208,7 @@ def _subject(subject: Any) -> bytes:
         raise DecodeError("missing field `subject`")
     try:
         return subject_text(subject)
-    except (ValueError, RecursionError, msgspec.EncodeError) as error:
+    except (ValueError, msgspec.EncodeError) as error:
         raise DecodeError(f"field `subject`: {error}") from error
 
 
@@ -219,12 +217,16 @@ def _object(name: str, text: bytes) -> bytes:
         return _EMPTY_OBJECT
     if not text.startswith(b"{"):
         raise DecodeError(f"field `{name}` is no JSON object")
-    try:
-        # What is taken untouched was not looked into: broken text must not travel on to every reader.
-        text.decode()
-    except UnicodeDecodeError as error:
-        raise DecodeError(f"field `{name}` is no UTF-8: {error.reason}") from error
+    # Broken text must not travel on to every reader.
+    _parse(name, text)
     return text
+
+
+def _parse(name: str, text: bytes) -> Any:
+    try:
+        return parse(text, JSON_DEPTH_MAX)
+    except JsonTextError as error:
+        raise DecodeError(f"field `{name}` is no JSON: {error}") from error
 
 
 def _time(value: int | str | None) -> int | None:
@@ -232,7 +234,7 @@ def _time(value: int | str | None) -> int | None:
         return None
     if isinstance(value, str):
         value = _milliseconds(value)
-    if not 0 <= value <= _LONG_MAX:
+    if not 0 <= value <= TIME_MAX:
         raise DecodeError(f"field `fires_at` is out of range: {value}")
     return value
 

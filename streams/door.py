@@ -5,12 +5,13 @@ Nothing here knows where the record came from, so `backbeat.testing` checks in t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import msgspec
 
-from backbeat.schemas import DecodeError, SignalRequest, decode_signal, encode_command
+from backbeat.schemas import DecodeError, RegistryError, SignalRequest, decode_signal, encode_command
 from backbeat.schemas.signals import Headers
 from backbeat.streams import topics
 from backbeat.streams.clients import RegisteredClient
@@ -30,6 +31,17 @@ class Admitted(NamedTuple):
     route: bytes  #: the id that says its partition
 
 
+@contextmanager
+def _one_records_fault() -> Iterator[None]:
+    """Whatever reading or checking a record raises is said of that record: it must not hold up the others."""
+    try:
+        yield
+    except (DecodeError, RegistryError, MemoryError):
+        raise
+    except Exception as error:
+        raise DecodeError(f"defect: {type(error).__name__}: {error}") from error
+
+
 def admit_signal(
     value: bytes | None,
     headers: Headers | None,
@@ -46,12 +58,15 @@ def admit_signal(
     client = by_name(name)
     if client is None:
         raise DecodeError(f"unknown client {name}")
-    request = decode_signal(value, headers)
+    with _one_records_fault():
+        request = decode_signal(value, headers)
     runner = request.client_id
     if runner is not None and by_id(runner) is None:
         raise DecodeError(f"field `client_id` names no client: {runner.hex()}")
-    command = command_of(request, client.id_bytes, command_id(request, client.id_bytes, *place()))
-    encoded = encode_command(command)
+    at = place()
+    with _one_records_fault():
+        command = command_of(request, client.id_bytes, command_id(request, client.id_bytes, *at))
+        encoded = encode_command(command)
     if len(encoded) > topics.RECORD_BYTES_MAX - _OVERHEAD_BYTES:
         raise DecodeError(f"too large: {len(encoded)} bytes as a command")
     route = command.workflow_id if isinstance(command, Signal) else command.target_id

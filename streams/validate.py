@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import ids, queries
-from backbeat.streams.core.bounds import TIME_MAX, TIME_MIN
+from backbeat.streams.core.bounds import SETTINGS, TIME_MAX, TIME_MIN
 from backbeat.streams.core.effects import Reason
 from backbeat.streams.core.records import PRIORITY_FIRST, PRIORITY_LAST, TimerKind
+from backbeat.streams.core.slots import check_values
 from backbeat.streams.core.step import Refused, refuse
 
 #: Times in one ScheduleDue: an engine sends no more than a slice's nodes.
@@ -159,6 +160,12 @@ def _check_open_link(command: c.OpenLink) -> None:
         raise _invalid("The child is not the node that the signal makes", command.child_id.hex(), "the signal's node")
 
 
+def _check_spread_limit(command: c.SpreadLimit) -> None:
+    if len(command.limit.activity.encode()) > SETTINGS["name_bytes_max"][1]:
+        raise _invalid("An activity's name is longer than any may be", "a limit", "a shorter name")
+    check_values(command.limit.values)
+
+
 def _check_fail_node(_: c.FailNode) -> None:
     raise _invalid("FailNode is never sent: an engine applies it where it fails", "FailNode", "another command")
 
@@ -204,7 +211,7 @@ _RULES: dict[type, _Rules] = {
     c.ScheduleNode: _Rules(_node),
     c.ChangeSettings: _Rules(_nowhere),
     c.ChangeLimit: _Rules(c.route),
-    c.SpreadLimit: _Rules(_nowhere, needs_source=True),
+    c.SpreadLimit: _Rules(_nowhere, _check_spread_limit, needs_source=True),
     c.AskSlot: _Rules(_pool, _check_ask_slot, needs_source=True),
     c.GrantSlot: _Rules(_node, needs_source=True),
     c.ReleaseSlot: _Rules(_pool, needs_source=True),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from . import ids, removal
 from .answers import keep, kept
+from .bounds import TIME_MAX, TIME_MIN
 from .coalescing import still_waits
 from .commands import Coalesce, NewNode, NewWorkflow, OpenLink, Signal
 from .effects import Made, Reason, Send, node_view
+from .json_text import JsonTextError, TooDeepError, parse
 from .links import open_child_link
 from .records import PRIORITY_DEFAULT, PRIORITY_FIRST, PRIORITY_LAST, TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Workflow
 from .scheduling import make_ready, reset, schedule_later
@@ -26,21 +28,15 @@ _TIMEOUT_SECONDS_MAX = 100 * 365 * 86_400.0
 _EMPTY_SUBJECT = re.compile(rb'null|false|\{\}|\[\]|"(\s|\\[tnrf])*"')
 
 
-class _ClientData(msgspec.Struct):
-    timeout: float | str | msgspec.UnsetType | None = msgspec.UNSET
+def make_workflow(step: Step, new: NewWorkflow, wanted_id: bytes | None = None) -> Workflow:
+    """The workflow of this user, name and subject: the one that is there, else a new one.
 
-
-class _Metadata(msgspec.Struct):
-    pass
-
-
-_CLIENT_DATA = msgspec.json.Decoder(_ClientData)
-_METADATA = msgspec.json.Decoder(_Metadata)
-
-
-def make_workflow(step: Step, new: NewWorkflow) -> Workflow:
-    """The workflow of this user, name and subject: the one that is there, else a new one."""
+    `wanted_id`: under which the sender knows it. Another one is refused: it may be another partition's.
+    """
     identity = ids.workflow_id(new.user_id, new.name, new.subject)
+    if wanted_id is not None and wanted_id != identity:
+        message = f"The id of the workflow is {identity.hex()}, by its user, name and subject, not {wanted_id.hex()}"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=wanted_id.hex(), wanted=identity.hex())
     found = step.enter(identity)
     if found is not None:
         return found
@@ -82,7 +78,10 @@ def add_signal(step: Step, command: Signal) -> None:
     if removal.was_removed(step.store, identity, there):
         removal.refuse_repeat(step, command)
         return
-    workflow = step.enter(command.workflow_id) if command.workflow is None else make_workflow(step, command.workflow)
+    if command.workflow is None:
+        workflow = step.enter(command.workflow_id)
+    else:
+        workflow = make_workflow(step, command.workflow, command.workflow_id)
     if workflow is None or (command.user_id is not None and command.user_id != workflow.user_id):
         message = f"No workflow has the id {command.workflow_id.hex()}"
         raise refuse(Reason.NOT_FOUND, message, found="nothing", wanted="a workflow")
@@ -213,7 +212,7 @@ def _add(step: Step, parent: Node | None, new: NewNode, index: int) -> Node:
         parent_link_id=new.parent_link_id,
         retry_interval_seconds=new.retry_interval_seconds,
         retries_remaining=new.retries,
-        timeout_seconds=timeout_of(new.client_data),
+        timeout_seconds=timeout_of(step, new.client_data),
         priority=_inherited(new.priority, parent, "priority", PRIORITY_DEFAULT),
         fairness_key=_inherited(new.fairness_key, parent, "fairness_key", ""),
         server=ServerStatus.DEACTIVATED if born_deactivated else ServerStatus.PENDING,
@@ -245,7 +244,7 @@ def check_node(step: Step, new: NewNode) -> None:
     check_text("node type", new.type, limits.name_bytes_max)
     _check_size("client_data", len(new.client_data), "payload_bytes_max", limits.payload_bytes_max)
     _check_size("metadata", len(new.metadata), "payload_bytes_max", limits.payload_bytes_max)
-    _check_metadata(new.metadata)
+    _check_metadata(step, new.metadata)
     _check_size("node", len(new.client_data) + len(new.metadata), "record_bytes_max", limits.record_bytes_max)
     if new.priority is not None and not PRIORITY_FIRST <= new.priority <= PRIORITY_LAST:
         message = f"priority is not one of {PRIORITY_FIRST} (goes first) to {PRIORITY_LAST}"
@@ -255,6 +254,9 @@ def check_node(step: Step, new: NewNode) -> None:
     if new.retries < 0:
         message = "retries is below 0"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.retries), wanted="0 or more")
+    if new.fires_at is not None and not TIME_MIN <= new.fires_at <= TIME_MAX:
+        message = "fires_at is no time that can be written: it is milliseconds since the epoch, up to the year 9999"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.fires_at), wanted=f"at most {TIME_MAX}")
     if not 0 <= new.retry_interval_seconds < math.inf:
         message = "retry_interval_seconds is not a number from 0 up"
         raise refuse(
@@ -271,6 +273,7 @@ def check_workflow(step: Step, new: NewWorkflow) -> None:
     if _EMPTY_SUBJECT.fullmatch(new.subject) or not new.subject:
         message = "A subject is any JSON value but an empty one"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=new.subject.decode(), wanted="a subject")
+    check_json(step, "subject", new.subject)
 
 
 def check_tid(step: Step) -> None:
@@ -291,33 +294,62 @@ def _check_size(what: str, size: int, limit_name: str, limit: int) -> None:
         raise refuse(Reason.LIMIT_EXCEEDED, message, found=f"{size} bytes", wanted=f"{limit_name} {limit}")
 
 
-def timeout_of(client_data: bytes) -> float:
+def timeout_of(step: Step, client_data: bytes) -> float:
     """Seconds from `client_data.timeout`: a number or numeric text; null is none; absent is the configured default."""
     if client_data == b"{}":
         return TIMEOUT_DEFAULT
+    value = check_json(step, "client_data", client_data)
+    if not isinstance(value, dict):
+        raise _bad_client_data("it is another value")
+    if "timeout" not in value:
+        return TIMEOUT_DEFAULT
+    timeout = value["timeout"]
+    if timeout is None:
+        return TIMEOUT_NONE
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float, str)):
+        raise _bad_client_data("timeout is no number")
     try:
-        timeout = _CLIENT_DATA.decode(client_data).timeout
-        if isinstance(timeout, msgspec.UnsetType):
-            return TIMEOUT_DEFAULT
-        if timeout is None:
-            return TIMEOUT_NONE
         seconds = float(timeout)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (ValueError, OverflowError) as error:
         raise _bad_client_data(str(error)) from error
     if math.isnan(seconds):
         raise _bad_client_data("timeout is no number")
     return min(max(seconds, 0.0), _TIMEOUT_SECONDS_MAX)
 
 
-def _check_metadata(metadata: bytes) -> None:
+def check_json(step: Step, what: str, text: bytes) -> Any:
+    """Refuse a text that is no JSON, or deeper than `json_depth_max`: whoever reads it later must be able to."""
+    limit = step.settings.json_depth_max
+    try:
+        return parse(text, limit)
+    except TooDeepError as error:
+        message = f"The {what} is nested more than {limit} levels deep; json_depth_max is {limit}"
+        found, wanted = f"more than {limit} levels", f"json_depth_max {limit}"
+        raise refuse(Reason.LIMIT_EXCEEDED, message, found=found, wanted=wanted) from error
+    except JsonTextError as error:
+        message = f"The {what} is no JSON: {error}"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(error), wanted="JSON") from error
+
+
+def check_response(step: Step, response: bytes | None) -> None:
+    """Refuse a response that is larger than the limits allow, or no JSON."""
+    if response is None:
+        return
+    limit = step.settings.payload_bytes_max
+    if len(response) > limit:
+        message = f"The response has {len(response)} bytes; payload_bytes_max is {limit}"
+        found, wanted = f"{len(response)} bytes", f"payload_bytes_max {limit}"
+        raise refuse(Reason.LIMIT_EXCEEDED, message, found=found, wanted=wanted)
+    check_json(step, "response", response)
+
+
+def _check_metadata(step: Step, metadata: bytes) -> None:
     """Refuse metadata that is no JSON object."""
     if metadata == b"{}":
         return
-    try:
-        _METADATA.decode(metadata)
-    except msgspec.MsgspecError as error:
-        message = f"metadata is no JSON object: {error}"
-        raise refuse(Reason.INVALID_PARAMETERS, message, found="another value", wanted="a JSON object") from error
+    if not isinstance(check_json(step, "metadata", metadata), dict):
+        message = "metadata is no JSON object"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found="another value", wanted="a JSON object")
 
 
 def _bad_client_data(why: str) -> Refused:

@@ -6,6 +6,7 @@ import msgspec
 
 from . import scheduling
 from .commands import DeliveryFailed, FailNode
+from .creation import check_response
 from .effects import Notify, node_view
 from .records import Node, TimerKind
 from .retry import delay_ms
@@ -63,6 +64,7 @@ def deliver_failed(step: Step, command: DeliveryFailed) -> None:
     ):
         step.ignore("a failed delivery that the client has answered meanwhile")
         return
+    check_response(step, command.response)
     client_error(step, node, command.response)
 
 

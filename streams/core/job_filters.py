@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import msgspec
 
 from . import history
+from .bounds import JSON_DEPTH_MAX
 from .effects import Reason
 from .jobs import NODE_ACTIONS, NODE_FILTERS, WORKFLOW_ACTIONS, Job, JobFilter
+from .json_text import JsonTextError, parse
 from .records import Node, Settings, Workflow
 from .settling import is_deactivated, is_left_over
 from .status import CLIENT_WORDS, SERVER_WORDS, ClientStatus, ServerStatus, word
@@ -157,8 +159,8 @@ def error_text(response: bytes | None) -> str:
     if response is None:
         return ""
     try:
-        error = msgspec.json.decode(response)
-    except msgspec.MsgspecError:
+        error = parse(response, JSON_DEPTH_MAX)
+    except JsonTextError:
         return response.decode(errors="replace")
     if isinstance(error, dict):
         error = error.get("error", error)

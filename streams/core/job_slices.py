@@ -23,6 +23,7 @@ from .commands import (
     StopJob,
     WorkJob,
 )
+from .creation import check_response
 from .effects import Effect, Reason, Reply, Send
 from .job_filters import Matcher, checked
 from .jobs import KEPT_MAX, RETENTION_MS, SHOWN_MAX, WORKFLOW_ACTIONS, Job, JobMatch, JobRefusal, Jobs, JobState
@@ -88,10 +89,7 @@ def _start(step: Step, command: StartJob) -> Job:
             message = f"The id {command.id.hex()} is another job's"
             raise refuse(Reason.KEY_REUSED, message, found="another job", wanted="the same job")
         return found
-    limit = step.settings.payload_bytes_max
-    if command.response is not None and len(command.response) > limit:
-        message = f"The response has {len(command.response)} bytes; payload_bytes_max is {limit}"
-        raise refuse(Reason.LIMIT_EXCEEDED, message, found="a response", wanted=f"payload_bytes_max {limit}")
+    check_response(step, command.response)
     _make_room(store)
     job = Job(
         id=command.id,

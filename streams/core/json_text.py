@@ -20,6 +20,10 @@ class JsonTextError(ValueError):
     """A text that is no JSON, or that not everybody could read; the text says why."""
 
 
+class TooDeepError(JsonTextError):
+    """A text that is nested deeper than it may be."""
+
+
 def parse(text: bytes, depth_max: int) -> Any:
     """The value of a JSON text in UTF-8: whatever is in it can be read, by us and by whoever gets it. JsonTextError."""
     check_depth(text, depth_max)
@@ -40,4 +44,4 @@ def check_depth(text: bytes, depth_max: int) -> None:
     outside = text.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
     brackets = b"".join(outside).translate(None, _NO_BRACKETS)
     if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > depth_max:
-        raise JsonTextError(f"it is nested more than {depth_max} levels deep")
+        raise TooDeepError(f"it is nested more than {depth_max} levels deep")

@@ -46,7 +46,7 @@ from .commands import (
     TimerFired,
     WorkJob,
 )
-from .creation import add_children, add_signal, check_tid, child_ids, is_repeat, make_workflow
+from .creation import add_children, add_signal, check_response, check_tid, child_ids, is_repeat, make_workflow
 from .effects import Done, Effect, Ignored, Made, Reason, Rejection, Send, workflow_view
 from .failing import client_error, deliver_failed, expire, retry, server_error
 from .job_slices import forget_job, run_job
@@ -178,8 +178,7 @@ def _do(step: Step, command: AnyCommand) -> None:
         case FailNode():
             server_error(step, command)
         case ChangeSettings():
-            step.store.meta.settings = command.settings
-            step.reply(Done())
+            operating.change_settings(step, command)
         case ChangeLimit():
             slots.change_limit(step, command)
         case PutSchedule() | ChangeSchedule() | RunSchedule() | ScheduleDue():
@@ -205,8 +204,7 @@ def _change_node(step: Step, command: ChangeNode) -> None:
         raise refuse(Reason.UNKNOWN_STATUS, message, found=command.status, wanted=", ".join(_STATUS_WORDS))
     if _is_late(step, node, command.attempt):
         return
-    if command.response is not None and len(command.response) > step.settings.payload_bytes_max:
-        raise _response_too_large(step, len(command.response))
+    check_response(step, command.response)
     if command.children and is_repeat(step):
         step.ignore("a repeat: its children are there")
         step.reply(Done(changed=False))
@@ -252,12 +250,6 @@ def _heartbeat(step: Step, command: Heartbeat) -> None:
         return
     message = f"Attempt {command.attempt} is over"
     raise refuse(Reason.INVALID_SERVER_STATUS, message, found=found, wanted=word(ServerStatus.SENT_TO_CLIENT))
-
-
-def _response_too_large(step: Step, size: int) -> Refused:
-    limit = step.settings.payload_bytes_max
-    message = f"The response has {size} bytes; payload_bytes_max is {limit}"
-    return refuse(Reason.LIMIT_EXCEEDED, message, found=f"{size} bytes", wanted=f"payload_bytes_max {limit}")
 
 
 def _set_status(step: Step, node: Node, status: str, command: ChangeNode) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from . import scheduling
-from .commands import ChangeWorkflow, ResetNode, RestartNode, ScheduleNode, Task, TaskKind
+from . import bounds, scheduling
+from .commands import ChangeSettings, ChangeWorkflow, ResetNode, RestartNode, ScheduleNode, Task, TaskKind
 from .effects import Done, Reason
 from .failing import retry
-from .records import Node
+from .records import Node, Settings
 from .scheduling import reschedule
 from .status import ClientStatus, ServerStatus
 from .step import Step, own_node, refuse
@@ -73,4 +73,19 @@ def change_workflow(step: Step, command: ChangeWorkflow) -> None:
             message = f"A workflow cannot be told to {other}"
             raise refuse(Reason.INVALID_PARAMETERS, message, found=other, wanted="complete, pause or resume")
     workflow.updated_at = step.now
+    step.reply(Done())
+
+
+def change_settings(step: Step, command: ChangeSettings) -> None:
+    """Take new settings, unless an engine could not go on with them."""
+    settings = command.settings
+    if settings.version != Settings().version:
+        message = f"Settings of version {settings.version} are not known here"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(settings.version), wanted=str(Settings().version))
+    for name, (least, most) in bounds.SETTINGS.items():
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            message = f"{name} is {value}; {least:g} is the least and {most:.0f} the most"
+            raise refuse(Reason.INVALID_PARAMETERS, message, found=str(value), wanted=f"{least:g} to {most:.0f}")
+    step.store.meta.settings = settings
     step.reply(Done())

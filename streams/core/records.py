@@ -194,6 +194,7 @@ class Settings(msgspec.Struct, gc=False, array_like=True, frozen=True, kw_only=T
     children_max: int = 1_000  #: nodes added by one command; more may follow in further commands
     slice_nodes_max: int = 250  #: nodes that one command works on before it goes on in a command of its own
     answer_retention_seconds: float = 86_400.0  #: how long a caller's key is remembered
+    json_depth_max: int = 100  #: levels of objects and arrays in client data, metadata, a subject, a response
 
 
 class LimitValues(msgspec.Struct, gc=False, frozen=True, array_like=True, kw_only=True):

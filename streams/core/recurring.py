@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from . import ids
+from .bounds import TIME_MAX
 from .commands import (
     ChangeNode,
     ChangeSchedule,
@@ -55,7 +56,6 @@ CATCH_UP_SECONDS_MIN = 10.0
 INTERVAL_SECONDS_MIN = 1.0
 SECONDS_MAX = 10 * 365 * 86_400.0
 _CRON_BYTES_MAX = 256
-_TIME_MAX = 253_402_300_799_000  # the year 9999 ends: later times have no text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -139,7 +139,7 @@ def _trigger(step: Step, command: RunSchedule) -> None:
     if len(times) > BACKFILL_MAX:
         message = f"{len(times)} times in one command; {BACKFILL_MAX} are the most. Send more in further commands"
         raise refuse(Reason.LIMIT_EXCEEDED, message, found=str(len(times)), wanted=f"at most {BACKFILL_MAX}")
-    if any(later <= earlier for earlier, later in zip((-1, *times), (*times, _TIME_MAX), strict=True)):
+    if any(later <= earlier for earlier, later in zip((-1, *times), (*times, TIME_MAX + 1), strict=True)):
         message = "The times of a backfill are in order, each once, from 1970 to the year 9999"
         raise refuse(Reason.INVALID_PARAMETERS, message, found="others", wanted="ascending times")
     if times:
@@ -345,7 +345,7 @@ def _check(step: Step, plan: NewSchedule) -> None:
         raise _wrong("A schedule signals workflows of its own user", "another's", "a workflow of the same user")
     # The metadata must be an object before anything can be put into it.
     check_node(step, plan.node)
-    timeout_of(plan.node.client_data)
+    timeout_of(step, plan.node.client_data)
     sample = _signal(plan, bytes(16), step.now, bytes(16), "")
     check_node(step, sample.node)
     assert sample.workflow is not None, "a run's workflow is found or made"

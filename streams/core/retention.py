@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from copy import copy
 
+from .bounds import NAMES_BYTES_MAX
 from .commands import ChangeRetention, Continue, CreateWorkflow, Task, TaskKind
 from .effects import Done, Reason, Send
 from .records import Meta, RetentionPolicy, TimerKind, Workflow
@@ -86,6 +87,9 @@ def change(step: Step, command: ChangeRetention) -> None:
         if key not in policies and len(policies) >= POLICIES_MAX:
             message = f"There are {len(policies)} policies of retention; {POLICIES_MAX} is the most"
             raise refuse(Reason.LIMIT_EXCEEDED, message, found=str(len(policies)), wanted=f"at most {POLICIES_MAX}")
+        if key not in policies and sum(map(len, policies)) + len(key) > NAMES_BYTES_MAX:
+            message = f"The names of all policies of retention together have more than {NAMES_BYTES_MAX} bytes"
+            raise refuse(Reason.LIMIT_EXCEEDED, message, found="more", wanted=f"at most {NAMES_BYTES_MAX} bytes")
         policies[key] = policy
     step.reply(Done())
     _walk(step, None)

@@ -6,16 +6,16 @@ text is the key; where the path leads nowhere the key is null, and those nodes s
 
 from __future__ import annotations
 
-import math
 import re
 from functools import lru_cache
 
 import msgspec
 
-from . import ids, scheduling
+from . import bounds, ids, scheduling
 from .commands import AskSlot, ChangeLimit, GrantSlot, SpreadLimit
 from .effects import Broadcast, Limits, LimitView, Reason, Send
-from .records import Limit, LimitValues, Node, limit_key
+from .json_text import JsonTextError, parse
+from .records import Limit, LimitValues, Meta, Node, limit_key
 from .status import ServerStatus
 from .step import Step, refuse
 
@@ -25,6 +25,9 @@ KEY_CHARACTERS_MAX = 200
 _PATH = re.compile(r"(subject|metadata|client_data)((?:\.[^.\[\]]+|\[\d{1,6}\])*)")
 _PART = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 LONGER_THAN_ANY_SECONDS = 366 * 86_400.0
+#: What is shorter is no time that the log knows.
+_SHORTEST_SECONDS = 0.001
+_BURST_SECONDS_MAX = 100 * 365 * 86_400.0
 _NULL = "null"
 
 
@@ -83,12 +86,16 @@ def _key_of(step: Step, node: Node, path: str) -> str:
         return ""
     root, parts = _parsed(path)
     text = step.workflow.subject if root == "subject" else getattr(node, root)
-    if parts:
-        value = msgspec.json.decode(text)
+    if not parts:
+        return str(text, "utf-8", "replace")
+    try:
+        value = parse(text, bounds.JSON_DEPTH_MAX)
         for part in parts:
             value = _below(value, part)
-        text = msgspec.json.encode(value)
-    return str(text, "utf-8")
+        return str(msgspec.json.encode(value), "utf-8")
+    except JsonTextError:
+        # Taken before texts were looked into: as where the path leads nowhere.
+        return _NULL
 
 
 def _below(value: object, part: str | int) -> object:
@@ -125,8 +132,11 @@ def change_limit(step: Step, command: ChangeLimit) -> None:
         message = f"There are {LIMITS_MAX} limits already: remove one that is not needed"
         raise refuse(Reason.LIMIT_EXCEEDED, message, found=str(LIMITS_MAX), wanted=f"fewer than {LIMITS_MAX} limits")
     before = known or Limit(client_id=command.client_id, activity=command.activity)
+    if known is None and _names_bytes(meta) + len(key) > bounds.NAMES_BYTES_MAX:
+        message = f"The names of all limits together have more than {bounds.NAMES_BYTES_MAX} bytes: remove one"
+        raise refuse(Reason.LIMIT_EXCEEDED, message, found="more", wanted=f"at most {bounds.NAMES_BYTES_MAX} bytes")
     if command.values is not None:
-        _check(command.values)
+        check_values(command.values)
     limit = msgspec.structs.replace(
         before,
         values=before.values if command.values is None else command.values,
@@ -139,13 +149,20 @@ def change_limit(step: Step, command: ChangeLimit) -> None:
     step.reply(Limits((LimitView(limit),)))
 
 
-def _check(values: LimitValues) -> None:
+def _names_bytes(meta: Meta) -> int:
+    return sum(map(len, meta.limits.keys() | meta.limits_ordered.keys()))
+
+
+def check_values(values: LimitValues) -> None:
     """Refuse bounds that nobody can mean."""
     _at_least_one("concurrency", values.concurrency, "pause the activity to let none start")
     _at_least_one("rate_count", values.rate_count, "pause the activity to let none start")
     _at_least_one("rate_burst", values.rate_burst, "1 lets starts come evenly")
-    _above_zero("rate_period_seconds", values.rate_period_seconds)
-    _above_zero("aging_seconds", values.aging_seconds)
+    _is_long_enough("rate_period_seconds", values.rate_period_seconds)
+    _is_long_enough("aging_seconds", values.aging_seconds)
+    if values.rate_count is not None and values.rate_burst * values.rate_period_seconds > _BURST_SECONDS_MAX:
+        message = "rate_burst is more than a hundred years of rate_period_seconds"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(values.rate_burst), wanted="a smaller burst")
     if not values.key:
         return
     try:
@@ -164,7 +181,9 @@ def _at_least_one(what: str, value: int | None, instead: str) -> None:
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(value), wanted="1 or more")
 
 
-def _above_zero(what: str, value: float) -> None:
-    if not 0 < value <= LONGER_THAN_ANY_SECONDS or math.isnan(value):
-        message = f"{what} is not above 0 and at most {LONGER_THAN_ANY_SECONDS:.0f}"
+def _is_long_enough(what: str, value: float) -> None:
+    if not _SHORTEST_SECONDS <= value <= LONGER_THAN_ANY_SECONDS:
+        message = (
+            f"{what} is not above 0, by {_SHORTEST_SECONDS:g} at least, and at most {LONGER_THAN_ANY_SECONDS:.0f}"
+        )
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(value), wanted="seconds")

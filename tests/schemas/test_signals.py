@@ -149,6 +149,7 @@ def test_missing_fields_are_named(name, absent):
         ({"mode": "non_blocking"}, "`mode` is non_blocking"),
         ({"fires_at": "tomorrow"}, "`fires_at` is neither"),
         ({"fires_at": -1}, "`fires_at` is out of range"),
+        ({"fires_at": 253_402_300_800_000}, "`fires_at` is out of range"),
         ({"retry": -1}, "`retry` is -1"),
         ({"retry": 2**31}, "`retry` is 2147483648"),
         ({"retry_interval": -0.5}, "`retry_interval` is -0.5"),
@@ -167,6 +168,25 @@ def test_bad_fields_are_named(changes, reason):
 def test_what_is_no_document(value):
     with pytest.raises(schemas.DecodeError):
         schemas.decode_signal(value)
+
+
+@pytest.mark.parametrize("field", ["client_data", "metadata", "subject"])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"a":1e400}', "out of range"),
+        ('{"a":"\\ud800"}', "JSON"),
+        ('{"a":' + "[" * 3_000 + "]" * 3_000 + "}", "nested more than"),
+        ('{"a":' + "[" * 210 + "]" * 210 + "}", "nested more than 20. levels"),
+    ],
+)
+def test_texts_that_not_everybody_could_read(field, text, reason):
+    document = json.dumps({**SMALLEST, field: "PLACE"}).replace('"PLACE"', text).encode()
+    with pytest.raises(schemas.DecodeError, match=reason):
+        schemas.decode_signal(document)
+    avro = schemas.encode_signal(msgspec.structs.replace(SIGNAL_REQUEST, **{field: text.encode()}))
+    with pytest.raises(schemas.DecodeError, match=reason):
+        schemas.decode_signal(avro)
 
 
 def test_payloads_that_are_no_utf8():
