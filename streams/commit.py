@@ -12,13 +12,13 @@ or by the next owner, and the same commands are read again.
 from __future__ import annotations
 
 import struct
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from confluent_kafka import KafkaException, Message, Producer, TopicPartition
 
+from backbeat.streams.deadline import Deadline
 from backbeat.streams.keeper import Keeper, Origin, Snapshot
 from backbeat.streams.security import connection
 from backbeat.streams.store import host_now
@@ -26,6 +26,7 @@ from backbeat.streams.topics import COMMANDS, QUERIES, STATE
 
 #: 0 would mean not to wait at all.
 _CALL_SECONDS_MIN = 0.1
+_FULL_POLL_SECONDS = 0.05
 
 
 class CommitError(Exception):
@@ -63,8 +64,8 @@ class Written(NamedTuple):
 class Transaction(Protocol):
     """One transactional producer. Every method raises CommitError where the process must end."""
 
-    def run(self, snapshots: Sequence[Snapshot], member: Member) -> dict[int, Written]:
-        """Write the records and commit the positions, atomically."""
+    def run(self, snapshots: Sequence[Snapshot], member: Member, deadline: Deadline) -> dict[int, Written]:
+        """Write the records and commit the positions, atomically, by the deadline."""
 
 
 class KafkaTransaction:
@@ -75,11 +76,9 @@ class KafkaTransaction:
         bootstrap_servers: str,
         transactional_id: str,
         transaction_timeout_seconds: float,
-        timeout_seconds: float,
         sample: Callable[[int], None] = lambda _: None,
     ) -> None:
         """`sample` is told the timestamp of a record as soon as its acknowledgement is seen."""
-        self._timeout_seconds = timeout_seconds
         self._sample = sample
         self._written: dict[int, Written] = {}
         self._error: str | None = None
@@ -96,23 +95,22 @@ class KafkaTransaction:
             }
         )
 
-    def init(self) -> None:
+    def init(self, seconds: float) -> None:
         """Fence whoever used this transactional id before, and abort what it left open. Before joining the group."""
-        self._producer.init_transactions(self._timeout_seconds)
+        self._producer.init_transactions(seconds)
 
-    def run(self, snapshots: Sequence[Snapshot], member: Member) -> dict[int, Written]:
-        """Write the records and commit the positions, atomically."""
+    def run(self, snapshots: Sequence[Snapshot], member: Member, deadline: Deadline) -> dict[int, Written]:
+        """Write the records and commit the positions, atomically, by the deadline."""
         self._written = {}
         self._error = None
-        deadline = time.monotonic() + self._timeout_seconds
         try:
             self._producer.begin_transaction()
             for snapshot in snapshots:
-                self._produce(snapshot)
+                self._produce(snapshot, deadline)
             # The records first, then the group's leave: once the group has accepted the positions, the next owner of a
             # partition must find every record of this transaction in the log, and wait for its end.
-            if self._producer.flush(self._timeout_seconds):
-                raise CommitError(f"the changelog's records are not acknowledged after {self._timeout_seconds:.0f} s")
+            if self._producer.flush(max(_CALL_SECONDS_MIN, deadline.left)):
+                raise CommitError(f"the changelog's records are not acknowledged after {deadline.given_seconds:.0f} s")
             positions = [TopicPartition(COMMANDS, each.partition, each.position) for each in snapshots]
             positions += [
                 TopicPartition(QUERIES, each.partition, each.query_position)
@@ -129,19 +127,27 @@ class KafkaTransaction:
             raise CommitError(self._error)
         return self._written
 
-    def _produce(self, snapshot: Snapshot) -> None:
-        partition = snapshot.partition
+    def _produce(self, snapshot: Snapshot, deadline: Deadline) -> None:
         *records, meta = snapshot.records
         for key, value in records:
-            while True:
-                try:
-                    self._producer.produce(STATE, value, key, partition)
-                except BufferError:
-                    self._producer.poll(0.05)
-                else:
-                    break
+            self._send(partial(self._producer.produce, STATE, value, key, snapshot.partition), deadline)
         # The meta record comes last: its report says where the partition's part of the transaction ends.
-        self._producer.produce(STATE, meta[1], meta[0], partition, on_delivery=self._reported)
+        key, value = meta
+        send = partial(self._producer.produce, STATE, value, key, snapshot.partition, on_delivery=self._reported)
+        self._send(send, deadline)
+
+    def _send(self, produce: Callable[[], None], deadline: Deadline) -> None:
+        """Hand a record to the library; wait while its queue is full."""
+        while True:
+            try:
+                produce()
+            except BufferError:
+                if deadline.is_over:
+                    seconds = deadline.given_seconds
+                    raise CommitError(f"the changelog's records are not taken after {seconds:.0f} s") from None
+                self._producer.poll(_FULL_POLL_SECONDS)
+            else:
+                return
 
     def _reported(self, error: object, message: Message) -> None:
         if error is not None:
@@ -155,13 +161,13 @@ class KafkaTransaction:
         self._sample(message.timestamp()[1])
 
 
-def _until(deadline: float, call: Callable[[float], object]) -> None:
+def _until(deadline: Deadline, call: Callable[[float], object]) -> None:
     """Call with the seconds that are left, again after errors that librdkafka says may pass, until the deadline."""
     while True:
         try:
-            call(max(_CALL_SECONDS_MIN, deadline - time.monotonic()))
+            call(max(_CALL_SECONDS_MIN, deadline.left))
         except KafkaException as error:
-            if not error.args[0].retriable() or time.monotonic() >= deadline:
+            if not error.args[0].retriable() or deadline.is_over:
                 raise
         else:
             return
@@ -171,20 +177,23 @@ def commit(
     snapshots: Sequence[Snapshot],
     stores: dict[int, Keeper],
     member: Member,
+    deadline: Deadline,
     *,
-    flush: Callable[[], None],
+    flush: Callable[[Deadline], None],
     transaction: Transaction,
     state_topic_id: str,
     passed: Callable[[str], None] = lambda _: None,
 ) -> dict[int, Written]:
     """Steps 1 to 3 for one set of snapshots, all of the member's epoch. Blocks; raises where the process must end.
 
+    One deadline for 1 and 2 together: who gives its partitions back has no more time than the group waits.
+
     `flush` returns when every effect sent so far is acknowledged, or was turned into a command that is. `passed` is
     told the name of each step when it is over.
     """
-    flush()
+    flush(deadline)
     passed("flush")
-    written = transaction.run(snapshots, member)
+    written = transaction.run(snapshots, member, deadline)
     passed("transact")
     for snapshot in snapshots:
         ended = written.get(snapshot.partition)

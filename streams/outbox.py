@@ -73,6 +73,8 @@ class Outbox:
         self._history = Producer({**settings, "linger.ms": _HISTORY_LINGER_MS})
         self._lock = threading.Lock()
         self._undelivered: list[Undelivered] = []
+        #: undelivered records that `poll` has handed out, and those of them that were dealt with (`settle`)
+        self.handed_out = self.settled = 0
         self._failure: str | None = None
 
     def send(
@@ -126,7 +128,13 @@ class Outbox:
             return []
         with self._lock:
             undelivered, self._undelivered = self._undelivered, []
+            self.handed_out += len(undelivered)
         return undelivered
+
+    def settle(self, count: int) -> None:
+        """What stands in for so many undelivered records was sent."""
+        with self._lock:
+            self.settled += count
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until everything sent is acknowledged or known to be undeliverable; whether it is, by then."""

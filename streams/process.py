@@ -19,6 +19,7 @@ from backbeat import schemas
 from backbeat.streams import topics, tracing
 from backbeat.streams.clock import BrokerClock
 from backbeat.streams.commit import CommitError, KafkaTransaction, Member, commit
+from backbeat.streams.deadline import Deadline
 from backbeat.streams.ending import MISFIT, code_of, end
 from backbeat.streams.engine import Engine, EngineError, Record
 from backbeat.streams.figures import CommitFigures, WorkFigures
@@ -75,7 +76,6 @@ class EngineProcess:
             settings.bootstrap_servers,
             settings.transactional_id,
             settings.transaction_timeout_seconds,
-            settings.commit_timeout_seconds,
             self.clock.sample,
         )
         self._state_topic_id = topics.topic_id(settings.bootstrap_servers, topics.STATE)
@@ -99,6 +99,7 @@ class EngineProcess:
         #: what the group gave with the assignment that stands
         self.member: Member | None = None
         self._commit_lock = asyncio.Lock()
+        self._deadline = Deadline(settings.commit_timeout_seconds)  #: of the newest commit
         self._commit_wanted = asyncio.Event()
         self._last_commit = time.monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -116,7 +117,7 @@ class EngineProcess:
 
     def start(self) -> None:
         """Fence whoever had this id, before joining the group."""
-        self._transaction.init()
+        self._transaction.init(self.settings.commit_timeout_seconds)
 
     def _activities_topic(self, client_id: bytes) -> str | None:
         client = self._registry.find(client_id, _FIND_SECONDS_MAX)
@@ -202,6 +203,8 @@ class EngineProcess:
     async def revoked(self) -> None:
         """The assignment ends: commit what was done, then forget it."""
         self._epoch += 1
+        # The group waits no longer: a commit that goes on has to be done by then, too.
+        self._deadline.bring_forward(self.settings.rebalance_timeout_seconds)
         self._revoking = self.giving_back = True  # What comes from now on is its next owner's.
         await self.commit()
         self.giving_back = False
@@ -313,6 +316,8 @@ class EngineProcess:
                 logger.warning("a reply cannot be delivered: %s", record.reason)
             else:
                 end(f"{record.topic}: {record.reason}")
+        if undelivered:
+            self.outbox.settle(len(undelivered))
         return bool(undelivered)
 
     async def commit_regularly(self) -> None:
@@ -333,6 +338,9 @@ class EngineProcess:
             engine = self.engine
             flushes, engine.flushes = engine.flushes, []
             timed = self.commits.begin()
+            deadline = self._deadline = Deadline(
+                self.settings.rebalance_timeout_seconds if self._revoking else self.settings.commit_timeout_seconds
+            )
             snapshots, partition_stores = engine.snapshot(touch=touch)
             if snapshots:
                 timed.snapshot(snapshots)
@@ -344,14 +352,19 @@ class EngineProcess:
                             snapshots,
                             partition_stores,
                             member,
+                            deadline,
                             flush=self._flush,
                             transaction=self._transaction,
                             state_topic_id=self._state_topic_id,
                             passed=timed.passed,
                         ),
                     )
-                except (CommitError, OutboxError, StoreError) as error:
-                    end(f"the commit failed: {error}")
+                except Exception as error:
+                    # Whatever it is: nobody knows what of it was done, and the next owner finds out.
+                    known = isinstance(error, CommitError | OutboxError | StoreError)
+                    if not known:
+                        logger.exception("a commit")
+                    end(f"the commit failed: {error if known else repr(error)}")
                 for snapshot in snapshots:
                     partition_stores[snapshot.partition].landed()
                     self.committed[snapshot.partition] = snapshot.position
@@ -359,21 +372,26 @@ class EngineProcess:
                 self._last_commit = time.monotonic()
             engine.answer_flushes(flushes)
 
-    def _flush(self) -> None:
+    def _flush(self, deadline: Deadline) -> None:
         """Step 1: until everything is acknowledged, and so is what replaced the undeliverable."""
-        if self.outbox.flush(_FLUSH_SECONDS) and not self._take_undelivered():
+        if self._flush_once(min(_FLUSH_SECONDS, deadline.left)):
             return
         # Under load the queue is never empty while commands go on filling it: hold them back until it is.
         self._loop.call_soon_threadsafe(self._may_send.clear)
         try:
-            timeout = self.settings.commit_timeout_seconds
-            while True:
-                if not self.outbox.flush(timeout):
-                    raise OutboxError(f"records are not acknowledged after {timeout:.0f} s")
-                if not self._take_undelivered():
-                    return
+            while not self._flush_once(deadline.left):
+                if deadline.is_over:
+                    raise OutboxError(f"records are not acknowledged after {deadline.given_seconds:.0f} s")
         finally:
             self._loop.call_soon_threadsafe(self._may_send.set)
+
+    def _flush_once(self, seconds: float) -> bool:
+        """Whether everything sent so far is acknowledged, and nothing was undeliverable.
+
+        The loop looks for the undeliverable as well: what it was handed since this began is not acknowledged yet.
+        """
+        settled = self.outbox.settled
+        return self.outbox.flush(seconds) and not self._take_undelivered() and self.outbox.handed_out == settled
 
     async def watch(self, end_of_log: Callable[[int], int | None]) -> None:
         """Look after partitions that have commands waiting and do not move.

@@ -71,6 +71,6 @@ async def test_no_timer_fires_by_the_hosts_clock(clock, monkeypatch):
 
 def test_the_sample_is_taken_when_the_acknowledgement_is_seen_not_when_the_commit_is_over():
     samples: list[int] = []
-    transaction = KafkaTransaction("127.0.0.1:1", "t", 10.0, 1.0, samples.append)
+    transaction = KafkaTransaction("127.0.0.1:1", "t", 10.0, samples.append)
     transaction._reported(None, _Report())
     assert samples == [BROKER_MS]

@@ -22,20 +22,28 @@ from .faults import CRASH_POINTS, OTHERS
 
 
 def _write_first(
-    snapshots: Any, stores: Any, member: Any, *, flush: Any, transaction: Any, state_topic_id: str, passed: Any
+    snapshots: Any,
+    stores: Any,
+    member: Any,
+    deadline: Any,
+    *,
+    flush: Any,
+    transaction: Any,
+    state_topic_id: str,
+    passed: Any,
 ) -> Any:
     """A commit whose steps 2 and 3 are the wrong way round."""
-    flush()
+    flush(deadline)
     passed("flush")
     for snapshot in snapshots:
         origin = stores[snapshot.partition].origin
         begin = origin.next_offset if origin else 0
         stores[snapshot.partition].write(snapshot, Origin(state_topic_id, begin, store.host_now()))
-    return transaction.run(snapshots, member)
+    return transaction.run(snapshots, member, deadline)
 
 
 def _no_flush(*given: Any, **named: Any) -> Any:
-    return commit.commit(*given, **{**named, "flush": lambda: None})
+    return commit.commit(*given, **{**named, "flush": lambda _: None})
 
 
 def _fresh_in_flight(table: Table[Any], key: bytes) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from backbeat import schemas
+from backbeat.streams.core.commands import DeliveryFailed
 from backbeat.streams.topics import COMMANDS, STATE
 
 from .virtual import VirtualTime
@@ -113,6 +116,7 @@ class Broker:
         self.partitions_count = partitions_count
         self._logs: dict[tuple[str, int], PartitionLog] = {}
         self.contents: dict[str, Counter[tuple[bytes | None, bytes | None]]] = {}  #: what was ever written, by topic
+        self.failed_deliveries: set[bytes] = set()  #: ids of the commands that say so
         self.epochs: dict[str, int] = {}
         self.open: dict[str, Transaction] = {}
         self.ended: list[Transaction] = []  #: whose markers are not all written
@@ -133,8 +137,15 @@ class Broker:
         entry = log.append(key, value, headers)
         self.contents.setdefault(topic, Counter())[key, value] += 1
         if topic == COMMANDS:
+            self._note_failed(value)
             self.on_command(log, entry)
         return entry
+
+    def _note_failed(self, value: bytes | None) -> None:
+        with suppress(schemas.DecodeError):
+            command = schemas.decode_command(value)
+            if isinstance(command, DeliveryFailed):
+                self.failed_deliveries.add(command.id)
 
     # --- transactions -----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,8 @@ import msgspec
 
 from backbeat import schemas
 from backbeat.streams.core import effects as fx
-from backbeat.streams.core.commands import ScheduleDue, TimerFired
+from backbeat.streams.core import ids
+from backbeat.streams.core.commands import DeliveryFailed, ScheduleDue, TimerFired
 from backbeat.streams.core.records import Meta, TimerKind
 from backbeat.streams.engine import Engine, Record
 from backbeat.streams.keeper import Origin, Snapshot
@@ -107,6 +108,8 @@ class Checks:
         self._all_positions: dict[int, set[int]] = {}
         #: the changelog as a reader of everything sees it: key -> (offset, value)
         self._changelog: dict[int, dict[bytes, tuple[int, bytes | None]]] = {}
+        #: by transactional id: commands for undeliverable activities that were not written when its transaction began
+        self._failures_unsent: dict[str, set[bytes]] = {}
         self.nodes_answered: set[bytes] = set()
         self.queries: dict[int, tuple[bytes, bool]] = {}  #: number -> (node, whether it must be found)
 
@@ -208,7 +211,8 @@ class Checks:
                 self.fail(f"{where}: the group's position is {transaction.offsets.get((COMMANDS, number))}")
             if position < self.positions.get(number, 0):
                 self.fail(f"{where}: goes back behind {self.positions[number]}")
-            self._check_delivered(where, number, self.positions.get(number, 0), position)
+            unsent = self._failures_unsent.get(transaction.owner, set())
+            self._check_delivered(where, number, self.positions.get(number, 0), position, unsent)
             self.positions[number] = max(position, self.positions.get(number, 0))
             self._all_positions.setdefault(number, set()).add(position)
             view = self._changelog[number]
@@ -221,15 +225,33 @@ class Checks:
         if known is None or known[0] < entry.offset:
             view[entry.key] = (entry.offset, entry.value)
 
-    def _check_delivered(self, where: str, number: int, begin: int, end: int) -> None:
-        """Every effect of the commands in between was written."""
+    def transacts(self, host: Host) -> None:
+        """Step 1 of a commit is over: what is not written by now is not waited for."""
+        found = [value for outbox in host.outboxes for value in outbox.unsent(COMMANDS)]
+        commands = [schemas.decode_command(value) for value in found]
+        failures = {command.id for command in commands if isinstance(command, DeliveryFailed)}
+        self._failures_unsent[host.settings.transactional_id] = failures
+
+    def _check_delivered(self, where: str, number: int, begin: int, end: int, unsent: set[bytes]) -> None:
+        """Every effect of the commands in between was written, before the transaction began."""
         contents = self._world.broker.contents
         for offset in self._reference.offsets[number]:
             if begin <= offset < end:
                 for each in self._reference.sent[number, offset]:
-                    missing = each.topic.startswith(ACTIVITIES_PREFIX) and each.topic in self._world.topics_missing
-                    if not missing and (each.key, each.value) not in contents.get(each.topic, {}):
+                    if each.topic.startswith(ACTIVITIES_PREFIX) and each.topic in self._world.topics_missing:
+                        self._check_failed(where, each, unsent)
+                    elif (each.key, each.value) not in contents.get(each.topic, {}):
                         self.fail(f"{where}: an effect of offset {offset} was never written: {_told([each])}")
+
+    def _check_failed(self, where: str, sent: Sent, unsent: set[bytes]) -> None:
+        """An activity that cannot be delivered was replaced by a command that says so."""
+        activity = schemas.decode_activity(sent.value)
+        if activity.kind is schemas.ActivityKind.NOTIFICATION:
+            return
+        node = activity.node
+        identity = ids.command_id(b"undeliverable", node.id, node.attempt.to_bytes(8, "big"))
+        if identity in unsent or identity not in self._world.broker.failed_deliveries:
+            self.fail(f"{where}: nobody was told that {node.name} cannot be delivered")
 
     def written(self, host: Host, store: CheckedStore, position: int) -> None:
         """The local store was written: it is not ahead of the log, and holds what it has to."""

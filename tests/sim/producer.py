@@ -142,7 +142,12 @@ class SimProducer:
         assert self._owner is not None
         self._epoch = self._host.world.broker.init(self._owner)
 
+    def unsent(self, topic: str) -> list[bytes | None]:
+        """What waits to be written to a topic."""
+        return [record.value for (name, _), queue in self._queues.items() if name == topic for record in queue]
+
     def begin_transaction(self) -> None:
+        self._host.world.checks.transacts(self._host)
         self._host.point("before transaction")
 
     def _deliver(self, count: int) -> None:

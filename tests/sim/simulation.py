@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 from backbeat import schemas
-from backbeat.streams import clock, commit, gaps, outbox, ownership, process, restore, store, topics
+from backbeat.streams import clock, commit, deadline, gaps, outbox, ownership, process, restore, store, topics
 from backbeat.streams.core import commands as c
 from backbeat.streams.core.status import CLOSED
 from backbeat.streams.topics import COMMANDS, STATE, activities_topic
@@ -370,7 +370,7 @@ class Simulation:
             return StrandExecutor(self.running)
 
         replaced = [
-            *((module, "time", self.virtual) for module in (clock, commit, ownership, process, restore, store)),
+            *((module, "time", self.virtual) for module in (clock, deadline, ownership, process, restore, store)),
             (commit, "Producer", producer),
             (outbox, "Producer", producer),
             (process, "ThreadPoolExecutor", executor),

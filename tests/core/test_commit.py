@@ -1,0 +1,138 @@
+"""A commit: what it waits for, how long, and what of it ends the process."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from backbeat.streams import process as processes
+from backbeat.streams.commit import CommitError, KafkaTransaction, Member
+from backbeat.streams.deadline import Deadline
+from backbeat.streams.figures import CommitFigures
+from backbeat.streams.keeper import Snapshot
+from backbeat.streams.outbox import Outbox
+from backbeat.streams.process import EngineProcess
+
+MEMBER = Member("group", "engine", 1, "member")
+
+
+class Producer:
+    """Stands where librdkafka's producer does; full for as often as it is told."""
+
+    def __init__(self, *, full: int = 0) -> None:
+        self.full, self.sent, self.waits = full, [], []
+        self.on_flush = lambda: None
+
+    def produce(self, topic: str, value: bytes, key: bytes, partition: int, report: Any = None, **named: Any) -> None:
+        if self.full:
+            self.full -= 1
+            raise BufferError
+        self.sent.append(value)
+        report = report or named.get("on_delivery")
+        if report is not None and named.get("on_delivery"):
+            report(None, SimpleNamespace(offset=lambda: 7, partition=lambda: partition, timestamp=lambda: (2, 1)))
+
+    def poll(self, _seconds: float) -> int:
+        return 0
+
+    def flush(self, seconds: float) -> int:
+        self.waits.append(seconds)
+        self.on_flush()
+        return 0
+
+    def begin_transaction(self) -> None:
+        pass
+
+    def send_offsets_to_transaction(self, _positions: Any, _metadata: bytes, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    def commit_transaction(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+
+def transaction(producer: Producer) -> KafkaTransaction:
+    made = KafkaTransaction("127.0.0.1:1", "t", 10.0)
+    made._producer = producer
+    return made
+
+
+def snapshot() -> Snapshot:
+    return Snapshot(0, 5, [(b"n", b"node"), (b"m", b"meta")], [], 0)
+
+
+def process(outbox: Any) -> EngineProcess:
+    made = EngineProcess.__new__(EngineProcess)
+    made.outbox = outbox
+    return made
+
+
+def test_what_the_loop_was_handed_meanwhile_is_waited_for():
+    """The loop takes an undeliverable activity between the flush and the look: its command is not acknowledged yet."""
+    outbox = Outbox("127.0.0.1:1", "t")
+    at_once, history = Producer(), Producer()
+    outbox._at_once, outbox._history = at_once, history
+    made = process(outbox)
+
+    def meanwhile() -> None:
+        history.on_flush = lambda: None
+        outbox._failed(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), processes.topics.REPLIES, 0, b"k", b"v")
+        assert made._take_undelivered()
+
+    history.on_flush = meanwhile
+    assert not made._flush_once(1.0)
+    assert made._flush_once(1.0)
+
+
+def test_a_full_queue_is_waited_for_by_every_record():
+    for full in (1, 3):
+        producer = Producer(full=full)
+        written = transaction(producer).run([snapshot()], MEMBER, Deadline(5.0))
+        assert producer.sent == [b"node", b"meta"]
+        assert written[0].next_offset == 8
+
+
+def test_a_queue_that_stays_full_ends_the_commit():
+    with pytest.raises(CommitError, match="are not taken"):
+        transaction(Producer(full=10**9)).run([snapshot()], MEMBER, Deadline(0.0))
+
+
+def test_the_steps_of_a_commit_share_one_deadline():
+    producer = Producer()
+    deadline = Deadline(30.0)
+    deadline.bring_forward(15.0)
+    transaction(producer).run([snapshot()], MEMBER, deadline)
+    assert len(producer.waits) == 3
+    assert max(producer.waits) <= 15.0
+    assert producer.waits == sorted(producer.waits, reverse=True)
+
+
+class _Ended(Exception):  # noqa: N818 - stands for the process's end
+    """The process has ended."""
+
+
+@pytest.mark.parametrize("error", [KafkaException(KafkaError(KafkaError._STATE)), ValueError("odd"), BufferError()])
+async def test_whatever_a_commit_raises_ends_the_process_with_a_line(error, monkeypatch):
+    reasons: list[str] = []
+
+    def end(reason: str, *_: Any) -> None:
+        reasons.append(reason)
+        raise _Ended
+
+    monkeypatch.setattr(processes, "end", end)
+    made = process(SimpleNamespace(flush=lambda _: True))
+    made._commit_lock, made.member, made.commits, made._revoking = asyncio.Lock(), MEMBER, CommitFigures(), False
+    made.settings = SimpleNamespace(commit_timeout_seconds=30.0, rebalance_timeout_seconds=15.0)
+    made.engine = SimpleNamespace(flushes=[], snapshot=lambda **_: ([snapshot()], {}))
+    made._committing, made._state_topic_id, made._transaction = None, "state", None
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(processes, "commit", fail)
+    with pytest.raises(_Ended):
+        await made.commit()
+    assert reasons == [f"the commit failed: {error!r}"]
