@@ -119,7 +119,7 @@ async def test_a_partition_that_moves_takes_along_what_is_answered_and_what_is_u
         return await gate(request) if len(held) == 1 else web.Response()
 
     shop.site.answers["/wide"] = first_waits
-    first = await shop.deliver()
+    first = await shop.deliver(endpoint_timeout_seconds=600.0)
     shop.signal("held", runner=runner)
     await shop.site.wait_for(1, "/wide")
     for number in range(30):
@@ -130,7 +130,7 @@ async def test_a_partition_that_moves_takes_along_what_is_answered_and_what_is_u
     first._intake._subscription._registry = Without(shop.registry, runner.id_bytes)
     first._intake._subscription._version = -1
     await shop.eventually(lambda: first._intake._positions.get(runner.topic, 0) is None)
-    await shop.deliver(endpoint_timeout_seconds=60.0)
+    await shop.deliver(endpoint_timeout_seconds=600.0)
     shop.signal("last", runner=runner)
     await shop.site.wait_for(name="last")
 
