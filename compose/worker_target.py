@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 
-from backbeat import Worker
-from backbeat.activities import ActivityFunction
+from backbeat import BackbeatError, Worker
+from backbeat.activities import ActivityFunction, declared_in
 from backbeat.compose.exits import CommandError
 
 AnyActivity = ActivityFunction[..., Any]
@@ -120,14 +120,13 @@ def _of_module(module: ModuleType) -> Worker | list[AnyActivity]:
         raise click.UsageError(f"{module.__name__} has several Workers: name one ({names}).")
     for name in workers.values():
         return _runnable(getattr(module, name), f"{module.__name__}:{name}")
-    known = [value for value in vars(module).values() if isinstance(value, ActivityFunction)]
-    activities = [one for one in known if f"{one.__module__}.".startswith(f"{module.__name__}.")]
-    if not activities:
+    try:
+        return declared_in(module)
+    except BackbeatError as error:
         raise click.UsageError(
-            f"the module {module.__name__} has no Worker and declares no activities. Put @backbeat.activity above a "
-            "function, or name the module or the list that has some."
-        )
-    return activities
+            f"{error}, and has no Worker. Put @backbeat.activity above a function, or name the module or the list that "
+            "has some."
+        ) from error
 
 
 def _public(value: Any) -> list[str]:

@@ -15,9 +15,10 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
-from backbeat.errors import InvalidParameters
+from backbeat.errors import BackbeatError, InvalidParameters
 from backbeat.payloads import Arguments, Id, ModeWord, When, check_node, seconds, to_mode
 from backbeat.streams.core.effects import Reason
 from backbeat.words import check_options
@@ -244,3 +245,14 @@ def _declaring_module() -> str:
     while frame.f_back is not None and frame.f_globals.get("__name__") in _DECLARING:
         frame = frame.f_back
     return str(frame.f_globals.get("__name__", ""))
+
+
+def declared_in(module: ModuleType) -> list[ActivityFunction[..., Any]]:
+    """The activities that a module declares, each once. BackbeatError: there are none."""
+    several = {id(value): value for value in vars(module).values() if isinstance(value, ActivityFunction)}
+    within = f"{module.__name__}."
+    own = [one for one in several.values() if one.module == module.__name__ or one.module.startswith(within)]
+    if not own:
+        imported = "; those that it imports are registered where they are declared" if several else ""
+        raise BackbeatError(f"the module {module.__name__} declares no activities{imported}")
+    return own

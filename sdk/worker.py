@@ -6,42 +6,37 @@
     worker = Worker("127.0.0.1:9092", activities=[reserve_money])
     await worker.run()          # until stop(), SIGTERM or SIGINT; `worker.serve()` without an event loop
 
-The way of one activity: `intake` reads it, `lanes` say when it may begin, `runner` runs its handler in a task (or, a
-plain function, in a thread) and makes the answer, `intake` sends it and commits the offset once Kafka has it.
+The way of one activity: `intake` reads it, `lanes` say when it may begin, `attempts` has `runner` run its handler in a
+task (or, a plain function, in a thread) and make the answer, `intake` sends it and commits the offset once Kafka has
+it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import importlib
 import textwrap
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from backbeat import interrupts, logs
-from backbeat.activities import ActivityFunction, ActivityOptions, ErrorHook, activity
-from backbeat.answers import routed
+from backbeat.activities import ActivityFunction, ActivityOptions, ErrorHook, activity, declared_in
+from backbeat.attempts import Attempts
 from backbeat.broker import logger, servers_of
 from backbeat.codecs import Codec
-from backbeat.context import Activity
 from backbeat.delivery import Delivery, make_intake
 from backbeat.errors import BackbeatError
-from backbeat.figures import Figures, outcome_of
+from backbeat.figures import Figures
 from backbeat.handlers import Handler, Handlers
 from backbeat.jobs import Job
-from backbeat.lanes import Lane, Lanes
-from backbeat.late import is_late, still_runs
+from backbeat.lanes import Lanes
 from backbeat.packing import Packing
 from backbeat.responses import describe
 from backbeat.runner import Runner
-from backbeat.schemas import ActivityKind
 from backbeat.stores import Store
-from backbeat.streams.core.commands import AnyCommand
 from backbeat.surroundings import Surroundings
-from backbeat.threads import Threads
 from backbeat.watch import Watch
 
 if TYPE_CHECKING:
@@ -105,18 +100,9 @@ class Worker:
         self._log_context = log_context
         self._handlers = Handlers()
         self._runner = Runner(self._handlers, Surroundings(bootstrap_servers), Packing(codec, store))
-        #: Notifications, and activities that nothing is registered for.
-        self._free: Lane[Job] = Lane()
-        self._pumping = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._idle = asyncio.Event()
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
-        self._grace_is_over = False
-        #: That of `run()`.
-        self._task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._threads: Threads
         self._figures = None if status_port is None else Figures(self._handlers)
         self._make_status = partial(self._status_of, status_host, status_port)
         self._status: StatusServer | None = None
@@ -133,13 +119,22 @@ class Worker:
         self._runner = self._runner.within(self._around)
         self._lanes: Lanes[Job] = Lanes(concurrency)
         self._watch = Watch(self._around.connected)
+        self._attempts = Attempts(
+            self._runner,
+            self._around,
+            self._lanes,
+            self._watch,
+            self._figures,
+            stopping=self._stopping,
+            fail=self._fail,
+        )
         self._intake = make_intake(
             self._delivery,
             bootstrap_servers,
             client,
             concurrency=concurrency,
             session_timeout_seconds=self._session_timeout_seconds,
-            accept=self._take,
+            accept=self._attempts.take,
             fail=self._fail,
             joined=self._joined,
         )
@@ -168,7 +163,7 @@ class Worker:
         """
         for one in activities:
             if isinstance(one, ModuleType):
-                for declared in _declared_in(one):
+                for declared in declared_in(one):
                     self._handlers.add(Handler(declared))
             elif isinstance(one, ActivityFunction):
                 self._handlers.add(Handler(one))
@@ -212,8 +207,7 @@ class Worker:
         if self._loop is not None:
             raise BackbeatError("a worker runs once: make another one")
         self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
-        self._threads = Threads(self._lanes.concurrency, self._loop)
+        self._attempts.begin(self._intake)
         unfiltered = logs.install() if self._log_context else None
         deaf = interrupts.listen(self._loop, self._interrupted) if handle_signals else None
         try:
@@ -258,7 +252,7 @@ class Worker:
                 await asyncio.shield(leaving)
             except asyncio.CancelledError as error:
                 cancelled = error
-                self._idle.set()
+                self._attempts.hurry()
             except Exception:  # noqa: BLE001 - it is raised below
                 break
         leaving.result()
@@ -268,11 +262,9 @@ class Worker:
     async def _disconnect(self) -> None:
         try:
             self._intake.drain()
-            for job in self._lanes.clear():
-                self._intake.settle(job, answered=False)
-            await self._finish_begun()
+            await self._attempts.finish(0 if self._failure is not None else self.grace_seconds)
         finally:
-            self._threads.stop()
+            self._attempts.stop()
             await self._watch.stop()
             await self._intake.stop()
             await self._around.stop()
@@ -288,7 +280,7 @@ class Worker:
 
     def _interrupted(self) -> None:
         if self._stopping.is_set():
-            self._idle.set()
+            self._attempts.hurry()
         self._stopping.set()
 
     def _joined(self) -> None:
@@ -301,11 +293,6 @@ class Worker:
             self._failure = error
             logger.error("the worker of %s ends: %s", self.name, describe(error))
         self._stopping.set()
-
-    @property
-    def _gives_back(self) -> bool:
-        """Whether a handler that is cancelled is not at fault: the grace is over, or everything here is cancelled."""
-        return self._grace_is_over or (self._task is not None and self._task.cancelling() > 0)
 
     def _status_of(self, host: str, port: int | None) -> StatusServer | None:
         if port is None or self._figures is None:
@@ -329,180 +316,3 @@ class Worker:
             failure=lambda: self._failure,
         )
         return make_status(shown, host, port)
-
-    async def _finish_begun(self) -> None:
-        if self._lanes.running and self._failure is None:
-            logger.info("stopping: %d activities may end within %g s", self._lanes.running, self.grace_seconds)
-            try:
-                async with asyncio.timeout(self.grace_seconds):
-                    await self._idle.wait()
-            except TimeoutError:
-                logger.warning("%d activities had not ended after %g s", self._lanes.running, self.grace_seconds)
-        self._grace_is_over = True
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    # --- one activity ----------------------------------------------------------------------------------------------
-
-    def _take(self, jobs: Sequence[Job]) -> None:
-        for job in jobs:
-            self._lanes.offer(job, self._lane(job))
-        self._pump()
-
-    def _lane(self, job: Job) -> Lane[Job]:
-        handler = self._runner.handler(job.record)
-        return self._free if handler is None else handler.lane
-
-    def _pump(self) -> None:
-        """Begin what may begin. What ends at once frees its place within this very loop."""
-        if self._pumping:
-            return
-        self._pumping = True
-        try:
-            while not self._stopping.is_set() and (taken := self._lanes.take()) is not None:
-                job, lane = taken
-                # Before it is looked whose it is: whoever takes its partition away waits for it, or is seen here.
-                job.begun = True
-                if job.revoked:
-                    self._intake.settle(job, answered=False)
-                    self._lanes.done(lane)
-                else:
-                    if self._figures is not None:
-                        self._figures.begin(job)
-                    self._begin(job)
-        finally:
-            self._pumping = False
-        self._intake.has_room(self._lanes.free)
-
-    def _begin(self, job: Job) -> None:
-        if is_late(job.record, self._around.now()):
-            self._start(self._open_late(job))
-        else:
-            self._open(job)
-
-    async def _open_late(self, job: Job) -> None:
-        try:
-            runs = await still_runs(job.record, self._around.connected, self._stopping)
-        except asyncio.CancelledError:
-            # The grace is over.
-            runs = None
-        if runs:
-            self._open(job)
-        else:
-            self._intake.settle(job, answered=runs is False)
-            self._end(job)
-
-    def _open(self, job: Job) -> None:
-        """Begin an activity. What keeps it from being begun is its node's error."""
-        activity = self._runner.open(job.record)
-        handler = self._runner.handler(job.record)
-        try:
-            if job.record.kind is ActivityKind.NOTIFICATION:
-                self._start(self._notify(job, activity))
-            elif handler is None:
-                self._answer(job, activity, self._runner.unknown(activity))
-                self._end(job)
-            else:
-                self._watch.began(activity, handler)
-                if handler.is_async:
-                    self._start(self._run_async(job, activity, self._runner.run_async(activity, handler)))
-                else:
-                    run = partial(contextvars.copy_context().run, self._run_plain, job, activity, handler)
-                    self._threads.run(run)
-        except Exception as error:  # noqa: BLE001 - no thread can be started, for example
-            self._answer(job, activity, self._runner.failed(activity, error))
-            self._ended(job, activity)
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        assert self._loop is not None
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _run_async(self, job: Job, activity: Activity, attempt: Coroutine[Any, Any, list[AnyCommand]]) -> None:
-        try:
-            self._answer(job, activity, await attempt)
-        except asyncio.CancelledError as error:
-            if self._gives_back:
-                self._intake.settle(job, answered=False)
-            else:
-                self._answer(job, activity, self._runner.failed(activity, error))
-        except BaseException as error:  # noqa: BLE001 - it is raised again where run() is awaited
-            self._break(job, error)
-        finally:
-            self._ended(job, activity)
-
-    def _run_plain(self, job: Job, activity: Activity, handler: Handler) -> Callable[[], None]:
-        """In a thread; what is returned is done in the loop."""
-        try:
-            commands = self._runner.run_plain(activity, handler)
-            if not isinstance(commands, list):
-                attempt = commands
-                return lambda: self._start(self._run_async(job, activity, attempt))
-            self._answer(job, activity, commands)
-        except BaseException as error:  # noqa: BLE001 - as above
-            broken = error
-            return lambda: self._ended(job, activity, broken)
-        return partial(self._ended, job, activity)
-
-    async def _notify(self, job: Job, activity: Activity) -> None:
-        try:
-            await self._runner.notify(activity)
-            self._intake.settle(job, answered=True)
-        except asyncio.CancelledError:
-            # The grace is over: another worker tells of it.
-            self._intake.settle(job, answered=False)
-        finally:
-            self._end(job)
-
-    def _answer(self, job: Job, activity: Activity, commands: Sequence[AnyCommand]) -> None:
-        """Send what came of it. What cannot be written is an error of its node."""
-        if self._figures is not None:
-            job.outcome = outcome_of(activity, commands)
-        if not commands:
-            # Nobody waits for the answer, or somebody else gives it.
-            self._intake.settle(job, answered=True)
-            return
-        try:
-            answers = [routed(one) for one in commands]
-        except Exception as refused:  # noqa: BLE001 - whatever an encoder raises
-            commands = self._runner.failed(activity, refused)
-            answers = [routed(one) for one in commands]
-        self._intake.send(answers, job)
-
-    def _ended(self, job: Job, activity: Activity, broken: BaseException | None = None) -> None:
-        """A handler has ended; `broken`: what came of it cannot be told, so that others must run it."""
-        if broken is not None:
-            self._break(job, broken)
-        self._watch.ended(activity)
-        self._end(job)
-
-    def _break(self, job: Job, error: BaseException) -> None:
-        """This worker cannot tell what came of a job: others get it, and this one ends."""
-        self._intake.settle(job, answered=False)
-        self._fail(error)
-
-    def _end(self, job: Job) -> None:
-        assert self._loop is not None
-        if self._loop.is_closed():
-            # Nobody has waited for it.
-            return
-        self._lanes.done(self._lane(job))
-        if self._figures is not None:
-            self._figures.end(job)
-        if self._stopping.is_set() and self._lanes.running == 0:
-            self._idle.set()
-        self._pump()
-
-
-def _declared_in(module: ModuleType) -> list[ActivityFunction[..., Any]]:
-    """The activities that a module declares, each once. BackbeatError: there are none."""
-    several = {id(value): value for value in vars(module).values() if isinstance(value, ActivityFunction)}
-    within = f"{module.__name__}."
-    own = [one for one in several.values() if one.module == module.__name__ or one.module.startswith(within)]
-    if not own:
-        imported = "; those that it imports are registered where they are declared" if several else ""
-        raise BackbeatError(f"the module {module.__name__} declares no activities{imported}")
-    return own

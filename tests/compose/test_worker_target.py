@@ -101,7 +101,7 @@ def test_modules_of_packages_are_found(write, unique):
         ("SHOP_TWO", "has several Workers: name one (SHOP_TWO:a, SHOP_TWO:b)"),
         ("SHOP_TWO:a SHOP", "is a Worker, and one runs alone"),
         ("SHOP_TWO:LIST", "has a Worker in it"),
-        ("textwrap", "the module textwrap has no Worker and declares no activities. Put @backbeat.activity above"),
+        ("textwrap", "the module textwrap declares no activities, and has no Worker. Put @backbeat.activity above"),
         (":worker", "The form is MODULE:ATTRIBUTE"),
         (".orders", "The form is MODULE:ATTRIBUTE"),
     ],
