@@ -48,9 +48,9 @@ def init(folder: Path) -> None:
     except OSError as error:
         raise CommandError(f"{error.filename or folder} cannot be written: {error.strerror}.") from error
     click.echo(f"Written to {folder}:")
-    for path, (_, what) in _FILES.items():
-        if what:
-            click.echo(f"  {path:<16} {what}")
+    for path, (_, summary) in _FILES.items():
+        if summary:
+            click.echo(f"  {path:<16} {summary}")
     click.echo("Next:")
     if folder.resolve() != Path.cwd():
         click.echo(f"  cd {shlex.quote(str(folder))}")

@@ -89,10 +89,11 @@ def worker(
     sys.path.insert(0, str(Path.cwd()))
     # Before the modules are imported: whoever sets up logging of his own does it there.
     to_stderr(log_format)
-    loaded = load(targets)
-    one = loaded if isinstance(loaded, Worker) else Worker(activities=loaded)
-    one.configure(_servers(context, one, bootstrap_servers), client or one.name, concurrency or one.concurrency)
-    one.serve()
+    runnable = load(targets)
+    named = runnable if isinstance(runnable, Worker) else Worker(activities=runnable)
+    servers = _servers(context, named, bootstrap_servers)
+    named.configure(servers, client or named.name, concurrency or named.concurrency)
+    named.serve()
     logging.getLogger("backbeat").info("stopped")
 
 

@@ -66,7 +66,7 @@ def _imported(name: str) -> ModuleType:
             raise _failed(name, error) from error
         package = missing.rpartition(".")[0]
         folders = getattr(sys.modules.get(package), "__path__", []) if package else [str(Path.cwd())]
-        known = [f"{package}.{one.name}" if package else one.name for one in pkgutil.iter_modules(folders)]
+        known = [f"{package}.{module.name}" if package else module.name for module in pkgutil.iter_modules(folders)]
         where = f"the package {package}" if package else f"{Path.cwd()}, nor among the installed packages"
         raise click.UsageError(f"there is no module {missing!r} in {where}.{_nearest(missing, known)}") from error
     except (Exception, SystemExit) as error:
@@ -96,7 +96,7 @@ def _runnable(value: Any, target: str) -> Worker | list[AnyActivity]:
         case list() | tuple() | set() | frozenset():
             if not value:
                 raise click.UsageError(f"{target} is empty: nothing is to be run.")
-            return [one for item in value for one in _activities(item, target)]
+            return [activity for item in value for activity in _activities(item, target)]
         case _:
             advice = " Put @backbeat.activity above it." if callable(value) and not isinstance(value, type) else ""
             raise click.UsageError(
@@ -139,5 +139,6 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 def _choices(name: str, value: Any) -> str:
     """What could have been named in a module."""
-    fitting = [each for each, one in vars(value).items() if isinstance(one, Worker | ActivityFunction)]
+    members = getattr(value, "__dict__", {})
+    fitting = [each for each, member in members.items() if isinstance(member, Worker | ActivityFunction)]
     return f" There are: {', '.join(f'{name}:{each}' for each in fitting)}" if fitting else ""

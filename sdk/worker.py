@@ -205,7 +205,10 @@ class Worker:
         Unavailable if Kafka refuses an answer or cannot be used at all. Signals are left alone outside the main thread.
         """
         if self._loop is not None:
-            raise BackbeatError("a worker runs once: make another one")
+            raise BackbeatError(
+                "a worker runs once: make another one. A module for `backbeat worker` calls serve() only below "
+                '`if __name__ == "__main__":`'
+            )
         self._loop = asyncio.get_running_loop()
         self._attempts.begin(self._intake)
         unfiltered = logs.install() if self._log_context else None

@@ -91,6 +91,7 @@ def test_modules_of_packages_are_found(write, unique):
         ("SHOPP", "there is no module 'SHOPP' in .* Did you mean 'SHOP'?"),
         ("SHOP:take_ordr", "SHOP has no 'take_ordr'. Did you mean 'take_order'? There are: SHOP:take_order, SHOP:pack"),
         ("SHOP:Nested.outer", "SHOP has no 'outer'"),
+        ("SHOP:NUMBERS.first", "SHOP has no 'first'"),
         ("SHOP.py", "SHOP.py is a path. Name the module: SHOP"),
         ("./shop/orders.py:worker", "Name the module: shop.orders:worker"),
         ("SHOP:plain", "is of type function, and no Worker, .* Put @backbeat.activity above it"),
