@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 _HEADER_BYTES_MAX = 16_384
 _MESSAGE_CHARACTERS_MAX = 200
+#: How long a gateway that stops waits for its clients' bytes.
+_CLIENT_SECONDS = 0.2
 #: Other expectations are passed over: they were never met by anything.
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -31,7 +33,24 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
 class _Protocol(RequestHandler):
     """One connection."""
 
-    __slots__ = ()
+    __slots__ = ("awaits_body",)
+
+    #: whether the call cannot begin yet, since its body has not come
+    awaits_body: bool
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is there."""
+        self.awaits_body = False
+        super().connection_made(transport)
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """Wait for the call that is under way; not for bytes that its client may never send.
+
+        Those are of a call that has not begun, or of one that was answered without them.
+        """
+        if self.awaits_body or not self._request_in_progress:
+            timeout = _CLIENT_SECONDS
+        await super().shutdown(timeout)
 
     def handle_error(
         self,
@@ -86,4 +105,10 @@ async def read_body(request: web.BaseRequest) -> bytes:
         # Clients with much to send wait for this.
         await request.writer.write(_CONTINUE)
         request.writer.output_size = 0
-    return await request.read()
+    protocol = request.protocol
+    assert isinstance(protocol, _Protocol), "the server makes its connections"
+    protocol.awaits_body = True
+    try:
+        return await request.read()
+    finally:
+        protocol.awaits_body = False
