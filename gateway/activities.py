@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp.web import Response
 
+from backbeat.errors import LimitExceeded
 from backbeat.gateway import asks, errors
 from backbeat.gateway.call import Call, answer, success
-from backbeat.gateway.nodes import check_links, new_node
+from backbeat.gateway.error_text import ERROR_BYTES_MAX, cut_error
+from backbeat.gateway.nodes import check_links, keep_large, new_node
 from backbeat.gateway.parameters import Parameters
+from backbeat.gateway.payloads import PAYLOAD_BYTES_MAX
 from backbeat.gateway.presentation import id_text, response_json
 from backbeat.streams.core import commands
 from backbeat.streams.core.commands import NewNode
 from backbeat.streams.core.status import ClientStatus, ServerStatus
+
+#: What a client says that has failed.
+ERRORED = "errored"
 
 
 async def show(call: Call) -> Response:
@@ -21,33 +29,34 @@ async def show(call: Call) -> Response:
     workflow_id = call.parameters.uuid("workflow_id")
     if workflow_id is not None and view.workflow_id != workflow_id:
         raise _not_in_workflow(node_id)
+    (view,) = await call.whole_nodes([view])
     return answer(call.node_json(view))
 
 
 async def errors_of(call: Call) -> Response:
     """GET /activities/:id/errors: the changes to errored."""
     node_id = await _node_id(call)
-    changes = await asks.get_history(call, node_id)
-    return answer(
-        [
-            call.status_change_json(node_id, change)
-            for change in changes
-            if change.to_status == (ServerStatus.ERRORED if change.server else ClientStatus.ERRORED)
-        ]
-    )
+    changes = [
+        change
+        for change in await asks.get_history(call, node_id)
+        if change.to_status == (ServerStatus.ERRORED if change.server else ClientStatus.ERRORED)
+    ]
+    return answer([call.status_change_json(node_id, change) for change in await call.whole_changes(changes)])
 
 
 async def status_changes(call: Call) -> Response:
     """GET /activities/:id/status_changes: all of them, oldest first."""
     node_id = await _node_id(call)
-    return answer([call.status_change_json(node_id, change) for change in await asks.get_history(call, node_id)])
+    changes = await call.whole_changes(await asks.get_history(call, node_id))
+    return answer([call.status_change_json(node_id, change) for change in changes])
 
 
 async def response(call: Call) -> Response:
     """GET /activities/:id/response: of the last change of the client status; null before any."""
     node_id = await _node_id(call)
     changes = [change for change in await asks.get_history(call, node_id) if not change.server]
-    return answer(response_json(changes[-1]) if changes else None)
+    newest = await call.whole_changes(changes[-1:])
+    return answer(response_json(newest[0]) if newest else None)
 
 
 async def change_status(call: Call) -> Response:
@@ -57,6 +66,20 @@ async def change_status(call: Call) -> Response:
     response_text = said.json("response")
     if response_text is None:
         response_text = said.json("args")
+    if response_text is not None and len(response_text) > ERROR_BYTES_MAX:
+        response_text = await _large_response(call, response_text)
+    try:
+        await _say(call, node_id, response_text)
+    except errors.Refusal as refusal:
+        limit = _limit_of(refusal) if call.segment("status") == ERRORED and response_text is not None else None
+        if limit is None:
+            raise
+        # Somebody has set a smaller limit. Without its error the node would stay `processing`.
+        await _say(call, node_id, cut_error(response_text or b"null", limit))
+    return success()
+
+
+async def _say(call: Call, node_id: bytes, response_text: bytes | None) -> None:
     await asks.change(
         call,
         commands.ChangeNode,
@@ -65,15 +88,22 @@ async def change_status(call: Call) -> Response:
         node_id=node_id,
         status=call.segment("status"),
         response=response_text,
-        retriable=said.flag("retriable") is not False,
+        retriable=call.parameters.flag("retriable") is not False,
     )
-    return success()
+
+
+def _limit_of(refusal: errors.Refusal) -> int | None:
+    """How large a response may be that was refused for its size."""
+    rejected = refusal.__cause__
+    if not isinstance(rejected, LimitExceeded) or not rejected.wanted.startswith("payload_bytes_max "):
+        return None
+    return int(rejected.wanted.removeprefix("payload_bytes_max "))
 
 
 async def add_decisions(call: Call) -> Response:
     """POST /activities/:id/decisions: children, all or none; their ids in order."""
     node_id = await _node_id(call)
-    children = tuple(_child(call, said) for said in _decisions(call.parameters))
+    children = await keep_large(call, tuple(_child(call, said) for said in _decisions(call.parameters)))
     await check_links(call, children)
     what = f"node {id_text(node_id)}"
     made = await asks.change(call, commands.AddChildren, node_id, what, node_id=node_id, children=children)
@@ -95,6 +125,17 @@ def _child(call: Call, said: Parameters) -> NewNode:
     if name is None:
         raise errors.invalid("name is missing: each decision has one")
     return new_node(call, said, name)
+
+
+async def _large_response(call: Call, response_text: bytes) -> bytes:
+    """A response as it goes to the engine: an error is cut, any other kept elsewhere if it is too large."""
+    if call.segment("status") == ERRORED:
+        return await asyncio.to_thread(cut_error, response_text)
+    if len(response_text) > PAYLOAD_BYTES_MAX or call.client is None or call.client.delivery != "webhook":
+        # The engine says what is too large.
+        return response_text
+    (kept,) = await call.keep(response_text)
+    return kept
 
 
 async def restart(call: Call) -> Response:

@@ -19,7 +19,7 @@ import uvloop
 from aiohttp import web
 
 from backbeat.errors import InvalidParameters
-from backbeat.gateway import errors, tid
+from backbeat.gateway import activities, errors, tid
 from backbeat.gateway.authentication import authenticate
 from backbeat.gateway.call import Call, answer
 from backbeat.gateway.metrics import HttpFigures
@@ -50,6 +50,7 @@ _FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/"
 _WITH_BODY = frozenset({"POST", "PUT"})
 _NOTHING = Parameters()
+_LARGE_ERROR = b'{"response":{"error":{"message":"The error was larger than a request may be, and is lost"}}}'
 _BACKLOG = 1024
 _ROUND_SECONDS = 0.25
 #: So many more objects than before, and garbage is looked for.
@@ -143,7 +144,13 @@ class Gateway:
         parameters = Parameters.of_pairs(query) if query else _NOTHING
         body = b""
         if request.method in _WITH_BODY and request.body_exists:
-            body = await read_body(request)
+            try:
+                body = await read_body(request)
+            except web.HTTPRequestEntityTooLarge:
+                if route.handler is not activities.change_status or path["status"] != activities.ERRORED:
+                    raise
+                # Refused, it would leave its node `processing` for ever.
+                body = _LARGE_ERROR
             parameters = parameters.merged(_read_body(request, body))
         if route.new:
             check_words(route, query, body, form=request.content_type == _FORM)

@@ -12,8 +12,10 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp.web import Response
 
+from backbeat.errors import Unavailable
 from backbeat.gateway import errors
 from backbeat.gateway.parameters import Parameters, find_id, to_id
+from backbeat.gateway.payloads import ANSWER_BYTES_MAX, is_reference, size_of
 from backbeat.gateway.presentation import node_json, status_change_json, whole_node_json
 from backbeat.gateway.wishes import Wishes
 from backbeat.streams.core import ids
@@ -77,7 +79,8 @@ class Call:
 
     async def take_turn(self, turns: asyncio.Semaphore) -> None:
         """Wait until few enough others do the same; the turn lasts until the call is answered."""
-        assert self._turn is None, "a call takes one turn"
+        if self._turn is not None:
+            return
         await turns.acquire()
         self._turn = turns
 
@@ -97,6 +100,49 @@ class Call:
         if not ids.is_ours(identity):
             raise errors.not_found(f"There is no {'workflow' if '/workflows' in self.route.path else 'node'} {text}")
         return identity
+
+    async def keep(self, *texts: bytes) -> list[bytes]:
+        """Payloads as they go to the engine (`payloads`). 503."""
+        try:
+            return await self.parts.payloads.keep(texts)
+        except Unavailable as error:
+            raise errors.unavailable(str(error), "Backbeat::Unavailable") from error
+
+    async def whole_nodes(self, views: list[NodeView]) -> list[NodeView]:
+        """Nodes with their client data whole (`payloads`). 400 where that would be too much at once, 503."""
+        large = [index for index, view in enumerate(views) if is_reference(view.client_data)]
+        if not large:
+            return views
+        texts = await self._whole([views[index].client_data for index in large])
+        whole = list(views)
+        for index, text in zip(large, texts, strict=True):
+            whole[index] = msgspec.structs.replace(views[index], client_data=text)
+        return whole
+
+    async def whole_changes(self, changes: list[StatusChange]) -> list[StatusChange]:
+        """Status changes with their responses whole. 400, 503."""
+        large = [index for index, change in enumerate(changes) if is_reference(change.response)]
+        if not large:
+            return changes
+        texts = await self._whole([changes[index].response or b"" for index in large])
+        whole = list(changes)
+        for index, text in zip(large, texts, strict=True):
+            whole[index] = msgspec.structs.replace(changes[index], response=text)
+        return whole
+
+    async def _whole(self, texts: list[bytes]) -> list[bytes]:
+        size = sum(map(size_of, texts))
+        if size > ANSWER_BYTES_MAX:
+            raise errors.invalid(
+                f"The answer would have {size} bytes of large client data or responses; {ANSWER_BYTES_MAX} is the "
+                "most. Ask for pages (limit and after, or per_page and page)"
+            )
+        if len(texts) > 1:
+            await self.take_turn(self.parts.large_answers)
+        try:
+            return [await self.parts.payloads.shown(text) for text in texts]
+        except Unavailable as error:
+            raise errors.unavailable(str(error), "Backbeat::Unavailable") from error
 
     def node_json(self, view: NodeView) -> dict[str, Any]:
         """A node as this call is answered."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+import msgspec
+
 from backbeat.gateway import asks, errors
 from backbeat.gateway.call import Call
 from backbeat.gateway.parameters import Parameters
+from backbeat.gateway.payloads import INLINE_BYTES_MAX, PAYLOAD_BYTES_MAX
 from backbeat.gateway.presentation import id_text
 from backbeat.streams.core import ids
 from backbeat.streams.core.commands import COALESCE_WORDS, Coalesce, NewNode
@@ -74,6 +77,29 @@ def _runner(call: Call, said: Parameters) -> bytes:
     if call.engine.client(runner) is None:
         raise errors.invalid(f"No user has the id {id_text(runner)} (client_id)")
     return runner
+
+
+async def keep_large(call: Call, nodes: tuple[NewNode, ...]) -> tuple[NewNode, ...]:
+    """The nodes of a call as they go to the engine: client data that is too large is kept elsewhere. 413, 503.
+
+    Only for clients that are served by webhook, which get it whole again: a worker reads records.
+    """
+    if sum(len(node.client_data) for node in nodes) <= INLINE_BYTES_MAX:
+        return nodes
+    largest = max(len(node.client_data) for node in nodes)
+    if not all(_is_posted_to(call, node.user_id) for node in nodes) or largest > PAYLOAD_BYTES_MAX:
+        # The engine says what is too large.
+        return nodes
+    texts = await call.keep(*(node.client_data for node in nodes))
+    return tuple(
+        node if node.client_data is text else msgspec.structs.replace(node, client_data=text)
+        for node, text in zip(nodes, texts, strict=True)
+    )
+
+
+def _is_posted_to(call: Call, user_id: bytes) -> bool:
+    client = call.engine.client(user_id)
+    return client is not None and client.delivery == "webhook"
 
 
 async def check_links(call: Call, nodes: Iterable[NewNode]) -> None:

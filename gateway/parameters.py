@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
@@ -17,6 +16,7 @@ import msgspec
 
 from backbeat.gateway import errors
 from backbeat.gateway.casing import compact, snake, snake_keys
+from backbeat.gateway.times import to_milliseconds
 
 #: How deep JSON may be nested: deeper than any use, far from where readers of it would fail.
 DEPTH_MAX = 200
@@ -24,8 +24,6 @@ FORM_FIELDS_MAX = 10_000
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
 _KEY_PARTS = re.compile(r"\[([^\[\]]*)\]")
-#: Ruby writes a time as `2016-01-01 00:00:00 UTC` or `… +0000`.
-_RUBY_ZONE = re.compile(r" (?=[+-]\d{4}$)")
 _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
 _INT_MAX = 2**31 - 1
 
@@ -164,13 +162,13 @@ class Parameters:
         raise errors.invalid(f"{name} must be true or false")
 
     def time(self, name: str) -> int | None:
-        """An ISO 8601 time, as milliseconds since the epoch; one without a zone is UTC."""
+        """A time (`times`), as milliseconds since the epoch; one without a zone is UTC."""
         value = self._value(name)
         if value is None or (isinstance(value, str) and not value.strip()):
             return None
         milliseconds = to_milliseconds(value) if isinstance(value, str) else None
         if milliseconds is None:
-            raise errors.invalid(f"{name} must be an ISO 8601 time, for example 2026-01-31T12:00:00Z")
+            raise errors.invalid(f"{name} must be a time that can be read in one way, for example 2026-01-31T12:00:00Z")
         return milliseconds
 
     def uuid(self, name: str) -> bytes | None:
@@ -203,7 +201,7 @@ class Parameters:
         return None if found is None else _read(name, found)
 
 
-# --- ids and times ---------------------------------------------------------------------------------------------------
+# --- ids -------------------------------------------------------------------------------------------------------------
 
 
 def to_id(text: object) -> bytes:
@@ -219,19 +217,6 @@ def find_id(text: object) -> bytes | None:
     if not isinstance(text, str) or not _UUID.fullmatch(text):
         return None
     return bytes.fromhex(text.replace("-", ""))
-
-
-def to_milliseconds(text: str) -> int | None:
-    """An ISO 8601 time as milliseconds since the epoch, not before it; None for what is none."""
-    text = text.strip()
-    if text.endswith(" UTC"):
-        text = text[:-4] + "+00:00"
-    try:
-        found = datetime.fromisoformat(_RUBY_ZONE.sub("", text))
-        found = found if found.tzinfo else found.replace(tzinfo=UTC)
-        return max(0, round(found.timestamp() * 1000))
-    except (ValueError, OverflowError):
-        return None
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from backbeat.errors import BackbeatError
 from backbeat.gateway.archiving import Archiver, Background, open_place
 from backbeat.gateway.engine import Engine
+from backbeat.gateway.payloads import Payloads
 from backbeat.gateway.presentation import node_json
 from backbeat.gateway.projection import Projection
 from backbeat.gateway.queue_log import QueueLog
@@ -27,6 +28,7 @@ class Parts:
     def __init__(self, settings: GatewaySettings, fail: Callable[[BaseException], None]) -> None:
         self.settings = settings
         self.engine = Engine(settings)
+        self.payloads = Payloads(settings.bootstrap_servers)
         self.projection = Projection(
             settings.bootstrap_servers,
             settings.projection_url,
@@ -59,6 +61,7 @@ class Parts:
             self.engine.registry,
             node_body=node_json,
             find_node=self.engine.find_node,
+            whole=self.payloads.whole,
             connection_error_wait_seconds=self.settings.connection_error_wait_seconds,
             endpoint_timeout_seconds=self.settings.endpoint_timeout_seconds,
             fail=self._fail,
@@ -81,7 +84,7 @@ class Parts:
 
     async def stop(self) -> None:
         """Leave in the other order."""
-        for part in (self._archiver, self._queue_log, self.deliverer, self.projection, self.engine):
+        for part in (self._archiver, self._queue_log, self.deliverer, self.payloads, self.projection, self.engine):
             if part is None:
                 continue
             try:

@@ -12,8 +12,9 @@ from aiohttp.web import Response
 from backbeat.gateway import asks, errors
 from backbeat.gateway.call import Call, answer, success
 from backbeat.gateway.nodes import new_node
-from backbeat.gateway.parameters import find_id, to_milliseconds
+from backbeat.gateway.parameters import find_id
 from backbeat.gateway.presentation import id_text, time_text
+from backbeat.gateway.times import to_milliseconds
 from backbeat.schedule_views import upcoming
 from backbeat.schemas import subject_text
 from backbeat.streams.core import commands, ids, queries

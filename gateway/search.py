@@ -8,9 +8,10 @@ from aiohttp.web import Response
 
 from backbeat.gateway import errors
 from backbeat.gateway.call import Call, answer
-from backbeat.gateway.parameters import Parameters, find_id, to_milliseconds
+from backbeat.gateway.parameters import Parameters, find_id
 from backbeat.gateway.presentation import error_row_json, workflow_json
 from backbeat.gateway.projection import NodeFilters, Projection, WorkflowFilters
+from backbeat.gateway.times import to_milliseconds
 
 #: How many seconds older than the newest writes an answer may be; only on answers that may.
 STALE_HEADER = "X-backbeat-stale-seconds"
@@ -40,7 +41,7 @@ async def nodes(call: Call) -> Response:
     filters = NodeFilters(metadata_contains=said.raw_text("metadata"), **values)
     projection, headers = await freshened(call)
     found = await projection.search_nodes(call.user_id, filters)
-    return answer([call.node_json(view) for view in found], headers=headers)
+    return answer([call.node_json(view) for view in await call.whole_nodes(found)], headers=headers)
 
 
 async def names(call: Call) -> Response:
@@ -111,7 +112,7 @@ def _time(said: Parameters, name: str) -> int | None:
         return None
     found = to_milliseconds(text)
     if found is None:
-        raise errors.invalid_value(f"{name} must be an ISO 8601 time, not {text[:40]!r}")
+        raise errors.invalid_value(f"{name} must be a time that can be read in one way, not {text[:40]!r}")
     return found
 
 

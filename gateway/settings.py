@@ -6,8 +6,6 @@ import enum
 from dataclasses import dataclass
 from pathlib import Path
 
-from backbeat.streams.topics import RECORD_BYTES_MAX
-
 #: A file of this name in the data directory takes the gateway out of rotation.
 OUT_OF_ROTATION = "out-of-rotation"
 
@@ -48,8 +46,8 @@ class GatewaySettings:
     archive_poll_seconds: float = 5.0
     #: consumer group of the engines, whose lag is logged
     application_id: str = "backbeat"
-    #: the largest request body
-    body_bytes_max: int = RECORD_BYTES_MAX
+    #: the largest request body: a payload of PAYLOAD_BYTES_MAX, and what JSON needs around and inside it
+    body_bytes_max: int = 12 * 1024 * 1024
     #: how long a search waits for the newest writes
     freshen_seconds: float = 2.0
     #: how long calls under way may take when the gateway is told to stop

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import aiohttp
 from yarl import URL
 
-from backbeat.errors import BackbeatError
+from backbeat.errors import BackbeatError, CodecError, Unavailable
 from backbeat.gateway.webhook import Standing, Webhook, reason_of
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,10 @@ class Post(Protocol):
         """The URL that a webhook goes to now; None: it was settled instead."""
 
     async def post(self, url: URL, webhook: Webhook) -> int:
-        """Post it; the status of the answer. Raises aiohttp.ClientError, TimeoutError or OSError without one."""
+        """Post it; the status of the answer. Raises aiohttp.ClientError, TimeoutError or OSError without one.
+
+        Before there was a request: Unavailable, CodecError where its payload cannot be had now, or ever.
+        """
 
     async def standing(self, webhook: Webhook) -> Standing:
         """How far the client is with it, as the engine knows it now. BackbeatError: the engine does not say."""
@@ -172,6 +175,13 @@ class Endpoint:
             webhook.under_way = False
             self._unreachable(webhook, reason_of(error))
             return False
+        except Unavailable as error:
+            logger.info("%s is not posted yet: %s", webhook, error)
+            self._again(webhook, _ASK_AGAIN_SECONDS)
+            return False
+        except CodecError as error:
+            webhook.failure = f"Its arguments are lost: {error}"
+            self._settle(webhook)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # A ValueError: what passed as a URL and is none, such as a host's name with an empty label.
             self._broken(webhook, reason_of(error), in_time=not isinstance(error, TimeoutError))

@@ -38,6 +38,7 @@ from backbeat.gateway.webhook import (
 from backbeat.gateway.webhook_endpoint import Endpoint
 from backbeat.gateway.webhook_figures import WebhookFigures
 from backbeat.gateway.webhook_intake import Intake
+from backbeat.schemas import ActivityRecord
 from backbeat.streams import tracing
 from backbeat.streams.clients import RegisteredClient
 from backbeat.streams.core.effects import NodeView
@@ -47,6 +48,9 @@ logger = logging.getLogger(__name__)
 
 #: A node as the engine has it now, whoever runs it; null: there is none. BackbeatError: the engine does not say.
 FindNode = Callable[[bytes], Awaitable[NodeView | None]]
+
+#: A payload that is kept elsewhere, or the text itself. CodecError: it is lost. Unavailable.
+Whole = Callable[[bytes], Awaitable[bytes]]
 
 CONNECTION_ERROR_WAIT_SECONDS = 30.0
 ENDPOINT_TIMEOUT_SECONDS = 60.0
@@ -85,6 +89,7 @@ class Deliverer:
         *,
         node_body: NodeBody,
         find_node: FindNode,
+        whole: Whole,
         fail: Callable[[BaseException], None],
         connection_error_wait_seconds: float = CONNECTION_ERROR_WAIT_SECONDS,
         endpoint_timeout_seconds: float = ENDPOINT_TIMEOUT_SECONDS,
@@ -97,6 +102,7 @@ class Deliverer:
         self.wait_seconds = connection_error_wait_seconds
         self._timeout_seconds = endpoint_timeout_seconds
         self._find_node = find_node
+        self._whole = whole
         self._concurrency = concurrency_per_endpoint
         self._intake = Intake(
             bootstrap_servers,
@@ -278,7 +284,7 @@ class Deliverer:
         return status
 
     async def _post(self, url: URL, webhook: Webhook, tid: str) -> int:
-        record = webhook.record
+        record = await self._whole_record(webhook)
         client = self._registry.by_id(record.node.user_id)
         session = self._sessions["close" if client is None else client.connections]
         with self.figures.timed(webhook) as timed:
@@ -291,6 +297,13 @@ class Deliverer:
             timed.status = response.status
         await _drain(response)
         return response.status
+
+    async def _whole_record(self, webhook: Webhook) -> ActivityRecord:
+        record = webhook.record
+        client_data = await self._whole(record.node.client_data)
+        if client_data is record.node.client_data:
+            return record
+        return msgspec.structs.replace(record, node=msgspec.structs.replace(record.node, client_data=client_data))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run an endpoint's work."""

@@ -10,7 +10,7 @@ from aiohttp.web import Response
 
 from backbeat.gateway import asks, errors
 from backbeat.gateway.call import Call, answer, success
-from backbeat.gateway.nodes import check_links, coalesce, new_node
+from backbeat.gateway.nodes import check_links, coalesce, keep_large, new_node
 from backbeat.gateway.pages import Page, read_page
 from backbeat.gateway.parameters import Parameters
 from backbeat.gateway.presentation import (
@@ -102,7 +102,7 @@ async def signal_by_name(call: Call) -> Response:
 
 async def _signal(call: Call, name: str) -> Response:
     workflow_id = call.path_id()
-    node = new_node(call, call.parameters, name, signal=True)
+    (node,) = await keep_large(call, (new_node(call, call.parameters, name, signal=True),))
     if node.parent_link_id is not None:
         await check_links(call, (node,))
     what = f"workflow {id_text(workflow_id)}"
@@ -117,6 +117,7 @@ async def _signal(call: Call, name: str) -> Response:
         coalesce_key=call.parameters.text("coalesce_key"),
         coalesce=coalesce(call.parameters),
     )
+    (view,) = await call.whole_nodes([view])
     return answer(call.node_json(view), 201)
 
 
@@ -171,12 +172,14 @@ async def print_tree(call: Call) -> Response:
 async def children(call: Call) -> Response:
     """GET /workflows/:id/children: the top-level nodes."""
     page = await read_page(call, top_level_only=True, wanted=_filter(call))
+    page.nodes = await call.whole_nodes(page.nodes)
     return await _made(page, lambda: [call.node_json(node) for node in page.nodes])
 
 
 async def nodes(call: Call) -> Response:
     """GET /workflows/:id/nodes: all of them in the order in which they were made; a page in the order of the tree."""
     page = await read_page(call, wanted=_filter(call))
+    page.nodes = await call.whole_nodes(page.nodes)
 
     def make() -> Any:
         if page.whole:

@@ -22,6 +22,7 @@ HISTORY = "backbeat.history"
 REPLIES = "backbeat.replies"
 DEAD_LETTERS = "backbeat.dead-letters"
 CLIENTS = "backbeat.clients"
+PAYLOADS = "backbeat.payloads"
 SIGNALS_PREFIX = "backbeat.signals."
 ACTIVITIES_PREFIX = "backbeat.activities."
 
@@ -31,6 +32,7 @@ REPLICATION_DEFAULT = 3
 #: Replies go to the partition that the asker named, so their number is free of the others'.
 REPLIES_PARTITIONS = 8
 DEAD_LETTERS_PARTITIONS = 1
+PAYLOADS_PARTITIONS = 8
 
 #: The largest record a service may publish.
 SIGNAL_BYTES_MAX = 1024 * 1024
@@ -134,6 +136,8 @@ def system_topics(partitions: int) -> list[TopicSpec]:
             {**_log(retention_ms=-1), "max.message.bytes": str(DEAD_LETTER_BYTES_MAX)},
             partitions_fixed=False,
         ),
+        # Workflows have references to them, and stay until somebody has them removed.
+        TopicSpec(PAYLOADS, PAYLOADS_PARTITIONS, _log(retention_ms=-1), partitions_fixed=False),
         # One partition: the registry is read whole, in one order.
         TopicSpec(CLIENTS, 1, _compacted()),
     ]

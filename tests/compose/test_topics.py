@@ -60,7 +60,7 @@ def test_all_are_made_with_what_the_design_says(empty_kafka):
     shared = {topics.COMMANDS, topics.QUERIES, topics.STATE, topics.HISTORY}
     assert {found[name].partitions for name in shared} == {6}
     assert found[topics.CLIENTS].partitions == 1
-    assert set(found) == shared | {topics.CLIENTS, topics.REPLIES, topics.DEAD_LETTERS}
+    assert set(found) == shared | {topics.CLIENTS, topics.REPLIES, topics.DEAD_LETTERS, topics.PAYLOADS}
     assert {one.config["message.timestamp.type"] for one in found.values()} == {"LogAppendTime"}
     compacted = {name for name, one in found.items() if one.config["cleanup.policy"] == "compact"}
     assert compacted == {topics.STATE, topics.CLIENTS}

@@ -6,7 +6,8 @@ import urllib.parse
 import pytest
 
 from backbeat.gateway.errors import Refusal
-from backbeat.gateway.parameters import DEPTH_MAX, Parameters, to_id, to_milliseconds
+from backbeat.gateway.parameters import DEPTH_MAX, Parameters, to_id
+from backbeat.gateway.times import to_milliseconds
 
 
 def of_json(value):
@@ -95,6 +96,28 @@ def test_blank_text_is_as_absent(value):
         ("yesterday", None),
         ("", None),
         ("2016-13-01", None),
+        ("2016/01/02 00:00:00 +0000", 1_451_692_800_000),
+        ("2016/1/2", 1_451_692_800_000),
+        ("Sat, 02 Jan 2016 00:00:00 GMT", 1_451_692_800_000),
+        ("Sat, 02 Jan 2016 02:00:00 +0200", 1_451_692_800_000),
+        ("Sat, 2 Jan 2016 00:00:00 -0000", 1_451_692_800_000),
+        ("Sat Jan  2 00:00:00 2016", 1_451_692_800_000),
+        ("Sat Jan 2 00:00:00 UTC 2016", 1_451_692_800_000),
+        ("2016-01-01 19:00:00 EST", 1_451_692_800_000),
+        ("2016-01-02 01:00 CET", 1_451_692_800_000),
+        ("2016-01-02 01:00:00 Europe/Berlin", 1_451_692_800_000),
+        ("2 January 2016", 1_451_692_800_000),
+        ("31/01/2016", 1_454_198_400_000),
+        # What could be two times, or says too little, is none.
+        ("01/02/2016", None),
+        ("2 Jan 16", None),
+        ("2016-01-02 01:00 IST", None),
+        ("2016-01-02 01:00 GMT+3", None),
+        ("2016-01-02 01:00 Europe/Nowhere", None),
+        ("Jan 2016", None),
+        ("21:14:06", None),
+        ("Monday 2016", None),
+        ("1451692800", None),
     ],
 )
 def test_times(text, wanted):

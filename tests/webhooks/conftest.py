@@ -61,12 +61,17 @@ class Shop:
             self.registry,
             node_body=node_json,
             find_node=self.find_node,
+            whole=self.whole,
             fail=self.failures.append,
             **words,
         )
         await deliverer.start()
         self.deliverers.append(deliverer)
         return deliverer
+
+    async def whole(self, text: bytes) -> bytes:
+        """Nothing is kept elsewhere."""
+        return text
 
     async def find_node(self, node_id: bytes) -> NodeView | None:
         """As a gateway asks the engine; how often is counted."""

@@ -112,6 +112,11 @@ async def test_a_broker_that_is_away_for_a_while(shop):
     assert deliverer.counts().connected
 
 
+async def as_it_is(text: bytes) -> bytes:
+    """No payload is kept elsewhere."""
+    return text
+
+
 def received(name: str) -> NodeView:
     """A node that its client has received."""
     return NodeView(
@@ -157,7 +162,7 @@ async def test_kafka_comes_late_goes_and_comes_back(tmp_path, unique):
         (node,) = [node for node in nodes.values() if node.id == node_id]
         return node
 
-    deliverer = Deliverer(servers, registry, node_body=node_json, find_node=find, fail=failures.append)
+    deliverer = Deliverer(servers, registry, node_body=node_json, find_node=find, whole=as_it_is, fail=failures.append)
     await site.start()
     await deliverer.start()
     assert not deliverer.counts().connected
