@@ -121,7 +121,7 @@ def _decisions(said: Parameters) -> list[Parameters]:
 
 
 def _child(call: Call, said: Parameters) -> NewNode:
-    name = said.text("name")
+    name = said.word("name")
     if name is None:
         raise errors.invalid("name is missing: each decision has one")
     return new_node(call, said, name)

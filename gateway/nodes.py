@@ -27,12 +27,15 @@ def new_node(call: Call, said: Parameters, name: str, *, signal: bool = False) -
         options = said
     retries = said.whole_number("retry")
     interval = said.number("retry_interval")
+    if interval is not None and not call.wishes.whole:
+        # The original keeps whole seconds.
+        interval = float(int(interval))
     return NewNode(
         name=name,
         user_id=_runner(call, said),
         mode=Mode.BLOCKING if signal else _mode(said),
         type="decision" if signal else said.text("legacy_type") or said.text("type") or _NODE.type,
-        client_data=options.untouched("client_data") or _NODE.client_data,
+        client_data=options.untouched_object("client_data") or _NODE.client_data,
         metadata=options.untouched("metadata") or _NODE.metadata,
         fires_at=said.time("fires_at"),
         parent_link_id=options.uuid("parent_link_id"),

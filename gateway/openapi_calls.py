@@ -92,7 +92,7 @@ _ERROR_ROW = {
     "subject": _SUBJECT,
     "user_id": _USER_ID,
     "complete": False,
-    "migrated": False,
+    "migrated": True,
     "paused": None,
     "created_at": _AT,
     "updated_at": _AT,

@@ -24,6 +24,7 @@ from backbeat.gateway.openapi_types import (
     ref,
     said,
 )
+from backbeat.gateway.payloads import PAYLOAD_BYTES_MAX
 from backbeat.gateway.presentation import CLIENT_WORDS, MODE_WORDS, SERVER_WORDS
 from backbeat.streams.core.commands import COALESCE_WORDS
 from backbeat.streams.core.records import Settings
@@ -74,7 +75,7 @@ _NODE = given(
         "parentId": or_null(UUID),
         "userId": {**UUID, "description": "the user that runs it"},
         "clientData": {"type": "object", "description": "as it was given"},
-        "metadata": {"type": "object", "description": "as it was given"},
+        "metadata": {"description": "as it was given"},
         "subject": SUBJECT_GIVEN,
         "decider": TEXT,
         "workflowName": TEXT,
@@ -176,6 +177,8 @@ _ERROR: Schema = {
 
 #: Text with something in it.
 WORD: Schema = {"type": "string", "pattern": "\\S"}
+#: A name may be a number, which is its text.
+_NAME: Schema = {"type": ["string", "number"], "pattern": "\\S"}
 
 SUBJECT: Schema = {
     "not": {"anyOf": [{"enum": [None, False, {}, []]}, {"type": "string", "pattern": "^\\s*$"}]},
@@ -190,10 +193,10 @@ _NEW_WORKFLOW: Schema = {
     "required": ["subject", "decider"],
     "anyOf": [{"required": ["name"]}, {"required": ["workflow_type"]}],
     "properties": {
-        "name": {**WORD, "description": f"at most {_LIMITS.name_bytes_max:,} bytes, as every name"},
-        "workflow_type": {**WORD, "description": "taken where there is no name"},
+        "name": {**_NAME, "description": f"at most {_LIMITS.name_bytes_max:,} bytes, as every name"},
+        "workflow_type": {**_NAME, "description": "taken where there is no name"},
         "subject": SUBJECT,
-        "decider": {**WORD, "description": "only the first call for a workflow says who decides"},
+        "decider": {**_NAME, "description": "only the first call for a workflow says who decides"},
     },
 }
 
@@ -209,11 +212,13 @@ _PAYLOADS: dict[str, Schema] = {
                 }
             },
         },
-        f"kept and given untouched; at most {_LIMITS.payload_bytes_max:,} bytes",
+        f"kept and given untouched; at most {_LIMITS.payload_bytes_max:,} bytes, {PAYLOAD_BYTES_MAX:,} for a user that "
+        "is served by webhook",
     ),
     "metadata": said(
-        {"type": "object"},
-        f"kept and given untouched; at most {_LIMITS.payload_bytes_max:,} bytes. Activities are searched by it",
+        {"type": ["object", "array", "string", "number", "boolean"]},
+        f"kept and given untouched, mostly an object; at most {_LIMITS.payload_bytes_max:,} bytes. Activities are "
+        "searched by it",
     ),
     "parent_link_id": said(UUID, "a node, anybody's, that cannot complete before this one does"),
 }
@@ -231,7 +236,7 @@ NODE_SAID: dict[str, Schema] = {
             "maximum": NUMBER_MAX,
             "pattern": "^[0-9]{1,9}(\\.[0-9]{1,9})?$",
         },
-        "seconds until the first retry (1200); later ones wait longer",
+        "whole seconds until the first retry (1200); later ones wait longer",
     ),
     "client_id": said(UUID, "the user that runs it (the caller)"),
     "priority": said(
@@ -263,7 +268,7 @@ _DECISION: Schema = {
     "type": "object",
     "required": ["name"],
     "properties": {
-        "name": WORD,
+        "name": _NAME,
         "mode": said(
             _MODE,
             "blocking (which it is without a word): later siblings wait for it; non_blocking: the parent alone waits; "
@@ -322,7 +327,7 @@ SCHEMAS: dict[str, Schema] = {
     "NewSignal": {
         "type": "object",
         "required": ["name"],
-        "properties": {"name": WORD, **_SIGNAL_SAID},
+        "properties": {"name": _NAME, **_SIGNAL_SAID},
     },
     "NewSignalOfName": {"type": "object", "properties": _SIGNAL_SAID},
     "Decision": _DECISION,
@@ -359,7 +364,8 @@ SCHEMAS: dict[str, Schema] = {
             "response": {
                 "description": (
                     "any JSON value, by custom {jsonrpc, result, error, id}; its keys are kept in snake_case; "
-                    f"at most {_LIMITS.payload_bytes_max:,} bytes"
+                    f"at most {_LIMITS.payload_bytes_max:,} bytes, {PAYLOAD_BYTES_MAX:,} from a user that is served by "
+                    "webhook; an error that is larger is cut"
                 )
             },
             "args": {"description": "taken where there is no response"},

@@ -62,9 +62,10 @@ class Parameters:
 
     @classmethod
     def of_pairs(cls, text: str) -> Self:
-        """A query string or a form's body."""
+        """A query string or a form's body. A key without `=` has no value: it is as absent, like a null."""
         try:
-            pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX, errors="strict")
+            given = "&".join(pair for pair in text.split("&") if "=" in pair)
+            pairs = parse_qsl(given, keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX, errors="strict")
         except ValueError as error:
             raise errors.invalid(f"The parameters are no form: {error}") from error
         nested = _nest(pairs)
@@ -103,12 +104,14 @@ class Parameters:
         return None if text is None else _read(name, text)
 
     def untouched(self, name: str) -> bytes | None:
-        """A JSON object as it was sent, but for white space: client data, metadata."""
+        """A JSON value as it was sent, but for white space: metadata."""
         found = self._found.get(name)
-        if found is None:
-            return None
-        text = compact(found)
-        if not text.startswith(b"{"):
+        return None if found is None else compact(found)
+
+    def untouched_object(self, name: str) -> bytes | None:
+        """The same of what must be an object: client data."""
+        text = self.untouched(name)
+        if text is not None and not text.startswith(b"{"):
             raise errors.invalid(f"{name} must be a JSON object")
         return text
 
@@ -120,6 +123,13 @@ class Parameters:
         if not isinstance(value, str) or "\0" in value:
             raise errors.invalid(f"{name} must be text")
         return value
+
+    def word(self, name: str) -> str | None:
+        """A name: a text, or a number as its text, as old clients may send it."""
+        value = self._value(name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return str(value)
+        return self.text(name)
 
     def raw_text(self, name: str) -> str | None:
         """What a query says, blank or not."""

@@ -134,7 +134,7 @@ def error_row_json(view: WorkflowView) -> dict[str, Any]:
         "subject": msgspec.Raw(view.subject),
         "user_id": id_text(view.user_id),
         "complete": view.complete,
-        "migrated": False,
+        "migrated": True,
         "paused": view.paused,
         "created_at": time_text(view.created_at),
         "updated_at": time_text(view.updated_at),

@@ -17,10 +17,13 @@ from aiohttp.web_protocol import RequestHandler
 
 from backbeat.gateway import errors, tid
 from backbeat.gateway.call import answer
+from backbeat.streams.core.records import Settings
 
 logger = logging.getLogger(__name__)
 
 _HEADER_BYTES_MAX = 16_384
+#: A subject of `subject_bytes_max` bytes, each as %XX, and what else stands in a request's first line.
+_LINE_BYTES_MAX = 4 * Settings().subject_bytes_max
 _MESSAGE_CHARACTERS_MAX = 200
 #: How long a gateway that stops waits for its clients' bytes.
 _CLIENT_SECONDS = 0.2
@@ -78,7 +81,11 @@ class Server(web.Server):
 
     def __init__(self, handler: Handler, *, body_bytes_max: int) -> None:
         self._body_bytes_max = body_bytes_max
-        self._of_connections: dict[str, Any] = {"access_log": None, "max_field_size": _HEADER_BYTES_MAX}
+        self._of_connections: dict[str, Any] = {
+            "access_log": None,
+            "max_field_size": _HEADER_BYTES_MAX,
+            "max_line_size": _LINE_BYTES_MAX,
+        }
         super().__init__(handler, request_factory=self._new_request)
         self._own_loop = asyncio.get_running_loop()
 

@@ -41,10 +41,10 @@ async def create(call: Call) -> Response:
 
 def _new_workflow(call: Call, said: Parameters) -> commands.NewWorkflow:
     """What a workflow is found by, or made from."""
-    name = said.text("name") or said.text("workflow_type")
+    name = said.word("name") or said.word("workflow_type")
     if name is None:
         raise errors.invalid_value("name is missing")
-    decider = said.text("decider")
+    decider = said.word("decider")
     if decider is None or "subject" not in said:
         raise errors.invalid(f"{'decider' if 'subject' in said else 'subject'} is missing")
     try:
@@ -57,8 +57,8 @@ def _new_workflow(call: Call, said: Parameters) -> commands.NewWorkflow:
 async def find(call: Call) -> Response:
     """GET /workflows: by name, subject and decider; the id follows from the first two."""
     said = call.parameters
-    name = said.text("name") or said.text("workflow_type")
-    subject, decider = said.text("subject"), said.text("decider")
+    name = said.word("name") or said.word("workflow_type")
+    subject, decider = said.text("subject"), said.word("decider")
     if name is None or subject is None or decider is None:
         raise errors.not_found("There is no such workflow: name, subject and decider say which")
     # The subject's JSON text; and a string may be sent without its quotes.
@@ -86,7 +86,7 @@ async def show(call: Call) -> Response:
 
 async def signal(call: Call) -> Response:
     """POST /workflows/:id/signal: a top-level node."""
-    name = call.parameters.text("name")
+    name = call.parameters.word("name")
     if name is None:
         raise errors.invalid("name is missing: the signal's")
     return await _signal(call, name)

@@ -343,8 +343,10 @@ def _check(step: Step, plan: NewSchedule) -> None:
         raise _wrong("A schedule's signal has neither a link nor a time of its own", "one of them", "neither")
     if plan.workflow.user_id != plan.user_id:
         raise _wrong("A schedule signals workflows of its own user", "another's", "a workflow of the same user")
-    # The metadata must be an object before anything can be put into it.
     check_node(step, plan.node)
+    if not plan.node.metadata.lstrip().startswith(b"{"):
+        # What run it is, is put into it.
+        raise _wrong("metadata is no JSON object, as a schedule's signal needs", "another value", "a JSON object")
     timeout_of(step, plan.node.client_data)
     sample = _signal(plan, bytes(16), step.now, bytes(16), "")
     check_node(step, sample.node)

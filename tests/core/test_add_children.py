@@ -156,7 +156,7 @@ def test_another_users_node_is_not_found():
     ({"client_data": b'{"timeout":true}'}, Reason.INVALID_PARAMETERS),
     ({"client_data": b'{"timeout":[1]}'}, Reason.INVALID_PARAMETERS),
     ({"client_data": b'{"timeout":"nan"}'}, Reason.INVALID_PARAMETERS),
-    ({"metadata": b"7"}, Reason.INVALID_PARAMETERS),
+    ({"metadata": b"no json"}, Reason.INVALID_PARAMETERS),
     ({"name": "n" * 1_025}, Reason.LIMIT_EXCEEDED),
     ({"type": "t" * 1_025}, Reason.LIMIT_EXCEEDED),
     ({"client_data": b'{"a":"' + b"x" * 262_144 + b'"}'}, Reason.LIMIT_EXCEEDED),

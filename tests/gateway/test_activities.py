@@ -167,7 +167,8 @@ def test_decisions_in_all_their_forms(user):
     [
         {},
         {"name": ""},
-        {"name": 5},
+        {"name": True},
+        {"name": ["x"]},
         {"name": "x", "mode": "nonsense"},
         {"name": "x", "retry": -1},
         {"name": "x", "retry": "many"},
@@ -178,7 +179,6 @@ def test_decisions_in_all_their_forms(user):
         {"name": "x", "client_data": []},
         {"name": "x", "client_data": "text"},
         {"name": "x", "client_data": {"timeout": "long"}},
-        {"name": "x", "metadata": 5},
         {"name": "x", "options": 5},
         {"name": "x", "client_id": str(uuid.UUID(int=7))},
         {"name": "x", "parent_link_id": str(uuid.UUID(int=7))},
@@ -194,6 +194,24 @@ def test_a_bad_decision_keeps_none(user, bad):
     answer = user.door.post(f"/activities/{node['id']}/decisions", {"decisions": [{"name": "good"}, bad]})
     assert answer.error == (400, "Backbeat::InvalidParameters"), answer
     assert len(user.door.get(f"/workflows/{node['workflowId']}/nodes").json) == 1
+
+
+@pytest.mark.parametrize("metadata", ["order 7", 7, [1, 2], 1.50, True])
+def test_metadata_and_names_of_any_kind(user, metadata):
+    """As the original takes them: a number as a name is its text."""
+    node = user.signal(user.workflow(name=7), name=5, metadata=metadata)
+    assert (node["name"], node["workflowName"], node["metadata"]) == ("5", "7", metadata)
+    found = user.door.get("/activities/search?name=5").json
+    assert [(one["id"], one["metadata"]) for one in found] == [(node["id"], metadata)]
+
+
+def test_a_fraction_of_a_second_is_dropped_from_an_interval(user):
+    """The original keeps whole seconds: half a second is none, not half a minute at the last retry."""
+    node = user.sent(retry=1, retry_interval=0.5)
+    assert user.say(node["id"], "errored", {"error": "no"}).status == 200
+    user.wait_for(node["id"], "sent_to_client")
+    whole = user.door.get(f"/activities/{node['id']}", **{"X-backbeat-whole": "1"}).json
+    assert (whole["retryInterval"], whole["attempt"]) == (0.0, 2)
 
 
 @pytest.mark.parametrize("body", [{}, {"decisions": None}, {"decisions": {}}, {"decisions": "x"}, {"args": {}}, None])

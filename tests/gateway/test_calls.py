@@ -363,7 +363,7 @@ def test_error_workflows(user, other):
     assert other.door.get("/v2/debug/error_workflows").json == []
     other.say(theirs, "errored")
     (row,) = other.door.get("/v2/debug/error_workflows").json
-    assert (row["id"], row["user_id"], row["migrated"], row["paused"]) == (node["workflowId"], user.id, False, None)
+    assert (row["id"], row["user_id"], row["migrated"], row["paused"]) == (node["workflowId"], user.id, True, None)
     assert set(row) == {
         "id", "name", "decider", "subject", "user_id", "complete", "migrated", "paused", "created_at", "updated_at",
     }  # fmt: skip

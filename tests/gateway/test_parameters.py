@@ -54,8 +54,8 @@ def test_keys_are_snake_case_and_nulls_absent():
 
 def test_client_data_passes_untouched():
     said = Parameters.of_json(rb'{"clientData": {"zZ": 1.0, "aA": {"b-c": null}}}')
-    assert said.untouched("client_data") == b'{"zZ":1.0,"aA":{"b-c":null}}'
-    assert "object" in refused(lambda: of_json({"client_data": [1]}).untouched("client_data"))
+    assert said.untouched_object("client_data") == b'{"zZ":1.0,"aA":{"b-c":null}}'
+    assert "object" in refused(lambda: of_json({"client_data": [1]}).untouched_object("client_data"))
 
 
 def test_responses_get_snake_case_keys():
@@ -70,6 +70,11 @@ def test_numbers_and_numeric_text(value):
 @pytest.mark.parametrize("value", ["x", -1, "-1", True, [3], {}, 2**31, "nan", "inf", 1e300, 0.5])
 def test_bad_numbers(value):
     assert "retry" in refused(lambda: of_json({"retry": value}).whole_number("retry"))
+
+
+@pytest.mark.parametrize(("value", "wanted"), [(5, "5"), (1.5, "1.5"), (0, "0")])
+def test_a_number_as_text(value, wanted):
+    assert of_json({"name": value}).word("name") == wanted
 
 
 @pytest.mark.parametrize("value", [5, [], {}, True, "a\0b"])
@@ -122,6 +127,13 @@ def test_blank_text_is_as_absent(value):
 )
 def test_times(text, wanted):
     assert to_milliseconds(text) == wanted
+
+
+def test_a_key_without_a_value_is_as_absent():
+    said = Parameters.of_pairs("name&page=2&subject=")
+    assert "name" not in said
+    assert (said.raw_text("page"), said.raw_text("subject")) == ("2", "")
+    assert Parameters.of_pairs("name").is_empty
 
 
 @pytest.mark.parametrize("value", ["soon", 5, True, ["2016-01-01"]])

@@ -3,7 +3,7 @@
 import json
 import re
 import uuid
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -29,6 +29,14 @@ def test_subject_keys_become_snake_case_and_the_tree_shows_camel_case(user):
     assert user.workflow(subject={"order_id": 5, "items": [{"sku_code": 1.50}]})["id"] == found["id"]
     tree = user.door.get(f"/workflows/{found['id']}/tree").json
     assert tree["subject"] == {"orderId": 5, "items": [{"skuCode": 1.5}]}
+
+
+def test_a_subject_as_long_as_is_allowed_is_found_by_the_line_of_a_request(user):
+    subject = "ü " * 5_000
+    found = user.workflow(subject=subject)
+    words = urlencode({"name": "order", "subject": subject, "decider": "Decider"})
+    assert len(words) > 30_000
+    assert user.door.get(f"/workflows?{words}").json["id"] == found["id"]
 
 
 @pytest.mark.parametrize("subject", ["text", 0, 17, True, [1], {"a": None}, 'żółw \u2028 " \\ /'])
