@@ -7,6 +7,7 @@ import msgspec
 from backbeat.gateway.presentation import node_json, status_change_json, time_text, tree_json, tree_text, workflow_json
 from backbeat.streams.core.effects import NodeView, WorkflowView
 from backbeat.streams.core.history import StatusChange
+from backbeat.streams.core.records import Settings
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
 
 WORKFLOW = WorkflowView(
@@ -24,9 +25,9 @@ WORKFLOW = WorkflowView(
 
 def node(number, parent=None, depth=1, server=ServerStatus.READY, client=ClientStatus.READY, **more):
     return NodeView(
-        id=bytes(15) + bytes([number]),
+        id=number.to_bytes(16, "big"),
         workflow_id=WORKFLOW.id,
-        parent_id=None if parent is None else bytes(15) + bytes([parent]),
+        parent_id=None if parent is None else parent.to_bytes(16, "big"),
         user_id=WORKFLOW.user_id,
         name=f"n{number}",
         mode=Mode.NON_BLOCKING,
@@ -99,6 +100,18 @@ def test_a_page_of_a_tree_hangs_what_lost_its_parent_from_the_workflow():
     found = json.loads(text(tree_json(WORKFLOW, [node(7, 2, 3), node(8, 7, 4), node(9, 1, 2)])))
     assert [child["name"] for child in found["children"]] == ["n7", "n9"]
     assert [child["name"] for child in found["children"][0]["children"]] == ["n8"]
+
+
+def test_a_tree_as_deep_as_is_allowed():
+    """Deeper than JSON encoders nest: the text is made node by node."""
+    levels = Settings().depth_max
+    made = text(
+        tree_json(
+            WORKFLOW, [node(number, number - 1 if number > 2 else None, number) for number in range(2, levels + 2)]
+        )
+    )
+    assert made.count('"children":[{') == levels
+    assert made.endswith('"children":[' + "]}" * (levels + 1))
 
 
 def test_a_printed_tree():
