@@ -62,10 +62,7 @@ async def response(call: Call) -> Response:
 async def change_status(call: Call) -> Response:
     """PUT /activities/:id/status/:status: what the client says of its work."""
     node_id = await _node_id(call)
-    said = call.parameters
-    response_text = said.json("response")
-    if response_text is None:
-        response_text = said.json("args")
+    response_text = await call.read(lambda: _response(call.parameters))
     if response_text is not None and len(response_text) > ERROR_BYTES_MAX:
         response_text = await _large_response(call, response_text)
     try:
@@ -77,6 +74,11 @@ async def change_status(call: Call) -> Response:
         # Somebody has set a smaller limit. Without its error the node would stay `processing`.
         await _say(call, node_id, cut_error(response_text or b"null", limit))
     return success()
+
+
+def _response(said: Parameters) -> bytes | None:
+    response_text = said.json("response")
+    return said.json("args") if response_text is None else response_text
 
 
 async def _say(call: Call, node_id: bytes, response_text: bytes | None) -> None:
@@ -103,7 +105,8 @@ def _limit_of(refusal: errors.Refusal) -> int | None:
 async def add_decisions(call: Call) -> Response:
     """POST /activities/:id/decisions: children, all or none; their ids in order."""
     node_id = await _node_id(call)
-    children = await keep_large(call, tuple(_child(call, said) for said in _decisions(call.parameters)))
+    children = await call.read(lambda: tuple(_child(call, said) for said in _decisions(call.parameters)))
+    children = await keep_large(call, children)
     await check_links(call, children)
     what = f"node {id_text(node_id)}"
     made = await asks.change(call, commands.AddChildren, node_id, what, node_id=node_id, children=children)

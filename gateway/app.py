@@ -21,7 +21,7 @@ from aiohttp import web
 from backbeat.errors import InvalidParameters
 from backbeat.gateway import activities, errors, tid
 from backbeat.gateway.authentication import authenticate
-from backbeat.gateway.call import Call, answer
+from backbeat.gateway.call import LARGE_BYTES, Call, answer
 from backbeat.gateway.metrics import HttpFigures
 from backbeat.gateway.parameters import Parameters
 from backbeat.gateway.parts import Parts
@@ -151,7 +151,12 @@ class Gateway:
                     raise
                 # Refused, it would leave its node `processing` for ever.
                 body = _LARGE_ERROR
-            parameters = parameters.merged(_read_body(request, body))
+            read = (
+                _read_body(request, body)
+                if len(body) < LARGE_BYTES
+                else await asyncio.to_thread(_read_body, request, body)
+            )
+            parameters = parameters.merged(read)
         if route.new:
             check_words(route, query, body, form=request.content_type == _FORM)
         if wishes.whole:

@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import itertools
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from backbeat.gateway.parts import Parts
     from backbeat.gateway.routing import Route
     from backbeat.streams.registry import RegisteredClient
+
+T = TypeVar("T")
+
+#: What is read beside the event loop: megabytes of JSON take a second, and others would wait.
+LARGE_BYTES = 256 * 1024
 
 _KEY_CHARACTERS_MAX = 255
 
@@ -100,6 +106,10 @@ class Call:
         if not ids.is_ours(identity):
             raise errors.not_found(f"There is no {'workflow' if '/workflows' in self.route.path else 'node'} {text}")
         return identity
+
+    async def read(self, reading: Callable[[], T]) -> T:
+        """What is read from the parameters: beside the event loop where they are large."""
+        return reading() if len(self.said) < LARGE_BYTES else await asyncio.to_thread(reading)
 
     async def keep(self, *texts: bytes) -> list[bytes]:
         """Payloads as they go to the engine (`payloads`). 503."""

@@ -181,6 +181,7 @@ class Endpoint:
             return False
         except CodecError as error:
             webhook.failure = f"Its arguments are lost: {error}"
+            webhook.outcome = "undeliverable"
             self._settle(webhook)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # A ValueError: what passed as a URL and is none, such as a host's name with an empty label.

@@ -102,7 +102,8 @@ async def signal_by_name(call: Call) -> Response:
 
 async def _signal(call: Call, name: str) -> Response:
     workflow_id = call.path_id()
-    (node,) = await keep_large(call, (new_node(call, call.parameters, name, signal=True),))
+    node = await call.read(lambda: new_node(call, call.parameters, name, signal=True))
+    (node,) = await keep_large(call, (node,))
     if node.parent_link_id is not None:
         await check_links(call, (node,))
     what = f"workflow {id_text(workflow_id)}"
