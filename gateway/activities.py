@@ -68,11 +68,11 @@ async def change_status(call: Call) -> Response:
     try:
         await _say(call, node_id, response_text)
     except errors.Refusal as refusal:
-        limit = _limit_of(refusal) if call.segment("status") == ERRORED and response_text is not None else None
-        if limit is None:
+        cut = _cut_as_asked(refusal, response_text) if call.segment("status") == ERRORED else None
+        if cut is None:
             raise
-        # Somebody has set a smaller limit. Without its error the node would stay `processing`.
-        await _say(call, node_id, cut_error(response_text or b"null", limit))
+        # Somebody has set a smaller limit, or it is too deep. Without its error the node would stay `processing`.
+        await _say(call, node_id, cut)
     return success()
 
 
@@ -94,12 +94,18 @@ async def _say(call: Call, node_id: bytes, response_text: bytes | None) -> None:
     )
 
 
-def _limit_of(refusal: errors.Refusal) -> int | None:
-    """How large a response may be that was refused for its size."""
+def _cut_as_asked(refusal: errors.Refusal, response_text: bytes | None) -> bytes | None:
+    """An error that was refused for its size or depth, as the engine takes it; null: that is not why."""
     rejected = refusal.__cause__
-    if not isinstance(rejected, LimitExceeded) or not rejected.wanted.startswith("payload_bytes_max "):
+    if response_text is None or not isinstance(rejected, LimitExceeded):
         return None
-    return int(rejected.wanted.removeprefix("payload_bytes_max "))
+    match rejected.wanted.split():
+        case ["payload_bytes_max", limit]:
+            return cut_error(response_text, int(limit))
+        case ["json_depth_max", limit]:
+            return cut_error(response_text, levels_max=int(limit))
+        case _:
+            return None
 
 
 async def add_decisions(call: Call) -> Response:

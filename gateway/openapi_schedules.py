@@ -112,13 +112,13 @@ _NEW: Schema = {
         "catch_up": _seconds(
             CATCH_UP_SECONDS_MIN, f"a run that is later than so many seconds is missed ({CATCH_UP_SECONDS:,.0f})"
         ),
+        "metadata": said({"type": "object"}, "kept with each run's signal, which adds what run it is"),
         "paused": said({"type": "boolean"}, "whether it is paused; without a word it stays as it is"),
         **{
             name: NODE_SAID[name]
             for name in (
                 "client_id",
                 "client_data",
-                "metadata",
                 "retry",
                 "retry_interval",
                 "priority",

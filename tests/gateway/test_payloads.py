@@ -109,6 +109,18 @@ def test_an_error_is_never_too_large(user, size):
     assert message.startswith("no no " if size < 12 * 1024 * 1024 else "The error was larger")
 
 
+def test_an_error_is_never_too_deep(user):
+    node = user.sent(retry=0)
+    assert user.say(node["id"], "processing").status == 200
+    deep: object = "bottom"
+    for _ in range(150):
+        deep = [deep]
+    assert user.say(node["id"], "errored", {"error": {"message": "no", "data": deep}}).status == 200
+    (error,) = user.door.get(f"/activities/{node['id']}/errors").json
+    assert error["response"]["error"]["message"] == "no"
+    assert "…" in json.dumps(error["response"], ensure_ascii=False)
+
+
 def test_a_result_that_is_refused_can_be_followed_by_the_error(user):
     node = user.sent(retry=0)
     assert user.say(node["id"], "processing").status == 200

@@ -21,7 +21,7 @@ MAKE, CHARGE, SUCCESS = "Make Purchase", "Charge Card", "Successful Purchase"
 CUSTOMER, FULFILLMENT, AUDIT, SHIP = "Notify Customer", "Notify Fulfillment Center", "Write Audit Log", "Ship Camera"
 DECLINES = 2
 #: With all six retries left the first wait is twice the backoff, the second four times.
-BACKOFF_SECONDS = 0.1
+BACKOFF_SECONDS = 1
 AUDIT_IN_SECONDS = 0.5
 #: Backoff of what has one retry: 64 times this.
 SHORT_SECONDS = 0.005

@@ -84,7 +84,7 @@ def test_empty_subjects(user, subject):
     "body",
     [
         {"name": "x", "subject": "s"},
-        {"name": 5, "subject": "s", "decider": "D"},
+        {"name": True, "subject": "s", "decider": "D"},
         {"name": "x", "subject": "s", "decider": []},
     ],
 )
