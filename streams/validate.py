@@ -40,8 +40,8 @@ class _Rules(NamedTuple):
 
 def check_command(command: c.AnyCommand, partition: int, offset: int, partitions_count: int) -> None:
     """Refuse a command that cannot be one: `partition` and `offset` are where its record stands. Raises Refused."""
-    rules = _RULES[type(command)]
-    identity = rules.route(command)
+    route, check, needs_source = _RULES[type(command)]
+    identity = route(command)
     if identity is not None:
         wanted = (int.from_bytes(identity[:4], "big") & 0x7FFFFFFF) % partitions_count
         if wanted != partition:
@@ -51,12 +51,12 @@ def check_command(command: c.AnyCommand, partition: int, offset: int, partitions
     source = command.source
     if source is not None:
         _check_source(source, partition, offset, partitions_count)
-    elif rules.needs_source:
+    elif needs_source:
         raise _invalid(f"{type(command).__name__} without a source: only engines send it", "none", "a source")
     if command.reply_to is not None and command.reply_to.partition < 0:
         raise _invalid("The partition of reply_to is below 0", str(command.reply_to.partition), "0 or more")
-    if rules.check is not None:
-        rules.check(command)
+    if check is not None:
+        check(command)
 
 
 def check_query(query: queries.AnyQuery, partition: int, partitions_count: int) -> None:

@@ -26,7 +26,9 @@ class TooDeepError(JsonTextError):
 
 def parse(text: bytes, depth_max: int) -> Any:
     """The value of a JSON text in UTF-8: whatever is in it can be read, by us and by whoever gets it. JsonTextError."""
-    check_depth(text, depth_max)
+    # Each level takes two characters, and most texts are shorter than that.
+    if len(text) > 2 * depth_max:
+        check_depth(text, depth_max)
     try:
         return _DECODE(text)
     except msgspec.MsgspecError as error:
@@ -37,8 +39,7 @@ def parse(text: bytes, depth_max: int) -> Any:
 
 def check_depth(text: bytes, depth_max: int) -> None:
     """Refuse what is nested deeper than this, without going down into it. JsonTextError."""
-    # Each level takes two characters, and most texts are shorter than that.
-    if len(text) <= 2 * depth_max or text.count(b"[") + text.count(b"{") <= depth_max:
+    if text.count(b"[") + text.count(b"{") <= depth_max:
         return
     # What is between quotes is no structure.
     outside = text.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
