@@ -100,4 +100,4 @@ async def _all(call: Call) -> dict[str, list[LimitView]]:
 
 async def _at(call: Call, partition: int) -> Limits:
     found: list[Limits] = await asks.ask(call, GetLimits, f"limits of partition {partition}", partition=partition)
-    return found[0]
+    return Limits(tuple(view for part in found for view in part.limits))

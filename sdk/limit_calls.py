@@ -43,4 +43,4 @@ class LimitCalls(Speaker):
     async def _limits_at(self, partition: int, timeout: float) -> fx.Limits:
         query = queries.GetLimits(partition=partition, **self._asked())
         found: list[fx.Limits] = await self._ask(query, f"limits of partition {partition}", timeout)
-        return found[0]
+        return fx.Limits(tuple(view for part in found for view in part.limits))

@@ -27,7 +27,8 @@ def keys_with(db: Rdict, first: bytes, after: bytes) -> Iterator[tuple[bytes, by
 def keys_of_kind(db: Rdict, kind: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Keys of workflows' records of this kind behind one, and their values.
 
-    What lies before this kind in a workflow (a large one's history, its nodes) is passed over as a whole.
+    What lies before and behind this kind in a workflow (a large one's history, its nodes), or in a pool (its places),
+    is passed over as a whole.
     """
     iterator = db.iter(ReadOptions())
     iterator.seek(after)
@@ -39,6 +40,9 @@ def keys_of_kind(db: Rdict, kind: bytes, after: bytes) -> Iterator[tuple[bytes, 
         if found < kind:
             iterator.seek(key[:_KIND_AT] + kind)
             continue
-        if found == kind and key > after:
+        if found > kind:
+            iterator.seek(key[:_KIND_AT] + b"\xff")
+            continue
+        if key > after:
             yield key, iterator.value()
         iterator.next()

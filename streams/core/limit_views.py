@@ -8,8 +8,9 @@ from .effects import LimitView, PoolView
 from .records import Pool
 from .store import Store
 
-#: Pools of one limit that one answer shows.
+#: Pools of one limit that one answer shows, and bytes of their keys: a key is any text out of a node.
 _POOLS_MAX = 100
+_KEYS_BYTES_MAX = 65_536
 
 
 def limit_views(store: Store, user_id: bytes | None) -> Iterator[LimitView]:
@@ -24,9 +25,13 @@ def limit_views(store: Store, user_id: bytes | None) -> Iterator[LimitView]:
 def _pools(store: Store, pool_id: bytes | None) -> tuple[list[Pool], bool]:
     """The first pools of a chain, and whether there are more."""
     found: list[Pool] = []
+    size = 0
     while pool_id is not None and len(found) < _POOLS_MAX:
         pool = store.get_pool(pool_id)
         assert pool is not None, "a chain of pools with a hole"
+        size += len(pool.key)
+        if found and size > _KEYS_BYTES_MAX:
+            break
         found.append(pool)
         pool_id = pool.next
     return found, pool_id is not None

@@ -5,8 +5,9 @@ A tree is read by following the pointers, a slice at a time: whoever answers a l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import TypeVar
 
 import msgspec
 
@@ -21,6 +22,8 @@ from .settling import Marks, is_deactivated, is_left_over
 from .status import CLOSED, ServerStatus
 from .store import Store
 from .walking import RemovedError, walk
+
+_T = TypeVar("_T")
 
 #: A GetSchedules of this partition is asked of every one; whoever brings it to the engines does that.
 ALL_PARTITIONS = -1
@@ -89,7 +92,10 @@ class GetSettings(Query, frozen=True, kw_only=True):
 
 
 class GetLimits(Query, frozen=True, kw_only=True):
-    """The limits of activity types as a partition knows them, and its pools. Answer: Limits. A user sees its own."""
+    """The limits of activity types as a partition knows them, and its pools. Answer: Limits, in parts.
+
+    A user sees its own.
+    """
 
     partition: int
 
@@ -120,7 +126,10 @@ class GetJobs(Query, frozen=True, kw_only=True):
 
 
 class GetDue(Query, frozen=True, kw_only=True):
-    """The workflows of a partition that wait to be archived, the oldest first. Answer: DueWorkflows."""
+    """The workflows of a partition that wait to be archived, the oldest first. Answer: DueWorkflows.
+
+    It may be fewer than `limit` where there are more: what comes behind the last one is asked for next.
+    """
 
     partition: int
     limit: int = 100  #: 1 to DUE_MAX
@@ -291,13 +300,14 @@ def _answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
         case GetSettings():
             yield store.meta.settings
         case GetLimits():
-            yield Limits(tuple(limit_views(store, query.user_id)))
+            yield from _parts(limit_views(store, query.user_id), Limits)
         case GetSchedule():
             schedule = store.get_schedule(query.schedule_id)
             known = schedule is not None and query.user_id in (None, schedule.plan.user_id)
             yield schedule_view(schedule) if schedule and known else _not_found("schedule", query.schedule_id)
         case GetSchedules():
-            yield from _schedules(store, query.user_id)
+            seen = (each for each in store.schedules() if query.user_id in (None, each.plan.user_id))
+            yield from _parts(map(schedule_view, seen), Schedules)
         case GetJobs():
             yield from _jobs(store, query)
         case GetRetention():
@@ -308,25 +318,44 @@ def _answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
             raise AssertionError("a flush is answered by the commit")
 
 
-_PART_JOBS = 10
+#: A part of an answer is no longer than this, unless one thing alone is.
+_PART_ITEMS = 200
+_PART_BYTES = 262_144
+_pack = msgspec.msgpack.Encoder().encode
+
+
+def _parts(
+    items: Iterable[_T], make: Callable[[tuple[_T, ...]], QueryAnswer], between: Callable[[], None] = lambda: None
+) -> Iterator[QueryAnswer]:
+    """An answer of many things, in parts that fit into records; at least one."""
+    part: list[_T] = []
+    size = 0
+    for item in items:
+        item_bytes = len(_pack(item))
+        if part and (len(part) >= _PART_ITEMS or size + item_bytes > _PART_BYTES):
+            yield make(tuple(part))
+            between()
+            part, size = [], 0
+        part.append(item)
+        size += item_bytes
+    yield make(tuple(part))
 
 
 def _due(store: Store, query: GetDue) -> DueWorkflows:
     after = None
     if query.after_due_at is not None and query.after_id is not None:
         after = query.after_due_at, query.after_id
-    found = []
+    found: list[DueWorkflow] = []
+    size = 0
     for due_at, workflow_id in store.due_after(after, min(max(query.limit, 1), DUE_MAX)):
         workflow = store.get_workflow(workflow_id)
         assert workflow is not None, "a workflow that is due is not stored"
-        found.append(
-            DueWorkflow(workflow_id, workflow.user_id, workflow.name, due_at, revision=workflow.removal_number)
-        )
+        due = DueWorkflow(workflow_id, workflow.user_id, workflow.name, due_at, revision=workflow.removal_number)
+        size += len(_pack(due))
+        if found and size > _PART_BYTES:
+            break  # Whoever asked goes on behind the last one.
+        found.append(due)
     return DueWorkflows(tuple(found))
-
-
-_PART_NODES = 200
-_PART_BYTES = 262_144
 
 
 def _tree(store: Store, workflow: Workflow, query: GetTree) -> Iterator[QueryAnswer]:
@@ -343,31 +372,10 @@ def _tree(store: Store, workflow: Workflow, query: GetTree) -> Iterator[QueryAns
         yield Rejection(Reason.INVALID_PARAMETERS, "A page has at least one node", str(query.limit), "1 or more")
         return
     yield workflow_view(workflow)
-    part: list[NodeView] = []
-    size = 0
     marks: Marks = {}
-    for node in islice(walk(store, workflow, top_level_only=query.top_level_only, after=after), query.limit):
-        part.append(current_node(store, node, workflow, marks))
-        size += len(node.client_data) + len(node.metadata) + len(workflow.subject)
-        if len(part) >= _PART_NODES or size >= _PART_BYTES:
-            yield Nodes(tuple(part))
-            # Commands may have come in between.
-            part, size, marks = [], 0, {}
-    yield Nodes(tuple(part))
-
-
-def _schedules(store: Store, user_id: bytes | None) -> Iterator[Schedules]:
-    part: list[ScheduleView] = []
-    size = 0
-    for schedule in store.schedules():
-        if user_id not in (None, schedule.plan.user_id):
-            continue
-        part.append(schedule_view(schedule))
-        size += len(schedule.plan.node.client_data) + len(schedule.plan.node.metadata)
-        if len(part) >= _PART_NODES or size >= _PART_BYTES:
-            yield Schedules(tuple(part))
-            part, size = [], 0
-    yield Schedules(tuple(part))
+    nodes = islice(walk(store, workflow, top_level_only=query.top_level_only, after=after), query.limit)
+    # Commands may come in between two parts.
+    yield from _parts((current_node(store, node, workflow, marks) for node in nodes), Nodes, between=marks.clear)
 
 
 def _history(store: Store, node: Node) -> Iterator[History]:
@@ -379,13 +387,10 @@ def _history(store: Store, node: Node) -> Iterator[History]:
     yield History(tuple(history.unpack(node.history)))
 
 
-def _jobs(store: Store, query: GetJobs) -> Iterator[Jobs]:
+def _jobs(store: Store, query: GetJobs) -> Iterator[QueryAnswer]:
     kept = store.jobs() if query.job_id is None else [store.get_job(query.job_id)]
     seen = [job for job in kept if job is not None and query.user_id in (None, job.user_id)]
-    for first in range(0, len(seen), _PART_JOBS):
-        yield Jobs(tuple(seen[first : first + _PART_JOBS]))
-    if not seen:
-        yield Jobs(())
+    yield from _parts(seen, Jobs)
 
 
 def _not_found(what: str, identity: bytes) -> Rejection:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
-from backbeat.schemas import encode_command, encode_query
+from backbeat.schemas import encode_command, encode_query, encode_reply
 from backbeat.streams.core import apply, ids
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core import queries as q
-from backbeat.streams.core.records import RetentionPolicy, Settings
+from backbeat.streams.core.records import LimitValues, RetentionPolicy, Settings
 from backbeat.streams.dead_letters import REASON, SOURCE_OFFSET, dead_letter
 from backbeat.streams.keeper import StoreError
 from backbeat.streams.partition import Record
-from backbeat.streams.topics import DEAD_LETTER_BYTES_MAX
+from backbeat.streams.topics import DEAD_LETTER_BYTES_MAX, REPLY_BYTES_MAX
 from backbeat.testing.clock import Clock
 from backbeat.testing.engine import NEVER, MemoryEngine
 from backbeat.testing.topics import Topics
@@ -311,3 +312,60 @@ def test_a_tree_that_is_removed_while_it_is_read(loop):
     assert "was removed while it was read" in loop.rejection.message
     assert [reply.last for reply in loop.replies] == [*[False] * (len(loop.replies) - 1), True]
     assert loop.goes_on()
+
+
+# --- answers that are large ------------------------------------------------------------------------------------------
+
+
+def test_jobs_with_large_responses_come_in_parts_that_fit(loop):
+    loop.signal()
+    response = b'"' + b"r" * 262_000 + b'"'
+    for number in range(20):
+        loop.send(c.StartJob, partition=0, action="resolve", id=b"%016d" % number, response=response)
+    loop.replies.clear()
+    for _ in loop.ask(q.GetJobs, partition=0):
+        pass
+    fits(loop)
+    assert sum(len(reply.answer.jobs) for reply in loop.replies) == 20
+
+
+def test_limits_with_pools_of_large_keys_come_in_parts_that_fit(loop):
+    for number in range(40):
+        limit = {"client_id": USER, "activity": f"a{number}", "paused": True}
+        loop.send(c.ChangeLimit, values=LimitValues(key="metadata.x"), **limit)
+    key = b'"' + b"k" * 200_000 + b'"'
+    for number in range(60):
+        node = new(f"a{number % 10}", metadata=b'{"x":"%d' % number + key[1:] + b"}")
+        subject = b'"subject %d"' % number
+        of = c.NewWorkflow(user_id=USER, name="w", subject=subject, decider="D")
+        signal = {"workflow_id": ids.workflow_id(USER, "w", subject), "workflow": of}
+        loop.send(c.Signal, asks=True, **signal, node=new("signal", type="decision"))
+        loop.send(c.ChangeNode, node_id=loop.replies[-1].answer.id, status="completed", children=(node,))
+    assert len(loop.store.pools) == 60
+    loop.replies.clear()
+    for _ in loop.ask(q.GetLimits, partition=0):
+        pass
+    fits(loop)
+    views = [view for reply in loop.replies for view in reply.answer.limits]
+    assert len(views) == 40
+    assert sum(len(view.pools) for view in views) == 10
+    assert sum(view.more for view in views) == 10
+
+
+def fits(loop: Poisoned) -> None:
+    """Each part of the answer is a record that Kafka takes."""
+    assert len(loop.replies) > 1
+    assert [reply.part for reply in loop.replies] == list(range(len(loop.replies)))
+    assert [reply.last for reply in loop.replies] == [*[False] * (len(loop.replies) - 1), True]
+    for reply in loop.replies:
+        to = c.ReplyTo(0, reply.asker, reply.number)
+        assert len(encode_reply(to, reply.answer, reply.tid)) < REPLY_BYTES_MAX
+
+
+def test_an_answer_that_cannot_fit_says_so(loop, monkeypatch):
+    node_id = loop.signal()
+    view = loop._memory.node(node_id)
+    large = msgspec.structs.replace(view, client_data=b'"' + b"d" * 3_000_000 + b'"')
+    monkeypatch.setattr("backbeat.streams.core.queries.current_node", lambda *_: large)
+    assert list(loop.ask(q.GetNode, node_id=node_id)) == []
+    assert "one record has at most" in loop.rejection.message

@@ -1,13 +1,15 @@
 """A walk over a partition finds the same whatever lies in which layer: changed, being committed, in RocksDB."""
 
 import random
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from backbeat.streams.core.jobs import RETENTION_MS, Job, JobFilter
-from backbeat.streams.core.records import TimerKind
+from backbeat.streams.core.records import Place, TimerKind
 from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.scans import keys_of_kind
 from backbeat.streams.store import Origin, PartitionStore
 from backbeat.streams.stored_records import _key
 from tests.watch.test_versions import NODE, WORKFLOW
@@ -63,6 +65,38 @@ def test_every_layer_is_seen_and_none_twice(tmp_path, seed):
             assert walked(store.nodes_after, count) == walked(plain.nodes_after, count)
             assert walked(store.workflows_after, count) == walked(plain.workflows_after, count)
     assert len(walked(store.nodes_after, 5)) > 20
+    store.close()
+
+
+class Counted:
+    """RocksDB's iterator, and how often it was moved."""
+
+    def __init__(self, iterator) -> None:
+        self._iterator = iterator
+        self.moves = 0
+
+    def __getattr__(self, name):
+        if name in ("next", "seek"):
+            self.moves += 1
+        return getattr(self._iterator, name)
+
+
+@pytest.mark.parametrize(("kind", "count"), [(b"n", 3), (b"w", 0), (b"h", 0)])
+def test_what_is_of_another_kind_is_passed_over_as_a_whole(tmp_path, kind, count):
+    """A pool with a thousand nodes in its line, a node with a thousand chunks of history: a walk meets each once."""
+    store = PartitionStore(tmp_path / "one", 0, 16)
+    for number in range(3):
+        identity = bytes(6) + bytes([number]) + bytes(9)
+        store.put_node(msgspec.structs.replace(NODE, id=identity))
+        for other in range(1_000):
+            store.put_place(identity, other.to_bytes(16, "big"), Place(number=1, out=False, asked_at=0))
+            if kind != b"h":
+                store.put_chunk(identity, other, b"")
+    store.write(store.snapshot(), ORIGIN)
+    made = []
+    db = SimpleNamespace(iter=lambda options: made.append(Counted(store._db.iter(options))) or made[-1])
+    assert len(list(keys_of_kind(db, kind, b"w"))) == count
+    assert made[0].moves < 30
     store.close()
 
 
