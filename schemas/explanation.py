@@ -17,6 +17,7 @@ class _MisfitError(Exception):
 def explain(schema: Schema, data: bytes, position: int) -> str:
     """The first thing that is wrong, with the field's path."""
     reader = _Reader(data, position)
+    reader.learn(schema)
     try:
         reader.skip(schema, "")
     except _MisfitError as misfit:
@@ -31,11 +32,22 @@ class _Reader:
         self.position = position
         self.types: dict[str, Schema] = {}
 
+    def learn(self, schema: Any) -> None:
+        """The named types: a name stands for what was spelt out before, perhaps where the data has null."""
+        match schema:
+            case list():
+                for branch in schema:
+                    self.learn(branch)
+            case dict():
+                if "name" in schema:
+                    self.types[f"{schema.get('namespace', NAMESPACE)}.{schema['name']}"] = schema
+                for field in schema.get("fields", ()):
+                    self.learn(field["type"])
+                self.learn(schema.get("items"))
+
     def skip(self, schema: Any, path: str) -> None:
         if isinstance(schema, str) and "." in schema:
             schema = self.types[schema]
-        elif isinstance(schema, dict) and "name" in schema:
-            self.types[f"{schema.get('namespace', NAMESPACE)}.{schema['name']}"] = schema
         kind = schema if isinstance(schema, str) else "union" if isinstance(schema, list) else schema["type"]
         match kind:
             case "union":

@@ -66,6 +66,8 @@ def _intervals(plan: NewSchedule, after: int) -> Iterator[int]:
         raise RecurrenceError("A schedule has a cron expression or an interval, and this has neither")
     if not (math.isfinite(plan.interval_seconds) and plan.interval_seconds >= INTERVAL_SECONDS_MIN):
         raise RecurrenceError(f"An interval is at least {INTERVAL_SECONDS_MIN:g} s, not {plan.interval_seconds:g}")
+    if not math.isfinite(plan.offset_seconds):
+        raise RecurrenceError(f"The offset of an interval is a number of seconds, not {plan.offset_seconds:g}")
     interval, offset = round(plan.interval_seconds * 1000), round(plan.offset_seconds * 1000)
     return _every(interval, after + interval - (after - offset) % interval)
 

@@ -53,14 +53,15 @@ def check_command(command: c.AnyCommand, partition: int, offset: int, partitions
         _check_source(source, partition, offset, partitions_count)
     elif needs_source:
         raise _invalid(f"{type(command).__name__} without a source: only engines send it", "none", "a source")
-    if command.reply_to is not None and command.reply_to.partition < 0:
-        raise _invalid("The partition of reply_to is below 0", str(command.reply_to.partition), "0 or more")
+    if command.reply_to is not None:
+        _check_reply_to(command.reply_to)
     if check is not None:
         check(command)
 
 
 def check_query(query: queries.AnyQuery, partition: int, partitions_count: int) -> None:
     """Refuse a query that cannot be one, in the partition in which it was asked. Raises Refused."""
+    _check_reply_to(query.reply_to)
     named = getattr(query, "partition", None)
     if named is None:
         named = ids.partition_of(queries.query_route(query), partitions_count)
@@ -68,6 +69,11 @@ def check_query(query: queries.AnyQuery, partition: int, partitions_count: int) 
         raise _misrouted(named, partition, "query")
     if isinstance(query, queries.GetDue) and query.after_due_at is not None:
         _check_time("after_due_at", query.after_due_at, least=0)
+
+
+def _check_reply_to(reply_to: c.ReplyTo) -> None:
+    if reply_to.partition < 0:
+        raise _invalid("The partition of reply_to is below 0", str(reply_to.partition), "0 or more")
 
 
 def _check_source(source: c.Source, partition: int, offset: int, partitions_count: int) -> None:
@@ -156,7 +162,12 @@ def _check_ask_slot(command: c.AskSlot) -> None:
 
 def _check_open_link(command: c.OpenLink) -> None:
     signal = command.signal
-    if signal is not None and ids.node_id(signal.workflow_id, signal.id, 0) != command.child_id:
+    if signal is None:
+        return
+    # Where the signal goes on to it must not be refused for what can be seen here: its target would wait for it.
+    if signal.reply_to is not None:
+        _check_reply_to(signal.reply_to)
+    if ids.node_id(signal.workflow_id, signal.id, 0) != command.child_id:
         raise _invalid("The child is not the node that the signal makes", command.child_id.hex(), "the signal's node")
 
 
