@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from backbeat.streams import commit, process, restore, store
+from backbeat.streams import commit, engine, process, restore, store
 from backbeat.streams.core import machine, recurring
 from backbeat.streams.engine import Engine
 from backbeat.streams.keeper import Origin
@@ -105,6 +105,8 @@ BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
         (recurring, "fired_early", lambda *_: False),
     ],
     "effects depend on more than the log": [(Engine, "_apply", _half_undone)],
+    "what a record raises ends the process": [(engine, "_NOT_OF_A_RECORD", Exception)],
+    "commands are applied as they come": [(engine, "check_command", lambda *_: None)],
 }
 
 
@@ -126,6 +128,8 @@ RATES: dict[str, dict[str, float]] = {
     # Whatever else goes wrong ends the process before it can answer too late: this one is rare enough.
     "a stopped process does not mind": {**_NOTHING, "stop": 0.12},
     "timers fire by the clock of whoever sends them": {**_NOTHING, "clock jump": 0.1},
+    "what a record raises ends the process": {**_NOTHING, "garbage": 0.3},
+    "commands are applied as they come": {**_NOTHING, "garbage": 0.3},
     "gaps are not looked at": {"forgets": 0.5, "rebalance": 0.1},
 }
 

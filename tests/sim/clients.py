@@ -15,6 +15,7 @@ from backbeat.streams.core.records import LimitValues
 from backbeat.streams.core.status import CLOSED, ServerStatus
 from backbeat.streams.topics import COMMANDS, QUERIES, REPLIES, activities_topic
 
+from . import poison
 from .checks import QUERY_ASKER
 from .plan import ALICE, BOB, LIMITED, name_of
 from .planner import SCHEDULED, Planner
@@ -75,6 +76,7 @@ class Clients:
         self._has_jobs = bool(world.plan.seed % 2)
         self._jobs: list[bytes] = []
         self._of_retention = random.Random(f"operator {world.plan.seed}")
+        self._of_poison = random.Random(f"poison {world.plan.seed}")
 
     @property
     def busy(self) -> bool:
@@ -113,6 +115,10 @@ class Clients:
             broker.log(COMMANDS, number).append(None, None, control=True)
         if faults.happens("garbage"):
             broker.append(COMMANDS, number, b"?", b"no command")
+            value_of_poison, where = poison.command(self._of_poison, broker.partitions_count)
+            broker.append(COMMANDS, where, b"?", value_of_poison)
+            asked, where = poison.query(self._of_poison, broker.partitions_count)
+            broker.append(QUERIES, where, None, asked)
             wrong = (number + 1) % broker.partitions_count
             if identity is not None:
                 broker.append(COMMANDS, wrong, identity, value)
