@@ -18,7 +18,7 @@ SETTINGS: dict[str, tuple[float, float]] = {
     "record_bytes_max": (1_024, 1024 * 1024),
     "name_bytes_max": (64, 4_096),
     "subject_bytes_max": (64, 64 * 1024),
-    "depth_max": (1, 1_000),
+    "depth_max": (1, 10_000),
     "children_max": (1, 10_000),
     "slice_nodes_max": (1, 10_000),
     "answer_retention_seconds": (0.001, _HUNDRED_YEARS_SECONDS),
