@@ -8,12 +8,10 @@ an assignment (docs/engine.md).
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import time
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import uvloop
 
@@ -29,6 +27,7 @@ from faust.types.tuples import ConsumerMessage
 from backbeat.streams import logs, memory, topics
 from backbeat.streams.brokers import describe, reach
 from backbeat.streams.commit import Member
+from backbeat.streams.data_dir import DataDirError, lock_data_dir
 from backbeat.streams.ending import MISFIT, end
 from backbeat.streams.ingest import Ingest
 from backbeat.streams.ownership import Ownership
@@ -101,14 +100,6 @@ def _credentials(security: KafkaSecurity) -> Any:
     return None if context is None else faust.SSLCredentials(context)
 
 
-def lock_data_dir(data_dir: Path) -> IO[str]:
-    """Hold the data directory for this process; raises BlockingIOError where another has it."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    handle = (data_dir / "lock").open("w")
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return handle
-
-
 def run_engine(settings: EngineSettings, *, status: Address | None = None, log_format: str = "auto") -> None:
     """Run an engine until it is told to stop. Returns after a clean stop; ends the process otherwise.
 
@@ -118,7 +109,10 @@ def run_engine(settings: EngineSettings, *, status: Address | None = None, log_f
     for noisy in ("aiokafka", "faust", "mode"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     memory.bound()
-    lock = lock_data_dir(settings.data_dir)
+    try:
+        lock = lock_data_dir(settings.data_dir)
+    except DataDirError as error:
+        end(str(error), error.code)
     found = describe(reach(settings.bootstrap_servers), [topics.COMMANDS])
     partitions_count = found[topics.COMMANDS].partitions
     registry = Registry(

@@ -6,7 +6,8 @@
     3  write      one RocksDB batch a partition: the same records, and the changelog's offset
 
 Whatever fails in 1 or 2 ends the process: RocksDB is as of the commit before, the transaction is aborted by the broker
-or by the next owner, and the same commands are read again.
+or by the next owner, and the same commands are read again. What fails in 3 concerns that partition alone: everything is
+in the changelog, from which its store is made anew.
 """
 
 from __future__ import annotations
@@ -183,13 +184,14 @@ def commit(
     transaction: Transaction,
     state_topic_id: str,
     passed: Callable[[str], None] = lambda _: None,
+    write: Callable[[Keeper, Snapshot, Origin], None] = lambda store, *given: store.write(*given),
 ) -> dict[int, Written]:
     """Steps 1 to 3 for one set of snapshots, all of the member's epoch. Blocks; raises where the process must end.
 
     One deadline for 1 and 2 together: who gives its partitions back has no more time than the group waits.
 
     `flush` returns when every effect sent so far is acknowledged, or was turned into a command that is. `passed` is
-    told the name of each step when it is over.
+    told the name of each step when it is over. `write` is step 3 for one partition.
     """
     flush(deadline)
     passed("flush")
@@ -199,6 +201,6 @@ def commit(
         ended = written.get(snapshot.partition)
         if ended is None:
             raise CommitError(f"no report of partition {snapshot.partition} came with the transaction")
-        stores[snapshot.partition].write(snapshot, Origin(state_topic_id, ended.next_offset, host_now()))
+        write(stores[snapshot.partition], snapshot, Origin(state_topic_id, ended.next_offset, host_now()))
     passed("write")
     return written

@@ -112,10 +112,18 @@ class Engine:
         partition.caught_up_at = caught_up_at
         store.meta.transactional_id = self._transactional_id
         partition.store = store
-        if not partition.pending:
+        if partition.seeking or not partition.pending:
             # Nobody knows where the consumer stands: what it read for an earlier assignment may have been forgotten.
             self.read_again(number)
         self._go_on(partition)
+
+    def lose(self, number: int) -> Keeper | None:
+        """Take a partition's store away, with all that is not committed; null: it has none. The caller closes it."""
+        if (partition := self.partitions.get(number)) is None or partition.store is None:
+            return None
+        for node_id in [each for each in self._waits if ids.partition_of(each, self._partitions_count) == number]:
+            partition.waiting_queries.extend(self._waits.pop(node_id))
+        return partition.lose_store()
 
     def caught_up(self, partition: Partition, position: int) -> None:
         """Nothing but control records lies behind this position: what waits for the end need not wait for them."""
@@ -353,7 +361,7 @@ class Engine:
             return
         for _ in self._send_parts(query, store):
             yield
-            if self.partitions.get(partition.number) is not partition:
+            if self.partitions.get(partition.number) is not partition or partition.store is not store:
                 return  # It was taken away between two parts: its next owner is asked again.
 
     def _must_wait(self, store: Keeper, query: queries.WaitNode) -> bool:

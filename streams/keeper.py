@@ -16,7 +16,20 @@ from backbeat.streams.core.store import Store
 
 
 class StoreError(Exception):
-    """RocksDB failed. The process must end before anything is committed."""
+    """RocksDB failed. Unless it is one of those below, the process must end before anything is committed."""
+
+
+class DamagedStoreError(StoreError):
+    """Files of a partition's store are missing or wrong: it is set aside and read again from the changelog."""
+
+    def __init__(self, partition: int, reason: str) -> None:
+        super().__init__(f"partition {partition}: {reason}")
+        self.partition = partition
+        self.reason = reason
+
+
+class FullDiskError(StoreError):
+    """There is no room for what a partition has to store: it is written when there is."""
 
 
 class NewerRecordError(StoreError):

@@ -55,6 +55,13 @@ class Partition:
     query_position_taken: int = -1  #: as of the newest snapshot
     seeking: bool = False  #: it is being read again: what comes meanwhile from further on is passed over
 
+    def lose_store(self) -> Keeper | None:
+        """Take the store away, and forget what came since it was committed; null: there is none."""
+        store, self.store = self.store, None
+        self.pending.clear()
+        self.seeking = True
+        return store
+
     @property
     def caught_up(self) -> bool:
         """Whether everything that was in the log when the partition was assigned has been applied."""

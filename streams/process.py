@@ -20,11 +20,13 @@ from backbeat.streams import topics, tracing
 from backbeat.streams.clock import BrokerClock
 from backbeat.streams.commit import CommitError, KafkaTransaction, Member, commit
 from backbeat.streams.deadline import Deadline
+from backbeat.streams.disk_space import DiskSpace
 from backbeat.streams.ending import MISFIT, code_of, end
 from backbeat.streams.engine import Engine, EngineError, Record
 from backbeat.streams.figures import CommitFigures, WorkFigures
 from backbeat.streams.gaps import Gaps
-from backbeat.streams.keeper import NewerRecordError, RestoreError, StoreError
+from backbeat.streams.keeper import DamagedStoreError, NewerRecordError, RestoreError, StoreError
+from backbeat.streams.local_stores import LocalStores
 from backbeat.streams.outbox import Outbox, OutboxError
 from backbeat.streams.ownership import Ownership
 from backbeat.streams.partition import Partition
@@ -78,12 +80,17 @@ class EngineProcess:
             settings.transaction_timeout_seconds,
             self.clock.sample,
         )
+        self.disk = DiskSpace(
+            settings.data_dir,
+            lambda full: self._loop.call_soon_threadsafe(self._may_send.clear if full else self._may_send.set),
+        )
         self._state_topic_id = topics.topic_id(settings.bootstrap_servers, topics.STATE)
         cache_records = max(256, settings.cache_records // partitions_count)
         self.restorer = Restorer(
             settings,
             lambda number: PartitionStore(settings.data_dir / f"partition-{number}", number, cache_records),
             lambda: KafkaChangelog(settings),
+            self.disk,
         )
         self.work, self.commits = WorkFigures(self.clock.now), CommitFigures()
         self.restorer.took = self.commits.restored
@@ -94,11 +101,11 @@ class EngineProcess:
         self.giving_back = False  #: whether it is giving its partitions back
         self._restoring = ThreadPoolExecutor(_RESTORES_AT_ONCE, "restore")
         self._committing = ThreadPoolExecutor(1, "commit")
-        self._path_locks: dict[int, asyncio.Lock] = {}
-        self._epoch = 0
+        self.stores = LocalStores(
+            self.engine, self.restorer, self.disk, self._restoring, spawn=self.spawn, restored=self._restored
+        )
         #: what the group gave with the assignment that stands
         self.member: Member | None = None
-        self._commit_lock = asyncio.Lock()
         self._deadline = Deadline(settings.commit_timeout_seconds)  #: of the newest commit
         self._commit_wanted = asyncio.Event()
         self._last_commit = time.monotonic()
@@ -109,7 +116,6 @@ class EngineProcess:
         self.resume: Callable[[int], None] = lambda _: None
         #: has a partition read from an offset on
         self.seek: Callable[[int, int], None] = lambda *_: None
-        self._revoking = False
         self._may_send = asyncio.Event()
         self._may_send.set()
         self._loop: asyncio.AbstractEventLoop
@@ -134,13 +140,13 @@ class EngineProcess:
     async def assigned(self, numbers: Iterable[int]) -> None:
         """These partitions are ours. They are restored in the background: the group is waiting for this handler."""
         self._loop = asyncio.get_running_loop()
-        self._epoch += 1
+        self.stores.epoch += 1
         self._drop()
         self.engine.assign(numbers)
         self._gaps.forget()
-        self._revoking = False
+        self.stores.revoking = False
         for number in sorted(self.engine.partitions):
-            self.spawn(self._restore(number, self._epoch))
+            self.spawn(self.stores.restore(number, self.stores.epoch))
         self._say_ready()
 
     def spawn(self, work: Awaitable[None]) -> None:
@@ -159,35 +165,14 @@ class EngineProcess:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _restore(self, number: int, epoch: int) -> None:
-        lock = self._path_locks.setdefault(number, asyncio.Lock())
-        async with lock:
-            if epoch != self._epoch:
-                return
-            began = time.monotonic()
-            loop = asyncio.get_running_loop()
-            try:
-                store, end_of_commands = await loop.run_in_executor(self._restoring, self.restorer.run, number)
-            except RestoreError:
-                if epoch != self._epoch:
-                    return  # The partition's next owner has changed what this restore was looking at.
-                raise
-            if epoch != self._epoch:
-                store.close()
-                return
-            self.committed[number] = store.meta.next_offset
-            logger.info(
-                "partition %d restored in %.2f s, at offset %d",
-                number,
-                time.monotonic() - began,
-                store.meta.next_offset,
-                extra={"partition": number},
-            )
-            self.engine.ready(number, store, end_of_commands)
-            # A touch, soon: the estimate of the broker's time may be from long ago, or there is none yet.
-            self._last_commit = 0.0
-            self._commit_wanted.set()
-            self._resume_paused()
+    def _restored(self, number: int) -> None:
+        store = self.engine.partitions[number].store
+        assert store is not None
+        self.committed[number] = store.meta.next_offset
+        # A touch, soon: the estimate of the broker's time may be from long ago, or there is none yet.
+        self._last_commit = 0.0
+        self._commit_wanted.set()
+        self._resume_paused()
         self._say_ready()
 
     def _say_ready(self) -> None:
@@ -202,10 +187,10 @@ class EngineProcess:
 
     async def revoked(self) -> None:
         """The assignment ends: commit what was done, then forget it."""
-        self._epoch += 1
+        self.stores.epoch += 1
         # The group waits no longer: a commit that goes on has to be done by then, too.
         self._deadline.bring_forward(self.settings.rebalance_timeout_seconds)
-        self._revoking = self.giving_back = True  # What comes from now on is its next owner's.
+        self.stores.revoking = self.giving_back = True  # What comes from now on is its next owner's.
         await self.commit()
         self.giving_back = False
         self._drop()
@@ -220,12 +205,12 @@ class EngineProcess:
 
     async def commands(self, records: Iterable[Record]) -> None:
         """Records of one partition of the commands topic, in order. Other work gets its turn in between."""
-        epoch = self._epoch
+        epoch = self.stores.epoch
         rest = iter(records)
         while some := list(islice(rest, _RECORDS_AT_ONCE)):
             await asyncio.sleep(0)
             await self._may_send.wait()
-            if epoch != self._epoch:
+            if epoch != self.stores.epoch:
                 return  # Revoked meanwhile: what is left is read again from the last commit.
             began = time.monotonic()
             for record in some:
@@ -233,7 +218,7 @@ class EngineProcess:
             self.work.note(len(some), time.monotonic() - began, some[-1].timestamp)
 
     def _command(self, record: Record) -> None:
-        if self._revoking:
+        if self.stores.revoking:
             return
         try:
             self.engine.on_command(record)
@@ -242,6 +227,8 @@ class EngineProcess:
             if too_much and number not in self._paused:
                 self._paused.add(number)
                 self.pause(number)
+        except DamagedStoreError as error:
+            self.stores.repair(error)
         except EngineError as error:
             end(str(error))
         except Exception as error:
@@ -257,13 +244,19 @@ class EngineProcess:
 
     async def query(self, record: Record) -> None:
         """One record of the queries topic."""
-        if self._revoking:
+        if self.stores.revoking:
             return  # Its next owner reads it, and has what is committed now.
+        begun = False
         try:
             for _ in self.engine.on_query(record, self.clock.now()):
+                begun = True
                 await asyncio.sleep(0)  # Commands pass between the parts of a large answer.
             if self.engine.flushes:
                 self._commit_wanted.set()
+        except DamagedStoreError as error:
+            self.stores.repair(error)
+            if not begun:
+                await self.query(record)  # It waits now, as the partition does.
         except Exception as error:
             logger.exception("a query at offset %d", record.offset, extra={"partition": record.partition})
             end(f"{type(error).__name__}: {error}", code_of(error))
@@ -285,12 +278,10 @@ class EngineProcess:
             while True:
                 self.rounds += 1
                 self.came_round_at = time.monotonic()
-                now = self.clock.now()
-                self.engine.go_on()
-                self._resume_paused()
-                if self.clock.sampled:
-                    self.engine.fire_timers(now)
-                self.engine.end_waits(now)
+                try:
+                    self._work(self.clock.now())
+                except DamagedStoreError as error:
+                    self.stores.repair(error)
                 self._take_undelivered()
                 if self.engine.changed_count >= self.settings.commit_records_max:
                     self._commit_wanted.set()
@@ -300,6 +291,13 @@ class EngineProcess:
         except Exception as error:
             logger.exception("timers")
             end(f"{type(error).__name__}: {error}", code_of(error))
+
+    def _work(self, now: int) -> None:
+        self.engine.go_on()
+        self._resume_paused()
+        if self.clock.sampled:
+            self.engine.fire_timers(now)
+        self.engine.end_waits(now)
 
     def _take_undelivered(self) -> bool:
         """Turn what can never be delivered into commands; whether there was any."""
@@ -331,7 +329,7 @@ class EngineProcess:
 
     async def commit(self, *, touch: bool = False) -> None:
         """Commit everything that was done so far."""
-        async with self._commit_lock:
+        async with self.stores.commit_lock:
             member = self.member
             if member is None:
                 return
@@ -339,7 +337,7 @@ class EngineProcess:
             flushes, engine.flushes = engine.flushes, []
             timed = self.commits.begin()
             deadline = self._deadline = Deadline(
-                self.settings.rebalance_timeout_seconds if self._revoking else self.settings.commit_timeout_seconds
+                self.settings.rebalance_timeout_seconds if self.stores.revoking else self.settings.commit_timeout_seconds
             )
             snapshots, partition_stores = engine.snapshot(touch=touch)
             if snapshots:
@@ -357,6 +355,7 @@ class EngineProcess:
                             transaction=self._transaction,
                             state_topic_id=self._state_topic_id,
                             passed=timed.passed,
+                            write=self.stores.write,
                         ),
                     )
                 except Exception as error:
@@ -368,6 +367,7 @@ class EngineProcess:
                 for snapshot in snapshots:
                     partition_stores[snapshot.partition].landed()
                     self.committed[snapshot.partition] = snapshot.position
+                self.stores.repair_written()
                 timed.done()
                 self._last_commit = time.monotonic()
             engine.answer_flushes(flushes)
@@ -406,7 +406,7 @@ class EngineProcess:
             now = time.monotonic()
             for number, partition in list(self.engine.partitions.items()):
                 log_end = end_of_log(number)
-                if partition.store is None or log_end is None:
+                if partition.store is None or log_end is None or self.disk.is_full:
                     seen.pop(number, None)
                     continue
                 position = partition.store.meta.next_offset

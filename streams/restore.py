@@ -23,7 +23,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from backbeat.streams.core.records import Meta
-from backbeat.streams.keeper import Origin, RestoreError
+from backbeat.streams.keeper import DamagedStoreError, Origin, RestoreError, StoreError
 from backbeat.streams.security import connection
 from backbeat.streams.settings import EngineSettings, instance_of
 from backbeat.streams.store import PartitionStore, host_now
@@ -70,13 +70,33 @@ class Changelog(Protocol):
 def restore(
     open_store: Callable[[], PartitionStore],
     wipe: Callable[[], None],
+    set_aside: Callable[[str], None],
     changelog: Changelog,
     progress: Callable[[int, int, int], None] = lambda *_: None,
 ) -> PartitionStore:
     """The partition's store as of the end of its changelog. Blocks. RestoreError, StoreError.
 
-    `progress` is told how far it has come: offset, the end that it goes to, records read since it was told last.
+    A store that cannot be opened or read is set aside (`set_aside` is told why) and made anew. `progress` is told how
+    far it has come: offset, the end that it goes to, records read since it was told last.
     """
+    try:
+        return _restore(open_store, wipe, changelog, progress)
+    except DamagedStoreError as error:
+        set_aside(error.reason)
+    try:
+        return _restore(open_store, wipe, changelog, progress)
+    except DamagedStoreError as error:
+        raise StoreError(
+            f"{error}, which was made anew just before. What to do: look at the disk, or give another --data-dir"
+        ) from error
+
+
+def _restore(
+    open_store: Callable[[], PartitionStore],
+    wipe: Callable[[], None],
+    changelog: Changelog,
+    progress: Callable[[int, int, int], None],
+) -> PartitionStore:
     store = open_store()
     partition = store.partition
     try:
@@ -90,9 +110,10 @@ def restore(
             store.close()
             wipe()
             store = open_store()
+        was_empty = store.origin is None
         _catch_up(store, ends, changelog, progress)
         store.restored()
-        _check_log(store, changelog, committed)
+        _check_log(store, changelog, committed, read_whole=was_empty)
     except BaseException:
         store.close()
         raise
@@ -150,16 +171,23 @@ def _catch_up(
             last_progress = time.monotonic()
 
 
-def _check_log(store: PartitionStore, changelog: Changelog, committed: int | None) -> None:
-    """The log of commands must be the one that the state was made of, and reach as far."""
+def _check_log(store: PartitionStore, changelog: Changelog, committed: int | None, *, read_whole: bool) -> None:
+    """The log of commands must be the one that the state was made of, and reach as far.
+
+    `read_whole`: whether all that the store holds was read just now.
+    """
     partition = store.partition
     meta = store.meta
     ends = changelog.command_ends(partition)
     if store.stored_meta() is None:
+        if committed and not read_whole:
+            raise DamagedStoreError(partition, f"the store in {store.path} lacks the record of its position")
         if committed:
             raise RestoreError(
-                f"partition {partition}: the group has come to offset {committed} of {COMMANDS}, but {STATE} holds "
-                f"nothing of it: the state was lost. Bring the topic back, or delete the group's offsets to begin anew"
+                f"partition {partition}: the group has come to offset {committed} of {COMMANDS}, but {STATE}, read "
+                f"from its beginning, holds nothing of it. Was the topic deleted? Bring it back from its replicas or "
+                f"from a backup, or, to begin anew without any workflow, delete all backbeat topics and the engines' "
+                f"data directories"
             )
         store.meta = Meta(topic_id=changelog.commands_topic_id, next_offset=ends.first)
         return

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import time
 from collections.abc import Callable
 
 from backbeat.streams import memory
-from backbeat.streams import store as stores
+from backbeat.streams.disk_space import DiskSpace
+from backbeat.streams.keeper import Keeper
 from backbeat.streams.restore import KafkaChangelog, restore
 from backbeat.streams.settings import EngineSettings
 from backbeat.streams.store import PartitionStore
+from backbeat.streams.store_folder import StoreFolder
+
+logger = logging.getLogger(__name__)
 
 
 class RestoreProgress:
@@ -52,15 +57,19 @@ class Restorer:
         settings: EngineSettings,
         open_store: Callable[[int], PartitionStore],
         connect: Callable[[], KafkaChangelog],
+        disk: DiskSpace,
     ) -> None:
         self._settings = settings
         self._open_store = open_store
         self._connect = connect
+        self.disk = disk
         #: connections that nobody uses at the moment
         self._idle: queue.SimpleQueue[KafkaChangelog] = queue.SimpleQueue()
         #: the restores that go on, by partition
         self.under_way: dict[int, RestoreProgress] = {}
         self.records = 0
+        #: stores that were damaged
+        self.set_aside_count = 0
         #: called with the seconds that a restore took
         self.took: Callable[[float], None] = lambda _: None
 
@@ -68,19 +77,58 @@ class Restorer:
         """The partition's store as of the end of its changelog, and where the log of commands ends."""
         progress = self.under_way[number] = RestoreProgress()
         try:
-            try:
-                changelog = self._idle.get_nowait()
-            except queue.Empty:
-                changelog = self._connect()
-            path = self._settings.data_dir / f"partition-{number}"
-            store = restore(lambda: self._open_store(number), lambda: stores.wipe(path), changelog, progress.note)
-            end_of_commands = changelog.command_ends(number).end
-            self._idle.put(changelog)
+            found = self.disk.with_room(number, lambda: self._run(number, progress))
+            assert found is not None, "it never gives up"
         finally:
             del self.under_way[number]
         self.records += progress.records
         self.took(time.monotonic() - progress.began_at)
+        return found
+
+    def _run(self, number: int, progress: RestoreProgress) -> tuple[PartitionStore, int]:
+        try:
+            changelog = self._idle.get_nowait()
+        except queue.Empty:
+            changelog = self._connect()
+        store: PartitionStore | None = None
+        try:
+            store = restore(
+                lambda: self._open_store(number),
+                self.folder(number).remove,
+                lambda why: self.set_aside(number, why),
+                changelog,
+                progress.note,
+            )
+            end_of_commands = changelog.command_ends(number).end
+        except BaseException:
+            if store is not None:
+                store.close()
+            changelog.close()
+            raise
+        self._idle.put(changelog)
         return store, end_of_commands
+
+    def folder(self, number: int) -> StoreFolder:
+        """Where a partition's store lies."""
+        return StoreFolder(self._settings.data_dir / f"partition-{number}")
+
+    def put_aside(self, number: int, store: Keeper, why: str) -> None:
+        """Close a damaged store that was in use, and take it out of the way."""
+        self.folder(number).unmark()  # Whatever happens to this process: nobody opens it again.
+        store.close()
+        self.set_aside(number, why)
+
+    def set_aside(self, number: int, why: str) -> None:
+        """Take a damaged store, which is closed, out of the way: the next restore makes a new one."""
+        aside = self.folder(number).set_aside()
+        self.set_aside_count += 1
+        logger.warning(
+            "partition %d: %s. It is made anew from the changelog; the damaged one %s",
+            number,
+            why,
+            "is gone" if aside is None else f"is kept in {aside}",
+            extra={"partition": number},
+        )
 
     def give_back(self) -> None:
         """Give back the connections and the memory that the restores took."""

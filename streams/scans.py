@@ -1,4 +1,7 @@
-"""What RocksDB holds of one kind of record, in the order of keys: what a walk over a partition reads (`table.scan`)."""
+"""What RocksDB holds of one kind of record, in the order of keys: what a walk over a partition reads (`table.scan`).
+
+An iterator that meets a damaged block is at its end, as if there were nothing more: only `status` raises.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,19 @@ from backbeat.streams.core.ids import PREFIX_BYTES
 _KIND_AT = 1 + PREFIX_BYTES
 
 
+def pairs_with(db: Rdict, prefix: bytes, begin: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Keys from one on, as long as they begin so, and their values."""
+    iterator = db.iter(ReadOptions())
+    iterator.seek(begin)
+    while iterator.valid() and (key := iterator.key()).startswith(prefix):
+        yield key, iterator.value()
+        iterator.next()
+    iterator.status()
+
+
 def keys_with(db: Rdict, first: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Keys behind one that begin with this byte, and their values."""
-    iterator = db.iter(ReadOptions())
-    iterator.seek(after)
-    while iterator.valid():
-        key = iterator.key()
-        if key[:1] != first:
-            return
-        if key > after:
-            yield key, iterator.value()
-        iterator.next()
+    return ((key, value) for key, value in pairs_with(db, first, after) if key > after)
 
 
 def keys_of_kind(db: Rdict, kind: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -36,13 +41,14 @@ def keys_of_kind(db: Rdict, kind: bytes, after: bytes) -> Iterator[tuple[bytes, 
         key = iterator.key()
         if key[:1] != b"w":
             return
-        found = key[_KIND_AT : _KIND_AT + 1]
-        if found < kind:
+        kind_here = key[_KIND_AT : _KIND_AT + 1]
+        if kind_here < kind:
             iterator.seek(key[:_KIND_AT] + kind)
             continue
-        if found > kind:
+        if kind_here > kind:
             iterator.seek(key[:_KIND_AT] + b"\xff")
             continue
         if key > after:
             yield key, iterator.value()
         iterator.next()
+    iterator.status()

@@ -6,61 +6,46 @@ What is kept under which key: `stored_records`.
 
 from __future__ import annotations
 
-import shutil
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+from rocksdict import Rdict, WriteBatch
 
 from backbeat.streams.core.records import (
     Meta,
 )
-from backbeat.streams.keeper import NewerRecordError, Origin, Snapshot, StoreError
+from backbeat.streams.keeper import NewerRecordError, Origin, Snapshot
+from backbeat.streams.rocksdb import open_database
+from backbeat.streams.store_folder import StoreFolder
 from backbeat.streams.stored_records import StoredRecords
 from backbeat.streams.stored_timers import TIMER, timer_key, timer_of
 from backbeat.streams.timers import Timers
 from backbeat.streams.versions import KNOWN, why_unknown, why_unknown_record, why_unknown_rules
 
+logger = logging.getLogger(__name__)
+
 META_KEY = b"m"
 _ORIGIN_KEY = b"o"
-_WRITE_BUFFER_BYTES = 2 * 1024 * 1024
-
-#: One block cache for all partitions of a process.
-_BLOCKS = Cache(24 * 1024 * 1024)
-
-
-def _options() -> Options:
-    """Small budgets: every partition is a database of its own."""
-    table = BlockBasedOptions()
-    table.set_block_cache(_BLOCKS)
-    table.set_cache_index_and_filter_blocks(True)
-    table.set_bloom_filter(10, False)
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_block_based_table_factory(table)
-    options.set_compression_type(DBCompressionType.lz4())
-    options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
-    options.set_max_write_buffer_number(2)
-    options.set_max_open_files(64)
-    options.set_keep_log_file_num(2)
-    options.set_max_total_wal_size(4 * _WRITE_BUFFER_BYTES)
-    return options
+#: How old what a kill takes back may be, at most, where few records change: RocksDB writes out its memory by itself
+#: only when it is full.
+_FLUSH_MS = 10 * 60 * 1000
 
 
 class PartitionStore(StoredRecords):
     """The records of one partition of the commands topic (see `core.store.Store` for what each method is for)."""
 
     def __init__(self, path: Path, partition: int, cache_records: int = 4_000) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.partition = partition
-        self._db: Rdict = _open(path)
+        self._db: Rdict = open_database(StoreFolder(path), partition)
+        self._flushed_at = host_now()
         try:
             self._begin(cache_records)
         except BaseException:
-            self._db.close()
+            self.close()
             raise
 
     def _begin(self, cache_records: int) -> None:
@@ -136,6 +121,8 @@ class PartitionStore(StoredRecords):
         batch.put(_ORIGIN_KEY, msgspec.msgpack.encode(origin))
         self._write(batch)
         self.origin = origin
+        if origin.written_at - self._flushed_at > _FLUSH_MS:
+            self._flush(wait=False)
 
     def landed(self) -> None:
         """The written snapshot need not be held in memory any more. Must not be interrupted."""
@@ -147,7 +134,15 @@ class PartitionStore(StoredRecords):
         try:
             self._db.write(batch)
         except Exception as error:
-            raise StoreError(f"cannot write partition {self.partition} in {self.path}: {error}") from error
+            raise self._error("write", error) from error
+
+    def _flush(self, *, wait: bool) -> None:
+        """Have RocksDB write out what it has in memory."""
+        self._flushed_at = host_now()
+        try:
+            self._db.flush(wait)
+        except Exception as error:
+            raise self._error("write", error) from error
 
     # --- restore ---------------------------------------------------------------------------------------------------
 
@@ -205,19 +200,11 @@ class PartitionStore(StoredRecords):
 
     def close(self) -> None:
         """Release the files; nothing that was not committed is kept."""
-        self._db.close()
-
-
-def _open(path: Path) -> Rdict:
-    try:
-        return Rdict(str(path), _options())
-    except Exception as error:
-        raise StoreError(f"cannot open the store in {path}: {error}") from error
-
-
-def wipe(path: Path) -> None:
-    """Remove a store that must not be used any more."""
-    shutil.rmtree(path, ignore_errors=False) if path.exists() else None
+        try:
+            self._db.close()
+        except Exception as error:  # noqa: BLE001 - RocksDB has no types of its own
+            # What it could not write out is in the changelog; what is wrong with its files is found when it is opened.
+            logger.warning("%s", self._error("close", error))
 
 
 def host_now() -> int:

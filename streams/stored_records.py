@@ -10,12 +10,11 @@ schedules (`c`) lie together, so that they can be listed; `m` is the meta record
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from rocksdict import Rdict, ReadOptions
+from rocksdict import Rdict
 
 from backbeat.streams.core.ids import PREFIX_BYTES
 from backbeat.streams.core.jobs import Job
@@ -33,7 +32,8 @@ from backbeat.streams.core.records import (
 )
 from backbeat.streams.core.schedules import Schedule
 from backbeat.streams.keeper import NewerRecordError, StoreError
-from backbeat.streams.scans import keys_of_kind, keys_with
+from backbeat.streams.rocksdb import checked, store_error
+from backbeat.streams.scans import keys_of_kind, keys_with, pairs_with
 from backbeat.streams.stored_timers import SCHEDULE
 from backbeat.streams.table import Table
 from backbeat.streams.versions import why_unknown
@@ -102,16 +102,23 @@ class StoredRecords:
         try:
             value: bytes | None = self._db.get(key)
         except Exception as error:
-            raise StoreError(f"cannot read partition {self.partition} in {self.path}: {error}") from error
+            raise self._error("read", error) from error
         return value
+
+    def _error(self, work: str, error: Exception) -> StoreError:
+        return store_error(self.partition, self.path, work, error)
 
     def _scan(self, begin: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """What RocksDB holds from a key on, as long as the keys begin so."""
-        iterator = self._db.iter(ReadOptions())
-        iterator.seek(begin)
-        while iterator.valid() and (key := iterator.key()).startswith(prefix):
-            yield key, iterator.value()
-            iterator.next()
+        return checked(pairs_with(self._db, prefix, begin), self.partition, self.path)
+
+    def _with(self, first: bytes) -> Callable[[bytes], Iterator[tuple[bytes, bytes]]]:
+        """What reads RocksDB behind a key, as long as the keys begin with this byte."""
+        return lambda after: checked(keys_with(self._db, first, after), self.partition, self.path)
+
+    def _of_kind(self, kind: bytes) -> Callable[[bytes], Iterator[tuple[bytes, bytes]]]:
+        """What reads RocksDB behind a key: workflows' records of this kind."""
+        return lambda after: checked(keys_of_kind(self._db, kind, after), self.partition, self.path)
 
     # --- what `apply` asks for --------------------------------------------------------------------------------------
 
@@ -134,13 +141,13 @@ class StoredRecords:
         return self._jobs.get(b"j" + job_id)
 
     def jobs(self) -> list[Job]:
-        return self._jobs.scan(b"j", _JOBS_MAX, partial(keys_with, self._db, b"j"))
+        return self._jobs.scan(b"j", _JOBS_MAX, self._with(b"j"))
 
     def workflows_after(self, workflow_id: bytes, count: int) -> list[Workflow]:
-        return self._workflows.scan(_after(b"w", workflow_id), count, partial(keys_of_kind, self._db, b"w"))
+        return self._workflows.scan(_after(b"w", workflow_id), count, self._of_kind(b"w"))
 
     def nodes_after(self, node_id: bytes, count: int) -> list[Node]:
-        return self._nodes.scan(_after(b"n", node_id), count, partial(keys_of_kind, self._db, b"n"))
+        return self._nodes.scan(_after(b"n", node_id), count, self._of_kind(b"n"))
 
     def get_waiting(self, workflow_id: bytes, coalesce_key: str) -> Waiting | None:
         return self._waiting.get(_key(b"c", workflow_id, coalesce_key.encode()))
@@ -150,7 +157,7 @@ class StoredRecords:
 
     def due_after(self, place: tuple[int, bytes] | None, limit: int) -> list[tuple[int, bytes]]:
         after = b"a" if place is None else _due_key(*place)
-        keys = self._due.scan_keys(after, limit, partial(keys_with, self._db, b"a"))
+        keys = self._due.scan_keys(after, limit, self._with(b"a"))
         return [(int.from_bytes(key[1:9], "big"), key[9:]) for key in keys]
 
     def put_workflow(self, workflow: Workflow) -> None:

@@ -93,6 +93,8 @@ class Watch:
             self._server.stop()
 
     def _committed(self) -> Mapping[int, int]:
+        if self._process.disk.is_full:
+            return {}  # It waits for room, and nothing is wrong with it.
         owned = list(self._process.engine.partitions.items())
         committed = self._process.committed
         return {number: committed[number] for number, each in owned if each.store is not None and number in committed}
@@ -109,6 +111,8 @@ class Watch:
         return {None: True} if self._process.giving_back else {}
 
     def _restores(self) -> Mapping[Hashable, object]:
+        if self._process.disk.is_full:
+            return {}
         under_way = dict(self._process.restorer.under_way)
         return {number: (each.began_at, each.position) for number, each in under_way.items()}
 
@@ -126,6 +130,8 @@ class Watch:
         process = self._process
         if process.member is None:
             return ["it has been given no partitions yet"]
+        if process.disk.is_full:
+            return [f"the disk of {process.settings.data_dir} is full: the engine goes on when there is room"]
         restores = dict(process.restorer.under_way)
         return self._why_no_signals() + [
             f"partition {number} is being restored: "

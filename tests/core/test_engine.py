@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_queries_and_commands_pass_between_the_parts_of_a_large_tree(loop):
 
 def test_a_query_that_comes_behind_a_large_tree_is_answered_before_its_end(loop):
     process = EngineProcess.__new__(EngineProcess)  # As the engine runs them, without a Kafka to connect to.
-    process._revoking, process.engine, process.clock = False, loop.engine, BrokerClock()
+    process.stores, process.engine, process.clock = SimpleNamespace(revoking=False), loop.engine, BrokerClock()
 
     async def both() -> None:
         await asyncio.gather(

@@ -11,6 +11,7 @@ from backbeat.streams import commit, engine, process, restore, store
 from backbeat.streams.core import machine, recurring
 from backbeat.streams.engine import Engine
 from backbeat.streams.keeper import Origin
+from backbeat.streams.local_stores import LocalStores
 from backbeat.streams.ownership import Ownership
 from backbeat.streams.restore import Ends
 from backbeat.streams.table import Table
@@ -31,6 +32,7 @@ def _write_first(
     transaction: Any,
     state_topic_id: str,
     passed: Any,
+    **_: Any,
 ) -> Any:
     """A commit whose steps 2 and 3 are the wrong way round."""
     flush(deadline)
@@ -104,6 +106,7 @@ BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
         (machine, "fired_early", lambda *_: False),
         (recurring, "fired_early", lambda *_: False),
     ],
+    "a damaged store is used on": [(LocalStores, "repair", lambda *_: None)],
     "effects depend on more than the log": [(Engine, "_apply", _half_undone)],
     "what a record raises ends the process": [(engine, "_NOT_OF_A_RECORD", Exception)],
     "commands are applied as they come": [(engine, "check_command", lambda *_: None)],
@@ -130,6 +133,7 @@ RATES: dict[str, dict[str, float]] = {
     "timers fire by the clock of whoever sends them": {**_NOTHING, "clock jump": 0.1},
     "what a record raises ends the process": {**_NOTHING, "garbage": 0.3},
     "commands are applied as they come": {**_NOTHING, "garbage": 0.3},
+    "a damaged store is used on": {"store damaged": 0.003, "store damaged, seen by a commit": 0.1},
     "gaps are not looked at": {"forgets": 0.5, "rebalance": 0.1},
 }
 

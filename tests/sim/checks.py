@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from backbeat.streams.core import ids
 from backbeat.streams.core.commands import DeliveryFailed, ScheduleDue, TimerFired
 from backbeat.streams.core.records import Meta, TimerKind
 from backbeat.streams.engine import Engine, Record
-from backbeat.streams.keeper import Origin, Snapshot
+from backbeat.streams.keeper import DamagedStoreError, Origin, Snapshot
 from backbeat.streams.store import META_KEY, PartitionStore
 from backbeat.streams.stored_timers import TIMER
 from backbeat.streams.topics import ACTIVITIES_PREFIX, COMMANDS, REPLIES, STATE
@@ -46,19 +46,44 @@ class CheckedStore(PartitionStore):
         self._world = world
         self._host = world.host_at(path)
         # The engine's own choice is never so small that records leave the cache in a run as short as these.
+        self.in_use = False  #: whether the engine has it: what restores it has no second try
+        self.closed = False
         super().__init__(path, partition, min(cache_records, self._host.settings.cache_records))
         self._host.stores.append(self)
 
+    def _read(self, key: bytes) -> bytes | None:
+        if self.in_use and self._world.faults.happens("store damaged"):
+            self._damaged()
+        return super()._read(key)
+
     def write(self, snapshot: Snapshot, origin: Origin) -> None:
         self._host.point("before write")
+        if self.in_use and self._world.faults.happens("store damaged, seen by a commit"):
+            self._damaged()
         super().write(snapshot, origin)
         self._world.checks.written(self._host, self, snapshot.position)
         self._host.point("after write")
 
+    def _damaged(self) -> None:
+        self._world.note(f"{self._host.instance_id}: the store of partition {self.partition} is damaged")
+        raise DamagedStoreError(self.partition, "Corruption: block checksum mismatch")
+
+    def close(self) -> None:
+        self.closed = True
+        super().close()
+
     def put_away(self) -> None:
-        """Its process is gone."""
-        with suppress(Exception):  # It was closed before.
-            self.close()
+        """Its process is gone, and often with it what RocksDB had in memory alone."""
+        if self.closed:
+            return
+        image = self.path.with_name(f"image-{self.path.name}")
+        forgets = self._world.faults.happens("store killed") and self.path.exists()
+        if forgets:
+            shutil.copytree(self.path, image)
+        self.close()
+        if forgets:
+            shutil.rmtree(self.path)
+            image.rename(self.path)
 
     def content(self) -> tuple[dict[bytes, bytes], dict[tuple[int, bytes, int], int], Meta | None]:
         """What RocksDB holds: records, timers, meta."""
@@ -86,6 +111,7 @@ class CheckedEngine(Engine):
 
     def ready(self, number: int, store: PartitionStore, caught_up_at: int) -> None:
         assert isinstance(store, CheckedStore)
+        store.in_use = True
         self._world.checks.restored(self._host, store)
         super().ready(number, store, caught_up_at)
 

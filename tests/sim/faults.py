@@ -39,6 +39,9 @@ OTHERS = {
     "send fails": 0.005,
     "request times out": 0.15,
     "lag": 0.5,  #: the coordinators take their time
+    "store killed": 0.9,  #: a crash takes what RocksDB has not written out yet
+    "store damaged": 0.003,  #: found when a record is read
+    "store damaged, seen by a commit": 0.1,
     "late markers": 0.98,  #: a transaction's end is seen long after its commit was answered
 }
 _CRASH_MAX = {"effect": 0.02, "loop": 0.01, "flush": 0.1, "restore": 0.1}

@@ -146,6 +146,8 @@ class Host:
         chance, faults = self.world.chance, self.world.faults
         for path in sorted(self.settings.data_dir.glob("partition-*")):
             aside = path.with_name(f"aside-{path.name}")
+            if not path.is_dir() or ".damaged-" in path.name:
+                continue
             if faults.happens("store lost"):
                 shutil.rmtree(path)
             elif faults.happens("store stale"):

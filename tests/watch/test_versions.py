@@ -22,7 +22,8 @@ from backbeat.streams.core.schedules import Schedule
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
 from backbeat.streams.keeper import NewerRecordError
 from backbeat.streams.restore import Ends, restore
-from backbeat.streams.store import META_KEY, Origin, PartitionStore, wipe
+from backbeat.streams.store import META_KEY, Origin, PartitionStore
+from backbeat.streams.store_folder import StoreFolder
 from backbeat.streams.stored_records import _key
 from backbeat.streams.versions import KNOWN, RULES_VERSION, why_unknown_record
 
@@ -108,7 +109,7 @@ class OneChangelog:
 
 
 def restored(path, stored):
-    return restore(lambda: PartitionStore(path, 3), lambda: wipe(path), OneChangelog(stored))
+    return restore(lambda: PartitionStore(path, 3), StoreFolder(path).remove, pytest.fail, OneChangelog(stored))
 
 
 def test_what_this_code_writes_is_of_the_versions_that_it_knows():

@@ -1,0 +1,232 @@
+"""A partition's store with a history, its changelog, and everything that can happen to one of its files."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from backbeat.streams.core.records import Answer, TimerKind
+from backbeat.streams.keeper import DamagedStoreError, Origin
+from backbeat.streams.restore import Ends, restore
+from backbeat.streams.store import PartitionStore, host_now
+from backbeat.streams.store_folder import StoreFolder
+from tests.watch.test_versions import NODE, WORKFLOW
+
+PARTITION = 3
+_NODES = 120
+
+
+class Log:
+    """A changelog in memory, as compaction leaves it: of every key the newest record, at its offset."""
+
+    state_topic_id = "state"
+    commands_topic_id = "commands"
+
+    def __init__(self) -> None:
+        self.end = 0
+        self.position = 0
+        self._newest: dict[bytes, tuple[int, bytes | None]] = {}
+
+    def append(self, records: list[tuple[bytes, bytes | None]]) -> int:
+        for key, value in records:
+            self._newest.pop(key, None)
+            self._newest[key] = (self.end, value)
+            self.end += 1
+        return self.end
+
+    def state_ends(self, _partition: int) -> Ends:
+        return Ends(0, self.end)
+
+    def command_ends(self, _partition: int) -> Ends:
+        return Ends(0, self.position)
+
+    def committed_position(self, _partition: int) -> int:
+        return self.position
+
+    def read(self, _partition: int, offset: int) -> tuple[list[tuple[bytes, bytes | None]], int]:
+        rest = [(at, key, value) for key, (at, value) in self._newest.items() if at >= offset]
+        some = rest[:50]
+        return [(key, value) for _, key, value in some], (some[-1][0] + 1 if len(rest) > len(some) else self.end)
+
+    def abort_open_transaction(self, _transactional_id: str) -> bool:
+        return False
+
+
+class Kept:
+    """A store that is written to, copied, damaged, and restored whenever it says that it is damaged."""
+
+    def __init__(self, path: Path, chance: random.Random) -> None:
+        self.path = path
+        self.chance = chance
+        self.log = Log()
+        self.repairs: list[str] = []
+        self.store = self.restored()
+
+    # --- as the engine does ------------------------------------------------------------------------------------------
+
+    def restored(self) -> PartitionStore:
+        folder = StoreFolder(self.path)
+
+        def set_aside(why: str) -> None:
+            folder.set_aside()
+            self.repairs.append(why)
+
+        return restore(lambda: PartitionStore(self.path, PARTITION, 16), folder.remove, set_aside, self.log)
+
+    def restart(self) -> None:
+        self.store.close()
+        self.store = self.restored()
+
+    def kill(self) -> None:
+        """The process is no more: what RocksDB has in memory alone is gone."""
+        image = self.path.with_name("killed")
+        copy(self.path, image)
+        self.store.close()
+        shutil.rmtree(self.path)
+        image.rename(self.path)
+
+    def commit(self) -> None:
+        """Some changes, and a commit of them."""
+        try:
+            self._commit()
+        except DamagedStoreError as error:
+            reason = error.reason
+        else:
+            return
+        self._repair(reason)
+
+    def _commit(self) -> None:
+        store = self.store
+        for _ in range(self.chance.randrange(1, 12)):
+            self._change()
+        self.log.position += 1
+        store.meta.next_offset = self.log.position
+        store.meta.topic_id = self.log.commands_topic_id
+        snapshot = store.snapshot()
+        offset = self.log.append(snapshot.records)
+        store.write(snapshot, Origin(self.log.state_topic_id, offset, host_now()))
+        store.landed()
+
+    def _change(self) -> None:
+        store, chance = self.store, self.chance
+        identity = chance.randrange(_NODES).to_bytes(16, "big")
+        match chance.randrange(4):
+            case 0:
+                node = store.get_node(identity)
+                if node is not None and node.timer_at is not None:
+                    store.clear_timer(node.timer_at, identity, node.timer_kind)
+                due = chance.randrange(10**15)
+                number = chance.randrange(10**6)
+                node = msgspec.structs.replace(
+                    NODE, id=identity, seq=number, timer_at=due, timer_kind=TimerKind.RETRY, timer_number=number
+                )
+                store.put_node(node)
+                store.set_timer(due, identity, TimerKind.RETRY, number)
+            case 1:
+                store.put_chunk(identity, chance.randrange(3), chance.randbytes(chance.randrange(900)))
+            case 2:
+                store.put_workflow(msgspec.structs.replace(WORKFLOW, id=identity, name=chance.randbytes(20).hex()))
+            case _:
+                answer = store.get_answer(identity)
+                if answer is None:
+                    forget_at = chance.randrange(10**15)
+                    store.put_answer(identity, Answer(b"", chance.randbytes(60), forget_at))
+                    store.set_timer(forget_at, identity, TimerKind.ANSWER, 0)
+                else:
+                    store.delete_answer(identity)
+                    store.clear_timer(answer.forget_at, identity, TimerKind.ANSWER)
+
+    def _repair(self, reason: str) -> None:
+        # Not while the error is held: it holds the walk that it came from, and that holds the files.
+        self.repairs.append(reason)
+        self.store.close()
+        StoreFolder(self.path).set_aside()
+        self.store = self.restored()
+
+    # --- what is looked at -------------------------------------------------------------------------------------------
+
+    def content(self) -> dict[bytes, bytes]:
+        """Everything that is stored but the place where it came from; read as the engine reads: damage is repaired."""
+        while True:
+            try:
+                return {key: value for key, value in self.store._scan(b"", b"") if key != b"o"}
+            except DamagedStoreError as error:
+                reason = error.reason
+            self._repair(reason)
+
+    def wanted(self, path: Path) -> dict[bytes, bytes]:
+        """What a store holds that is made from the changelog alone."""
+        folder = StoreFolder(path)
+        store = restore(lambda: PartitionStore(path, PARTITION, 16), folder.remove, _never, self.log)
+        try:
+            return {key: value for key, value in store._scan(b"", b"") if key != b"o"}
+        finally:
+            store.close()
+            folder.remove()
+
+
+def _never(why: str) -> None:
+    raise AssertionError(why)
+
+
+def copy(source: Path, target: Path) -> None:
+    """A copy of a store's files at one moment: again, where RocksDB has changed them meanwhile."""
+    while True:
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            before = _sizes(source)
+            shutil.copytree(source, target)
+            if before == _sizes(source):
+                return
+        except (OSError, shutil.Error):
+            continue
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {each.name: each.stat().st_size for each in folder.iterdir() if each.name != "LOG"}
+
+
+KINDS = ("deleted", "emptied", "truncated", "a bit flipped", "overwritten", "zeroed", "doubled", "an older copy")
+
+
+def damage(file: Path, kind: str, chance: random.Random, older: list[Path]) -> bool:
+    """Do this to a file; false: there is no way to."""
+    size = file.stat().st_size
+    match kind:
+        case "deleted":
+            file.unlink()
+        case "emptied":
+            os.truncate(file, 0)
+        case "truncated":
+            os.truncate(file, chance.randrange(size + 1))
+        case "doubled":
+            with file.open("ab") as target:
+                target.write(file.read_bytes())
+        case "an older copy":
+            copies = [folder / file.name for folder in older if (folder / file.name).exists()]
+            if not copies:
+                return False
+            file.write_bytes(chance.choice(copies).read_bytes())
+        case _ if size == 0:
+            return False
+        case "a bit flipped":
+            at = chance.randrange(size)
+            content = bytearray(file.read_bytes())
+            content[at] ^= 1 << chance.randrange(8)
+            _overwrite(file, at, bytes(content[at : at + 1]))
+        case "overwritten":
+            _overwrite(file, chance.randrange(size), chance.randbytes(chance.randrange(1, 4_000)), size)
+        case "zeroed":
+            _overwrite(file, chance.randrange(size), bytes(chance.randrange(1, 4_000)), size)
+    return True
+
+
+def _overwrite(file: Path, at: int, content: bytes, size: int | None = None) -> None:
+    """In place: whoever has the file open sees it."""
+    with file.open("r+b") as target:
+        target.seek(at)
+        target.write(content if size is None else content[: size - at])

@@ -1,0 +1,262 @@
+"""Whatever happens to one file of a partition's store, the partition comes back as it was, byte for byte."""
+
+import random
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from backbeat.streams import rocksdb
+from backbeat.streams.keeper import DamagedStoreError, Origin, RestoreError, StoreError
+from backbeat.streams.restore import restore
+from backbeat.streams.store import PartitionStore, host_now
+from backbeat.streams.store_folder import StoreFolder, set_aside_in
+from tests.watch.damage import KINDS, PARTITION, Kept, Log, copy, damage
+
+
+@pytest.fixture(autouse=True)
+def _small_tables(monkeypatch):
+    # A history of some hundred commits has tables, compactions and lists of them as one of days has.
+    monkeypatch.setattr(rocksdb, "_WRITE_BUFFER_BYTES", 16 * 1024)
+
+
+def history(kept: Kept, commits: int, older: list[Path] | None = None) -> None:
+    """Commits, restarts and kills; copies of the files as they were on the way."""
+    for number in range(commits):
+        kept.commit()
+        if number % 40 == 30:
+            kept.restart()
+        if number % 40 == 15:
+            kept.kill()
+            kept.store = kept.restored()
+        if older is not None and number % 23 == 7:
+            older.append(kept.path.with_name(f"older-{number}"))
+            copy(kept.path, older[-1])
+
+
+def files_of(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+def kind_of(name: str) -> str:
+    """`000012.sst` and `000020.sst` are of one kind."""
+    return "".join(letter for letter in name if not letter.isdigit())
+
+
+def damaged_while_closed(folder: Path, seed: int, times: int) -> Counter[str]:
+    """Damage to a store that nobody has open, each time from the same files; how often each kind was noticed."""
+    chance = random.Random(seed)
+    kept, older = Kept(folder / "partition-3", chance), []
+    history(kept, 150, older)
+    if seed % 2:
+        kept.kill()
+    else:
+        kept.store.close()
+    copy(kept.path, folder / "pristine")
+    wanted = kept.wanted(folder / "wanted")
+    assert len(wanted) > 200
+    assert any(key[:1] == b"t" for key in wanted)
+    noticed: Counter[str] = Counter()
+    work = [(name, kind) for name in files_of(folder / "pristine") for kind in KINDS]
+    chance.shuffle(work)
+    for name, kind in work[:times]:
+        shutil.rmtree(kept.path)
+        shutil.copytree(folder / "pristine", kept.path)
+        if not damage(kept.path / name, kind, chance, older):
+            continue
+        kept.repairs.clear()
+        kept.store = kept.restored()
+        assert kept.content() == wanted, f"{name} {kind}"
+        kept.store.close()
+        noticed[f"{kind_of(name)} {kind}: {'set aside' if kept.repairs else 'as it was'}"] += 1
+    return noticed
+
+
+def damaged_while_open(folder: Path, seed: int, times: int) -> Counter[str]:
+    """Damage under a store that is being read and written, again and again."""
+    chance = random.Random(seed)
+    kept, older = Kept(folder / "partition-3", chance), []
+    history(kept, 80, older)
+    noticed: Counter[str] = Counter()
+    for _ in range(times):
+        name, kind = chance.choice(files_of(kept.path)), chance.choice(KINDS)
+        kept.repairs.clear()
+        try:
+            if not damage(kept.path / name, kind, chance, older):
+                continue
+        except FileNotFoundError:
+            continue  # RocksDB itself has just removed it.
+        for _ in range(chance.randrange(6)):
+            kept.commit()
+        match chance.randrange(3):
+            case 0:
+                kept.restart()
+            case 1:
+                kept.kill()
+                kept.store = kept.restored()
+        assert kept.content() == kept.wanted(folder / "wanted"), f"{name} {kind}"
+        noticed[f"{kind_of(name)} {kind}: {'set aside' if kept.repairs else 'as it was'}"] += 1
+    kept.store.close()
+    return noticed
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_file_of_a_closed_store_is_damaged(tmp_path, seed):
+    noticed = damaged_while_closed(tmp_path, seed, times=80)
+    assert any("set aside" in each for each in noticed)
+    assert any("as it was" in each for each in noticed)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_file_of_an_open_store_is_damaged(tmp_path, seed):
+    assert damaged_while_open(tmp_path, seed, times=40)
+
+
+@pytest.mark.parametrize("missing", ["CURRENT", "MANIFEST", ".sst"])
+def test_a_store_with_a_missing_file_is_set_aside_and_never_begun_anew_in_place(tmp_path, missing):
+    kept = Kept(tmp_path / "partition-3", random.Random(5))
+    history(kept, 60)
+    kept.kill()
+    wanted = kept.wanted(tmp_path / "wanted")
+    for name in files_of(kept.path):
+        if missing in name:
+            (kept.path / name).unlink()
+    kept.store = kept.restored()
+    assert kept.content() == wanted
+    (why,) = kept.repairs
+    assert why.startswith(f"cannot open the store in {kept.path}: ")
+    # It is kept for whoever looks for the cause.
+    (aside,) = set_aside_in(tmp_path)
+    assert (aside / "IDENTITY").exists()
+    kept.store.close()
+
+
+def test_only_the_newest_store_that_was_set_aside_is_kept(tmp_path):
+    kept = Kept(tmp_path / "partition-3", random.Random(6))
+    for _ in range(3):
+        kept.commit()
+        kept.store.close()
+        (kept.path / "CURRENT").unlink()
+        newest = (kept.path / "IDENTITY").read_bytes()
+        kept.store = kept.restored()
+    (aside,) = set_aside_in(tmp_path)
+    assert (aside / "IDENTITY").read_bytes() == newest
+    kept.store.close()
+
+
+def test_a_store_whose_making_was_interrupted_or_that_an_older_release_has_made_is_made_anew(tmp_path):
+    kept = Kept(tmp_path / "partition-3", random.Random(7))
+    history(kept, 30)
+    kept.store.close()
+    wanted = kept.wanted(tmp_path / "wanted")
+    (tmp_path / "partition-3.made").unlink()
+    kept.store = kept.restored()
+    assert kept.content() == wanted
+    assert "nothing says that the store" in kept.repairs[0]
+    kept.restart()
+    assert len(kept.repairs) == 1
+    kept.store.close()
+
+
+def test_a_folder_that_was_removed_is_made_anew(tmp_path):
+    kept = Kept(tmp_path / "partition-3", random.Random(8))
+    history(kept, 30)
+    kept.store.close()
+    wanted = kept.wanted(tmp_path / "wanted")
+    shutil.rmtree(kept.path)
+    assert not kept.repairs
+    kept.store = kept.restored()
+    assert kept.content() == wanted
+    assert not list(set_aside_in(tmp_path))
+    kept.store.close()
+
+
+def test_a_walk_over_a_damaged_table_does_not_end_early(tmp_path):
+    kept = Kept(tmp_path / "partition-3", random.Random(9))
+    history(kept, 60)
+    kept.restart()
+    count = len(kept.content())
+    kept.store.close()
+    tables = [each for each in kept.path.iterdir() if each.suffix == ".sst"]
+    for table in tables:
+        content = bytearray(table.read_bytes())
+        # The blocks of data are in front: the list of them stays as it is, so the table can be opened.
+        content[: len(content) // 2] = bytes(len(content) // 2)
+        table.write_bytes(content)
+    store = PartitionStore.__new__(PartitionStore)
+    store.path, store.partition = kept.path, PARTITION
+    store._db = rocksdb.open_database(StoreFolder(kept.path), PARTITION)
+    for walk in (store._scan(b"", b""), store._with(b"w")(b""), store._of_kind(b"n")(b"")):
+        with pytest.raises(DamagedStoreError):
+            assert len(list(walk)) < count
+    store.close()
+
+
+def test_the_state_is_not_said_to_be_lost_where_only_the_store_lacks_it(tmp_path):
+    kept = Kept(tmp_path / "partition-3", random.Random(10))
+    kept.commit()
+    kept.store._db.delete(b"m")
+    kept.restart()
+    assert "lacks the record of its position" in kept.repairs[0]
+    assert kept.content() == kept.wanted(tmp_path / "wanted")
+    kept.store.close()
+
+
+def test_a_changelog_without_the_state_is_refused_with_what_to_do(tmp_path):
+    log = Log()
+    log.position = 7
+    path = tmp_path / "partition-3"
+    with pytest.raises(RestoreError) as caught:
+        restore(lambda: PartitionStore(path, 3), StoreFolder(path).remove, pytest.fail, log)
+    assert "read from its beginning, holds nothing of it" in str(caught.value)
+    assert "Bring it back from its replicas or from a backup" in str(caught.value)
+    assert "offsets to begin" not in str(caught.value)
+
+
+def test_a_store_that_is_in_use_or_not_ours_to_read_is_no_damaged_one(tmp_path):
+    kept = Kept(tmp_path / "partition-3", random.Random(11))
+    kept.commit()
+    with pytest.raises(StoreError) as caught:
+        kept.restored()
+    assert not isinstance(caught.value, DamagedStoreError)
+    assert not kept.repairs
+    kept.store.close()
+
+
+def test_a_disk_that_damages_whatever_is_written_ends_the_engine_with_what_to_do(tmp_path):
+    path = tmp_path / "partition-3"
+    asides = []
+
+    def broken():
+        raise DamagedStoreError(3, f"cannot open the store in {path}: IO error")
+
+    with pytest.raises(StoreError, match=r"made anew just before\. What to do: look at the disk"):
+        restore(broken, StoreFolder(path).remove, asides.append, Log())
+    assert len(asides) == 1
+
+
+def test_what_was_written_long_ago_survives_a_kill(tmp_path, monkeypatch):
+    # Nothing fills RocksDB's memory here, and the changelog keeps the marks of deleted records for a day only.
+    monkeypatch.setattr(rocksdb, "_WRITE_BUFFER_BYTES", 2 * 1024 * 1024)
+    kept = Kept(tmp_path / "partition-3", random.Random(12))
+    kept.commit()
+    offset = kept.store.origin.next_offset
+    kept.store._flushed_at -= 11 * 60 * 1000
+    kept.store.write(kept.store.snapshot(), Origin("state", offset, host_now()))
+    deadline = time.monotonic() + 60
+    while not kept.store._db.live_files():
+        assert time.monotonic() < deadline, "it is in memory alone"
+        time.sleep(0.01)
+    kept.kill()
+    store = PartitionStore(kept.path, PARTITION)
+    assert store.origin.next_offset == offset
+    store.close()
+
+
+def test_rocksdb_keeps_no_log_of_its_own(tmp_path):
+    kept = Kept(tmp_path / "partition-3", random.Random(13))
+    kept.commit()
+    assert all(each.stat().st_size == 0 for each in kept.path.glob("*.log"))
+    kept.store.close()
