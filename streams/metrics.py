@@ -277,6 +277,13 @@ class EngineCollector(Collector):
         )
         done = process.restorer.records + sum(each.records for each in restores.values())
         yield counter("backbeat_engine_restore_records", "Changelog records restored.", done)
+        yield counter(
+            "backbeat_engine_stores_set_aside",
+            "Stores that were damaged, and were made anew.",
+            process.restorer.set_aside_count,
+        )
+        yield gauge("backbeat_engine_disk_full", "Whether it waits for room on its disk.", float(process.disk.is_full))
+        yield gauge("backbeat_engine_disk_free_bytes", "Room on its disk.", process.disk.free_bytes())
         delay = time.monotonic() - process.came_round_at if process.rounds else 0.0
         yield gauge("backbeat_engine_loop_delay_seconds", "Since the event loop came round.", delay)
         age = process.ownership.heard_ago

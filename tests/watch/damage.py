@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from backbeat.streams.core.records import Answer, TimerKind
+from backbeat.streams.disk_space import DiskSpace
 from backbeat.streams.keeper import DamagedStoreError, Origin
 from backbeat.streams.restore import Ends, restore
 from backbeat.streams.store import PartitionStore, host_now
@@ -59,8 +60,9 @@ class Log:
 class Kept:
     """A store that is written to, copied, damaged, and restored whenever it says that it is damaged."""
 
-    def __init__(self, path: Path, chance: random.Random) -> None:
+    def __init__(self, path: Path, chance: random.Random, disk: DiskSpace | None = None) -> None:
         self.path = path
+        self.disk = disk or DiskSpace(path.parent)
         self.chance = chance
         self.log = Log()
         self.repairs: list[str] = []
@@ -108,7 +110,8 @@ class Kept:
         store.meta.topic_id = self.log.commands_topic_id
         snapshot = store.snapshot()
         offset = self.log.append(snapshot.records)
-        store.write(snapshot, Origin(self.log.state_topic_id, offset, host_now()))
+        origin = Origin(self.log.state_topic_id, offset, host_now())
+        self.disk.with_room(PARTITION, lambda: store.write(snapshot, origin))
         store.landed()
 
     def _change(self) -> None:
