@@ -90,9 +90,19 @@ def test_tables_that_are_cut_under_a_running_engine_are_noticed_by_whoever_reads
 
 def test_a_second_engine_on_one_data_directory_says_who_has_it_and_leaves_the_first_alone(own_kafka, tmp_path):
     with install(own_kafka, tmp_path) as one:
-        words = ["engine", "--instance-id", "other", "--data-dir", one.stack.data_dir / "engine-1", "--development"]
+        words = ["engine", "--instance-id", "other", "--data-dir", one.stack.data_dir / "engine-1"]
         second = subprocess.run(
-            [sys.executable, "-m", "backbeat.compose", *words, "--bootstrap-servers", own_kafka, "--status-port", "0"],
+            [
+                sys.executable,
+                "-m",
+                "backbeat.compose",
+                *words,
+                "--development",
+                "--bootstrap-servers",
+                own_kafka,
+                "--log-format",
+                "text",
+            ],
             capture_output=True,
             text=True,
             timeout=START_SECONDS_MAX,
@@ -110,10 +120,15 @@ def test_an_engine_on_a_full_disk_waits_and_goes_on_by_itself(own_kafka, tmp_pat
     with small_disk(tmp_path / "engine-1", 64) as disk, install(own_kafka, tmp_path) as one:
         pid, status = one.stack.engine_pids[0], one.stack.status_urls[0]
         filler = fill(disk)
-        # More than RocksDB keeps in memory, for every partition.
+        # More than RocksDB keeps in memory, for every partition; and nothing that could be compressed.
+        chance = random.Random(1)
         sent = [
-            one.caller.begin(one.caller.signal(f'"{number}"'.encode(), client_data=b'"' + b"x" * 200_000 + b'"'))
-            for number in range(PARTITIONS * 60)
+            one.caller.begin(
+                one.caller.signal(
+                    b'"%d"' % number, client_data=b'{"x":"%s"}' % chance.randbytes(100_000).hex().encode()
+                )
+            )
+            for number in range(PARTITIONS * 40)
         ]
         until(lambda: "is full (0." in one.log(), "the disk is full", START_SECONDS_MAX)
         code, text = get(f"{status}/ready")

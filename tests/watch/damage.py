@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -233,3 +234,83 @@ def _overwrite(file: Path, at: int, content: bytes, size: int | None = None) -> 
     with file.open("r+b") as target:
         target.seek(at)
         target.write(content if size is None else content[: size - at])
+
+
+def history(kept: Kept, commits: int, older: list[Path] | None = None) -> None:
+    """Commits, restarts and kills; copies of the files as they were on the way."""
+    for number in range(commits):
+        kept.commit()
+        if number % 40 == 30:
+            kept.restart()
+        if number % 40 == 15:
+            kept.kill()
+            kept.store = kept.restored()
+        if older is not None and number % 23 == 7:
+            older.append(kept.path.with_name(f"older-{number}"))
+            copy(kept.path, older[-1])
+
+
+def files_of(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+def kind_of(name: str) -> str:
+    """`000012.sst` and `000020.sst` are of one kind."""
+    return "".join(letter for letter in name if not letter.isdigit())
+
+
+def damaged_while_closed(folder: Path, seed: int, times: int | None = None) -> Counter[str]:
+    """Damage to a store that nobody has open, each time from the same files; how often each kind was noticed."""
+    chance = random.Random(seed)
+    kept, older = Kept(folder / "partition-3", chance), []
+    history(kept, 150, older)
+    if seed % 2:
+        kept.kill()
+    else:
+        kept.store.close()
+    copy(kept.path, folder / "pristine")
+    wanted = kept.wanted(folder / "wanted")
+    assert len(wanted) > 200
+    assert any(key[:1] == b"t" for key in wanted)
+    noticed: Counter[str] = Counter()
+    work = [(name, kind) for name in files_of(folder / "pristine") for kind in KINDS]
+    chance.shuffle(work)
+    for name, kind in work[:times]:
+        shutil.rmtree(kept.path)
+        shutil.copytree(folder / "pristine", kept.path)
+        if not damage(kept.path / name, kind, chance, older):
+            continue
+        kept.repairs.clear()
+        kept.store = kept.restored()
+        assert kept.content() == wanted, f"{name} {kind}"
+        kept.store.close()
+        noticed[f"{kind_of(name)} {kind}: {'set aside' if kept.repairs else 'as it was'}"] += 1
+    return noticed
+
+
+def damaged_while_open(folder: Path, seed: int, times: int) -> Counter[str]:
+    """Damage under a store that is being read and written, again and again."""
+    chance = random.Random(seed)
+    kept, older = Kept(folder / "partition-3", chance), []
+    history(kept, 80, older)
+    noticed: Counter[str] = Counter()
+    for _ in range(times):
+        name, kind = chance.choice(files_of(kept.path)), chance.choice(KINDS)
+        kept.repairs.clear()
+        try:
+            if not damage(kept.path / name, kind, chance, older):
+                continue
+        except FileNotFoundError:
+            continue  # RocksDB itself has just removed it.
+        for _ in range(chance.randrange(6)):
+            kept.commit()
+        match chance.randrange(3):
+            case 0:
+                kept.restart()
+            case 1:
+                kept.kill()
+                kept.store = kept.restored()
+        assert kept.content() == kept.wanted(folder / "wanted"), f"{name} {kind}"
+        noticed[f"{kind_of(name)} {kind}: {'set aside' if kept.repairs else 'as it was'}"] += 1
+    kept.store.close()
+    return noticed
