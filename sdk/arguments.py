@@ -1,29 +1,39 @@
 """A handler's arguments, from JSON values to what its annotations say.
 
 An annotation that JSON has itself (`int`, `dict[str, str]`, `Any`, none at all) changes and checks nothing. Any other
-is what the argument is made into: dataclasses, msgspec structs, times, UUIDs, decimals, enums and unions and lists of
-them by msgspec, pydantic models by pydantic. Annotations that neither knows are left alone.
+is what the argument is made into: dataclasses, msgspec structs, times, UUIDs, decimals, enums, tuples and what holds
+them by msgspec, pydantic's models and what only pydantic tells apart (a union of two dataclasses, `Field`) by pydantic.
+What neither can make is refused when the handler is registered; where its parameter has a default, once it is given.
 """
 
 from __future__ import annotations
 
+import collections.abc as kinds
+import functools
 import inspect
+import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from types import NoneType
 from typing import Any
 
 import msgspec
 
-from backbeat.errors import Fail
+from backbeat.errors import BackbeatError, Fail
 
 _Converter = Callable[[Any], Any]
 #: What JSON values are already.
-_JSON_KINDS = {Any, object, str, int, float, bool, list, dict, tuple, NoneType, None, inspect.Parameter.empty}
+_JSON_KINDS = {
+    *(Any, object, str, int, float, bool, list, dict, types.NoneType, None, inspect.Parameter.empty),
+    *(kinds.Sequence, kinds.Mapping, kinds.Iterable, kinds.Collection),
+}
+_UNIONS = {typing.Union, types.UnionType}
 
 
 class Arguments:
-    """What the annotations of one function make of the arguments that it is called with."""
+    """What the annotations of one function make of the arguments that it is called with.
+
+    BackbeatError, which names the parameter, for an annotation that nothing can be made into.
+    """
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self._name = name
@@ -31,8 +41,8 @@ class Arguments:
         self._by_place: list[tuple[str, _Converter | None]] = []
         self._rest: _Converter | None = None
         self._other: _Converter | None = None
-        for parameter, annotation in _annotations(function):
-            converter = converter_for(annotation)
+        for parameter in _parameters(function):
+            converter = self._converter_of(parameter, function)
             match parameter.kind:
                 case inspect.Parameter.VAR_POSITIONAL:
                     self._rest = converter
@@ -64,11 +74,30 @@ class Arguments:
             found[name] = value if to is None else self._convert(to, name, value)
         return found
 
+    def _converter_of(self, parameter: inspect.Parameter, function: Callable[..., Any]) -> _Converter | None:
+        try:
+            return converter_for(_resolved(parameter, function))
+        except UnknownAnnotationError as error:
+            shown = _shown(parameter.annotation)
+            text = f"parameter {parameter.name} of {self._name!r} is annotated with {shown}, {error}"
+            if parameter.default is inspect.Parameter.empty:
+                raise BackbeatError(text) from None
+            default = parameter.default
+            return lambda value: default if value is None and default is None else _refuse(text)
+
     def _convert(self, to: _Converter, name: str, value: Any) -> Any:
         try:
             return to(value)
         except (ValueError, TypeError, msgspec.ValidationError) as error:
             raise Fail(f"argument {name} of {self._name!r} is not what its annotation says: {_why(error)}") from None
+
+
+class UnknownAnnotationError(TypeError):
+    """An annotation that no JSON value can be made into; the text goes on after its name."""
+
+
+def _refuse(text: str) -> typing.NoReturn:
+    raise ValueError(text)
 
 
 def _why(error: Exception) -> str:
@@ -80,17 +109,65 @@ def _why(error: Exception) -> str:
 
 
 def converter_for(annotation: Any) -> _Converter | None:
-    """What makes a JSON value into what an annotation says; None: it stays as it is."""
+    """What makes a JSON value into what an annotation says; None: it stays as it is. UnknownAnnotationError."""
     if is_plain(annotation):
         return None
-    validate = getattr(annotation, "model_validate", None)
-    if callable(validate):
-        return typing.cast("_Converter", validate)
+    validate = _model_validate(annotation)
+    if validate is not None:
+        return validate
+    if not _has_pydantics_words(annotation):
+        try:
+            msgspec.json.schema(annotation, schema_hook=_schema_of_model)
+        except (TypeError, RuntimeError, NotImplementedError):
+            # Of no kind that msgspec has, or a union that it does not tell apart.
+            pass
+        else:
+            return lambda value: msgspec.convert(value, annotation, str_keys=True, dec_hook=_make_model)
     try:
-        msgspec.json.schema(annotation)
-    except (TypeError, RuntimeError):
-        return None
-    return lambda value: msgspec.convert(value, annotation)
+        import pydantic  # noqa: PLC0415 - who annotates with its words has it
+    except ImportError:
+        raise UnknownAnnotationError(_UNKNOWN) from None
+    try:
+        return pydantic.TypeAdapter(annotation).validate_python
+    except Exception:  # noqa: BLE001 - the library raises several, and what an annotation's own code raises
+        raise UnknownAnnotationError(_UNKNOWN) from None
+
+
+_UNKNOWN = (
+    "which no JSON value can be made into. What to do: a dataclass, a msgspec struct, a pydantic model or what JSON "
+    "has; or Any, and the handler makes it"
+)
+
+
+def _model_validate(kind: Any) -> _Converter | None:
+    validate = getattr(kind, "model_validate", None)
+    return validate if isinstance(kind, type) and callable(validate) else None
+
+
+def _schema_of_model(kind: Any) -> dict[str, Any]:
+    if _model_validate(kind) is None:
+        raise NotImplementedError
+    return {"type": "object"}
+
+
+def _make_model(kind: Any, value: Any) -> Any:
+    validate = _model_validate(kind)
+    if validate is None:
+        raise NotImplementedError
+    try:
+        return validate(value)
+    except ValueError as error:
+        # Its text shows the value.
+        raise ValueError(_why(error)) from None
+
+
+def _has_pydantics_words(annotation: Any) -> bool:
+    """Whether pydantic's `Field` and its like stand in an annotation: msgspec would pass them over."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        words = (type(word).__module__.partition(".")[0] for word in annotation.__metadata__)
+        if any(word in ("pydantic", "annotated_types") for word in words):
+            return True
+    return any(_has_pydantics_words(one) for one in typing.get_args(annotation))
 
 
 def is_plain(annotation: Any) -> bool:
@@ -98,24 +175,52 @@ def is_plain(annotation: Any) -> bool:
     arguments = typing.get_args(annotation)
     if not arguments:
         try:
-            return annotation in _JSON_KINDS
+            return annotation in _JSON_KINDS or isinstance(annotation, typing.TypeVar)
         except TypeError:
             return False
     origin = typing.get_origin(annotation)
-    if origin is typing.Annotated:
-        return False
-    kinds = {list, dict, tuple, typing.Union, Sequence, Mapping, type(int | str)}
-    return origin in kinds and all(one is ... or is_plain(one) for one in arguments)
+    if origin in (dict, kinds.Mapping):
+        # The keys of a JSON object are text.
+        return arguments[0] in (str, Any, object) and is_plain(arguments[1])
+    return (origin in _UNIONS or origin in _JSON_KINDS) and all(is_plain(one) for one in arguments)
 
 
-def _annotations(function: Callable[..., Any]) -> list[tuple[inspect.Parameter, Any]]:
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     try:
-        parameters = inspect.signature(function).parameters.values()
+        return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
         return []
+
+
+def _resolved(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
+    """A parameter's annotation, also where it is written as text. UnknownAnnotationError: its names are not there."""
+    annotation = parameter.annotation
+    if annotation is inspect.Parameter.empty:
+        return annotation
+    holder = types.SimpleNamespace(__annotations__={parameter.name: annotation})
+    code = _code_of(function)
     try:
-        known = typing.get_type_hints(function, include_extras=True)
-    except (NameError, TypeError, AttributeError):
-        # Names that only a type checker sees: such a handler takes JSON values.
-        known = {}
-    return [(one, known.get(one.name, inspect.Parameter.empty)) for one in parameters]
+        return typing.get_type_hints(
+            holder, getattr(code, "__globals__", {}), inspect.getclosurevars(code).nonlocals, include_extras=True
+        )[parameter.name]
+    except NameError as error:
+        raise UnknownAnnotationError(
+            f"and {error}. What to do: import or define it in the handler's module, outside of `if TYPE_CHECKING:` and "
+            "of functions; or annotate with Any"
+        ) from None
+    except (TypeError, AttributeError, SyntaxError) as error:
+        raise UnknownAnnotationError(f"which cannot be read: {error}") from None
+
+
+def _code_of(function: Callable[..., Any]) -> Any:
+    """The function in whose module the names of the annotations are."""
+    function = inspect.unwrap(function)
+    while isinstance(function, functools.partial):
+        function = inspect.unwrap(function.func)
+    if not inspect.isroutine(function) and not isinstance(function, type):
+        function = type(function).__call__
+    return inspect.unwrap(getattr(function, "__func__", function))
+
+
+def _shown(annotation: Any) -> str:
+    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", None) or repr(annotation)

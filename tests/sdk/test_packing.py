@@ -2,11 +2,11 @@ import dataclasses
 import hashlib
 import pickle
 import uuid
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import boto3
 import msgspec
@@ -14,7 +14,7 @@ import pydantic
 import pytest
 from moto.server import ThreadedMotoServer
 
-from backbeat import Fail, Unavailable
+from backbeat import BackbeatError, Fail, Unavailable, Worker, activity
 from backbeat.arguments import Arguments
 from backbeat.codecs import MARK, Fernet, Json
 from backbeat.errors import CodecError, InvalidParameters, LimitExceeded
@@ -22,6 +22,7 @@ from backbeat.packing import Packing, is_stored
 from backbeat.payloads import LIMITS, from_json, to_client_data, to_json
 from backbeat.stores import FolderStore, open_store
 
+T = TypeVar("T")
 LARGE = ["x" * (LIMITS.payload_bytes_max + 1)]
 
 
@@ -140,18 +141,112 @@ def test_pydantic_models_are_made_by_pydantic() -> None:
         Arguments("greet", greet).by_name({"buyer": {"name": "Ann"}})
 
 
+def _plain(a: int, b: str | None, c: dict[str, list[float]], d, *e: Iterable[str]) -> None: ...  # type: ignore[no-untyped-def]
+
+
+@pytest.mark.parametrize("function", [_plain, print])
+def test_what_needs_no_change_costs_none(function: Callable[..., Any]) -> None:
+    assert Arguments("f", function).are_plain
+
+
 class Strange:
     pass
 
 
-def _plain(a: int, b: str | None, c: dict[str, list[float]], d: Any, e) -> None: ...  # type: ignore[no-untyped-def]
+class Line(pydantic.BaseModel):
+    sku: str
+
+
+@dataclasses.dataclass
+class Cart:
+    lines: list[Line]
+
+
+@dataclasses.dataclass
+class Refund:
+    id: int
+    why: str
+
+
+@dataclasses.dataclass
+class Charge:
+    id: int
+
+
+class Lines(msgspec.Struct):
+    lines: dict[str, Line]
+
+
+CONVERTED: list[tuple[Any, Any, Any]] = [
+    (list[Line], [{"sku": "a"}], [Line(sku="a")]),
+    (Line | None, {"sku": "a"}, Line(sku="a")),
+    (dict[str, Line], {"x": {"sku": "a"}}, {"x": Line(sku="a")}),
+    (tuple[Line, int], [{"sku": "a"}, 1], (Line(sku="a"), 1)),
+    (Cart, {"lines": [{"sku": "a"}]}, Cart([Line(sku="a")])),
+    (Lines, {"lines": {"a": {"sku": "a"}}}, Lines({"a": Line(sku="a")})),
+    (Annotated[Line, pydantic.Field()], {"sku": "a"}, Line(sku="a")),
+    (Charge | Refund, {"id": 1, "why": "x"}, Refund(1, "x")),
+    (Charge | Refund, {"id": 1}, Charge(1)),
+    (date | str, "2026-01-01", "2026-01-01"),
+    (tuple[int, str], [3, "a"], (3, "a")),
+    (dict[int, str], {"3": "a"}, {3: "a"}),
+    (dict[date, int], {"2026-01-01": 1}, {date(2026, 1, 1): 1}),
+    (list[T], [1], [1]),
+]
+
+
+@pytest.mark.parametrize(("annotation", "value", "made"), CONVERTED, ids=lambda one: str(one)[:40])
+def test_an_annotation_is_what_its_argument_is_made_into(annotation: Any, value: Any, made: Any) -> None:
+    def function(x: Any) -> None: ...
+
+    function.__annotations__ = {"x": annotation}
+    (found,) = Arguments("f", function).by_place([value])
+    assert found == made
+    assert type(found) is type(made)
+
+
+@pytest.mark.parametrize("annotation", [list[Line], Line | None, Cart, Annotated[int, pydantic.Field(gt=5)]], ids=str)
+def test_an_argument_that_does_not_fit_is_told_without_its_value(annotation: Any) -> None:
+    def function(x: Any) -> None: ...
+
+    function.__annotations__ = {"x": annotation}
+    arguments = Arguments("f", function)
+    for value in (-4711, [{"sku": -4711}], {"lines": [{"sku": -4711}]}):
+        with pytest.raises(Fail, match="argument x of 'f' is not what its annotation says") as failed:
+            arguments.by_place([value])
+        assert "4711" not in str(failed.value)
+
+
 def _strange(a: Strange) -> None: ...
 def _unknown(a: "NowhereDefined") -> None: ...  # type: ignore[name-defined]  # noqa: F821
+def _broken(a: "list[") -> None: ...  # type: ignore[valid-type]  # noqa: F722
 
 
-@pytest.mark.parametrize("function", [_plain, _strange, _unknown, print])
-def test_what_needs_no_change_costs_none(function: Callable[..., Any]) -> None:
-    assert Arguments("f", function).are_plain
+class Called:
+    def __call__(self, a: "date", b: "NowhereDefined | None" = None) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (_strange, "parameter a of 'f' is annotated with Strange, which no JSON value can be made into"),
+        (_unknown, "parameter a of 'f' is annotated with NowhereDefined, and name 'NowhereDefined' is not defined"),
+        (_broken, r"parameter a of 'f' is annotated with list\[, which cannot be read"),
+    ],
+)
+def test_what_nothing_can_be_made_into_is_refused_where_it_is_registered(
+    function: Callable[..., Any], why: str
+) -> None:
+    with pytest.raises(BackbeatError, match=why):
+        Worker(activities=[activity("f")(function)])
+
+
+def test_one_annotation_that_cannot_be_read_leaves_the_others_alone() -> None:
+    arguments = Arguments("f", Called())
+    assert arguments.by_place(["2026-01-01"]) == [date(2026, 1, 1)]
+    assert arguments.by_name({"a": "2026-01-01", "b": None}) == {"a": date(2026, 1, 1), "b": None}
+    with pytest.raises(Fail, match="name 'NowhereDefined' is not defined"):
+        arguments.by_place(["2026-01-01", 1])
 
 
 # --- stores ------------------------------------------------------------------------------------------------------
