@@ -51,7 +51,8 @@ class Wire:
         try:
             return encoder[0](value, encoder[1])
         except _MISFITS as error:
-            raise EncodeError(f"{name} does not fit its schema: {error}: {value!r}") from error
+            # Not the value: what stands in it may be secret, and the text goes to logs.
+            raise EncodeError(f"{name} does not fit its schema: {error}") from error
 
     def decode(self, value: bytes) -> tuple[str, Any]:
         """The record's name and the struct in it."""

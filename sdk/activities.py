@@ -105,11 +105,13 @@ class Declared:
     heartbeat: float | timedelta | None = None
 
     def __post_init__(self) -> None:
-        check_node(self.name, self.retries, None if self.backoff is None else seconds(self.backoff))
+        check_node(self.name, self.retries, None if self.backoff is None else seconds(self.backoff, "backoff"))
         to_mode(self.mode)
         if self.max_concurrent is not None and self.max_concurrent < 1:
             raise ValueError(f"max_concurrent is {self.max_concurrent}; it must be 1 or more")
-        if self.heartbeat is not None and not 0 < seconds(self.heartbeat) < float("inf"):
+        if self.timeout is not None:
+            seconds(self.timeout, "timeout")
+        if self.heartbeat is not None and seconds(self.heartbeat, "heartbeat") <= 0:
             raise InvalidParameters(
                 Reason.INVALID_PARAMETERS, "heartbeat is not above 0", str(self.heartbeat), "more than 0 seconds"
             )

@@ -26,6 +26,7 @@ from backbeat.streams.core.effects import Rejection
 from backbeat.streams.core.ids import partition_of
 from backbeat.streams.core.queries import AnyQuery, query_route
 from backbeat.streams.topics import COMMANDS, QUERIES, REPLIES
+from backbeat.transport import written
 
 _POLL_SECONDS = 0.1
 _RECORDS_MAX = 500
@@ -165,7 +166,7 @@ class Asker:
             query = make(self._reply_to(number), int((time.time() + ends_at - time.monotonic()) * 1000))
             route = query_route(query)
             try:
-                self._produce(QUERIES, encode_query(query), route, route, number)
+                self._produce(QUERIES, written(encode_query, query), route, route, number)
                 while (left := min(ends_at, waiting.heard_at + _ASK_AGAIN_SECONDS) - time.monotonic()) > 0:
                     done, _ = await asyncio.wait((future,), timeout=left)
                     if done:

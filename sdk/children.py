@@ -22,6 +22,7 @@ from backbeat.payloads import (
     to_milliseconds,
     to_mode,
     to_priority,
+    to_text,
 )
 from backbeat.streams.core import ids
 from backbeat.streams.core.commands import NewNode, OpenLink, Signal
@@ -118,7 +119,7 @@ def make_child(
         retries = known.retries if retries is None else retries
         backoff = known.backoff if backoff is None else backoff
         timeout = known.timeout if timeout is None else timeout
-    interval = None if backoff is None else seconds(backoff)  # type: ignore[arg-type]  # checked by its TypedDict
+    interval = None if backoff is None else seconds(backoff, "backoff")
     check_node(name, retries, interval)  # type: ignore[arg-type]  # as above
     kind = options.get("type", "activity")
     check_node(kind, None, None)
@@ -127,11 +128,13 @@ def make_child(
         optional["retries"] = retries
     if interval is not None:
         optional["retry_interval_seconds"] = interval
+    if options.get("fairness_key") is not None:
+        to_text("fairness_key", options.get("fairness_key"), may_be_empty=True)
     params, at, link = options.get("params"), options.get("at"), options.get("link")
     return NewNode(
         name=name,
         user_id=workshop.user_id(options.get("client")),
-        mode=to_mode(mode or "blocking"),  # type: ignore[arg-type]  # as above
+        mode=to_mode(mode or "blocking"),
         type=kind,
         client_data=to_client_data(
             name,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from backbeat.errors import CodecError, InvalidParameters
-from backbeat.payloads import to_builtin
+from backbeat.json_values import TOO_DEEP, check, json_text, to_builtin
 from backbeat.streams.core.effects import Reason
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ class Json:
         """The value with what JSON does not have turned into what it has."""
         try:
             found = msgspec.to_builtins(value, str_keys=True, enc_hook=self._hook)
+            # The value's keys, which are one text by now; and what the hook gave.
+            check(value)
+            check(found)
+        except RecursionError as error:
+            raise CodecError(f"it cannot be written as JSON: it {TOO_DEEP}") from error
         except (TypeError, ValueError, msgspec.MsgspecError) as error:
             raise CodecError(f"it cannot be written as JSON: {error}") from error
         if isinstance(found, dict) and MARK in found:
@@ -101,7 +106,7 @@ class Fernet:
 
     def encode(self, value: Any) -> Any:
         """The value, encrypted."""
-        text = msgspec.json.encode(self._inner.encode(value))
+        text = json_text(self._inner.encode(value))
         return {MARK: _FERNET, "data": self._fernet.encrypt(text).decode()}
 
     def decode(self, value: Any) -> Any:

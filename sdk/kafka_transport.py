@@ -20,7 +20,7 @@ from backbeat.streams.core.commands import AnyCommand, CreateWorkflow, ReplyTo, 
 from backbeat.streams.core.effects import Reason
 from backbeat.streams.core.queries import ALL_PARTITIONS, AnyQuery, GetSchedules
 from backbeat.streams.registry import RegisteredClient, Registry, RegistryError
-from backbeat.transport import Transport
+from backbeat.transport import Transport, written
 
 
 class KafkaTransport:
@@ -89,7 +89,7 @@ class KafkaTransport:
         del key
         routed = _routed(command)
         return await self._asker.command(
-            lambda reply_to: encode_command(msgspec.structs.replace(command, reply_to=reply_to)),
+            lambda reply_to: written(encode_command, msgspec.structs.replace(command, reply_to=reply_to)),
             routed,
             _record_key(command, routed),
             timeout,
@@ -112,7 +112,7 @@ class KafkaTransport:
         """Send a signal without waiting."""
         del key
         routed = _routed(command)
-        self._asker.publish(encode_command(command), routed, _record_key(command, routed))
+        self._asker.publish(written(encode_command, command), routed, _record_key(command, routed))
         return ids.node_id(command.workflow_id, command.id, 0)
 
     def under_way(self) -> int:

@@ -8,6 +8,7 @@ import time
 from backbeat.limit_spread import wait_until_known
 from backbeat.limit_views import ActivityLimit, read_limits
 from backbeat.limits import Limits
+from backbeat.payloads import to_text
 from backbeat.speaker import Speaker
 from backbeat.streams.core import commands, queries
 from backbeat.streams.core import effects as fx
@@ -26,6 +27,7 @@ class LimitCalls(Speaker):
 
     async def change_limit(self, activity: str, values: LimitValues | None, *, paused: bool | None) -> None:
         """Have a limit changed, and wait until every partition goes by it."""
+        to_text("The activity's name", activity)
         command = commands.ChangeLimit(
             client_id=self._connected(), activity=activity, values=values, paused=paused, **self._common()
         )

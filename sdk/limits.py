@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from backbeat.limit_views import ActivityLimit
-from backbeat.payloads import seconds
+from backbeat.payloads import seconds, to_count, to_text
 from backbeat.rates import read_rate
 from backbeat.streams.core.records import LimitValues
 
@@ -51,12 +51,12 @@ class Limits:
         """
         count, period = (None, 1.0) if rate is None else read_rate(rate)
         values = LimitValues(
-            concurrency=concurrency,
+            concurrency=None if concurrency is None else to_count("concurrency", concurrency, 1),
             rate_count=count,
             rate_period_seconds=period,
-            rate_burst=burst,
-            key=key,
-            aging_seconds=seconds(aging),
+            rate_burst=to_count("burst", burst, 1),
+            key=to_text("key", key, may_be_empty=True),
+            aging_seconds=seconds(aging, "aging"),
         )
         await self._client.change_limit(activity, values, paused=None)
 

@@ -13,6 +13,7 @@ import msgspec
 
 from backbeat.codecs import MARK, Codec, Json, mark_of
 from backbeat.errors import CodecError, InvalidParameters, Unavailable
+from backbeat.json_values import json_text
 from backbeat.payloads import LIMITS, from_json
 from backbeat.stores import Store, open_store
 from backbeat.streams.core.effects import Reason
@@ -51,11 +52,11 @@ class Packing:
             return value
         try:
             encoded = self._codec.encode(value)
+            if self._store is None:
+                return encoded
+            text = json_text(encoded)
         except Exception as error:
             raise _unwritable(what, str(error) or type(error).__name__, value) from error
-        if self._store is None:
-            return encoded
-        text = msgspec.json.encode(encoded)
         if len(text) <= self._store_above_bytes:
             return msgspec.Raw(text)
         digest = hashlib.sha256(text).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from backbeat.errors import InvalidParameters
 from backbeat.streams.core.effects import Reason
@@ -11,19 +12,17 @@ _RATE = re.compile(r"(?P<count>[1-9][0-9]{0,8})/(?P<times>[1-9][0-9]{0,5})?(?P<u
 _SECONDS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
 
 
-def read_rate(text: str) -> tuple[int, float]:
+def read_rate(text: Any) -> tuple[int, float]:
     """How many, and in how many seconds. InvalidParameters.
 
     >>> read_rate("100/min")
     (100, 60.0)
     """
-    found = _RATE.fullmatch(text.replace(" ", ""))
+    found = _RATE.fullmatch(text.replace(" ", "")) if isinstance(text, str) else None
     if found is None:
+        given = repr(text)[:64]
         raise InvalidParameters(
-            Reason.INVALID_PARAMETERS,
-            f"{text[:64]!r} is no rate: give 5/s, 100/min, 1000/h or 10/30s",
-            text[:64],
-            "N/unit",
+            Reason.INVALID_PARAMETERS, f"{given} is no rate: give 5/s, 100/min, 1000/h or 10/30s", given, "N/unit"
         )
     return int(found["count"]), float(int(found["times"] or 1) * _SECONDS[found["unit"]])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from backbeat.payloads import check_node
+from backbeat.payloads import to_text
 from backbeat.schedule_views import Schedule
 from backbeat.schedules import Schedules, unreadable
 from backbeat.signals import RunOptions, SignalOptions
@@ -28,7 +28,7 @@ class ScheduleCalls(WorkflowCalls):
         self, name: str, workflow: str, subject: Any, signal: str, options: RunOptions, **given: Any
     ) -> NewSchedule:
         """A schedule as it is asked for. InvalidParameters, also for what no time can be worked out from."""
-        check_node(name, None, None)
+        to_text("The schedule's name", name)
         # The signal of a run that would be made now: what it is made of is the schedule's.
         made = await self.signal_command(workflow, subject, signal, cast("SignalOptions", options))
         assert made.workflow is not None, "a signal by name says which workflow"
@@ -60,4 +60,4 @@ class ScheduleCalls(WorkflowCalls):
         return sorted(found, key=lambda schedule: schedule.name)
 
     def _schedule_id(self, name: str) -> bytes:
-        return ids.schedule_id(self._connected(), name)
+        return ids.schedule_id(self._connected(), to_text("The schedule's name", name))

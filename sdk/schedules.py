@@ -72,10 +72,10 @@ class Schedules:
         given = {
             "cron": cron,
             "zone": zone,
-            "interval_seconds": _length(every),
-            "offset_seconds": _length(offset),
+            "interval_seconds": _length("every", every),
+            "offset_seconds": _length("offset", offset),
             "overlap": _overlap(overlap),
-            "catch_up_seconds": _length(catch_up),
+            "catch_up_seconds": _length("catch_up", catch_up),
         }
         plan = await self._client.schedule_plan(name, workflow, subject, signal, options, **given)
         return Schedule(await self._client.schedule_command(PutSchedule, name, schedule=plan, paused=paused))
@@ -148,10 +148,10 @@ def unreadable(error: RecurrenceError) -> InvalidParameters:
     return InvalidParameters(Reason.INVALID_PARAMETERS, str(error), "a schedule without times", "one that has some")
 
 
-def _overlap(said: str | None) -> Overlap | None:
+def _overlap(said: Any) -> Overlap | None:
     if said is None:
         return None
-    found = OVERLAP_WORDS.get(said)
+    found = OVERLAP_WORDS.get(said) if isinstance(said, str) else None
     if found is None:
         raise InvalidParameters(
             Reason.INVALID_PARAMETERS, f"There is no overlap {said!r}", said, ", ".join(OVERLAP_WORDS)
@@ -159,5 +159,5 @@ def _overlap(said: str | None) -> Overlap | None:
     return found
 
 
-def _length(value: float | timedelta | None) -> float | None:
-    return None if value is None else seconds(value)
+def _length(name: str, value: float | timedelta | None) -> float | None:
+    return None if value is None else seconds(value, name)

@@ -22,6 +22,7 @@ from backbeat.payloads import (
     to_milliseconds,
     to_priority,
     to_subject,
+    to_text,
 )
 from backbeat.streams.core import ids
 from backbeat.streams.core.commands import AnyCommand, NewNode, NewWorkflow, Signal
@@ -74,7 +75,9 @@ RUN_WORDS = tuple(RunOptions.__annotations__)
 
 def make_workflow(user_id: bytes, name: str, subject: Any, decider: str | None) -> NewWorkflow:
     """What a workflow is found by, or made from."""
-    check_node(name, None, None)
+    to_text("The workflow's name", name)
+    if decider is not None:
+        to_text("decider", decider, may_be_empty=True)
     return NewWorkflow(user_id=user_id, name=name, subject=to_subject(subject), decider=decider or name)
 
 
@@ -96,13 +99,16 @@ def make_signal(
     `packed` stands for the arguments where they went through a codec or a store (`backbeat.packing`).
     """
     retries, interval = options.get("retries"), options.get("retry_interval_seconds")
-    interval = None if interval is None else seconds(interval)
+    interval = None if interval is None else seconds(interval, "retry_interval_seconds")
     check_node(name, retries, interval)
     optional: dict[str, Any] = {}
     if retries is not None:
         optional["retries"] = retries
     if interval is not None:
         optional["retry_interval_seconds"] = interval
+    for word in ("fairness_key", "coalesce_key"):
+        if options.get(word) is not None:
+            to_text(word, options.get(word), may_be_empty=True)
     link = options.get("link")
     fires_at = options.get("fires_at")
     node = NewNode(

@@ -11,7 +11,7 @@ import msgspec
 from backbeat.context import transaction_id
 from backbeat.errors import NotFound, Unavailable
 from backbeat.packing import Packing, is_stored
-from backbeat.payloads import Id, id_text, to_id
+from backbeat.payloads import Id, id_text, to_id, to_text
 from backbeat.signals import change_hash
 from backbeat.streams.core import commands, ids, queries
 from backbeat.transport import NOBODY, Transport
@@ -48,7 +48,9 @@ class Speaker:
 
     def _command_id(self, key: str | None) -> bytes:
         """A key is the client application's own: the same key of another one is another command."""
-        return os.urandom(16) if key is None else ids.command_id(self._user_id, key.encode())
+        if key is None:
+            return os.urandom(16)
+        return ids.command_id(self._user_id, to_text("idempotency_key", key, None).encode())
 
     def _common(self) -> dict[str, Any]:
         """What every command carries."""

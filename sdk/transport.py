@@ -6,14 +6,29 @@ Over Kafka (`kafka_transport`), over a gateway's HTTP API (`http_transport`), or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
+from backbeat.errors import InvalidParameters
+from backbeat.schemas import EncodeError
 from backbeat.streams.core.commands import AnyCommand, ReplyTo, Signal
+from backbeat.streams.core.effects import Reason
 from backbeat.streams.core.queries import AnyQuery
+
+T = TypeVar("T")
 
 #: Stands in a query until the transport has put its own return address there.
 NOBODY = ReplyTo(0, b"", 0)
+
+
+def written(encode: Callable[[T], bytes], value: T) -> bytes:
+    """A command or query as its bytes. InvalidParameters for what the schema does not have, whoever let it through."""
+    try:
+        return encode(value)
+    except EncodeError as error:
+        raise InvalidParameters(
+            Reason.INVALID_PARAMETERS, str(error), "another kind of value", "one that fits"
+        ) from error
 
 
 class Transport(Protocol):

@@ -15,6 +15,7 @@ from backbeat.streams.core.status import ServerStatus
 from backbeat.streams.door import Admitted
 from backbeat.streams.engine import Engine
 from backbeat.streams.partition import Record
+from backbeat.transport import written
 
 from .clock import Clock
 from .shelf import Shelf
@@ -58,10 +59,10 @@ class MemoryEngine:
             self._engine.ready(number, shelf, 0)
 
     def send(self, command: AnyCommand, key: bytes | None = None) -> None:
-        """Put a command into its partition. EncodeError, Unavailable: it cannot be one."""
+        """Put a command into its partition. InvalidParameters, Unavailable: it cannot be one."""
         routed = route(command)
         assert routed is not None, "a command that is sent to every partition"
-        self._topics.append(encode_command(command), ids.partition_of(routed, self._partitions), key or routed)
+        self._topics.append(written(encode_command, command), ids.partition_of(routed, self._partitions), key or routed)
 
     def admit(self, signal: Admitted) -> None:
         """Apply a service's signal that has passed its door."""

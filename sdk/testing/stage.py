@@ -9,10 +9,10 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from backbeat.context import Activity
-from backbeat.errors import BackbeatError
+from backbeat.errors import BackbeatError, InvalidParameters
 from backbeat.handlers import Handler
 from backbeat.runner import Runner
-from backbeat.schemas import ActivityRecord, EncodeError
+from backbeat.schemas import ActivityRecord
 from backbeat.streams.core.commands import AnyCommand
 from backbeat.transport import Transport
 from backbeat.watch import still_runs
@@ -209,7 +209,7 @@ class Stage:
             return
         try:
             self._send(commands)
-        except EncodeError as refused:
+        except InvalidParameters as refused:
             self._send(runner.failed(activity, refused))
         self._engine.settle()
 

@@ -197,7 +197,7 @@ async def test_a_trigger_with_a_key_runs_once():
     ({"every": 0.1}, "at least 1 s"),
     ({"cron": "* * * * *", "every": 60}, "or an interval"),
     ({"every": 60, "overlap": "sometimes"}, "no overlap 'sometimes'"),
-    ({"every": 60, "name": ""}, "A name is"),
+    ({"every": 60, "name": ""}, "The schedule's name is 1 to"),
     ({"every": 60, "catch_up": 1}, "catch-up window"),
 ])  # fmt: skip
 async def test_what_cannot_be_a_schedule_is_refused_where_it_is_said(given, word):

@@ -67,7 +67,7 @@ def test_a_child_may_wait_for_a_time(activity: Make) -> None:
     [
         ({"retries": -1}, "retries is below 0"),
         ({"backoff": -0.5}, "backoff is below 0"),
-        ({"backoff": float("nan")}, "backoff is below 0"),
+        ({"backoff": float("nan")}, "backoff is nan; it must be a number of seconds"),
         ({"mode": "parallel"}, "There is no mode 'parallel'"),
         ({"at": datetime(2030, 1, 1)}, "without a time zone"),  # noqa: DTZ001 - what is refused
         ({"client_data": {"a": object()}}, "cannot be written as JSON"),
