@@ -84,10 +84,10 @@ def outcome_facts(outcome: Outcome) -> dict[str, object]:
     return {"id": outcome.id, "done": False, "reason": refusal.reason, "message": refusal.message}
 
 
-async def change_all(ids: Sequence[str], action: Action, done: str, *, as_json: bool) -> None:
+async def change_all(ids: Sequence[str], action: Action, done: str, *, as_json: bool, at_once: int = AT_ONCE) -> None:
     """Do it for every id and print what became of each; ends with exit code 1 where one was refused."""
     refused = 0
-    async for outcome in with_bar(each(ids, action), len(ids), done):
+    async for outcome in with_bar(each(ids, action, at_once), len(ids), done):
         refused += outcome.refusal is not None
         if as_json:
             emit(outcome_facts(outcome))

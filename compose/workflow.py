@@ -196,7 +196,8 @@ def cancel(workflow: tuple[str, ...], connection: Connection, *, yes: bool, as_j
 
     async def run(client: Client) -> None:
         found = await client.tree(workflow_id(client, workflow))
-        # The last first: a signal that waits for an earlier one must not begin because that was canceled.
+        # The last first, one after the other: a signal that waits for an earlier one must not begin because that was
+        # canceled, and what is sent at once over HTTP arrives in any order.
         top = [branch.node.id for branch in reversed(found.children) if branch.node.status not in _CLOSED]
         if not top:
             note("Nothing in it is open.")
@@ -204,7 +205,7 @@ def cancel(workflow: tuple[str, ...], connection: Connection, *, yes: bool, as_j
         still_open = sum(1 for _, node in found.walk() if node.status not in _CLOSED)
         if not yes:
             click.confirm(f"Deactivate {still_open} nodes of {found.workflow.name!r}?", abort=True, err=True)
-        await change_all(top, client.cancel, "canceled", as_json=as_json)
+        await change_all(top, client.cancel, "canceled", as_json=as_json, at_once=1)
 
     connection.run(run)
 

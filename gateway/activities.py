@@ -6,7 +6,7 @@ import asyncio
 
 from aiohttp.web import Response
 
-from backbeat.errors import LimitExceeded
+from backbeat.errors import LimitExceeded, Rejected, never_runs_again
 from backbeat.gateway import asks, errors
 from backbeat.gateway.call import Call, answer, success
 from backbeat.gateway.error_text import ERROR_BYTES_MAX, cut_error
@@ -16,6 +16,7 @@ from backbeat.gateway.payloads import PAYLOAD_BYTES_MAX
 from backbeat.gateway.presentation import id_text, response_json
 from backbeat.streams.core import commands
 from backbeat.streams.core.commands import NewNode
+from backbeat.streams.core.effects import Done
 from backbeat.streams.core.status import ClientStatus, ServerStatus
 
 #: What a client says that has failed.
@@ -82,16 +83,19 @@ def _response(said: Parameters) -> bytes | None:
 
 
 async def _say(call: Call, node_id: bytes, response_text: bytes | None) -> None:
-    await asks.change(
+    status = call.segment("status")
+    done = await asks.change(
         call,
         commands.ChangeNode,
         node_id,
         f"node {id_text(node_id)}",
         node_id=node_id,
-        status=call.segment("status"),
+        status=status,
         response=response_text,
         retriable=call.parameters.flag("retriable") is not False,
     )
+    if status != "canceled":
+        _check_changed(call, node_id, done)
 
 
 def _cut_as_asked(refusal: errors.Refusal, response_text: bytes | None) -> bytes | None:
@@ -150,14 +154,16 @@ async def _large_response(call: Call, response_text: bytes) -> bytes:
 async def restart(call: Call) -> Response:
     """PUT /activities/:id/restart: a retry now."""
     node_id = await _node_id(call)
-    await asks.change(call, commands.RestartNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
+    done = await asks.change(call, commands.RestartNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
+    _check_changed(call, node_id, done)
     return success()
 
 
 async def reset(call: Call) -> Response:
     """PUT /activities/:id/reset: everything below it is deactivated."""
     node_id = await _node_id(call)
-    await asks.change(call, commands.ResetNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
+    done = await asks.change(call, commands.ResetNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
+    _check_changed(call, node_id, done)
     return success()
 
 
@@ -165,7 +171,15 @@ async def schedule(call: Call) -> Response:
     """PUT /activities/:id/schedule: look again what can start; `true`, and null for a deactivated node."""
     node_id = await _node_id(call)
     done = await asks.change(call, commands.ScheduleNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
+    _check_changed(call, node_id, done)
     return answer(True if done.changed else None)
+
+
+def _check_changed(call: Call, node_id: bytes, done: Done) -> None:
+    """409 for a change of a node that never runs again; old clients are told that it was done."""
+    if call.wishes.whole and not done.changed:
+        rejected = Rejected(*never_runs_again(node_id))
+        raise errors.refused(rejected, f"node {id_text(node_id)}", whole=True)
 
 
 async def _node_id(call: Call) -> bytes:

@@ -149,7 +149,7 @@ def _search(contained: str, example: str) -> Parameters:
 
 _SEARCH_TEXT = "Filters add up; those of status changes hold for one and the same change. No parameter: an empty list."
 _NO_BODY = "It takes no body."
-_ONCE = "Nothing is changed on a node that is deactivated."
+_ONCE = "Nothing is changed on a node that is deactivated; with `X-backbeat-whole: 1` it is a 409."
 
 # --- calls -----------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 
 from backbeat.streams.core.effects import Reason, Rejection
@@ -166,3 +167,11 @@ def rejected(rejection: Rejection) -> Rejected:
     """The engine's refusal as an exception."""
     kind = _REJECTED.get(rejection.reason, Rejected)
     return kind(rejection.reason, rejection.message, rejection.found, rejection.wanted)
+
+
+def never_runs_again(node_id: bytes) -> tuple[Reason, str, str, str]:
+    """Why a node that was canceled, reset or passed over takes no change: reason, message, found and wanted."""
+    text = (
+        f"Node {uuid.UUID(bytes=node_id)} is deactivated: it was canceled, reset or passed over, and never runs again"
+    )
+    return Reason.INVALID_SERVER_STATUS, text, "deactivated", "a node that is not deactivated"

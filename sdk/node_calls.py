@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbeat.errors import Fail, InvalidParameters
+from backbeat.errors import Fail, InvalidParameters, InvalidStatus, never_runs_again
 from backbeat.node import Node, wait_for
 from backbeat.payloads import Id, id_text, to_id, to_json
 from backbeat.responses import error_response, result_response
@@ -80,16 +80,17 @@ class NodeCalls(Speaker):
             retriable=not isinstance(error, Fail),
             **self._common(),
         )
-        await self._command(command, "answer", idempotency_key)
+        await self._change(command, identity, "answer", idempotency_key)
 
     # --- stepping in -------------------------------------------------------------------------------------------------
 
-    # A repeat of any of these with the same idempotency key does nothing and is answered as the first was.
+    # A repeat of any of these with the same idempotency key does nothing and is answered as the first was. All but
+    # `cancel` raise InvalidStatus for a node that was canceled, reset or passed over: it never runs again.
 
     async def retry(self, node_id: Id | bytes, *, idempotency_key: str | None = None) -> None:
         """Try a node again now, whether a retry waits for its time or none is left."""
-        command = commands.RestartNode(node_id=to_id(node_id), **self._common())
-        await self._command(command, "retry", idempotency_key)
+        identity = to_id(node_id)
+        await self._change(commands.RestartNode(node_id=identity, **self._common()), identity, "retry", idempotency_key)
 
     async def restart(self, node_id: Id | bytes, *, idempotency_key: str | None = None) -> None:
         """The same as `retry`, by the name that the HTTP API has for it."""
@@ -97,11 +98,13 @@ class NodeCalls(Speaker):
 
     async def reset(self, node_id: Id | bytes) -> None:
         """Deactivate everything below a node."""
-        await self._command(commands.ResetNode(node_id=to_id(node_id), **self._common()), "reset")
+        identity = to_id(node_id)
+        await self._change(commands.ResetNode(node_id=identity, **self._common()), identity, "reset")
 
     async def schedule(self, node_id: Id | bytes) -> None:
         """Look again what below a node can start."""
-        await self._command(commands.ScheduleNode(node_id=to_id(node_id), **self._common()), "schedule")
+        identity = to_id(node_id)
+        await self._change(commands.ScheduleNode(node_id=identity, **self._common()), identity, "schedule")
 
     async def cancel(self, node_id: Id | bytes, *, idempotency_key: str | None = None) -> None:
         """Deactivate a node and everything below it; what waited for it goes on."""
@@ -141,5 +144,19 @@ class NodeCalls(Speaker):
 
     async def _change_node(self, node_id: Id | bytes, status: str, response: Any, key: str | None) -> None:
         text = None if response is None else to_json("response", response)
-        command = commands.ChangeNode(node_id=to_id(node_id), status=status, response=text, **self._common())
-        await self._command(command, status, key)
+        identity = to_id(node_id)
+        command = commands.ChangeNode(node_id=identity, status=status, response=text, **self._common())
+        if status == "canceled":
+            # Said twice it is done once: it is canceled.
+            await self._command(command, status, key)
+        else:
+            await self._change(command, identity, status, key)
+
+    async def _change(self, command: commands.AnyCommand, node_id: bytes, what: str, key: str | None = None) -> None:
+        """Send a change of a node. InvalidStatus: the node was canceled, reset or passed over, and nothing is changed.
+
+        Old clients of the HTTP API are told that it was done, so the engine refuses nothing.
+        """
+        done = await self._command(command, what, key)
+        if not done.changed:
+            raise InvalidStatus(*never_runs_again(node_id))

@@ -337,7 +337,9 @@ class EngineProcess:
             flushes, engine.flushes = engine.flushes, []
             timed = self.commits.begin()
             deadline = self._deadline = Deadline(
-                self.settings.rebalance_timeout_seconds if self.stores.revoking else self.settings.commit_timeout_seconds
+                self.settings.rebalance_timeout_seconds
+                if self.stores.revoking
+                else self.settings.commit_timeout_seconds
             )
             snapshots, partition_stores = engine.snapshot(touch=touch)
             if snapshots:

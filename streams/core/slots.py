@@ -183,7 +183,5 @@ def _at_least_one(what: str, value: int | None, instead: str) -> None:
 
 def _is_long_enough(what: str, value: float) -> None:
     if not _SHORTEST_SECONDS <= value <= LONGER_THAN_ANY_SECONDS:
-        message = (
-            f"{what} is not above 0, by {_SHORTEST_SECONDS:g} at least, and at most {LONGER_THAN_ANY_SECONDS:.0f}"
-        )
+        message = f"{what} is not above 0, by {_SHORTEST_SECONDS:g} at least, and at most {LONGER_THAN_ANY_SECONDS:.0f}"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(value), wanted="seconds")

@@ -259,6 +259,27 @@ def test_workflows_are_paused_resumed_completed_and_cancelled(shop):
     assert "complete" in shop("signal", "Sale", "flags", "Later", code=1).stderr
 
 
+def test_a_cancel_over_a_gateway_starts_nothing(shop):
+    shop.signal("queue", "Later", fires_at=HOUR)
+    for _ in range(40):
+        shop.signal("queue", "Later")
+    cancelled = shop.lines("workflow", "cancel", "Sale", "queue", "--yes", "--gateway", shop.stack.http_urls[0])
+    (tree,) = shop.lines("workflow", "tree", "Sale", "queue")
+    assert [one["done"] for one in cancelled] == [True] * 41
+    assert {(node["status"], node["attempt"]) for node in tree["children"]} == {("deactivated", 0)}
+
+
+@pytest.mark.parametrize("way", ["kafka", "gateway"])
+def test_a_change_of_a_canceled_node_is_refused(shop, way):
+    said = ["--gateway", shop.stack.http_urls[0]] if way == "gateway" else []
+    node_id = shop.signal(f"canceled, {way}", "Later", fires_at=HOUR)
+    for _ in range(2):
+        shop("node", "cancel", node_id, *said)
+    for change in (["retry"], ["resolve"], ["shutdown"], ["reset"], ["schedule"], ["answer", "--result", "1"]):
+        told = shop("node", change[0], node_id, *change[1:], *said, code=1)
+        assert "is deactivated: it was canceled, reset or passed over, and never runs again" in told.stderr
+
+
 def test_a_failed_node_and_what_can_be_done(shop):
     node_id = shop.failed("errors")
     shown = shop("node", "show", node_id)

@@ -201,6 +201,18 @@ async def test_nodes_are_cancelled_and_restarted(client: Client, worker: Worker)
     with pytest.raises(NodeFailed) as failed:
         await node.result(120)
     assert failed.value.status == "deactivated"
+    await node.cancel()
+    for change in (
+        node.retry(),
+        node.reset(),
+        node.resolve(),
+        node.shutdown(),
+        node.deactivate(),
+        node.answer(result=1),
+    ):
+        with pytest.raises(InvalidStatus, match="never runs again") as refused:
+            await change
+        assert refused.value.found == "deactivated"
 
     broken = True
 

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from backbeat import Client, PlainClient, Unavailable, Worker
-from backbeat.errors import InvalidParameters, NotFound, Rejected, Timeout, rejected
+from backbeat.errors import InvalidParameters, InvalidStatus, NotFound, Rejected, Timeout, rejected
 from backbeat.payloads import id_text, to_id
 from backbeat.signals import SignalOptions, change_hash, make_signal, make_workflow
 from backbeat.streams.core.commands import ChangeNode, RestartNode, Signal
 from backbeat.streams.core.effects import NodeView, Reason, Rejection, WorkflowView
 from backbeat.streams.core.status import ServerStatus
+from backbeat.testing import Backbeat
 from backbeat.views import NodeValue, Tree, Workflow
 
 USER = b"u" * 16
@@ -149,3 +150,28 @@ def test_a_tree_is_nested_by_parents(view: Any) -> None:
     tree = Tree(workflow, [node(1, None), node(2, 1), node(3, 2), node(4, 1), node(5, None)])
     assert [(depth, one.name) for depth, one in tree.walk()] == [(0, "1"), (1, "2"), (2, "3"), (1, "4"), (0, "5")]
     assert str(tree).splitlines()[:2] == ["Sale 'A'", "   |-- 1: complete"]
+
+
+async def test_what_never_runs_again_takes_no_change() -> None:
+    async with Backbeat() as backbeat:
+        client = backbeat.client()
+        node = await client.signal("Sale", "Camera 703", "Buy")
+        await node.cancel()
+        told = len(backbeat.history)
+        for change in (
+            node.retry(),
+            node.retry(idempotency_key="k"),
+            node.retry(idempotency_key="k"),
+            node.reset(),
+            node.resolve(),
+            node.shutdown(),
+            node.deactivate(),
+            node.answer(result=1),
+            node.answer(error="no"),
+            client.schedule(node.id),
+        ):
+            with pytest.raises(InvalidStatus, match=f"{node.id} is deactivated: .* never runs again"):
+                await change
+        # It is canceled, as was asked.
+        await node.cancel()
+        assert len(backbeat.history) == told
