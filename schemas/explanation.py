@@ -44,6 +44,8 @@ class _Reader:
                 for field in schema.get("fields", ()):
                     self.learn(field["type"])
                 self.learn(schema.get("items"))
+            case _:
+                pass  # a plain type, or the name of one that was learnt
 
     def skip(self, schema: Any, path: str) -> None:
         if isinstance(schema, str) and "." in schema:
