@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _BY_ID, _BY_NAME = 2, 3
 _WHERE = ("workflow", "subject", "name")
+#: After so long somebody who waits is told why, once.
+_TELL_SECONDS = 10.0
 
 
 @click.command(
@@ -93,8 +95,15 @@ def signal(
 async def _result(node: Node, wait_for: timedelta | None) -> Any:
     from backbeat.errors import Timeout
 
+    seconds = None if wait_for is None else wait_for.total_seconds()
+    if seconds is None or seconds > _TELL_SECONDS:
+        try:
+            return await node.result(timeout=_TELL_SECONDS)
+        except Timeout as error:
+            note(f"Still waiting: {error}")
+            seconds = None if seconds is None else seconds - _TELL_SECONDS
     try:
-        return await node.result(timeout=None if wait_for is None else wait_for.total_seconds())
+        return await node.result(timeout=seconds)
     except Timeout as error:
         raise CommandError(f"{error}. To see more: backbeat node show {node.id}", Exit.NO_ANSWER) from error
 

@@ -20,6 +20,15 @@ _ENDED = (ClientStatus.COMPLETE, ClientStatus.RESOLVED, ClientStatus.SHUTDOWN)
 #: A wait is asked in slices: a partition's new owner does not know of it, and a node that failed for good is no end.
 _SLICE_SECONDS_FIRST = 1.0
 _SLICE_SECONDS_MAX = 5.0
+#: What may keep a node that is so from being complete.
+_WHY_NOT_DONE = {
+    ServerStatus.READY: ", since something before it in its workflow is not done",
+    ServerStatus.STARTED: ", since its time has not come, or a limit holds it up",
+    ServerStatus.SENT_TO_CLIENT: ", and no worker has answered: does one of the client application that runs it run?",
+    ServerStatus.PROCESSING_CHILDREN: ", and something below it is not: `backbeat workflow tree` shows what",
+    ServerStatus.PAUSED: " with its workflow: `backbeat workflow resume` lets it go on",
+    ServerStatus.RETRYING: ", since its last attempt failed: `backbeat node errors` shows why",
+}
 #: What an answer may take beyond the slice's end before the slice is given up.
 _GRACE_SECONDS = 1.0
 
@@ -150,5 +159,9 @@ def _failed(view: NodeView, changes: list[Change]) -> NodeFailed:
 
 
 def _not_done(node_id: bytes, view: NodeView | None, timeout: float | None) -> str:
-    found = "nobody said how it is" if view is None else f"it is {word(view.server)}"
-    return f"node {id_text(node_id)} was not complete within {timeout:g} s: {found}"
+    if view is None:
+        return (
+            f"node {id_text(node_id)} was not complete within {timeout:g} s: nobody said how it is; does an engine run?"
+        )
+    why = _WHY_NOT_DONE.get(view.server, "")
+    return f"{view.name} {id_text(node_id)} was not complete within {timeout:g} s: it is {word(view.server)}{why}"

@@ -488,15 +488,19 @@ def test_a_job_that_some_partitions_were_not_asked_for_is_told_of_and_completed(
     until(lambda: shop.lines("job", "show", str(identity))[0]["state"] == "done", "the job is done")
 
 
-def test_exit_codes(shop):
+def test_exit_codes(shop, monkeypatch):
     nobody = str(free_port())
 
     assert "What to do" in shop("node", "show", "0" * 32, code=1).stderr
     assert "is no id" in shop("node", "retry", "one", code=2).stderr
     no_gateway = shop("search", "nodes", "--gateway", f"http://127.0.0.1:{nobody}", code=3)
     assert "--gateway" in no_gateway.stderr
-    waited = shop("signal", "Sale", "codes", "Later", "--at", "1h", "--wait-for", "0.1s", code=4)
-    assert "backbeat node show" in waited.stderr
+    monkeypatch.setattr("backbeat.compose.signal._TELL_SECONDS", 0.1)
+    waited = shop("signal", "Sale", "codes", "Later", "--at", "1h", "--wait-for", "0.3s", code=4)
+    told, given_up = (line for line in waited.stderr.splitlines() if "was not complete within" in line)
+    assert told.startswith("Still waiting: ")
+    assert given_up.startswith("Error: ")
+    assert "backbeat node show" in given_up
     assert "Traceback" not in no_gateway.stderr + waited.stderr
 
 

@@ -1,5 +1,6 @@
 import time
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -7,11 +8,12 @@ import pytest
 
 from backbeat import Client, PlainClient, Unavailable, Worker
 from backbeat.errors import InvalidParameters, InvalidStatus, NotFound, Rejected, Timeout, rejected
+from backbeat.node import _not_done
 from backbeat.payloads import id_text, to_id
 from backbeat.signals import SignalOptions, change_hash, make_signal, make_workflow
 from backbeat.streams.core.commands import ChangeNode, RestartNode, Signal
 from backbeat.streams.core.effects import NodeView, Reason, Rejection, WorkflowView
-from backbeat.streams.core.status import ServerStatus
+from backbeat.streams.core.status import ServerStatus, word
 from backbeat.testing import Backbeat
 from backbeat.views import NodeValue, Tree, Workflow
 
@@ -43,6 +45,23 @@ def test_without_an_address_kafka_is_where_the_environment_says(monkeypatch: pyt
     monkeypatch.setenv("BACKBEAT_BOOTSTRAP_SERVERS", "kafka-1:9092")
     assert places() == {"kafka-1:9092"}
     assert places("kafka-2:9092") == {"kafka-2:9092"}
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (ServerStatus.SENT_TO_CLIENT, "no worker has answered: does one of the client application that runs it run?"),
+        (ServerStatus.PROCESSING_CHILDREN, "something below it is not: `backbeat workflow tree` shows what"),
+        (ServerStatus.RETRYING, "its last attempt failed: `backbeat node errors` shows why"),
+    ],
+)
+def test_a_node_that_is_not_done_says_what_keeps_it(
+    view: Callable[..., NodeView], status: ServerStatus, advice: str
+) -> None:
+    said = _not_done(USER, view(server=status), 5.0)
+    assert said.startswith(f"Make Purchase {id_text(USER)} was not complete within 5 s: it is {word(status)}")
+    assert said.endswith(advice)
+    assert _not_done(USER, None, 5.0).endswith("does an engine run?")
 
 
 def test_a_signal_says_what_was_said() -> None:
