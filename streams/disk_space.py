@@ -42,8 +42,11 @@ class DiskSpace:
         return bool(self._waiting)
 
     def free_bytes(self) -> int:
-        """What an engine may still write there."""
-        return shutil.disk_usage(self._data_dir).free
+        """What an engine may still write there; 0 where the directory is gone."""
+        try:
+            return shutil.disk_usage(self._data_dir).free
+        except OSError:
+            return 0
 
     def with_room(
         self, partition: int, work: Callable[[], _R], is_over: Callable[[], bool] = lambda: False

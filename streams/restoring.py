@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from backbeat.streams import memory
 from backbeat.streams.disk_space import DiskSpace
-from backbeat.streams.keeper import Keeper
+from backbeat.streams.keeper import FullDiskError, Keeper
 from backbeat.streams.restore import KafkaChangelog, restore
 from backbeat.streams.settings import EngineSettings
 from backbeat.streams.store import PartitionStore
@@ -100,6 +100,9 @@ class Restorer:
                 progress.note,
             )
             end_of_commands = changelog.command_ends(number).end
+        except FullDiskError:
+            self._idle.put(changelog)  # It is tried again soon.
+            raise
         except BaseException:
             if store is not None:
                 store.close()

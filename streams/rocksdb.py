@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,8 @@ def open_database(folder: StoreFolder, partition: int) -> Rdict:
         if not made:
             folder.mark()
     except Exception as error:
+        if not made:
+            shutil.rmtree(folder.path, ignore_errors=True)  # It is tried again, from the beginning.
         raise store_error(partition, folder.path, "open", error) from error
     written = WriteOptions()
     written.disable_wal = True

@@ -3,7 +3,6 @@
 import logging
 import os
 import random
-import shutil
 import threading
 import time
 
@@ -89,21 +88,20 @@ def test_a_store_that_cannot_be_opened_for_lack_of_room_is_not_taken_for_a_damag
     kept.store.close()
 
 
-def test_a_store_is_made_completely_or_not_at_all_where_there_is_no_room(disk):
-    filler = fill(disk)
-    with pytest.raises(FullDiskError):
-        Kept(disk / "partition-3", random.Random(3))
-    # Some room, but not enough for all of it.
-    for size in (0, 4_096, 8_192, 16_384, 32_768):
-        os.truncate(filler, filler.stat().st_size - size)
+def test_a_store_that_cannot_be_made_for_lack_of_room_leaves_nothing_and_is_no_damaged_one(disk):
+    path, filler = disk / "partition-3", fill(disk)
+    # At first there is no room at all, then for some of its files.
+    for size in range(0, 64 * 1024, 4 * 1024):
+        os.truncate(filler, filler.stat().st_size - (size and 4 * 1024))
+        kept = None
         try:
-            kept = Kept(disk / "partition-3", random.Random(3))
+            kept = Kept(path, random.Random(3))
         except FullDiskError:
-            continue
-        kept.store.close()
-        break
-    else:
-        filler.unlink()
-        Kept(disk / "partition-3", random.Random(3)).store.close()
-    assert StoreFolder(disk / "partition-3").is_made
-    shutil.rmtree(disk / "partition-3")
+            assert not path.exists()
+        else:
+            kept.store.close()
+            break
+    assert kept is not None
+    assert size > 4 * 1024
+    assert not kept.repairs
+    assert StoreFolder(path).is_made
