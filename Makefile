@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements-lock.txt
 STAMP := $(VENV)/.backbeat-set-up
+# What the demo needs is less than half of it, and comes first.
+RUNTIME_STAMP := $(VENV)/.backbeat-runs
 TREE := build/tree
 # More words for pytest or for the benchmark: make test ARGS='-k registry', make bench ARGS='--only a,d'.
 ARGS ?=
@@ -20,30 +22,31 @@ SEED ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup jars demo test check lint types imports tree format sim prove bench lock clean
+.PHONY: help setup jars demo test check lint types imports tree format sim prove bench lock relock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make the virtual environment .venv from the lock file (only when that or pyproject.toml changed)
 
-$(STAMP): $(LOCK) pyproject.toml
+$(STAMP): $(RUNTIME_STAMP)
+	@$(BIN)/python -m compose.install
+	@touch $@
+
+$(RUNTIME_STAMP): $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "Backbeat needs Python 3.11 or newer; '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)." >&2; \
 	  echo "Install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "Making $(VENV) …"; $(PYTHON) -m venv $(VENV); } || { \
 	  rm -rf $(VENV); \
 	  echo "The virtual environment could not be made (Debian, Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
-	@echo "Installing the dependencies of $(LOCK) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
-	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-	  --editable .
+	@$(BIN)/python -m compose.install --extra dev-server --project
 	@touch $@
 
-jars: $(STAMP) ## fetch Apache Kafka's jars into the cache folder (once)
+jars: $(RUNTIME_STAMP) ## fetch Apache Kafka's jars into the cache folder (once)
 	@$(BIN)/backbeat jars
 
-demo: $(STAMP) jars ## run the camera purchase and the other cases on a real Kafka, from nothing
+demo: $(RUNTIME_STAMP) jars ## run the camera purchase and the other cases on a real Kafka, from nothing
 	@$(BIN)/backbeat demo
 
 test: $(STAMP) jars ## run all tests
@@ -82,11 +85,18 @@ prove: $(STAMP) jars ## run what takes longer than a test may (memory over milli
 bench: $(STAMP) jars ## measure (within 15 minutes); ARGS='--only a,b --json'
 	@$(BIN)/backbeat bench $(ARGS)
 
-lock: $(STAMP) ## make the lock file anew from pyproject.toml
-	@{ sed -n '/^#/!q;p' $(LOCK); $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
+# Versions stay as they are where they can; ARGS=--upgrade takes the newest. An extra that names others of ours is no dependency.
+lock: $(STAMP) ## bring the lock file in line with pyproject.toml; ARGS=--upgrade takes the newest versions
+	@cp $(LOCK) $(LOCK).new
+	@$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options \
-	  --all-extras --output-file=- pyproject.toml | sed '/./,$$!d'; } > $(LOCK).new
-	@mv $(LOCK).new $(LOCK)
+	  --all-extras $(ARGS) --output-file=$(LOCK).new pyproject.toml
+	@{ sed -n '/^#/!q;p' $(LOCK); \
+	  sed -e '/^# WARNING:/,/^    # via/d' -e '/^    #   backbeat$$/d' $(LOCK).new; } > $(LOCK).made
+	@rm $(LOCK).new && mv $(LOCK).made $(LOCK)
+
+relock: $(STAMP) ## write compose/kafka-jars.lock anew from compose/pom.xml (needs Maven)
+	@$(BIN)/python -m backbeat.compose.jars_lock
 
 clean: ## remove what was made here: .venv, build, caches, .backbeat
 	rm -rf $(VENV) build dist .backbeat .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

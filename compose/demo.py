@@ -25,17 +25,24 @@ def demo(*, plain: bool) -> None:
 
     Everything runs in a temporary directory that is removed at the end.
     """
+    from backbeat.compose.archive import prepare_kafka
     from backbeat.compose.demo_screen import Screen
+    from backbeat.compose.progress import Progress
     from backbeat.compose.stack import Stack
 
     began = time.monotonic()
     # A shell that starts it in the background has SIGINT ignored; whoever sends one means it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     screen = Screen(plain=plain)
-    stack = Stack(ephemeral=True, say=screen.say)
-    screen.say("Starting Kafka and an engine in a temporary directory …")
+    progress = Progress("starting Kafka and an engine", screen.say)
+    stack = Stack(ephemeral=True, say=progress.say)
     try:
-        with stack:
+        prepare_kafka(screen.say)
+        screen.say("Starting Kafka and an engine in a temporary directory …")
+        with contextlib.ExitStack() as ends:
+            ends.callback(stack.stop)
+            with progress:
+                stack.start()
             screen.say(
                 f"Ready after {time.monotonic() - began:.1f} s: Kafka at {stack.bootstrap_servers}, "
                 f"engine pid {stack.engine_pids[0]}."

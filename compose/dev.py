@@ -26,7 +26,8 @@ _STATUS_PORT = "BACKBEAT_STATUS_PORT"
 Examples:
   backbeat dev                                  state is kept in .backbeat
   backbeat dev --ephemeral --kafka-port 19092   state is thrown away at the end
-  backbeat dev --bootstrap-servers kafka:9092   with a Kafka that is there; no JDK needed
+  backbeat dev --bootstrap-servers kafka:9092   with a Kafka that is there
+  backbeat dev --kafka-jars /media/jars         the first time, on a machine without a network
 """
 )
 @click.option(
@@ -44,6 +45,12 @@ Examples:
     help="The gateway's port.  [default: 9292, or a free one if that is taken]",
 )
 @click.option("--bootstrap-servers", metavar="HOST:PORT,…", help="Use this Kafka rather than starting one.")
+@click.option(
+    "--kafka-jars",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Copy Kafka's jars from this folder rather than fetch them: a copy of the one that `backbeat jars` prints.",
+)
 @click.option("--engines", type=click.IntRange(min=1), default=1, show_default=True, help="How many engines to run.")
 @click.option(
     "--require-auth-token",
@@ -65,6 +72,7 @@ def dev(
     kafka_port: int | None,
     http_port: int | None,
     bootstrap_servers: str | None,
+    kafka_jars: Path | None,
     engines: int,
     partitions: int | None,
     require_auth_token: str,
@@ -74,7 +82,10 @@ def dev(
     ephemeral: bool,
 ) -> None:
     """Start Kafka, the topics, a client named `default`, an engine and the HTTP gateway, until Ctrl-C."""
+    from backbeat.compose.archive import prepare_kafka
+    from backbeat.compose.jars import from_folder
     from backbeat.compose.ports import choose_port
+    from backbeat.compose.progress import Progress
     from backbeat.compose.stack import Stack
 
     gateway_arguments = [f"--require-auth-token={require_auth_token}"]
@@ -87,10 +98,15 @@ def dev(
         raise click.UsageError("--ephemeral makes its own directory: leave --data-dir out.")
     if bootstrap_servers is not None and kafka_port is not None:
         raise click.UsageError("--bootstrap-servers uses a Kafka that is there: leave --kafka-port out.")
+    if bootstrap_servers is not None and kafka_jars is not None:
+        raise click.UsageError("--bootstrap-servers uses a Kafka that is there: leave --kafka-jars out.")
     # The usual port for the one engine that there usually is, unless the environment names one; several take free ones.
     status_port = "0"
     if engines == 1:
-        status_port = os.environ.get(_STATUS_PORT) or str(choose_port(None, STATUS_PORT_USUAL, "--status-port"))
+        # Kafka and the gateway are not there yet: their ports are free, and theirs all the same.
+        avoid = [port for port in (kafka_port, http_port) if port is not None]
+        status_port = os.environ.get(_STATUS_PORT) or str(choose_port(None, STATUS_PORT_USUAL, "--status-port", avoid))
+    progress = Progress("starting Kafka, an engine and the gateway", click.echo)
     stack = Stack(
         None if ephemeral else data_dir or _DATA_DIR_DEFAULT,
         ephemeral=ephemeral,
@@ -101,13 +117,16 @@ def dev(
         kafka_port=kafka_port,
         http_port=http_port,
         env={_STATUS_PORT: status_port},
-        say=click.echo,
+        say=progress.say,
     )
     with _signals(stack.hurry):
         started = time.monotonic()
         try:
+            if bootstrap_servers is None:
+                prepare_kafka(click.echo, from_folder(kafka_jars) if kafka_jars else None)
             click.echo("Starting …")
-            stack.start()
+            with progress:
+                stack.start()
             _show(stack, time.monotonic() - started)
             stack.wait()
         except KeyboardInterrupt:

@@ -1,188 +1,120 @@
-"""Apache Kafka's jars: resolved once by Maven into a cache folder, found there ever after.
+"""Apache Kafka's jars: brought once into a cache folder, as kafka-jars.lock names them, and found there ever after.
 
-The pom beside this file says which version. The folder appears by a rename once it is whole, so an interrupted
-download leaves nothing half done, and two that resolve at once do not disturb each other.
+The folder appears by a rename once it is whole and checked. What is fetched before that stays in a folder beside it,
+for the next try; of several processes one fetches, and the others wait for it.
 """
 
+import errno
 import hashlib
-import os
-import re
 import shutil
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
 
+from backbeat.compose import jars_lock
+from backbeat.compose.cache import alone, cache_folder
 from backbeat.compose.errors import SetupError
+from backbeat.compose.java import find_java
+from backbeat.compose.progress import Say
 
-KAFKA_VERSION = "4.4.0"
-#: The oldest Java that Kafka 4 runs on, and the oldest Maven that the pinned plugin runs on.
-JAVA_MAJOR_MIN = 17
-MAVEN_VERSION_MIN = (3, 6, 3)
+_LOCK = jars_lock.PATH.read_text()
+JARS = jars_lock.read(_LOCK)
+KAFKA_VERSION = jars_lock.version(JARS)
+_NAMED_MAX = 3
+_MEGABYTES = sum(jar.size for jar in JARS) / 1e6
 
-_POM = Path(__file__).with_name("pom.xml")
-_ASK_SECONDS_MAX = 30
-_RESOLVE_SECONDS_MAX = 900
-_HINT_JAVA = (
-    "install a JDK 17 or newer (Debian, Ubuntu: apt-get install openjdk-17-jdk-headless; "
-    "macOS: brew install openjdk@17), or use a Kafka that is already there with --bootstrap-servers"
-)
-_HINT_MAVEN = "install Maven 3.6.3 or newer (Debian, Ubuntu: apt-get install maven; macOS: brew install maven)"
-
-Say = Callable[[str], None]
-
-
-def cache_folder() -> Path:
-    """Where things that can be fetched again are kept: $XDG_CACHE_HOME/backbeat, else ~/.cache/backbeat."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "backbeat"
+#: Brings the jars into a folder, and says what it does.
+Source = Callable[[Path, Say], None]
 
 
 def jars_folder() -> Path:
     """The folder of this version's jars, whether it is there yet or not.
 
-    The pom's digest is in the name: a changed pom resolves anew and never changes the folder under a running broker.
+    The lock's digest is in the name: another lock has another folder, and never changes one under a running broker.
     """
-    digest = hashlib.sha256(_POM.read_bytes()).hexdigest()[:8]
-    return cache_folder() / f"kafka-{KAFKA_VERSION}-{digest}"
+    return cache_folder() / f"kafka-{KAFKA_VERSION}-{hashlib.sha256(_LOCK.encode()).hexdigest()[:8]}"
 
 
-def java_command() -> str:
-    """The Java to run, checked: the one of JAVA_HOME, else the first on the PATH."""
-    home = os.environ.get("JAVA_HOME")
-    java = str(Path(home) / "bin" / "java") if home else (shutil.which("java") or "")
-    if not java or not os.access(java, os.X_OK):
-        where = f"JAVA_HOME is {home}, and there is no bin/java in it" if home else "there is no `java` on the PATH"
-        raise SetupError(f"Java is missing: {where}. What to do: {_HINT_JAVA}.")
-    answer = _ask([java, "-version"], "Java", _HINT_JAVA)
-    found = re.search(r'version "(?:1\.)?(\d+)', answer)
-    if found is None:
-        raise SetupError(f"Java does not say its version: `{java} -version` printed {answer!r}. To do: {_HINT_JAVA}.")
-    if int(found[1]) < JAVA_MAJOR_MIN:
-        raise SetupError(
-            f"Java is too old: {java} is version {found[1]}, Kafka {KAFKA_VERSION} needs {JAVA_MAJOR_MIN} or newer. "
-            f"What to do: {_HINT_JAVA}."
-        )
-    return java
-
-
-def kafka_jars(say: Say = print) -> Path:
-    """The folder with Kafka's jars; resolves them first where it is not there yet, which `say` tells."""
+def kafka_jars(say: Say = print, source: Source | None = None) -> Path:
+    """The folder with Kafka's jars; brings them there first where they are not yet, which `say` tells."""
     folder = jars_folder()
     if folder.is_dir():
         return folder
-    java_command()
-    maven = _maven_command()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    say(f"Fetching Apache Kafka {KAFKA_VERSION} with Maven into {folder} (once, about 45 MB) …")
-    started = time.monotonic()
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        _resolve(maven, unfinished)
-        count = sum(1 for _ in unfinished.glob("*.jar"))
-        if not (unfinished / f"kafka_2.13-{KAFKA_VERSION}.jar").is_file():
-            raise SetupError(f"Maven ended well, but Kafka's jar is not among the {count} that it brought.")
-        _put_in_place(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    say(f"Apache Kafka {KAFKA_VERSION} is there: {count} jars in {time.monotonic() - started:.0f} s.")
+    find_java()
+    with alone(folder.name, "fetching Apache Kafka", say):
+        if folder.is_dir():
+            return folder
+        unfinished = folder.with_name(f"{folder.name}.unfinished")
+        began = time.monotonic()
+        try:
+            unfinished.mkdir(exist_ok=True)
+            (source or from_repository)(unfinished, say)
+            _check(unfinished)
+            unfinished.rename(folder)
+        except OSError as error:
+            raise SetupError(_describe(error, unfinished)) from error
+    say(f"Apache Kafka {KAFKA_VERSION} is there: {len(JARS)} jars, in {time.monotonic() - began:.0f} s.")
     return folder
 
 
-def _put_in_place(unfinished: Path, folder: Path) -> None:
-    unfinished.chmod(0o755)  # mkdtemp's folder is for its owner alone; a cache need not be
+def from_repository(folder: Path, say: Say) -> None:
+    """From Maven Central or its mirror, over HTTP."""
     try:
-        unfinished.rename(folder)
-    except OSError:
-        # Another process was faster: its folder is as good as ours.
-        if not folder.is_dir():
-            raise
-
-
-def _maven_command() -> str:
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise SetupError(f"Maven is missing: there is no `mvn` on the PATH. What to do: {_HINT_MAVEN}.")
-    answer = _ask([maven, "--batch-mode", "--version"], "Maven", _HINT_MAVEN)
-    found = re.search(r"Apache Maven (\d+)\.(\d+)\.(\d+)", answer)
-    if found is None:
-        raise SetupError(f"Maven does not say its version: `{maven} --version` printed {answer!r}. {_HINT_MAVEN}.")
-    version = tuple(int(part) for part in found.groups())
-    if version < MAVEN_VERSION_MIN:
-        wanted = ".".join(map(str, MAVEN_VERSION_MIN))
-        raise SetupError(f"Maven is too old: {maven} is {found[0]}, wanted {wanted} or newer. To do: {_HINT_MAVEN}.")
-    return maven
-
-
-def _ask(command: list[str], name: str, hint: str) -> str:
-    """What a program says about itself, wherever it says it (Java uses its standard error)."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_SECONDS_MAX, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise SetupError(f"{name} cannot be run: {error}. What to do: {hint}.") from error
-    if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()
-        raise SetupError(f"{name} cannot be run: `{' '.join(command)}` ended with {said!r}. What to do: {hint}.")
-    return f"{done.stdout}\n{done.stderr}"
-
-
-def _resolve(maven: str, folder: Path) -> None:
-    command = [
-        maven,
-        "--batch-mode",
-        f"--file={_POM}",
-        "dependency:copy-dependencies",
-        "-DincludeScope=runtime",
-        f"-DoutputDirectory={folder}",
-    ]
-    lines: list[str] = []
-    started = time.monotonic()
-    with (
-        # From the cache folder: a .mvn folder of whatever project the caller stands in is none of our business.
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", cwd=folder.parent
-        ) as process,
-        _Line() as line,
-    ):
-        assert process.stdout is not None
-        try:
-            for text in process.stdout:
-                lines.append(text.rstrip())
-                files = sum(1 for one in lines if "Downloaded from" in one)
-                line.show(f"  {files} files fetched, {time.monotonic() - started:.0f} s")
-                if time.monotonic() - started > _RESOLVE_SECONDS_MAX:
-                    process.kill()
-        except BaseException:
-            # Ctrl-C: it must not go on writing into a folder that is being removed.
-            process.kill()
-            raise
-    if process.returncode != 0:
-        reason = "\n".join([one for one in lines if one.startswith("[ERROR]")][:6] or lines[-6:])
+        from backbeat.compose.download import Download
+    except ImportError as error:
         raise SetupError(
-            f"Maven could not resolve Apache Kafka {KAFKA_VERSION} (exit code {process.returncode}):\n{reason}\n"
-            "What to do: see that this machine reaches its Maven repository (mirrors and proxies: ~/.m2/settings.xml)."
+            f"{error.name} is missing, which fetches Kafka's jars. "
+            'What to do: pip install "backbeat[dev-server]", or let Maven fetch them: backbeat jars --maven.'
+        ) from error
+    from backbeat.compose.repository import find_repository
+
+    repository = find_repository()
+    say(f"Fetching Apache Kafka {KAFKA_VERSION} from {repository.host} (once, {_MEGABYTES:.0f} MB) into {folder} …")
+    Download(JARS, folder, repository, say).run()
+
+
+def from_maven(folder: Path, say: Say) -> None:
+    """By Maven, with all of its own settings."""
+    from backbeat.compose.maven import copy_jars
+
+    say(f"Fetching Apache Kafka {KAFKA_VERSION} with Maven (once) …")
+    copy_jars(folder, say)
+
+
+def from_folder(given: Path) -> Source:
+    """From a folder that has them: another machine's, or the `libs` of a Kafka of this version."""
+
+    def copy(folder: Path, say: Say) -> None:
+        say(f"Copying Apache Kafka {KAFKA_VERSION} from {given} …")
+        lacking = [jar.name for jar in JARS if not jar.is_at(given / jar.name)]
+        if lacking:
+            named = ", ".join(lacking[:_NAMED_MAX]) + (", …" if len(lacking) > _NAMED_MAX else "")
+            raise SetupError(
+                f"{given} has not the jars of Apache Kafka {KAFKA_VERSION} that kafka-jars.lock names; missing or "
+                f"different are {len(lacking)} of {len(JARS)}: {named}. What to do: copy the folder that "
+                "`backbeat jars` prints on a machine with a network, of the same version of Backbeat."
+            )
+        for jar in JARS:
+            shutil.copyfile(given / jar.name, folder / jar.name)
+
+    return copy
+
+
+def _check(folder: Path) -> None:
+    """Whether all are there as the lock has them, and nothing else is."""
+    lacking = [jar.name for jar in JARS if not jar.is_at(folder / jar.name)]
+    for name in lacking:
+        (folder / name).unlink(missing_ok=True)
+    if lacking:
+        raise SetupError(f"these are not as kafka-jars.lock names them: {', '.join(lacking)}. What to do: try again.")
+    for path in set(folder.iterdir()) - {folder / jar.name for jar in JARS}:
+        path.unlink()
+
+
+def _describe(error: OSError, folder: Path) -> str:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return (
+            f"no room is left for Kafka's jars in {folder}. What to do: make room ({_MEGABYTES:.0f} MB in all), or "
+            "name another cache folder with XDG_CACHE_HOME; the next try goes on from what is there."
         )
-
-
-class _Line:
-    """One line on a terminal that is written over; nothing where there is no terminal."""
-
-    def __init__(self) -> None:
-        self._on = sys.stderr.isatty()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._on:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-
-    def show(self, text: str) -> None:
-        """Write over what the line showed."""
-        if self._on:
-            sys.stderr.write(f"\r\x1b[K{text}")
-            sys.stderr.flush()
+    return f"Kafka's jars cannot be kept: {error}. What to do: mend that, or name another cache folder: XDG_CACHE_HOME."

@@ -22,9 +22,11 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from backbeat.compose.errors import SetupError
-from backbeat.compose.jars import Say, jars_folder, java_command, kafka_jars
+from backbeat.compose.jars import jars_folder, kafka_jars
+from backbeat.compose.java import Java, find_java
 from backbeat.compose.part import Part, last_lines, read_tail, stop_left_over
 from backbeat.compose.ports import LOOPBACK, free_port
+from backbeat.compose.progress import Say
 from backbeat.streams.security import Brokers, connection
 
 START_SECONDS_MAX = 60.0
@@ -67,6 +69,8 @@ _SETTINGS = {
 }
 
 
+#: The first Java that makes an AOT cache at its exit (JEP 514); an older one makes an archive (JEP 350).
+AOT_MAJOR = 25
 #: Further options for Java, split as a shell would.
 JAVA_OPTIONS_VARIABLE = "BACKBEAT_KAFKA_JAVA_OPTIONS"
 
@@ -162,7 +166,7 @@ class KafkaBroker:
 
     def prepare(self) -> None:
         """Make its directory ready, from any thread."""
-        java = java_command()
+        java = find_java()
         jars = kafka_jars(self._say)
         self.data_dir.mkdir(parents=True, exist_ok=True)
         left_over = stop_left_over(self._part.pid_path)
@@ -172,7 +176,7 @@ class KafkaBroker:
         common = [f"-Dlog4j2.configurationFile={_LOG4J}", f"-Dbackbeat.kafka.log={self.log_path}", "-cp", f"{jars}/*"]
         self._format(java, common, settings)
         self._part.command = [
-            java,
+            java.command,
             f"-Xmx{self._heap_megabytes}m",
             # Few small objects live long here: the simplest collector costs the least memory and the fewest threads.
             "-XX:+UseSerialGC",
@@ -181,7 +185,7 @@ class KafkaBroker:
             # many small requests do.
             *([] if self._long_lived else ["-XX:TieredStopAtLevel=1"]),
             "-Djava.awt.headless=true",
-            *(_archive_options() if self._java_options is None else self._java_options),
+            *(_archive_options(java) if self._java_options is None else self._java_options),
             # Like Kafka's own KAFKA_OPTS: other options for this machine's broker.
             *shlex.split(os.environ.get(JAVA_OPTIONS_VARIABLE, "")),
             *common,
@@ -239,12 +243,19 @@ class KafkaBroker:
         path.write_text("".join(f"{key}={value}\n".replace("\\", "\\\\") for key, value in settings.items()))
         return path
 
-    def _format(self, java: str, common: list[str], settings: Path) -> None:
+    def _format(self, java: Java, common: list[str], settings: Path) -> None:
         """Make the directory a KRaft one, once; Kafka refuses to start on an empty one."""
         if (self.data_dir / "log" / "meta.properties").is_file():
             return
         # Runs for a second: optimising its code would cost more than it saves.
-        command = [java, "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", *_archive_options(), *common]
+        command = [
+            java.command,
+            "-Xmx128m",
+            "-XX:TieredStopAtLevel=1",
+            "-XX:+UseSerialGC",
+            *_archive_options(java),
+            *common,
+        ]
         command += [
             "kafka.tools.StorageTool",
             "format",
@@ -288,15 +299,19 @@ class KafkaBroker:
             raise SetupError(f"Kafka was not ready within {seconds:.0f} s; its last lines:\n{self.tail()}")
 
 
-def archive_path() -> Path:
-    """Java's archive of the classes that Kafka loads (archive.py makes it)."""
-    return jars_folder() / "kafka.jsa"
+def archive_path(java: Java) -> Path:
+    """This Java's archive of the classes that Kafka loads (archive.py makes it)."""
+    return jars_folder() / f"kafka-java-{java.major}-{java.build}.jsa"
 
 
-def _archive_options() -> list[str]:
-    archive = archive_path()
-    # Made by another Java: it is not used, and what Java says about that helps nobody.
-    return [f"-XX:SharedArchiveFile={archive}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"] if archive.exists() else []
+def _archive_options(java: Java) -> list[str]:
+    archive = archive_path(java)
+    if not archive.exists() or archive.stat().st_size == 0:
+        return []
+    # One that does not fit is not used, and what Java says about that helps nobody.
+    if java.major >= AOT_MAJOR:
+        return [f"-XX:AOTCache={archive}", "-Xlog:aot*=off", "-Xlog:cds*=off"]
+    return [f"-XX:SharedArchiveFile={archive}", "-Xlog:cds*=off"]
 
 
 def _accepts_connections(port: int) -> bool:

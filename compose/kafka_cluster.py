@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from backbeat.compose.jars import Say
 from backbeat.compose.kafka import START_SECONDS_MAX, KafkaBroker, Membership, make_cluster_id
 from backbeat.compose.ports import free_port
+from backbeat.compose.progress import Say
 from backbeat.streams.security import Brokers
 
 #: With three replicas one may be away: two have every record that counts as written.

@@ -54,8 +54,10 @@ def direct(project: dict[str, object], extras: Iterable[str]) -> set[str]:
         if extra not in known:
             raise LockError(f"there is no extra {extra!r}. What to do: name some of {', '.join(sorted(known))}.")
         wanted += known[extra]
-    names = [_NAME.match(each) for each in wanted]
-    return {normal(name[0]) for name in names if name is not None}
+    names = {normal(name[0]) for name in map(_NAME.match, wanted) if name is not None}
+    # Our own name stands for other extras of ours.
+    others = [extra for each in wanted for extra in re.findall(rf"^{_PROJECT}\[(.*)\]", each)]
+    return names - {_PROJECT} | (direct(project, ",".join(others).split(",")) if others else set())
 
 
 def select(lock: str, project: dict[str, object], extras: Iterable[str], also: Iterable[str] = ()) -> str:

@@ -29,11 +29,11 @@ from confluent_kafka import KafkaException
 
 from backbeat.compose.archive import prepare_kafka
 from backbeat.compose.errors import SetupError
-from backbeat.compose.jars import Say
 from backbeat.compose.kafka import KafkaBroker
 from backbeat.compose.part import Part, last_lines, stop_left_over
 from backbeat.compose.ports import LOOPBACK, choose_port, free_port, port_is_free
 from backbeat.compose.programs import EngineCommand, engine_command, gateway_command
+from backbeat.compose.progress import Say
 from backbeat.compose.supervised import Supervised
 from backbeat.streams.brokers import UnreachableError
 from backbeat.streams.registry import RegistryError, add_client

@@ -3,8 +3,8 @@
 import time
 from collections import deque
 
-from backbeat.compose.jars import Say
 from backbeat.compose.part import Part, last_lines
+from backbeat.compose.progress import Say
 
 #: So many deaths within so many seconds, and something is wrong that starting again does not mend.
 DEATHS_MAX = 5

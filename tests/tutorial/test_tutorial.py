@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from backbeat.compose.jars import cache_folder
+from backbeat.compose.cache import cache_folder
 from backbeat.compose.ports import free_port
 from tests.tutorial import document
 from tests.tutorial.document import Commands, File, Shown
