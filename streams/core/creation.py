@@ -15,7 +15,7 @@ from .coalescing import still_waits
 from .commands import Coalesce, NewNode, NewWorkflow, OpenLink, Signal
 from .effects import Made, Reason, Send, node_view
 from .json_text import JsonTextError, TooDeepError, parse
-from .links import open_child_link
+from .links import check_circle, open_child_link
 from .records import PRIORITY_DEFAULT, PRIORITY_FIRST, PRIORITY_LAST, TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Workflow
 from .scheduling import make_ready, reset, schedule_later
 from .settling import is_left_over
@@ -94,6 +94,8 @@ def add_signal(step: Step, command: Signal) -> None:
     if workflow.complete:
         message = "The workflow is complete and takes no more signals"
         raise refuse(Reason.WORKFLOW_COMPLETE, message, found="complete", wanted="a workflow that is not complete")
+    if command.node.parent_link_id is not None and workflow.waits:
+        check_circle(step, command)
     if command.coalesce_key is not None and _coalesce(step, command):
         return
     node = _add(step, None, _as_signal(command.node), 0)

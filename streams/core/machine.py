@@ -118,13 +118,20 @@ def _apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
 
 def _fail_refused_result(command: AnyCommand, rejection: Rejection, now: int, store: Store) -> list[Effect]:
     """A worker's result that cannot be taken is a client error of its node: nobody else would tell the worker."""
-    if not isinstance(command, (ChangeNode, AddChildren)) or command.attempt is None:
-        return []
+    attempt: int | None = None
+    match command:
+        case ChangeNode() | AddChildren() if command.attempt is not None:
+            node_id, attempt = command.node_id, command.attempt
+        case OpenLink() if command.user_id is not None and command.signal is not None:
+            # A worker's, ahead of its answer: a signal of its client that the running node is to wait for.
+            node_id = command.target_id
+        case _:
+            return []
     if rejection.reason not in (Reason.LIMIT_EXCEEDED, Reason.INVALID_PARAMETERS):
         return []
     step = Step(store, msgspec.structs.replace(command, reply_to=None, body_hash=None, tid=""), now)
-    node = step.enter_node(command.node_id)
-    if node is None or _is_late(step, node, command.attempt):
+    node = step.enter_node(node_id)
+    if node is None or _is_late(step, node, node.attempt if attempt is None else attempt):
         return []
     client_error(step, node, msgspec.json.encode({"error": {"message": rejection.message}}))
     return step.finish()

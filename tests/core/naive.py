@@ -164,6 +164,10 @@ class Naive:
         link = command.node.parent_link_id
         if link is not None and link not in self.nodes and link not in self.removed:
             raise Refused("invalid_parameters")  # the target is asked first
+        target = None if link is None else self.nodes.get(link)
+        is_new = ids.node_id(command.workflow_id, command.id, 0) not in self.nodes
+        if target is not None and is_new and target.tree.id == command.workflow_id and self._holds_up(target):
+            raise Refused("invalid_parameters")  # it would wait for a signal that comes after it
         if ids.node_id(command.workflow_id, command.id, 0) in self.removed:
             if command.reply_to is None:
                 raise Nothing
@@ -186,6 +190,13 @@ class Naive:
             return ("node", standing.id, standing.server, standing.client)
         if tree is not None and tree.complete:
             raise Refused("workflow_complete")
+        if tree is not None and target is not None and not target.closed:
+            for other in self.nodes.values():
+                waits = None if other.link is None else self.nodes.get(other.link)
+                is_theirs = other.parent is other.tree and other.tree is target.tree and other.tree is not tree
+                is_awaited = not other.closed and waits is not None and waits.tree is tree and self._holds_up(waits)
+                if is_theirs and is_awaited:
+                    raise Refused("invalid_parameters")  # each would wait for the other
         if tree is None:
             assert command.workflow is not None
             tree = self._found_or_made(command.workflow)
@@ -523,6 +534,14 @@ class Naive:
     def _check_depth(self, node: Child, command: c.AddChildren | c.ChangeNode) -> None:
         if command.children and node.depth + 1 > self.settings.depth_max:
             raise Refused("limit_exceeded")
+
+    def _holds_up(self, node: Child) -> bool:
+        """Whether the later signals of its workflow cannot begin before this node is complete."""
+        while node.mode != "fire_and_forget" and not node.closed:
+            if not isinstance(node.parent, Child):
+                return True
+            node = node.parent
+        return False
 
     def _add(self, node: Child, command: c.AddChildren | c.ChangeNode) -> bool:
         """Whether the children came late and are ready at once."""

@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from backbeat.streams.core import commands as c
+from backbeat.streams.core import ids
 from backbeat.streams.core.effects import Ignored, Reason, Refuse, Send
 from backbeat.streams.core.records import Settings
 from tests.core.rig import CAMERA, CAMERA_ID, FORGET, NON_BLOCKING, Rig, flag, id_of, new, running, workflow
@@ -313,3 +314,85 @@ def test_a_child_whose_target_in_the_same_workflow_is_closed():
     assert rig.row("a").links_open == 0
     rig.complete("y")
     assert rig.server("signal") == ["complete"]
+
+
+# --- circles ---------------------------------------------------------------------------------------------------------
+
+
+def refused(happened) -> str:
+    (refusal,) = happened.of(Refuse)
+    assert refusal.rejection.reason is Reason.INVALID_PARAMETERS
+    assert refusal.rejection.found == "a circle"
+    return refusal.rejection.message
+
+
+def test_a_node_cannot_wait_for_a_later_signal_of_its_own_workflow():
+    rig = running(new("a"), partitions=4)
+    told = refused(rig.signal("follow up", of=CAMERA, parent_link_id=rig["a"], reply_to=None))
+    assert "'follow up' is a later signal of its own workflow" in told
+    assert "a → follow up → a" in told
+    assert rig.row("a").links_open == 0
+    # Nothing stands still.
+    rig.complete("a")
+    assert rig.server("a") == ["complete"]
+
+
+def test_what_nothing_waits_for_may_wait_for_a_later_signal():
+    rig = running(new("a", mode=FORGET), partitions=4)
+    rig.signal("follow up", of=CAMERA, parent_link_id=rig["a"])
+    rig.complete("a")
+    assert rig.server("a", "follow up") == ["processing_children", "sent_to_client"]
+    rig.complete("follow up")
+    assert rig.server("a") == ["complete"]
+
+
+def test_a_workers_signal_that_would_close_a_circle_is_its_nodes_error():
+    rig = running(new("a", retries=0), partitions=4)
+    signal = c.Signal(id=rig.new_id(), user_id=USER, workflow_id=CAMERA_ID, workflow=CAMERA,
+                      node=new("follow up", parent_link_id=rig["a"]))  # fmt: skip
+    child_id = ids.node_id(CAMERA_ID, signal.id, 0)
+    opening = c.OpenLink(id=signal.id, user_id=USER, target_id=rig["a"], child_id=child_id, signal=signal)
+    refused(rig.do(opening))
+    assert rig.both("a") == ("retries_exhausted", "errored")
+    # What the worker says afterwards is late.
+    rig.complete("a", attempt=1)
+    assert rig.both("a") == ("retries_exhausted", "errored")
+
+
+@pytest.mark.parametrize("of", [FAR, NEAR], ids=["far", "near"])
+def test_two_workflows_cannot_wait_for_each_other(of):
+    rig = running(new("a"), partitions=4)
+    rig.signal("other", of=of)
+    rig.signal("to the other", of=of, parent_link_id=rig["a"])
+    told = refused(rig.signal("back", of=CAMERA, parent_link_id=rig["other"], reply_to=None))
+    assert "'back' begins after 'a' of this workflow, which waits for the signal" in told
+    assert "a → back → a" in told
+    # The link that was opened for it is closed again, and everything ends.
+    rig.complete("other")
+    assert rig.server("other", "to the other") == ["complete", "sent_to_client"]
+    rig.complete("to the other")
+    rig.complete("a")
+    assert rig.server("a") == ["complete"]
+
+
+@pytest.mark.parametrize("of", [FAR, NEAR], ids=["far", "near"])
+def test_a_wait_that_is_over_closes_no_circle(of):
+    rig = running(new("a"), new("b"), partitions=4)
+    rig.signal("to the other", of=of, parent_link_id=rig["a"])
+    rig.complete("to the other")
+    rig.signal("other", of=of)
+    rig.signal("back", of=CAMERA, parent_link_id=rig["other"])
+    assert rig.row("other").links_open == 1
+    # And one whose target is over is accepted: nothing waits.
+    rig.signal("again", of=of, parent_link_id=rig["b"])
+    rig.complete("other")
+    rig.say("canceled", "other")
+    rig.signal("back again", of=CAMERA, parent_link_id=rig["other"])
+    assert rig.server("back again") == ["ready"]
+
+
+def test_a_node_that_waits_for_thousands_costs_its_workflow_no_more():
+    rig = running(new("a"), partitions=4)
+    for number in range(100):
+        rig.signal(f"s{number}", of=workflow(b"%d" % number), parent_link_id=rig["a"])
+    assert len(rig.workflows()[CAMERA_ID].waits) == 16
