@@ -194,3 +194,10 @@ async def test_what_never_runs_again_takes_no_change() -> None:
         # It is canceled, as was asked.
         await node.cancel()
         assert len(backbeat.history) == told
+
+
+async def test_a_wait_without_time_still_asks() -> None:
+    async with Backbeat() as backbeat:
+        node = await backbeat.client().signal("Sale", "Camera 703", "Approve")
+        await node.answer(result="by Ann")
+        assert await node.result(timeout=0) == "by Ann"
