@@ -66,7 +66,7 @@ Examples:
 )
 @click.option(
     "--endpoint-timeout-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     envvar="BACKBEAT_ENDPOINT_TIMEOUT_SECONDS",
     default=60.0,
     show_default=True,

@@ -177,5 +177,5 @@ def test_a_shell_is_told_the_commands_and_their_values():
         env = {"_BACKBEAT_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(count)}
         return CliRunner().invoke(backbeat, env=env, prog_name="backbeat", complete_var="_BACKBEAT_COMPLETE").output
 
-    assert complete("backbeat wor") == "plain,workflow\n"
+    assert complete("backbeat wor") == "plain,workflow\nplain,worker\n"
     assert complete("backbeat search nodes --status retr") == "plain,retrying\nplain,retries_exhausted\n"
