@@ -19,6 +19,7 @@ EXTRAS = {
     "uvloop": "engine",
     "watchfiles": "worker",
     "aiohttp": "gateway",
+    "dateutil": "gateway",
     "psycopg": "gateway",
     "sqlalchemy": "gateway",
     "yarl": "gateway",

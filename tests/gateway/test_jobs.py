@@ -93,7 +93,7 @@ def test_a_misspelled_filter_or_dry_run_starts_nothing(user):
         ({"action": "cancel", "all": True}, "cancel needs a current_status"),
         ({"action": "retry", "current_status": "tired"}, "there is no status 'tired'"),
         ({"action": "pause", "name": "x"}, "pause is about workflows"),
-        ({"action": "retry", "created_start": "yesterday"}, "created_start must be an ISO 8601 time"),
+        ({"action": "retry", "created_start": "yesterday"}, "created_start must be a time that can be read in one way"),
         ({"action": "retry", "all": True, "dry_run": "perhaps"}, "dry_run must be true or false"),
         ({"action": "retry"}, "Nothing says which nodes or workflows: give a filter, or `all`"),
         ({"action": "retry", "dry_run": True}, "give a filter, or `all`"),
