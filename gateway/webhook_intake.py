@@ -255,17 +255,19 @@ class Intake:
             if offsets is None:
                 # Its partition was taken away while it lay in the queue.
                 continue
-            handed_over = self._handed_over.get(offsets)
-            if handed_over is not None and handed_over.posted_below is None:
+            handed_over = self._handed_over[offsets]
+            if handed_over.posted_below is None:
                 _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
                 handed_over.posted_below = max(end, offset + 1)
             offsets.taken(offset)
-            if handed_over is not None and offset in handed_over.answered:
+            if offset in handed_over.answered:
                 offsets.answered(offset)
                 continue
             webhook = self._webhook(message, topic, offsets, offset)
-            if webhook is not None and handed_over is not None:
-                self._tell_doubts(webhook, offset, offsets, handed_over)
+            if webhook is not None and offset < handed_over.posted_below and not webhook.is_notification:
+                webhook.ask_first = True
+                if offset in handed_over.posted:
+                    webhook.elsewhere_until = time.monotonic() + self._request_seconds_max
             if webhook is not None:
                 self._webhooks[webhook.key] = webhook
                 self._flows[topic].add(webhook.bytes_held)
@@ -273,27 +275,21 @@ class Intake:
         if new:
             self._loop.call_soon_threadsafe(self._accept, new)
 
-    def _tell_doubts(self, webhook: Webhook, offset: int, offsets: Offsets, handed_over: _HandedOver) -> None:
-        """Say whether the owner before may have posted it."""
-        assert handed_over.posted_below is not None
-        if offset >= handed_over.posted_below:
-            # It came when the partition was ours, and so does all that follows.
-            del self._handed_over[offsets]
-        elif not webhook.is_notification:
-            webhook.ask_first = True
-            if offset in handed_over.posted:
-                webhook.elsewhere_until = time.monotonic() + self._request_seconds_max
-
     def _handover(self, offsets: Offsets) -> str:
-        """What is said with a commit; only of a partition that goes, what is under way: it is looked after here."""
-        answered = set(offsets.answered_ahead)
-        posted: list[int] = []
+        """What is said with a commit; only of a partition that goes, what is under way: it is looked after here.
+
+        What the owner before has said and was not read, or is not over yet, is said once more.
+        """
+        mark, before = offsets.mark or 0, self._handed_over[offsets]
+        answered = {*offsets.answered_ahead, *(offset for offset in before.answered if offset >= mark)}
+        posted = set()
         if offsets.revoked:
+            posted |= before.posted
             for webhook in self._webhooks.values():
                 if webhook.under_way:
                     places = [offset for place, offset in webhook.places if place is offsets]
-                    (answered.update if webhook.is_notification else posted.extend)(places)
-        return Handover.of(offsets.mark or 0, answered, posted).text()
+                    (answered if webhook.is_notification else posted).update(places)
+        return Handover.of(mark, answered, {offset for offset in posted - answered if offset >= mark}).text()
 
     def _complain(self, topic: str, error: KafkaError) -> None:
         if error.fatal():
@@ -410,18 +406,20 @@ class Intake:
         # What ended since the last look: its next owner would post it again.
         self._settle()
         self._positions.commit(self._consumer, gone, wait=True)
+        self._drop(gone)
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         # Others have them already: there is nothing to commit any more.
-        self._forget(partitions)
+        self._drop(self._forget(partitions))
 
     def _forget(self, partitions: list[TopicPartition]) -> dict[Place, Offsets]:
         # The library keeps a pause for when the partition comes back, and nobody would end it then.
         self._consumer.resume(partitions)
-        gone = self._positions.forget(partitions)
+        return self._positions.forget(partitions)
+
+    def _drop(self, gone: dict[Place, Offsets]) -> None:
         for offsets in gone.values():
-            self._handed_over.pop(offsets, None)
-        return gone
+            del self._handed_over[offsets]
 
     def _under_way(self, gone: dict[Place, Offsets]) -> bool:
         """Whether a request is, or the command that says that it failed."""

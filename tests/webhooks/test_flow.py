@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from backbeat.gateway.webhook_flow import Flow, Subscription
+from backbeat.gateway.webhook_handover import Handover
 from backbeat.streams.clients import RegisteredClient
 
 
@@ -84,3 +87,24 @@ def test_the_topic_of_a_removed_client_is_read_on_until_another_has_its_name():
     assert list(subscription.topics) == ["backbeat.activities.shop"]
     clients.put(2, client(2, "shop", "topic"))
     assert subscription.changed(2.0) == []
+
+
+def test_what_is_handed_over_with_an_offset_comes_back():
+    answered, posted = {12, 13, 14, 17, 40_000}, {11, 16}
+    text = Handover.of(11, answered, posted).text()
+    assert json.loads(text) == {"answered": [[1, 3], [6, 1], [39_989, 1]], "posted": [[0, 1], [5, 1]]}
+    back = Handover.read(text)
+    assert (back.answered_from(11), back.posted_from(11)) == (answered, posted)
+
+
+def test_nothing_to_hand_over_is_no_text_and_another_tools_text_is_nothing():
+    assert Handover.of(5, ()).text() == ""
+    for text in (None, "", "by hand", "[1]", '{"answered": "x"}'):
+        assert Handover.read(text) == Handover()
+
+
+def test_of_what_does_not_fit_with_an_offset_the_first_is_handed_over():
+    every_other = range(1_000_001, 1_004_001, 2)
+    text = Handover.of(0, every_other, [7]).text()
+    assert len(text.encode()) <= 4_096
+    assert sorted(Handover.read(text).answered_from(0)) == list(every_other)[:249]
