@@ -239,7 +239,7 @@ def test_a_survey_says_all_that_is_wrong_at_once(empty_kafka):
     assert said.exit_code == 1
     assert re.search(r"^backbeat.commands +5 +1 +wrong ", said.stdout, re.MULTILINE)
     assert "topic backbeat.replies: found no such topic" in said.stderr
-    assert said.stderr.count("wanted 2 or more (3 are usual)") == 8
+    assert said.stderr.count("wanted 2 or more (3 are usual)") == 9
     refused = CliRunner().invoke(
         backbeat, ["topics", "create", "--development", "--partitions", "8", "--bootstrap-servers", empty_kafka]
     )
