@@ -33,7 +33,7 @@ from backbeat.streams.ingest import Ingest
 from backbeat.streams.ownership import Ownership
 from backbeat.streams.partition import Record
 from backbeat.streams.process import EngineProcess
-from backbeat.streams.reader import Reader
+from backbeat.streams.reader import Read, Reader
 from backbeat.streams.registry import Registry
 from backbeat.streams.security import KafkaSecurity, security_of
 from backbeat.streams.settings import EngineSettings
@@ -135,7 +135,7 @@ def run_engine(settings: EngineSettings, *, status: Address | None = None, log_f
     ingest.start()
     app = make_app(settings, partitions_count)
     reader = Reader(
-        settings.bootstrap_servers, settings.application_id, stalled=end, stall_seconds=settings.stall_timeout_seconds
+        settings.bootstrap_servers, settings.application_id, ended=end, stall_seconds=settings.stall_timeout_seconds
     )
     _attach(app, process, reader)
     try:
@@ -160,9 +160,10 @@ def run_engine(settings: EngineSettings, *, status: Address | None = None, log_f
 class Batch(ConsumerMessage):
     """The records of one partition that came together, on their way to an agent as one event."""
 
-    __slots__ = ("records",)
+    __slots__ = ("read_number", "records")
 
     records: list[Record]
+    read_number: int
 
 
 class BatchConsumer(Consumer):
@@ -180,13 +181,13 @@ class BatchConsumer(Consumer):
             batch = await self.reader.next()
             if not self.flow_active:
                 # A rebalance goes on. What was read may be of the old assignment or of the new one: the engine
-                # knows its positions, passes over what it has and reads again what it lacks.
+                # knows by the number of the read.
                 await self.wait(self.can_resume_flow)
-            for (topic, number), records in batch.items():
-                await self.callback(self._batch(TP(topic, number), records))
+            for (topic, number), read in batch.items():
+                await self.callback(self._batch(TP(topic, number), read))
 
-    def _batch(self, partition: TP, records: list[Record]) -> Batch:
-        first = records[0]
+    def _batch(self, partition: TP, read: Read) -> Batch:
+        first = read.records[0]
         batch = Batch(
             partition.topic,
             partition.partition,
@@ -202,7 +203,7 @@ class BatchConsumer(Consumer):
             partition,
             generation_id=self.app.consumer_generation_id,
         )
-        batch.records = records
+        batch.records, batch.read_number = read.records, read.number
         return batch
 
     def verify_all_partitions_active(self) -> None:
@@ -257,7 +258,8 @@ def _attach(app: faust.App, process: EngineProcess, reader: Reader) -> None:
     @app.agent(commands)
     async def run_commands(stream: Any) -> None:
         async for event in stream.events():
-            await process.commands(event.message.records)
+            batch = event.message
+            await process.commands(batch.partition, batch.records, batch.read_number)
 
     @app.agent(queries)
     async def run_queries(stream: Any) -> None:

@@ -6,6 +6,7 @@ What ends the process (`StoreError`, `CommitError`, `OutboxError`, `EngineError`
 
 from __future__ import annotations
 
+import heapq
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
@@ -64,8 +65,7 @@ class Engine:
         transactional_id: str,
         outbox: Outbox,
         activities_topic: Callable[[bytes], str | None],
-        is_missing: Callable[[int, int, int], bool],
-        seek: Callable[[int, int], None],
+        seek: Callable[[int, int, int], None],
         is_owner: Callable[[], bool],
         sample: Callable[[int], None],
         rules: Callable[[AnyCommand, int, Keeper], list[fx.Effect]] = apply,
@@ -75,10 +75,9 @@ class Engine:
         self._outbox = outbox
         #: the topic of a client's activities by its id; null: nobody knows the client
         self._activities_topic = activities_topic
-        #: whether the log of a partition has a data record in [from, until) (control records are none)
-        self._is_missing = is_missing
-        #: has a partition read again from an offset on
+        #: has a partition read from an offset on, as the read of this number
         self._seek = seek
+        self._reads = 0
         #: whether it is certain that nobody else has the partitions by now (`ownership`)
         self._is_owner = is_owner
         #: told the broker's time where a timer has fired before it: the estimate was ahead
@@ -86,6 +85,8 @@ class Engine:
         self._rules = rules
         self.partitions: dict[int, Partition] = {}
         self._waits: dict[bytes, list[queries.WaitNode]] = {}
+        #: when each of them is over, and of which node it is: a heap
+        self._wait_ends: list[tuple[int, bytes]] = []
         self.flushes: list[queries.Flush] = []
         self.tallies = Tallies()
         self.counts = self.tallies.counts
@@ -103,7 +104,7 @@ class Engine:
             if partition.store is not None:
                 partition.store.close()
         self.partitions = {}
-        self._waits = {}
+        self._waits, self._wait_ends = {}, []
         self.flushes = []
 
     def ready(self, number: int, store: Keeper, caught_up_at: int) -> None:
@@ -112,10 +113,7 @@ class Engine:
         partition.caught_up_at = caught_up_at
         store.meta.transactional_id = self._transactional_id
         partition.store = store
-        if partition.seeking or not partition.pending:
-            # Nobody knows where the consumer stands: what it read for an earlier assignment may have been forgotten.
-            self.read_again(number)
-        self._go_on(partition)
+        self.read_again(number)
 
     def lose(self, number: int) -> Keeper | None:
         """Take a partition's store away, with all that is not committed; null: it has none. The caller closes it."""
@@ -134,8 +132,18 @@ class Engine:
         """Have the partition read from its position on."""
         partition = self.partitions[number]
         assert partition.store is not None
-        partition.seeking = True
-        self._seek(number, partition.store.meta.next_offset)
+        self._reads += 1
+        partition.read_number = self._reads
+        self._seek(number, partition.store.meta.next_offset, partition.read_number)
+
+    def is_reading(self, number: int, read_number: int) -> bool:
+        """Whether what was read for a partition by this read is to be taken.
+
+        A read begins at the partition's position and goes on without a hole. So what it lacks are markers of
+        somebody's transactions, which take offsets; what an earlier read brings late may lack commands.
+        """
+        partition = self.partitions.get(number)
+        return partition is not None and partition.read_number == read_number
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -165,18 +173,6 @@ class Engine:
         if record.offset < meta.next_offset:
             self.counts["repeats"] += 1
             return
-        if record.offset > meta.next_offset and self._is_missing(record.partition, meta.next_offset, record.offset):
-            self.counts["gaps"] += 1
-            if not self.partitions[record.partition].seeking:
-                logger.warning(
-                    "partition %d: %d came where %d was expected: it is read again",
-                    record.partition,
-                    record.offset,
-                    meta.next_offset,
-                )
-                self.read_again(record.partition)
-            return
-        self.partitions[record.partition].seeking = False
         self.counts["commands"] += 1
         try:
             command = schemas.decode_command(record.value)
@@ -358,6 +354,7 @@ class Engine:
             return
         if isinstance(query, queries.WaitNode) and self._must_wait(store, query):
             self._waits.setdefault(query.node_id, []).append(query)
+            heapq.heappush(self._wait_ends, (query.deadline, query.node_id))
             return
         for _ in self._send_parts(query, store):
             yield
@@ -419,14 +416,15 @@ class Engine:
         """Answer the waits whose deadline has come, with the node as it is."""
         if not self._is_owner():
             return
-        for node_id, waiting in list(self._waits.items()):
-            over = [query for query in waiting if query.deadline <= now]
-            if over:
-                for query in over:
+        while self._wait_ends and self._wait_ends[0][0] <= now:
+            _, node_id = heapq.heappop(self._wait_ends)
+            waiting = self._waits.pop(node_id, [])  # Empty: the node was done before.
+            left = [query for query in waiting if query.deadline > now]
+            if left:
+                self._waits[node_id] = left
+            for query in waiting:
+                if query.deadline <= now:
                     self._answer_wait(query)
-                self._waits[node_id] = [query for query in waiting if query.deadline > now]
-                if not self._waits[node_id]:
-                    del self._waits[node_id]
 
     # --- commit ----------------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ class LogEnds:
         first_data: Callable[[int, int], int],
         every_seconds: float,
     ) -> None:
-        """`positions`: how far each partition of ours is committed; `first_data`: see `gaps.Gaps`."""
+        """`positions`: how far each partition of ours is committed; `first_data`: see `log_tail`."""
         self._admin = AdminClient({**connection(bootstrap_servers), "log_level": 0})
         self._positions = positions
         self._first_data = first_data
@@ -53,7 +53,7 @@ class LogEnds:
         while not self._stopping.wait(self._every_seconds):
             try:
                 self.behind = self._look()
-            except (KafkaException, EngineError) as error:
+            except KafkaException as error:
                 # A broker that is not there is nothing that this process could mend by ending.
                 logger.info("where the log ends is not known at the moment: %s", error)
                 self.behind = {}
@@ -67,16 +67,29 @@ class LogEnds:
         found = self._admin.list_offsets(
             asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_ASK_SECONDS
         )
-        ends = {where.partition: future.result().offset for where, future in found.items()}
-        behind = {number: position for number, position in positions.items() if ends[number] > position}
+        ends = {}
+        for where, future in found.items():
+            try:
+                ends[where.partition] = future.result().offset
+            except KafkaException as error:
+                # One without a leader says nothing of the others.
+                logger.info("where the log of partition %d ends is not known: %s", where.partition, error)
+        behind = {number: position for number, position in positions.items() if ends.get(number, -1) > position}
         idle = {(number, position, ends[number]) for number, position in behind.items()} & self._idle
         for number, position in list(behind.items()):
             about = (number, position, ends[number])
             # Only of what did not move since the last look is it asked what lies there.
             stands = about not in idle and self.behind.get(number) == position
-            if stands and self._first_data(number, position) >= ends[number]:
+            if stands and self._is_idle(number, position, ends[number]):
                 idle.add(about)
             if about in idle:
                 del behind[number]
         self._idle = idle
         return behind
+
+    def _is_idle(self, number: int, position: int, end: int) -> bool:
+        try:
+            return self._first_data(number, position) >= end
+        except (KafkaException, EngineError) as error:
+            logger.info("what the log of partition %d ends with is not known: %s", number, error)
+            return True  # A broker that is not there is nothing that this process could mend by ending.

@@ -162,7 +162,6 @@ class EngineCollector(Collector):
         yield counter(
             "backbeat_engine_repeats", "Commands read again after they were applied.", counts.get("repeats", 0)
         )
-        yield counter("backbeat_engine_gaps", "Holes in what was read.", counts["gaps"])
         yield counters(
             "backbeat_engine_queries",
             "Queries.",

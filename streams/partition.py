@@ -53,13 +53,13 @@ class Partition:
     waiting_queries: deque[queries.AnyQuery] = field(default_factory=deque)
     query_position: int = -1  #: the next query; -1: none was read
     query_position_taken: int = -1  #: as of the newest snapshot
-    seeking: bool = False  #: it is being read again: what comes meanwhile from further on is passed over
+    read_number: int = 0  #: of the read whose records are taken; 0: none
 
     def lose_store(self) -> Keeper | None:
         """Take the store away, and forget what came since it was committed; null: there is none."""
         store, self.store = self.store, None
         self.pending.clear()
-        self.seeking = True
+        self.read_number = 0
         return store
 
     @property

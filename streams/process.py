@@ -13,10 +13,14 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
+
+from confluent_kafka import KafkaException
 
 from backbeat import schemas
 from backbeat.streams import topics, tracing
+from backbeat.streams.broker_log import OUTAGES
 from backbeat.streams.clock import BrokerClock
 from backbeat.streams.commit import CommitError, KafkaTransaction, Member, commit
 from backbeat.streams.deadline import Deadline
@@ -24,9 +28,9 @@ from backbeat.streams.disk_space import DiskSpace
 from backbeat.streams.ending import MISFIT, code_of, end
 from backbeat.streams.engine import Engine, EngineError, Record
 from backbeat.streams.figures import CommitFigures, WorkFigures
-from backbeat.streams.gaps import Gaps
 from backbeat.streams.keeper import DamagedStoreError, NewerRecordError, RestoreError, StoreError
 from backbeat.streams.local_stores import LocalStores
+from backbeat.streams.log_tail import first_data
 from backbeat.streams.outbox import Outbox, OutboxError
 from backbeat.streams.ownership import Ownership
 from backbeat.streams.partition import Partition
@@ -61,15 +65,14 @@ class EngineProcess:
         self.ownership = Ownership(settings.session_timeout_seconds)
         self._registry = registry
         self.outbox = Outbox(settings.bootstrap_servers, f"{settings.transactional_id}-effects")
-        self._gaps = Gaps(settings)
-        self.first_data = self._gaps.first_data
+        #: the offset of the first data record of a partition's commands from an offset on; blocks
+        self.first_data = partial(first_data, settings)
         self.engine = Engine(
             partitions_count=partitions_count,
             transactional_id=settings.transactional_id,
             outbox=self.outbox,
             activities_topic=self._activities_topic,
-            is_missing=self._gaps.is_missing,
-            seek=lambda number, offset: self.seek(number, offset),  # noqa: PLW0108 - it is given later
+            seek=lambda number, offset, read: self.seek(number, offset, read),  # noqa: PLW0108 - it is given later
             is_owner=self.ownership.is_certain,
             sample=self.clock.sample,
             rules=tracing.rules(),
@@ -114,8 +117,8 @@ class EngineProcess:
         #: called with a partition that waits for its restore with too much in memory, and when that is over
         self.pause: Callable[[int], None] = lambda _: None
         self.resume: Callable[[int], None] = lambda _: None
-        #: has a partition read from an offset on
-        self.seek: Callable[[int, int], None] = lambda *_: None
+        #: has a partition read from an offset on; what it brings says the number of this read
+        self.seek: Callable[[int, int, int], None] = lambda *_: None
         self._may_send = asyncio.Event()
         self._may_send.set()
         self._loop: asyncio.AbstractEventLoop
@@ -143,7 +146,6 @@ class EngineProcess:
         self.stores.epoch += 1
         self._drop()
         self.engine.assign(numbers)
-        self._gaps.forget()
         self.stores.revoking = False
         for number in sorted(self.engine.partitions):
             self.spawn(self.stores.restore(number, self.stores.epoch))
@@ -172,8 +174,13 @@ class EngineProcess:
         # A touch, soon: the estimate of the broker's time may be from long ago, or there is none yet.
         self._last_commit = 0.0
         self._commit_wanted.set()
-        self._resume_paused()
+        self._unpause(number)
         self._say_ready()
+
+    def _unpause(self, number: int) -> None:
+        """Have a partition that begins fetched: librdkafka keeps it paused from one assignment to the next."""
+        self._paused.discard(number)
+        self.resume(number)
 
     def _say_ready(self) -> None:
         partitions = self.engine.partitions
@@ -203,15 +210,14 @@ class EngineProcess:
 
     # --- records -----------------------------------------------------------------------------------------------------
 
-    async def commands(self, records: Iterable[Record]) -> None:
+    async def commands(self, number: int, records: Iterable[Record], read_number: int) -> None:
         """Records of one partition of the commands topic, in order. Other work gets its turn in between."""
-        epoch = self.stores.epoch
         rest = iter(records)
         while some := list(islice(rest, _RECORDS_AT_ONCE)):
             await asyncio.sleep(0)
             await self._may_send.wait()
-            if epoch != self.stores.epoch:
-                return  # Revoked meanwhile: what is left is read again from the last commit.
+            if not self.engine.is_reading(number, read_number):
+                return  # Revoked meanwhile, or read again: what is left comes again.
             began = time.monotonic()
             for record in some:
                 self._command(record)
@@ -264,7 +270,12 @@ class EngineProcess:
     async def _is_at_end(self, partition: Partition, position: int, log_end: int) -> bool:
         """Whether nothing but control records (of somebody's transactions) is left: nothing to wait for."""
         loop = asyncio.get_running_loop()
-        first = await loop.run_in_executor(self._restoring, self._gaps.first_data, partition.number, position)
+        try:
+            first = await loop.run_in_executor(self._restoring, self.first_data, partition.number, position)
+        except (KafkaException, EngineError) as error:
+            # A broker that does not answer is waited for: this process can mend nothing by ending.
+            OUTAGES.tell(logger, f"partition {partition.number}, {error}")
+            return True
         if first < log_end:
             return False
         self.engine.caught_up(partition, position)

@@ -14,9 +14,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
-from confluent_kafka import OFFSET_STORED, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_STORED,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from backbeat.streams.partition import Record
 from backbeat.streams.security import connection
@@ -32,24 +40,34 @@ _BATCHES_MAX = 4
 _LOOK_SECONDS = 0.5
 
 Where = tuple[str, int]
-#: Records that came together, by topic and partition.
-Batch = dict[Where, list[Record]]
+
+
+class Read(NamedTuple):
+    """Records of one partition that came together, and the number of the read that they are of."""
+
+    number: int
+    records: list[Record]
+
+
+#: What came together, by topic and partition.
+Batch = dict[Where, Read]
 
 
 class Reader:
     """Begins where it is told, hands over what comes, in order."""
 
     def __init__(
-        self, bootstrap_servers: str, group: str, *, stalled: Callable[[str], None], stall_seconds: float
+        self, bootstrap_servers: str, group: str, *, ended: Callable[[str], object], stall_seconds: float
     ) -> None:
-        """`stalled` is called, on the reader's thread, when nobody takes a batch for so long."""
+        """`ended` is called, on the reader's thread, with why: nobody takes a batch for so long, the log was cut."""
         self._consumer = Consumer(
             {
                 **connection(bootstrap_servers),
                 # It joins nothing and commits nothing: the group's offsets say where queries begin.
                 "group.id": group,
                 "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
+                # A position that the log does not hold is nothing to be passed over without a word.
+                "auto.offset.reset": "error",
                 "isolation.level": "read_uncommitted",
                 "fetch.min.bytes": 1,
                 # A fetch that waits holds up a partition that was just assigned.
@@ -64,11 +82,13 @@ class Reader:
                 "error_cb": _note_error,
             }
         )
-        self._stalled = stalled
+        self._ended = ended
         self._stall_seconds = stall_seconds
         self._orders: deque[Callable[[], None]] = deque()
         self._assigned: set[Where] = set()
         self._ends: dict[int, int] = {}
+        #: of the partitions of the commands: which read their records are of
+        self._read_numbers: dict[int, int] = {}
         #: Raised by every `forget`: what was read before is nobody's.
         self._epoch = 0
         self._free = threading.Semaphore(_BATCHES_MAX)
@@ -113,8 +133,11 @@ class Reader:
         several = [TopicPartition(QUERIES, number, OFFSET_STORED) for number in numbers]
         self._orders.append(lambda: self._assign(several))
 
-    def read_commands(self, number: int, offset: int) -> None:
-        """Read a partition of the commands from an offset on; whatever was read of it before."""
+    def read_commands(self, number: int, offset: int, read_number: int) -> None:
+        """Read a partition of the commands from an offset on; whatever was read of it before.
+
+        What comes of it says the number of this read.
+        """
         epoch = self._epoch
         where = TopicPartition(COMMANDS, number, offset)
 
@@ -123,6 +146,7 @@ class Reader:
                 if (COMMANDS, number) in self._assigned:
                     self._consumer.incremental_unassign([where])
                 self._assign([where])
+                self._read_numbers[number] = read_number
 
         self._orders.append(order)
 
@@ -185,18 +209,32 @@ class Reader:
         for message in messages:
             error, partition, offset = message.error(), message.partition(), message.offset()
             if error is not None:
-                logger.warning("reading %s/%s: %s", message.topic(), partition, error.str())
+                self._note(error, message)
                 continue
             assert partition is not None
             assert offset is not None
             headers: Any = message.headers()
             record = Record(partition, offset, message.timestamp()[1], message.key(), message.value(), headers)
-            batch.setdefault((message.topic() or "", partition), []).append(record)
+            where = (message.topic() or "", partition)
+            if where not in batch:
+                batch[where] = Read(self._read_numbers.get(partition, 0) if where[0] == COMMANDS else 0, [])
+            batch[where].records.append(record)
         if not batch:
             return
         if not self._free.acquire(timeout=self._stall_seconds):
-            self._stalled(f"nobody has taken what was read for {self._stall_seconds:.0f} s")
+            self._ended(f"nobody has taken what was read for {self._stall_seconds:.0f} s")
         self._loop.call_soon_threadsafe(self._batches.put_nowait, (epoch, batch))
+
+    def _note(self, error: KafkaError, message: Message) -> None:
+        topic, partition = message.topic(), message.partition()
+        if error.code() != KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's own codes have this name
+            logger.warning("reading %s/%s: %s", topic, partition, error.str())
+        elif topic == QUERIES and partition is not None:
+            # The group has read none of them yet, or they are older than they are kept: nobody waits for an answer.
+            self._consumer.incremental_unassign([TopicPartition(topic, partition)])
+            self._consumer.incremental_assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
+        else:
+            self._ended(f"{topic}/{partition}: the log was cut, and engines would skip commands: {error.str()}")
 
     def _look(self) -> None:
         for topic, number in self._assigned:

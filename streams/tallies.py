@@ -41,7 +41,7 @@ class Tallies:
     """Counted since the process began."""
 
     def __init__(self) -> None:
-        #: what the loop counts by a word: commands, repeats, gaps, queries …
+        #: what the loop counts by a word: commands, repeats, queries …
         self.counts: Counter[str] = Counter()
         self.commands: dict[type, int] = dict.fromkeys(get_args(AnyCommand), 0)
         self.effects: dict[type, int] = dict.fromkeys(get_args(Effect), 0)

@@ -48,8 +48,7 @@ class MemoryEngine:
             transactional_id="testing",
             outbox=topics,
             activities_topic=activities_topic,
-            is_missing=lambda _partition, _begin, _end: False,
-            seek=lambda _partition, _offset: None,
+            seek=lambda *_: None,
             is_owner=lambda: True,
             sample=lambda _now: None,
         )

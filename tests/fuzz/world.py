@@ -105,7 +105,6 @@ class Fuzzed:
             transactional_id="fuzz",
             outbox=self,
             activities_topic=lambda client: ACTIVITIES_PREFIX + "shop" if client in USERS else None,
-            is_missing=lambda *_: False,
             sample=lambda _: None,
             seek=lambda *_: None,
             is_owner=lambda: True,

@@ -18,7 +18,7 @@ from backbeat.streams.table import Table
 from backbeat.streams.timers import Timers
 from backbeat.streams.topics import STATE
 
-from .changelog import Found, SimChangelog, SimConsumer
+from .changelog import SimChangelog
 from .faults import CRASH_POINTS, OTHERS
 
 
@@ -101,7 +101,7 @@ BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     "stale stores are used": [(restore, "_why_stale", lambda *_: None)],
     "commits name no member": [(commit.Member, "metadata", lambda _: b"CGMDv2:\xff\xff\xff\xffsim\0\0\0\0")],
     "a stopped process does not mind": [(Ownership, "is_certain", lambda _: True)],
-    "gaps are not looked at": [(SimConsumer, "poll", lambda *_: Found(10**9))],
+    "what an earlier read brings late is taken": [(Engine, "is_reading", lambda *_: True)],
     "timers fire by the clock of whoever sends them": [
         (machine, "fired_early", lambda *_: False),
         (recurring, "fired_early", lambda *_: False),
@@ -134,7 +134,7 @@ RATES: dict[str, dict[str, float]] = {
     "what a record raises ends the process": {**_NOTHING, "garbage": 0.3},
     "commands are applied as they come": {**_NOTHING, "garbage": 0.3},
     "a damaged store is used on": {"store damaged": 0.003, "store damaged, seen by a commit": 0.1},
-    "gaps are not looked at": {"forgets": 0.5, "rebalance": 0.1},
+    "what an earlier read brings late is taken": {"late batch": 0.9, "rebalance": 0.2},
 }
 
 

@@ -317,6 +317,7 @@ class Checks:
     def memory(self, host: Host) -> None:
         """What a running engine would answer, through all layers of its store, is what the reference has."""
         assert host.process is not None
+        self._check_paused(host)
         for number, partition in host.process.engine.partitions.items():
             store = partition.store
             if store is None:
@@ -331,6 +332,13 @@ class Checks:
                     if value != wanted.get(key):
                         self.fail(f"{where}: {key!r} is {value!r}, must be {wanted.get(key)!r}")
             self._check_timers(where, store, reference.timers_at(store.meta.next_offset))
+
+    def _check_paused(self, host: Host) -> None:
+        """Nothing stays paused of which the engine does not know that it is."""
+        assert host.process is not None
+        for number, partition in host.process.engine.partitions.items():
+            if partition.store is not None and number in host.paused and number not in host.process._paused:
+                self.fail(f"{host.instance_id}: partition {number} is never read: it stays paused")
 
     def _check_timers(self, where: str, store: PartitionStore, wanted: dict[tuple[int, bytes, int], int]) -> None:
         timers = store.timers

@@ -35,7 +35,7 @@ OTHERS = {
     "gap": 0.35,  #: a marker takes an offset of the commands
     "garbage": 0.1,
     "seek back": 0.4,  #: a consumer begins before the committed position
-    "forgets": 0.4,  #: what a consumer read for an earlier assignment is not delivered in the next
+    "late batch": 0.4,  #: what a consumer read for an earlier assignment is delivered in the next
     "send fails": 0.005,
     "request times out": 0.15,
     "lag": 0.5,  #: the coordinators take their time

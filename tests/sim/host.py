@@ -83,6 +83,10 @@ class Host:
         self._handler: asyncio.Task[None] | None = None
         self._delivering: asyncio.Task[None] | None = None
         self._positions: dict[tuple[str, int], int] = {}
+        #: of the commands: which read a partition's records are of
+        self._read_numbers: dict[int, int] = {}
+        #: records of an earlier read that come late: partition, records, the number of the read
+        self._late: tuple[int, list[Record], int] | None = None
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -267,6 +271,7 @@ class Host:
                 if not busy:
                     self.state = "assigned"
                 if (not alive or group.rebalancing) and not busy:
+                    self._keep_late()
                     self._positions = {}
                     self._handler = self.loop.create_task(self.process.revoked())
                     self.state = "revoking"
@@ -290,29 +295,46 @@ class Host:
         self.process.joined(Member(APPLICATION, self.instance_id, generation, member_id))
         self._handler = self.loop.create_task(self.process.assigned(numbers))
         self.state = "assigning"
-        self.paused.clear()
+        # What is paused stays so (librdkafka): the commands are read from where and when the engine says.
         for number in numbers:
-            for topic in (COMMANDS, QUERIES):
-                self._positions[topic, number] = self._begin(topic, number)
+            self._positions[QUERIES, number] = self._begin(QUERIES, number)
 
-    def _seek(self, number: int, offset: int) -> None:
-        if (COMMANDS, number) in self._positions:
+    def _seek(self, number: int, offset: int, read_number: int) -> None:
+        if (QUERIES, number) in self._positions:
+            if self.world.faults.happens("seek back"):
+                offset = self.world.chance.randrange(offset + 1)
             self._positions[COMMANDS, number] = offset
+            self._read_numbers[number] = read_number
 
     def _begin(self, topic: str, number: int) -> int:
-        """Where the group's offsets have the consumer begin; at times before that, or behind what it has forgotten."""
+        """Where the group's offsets have the consumer begin, or at times before that."""
         position = self.world.broker.group_offsets.get((topic, number), 0)
         if self.world.faults.happens("seek back"):
             return self.world.chance.randrange(position + 1)
-        if topic == COMMANDS and self.world.faults.happens("forgets"):
-            return self.world.chance.randint(position, self.world.broker.log(topic, number).end)
         return position
+
+    def _keep_late(self) -> None:
+        """What was read of a partition may come to the engine after a rebalance, or a seek, that began meanwhile."""
+        reading = [number for topic, number in self._positions if topic == COMMANDS]
+        if self._late is None and reading and self.world.faults.happens("late batch"):
+            number = self.world.chance.choice(reading)
+            log = self.world.broker.log(COMMANDS, number)
+            # Further on than what the engine has: the reader is ahead of it.
+            for _ in range(self.world.chance.choice((0, 1))):
+                self._fetch(log, (COMMANDS, number))
+            self._late = (number, self._fetch(log, (COMMANDS, number)), self._read_numbers[number])
 
     def _deliver(self) -> None:
         assert self.loop is not None
         assert self.process is not None
         if self.state != "assigned" or (self._delivering is not None and not self._delivering.done()):
             return
+        if self._late is not None and self._late[0] in self._read_numbers:
+            number, records, read_number = self._late
+            if self._read_numbers[number] != read_number:
+                self._late = None
+                self._delivering = self.loop.create_task(self.process.commands(number, records, read_number))
+                return
         waiting = [
             where
             for where, position in self._positions.items()
@@ -323,7 +345,9 @@ class Host:
         where = self.world.chance.choice(waiting)
         records = self._fetch(self.world.broker.log(*where), where)
         if where[0] == COMMANDS:
-            self._delivering = self.loop.create_task(self.process.commands(records))
+            number = where[1]
+            work = self.process.commands(number, records, self._read_numbers[number])
+            self._delivering = self.loop.create_task(work)
         else:
             self._delivering = self.loop.create_task(self._ask(records))
 

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 from backbeat import schemas
-from backbeat.streams import clock, commit, deadline, gaps, outbox, ownership, process, restore, store, topics
+from backbeat.streams import clock, commit, deadline, log_tail, outbox, ownership, process, restore, store, topics
 from backbeat.streams.core import commands as c
 from backbeat.streams.core.status import CLOSED
 from backbeat.streams.topics import COMMANDS, STATE, activities_topic
@@ -375,7 +375,7 @@ class Simulation:
             (outbox, "Producer", producer),
             (process, "ThreadPoolExecutor", executor),
             (process, "KafkaChangelog", lambda settings: SimChangelog(self, settings)),
-            (gaps, "Consumer", lambda _: SimConsumer(self)),
+            (log_tail, "Consumer", lambda _: SimConsumer(self)),
             (process, "Engine", lambda **given: CheckedEngine(self, **given)),
             (process, "PartitionStore", lambda *given: CheckedStore(self, *given)),
             (process, "end", self.ended),
