@@ -19,6 +19,7 @@ os.environ.setdefault("F_DATADIR", os.devnull)
 
 import faust
 from aiokafka.protocol.group import HeartbeatRequest
+from confluent_kafka import KafkaError
 from faust.assignor.partition_assignor import PartitionAssignor
 from faust.transport.drivers.aiokafka import Consumer, ConsumerRebalanceListener
 from faust.types import TP
@@ -29,8 +30,8 @@ from backbeat.streams.brokers import describe, reach
 from backbeat.streams.commit import Member
 from backbeat.streams.data_dir import DataDirError, lock_data_dir
 from backbeat.streams.ending import MISFIT, end
-from backbeat.streams.ingest import Ingest
-from backbeat.streams.ownership import Ownership
+from backbeat.streams.holder import replaced_text
+from backbeat.streams.ingest import Ingest, ReplacedError
 from backbeat.streams.partition import Record
 from backbeat.streams.process import EngineProcess
 from backbeat.streams.reader import Read, Reader
@@ -44,6 +45,8 @@ logger = logging.getLogger(__name__)
 
 #: What a store that grows leaves in malloc's hands is some 15 MiB a million commands, never used again.
 _GIVE_BACK_SECONDS = 30.0
+#: What a heartbeat is answered when the group has no such member (any more).
+_NO_MEMBER = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID)
 
 
 class BalancedAssignor(PartitionAssignor):
@@ -130,7 +133,9 @@ def run_engine(settings: EngineSettings, *, status: Address | None = None, log_f
         instance_id=settings.instance_id,
         session_timeout_seconds=settings.session_timeout_seconds,
         heartbeat_interval_seconds=settings.heartbeat_interval_seconds,
-        failed=lambda error: end(f"ingest: {error}"),
+        failed=lambda error: end(
+            replaced_text(settings.instance_id) if isinstance(error, ReplacedError) else f"ingest: {error}"
+        ),
     )
     ingest.start()
     app = make_app(settings, partitions_count)
@@ -222,7 +227,7 @@ def _attach(app: faust.App, process: EngineProcess, reader: Reader) -> None:
             process.joined(
                 Member(settings.application_id, settings.instance_id, coordinator.generation, coordinator.member_id)
             )
-            _listen(coordinator, process.ownership)
+            _listen(coordinator, process)
             # At once: until the first one is answered nothing is done.
             await coordinator._do_heartbeat()  # noqa: SLF001 - nobody else does
             await super().on_partitions_assigned(assigned)
@@ -287,27 +292,32 @@ def _attach(app: faust.App, process: EngineProcess, reader: Reader) -> None:
         await process.watch(reader.end_of_commands)
 
 
-def _listen(coordinator: Any, ownership: Ownership) -> None:
+def _listen(coordinator: Any, process: EngineProcess) -> None:
     """Note every heartbeat that the group has answered."""
     send = coordinator._send_req  # noqa: SLF001 - aiokafka keeps no time of a heartbeat
     if isinstance(send, _Listening):
         return
-    coordinator._send_req = _Listening(send, ownership)  # noqa: SLF001 - as above
+    coordinator._send_req = _Listening(send, coordinator, process)  # noqa: SLF001 - as above
 
 
 class _Listening:
     """A coordinator's way of sending, watched for heartbeats."""
 
-    def __init__(self, send: Any, ownership: Ownership) -> None:
+    def __init__(self, send: Any, coordinator: Any, process: EngineProcess) -> None:
         self._send = send
-        self._ownership = ownership
+        self._coordinator = coordinator
+        self._process = process
 
     async def __call__(self, request: Any) -> Any:
-        sent_at = time.monotonic()
+        sent_at, member_id = time.monotonic(), self._coordinator.member_id
         response = await self._send(request)
+        if not isinstance(request, HeartbeatRequest):
+            return response
         # While the group rebalances a heartbeat keeps the member, but not for longer than the rebalance may take.
-        if isinstance(request, HeartbeatRequest) and response.error_code == 0:
-            self._ownership.heard(sent_at)
+        if response.error_code == 0:
+            self._process.ownership.heard(sent_at)
+        elif response.error_code in _NO_MEMBER and member_id == self._coordinator.member_id:
+            self._process.replaced()
         return response
 
 

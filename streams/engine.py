@@ -44,6 +44,7 @@ from backbeat.streams.partition import EngineError, Outbox, Partition, Record
 from backbeat.streams.tallies import Tallies
 from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, REPLY_BYTES_MAX
 from backbeat.streams.validate import check_command, check_query
+from backbeat.streams.waiting_activities import WaitingActivities
 
 __all__ = ["Engine", "EngineError", "Partition", "Record"]
 
@@ -73,8 +74,9 @@ class Engine:
         self._partitions_count = partitions_count
         self._transactional_id = transactional_id
         self._outbox = outbox
-        #: the topic of a client's activities by its id; null: nobody knows the client
+        #: the topic of a client's activities by its id; null: nobody knows the client yet. It waits for nothing
         self._activities_topic = activities_topic
+        self.unknown = WaitingActivities()
         #: has a partition read from an offset on, as the read of this number
         self._seek = seek
         self._reads = 0
@@ -105,6 +107,7 @@ class Engine:
                 partition.store.close()
         self.partitions = {}
         self._waits, self._wait_ends = {}, []
+        self.unknown.clear()
         self.flushes = []
 
     def ready(self, number: int, store: Keeper, caught_up_at: int) -> None:
@@ -246,12 +249,24 @@ class Engine:
                     pass
 
     def _send_activity(self, effect: fx.Dispatch | fx.Notify) -> None:
-        node = effect.node
-        topic = self._activities_topic(node.user_id)
-        if topic is not None:
-            self._outbox.send(topic, schemas.encode_activity(effect), key=node.id)
-        elif isinstance(effect, fx.Dispatch):
-            self.undeliverable(node.id, node.attempt, f"No client has the id {node.user_id.hex()}")
+        topic = self._activities_topic(effect.node.user_id)
+        if topic is None or self.unknown.has_of(effect.node.user_id):
+            self.unknown.add(effect)
+        else:
+            self._outbox.send(topic, schemas.encode_activity(effect), key=effect.node.id)
+
+    def send_unknown(self, count: int) -> None:
+        """Send the oldest activities of clients that nobody knew: everything was read that was there since.
+
+        Whoever is unknown still will not be known: no such client.
+        """
+        for effect in self.unknown.take(count):
+            node = effect.node
+            topic = self._activities_topic(node.user_id)
+            if topic is not None:
+                self._outbox.send(topic, schemas.encode_activity(effect), key=node.id)
+            elif isinstance(effect, fx.Dispatch):
+                self.undeliverable(node.id, node.attempt, f"No client has the id {node.user_id.hex()}")
 
     def undeliverable(self, node_id: bytes, attempt: int, why: str) -> None:
         """An activity can never be brought to its client: a client error, by a command like any other."""

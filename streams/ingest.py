@@ -64,8 +64,8 @@ class Clients(Protocol):
     def by_name(self, name: str) -> RegisteredClient | None:
         """The client of this name."""
 
-    def catch_up(self, seconds: float) -> None:
-        """Read up to what is there now; waits at most `seconds` for that."""
+    def catch_up(self, seconds: float) -> bool:
+        """Read up to what is there now; waits at most `seconds` for that. Whether it is read by then."""
 
 
 class Ingest:
@@ -80,7 +80,7 @@ class Ingest:
         application_id: str = "backbeat",
         instance_id: str | None = None,
         session_timeout_seconds: float = 10.0,
-        heartbeat_interval_seconds: float = 1.5,
+        heartbeat_interval_seconds: float = 1.0,
         catch_up_seconds: float = _CATCH_UP_SECONDS,
     ) -> None:
         """An ingest of the group `<application_id>-ingest`; with an `instance_id` it comes back to what it had."""
@@ -358,6 +358,8 @@ class Ingest:
                 return consumer.commit(offsets=offsets, asynchronous=False) or []
             except KafkaException as error:
                 reason: KafkaError = error.args[0]
+                if reason.code() == KafkaError.FENCED_INSTANCE_ID:
+                    raise ReplacedError(reason.str()) from error
                 if reason.fatal() or reason.code() in FATAL:
                     raise IngestError(f"the consumer failed: {reason.str()}") from error
                 if reason.code() in NOT_OURS_ANY_MORE:
@@ -388,6 +390,10 @@ class Ingest:
                     raise _StoppedError
 
 
+class ReplacedError(IngestError):
+    """Another process has this one's instance id."""
+
+
 class _StoppedError(Exception):
     """A stop came while we waited for Kafka or the registry: what is not committed is repeated at the next start."""
 
@@ -396,6 +402,9 @@ def _is_record(message: Message) -> bool:
     error = message.error()
     if error is None:
         return True
+    if "group.instance.id" in error.str():
+        # The library has one code for all that is fatal.
+        raise ReplacedError(error.str())
     if error.fatal() or error.code() in FATAL:
         raise IngestError(f"the consumer failed: {error.str()}")
     # A topic that was deleted, one we may not read, a broker that is away: the others go on.

@@ -28,6 +28,7 @@ from backbeat.streams.disk_space import DiskSpace
 from backbeat.streams.ending import MISFIT, code_of, end
 from backbeat.streams.engine import Engine, EngineError, Record
 from backbeat.streams.figures import CommitFigures, WorkFigures
+from backbeat.streams.holder import note_member, other_holder, replaced_text
 from backbeat.streams.keeper import DamagedStoreError, NewerRecordError, RestoreError, StoreError
 from backbeat.streams.local_stores import LocalStores
 from backbeat.streams.log_tail import first_data
@@ -104,9 +105,13 @@ class EngineProcess:
         self.giving_back = False  #: whether it is giving its partitions back
         self._restoring = ThreadPoolExecutor(_RESTORES_AT_ONCE, "restore")
         self._committing = ThreadPoolExecutor(1, "commit")
+        self._finding = ThreadPoolExecutor(1, "find")
+        self._find_lock = asyncio.Lock()
         self.stores = LocalStores(
             self.engine, self.restorer, self.disk, self._restoring, spawn=self.spawn, restored=self._restored
         )
+        #: where the process is that this one takes its instance id from, and that may be alive; null: nowhere
+        self._taken_from: str | None = None
         #: what the group gave with the assignment that stands
         self.member: Member | None = None
         self._deadline = Deadline(settings.commit_timeout_seconds)  #: of the newest commit
@@ -126,11 +131,30 @@ class EngineProcess:
 
     def start(self) -> None:
         """Fence whoever had this id, before joining the group."""
+        other = other_holder(self.settings)
+        if other is not None:
+            self._taken_from = other
         self._transaction.init(self.settings.commit_timeout_seconds)
 
     def _activities_topic(self, client_id: bytes) -> str | None:
-        client = self._registry.find(client_id, _FIND_SECONDS_MAX)
+        client = self._registry.by_id(client_id)
         return None if client is None else client.topic
+
+    async def _find_clients(self) -> None:
+        """Send what is for clients that were unknown, once the registry is read up to what is there now.
+
+        Who took a client's signal may have learnt of it sooner. Nobody waits for the registry on the loop.
+        """
+        async with self._find_lock:
+            while waiting := len(self.engine.unknown):
+                epoch, loop = self.stores.epoch, asyncio.get_running_loop()
+                is_read = await loop.run_in_executor(self._finding, self._registry.catch_up, _FIND_SECONDS_MAX)
+                if epoch != self.stores.epoch and not self.stores.revoking:
+                    return  # It was forgotten with the assignment: the next owner does it again.
+                if is_read:
+                    self.engine.send_unknown(waiting)
+                else:
+                    OUTAGES.tell(logger, "activities of clients that nobody knows yet wait for the registry")
 
     # --- assignment --------------------------------------------------------------------------------------------------
 
@@ -138,7 +162,23 @@ class EngineProcess:
         """The membership of the assignment that comes now. Called on the consumer's thread."""
         if member.generation < 0 or not member.member_id:
             end(f"the group gave no valid membership: {member}")
+        if self._taken_from is not None:
+            # The other is told by its next heartbeat; one that is stopped hears nothing, and may have a lease.
+            logger.warning(
+                "another process, at %s, had the instance id %s a moment ago: nothing is done until its session is "
+                "over. Where both are to run, give each an --instance-id of its own",
+                self._taken_from,
+                self.settings.instance_id,
+            )
+            self._taken_from = None
+            self.ownership.wait_for_others()
+        note_member(self.settings.data_dir, member.member_id)
         self.member = member
+
+    def replaced(self) -> None:
+        """The group does not know this member. Ends the process where another one has its instance id."""
+        if self.ownership.lose():
+            end(replaced_text(self.settings.instance_id))
 
     async def assigned(self, numbers: Iterable[int]) -> None:
         """These partitions are ours. They are restored in the background: the group is waiting for this handler."""
@@ -294,6 +334,8 @@ class EngineProcess:
                 except DamagedStoreError as error:
                     self.stores.repair(error)
                 self._take_undelivered()
+                if self.engine.unknown and not self._find_lock.locked():
+                    self.spawn(self._find_clients())
                 if self.engine.changed_count >= self.settings.commit_records_max:
                     self._commit_wanted.set()
                 await asyncio.sleep(_TICK_SECONDS)
@@ -345,6 +387,11 @@ class EngineProcess:
             if member is None:
                 return
             engine = self.engine
+            if engine.unknown:
+                # What is committed was sent. Meanwhile nothing is added.
+                self._may_send.clear()
+                await self._find_clients()
+                self._may_send.set()
             flushes, engine.flushes = engine.flushes, []
             timed = self.commits.begin()
             deadline = self._deadline = Deadline(

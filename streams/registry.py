@@ -157,22 +157,12 @@ class Registry:
         with self._changed:
             return self._by_id.get(client_id)
 
-    def find(self, client_id: bytes, seconds: float) -> RegisteredClient | None:
-        """The client with this id, also one that was added a moment ago: reads up to what is there now, if it must.
-
-        Waits at most `seconds` for that.
-        """
-        with self._changed:
-            if client_id not in self._by_id:
-                self.catch_up(seconds)
-            return self._by_id.get(client_id)
-
-    def catch_up(self, seconds: float) -> None:
-        """Read up to what is there now; waits at most `seconds` for that."""
+    def catch_up(self, seconds: float) -> bool:
+        """Read up to what is there now; waits at most `seconds` for that. Whether it is read by then."""
         with self._changed:
             self._asked += 1
             mine = self._asked
-            self._changed.wait_for(lambda: self._looked >= mine and self._position >= self._end, seconds)
+            return self._changed.wait_for(lambda: self._looked >= mine and self._position >= self._end, seconds)
 
     def by_name(self, name: str) -> RegisteredClient | None:
         """The client of this name. Of several the smallest id has it, for everybody alike."""

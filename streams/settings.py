@@ -32,7 +32,8 @@ class EngineSettings:
     touch_interval_seconds: float = 3.0
     #: after which a member that says nothing loses its partitions
     session_timeout_seconds: float = 10.0
-    heartbeat_interval_seconds: float = 1.5
+    #: also how soon a process finds out that another one has its instance id
+    heartbeat_interval_seconds: float = 1.0
     rebalance_timeout_seconds: float = 15.0
     #: after which the broker aborts a transaction whose process is gone
     transaction_timeout_seconds: float = 10.0

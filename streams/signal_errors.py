@@ -28,6 +28,6 @@ OF_THE_TOPIC = frozenset(
         KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - as above
     }
 )
-#: The library's ways to say that this consumer cannot go on: another process has its instance id, for one.
-FATAL = frozenset({KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID})  # noqa: SLF001 - as above
+#: What the library calls all after which this consumer cannot go on.
+FATAL = frozenset({KafkaError._FATAL})  # noqa: SLF001 - as above
 AWAY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE})  # noqa: SLF001 - as above

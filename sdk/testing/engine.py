@@ -73,6 +73,7 @@ class MemoryEngine:
         while waiting := [number for number, records in enumerate(self._topics.commands) if records]:
             number = waiting[0] if len(waiting) == 1 else self.choose(waiting)
             self._engine.on_command(self._topics.commands[number].popleft())
+            self._engine.send_unknown(len(self._engine.unknown))
 
     def ask(self, query: AnyQuery) -> None:
         """Answer a query; a wait is answered once the node is final, or its retries are exhausted."""

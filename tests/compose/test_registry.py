@@ -54,8 +54,8 @@ def test_client_added_a_moment_ago_is_found(servers, unique):
     with Registry(servers) as registry:
         for number in range(20):
             client = add(servers, f"{unique}-{number}")
-            assert registry.find(client.id_bytes, 20.0) == client
-        assert registry.find(bytes(16), 20.0) is None
+            assert registry.catch_up(120.0)
+            assert registry.by_id(client.id_bytes) == client
 
 
 def test_adding_again_gives_the_same_client(servers, unique):

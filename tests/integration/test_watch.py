@@ -1,8 +1,10 @@
 """What an engine shows of itself to machines, and that it ends rather than hang."""
 
 import json
+import os
 import shutil
 import socket
+import subprocess
 import time
 
 import pytest
@@ -68,7 +70,8 @@ def test_figures_follow_the_work(one):
 def test_live_ready_and_what_is_neither(one):
     url = one.stack.status_urls[0]
     assert get(f"{url}/live") == (200, "ok\n")
-    assert get(f"{url}/ready") == (200, "ok\n")
+    # Partitions come first, signals' topics a moment later.
+    until(lambda: get(f"{url}/ready") == (200, "ok\n"), "it is ready")
     assert get(f"{url}/other")[0] == 404
 
 
@@ -92,6 +95,29 @@ def test_a_status_port_that_is_taken_ends_the_engine_with_what_to_do(one, tmp_pa
     said = engine.output()
     assert f"the status cannot be served on 127.0.0.1:{port}: another process listens there. What to do:" in said
     one.start()
+
+
+def test_of_two_engines_with_one_instance_id_the_one_before_ends_and_the_other_waits_for_its_lease(one, tmp_path):
+    """Each on a disk of its own, so that no lock keeps them apart: an id that was copied to a second machine."""
+    replaced = "the engine ends: it was replaced: another process has the instance id engine-1"
+    waits = "had the instance id engine-1 a moment ago: nothing is done until its session is over"
+    environment = {**os.environ, **ENV, "BACKBEAT_STATUS_PORT": "none"}
+    log = tmp_path / "other.log"
+    with log.open("wb") as output:
+        start = command(one.kafka, "engine-1", tmp_path / "engine-other")
+        other = subprocess.Popen(start, env=environment, stdout=output, stderr=output)
+    try:
+        until(lambda: replaced in one.log(), "the one before ends")
+        # It is started again by its supervisor, and is the newest then.
+        until(lambda: other.poll() is not None, "the other ends as well")
+    finally:
+        other.kill()
+        other.wait()
+    assert other.returncode == 3
+    assert waits in log.read_text()
+    assert replaced in log.read_text()
+    until(lambda: waits in one.log(), "the first one waits for the other's lease")
+    one.signal(b'"after two"')
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,11 @@ def _no_flush(*given: Any, **named: Any) -> Any:
     return commit.commit(*given, **{**named, "flush": lambda _: None})
 
 
+async def _find_nobody(process_: process.EngineProcess) -> None:
+    """Drops the activities of clients that nobody knows."""
+    process_.engine.unknown.clear()
+
+
 def _fresh_in_flight(table: Table[Any], key: bytes) -> None:
     """Takes a record that is being committed for one that nobody has written."""
     if key in table._in_flight:
@@ -93,6 +98,7 @@ _APPLY = Engine._apply
 BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     "the local store is written before the transaction": [(process, "commit", _write_first)],
     "a commit does not wait for its effects": [(process, "commit", _no_flush)],
+    "a commit forgets what waits for the registry": [(process.EngineProcess, "_find_clients", _find_nobody)],
     "a record in flight counts as never written": [(Table, "delete", _fresh_in_flight)],
     "deletions leave no mark": [(Table, "delete", _no_tombstone)],
     "cleared timers stay": [(Timers, "snapshot", _forget_in_flight)],

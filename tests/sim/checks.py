@@ -263,7 +263,7 @@ class Checks:
         contents = self._world.broker.contents
         for offset in self._reference.offsets[number]:
             if begin <= offset < end:
-                for each in self._reference.sent[number, offset]:
+                for each in self._reference.sent[number, offset] + self._reference.later[number, offset]:
                     if each.topic.startswith(ACTIVITIES_PREFIX) and each.topic in self._world.topics_missing:
                         self._check_failed(where, each, unsent)
                     elif (each.key, each.value) not in contents.get(each.topic, {}):

@@ -215,6 +215,9 @@ class Reference:
         self.stores = [VersionedStore(Meta(topic_id=topic_id)) for _ in range(partitions_count)]
         self.sent: dict[tuple[int, int], list[Sent]] = {}
         self.offsets: list[list[int]] = [[] for _ in range(partitions_count)]  #: of the data records
+        #: what is sent after that, by partition and offset
+        self.later: dict[tuple[int, int], list[Sent]] = {}
+        self._late: list[Sent] = []
         self._client_names = client_names
 
     def take(self, partition: int, entry: Entry) -> None:
@@ -231,6 +234,7 @@ class Reference:
         store.applied(entry.offset)
         self.offsets[partition].append(entry.offset)
         self.sent[partition, entry.offset] = sent
+        self.later[partition, entry.offset], self._late = self._late, []
 
     def _partition(self, identity: bytes) -> int:
         return ids.partition_of(identity, len(self.stores))
@@ -276,12 +280,13 @@ class Reference:
         if name is not None:
             yield Sent(activities_topic(name), 0, node.id, schemas.encode_activity(effect))
         elif isinstance(effect, fx.Dispatch):
+            # Sent later, once the registry was read: it is no part of what the command leads to at once.
             why = {"error": {"message": f"No client has the id {node.user_id.hex()}"}}
             identity = ids.command_id(b"undeliverable", node.id, node.attempt.to_bytes(8, "big"))
             failed = c.DeliveryFailed(
                 id=identity, node_id=node.id, attempt=node.attempt, response=msgspec.json.encode(why)
             )
-            yield self._command(failed, None)
+            self._late.append(self._command(failed, None))
 
     def _command(self, command: c.AnyCommand, source: c.Source | None) -> Sent:
         identity = c.route(command)

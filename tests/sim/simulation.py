@@ -70,9 +70,10 @@ class Simulation:
         )
         self.reference = Reference(self.partitions_count, COMMANDS_TOPIC_ID, CLIENT_NAMES)
         self.registry = SimpleNamespace(
-            find=lambda identity, _: (
+            by_id=lambda identity: (
                 SimpleNamespace(topic=activities_topic(CLIENT_NAMES[identity])) if identity in CLIENT_NAMES else None
-            )
+            ),
+            catch_up=lambda _: True,
         )
         self.topics_missing = {activities_topic("ghost")}
         self.nodes_known: dict[bytes, None] = {}  #: nodes whose making was answered
@@ -379,6 +380,9 @@ class Simulation:
             (process, "Engine", lambda **given: CheckedEngine(self, **given)),
             (process, "PartitionStore", lambda *given: CheckedStore(self, *given)),
             (process, "end", self.ended),
+            # The group knows each engine by its own directory: nobody else has its id.
+            (process, "other_holder", lambda _: None),
+            (process, "note_member", lambda *_: None),
             (process, "sys", SimpleNamespace(stdout=SimpleNamespace(write=len, flush=int))),
             (topics, "topic_id", lambda _, topic: STATE_TOPIC_ID if topic == STATE else COMMANDS_TOPIC_ID),
         ]
