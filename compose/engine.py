@@ -60,7 +60,9 @@ def engine(
 
     It shows its status to machines: http://HOST:PORT/metrics, /live and /ready (docs/metrics.md).
     """
+    from backbeat.streams import logs
     from backbeat.streams.app import run_engine
+    from backbeat.streams.brokers import wait_until_reached
     from backbeat.streams.settings import EngineSettings
     from backbeat.streams.status_server import Address
     from backbeat.streams.topics import check_topics
@@ -71,6 +73,8 @@ def engine(
         data_dir=(data_dir or Path(".backbeat") / instance_id).absolute(),
         **given(tuning),
     )
+    logs.to_stderr(log_format)
+    wait_until_reached(bootstrap_servers)
     check_topics(bootstrap_servers, development=development)
     address = None if status_port is None else Address(status_host, status_port)
-    run_engine(settings, status=address, log_format=log_format)
+    run_engine(settings, status=address)

@@ -10,6 +10,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from backbeat.errors import Unavailable
+from backbeat.streams.broker_log import BrokerLog
 from backbeat.streams.security import connection
 from backbeat.streams.topics import DEAD_LETTER_BYTES_MAX
 
@@ -50,9 +51,9 @@ def make_producer(bootstrap_servers: str, settings: Mapping[str, Any]) -> Produc
             "queue.buffering.max.messages": 500_000,
             "message.max.bytes": DEAD_LETTER_BYTES_MAX,
             "compression.type": "none",
+            "logger": BrokerLog(logger),
             **settings,
-        },
-        logger=logger,
+        }
     )
 
 
@@ -73,9 +74,9 @@ def make_consumer(bootstrap_servers: str, group: str, settings: Mapping[str, Any
             "queued.min.messages": 2_000,
             "queued.max.messages.kbytes": 16_384,
             "fetch.queue.backoff.ms": 2,
+            "logger": BrokerLog(logger),
             **settings,
-        },
-        logger=logger,
+        }
     )
 
 

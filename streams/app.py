@@ -25,7 +25,8 @@ from faust.transport.drivers.aiokafka import Consumer, ConsumerRebalanceListener
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from backbeat.streams import logs, memory, topics
+from backbeat.streams import memory, topics
+from backbeat.streams.broker_log import OUTAGES
 from backbeat.streams.brokers import describe, reach
 from backbeat.streams.commit import Member
 from backbeat.streams.data_dir import DataDirError, lock_data_dir
@@ -34,6 +35,7 @@ from backbeat.streams.holder import replaced_text
 from backbeat.streams.ingest import Ingest, ReplacedError
 from backbeat.streams.partition import Record
 from backbeat.streams.process import EngineProcess
+from backbeat.streams.reachability import Reachability
 from backbeat.streams.reader import Read, Reader
 from backbeat.streams.registry import Registry
 from backbeat.streams.security import KafkaSecurity, security_of
@@ -103,14 +105,28 @@ def _credentials(security: KafkaSecurity) -> Any:
     return None if context is None else faust.SSLCredentials(context)
 
 
-def run_engine(settings: EngineSettings, *, status: Address | None = None, log_format: str = "auto") -> None:
+class _Outage(logging.Handler):
+    """aiokafka tries again by itself, many times a second: what it says of that is told as any outage is."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        OUTAGES.tell(logger, record.getMessage())
+
+
+def _quiet_aiokafka() -> None:
+    quiet = logging.getLogger("aiokafka")
+    quiet.setLevel(logging.WARNING)
+    quiet.propagate = False
+    quiet.addHandler(_Outage())
+
+
+def run_engine(settings: EngineSettings, *, status: Address | None = None) -> None:
     """Run an engine until it is told to stop. Returns after a clean stop; ends the process otherwise.
 
     `status`: where metrics, liveness and readiness are served; null: nowhere.
     """
-    logs.to_stderr(log_format)
-    for noisy in ("aiokafka", "faust", "mode"):
+    for noisy in ("faust", "mode"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    _quiet_aiokafka()
     memory.bound()
     try:
         lock = lock_data_dir(settings.data_dir)
@@ -124,7 +140,8 @@ def run_engine(settings: EngineSettings, *, status: Address | None = None, log_f
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    process = EngineProcess(settings, registry, partitions_count)
+    reachability = Reachability(settings.bootstrap_servers)
+    process = EngineProcess(settings, registry, partitions_count, reachability.was_away)
     process.start()
     ingest = Ingest(
         settings.bootstrap_servers,
@@ -144,7 +161,7 @@ def run_engine(settings: EngineSettings, *, status: Address | None = None, log_f
     )
     _attach(app, process, reader)
     try:
-        watch = Watch(process, ingest, end_of_log=reader.end_of_commands, loop=loop, address=status)
+        watch = Watch(process, ingest, reachability, end_of_log=reader.end_of_commands, loop=loop, address=status)
     except StatusError as error:
         end(str(error), MISFIT)
     watch.start()

@@ -1,6 +1,7 @@
 """What is asked of the brokers about topics: whether they answer, which topics there are, how they are set."""
 
 import base64
+import logging
 import re
 import time
 import uuid
@@ -12,7 +13,10 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
+from backbeat.streams.broker_log import OUTAGES
 from backbeat.streams.security import SecurityError, connection
+
+logger = logging.getLogger(__name__)
 
 #: librdkafka's own codes have such names.
 _UNREACHABLE = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._RESOLVE, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001
@@ -92,6 +96,27 @@ def reach(bootstrap_servers: str) -> AdminClient:
                 raise UnreachableError(bootstrap_servers) from error
         else:
             return admin
+
+
+def wait_until_reached(bootstrap_servers: str) -> None:
+    """Wait for the brokers, however long, saying so. RefusedError, SecurityError: waiting does not help."""
+    while True:
+        try:
+            reach(bootstrap_servers)
+        except RefusedError:
+            raise
+        except UnreachableError as error:
+            OUTAGES.tell(logger, str(error))
+        else:
+            return
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether what was asked of the brokers may be answered later: nobody was there, or a leader was changing."""
+    if not isinstance(error, KafkaException):
+        return not isinstance(error, RefusedError)
+    reason: KafkaError = error.args[0]
+    return bool(reason.retriable()) or reason.code() in _UNREACHABLE
 
 
 def _reason(error: KafkaError) -> str:

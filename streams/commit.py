@@ -12,18 +12,22 @@ in the changelog, from which its store is made anew.
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from confluent_kafka import KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from backbeat.streams.broker_log import OUTAGES, BrokerLog
 from backbeat.streams.deadline import Deadline
 from backbeat.streams.keeper import Keeper, Origin, Snapshot
 from backbeat.streams.security import connection
 from backbeat.streams.store import host_now
 from backbeat.streams.topics import COMMANDS, QUERIES, STATE
+
+logger = logging.getLogger(__name__)
 
 #: 0 would mean not to wait at all.
 _CALL_SECONDS_MIN = 0.1
@@ -78,9 +82,14 @@ class KafkaTransaction:
         transactional_id: str,
         transaction_timeout_seconds: float,
         sample: Callable[[int], None] = lambda _: None,
+        was_away: Callable[[float], bool] = lambda _: False,
     ) -> None:
-        """`sample` is told the timestamp of a record as soon as its acknowledgement is seen."""
+        """`sample` is told the timestamp of a record as soon as its acknowledgement is seen.
+
+        Where the brokers were away since it began (`was_away`) no deadline counts: ending would help nobody.
+        """
         self._sample = sample
+        self._was_away = was_away
         self._written: dict[int, Written] = {}
         self._error: str | None = None
         self._producer = Producer(
@@ -93,12 +102,24 @@ class KafkaTransaction:
                 "compression.type": "lz4",
                 "queue.buffering.max.messages": 1_000_000,
                 "message.max.bytes": 4 * 1024 * 1024,
+                "logger": BrokerLog(logger),
             }
         )
 
     def init(self, seconds: float) -> None:
         """Fence whoever used this transactional id before, and abort what it left open. Before joining the group."""
-        self._producer.init_transactions(seconds)
+        while True:
+            try:
+                self._producer.init_transactions(seconds)
+            except KafkaException as error:
+                reason: KafkaError = error.args[0]
+                if not reason.retriable() or reason.fatal():
+                    raise CommitError(
+                        f"the transactions of the process before cannot be ended: {reason.str()}"
+                    ) from error
+                OUTAGES.tell(logger, f"the transactions of the process before cannot be ended yet, {reason.str()}")
+            else:
+                return
 
     def run(self, snapshots: Sequence[Snapshot], member: Member, deadline: Deadline) -> dict[int, Written]:
         """Write the records and commit the positions, atomically, by the deadline."""
@@ -110,8 +131,10 @@ class KafkaTransaction:
                 self._produce(snapshot, deadline)
             # The records first, then the group's leave: once the group has accepted the positions, the next owner of a
             # partition must find every record of this transaction in the log, and wait for its end.
-            if self._producer.flush(max(_CALL_SECONDS_MIN, deadline.left)):
-                raise CommitError(f"the changelog's records are not acknowledged after {deadline.given_seconds:.0f} s")
+            while self._producer.flush(max(_CALL_SECONDS_MIN, deadline.left)):
+                if self._is_over(deadline):
+                    seconds = deadline.given_seconds
+                    raise CommitError(f"the changelog's records are not acknowledged after {seconds:.0f} s")
             positions = [TopicPartition(COMMANDS, each.partition, each.position) for each in snapshots]
             positions += [
                 TopicPartition(QUERIES, each.partition, each.query_position)
@@ -120,8 +143,8 @@ class KafkaTransaction:
             ]
             # The library may wait without end for a coordinator that went away, whatever it is told: then the process
             # is ended from beside (`watching`).
-            _until(deadline, partial(self._producer.send_offsets_to_transaction, positions, member.metadata()))
-            _until(deadline, self._producer.commit_transaction)
+            self._until(deadline, partial(self._producer.send_offsets_to_transaction, positions, member.metadata()))
+            self._until(deadline, self._producer.commit_transaction)
         except KafkaException as error:
             raise CommitError(error.args[0].str()) from error
         if self._error is not None:
@@ -143,12 +166,31 @@ class KafkaTransaction:
             try:
                 produce()
             except BufferError:
-                if deadline.is_over:
+                if self._is_over(deadline):
                     seconds = deadline.given_seconds
                     raise CommitError(f"the changelog's records are not taken after {seconds:.0f} s") from None
                 self._producer.poll(_FULL_POLL_SECONDS)
             else:
                 return
+
+    def _until(self, deadline: Deadline, call: Callable[[float], object]) -> None:
+        """Call with the seconds that are left, again after errors that librdkafka says may pass, until the deadline."""
+        while True:
+            try:
+                call(max(_CALL_SECONDS_MIN, deadline.left))
+            except KafkaException as error:
+                if not error.args[0].retriable() or self._is_over(deadline):
+                    raise
+            else:
+                return
+
+    def _is_over(self, deadline: Deadline) -> bool:
+        if not deadline.is_over:
+            return False
+        if self._was_away(deadline.began_at):
+            deadline.renew()
+            return False
+        return True
 
     def _reported(self, error: object, message: Message) -> None:
         if error is not None:
@@ -160,18 +202,6 @@ class KafkaTransaction:
         self._written[partition] = Written(offset + 1)
         # Now: the rest of the commit may take seconds, and timers would come later by as much.
         self._sample(message.timestamp()[1])
-
-
-def _until(deadline: Deadline, call: Callable[[float], object]) -> None:
-    """Call with the seconds that are left, again after errors that librdkafka says may pass, until the deadline."""
-    while True:
-        try:
-            call(max(_CALL_SECONDS_MIN, deadline.left))
-        except KafkaException as error:
-            if not error.args[0].retriable() or deadline.is_over:
-                raise
-        else:
-            return
 
 
 def commit(

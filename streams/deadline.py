@@ -10,16 +10,21 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.given_seconds = seconds
-        self._began_at = time.monotonic()
+        #: monotonic, seconds
+        self.began_at = time.monotonic()
 
     def bring_forward(self, seconds: float) -> None:
         """Be over in so many seconds at the latest."""
-        self.given_seconds = min(self.given_seconds, time.monotonic() - self._began_at + seconds)
+        self.given_seconds = min(self.given_seconds, time.monotonic() - self.began_at + seconds)
+
+    def renew(self) -> None:
+        """Begin anew: what it was given for could not be done meanwhile, by anybody."""
+        self.began_at = time.monotonic()
 
     @property
     def left(self) -> float:
         """Seconds until it is over, never below 0."""
-        return max(0.0, self._began_at + self.given_seconds - time.monotonic())
+        return max(0.0, self.began_at + self.given_seconds - time.monotonic())
 
     @property
     def is_over(self) -> bool:

@@ -12,12 +12,19 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
+from confluent_kafka import KafkaException
+
+from backbeat.streams.broker_log import OUTAGES
+from backbeat.streams.brokers import UnreachableError, may_pass
 from backbeat.streams.disk_space import DiskSpace
 from backbeat.streams.engine import Engine
 from backbeat.streams.keeper import DamagedStoreError, Keeper, Origin, RestoreError, Snapshot
 from backbeat.streams.restoring import Restorer
 
 logger = logging.getLogger(__name__)
+
+#: How long a restore waits for brokers that do not answer until it begins again.
+_AGAIN_SECONDS = 1.0
 
 
 class LocalStores:
@@ -60,12 +67,18 @@ class LocalStores:
             if epoch != self.epoch:
                 return
             began = time.monotonic()
-            try:
-                store, end_of_commands = await loop.run_in_executor(self._threads, self._restorer.run, number)
-            except RestoreError:
-                if epoch != self.epoch:
-                    return  # The partition's next owner has changed what this restore was looking at.
-                raise
+            while True:
+                try:
+                    store, end_of_commands = await loop.run_in_executor(self._threads, self._restorer.run, number)
+                except (RestoreError, KafkaException, UnreachableError, TimeoutError) as error:
+                    if epoch != self.epoch:
+                        return  # The partition's next owner has changed what this restore was looking at.
+                    if isinstance(error, RestoreError) or not may_pass(error):
+                        raise
+                    OUTAGES.tell(logger, f"partition {number} waits for its restore, {error}")
+                    await asyncio.sleep(_AGAIN_SECONDS)
+                else:
+                    break
             if epoch != self.epoch:
                 store.close()
                 return

@@ -68,12 +68,15 @@ class LogEnds:
             asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_ASK_SECONDS
         )
         ends = {}
+        unknown: KafkaException | None = None
         for where, future in found.items():
             try:
                 ends[where.partition] = future.result().offset
             except KafkaException as error:
                 # One without a leader says nothing of the others.
-                logger.info("where the log of partition %d ends is not known: %s", where.partition, error)
+                unknown = error
+        if unknown is not None:
+            logger.info("where the log ends is not known of %d partitions: %s", len(asked) - len(ends), unknown)
         behind = {number: position for number, position in positions.items() if ends.get(number, -1) > position}
         idle = {(number, position, ends[number]) for number, position in behind.items()} & self._idle
         for number, position in list(behind.items()):

@@ -9,15 +9,19 @@ one a broker would write it before the activity or the reply behind it, one requ
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from backbeat.streams.broker_log import BrokerLog
 from backbeat.streams.security import connection
 from backbeat.streams.topics import HISTORY
+
+logger = logging.getLogger(__name__)
 
 #: Errors that no retry can mend. Whatever is not here ends the process before the commit.
 _PERMANENT = frozenset(
@@ -53,7 +57,7 @@ class Outbox:
     """Sends, and knows what became of it."""
 
     def __init__(self, bootstrap_servers: str, client_id: str) -> None:
-        settings = {
+        settings: dict[str, Any] = {
             **connection(bootstrap_servers),
             "client.id": client_id,
             "enable.idempotence": True,
@@ -68,6 +72,7 @@ class Outbox:
             "message.max.bytes": 4 * 1024 * 1024,
             # A report for each of them costs as much as sending it; what flush needs to know is what failed.
             "delivery.report.only.error": True,
+            "logger": BrokerLog(logger),
         }
         self._at_once = Producer(settings)
         self._history = Producer({**settings, "linger.ms": _HISTORY_LINGER_MS})

@@ -60,7 +60,14 @@ _RECORDS_AT_ONCE = 50
 class EngineProcess:
     """The parts of one engine, and their order of work."""
 
-    def __init__(self, settings: EngineSettings, registry: Registry, partitions_count: int) -> None:
+    def __init__(
+        self,
+        settings: EngineSettings,
+        registry: Registry,
+        partitions_count: int,
+        was_away: Callable[[float], bool] = lambda _: False,
+    ) -> None:
+        """`was_away`: whether no broker answered at some time since then; what has a deadline begins anew."""
         self.settings = settings
         self.clock = BrokerClock()
         self.ownership = Ownership(settings.session_timeout_seconds)
@@ -83,7 +90,9 @@ class EngineProcess:
             settings.transactional_id,
             settings.transaction_timeout_seconds,
             self.clock.sample,
+            was_away,
         )
+        self._was_away = was_away
         self.disk = DiskSpace(
             settings.data_dir,
             lambda full: self._loop.call_soon_threadsafe(self._may_send.clear if full else self._may_send.set),
@@ -440,7 +449,9 @@ class EngineProcess:
         self._loop.call_soon_threadsafe(self._may_send.clear)
         try:
             while not self._flush_once(deadline.left):
-                if deadline.is_over:
+                if deadline.is_over and self._was_away(deadline.began_at):
+                    deadline.renew()
+                elif deadline.is_over:
                     raise OutboxError(f"records are not acknowledged after {deadline.given_seconds:.0f} s")
         finally:
             self._loop.call_soon_threadsafe(self._may_send.set)

@@ -26,6 +26,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from backbeat.streams.broker_log import OUTAGES
 from backbeat.streams.partition import Record
 from backbeat.streams.security import connection
 from backbeat.streams.topics import COMMANDS, QUERIES
@@ -248,4 +249,4 @@ class Reader:
 def _note_error(error: KafkaError) -> None:
     # librdkafka tries again by itself; each single connection that fails is not worth a line.
     if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own codes have this name
-        logger.warning("commands and queries cannot be read at the moment: %s", error.str())
+        OUTAGES.tell(logger, f"commands and queries cannot be read at the moment, {error.str()}")

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, Self
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from backbeat.streams.broker_log import OUTAGES
 from backbeat.streams.brokers import describe, reach
 from backbeat.streams.clients import (
     ClientError,
@@ -298,7 +299,7 @@ class Registry:
 def _note_error(error: KafkaError) -> None:
     # librdkafka tries again by itself; each single connection that fails is not worth a line.
     if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 -- librdkafka's own codes have this name
-        logger.warning("the registry of clients is not followed at the moment: %s", error.str())
+        OUTAGES.tell(logger, f"the registry of clients is not followed at the moment, {error.str()}")
 
 
 def _ends(consumer: Consumer, partition: TopicPartition, deadline: float) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from backbeat.streams.broker_log import BrokerLog
 from backbeat.streams.core.records import Meta
 from backbeat.streams.keeper import DamagedStoreError, Origin, RestoreError, StoreError
 from backbeat.streams.security import connection
@@ -209,7 +210,7 @@ class KafkaChangelog:
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
-        self._admin = AdminClient(connection(settings.bootstrap_servers))
+        self._admin = AdminClient({**connection(settings.bootstrap_servers), "log_level": 2})
         self.state_topic_id = topic_id(settings.bootstrap_servers, STATE)
         self.commands_topic_id = topic_id(settings.bootstrap_servers, COMMANDS)
         self._consumer = Consumer(
@@ -224,6 +225,7 @@ class KafkaChangelog:
                 "queued.min.messages": 2_000,
                 "queued.max.messages.kbytes": 4_096,
                 "enable.partition.eof": True,
+                "logger": BrokerLog(logger),
             }
         )
         self._reading: tuple[int, int] | None = None

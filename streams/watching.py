@@ -13,6 +13,7 @@ from backbeat.streams.ingest import Ingest
 from backbeat.streams.log_ends import LogEnds
 from backbeat.streams.metrics import EngineCollector
 from backbeat.streams.process import EngineProcess
+from backbeat.streams.reachability import Reachability
 from backbeat.streams.status_server import Address, Status, StatusServer
 from backbeat.streams.watchdog import Watchdog, Watched
 
@@ -36,6 +37,7 @@ class Watch:
         self,
         process: EngineProcess,
         ingest: Ingest,
+        reachability: Reachability,
         *,
         end_of_log: Callable[[int], int | None],
         loop: asyncio.AbstractEventLoop,
@@ -46,6 +48,7 @@ class Watch:
         settings = process.settings
         self._process = process
         self._ingest = ingest
+        self._reachability = reachability
         commit_seconds = settings.commit_stall_timeout_seconds
         self._ends = LogEnds(
             settings.bootstrap_servers,
@@ -78,6 +81,7 @@ class Watch:
 
     def start(self) -> None:
         """Begin to look, and to answer."""
+        self._reachability.start()
         self._ends.start()
         self._watchdog.start()
         if self._server is not None:
@@ -88,6 +92,7 @@ class Watch:
     def stop(self) -> None:
         """Look and answer no more: a process that stops in order takes its time."""
         self._watchdog.stop()
+        self._reachability.stop()
         self._ends.stop()
         if self._server is not None:
             self._server.stop()
@@ -105,13 +110,16 @@ class Watch:
 
     def _transacting(self) -> Mapping[Hashable, object]:
         number = self._process.commits.transacting
+        if self._reachability.is_away():
+            return {}  # It waits for the brokers, and does not hang.
         return {} if number is None else {None: number}
 
     def _giving_back(self) -> Mapping[Hashable, object]:
-        return {None: True} if self._process.giving_back else {}
+        # Who waits for the brokers does not hang.
+        return {None: True} if self._process.giving_back and not self._reachability.is_away() else {}
 
     def _restores(self) -> Mapping[Hashable, object]:
-        if self._process.disk.is_full:
+        if self._process.disk.is_full or self._reachability.is_away():
             return {}
         under_way = dict(self._process.restorer.under_way)
         return {number: (each.began_at, each.position) for number, each in under_way.items()}
@@ -128,6 +136,8 @@ class Watch:
 
     def _why_not_ready(self) -> list[str]:
         process = self._process
+        if self._reachability.is_away():
+            return [f"Kafka does not answer since {self._reachability.away_seconds:.0f} s"]
         if process.member is None:
             return ["it has been given no partitions yet"]
         if process.disk.is_full:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from backbeat.streams.broker_log import OUTAGES
 from backbeat.streams.keeper import NewerRecordError
 from backbeat.streams.security import connection
 from backbeat.streams.topics import STATE, topic_id
@@ -150,4 +151,4 @@ def _refuse_newer(partition: int, key: bytes, value: bytes | None) -> None:
 def _note_error(error: KafkaError) -> None:
     # librdkafka tries again by itself; each single connection that fails is not worth a line.
     if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own codes have this name
-        logger.warning("the projection does not follow at the moment: %s", error.str())
+        OUTAGES.tell(logger, f"the projection does not follow at the moment, {error.str()}")

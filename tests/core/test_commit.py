@@ -110,6 +110,25 @@ def test_the_steps_of_a_commit_share_one_deadline():
     assert producer.waits == sorted(producer.waits, reverse=True)
 
 
+def test_while_the_brokers_are_away_no_deadline_counts():
+    producer, away = Producer(), [True] * 5
+    made = transaction(producer)
+    made._was_away = lambda _: bool(away and away.pop())
+    left = [1] * 4
+
+    def unacknowledged(seconds: float) -> int:
+        producer.waits.append(seconds)
+        return left.pop() if left else 0
+
+    producer.flush = unacknowledged
+    made.run([snapshot()], MEMBER, Deadline(0.0))
+    assert away == [True]
+    away.clear()
+    left.append(1)
+    with pytest.raises(CommitError, match="not acknowledged"):
+        made.run([snapshot()], MEMBER, Deadline(0.0))
+
+
 class _Ended(Exception):  # noqa: N818 - stands for the process's end
     """The process has ended."""
 
@@ -124,9 +143,10 @@ async def test_whatever_a_commit_raises_ends_the_process_with_a_line(error, monk
 
     monkeypatch.setattr(processes, "end", end)
     made = process(SimpleNamespace(flush=lambda _: True))
-    made._commit_lock, made.member, made.commits, made._revoking = asyncio.Lock(), MEMBER, CommitFigures(), False
+    made.member, made.commits = MEMBER, CommitFigures()
+    made.stores = SimpleNamespace(commit_lock=asyncio.Lock(), revoking=False, write=None)
     made.settings = SimpleNamespace(commit_timeout_seconds=30.0, rebalance_timeout_seconds=15.0)
-    made.engine = SimpleNamespace(flushes=[], snapshot=lambda **_: ([snapshot()], {}))
+    made.engine = SimpleNamespace(flushes=[], unknown=[], snapshot=lambda **_: ([snapshot()], {}))
     made._committing, made._state_topic_id, made._transaction = None, "state", None
 
     def fail(*_: Any, **__: Any) -> None:
