@@ -32,6 +32,7 @@ _POLL_SECONDS = 0.1
 #: How long a full worker waits before it says so to Kafka. Pausing throws away what was fetched ahead.
 _FULL_SECONDS_MAX = 1.0
 _COMMIT_SECONDS = 0.2
+_METADATA_REFRESH_MS = 5_000
 _LAG_SECONDS_MAX = 1.0
 _RECORDS_MAX = 500
 #: How long the handlers of a partition that is taken away may go on before its new owner may start them again.
@@ -166,6 +167,8 @@ class Intake:
                 "heartbeat.interval.ms": min(500, int(self._session_timeout_seconds * 200)),
                 # A member that joins or leaves stops only the partitions that move.
                 "partition.assignment.strategy": "cooperative-sticky",
+                # A topic that gets more partitions: what lies in them is read this soon, not after five minutes.
+                "topic.metadata.refresh.interval.ms": _METADATA_REFRESH_MS,
                 "on_commit": self._positions.on_commit,
             },
         )

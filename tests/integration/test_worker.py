@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions
 from prometheus_client.parser import text_string_to_metric_families
 
 from backbeat import BackbeatError, Client, Fail, Node, NodeFailed, Worker, current
@@ -31,7 +32,7 @@ from backbeat.errors import NotFound
 from backbeat.schemas.catalogue import HISTORY, RECORDS
 from backbeat.several import run as run_workers
 from backbeat.streams.registry import add_client
-from backbeat.streams.topics import DEAD_LETTERS
+from backbeat.streams.topics import DEAD_LETTERS, activities_topic
 from tests.integration.at_work import committed, put, running, until, work_record
 
 PARTITIONS = 4
@@ -785,6 +786,26 @@ async def test_what_is_no_activity_goes_to_the_dead_letters(bootstrap: str, work
             values.add(message.value())
     finally:
         consumer.close()
+
+
+async def test_a_topic_that_gets_more_partitions_is_read_whole(bootstrap: str, worker: Worker, name: str) -> None:
+    ran: list[int] = []
+
+    @worker.activity("Work")
+    async def work(number: int) -> None:
+        ran.append(number)
+
+    put(bootstrap, name, work_record(1))
+    async with running(worker):
+        await until(lambda: ran == [1])
+        topic = activities_topic(name)
+        admin = AdminClient({"bootstrap.servers": bootstrap})
+        wanted = admin.create_partitions([NewPartitions(topic, PARTITIONS * 3)])[topic]
+        await asyncio.to_thread(wanted.result, 120)
+        # Before the worker knows of them: from their beginning on.
+        for partition in range(PARTITIONS, PARTITIONS * 3):
+            put(bootstrap, name, work_record(partition), partition=partition)
+        await until(lambda: set(ran) == {1, *range(PARTITIONS, PARTITIONS * 3)})
 
 
 async def test_a_partition_that_went_away_from_a_full_worker_goes_on_when_it_comes_back(
