@@ -32,7 +32,7 @@ from backbeat.streams.commit import Member
 from backbeat.streams.data_dir import DataDirError, lock_data_dir
 from backbeat.streams.ending import MISFIT, end
 from backbeat.streams.holder import replaced_text
-from backbeat.streams.ingest import Ingest, ReplacedError
+from backbeat.streams.ingest import Ingest
 from backbeat.streams.partition import Record
 from backbeat.streams.process import EngineProcess
 from backbeat.streams.reachability import Reachability
@@ -40,6 +40,7 @@ from backbeat.streams.reader import Read, Reader
 from backbeat.streams.registry import Registry
 from backbeat.streams.security import KafkaSecurity, security_of
 from backbeat.streams.settings import EngineSettings
+from backbeat.streams.signal_errors import ReplacedError
 from backbeat.streams.status_server import Address, StatusError
 from backbeat.streams.watching import Watch
 
@@ -140,7 +141,7 @@ def run_engine(settings: EngineSettings, *, status: Address | None = None) -> No
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    reachability = Reachability(settings.bootstrap_servers)
+    reachability = Reachability(settings.bootstrap_servers, partitions_count)
     process = EngineProcess(settings, registry, partitions_count, reachability.was_away)
     process.start()
     ingest = Ingest(
@@ -306,7 +307,7 @@ def _attach(app: faust.App, process: EngineProcess, reader: Reader) -> None:
 
     @app.task
     async def watch() -> None:
-        await process.watch(reader.end_of_commands)
+        await process.stalls.watch(reader.end_of_commands)
 
 
 def _listen(coordinator: Any, process: EngineProcess) -> None:

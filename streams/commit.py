@@ -145,8 +145,12 @@ class KafkaTransaction:
             # is ended from beside (`watching`).
             self._until(deadline, partial(self._producer.send_offsets_to_transaction, positions, member.metadata()))
             self._until(deadline, self._producer.commit_transaction)
-        except KafkaException as error:
-            raise CommitError(error.args[0].str()) from error
+        except (KafkaException, SystemError) as error:
+            # The library reports a record's end while it raises, and Python then says that of the report.
+            reason = error.__cause__ if isinstance(error, SystemError) else error
+            if not isinstance(reason, KafkaException):
+                raise
+            raise CommitError(reason.args[0].str()) from error
         if self._error is not None:
             raise CommitError(self._error)
         return self._written

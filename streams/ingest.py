@@ -26,7 +26,15 @@ from backbeat.streams.core import ids
 from backbeat.streams.door import admit_signal
 from backbeat.streams.registry import RegisteredClient
 from backbeat.streams.security import connection
-from backbeat.streams.signal_errors import AWAY, FATAL, NOT_OURS_ANY_MORE, OF_THE_TOPIC, PERMANENT
+from backbeat.streams.signal_errors import (
+    FATAL,
+    NOT_OURS_ANY_MORE,
+    OF_THE_TOPIC,
+    PERMANENT,
+    IngestError,
+    ReplacedError,
+    is_record,
+)
 from backbeat.streams.signal_topics import SignalTopics
 
 logger = logging.getLogger(__name__)
@@ -49,10 +57,6 @@ _RETRY_SECONDS = 0.5
 _POLL_INTERVAL_SECONDS_MAX = 300.0
 
 _T = TypeVar("_T")
-
-
-class IngestError(Exception):
-    """The ingest cannot go on; the text says why."""
 
 
 class Clients(Protocol):
@@ -175,11 +179,7 @@ class Ingest:
         )
 
     def _join_again(self, consumer: Consumer) -> None:
-        """Once after the first assignment: it is that of the time before this start, whatever topics came since.
-
-        A member that comes back under its instance id is given what it had, without a look at the topics that there
-        are now; one that joins anew makes its group look.
-        """
+        # Who comes back under its instance id is given what it had; one that joins again makes its group look.
         self._is_new, self._assigned_before = True, False
         consumer.unsubscribe()
         self._subscribe(consumer)
@@ -220,7 +220,7 @@ class Ingest:
             if first is not None:
                 # `consume` alone would wait for its whole time; this takes what is there already.
                 batch = [first, *consumer.consume(BATCH_RECORDS_MAX - 1, timeout=0)]
-                batch = [message for message in batch if _is_record(message)]
+                batch = [message for message in batch if is_record(message)]
             names = {_place(message)[0] for message in batch} | self._topics.unsure
             if time.monotonic() - looked_at > _LOOK_SECONDS:
                 looked_at = time.monotonic()
@@ -296,8 +296,6 @@ class Ingest:
             self._caught_up = True
             client = find()
         return client
-
-    # --- delivery --------------------------------------------------------------------------------------------------
 
     def _put_aside(self, producer: Producer, message: Message, reason: str) -> None:
         self.refused += 1
@@ -390,29 +388,8 @@ class Ingest:
                     raise _StoppedError
 
 
-class ReplacedError(IngestError):
-    """Another process has this one's instance id."""
-
-
 class _StoppedError(Exception):
     """A stop came while we waited for Kafka or the registry: what is not committed is repeated at the next start."""
-
-
-def _is_record(message: Message) -> bool:
-    error = message.error()
-    if error is None:
-        return True
-    if "group.instance.id" in error.str():
-        # The library has one code for all that is fatal.
-        raise ReplacedError(error.str())
-    if error.fatal() or error.code() in FATAL:
-        raise IngestError(f"the consumer failed: {error.str()}")
-    # A topic that was deleted, one we may not read, a broker that is away: the others go on.
-    if error.code() in AWAY:
-        OUTAGES.tell(logger, f"signals wait, {error.str()}")
-    else:
-        logger.warning("%s: %s", message.topic() or "signals", error.str())
-    return False
 
 
 def _place(message: Message) -> tuple[str, int, int]:

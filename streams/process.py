@@ -16,14 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 
-from confluent_kafka import KafkaException
-
-from backbeat import schemas
 from backbeat.streams import topics, tracing
 from backbeat.streams.broker_log import OUTAGES
 from backbeat.streams.clock import BrokerClock
 from backbeat.streams.commit import CommitError, KafkaTransaction, Member, commit
 from backbeat.streams.deadline import Deadline
+from backbeat.streams.deliveries import Deliveries
 from backbeat.streams.disk_space import DiskSpace
 from backbeat.streams.ending import MISFIT, code_of, end
 from backbeat.streams.engine import Engine, EngineError, Record
@@ -34,22 +32,17 @@ from backbeat.streams.local_stores import LocalStores
 from backbeat.streams.log_tail import first_data
 from backbeat.streams.outbox import Outbox, OutboxError
 from backbeat.streams.ownership import Ownership
-from backbeat.streams.partition import Partition
 from backbeat.streams.registry import Registry
 from backbeat.streams.restore import KafkaChangelog
 from backbeat.streams.restoring import Restorer
 from backbeat.streams.settings import EngineSettings
+from backbeat.streams.stalls import Stalls
 from backbeat.streams.store import PartitionStore
 
 logger = logging.getLogger(__name__)
 
 READY_LINE = "backbeat engine ready"
 _TICK_SECONDS = 0.02
-_LOOK_SECONDS = 1.0
-#: How long a commit waits for acknowledgements before it holds back what would be sent meanwhile.
-_FLUSH_SECONDS = 0.5
-#: A partition with commands waiting that does not move for this long is read again from its position.
-_READ_AGAIN_SECONDS = 4.0
 _RESTORES_AT_ONCE = 2
 #: Reading the registry to its end when it does not know a client: who took its signal may have learnt of it sooner.
 _FIND_SECONDS_MAX = 3.0
@@ -92,11 +85,8 @@ class EngineProcess:
             self.clock.sample,
             was_away,
         )
-        self._was_away = was_away
-        self.disk = DiskSpace(
-            settings.data_dir,
-            lambda full: self._loop.call_soon_threadsafe(self._may_send.clear if full else self._may_send.set),
-        )
+        self.deliveries = Deliveries(self.outbox, self.engine, hold_back=self._hold_back, was_away=was_away)
+        self.disk = DiskSpace(settings.data_dir, self._hold_back)
         self._state_topic_id = topics.topic_id(settings.bootstrap_servers, topics.STATE)
         cache_records = max(256, settings.cache_records // partitions_count)
         self.restorer = Restorer(
@@ -119,6 +109,7 @@ class EngineProcess:
         self.stores = LocalStores(
             self.engine, self.restorer, self.disk, self._restoring, spawn=self.spawn, restored=self._restored
         )
+        self.stalls = Stalls(self.engine, self.disk, self._restoring, self.first_data, settings.stall_timeout_seconds)
         #: where the process is that this one takes its instance id from, and that may be alive; null: nowhere
         self._taken_from: str | None = None
         #: what the group gave with the assignment that stands
@@ -140,10 +131,12 @@ class EngineProcess:
 
     def start(self) -> None:
         """Fence whoever had this id, before joining the group."""
-        other = other_holder(self.settings)
-        if other is not None:
-            self._taken_from = other
+        self._taken_from = other_holder(self.settings)
         self._transaction.init(self.settings.commit_timeout_seconds)
+
+    def _hold_back(self, waits: bool) -> None:  # noqa: FBT001 - one of two, told as a callback
+        """Let commands wait, or go on; from any thread."""
+        self._loop.call_soon_threadsafe(self._may_send.clear if waits else self._may_send.set)
 
     def _activities_topic(self, client_id: bytes) -> str | None:
         client = self._registry.by_id(client_id)
@@ -193,7 +186,8 @@ class EngineProcess:
         """These partitions are ours. They are restored in the background: the group is waiting for this handler."""
         self._loop = asyncio.get_running_loop()
         self.stores.epoch += 1
-        self._drop()
+        self.committed = {}
+        self.engine.drop()
         self.engine.assign(numbers)
         self.stores.revoking = False
         for number in sorted(self.engine.partitions):
@@ -249,13 +243,10 @@ class EngineProcess:
         self.stores.revoking = self.giving_back = True  # What comes from now on is its next owner's.
         await self.commit()
         self.giving_back = False
-        self._drop()
-        self._paused.clear()
-        self.member = None
-
-    def _drop(self) -> None:
         self.committed = {}
         self.engine.drop()
+        self._paused.clear()
+        self.member = None
 
     # --- records -----------------------------------------------------------------------------------------------------
 
@@ -316,20 +307,6 @@ class EngineProcess:
             logger.exception("a query at offset %d", record.offset, extra={"partition": record.partition})
             end(f"{type(error).__name__}: {error}", code_of(error))
 
-    async def _is_at_end(self, partition: Partition, position: int, log_end: int) -> bool:
-        """Whether nothing but control records (of somebody's transactions) is left: nothing to wait for."""
-        loop = asyncio.get_running_loop()
-        try:
-            first = await loop.run_in_executor(self._restoring, self.first_data, partition.number, position)
-        except (KafkaException, EngineError) as error:
-            # A broker that does not answer is waited for: this process can mend nothing by ending.
-            OUTAGES.tell(logger, f"partition {partition.number}, {error}")
-            return True
-        if first < log_end:
-            return False
-        self.engine.caught_up(partition, position)
-        return True
-
     # --- what goes on beside ----------------------------------------------------------------------------------------
 
     async def tick(self) -> None:
@@ -342,7 +319,7 @@ class EngineProcess:
                     self._work(self.clock.now())
                 except DamagedStoreError as error:
                     self.stores.repair(error)
-                self._take_undelivered()
+                self.deliveries.take_undelivered()
                 if self.engine.unknown and not self._find_lock.locked():
                     self.spawn(self._find_clients())
                 if self.engine.changed_count >= self.settings.commit_records_max:
@@ -360,25 +337,6 @@ class EngineProcess:
         if self.clock.sampled:
             self.engine.fire_timers(now)
         self.engine.end_waits(now)
-
-    def _take_undelivered(self) -> bool:
-        """Turn what can never be delivered into commands; whether there was any."""
-        undelivered = self.outbox.poll()
-        for record in undelivered:
-            if record.topic.startswith(topics.ACTIVITIES_PREFIX):
-                activity = schemas.decode_activity(record.value)
-                node = activity.node
-                about = {"tid": node.tid, "node": node.id, "attempt": node.attempt}
-                logger.error("%s: an activity cannot be delivered: %s", record.topic, record.reason, extra=about)
-                if activity.kind is not schemas.ActivityKind.NOTIFICATION:
-                    self.engine.undeliverable(node.id, node.attempt, record.reason)
-            elif record.topic == topics.REPLIES:
-                logger.warning("a reply cannot be delivered: %s", record.reason)
-            else:
-                end(f"{record.topic}: {record.reason}")
-        if undelivered:
-            self.outbox.settle(len(undelivered))
-        return bool(undelivered)
 
     async def commit_regularly(self) -> None:
         """Commit every interval, or when it is wanted sooner."""
@@ -420,7 +378,7 @@ class EngineProcess:
                             partition_stores,
                             member,
                             deadline,
-                            flush=self._flush,
+                            flush=self.deliveries.flush,
                             transaction=self._transaction,
                             state_topic_id=self._state_topic_id,
                             passed=timed.passed,
@@ -440,52 +398,3 @@ class EngineProcess:
                 timed.done()
                 self._last_commit = time.monotonic()
             engine.answer_flushes(flushes)
-
-    def _flush(self, deadline: Deadline) -> None:
-        """Step 1: until everything is acknowledged, and so is what replaced the undeliverable."""
-        if self._flush_once(min(_FLUSH_SECONDS, deadline.left)):
-            return
-        # Under load the queue is never empty while commands go on filling it: hold them back until it is.
-        self._loop.call_soon_threadsafe(self._may_send.clear)
-        try:
-            while not self._flush_once(deadline.left):
-                if deadline.is_over and self._was_away(deadline.began_at):
-                    deadline.renew()
-                elif deadline.is_over:
-                    raise OutboxError(f"records are not acknowledged after {deadline.given_seconds:.0f} s")
-        finally:
-            self._loop.call_soon_threadsafe(self._may_send.set)
-
-    def _flush_once(self, seconds: float) -> bool:
-        """Whether everything sent so far is acknowledged, and nothing was undeliverable.
-
-        The loop looks for the undeliverable as well: what it was handed since this began is not acknowledged yet.
-        """
-        settled = self.outbox.settled
-        return self.outbox.flush(seconds) and not self._take_undelivered() and self.outbox.handed_out == settled
-
-    async def watch(self, end_of_log: Callable[[int], int | None]) -> None:
-        """Look after partitions that have commands waiting and do not move.
-
-        After a while they are read again from their position; when that does not help, the process ends: Faust stops
-        without dying at times.
-        """
-        timeout = self.settings.stall_timeout_seconds
-        seen: dict[int, tuple[int, float]] = {}
-        while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            now = time.monotonic()
-            for number, partition in list(self.engine.partitions.items()):
-                log_end = end_of_log(number)
-                if partition.store is None or log_end is None or self.disk.is_full:
-                    seen.pop(number, None)
-                    continue
-                position = partition.store.meta.next_offset
-                before, since = seen.get(number, (None, now))
-                wanted = max(log_end, partition.caught_up_at)
-                if position != before or position >= wanted or await self._is_at_end(partition, position, wanted):
-                    seen[number] = (position, now)
-                elif now - since > timeout:
-                    end(f"partition {number} stays at {position} for {now - since:.0f} s; its log ends at {log_end}")
-                elif now - since > _READ_AGAIN_SECONDS:
-                    self.engine.read_again(number)

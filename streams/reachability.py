@@ -22,9 +22,14 @@ _ANSWER_SECONDS_MAX = 3.0
 class Reachability:
     """Asks for the commands topic's leaders from a thread of its own, from `start()` to `stop()`."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    def __init__(self, bootstrap_servers: str, partitions_count: int) -> None:
+        """`partitions_count`: how many partitions the commands had when the process began."""
         self._bootstrap_servers = bootstrap_servers
         self._admin = AdminClient({**connection(bootstrap_servers), "log_level": 0})
+        self._partitions_count = partitions_count
+        #: how many partitions the commands have now, where that is another number; null: it is the same
+        self.other_count: int | None = None
+        self._looking = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reachability", daemon=True)
         self._away_since: float | None = None
@@ -49,7 +54,9 @@ class Reachability:
         return self._away_since is not None
 
     def was_away(self, since: float) -> bool:
-        """Whether that was so at any time since then (monotonic, seconds)."""
+        """Whether that was so at any time since then (monotonic, seconds). Blocks for as long as an answer may take."""
+        if not self.is_away() and self._away_at < since:
+            self.look()  # They may have gone since the last look.
         return self.is_away() or self._away_at >= since
 
     def _run(self) -> None:
@@ -58,8 +65,13 @@ class Reachability:
 
     def look(self) -> None:
         """Ask once."""
+        with self._looking:
+            self._look()
+
+    def _look(self) -> None:
         try:
             topic = self._admin.list_topics(COMMANDS, _ANSWER_SECONDS_MAX).topics[COMMANDS]
+            self._compare(len(topic.partitions))
             reason = "" if any(each.leader >= 0 for each in topic.partitions.values()) else "no partition has a leader"
         except KafkaException as error:
             reason = error.args[0].str()
@@ -70,3 +82,17 @@ class Reachability:
         elif self._away_since is not None:
             logger.warning("Kafka answers again, after %.0f s", self.away_seconds)
             self._away_at, self._away_since = time.monotonic(), None
+
+    def _compare(self, count: int) -> None:
+        """Notice a number of partitions that was changed: every id carries its partition, so nothing fits any more."""
+        other = count if count not in {0, self._partitions_count} else None
+        if other is not None and other != self.other_count:
+            logger.error("%s", self.why_wrong(other))
+        self.other_count = other
+
+    def why_wrong(self, count: int) -> str:
+        """What is said of a number of partitions that is another one than at the start."""
+        return (
+            f"topic {COMMANDS} has {count} partitions now and had {self._partitions_count}: subjects are found by that "
+            "number. What to do: nobody may write to the new ones; drain into a new cluster (docs/how-to/partitions.md)"
+        )

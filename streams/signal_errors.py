@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from confluent_kafka import KafkaError
+import logging
+
+from confluent_kafka import KafkaError, Message
+
+from backbeat.streams.broker_log import OUTAGES
+
+logger = logging.getLogger(__name__)
 
 #: Failures of the record itself: it would fail again.
 PERMANENT = frozenset(
@@ -31,3 +37,29 @@ OF_THE_TOPIC = frozenset(
 #: What the library calls all after which this consumer cannot go on.
 FATAL = frozenset({KafkaError._FATAL})  # noqa: SLF001 - as above
 AWAY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE})  # noqa: SLF001 - as above
+
+
+class IngestError(Exception):
+    """The ingest cannot go on; the text says why."""
+
+
+class ReplacedError(IngestError):
+    """Another process has this one's instance id."""
+
+
+def is_record(message: Message) -> bool:
+    """Whether what was polled is a record; an error is told. IngestError, ReplacedError: nothing more can be read."""
+    error = message.error()
+    if error is None:
+        return True
+    if "group.instance.id" in error.str():
+        # The library has one code for all that is fatal.
+        raise ReplacedError(error.str())
+    if error.fatal() or error.code() in FATAL:
+        raise IngestError(f"the consumer failed: {error.str()}")
+    # A topic that was deleted, one we may not read, a broker that is away: the others go on.
+    if error.code() in AWAY:
+        OUTAGES.tell(logger, f"signals wait, {error.str()}")
+    else:
+        logger.warning("%s: %s", message.topic() or "signals", error.str())
+    return False

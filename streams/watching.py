@@ -138,6 +138,9 @@ class Watch:
         process = self._process
         if self._reachability.is_away():
             return [f"Kafka does not answer since {self._reachability.away_seconds:.0f} s"]
+        count = self._reachability.other_count
+        if count is not None:
+            return [self._reachability.why_wrong(count)]
         if process.member is None:
             return ["it has been given no partitions yet"]
         if process.disk.is_full:

@@ -51,7 +51,7 @@ async def _fired_at(clock: BrokerClock, monkeypatch: pytest.MonkeyPatch) -> list
     process.engine, process.clock, process.rounds = engine, clock, 0
     process.settings: Any = SimpleNamespace(commit_records_max=1)
     process._paused = set()
-    process.outbox: Any = SimpleNamespace(poll=list)
+    process.deliveries: Any = SimpleNamespace(take_undelivered=lambda: False)
 
     async def once(_: float) -> None:
         raise _Ended

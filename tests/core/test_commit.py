@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException
 from backbeat.streams import process as processes
 from backbeat.streams.commit import CommitError, KafkaTransaction, Member
 from backbeat.streams.deadline import Deadline
+from backbeat.streams.deliveries import Deliveries
 from backbeat.streams.figures import CommitFigures
 from backbeat.streams.keeper import Snapshot
 from backbeat.streams.outbox import Outbox
@@ -64,23 +65,17 @@ def snapshot() -> Snapshot:
     return Snapshot(0, 5, [(b"n", b"node"), (b"m", b"meta")], [], 0)
 
 
-def process(outbox: Any) -> EngineProcess:
-    made = EngineProcess.__new__(EngineProcess)
-    made.outbox = outbox
-    return made
-
-
 def test_what_the_loop_was_handed_meanwhile_is_waited_for():
     """The loop takes an undeliverable activity between the flush and the look: its command is not acknowledged yet."""
     outbox = Outbox("127.0.0.1:1", "t")
     at_once, history = Producer(), Producer()
     outbox._at_once, outbox._history = at_once, history
-    made = process(outbox)
+    made = Deliveries(outbox, None, hold_back=lambda _: None, was_away=lambda _: False)
 
     def meanwhile() -> None:
         history.on_flush = lambda: None
         outbox._failed(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), processes.topics.REPLIES, 0, b"k", b"v")
-        assert made._take_undelivered()
+        assert made.take_undelivered()
 
     history.on_flush = meanwhile
     assert not made._flush_once(1.0)
@@ -108,6 +103,18 @@ def test_the_steps_of_a_commit_share_one_deadline():
     assert len(producer.waits) == 3
     assert max(producer.waits) <= 15.0
     assert producer.waits == sorted(producer.waits, reverse=True)
+
+
+def test_what_the_library_raises_within_a_report_is_said_as_what_it_was():
+    producer = Producer()
+
+    def fenced(*_: Any) -> None:
+        error = KafkaException(KafkaError(KafkaError._FENCED, "fenced by a newer instance"))
+        raise SystemError("<class 'str'> returned a result with an exception set") from error
+
+    producer.commit_transaction = fenced
+    with pytest.raises(CommitError, match="fenced by a newer instance"):
+        transaction(producer).run([snapshot()], MEMBER, Deadline(5.0))
 
 
 def test_while_the_brokers_are_away_no_deadline_counts():
@@ -142,7 +149,8 @@ async def test_whatever_a_commit_raises_ends_the_process_with_a_line(error, monk
         raise _Ended
 
     monkeypatch.setattr(processes, "end", end)
-    made = process(SimpleNamespace(flush=lambda _: True))
+    made = EngineProcess.__new__(EngineProcess)
+    made.deliveries = SimpleNamespace(flush=None)
     made.member, made.commits = MEMBER, CommitFigures()
     made.stores = SimpleNamespace(commit_lock=asyncio.Lock(), revoking=False, write=None)
     made.settings = SimpleNamespace(commit_timeout_seconds=30.0, rebalance_timeout_seconds=15.0)

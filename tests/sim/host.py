@@ -101,7 +101,7 @@ class Host:
         self.process.start()
         self.loop.create_task(self.process.tick())
         self.loop.create_task(self.process.commit_regularly())
-        self.loop.create_task(self.process.watch(lambda number: self.world.broker.log(COMMANDS, number).end))
+        self.loop.create_task(self.process.stalls.watch(lambda number: self.world.broker.log(COMMANDS, number).end))
         self._join()
 
     def point(self, name: str) -> bool:

@@ -16,7 +16,20 @@ from types import SimpleNamespace
 from unittest import mock
 
 from backbeat import schemas
-from backbeat.streams import clock, commit, deadline, log_tail, outbox, ownership, process, restore, store, topics
+from backbeat.streams import (
+    clock,
+    commit,
+    deadline,
+    deliveries,
+    log_tail,
+    outbox,
+    ownership,
+    process,
+    restore,
+    stalls,
+    store,
+    topics,
+)
 from backbeat.streams.core import commands as c
 from backbeat.streams.core.status import CLOSED
 from backbeat.streams.topics import COMMANDS, STATE, activities_topic
@@ -371,7 +384,8 @@ class Simulation:
             return StrandExecutor(self.running)
 
         replaced = [
-            *((module, "time", self.virtual) for module in (clock, deadline, ownership, process, restore, store)),
+            *((module, "time", self.virtual) for module in (clock, deadline, ownership, process, restore)),
+            *((module, "time", self.virtual) for module in (stalls, store)),
             (commit, "Producer", producer),
             (outbox, "Producer", producer),
             (process, "ThreadPoolExecutor", executor),
@@ -379,7 +393,7 @@ class Simulation:
             (log_tail, "Consumer", lambda _: SimConsumer(self)),
             (process, "Engine", lambda **given: CheckedEngine(self, **given)),
             (process, "PartitionStore", lambda *given: CheckedStore(self, *given)),
-            (process, "end", self.ended),
+            *((module, "end", self.ended) for module in (process, deliveries, stalls)),
             # The group knows each engine by its own directory: nobody else has its id.
             (process, "other_holder", lambda _: None),
             (process, "note_member", lambda *_: None),

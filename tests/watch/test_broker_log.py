@@ -93,7 +93,18 @@ def test_it_does_not_wait_for_brokers_that_refuse_it(monkeypatch):
 
 
 def test_brokers_that_do_not_answer_are_away():
-    reachability = Reachability(NOWHERE)
+    reachability = Reachability(NOWHERE, 4)
     assert not reachability.is_away()
     reachability.look()
     assert reachability.is_away()
+
+
+def test_a_number_of_partitions_that_was_changed_is_said_once(caplog):
+    reachability = Reachability(NOWHERE, 4)
+    for count in (4, 6, 6, 0, 4):
+        reachability._compare(count)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "has 6 partitions now and had 4" in said
+    assert reachability.other_count is None
+    reachability._compare(6)
+    assert reachability.other_count == 6

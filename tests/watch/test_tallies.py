@@ -20,16 +20,17 @@ class Counted:
         self.store = MemoryStore()
         self.number = 0
 
-    def do(self, of, /, **given):
+    def do(self, of, /, *, now=0, **given):
         self.number += 1
         command = of(**{"id": self.number.to_bytes(16, "big"), "user_id": USER, **given})
-        effects = apply(command, NOW + self.number, self.store)
+        effects = apply(command, max(now, NOW + self.number), self.store)
         self.tallies.note(command, effects, self.store)
         return effects
 
     def fire(self, node):
         timer = self.store.get_node(node.id)
-        self.do(c.TimerFired, user_id=None, subject_id=node.id, kind=timer.timer_kind, number=timer.timer_number)
+        about = {"subject_id": node.id, "kind": timer.timer_kind, "number": timer.timer_number}
+        self.do(c.TimerFired, now=timer.timer_at, user_id=None, **about)
 
     def signal(self, name="buy"):
         effects = self.do(c.Signal, workflow_id=CAMERA_ID, workflow=CAMERA, node=new(name, retry_interval_seconds=0))
