@@ -19,7 +19,8 @@ from backbeat.compose.ports import LOOPBACK, free_port
 from backbeat.compose.stack import Stack
 from backbeat.gateway.projection.database import open_engine, parse_url
 from backbeat.gateway.projection.facts import read_positions
-from backbeat.streams.registry import RegisteredClient, add_client
+from backbeat.streams.registration import add_client
+from backbeat.streams.registry import RegisteredClient
 from backbeat.streams.topics import STATE
 
 #: The client application that is served by webhook.

@@ -20,7 +20,7 @@ from backbeat.compose.errors import SetupError
 from backbeat.compose.part import Part, last_lines
 from backbeat.compose.stack import Stack
 from backbeat.errors import NotFound, Timeout
-from backbeat.streams.registry import add_client
+from backbeat.streams.registration import add_client
 from backbeat.streams.security import IN_THE_CLEAR, connection
 from backbeat.streams.topics import COMMANDS, HISTORY, STATE
 

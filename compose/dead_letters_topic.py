@@ -298,5 +298,5 @@ def _letter(message: Message, position: Position, *, contents: bool) -> Letter:
         at=message.timestamp()[1],
         key=message.key() if contents else None,
         value=message.value() if contents else None,
-        headers=headers_of(message),
+        headers=headers_of(message) or [],
     )

@@ -36,7 +36,8 @@ from backbeat.compose.programs import EngineCommand, engine_command, gateway_com
 from backbeat.compose.progress import Say
 from backbeat.compose.supervised import Supervised
 from backbeat.streams.brokers import UnreachableError
-from backbeat.streams.registry import RegistryError, add_client
+from backbeat.streams.registration import add_client
+from backbeat.streams.registry import RegistryError
 from backbeat.streams.security import IN_THE_CLEAR
 from backbeat.streams.topics import COMMANDS, TopicError, ensure_topics
 

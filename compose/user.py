@@ -66,7 +66,8 @@ def add(
     import uuid
 
     from backbeat.streams.clients import RegisteredClient, hash_token, make_token
-    from backbeat.streams.registry import Registry, put_clients
+    from backbeat.streams.registration import put_clients
+    from backbeat.streams.registry import Registry
 
     token = make_token()
     served = delivery or ("webhook" if decision_endpoint or activity_endpoint or notification_endpoint else "topic")

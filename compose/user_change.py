@@ -49,7 +49,8 @@ def change(
     import msgspec
 
     from backbeat.streams.clients import usual_delivery
-    from backbeat.streams.registry import Registry, put_clients
+    from backbeat.streams.registration import put_clients
+    from backbeat.streams.registry import Registry
 
     changes: dict[str, str | None] = {
         kind: url or None
@@ -89,7 +90,8 @@ def rotate_token(client: str, bootstrap_servers: str, *, as_json: bool) -> None:
     import msgspec
 
     from backbeat.streams.clients import hash_token, make_token
-    from backbeat.streams.registry import Registry, change_client
+    from backbeat.streams.registration import change_client
+    from backbeat.streams.registry import Registry
 
     token = make_token()
     with Registry(bootstrap_servers) as registry:
@@ -114,7 +116,8 @@ def remove(client: str, bootstrap_servers: str, *, yes: bool) -> None:
     Its calls are refused from now on; its workflows and topics stay as they are. What is still to be sent to it
     becomes a client error.
     """
-    from backbeat.streams.registry import Registry, remove_client
+    from backbeat.streams.registration import remove_client
+    from backbeat.streams.registry import Registry
 
     with Registry(bootstrap_servers) as registry:
         found = find_client(registry, client)
@@ -139,8 +142,8 @@ def repair(bootstrap_servers: str, *, yes: bool) -> None:
     Somebody else has written them; every part passes them over, and `backbeat topics check` names them. A client that
     such a record has taken the place of is added again with `backbeat user add NAME --id ID`.
     """
+    from backbeat.streams.registration import repair as delete
     from backbeat.streams.registry import Registry
-    from backbeat.streams.registry import repair as delete
 
     with Registry(bootstrap_servers) as registry:
         found = registry.bad_records()

@@ -55,7 +55,8 @@ def import_(file: IO[bytes], bootstrap_servers: str, *, partitions: int) -> None
     …}; a token that was not given is a new one.
     """
     from backbeat.streams.clients import hash_token, make_token
-    from backbeat.streams.registry import Registry, put_clients
+    from backbeat.streams.registration import put_clients
+    from backbeat.streams.registry import Registry
 
     try:
         rows = msgspec.json.decode(file.read(), type=list[dict[str, Any]])
@@ -131,7 +132,8 @@ def from_environment(bootstrap_servers: str, *, partitions: int, as_json: bool) 
     import os
 
     from backbeat.streams.clients import RegisteredClient, hash_token, make_token
-    from backbeat.streams.registry import Registry, put_clients
+    from backbeat.streams.registration import put_clients
+    from backbeat.streams.registry import Registry
 
     given_id = os.environ.get("BACKBEAT_USER_ID", "").strip()
     if not given_id:

@@ -95,7 +95,7 @@ class Answers:
         """Send a record to the end of the topic that it is from. BufferError: there is no room."""
         topic = message.topic()
         assert topic is not None
-        headers = cast("list[tuple[str, str | bytes | None]]", dead_letters.headers_of(message))
+        headers = cast("list[tuple[str, str | bytes | None]]", dead_letters.headers_of(message) or [])
         self._producer.produce(topic, message.value(), message.key(), headers=headers, on_delivery=self._report(done))
 
     def _report(self, done: Callable[[], None]) -> Report:

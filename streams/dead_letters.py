@@ -11,6 +11,7 @@ from typing import NamedTuple, cast
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from backbeat.streams.partition import Outbox, Record
 from backbeat.streams.topics import DEAD_LETTER_BYTES_MAX, DEAD_LETTERS
 
 REASON = "backbeat-error"
@@ -103,10 +104,32 @@ def mark_headers(offset: int, outcome: str, went_to: str = "", note: str = "") -
     return [(name, value.encode()) for name, value in said if value]
 
 
-def headers_of(message: Message) -> list[tuple[str, bytes | None]]:
-    """A record's headers as they were read."""
-    # The library types what may be written; what is read is always this.
-    return cast("list[tuple[str, bytes | None]]", message.headers() or [])
+def headers_of(message: Message) -> Headers | None:
+    """A record's headers as they were read; None: they cannot be, since a name is no UTF-8.
+
+    Kafka takes any bytes for a name. The library raises SystemError where it is asked for such a one, and would crash
+    where it is asked again: so the message has none from then on.
+    """
+    try:
+        # The library types what may be written; what is read is always this.
+        return cast("Headers", message.headers() or [])
+    except (SystemError, UnicodeDecodeError):
+        message.set_headers([])
+        return None
+
+
+def put_aside(outbox: Outbox, record: Record, topic: str, reason: str) -> None:
+    """Put a record of this topic aside as it came, by the engine's way out."""
+    letter = dead_letter(
+        record.key,
+        record.value or b"",
+        record.headers,
+        reason=reason,
+        topic=topic,
+        partition=record.partition,
+        offset=record.offset,
+    )
+    outbox.send(DEAD_LETTERS, letter.value, key=letter.key, headers=letter.headers)
 
 
 def send(
@@ -120,7 +143,7 @@ def send(
     letter = dead_letter(
         message.key(),
         message.value(),
-        headers_of(message),
+        headers_of(message) or [],
         reason=reason,
         topic=topic,
         partition=partition,

@@ -15,34 +15,22 @@ import msgspec
 from backbeat import schemas
 from backbeat.streams.core import apply, ids, queries
 from backbeat.streams.core import effects as fx
-from backbeat.streams.core.answers import answered
 from backbeat.streams.core.commands import (
-    AddChildren,
     AnyCommand,
-    ChangeNode,
-    Continue,
     DeliveryFailed,
-    FailNode,
-    GrantSlot,
-    Heartbeat,
-    ReplyTo,
-    ResetNode,
-    RestartNode,
-    ScheduleNode,
     Source,
-    StopJob,
-    TimerFired,
-    WorkJob,
     route,
 )
 from backbeat.streams.core.status import CLOSED, ServerStatus
 from backbeat.streams.core.step import Refused
-from backbeat.streams.dead_letters import dead_letter
+from backbeat.streams.dead_letters import put_aside
+from backbeat.streams.defects import NOT_OF_A_RECORD, defect_text, failure_of, refused, unreadable_text
 from backbeat.streams.due import due_records
-from backbeat.streams.keeper import Keeper, Snapshot, StoreError
+from backbeat.streams.keeper import Keeper, Snapshot
 from backbeat.streams.partition import EngineError, Outbox, Partition, Record
+from backbeat.streams.replies import Replies
 from backbeat.streams.tallies import Tallies
-from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, REPLY_BYTES_MAX
+from backbeat.streams.topics import COMMANDS, HISTORY
 from backbeat.streams.validate import check_command, check_query
 from backbeat.streams.waiting_activities import WaitingActivities
 
@@ -50,10 +38,7 @@ __all__ = ["Engine", "EngineError", "Partition", "Record"]
 
 logger = logging.getLogger(__name__)
 
-#: What is no fault of one record: the process ends. Anything else that its decoding, checking or applying raises is.
-_NOT_OF_A_RECORD = (StoreError, MemoryError, schemas.RegistryError)
 _WORTH_WAITING_FOR = CLOSED | {ServerStatus.RETRIES_EXHAUSTED}
-_ABOUT_A_NODE = (ChangeNode, AddChildren, RestartNode, ResetNode, ScheduleNode, Heartbeat, DeliveryFailed, GrantSlot)
 
 
 class Engine:
@@ -92,6 +77,7 @@ class Engine:
         self.flushes: list[queries.Flush] = []
         self.tallies = Tallies()
         self.counts = self.tallies.counts
+        self._replies = Replies(outbox, self.counts)
 
     # --- assignment --------------------------------------------------------------------------------------------------
 
@@ -179,12 +165,11 @@ class Engine:
         self.counts["commands"] += 1
         try:
             command = schemas.decode_command(record.value)
-        except _NOT_OF_A_RECORD:
+        except NOT_OF_A_RECORD:
             raise
         except Exception as error:  # noqa: BLE001 - the bytes are somebody else's: one record holds up no partition
             self.counts["unreadable"] += 1
-            is_known = isinstance(error, schemas.DecodeError)
-            self._dead_letter(record, str(error) if is_known else f"defect: {_defect(error)}")
+            self._dead_letter(record, unreadable_text(error))
         else:
             effects = self._apply(record, command, store)
             self.tallies.note(command, effects, store)
@@ -195,19 +180,19 @@ class Engine:
         try:
             check_command(command, record.partition, record.offset, self._partitions_count)
             return self._rules(command, record.timestamp, store)
-        except Refused as refused:
-            return _refused(command, refused.rejection)
-        except _NOT_OF_A_RECORD:
+        except Refused as refusal:
+            return refused(command, refusal.rejection)
+        except NOT_OF_A_RECORD:
             raise
         except Exception as defect:  # noqa: BLE001 - it is logged below
             # The step was dropped whole. The record is kept for whoever mends the defect, and the node shows it.
             self._note_defect(record, command, defect)
-        failure = _failure_of(command)
+        failure = failure_of(command)
         if failure is None:
             return []
         try:
             return self._rules(failure, record.timestamp, store)
-        except _NOT_OF_A_RECORD:
+        except NOT_OF_A_RECORD:
             raise
         except Exception as defect:  # noqa: BLE001 - as above
             # What showed the first defect meets one itself: the dead letter is all that there is of them.
@@ -218,7 +203,7 @@ class Engine:
         self.counts["defects"] += 1
         about = {"partition": record.partition, "tid": command.tid}
         logger.error("offset %d: %s failed", record.offset, type(command).__name__, extra=about, exc_info=defect)
-        self._dead_letter(record, f"defect: {_defect(defect)}")
+        self._dead_letter(record, f"defect: {defect_text(defect)}")
 
     # --- effects -----------------------------------------------------------------------------------------------------
 
@@ -240,7 +225,7 @@ class Engine:
                     self._broadcast(effect.command, Source(record.partition, record.offset, sends))
                     sends += 1
                 case fx.Reply():
-                    self._reply(effect.to, effect.answer, effect.tid)
+                    self._replies.send(effect.to, effect.answer, effect.tid)
                 case fx.Refuse():
                     self._dead_letter(record, f"{effect.rejection.reason}: {effect.rejection.message}")
                 case fx.FiredEarly():
@@ -290,28 +275,8 @@ class Engine:
         for number in range(self._partitions_count):
             self._outbox.send(COMMANDS, value, key=command.id, partition=number)
 
-    def _reply(
-        self, to: ReplyTo, answer: fx.Answer | queries.QueryAnswer, tid: str, part: int = 0, *, last: bool = True
-    ) -> None:
-        value = schemas.encode_reply(to, answer, tid, part, last)
-        if len(value) > REPLY_BYTES_MAX:
-            # Kafka would not take it, and whoever asked would wait for nothing.
-            message = f"The answer has {len(value)} bytes, and one record has at most {REPLY_BYTES_MAX}"
-            rejection = fx.Rejection(fx.Reason.LIMIT_EXCEEDED, message, f"{len(value)} bytes", "a smaller answer")
-            value = schemas.encode_reply(to, rejection, tid, part, True)
-        self._outbox.send(REPLIES, value, key=to.asker, partition=to.partition)
-
     def _dead_letter(self, record: Record, reason: str) -> None:
-        letter = dead_letter(
-            record.key,
-            record.value or b"",
-            record.headers,
-            reason=reason,
-            topic=COMMANDS,
-            partition=record.partition,
-            offset=record.offset,
-        )
-        self._outbox.send(DEAD_LETTERS, letter.value, key=letter.key, headers=letter.headers)
+        put_aside(self._outbox, record, COMMANDS, reason)
 
     # --- timers -----------------------------------------------------------------------------------------------------
 
@@ -335,7 +300,7 @@ class Engine:
         partition.query_position = record.offset + 1
         try:
             query = schemas.decode_query(record.value)
-        except _NOT_OF_A_RECORD:
+        except NOT_OF_A_RECORD:
             raise
         except Exception as error:  # noqa: BLE001 - as of commands
             self.counts["queries_bad"] += 1
@@ -346,9 +311,9 @@ class Engine:
             return
         try:
             check_query(query, record.partition, self._partitions_count)
-        except Refused as refused:
+        except Refused as refusal:
             self.counts["queries_bad"] += 1
-            self._answer_with(query, refused.rejection)
+            self._replies.refuse(query, refusal.rejection)
             return
         if not (partition.caught_up and self._is_owner()):
             partition.waiting_queries.append(query)
@@ -371,7 +336,7 @@ class Engine:
             self._waits.setdefault(query.node_id, []).append(query)
             heapq.heappush(self._wait_ends, (query.deadline, query.node_id))
             return
-        for _ in self._send_parts(query, store):
+        for _ in self._replies.answer(query, store):
             yield
             if self.partitions.get(partition.number) is not partition or partition.store is not store:
                 return  # It was taken away between two parts: its next owner is asked again.
@@ -380,39 +345,12 @@ class Engine:
         try:
             known = queries.find_node(store, query.node_id, query.user_id) is not None
             return known and not queries.is_final(store, query.node_id)
-        except _NOT_OF_A_RECORD:
+        except NOT_OF_A_RECORD:
             raise
         except Exception:
             # What is wrong with the node shows where it is read for the answer.
             logger.exception("a wait for node %s", query.node_id.hex(), extra={"tid": query.tid})
             return False
-
-    def _send_parts(self, query: queries.AnyQuery, store: Keeper) -> Iterator[None]:
-        """Send the answer. Reading changes nothing, so whatever goes wrong in it is told to whoever asked."""
-        part = 0
-        previous: queries.QueryAnswer | None = None
-        answers = queries.answer(query, store)
-        while True:
-            try:
-                answer = next(answers, None)
-            except _NOT_OF_A_RECORD:
-                raise
-            except Exception as defect:
-                self.counts["queries_failed"] += 1
-                logger.exception("%s failed", type(query).__name__, extra={"tid": query.tid})
-                answer, answers = _failed(defect), iter(())
-            if previous is not None:
-                self._reply(query.reply_to, previous, query.tid, part, last=answer is None)
-                part += 1
-            if answer is None:
-                return
-            if previous is not None:
-                yield
-            previous = answer
-
-    def _answer_with(self, query: queries.AnyQuery, rejection: fx.Rejection) -> None:
-        if query.reply_to.partition >= 0:
-            self._reply(query.reply_to, rejection, query.tid)
 
     def _wake(self, effect: fx.Changed) -> None:
         """Answer those who wait for a node that this command has closed, or that nobody tries again."""
@@ -424,7 +362,7 @@ class Engine:
     def _answer_wait(self, query: queries.WaitNode) -> None:
         partition = self.partitions[ids.partition_of(query.node_id, self._partitions_count)]
         assert partition.store is not None
-        for _ in self._send_parts(query, partition.store):
+        for _ in self._replies.answer(query, partition.store):
             pass
 
     def end_waits(self, now: int) -> None:
@@ -472,38 +410,4 @@ class Engine:
             partition = self.partitions.get(query.partition)
             if partition is not None and partition.store is not None and partition.store.origin is not None:
                 position = queries.Position(query.partition, partition.store.origin.next_offset)
-                self._reply(query.reply_to, position, query.tid)
-
-
-def _defect(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _refused(command: AnyCommand, rejection: fx.Rejection) -> list[fx.Effect]:
-    """The answer to a command that is refused before it is applied, or its dead letter."""
-    reply_to = command.reply_to
-    if reply_to is not None and reply_to.partition < 0:
-        command = msgspec.structs.replace(command, reply_to=None)
-    return answered(command, rejection)
-
-
-def _failed(defect: Exception) -> fx.Rejection:
-    """The answer to a query on which the engine fails."""
-    message = f"The engine failed on this query: {_defect(defect)}"
-    return fx.Rejection(fx.Reason.INVALID_PARAMETERS, message, found="a defect", wanted="an answer")
-
-
-def _failure_of(command: AnyCommand) -> FailNode | StopJob | None:
-    """The command that shows a defect: it makes the node errored, or stops the job; null: there is none of both."""
-    if isinstance(command, WorkJob):
-        return StopJob(
-            id=command.id, tid=command.tid, source=command.source, partition=command.partition, job_id=command.job_id
-        )
-    node_id = command.node_id if isinstance(command, _ABOUT_A_NODE) else None
-    if isinstance(command, TimerFired):
-        node_id = command.subject_id
-    if isinstance(command, Continue) and command.tasks:
-        node_id = command.tasks[0].id
-    if node_id is None:
-        return None
-    return FailNode(id=command.id, tid=command.tid, source=command.source, node_id=node_id, message="The engine failed")
+                self._replies.send(query.reply_to, position, query.tid)

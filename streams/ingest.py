@@ -266,9 +266,12 @@ class Ingest:
     def _forward(self, producer: Producer, message: Message) -> None:
         topic, partition_number, offset = _place(message)
         name = topic.removeprefix(topics.SIGNALS_PREFIX)
+        headers = dead_letters.headers_of(message)
+        if headers is None:
+            raise DecodeError("a header's name is no UTF-8")
         signal = admit_signal(
             message.value(),
-            dead_letters.headers_of(message),
+            headers,
             name,
             by_name=lambda name: self._known(lambda: self._clients.by_name(name)),
             by_id=lambda identity: self._known(lambda: self._clients.by_id(identity)),

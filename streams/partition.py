@@ -22,7 +22,7 @@ class Record(NamedTuple):
     timestamp: int  #: LogAppendTime, milliseconds since the epoch
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]] | None = None
+    headers: list[tuple[str, bytes | None]] | None = None
 
 
 class Outbox(Protocol):

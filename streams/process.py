@@ -185,9 +185,7 @@ class EngineProcess:
     async def assigned(self, numbers: Iterable[int]) -> None:
         """These partitions are ours. They are restored in the background: the group is waiting for this handler."""
         self._loop = asyncio.get_running_loop()
-        self.stores.epoch += 1
-        self.committed = {}
-        self.engine.drop()
+        self._drop()
         self.engine.assign(numbers)
         self.stores.revoking = False
         for number in sorted(self.engine.partitions):
@@ -243,10 +241,15 @@ class EngineProcess:
         self.stores.revoking = self.giving_back = True  # What comes from now on is its next owner's.
         await self.commit()
         self.giving_back = False
-        self.committed = {}
-        self.engine.drop()
+        self._drop()
         self._paused.clear()
         self.member = None
+
+    def _drop(self) -> None:
+        # Also what the last commit of an assignment has found damaged is not restored for it any more.
+        self.stores.epoch += 1
+        self.committed = {}
+        self.engine.drop()
 
     # --- records -----------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -27,6 +27,7 @@ from confluent_kafka import (
 )
 
 from backbeat.streams.broker_log import OUTAGES
+from backbeat.streams.dead_letters import headers_of
 from backbeat.streams.partition import Record
 from backbeat.streams.security import connection
 from backbeat.streams.topics import COMMANDS, QUERIES
@@ -214,7 +215,7 @@ class Reader:
                 continue
             assert partition is not None
             assert offset is not None
-            headers: Any = message.headers()
+            headers = headers_of(message)
             record = Record(partition, offset, message.timestamp()[1], message.key(), message.value(), headers)
             where = (message.topic() or "", partition)
             if where not in batch:

@@ -122,6 +122,9 @@ def _was_dropped(step: Step, command: Signal) -> bool:
     if not isinstance(said, Made):
         step.reply(said)
         return True
+    if answer.body_hash:
+        message = "This id is that of another command, which was given a key"
+        raise refuse(Reason.KEY_REUSED, message, found="children that were added", wanted="an id of its own")
     standing = step.get_node(said.ids[0])
     if standing is None or is_left_over(standing, step.workflow):
         removal.refuse_repeat(step, command)

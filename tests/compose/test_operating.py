@@ -22,7 +22,7 @@ from backbeat.compose.stack import Stack
 from backbeat.errors import NotFound
 from backbeat.streams.core.commands import StartJob
 from backbeat.streams.core.jobs import JobFilter
-from backbeat.streams.registry import add_client
+from backbeat.streams.registration import add_client
 from tests.integration.rig import until
 
 pytestmark = pytest.mark.integration

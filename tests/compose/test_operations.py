@@ -18,7 +18,7 @@ from confluent_kafka import Producer
 
 from backbeat.compose.ports import free_port
 from backbeat.compose.stack import Stack
-from backbeat.streams.registry import add_client
+from backbeat.streams.registration import add_client
 from backbeat.streams.topics import DEAD_LETTERS, client_topics, ensure_client_topics
 from tests.gateway.door import Door, User, until
 

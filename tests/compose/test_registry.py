@@ -11,7 +11,8 @@ from confluent_kafka import Producer
 from backbeat.compose.commands import backbeat
 from backbeat.streams import topics
 from backbeat.streams.clients import ClientError, decode_client
-from backbeat.streams.registry import RegisteredClient, Registry, RegistryError, add_client
+from backbeat.streams.registration import add_client
+from backbeat.streams.registry import RegisteredClient, Registry, RegistryError
 from backbeat.streams.topics import check_topics, ensure_topics, topic_id
 
 pytestmark = pytest.mark.integration

@@ -14,7 +14,8 @@ from backbeat.compose.errors import SetupError
 from backbeat.compose.kafka import KafkaBroker
 from backbeat.compose.ports import port_is_free
 from backbeat.compose.stack import Stack
-from backbeat.streams.registry import Registry, add_client
+from backbeat.streams.registration import add_client
+from backbeat.streams.registry import Registry
 from backbeat.streams.topics import check_topics
 
 pytestmark = pytest.mark.integration

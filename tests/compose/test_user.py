@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 from backbeat.compose.commands import backbeat
 from backbeat.streams import topics
 from backbeat.streams.clients import RegisteredClient, check_client, hash_token
-from backbeat.streams.registry import Registry, RegistryError, put_clients
+from backbeat.streams.registration import put_clients
+from backbeat.streams.registry import Registry, RegistryError
 from backbeat.streams.topics import ensure_topics, topic_id
 
 pytestmark = pytest.mark.integration

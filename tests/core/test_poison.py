@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from backbeat.schemas import encode_command, encode_query, encode_reply
+from backbeat.schemas import DecodeError, decode_command, encode_command, encode_query, encode_reply
 from backbeat.streams.core import apply, ids
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
@@ -227,6 +227,37 @@ def test_a_slice_of_a_job_that_fails_ends_its_job(loop):
     (job,) = loop.store.jobs()
     assert job.state == "stopped"
     assert "defect: UnknownError" in loop.reason
+
+
+def test_a_signal_with_the_id_of_children_that_were_added(loop):
+    """Found by the fuzzer: what was kept for the other command was taken for a signal that was dropped."""
+    node_id = loop.signal()
+    loop.send(c.AddChildren, node_id=node_id, children=(), id=JOB, body_hash=b"hash", asks=True)
+    signal = {"workflow_id": CAMERA_ID, "workflow": CAMERA, "node": new("signal", type="decision")}
+    loop.send(c.Signal, **signal, id=JOB, coalesce_key="key", asks=True)
+    assert loop.rejection.reason is fx.Reason.KEY_REUSED
+    assert loop.topics.dead_letters == []
+    assert loop.goes_on()
+
+
+def test_what_is_no_record_is_explained_whatever_it_leaves_out():
+    """Found by the fuzzer: a type that is spelt out where the data has null is named further on."""
+    source = c.Source(0, 0, 0)
+    node = new("signal", type="decision")
+    signal = c.Signal(id=JOB, workflow_id=CAMERA_ID, node=node, reply_to=c.ReplyTo(0, ASKER, 1), source=source)
+    whole = encode_command(c.OpenLink(id=JOB, target_id=JOB, child_id=JOB, signal=signal))
+    for end in range(len(whole)):
+        with pytest.raises(DecodeError):
+            decode_command(whole[:end])
+
+
+def test_an_answer_inside_a_link_that_can_go_nowhere(loop):
+    """Found by the fuzzer: the signal was refused once it had gone on, and its target waited for it."""
+    signal = c.Signal(id=JOB, workflow_id=CAMERA_ID, workflow=CAMERA, node=new("s"), reply_to=c.ReplyTo(-1, ASKER, 1))
+    child_id = ids.node_id(CAMERA_ID, JOB, 0)
+    loop.send(c.OpenLink, target_id=loop.signal(), child_id=child_id, signal=signal)
+    assert "reply_to is below 0" in loop.reason
+    assert loop.store.links == {}
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ class Fuzzed:
             self._signal(self.generator.document())
         else:
             value, partition = self.generator.command()
-            self._command(self._record(partition, value), is_ours=False)
+            self._command(self._record(partition, value))
         self._follow()
         self._uncommitted += 1
         if self._uncommitted >= _COMMIT_EVERY:
@@ -184,7 +184,7 @@ class Fuzzed:
     def _settle(self) -> None:
         for number in range(self.partitions):
             usual = c.ChangeSettings(id=self.steps.to_bytes(16, "big"), settings=_SETTINGS)
-            self._command(self._record(number, schemas.encode_command(usual)), is_ours=False)
+            self._command(self._record(number, schemas.encode_command(usual)))
         if any(store.meta.settings != _SETTINGS for store in self.stores):
             raise Found("settings that nothing can change any more")
 
@@ -205,7 +205,7 @@ class Fuzzed:
                 raise Found(f"{error}: {document.hex()}") from error
             return
         partition = ids.partition_of(signal.route, self.partitions)
-        self._command(self._record(partition, signal.value), is_ours=False)
+        self._command(self._record(partition, signal.value))
 
     def _query(self, value: bytes, partition: int) -> None:
         for store in self.stores:
@@ -215,7 +215,7 @@ class Fuzzed:
         if any(store.written for store in self.stores):
             raise Found(f"a query changes something: {value.hex()}")
 
-    def _command(self, record: Record, *, is_ours: bool) -> None:
+    def _command(self, record: Record) -> None:
         store = self.stores[record.partition]
         store.forget()
         letters = len(self.dead_letters)
@@ -227,9 +227,9 @@ class Fuzzed:
             raise Found(f"{store.accesses} accesses: {(record.value or b'').hex()}")
         new_letters = self.dead_letters[letters:]
         del self.dead_letters[:-100]
-        self._check(record, store, new_letters, is_ours=is_ours)
+        self._check(record, store, new_letters)
 
-    def _check(self, record: Record, store: Watched, letters: list[str], *, is_ours: bool) -> None:
+    def _check(self, record: Record, store: Watched, letters: list[str]) -> None:
         """That the record has changed nothing that it does not name, and that no rule has failed on it."""
         try:
             command = schemas.decode_command(record.value)
@@ -238,8 +238,9 @@ class Fuzzed:
                 raise Found(f"unreadable, and changes something: {(record.value or b'').hex()}") from None
             return
         for letter in letters:
-            # A stranger who plays an engine may say what no engine says; nobody else makes a rule fail.
-            if letter.startswith("defect: ") and (is_ours or command.source is None):
+            # A stranger who plays an engine may say what no engine says, and the real ones meet what has come of it.
+            # Nobody else makes a rule fail.
+            if letter.startswith("defect: ") and command.source is None:
                 raise Found(f"{letter}: {command}")
         if isinstance(command, _OF_MANY) or _walks_all(command):
             return
@@ -256,7 +257,7 @@ class Fuzzed:
                 # A retry without a delay or a long schedule may go on and on; a record of its own each.
                 self._following.clear()
                 raise Found("commands without end")
-            self._command(self._following.popleft(), is_ours=True)
+            self._command(self._following.popleft())
 
     def _commit(self) -> None:
         self._uncommitted = 0

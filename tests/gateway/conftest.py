@@ -11,7 +11,7 @@ import pytest
 
 from backbeat.compose.ports import free_port
 from backbeat.compose.stack import Stack
-from backbeat.streams.registry import add_client
+from backbeat.streams.registration import add_client
 from tests.gateway.door import Door, User
 
 FOLDER = Path(__file__).parent

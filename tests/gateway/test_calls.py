@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import pytest
 
-from backbeat.streams.registry import Registry, change_client
+from backbeat.streams.registration import change_client
+from backbeat.streams.registry import Registry
 from backbeat.streams.topics import RECORD_BYTES_MAX
 from tests.gateway.door import Door, until
 

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import ignored_auth, negative_data_reject
 
 from backbeat.gateway import openapi
 from backbeat.gateway.table import ROUTES
-from backbeat.streams.registry import add_client
+from backbeat.streams.registration import add_client
 from tests.gateway.conftest import PARTITIONS
 from tests.gateway.door import Door, User
 

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from backbeat.compose.ports import free_port
 from backbeat.compose.stack import Stack
-from backbeat.streams.registry import add_client
+from backbeat.streams.registration import add_client
 from tests.gateway.keyed_client import KeyedClient
 
 pytestmark = pytest.mark.integration

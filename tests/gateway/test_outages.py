@@ -13,7 +13,8 @@ from backbeat.compose.part import Part
 from backbeat.compose.ports import free_port
 from backbeat.compose.programs import gateway_command
 from backbeat.compose.stack import CLIENT_DEFAULT, GATEWAY_READY_LINE, Stack
-from backbeat.streams.registry import Registry, add_client
+from backbeat.streams.registration import add_client
+from backbeat.streams.registry import Registry
 from backbeat.streams.topics import ensure_topics
 from tests.gateway.door import Answer, Door, until
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from backbeat.compose.stack import Stack
-from backbeat.streams.registry import add_client
+from backbeat.streams.registration import add_client
 from tests.gateway.door import Answer, Door, User, until
 
 NODES = int(os.environ.get("BACKBEAT_TEST_NODES", "3000"))

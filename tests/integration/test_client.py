@@ -25,7 +25,7 @@ from backbeat.errors import (
     Unauthorized,
     WorkflowComplete,
 )
-from backbeat.streams.registry import add_client
+from backbeat.streams.registration import add_client
 
 PARTITIONS = 4
 TOKEN = "token-of-the-tests"

@@ -1,7 +1,10 @@
 """Records that are no commands, commands that are refused, and what would be too large: the partition goes on."""
 
 import json
+import os
 import random
+import subprocess
+import sys
 import uuid
 
 import msgspec
@@ -13,7 +16,7 @@ from backbeat.streams.core import ids, queries
 from backbeat.streams.core.commands import ChangeNode, Continue, Source, Task, TaskKind
 from backbeat.streams.core.effects import Done
 from backbeat.streams.core.status import ServerStatus
-from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, RECORD_BYTES_MAX
+from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, QUERIES, RECORD_BYTES_MAX, signals_topic
 from tests.integration.caller import node_of
 from tests.integration.rig import PARTITIONS, rig, until
 from tests.integration.topic import Reader
@@ -174,6 +177,42 @@ def test_a_response_that_only_compression_lets_in(system, caller, subject, dead_
     assert b"left out: 3000" in headers["backbeat-error"]
     assert headers["backbeat-source-topic"] == COMMANDS.encode()
     assert system.say(node) == Done()
+    for partition in range(PARTITIONS):
+        caller.commit(partition)
+    assert system.stack.engine_pids[0] == pid, "the engine ended on it"
+
+
+#: Kafka takes any bytes for a header's name; a client has to be bent to write such.
+_BENT_PRODUCER = """
+import asyncio, sys
+import aiokafka
+
+class Name(str):
+    def encode(self, *_):
+        return bytes([255, 254])
+
+async def main():
+    producer = aiokafka.AIOKafkaProducer(bootstrap_servers=sys.argv[1])
+    await producer.start()
+    for where in sys.argv[2:]:
+        topic, partition = where.split(":")
+        await producer.send_and_wait(topic, b"no record", partition=int(partition), headers=[(Name("name"), b"v")])
+    await producer.stop()
+
+asyncio.run(main())
+"""
+
+
+def test_a_header_whose_name_is_no_utf8(system, caller, subject, dead_letters):
+    pid = system.stack.engine_pids[0]
+    user = "default"
+    places = [f"{COMMANDS}:0", f"{QUERIES}:0", f"{signals_topic(user)}:0"]
+    environment = {**os.environ, "AIOKAFKA_NO_EXTENSIONS": "1"}
+    subprocess.run([sys.executable, "-c", _BENT_PRODUCER, system.kafka, *places], env=environment, check=True)
+    found = dead_letters(2)
+    assert {headers["backbeat-source-topic"].decode() for _, headers in found} == {COMMANDS, signals_topic(user)}
+    assert b"a header's name is no UTF-8" in {headers["backbeat-error"] for _, headers in found}
+    assert system.say(system.signal(subject)) == Done()
     for partition in range(PARTITIONS):
         caller.commit(partition)
     assert system.stack.engine_pids[0] == pid, "the engine ended on it"

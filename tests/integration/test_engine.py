@@ -21,7 +21,7 @@ from backbeat.streams.core.commands import (
 )
 from backbeat.streams.core.effects import Done, Made, NodeView, Reason, Rejection, WorkflowView
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
-from backbeat.streams.registry import add_client
+from backbeat.streams.registration import add_client
 from backbeat.streams.topics import STATE, activities_topic, client_topics, ensure_client_topics
 from tests.integration.caller import node_of, result
 from tests.integration.rig import PARTITIONS, rig, until

@@ -26,7 +26,8 @@ from backbeat.streams.core.commands import OpenLink, ReplyTo, Signal
 from backbeat.streams.core.effects import Done
 from backbeat.streams.core.status import Mode
 from backbeat.streams.ingest import Ingest
-from backbeat.streams.registry import RegisteredClient, Registry, add_client
+from backbeat.streams.registration import add_client
+from backbeat.streams.registry import RegisteredClient, Registry
 
 PARTITIONS = 8
 SECONDS_MAX = 180.0

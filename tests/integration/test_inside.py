@@ -16,7 +16,7 @@ from backbeat.compose.stack import Stack
 from backbeat.context import Activity
 from backbeat.errors import BackbeatError, Cancelled, NotFound
 from backbeat.several import run
-from backbeat.streams.registry import add_client
+from backbeat.streams.registration import add_client
 from tests.integration import killing
 from tests.integration.test_worker import PARTITIONS, running, until
 

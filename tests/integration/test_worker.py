@@ -31,7 +31,7 @@ from backbeat.delivery import Delivery
 from backbeat.errors import NotFound
 from backbeat.schemas.catalogue import HISTORY, RECORDS
 from backbeat.several import run as run_workers
-from backbeat.streams.registry import add_client
+from backbeat.streams.registration import add_client
 from backbeat.streams.topics import DEAD_LETTERS, activities_topic
 from tests.integration.at_work import committed, put, running, until, work_record
 

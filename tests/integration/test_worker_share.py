@@ -17,7 +17,7 @@ from backbeat.compose.ports import free_port
 from backbeat.share_member import Member
 from backbeat.share_protocol import AckType
 from backbeat.share_session import Taken
-from backbeat.streams.registry import add_client
+from backbeat.streams.registration import add_client
 from backbeat.streams.topics import DEAD_LETTERS, activities_topic, ensure_topics
 from tests.integration.at_work import committed, put, running, until, work_record
 from tests.integration.topic import read_whole

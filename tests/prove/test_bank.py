@@ -6,7 +6,7 @@ import random
 import pytest
 
 from backbeat.compose.stack import Stack
-from backbeat.streams.registry import add_client
+from backbeat.streams.registration import add_client
 from tests.integration import bank
 
 pytestmark = [pytest.mark.prove, pytest.mark.integration]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from backbeat.compose.stack import Stack
-from backbeat.streams.registry import add_client
+from backbeat.streams.registration import add_client
 from tests.integration import killing
 
 pytestmark = [pytest.mark.prove, pytest.mark.integration]

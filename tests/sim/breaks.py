@@ -114,7 +114,7 @@ BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     ],
     "a damaged store is used on": [(LocalStores, "repair", lambda *_: None)],
     "effects depend on more than the log": [(Engine, "_apply", _half_undone)],
-    "what a record raises ends the process": [(engine, "_NOT_OF_A_RECORD", Exception)],
+    "what a record raises ends the process": [(engine, "NOT_OF_A_RECORD", Exception)],
     "commands are applied as they come": [(engine, "check_command", lambda *_: None)],
 }
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from backbeat import schemas
-from backbeat.streams import engine, stored_records
+from backbeat.streams import defects, stored_records
 from backbeat.streams.core import apply, ids
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
@@ -246,10 +246,10 @@ class Reference:
             check_command(command, partition, entry.offset, len(self.stores))
             return rules(command, entry.timestamp, store)
         except Refused as refused:
-            return engine._refused(command, refused.rejection)
+            return defects.refused(command, refused.rejection)
         except Poisoned:
             sent.append(Sent(DEAD_LETTERS, 0, entry.key, entry.value or b""))
-        failure = engine._failure_of(command)
+        failure = defects.failure_of(command)
         return [] if failure is None else rules(failure, entry.timestamp, store)
 
     def _outputs(self, partition: int, entry: Entry, command: c.AnyCommand, effects: list[fx.Effect]) -> Iterable[Sent]:

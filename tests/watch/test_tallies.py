@@ -19,18 +19,19 @@ class Counted:
         self.tallies = Tallies()
         self.store = MemoryStore()
         self.number = 0
+        self.now = NOW
 
-    def do(self, of, /, *, now=0, **given):
+    def do(self, of, /, **given):
         self.number += 1
         command = of(**{"id": self.number.to_bytes(16, "big"), "user_id": USER, **given})
-        effects = apply(command, max(now, NOW + self.number), self.store)
+        effects = apply(command, self.now + self.number, self.store)
         self.tallies.note(command, effects, self.store)
         return effects
 
     def fire(self, node):
         timer = self.store.get_node(node.id)
-        about = {"subject_id": node.id, "kind": timer.timer_kind, "number": timer.timer_number}
-        self.do(c.TimerFired, now=timer.timer_at, user_id=None, **about)
+        self.now = max(self.now, timer.timer_at)
+        self.do(c.TimerFired, user_id=None, subject_id=node.id, kind=timer.timer_kind, number=timer.timer_number)
 
     def signal(self, name="buy"):
         effects = self.do(c.Signal, workflow_id=CAMERA_ID, workflow=CAMERA, node=new(name, retry_interval_seconds=0))

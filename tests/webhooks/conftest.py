@@ -19,7 +19,8 @@ from backbeat.streams.core.commands import NewNode
 from backbeat.streams.core.effects import NodeView
 from backbeat.streams.core.history import StatusChange
 from backbeat.streams.core.queries import GetHistory
-from backbeat.streams.registry import RegisteredClient, Registry, add_client, change_client
+from backbeat.streams.registration import add_client, change_client
+from backbeat.streams.registry import RegisteredClient, Registry
 from tests.integration.caller import Caller, node_of, result
 from tests.webhooks.site import SECONDS_MAX, Site
 

@@ -15,7 +15,8 @@ from backbeat.gateway.webhooks import Deliverer
 from backbeat.schemas import encode_activity
 from backbeat.streams.core.effects import Dispatch, NodeView
 from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
-from backbeat.streams.registry import RegisteredClient, Registry, add_client
+from backbeat.streams.registration import add_client
+from backbeat.streams.registry import RegisteredClient, Registry
 from backbeat.streams.topics import DEAD_LETTERS, ensure_topics
 from tests.integration.topic import consumer, ends
 from tests.webhooks.site import Gate, Site

@@ -226,7 +226,7 @@ async def test_an_endpoint_that_changes_while_webhooks_wait_for_it(shop):
 
 
 async def test_a_client_that_was_removed(shop):
-    from backbeat.streams.registry import remove_client
+    from backbeat.streams.registration import remove_client
 
     await shop.deliver()
     shop.signal("before")

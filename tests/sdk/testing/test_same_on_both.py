@@ -10,7 +10,7 @@ import pytest
 
 from backbeat import Client, Worker
 from backbeat.compose.stack import Stack
-from backbeat.streams.registry import add_client
+from backbeat.streams.registration import add_client
 from backbeat.testing import Backbeat
 from tests.sdk.testing import scenarios
 from tests.sdk.testing.places import Kafka, Memory
