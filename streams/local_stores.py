@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 #: How long a restore waits for brokers that do not answer until it begins again.
 _AGAIN_SECONDS = 1.0
+#: Of no assignment: they are counted from 0 on.
+_NO_EPOCH = -1
 
 
 class LocalStores:
@@ -100,7 +102,9 @@ class LocalStores:
         """Restore the partition whose store is damaged; the others go on."""
         store = self._engine.lose(error.partition)
         if store is not None:
-            self._spawn(self.restore(error.partition, self.epoch, damaged=(store, error.reason)))
+            # Who gives the partition back only puts the store aside.
+            epoch = _NO_EPOCH if self.revoking else self.epoch
+            self._spawn(self.restore(error.partition, epoch, damaged=(store, error.reason)))
 
     def write(self, store: Keeper, snapshot: Snapshot, origin: Origin) -> None:
         """Step 3 of a commit for one partition: once there is room on the disk; a damaged store is noted. Blocks."""
