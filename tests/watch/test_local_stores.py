@@ -40,7 +40,7 @@ class Owner:
             is_owner=lambda: True,
             sample=lambda _: None,
         )
-        self._threads = ThreadPoolExecutor(2)
+        self.threads = ThreadPoolExecutor(1)
         disk = DiskSpace(kept.path.parent)
         self.restorer = Restorer(
             EngineSettings(data_dir=kept.path.parent),
@@ -49,7 +49,7 @@ class Owner:
             disk,
         )
         self.stores = LocalStores(
-            self.engine, self.restorer, disk, self._threads, spawn=self._spawn, restored=self.restored.append
+            self.engine, self.restorer, disk, self.threads, spawn=self._spawn, restored=self.restored.append
         )
 
     def _spawn(self, work: Awaitable[None]) -> None:
@@ -73,7 +73,7 @@ class Owner:
 
     def close(self) -> None:
         self.engine.drop()
-        self._threads.shutdown()
+        self.threads.shutdown()
 
 
 @pytest.fixture
@@ -158,6 +158,8 @@ def test_a_store_is_not_closed_under_a_commit(kept):
         async with owner.stores.commit_lock:
             owner.stores.repair(DAMAGE)
             await asyncio.sleep(0)
+            # Whatever the repair has given to the thread is done once this is.
+            await asyncio.get_running_loop().run_in_executor(owner.threads, int)
             store.write(store.snapshot(), Origin("state", kept.log.end, 0))
         await owner.settled()
         assert owner.engine.partitions[PARTITION].store is not store
