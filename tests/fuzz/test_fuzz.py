@@ -28,7 +28,8 @@ from .world import Fuzzed
 _SEED = os.environ.get("BACKBEAT_FUZZ_SEED")
 _RECORDS = int(os.environ.get("BACKBEAT_FUZZ_RECORDS") or 10_000_000)
 _RECORDS_OF_A_SEED = 20_000
-_SEEDS = [int(_SEED)] if _SEED else [1, 2, random.randrange(10**9)]
+# The same in every process that shares the tests. New ones are drawn by `make prove`.
+_SEEDS = [int(_SEED)] if _SEED else [1, 2, 3]
 
 
 @pytest.fixture(autouse=True)
