@@ -9,6 +9,7 @@ What neither can make is refused when the handler is registered; where its param
 from __future__ import annotations
 
 import collections.abc as kinds
+import contextlib
 import functools
 import inspect
 import types
@@ -200,9 +201,9 @@ def _resolved(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any
     holder = types.SimpleNamespace(__annotations__={parameter.name: annotation})
     code = _code_of(function)
     try:
-        return typing.get_type_hints(
-            holder, getattr(code, "__globals__", {}), inspect.getclosurevars(code).nonlocals, include_extras=True
-        )[parameter.name]
+        return typing.get_type_hints(holder, getattr(code, "__globals__", {}), _closure_of(code), include_extras=True)[
+            parameter.name
+        ]
     except NameError as error:
         raise UnknownAnnotationError(
             f"and {error}. What to do: import or define it in the handler's module, outside of `if TYPE_CHECKING:` and "
@@ -210,6 +211,19 @@ def _resolved(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any
         ) from None
     except (TypeError, AttributeError, SyntaxError) as error:
         raise UnknownAnnotationError(f"which cannot be read: {error}") from None
+
+
+def _closure_of(code: Any) -> dict[str, Any]:
+    """The enclosing functions' variables that a function uses, by name; without those that are assigned later."""
+    values = {}
+    for name, cell in zip(
+        getattr(getattr(code, "__code__", None), "co_freevars", ()),
+        getattr(code, "__closure__", None) or (),
+        strict=True,
+    ):
+        with contextlib.suppress(ValueError):
+            values[name] = cell.cell_contents
+    return values
 
 
 def _code_of(function: Callable[..., Any]) -> Any:

@@ -335,3 +335,14 @@ def test_without_a_store_the_limit_is_named_at_the_caller() -> None:
     with pytest.raises(LimitExceeded, match=r"payload_bytes_max is 262144.*store=") as caught:
         to_client_data("buy", LARGE, None, None, Packing().pack)
     assert pickle.loads(pickle.dumps(caught.value)).reason == "limit_exceeded"  # noqa: S301 - our own
+
+
+def test_a_handler_may_use_a_variable_that_is_assigned_later() -> None:
+    def buy(camera: Camera) -> str:
+        return f"{camera.model} under {number}"
+
+    arguments = Arguments("Buy", buy)
+    number = 7
+
+    (camera,) = arguments.by_place([{"model": "X", "price": "1.5"}])
+    assert buy(camera) == "X under 7"
