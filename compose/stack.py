@@ -12,8 +12,6 @@ One thread starts the parts and looks after them. It has to be one, and to stay:
 """
 
 import contextlib
-import fcntl
-import os
 import re
 import shutil
 import tempfile
@@ -28,6 +26,7 @@ from typing import IO, Self
 from confluent_kafka import KafkaException
 
 from backbeat.compose.archive import prepare_kafka
+from backbeat.compose.data_dir_lock import lock_data_dir
 from backbeat.compose.errors import SetupError
 from backbeat.compose.kafka import KafkaBroker
 from backbeat.compose.part import Part, last_lines, stop_left_over
@@ -382,23 +381,9 @@ class Stack:
             self.data_dir = Path(tempfile.mkdtemp(prefix="backbeat-"))
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
-            lock_file = (self.data_dir / "lock").open("a+")
+            self._lock_file = lock_data_dir(self.data_dir)
         except OSError as error:
             raise SetupError(
                 f"the data directory {self.data_dir} cannot be used: {error.strerror}. "
                 "What to do: name another with --data-dir."
             ) from error
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock_file.seek(0)
-            owner = lock_file.read().strip() or "unknown"
-            lock_file.close()
-            raise SetupError(
-                f"the data directory {self.data_dir} is in use by another `backbeat dev` (pid {owner}). "
-                "What to do: stop that one, or name another with --data-dir, or take a throw-away one with --ephemeral."
-            ) from error
-        lock_file.truncate(0)
-        lock_file.write(str(os.getpid()))
-        lock_file.flush()
-        self._lock_file = lock_file

@@ -67,3 +67,15 @@ def _runs(mark: int, offsets: Iterable[int]) -> Runs:
 
 def _offsets(mark: int, runs: Runs) -> set[int]:
     return {mark + distance + index for distance, count in runs for index in range(count)}
+
+
+class HandedOver:
+    """What was known of a partition when it was assigned."""
+
+    __slots__ = ("answered", "posted", "posted_below")
+
+    def __init__(self, handover: Handover, mark: int) -> None:
+        self.answered = handover.answered_from(mark)
+        self.posted = handover.posted_from(mark)
+        #: Records before this offset were there when the partition came; null: nothing was read yet.
+        self.posted_below: int | None = None

@@ -16,22 +16,18 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-import msgspec
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from backbeat.broker import make_consumer, make_producer, partition_counts
+from backbeat.broker import make_consumer
 from backbeat.errors import Unavailable
 from backbeat.gateway.webhook import Key, Webhook, key_of
 from backbeat.gateway.webhook_flow import Flow, Subscription
-from backbeat.gateway.webhook_handover import Handover
+from backbeat.gateway.webhook_handover import HandedOver, Handover
+from backbeat.gateway.webhook_producer import WebhookProducer
 from backbeat.offsets import Offsets
 from backbeat.positions import Place, Positions
-from backbeat.schemas import DecodeError, decode_activity, encode_command
-from backbeat.streams import dead_letters
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import DeliveryFailed
+from backbeat.schemas import DecodeError, decode_activity
 from backbeat.streams.registry import Registry
-from backbeat.streams.topics import COMMANDS
 
 GROUP = "backbeat-webhooks"
 
@@ -44,24 +40,11 @@ _RECONNECT_SECONDS = 1.0
 _REVOKE_SECONDS_MAX = 5.0
 #: How often it is looked which topics a gateway that is stopped can give up.
 _NARROW_SECONDS = 0.5
-_FLUSH_SECONDS_MAX = 5.0
 _LEAVE_SECONDS_MAX = 15.0
 #: Webhooks that are remembered, to know a repeat: an engine that was restarted sends some twice.
 _RECENT_MAX = 20_000
 _SESSION_TIMEOUT_MS = 10_000
 logger = logging.getLogger(__name__)
-
-
-class _HandedOver:
-    """What was known of a partition when it was assigned."""
-
-    __slots__ = ("answered", "posted", "posted_below")
-
-    def __init__(self, handover: Handover, mark: int) -> None:
-        self.answered = handover.answered_from(mark)
-        self.posted = handover.posted_from(mark)
-        #: Records before this offset were there when the partition came; null: nothing was read yet.
-        self.posted_below: int | None = None
 
 
 class Intake:
@@ -84,24 +67,21 @@ class Intake:
         self._subscription = Subscription(registry)
         self._loop: asyncio.AbstractEventLoop
         self._consumer: Consumer
-        self._producer: Producer
+        self._producer: WebhookProducer
         self._thread: threading.Thread | None = None
-        #: Partitions of the commands topic.
-        self._partitions = 0
         self._draining = threading.Event()
         self._ending = threading.Event()
         self._committed_at = 0.0
         self._narrowed_at = 0.0
         self._positions = Positions(self._handover)
         #: What the owners before have said of assigned partitions.
-        self._handed_over: dict[Offsets, _HandedOver] = {}
+        self._handed_over: dict[Offsets, HandedOver] = {}
         #: Topics that are subscribed to.
         self._followed: list[str] = []
         self._flows: dict[str, Flow] = {}
         self._webhooks: dict[Key, Webhook] = {}
         self._recent: dict[Key, None] = {}
         self._settled: deque[Webhook] = deque()
-        self._refused: KafkaError | None = None
         #: Topics of which an error was told, so that it is told once.
         self._complained: set[str] = set()
         self.connected = False
@@ -155,12 +135,11 @@ class Intake:
 
     def _connect(self) -> bool:
         """Connect; whether it came to that before the end."""
-        # A failure is sent until Kafka takes it.
-        self._producer = make_producer(self._bootstrap_servers, {"message.timeout.ms": 0})
+        self._producer = WebhookProducer(self._bootstrap_servers)
         told = False
         while not self._ending.is_set():
             try:
-                (self._partitions,) = partition_counts(self._producer, self._bootstrap_servers, COMMANDS)
+                self._producer.connect()
             except Unavailable as error:
                 if not told:
                     logger.warning("webhooks wait for Kafka: %s", error)
@@ -304,7 +283,7 @@ class Intake:
             record = decode_activity(value)
         except DecodeError as reason:
             logger.warning("%s/%s at %s is no activity: %s", topic, offsets.partition, offset, reason)
-            self._put_aside(message, str(reason), offsets, offset)
+            self._producer.put_aside(message, str(reason), lambda: offsets.answered(offset))
             return None
         key = key_of(record)
         if key in self._recent:
@@ -316,27 +295,15 @@ class Intake:
             return None
         return Webhook(record, key, topic=topic, bytes_held=len(value or b""), offsets=offsets, offset=offset)
 
-    def _put_aside(self, message: Message, reason: str, offsets: Offsets, offset: int) -> None:
-        """A record that is no activity goes to the dead letters, and the partition goes on."""
-
-        def report(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                self._refused = error
-            else:
-                offsets.answered(offset)
-
-        self._send(lambda: dead_letters.send(self._producer, message, reason, report))
-
     def _settle(self) -> None:
         """What was delivered or has failed since the last time."""
-        self._producer.poll(0)
-        if self._refused is not None:
-            raise Unavailable(f"Kafka does not take a record: {self._refused.str()}")
+        self._producer.poll()
         again = []
         while self._settled:
             webhook = self._settled.popleft()
             if webhook.failure is not None and not webhook.answered:
-                self._send_failure(webhook, webhook.failure)
+                self._producer.send_failure(webhook, webhook.failure, self._failure_acknowledged)
+                self.failed += 1
                 continue
             self._webhooks.pop(webhook.key, None)
             self._flows[webhook.topic].remove(webhook.bytes_held)
@@ -355,36 +322,9 @@ class Intake:
         while len(self._recent) > _RECENT_MAX:
             del self._recent[next(iter(self._recent))]
 
-    def _send_failure(self, webhook: Webhook, why: str) -> None:
-        """The node gets a client error, by the command that an engine sends where it cannot deliver."""
-        node = webhook.record.node
-        failed = DeliveryFailed(
-            id=ids.command_id(b"undeliverable", node.id, node.attempt.to_bytes(8, "big")),
-            tid=node.tid,
-            node_id=node.id,
-            attempt=node.attempt,
-            response=msgspec.json.encode({"error": {"message": why}}),
-        )
-        value, partition = encode_command(failed), ids.partition_of(node.id, self._partitions)
-
-        def report(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                self._refused = error
-            else:
-                webhook.answered = True
-                self._settled.append(webhook)
-
-        self._send(lambda: self._producer.produce(COMMANDS, value, node.id, partition=partition, on_delivery=report))
-        self.failed += 1
-
-    def _send(self, produce: Callable[[], None]) -> None:
-        while True:
-            try:
-                produce()
-            except BufferError:
-                self._producer.poll(_POLL_SECONDS)
-            else:
-                return
+    def _failure_acknowledged(self, webhook: Webhook) -> None:
+        webhook.answered = True
+        self._settled.append(webhook)
 
     # --- partitions come and go -------------------------------------------------------------------------------------
 
@@ -394,7 +334,7 @@ class Intake:
         for one in found:
             offsets = self._positions.get(one.topic, one.partition)
             assert offsets is not None
-            self._handed_over[offsets] = _HandedOver(Handover.read(one.metadata), one.offset)
+            self._handed_over[offsets] = HandedOver(Handover.read(one.metadata), one.offset)
             self._flows.setdefault(one.topic, Flow(one.topic)).has_new = True
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
@@ -434,7 +374,7 @@ class Intake:
         try:
             # Failures first: their acknowledgements settle what is committed.
             self._settle()
-            self._producer.flush(_FLUSH_SECONDS_MAX)
+            self._producer.flush()
             self._settle()
             self._positions.commit(self._consumer, wait=True)
         except Unavailable as error:

@@ -5,7 +5,7 @@ import hmac
 import re
 import secrets
 import uuid
-from typing import Literal
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -66,6 +66,19 @@ class RegisteredClient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     def has_token(self, token: str) -> bool:
         """Whether this is the client's token. Takes as long for a wrong one as for the right one."""
         return bool(self.token_hash) and hmac.compare_digest(self.token_hash, hash_token(token))
+
+
+class Clients(Protocol):
+    """What the ingest asks of the registry."""
+
+    def by_id(self, client_id: bytes) -> RegisteredClient | None:
+        """The client with this id."""
+
+    def by_name(self, name: str) -> RegisteredClient | None:
+        """The client of this name."""
+
+    def catch_up(self, seconds: float) -> bool:
+        """Read up to what is there now; waits at most `seconds` for that. Whether it is read by then."""
 
 
 def decode_client(key: bytes | None, value: bytes | None) -> tuple[bytes, RegisteredClient | None]:

@@ -6,7 +6,6 @@ What ends the process (`StoreError`, `CommitError`, `OutboxError`, `EngineError`
 
 from __future__ import annotations
 
-import heapq
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
@@ -15,18 +14,13 @@ import msgspec
 from backbeat import schemas
 from backbeat.streams.core import apply, ids, queries
 from backbeat.streams.core import effects as fx
-from backbeat.streams.core.commands import (
-    AnyCommand,
-    DeliveryFailed,
-    Source,
-    route,
-)
-from backbeat.streams.core.status import CLOSED, ServerStatus
+from backbeat.streams.core.commands import AnyCommand, DeliveryFailed, Source, route
 from backbeat.streams.core.step import Refused
 from backbeat.streams.dead_letters import put_aside
 from backbeat.streams.defects import NOT_OF_A_RECORD, defect_text, failure_of, refused, unreadable_text
 from backbeat.streams.due import due_records
 from backbeat.streams.keeper import Keeper, Snapshot
+from backbeat.streams.node_waits import NodeWaits
 from backbeat.streams.partition import EngineError, Outbox, Partition, Record
 from backbeat.streams.replies import Replies
 from backbeat.streams.tallies import Tallies
@@ -37,8 +31,6 @@ from backbeat.streams.waiting_activities import WaitingActivities
 __all__ = ["Engine", "EngineError", "Partition", "Record"]
 
 logger = logging.getLogger(__name__)
-
-_WORTH_WAITING_FOR = CLOSED | {ServerStatus.RETRIES_EXHAUSTED}
 
 
 class Engine:
@@ -71,9 +63,7 @@ class Engine:
         self._sample = sample
         self._rules = rules
         self.partitions: dict[int, Partition] = {}
-        self._waits: dict[bytes, list[queries.WaitNode]] = {}
-        #: when each of them is over, and of which node it is: a heap
-        self._wait_ends: list[tuple[int, bytes]] = []
+        self._waits = NodeWaits()
         self.flushes: list[queries.Flush] = []
         self.tallies = Tallies()
         self.counts = self.tallies.counts
@@ -92,7 +82,7 @@ class Engine:
             if partition.store is not None:
                 partition.store.close()
         self.partitions = {}
-        self._waits, self._wait_ends = {}, []
+        self._waits = NodeWaits()
         self.unknown.clear()
         self.flushes = []
 
@@ -108,8 +98,7 @@ class Engine:
         """Take a partition's store away, with all that is not committed; null: it has none. The caller closes it."""
         if (partition := self.partitions.get(number)) is None or partition.store is None:
             return None
-        for node_id in [each for each in self._waits if ids.partition_of(each, self._partitions_count) == number]:
-            partition.waiting_queries.extend(self._waits.pop(node_id))
+        partition.waiting_queries.extend(self._waits.take(number, self._partitions_count))
         return partition.lose_store()
 
     def caught_up(self, partition: Partition, position: int) -> None:
@@ -217,7 +206,8 @@ class Engine:
                     value = schemas.encode_status_changes(effect, command.tid)
                     self._outbox.send(HISTORY, value, key=effect.workflow_id, partition=record.partition)
                     if self._waits:
-                        self._wake(effect)
+                        for query in self._waits.wake(effect):
+                            self._answer_wait(query)
                 case fx.Send():
                     self._send_command(effect.command, Source(record.partition, record.offset, sends))
                     sends += 1
@@ -333,8 +323,7 @@ class Engine:
             self.flushes.append(query)
             return
         if isinstance(query, queries.WaitNode) and self._must_wait(store, query):
-            self._waits.setdefault(query.node_id, []).append(query)
-            heapq.heappush(self._wait_ends, (query.deadline, query.node_id))
+            self._waits.add(query)
             return
         for _ in self._replies.answer(query, store):
             yield
@@ -352,13 +341,6 @@ class Engine:
             logger.exception("a wait for node %s", query.node_id.hex(), extra={"tid": query.tid})
             return False
 
-    def _wake(self, effect: fx.Changed) -> None:
-        """Answer those who wait for a node that this command has closed, or that nobody tries again."""
-        for change in effect.changes:
-            if change.change.server and change.change.to_status in _WORTH_WAITING_FOR:
-                for query in self._waits.pop(change.node_id, ()):
-                    self._answer_wait(query)
-
     def _answer_wait(self, query: queries.WaitNode) -> None:
         partition = self.partitions[ids.partition_of(query.node_id, self._partitions_count)]
         assert partition.store is not None
@@ -369,15 +351,8 @@ class Engine:
         """Answer the waits whose deadline has come, with the node as it is."""
         if not self._is_owner():
             return
-        while self._wait_ends and self._wait_ends[0][0] <= now:
-            _, node_id = heapq.heappop(self._wait_ends)
-            waiting = self._waits.pop(node_id, [])  # Empty: the node was done before.
-            left = [query for query in waiting if query.deadline > now]
-            if left:
-                self._waits[node_id] = left
-            for query in waiting:
-                if query.deadline <= now:
-                    self._answer_wait(query)
+        for query in self._waits.end(now):
+            self._answer_wait(query)
 
     # --- commit ----------------------------------------------------------------------------------------------------
 

@@ -15,16 +15,16 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from backbeat.schemas import DecodeError
 from backbeat.streams import dead_letters, topics
 from backbeat.streams.broker_log import OUTAGES, BrokerLog
+from backbeat.streams.clients import Clients, RegisteredClient
 from backbeat.streams.core import ids
 from backbeat.streams.door import admit_signal
-from backbeat.streams.registry import RegisteredClient
 from backbeat.streams.security import connection
 from backbeat.streams.signal_errors import (
     FATAL,
@@ -57,19 +57,6 @@ _RETRY_SECONDS = 0.5
 _POLL_INTERVAL_SECONDS_MAX = 300.0
 
 _T = TypeVar("_T")
-
-
-class Clients(Protocol):
-    """What the ingest asks of the registry."""
-
-    def by_id(self, client_id: bytes) -> RegisteredClient | None:
-        """The client with this id."""
-
-    def by_name(self, name: str) -> RegisteredClient | None:
-        """The client of this name."""
-
-    def catch_up(self, seconds: float) -> bool:
-        """Read up to what is there now; waits at most `seconds` for that. Whether it is read by then."""
 
 
 class Ingest:

@@ -356,7 +356,7 @@ class EngineProcess:
             member = self.member
             if member is None:
                 return
-            engine = self.engine
+            engine, settings = self.engine, self.settings
             if engine.unknown:
                 # What is committed was sent. Meanwhile nothing is added.
                 self._may_send.clear()
@@ -364,11 +364,8 @@ class EngineProcess:
                 self._may_send.set()
             flushes, engine.flushes = engine.flushes, []
             timed = self.commits.begin()
-            deadline = self._deadline = Deadline(
-                self.settings.rebalance_timeout_seconds
-                if self.stores.revoking
-                else self.settings.commit_timeout_seconds
-            )
+            seconds = settings.rebalance_timeout_seconds if self.stores.revoking else settings.commit_timeout_seconds
+            deadline = self._deadline = Deadline(seconds)
             snapshots, partition_stores = engine.snapshot(touch=touch)
             if snapshots:
                 timed.snapshot(snapshots)

@@ -26,6 +26,7 @@ from .effects import (
     node_view,
 )
 from .effects import Dispatch as DispatchEffect
+from .node_reader import NodeReader
 from .records import Link, Node, Parent, Settings, TimerKind, Workflow
 from .schedules import Schedule
 from .settling import Marks, is_below_mark, is_left_over
@@ -52,20 +53,6 @@ class Refused(Exception):  # noqa: N818 - it is no error: it ends a command that
 def refuse(reason: Reason, message: str, *, found: str = "", wanted: str = "") -> Refused:
     """The refusal to raise."""
     return Refused(Rejection(reason, message, found, wanted))
-
-
-class _Reading:
-    """Nodes as a step has them, without copies of those that it does not change."""
-
-    __slots__ = ("_nodes", "_store")
-
-    def __init__(self, nodes: dict[bytes, Node], store: Store) -> None:
-        self._nodes = nodes
-        self._store = store
-
-    def get_node(self, node_id: bytes) -> Node | None:
-        """A node, not to be changed."""
-        return self._nodes.get(node_id) or self._store.get_node(node_id)
 
 
 class Step:
@@ -176,7 +163,7 @@ class Step:
             self.deactivate(node)
 
     def _is_below_mark(self, node: Node) -> bool:
-        return is_below_mark(_Reading(self._nodes, self.store), node, self._marks)
+        return is_below_mark(NodeReader(self._nodes, self.store), node, self._marks)
 
     def forget_marks(self) -> None:
         """A mark was set."""
