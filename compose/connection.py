@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -32,6 +33,8 @@ class Connection:
             async with self.make_client() as client:
                 return await action(client)
 
+        # A shell that starts a command in the background has SIGINT ignored; whoever sends one means it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         return asyncio.run(connect())
 
     def make_client(self) -> Client:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from typing import TYPE_CHECKING
 
 import click
@@ -21,12 +20,6 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 0.5
 #: The first looks come sooner: most jobs are short.
 _FIRST_LOOK_SECONDS = 0.05
-
-
-def take_interrupts() -> None:
-    """Let Ctrl-C end the watching, before an event loop runs."""
-    # A shell that starts it in the background has SIGINT ignored; whoever sends one means it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 async def follow_job(

@@ -12,7 +12,7 @@ from backbeat.compose.conditions import KEYS, conditions_text, read_conditions
 from backbeat.compose.connection import Connection
 from backbeat.compose.exits import CommandError
 from backbeat.compose.facts import job_facts
-from backbeat.compose.following import end_with, follow_job, print_ended, take_interrupts
+from backbeat.compose.following import end_with, follow_job, print_ended
 from backbeat.compose.options import connected, json_option, yes_option
 from backbeat.compose.output import emit, note, print_facts, print_table, when
 from backbeat.compose.references import read_value
@@ -174,7 +174,6 @@ def _start(
             click.echo(started.id)
         note(_how_to_look(started.id, all_clients=all_clients))
 
-    take_interrupts()
     connection.run(begin)
 
 
@@ -260,7 +259,6 @@ def show(job_id: uuid.UUID, connection: Connection, *, all_clients: bool, follow
         else:
             _print_job(found)
 
-    take_interrupts()
     connection.run(run)
 
 

@@ -216,7 +216,7 @@ def test_a_signal_is_sent_when_its_line_comes_not_when_the_input_ends(shop):
         assert taken(process.stdout.readline().strip()) == "after that"
         # It ends when it is told to, though no line comes and no end.
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 1
+        assert process.wait(120) == 1
         assert "Traceback" not in process.stderr.read()
 
 

@@ -172,7 +172,8 @@ def test_a_record_that_is_no_client_stops_nothing_is_named_and_can_be_deleted(se
         put(servers, unique.encode(), DEEP)
         put(servers, known.id.encode(), DEEP)
         later = add(servers, f"{unique}-later")
-        assert registry.find(later.id_bytes, 120.0) == later
+        assert registry.catch_up(120.0)
+        assert registry.by_id(later.id_bytes) == later
         assert registry.followed
         assert {bad.key for bad in registry.bad_records()} >= {unique.encode(), known.id.encode()}
 

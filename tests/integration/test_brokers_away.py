@@ -8,7 +8,7 @@ import sys
 from backbeat.compose.kafka import KafkaBroker
 from backbeat.compose.ports import free_port
 from backbeat.streams import topics
-from backbeat.streams.registry import add_client
+from backbeat.streams.registration import add_client
 from tests.integration.caller import Caller, node_of
 from tests.integration.hand import Hand
 from tests.integration.rig import START_SECONDS_MAX, until, user_of

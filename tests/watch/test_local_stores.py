@@ -27,7 +27,7 @@ class Owner:
     """An engine with one partition, as a process has it, and what it is asked to read again."""
 
     def __init__(self, kept: Kept) -> None:
-        self.asked: list[tuple[int, int]] = []
+        self.asked: list[tuple[int, int, int]] = []
         self.restored: list[int] = []
         self._work: set[asyncio.Task[None]] = set()
         self.engine = Engine(
@@ -35,7 +35,6 @@ class Owner:
             transactional_id="",
             outbox=None,
             activities_topic=lambda _: None,
-            is_missing=lambda *_: False,
             seek=lambda *where: self.asked.append(where),
             is_owner=lambda: True,
             sample=lambda _: None,
@@ -104,7 +103,7 @@ def test_a_damaged_store_is_made_anew_and_what_came_since_the_last_commit_is_rea
         new = owner.engine.partitions[PARTITION].store
         assert new is not store
         assert content(new) == wanted
-        assert owner.asked == [(PARTITION, new.meta.next_offset)]
+        assert [where[:2] for where in owner.asked] == [(PARTITION, new.meta.next_offset)]
         assert owner.restored == [PARTITION, PARTITION]
         assert owner.restorer.set_aside_count == len(list(set_aside_in(kept.path.parent))) == 1
         owner.close()

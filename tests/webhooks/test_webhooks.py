@@ -11,7 +11,7 @@ from backbeat.gateway import webhook_flow
 from backbeat.gateway.presentation import id_text
 from backbeat.streams.core.effects import NodeView
 from backbeat.streams.core.status import ServerStatus
-from backbeat.streams.registry import _write
+from backbeat.streams.registration import _write
 from tests.webhooks.site import Gate, status, statuses
 
 pytestmark = pytest.mark.integration
