@@ -259,10 +259,11 @@ class EngineProcess:
         while some := list(islice(rest, _RECORDS_AT_ONCE)):
             await asyncio.sleep(0)
             await self._may_send.wait()
-            if not self.engine.is_reading(number, read_number):
-                return  # Revoked meanwhile, or read again: what is left comes again.
             began = time.monotonic()
             for record in some:
+                # Revoked meanwhile, read again, or without its store since the record before: what is left comes again.
+                if not self.engine.is_reading(number, read_number):
+                    return
                 self._command(record)
             self.work.note(len(some), time.monotonic() - began, some[-1].timestamp)
 
