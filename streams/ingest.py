@@ -33,6 +33,7 @@ from backbeat.streams.signal_errors import (
     PERMANENT,
     IngestError,
     ReplacedError,
+    is_of_no_topic,
     is_record,
 )
 from backbeat.streams.signal_topics import SignalTopics
@@ -94,7 +95,7 @@ class Ingest:
         self._thread: threading.Thread | None = None
         self._partitions = 0
         self._topics = SignalTopics(bootstrap_servers)
-        #: Whether its group has given it partitions, or none because others have them all.
+        #: Whether its group has given it partitions, or none because others have them all or there are none.
         self.joined = False
         #: whether the next assignment is of the topics that there are now
         self._is_new = instance_id is None
@@ -207,6 +208,7 @@ class Ingest:
             if first is not None:
                 # `consume` alone would wait for its whole time; this takes what is there already.
                 batch = [first, *consumer.consume(BATCH_RECORDS_MAX - 1, timeout=0)]
+                self.joined = self.joined or any(map(is_of_no_topic, batch))
                 batch = [message for message in batch if is_record(message)]
             names = {_place(message)[0] for message in batch} | self._topics.unsure
             if time.monotonic() - looked_at > _LOOK_SECONDS:

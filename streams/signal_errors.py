@@ -47,6 +47,12 @@ class ReplacedError(IngestError):
     """Another process has this one's instance id."""
 
 
+def is_of_no_topic(message: Message) -> bool:
+    """Whether the library says that no topic matches what is subscribed to: it joins no group until there is one."""
+    error = message.error()
+    return error is not None and error.code() in OF_THE_TOPIC and (message.topic() or "").startswith("^")
+
+
 def is_record(message: Message) -> bool:
     """Whether what was polled is a record; an error is told. IngestError, ReplacedError: nothing more can be read."""
     error = message.error()
@@ -58,7 +64,9 @@ def is_record(message: Message) -> bool:
     if error.fatal() or error.code() in FATAL:
         raise IngestError(f"the consumer failed: {error.str()}")
     # A topic that was deleted, one we may not read, a broker that is away: the others go on.
-    if error.code() in AWAY:
+    if is_of_no_topic(message):
+        logger.info("no client application has a topic of signals yet")
+    elif error.code() in AWAY:
         OUTAGES.tell(logger, f"signals wait, {error.str()}")
     else:
         logger.warning("%s: %s", message.topic() or "signals", error.str())
