@@ -6,6 +6,7 @@ partition, whose headers say which offset it is about and what was done. A lette
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, cast
 
@@ -104,6 +105,11 @@ def mark_headers(offset: int, outcome: str, went_to: str = "", note: str = "") -
     return [(name, value.encode()) for name, value in said if value]
 
 
+#: Not called as a method: once such a call is warm, CPython does not look whether an exception was left beside its
+#: result, as the library leaves one, and raises it somewhere behind.
+_read_headers = operator.methodcaller("headers")
+
+
 def headers_of(message: Message) -> Headers | None:
     """A record's headers as they were read; None: they cannot be, since a name is no UTF-8.
 
@@ -112,7 +118,7 @@ def headers_of(message: Message) -> Headers | None:
     """
     try:
         # The library types what may be written; what is read is always this.
-        return cast("Headers", message.headers() or [])
+        return cast("Headers", _read_headers(message) or [])
     except (SystemError, UnicodeDecodeError):
         message.set_headers([])
         return None
