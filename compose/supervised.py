@@ -40,7 +40,7 @@ class Supervised:
 
     def kill(self) -> None:
         """Kill it (from any thread): it is started again at once, and this death is not counted."""
-        self._death_expected = True
+        self._death_expected = self.part.running
         self.part.kill()
 
     def stop(self) -> None:
@@ -49,7 +49,8 @@ class Supervised:
         self.part.stop()
 
     def start(self) -> None:
-        """Let the next look at it start it."""
+        """Let the next look at it start it. Deaths before are not counted any more: somebody has seen to it."""
+        self._deaths.clear()
         self._start_at = 0.0
         self._wanted = True
 

@@ -106,9 +106,8 @@ class EngineProcess:
         self._committing = ThreadPoolExecutor(1, "commit")
         self._finding = ThreadPoolExecutor(1, "find")
         self._find_lock = asyncio.Lock()
-        self.stores = LocalStores(
-            self.engine, self.restorer, self.disk, self._restoring, spawn=self.spawn, restored=self._restored
-        )
+        pool, spawn = self._restoring, self.spawn
+        self.stores = LocalStores(self.engine, self.restorer, self.disk, pool, spawn=spawn, restored=self._restored)
         self.stalls = Stalls(self.engine, self.disk, self._restoring, self.first_data, settings.stall_timeout_seconds)
         #: where the process is that this one takes its instance id from, and that may be alive; null: nowhere
         self._taken_from: str | None = None

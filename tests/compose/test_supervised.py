@@ -116,6 +116,29 @@ def test_death_that_was_asked_for_is_not_counted(make, clock):
     assert said == []
 
 
+def test_one_killed_while_it_was_dead_is_ready_after_its_next_start(make, clock):
+    one, said = make("runs")
+    tend_until_ready(one)
+    one.part.kill()
+    one.kill()
+
+    assert one.tend() is None
+    clock.now += 0.1
+    tend_until_ready(one)
+    assert len(said) == 1, "that death was none of those asked for"
+
+
+def test_deaths_before_a_start_by_hand_are_not_counted(make, clock):
+    one, said = make("dies")
+    for _ in range(supervised.DEATHS_MAX + 1):
+        one.start()
+        one.tend()
+        assert one.part.wait(120)
+        assert one.tend() is None
+
+    assert all(line.endswith(" in 0.1 s.") for line in said)
+
+
 def test_one_that_is_not_wanted_stays_stopped(make, clock):
     one, said = make("runs")
     tend_until_ready(one)

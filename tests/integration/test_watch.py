@@ -13,7 +13,7 @@ import pytest
 from backbeat.compose.stack import Stack
 from tests.integration.caller import node_of
 from tests.integration.hanging_engine import FILE, command
-from tests.integration.rig import Rig, running, until
+from tests.integration.rig import START_SECONDS_MAX, Rig, running, until
 from tests.watch.scrape import documented, get, scrape, shown
 
 ENV = {
@@ -124,7 +124,6 @@ def test_of_two_engines_with_one_instance_id_the_one_before_ends_and_the_other_w
     assert other.returncode == 3
     assert waits in log.read_text()
     assert replaced(log.read_text())
-    until(lambda: waits in one.log(), "the first one waits for the other's lease")
     one.signal(b'"after two"')
 
 
@@ -141,12 +140,11 @@ def test_of_two_engines_with_one_instance_id_the_one_before_ends_and_the_other_w
 )
 def test_an_engine_ends_rather_than_hang_and_the_next_one_goes_on(one, hangs, said):
     (one.stack.data_dir / FILE).write_text(hangs)
+    # Started by hand each time: the deaths of all cases together would be too many for the stack.
+    one.stack.stop_engine()
     if hangs == "restore":
-        one.stack.stop_engine()
         shutil.rmtree(one.stack.data_dir / "engine-1")
-        one.stack.start_engine()
-    else:
-        one.stack.kill_engine()
+    one.stack.start_engine()
     sent = one.caller.signal(json.dumps(hangs).encode())
     one.caller.send(sent)
     began = time.monotonic()
@@ -154,4 +152,4 @@ def test_an_engine_ends_rather_than_hang_and_the_next_one_goes_on(one, hangs, sa
     until(lambda: f"the engine ends: {said}" in one.log(), f"it ends: {hangs}")
     one.dispatched(node_of(sent))
     print(f"{hangs}: {time.monotonic() - began:.1f} s")
-    until(lambda: one.stack._engines[0].ready, "it is ready")
+    one.stack.wait_ready(seconds=START_SECONDS_MAX)
