@@ -106,10 +106,14 @@ async def _write(bootstrap_servers: str, changes: dict[str, float | int]) -> Non
     await asker.start()
     try:
         for partition in range(asker.partitions):
-            changed = msgspec.structs.replace(await _read_one(asker, partition), **changes)
             await asker.command(
-                lambda reply_to, new=changed: encode_command(  # type: ignore[misc]  # the default binds the value
-                    ChangeSettings(id=os.urandom(16), reply_to=reply_to, settings=new)
+                lambda reply_to: encode_command(
+                    ChangeSettings(
+                        id=os.urandom(16),
+                        reply_to=reply_to,
+                        settings=msgspec.structs.replace(Settings(), **changes),
+                        names=tuple(changes),
+                    )
                 ),
                 partition.to_bytes(4, "big"),
                 b"settings",

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from backbeat.broker import make_consumer
+from backbeat.broker import leave, make_consumer
 from backbeat.errors import Unavailable
 from backbeat.gateway.webhook import Key, Webhook, key_of
 from backbeat.gateway.webhook_flow import Flow, Subscription
@@ -381,4 +381,4 @@ class Intake:
             logger.warning("leaving %s: %s", GROUP, error)
         finally:
             self.connected = False
-            self._consumer.close()
+            leave(self._consumer)

@@ -254,7 +254,7 @@ class Deliverer:
     def settle(self, webhook: Webhook) -> None:
         """Nothing more is to be posted of it."""
         self.figures.settle(webhook)
-        self._delivered += webhook.answered
+        self._delivered += webhook.outcome == "delivered"
         self._intake.settle(webhook)
 
     async def standing(self, webhook: Webhook) -> Standing:

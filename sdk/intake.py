@@ -19,7 +19,7 @@ from functools import partial
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from backbeat.answers import FULL_SECONDS, Answers
-from backbeat.broker import logger, make_consumer
+from backbeat.broker import leave, logger, make_consumer
 from backbeat.connecting import Kept, connect_in_thread
 from backbeat.errors import Unavailable
 from backbeat.jobs import IntakeState, Job, Key, Recent, key_of
@@ -358,4 +358,4 @@ class Intake:
             logger.error("leaving %s: %s", self._group, error)
         finally:
             self._ending = True
-            self._consumer.close()
+            leave(self._consumer)

@@ -131,6 +131,8 @@ class ChangeSettings(Command, frozen=True, kw_only=True):
     """New settings for the partition that it is sent to."""
 
     settings: Settings
+    #: those of them that change, so that two who change different ones lose nothing; empty: all
+    names: tuple[str, ...] = ()
 
 
 class ChangeLimit(Command, frozen=True, kw_only=True):

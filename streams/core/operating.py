@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from . import bounds, scheduling
 from .commands import ChangeSettings, ChangeWorkflow, ResetNode, RestartNode, ScheduleNode, Task, TaskKind
 from .effects import Done, Reason
@@ -82,6 +84,13 @@ def change_settings(step: Step, command: ChangeSettings) -> None:
     if settings.version != Settings().version:
         message = f"Settings of version {settings.version} are not known here"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(settings.version), wanted=str(Settings().version))
+    if command.names:
+        for name in command.names:
+            if name not in bounds.SETTINGS:
+                wanted = ", ".join(bounds.SETTINGS)
+                raise refuse(Reason.INVALID_PARAMETERS, f"There is no setting {name!r}", found=name, wanted=wanted)
+        changes = {name: getattr(settings, name) for name in command.names}
+        settings = msgspec.structs.replace(step.store.meta.settings, **changes)
     for name, (least, most) in bounds.SETTINGS.items():
         value = getattr(settings, name)
         if not least <= value <= most:

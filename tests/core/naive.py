@@ -12,6 +12,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import ids, retry
 from backbeat.streams.core.records import RetentionPolicy, Settings
@@ -317,7 +319,9 @@ class Naive:
         return ("done", True)
 
     def on_ChangeSettings(self, command: c.ChangeSettings) -> tuple[Any, ...]:  # noqa: N802
-        self.settings = command.settings
+        names = command.names or [one for one in command.settings.__struct_fields__ if one != "version"]
+        changed = {one: getattr(command.settings, one) for one in names}
+        self.settings = msgspec.structs.replace(self.settings, **changed)
         return ("done", True)
 
     def on_ChangeRetention(self, command: c.ChangeRetention) -> tuple[Any, ...]:  # noqa: N802

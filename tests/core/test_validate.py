@@ -222,6 +222,20 @@ def test_settings_that_would_stop_the_engine(name, value):
     assert rig.stores[0].meta.settings == Settings()
 
 
+def test_two_who_change_different_settings_lose_nothing():
+    rig = Rig()
+    rig.ask(c.ChangeSettings, settings=Settings(depth_max=7, children_max=3), names=("depth_max",))
+    rig.ask(c.ChangeSettings, settings=Settings(json_depth_max=9), names=("json_depth_max",))
+    assert rig.stores[0].meta.settings == Settings(depth_max=7, json_depth_max=9)
+
+
+def test_a_setting_that_is_not_there():
+    rig = Rig()
+    answer = rig.ask(c.ChangeSettings, settings=Settings(depth_max=7), names=("depth_max", "version")).reply
+    assert (answer.reason, answer.found) == (Reason.INVALID_PARAMETERS, "version")
+    assert rig.stores[0].meta.settings == Settings()
+
+
 def test_the_largest_record_that_settings_allow_fits():
     largest = Settings(**{name: type(getattr(Settings(), name))(most) for name, (_, most) in bounds.SETTINGS.items()})
     names = 8 * largest.name_bytes_max

@@ -42,3 +42,10 @@ async def test_a_setting_is_shown_changed_and_holds(servers):
         for subject in range(4):  # Of both partitions.
             with pytest.raises(LimitExceeded, match="payload_bytes_max is 100"):
                 await client.signal("w", subject, "s", client_data={"text": "x" * 200})
+
+
+async def test_two_who_change_settings_at_the_same_time_lose_nothing(servers):
+    await asyncio.gather(run(servers, "set", "children_max=11"), run(servers, "set", "json_depth_max=12"))
+    shown = await run(servers, "show")
+    assert "children_max = 11" in shown
+    assert "json_depth_max = 12" in shown

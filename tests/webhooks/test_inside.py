@@ -221,6 +221,7 @@ async def test_a_notification_that_is_slow_is_told_once(shop):
     shop.signal(retries=0)
     await shop.site.wait_for(1, "/notification")
     await shop.eventually(lambda: deliverer.figures.settled.get(("notification", "unreachable")))
+    assert deliverer.counts().delivered == 0, "the decision was refused, the notification is lost"
 
     shop.site.answers["/notification"] = statuses()
     shop.signal("other", retries=0)
