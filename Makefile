@@ -30,7 +30,7 @@ help: ## show this list
 setup: $(STAMP) ## make the virtual environment .venv from the lock file (only when that or pyproject.toml changed)
 
 $(STAMP): $(RUNTIME_STAMP)
-	@$(BIN)/python -m compose.install
+	@$(BIN)/python -m compose.setup.install
 	@touch $@
 
 $(RUNTIME_STAMP): $(LOCK) pyproject.toml
@@ -40,7 +40,7 @@ $(RUNTIME_STAMP): $(LOCK) pyproject.toml
 	@test -x $(BIN)/python || { echo "Making $(VENV) …"; $(PYTHON) -m venv $(VENV); } || { \
 	  rm -rf $(VENV); \
 	  echo "The virtual environment could not be made (Debian, Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
-	@$(BIN)/python -m compose.install --extra dev-server --project
+	@$(BIN)/python -m compose.setup.install --extra dev-server --project
 	@touch $@
 
 jars: $(RUNTIME_STAMP) ## fetch Apache Kafka's jars into the cache folder (once)
@@ -95,8 +95,8 @@ lock: $(STAMP) ## bring the lock file in line with pyproject.toml; ARGS=--upgrad
 	  sed -e '/^# WARNING:/,/^    # via/d' -e '/^    #   backbeat$$/d' $(LOCK).new; } > $(LOCK).made
 	@rm $(LOCK).new && mv $(LOCK).made $(LOCK)
 
-relock: $(STAMP) ## write compose/kafka-jars.lock anew from compose/pom.xml (needs Maven)
-	@$(BIN)/python -m backbeat.compose.jars_lock
+relock: $(STAMP) ## write compose/local/jars/kafka-jars.lock anew from compose/local/jars/pom.xml (needs Maven)
+	@$(BIN)/python -m backbeat.compose.local.jars.lock
 
 clean: ## remove what was made here: .venv, build, caches, .backbeat
 	rm -rf $(VENV) build dist .backbeat .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -1,5 +1,5 @@
 """`python -m backbeat.compose …` is `backbeat …`: what a part is started with, whatever is on the PATH."""
 
-from backbeat.compose.cli import main
+from backbeat.compose.cli.main import main
 
 main()

@@ -1,1 +1,1 @@
-"""The gateway: the HTTP door, the webhooks and the search (not part of this version yet)."""
+"""The gateway: HTTP API, webhook delivery and the search projection."""

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from backbeat.gateway.parts import Parts
-from backbeat.gateway.routing import Route
-from backbeat.streams.exposition import counters, gauge, gauges, histograms, version
-from backbeat.streams.figures import SECONDS, Buckets
+from backbeat.gateway.http.routing import Route
+from backbeat.gateway.http.services import Parts
+from backbeat.streams.observe.histograms import SECONDS, Buckets
+from backbeat.streams.observe.prometheus import counters, gauge, gauges, histograms, version
 
 
 class HttpFigures:

@@ -20,11 +20,11 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from backbeat.broker import make_consumer, make_producer, partition_counts
 from backbeat.codecs import MARK
+from backbeat.delivery.kafka import make_consumer, make_producer, partition_counts
 from backbeat.errors import CodecError, Unavailable
 from backbeat.streams.core.records import Settings
-from backbeat.streams.topics import PAYLOADS
+from backbeat.streams.kafka.topics import PAYLOADS
 
 logger = logging.getLogger(__name__)
 

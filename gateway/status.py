@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from backbeat.gateway.http.services import Parts
 from backbeat.gateway.metrics import GatewayCollector, HttpFigures
-from backbeat.gateway.parts import Parts
-from backbeat.streams.exposition import new_registry
-from backbeat.streams.status_server import Status
+from backbeat.streams.observe.prometheus import new_registry
+from backbeat.streams.observe.status_server import Status
 
 
 def status_of(parts: Parts, http: HttpFigures) -> Status:

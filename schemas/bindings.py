@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbeat.streams.core import commands, effects, jobs, queries, records, schedules
-from backbeat.streams.core.history import StatusChange
-from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus, word
+from backbeat.streams.core import commands, effects, queries, records
+from backbeat.streams.core.jobs import records as job_records
+from backbeat.streams.core.schedules import schedule
+from backbeat.streams.core.tree.history import StatusChange
+from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus, word
 
 from .catalogue import load_sources
 from .compiler import Binding, Field
@@ -26,9 +28,9 @@ REPLIES: dict[type, str] = {
     queries.Position: "PositionReply",
     records.Settings: "SettingsReply",
     effects.Limits: "LimitsReply",
-    schedules.ScheduleView: "ScheduleReply",
+    schedule.ScheduleView: "ScheduleReply",
     queries.Schedules: "SchedulesReply",
-    jobs.Jobs: "JobsReply",
+    job_records.Jobs: "JobsReply",
     queries.RetentionPolicies: "RetentionReply",
     queries.DueWorkflows: "DueReply",
 }
@@ -67,11 +69,11 @@ def bindings(signal: type) -> dict[str, Binding]:
         commands.NewWorkflow,
         commands.Task,
         commands.NewSchedule,
-        schedules.ScheduleRun,
-        jobs.JobFilter,
-        jobs.JobMatch,
-        jobs.JobRefusal,
-        jobs.Job,
+        schedule.ScheduleRun,
+        job_records.JobFilter,
+        job_records.JobMatch,
+        job_records.JobRefusal,
+        job_records.Job,
         effects.NodeChange,
         effects.LimitView,
         effects.PoolView,
@@ -89,9 +91,9 @@ def bindings(signal: type) -> dict[str, Binding]:
         "ServerStatus": Binding(ServerStatus),
         "Reason": Binding(effects.Reason),
         "Overlap": Binding(commands.Overlap),
-        "RunState": Binding(schedules.RunState),
-        "RunCause": Binding(schedules.RunCause),
-        "JobState": Binding(jobs.JobState),
+        "RunState": Binding(schedule.RunState),
+        "RunCause": Binding(schedule.RunCause),
+        "JobState": Binding(job_records.JobState),
         "ActivityKind": Binding(ActivityKind),
         "Activity": Binding(ActivityRecord),
         "StatusChanges": Binding(StatusChangesRecord),

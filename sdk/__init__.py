@@ -2,18 +2,18 @@
 
     from backbeat import Client, Worker
 
-`client` asks and signals, `worker` runs activities, `context` is what a handler sees. Below them: `asking` (commands,
-queries and their answers over Kafka), `intake` (activities in, results out, offsets), `lanes` (what may run now),
-`outcome` (what a handler did, as commands), `views` and `payloads` (values at the edge), `errors`.
+Public: the names below, `errors`, `codecs`, `stores`, `logs`, `several`, `testing`. Rooms: `client` asks and signals
+over a `transport` (Kafka, or HTTP), `worker` runs activities, `activities` is what a handler sees, `delivery` brings
+activities in and results out, `payload` has values at the edge, `observe` traces and status.
 """
 
-from backbeat.activities import activity
-from backbeat.client import Client
-from backbeat.context import current
+from backbeat.activities.context import current
+from backbeat.activities.definition import activity
+from backbeat.client.blocking.client import PlainClient
+from backbeat.client.client import Client
+from backbeat.client.node import Node
 from backbeat.errors import BackbeatError, Fail, NodeFailed, Rejected, Timeout, Unavailable
-from backbeat.node import Node
-from backbeat.plain import PlainClient
-from backbeat.worker import Worker
+from backbeat.worker.worker import Worker
 
 __all__ = [
     "BackbeatError",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from backbeat.errors import CodecError, InvalidParameters
-from backbeat.json_values import TOO_DEEP, check, json_text, to_builtin
+from backbeat.payload.json_values import TOO_DEEP, check, json_text, to_builtin
 from backbeat.streams.core.effects import Reason
 
 if TYPE_CHECKING:

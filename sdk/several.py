@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from backbeat.worker import Worker
+from backbeat.worker.worker import Worker
 
 
 async def run(*workers: Worker, handle_signals: bool = True) -> None:

@@ -15,7 +15,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given:
         yield given
         return
-    from backbeat.compose.kafka import KafkaBroker
+    from backbeat.compose.local.kafka import KafkaBroker
 
     data_dir: Path = tmp_path_factory.mktemp("kafka")
     with KafkaBroker(data_dir) as broker:

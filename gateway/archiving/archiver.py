@@ -15,19 +15,19 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
-from backbeat.asking import Asker
 from backbeat.errors import BackbeatError, NotFound
 from backbeat.gateway.archiving.content import Writer
 from backbeat.gateway.archiving.places import Place, archive_name
-from backbeat.gateway.presentation import id_text
+from backbeat.gateway.http.presentation import id_text
 from backbeat.schemas import encode_command
-from backbeat.streams.brokers import UnreachableError
 from backbeat.streams.core import ids, queries
 from backbeat.streams.core.commands import RemoveWorkflow
 from backbeat.streams.core.effects import NodeView
-from backbeat.streams.core.history import StatusChange
-from backbeat.streams.ending import end
-from backbeat.streams.registry import Registry, RegistryError
+from backbeat.streams.core.tree.history import StatusChange
+from backbeat.streams.kafka.brokers import UnreachableError
+from backbeat.streams.kafka.client_registry import Registry, RegistryError
+from backbeat.streams.process.termination import end
+from backbeat.transport.requests import Asker
 
 logger = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from typing import IO, Any
 import msgspec
 
 from backbeat.errors import BackbeatError
-from backbeat.gateway.presentation import status_change_json, whole_node_json, workflow_json
-from backbeat.http_values import read_history, read_node, read_workflow
+from backbeat.gateway.http.presentation import status_change_json, whole_node_json, workflow_json
 from backbeat.streams.core.effects import NodeView, WorkflowView
-from backbeat.streams.core.history import StatusChange
+from backbeat.streams.core.tree.history import StatusChange
+from backbeat.transport.http_values import read_history, read_node, read_workflow
 
 FORMAT = "backbeat-archive"
 VERSION = 1

@@ -17,7 +17,7 @@ from typing import IO, Any, Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from backbeat.errors import InvalidParameters, NotFound, Unavailable
-from backbeat.gateway.presentation import id_text
+from backbeat.gateway.http.presentation import id_text
 from backbeat.stores import bucket_client, parse_store, write_whole
 from backbeat.streams.core.effects import Reason, WorkflowView
 

@@ -9,8 +9,8 @@ reading     who answers from the tables, where they are whole
 projection  all of it, as the gateway uses it; `process` is a follower alone, `metrics` what both show of themselves
 """
 
-from backbeat.gateway.projection.database import ProjectionError, ProjectionUnavailable
-from backbeat.gateway.projection.filters import Counts, NodeFilters, WorkflowFilters
 from backbeat.gateway.projection.projection import Projection
+from backbeat.gateway.projection.reading.filters import Counts, NodeFilters, WorkflowFilters
+from backbeat.gateway.projection.storage.database import ProjectionError, ProjectionUnavailable
 
 __all__ = ["Counts", "NodeFilters", "Projection", "ProjectionError", "ProjectionUnavailable", "WorkflowFilters"]

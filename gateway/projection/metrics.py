@@ -14,16 +14,16 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
-from backbeat.gateway.figures import Activities
-from backbeat.gateway.projection import lists, reports
-from backbeat.gateway.projection.changelog import Lag
-from backbeat.gateway.projection.database import ProjectionError
-from backbeat.gateway.projection.follower import Follower
-from backbeat.gateway.projection.reading import Reading
-from backbeat.streams.brokers import UnreachableError
-from backbeat.streams.exposition import counter, gauge, gauges, histograms
-from backbeat.streams.tallies import ACTIVITIES_MAX, OTHER
-from backbeat.streams.topics import TopicError
+from backbeat.gateway.api.report_json import Activities
+from backbeat.gateway.projection.following.changelog import Lag
+from backbeat.gateway.projection.following.follower import Follower
+from backbeat.gateway.projection.reading import lists, reports
+from backbeat.gateway.projection.reading.reader import Reading
+from backbeat.gateway.projection.storage.database import ProjectionError
+from backbeat.streams.kafka.brokers import UnreachableError
+from backbeat.streams.kafka.topics import TopicError
+from backbeat.streams.observe.counters import ACTIVITIES_MAX, OTHER
+from backbeat.streams.observe.prometheus import counter, gauge, gauges, histograms
 
 #: How long figures of the database and of Kafka are given out before they are read again.
 _FRESH_SECONDS = 10.0

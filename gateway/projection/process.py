@@ -13,16 +13,16 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import URL
 
-from backbeat.gateway.projection.changelog import Lag
-from backbeat.gateway.projection.database import open_engine
-from backbeat.gateway.projection.follower import Follower
+from backbeat.gateway.projection.following.changelog import Lag
+from backbeat.gateway.projection.following.follower import Follower
 from backbeat.gateway.projection.metrics import ProjectionCollector
-from backbeat.gateway.projection.reading import Reading
-from backbeat.streams import logs
-from backbeat.streams.brokers import RefusedError, UnreachableError, reach
-from backbeat.streams.ending import MISFIT, code_of, end
-from backbeat.streams.exposition import gauges, new_registry, version
-from backbeat.streams.status_server import Address, Status, StatusError, StatusServer
+from backbeat.gateway.projection.reading.reader import Reading
+from backbeat.gateway.projection.storage.database import open_engine
+from backbeat.streams.kafka.brokers import RefusedError, UnreachableError, reach
+from backbeat.streams.observe import logs
+from backbeat.streams.observe.prometheus import gauges, new_registry, version
+from backbeat.streams.observe.status_server import Address, Status, StatusError, StatusServer
+from backbeat.streams.process.termination import MISFIT, code_of, end
 
 READY_LINE = "backbeat projection ready"
 STATUS_LINE = "backbeat projection status"

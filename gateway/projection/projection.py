@@ -11,16 +11,16 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from backbeat.gateway.figures import Activities, Daily, Summary
-from backbeat.gateway.projection import lists, reports, search
-from backbeat.gateway.projection.changelog import Lag
-from backbeat.gateway.projection.database import READERS, open_engine, parse_url
-from backbeat.gateway.projection.filters import Counts, NodeFilters, WorkflowFilters
-from backbeat.gateway.projection.follower import Follower
+from backbeat.gateway.api.report_json import Activities, Daily, Summary
+from backbeat.gateway.projection.following.changelog import Lag
+from backbeat.gateway.projection.following.follower import Follower
 from backbeat.gateway.projection.metrics import ProjectionCollector
-from backbeat.gateway.projection.reading import Reading
+from backbeat.gateway.projection.reading import lists, reports, search
+from backbeat.gateway.projection.reading.filters import Counts, NodeFilters, WorkflowFilters
+from backbeat.gateway.projection.reading.reader import Reading
+from backbeat.gateway.projection.storage.database import READERS, open_engine, parse_url
 from backbeat.streams.core.effects import NodeView, WorkflowView
-from backbeat.streams.keeper import NewerRecordError
+from backbeat.streams.engine.ports import NewerRecordError
 
 #: Asks the owner of a partition to commit now: gives (partition, offset of the changelog that contains everything).
 Flush = Callable[[int], Awaitable[tuple[int, int]]]

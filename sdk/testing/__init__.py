@@ -8,10 +8,11 @@ What runs is `backbeat.streams.engine` with its rules (`backbeat.streams.core`),
 only the topics, the records and the time.
 """
 
-from .backbeat import Backbeat
+from backbeat.testing.blocking import PlainBackbeat
+from backbeat.testing.environment import Backbeat
+
 from .errors import NothingDue
 from .faults import FaultKind, Faults, Injected
-from .plain import PlainBackbeat
 from .queued import Queued
 from .topics import DeadLetter
 

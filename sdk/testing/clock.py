@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from backbeat.errors import BackbeatError
-from backbeat.payloads import to_datetime
+from backbeat.payload.values import to_datetime
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""The engine in memory: `backbeat.streams.engine`, the loop that runs on Kafka, on records in memory."""
+"""The engine in memory: `backbeat.streams.engine.loop`, the loop that runs on Kafka, on records in memory."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from backbeat.streams.core.commands import AnyCommand, route
 from backbeat.streams.core.effects import NodeView
 from backbeat.streams.core.queries import AnyQuery, current_node, find_node, query_route
 from backbeat.streams.core.records import Settings
-from backbeat.streams.core.status import ServerStatus
-from backbeat.streams.door import Admitted
-from backbeat.streams.engine import Engine
-from backbeat.streams.partition import Record
-from backbeat.transport import written
+from backbeat.streams.core.tree.status import ServerStatus
+from backbeat.streams.engine.loop import Engine
+from backbeat.streams.engine.partition import Record
+from backbeat.streams.input.signal_command import Admitted
+from backbeat.testing.memory_store import Shelf
+from backbeat.transport.base import written
 
 from .clock import Clock
-from .shelf import Shelf
 from .topics import Topics
 
 _QUERY = 0

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from .backbeat import Backbeat
-from .plain import PlainBackbeat
+from backbeat.testing.blocking import PlainBackbeat
+from backbeat.testing.environment import Backbeat
 
 
 def pytest_configure(config: pytest.Config) -> None:

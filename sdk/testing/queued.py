@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from backbeat.client.views import NodeValue
 from backbeat.schemas import ActivityKind, ActivityRecord
-from backbeat.views import NodeValue
 
 
 class Queued(NodeValue):

@@ -19,9 +19,9 @@ from backbeat.schemas import (
     decode_reply,
     decode_status_changes,
 )
-from backbeat.streams.dead_letters import REASON
-from backbeat.streams.partition import Record
-from backbeat.streams.topics import ACTIVITIES_PREFIX, COMMANDS, DEAD_LETTERS, HISTORY, RECORD_BYTES_MAX, REPLIES
+from backbeat.streams.engine.partition import Record
+from backbeat.streams.kafka.topics import ACTIVITIES_PREFIX, COMMANDS, DEAD_LETTERS, HISTORY, RECORD_BYTES_MAX, REPLIES
+from backbeat.streams.output.dead_letters import REASON
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

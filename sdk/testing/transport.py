@@ -14,9 +14,9 @@ from backbeat.streams.core import ids
 from backbeat.streams.core.commands import AnyCommand, ReplyTo, Signal
 from backbeat.streams.core.effects import Rejection
 from backbeat.streams.core.queries import ALL_PARTITIONS, AnyQuery, GetSchedules, WaitNode
+from backbeat.testing.memory_registry import Directory
 
 from .clock import Clock
-from .directory import Directory
 from .engine import NEVER, MemoryEngine
 from .faults import Faults
 

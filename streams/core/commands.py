@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
+from backbeat.streams.core.jobs.records import JobFilter
+
 from .ids import limit_id, murmur2
-from .jobs import JobFilter
 from .records import Limit, LimitValues, RetentionPolicy, Settings, TimerKind
 from .values import (
     CATCH_UP_SECONDS,

@@ -9,12 +9,13 @@ import enum
 
 import msgspec
 
+from backbeat.streams.core.jobs.records import Jobs
+from backbeat.streams.core.schedules.schedule import ScheduleView
+from backbeat.streams.core.tree.history import StatusChange
+from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
+
 from .commands import AnyCommand, ReplyTo
-from .history import StatusChange
-from .jobs import Jobs
 from .records import PRIORITY_DEFAULT, Limit, Node, Workflow
-from .schedules import ScheduleView
-from .status import ClientStatus, Mode, ServerStatus
 
 
 class WorkflowView(

@@ -11,17 +11,18 @@ from typing import TypeVar
 
 import msgspec
 
-from . import history
+from backbeat.streams.core.jobs.records import Jobs
+from backbeat.streams.core.limits.views import limit_views
+from backbeat.streams.core.schedules.schedule import ScheduleView, schedule_view
+from backbeat.streams.core.tree import history
+from backbeat.streams.core.tree.deactivation import Marks, is_deactivated, is_left_over
+from backbeat.streams.core.tree.status import CLOSED, ServerStatus
+from backbeat.streams.core.tree.traverse import RemovedError, walk
+
 from .commands import ReplyTo
 from .effects import Limits, NodeView, Reason, Rejection, WorkflowView, node_view, workflow_view
-from .jobs import Jobs
-from .limit_views import limit_views
 from .records import Node, RetentionPolicy, Settings, Workflow
-from .schedules import ScheduleView, schedule_view
-from .settling import Marks, is_deactivated, is_left_over
-from .status import CLOSED, ServerStatus
 from .store import Store
-from .walking import RemovedError, walk
 
 _T = TypeVar("_T")
 

@@ -14,7 +14,7 @@ import enum
 
 import msgspec
 
-from .status import ClientStatus, Mode, ServerStatus
+from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
 
 #: `timeout_seconds` of a node that gave none: the configured default applies when it starts.
 TIMEOUT_DEFAULT = -1.0

@@ -11,8 +11,20 @@ from collections import deque
 from collections.abc import Callable
 from copy import copy
 
-from . import coalescing, history
-from .answers import answered, remember
+from backbeat.streams.core.idempotency import answered, remember
+from backbeat.streams.core.schedules.schedule import Schedule
+from backbeat.streams.core.tree import coalesce, history
+from backbeat.streams.core.tree.deactivation import Marks, is_below_mark, is_left_over
+from backbeat.streams.core.tree.status import (
+    CLIENT_TRANSITIONS,
+    CLOSED,
+    SERVER_TRANSITIONS,
+    ClientStatus,
+    Mode,
+    ServerStatus,
+    word,
+)
+
 from .commands import CloseLink, Command, ReleaseSlot, Task, TaskKind
 from .effects import Answer as AnswerBody
 from .effects import (
@@ -28,17 +40,6 @@ from .effects import (
 from .effects import Dispatch as DispatchEffect
 from .node_reader import NodeReader
 from .records import Link, Node, Parent, Settings, TimerKind, Workflow
-from .schedules import Schedule
-from .settling import Marks, is_below_mark, is_left_over
-from .status import (
-    CLIENT_TRANSITIONS,
-    CLOSED,
-    SERVER_TRANSITIONS,
-    ClientStatus,
-    Mode,
-    ServerStatus,
-    word,
-)
 from .store import Store
 
 
@@ -270,7 +271,7 @@ class Step:
     def note_waiting(self, node: Node) -> None:
         """Whether the node waits under a coalesce_key may be other than before."""
         if node.coalesce_key:
-            self.writes.append(lambda store: coalescing.write_down(store, node))
+            self.writes.append(lambda store: coalesce.write_down(store, node))
 
     def deactivate(self, node: Node) -> None:
         """Deactivated: final. A node that already is gets one more entry."""

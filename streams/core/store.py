@@ -8,9 +8,10 @@ from heapq import nsmallest
 from itertools import islice
 from typing import Protocol
 
-from .jobs import Job
+from backbeat.streams.core.jobs.records import Job
+from backbeat.streams.core.schedules.schedule import Schedule
+
 from .records import Answer, Due, Lane, Link, Meta, Node, Place, Pool, Removed, Waiting, Workflow
-from .schedules import Schedule
 
 
 class Store(Protocol):

@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-from .status import Mode, word
+from backbeat.streams.core.tree.status import Mode, word
 
 
 class ReplyTo(msgspec.Struct, gc=False, frozen=True, array_like=True):

@@ -12,8 +12,8 @@ import msgspec
 from backbeat import schemas
 from backbeat.schemas.catalogue import RECORDS
 from backbeat.streams.core import commands, effects
-from backbeat.streams.core.history import StatusChange
-from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
+from backbeat.streams.core.tree.history import StatusChange
+from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
 
 NODE_ID, WORKFLOW_ID, USER_ID = b"n" * 16, b"w" * 16, b"u" * 16
 NOW = 1_790_000_000_000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backbeat.compose.kafka import JAVA_OPTIONS_VARIABLE
+from backbeat.compose.local.kafka import JAVA_OPTIONS_VARIABLE
 
 
 @pytest.fixture(autouse=True)

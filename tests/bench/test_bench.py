@@ -6,14 +6,15 @@ import pytest
 from click.testing import CliRunner
 
 from backbeat import schemas
-from backbeat.compose import bench_figures, bench_scale, bench_store
-from backbeat.compose.bench import LETTERS, bench
-from backbeat.compose.bench_commands import Maker, subject_of
-from backbeat.compose.bench_table import ROWS, show
+from backbeat.compose.bench import engine, scale
+from backbeat.compose.bench import store as stored
+from backbeat.compose.bench.command import LETTERS, bench
+from backbeat.compose.bench.prepared_commands import Maker, subject_of
+from backbeat.compose.bench.table import ROWS, show
 from backbeat.streams.core import apply
 from backbeat.streams.core.effects import Dispatch, Ignored, Refuse
-from backbeat.streams.core.status import ServerStatus
 from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.core.tree.status import ServerStatus
 
 USER = b"u" * 16
 PARTITIONS = 4
@@ -71,9 +72,9 @@ def test_the_children_of_a_fan_are_in_work_and_take_their_results(maker, leaves)
 
 def test_stored_workflows_are_as_if_they_had_run(maker):
     stores = [MemoryStore() for _ in range(PARTITIONS)]
-    template = bench_store._template(maker, 10, is_open=False)
+    template = stored._template(maker, 10, is_open=False)
     for number in range(40):
-        bench_store._put(stores, maker, template, subject_of(number, bench_store.KIND))
+        stored._put(stores, maker, template, subject_of(number, stored.KIND))
 
     assert sum(len(store.workflows) for store in stores) == 40
     for store in stores:
@@ -81,7 +82,7 @@ def test_stored_workflows_are_as_if_they_had_run(maker):
             (top,) = chain(store, workflow.first_child)
             assert top.workflow_id == workflow.id
             assert [child.parent_id for child in chain(store, top.first_child)] == [top.id] * 9
-    subject = next(bench_store.stored_subjects(40))
+    subject = next(stored.stored_subjects(40))
     store = next(store for store in stores if maker.workflow_id(subject) in store.workflows)
     bad, dispatched = perform(maker.workflow(subject), store, begin=template.workflow.created_at + 1_000)
     assert bad == []
@@ -89,7 +90,7 @@ def test_stored_workflows_are_as_if_they_had_run(maker):
 
 
 def test_some_stored_workflows_are_open_and_have_a_deadline(maker):
-    template = bench_store._template(maker, 5, is_open=True)
+    template = stored._template(maker, 5, is_open=True)
 
     in_work = [node for node in template.nodes if node.server is ServerStatus.SENT_TO_CLIENT]
     assert len(in_work) == 1
@@ -137,11 +138,11 @@ def test_every_figure_with_a_letter_is_measured(monkeypatch):
         "_BIG_JOIN": 1_500,
     }
     for name, value in small.items():
-        monkeypatch.setattr(bench_figures, name, value)
-    monkeypatch.setattr(bench_scale, "_SIGNALS", 3_000)
-    monkeypatch.setattr(bench_scale, "_COST_COMMANDS", 50)
-    monkeypatch.setattr(bench_scale, "_FANS", (10, 100))
-    monkeypatch.setattr(bench_scale, "STORED", (200,))
+        monkeypatch.setattr(engine, name, value)
+    monkeypatch.setattr(scale, "_SIGNALS", 3_000)
+    monkeypatch.setattr(scale, "_COST_COMMANDS", 50)
+    monkeypatch.setattr(scale, "_FANS", (10, 100))
+    monkeypatch.setattr(scale, "STORED", (200,))
     done = CliRunner().invoke(bench, ["--only", LETTERS, "--runs", "1", "--json"])
 
     assert done.exit_code == 0, done.output

@@ -6,11 +6,12 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from click.testing import CliRunner
 
-from backbeat.compose import bench_figures, bench_http, bench_http_search, postgresql
-from backbeat.compose.bench import FIGURES, HTTP, LETTERS, SEARCH, _figures, bench
-from backbeat.compose.bench_http_client import make_application
-from backbeat.compose.bench_http_rig import SERVING
-from backbeat.compose.bench_table import ROWS
+from backbeat.compose.bench import engine, http, http_search
+from backbeat.compose.bench.command import FIGURES, HTTP, LETTERS, SEARCH, _figures, bench
+from backbeat.compose.bench.http_client import make_application
+from backbeat.compose.bench.http_rig import SERVING
+from backbeat.compose.bench.table import ROWS
+from backbeat.compose.local import postgresql
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ async def test_webhooks_of_others_are_only_answered(application):
 
 @pytest.mark.integration
 def test_every_figure_over_http_is_measured(monkeypatch):
-    monkeypatch.setattr(bench_figures, "_WARM_UP_ROUNDS_MAX", 1)
+    monkeypatch.setattr(engine, "_WARM_UP_ROUNDS_MAX", 1)
     small = {
         "_WARM_UP_WORKFLOWS": 5,
         "_ACCEPT_SIGNALS": 40,
@@ -86,7 +87,7 @@ def test_every_figure_over_http_is_measured(monkeypatch):
         "_FOLLOW_WORKFLOWS": 2_000,
     }
     for name, value in small.items():
-        monkeypatch.setattr(bench_http, name, value)
+        monkeypatch.setattr(http, name, value)
     done = CliRunner().invoke(bench, ["--only", ",".join(HTTP), "--runs", "1", "--json"])
 
     assert done.exit_code == 0, done.output
@@ -103,7 +104,7 @@ def test_every_figure_over_http_is_measured(monkeypatch):
 
 
 def test_the_search_is_measured_where_a_database_can_be_started(monkeypatch):
-    monkeypatch.setattr(bench_http_search, "why_not", lambda: "nobody has installed it")
+    monkeypatch.setattr(http_search, "why_not", lambda: "nobody has installed it")
     done = CliRunner().invoke(bench, ["--only", SEARCH, "--search-nodes", "2000", "--json"])
 
     assert done.exit_code == 0, done.output
@@ -121,7 +122,7 @@ async def test_the_search_is_measured_on_postgresql():
     if reason is not None:
         pytest.skip(reason)
     with postgresql.postgresql() as url:
-        found = await bench_http_search._measured(url, 1_000)
+        found = await http_search._measured(url, 1_000)
 
     assert found["database"] == "postgresql"
     assert found["worst_ms"] > 0

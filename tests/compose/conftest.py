@@ -3,7 +3,7 @@
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from backbeat.compose.kafka import KafkaBroker
+from backbeat.compose.local.kafka import KafkaBroker
 
 
 @pytest.fixture(scope="module")

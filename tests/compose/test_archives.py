@@ -11,14 +11,14 @@ import pytest
 from click.testing import CliRunner
 from moto.server import ThreadedMotoServer
 
-from backbeat.compose.commands import backbeat
+from backbeat.compose.cli.program import backbeat
 from backbeat.errors import InvalidParameters, NotFound, Unavailable
 from backbeat.gateway.archiving import ArchiveError, open_place, read_archive, split_address
 from backbeat.gateway.archiving.content import Writer
 from backbeat.gateway.archiving.places import archive_name
 from backbeat.streams.core.effects import NodeView, WorkflowView
-from backbeat.streams.core.history import StatusChange
-from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
+from backbeat.streams.core.tree.history import StatusChange
+from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
 
 AT = 1_790_000_000_123
 ID = bytes(range(16))

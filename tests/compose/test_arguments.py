@@ -6,9 +6,9 @@ from io import StringIO
 import click
 import pytest
 
-from backbeat.compose.conditions import conditions_text, read_conditions
-from backbeat.compose.moments import Due, Moment, read_length
-from backbeat.compose.references import read_ids, read_value
+from backbeat.compose.cli.conditions import conditions_text, read_conditions
+from backbeat.compose.cli.durations import Due, Moment, read_length
+from backbeat.compose.cli.references import read_ids, read_value
 
 A, B = "5d3f8a10-0000-8000-8000-00000000000a", "5d3f8a10-0000-8000-8000-00000000000b"
 

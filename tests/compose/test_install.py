@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from backbeat.compose import install, progress
-from backbeat.compose.progress import Progress
+from backbeat.compose.cli.show import progress
+from backbeat.compose.cli.show.progress import Progress
+from backbeat.compose.setup import install
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +32,7 @@ def test_it_imports_nothing_that_has_to_be_installed_first():
         "-I",
         "-S",
         "-c",
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import compose.install",
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import compose.setup.install",
     ]
 
     subprocess.run(command, check=True)

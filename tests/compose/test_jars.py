@@ -7,9 +7,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from backbeat.compose import jars, jars_lock, maven
-from backbeat.compose.errors import SetupError
-from backbeat.compose.jars_lock import Jar
+from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.local.jars import jars, lock, maven
+from backbeat.compose.local.jars.lock import Jar
 from tests.compose.programs import Programs
 
 BODY = b"a jar"
@@ -22,7 +22,7 @@ def small(tmp_path, monkeypatch):
     path.parent.mkdir()
     path.write_bytes(BODY)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(jars, "JARS", [Jar("org.shop:shop:1.0", len(BODY), jars_lock.digest(path))])
+    monkeypatch.setattr(jars, "JARS", [Jar("org.shop:shop:1.0", len(BODY), lock.digest(path))])
     return path
 
 
@@ -50,12 +50,12 @@ def elements(parent: ET.Element, path: str) -> list[tuple[str, str, str]]:
 
 
 def test_the_lock_was_made_from_the_pom_as_it_is():
-    text = jars_lock.PATH.read_text()
+    text = lock.PATH.read_text()
     pom = ET.fromstring(maven.POM.read_text())  # noqa: S314 - our own
-    locked = jars_lock.read(text)
+    locked = lock.read(text)
 
-    assert f"# pom.xml {jars_lock.digest(maven.POM)}\n" in text, "write it anew: make relock"
-    assert jars_lock.write(locked, maven.POM) == text
+    assert f"# pom.xml {lock.digest(maven.POM)}\n" in text, "write it anew: make relock"
+    assert lock.write(locked, maven.POM) == text
     wanted = elements(pom, "{*}dependencies/{*}dependency")
     assert len(wanted) == 2
     assert {":".join(one) for one in wanted} <= {jar.coordinates for jar in locked}
@@ -65,9 +65,9 @@ def test_the_lock_was_made_from_the_pom_as_it_is():
 
 
 def test_the_lock_has_what_a_broker_needs_and_is_small():
-    locked = jars_lock.read(jars_lock.PATH.read_text())
+    locked = lock.read(lock.PATH.read_text())
 
-    assert jars_lock.version(locked) == jars.KAFKA_VERSION
+    assert lock.version(locked) == jars.KAFKA_VERSION
     assert len({jar.name for jar in locked}) == len(locked)
     artifacts = {jar.coordinates.split(":")[1] for jar in locked}
     # Logs, each kind of compression, share groups, and what tiered storage is loaded with.

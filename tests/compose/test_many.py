@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from backbeat.compose.many import each
+from backbeat.compose.cli.batch import each
 from backbeat.errors import InvalidStatus, Unavailable
 
 REFUSAL = InvalidStatus("invalid_client_status", "Cannot transition")

@@ -16,13 +16,13 @@ import pytest
 from click.testing import CliRunner
 
 from backbeat import Client, PlainClient, Worker, current
-from backbeat.compose.commands import backbeat
-from backbeat.compose.ports import free_port
-from backbeat.compose.stack import Stack
+from backbeat.compose.cli.program import backbeat
+from backbeat.compose.local.ports import free_port
+from backbeat.compose.local.stack import Stack
 from backbeat.errors import NotFound
 from backbeat.streams.core.commands import StartJob
-from backbeat.streams.core.jobs import JobFilter
-from backbeat.streams.registration import add_client
+from backbeat.streams.core.jobs.records import JobFilter
+from backbeat.streams.kafka.registration import add_client
 from tests.integration.rig import until
 
 pytestmark = pytest.mark.integration
@@ -495,7 +495,7 @@ def test_exit_codes(shop, monkeypatch):
     assert "is no id" in shop("node", "retry", "one", code=2).stderr
     no_gateway = shop("search", "nodes", "--gateway", f"http://127.0.0.1:{nobody}", code=3)
     assert "--gateway" in no_gateway.stderr
-    monkeypatch.setattr("backbeat.compose.signal._TELL_SECONDS", 0.1)
+    monkeypatch.setattr("backbeat.compose.cli.commands.signal._TELL_SECONDS", 0.1)
     waited = shop("signal", "Sale", "codes", "Later", "--at", "1h", "--wait-for", "0.3s", code=4)
     told, given_up = (line for line in waited.stderr.splitlines() if "was not complete within" in line)
     assert told.startswith("Still waiting: ")

@@ -16,10 +16,10 @@ import pytest
 from click.testing import CliRunner
 from confluent_kafka import Producer
 
-from backbeat.compose.ports import free_port
-from backbeat.compose.stack import Stack
-from backbeat.streams.registration import add_client
-from backbeat.streams.topics import DEAD_LETTERS, client_topics, ensure_client_topics
+from backbeat.compose.local.ports import free_port
+from backbeat.compose.local.stack import Stack
+from backbeat.streams.kafka.registration import add_client
+from backbeat.streams.kafka.topics import DEAD_LETTERS, client_topics, ensure_client_topics
 from tests.gateway.door import Door, User, until
 
 pytestmark = pytest.mark.integration
@@ -62,7 +62,7 @@ def run(environment):
     """The same in this process: all of the command line but the start of Python. With an error, that is given too."""
 
     def backbeat(*arguments: str, code: int = 0, stdin: str = "", **env: str) -> str:
-        from backbeat.compose.commands import backbeat
+        from backbeat.compose.cli.program import backbeat
 
         unset = {key: None for key in os.environ if key.startswith("BACKBEAT_") and key not in environment}
         done = CliRunner().invoke(backbeat, arguments, input=stdin, env=unset | environment | env)

@@ -10,8 +10,8 @@ import threading
 import psutil
 import pytest
 
-from backbeat.compose.errors import SetupError
-from backbeat.compose.part import Part, stop_left_over
+from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.local.child_process import Part, stop_left_over
 
 SAYS_READY = "print('ready', flush=True)"
 SLEEPS = f"import time; {SAYS_READY}; time.sleep(600)"
@@ -149,7 +149,7 @@ def test_part_does_not_outlive_a_killed_parent(tmp_path):
     code = f"""
 import sys
 from pathlib import Path
-from backbeat.compose.part import Part
+from backbeat.compose.local.child_process import Part
 folder = Path({str(tmp_path)!r})
 part = Part("part", [sys.executable, "-c", {SLEEPS!r}], log_path=folder / "log", pid_path=folder / "pid")
 part.start()

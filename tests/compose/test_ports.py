@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from backbeat.compose.errors import SetupError
-from backbeat.compose.ports import choose_port, free_port, port_is_free
+from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.local.ports import choose_port, free_port, port_is_free
 
 
 @pytest.fixture

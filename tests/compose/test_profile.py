@@ -6,10 +6,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from backbeat.compose.commands import backbeat
-from backbeat.compose.errors import SetupError
-from backbeat.compose.options import connected
-from backbeat.compose.profile import Section, find_file, load_profile
+from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.cli.options import connected
+from backbeat.compose.cli.profile import Section, find_file, load_profile
+from backbeat.compose.cli.program import backbeat
 
 FILE = """
 profile = "near"

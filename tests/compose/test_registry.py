@@ -8,12 +8,12 @@ import pytest
 from click.testing import CliRunner
 from confluent_kafka import Producer
 
-from backbeat.compose.commands import backbeat
-from backbeat.streams import topics
-from backbeat.streams.clients import ClientError, decode_client
-from backbeat.streams.registration import add_client
-from backbeat.streams.registry import RegisteredClient, Registry, RegistryError
-from backbeat.streams.topics import check_topics, ensure_topics, topic_id
+from backbeat.compose.cli.program import backbeat
+from backbeat.streams.kafka import topics
+from backbeat.streams.kafka.client_registry import RegisteredClient, Registry, RegistryError
+from backbeat.streams.kafka.clients import ClientError, decode_client
+from backbeat.streams.kafka.registration import add_client
+from backbeat.streams.kafka.topics import check_topics, ensure_topics, topic_id
 
 pytestmark = pytest.mark.integration
 

@@ -17,11 +17,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from backbeat.compose.exits import CommandError, Exit
-from backbeat.compose.ports import free_port
-from backbeat.compose.report_mail import MailServer, mail_options
-from backbeat.compose.report_page import as_facts, html_of, subject_of, text_of
-from backbeat.gateway.figures import Daily, DailyFigures
+from backbeat.compose.cli.exit_codes import CommandError, Exit
+from backbeat.compose.cli.reports.mail import MailServer, mail_options
+from backbeat.compose.cli.reports.page import as_facts, html_of, subject_of, text_of
+from backbeat.compose.local.ports import free_port
+from backbeat.gateway.api.report_json import Daily, DailyFigures
 
 DAY = 86_400_000
 UNTIL = 20_000 * DAY

@@ -11,11 +11,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from backbeat.compose.commands import backbeat
-from backbeat.compose.kafka import KafkaBroker
-from backbeat.compose.options import bootstrap_option, connected
-from backbeat.compose.stack import Stack
-from backbeat.streams.security import (
+from backbeat.compose.cli.options import bootstrap_option, connected
+from backbeat.compose.cli.program import backbeat
+from backbeat.compose.local.kafka import KafkaBroker
+from backbeat.compose.local.stack import Stack
+from backbeat.streams.kafka.security import (
     IN_THE_CLEAR,
     PREFIX,
     Brokers,
@@ -180,7 +180,7 @@ def test_pythons_own_tls_checks_who_answers():
 def test_everything_that_is_said_reaches_aiokafka(security, expected):
     from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
-    from backbeat.streams.app import _credentials
+    from backbeat.streams.process.faust_app import _credentials
 
     found = dict(credentials_to_aiokafka_auth(_credentials(security)))
     context = found.pop("ssl_context", None)
@@ -200,6 +200,6 @@ def test_a_kafka_of_this_machines_own_is_entered_in_the_clear(tmp_path, monkeypa
 def test_every_client_is_made_of_the_same_room():
     paths = [path for folder in ("sdk", "streams", "gateway", "compose") for path in (ROOT / folder).rglob("*.py")]
     texts = {path.relative_to(ROOT).as_posix(): path.read_text() for path in paths}
-    assert [name for name, text in texts.items() if '"bootstrap.servers"' in text] == ["streams/security.py"]
+    assert [name for name, text in texts.items() if '"bootstrap.servers"' in text] == ["streams/kafka/security.py"]
     made = re.compile(r"\b(?:AdminClient|Producer|Consumer|AIOKafka\w+)\(")
     assert [name for name, text in texts.items() if made.search(text) and "connection(" not in text] == []

@@ -12,12 +12,12 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from backbeat.compose.commands import backbeat as group
-from backbeat.compose.connection import Connection
-from backbeat.compose.exits import CommandError
-from backbeat.compose.moments import SECONDS_MAX, Length, Moment, Number
-from backbeat.compose.signal import Line, _read_line
-from backbeat.signals import SIGNAL_WORDS
+from backbeat.client.signals import SIGNAL_WORDS
+from backbeat.compose.cli.commands.signal import Line, _read_line
+from backbeat.compose.cli.connection import Connection
+from backbeat.compose.cli.durations import SECONDS_MAX, Length, Moment, Number
+from backbeat.compose.cli.exit_codes import CommandError
+from backbeat.compose.cli.program import backbeat as group
 
 DEEP = "[" * 100_000
 NODE = "5b0c6a52-9a3d-8e71-a5d0-77c1e2f30415"

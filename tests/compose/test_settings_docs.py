@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from backbeat.compose.settings_table import put
+from backbeat.compose.cli.show.settings_table import put
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "settings.md"
@@ -12,7 +12,9 @@ DOCUMENT = ROOT / "docs" / "settings.md"
 def test_the_table_is_as_the_commands_are():
     text = DOCUMENT.read_text()
 
-    assert put(text) == text, "write it anew: .venv/bin/python -m backbeat.compose.settings_table docs/settings.md"
+    assert put(text) == text, (
+        "write it anew: .venv/bin/python -m backbeat.compose.cli.show.settings_table docs/settings.md"
+    )
 
 
 def test_every_setting_says_what_it_means():

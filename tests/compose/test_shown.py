@@ -5,17 +5,17 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from backbeat.compose.commands import backbeat
-from backbeat.compose.errors import SetupError
-from backbeat.compose.exits import Exit, explain
-from backbeat.compose.facts import tree_facts
-from backbeat.compose.output import how_long, print_table
-from backbeat.compose.texts import one_line, plain
-from backbeat.compose.tree import Drawn, draw, is_closed
+from backbeat.client.views import NodeValue, Tree, Workflow
+from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.cli.exit_codes import Exit, explain
+from backbeat.compose.cli.program import backbeat
+from backbeat.compose.cli.show.printing import how_long, print_table
+from backbeat.compose.cli.show.rows import tree_facts
+from backbeat.compose.cli.show.sanitize import one_line, plain
+from backbeat.compose.cli.show.tree import Drawn, draw, is_closed
 from backbeat.errors import NotFound, Rejected, Timeout, Unavailable
 from backbeat.streams.core.effects import WorkflowView
-from backbeat.streams.core.status import ClientStatus, ServerStatus
-from backbeat.views import NodeValue, Tree, Workflow
+from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
 from tests.sdk.conftest import VIEW
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from backbeat.compose.errors import SetupError
-from backbeat.compose.kafka import KafkaBroker
-from backbeat.compose.ports import port_is_free
-from backbeat.compose.stack import Stack
-from backbeat.streams.registration import add_client
-from backbeat.streams.registry import Registry
-from backbeat.streams.topics import check_topics
+from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.local.kafka import KafkaBroker
+from backbeat.compose.local.ports import port_is_free
+from backbeat.compose.local.stack import Stack
+from backbeat.streams.kafka.client_registry import Registry
+from backbeat.streams.kafka.registration import add_client
+from backbeat.streams.kafka.topics import check_topics
 
 pytestmark = pytest.mark.integration
 STAND_IN = Path(__file__).with_name("stand_in.py")
@@ -143,7 +143,7 @@ def test_port_that_was_asked_for_and_is_taken(tmp_path, kafka):
 def test_two_that_start_at_once_find_a_port_each(tmp_path, kafka, monkeypatch):
     # The other one took the port after it was found free.
     taken = int(kafka.rpartition(":")[2])
-    monkeypatch.setattr("backbeat.compose.stack.choose_port", lambda *_: taken)
+    monkeypatch.setattr("backbeat.compose.local.stack.choose_port", lambda *_: taken)
 
     with Stack(tmp_path, partitions=2, engine=engine("runs")) as stack:
         assert stack.kafka.port != taken

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from backbeat.compose import supervised
-from backbeat.compose.part import Part
-from backbeat.compose.supervised import Supervised
+from backbeat.compose.local import supervisor
+from backbeat.compose.local.child_process import Part
+from backbeat.compose.local.supervisor import Supervised
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 
@@ -25,7 +25,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(supervised, "time", clock)
+    monkeypatch.setattr(supervisor, "time", clock)
     return clock
 
 
@@ -130,7 +130,7 @@ def test_one_killed_while_it_was_dead_is_ready_after_its_next_start(make, clock)
 
 def test_deaths_before_a_start_by_hand_are_not_counted(make, clock):
     one, said = make("dies")
-    for _ in range(supervised.DEATHS_MAX + 1):
+    for _ in range(supervisor.DEATHS_MAX + 1):
         one.start()
         one.tend()
         assert one.part.wait(120)

@@ -19,8 +19,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from backbeat.compose.top_shown import Activity, View, as_facts, ordered, screen_of
-from backbeat.gateway.figures import Activities, ActivityFigures
+from backbeat.compose.cli.reports.top_printing import Activity, View, as_facts, ordered, screen_of
+from backbeat.gateway.api.report_json import Activities, ActivityFigures
 
 
 def activity(name, **more):

@@ -17,11 +17,11 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from backbeat.compose.commands import backbeat
-from backbeat.streams import topics
-from backbeat.streams.brokers import FoundTopic, UnreachableError
-from backbeat.streams.topic_survey import usual_partitions
-from backbeat.streams.topics import (
+from backbeat.compose.cli.program import backbeat
+from backbeat.streams.kafka import topics
+from backbeat.streams.kafka.brokers import FoundTopic, UnreachableError
+from backbeat.streams.kafka.topic_survey import usual_partitions
+from backbeat.streams.kafka.topics import (
     TopicError,
     check_topics,
     client_topics,
@@ -188,7 +188,7 @@ def test_names_that_can_have_no_topics(name):
 
 
 def test_nobody_answers(monkeypatch):
-    monkeypatch.setattr("backbeat.streams.brokers.REACH_SECONDS_MAX", 0.5)
+    monkeypatch.setattr("backbeat.streams.kafka.brokers.REACH_SECONDS_MAX", 0.5)
 
     with pytest.raises(UnreachableError, match=r"Kafka at 127\.0\.0\.1:1 does not answer .* What to do"):
         check_topics("127.0.0.1:1")

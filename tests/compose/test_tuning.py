@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 from click.testing import CliRunner
 
-from backbeat.compose.commands import backbeat
-from backbeat.compose.engine import engine
-from backbeat.streams.settings import EngineSettings
+from backbeat.compose.cli.processes.engine import engine
+from backbeat.compose.cli.program import backbeat
+from backbeat.streams.process.settings import EngineSettings
 
 SAID = "rebalance timeout {} s: it must not be shorter than the session timeout, 10 s"
 

@@ -7,12 +7,12 @@ import uuid
 import pytest
 from click.testing import CliRunner, Result
 
-from backbeat.compose.commands import backbeat
-from backbeat.streams import topics
-from backbeat.streams.clients import RegisteredClient, check_client, hash_token
-from backbeat.streams.registration import put_clients
-from backbeat.streams.registry import Registry, RegistryError
-from backbeat.streams.topics import ensure_topics, topic_id
+from backbeat.compose.cli.program import backbeat
+from backbeat.streams.kafka import topics
+from backbeat.streams.kafka.client_registry import Registry, RegistryError
+from backbeat.streams.kafka.clients import RegisteredClient, check_client, hash_token
+from backbeat.streams.kafka.registration import put_clients
+from backbeat.streams.kafka.topics import ensure_topics, topic_id
 
 pytestmark = pytest.mark.integration
 

@@ -7,8 +7,8 @@ import click
 import pytest
 
 from backbeat import Worker
-from backbeat.compose.exits import CommandError
-from backbeat.compose.worker_target import load
+from backbeat.compose.cli.exit_codes import CommandError
+from backbeat.compose.cli.processes.worker_target import load
 
 SHOP = """
 from backbeat import Worker, activity

@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 
 from backbeat.streams.core import commands as c
-from backbeat.streams.core import ids, retry
+from backbeat.streams.core import ids
 from backbeat.streams.core.records import RetentionPolicy, Settings
+from backbeat.streams.core.tree import retry
 
 # The tables of section 3, as they stand in the document.
 CLIENT = {

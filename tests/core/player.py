@@ -14,7 +14,8 @@ import msgspec
 
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as e
-from backbeat.streams.core import ids, records, status
+from backbeat.streams.core import ids, records
+from backbeat.streams.core.tree import status
 from tests.core.naive import Naive, Outcome
 from tests.core.world import OTHER, TIMER_NUMBERS, USER, Happened, World, reply_to
 

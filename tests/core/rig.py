@@ -6,7 +6,7 @@ from typing import Any
 
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import ids
-from backbeat.streams.core.status import Mode
+from backbeat.streams.core.tree.status import Mode
 from tests.core.world import USER, Happened, World, reply_to
 
 BLOCKING, NON_BLOCKING, FORGET = Mode.BLOCKING, Mode.NON_BLOCKING, Mode.FIRE_AND_FORGET

@@ -7,7 +7,7 @@ from typing import Any
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import ids
 from backbeat.streams.core.commands import Overlap
-from backbeat.streams.core.schedules import Schedule
+from backbeat.streams.core.schedules.schedule import Schedule
 from tests.core.rig import Rig, new
 from tests.core.world import USER, Happened
 

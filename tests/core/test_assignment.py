@@ -6,9 +6,9 @@ import asyncio
 from typing import Any
 
 from backbeat.streams.core.records import Meta
-from backbeat.streams.engine import Engine
-from backbeat.streams.local_stores import LocalStores
-from backbeat.streams.process import EngineProcess
+from backbeat.streams.engine.loop import Engine
+from backbeat.streams.process.lifecycle import EngineProcess
+from backbeat.streams.state.local_stores import LocalStores
 
 
 class Reader:

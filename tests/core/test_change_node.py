@@ -3,9 +3,9 @@
 import pytest
 
 from backbeat.streams.core import commands as c
-from backbeat.streams.core import retry
 from backbeat.streams.core.effects import Done, Ignored, Notify, Reason
 from backbeat.streams.core.records import Settings
+from backbeat.streams.core.tree import retry
 from tests.core.rig import BLOCKING, FORGET, NON_BLOCKING, Rig, flag, new, running
 from tests.core.world import OTHER, USER
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from backbeat.streams import clock as clocks
-from backbeat.streams.clock import BrokerClock
-from backbeat.streams.commit import KafkaTransaction
-from backbeat.streams.process import EngineProcess
+from backbeat.streams.kafka import clock as clocks
+from backbeat.streams.kafka.clock import BrokerClock
+from backbeat.streams.process.lifecycle import EngineProcess
+from backbeat.streams.state.commit import KafkaTransaction
 
 HOUR_MS = 3_600_000
 BROKER_MS = 1_800_000_000_000
@@ -56,8 +56,8 @@ async def _fired_at(clock: BrokerClock, monkeypatch: pytest.MonkeyPatch) -> list
     async def once(_: float) -> None:
         raise _Ended
 
-    monkeypatch.setattr("backbeat.streams.process.asyncio.sleep", once)
-    monkeypatch.setattr("backbeat.streams.process.end", lambda *_: None)
+    monkeypatch.setattr("backbeat.streams.process.lifecycle.asyncio.sleep", once)
+    monkeypatch.setattr("backbeat.streams.process.lifecycle.end", lambda *_: None)
     await process.tick()
     return fired
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from backbeat.streams import process as processes
-from backbeat.streams.commit import CommitError, KafkaTransaction, Member
-from backbeat.streams.deadline import Deadline
-from backbeat.streams.deliveries import Deliveries
-from backbeat.streams.figures import CommitFigures
-from backbeat.streams.keeper import Snapshot
-from backbeat.streams.outbox import Outbox
-from backbeat.streams.process import EngineProcess
+from backbeat.streams.engine.deliveries import Deliveries
+from backbeat.streams.engine.ports import Snapshot
+from backbeat.streams.observe.histograms import CommitFigures
+from backbeat.streams.output.outbox import Outbox
+from backbeat.streams.process import lifecycle as processes
+from backbeat.streams.process.deadline import Deadline
+from backbeat.streams.process.lifecycle import EngineProcess
+from backbeat.streams.state.commit import CommitError, KafkaTransaction, Member
 
 MEMBER = Member("group", "engine", 1, "member")
 

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import pytest
 
 from backbeat.schemas import encode_query
-from backbeat.streams.clock import BrokerClock
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core import queries as q
 from backbeat.streams.core.records import Settings
-from backbeat.streams.partition import Record
-from backbeat.streams.process import EngineProcess
+from backbeat.streams.engine.partition import Record
+from backbeat.streams.kafka.clock import BrokerClock
+from backbeat.streams.process.lifecycle import EngineProcess
 from backbeat.testing.clock import Clock
 from backbeat.testing.engine import NEVER, MemoryEngine
 from backbeat.testing.topics import Topics

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as e
 from backbeat.streams.core import ids, queries
-from backbeat.streams.core.jobs import KEPT_MAX, RETENTION_MS, Job, JobFilter, JobState
+from backbeat.streams.core.jobs.records import KEPT_MAX, RETENTION_MS, Job, JobFilter, JobState
 from backbeat.streams.core.records import Settings, TimerKind
-from backbeat.streams.core.status import word
 from backbeat.streams.core.step import Refused
-from backbeat.streams.validate import check_command
+from backbeat.streams.core.tree.status import word
+from backbeat.streams.input.validate import check_command
 from tests.core.player import Move, Player
 from tests.core.rig import CAMERA_ID, NON_BLOCKING, Rig, id_of, new, workflow
 from tests.core.test_properties import MOVES, NUMBERS

@@ -5,7 +5,7 @@ import msgspec
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core import ids
-from backbeat.streams.core.machine import apply
+from backbeat.streams.core.dispatch import apply
 from backbeat.streams.core.store import MemoryStore
 from tests.core.rig import new, running
 

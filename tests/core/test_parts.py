@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backbeat.streams.core import commands as c
-from backbeat.streams.core import history, ids, records, retry, status
-from backbeat.streams.core.machine import new_meta
+from backbeat.streams.core import ids, records
+from backbeat.streams.core.dispatch import new_meta
+from backbeat.streams.core.tree import history, retry, status
 from tests.core import naive
 from tests.core.rig import CAMERA, CAMERA_ID, new, running
 from tests.core.world import USER

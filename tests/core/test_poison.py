@@ -13,10 +13,10 @@ from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core import queries as q
 from backbeat.streams.core.records import LimitValues, RetentionPolicy, Settings
-from backbeat.streams.dead_letters import REASON, SOURCE_OFFSET, dead_letter
-from backbeat.streams.keeper import StoreError
-from backbeat.streams.partition import Record
-from backbeat.streams.topics import DEAD_LETTER_BYTES_MAX, REPLY_BYTES_MAX
+from backbeat.streams.engine.partition import Record
+from backbeat.streams.engine.ports import StoreError
+from backbeat.streams.kafka.topics import DEAD_LETTER_BYTES_MAX, REPLY_BYTES_MAX
+from backbeat.streams.output.dead_letters import REASON, SOURCE_OFFSET, dead_letter
 from backbeat.testing.clock import Clock
 from backbeat.testing.engine import NEVER, MemoryEngine
 from backbeat.testing.topics import Topics

@@ -9,7 +9,7 @@ from backbeat.streams.core import commands as c
 from backbeat.streams.core import queries as q
 from backbeat.streams.core.effects import Done, Ignored, NodeView, Reason, Refuse, Rejection
 from backbeat.streams.core.records import RetentionPolicy, Settings
-from backbeat.streams.core.retention import POLICIES_MAX
+from backbeat.streams.core.retention.policies import POLICIES_MAX
 from tests.core.rig import CAMERA, CAMERA_ID, FORGET, NON_BLOCKING, Rig, id_of, new, workflow
 from tests.core.world import OTHER, USER, reply_to
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from backbeat.streams.core import commands as c
 from backbeat.streams.core.commands import Overlap
 from backbeat.streams.core.effects import Send
-from backbeat.streams.core.schedules import QUEUED_MAX, RECENT_MAX, RUNNING_MAX, RunCause
+from backbeat.streams.core.schedules.schedule import QUEUED_MAX, RECENT_MAX, RUNNING_MAX, RunCause
 from tests.core.schedule_rig import HOUR, ScheduleRig
 
 MOVES = st.lists(

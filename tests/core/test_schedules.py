@@ -8,7 +8,14 @@ from backbeat.streams.core import ids
 from backbeat.streams.core.commands import Overlap
 from backbeat.streams.core.effects import Done, FiredEarly, Ignored, Reason, Refuse
 from backbeat.streams.core.records import Settings, TimerKind
-from backbeat.streams.core.schedules import QUEUED_MAX, RECENT_MAX, RUNNING_MAX, RunCause, RunState, schedule_view
+from backbeat.streams.core.schedules.schedule import (
+    QUEUED_MAX,
+    RECENT_MAX,
+    RUNNING_MAX,
+    RunCause,
+    RunState,
+    schedule_view,
+)
 from tests.core.rig import new
 from tests.core.schedule_rig import HOUR, MINUTE, ScheduleRig, made, plan
 from tests.core.world import OTHER, USER

@@ -4,7 +4,7 @@ import pytest
 
 from backbeat.streams.core import commands as c
 from backbeat.streams.core.effects import Dispatch, Done, Ignored, NodeView, Reason, Refuse, WorkflowView
-from backbeat.streams.core.status import Mode
+from backbeat.streams.core.tree.status import Mode
 from tests.core.rig import CAMERA, CAMERA_ID, NON_BLOCKING, Rig, new, running, workflow
 from tests.core.world import OTHER, USER, reply_to
 

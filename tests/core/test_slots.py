@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as e
-from backbeat.streams.core import ids, limit_views, queries, slots
+from backbeat.streams.core import ids, queries
 from backbeat.streams.core.effects import Reason
+from backbeat.streams.core.limits import slots, views
 from backbeat.streams.core.records import LimitValues, Settings, TimerKind, limit_key
-from backbeat.streams.core.status import ServerStatus
+from backbeat.streams.core.tree.status import ServerStatus
 from tests.core.rig import NON_BLOCKING, Rig, id_of, new, workflow
 from tests.core.test_slices import Counting
 from tests.core.world import OTHER, USER, Happened, World, reply_to
@@ -555,7 +556,7 @@ def test_when_a_rate_allows_the_next_start_is_seen():
 
 
 def test_of_many_pools_the_first_are_seen(monkeypatch):
-    monkeypatch.setattr(limit_views, "_POOLS_MAX", 2)
+    monkeypatch.setattr(views, "_POOLS_MAX", 2)
     bank = limited(1, concurrency=1, key="subject")
     for subject in range(3):
         bank.pay(subject)

@@ -11,9 +11,9 @@ from typing import Any
 from backbeat import schemas
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as e
-from backbeat.streams.engine import Engine
-from backbeat.streams.process import EngineProcess
-from backbeat.streams.topics import COMMANDS
+from backbeat.streams.engine.loop import Engine
+from backbeat.streams.kafka.topics import COMMANDS
+from backbeat.streams.process.lifecycle import EngineProcess
 from tests.core.rig import Rig
 
 TOPIC = "backbeat.activities.late"

@@ -9,13 +9,15 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from backbeat.streams.core import bounds, job_filters, slots
+from backbeat.streams.core import bounds
 from backbeat.streams.core import commands as c
 from backbeat.streams.core.effects import Notify, Reason
+from backbeat.streams.core.jobs import filters
 from backbeat.streams.core.json_text import JsonTextError, TooDeepError, check_depth, parse
+from backbeat.streams.core.limits import slots
 from backbeat.streams.core.records import RetentionPolicy, Settings
-from backbeat.streams.core.status import CLOSED
-from backbeat.streams.topics import RECORD_BYTES_MAX
+from backbeat.streams.core.tree.status import CLOSED
+from backbeat.streams.kafka.topics import RECORD_BYTES_MAX
 from tests.core.rig import CAMERA, CAMERA_ID, Rig, id_of, new, running, workflow
 from tests.core.test_slots import BANK, Bank, limited
 from tests.core.world import USER, World
@@ -152,7 +154,7 @@ def key_of(text: bytes) -> str:
 
 def test_an_error_that_was_taken_before_texts_were_looked_into():
     for text in (*BAD_TEXTS.values(), nested(5_000), nested(5_000, b'{"error":', b"}")):
-        assert job_filters.error_text(text) == text.decode(errors="replace")
+        assert filters.error_text(text) == text.decode(errors="replace")
 
 
 # --- times -----------------------------------------------------------------------------------------------------------

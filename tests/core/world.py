@@ -15,13 +15,15 @@ from typing import Any
 
 import msgspec
 
-from backbeat.streams.core import coalescing, history, ids, records, retention, status
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as e
-from backbeat.streams.core.machine import apply
+from backbeat.streams.core import ids, records
+from backbeat.streams.core.dispatch import apply
 from backbeat.streams.core.records import TimerKind, limit_key
-from backbeat.streams.core.settling import is_deactivated, is_left_over
+from backbeat.streams.core.retention import policies
 from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.core.tree import coalesce, history, status
+from backbeat.streams.core.tree.deactivation import is_deactivated, is_left_over
 
 USER = b"u" * 16
 OTHER = b"o" * 16
@@ -342,10 +344,10 @@ class World:
         ]
         assert workflow.loose_open == len(loose), "loose_open and a recount differ"
         is_over = all(node.server in status.CLOSED for node in own)
-        assert retention.is_finished(workflow) == is_over, "a workflow is finished when all of its nodes are closed"
+        assert policies.is_finished(workflow) == is_over, "a workflow is finished when all of its nodes are closed"
         store = self.store_of(workflow.id)
         planned = (workflow.removal_at is not None, workflow.due_at is not None)
-        under_policy = is_over and retention.policy_of(store.meta, workflow) is not None
+        under_policy = is_over and policies.policy_of(store.meta, workflow) is not None
         assert sum(planned) == under_policy == (workflow.finished_at is not None), (planned, under_policy)
         due = [since for since, identity in store.due if identity == workflow.id]
         assert due == ([] if workflow.due_at is None else [workflow.due_at])
@@ -357,7 +359,7 @@ class World:
             for node in sorted(nodes.values(), key=lambda node: node.seq)
             if node.coalesce_key
         }
-        expected = {key: node.id for key, node in newest.items() if coalescing.still_waits(node)}
+        expected = {key: node.id for key, node in newest.items() if coalesce.still_waits(node)}
         found = {key: row.node_id for store in self.stores for key, row in store.waiting.items()}
         assert {key: row for key, row in found.items() if key in expected} == expected
         for key, node_id in found.items():

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from backbeat.compose.demo_ledger import Ledger, LedgerReader, Span, most_at_once
+from backbeat.compose.demo.ledger import Ledger, LedgerReader, Span, most_at_once
 
 
 def activity(node="n", **more):

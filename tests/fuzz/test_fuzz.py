@@ -19,8 +19,8 @@ import pytest
 
 from backbeat import schemas
 from backbeat.schemas.catalogue import RECORDS
-from backbeat.streams.clients import ClientError, decode_client
-from backbeat.streams.recurrence import RecurrenceError, times_after
+from backbeat.streams.engine.cron import RecurrenceError, times_after
+from backbeat.streams.kafka.clients import ClientError, decode_client
 
 from .generator import Generator
 from .world import Fuzzed

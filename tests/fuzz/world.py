@@ -15,16 +15,14 @@ from typing import Any
 import msgspec
 
 from backbeat import schemas
-from backbeat.streams.clients import RegisteredClient
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import ids
 from backbeat.streams.core.records import Settings
-from backbeat.streams.dead_letters import REASON
-from backbeat.streams.door import admit_signal
-from backbeat.streams.engine import Engine
-from backbeat.streams.partition import Record
-from backbeat.streams.store import Origin, PartitionStore
-from backbeat.streams.topics import (
+from backbeat.streams.engine.loop import Engine
+from backbeat.streams.engine.partition import Record
+from backbeat.streams.input.signal_command import admit_signal
+from backbeat.streams.kafka.clients import RegisteredClient
+from backbeat.streams.kafka.topics import (
     ACTIVITIES_PREFIX,
     COMMANDS,
     DEAD_LETTER_BYTES_MAX,
@@ -33,6 +31,8 @@ from backbeat.streams.topics import (
     RECORD_BYTES_MAX,
     REPLIES,
 )
+from backbeat.streams.output.dead_letters import REASON
+from backbeat.streams.state.store import Origin, PartitionStore
 
 from .generator import USERS, Generator
 

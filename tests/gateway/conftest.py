@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from backbeat.compose.ports import free_port
-from backbeat.compose.stack import Stack
-from backbeat.streams.registration import add_client
+from backbeat.compose.local.ports import free_port
+from backbeat.compose.local.stack import Stack
+from backbeat.streams.kafka.registration import add_client
 from tests.gateway.door import Door, User
 
 FOLDER = Path(__file__).parent

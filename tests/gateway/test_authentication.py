@@ -8,12 +8,12 @@ import uuid
 
 import pytest
 
-from backbeat.gateway.authentication import authenticate
-from backbeat.gateway.engine import Engine
-from backbeat.gateway.errors import Refusal
-from backbeat.gateway.routing import Access
+from backbeat.gateway.engine_client import Engine
+from backbeat.gateway.http.authentication import authenticate
+from backbeat.gateway.http.errors import Refusal
+from backbeat.gateway.http.routing import Access
 from backbeat.gateway.settings import GatewaySettings, TokenFor
-from backbeat.streams.registry import RegisteredClient
+from backbeat.streams.kafka.client_registry import RegisteredClient
 
 HEADERS = {"Client-Id": str(uuid.UUID(int=7)), "Authorization": 'Token token="new"'}
 

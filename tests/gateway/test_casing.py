@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backbeat.gateway.casing import camel, camel_keys, compact, snake, snake_keys
+from backbeat.gateway.http.casing import camel, camel_keys, compact, snake, snake_keys
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])),

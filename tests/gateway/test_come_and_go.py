@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from backbeat.compose.stack import Stack
+from backbeat.compose.local.stack import Stack
 from tests.webhooks.site import SECONDS_MAX, Site
 
 START_SECONDS_MAX = 180.0

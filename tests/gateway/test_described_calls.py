@@ -19,9 +19,9 @@ import schemathesis
 from schemathesis.core import NOT_SET
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
 
-from backbeat.gateway import openapi
-from backbeat.gateway.table import ROUTES
-from backbeat.streams.registration import add_client
+from backbeat.gateway.api.routes import ROUTES
+from backbeat.gateway.openapi import document
+from backbeat.streams.kafka.registration import add_client
 from tests.gateway.conftest import PARTITIONS
 from tests.gateway.door import Door, User
 
@@ -130,7 +130,7 @@ def is_let_pass(case) -> bool:
     query, body = case.query or {}, case.body
     if "\\x00" in repr((query, body, case.path_parameters)):
         return True
-    if case.media_type == openapi.FORM and _has_null(body):
+    if case.media_type == document.FORM and _has_null(body):
         return True
     if any(isinstance(value, list) or _is_blank(value) for value in query.values()):
         return True
@@ -181,7 +181,7 @@ def world(stack):
 
 
 def schema_of(*phases: str) -> schemathesis.BaseSchema:
-    schema = schemathesis.openapi.from_dict(openapi.build(ROUTES, "test"))
+    schema = schemathesis.openapi.from_dict(document.build(ROUTES, "test"))
     schema.config.seed = SEED
     schema.config.phases.update(phases=list(phases))
     schema.config.phases.examples.fill_missing = True

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from backbeat.compose.ports import free_port
+from backbeat.compose.local.ports import free_port
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
 PLAYER = GOLDEN / "replay.py"

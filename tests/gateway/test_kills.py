@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from backbeat.compose.ports import free_port
-from backbeat.compose.stack import Stack
-from backbeat.streams.registration import add_client
+from backbeat.compose.local.ports import free_port
+from backbeat.compose.local.stack import Stack
+from backbeat.streams.kafka.registration import add_client
 from tests.gateway.keyed_client import KeyedClient
 
 pytestmark = pytest.mark.integration

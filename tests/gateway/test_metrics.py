@@ -11,8 +11,8 @@ from collections import Counter
 
 import pytest
 
-from backbeat.compose.ports import free_port
-from backbeat.gateway.table import ROUTES
+from backbeat.compose.local.ports import free_port
+from backbeat.gateway.api.routes import ROUTES
 from tests.gateway.door import Door, until
 from tests.watch.scrape import documented, get, scrape, shown
 

@@ -4,12 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from backbeat.gateway.call import Call
-from backbeat.gateway.engine import Engine
-from backbeat.gateway.errors import Refusal
-from backbeat.gateway.parameters import Parameters
+from backbeat.gateway.api.routes import ROUTES
+from backbeat.gateway.engine_client import Engine
+from backbeat.gateway.http.call import Call
+from backbeat.gateway.http.errors import Refusal
+from backbeat.gateway.http.parameters import Parameters
 from backbeat.gateway.settings import GatewaySettings
-from backbeat.gateway.table import ROUTES
 
 ASKING_ALL = [
     route for route in ROUTES if route.new and route.method == "GET" and not route.path.startswith("/reports")

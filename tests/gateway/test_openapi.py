@@ -7,12 +7,13 @@ from html.parser import HTMLParser
 import jsonschema_rs
 import pytest
 
-from backbeat.gateway import docs_page, openapi
-from backbeat.gateway.openapi_calls import CALLS
-from backbeat.gateway.table import ROUTES
+from backbeat.gateway.api.routes import ROUTES
+from backbeat.gateway.openapi import document
+from backbeat.gateway.openapi import page as docs_page
+from backbeat.gateway.openapi.calls import CALLS
 from tests.gateway.door import Door
 
-DOCUMENT = openapi.build(ROUTES, "test")
+DOCUMENT = document.build(ROUTES, "test")
 OPERATIONS = [
     (method, path, operation)
     for path, operations in DOCUMENT["paths"].items()

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from backbeat.compose.kafka import KafkaBroker
-from backbeat.compose.part import Part
-from backbeat.compose.ports import free_port
-from backbeat.compose.programs import gateway_command
-from backbeat.compose.stack import CLIENT_DEFAULT, GATEWAY_READY_LINE, Stack
-from backbeat.streams.registration import add_client
-from backbeat.streams.registry import Registry
-from backbeat.streams.topics import ensure_topics
+from backbeat.compose.local.child_process import Part
+from backbeat.compose.local.kafka import KafkaBroker
+from backbeat.compose.local.ports import free_port
+from backbeat.compose.local.programs import gateway_command
+from backbeat.compose.local.stack import CLIENT_DEFAULT, GATEWAY_READY_LINE, Stack
+from backbeat.streams.kafka.client_registry import Registry
+from backbeat.streams.kafka.registration import add_client
+from backbeat.streams.kafka.topics import ensure_topics
 from tests.gateway.door import Answer, Door, until
 
 pytestmark = pytest.mark.integration

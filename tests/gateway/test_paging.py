@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from backbeat.compose.stack import Stack
-from backbeat.streams.registration import add_client
+from backbeat.compose.local.stack import Stack
+from backbeat.streams.kafka.registration import add_client
 from tests.gateway.door import Answer, Door, User, until
 
 NODES = int(os.environ.get("BACKBEAT_TEST_NODES", "3000"))

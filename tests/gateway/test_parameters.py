@@ -5,9 +5,9 @@ import urllib.parse
 
 import pytest
 
-from backbeat.gateway.errors import Refusal
-from backbeat.gateway.parameters import DEPTH_MAX, Parameters, to_id
-from backbeat.gateway.times import to_milliseconds
+from backbeat.gateway.http.errors import Refusal
+from backbeat.gateway.http.parameters import DEPTH_MAX, Parameters, to_id
+from backbeat.gateway.http.times import to_milliseconds
 
 
 def of_json(value):

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from backbeat.gateway.error_text import ERROR_BYTES_MAX, cut_error
+from backbeat.gateway.http.error_text import ERROR_BYTES_MAX, cut_error
 from backbeat.gateway.payloads import PAYLOAD_BYTES_MAX, is_reference, too_many
 from tests.gateway.door import User, until
 from tests.webhooks.site import Site

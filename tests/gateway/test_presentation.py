@@ -4,11 +4,18 @@ import json
 
 import msgspec
 
-from backbeat.gateway.presentation import node_json, status_change_json, time_text, tree_json, tree_text, workflow_json
+from backbeat.gateway.http.presentation import (
+    node_json,
+    status_change_json,
+    time_text,
+    tree_json,
+    tree_text,
+    workflow_json,
+)
 from backbeat.streams.core.effects import NodeView, WorkflowView
-from backbeat.streams.core.history import StatusChange
 from backbeat.streams.core.records import Settings
-from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
+from backbeat.streams.core.tree.history import StatusChange
+from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
 
 WORKFLOW = WorkflowView(
     id=bytes(15) + b"\1",

@@ -2,7 +2,7 @@
 
 from backbeat.gateway.projection import Counts
 from backbeat.gateway.queue_log import sizes
-from backbeat.streams.queues import PartitionQueue, Queue, Queues
+from backbeat.streams.kafka.queues import PartitionQueue, Queue, Queues
 
 COUNTS = Counts(enqueued=3, scheduled=2, retrying=1, completed=9, completed_today=9, errored=4, errored_today=4)
 

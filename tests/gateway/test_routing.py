@@ -2,12 +2,12 @@
 
 import pytest
 
-from backbeat.gateway.authentication import has_token
-from backbeat.gateway.errors import Refusal
-from backbeat.gateway.routing import Access, Router
-from backbeat.gateway.table import ROUTES
-from backbeat.gateway.tid import choose
-from backbeat.streams.registry import RegisteredClient
+from backbeat.gateway.api.routes import ROUTES
+from backbeat.gateway.http.authentication import has_token
+from backbeat.gateway.http.errors import Refusal
+from backbeat.gateway.http.routing import Access, Router
+from backbeat.gateway.http.transaction_id import choose
+from backbeat.streams.kafka.client_registry import RegisteredClient
 
 ROUTER = Router(ROUTES)
 

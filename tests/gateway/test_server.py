@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from backbeat.gateway.server import Server, read_body
+from backbeat.gateway.http.server import Server, read_body
 
 #: Longer than a test may take: whoever is waited for so long is waited for in vain.
 STOP_SECONDS = 3_600.0

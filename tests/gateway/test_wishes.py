@@ -3,9 +3,9 @@
 import pytest
 from multidict import CIMultiDict
 
-from backbeat.gateway.errors import Refusal
-from backbeat.gateway.parameters import Parameters
-from backbeat.gateway.wishes import Wishes, read_wishes
+from backbeat.gateway.http.errors import Refusal
+from backbeat.gateway.http.parameters import Parameters
+from backbeat.gateway.http.preferences import Wishes, read_wishes
 
 
 def wishes(**headers: str) -> Wishes:

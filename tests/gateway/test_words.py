@@ -6,15 +6,15 @@ import urllib.parse
 import jsonschema_rs
 import pytest
 
+from backbeat.client.limits.rates import read_rate
 from backbeat.errors import InvalidParameters
-from backbeat.gateway.casing import camel
-from backbeat.gateway.errors import Refusal
-from backbeat.gateway.openapi import SCHEMAS
-from backbeat.gateway.openapi_calls import CALLS
-from backbeat.gateway.table import ROUTES
-from backbeat.gateway.words import check_words, known_words
-from backbeat.rates import read_rate
-from backbeat.streams.core.slots import KEY_CHARACTERS_MAX, LONGER_THAN_ANY_SECONDS, _parsed
+from backbeat.gateway.api.routes import ROUTES
+from backbeat.gateway.api.words import check_words, known_words
+from backbeat.gateway.http.casing import camel
+from backbeat.gateway.http.errors import Refusal
+from backbeat.gateway.openapi.calls import CALLS
+from backbeat.gateway.openapi.document import SCHEMAS
+from backbeat.streams.core.limits.slots import KEY_CHARACTERS_MAX, LONGER_THAN_ANY_SECONDS, _parsed
 
 NEW = [route for route in ROUTES if route.new]
 JOB = next(route for route in NEW if route.path == "/jobs" and route.method == "POST")

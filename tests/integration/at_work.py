@@ -12,8 +12,8 @@ from backbeat import Worker
 from backbeat.schemas import encode_activity
 from backbeat.streams.core import ids
 from backbeat.streams.core.effects import Dispatch, NodeView
-from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
-from backbeat.streams.topics import activities_topic
+from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
+from backbeat.streams.kafka.topics import activities_topic
 
 
 @contextlib.asynccontextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from backbeat import Client
-from backbeat.compose.stack import Stack
+from backbeat.compose.local.stack import Stack
 
 LINES = 3
 _SCRIPT = Path(__file__).with_name("bank_worker.py")

@@ -8,14 +8,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from backbeat import schemas
-from backbeat.compose.stack import CLIENT_DEFAULT
+from backbeat.compose.local.stack import CLIENT_DEFAULT
 from backbeat.streams.core.commands import AnyCommand, ChangeSettings, NewNode, StartJob
 from backbeat.streams.core.effects import Done
-from backbeat.streams.core.jobs import Job, JobFilter, JobState, add_up
+from backbeat.streams.core.jobs.records import Job, JobFilter, JobState, add_up
 from backbeat.streams.core.queries import GetJobs
 from backbeat.streams.core.records import Settings
-from backbeat.streams.core.status import Mode, ServerStatus
-from backbeat.streams.topics import HISTORY
+from backbeat.streams.core.tree.status import Mode, ServerStatus
+from backbeat.streams.kafka.topics import HISTORY
 from tests.integration.caller import node_of, result
 from tests.integration.hand import Hand
 from tests.integration.installation import Installation

@@ -13,8 +13,8 @@ from confluent_kafka import Producer, TopicPartition
 from backbeat import schemas
 from backbeat.streams.core import effects, ids, queries
 from backbeat.streams.core.commands import AnyCommand, ChangeNode, NewNode, NewWorkflow, ReplyTo, Signal, route
-from backbeat.streams.core.status import CLOSED
-from backbeat.streams.topics import COMMANDS, QUERIES, REPLIES
+from backbeat.streams.core.tree.status import CLOSED
+from backbeat.streams.kafka.topics import COMMANDS, QUERIES, REPLIES
 from tests.integration.topic import consumer, ends
 
 #: How long an answer may take while engines die and come back.

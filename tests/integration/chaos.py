@@ -8,12 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from backbeat.compose.stack import CLIENT_DEFAULT, Stack
+from backbeat.compose.local.stack import CLIENT_DEFAULT, Stack
 from backbeat.streams.core import effects
 from backbeat.streams.core.effects import node_view
 from backbeat.streams.core.records import Meta, Node, TimerKind
-from backbeat.streams.core.status import word
-from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, STATE, activities_topic
+from backbeat.streams.core.tree.status import word
+from backbeat.streams.kafka.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, STATE, activities_topic
 from tests.integration.caller import Caller
 from tests.integration.hand import Hand
 from tests.integration.ledger import Ledger

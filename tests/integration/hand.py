@@ -10,7 +10,7 @@ from confluent_kafka import TopicPartition
 
 from backbeat import schemas
 from backbeat.streams.core.commands import AnyCommand
-from backbeat.streams.topics import activities_topic
+from backbeat.streams.kafka.topics import activities_topic
 from tests.integration.caller import SECONDS_MAX, Caller
 from tests.integration.topic import consumer, ends
 

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from backbeat.compose.cli import main
-from backbeat.streams.commit import KafkaTransaction
-from backbeat.streams.process import EngineProcess
-from backbeat.streams.restore import KafkaChangelog
+from backbeat.compose.cli.main import main
+from backbeat.streams.process.lifecycle import EngineProcess
+from backbeat.streams.state.commit import KafkaTransaction
+from backbeat.streams.state.restore import KafkaChangelog
 
 FILE = "hangs"
 

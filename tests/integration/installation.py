@@ -11,14 +11,14 @@ from pathlib import Path
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from backbeat.compose.part import Part
-from backbeat.compose.stack import Stack
-from backbeat.streams import topics
+from backbeat.compose.local.child_process import Part
+from backbeat.compose.local.stack import Stack
 from backbeat.streams.core.commands import AddChildren, NewNode
 from backbeat.streams.core.effects import Made
 from backbeat.streams.core.ids import partition_of
 from backbeat.streams.core.queries import GetTree
-from backbeat.streams.store import PartitionStore
+from backbeat.streams.kafka import topics
+from backbeat.streams.state.store import PartitionStore
 from tests.integration.caller import result
 from tests.integration.rig import PARTITIONS, Rig, running, until
 from tests.integration.topic import ends

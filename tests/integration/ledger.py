@@ -19,9 +19,9 @@ from backbeat.streams.core import effects as fx
 from backbeat.streams.core.commands import AnyCommand, Source, route
 from backbeat.streams.core.ids import PREFIX_BYTES
 from backbeat.streams.core.records import Meta
-from backbeat.streams.core.status import CLOSED
 from backbeat.streams.core.store import MemoryStore
-from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES
+from backbeat.streams.core.tree.status import CLOSED
+from backbeat.streams.kafka.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES
 from tests.integration.topic import Reader, read_whole, state
 
 _encode = msgspec.msgpack.Encoder().encode

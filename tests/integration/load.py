@@ -15,7 +15,7 @@ import uuid
 from backbeat import schemas
 from backbeat.streams.core import effects, queries
 from backbeat.streams.core.commands import AnyCommand, ChangeNode, ChangeWorkflow, NewNode, Signal
-from backbeat.streams.core.status import Mode
+from backbeat.streams.core.tree.status import Mode
 from tests.integration.caller import Caller, node_of, result
 
 _DEPTH_MAX = 3

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from backbeat.compose.stack import CLIENT_DEFAULT, Stack
+from backbeat.compose.local.stack import CLIENT_DEFAULT, Stack
 from backbeat.streams.core import effects
-from backbeat.streams.core.status import ServerStatus
-from backbeat.streams.registry import Registry
+from backbeat.streams.core.tree.status import ServerStatus
+from backbeat.streams.kafka.client_registry import Registry
 from tests.integration.caller import SECONDS_MAX, Caller, node_of, result
 from tests.integration.hand import Hand
 

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from backbeat.compose.kafka import KafkaBroker
-from backbeat.compose.ports import LOOPBACK, free_port
-from backbeat.streams.brokers import result
+from backbeat.compose.local.kafka import KafkaBroker
+from backbeat.compose.local.ports import LOOPBACK, free_port
+from backbeat.streams.kafka.brokers import result
 
 USER, PASSWORD = "backbeat", "a password, with: signs"
 _DAYS = dt.timedelta(days=2)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from confluent_kafka.admin import AdminClient
 
-from backbeat.compose.stack import Stack
+from backbeat.compose.local.stack import Stack
 
 #: Settings of engines under a storm: what a dead one leaves behind is over soon.
 ENGINE_ENV = {

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from backbeat.compose.stack import Stack
-from backbeat.streams.registration import add_client
+from backbeat.compose.local.stack import Stack
+from backbeat.streams.kafka.registration import add_client
 from tests.integration import bank
 
 pytestmark = pytest.mark.integration

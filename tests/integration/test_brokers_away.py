@@ -5,10 +5,10 @@ import re
 import subprocess
 import sys
 
-from backbeat.compose.kafka import KafkaBroker
-from backbeat.compose.ports import free_port
-from backbeat.streams import topics
-from backbeat.streams.registration import add_client
+from backbeat.compose.local.kafka import KafkaBroker
+from backbeat.compose.local.ports import free_port
+from backbeat.streams.kafka import topics
+from backbeat.streams.kafka.registration import add_client
 from tests.integration.caller import Caller, node_of
 from tests.integration.hand import Hand
 from tests.integration.rig import START_SECONDS_MAX, until, user_of

@@ -15,7 +15,7 @@ import pytest
 
 from backbeat import Client, Fail, NodeFailed, PlainClient, Rejected, Timeout, Unavailable, Worker, current
 from backbeat.codecs import Fernet
-from backbeat.compose.stack import Stack
+from backbeat.compose.local.stack import Stack
 from backbeat.errors import (
     InvalidParameters,
     InvalidStatus,
@@ -25,7 +25,7 @@ from backbeat.errors import (
     Unauthorized,
     WorkflowComplete,
 )
-from backbeat.streams.registration import add_client
+from backbeat.streams.kafka.registration import add_client
 
 PARTITIONS = 4
 TOKEN = "token-of-the-tests"
@@ -409,8 +409,8 @@ async def test_a_search_finds_what_was_just_written(stack: Stack, name: str) -> 
 
 
 async def test_long_results_come_by_the_page(make_client: MakeClient, stack: Stack, monkeypatch: Any) -> None:
-    monkeypatch.setattr("backbeat.search_calls._PAGE_ROWS", 2)
-    monkeypatch.setattr("backbeat.http_transport._PAGE_NODES", 2)
+    monkeypatch.setattr("backbeat.client.search._PAGE_ROWS", 2)
+    monkeypatch.setattr("backbeat.transport.http._PAGE_NODES", 2)
     async with make_client(gateway=stack.http_urls[0]) as client:
         made = [await client.signal("Sale", f"Camera {number % 5}", "Buy", fires_at=LATER) for number in range(7)]
         assert [one async for one in client.search_nodes()] == made

@@ -15,8 +15,8 @@ from backbeat import schemas
 from backbeat.streams.core import ids, queries
 from backbeat.streams.core.commands import ChangeNode, Continue, Source, Task, TaskKind
 from backbeat.streams.core.effects import Done
-from backbeat.streams.core.status import ServerStatus
-from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, QUERIES, RECORD_BYTES_MAX, signals_topic
+from backbeat.streams.core.tree.status import ServerStatus
+from backbeat.streams.kafka.topics import COMMANDS, DEAD_LETTERS, QUERIES, RECORD_BYTES_MAX, signals_topic
 from tests.integration.caller import node_of
 from tests.integration.rig import PARTITIONS, rig, until
 from tests.integration.topic import Reader

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backbeat.compose.kafka import KafkaBroker
+from backbeat.compose.local.kafka import KafkaBroker
 from tests.integration.installation import install
 from tests.integration.rig import PARTITIONS, START_SECONDS_MAX, until
 from tests.integration.test_restore import commit_all, trees, without_meta, work

@@ -20,9 +20,9 @@ from backbeat.streams.core.commands import (
     RestartNode,
 )
 from backbeat.streams.core.effects import Done, Made, NodeView, Reason, Rejection, WorkflowView
-from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
-from backbeat.streams.registration import add_client
-from backbeat.streams.topics import STATE, activities_topic, client_topics, ensure_client_topics
+from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
+from backbeat.streams.kafka.registration import add_client
+from backbeat.streams.kafka.topics import STATE, activities_topic, client_topics, ensure_client_topics
 from tests.integration.caller import node_of, result
 from tests.integration.rig import PARTITIONS, rig, until
 from tests.integration.topic import Reader

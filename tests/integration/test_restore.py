@@ -7,12 +7,12 @@ import time
 import msgspec
 import pytest
 
-from backbeat.compose.kafka import KafkaBroker
+from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.streams.core.commands import NewNode
 from backbeat.streams.core.effects import Done
 from backbeat.streams.core.ids import workflow_id
-from backbeat.streams.core.status import ServerStatus
-from backbeat.streams.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS
+from backbeat.streams.core.tree.status import ServerStatus
+from backbeat.streams.kafka.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS
 from tests.integration.bulk import retry_all
 from tests.integration.caller import node_of
 from tests.integration.installation import install, restart_with_nodes

@@ -12,10 +12,10 @@ from dataclasses import replace
 import pytest
 
 from backbeat import Client, Unavailable, Worker
-from backbeat.compose.part import Part
-from backbeat.compose.ports import free_port
-from backbeat.streams.brokers import RefusedError, reach
-from backbeat.streams.security import PREFIX, Brokers, KafkaSecurity, Mechanism, Protocol
+from backbeat.compose.local.child_process import Part
+from backbeat.compose.local.ports import free_port
+from backbeat.streams.kafka.brokers import RefusedError, reach
+from backbeat.streams.kafka.security import PREFIX, Brokers, KafkaSecurity, Mechanism, Protocol
 from tests.gateway.door import Door
 from tests.integration.rig import until
 from tests.integration.secured_kafka import PASSWORD, USER, secured_kafka

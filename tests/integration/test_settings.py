@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from backbeat import Client
-from backbeat.compose.settings import settings
-from backbeat.compose.stack import Stack
+from backbeat.compose.cli.commands.settings import settings
+from backbeat.compose.local.stack import Stack
 from backbeat.errors import LimitExceeded
 
 

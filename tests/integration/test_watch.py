@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from backbeat.compose.stack import Stack
+from backbeat.compose.local.stack import Stack
 from tests.integration.caller import node_of
 from tests.integration.hanging_engine import FILE, command
 from tests.integration.rig import START_SECONDS_MAX, Rig, running, until

@@ -20,19 +20,19 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 from prometheus_client.parser import text_string_to_metric_families
 
 from backbeat import BackbeatError, Client, Fail, Node, NodeFailed, Worker, current
-from backbeat.compose.cache import cache_folder
-from backbeat.compose.download import Download
-from backbeat.compose.jars import kafka_jars
-from backbeat.compose.jars_lock import Jar
-from backbeat.compose.java import find_java
-from backbeat.compose.repository import find_repository
-from backbeat.compose.stack import Stack
-from backbeat.delivery import Delivery
+from backbeat.compose.local.cache import cache_folder
+from backbeat.compose.local.jars.download import Download
+from backbeat.compose.local.jars.jars import kafka_jars
+from backbeat.compose.local.jars.java import find_java
+from backbeat.compose.local.jars.lock import Jar
+from backbeat.compose.local.jars.repository import find_repository
+from backbeat.compose.local.stack import Stack
+from backbeat.delivery.base import Delivery
 from backbeat.errors import NotFound
 from backbeat.schemas.catalogue import HISTORY, RECORDS
 from backbeat.several import run as run_workers
-from backbeat.streams.registration import add_client
-from backbeat.streams.topics import DEAD_LETTERS, activities_topic
+from backbeat.streams.kafka.registration import add_client
+from backbeat.streams.kafka.topics import DEAD_LETTERS, activities_topic
 from tests.integration.at_work import committed, put, running, until, work_record
 
 PARTITIONS = 4

@@ -12,13 +12,13 @@ import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from backbeat import BackbeatError, Worker
-from backbeat.compose.kafka import KafkaBroker, Membership, make_cluster_id
-from backbeat.compose.ports import free_port
-from backbeat.share_member import Member
-from backbeat.share_protocol import AckType
-from backbeat.share_session import Taken
-from backbeat.streams.registration import add_client
-from backbeat.streams.topics import DEAD_LETTERS, activities_topic, ensure_topics
+from backbeat.compose.local.kafka import KafkaBroker, Membership, make_cluster_id
+from backbeat.compose.local.ports import free_port
+from backbeat.delivery.share.member import Member
+from backbeat.delivery.share.protocol import AckType
+from backbeat.delivery.share.session import Taken
+from backbeat.streams.kafka.registration import add_client
+from backbeat.streams.kafka.topics import DEAD_LETTERS, activities_topic, ensure_topics
 from tests.integration.at_work import committed, put, running, until, work_record
 from tests.integration.topic import read_whole
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import click
 import pytest
 
-from backbeat.compose.commands import backbeat
+from backbeat.compose.cli.program import backbeat
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

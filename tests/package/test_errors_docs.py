@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from backbeat import errors as sdk
-from backbeat.compose.exits import Exit
+from backbeat.compose.cli.exit_codes import Exit
 from backbeat.errors import Rejected, rejected
-from backbeat.gateway import errors as http
-from backbeat.gateway.openapi_schemas import _ERROR_CLASSES
-from backbeat.streams import ending
+from backbeat.gateway.http import errors as http
+from backbeat.gateway.openapi.schemas import _ERROR_CLASSES
 from backbeat.streams.core.effects import Reason, Rejection
 from backbeat.streams.core.records import Settings
+from backbeat.streams.process import termination
 from backbeat.testing import NothingDue
 
 ROOT = Path(__file__).parents[2]
@@ -92,7 +92,7 @@ def test_every_status_and_error_class_of_the_gateway():
 def test_every_exit_code():
     assert [row[0] for row in rows("Exit codes")] == [str(int(one)) for one in Exit]
     # Besides those of their own: in order, refused at the start, and click's.
-    assert [row[0] for row in rows("Exit codes", 1)] == ["0", "1", "2", str(ending.ENDED), str(ending.MISFIT)]
+    assert [row[0] for row in rows("Exit codes", 1)] == ["0", "1", "2", str(termination.ENDED), str(termination.MISFIT)]
 
 
 def test_every_reason_of_a_dead_letter():

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from backbeat.compose.cli import EXTRAS, main
-from backbeat.compose.connection import Connection
+from backbeat.compose.cli.connection import Connection
+from backbeat.compose.cli.main import EXTRAS, main
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("compose", "gateway", "schemas", "sdk", "streams")
@@ -109,7 +109,7 @@ def test_faust_is_imported_in_one_file():
         if any(name.partition(".")[0] == "faust" for name in imported(path))
     ]
 
-    assert [path for path in found if path != "streams/app.py"] == []
+    assert [path for path in found if path != "streams/process/faust_app.py"] == []
 
 
 def test_core_imports_only_the_pure_part_of_the_standard_library_and_msgspec():
@@ -143,3 +143,19 @@ def test_core_asks_neither_clock_nor_chance():
 @pytest.mark.parametrize("path", list(sources(*FOLDERS)), ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_stay_short(path):
     assert len(path.read_text().splitlines()) <= 400, "split it by noun"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_folder_has_too_many_files(folder):
+    rooms = {path.parent for path in sources(folder)}
+    assert {str(room): len(list(room.glob("*.py"))) for room in rooms if len(list(room.glob("*.py"))) > 16} == {}
+
+
+def test_functions_stay_short():
+    functions = (
+        (f"{path.relative_to(ROOT)}:{node.name}", node.end_lineno - node.lineno)
+        for path in sources(*FOLDERS)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    assert {name: lines for name, lines in functions if lines > 70} == {}

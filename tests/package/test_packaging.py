@@ -80,7 +80,7 @@ def test_command_line_says_which_extra_is_missing(empty_environment):
 def test_wheel_has_all_that_is_not_python(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
 
-    files = ("py.typed", "compose/pom.xml", "compose/kafka-jars.lock", "compose/log4j2.xml")
+    files = ("py.typed", "compose/local/jars/pom.xml", "compose/local/jars/kafka-jars.lock", "compose/local/log4j2.xml")
     wanted = {f"backbeat/{name}" for name in files}
     wanted |= {f"backbeat/{path.relative_to(ROOT)}" for path in (ROOT / "compose" / "first_project").glob("*.*")}
     wanted |= {"backbeat/compose/first_project/gitignore"}
@@ -89,15 +89,12 @@ def test_wheel_has_all_that_is_not_python(wheel):
 
 
 def test_every_folder_with_python_is_a_package_of_the_distribution():
-    mapped = PROJECT["tool"]["setuptools"]["package-dir"]
-    folders = {
-        str(path.parent.relative_to(ROOT))
-        for top in ("compose", "gateway", "schemas", "sdk", "streams")
-        for path in (ROOT / top).rglob("*.py")
-    }
+    packages = set()
+    for package, folder in PROJECT["tool"]["setuptools"]["package-dir"].items():
+        for path in (ROOT / folder).rglob("*.py"):
+            packages.add(".".join((package, *path.parent.relative_to(ROOT / folder).parts)))
 
-    assert folders == set(mapped.values())
-    assert set(PROJECT["tool"]["setuptools"]["packages"]) == set(mapped)
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages
 
 
 def test_lock_file_pins_with_hashes_and_names_no_index():

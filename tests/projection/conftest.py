@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from backbeat.compose import postgresql
-from backbeat.gateway.projection import tables
-from backbeat.gateway.projection.database import open_engine, parse_url
+from backbeat.compose.local import postgresql
+from backbeat.gateway.projection.storage import tables
+from backbeat.gateway.projection.storage.database import open_engine, parse_url
 
 
 @pytest.fixture(scope="package")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from backbeat.gateway.projection import NodeFilters, WorkflowFilters
-from backbeat.streams.core import history
 from backbeat.streams.core.records import Node, Workflow
-from backbeat.streams.core.status import ServerStatus, word
+from backbeat.streams.core.tree import history
+from backbeat.streams.core.tree.status import ServerStatus, word
 
 
 class World:

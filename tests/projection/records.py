@@ -6,10 +6,11 @@ import random
 
 import msgspec
 
-from backbeat.streams.core import history, ids
+from backbeat.streams.core import ids
 from backbeat.streams.core.records import Node, Workflow
-from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
-from backbeat.streams.stored_records import _key
+from backbeat.streams.core.tree import history
+from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
+from backbeat.streams.state.stored_records import _key
 
 encode = msgspec.msgpack.Encoder().encode
 

@@ -7,12 +7,14 @@ import uuid
 import pytest
 from sqlalchemy import text
 
-from backbeat.gateway.projection import NodeFilters, WorkflowFilters, facts, search
-from backbeat.gateway.projection.batch import Projector
-from backbeat.gateway.projection.database import ProjectionError, open_engine, parse_url
-from backbeat.gateway.projection.lists import counts, workflow_names
+from backbeat.gateway.projection import NodeFilters, WorkflowFilters
+from backbeat.gateway.projection.following.batch import Projector
+from backbeat.gateway.projection.reading import search
+from backbeat.gateway.projection.reading.lists import counts, workflow_names
+from backbeat.gateway.projection.storage import facts
+from backbeat.gateway.projection.storage.database import ProjectionError, open_engine, parse_url
 from backbeat.streams.core.records import TimerKind
-from backbeat.streams.core.status import ClientStatus, ServerStatus
+from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
 from tests.projection import records
 
 USER = uuid.UUID(int=7).bytes

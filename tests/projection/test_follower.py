@@ -12,11 +12,13 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from backbeat.compose.projection import projection as projection_command
-from backbeat.gateway.projection import NodeFilters, Projection, ProjectionUnavailable, WorkflowFilters, facts, search
-from backbeat.gateway.projection.database import open_engine, parse_url
+from backbeat.compose.cli.processes.projection import projection as projection_command
+from backbeat.gateway.projection import NodeFilters, Projection, ProjectionUnavailable, WorkflowFilters
+from backbeat.gateway.projection.reading import search
+from backbeat.gateway.projection.storage import facts
+from backbeat.gateway.projection.storage.database import open_engine, parse_url
 from backbeat.streams.core.commands import ChangeNode, NewNode
-from backbeat.streams.core.status import ServerStatus
+from backbeat.streams.core.tree.status import ServerStatus
 from tests.integration.caller import node_of
 from tests.integration.rig import rig
 from tests.watch.scrape import documented, get, scrape, shown

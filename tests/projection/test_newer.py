@@ -11,12 +11,12 @@ import msgspec
 import pytest
 from confluent_kafka import Producer
 
-from backbeat.compose.kafka import KafkaBroker
-from backbeat.compose.part import Part
-from backbeat.compose.ports import free_port
-from backbeat.gateway.projection import facts
-from backbeat.gateway.projection.database import open_engine, parse_url
-from backbeat.streams.topics import STATE, ensure_topics
+from backbeat.compose.local.child_process import Part
+from backbeat.compose.local.kafka import KafkaBroker
+from backbeat.compose.local.ports import free_port
+from backbeat.gateway.projection.storage import facts
+from backbeat.gateway.projection.storage.database import open_engine, parse_url
+from backbeat.streams.kafka.topics import STATE, ensure_topics
 from tests.integration.rig import until
 from tests.projection.records import node, record, workflow
 

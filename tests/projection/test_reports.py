@@ -6,12 +6,13 @@ import uuid
 
 import pytest
 
-from backbeat.gateway.figures import SCHEDULED, ActivityFigures, DailyFigures, TimerFigures
-from backbeat.gateway.projection import facts, reports
-from backbeat.gateway.projection.batch import Projector
-from backbeat.gateway.projection.database import open_engine, parse_url
+from backbeat.gateway.api.report_json import SCHEDULED, ActivityFigures, DailyFigures, TimerFigures
+from backbeat.gateway.projection.following.batch import Projector
+from backbeat.gateway.projection.reading import reports
+from backbeat.gateway.projection.storage import facts
+from backbeat.gateway.projection.storage.database import open_engine, parse_url
 from backbeat.streams.core.records import TimerKind
-from backbeat.streams.core.status import ClientStatus, ServerStatus
+from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
 from tests.projection import records
 
 S, C = ServerStatus, ClientStatus

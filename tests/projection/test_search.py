@@ -9,12 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from backbeat.gateway.projection import NodeFilters, WorkflowFilters, search, tables
-from backbeat.gateway.projection.batch import Projector
-from backbeat.gateway.projection.database import open_engine, parse_url
-from backbeat.gateway.projection.facts import build_anew
-from backbeat.gateway.projection.lists import error_workflows, workflow_names
-from backbeat.streams.core.status import ClientStatus, ServerStatus, word
+from backbeat.gateway.projection import NodeFilters, WorkflowFilters
+from backbeat.gateway.projection.following.batch import Projector
+from backbeat.gateway.projection.reading import search
+from backbeat.gateway.projection.reading.lists import error_workflows, workflow_names
+from backbeat.gateway.projection.storage import tables
+from backbeat.gateway.projection.storage.database import open_engine, parse_url
+from backbeat.gateway.projection.storage.facts import build_anew
+from backbeat.streams.core.tree.status import ClientStatus, ServerStatus, word
 from tests.projection import records
 from tests.projection.naive import World
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backbeat.compose.kafka import KafkaBroker
+from backbeat.compose.local.kafka import KafkaBroker
 from tests.integration.bulk import retry_all
 from tests.integration.installation import install
 

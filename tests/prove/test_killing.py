@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from backbeat.compose.stack import Stack
-from backbeat.streams.registration import add_client
+from backbeat.compose.local.stack import Stack
+from backbeat.streams.kafka.registration import add_client
 from tests.integration import killing
 
 pytestmark = [pytest.mark.prove, pytest.mark.integration]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backbeat.compose.kafka import KafkaBroker
+from backbeat.compose.local.kafka import KafkaBroker
 from tests.integration.installation import install, restart_with_nodes
 
 pytestmark = [pytest.mark.prove, pytest.mark.integration]

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from backbeat.streams import rocksdb
+from backbeat.streams.state import rocksdb
 from tests.watch.conftest import quick_path
 from tests.watch.damage import damaged_while_closed, damaged_while_open
 

@@ -5,9 +5,9 @@ import pytest
 
 from backbeat import schemas
 from backbeat.streams.core.records import Meta, Settings, TimerKind
-from backbeat.streams.core.schedules import Schedule
-from backbeat.streams.due import due_records
-from backbeat.streams.store import Origin, PartitionStore
+from backbeat.streams.core.schedules.schedule import Schedule
+from backbeat.streams.engine.due_timers import due_records
+from backbeat.streams.state.store import Origin, PartitionStore
 from tests.schedules.test_times import ms, plan
 
 BEGIN = ms("2026-01-01T00:00:00+00:00")
@@ -125,7 +125,7 @@ def test_a_defect_in_one_schedule_stops_that_one_only(store, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("in the library")
 
-    monkeypatch.setattr("backbeat.streams.due.times_after", broken)
+    monkeypatch.setattr("backbeat.streams.engine.due_timers.times_after", broken)
     command = due(store, BEGIN + HOUR)
     assert (command.times, command.next_at) == ((), None)
     assert command.problem == "A defect: ZeroDivisionError: in the library"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backbeat.streams.core.commands import NewNode, NewSchedule, NewWorkflow
-from backbeat.streams.recurrence import RecurrenceError, TooManyTimesError, next_times, times_after, times_between
+from backbeat.streams.engine.cron import RecurrenceError, TooManyTimesError, next_times, times_after, times_between
 
 USER = bytes(16)
 

@@ -7,10 +7,12 @@ import msgspec
 
 from backbeat import schemas
 from backbeat.schemas.bindings import REPLIES
-from backbeat.streams.core import commands, effects, jobs, queries, records, schedules
-from backbeat.streams.core.history import StatusChange
+from backbeat.streams.core import commands, effects, queries, records
+from backbeat.streams.core.jobs import records as job_records
 from backbeat.streams.core.records import RetentionPolicy, Settings
-from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
+from backbeat.streams.core.schedules import schedule
+from backbeat.streams.core.tree.history import StatusChange
+from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
 
 
 def identity(number: int) -> bytes:
@@ -111,11 +113,11 @@ NEW_SCHEDULE = commands.NewSchedule(
     overlap=commands.Overlap.CANCEL,
     catch_up_seconds=3600.0,
 )
-RUNNING = schedules.ScheduleRun(
-    1_790_000_000_000, schedules.RunCause.BACKFILL, schedules.RunState.RUNNING, 5, 4, identity(4), identity(5)
+RUNNING = schedule.ScheduleRun(
+    1_790_000_000_000, schedule.RunCause.BACKFILL, schedule.RunState.RUNNING, 5, 4, identity(4), identity(5)
 )
-MISSED = schedules.ScheduleRun(1, schedules.RunCause.DUE, schedules.RunState.MISSED, 2, count=2**20, last_at=2**41)
-SCHEDULE = schedules.ScheduleView(
+MISSED = schedule.ScheduleRun(1, schedule.RunCause.DUE, schedule.RunState.MISSED, 2, count=2**20, last_at=2**41)
+SCHEDULE = schedule.ScheduleView(
     id=identity(7),
     plan=NEW_SCHEDULE,
     created_at=1_790_000_000_000,
@@ -134,7 +136,7 @@ SCHEDULE = schedules.ScheduleView(
     recent=(MISSED, RUNNING),
 )
 
-FILTER = jobs.JobFilter(
+FILTER = job_records.JobFilter(
     name="Charge card",
     workflow_name="Purchases",
     workflow_id=identity(4),
@@ -149,7 +151,7 @@ FILTER = jobs.JobFilter(
     created_start=0,
     created_end=2**42,
 )
-JOB = jobs.Job(
+JOB = job_records.Job(
     id=identity(7),
     partition=6,
     user_id=identity(2),
@@ -158,14 +160,14 @@ JOB = jobs.Job(
     response=b'{"by":"ann"}',
     dry_run=True,
     started_at=1_790_000_000_000,
-    state=jobs.JobState.STOPPED,
+    state=job_records.JobState.STOPPED,
     ended_at=1_790_000_000_001,
     examined=2**40,
     matched=70,
     done=68,
     refused=2,
-    matches=(jobs.JobMatch(identity(5), "Charge card", "Purchases"),),
-    refusals=(jobs.JobRefusal(identity(5), "not_found", "No node"),) * 2,
+    matches=(job_records.JobMatch(identity(5), "Charge card", "Purchases"),),
+    refusals=(job_records.JobRefusal(identity(5), "not_found", "No node"),) * 2,
 )
 _COMMAND: dict[str, Any] = {
     "id": identity(9),
@@ -266,7 +268,9 @@ ANSWERS: tuple[Any, ...] = (
     effects.Limits((effects.LimitView(LIMIT, (effects.PoolView('"B1"', 3, (0, 1, 300, 0, 0), 2**41, None),), True),)),
     SCHEDULE,
     queries.Schedules((SCHEDULE, msgspec.structs.replace(SCHEDULE, next_at=2**42, running=()))),
-    jobs.Jobs((JOB, msgspec.structs.replace(JOB, user_id=None, filter=jobs.JobFilter(), ended_at=None, matches=()))),
+    job_records.Jobs(
+        (JOB, msgspec.structs.replace(JOB, user_id=None, filter=job_records.JobFilter(), ended_at=None, matches=()))
+    ),
     queries.RetentionPolicies((POLICY,)),
     queries.DueWorkflows((queries.DueWorkflow(identity(4), identity(2), "Purchases", 2**42, 2**43),)),
 )

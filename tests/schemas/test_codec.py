@@ -17,8 +17,8 @@ from backbeat import schemas
 from backbeat.schemas.catalogue import RECORDS, load_sources
 from backbeat.schemas.varint import read_int, read_long, write_int, write_long
 from backbeat.streams.core import commands, effects
-from backbeat.streams.core.history import StatusChange
-from backbeat.streams.core.status import ClientStatus, ServerStatus
+from backbeat.streams.core.tree.history import StatusChange
+from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
 from tests.schemas import examples
 from tests.schemas.examples import EXAMPLES, NODE, identity
 

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from backbeat.context import Activity
+from backbeat.activities.context import Activity
 from backbeat.schemas import ActivityKind, ActivityRecord
 from backbeat.streams.core import ids
 from backbeat.streams.core.effects import NodeView
-from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
+from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
 
 USER = b"u" * 16
 WORKFLOW = ids.workflow_id(USER, "Camera sale", b'"Camera 703"')

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from backbeat import BackbeatError, Worker, activity
-from backbeat.context import Activity
+from backbeat.activities.context import Activity
 from backbeat.errors import InvalidParameters
 
 Make = Callable[..., Activity]

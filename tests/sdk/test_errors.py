@@ -23,8 +23,8 @@ from backbeat.errors import (
     Unavailable,
     WorkflowComplete,
 )
-from backbeat.http_values import refusal
 from backbeat.streams.core.effects import Reason
+from backbeat.transport.http_values import refusal
 
 KINDS = [one for _, one in inspect.getmembers(errors, inspect.isclass) if one.__module__ == errors.__name__]
 ARGUMENTS: dict[type, tuple[Any, ...]] = {NodeFailed: ("id-1", "retries_exhausted", "ValueError: no", ["line 1"])}

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from backbeat import BackbeatError, Worker
-from backbeat.figures import outcome_of
 from backbeat.streams.core.commands import AddChildren, ChangeNode
+from backbeat.worker.counters import outcome_of
 
 
 def change(status: str, *, retriable: bool = True) -> ChangeNode:

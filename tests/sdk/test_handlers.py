@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from backbeat import BackbeatError, Worker, activity
-from backbeat.context import Activity
+from backbeat.activities.context import Activity
 from backbeat.errors import InvalidParameters
 from backbeat.testing import Backbeat
-from backbeat.threads import Threads
+from backbeat.worker.threads import Threads
 
 Make = Callable[..., Activity]
 

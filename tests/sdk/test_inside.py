@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from backbeat.context import Activity
+from backbeat.activities.context import Activity
 from backbeat.errors import LimitExceeded
-from backbeat.outcome import CHILDREN_MAX, completed, postponed
 from backbeat.schemas import decode_command, encode_command
 from backbeat.streams.core import ids
 from backbeat.streams.core.commands import AddChildren, ChangeNode, OpenLink, Signal
 from backbeat.streams.core.effects import node_view
+from backbeat.worker.outcome import CHILDREN_MAX, completed, postponed
 from tests.core.rig import Rig
 from tests.sdk.conftest import USER, VIEW, WORKFLOW
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backbeat import interrupts
+from backbeat.worker import os_signals
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -32,7 +32,7 @@ async def test_a_signal_does_what_it_did_before_once_nobody_listens(handlers: di
         any_heard.set()
 
     loop = asyncio.get_running_loop()
-    ends = [interrupts.listen(loop, lambda name=name: hear(name)) for name in ("first", "second")]  # type: ignore[misc]  # a default of a lambda
+    ends = [os_signals.listen(loop, lambda name=name: hear(name)) for name in ("first", "second")]  # type: ignore[misc]  # a default of a lambda
     ends[0]()
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(any_heard.wait(), 60)
@@ -44,7 +44,7 @@ async def test_a_signal_does_what_it_did_before_once_nobody_listens(handlers: di
 def test_outside_the_main_thread_nothing_is_heard() -> None:
     def listen() -> None:
         loop = asyncio.new_event_loop()
-        interrupts.listen(loop, lambda: None)()
+        os_signals.listen(loop, lambda: None)()
         loop.close()
 
     asyncio.run(asyncio.to_thread(listen))

@@ -1,6 +1,6 @@
 import pytest
 
-from backbeat.lanes import Lane, Lanes
+from backbeat.worker.concurrency_slots import Lane, Lanes
 
 
 def drain(lanes: Lanes[str]) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from backbeat import logs
-from backbeat.context import Activity, running
+from backbeat.activities.context import Activity, running
 
 Make = Callable[..., Activity]
 LOGGER = logging.getLogger("tests.shop")

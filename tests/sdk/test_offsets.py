@@ -2,8 +2,8 @@ from confluent_kafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backbeat.offsets import Offsets
-from backbeat.positions import Positions
+from backbeat.delivery.offsets import Offsets
+from backbeat.delivery.positions import Positions
 
 
 def test_nothing_taken_is_nothing_to_commit() -> None:

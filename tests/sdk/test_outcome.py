@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from backbeat import activity
-from backbeat.context import Activity
+from backbeat.activities.context import Activity
 from backbeat.errors import LimitExceeded, Rejected
-from backbeat.handlers import Handler
-from backbeat.outcome import CHILDREN_BYTES_MAX, CHILDREN_MAX, completed, errored
 from backbeat.schemas import decode_command, encode_command
-from backbeat.streams.core import machine
+from backbeat.streams.core import dispatch
 from backbeat.streams.core.commands import AddChildren, ChangeNode, NewNode
 from backbeat.streams.core.effects import NodeView
+from backbeat.worker.handlers import Handler
+from backbeat.worker.outcome import CHILDREN_BYTES_MAX, CHILDREN_MAX, completed, errored
 
 USER = b"u" * 16
 View = Callable[..., NodeView]
@@ -113,7 +113,7 @@ def test_the_whole_response_is_within_the_bound(view: View) -> None:
 
 def test_the_words_are_the_engines(view: View) -> None:
     words = {next(iter(completed(view(), USER, None, ()))).status, errored(view(), USER, "no").status}
-    assert words <= set(machine._STATUS_WORDS)
+    assert words <= set(dispatch._STATUS_WORDS)
 
 
 def test_children_carry_what_was_asked(activity: Callable[..., Activity]) -> None:

@@ -15,12 +15,12 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from backbeat import BackbeatError, Fail, Unavailable, Worker, activity
-from backbeat.arguments import Arguments
 from backbeat.codecs import MARK, Fernet, Json
 from backbeat.errors import CodecError, InvalidParameters, LimitExceeded
-from backbeat.packing import Packing, is_stored
-from backbeat.payloads import LIMITS, from_json, to_client_data, to_json
+from backbeat.payload.payload_codec import Packing, is_stored
+from backbeat.payload.values import LIMITS, from_json, to_client_data, to_json
 from backbeat.stores import FolderStore, open_store
+from backbeat.worker.arguments import Arguments
 
 T = TypeVar("T")
 LARGE = ["x" * (LIMITS.payload_bytes_max + 1)]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from backbeat import Client, Node, PlainClient, Unavailable
-from backbeat.plain import PlainNode
-from backbeat.plain_schedules import PlainSchedules
-from backbeat.schedules import Schedules
+from backbeat.client.blocking.client import PlainNode
+from backbeat.client.blocking.schedules import PlainSchedules
+from backbeat.client.schedules.schedules import Schedules
 
 #: What only the client's own parts call.
 INSIDE = {
@@ -55,7 +55,7 @@ def test_a_plain_client_that_is_not_connected_says_so() -> None:
 
 
 def test_a_plain_client_that_cannot_connect_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backbeat.streams.brokers.REACH_SECONDS_MAX", 0.2)
+    monkeypatch.setattr("backbeat.streams.kafka.brokers.REACH_SECONDS_MAX", 0.2)
     client = PlainClient("127.0.0.1:1")
     for _ in range(2):
         with pytest.raises(Unavailable, match="does not answer"):

@@ -9,15 +9,15 @@ import msgspec
 import pytest
 
 from backbeat import Fail, activity, current
-from backbeat.activities import ActivityFunction
+from backbeat.activities.context import Activity
+from backbeat.activities.definition import ActivityFunction
 from backbeat.codecs import Fernet
-from backbeat.context import Activity
 from backbeat.errors import Cancelled
-from backbeat.handlers import Handler, Handlers
-from backbeat.packing import Packing
-from backbeat.runner import Runner
+from backbeat.payload.payload_codec import Packing
 from backbeat.schemas import ActivityKind, ActivityRecord
 from backbeat.streams.core.commands import AddChildren, ChangeNode
+from backbeat.worker.handlers import Handler, Handlers
+from backbeat.worker.runner import Runner
 
 View = Callable[..., Any]
 

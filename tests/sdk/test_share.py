@@ -6,8 +6,8 @@ import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from backbeat import BackbeatError, Worker
-from backbeat.share_protocol import AckType, Who, acknowledge, batches_of, heartbeat
-from backbeat.share_session import Session
+from backbeat.delivery.share.protocol import AckType, Who, acknowledge, batches_of, heartbeat
+from backbeat.delivery.share.session import Session
 
 
 def test_a_broker_without_share_groups_is_refused_with_words() -> None:
@@ -20,7 +20,7 @@ def test_a_broker_without_share_groups_is_refused_with_words() -> None:
 
 
 def test_the_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("backbeat.share_")]:
+    for name in [name for name in sys.modules if name.startswith("backbeat.delivery.share.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "aiokafka.conn", None)
     with pytest.raises(BackbeatError, match=r"needs the package aiokafka\.conn.*pip install 'backbeat\[share\]'"):

@@ -12,10 +12,11 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from backbeat import activity, current, tids
-from backbeat.context import transaction_id
-from backbeat.runner import Runner
+from backbeat import activity, current
+from backbeat.activities.context import transaction_id
+from backbeat.observe import transaction_ids
 from backbeat.schemas import ActivityKind, ActivityRecord
+from backbeat.worker.runner import Runner
 from tests.sdk.test_runner import runner_of
 
 View = Callable[..., Any]
@@ -60,8 +61,13 @@ async def test_spans_go_from_caller_to_activity_to_child_and_signal(spans: InMem
         tid = transaction_id()
     signal, answer = await run(runner, view, "outer", tid)
     # What a handler, its logs and legacy clients see is the id alone, and it stays the same.
-    assert json.loads(answer.response)["result"] == tids.plain(tid) == tids.plain(answer.tid) == tids.plain(signal.tid)
-    assert len(tids.plain(tid)) == 16
+    assert (
+        json.loads(answer.response)["result"]
+        == transaction_ids.plain(tid)
+        == transaction_ids.plain(answer.tid)
+        == transaction_ids.plain(signal.tid)
+    )
+    assert len(transaction_ids.plain(tid)) == 16
     await run(runner, view, "inner", answer.tid)
     found = named(spans)
     assert {span.context.trace_id for span in found.values()} == {found["order"].context.trace_id}

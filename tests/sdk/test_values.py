@@ -193,7 +193,7 @@ async def test_a_parameter_that_cannot_be_is_named_at_once(name: str) -> None:
 async def test_what_nobody_looked_at_is_refused_where_it_is_written() -> None:
     from backbeat.schemas import encode_command
     from backbeat.streams.core.commands import Heartbeat
-    from backbeat.transport import written
+    from backbeat.transport.base import written
 
     with pytest.raises(InvalidParameters, match="Heartbeat does not fit its schema") as refused:
         written(encode_command, Heartbeat(id=b"1" * 16, node_id=b"2" * 16, attempt="secret", tid=""))  # type: ignore[arg-type]
@@ -201,7 +201,7 @@ async def test_what_nobody_looked_at_is_refused_where_it_is_written() -> None:
 
 
 def test_a_time_of_our_calendar_is_taken() -> None:
-    from backbeat.payloads import to_datetime, to_milliseconds
+    from backbeat.payload.values import to_datetime, to_milliseconds
 
     for at in (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)):
         milliseconds = to_milliseconds(at, 0.0)

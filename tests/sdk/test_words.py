@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from backbeat import BackbeatError, activity
-from backbeat.context import Activity
+from backbeat.activities.context import Activity
+from backbeat.client.words import hint
 from backbeat.errors import InvalidParameters, UnknownOption
 from backbeat.testing import Backbeat, PlainBackbeat
-from backbeat.words import hint
 
 #: The words that other doors have for the same, and a slip of the finger: the wrong word, and the one that was meant.
 OF_SIGNALS = [

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any, assert_type
 
 from backbeat import Client, Node, PlainClient, Worker, activity, current
+from backbeat.client.blocking.client import PlainNode
+from backbeat.client.views import StatusChange, Tree, User, Workflow
 from backbeat.codecs import Codec, Fernet, Json
-from backbeat.plain import PlainNode
 from backbeat.stores import BucketStore, FolderStore, Store, open_store
-from backbeat.views import StatusChange, Tree, User, Workflow
 
 worker = Worker()
 

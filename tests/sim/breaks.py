@@ -7,16 +7,19 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from backbeat.streams import commit, engine, process, restore, store
-from backbeat.streams.core import machine, recurring
-from backbeat.streams.engine import Engine
-from backbeat.streams.keeper import Origin
-from backbeat.streams.local_stores import LocalStores
-from backbeat.streams.ownership import Ownership
-from backbeat.streams.restore import Ends
-from backbeat.streams.table import Table
-from backbeat.streams.timers import Timers
-from backbeat.streams.topics import STATE
+from backbeat.streams.core import dispatch
+from backbeat.streams.core.schedules import runs
+from backbeat.streams.engine import loop
+from backbeat.streams.engine.loop import Engine
+from backbeat.streams.engine.ports import Origin
+from backbeat.streams.kafka.topics import STATE
+from backbeat.streams.process import lifecycle
+from backbeat.streams.process.lease import Ownership
+from backbeat.streams.state import commit, restore, store
+from backbeat.streams.state.local_stores import LocalStores
+from backbeat.streams.state.restore import Ends
+from backbeat.streams.state.table import Table
+from backbeat.streams.state.timers import Timers
 
 from .changelog import SimChangelog
 from .faults import CRASH_POINTS, OTHERS
@@ -48,7 +51,7 @@ def _no_flush(*given: Any, **named: Any) -> Any:
     return commit.commit(*given, **{**named, "flush": lambda _: None})
 
 
-async def _find_nobody(process_: process.EngineProcess) -> None:
+async def _find_nobody(process_: lifecycle.EngineProcess) -> None:
     """Drops the activities of clients that nobody knows."""
     process_.engine.unknown.clear()
 
@@ -96,9 +99,9 @@ _APPLY = Engine._apply
 
 #: name -> what is replaced by what
 BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
-    "the local store is written before the transaction": [(process, "commit", _write_first)],
-    "a commit does not wait for its effects": [(process, "commit", _no_flush)],
-    "a commit forgets what waits for the registry": [(process.EngineProcess, "_find_clients", _find_nobody)],
+    "the local store is written before the transaction": [(lifecycle, "commit", _write_first)],
+    "a commit does not wait for its effects": [(lifecycle, "commit", _no_flush)],
+    "a commit forgets what waits for the registry": [(lifecycle.EngineProcess, "_find_clients", _find_nobody)],
     "a record in flight counts as never written": [(Table, "delete", _fresh_in_flight)],
     "deletions leave no mark": [(Table, "delete", _no_tombstone)],
     "cleared timers stay": [(Timers, "snapshot", _forget_in_flight)],
@@ -109,13 +112,13 @@ BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     "a stopped process does not mind": [(Ownership, "is_certain", lambda _: True)],
     "what an earlier read brings late is taken": [(Engine, "is_reading", lambda *_: True)],
     "timers fire by the clock of whoever sends them": [
-        (machine, "fired_early", lambda *_: False),
-        (recurring, "fired_early", lambda *_: False),
+        (dispatch, "fired_early", lambda *_: False),
+        (runs, "fired_early", lambda *_: False),
     ],
     "a damaged store is used on": [(LocalStores, "repair", lambda *_: None)],
     "effects depend on more than the log": [(Engine, "_apply", _half_undone)],
-    "what a record raises ends the process": [(engine, "NOT_OF_A_RECORD", Exception)],
-    "commands are applied as they come": [(engine, "check_command", lambda *_: None)],
+    "what a record raises ends the process": [(loop, "NOT_OF_A_RECORD", Exception)],
+    "commands are applied as they come": [(loop, "check_command", lambda *_: None)],
 }
 
 

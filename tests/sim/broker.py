@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from backbeat import schemas
 from backbeat.streams.core.commands import DeliveryFailed
-from backbeat.streams.topics import COMMANDS, STATE
+from backbeat.streams.kafka.topics import COMMANDS, STATE
 
 from .virtual import VirtualTime
 

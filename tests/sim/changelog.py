@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError
 
-from backbeat.streams.restore import Ends
-from backbeat.streams.settings import EngineSettings, instance_of
-from backbeat.streams.topics import COMMANDS, STATE
+from backbeat.streams.kafka.topics import COMMANDS, STATE
+from backbeat.streams.process.settings import EngineSettings, instance_of
+from backbeat.streams.state.restore import Ends
 
 if TYPE_CHECKING:
     from .simulation import Simulation

@@ -13,11 +13,11 @@ from backbeat.streams.core import effects as fx
 from backbeat.streams.core import ids
 from backbeat.streams.core.commands import DeliveryFailed, ScheduleDue, TimerFired
 from backbeat.streams.core.records import Meta, TimerKind
-from backbeat.streams.engine import Engine, Record
-from backbeat.streams.keeper import DamagedStoreError, Origin, Snapshot
-from backbeat.streams.store import META_KEY, PartitionStore
-from backbeat.streams.stored_timers import TIMER
-from backbeat.streams.topics import ACTIVITIES_PREFIX, COMMANDS, REPLIES, STATE
+from backbeat.streams.engine.loop import Engine, Record
+from backbeat.streams.engine.ports import DamagedStoreError, Origin, Snapshot
+from backbeat.streams.kafka.topics import ACTIVITIES_PREFIX, COMMANDS, REPLIES, STATE
+from backbeat.streams.state.store import META_KEY, PartitionStore
+from backbeat.streams.state.stored_timers import TIMER
 
 from .broker import Entry, PartitionLog, Transaction
 from .plan import LIMITED

@@ -10,10 +10,10 @@ from backbeat import schemas
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core import ids, queries
-from backbeat.streams.core.jobs import WORKFLOW_ACTIONS, JobFilter
+from backbeat.streams.core.jobs.records import WORKFLOW_ACTIONS, JobFilter
 from backbeat.streams.core.records import LimitValues
-from backbeat.streams.core.status import CLOSED, ServerStatus
-from backbeat.streams.topics import COMMANDS, QUERIES, REPLIES, activities_topic
+from backbeat.streams.core.tree.status import CLOSED, ServerStatus
+from backbeat.streams.kafka.topics import COMMANDS, QUERIES, REPLIES, activities_topic
 
 from . import poison
 from .checks import QUERY_ASKER

@@ -9,11 +9,11 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backbeat.streams import process
-from backbeat.streams.commit import Member
-from backbeat.streams.engine import Record
-from backbeat.streams.settings import EngineSettings
-from backbeat.streams.topics import COMMANDS, QUERIES
+from backbeat.streams.engine.loop import Record
+from backbeat.streams.kafka.topics import COMMANDS, QUERIES
+from backbeat.streams.process import lifecycle
+from backbeat.streams.process.settings import EngineSettings
+from backbeat.streams.state.commit import Member
 
 from .broker import PartitionLog
 from .reference import Sent
@@ -70,7 +70,7 @@ class Host:
 
     def _blank(self) -> None:
         self.loop: VirtualLoop | None = None
-        self.process: process.EngineProcess | None = None
+        self.process: lifecycle.EngineProcess | None = None
         self.dead = False
         self.strands: list[tuple[Strand, Future[Any]]] = []
         self.outboxes: list[SimProducer] = []
@@ -94,7 +94,7 @@ class Host:
         self._blank()
         self.world.running = self
         self.loop = VirtualLoop(self.world.virtual)
-        self.process = process.EngineProcess(self.settings, self.world.registry, self.world.partitions_count)
+        self.process = lifecycle.EngineProcess(self.settings, self.world.registry, self.world.partitions_count)
         self.process.pause = self.paused.add
         self.process.resume = self.paused.discard
         self.process.seek = self._seek

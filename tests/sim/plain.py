@@ -15,8 +15,8 @@ from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.commands import Source
 from backbeat.streams.core.records import Meta, TimerKind
-from backbeat.streams.core.status import ServerStatus
 from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.core.tree.status import ServerStatus
 
 from .clients import answers
 from .plan import Plan, name_of

@@ -13,7 +13,7 @@ import msgspec
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import ids
 from backbeat.streams.core.records import RetentionPolicy, Settings
-from backbeat.streams.core.status import Mode
+from backbeat.streams.core.tree.status import Mode
 
 from .virtual import BEGIN_MS
 

@@ -14,15 +14,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from backbeat import schemas
-from backbeat.streams import defects, stored_records
 from backbeat.streams.core import apply, ids
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.step import Refused
 from backbeat.streams.core.store import MemoryStore
-from backbeat.streams.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, activities_topic
-from backbeat.streams.validate import check_command
+from backbeat.streams.engine import defects
+from backbeat.streams.input.validate import check_command
+from backbeat.streams.kafka.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, activities_topic
+from backbeat.streams.state import stored_records
 
 from .broker import Entry
 

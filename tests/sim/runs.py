@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from unittest import mock
 
-from backbeat.streams.core import job_slices
+from backbeat.streams.core.jobs import slices
 
 from .checks import ViolationError
 from .simulation import Simulation
@@ -25,7 +25,7 @@ def run_seed(seed: int, *, verbose: bool = False, rates: Mapping[str, float] | N
     folder = Path(tempfile.mkdtemp(prefix="backbeat-sim-", dir=memory if memory.is_dir() else None))
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), mock.patch.object(job_slices, "RETENTION_MS", _JOB_RETENTION_MS):
+        with warnings.catch_warnings(), mock.patch.object(slices, "RETENTION_MS", _JOB_RETENTION_MS):
             # What a crash cut off was never awaited: that is the point of it.
             warnings.simplefilter("ignore", RuntimeWarning)
             world = Simulation(seed, folder, verbose=verbose, rates=rates)

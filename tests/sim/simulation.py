@@ -16,23 +16,14 @@ from types import SimpleNamespace
 from unittest import mock
 
 from backbeat import schemas
-from backbeat.streams import (
-    clock,
-    commit,
-    deadline,
-    deliveries,
-    log_tail,
-    outbox,
-    ownership,
-    process,
-    restore,
-    stalls,
-    store,
-    topics,
-)
 from backbeat.streams.core import commands as c
-from backbeat.streams.core.status import CLOSED
-from backbeat.streams.topics import COMMANDS, STATE, activities_topic
+from backbeat.streams.core.tree.status import CLOSED
+from backbeat.streams.engine import deliveries
+from backbeat.streams.kafka import clock, log_tail, topics
+from backbeat.streams.kafka.topics import COMMANDS, STATE, activities_topic
+from backbeat.streams.output import outbox
+from backbeat.streams.process import deadline, lease, lifecycle, stalls
+from backbeat.streams.state import commit, restore, store
 
 from .broker import Broker, Entry, PartitionLog
 from .changelog import COMMANDS_TOPIC_ID, STATE_TOPIC_ID, SimChangelog, SimConsumer
@@ -368,7 +359,7 @@ class Simulation:
     def ended(self, reason: str, code: int = 3) -> None:
         """What `process.end` is here."""
         assert self.running is not None
-        if not reason.startswith(_EXPECTED_ENDS) or code == process.MISFIT:
+        if not reason.startswith(_EXPECTED_ENDS) or code == lifecycle.MISFIT:
             self.checks.fail(f"{self.running.instance_id} ended itself: {reason}")
         self.running.die(reason)
 
@@ -384,20 +375,20 @@ class Simulation:
             return StrandExecutor(self.running)
 
         replaced = [
-            *((module, "time", self.virtual) for module in (clock, deadline, ownership, process, restore)),
+            *((module, "time", self.virtual) for module in (clock, deadline, lease, lifecycle, restore)),
             *((module, "time", self.virtual) for module in (stalls, store)),
             (commit, "Producer", producer),
             (outbox, "Producer", producer),
-            (process, "ThreadPoolExecutor", executor),
-            (process, "KafkaChangelog", lambda settings: SimChangelog(self, settings)),
+            (lifecycle, "ThreadPoolExecutor", executor),
+            (lifecycle, "KafkaChangelog", lambda settings: SimChangelog(self, settings)),
             (log_tail, "Consumer", lambda _: SimConsumer(self)),
-            (process, "Engine", lambda **given: CheckedEngine(self, **given)),
-            (process, "PartitionStore", lambda *given: CheckedStore(self, *given)),
-            *((module, "end", self.ended) for module in (process, deliveries, stalls)),
+            (lifecycle, "Engine", lambda **given: CheckedEngine(self, **given)),
+            (lifecycle, "PartitionStore", lambda *given: CheckedStore(self, *given)),
+            *((module, "end", self.ended) for module in (lifecycle, deliveries, stalls)),
             # The group knows each engine by its own directory: nobody else has its id.
-            (process, "other_holder", lambda _: None),
-            (process, "note_member", lambda *_: None),
-            (process, "sys", SimpleNamespace(stdout=SimpleNamespace(write=len, flush=int))),
+            (lifecycle, "other_holder", lambda _: None),
+            (lifecycle, "note_member", lambda *_: None),
+            (lifecycle, "sys", SimpleNamespace(stdout=SimpleNamespace(write=len, flush=int))),
             (topics, "topic_id", lambda _, topic: STATE_TOPIC_ID if topic == STATE else COMMANDS_TOPIC_ID),
         ]
         with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""What lies in compose/docker, …/monitoring, …/systemd and …/kubernetes, read as the tools read it."""
+"""What lies in compose/deploy/docker, …/monitoring, …/systemd and …/kubernetes, read as the tools read it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
-DOCKER = ROOT / "compose" / "docker"
-MONITORING = ROOT / "compose" / "monitoring"
-SYSTEMD = ROOT / "compose" / "systemd"
-KUBERNETES = ROOT / "compose" / "kubernetes"
+DOCKER = ROOT / "compose" / "deploy" / "docker"
+MONITORING = ROOT / "compose" / "deploy" / "monitoring"
+SYSTEMD = ROOT / "compose" / "deploy" / "systemd"
+KUBERNETES = ROOT / "compose" / "deploy" / "kubernetes"
 
 TRYING = DOCKER / "compose.yaml"
 STAGING = DOCKER / "compose.staging.yaml"

@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
-from backbeat.compose.errors import SetupError
-from backbeat.compose.kafka_cluster import KafkaCluster
-from backbeat.compose.part import Part, last_lines
-from backbeat.compose.ports import LOOPBACK, free_port
-from backbeat.compose.postgresql import postgresql
+from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.local.child_process import Part, last_lines
+from backbeat.compose.local.kafka_cluster import KafkaCluster
+from backbeat.compose.local.ports import LOOPBACK, free_port
+from backbeat.compose.local.postgresql import postgresql
 from tests.gateway.door import until
 from tests.stage.files import PASSWORDS, image, services
 

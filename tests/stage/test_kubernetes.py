@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from backbeat.streams.settings import EngineSettings
+from backbeat.streams.process.settings import EngineSettings
 from tests.stage.files import KUBERNETES
 from tests.stage.words import accept
 

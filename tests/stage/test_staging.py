@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from backbeat.compose import postgresql
+from backbeat.compose.local import postgresql
 from tests.gateway.door import Door, until
 from tests.stage.files import STAGING, alerts, dashboard
 from tests.stage.plain import PlainStack

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from backbeat.compose import postgresql
-from backbeat.compose.demo_ledger import LedgerReader
+from backbeat.compose.demo.ledger import LedgerReader
+from backbeat.compose.local import postgresql
 from tests.gateway.door import until
 from tests.stage.files import STAGING
 from tests.stage.plain import PlainStack

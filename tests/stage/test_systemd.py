@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from backbeat.streams.settings import EngineSettings
+from backbeat.streams.process.settings import EngineSettings
 from tests.stage.files import SYSTEMD
 from tests.stage.words import accept
 

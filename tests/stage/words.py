@@ -9,8 +9,8 @@ from unittest import mock
 
 import click
 
-from backbeat.compose.commands import backbeat
-from backbeat.streams.settings import EngineSettings
+from backbeat.compose.cli.program import backbeat
+from backbeat.streams.process.settings import EngineSettings
 
 
 def accept(words: Sequence[str], environment: Mapping[str, object] = {}) -> None:

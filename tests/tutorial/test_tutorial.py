@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from backbeat.compose.cache import cache_folder
-from backbeat.compose.ports import free_port
+from backbeat.compose.local.cache import cache_folder
+from backbeat.compose.local.ports import free_port
 from tests.tutorial import document
 from tests.tutorial.document import Commands, File, Shown
 from tests.tutorial.terminal import Terminal

@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 
 from backbeat.streams.core.records import Answer, TimerKind
-from backbeat.streams.disk_space import DiskSpace
-from backbeat.streams.keeper import DamagedStoreError, Origin
-from backbeat.streams.restore import Ends, restore
-from backbeat.streams.store import PartitionStore, host_now
-from backbeat.streams.store_folder import StoreFolder
+from backbeat.streams.engine.ports import DamagedStoreError, Origin
+from backbeat.streams.state.disk_space import DiskSpace
+from backbeat.streams.state.restore import Ends, restore
+from backbeat.streams.state.store import PartitionStore, host_now
+from backbeat.streams.state.store_folder import StoreFolder
 from tests.watch.test_versions import NODE, WORKFLOW
 
 PARTITION = 3

@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from backbeat import broker
-from backbeat.streams import broker_log, brokers
-from backbeat.streams.broker_log import BrokerLog, Outages
-from backbeat.streams.brokers import RefusedError, UnreachableError, wait_until_reached
-from backbeat.streams.reachability import Reachability
+from backbeat.delivery import kafka
+from backbeat.streams.kafka import broker_log, brokers
+from backbeat.streams.kafka.broker_log import BrokerLog, Outages
+from backbeat.streams.kafka.brokers import RefusedError, UnreachableError, wait_until_reached
+from backbeat.streams.kafka.reachability import Reachability
 
 NOWHERE = "127.0.0.1:1"
 logger = logging.getLogger("backbeat")
@@ -43,7 +43,7 @@ def test_what_fails_again_and_again_is_told_once_and_counted(outages, caplog):
 
 
 @pytest.mark.parametrize(
-    "make", [broker.make_producer, lambda servers, settings: broker.make_consumer(servers, "g", settings)]
+    "make", [kafka.make_producer, lambda servers, settings: kafka.make_consumer(servers, "g", settings)]
 )
 def test_a_worker_or_client_without_a_kafka_writes_a_line_and_not_one_a_connection(make, caplog):
     client = make(NOWHERE, {})

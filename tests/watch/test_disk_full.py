@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from backbeat.streams.data_dir import lock_data_dir
-from backbeat.streams.disk_space import DiskSpace
-from backbeat.streams.keeper import FullDiskError
-from backbeat.streams.store_folder import StoreFolder
+from backbeat.streams.engine.ports import FullDiskError
+from backbeat.streams.state.data_dir import lock_data_dir
+from backbeat.streams.state.disk_space import DiskSpace
+from backbeat.streams.state.store_folder import StoreFolder
 from tests.watch.damage import Kept
 from tests.watch.small_disk import fill, small_disk
 

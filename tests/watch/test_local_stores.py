@@ -9,14 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from backbeat.streams.disk_space import DiskSpace
-from backbeat.streams.engine import Engine
-from backbeat.streams.keeper import DamagedStoreError, Origin
-from backbeat.streams.local_stores import LocalStores
-from backbeat.streams.restoring import Restorer
-from backbeat.streams.settings import EngineSettings
-from backbeat.streams.store import PartitionStore
-from backbeat.streams.store_folder import set_aside_in
+from backbeat.streams.engine.loop import Engine
+from backbeat.streams.engine.ports import DamagedStoreError, Origin
+from backbeat.streams.process.settings import EngineSettings
+from backbeat.streams.state.disk_space import DiskSpace
+from backbeat.streams.state.local_stores import LocalStores
+from backbeat.streams.state.restorer import Restorer
+from backbeat.streams.state.store import PartitionStore
+from backbeat.streams.state.store_folder import set_aside_in
 from tests.watch.damage import PARTITION, Kept
 from tests.watch.test_disk_full import SECONDS_MAX
 

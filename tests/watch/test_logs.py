@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from backbeat.streams import logs
+from backbeat.streams.observe import logs
 
 SECRETS = {
     "postgresql://backbeat:hunter2222@db/backbeat": "postgresql://backbeat:***@db/backbeat",

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from backbeat.streams.core.jobs import RETENTION_MS, Job, JobFilter
+from backbeat.streams.core.jobs.records import RETENTION_MS, Job, JobFilter
 from backbeat.streams.core.records import Place, TimerKind
 from backbeat.streams.core.store import MemoryStore
-from backbeat.streams.scans import keys_of_kind
-from backbeat.streams.store import Origin, PartitionStore
-from backbeat.streams.stored_records import _key
+from backbeat.streams.state.scans import keys_of_kind
+from backbeat.streams.state.store import Origin, PartitionStore
+from backbeat.streams.state.stored_records import _key
 from tests.watch.test_versions import NODE, WORKFLOW
 
 ORIGIN = Origin("state", 0, 0)

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from backbeat.streams import rocksdb
-from backbeat.streams.keeper import DamagedStoreError, Origin, RestoreError, StoreError
-from backbeat.streams.restore import restore
-from backbeat.streams.store import PartitionStore, host_now
-from backbeat.streams.store_folder import StoreFolder, set_aside_in
+from backbeat.streams.engine.ports import DamagedStoreError, Origin, RestoreError, StoreError
+from backbeat.streams.state import rocksdb
+from backbeat.streams.state.restore import restore
+from backbeat.streams.state.store import PartitionStore, host_now
+from backbeat.streams.state.store_folder import StoreFolder, set_aside_in
 from tests.watch.damage import PARTITION, Kept, Log, damaged_while_closed, damaged_while_open, files_of, history
 
 

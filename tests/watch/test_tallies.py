@@ -2,10 +2,10 @@
 
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
-from backbeat.streams.core.machine import apply
-from backbeat.streams.core.status import ClientStatus, ServerStatus
+from backbeat.streams.core.dispatch import apply
 from backbeat.streams.core.store import MemoryStore
-from backbeat.streams.tallies import ACTIVITIES_MAX, OTHER, Tallies, word_of
+from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
+from backbeat.streams.observe.counters import ACTIVITIES_MAX, OTHER, Tallies, word_of
 from tests.core.rig import CAMERA, CAMERA_ID, new
 from tests.core.world import USER
 

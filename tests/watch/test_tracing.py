@@ -10,18 +10,18 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from backbeat import tids
-from backbeat.gateway import errors
-from backbeat.gateway.app import Gateway
+from backbeat.gateway.api.routes import ROUTES
+from backbeat.gateway.http import errors
+from backbeat.gateway.http.app import Gateway
 from backbeat.gateway.settings import GatewaySettings
-from backbeat.gateway.table import ROUTES
-from backbeat.gateway.webhook import headers_of
+from backbeat.gateway.webhooks.webhook import headers_of
+from backbeat.observe import transaction_ids
 from backbeat.schemas import ActivityKind, ActivityRecord
-from backbeat.streams import tracing
 from backbeat.streams.core import apply
 from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.observe import tracing
 from tests.core.rig import CAMERA, CAMERA_ID, new
 from tests.core.world import USER
 
@@ -70,7 +70,7 @@ def test_without_an_sdk_the_rules_are_the_rules():
 
 
 def test_a_process_without_opentelemetry_imports_nothing_of_it():
-    imports = "import sys; import backbeat.streams.process, backbeat.gateway.app"
+    imports = "import sys; import backbeat.streams.process.lifecycle, backbeat.gateway.http.app"
     code = f"{imports}; print('opentelemetry.trace' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
@@ -115,7 +115,7 @@ async def test_a_refused_call_is_no_error_of_the_server(spans, monkeypatch):
 def test_a_header_that_is_no_trace_context_is_passed_over():
     assert tracing.with_traceparent("t1", "nonsense") == "t1"
     assert tracing.with_traceparent("t1", None) == "t1"
-    assert tids.split(tracing.with_traceparent("t1", SAMPLED)) == ("t1", SAMPLED)
+    assert transaction_ids.split(tracing.with_traceparent("t1", SAMPLED)) == ("t1", SAMPLED)
 
 
 def test_a_webhook_passes_the_trace_on():

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from backbeat.streams.core.commands import NewNode, NewSchedule, NewWorkflow
-from backbeat.streams.core.jobs import Job, JobFilter
+from backbeat.streams.core.jobs.records import Job, JobFilter
 from backbeat.streams.core.records import (
     Answer,
     Due,
@@ -18,14 +18,14 @@ from backbeat.streams.core.records import (
     Waiting,
     Workflow,
 )
-from backbeat.streams.core.schedules import Schedule
-from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
-from backbeat.streams.keeper import NewerRecordError
-from backbeat.streams.restore import Ends, restore
-from backbeat.streams.store import META_KEY, Origin, PartitionStore
-from backbeat.streams.store_folder import StoreFolder
-from backbeat.streams.stored_records import _key
-from backbeat.streams.versions import KNOWN, RULES_VERSION, why_unknown_record
+from backbeat.streams.core.schedules.schedule import Schedule
+from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
+from backbeat.streams.engine.ports import NewerRecordError
+from backbeat.streams.state.restore import Ends, restore
+from backbeat.streams.state.store import META_KEY, Origin, PartitionStore
+from backbeat.streams.state.store_folder import StoreFolder
+from backbeat.streams.state.stored_records import _key
+from backbeat.streams.state.versions import KNOWN, RULES_VERSION, why_unknown_record
 
 ID = bytes(range(16))
 NODE = Node(

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from backbeat.streams import watchdog
-from backbeat.streams.watchdog import Standing, Watchdog, Watched
+from backbeat.streams.process import watchdog
+from backbeat.streams.process.watchdog import Standing, Watchdog, Watched
 
 
 def dog(positions, seconds_max=10.0, what="the restore of partition"):

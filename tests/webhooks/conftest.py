@@ -12,15 +12,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from backbeat.compose.stack import Stack
-from backbeat.gateway.presentation import node_json
-from backbeat.gateway.webhooks import Deliverer
+from backbeat.compose.local.stack import Stack
+from backbeat.gateway.http.presentation import node_json
+from backbeat.gateway.webhooks.deliverer import Deliverer
 from backbeat.streams.core.commands import NewNode
 from backbeat.streams.core.effects import NodeView
-from backbeat.streams.core.history import StatusChange
 from backbeat.streams.core.queries import GetHistory
-from backbeat.streams.registration import add_client, change_client
-from backbeat.streams.registry import RegisteredClient, Registry
+from backbeat.streams.core.tree.history import StatusChange
+from backbeat.streams.kafka.client_registry import RegisteredClient, Registry
+from backbeat.streams.kafka.registration import add_client, change_client
 from tests.integration.caller import Caller, node_of, result
 from tests.webhooks.site import SECONDS_MAX, Site
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from backbeat.gateway.webhook_flow import Flow, Subscription
-from backbeat.gateway.webhook_handover import Handover
-from backbeat.streams.clients import RegisteredClient
+from backbeat.gateway.webhooks.handover import Handover
+from backbeat.gateway.webhooks.topics import Flow, Subscription
+from backbeat.streams.kafka.clients import RegisteredClient
 
 
 class Clients:

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from backbeat.streams.core.effects import NodeView
-from backbeat.streams.core.status import ServerStatus
+from backbeat.streams.core.tree.status import ServerStatus
 from tests.integration.caller import result
 from tests.webhooks.conftest import Shop
 from tests.webhooks.site import Answer, Gate, status, statuses

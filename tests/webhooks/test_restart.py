@@ -9,15 +9,15 @@ import msgspec
 import pytest
 from confluent_kafka import Producer, TopicPartition
 
-from backbeat.compose.kafka import KafkaBroker
-from backbeat.gateway.presentation import id_text, node_json
-from backbeat.gateway.webhooks import Deliverer
+from backbeat.compose.local.kafka import KafkaBroker
+from backbeat.gateway.http.presentation import id_text, node_json
+from backbeat.gateway.webhooks.deliverer import Deliverer
 from backbeat.schemas import encode_activity
 from backbeat.streams.core.effects import Dispatch, NodeView
-from backbeat.streams.core.status import ClientStatus, Mode, ServerStatus
-from backbeat.streams.registration import add_client
-from backbeat.streams.registry import RegisteredClient, Registry
-from backbeat.streams.topics import DEAD_LETTERS, ensure_topics
+from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
+from backbeat.streams.kafka.client_registry import RegisteredClient, Registry
+from backbeat.streams.kafka.registration import add_client
+from backbeat.streams.kafka.topics import DEAD_LETTERS, ensure_topics
 from tests.integration.topic import consumer, ends
 from tests.webhooks.site import Gate, Site
 

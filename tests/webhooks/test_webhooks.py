@@ -7,11 +7,11 @@ import asyncio
 import msgspec
 import pytest
 
-from backbeat.gateway import webhook_flow
-from backbeat.gateway.presentation import id_text
+from backbeat.gateway.http.presentation import id_text
+from backbeat.gateway.webhooks import topics
 from backbeat.streams.core.effects import NodeView
-from backbeat.streams.core.status import ServerStatus
-from backbeat.streams.registration import _write
+from backbeat.streams.core.tree.status import ServerStatus
+from backbeat.streams.kafka.registration import _write
 from tests.webhooks.site import Gate, status, statuses
 
 pytestmark = pytest.mark.integration
@@ -226,7 +226,7 @@ async def test_an_endpoint_that_changes_while_webhooks_wait_for_it(shop):
 
 
 async def test_a_client_that_was_removed(shop):
-    from backbeat.streams.registration import remove_client
+    from backbeat.streams.kafka.registration import remove_client
 
     await shop.deliver()
     shop.signal("before")
@@ -253,7 +253,7 @@ async def test_no_more_than_the_bound_at_a_time(shop):
 
 
 async def test_what_is_too_much_for_the_memory_waits_in_kafka(shop, monkeypatch):
-    monkeypatch.setattr(webhook_flow, "_COUNT_MAX", 20)
+    monkeypatch.setattr(topics, "_COUNT_MAX", 20)
     gate = Gate()
     shop.site.answers["/decision"] = gate
     other = await asyncio.to_thread(shop.add, f"{shop.name}-other", activity_endpoint=shop.site.url("other"))

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from backbeat import Client, Node
-from backbeat.job_views import Job
+from backbeat.client.jobs.views import Job
+from backbeat.client.views import Tree
 from backbeat.testing import Backbeat
-from backbeat.views import Tree
 
 #: Of a tree: whether what is waited for is there.
 Holds = Callable[[Tree[Node]], bool]

@@ -9,10 +9,10 @@ import pytest
 from backbeat import BackbeatError, NodeFailed, Rejected, Timeout, Unavailable, Worker, current
 from backbeat.codecs import Fernet
 from backbeat.errors import KeyReused, LimitExceeded, NotFound
-from backbeat.payloads import to_id
+from backbeat.payload.values import to_id
 from backbeat.streams.core.records import Settings
 from backbeat.testing import Backbeat, FaultKind, NothingDue
-from backbeat.testing.at_once import at_once
+from backbeat.testing.run_sync import at_once
 from tests.sdk.testing.shop import Shop
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from backbeat import Client, Worker
-from backbeat.compose.stack import Stack
-from backbeat.streams.registration import add_client
+from backbeat.compose.local.stack import Stack
+from backbeat.streams.kafka.registration import add_client
 from backbeat.testing import Backbeat
 from tests.sdk.testing import scenarios
 from tests.sdk.testing.places import Kafka, Memory

@@ -1,0 +1,1 @@
+"""`backbeat bench`: the figures of docs/performance.md."""

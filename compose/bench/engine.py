@@ -1,0 +1,214 @@
+"""Figures (a) to (e) and (g): what runs on one stack with a worker."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from statistics import median
+from typing import Any
+
+from backbeat.compose.bench.prepared_commands import Maker, subject_of
+from backbeat.compose.bench.rig import COMPILER, Rig, Say
+from backbeat.compose.bench.worker import ALONE, FAN, FOUR
+from backbeat.streams.kafka.topics import HISTORY, STATE
+
+Figure = dict[str, Any]
+
+_NAME = "bench"
+_NODES_EACH = 4
+#: Of a workflow of four nodes: a signal, and a result for each node.
+_COMMANDS_EACH = 5
+_WARM_UP_WORKFLOWS = 2_000
+_WARM_UP_ROUNDS_MIN = 3
+#: Whatever it says by then: the figures show what compiling took.
+_WARM_UP_ROUNDS_MAX = 25
+_WARM_UP_SECONDS_MAX = 90.0
+#: The part of the broker's processor time that compiling may take in what counts as steady.
+_COMPILING_MAX = 0.10
+_ALONE_WORKFLOWS = 4_000
+_ROUND_WORKFLOWS = 4_000
+_WAIT_SECONDS = 120.0
+_ROW = 100
+_IDLE_WORKFLOWS = 200
+#: Between two workflows of (e): until the one before has left nothing to do.
+_IDLE_SECONDS = 0.03
+#: The processes whose processor time counts as a node's cost; the client's is shown beside it.
+_SERVING = ("broker", "engine", "worker")
+_BIG_JOIN = 10_000
+_BIG_JOIN_RUNS_MAX = 3
+
+
+class Bench:
+    """The measurements of one rig with a worker."""
+
+    def __init__(self, rig: Rig, runs: int, say: Say) -> None:
+        self._rig = rig
+        self._runs = runs
+        self._say = say
+        self._maker = Maker(rig.user_id, rig.partitions)
+        self._made = 0
+        self._changelog: Figure | None = None
+
+    async def warm_up(self) -> None:
+        """Let Java's compiler, the caches and the connections settle: what is measured is the steady state."""
+        await until_warm(lambda: self._round(_WARM_UP_WORKFLOWS), self._say)
+
+    def _subject(self) -> str:
+        self._made += 1
+        return f"b-{self._made:07d}"
+
+    # --- (a) -------------------------------------------------------------------------------------------------------
+
+    async def engine_alone(self) -> Figure:
+        """(a) Commands that lie in the log when the engine begins; nobody takes its activities."""
+        rates, costs = [], []
+        await self._rig.hold_and_release(self._alone(_ALONE_WORKFLOWS // 2))
+        for run in range(self._runs):
+            records = self._alone(_ALONE_WORKFLOWS)
+            seconds, used = await self._rig.hold_and_release(records)
+            rates.append(len(records) / seconds)
+            costs.append(used / len(records) * 1e6)
+            self._say(f"(a) run {run + 1}: {rates[-1]:,.0f} commands/s, {costs[-1]:.0f} µs CPU a command")
+        return {
+            "commands_per_second": round(median(rates)),
+            "cpu_us_per_command": round(median(costs), 1),
+            "runs": {"commands_per_second": rounded(rates), "cpu_us_per_command": rounded(costs, 1)},
+        }
+
+    def _alone(self, workflows: int) -> list[Any]:
+        found = []
+        for _ in range(workflows):
+            self._made += 1
+            found += self._maker.workflow(subject_of(self._made, "a"))
+        return found
+
+    # --- (b) and (g) -----------------------------------------------------------------------------------------------
+
+    async def everything(self) -> Figure:
+        """(b) Broker, engine, worker and client on this machine: workflows of four nodes, all signalled at once."""
+        rates: list[float] = []
+        costs: dict[str, list[float]] = {}
+        records, sizes = [], []
+        for run in range(self._runs):
+            before = await asyncio.to_thread(self._rig.ends, STATE)
+            rate, used = await self._round(_ROUND_WORKFLOWS)
+            nodes = _ROUND_WORKFLOWS * _NODES_EACH
+            until = await asyncio.to_thread(self._rig.ends, STATE)
+            written, size = await asyncio.to_thread(self._rig.state_records, before, until)
+            records.append(written / nodes)
+            sizes.append(size / nodes)
+            rates.append(rate)
+            for name, seconds in used.items():
+                costs.setdefault(name, []).append(seconds / nodes * 1e3)
+            shown = ", ".join(f"{name} {values[-1]:.3f}" for name, values in costs.items())
+            self._say(f"(b) run {run + 1}: {rate:,.0f} nodes/s; CPU ms a node: {shown}")
+        self._changelog = {
+            "records_per_node": round(median(records), 2),
+            "bytes_per_node": round(median(sizes)),
+            "runs": {"records_per_node": rounded(records, 2), "bytes_per_node": rounded(sizes)},
+        }
+        totals = [sum(each) for each in zip(*(costs[name] for name in _SERVING), strict=True)]
+        return {
+            "nodes_per_second": round(median(rates)),
+            "cpu_ms_per_node": round(median(totals), 3),
+            "cpu_ms_per_node_by_process": {name: round(median(values), 3) for name, values in costs.items()},
+            "runs": {"nodes_per_second": rounded(rates), "cpu_ms_per_node": rounded(totals, 3)},
+        }
+
+    async def changelog(self) -> Figure:
+        """(g) Records and bytes in the changelog for each node, in the runs of (b)."""
+        if self._changelog is None:
+            await self.everything()
+        assert self._changelog is not None
+        return self._changelog
+
+    async def _round(self, workflows: int) -> tuple[float, dict[str, float]]:
+        """Signal so many workflows of four nodes at once and wait for all; nodes a second, and processor seconds."""
+        rig = self._rig
+        await rig.until_committed()
+        wanted = rig.count(HISTORY) + workflows * _COMMANDS_EACH
+        before, began = rig.usage(), time.monotonic()
+        for _ in range(workflows):
+            await rig.client.publish(_NAME, self._subject(), FOUR)
+        await rig.client.flush(_WAIT_SECONDS)
+        await rig.until(lambda: rig.count(HISTORY) >= wanted, f"{workflows} workflows")
+        seconds = time.monotonic() - began
+        await rig.until_committed()
+        return workflows * _NODES_EACH / seconds, rig.usage().since(before)
+
+    # --- (c) (d) (e) -----------------------------------------------------------------------------------------------
+
+    async def joins(self) -> Figure:
+        """(c) A signal with many children in parallel, from sending it to hearing that it is complete."""
+        found: Figure = {"runs": {}}
+        for leaves, runs in ((1_000, self._runs), (_BIG_JOIN, min(self._runs, _BIG_JOIN_RUNS_MAX))):
+            seconds = await self._timed(f"(c) {leaves:,} children", runs, partial(self._join, leaves))
+            found[f"seconds_{leaves}"] = round(median(seconds), 3)
+            found["runs"][f"seconds_{leaves}"] = rounded(seconds, 3)
+        return found
+
+    async def _join(self, leaves: int) -> None:
+        node = await self._rig.client.signal(_NAME, self._subject(), FAN, args=[leaves])
+        await node.result(_WAIT_SECONDS)
+
+    async def in_a_row(self) -> Figure:
+        """(d) A hundred signals to one workflow, from sending the first to hearing that the last is complete."""
+        seconds = await self._timed(f"(d) {_ROW} in a row", self._runs, self._row)
+        return {"milliseconds": round(median(seconds) * 1e3), "runs": {"milliseconds": rounded(seconds, 3, 1e3)}}
+
+    async def _row(self) -> None:
+        client, subject = self._rig.client, self._subject()
+        for _ in range(_ROW - 1):
+            await client.publish(_NAME, subject, ALONE)
+        last = await client.signal(_NAME, subject, ALONE)
+        await last.result(_WAIT_SECONDS)
+
+    async def idle(self) -> Figure:
+        """(e) One workflow of four nodes at a time; from sending the signal to hearing of its end."""
+        client = self._rig.client
+        found = []
+        for _ in range(_IDLE_WORKFLOWS):
+            await asyncio.sleep(_IDLE_SECONDS)
+            began = time.perf_counter()
+            node = await client.signal(_NAME, self._subject(), FOUR)
+            await node.result(_WAIT_SECONDS)
+            found.append((time.perf_counter() - began) * 1e3)
+        found.sort()
+        p50, p99 = median(found), found[int(len(found) * 0.99) - 1]
+        self._say(f"(e) {len(found)} workflows: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+        return {
+            "p50_ms": round(p50, 1),
+            "p99_ms": round(p99, 1),
+            "workflows": len(found),
+            "least_ms": round(found[0], 1),
+        }
+
+    async def _timed(self, what: str, runs: int, work: Callable[[], Awaitable[None]]) -> list[float]:
+        found = []
+        await work()
+        for run in range(runs):
+            await self._rig.until_committed()
+            began = time.monotonic()
+            await work()
+            found.append(time.monotonic() - began)
+            self._say(f"{what}, run {run + 1}: {found[-1]:.3f} s")
+        return found
+
+
+async def until_warm(one_round: Callable[[], Awaitable[tuple[float, dict[str, float]]]], say: Say) -> None:
+    """Repeat a load (it gives nodes a second, and processor seconds) until Java's compiler has little to do."""
+    began = time.monotonic()
+    for round_number in range(_WARM_UP_ROUNDS_MAX):
+        rate, used = await one_round()
+        compiling = used[COMPILER] / used["broker"]
+        say(f"warm-up {round_number + 1}: {rate:,.0f} nodes/s, {compiling:.0%} of the broker's CPU compiles")
+        # A compiler thread that has ended takes its time along: then nothing is known of this round.
+        if round_number + 1 >= _WARM_UP_ROUNDS_MIN and 0 <= compiling < _COMPILING_MAX:
+            return
+        if time.monotonic() - began > _WARM_UP_SECONDS_MAX:
+            return
+
+
+def rounded(values: list[float], digits: int = 0, factor: float = 1.0) -> list[float]:
+    """For the JSON: every run."""
+    return [round(value * factor, digits) for value in values]

@@ -1,0 +1,302 @@
+"""Figures of the HTTP gateway: its four loads, reads and writes, and how closely the projection follows."""
+
+import asyncio
+import random
+import tempfile
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from statistics import median
+
+import psutil
+from sqlalchemy import Engine
+
+from backbeat.compose.bench.engine import Figure, rounded, until_warm
+from backbeat.compose.bench.http_client import Done
+from backbeat.compose.bench.http_rig import SERVING, HttpRig
+from backbeat.compose.bench.prepared_commands import Maker, subject_of
+from backbeat.compose.bench.rig import Say
+from backbeat.compose.cli.errors import SetupError
+from backbeat.gateway.projection import NodeFilters, Projection
+from backbeat.gateway.projection.reading import search
+
+_WARM_UP_WORKFLOWS = 1_000
+_ACCEPT_SIGNALS = 2_000
+_ACCEPT_WORKFLOWS = 200
+_FAN = 1_000
+_ROW = 100
+_STEADY_WORKFLOWS = 200
+_STEADY_CHILDREN = 3
+_STEADY_NODES_EACH = 1 + _STEADY_CHILDREN
+_READ_CONNECTIONS = 64
+_READS = 6_000
+_WRITES = 3_000
+_READ_RUNS_MAX = 3
+_LAG_WRITES = 120
+_LAG_AT_ONCE = 4
+#: How often the tables are asked, and so how exact a lag is.
+_LAG_LOOK_SECONDS = 0.01
+#: Between two writes of one: so that they fall anywhere between two commits.
+_LAG_PAUSE_SECONDS_MAX = 0.5
+_FRESH_SEARCHES = 40
+_FOLLOW_WORKFLOWS = 5_000
+_FOLLOW_SECONDS_MAX = 120.0
+_OK, _CREATED = 200, 201
+
+_Measurement = Callable[[], Awaitable[Figure]]
+
+
+class HttpBench:
+    """The measurements of one rig with a gateway."""
+
+    def __init__(self, rig: HttpRig, runs: int, say: Say) -> None:
+        self._rig = rig
+        self._runs = runs
+        self._say = say
+
+    @property
+    def measurements(self) -> dict[str, _Measurement]:
+        """By the figures' names, in the order in which they are measured."""
+        return {
+            "http_a": self.accepted,
+            "http_b": self.fanned_out,
+            "http_c": self.in_a_row,
+            "http_d": self.steady,
+            "http_reads": self.reads,
+            "http_lag": self.lag,
+        }
+
+    async def warm_up(self) -> None:
+        """As for the other figures: until Java's compiler has little to do."""
+
+        async def one_round() -> tuple[float, dict[str, float]]:
+            done, used = await self._counted(_WARM_UP_WORKFLOWS, lambda: self._steady(_WARM_UP_WORKFLOWS))
+            return _WARM_UP_WORKFLOWS * _STEADY_NODES_EACH / done.seconds, used
+
+        await until_warm(one_round, self._say)
+
+    # --- the four loads --------------------------------------------------------------------------------------------
+
+    async def accepted(self) -> Figure:
+        """(http_a) Signals accepted over 16 connections; nothing is done about their webhooks."""
+
+        async def work() -> Done:
+            done = await self._rig.load("accept", count=_ACCEPT_SIGNALS)
+            # The first signal of every workflow is posted, and that counts.
+            await self._rig.load("webhooks", count=min(_ACCEPT_SIGNALS, _ACCEPT_WORKFLOWS))
+            return done
+
+        seconds, costs = await self._runs_of("http_a", _ACCEPT_WORKFLOWS, work, _ACCEPT_SIGNALS, "signal")
+        rates = [_ACCEPT_SIGNALS / each for each in seconds]
+        return {
+            "signals_per_second": round(median(rates)),
+            **costs,
+            "runs": {"signals_per_second": rounded(rates)},
+        }
+
+    async def fanned_out(self) -> Figure:
+        """(http_b) One signal with 1,000 children at once, by webhook and PUT, until it is complete."""
+        seconds, costs = await self._runs_of(
+            "http_b", 1, lambda: self._rig.load("fan", children=_FAN), _FAN + 1, "node"
+        )
+        return {"seconds": round(median(seconds), 3), **costs, "runs": {"seconds": rounded(seconds, 3)}}
+
+    async def in_a_row(self) -> Figure:
+        """(http_c) A hundred signals to one workflow, one call after another, until the last is complete."""
+        seconds, costs = await self._runs_of("http_c", 1, lambda: self._rig.load("row", count=_ROW), _ROW, "node")
+        return {"seconds": round(median(seconds), 3), **costs, "runs": {"seconds": rounded(seconds, 3)}}
+
+    async def steady(self) -> Figure:
+        """(http_d) 200 workflows of one signal with three children, until all are complete."""
+        nodes = _STEADY_WORKFLOWS * _STEADY_NODES_EACH
+        seconds, costs = await self._runs_of(
+            "http_d", _STEADY_WORKFLOWS, lambda: self._steady(_STEADY_WORKFLOWS), nodes, "node"
+        )
+        rates = [nodes / each for each in seconds]
+        return {"nodes_per_second": round(median(rates)), **costs, "runs": {"nodes_per_second": rounded(rates)}}
+
+    def _steady(self, workflows: int) -> Awaitable[Done]:
+        return self._rig.load("steady", count=workflows, children=_STEADY_CHILDREN)
+
+    async def _runs_of(
+        self, name: str, workflows: int, work: Callable[[], Awaitable[Done]], units: int, unit: str
+    ) -> tuple[list[float], Figure]:
+        """Seconds of every run, and the processor time for each unit by process."""
+        seconds: list[float] = []
+        costs = _Costs(unit)
+        await self._counted(workflows, work)
+        for run in range(self._runs):
+            done, used = await self._counted(workflows, work)
+            seconds.append(done.seconds)
+            shown = costs.add(used, units)
+            self._say(f"({name}) run {run + 1}: {done.seconds:.3f} s, {units / done.seconds:,.0f} {unit}s/s; {shown}")
+        return seconds, costs.figure()
+
+    async def _counted(self, workflows: int, work: Callable[[], Awaitable[Done]]) -> tuple[Done, dict[str, float]]:
+        """Do something with so many new workflows; processor seconds until everything was committed and projected."""
+        rig = self._rig
+        await rig.load("prepare", count=workflows)
+        await rig.until_settled()
+        before = rig.usage()
+        done = await work()
+        await rig.until_settled()
+        return done, rig.usage().since(before)
+
+    # --- reads and writes ------------------------------------------------------------------------------------------
+
+    async def reads(self) -> Figure:
+        """(http_reads) Nodes read, and signals sent, over 64 connections."""
+        found: dict[str, list[Done]] = {"read": [], "write": []}
+        costs = {name: _Costs(name) for name in found}
+        loads = (("write", "accept", _WRITES), ("read", "read", _READS))
+        for run in range(min(self._runs, _READ_RUNS_MAX)):
+            await self._rig.load("prepare", count=_ACCEPT_WORKFLOWS)
+            for name, load, count in loads:
+                await self._rig.until_settled()
+                before = self._rig.usage()
+                done = await self._rig.load(load, count=count, connections=_READ_CONNECTIONS)
+                await self._rig.until_settled()
+                shown = costs[name].add(self._rig.usage().since(before), count)
+                found[name].append(done)
+                self._say(
+                    f"(http_reads) run {run + 1}: {count / done.seconds:,.0f} {name}s/s, p50 {done.p50_ms:.1f} ms, "
+                    f"p99 {done.p99_ms:.1f} ms; {shown}"
+                )
+        figure: Figure = {}
+        for name, _, count in loads:
+            figure[f"{name}s_per_second"] = round(median(count / done.seconds for done in found[name]))
+            figure[f"{name}_p50_ms"] = round(median(done.p50_ms or 0.0 for done in found[name]), 1)
+            figure[f"{name}_p99_ms"] = round(median(done.p99_ms or 0.0 for done in found[name]), 1)
+            figure |= costs[name].figure()
+        return figure | {"gateway_mb": round(self._rig.memory()["gateway"])}
+
+    # --- the projection ----------------------------------------------------------------------------------------------
+
+    async def lag(self) -> Figure:
+        """(http_lag) How long after its answer a write is in the tables, and how quickly these can follow."""
+        lags: list[float] = []
+        workflow = await self._workflow()
+        chance = random.Random(1)  # noqa: S311 - it is to be the same every time
+
+        async def several(count: int) -> None:
+            for _ in range(count):
+                await asyncio.sleep(chance.random() * _LAG_PAUSE_SECONDS_MAX)
+                lags.append(await self._lag_of_one(workflow))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_LAG_AT_ONCE):
+                group.create_task(several(-(-_LAG_WRITES // _LAG_AT_ONCE)))
+        fresh = [await self._fresh_search(workflow) for _ in range(_FRESH_SEARCHES)]
+        figure = {
+            "p50_ms": round(median(lags)),
+            "p99_ms": round(_p99(lags)),
+            "fresh_search_p50_ms": round(median(fresh), 1),
+            "fresh_search_p99_ms": round(_p99(fresh), 1),
+        }
+        self._say(
+            f"(http_lag) shown p50 {figure['p50_ms']} ms, p99 {figure['p99_ms']} ms after the answer; a search that "
+            f"waits for it: p50 {figure['fresh_search_p50_ms']} ms, p99 {figure['fresh_search_p99_ms']} ms"
+        )
+        return figure | await self._follow()
+
+    async def _workflow(self) -> str:
+        said = {"name": "lag", "subject": uuid.uuid4().hex, "decider": "lag"}
+        return await self._made("/workflows", said)
+
+    async def _made(self, path: str, said: dict[str, str]) -> str:
+        status, found = await self._rig.call("POST", path, said)
+        if status != _CREATED:
+            raise SetupError(f"POST {path}: {status} {found}")
+        return str(found["id"])
+
+    async def _lag_of_one(self, workflow: str) -> float:
+        """Milliseconds from the answer to a signal to a search, without waiting, that shows it."""
+        wanted = NodeFilters(name=uuid.uuid4().hex)
+        assert wanted.name is not None
+        await self._made(f"/workflows/{workflow}/signal", {"name": wanted.name})
+        answered_at = time.monotonic()
+        while not self._search(self._rig.database, wanted):
+            if time.monotonic() - answered_at > _FOLLOW_SECONDS_MAX:
+                raise SetupError(f"a signal was not in the projection {_FOLLOW_SECONDS_MAX:.0f} s after its answer")
+            await asyncio.sleep(_LAG_LOOK_SECONDS)
+        return (time.monotonic() - answered_at) * 1e3
+
+    def _search(self, database: Engine, wanted: NodeFilters) -> bool:
+        with database.connect() as connection, connection.begin():
+            return bool(search.search_nodes(connection, self._rig.registered.id_bytes, wanted))
+
+    async def _fresh_search(self, workflow: str) -> float:
+        """Milliseconds of a search over HTTP for a signal that was answered a moment ago."""
+        name = uuid.uuid4().hex
+        await self._made(f"/workflows/{workflow}/signal", {"name": name})
+        began = time.perf_counter()
+        status, found = await self._rig.call("GET", f"/activities/search?name={name}")
+        took = (time.perf_counter() - began) * 1e3
+        if status != _OK or [node["name"] for node in found] != [name]:
+            raise SetupError(f"a search does not show the signal that was answered before: {status} {found}")
+        return took
+
+    async def _follow(self) -> Figure:
+        """Records a second that a new projection takes from a changelog that is there, in this process."""
+        rig = self._rig
+        maker = Maker(rig.user_id, rig.partitions)
+        commands = [one for number in range(_FOLLOW_WORKFLOWS) for one in maker.workflow(subject_of(number, "follow"))]
+        await asyncio.to_thread(rig.publish, commands)
+        await rig.until_settled()
+
+        async def flush(partition: int) -> tuple[int, int]:
+            raise SetupError(f"nobody asks partition {partition}")
+
+        process = psutil.Process()
+        with tempfile.TemporaryDirectory(prefix="backbeat-bench-") as folder:
+            url = f"sqlite:///{Path(folder) / 'projection.sqlite'}"
+            projection = Projection(rig.stack.bootstrap_servers, url, flush=flush, partitions=rig.partitions)
+            await projection.start()
+            try:
+                await rig.until(lambda: projection.records > 0, "the follower")
+                first, began, used = projection.records, time.monotonic(), _used(process)
+                await rig.until(lambda: projection.is_whole, "the follower")
+                records = projection.records - first
+                seconds, cost = time.monotonic() - began, _used(process) - used
+            finally:
+                await projection.stop()
+        rate, each = records / seconds, cost / records * 1e6
+        self._say(f"(http_lag) a new projection takes {rate:,.0f} records/s, {each:.0f} µs CPU each")
+        return {"records_per_second": round(rate), "cpu_us_per_record": round(each, 1), "records": records}
+
+
+class _Costs:
+    """Processor time for each unit, by process, of several runs."""
+
+    def __init__(self, unit: str) -> None:
+        self._name = f"cpu_ms_per_{unit}"
+        self._of: dict[str, list[float]] = {}
+
+    def add(self, used: dict[str, float], units: int) -> str:
+        """One more run; what to say of it."""
+        for process, seconds in used.items():
+            self._of.setdefault(process, []).append(seconds / units * 1e3)
+        shown = ", ".join(f"{process} {values[-1]:.2f}" for process, values in self._of.items())
+        return f"CPU ms {self._totals()[-1]:.2f}: {shown}"
+
+    def figure(self) -> Figure:
+        """Medians."""
+        totals = self._totals()
+        return {
+            self._name: round(median(totals), 3),
+            f"{self._name}_by_process": {process: round(median(values), 3) for process, values in self._of.items()},
+            f"{self._name}_runs": rounded(totals, 3),
+        }
+
+    def _totals(self) -> list[float]:
+        return [sum(each) for each in zip(*(self._of[process] for process in SERVING), strict=True)]
+
+
+def _p99(values: list[float]) -> float:
+    return sorted(values)[int(len(values) * 0.99) - 1]
+
+
+def _used(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system

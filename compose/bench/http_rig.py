@@ -1,0 +1,160 @@
+"""What the benchmark's HTTP figures stand on: a stack with a gateway, and a client application that is served by it."""
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import msgspec
+import psutil
+from sqlalchemy import Engine
+
+from backbeat.compose.bench.http_client import Ask, Done
+from backbeat.compose.bench.rig import Rig
+from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.local.child_process import Part, last_lines
+from backbeat.compose.local.ports import LOOPBACK, free_port
+from backbeat.compose.local.stack import Stack
+from backbeat.gateway.projection.storage.database import open_engine, parse_url
+from backbeat.gateway.projection.storage.facts import read_positions
+from backbeat.streams.kafka.client_registry import RegisteredClient
+from backbeat.streams.kafka.registration import add_client
+from backbeat.streams.kafka.topics import STATE
+
+#: The client application that is served by webhook.
+CLIENT = "bench-http"
+#: The processes whose processor time counts; the client application's is shown beside it.
+SERVING = ("gateway", "engine", "broker")
+_START_SECONDS_MAX = 60.0
+_LOOK_SECONDS = 0.03
+_OK = 200
+
+
+class HttpRig(Rig):
+    """A rig with one gateway. `client`, in what it meters, is the client application."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = Stack(ephemeral=True, long_lived=True, engines=0, gateways=[[]])
+        #: The client application as the registry has it.
+        self.registered: RegisteredClient
+        #: The gateway's projection, to be read without asking the gateway.
+        self.database: Engine
+        self._application: Part | None = None
+        self._session: aiohttp.ClientSession
+        self._opened: AsyncExitStack
+        self._control = ""
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as opened:
+            # A load takes as long as it takes; the client application has bounds of its own.
+            unbounded = aiohttp.ClientTimeout(total=None)
+            self._session = await opened.enter_async_context(aiohttp.ClientSession(timeout=unbounded))
+            await super().__aenter__()
+            self._opened = opened.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        async with self._opened:
+            await super().__aexit__(kind, error, at)
+            self.database.dispose()
+
+    async def _start(self) -> None:
+        await super()._start()
+        port = free_port(self.stack.http_ports)
+        self._control = f"http://{LOOPBACK}:{port}"
+        self.registered = await asyncio.to_thread(
+            add_client,
+            self.stack.bootstrap_servers,
+            CLIENT,
+            decision_endpoint=f"{self._control}/decision",
+            activity_endpoint=f"{self._control}/activity",
+            notification_endpoint=f"{self._control}/notification",
+            partitions=self.partitions,
+        )
+        log = self.stack.data_dir / "log"
+        module = "backbeat.compose.bench.http_client"
+        self._application = Part(
+            "client application",
+            [sys.executable, "-m", module, self.stack.http_urls[0], self.registered.id, str(port)],
+            log_path=log / "client.log",
+            pid_path=log / "client.pid",
+        )
+        self._application.start()
+        async with asyncio.timeout(_START_SECONDS_MAX):
+            await self._until_known()
+            await self._until_listening()
+        tables = self.stack.data_dir / "gateway-1" / "projection.sqlite"
+        self.database = open_engine(parse_url(f"sqlite:///{tables}"))
+
+    async def _until_known(self) -> None:
+        """The gateway's registry follows the topic."""
+        while True:
+            status, _ = await self.call("GET", "/workflows/names")
+            if status == _OK:
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _until_listening(self) -> None:
+        while True:
+            self._look_at_parts()
+            try:
+                await self.load("webhooks")
+            except aiohttp.ClientConnectorError:
+                await asyncio.sleep(_LOOK_SECONDS)
+            else:
+                return
+
+    def _stop(self) -> None:
+        if self._application is not None:
+            self._application.stop()
+        super()._stop()
+
+    async def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """Call the gateway as the client application; the answer's status and content."""
+        headers = {"Client-Id": self.registered.id, "Content-Type": "application/json"}
+        data = None if body is None else msgspec.json.encode(body)
+        url = self.stack.http_urls[0] + path
+        async with self._session.request(method, url, data=data, headers=headers) as answer:
+            return answer.status, msgspec.json.decode(await answer.read())
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """The processes that take part; `client` is the client application."""
+        found = super().processes()
+        found["gateway"] = psutil.Process(self.stack.gateway_pids[0])
+        if self._application is not None and self._application.pid:
+            found["client"] = psutil.Process(self._application.pid)
+        return found
+
+    async def load(self, name: str, **ask: int) -> Done:
+        """Have the client application do something; returns when that is done."""
+        text = msgspec.json.encode(Ask(**ask))
+        async with self._session.post(f"{self._control}/load/{name}", data=text) as answer:
+            body = await answer.read()
+            if answer.status != _OK:
+                raise SetupError(f"the load {name!r} failed: {body.decode(errors='replace')}")
+            return msgspec.json.decode(body, type=Done)
+
+    async def until_settled(self) -> None:
+        """Wait until all that is in the log is applied, committed, and in the gateway's projection."""
+        # A search has the engine commit at once: what processes use while they only wait should not count.
+        await self.call("GET", "/workflows/search?name=none")
+        await self.until_committed()
+
+        def projected() -> bool:
+            ends = self.ends(STATE)
+            with self.database.connect() as connection, connection.begin():
+                reached = read_positions(connection)
+            return all(reached.get(number, 0) >= end for number, end in ends.items())
+
+        await self.until(projected, "the projection")
+
+    def _look_at_parts(self) -> None:
+        super()._look_at_parts()
+        one = self._application
+        if one is not None and not one.running:
+            raise SetupError(f"the client application died ({one.exit_reason}):\n{last_lines(one.output())}")

@@ -1,0 +1,116 @@
+"""Commands made ahead: node ids follow from command ids, so results can be written before their nodes are there."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from backbeat.compose.bench.rig import Raw
+from backbeat.schemas import encode_command
+from backbeat.streams.core import ids
+from backbeat.streams.core.commands import AddChildren, AnyCommand, ChangeNode, NewNode, NewWorkflow, Signal
+from backbeat.streams.core.tree.status import Mode
+
+#: What an SDK worker answers for a handler that returns nothing.
+_RESPONSE = b'{"jsonrpc":"2.0","result":null,"error":null,"id":null}'
+_CLIENT_DATA = b'{"name":"Step","params":[]}'
+_NAME = "bench"
+_CHILDREN_MAX = 1_000
+_counter = itertools.count()
+
+
+class Fan(NamedTuple):
+    """A workflow whose one signal has many children in parallel, and the ids of these."""
+
+    commands: list[Raw]
+    children: list[bytes]
+
+
+def subject_of(number: int, kind: str = "w") -> bytes:
+    """A workflow's subject, as JSON text."""
+    return b'"%s-%07d"' % (kind.encode(), number)
+
+
+class Maker:
+    """Makes commands of one client application."""
+
+    def __init__(self, user_id: bytes, partitions: int) -> None:
+        self._user_id = user_id
+        self._partitions = partitions
+
+    def workflow(self, subject: bytes, steps: int = 3) -> list[Raw]:
+        """A signal, its result with steps below it, and their results: `steps` + 2 commands, `steps` + 1 nodes."""
+        signal, made = self._signal(subject)
+        first = self._result(made, [self._new() for _ in range(steps)])
+        below = [ids.node_id(signal.workflow_id, first.id, index) for index in range(steps)]
+        results = [self._result(node) for node in below]
+        commands: list[AnyCommand] = [signal, first, *results]
+        return [self._raw(command, signal.workflow_id) for command in commands]
+
+    def fan(self, subject: bytes, leaves: int) -> Fan:
+        """A signal with this many children, all of which come to be in work."""
+        signal, made = self._signal(subject)
+        commands: list[AnyCommand] = [signal]
+        children: list[bytes] = []
+        left = leaves
+        while left:
+            part = min(left, _CHILDREN_MAX)
+            left -= part
+            new = tuple(self._new(Mode.NON_BLOCKING) for _ in range(part))
+            add = AddChildren(id=_command_id(), user_id=self._user_id, node_id=made, children=new, attempt=1)
+            commands.append(add)
+            children += [ids.node_id(signal.workflow_id, add.id, index) for index in range(part)]
+        commands.append(self._result(made))
+        return Fan([self._raw(command, signal.workflow_id) for command in commands], children)
+
+    def results(self, nodes: Iterable[bytes]) -> list[Raw]:
+        """The results of nodes that are in work."""
+        return [self._raw(self._result(node), node) for node in nodes]
+
+    def workflow_id(self, subject: bytes) -> bytes:
+        """The id of the workflow with this subject."""
+        return ids.workflow_id(self._user_id, _NAME, subject)
+
+    def commands(self, subject: bytes, steps: int) -> Iterator[AnyCommand]:
+        """The same as `workflow`, not encoded."""
+        signal, made = self._signal(subject)
+        yield signal
+        first = self._result(made, [self._new() for _ in range(steps)])
+        yield first
+        for index in range(steps):
+            yield self._result(ids.node_id(signal.workflow_id, first.id, index))
+
+    def _signal(self, subject: bytes) -> tuple[Signal, bytes]:
+        new = NewWorkflow(user_id=self._user_id, name=_NAME, subject=subject, decider=_NAME)
+        identity = ids.workflow_id(self._user_id, _NAME, subject)
+        node = NewNode(name="Signal", user_id=self._user_id, type="decision", client_data=_CLIENT_DATA)
+        command = Signal(
+            id=_command_id(), user_id=self._user_id, tid=_tid(), workflow_id=identity, workflow=new, node=node
+        )
+        return command, ids.node_id(identity, command.id, 0)
+
+    def _result(self, node_id: bytes, children: Iterable[NewNode] = ()) -> ChangeNode:
+        return ChangeNode(
+            id=_command_id(),
+            user_id=self._user_id,
+            tid=_tid(),
+            node_id=node_id,
+            status="completed",
+            response=_RESPONSE,
+            children=tuple(children),
+            attempt=1,
+        )
+
+    def _new(self, mode: Mode = Mode.BLOCKING) -> NewNode:
+        return NewNode(name="Step", user_id=self._user_id, mode=mode, client_data=_CLIENT_DATA)
+
+    def _raw(self, command: AnyCommand, route: bytes) -> Raw:
+        return Raw(ids.partition_of(route, self._partitions), encode_command(command))
+
+
+def _command_id() -> bytes:
+    """16 bytes, of another command each time."""
+    return ids.command_id(next(_counter).to_bytes(8, "big"))
+
+
+def _tid() -> str:
+    return f"{next(_counter):016x}"

@@ -1,0 +1,149 @@
+"""Large stores, loaded quickly and by the way that all state takes: through the changelog.
+
+One workflow is run through the rules in memory, as a template. Its records are repeated for every other workflow with
+that one's ids, encoded by the engine's own store, and written to the changelog in transactions, with the meta record
+that says where the partition is. The engine that starts then restores them as it would restore its own.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+from confluent_kafka import Producer
+
+from backbeat.compose.bench.prepared_commands import Maker, subject_of
+from backbeat.compose.bench.rig import QUIET, Rig
+from backbeat.streams.core import apply, ids
+from backbeat.streams.core.records import Meta, Node, Workflow
+from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.kafka.security import connection
+from backbeat.streams.kafka.topics import COMMANDS, STATE, topic_id
+from backbeat.streams.state.store import PartitionStore
+
+#: One of so many workflows is open: its last node is with its worker, and has a deadline.
+OPEN_EVERY = 10
+_BATCH_WORKFLOWS = 4_000
+_TRANSACTION_SECONDS = 60.0
+#: What stands in the place of every workflow's name for it.
+KIND = "s"
+
+
+class Loaded(NamedTuple):
+    """What was loaded."""
+
+    workflows: int
+    nodes: int
+    seconds: float
+
+
+class _Template(NamedTuple):
+    workflow: Workflow
+    nodes: list[Node]
+
+
+def stored_subjects(workflows: int) -> Iterator[bytes]:
+    """The subjects of the stored workflows that are complete: a signal to them starts at once."""
+    return (subject_of(number, KIND) for number in range(workflows) if number % OPEN_EVERY)
+
+
+def load(rig: Rig, workflows: int, nodes_each: int) -> Loaded:
+    """Fill the changelog with workflows of the client application `alone`. No engine may have run yet."""
+    began = time.monotonic()
+    servers = rig.stack.bootstrap_servers
+    maker = Maker(rig.user_id, rig.partitions)
+    complete, still_open = (_template(maker, nodes_each, is_open=is_open) for is_open in (False, True))
+    meta = Meta(topic_id=topic_id(servers, COMMANDS), now=_now())
+    folder = rig.stack.data_dir / "load"
+    # They only encode: nothing is ever written to their files.
+    stores = [PartitionStore(folder / str(number), number) for number in range(rig.partitions)]
+    for store in stores:
+        store.meta = msgspec.structs.replace(meta)
+    producer = Producer(
+        {
+            **connection(servers),
+            "transactional.id": "bench-load",
+            "transaction.timeout.ms": int(_TRANSACTION_SECONDS * 1000),
+            "linger.ms": 20,
+            "compression.type": "lz4",
+            "queue.buffering.max.messages": 1_000_000,
+            **QUIET,
+        }
+    )
+    producer.init_transactions(_TRANSACTION_SECONDS)
+    for first in range(0, workflows, _BATCH_WORKFLOWS):
+        for number in range(first, min(first + _BATCH_WORKFLOWS, workflows)):
+            _put(stores, maker, still_open if number % OPEN_EVERY == 0 else complete, subject_of(number, KIND))
+        _write(producer, stores)
+    for store in stores:
+        store.close()
+    return Loaded(workflows, workflows * nodes_each, time.monotonic() - began)
+
+
+def _template(maker: Maker, nodes: int, *, is_open: bool) -> _Template:
+    """The records of one workflow, by the rules themselves."""
+    store = MemoryStore()
+    now = _now()
+    commands = list(maker.commands(subject_of(0, "template"), nodes - 1))
+    for command in commands[:-1] if is_open else commands:
+        now += 1
+        apply(command, now, store)
+    (workflow,) = store.workflows.values()
+    assert len(store.nodes) == nodes, "a template whose nodes were not made"
+    return _Template(workflow, list(store.nodes.values()))
+
+
+def _put(stores: list[PartitionStore], maker: Maker, template: _Template, subject: bytes) -> None:
+    workflow_id = maker.workflow_id(subject)
+    new = {node.id: ids.node_id(workflow_id, node.id, 0) for node in template.nodes}
+    old = template.workflow
+    store = stores[ids.partition_of(workflow_id, len(stores))]
+    replace = msgspec.structs.replace
+    store.put_workflow(
+        replace(
+            old,
+            id=workflow_id,
+            subject=subject,
+            first_child=_new(new, old.first_child),
+            last_child=_new(new, old.last_child),
+            fresh_child=_new(new, old.fresh_child),
+            cursor=_new(new, old.cursor),
+        )
+    )
+    for node in template.nodes:
+        store.put_node(
+            replace(
+                node,
+                id=new[node.id],
+                workflow_id=workflow_id,
+                parent_id=_new(new, node.parent_id),
+                first_child=_new(new, node.first_child),
+                last_child=_new(new, node.last_child),
+                fresh_child=_new(new, node.fresh_child),
+                cursor=_new(new, node.cursor),
+                next_sibling=_new(new, node.next_sibling),
+            )
+        )
+
+
+def _new(new: dict[bytes, bytes], old: bytes | None) -> bytes | None:
+    return None if old is None else new[old]
+
+
+def _write(producer: Producer, stores: list[PartitionStore]) -> None:
+    producer.begin_transaction()
+    for store in stores:
+        for key, value in store.snapshot().records:
+            while True:
+                try:
+                    producer.produce(STATE, value, key, store.partition)
+                except BufferError:
+                    producer.poll(0.05)
+                else:
+                    break
+        store.landed()
+    producer.commit_transaction(_TRANSACTION_SECONDS)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

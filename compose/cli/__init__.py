@@ -1,0 +1,1 @@
+"""The command line: the program, its options, profiles and exit codes."""

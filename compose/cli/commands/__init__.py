@@ -1,0 +1,1 @@
+"""The commands about workflows and the system, each in a file of its name."""

@@ -1,0 +1,202 @@
+"""`backbeat archive`: write archives of workflows that are about to be removed; list and read them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from backbeat.compose.cli.durations import Number
+from backbeat.compose.cli.exit_codes import CommandError, Exit
+from backbeat.compose.cli.options import bootstrap_option, json_option, log_format_option
+from backbeat.compose.cli.show.printing import (
+    emit,
+    json_text,
+    make_console,
+    print_facts,
+    print_table,
+    status_text,
+    when,
+)
+from backbeat.compose.cli.show.rows import change_facts, node_facts
+
+if TYPE_CHECKING:
+    from backbeat import Node
+    from backbeat.client.views import NodeValue, Tree
+    from backbeat.gateway.archiving import Archive, Archiver
+
+READY_LINE = "backbeat archive ready"
+
+_file_argument = click.argument("file", metavar="FILE|URL")
+
+
+@click.group()
+def archive() -> None:
+    """Archive workflows that are about to be removed (`backbeat retention`); list and read archives.
+
+    An archive is a file, JSON lines in gzip: zcat shows it, too.
+    """
+
+
+@archive.command(
+    epilog="""\b
+Examples:
+  backbeat archive run --to file:///var/lib/backbeat/archive
+  backbeat archive run --to "s3://bucket/backbeat?region=eu-central-1"
+  backbeat archive run --to file:///mnt/archive --once         all that waits now, from cron
+"""
+)
+@bootstrap_option
+@click.option(
+    "--to",
+    envvar="BACKBEAT_ARCHIVE_TO",
+    required=True,
+    show_envvar=True,
+    metavar="URL",
+    help="file:///folder, or s3://bucket/prefix?endpoint=http://…&region=…",
+)
+@click.option("--once", is_flag=True, help="End when nothing waits; 1: something could not be archived.")
+@click.option(
+    "--poll-seconds",
+    type=Number(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="How often it is looked what waits.",
+)
+@log_format_option
+def run(bootstrap_servers: str, to: str, poll_seconds: float, log_format: str, *, once: bool) -> None:
+    """Write an archive of each workflow that waits for it, whereupon it is removed; until SIGTERM or Ctrl-C."""
+    from backbeat.gateway.archiving import Archiver, open_place
+    from backbeat.streams.observe import logs
+
+    place = open_place(to)
+    logs.to_stderr(log_format)
+
+    async def work() -> int:
+        archiver = Archiver(bootstrap_servers, place)
+        await archiver.start()
+        try:
+            if once:
+                return await archiver.sweep()
+            await _until_stopped(archiver, poll_seconds)
+        finally:
+            await archiver.stop()
+        return 0
+
+    failed = asyncio.run(work())
+    if failed:
+        raise CommandError(f"{failed} workflows could not be archived; the log says why.", Exit.FAILED)
+
+
+async def _until_stopped(archiver: Archiver, poll_seconds: float) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    running = asyncio.create_task(archiver.run(poll_seconds))
+    stopped = asyncio.create_task(stop.wait())
+    click.echo(READY_LINE)
+    await asyncio.wait((running, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if running.done():
+        running.result()
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+@archive.command(
+    "list",
+    epilog="""\b
+Examples:
+  backbeat archive list file:///var/lib/backbeat/archive
+  backbeat archive list s3://bucket/backbeat --client shop --json
+""",
+)
+@click.argument("url", envvar="BACKBEAT_ARCHIVE_TO")
+@click.option("--client", help="Only those of this client application.")
+@json_option
+def list_(url: str, client: str | None, *, as_json: bool) -> None:
+    """List the archives of a place by their names: client, workflow name, day, id."""
+    from backbeat.gateway.archiving import open_place
+    from backbeat.gateway.archiving.places import part_of_name
+
+    for name in open_place(url).names("" if client is None else part_of_name(client)):
+        emit({"name": name}) if as_json else click.echo(name)
+
+
+@archive.command(
+    epilog="""\b
+Examples:
+  backbeat archive show file:///var/lib/backbeat/archive/shop/Camera%20sale/2026-11-24/5d3f….jsonl.gz
+  backbeat archive show 5d3f….jsonl.gz --json | jq 'select(.status == "retries_exhausted")'
+"""
+)
+@_file_argument
+@json_option
+def show(file: str, *, as_json: bool) -> None:
+    """Show what an archive holds. With --json: a line for each node, with its history."""
+    from backbeat.client.views import NodeValue, StatusChange, Workflow
+
+    found = _read(file)
+    workflow = Workflow(found.workflow)
+    if as_json:
+        for view in found.nodes:
+            history = [change_facts(StatusChange(change)) for change in found.history[view.id]]
+            emit({**node_facts(cast("Node", NodeValue(view))), "history": history})
+        return
+    print_facts(
+        [
+            ("client", found.client),
+            ("workflow", workflow.name),
+            ("subject", json_text(workflow.subject)),
+            ("id", workflow.id),
+            ("decider", workflow.decider),
+            ("created", when(workflow.created_at)),
+            ("nodes", str(len(found.nodes))),
+        ]
+    )
+    print_table(("ID", "NAME", "STATUS", "CLIENT STATUS", "CREATED", "CHANGES"), map(_row, _values(found)))
+
+
+def _row(one: tuple[NodeValue, int]) -> tuple[Any, ...]:
+    node, changes = one
+    return (node.id, node.name, status_text(node.status), node.client_status, when(node.created_at), str(changes))
+
+
+def _values(found: Archive) -> list[tuple[NodeValue, int]]:
+    from backbeat.client.views import NodeValue
+
+    return [(NodeValue(view), len(found.history[view.id])) for view in found.nodes]
+
+
+@archive.command(
+    epilog="""\b
+Examples:
+  backbeat archive tree 5d3f….jsonl.gz
+  backbeat archive tree s3://bucket/backbeat/shop/Index/2026-11-24/5d3f….jsonl.gz --json
+"""
+)
+@_file_argument
+@json_option
+def tree(file: str, *, as_json: bool) -> None:
+    """Draw the tree of an archived workflow. With --json: one document, as `backbeat workflow tree` has it."""
+    from backbeat.client.views import Tree, Workflow
+    from backbeat.compose.cli.show.rows import tree_facts
+    from backbeat.compose.cli.show.tree import Drawn, draw
+
+    found = _read(file)
+    # A node that was archived has all that is drawn of one that is there.
+    nodes = Tree(Workflow(found.workflow), [node for node, _ in _values(found)])
+    whole = cast("Tree[Node]", nodes)
+    emit(tree_facts(whole, Drawn())) if as_json else make_console().print(draw(whole, Drawn()))
+
+
+def _read(address: str) -> Archive:
+    from backbeat.gateway.archiving import read_archive, split_address
+
+    place, name = split_address(address)
+    with place.open(name) as file:
+        return read_archive(file, address)

@@ -1,0 +1,296 @@
+"""`backbeat job`, and `backbeat retry`, `cancel`, `resolve`: one change for all that match, done by the engine."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from backbeat.compose.cli.conditions import KEYS, conditions_text, read_conditions
+from backbeat.compose.cli.connection import Connection
+from backbeat.compose.cli.exit_codes import CommandError
+from backbeat.compose.cli.options import connected, json_option, yes_option
+from backbeat.compose.cli.references import read_value
+from backbeat.compose.cli.show.follow_job import end_with, follow_job, print_ended
+from backbeat.compose.cli.show.printing import emit, note, print_facts, print_table, when
+from backbeat.compose.cli.show.rows import job_facts
+
+if TYPE_CHECKING:
+    from backbeat import Client
+    from backbeat.client.jobs.views import Job
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_ACTIONS = ("retry", "resolve", "shutdown", "cancel", "pause", "resume")
+_OF_WORKFLOWS = ("pause", "resume")
+_KEYS_HELP = "\n".join(f"  {key:<14} {meaning}" for key, meaning in KEYS.items())
+_ABOUT = f"""
+\b
+--where KEY=VALUE, with these keys:
+{_KEYS_HELP}
+
+It counts them, asks, and has the engine do it: each once, whatever is killed. Ctrl-C leaves the job running.
+"""
+
+_job_argument = click.argument("job_id", type=click.UUID, metavar="ID")
+_follow_option = click.option("--follow", "-f", is_flag=True, help="Watch it until it has ended.")
+_where_option = click.option("--where", multiple=True, metavar="KEY=VALUE", help="A condition; all must hold.")
+_all_option = click.option("--all", "everything", is_flag=True, help="Every one, where no condition is given.")
+_dry_run_option = click.option("--dry-run", is_flag=True, help="Only count them, and show some.")
+_all_clients_option = click.option(
+    "--all-clients", is_flag=True, help="Over Kafka: of all client applications, whoever asks."
+)
+_response_option = click.option(
+    "--response", metavar="VALUE", help="What nodes that are resolved or shut down keep: JSON, else text."
+)
+
+
+@click.group()
+def job() -> None:
+    """One change for all nodes, or workflows, that match: start it, watch it, stop it."""
+
+
+@job.command(
+    epilog="""\b
+Examples:
+  backbeat job start retry --where name="Charge card" --dry-run
+  backbeat job start retry --where error="connection refused" --where since=2h --yes
+  backbeat job start pause --where workflow="Camera sale" --follow
+""",
+    help=f"""Start a job. ACTION is one of {", ".join(_ACTIONS)}; pause and resume are about workflows.
+
+retry, resolve and shutdown mean nodes whose retries are exhausted, unless a status is named; cancel needs one.
+{_ABOUT}""",
+)
+@click.argument("action", type=click.Choice(_ACTIONS), metavar="ACTION")
+@connected
+@_where_option
+@_all_option
+@_all_clients_option
+@_response_option
+@_dry_run_option
+@_follow_option
+@click.option("--id", "job_id", type=click.UUID, metavar="ID", help="Its id: started again under it, it is the same.")
+@yes_option
+@json_option
+def start(action: str, connection: Connection, where: tuple[str, ...], **how: Any) -> None:
+    """Start a job."""
+    _start(action, connection, where, **how)
+
+
+def _shortcut(action: str, summary: str, example: str) -> Callable[[F], click.Command]:
+    """The command that starts such a job and watches it."""
+
+    def make(run: F) -> click.Command:
+        command: Any = run
+        for option in (json_option, yes_option, _dry_run_option, _all_clients_option, _all_option, _where_option):
+            command = option(command)
+        text = f"{summary}\n\nThe same as `backbeat job start {action} --follow`.\n{_ABOUT}"
+        return click.command(name=action, help=text, epilog=f"Example: backbeat {action} {example}")(connected(command))
+
+    return make
+
+
+@_shortcut(
+    "retry",
+    "Try all nodes again that match: those whose retries are exhausted, unless a status is named.",
+    '--where error="connection refused" --where since=2h',
+)
+def retry(connection: Connection, where: tuple[str, ...], **how: Any) -> None:
+    """Retry all nodes that match."""
+    _start("retry", connection, where, follow=True, **how)
+
+
+@_shortcut(
+    "cancel",
+    "Deactivate all nodes that match and everything below them; a status must be named.",
+    '--where workflow="Camera sale" --where status=ready --dry-run',
+)
+def cancel(connection: Connection, where: tuple[str, ...], **how: Any) -> None:
+    """Cancel all nodes that match."""
+    _start("cancel", connection, where, follow=True, **how)
+
+
+@_shortcut(
+    "resolve",
+    "Count all nodes that match as done, though their retries are exhausted; their trees go on.",
+    """--where error="no such customer" --response '{"resolved by": "ann"}'""",
+)
+@_response_option
+def resolve(connection: Connection, where: tuple[str, ...], **how: Any) -> None:
+    """Resolve all nodes that match."""
+    _start("resolve", connection, where, follow=True, **how)
+
+
+def _start(
+    action: str,
+    connection: Connection,
+    where: tuple[str, ...],
+    *,
+    dry_run: bool,
+    follow: bool,
+    all_clients: bool,
+    yes: bool,
+    as_json: bool,
+    everything: bool,
+    response: str | None = None,
+    job_id: uuid.UUID | None = None,
+) -> None:
+    conditions = read_conditions(where)
+    narrow = conditions.keys() - {"client"}
+    if everything and narrow:
+        raise click.UsageError("--all and conditions contradict each other: give --where, or --all")
+    if not everything and not narrow:
+        # Whose they are says not which.
+        raise click.UsageError("give at least one --where KEY=VALUE beside client=…, or --all if every one is meant")
+    said = {**conditions, "all": everything, "all_clients": all_clients}
+    if action == "cancel" and "current_status" not in said:
+        raise click.UsageError("--where status=… is needed here: complete nodes would be deactivated, too")
+    if response is not None:
+        said["response"] = read_value(response)
+    what = "workflows" if action in _OF_WORKFLOWS else "nodes"
+
+    async def begin(client: Client) -> None:
+        counted = await client.start_job(action, dry_run=True, **said)
+        counted = await follow_job(client, counted, all_clients=all_clients, as_json=False)
+        if dry_run and as_json:
+            emit(job_facts(counted))
+        elif not as_json:
+            _print_matches(counted)
+        # One that was begun before is completed, whatever is left for it to do.
+        if dry_run or (not counted.matched and job_id is None):
+            note(f"{counted.matched} {what} match" + ("; nothing was changed." if counted.matched else "."))
+            return
+        _confirm(action, counted.matched, what, yes=yes)
+        started = await client.start_job(action, job_id=job_id or uuid.uuid4(), **said)
+        if follow:
+            await _watch(client, started, counted.matched, all_clients=all_clients, as_json=as_json)
+            return
+        if as_json:
+            emit(job_facts(started))
+        else:
+            click.echo(started.id)
+        note(_how_to_look(started.id, all_clients=all_clients))
+
+    connection.run(begin)
+
+
+def _print_matches(counted: Job) -> None:
+    print_table(("ID", "NAME", "WORKFLOW"), ((one.id, one.name, one.workflow_name) for one in counted.matches))
+    more = counted.matched - len(counted.matches)
+    if more > 0:
+        note(f"… and {more} more.")
+
+
+def _confirm(action: str, count: int, what: str, *, yes: bool) -> None:
+    """Ask for the number, not for a letter: a finger that is quicker than the eye types `y`."""
+    if yes:
+        return
+    if not click.get_text_stream("stdin").isatty():
+        raise click.UsageError(f"{count} {what} match. Nobody can be asked here: say --yes if that is meant")
+    said = click.prompt(f"To {action} these {count} {what}, type their number", err=True)
+    if said.strip() != str(count):
+        raise CommandError("That is not their number; nothing was changed.")
+
+
+async def _watch(client: Client, started: Job, expected: int | None, *, all_clients: bool, as_json: bool) -> None:
+    """Follow it to its end; whoever leaves sooner is told that it goes on."""
+    try:
+        ended = await follow_job(client, started, expected, all_clients=all_clients, as_json=as_json)
+    except BaseException:
+        note(f"The job goes on. {_how_to_look(started.id, all_clients=all_clients)}")
+        raise
+    if not as_json:
+        print_ended(ended)
+    end_with(ended)
+
+
+def _how_to_look(job_id: str, *, all_clients: bool) -> str:
+    named = f"{job_id} --all-clients" if all_clients else job_id
+    return f"To watch it: backbeat job show {named} --follow; to stop it: backbeat job stop {named}"
+
+
+@job.command("list", epilog="Example: backbeat job list --json")
+@connected
+@_all_clients_option
+@json_option
+def list_(connection: Connection, *, all_clients: bool, as_json: bool) -> None:
+    """The jobs of the client application, newest first; those that ended within the last 7 days, too.
+
+    With --json: a line for each.
+    """
+    found = connection.run(lambda client: client.jobs(all_clients=all_clients))
+    if as_json:
+        for one in found:
+            emit(job_facts(one))
+        return
+    rows = (
+        (
+            one.id,
+            one.state,
+            one.action + (" (dry run)" if one.dry_run else ""),
+            when(one.started_at),
+            *(str(count) for count in (one.matched, one.done, one.refused)),
+            conditions_text(one.filters),
+        )
+        for one in found
+    )
+    if not print_table(("ID", "STATE", "ACTION", "STARTED", "MATCHED", "DONE", "REFUSED", "WHERE"), rows):
+        note("There are no jobs.")
+
+
+@job.command(epilog="Example: backbeat job show 0f6b1a52-… --follow")
+@_job_argument
+@connected
+@_all_clients_option
+@_follow_option
+@json_option
+def show(job_id: uuid.UUID, connection: Connection, *, all_clients: bool, follow: bool, as_json: bool) -> None:
+    """Show a job: how far it is, and what was refused. With --json: a line; with --follow one whenever it moves."""
+
+    async def run(client: Client) -> None:
+        found = await client.job(job_id, all_clients=all_clients)
+        if follow and not found.ended:
+            await _watch(client, found, None, all_clients=all_clients, as_json=as_json)
+        elif as_json:
+            emit(job_facts(found))
+        else:
+            _print_job(found)
+
+    connection.run(run)
+
+
+def _print_job(found: Job) -> None:
+    print_facts(
+        [
+            ("id", found.id),
+            ("action", found.action + (" (dry run)" if found.dry_run else "")),
+            ("where", conditions_text(found.filters)),
+            ("state", found.state),
+            ("started", when(found.started_at)),
+            ("ended", when(found.ended_at)),
+            ("examined", f"{found.examined:,}"),
+            ("matched", f"{found.matched:,}"),
+            ("done", f"{found.done:,}"),
+            ("refused", f"{found.refused:,}"),
+        ]
+    )
+    print_table(("ID", "REFUSED BECAUSE"), ((one.id, one.message) for one in found.refusals))
+    if found.state == "partial":
+        note(f"Some partitions were never asked: start it again as it was, with --id {found.id}")
+
+
+@job.command(epilog="Example: backbeat job stop 0f6b1a52-…")
+@_job_argument
+@connected
+@_all_clients_option
+@json_option
+def stop(job_id: uuid.UUID, connection: Connection, *, all_clients: bool, as_json: bool) -> None:
+    """Have a job go no further; what it has done stays."""
+    found = connection.run(lambda client: client.stop_job(job_id, all_clients=all_clients))
+    if as_json:
+        emit(job_facts(found))
+    else:
+        print_ended(found)

@@ -1,0 +1,164 @@
+"""`backbeat limit`: how many nodes of an activity type may be out at once, and how often one may start."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from backbeat.compose.cli.connection import Connection
+from backbeat.compose.cli.durations import Length
+from backbeat.compose.cli.exit_codes import CommandError
+from backbeat.compose.cli.options import connected, json_option
+from backbeat.compose.cli.show.printing import ago, emit, how_long, json_text, note, print_table
+
+if TYPE_CHECKING:
+    from backbeat.client.limits.views import ActivityLimit, LimitPool
+
+_activity = click.argument("activity")
+
+
+@click.group()
+def limit() -> None:
+    """Limit activity types: how many nodes may be out at once, over all workers, and how often one may start.
+
+    What would start beyond that waits: higher priority first, then fairness keys in turn, then age (docs/limits.md).
+    """
+
+
+@limit.command(
+    "set",
+    epilog="""\b
+Examples:
+  backbeat limit set "Send to Bank" --concurrency 3
+  backbeat limit set "Send to Bank" --concurrency 3 --key metadata.bank
+  backbeat limit set "Send mail" --rate 100/min --burst 10 --client shop
+""",
+)
+@_activity
+@connected
+@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Started and not answered, at most.")
+@click.option("--rate", metavar="N/UNIT", help="Starts in a time, at most: 5/s, 100/min, 1000/h, 10/30s.")
+@click.option("--burst", type=click.IntRange(min=1), default=1, show_default=True, help="Starts at once after a pause.")
+@click.option(
+    "--key", default="", metavar="PATH", help="Each value of it has slots of its own: metadata.bank, subject …"
+)
+@click.option("--aging", type=Length(), metavar="LENGTH", help="Who waits so long is a priority higher.  [default: 5m]")
+def set_(
+    activity: str,
+    connection: Connection,
+    concurrency: int | None,
+    rate: str | None,
+    burst: int,
+    key: str,
+    aging: timedelta | None,
+) -> None:
+    """Limit an activity; what is given replaces what was there. It counts for what waits already."""
+    if concurrency is None and rate is None:
+        raise click.UsageError("give --concurrency, --rate or both; `backbeat limit remove` ends a limit")
+    given: dict[str, Any] = {} if aging is None else {"aging": aging}
+    connection.run(
+        lambda client: client.limits.set(activity, concurrency=concurrency, rate=rate, burst=burst, key=key, **given)
+    )
+    note(f"{activity} is limited. How it stands: backbeat limit show {activity!r}")
+
+
+@limit.command(epilog="Example: backbeat limit remove 'Send to Bank'")
+@_activity
+@connected
+def remove(activity: str, connection: Connection) -> None:
+    """Limit an activity no more; what waits starts. A pause of it ends, too."""
+    connection.run(lambda client: client.limits.remove(activity))
+    note(f"{activity} is not limited")
+
+
+@limit.command(epilog="Example: backbeat limit pause 'Send to Bank'")
+@_activity
+@connected
+def pause(activity: str, connection: Connection) -> None:
+    """Start none of an activity until it is resumed; what runs goes on."""
+    connection.run(lambda client: client.limits.pause(activity))
+    note(f"{activity} is paused. To go on: backbeat limit resume {activity!r}")
+
+
+@limit.command(epilog="Example: backbeat limit resume 'Send to Bank'")
+@_activity
+@connected
+def resume(activity: str, connection: Connection) -> None:
+    """Go on with a paused activity: what waits starts in its order, as far as the limit allows."""
+    connection.run(lambda client: client.limits.resume(activity))
+    note(f"{activity} is resumed")
+
+
+@limit.command("list", epilog="Example: backbeat limit list --json")
+@connected
+@json_option
+def list_(connection: Connection, *, as_json: bool) -> None:
+    """List the limits, and how they stand. With --json: a line for each."""
+    found = connection.run(lambda client: client.limits.list())
+    if as_json:
+        for one in found:
+            emit(_facts(one))
+        return
+    columns = ("ACTIVITY", "AT ONCE", "RATE", "KEY", "OUT", "WAITING", "")
+    if not print_table(columns, [(*_row(one), "paused" if one.paused else "") for one in found]):
+        note("No activity is limited. To limit one: backbeat limit set --help")
+
+
+@limit.command(epilog="Example: backbeat limit show 'Send to Bank'")
+@_activity
+@connected
+@json_option
+def show(activity: str, connection: Connection, *, as_json: bool) -> None:
+    """Show the limit of an activity, by key: who is out, who waits by priority, since when."""
+    found = connection.run(lambda client: client.limits.get(activity))
+    if found is None:
+        raise CommandError(f"{activity!r} has no limit. To see which have one: backbeat limit list")
+    if as_json:
+        emit(_facts(found))
+        return
+    bounds = [f"{found.concurrency} at once" if found.concurrency else "", found.rate or ""]
+    said = ", ".join(one for one in [*bounds, "paused" if found.paused else ""] if one)
+    click.echo(f"{activity}: {said}; a priority higher after {how_long(found.aging_seconds)}")
+    columns = ("KEY", "OUT", "WAITING", "BY PRIORITY 1 TO 5", "OLDEST", "NEXT START")
+    print_table(columns, [_pool_row(pool) for pool in found.pools])
+    if found.more:
+        note("There are more keys than these: 100 of each partition are shown.")
+
+
+def _row(one: ActivityLimit) -> tuple[str, ...]:
+    more = "+" if one.more else ""
+    at_once = "" if one.concurrency is None else str(one.concurrency)
+    rate = one.rate or ""
+    if one.burst > 1:
+        rate += f" (burst {one.burst})"
+    return one.activity, at_once, rate, one.key, f"{one.out}{more}", f"{one.waiting}{more}"
+
+
+def _pool_row(pool: LimitPool) -> tuple[str, ...]:
+    return (
+        json_text(pool.key) if pool.key is not None else "",
+        str(pool.out),
+        str(pool.waiting),
+        " ".join(str(count) for count in pool.waiting_by_priority.values()),
+        "" if pool.oldest_asked_at is None else ago(pool.oldest_asked_at),
+        "" if pool.next_start_at is None else ago(pool.next_start_at),
+    )
+
+
+def _facts(one: ActivityLimit) -> dict[str, Any]:
+    facts = {field.name: getattr(one, field.name) for field in dataclasses.fields(one) if field.name != "pools"}
+    pools = [
+        {
+            "key": pool.key,
+            "out": pool.out,
+            "waiting": pool.waiting,
+            "waiting_by_priority": pool.waiting_by_priority,
+            "oldest_asked_at": pool.oldest_asked_at,
+            "next_start_at": pool.next_start_at,
+        }
+        for pool in one.pools
+    ]
+    return {**facts, "out": one.out, "waiting": one.waiting, "pools": pools}

@@ -1,0 +1,207 @@
+"""`backbeat retention`: how long finished workflows are kept. It lies in the log: every replay sees the same."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from backbeat.compose.cli.durations import Length
+from backbeat.compose.cli.exit_codes import CommandError
+from backbeat.compose.cli.options import bootstrap_option, json_option
+from backbeat.compose.cli.show.printing import emit, how_long, print_table
+
+if TYPE_CHECKING:
+    from backbeat.streams.core.records import RetentionPolicy
+    from backbeat.streams.kafka.client_registry import Registry
+    from backbeat.transport.requests import Asker
+
+T = TypeVar("T")
+
+_ANSWER_SECONDS_MAX = 10.0
+_REFUSE_USUAL = timedelta(days=7)
+
+
+@click.group()
+def retention() -> None:
+    """How long finished workflows are kept, by client application and workflow name. Without a policy: for ever."""
+
+
+@retention.command(
+    "set",
+    epilog="""\b
+Examples:
+  backbeat retention set shop "Camera sale" --keep 30d
+  backbeat retention set shop "Index" --keep 1h --no-archive --refuse 1d
+""",
+)
+@click.argument("client")
+@click.argument("workflow")
+@bootstrap_option
+@click.option("--keep", type=Length(), required=True, help="From the last thing that happened in it to its removal.")
+@click.option("--archive/--no-archive", default=True, help="Whether it waits to be archived.  [default: archive]")
+@click.option(
+    "--refuse", type=Length(), default=_REFUSE_USUAL, help="How long its signals' ids are refused.  [default: 7d]"
+)
+def set_(
+    client: str, workflow: str, bootstrap_servers: str, keep: timedelta, refuse: timedelta, *, archive: bool
+) -> None:
+    """Remove the finished workflows of this client and name after a time, those that are there already included.
+
+    With an archive, a workflow stays until `backbeat archive run`, or a gateway with --archive-to, has written it.
+    """
+    from backbeat.streams.core.records import RetentionPolicy
+
+    async def run(asker: Asker, registry: Registry) -> None:
+        policy = RetentionPolicy(
+            owner_id=_owner(registry, client),
+            name=workflow,
+            keep_seconds=keep.total_seconds(),
+            archive=archive,
+            refuse_seconds=refuse.total_seconds(),
+        )
+        await _change(asker, policy, forget=False)
+
+    _connected(bootstrap_servers, run)
+    then = "archived and removed" if archive else "removed without an archive"
+    click.echo(f"Finished workflows {workflow!r} of {client} are {then} after {how_long(keep.total_seconds())}.")
+
+
+@retention.command("list", epilog="Example: backbeat retention list --json")
+@bootstrap_option
+@json_option
+def list_(bootstrap_servers: str, *, as_json: bool) -> None:
+    """List the policies; what is in none is kept for ever."""
+
+    async def run(asker: Asker, registry: Registry) -> list[dict[str, Any]]:
+        found = await _policies(asker)
+        return [
+            {
+                "client": _name(registry, policy.owner_id),
+                "workflow": policy.name,
+                "keep_seconds": policy.keep_seconds,
+                "archive": policy.archive,
+                "refuse_seconds": policy.refuse_seconds,
+                "partitions": partitions,
+            }
+            for policy, partitions in found.items()
+        ]
+
+    rows = sorted(_connected(bootstrap_servers, run), key=lambda row: (row["client"], row["workflow"]))
+    if as_json:
+        for row in rows:
+            emit(row)
+        return
+    print_table(
+        ("CLIENT", "WORKFLOW", "KEPT", "ARCHIVED", "IDS REFUSED", "PARTITIONS"),
+        (
+            (
+                row["client"],
+                row["workflow"],
+                how_long(row["keep_seconds"]),
+                "yes" if row["archive"] else "no",
+                how_long(row["refuse_seconds"]),
+                row["partitions"],
+            )
+            for row in rows
+        ),
+    )
+
+
+@retention.command(epilog='Example: backbeat retention remove shop "Camera sale"')
+@click.argument("client")
+@click.argument("workflow")
+@bootstrap_option
+def remove(client: str, workflow: str, bootstrap_servers: str) -> None:
+    """Keep the workflows of this client and name for ever again, those that wait to be archived included."""
+
+    async def run(asker: Asker, registry: Registry) -> None:
+        owner = _owner(registry, client)
+        for policy in await _policies(asker):
+            if (policy.owner_id, policy.name) == (owner, workflow):
+                await _change(asker, policy, forget=True)
+                return
+        raise CommandError(
+            f"There is no policy for {workflow!r} of {client}. What to do: look at `backbeat retention list`."
+        )
+
+    _connected(bootstrap_servers, run)
+    click.echo(f"Workflows {workflow!r} of {client} are kept.")
+
+
+def _connected(bootstrap_servers: str, action: Callable[[Asker, Registry], Awaitable[T]]) -> T:
+    from backbeat.streams.kafka.client_registry import Registry
+    from backbeat.transport.requests import Asker
+
+    async def connect() -> T:
+        with Registry(bootstrap_servers) as registry:
+            asker = Asker(bootstrap_servers, _ANSWER_SECONDS_MAX)
+            await asker.start()
+            try:
+                return await action(asker, registry)
+            finally:
+                await asker.stop()
+
+    return asyncio.run(connect())
+
+
+def _owner(registry: Registry, client: str) -> bytes:
+    found = registry.by_name(client)
+    if found is not None:
+        return found.id_bytes
+    try:
+        # One that was removed is known by its id alone.
+        return uuid.UUID(client).bytes
+    except ValueError:
+        names = ", ".join(one.name for one in registry.all()) or "none"
+        raise CommandError(
+            f"There is no client {client!r} (known: {names}). What to do: `backbeat user add {client}`."
+        ) from None
+
+
+def _name(registry: Registry, owner_id: bytes) -> str:
+    found = registry.by_id(owner_id)
+    return str(uuid.UUID(bytes=owner_id)) if found is None else found.name
+
+
+async def _policies(asker: Asker) -> dict[RetentionPolicy, str]:
+    """The policies, and the partitions that have each."""
+    from backbeat.streams.core.queries import GetRetention, RetentionPolicies
+
+    found: dict[RetentionPolicy, list[int]] = {}
+    for partition in range(asker.partitions):
+        (answer,) = await asker.query(
+            lambda reply_to, deadline, number=partition: GetRetention(  # type: ignore[misc]  # the default binds it
+                reply_to=reply_to, deadline=deadline, partition=number
+            ),
+            _ANSWER_SECONDS_MAX,
+            f"policies of partition {partition}",
+        )
+        assert isinstance(answer, RetentionPolicies)
+        for policy in answer.policies:
+            found.setdefault(policy, []).append(partition)
+    return {
+        policy: "all" if len(partitions) == asker.partitions else ", ".join(map(str, partitions))
+        for policy, partitions in found.items()
+    }
+
+
+async def _change(asker: Asker, policy: RetentionPolicy, *, forget: bool) -> None:
+    from backbeat.schemas import encode_command
+    from backbeat.streams.core.commands import ChangeRetention
+
+    for partition in range(asker.partitions):
+        await asker.command(
+            lambda reply_to: encode_command(
+                ChangeRetention(id=os.urandom(16), reply_to=reply_to, policy=policy, forget=forget)
+            ),
+            partition.to_bytes(4, "big"),
+            b"retention",
+            _ANSWER_SECONDS_MAX,
+            f"policy of partition {partition}",
+        )

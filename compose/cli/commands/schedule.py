@@ -1,0 +1,374 @@
+"""`backbeat schedule`: workflows that are signalled at times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.text import Text
+
+from backbeat.compose.cli.connection import Connection
+from backbeat.compose.cli.durations import Length, Moment
+from backbeat.compose.cli.options import connected, json_option
+from backbeat.compose.cli.references import read_value
+from backbeat.compose.cli.show.printing import ago, emit, how_long, json_text, note, print_facts, print_table, when
+from backbeat.compose.cli.show.sanitize import plain
+from backbeat.compose.cli.signal_options import read_run_options, run_options
+from backbeat.streams.core.schedules.schedule import OVERLAP_WORDS
+
+if TYPE_CHECKING:
+    from backbeat import Client
+    from backbeat.client.schedules.views import Run, Schedule
+
+_NEXT_SHOWN = 5
+_STYLES = {"ended": "green", "running": "yellow", "queued": "dim", "skipped": "dim", "missed": "red"}
+
+_name_argument = click.argument("name", metavar="NAME")
+_overlap_option = click.option(
+    "--overlap",
+    type=click.Choice(tuple(OVERLAP_WORDS)),
+    help="What is done where an earlier run has not ended.",
+)
+_key_option = click.option("--key", "idempotency_key", help="A repeat with the same key runs nothing again.")
+
+
+@click.group()
+def schedule() -> None:
+    """Signal workflows at times: make, list, show, pause, resume, trigger, backfill and delete schedules.
+
+    A schedule is known by its NAME, of which a client application has one (docs/schedules.md).
+    """
+
+
+@schedule.command(
+    epilog="""\b
+Examples:
+  backbeat schedule create nightly Reports "night of {scheduled_at}" "Make report" \\
+    --cron "30 2 * * *" --zone Europe/Berlin
+  backbeat schedule create ping Checks 703 Ping --every 15m --overlap cancel --catch-up 1h --retries 0
+"""
+)
+@_name_argument
+@click.argument("workflow", metavar="WORKFLOW")
+@click.argument("subject", metavar="SUBJECT")
+@click.argument("signal", metavar="SIGNAL")
+@connected
+@click.option("--cron", metavar="FIELDS", help="Minute, hour, day of month, month, day of week.")
+@click.option("--zone", metavar="ZONE", help="The time zone that they are read in.  [default: UTC]")
+@click.option("--every", type=Length(), help="An interval, instead of --cron.")
+@click.option("--offset", type=Length(), help="Count the intervals from so long after the epoch.  [default: 0s]")
+@click.option(
+    "--overlap",
+    type=click.Choice(tuple(OVERLAP_WORDS)),
+    help="What is done with a run that is due while an earlier one has not ended.  [default: skip]",
+)
+@click.option("--catch-up", type=Length(), help="A run that is later than this is missed.  [default: 1d]")
+@click.option("--paused/--not-paused", default=None, help="Whether it is paused.  [default: as it is]")
+@run_options
+@json_option
+def create(
+    name: str,
+    workflow: str,
+    subject: str,
+    signal: str,
+    connection: Connection,
+    cron: str | None,
+    zone: str | None,
+    every: timedelta | None,
+    offset: timedelta | None,
+    overlap: Any,
+    catch_up: timedelta | None,
+    *,
+    paused: bool | None,
+    as_json: bool,
+    **said: Any,
+) -> None:
+    """Make a schedule, or change the one of this name, which keeps what it has done.
+
+    SUBJECT is JSON, or else text. In it, {scheduled_at} stands for the time of a run, so that each run is a workflow of
+    its own; without it all runs are in one, one after the other.
+    """
+    if (cron is None) == (every is None):
+        raise click.UsageError("give --cron or --every")
+    options = read_run_options(said)
+
+    async def run(client: Client) -> Schedule:
+        return await client.schedules.put(
+            name,
+            workflow,
+            read_value(subject),
+            signal,
+            cron=cron,
+            zone=zone,
+            every=every,
+            offset=offset,
+            overlap=overlap,
+            catch_up=catch_up,
+            paused=paused,
+            **options,
+        )
+
+    _show(connection.run(run), as_json=as_json)
+
+
+@schedule.command("list", epilog="Example: backbeat schedule list --json | jq 'select(.paused)'")
+@connected
+@json_option
+def list_(connection: Connection, *, as_json: bool) -> None:
+    """List the client application's schedules. With --json: a line for each."""
+
+    async def run(client: Client) -> list[Schedule]:
+        return await client.schedules.all()
+
+    found = connection.run(run)
+    if as_json:
+        for one in found:
+            emit(schedule_facts(one))
+        return
+    count = print_table(("NAME", "WHEN", "SIGNALS", "STATE", "NEXT", "LAST"), (_row(one) for one in found))
+    if not count:
+        note("There is none. Make one: backbeat schedule create --help")
+
+
+def _row(one: Schedule) -> tuple[str | Text, ...]:
+    last = one.running[-1] if one.running else one.past[-1] if one.past else None
+    return (
+        one.name,
+        _times(one),
+        f"{one.workflow}: {one.signal}",
+        _state(one),
+        when(one.next_run),
+        "" if last is None else Text(f"{when(last.last_at)} {last.state}", style=_STYLES.get(last.state, "default")),
+    )
+
+
+@schedule.command(epilog="Example: backbeat schedule show nightly")
+@_name_argument
+@connected
+@json_option
+def show(name: str, connection: Connection, *, as_json: bool) -> None:
+    """Show a schedule: what it is, its next runs, those that run or wait, and the newest of the others."""
+
+    async def run(client: Client) -> Schedule:
+        return await client.schedules.get(name)
+
+    _show(connection.run(run), as_json=as_json)
+
+
+@schedule.command(epilog="Example: backbeat schedule pause nightly --note 'the bank is closed'")
+@_name_argument
+@connected
+@click.option("--note", "why", default="", metavar="TEXT", help="Why; kept with the schedule.")
+@json_option
+def pause(name: str, connection: Connection, why: str, *, as_json: bool) -> None:
+    """Let nothing be due until it is resumed. What runs goes on, what is queued waits."""
+
+    async def run(client: Client) -> None:
+        await client.schedules.pause(name, why)
+
+    connection.run(run)
+    _done(name, "paused", as_json=as_json)
+
+
+@schedule.command(epilog="Example: backbeat schedule resume nightly")
+@_name_argument
+@connected
+@click.option("--note", "why", default="", metavar="TEXT", help="Why; kept with the schedule.")
+@json_option
+def resume(name: str, connection: Connection, why: str, *, as_json: bool) -> None:
+    """Go on with a paused schedule from now. What would have been due meanwhile is not made up for: see backfill."""
+
+    async def run(client: Client) -> None:
+        await client.schedules.resume(name, why)
+
+    connection.run(run)
+    _done(name, "resumed", as_json=as_json)
+
+
+@schedule.command(epilog="Example: backbeat schedule trigger nightly --overlap allow")
+@_name_argument
+@connected
+@_overlap_option
+@_key_option
+@json_option
+def trigger(name: str, connection: Connection, overlap: Any, idempotency_key: str | None, *, as_json: bool) -> None:
+    """Run it now, also where it is paused; as the schedule's own overlap lets it, unless another is given."""
+
+    async def run(client: Client) -> Schedule:
+        return await client.schedules.trigger(name, overlap=overlap, idempotency_key=idempotency_key)
+
+    _show(connection.run(run), as_json=as_json)
+
+
+@schedule.command(
+    epilog="""\b
+Examples:
+  backbeat schedule backfill nightly 2026-03-01 2026-03-31T23:59:59Z
+  backbeat schedule backfill nightly 3d 1h --overlap allow
+"""
+)
+@_name_argument
+@click.argument("start", type=Moment(), metavar="START")
+@click.argument("end", type=Moment(), metavar="END")
+@connected
+@_overlap_option
+@_key_option
+@json_option
+def backfill(
+    name: str,
+    start: datetime,
+    end: datetime,
+    connection: Connection,
+    overlap: Any,
+    idempotency_key: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Run it for each of its times from START to END: times, or how long ago. 1,000 at most.
+
+    They are run whether they were run before or not, one after the other unless another overlap is given.
+    """
+
+    async def run(client: Client) -> Schedule:
+        return await client.schedules.backfill(name, start, end, overlap=overlap, idempotency_key=idempotency_key)
+
+    _show(connection.run(run), as_json=as_json)
+
+
+@schedule.command(epilog="Example: backbeat schedule delete nightly")
+@_name_argument
+@connected
+@json_option
+def delete(name: str, connection: Connection, *, as_json: bool) -> None:
+    """Forget a schedule. What it has started goes on."""
+
+    async def run(client: Client) -> None:
+        await client.schedules.delete(name)
+
+    connection.run(run)
+    _done(name, "deleted", as_json=as_json)
+
+
+# --- what is shown ---------------------------------------------------------------------------------------------------
+
+
+def _done(name: str, what: str, *, as_json: bool) -> None:
+    emit({"name": name, "done": what}) if as_json else click.echo(f"{plain(name)} is {what}")
+
+
+def _times(one: Schedule) -> str:
+    if one.every is not None:
+        return f"every {one.every}" + (f" + {one.offset}" if one.offset else "")
+    return f"{one.cron} {one.zone}"
+
+
+def _state(one: Schedule) -> Text:
+    if one.problem:
+        return Text("cannot be read", style="red")
+    if one.paused:
+        return Text("paused", style="magenta")
+    if one.running:
+        waiting = f", {one.queued_count} queued" if one.queued_count else ""
+        return Text(f"{len(one.running)} running{waiting}", style="yellow")
+    return Text("waiting")
+
+
+def _show(found: Schedule, *, as_json: bool) -> None:
+    if as_json:
+        emit(schedule_facts(found))
+        return
+    print_facts(
+        [
+            ("name", found.name),
+            ("id", found.id),
+            ("when", _times(found)),
+            ("signals", f"{found.workflow} {json_text(found.subject)}: {found.signal}"),
+            ("client data", json_text(found.client_data)),
+            ("overlap", found.overlap),
+            ("catch-up", str(found.catch_up)),
+            ("state", _state(found)),
+            ("problem", found.problem),
+            ("note", found.note),
+            ("runs", f"{found.started} started, {found.skipped} skipped, {found.missed} missed"),
+            ("next", _next(found)),
+        ]
+    )
+    runs = sorted((*found.past, *found.running, *found.queued), key=lambda run: run.scheduled_at)
+    if runs:
+        click.echo()
+        print_table(("SCHEDULED", "STATE", "WHY", "STARTED", "NODE"), (_run_row(run) for run in runs))
+
+
+def _next(found: Schedule) -> str:
+    times = found.next_runs(_NEXT_SHOWN)
+    if not times:
+        return ""
+    left = (times[0] - datetime.now(UTC)).total_seconds()
+    soon = f" (in {how_long(left)})" if left > 0 else ""
+    return f"{when(times[0])}{soon}" + "".join(f", {when(at)}" for at in times[1:])
+
+
+def _run_row(run: Run) -> tuple[str | Text, ...]:
+    several = f" and {run.count - 1} more, up to {when(run.last_at)}" if run.count > 1 else ""
+    return (
+        f"{when(run.scheduled_at)}{several}",
+        Text(run.state, style=_STYLES.get(run.state, "default")),
+        run.cause,
+        "" if run.started_at is None else ago(run.started_at),
+        run.node_id or "",
+    )
+
+
+def schedule_facts(found: Schedule) -> dict[str, Any]:
+    """A schedule as `--json` shows it."""
+    return {
+        "name": found.name,
+        "id": found.id,
+        "cron": found.cron,
+        "zone": found.zone,
+        "every_seconds": None if found.every is None else found.every.total_seconds(),
+        "offset_seconds": found.offset.total_seconds(),
+        "workflow": found.workflow,
+        "subject": found.subject,
+        "decider": found.decider,
+        "signal": found.signal,
+        "client_data": found.client_data,
+        "metadata": found.metadata,
+        "retries": found.retries,
+        "priority": found.priority,
+        "fairness_key": found.fairness_key,
+        "overlap": found.overlap,
+        "catch_up_seconds": found.catch_up.total_seconds(),
+        "paused": found.paused,
+        "note": found.note,
+        "problem": found.problem,
+        "created_at": found.created_at,
+        "updated_at": found.updated_at,
+        "started": found.started,
+        "skipped": found.skipped,
+        "missed": found.missed,
+        "next_runs": found.next_runs(_NEXT_SHOWN),
+        "running": _runs(found.running),
+        "queued": _runs(found.queued),
+        "queued_count": found.queued_count,
+        "past": _runs(found.past),
+    }
+
+
+def _runs(runs: Iterable[Run]) -> list[dict[str, Any]]:
+    return [
+        {
+            "scheduled_at": run.scheduled_at,
+            "last_at": run.last_at,
+            "count": run.count,
+            "state": run.state,
+            "cause": run.cause,
+            "at": run.at,
+            "started_at": run.started_at,
+            "workflow_id": run.workflow_id,
+            "node_id": run.node_id,
+        }
+        for run in runs
+    ]

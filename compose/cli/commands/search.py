@@ -1,0 +1,210 @@
+"""`backbeat search`: find workflows and nodes. Answered by a gateway, from its projection."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from backbeat.compose.cli.connection import Connection
+from backbeat.compose.cli.filters import Filters, filter_options, find_nodes, find_workflows
+from backbeat.compose.cli.options import connected, json_option
+from backbeat.compose.cli.show.printing import emit, json_text, note, print_table, status_text, when
+from backbeat.compose.cli.show.rows import node_facts, workflow_facts
+
+if TYPE_CHECKING:
+    from backbeat import Client, Node
+    from backbeat.client.views import Workflow
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_LIMIT = 25
+
+
+def _page_options(command: F) -> F:
+    for option in (
+        click.option("--quiet", "-q", is_flag=True, help="Ids only, one on each line: for `-` of other commands."),
+        click.option("--all", "all_", is_flag=True, help="All of them, however many."),
+        click.option(
+            "--older-than", type=click.UUID, metavar="ID", help="Only what was made before the one of this id."
+        ),
+        click.option("--limit", type=click.IntRange(min=1), default=_LIMIT, show_default=True, help="So many at most."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def search() -> None:
+    """Find workflows and nodes by name, status, text and time.
+
+    All filters must hold. A search sees every write that was answered before it was asked.
+    """
+
+
+def _nodes_table(nodes: list[Node]) -> int:
+    return print_table(
+        ("ID", "NAME", "STATUS", "CLIENT", "WORKFLOW", "SUBJECT", "CREATED"),
+        (
+            (
+                node.id,
+                node.name,
+                status_text(node.status),
+                status_text(node.client_status),
+                node.workflow_name,
+                json_text(node.subject),
+                when(node.created_at),
+            )
+            for node in nodes
+        ),
+    )
+
+
+def _workflows_table(workflows: list[Workflow]) -> int:
+    return print_table(
+        ("ID", "NAME", "SUBJECT", "CREATED", "STATE"),
+        (
+            (
+                found.id,
+                found.name,
+                json_text(found.subject),
+                when(found.created_at),
+                " ".join(word for word, is_set in (("complete", found.complete), ("paused", found.paused)) if is_set),
+            )
+            for found in workflows
+        ),
+    )
+
+
+@search.command(
+    "nodes",
+    epilog="""\b
+Examples:
+  backbeat search nodes --status retries_exhausted --name "Charge card"
+  backbeat search nodes --metadata '"shop":1' --past-status errored --since 1d
+  backbeat search nodes --status retries_exhausted --all --quiet | backbeat node retry -
+""",
+)
+@connected
+@filter_options("--metadata", "Stands in the metadata, as compact JSON.")
+@_page_options
+@json_option
+def nodes(
+    connection: Connection,
+    limit: int,
+    older_than: uuid.UUID | None,
+    *,
+    all_: bool,
+    quiet: bool,
+    as_json: bool,
+    **filters: Any,
+) -> None:
+    """Find nodes by what they are; the oldest come first. With --json: a line for each."""
+
+    async def run(client: Client) -> None:
+        found = find_nodes(client, Filters(**filters), limit=None if all_ else limit, older_than=_id(older_than))
+        await _show(found, node_facts, _nodes_table, quiet=quiet, as_json=as_json)
+
+    connection.run(run)
+
+
+def _list_workflows(
+    connection: Connection,
+    filters: Filters,
+    *,
+    limit: int | None,
+    older_than: uuid.UUID | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    async def run(client: Client) -> None:
+        found = find_workflows(client, filters, limit=limit, older_than=_id(older_than))
+        await _show(found, workflow_facts, _workflows_table, quiet=quiet, as_json=as_json)
+
+    connection.run(run)
+
+
+@search.command(
+    "workflows",
+    epilog="""\b
+Examples:
+  backbeat search workflows --subject 703
+  backbeat search workflows --name "Camera sale" --status errored --limit 100
+  backbeat search workflows --past-status retries_exhausted --since 2026-11-01 --until 2026-11-02 --json
+""",
+)
+@connected
+@filter_options("--subject", "Stands in the subject, as compact JSON.")
+@_page_options
+@json_option
+def workflows(
+    connection: Connection,
+    limit: int,
+    older_than: uuid.UUID | None,
+    *,
+    all_: bool,
+    quiet: bool,
+    as_json: bool,
+    **filters: Any,
+) -> None:
+    """Find workflows that have nodes; the newest come first. The status filters hold on one and the same node."""
+    _list_workflows(
+        connection,
+        Filters(**filters),
+        limit=None if all_ else limit,
+        older_than=older_than,
+        quiet=quiet,
+        as_json=as_json,
+    )
+
+
+@click.command(
+    "list",
+    epilog="""\b
+Examples:
+  backbeat workflow list
+  backbeat workflow list --name "Camera sale" --limit 100
+  backbeat workflow list --status errored --all --json | jq -r .subject
+""",
+)
+@connected
+@filter_options("--subject", "Stands in the subject, as compact JSON.")
+@_page_options
+@json_option
+def list_(
+    connection: Connection,
+    limit: int,
+    older_than: uuid.UUID | None,
+    *,
+    all_: bool,
+    quiet: bool,
+    as_json: bool,
+    **filters: Any,
+) -> None:
+    """List workflows, the newest first: all that have nodes, or those that match. The same as `search workflows`."""
+    _list_workflows(
+        connection,
+        Filters(**filters),
+        limit=None if all_ else limit,
+        older_than=older_than,
+        quiet=quiet,
+        as_json=as_json,
+    )
+
+
+async def _show(found: Any, facts: Callable[[Any], Any], table: Callable[[list[Any]], int], **how: bool) -> None:
+    """Print what was found: ids and JSON as they come, a table when all is there."""
+    if how["quiet"]:
+        async for row in found:
+            click.echo(row.id)
+    elif how["as_json"]:
+        async for row in found:
+            emit(facts(row))
+    elif not table([row async for row in found]):
+        note("There is none.")
+
+
+def _id(identity: uuid.UUID | None) -> str | None:
+    return None if identity is None else str(identity)

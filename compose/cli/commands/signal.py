@@ -1,0 +1,200 @@
+"""`backbeat signal`: there is work for a workflow."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+import msgspec
+
+from backbeat.client.words import hint
+from backbeat.compose.cli.connection import Connection
+from backbeat.compose.cli.durations import Due, Length
+from backbeat.compose.cli.exit_codes import CommandError, Exit
+from backbeat.compose.cli.options import connected, json_option
+from backbeat.compose.cli.references import STANDARD_INPUT, is_id, read_value
+from backbeat.compose.cli.show.printing import emit, note
+from backbeat.compose.cli.show.rows import node_facts
+from backbeat.compose.cli.show.sanitize import plain
+from backbeat.compose.cli.signal_options import read_run_options, run_options
+from backbeat.compose.cli.stdin_lines import read_lines
+
+if TYPE_CHECKING:
+    from backbeat import Client, Node
+    from backbeat.errors import BackbeatError
+
+_BY_ID, _BY_NAME = 2, 3
+_WHERE = ("workflow", "subject", "name")
+#: After so long somebody who waits is told why, once.
+_TELL_SECONDS = 10.0
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  backbeat signal "Camera sale" "Camera 703" "Make Purchase" --arg Ann
+  backbeat signal 5d3f… "Make Purchase" --args '{"buyer": "Ann"}' --wait
+  backbeat signal "Camera sale" 703 "Remind" --at 2h --retries 3 --key reminder-703
+  backbeat signal "Camera sale" 703 "Index anew" --at 5s --coalesce-key index
+  echo '{"workflow": "Sale", "subject": 703, "name": "Buy", "args": ["Ann"]}' | backbeat signal -
+"""
+)
+@click.argument("target", nargs=-1, required=True, metavar="WORKFLOW SUBJECT|ID NAME")
+@connected
+@run_options
+@click.option("--at", "fires_at", type=Due(), help="Not before: a time, or a length of time from now.")
+@click.option("--key", "idempotency_key", help="A repeat with the same key gives the same node.")
+@click.option("--link", type=click.UUID, metavar="NODE", help="A node that does not complete before this signal does.")
+@click.option("--coalesce-key", metavar="KEY", help="It and a signal of this key that still waits become one.")
+@click.option(
+    "--coalesce",
+    type=click.Choice(["replace", "drop"]),
+    help="Which of the two remains: this one, or the one that waits.  [default: replace]",
+)
+@click.option("--wait", is_flag=True, help="Wait for its result, and print that.")
+@click.option("--wait-for", type=Length(), metavar="LENGTH", help="Wait no longer than this.")
+@json_option
+def signal(
+    target: tuple[str, ...],
+    connection: Connection,
+    wait_for: timedelta | None,
+    *,
+    wait: bool,
+    as_json: bool,
+    **said: Any,
+) -> None:
+    """Signal a workflow, which is made if there is none of this name and subject; prints the node's id.
+
+    SUBJECT is JSON, or else text: 703 is a number, '"703"' a text. With `-`, lines of JSON on standard input are
+    signals, each sent when it comes: workflow, subject and name, and what else the SDK's `signal` takes (docs/sdk.md).
+    """
+    if target == (STANDARD_INPUT,):
+        if any(value not in (None, ()) for value in said.values()):
+            raise click.UsageError("with `-`, each line says what its signal has; leave the options out")
+        connection.run(lambda client: _signal_lines(client, as_json=as_json))
+        return
+    if len(target) not in (_BY_ID, _BY_NAME) or (len(target) == _BY_ID and not is_id(target[0])):
+        raise click.UsageError("give WORKFLOW SUBJECT NAME, or a workflow's ID and NAME, or -")
+    options = read_run_options(said)
+
+    async def run(client: Client) -> None:
+        workflow, subject, name = await _place(client, target)
+        node = await client.signal(workflow, subject, name, **options)
+        if not (wait or wait_for):
+            emit(node_facts(node)) if as_json else click.echo(node.id)
+            return
+        if not as_json:
+            click.echo(node.id, err=True)
+        result = await _result(node, wait_for)
+        emit({**node_facts(await node.refresh()), "result": result} if as_json else result)
+
+    connection.run(run)
+
+
+async def _result(node: Node, wait_for: timedelta | None) -> Any:
+    from backbeat.errors import Timeout
+
+    seconds = None if wait_for is None else wait_for.total_seconds()
+    if seconds is None or seconds > _TELL_SECONDS:
+        try:
+            return await node.result(timeout=_TELL_SECONDS)
+        except Timeout as error:
+            note(f"Still waiting: {error}")
+            seconds = None if seconds is None else seconds - _TELL_SECONDS
+    try:
+        return await node.result(timeout=seconds)
+    except Timeout as error:
+        raise CommandError(f"{error}. To see more: backbeat node show {node.id}", Exit.NO_ANSWER) from error
+
+
+async def _place(client: Client, target: tuple[str, ...]) -> tuple[str, Any, str]:
+    if len(target) == _BY_NAME:
+        return target[0], read_value(target[1]), target[2]
+    found = await client.workflow(target[0])
+    return found.name, found.subject, target[1]
+
+
+class Line(msgspec.Struct, omit_defaults=True):
+    """A signal on a line of standard input: what `Client.signal` takes (`backbeat.signals.SignalOptions`)."""
+
+    workflow: str
+    subject: Any
+    name: str
+    decider: str | None = None
+    args: list[Any] | dict[str, Any] | None = None
+    client_data: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    retries: int | None = None
+    retry_interval_seconds: float | None = None
+    timeout_seconds: float | None = None
+    client: str | None = None
+    priority: int | None = None
+    fairness_key: str | None = None
+    #: As --at has it.
+    fires_at: str | None = None
+    idempotency_key: str | None = None
+    link: str | None = None
+    coalesce_key: str | None = None
+    coalesce: Literal["replace", "drop"] | None = None
+
+
+async def _signal_lines(client: Client, *, as_json: bool) -> None:
+    """Publish every line's signal as it comes: thousands a second, since nobody waits for one before the next."""
+    published = number = 0
+    failed: BackbeatError | None = None
+    async for line in read_lines():
+        if line is None:
+            failed = await _flushed(client) or failed
+            continue
+        number += 1
+        if not line.strip():
+            continue
+        where, options = _read_line(number, line)
+        node_id = await client.publish(*where, **options)
+        published += 1
+        emit({"id": node_id}) if as_json else click.echo(node_id)
+    await client.flush()
+    if failed is not None:
+        raise failed
+    click.echo(f"{published} signals are in Kafka", err=True)
+
+
+async def _flushed(client: Client) -> BackbeatError | None:
+    """Say what of the lines so far was not taken: whoever follows a file would never hear of it."""
+    from backbeat.errors import BackbeatError, Timeout
+
+    try:
+        await client.flush()
+    except Timeout:
+        return None  # They are still under way.
+    except BackbeatError as error:
+        note(plain(str(error)))
+        return error
+    return None
+
+
+def _read_line(number: int, line: bytes) -> tuple[tuple[str, Any, str], Any]:
+    place = f"standard input, line {number}"
+    try:
+        said = msgspec.json.decode(line, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise CommandError(f"{place}: this is no JSON object ({error}).") from error
+    known = Line.__struct_fields__
+    missing = [name for name in _WHERE if name not in said]
+    unknown = [name for name in said if name not in known]
+    if unknown:
+        raise CommandError(f"{place}: a signal knows no {plain(unknown[0])[:80]!r}: {hint(unknown[0], known)}.")
+    if missing:
+        raise CommandError(f"{place}: {missing[0]!r} is missing. A signal has: {', '.join(known)}.")
+    try:
+        read = msgspec.convert(said, Line)
+    except msgspec.ValidationError as error:
+        raise CommandError(f"{place}: {error}.") from error
+    options = {name: getattr(read, name) for name in known if getattr(read, name) is not None}
+    if "fires_at" in options:
+        options["fires_at"] = Due().convert(options["fires_at"], None, None)
+    workflow, subject, name = read.workflow, read.subject, read.name
+    for each in _WHERE:
+        options.pop(each, None)
+    return (workflow, subject, name), options

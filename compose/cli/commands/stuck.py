@@ -1,0 +1,253 @@
+"""`backbeat stuck`: what does not go on, why, since when, and when it is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from backbeat.compose.cli.batch import AT_ONCE
+from backbeat.compose.cli.connection import Connection
+from backbeat.compose.cli.durations import Length
+from backbeat.compose.cli.exit_codes import Exit
+from backbeat.compose.cli.filters import Filters, find_nodes
+from backbeat.compose.cli.options import connected, json_option
+from backbeat.compose.cli.show.printing import ago, emit, json_text, note, print_table, when
+from backbeat.compose.cli.show.rows import error_of, node_facts
+
+if TYPE_CHECKING:
+    from backbeat import Client, Node
+    from backbeat.client.views import StatusChange
+
+KINDS = ("exhausted", "errored", "retrying", "overdue", "inconsistent")
+#: What is due is done within moments; an engine that starts, or a partition that moves, takes some more.
+_GRACE = timedelta(minutes=2)
+#: Nodes of one status that are looked at: more of them are no list that anybody reads.
+_LOOKED_AT_MAX = 10_000
+#: What a node waits for that others hold up: its cause is another node, which is in the list itself.
+_WAITING = {
+    "pending": "waits for its parent's worker to complete",
+    "ready": "waits for an earlier sibling",
+    "processing_children": "waits for what is below it, or linked to it",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stuck:
+    """One node that does not go on."""
+
+    kind: str
+    node: Node
+    since: datetime
+    why: str
+    next_retry_at: datetime | None
+
+
+Judge = Callable[["Node", list["StatusChange"]], Stuck | None]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  backbeat stuck
+  backbeat stuck --kind exhausted --name "Charge card" --json | backbeat node retry -
+  backbeat stuck --for 4h --waiting
+  backbeat stuck --kind exhausted --kind overdue --exit-code     # for a monitor: 1 where there is any
+"""
+)
+@connected
+@click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice(KINDS),
+    multiple=True,
+    help="Only these: retries exhausted; failed in the engine; waiting for a retry; due but not done; without any "
+    "change for long.  [default: all]",
+)
+@click.option("--name", metavar="NAME", help="Only nodes of this name.")
+@click.option(
+    "--for",
+    "for_",
+    type=Length(),
+    default="20h",
+    show_default=True,
+    metavar="LENGTH",
+    help="What has not changed for so long is inconsistent.",
+)
+@click.option("--waiting", is_flag=True, help="Inconsistent ones that only wait for others, too.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Of each kind.")
+@click.option("--exit-code", "tells", is_flag=True, help="End with exit code 1 where there is any.")
+@json_option
+def stuck(
+    connection: Connection,
+    kinds: tuple[str, ...],
+    name: str | None,
+    for_: timedelta,
+    limit: int,
+    *,
+    waiting: bool,
+    tells: bool,
+    as_json: bool,
+) -> None:
+    """List what does not go on: why, since when, and when it is tried again. With --json: a line for each.
+
+    What waits for a time on purpose is not stuck, and neither is what has a worker that still may answer.
+    """
+
+    async def run(client: Client) -> list[Stuck]:
+        found: list[Stuck] = []
+        for kind in kinds or KINDS:
+            some = [one async for one in _find(client, kind, name, for_, limit, waiting=waiting)]
+            if len(some) == limit:
+                note(f"The first {limit} that are {kind}; for more: --limit")
+            found += some
+        return found
+
+    found = connection.run(run)
+    for one in found if as_json else ():
+        emit(_facts(one))
+    if not as_json and not _table(found):
+        note("Nothing is stuck.")
+    if found and tells:
+        click.get_current_context().exit(Exit.FAILED)
+
+
+async def _find(
+    client: Client, kind: str, name: str | None, for_: timedelta, limit: int, *, waiting: bool
+) -> AsyncIterator[Stuck]:
+    """The nodes of one kind, as they are found."""
+    now = datetime.now(UTC)
+    till = now - _GRACE
+    searches: list[tuple[Filters, Judge]]
+    match kind:
+        case "exhausted":
+            searches = [(Filters(name=name, status="retries_exhausted"), _exhausted)]
+        case "errored":
+            searches = [(Filters(name=name, status="errored"), _errored)]
+        case "retrying":
+            searches = [(Filters(name=name, status="retrying"), _retrying)]
+        case "overdue":
+            searches = [
+                (Filters(name=name, status=status, until=till), lambda node, history: _overdue(node, history, till))
+                for status in ("sent_to_client", "started", "retrying")
+            ]
+        case _:
+            before = now - for_
+            searches = [
+                (Filters(name=name, status=one, until=before), lambda node, past: _inconsistent(node, past, before))
+                for one in ("sent_to_client", "paused", *(_WAITING if waiting else ()))
+            ]
+    left = limit
+    for filters, judge in searches:
+        async for one in _judged(client, filters, judge):
+            yield one
+            left -= 1
+            if not left:
+                return
+
+
+async def _judged(client: Client, filters: Filters, judge: Judge) -> AsyncIterator[Stuck]:
+    """What a search finds, judged by what the engine says of it now."""
+
+    async def look(identity: str) -> Stuck | None:
+        node, history = await asyncio.gather(client.node(identity), client.history(identity))
+        return judge(node, history)
+
+    some: list[str] = []
+    looked_at = 0
+    async for node in find_nodes(client, filters, limit=None):
+        some.append(node.id)
+        looked_at += 1
+        if len(some) == AT_ONCE:
+            for one in await asyncio.gather(*map(look, some)):
+                if one is not None:
+                    yield one
+            some.clear()
+        if looked_at == _LOOKED_AT_MAX:
+            note(f"Only the {_LOOKED_AT_MAX} oldest nodes that are {filters.status} were looked at; narrow: --name")
+            break
+    for one in await asyncio.gather(*map(look, some)):
+        if one is not None:
+            yield one
+
+
+def _exhausted(node: Node, history: list[StatusChange]) -> Stuck | None:
+    return _with_error("exhausted", node, history) if node.status == "retries_exhausted" else None
+
+
+def _errored(node: Node, history: list[StatusChange]) -> Stuck | None:
+    return _with_error("errored", node, history) if node.status == "errored" else None
+
+
+def _retrying(node: Node, history: list[StatusChange]) -> Stuck | None:
+    return _with_error("retrying", node, history) if node.status == "retrying" else None
+
+
+def _with_error(kind: str, node: Node, history: list[StatusChange]) -> Stuck:
+    errors = [change for change in history if change.to_status == "errored"]
+    message = error_of(errors[-1].response)[0] if errors else ""
+    retry_at = node.fires_at if node.status == "retrying" else None
+    return Stuck(kind=kind, node=node, since=_changed_at(node, history), why=message, next_retry_at=retry_at)
+
+
+def _overdue(node: Node, history: list[StatusChange], till: datetime) -> Stuck | None:
+    if node.status == "sent_to_client" and node.client_status == "received":
+        due, what = node.complete_by, "its worker should have answered"
+    elif node.status in ("started", "retrying"):
+        due, what = node.fires_at, "it should have started"
+    else:
+        return None
+    if due is None or due > till:
+        return None
+    why = f"{what} {ago(due)}; does an engine run?"
+    return Stuck(kind="overdue", node=node, since=_changed_at(node, history), why=why, next_retry_at=None)
+
+
+def _inconsistent(node: Node, history: list[StatusChange], before: datetime) -> Stuck | None:
+    since = _changed_at(node, history)
+    if since > before or node.fires_at > before:
+        return None
+    if node.status == "sent_to_client":
+        until = "" if node.complete_by is None else f"; it may until {when(node.complete_by)}"
+        why = f"its worker has it, and has not answered{until}"
+    elif node.status == "paused":
+        why = "its workflow is paused"
+    else:
+        why = _WAITING.get(node.status, "")
+    return Stuck(kind="inconsistent", node=node, since=since, why=why, next_retry_at=None) if why else None
+
+
+def _changed_at(node: Node, history: list[StatusChange]) -> datetime:
+    return history[-1].at if history else node.created_at
+
+
+def _facts(one: Stuck) -> dict[str, object]:
+    return {
+        "kind": one.kind,
+        "since": one.since,
+        "why": one.why,
+        "next_retry_at": one.next_retry_at,
+        **node_facts(one.node),
+    }
+
+
+def _table(found: list[Stuck]) -> int:
+    return print_table(
+        ("KIND", "SINCE", "NEXT RETRY", "NODE", "WORKFLOW", "WHY", "ID"),
+        (
+            (
+                one.kind,
+                ago(one.since),
+                "" if one.next_retry_at is None else ago(one.next_retry_at),
+                one.node.name,
+                f"{one.node.workflow_name} {json_text(one.node.subject)}",
+                one.why,
+                one.node.id,
+            )
+            for one in found
+        ),
+    )

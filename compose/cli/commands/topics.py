@@ -1,0 +1,119 @@
+"""`backbeat topics`: make the topics, or see whether they are right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from backbeat.compose.cli.exit_codes import Exit
+from backbeat.compose.cli.options import (
+    bootstrap_option,
+    development_option,
+    json_option,
+    partitions_option,
+    replication_option,
+)
+
+if TYPE_CHECKING:
+    from backbeat.streams.kafka.topic_survey import SurveyedTopic
+
+
+@click.group()
+def topics() -> None:
+    """Make or check the topics."""
+
+
+@topics.command(
+    epilog="""\b
+Examples:
+  backbeat topics create --bootstrap-servers kafka-1:9092 --partitions 64
+  backbeat topics create --partitions 8 --replication 1 --development
+
+The number of partitions is fixed from then on, since every id carries its partition: take more than there will ever
+be engines.
+"""
+)
+@bootstrap_option
+@partitions_option
+@replication_option
+@development_option
+@json_option
+def create(
+    bootstrap_servers: str, partitions: int | None, replication: int, *, development: bool, as_json: bool
+) -> None:
+    """Make the topics that are missing and check all of them. What is there is never changed."""
+    from backbeat.streams.kafka.topics import ensure_topics
+
+    ensure_topics(bootstrap_servers, partitions, replication, development=development)
+    _tell(bootstrap_servers, partitions, development=development, as_json=as_json)
+
+
+@topics.command(
+    epilog="""\b
+Examples:
+  backbeat topics check --bootstrap-servers kafka-1:9092
+  backbeat topics check --json | jq -r '.topics[] | select(.state != "ok") | .name'
+
+Exit codes: 0 all is right, 1 something is wrong or missing, 3 Kafka cannot be reached.
+"""
+)
+@bootstrap_option
+@partitions_option
+@development_option
+@json_option
+def check(bootstrap_servers: str, partitions: int | None, *, development: bool, as_json: bool) -> None:
+    """Compare all topics with what they must be, those of client applications too, and say what to do.
+
+    Partitions, replicas, cleanup, timestamps and record sizes must be right: engines refuse to start else. Other
+    settings are an operator's; where they differ from what the topics were made with, it is said.
+    """
+    _tell(bootstrap_servers, partitions, development=development, as_json=as_json)
+
+
+def _tell(bootstrap_servers: str, partitions: int | None, *, development: bool, as_json: bool) -> None:
+    from backbeat.compose.cli.show.printing import emit, note, print_table
+    from backbeat.streams.kafka.topic_survey import survey
+
+    surveyed = survey(bootstrap_servers, partitions, development=development)
+    wrong = [problem for each in surveyed for problem in each.problems]
+    if as_json:
+        emit({"ok": not wrong, "topics": [_facts(each) for each in surveyed]})
+    else:
+        print_table(("TOPIC", "PARTITIONS", "REPLICAS", "", "ID"), (_row(each) for each in surveyed))
+        for each in surveyed:
+            for text in each.notes:
+                click.echo(f"{each.spec.name}: {text}")
+    for problem in wrong:
+        note(f"Error: {problem}")
+    if wrong:
+        raise click.exceptions.Exit(Exit.FAILED)
+
+
+def _state(one: SurveyedTopic) -> str:
+    if one.found is None:
+        return "missing"
+    return "wrong" if one.problems else "ok"
+
+
+def _row(one: SurveyedTopic) -> tuple[Any, ...]:
+    from rich.text import Text
+
+    state = Text(_state(one), style="bold red" if one.problems else "green")
+    if one.found is None:
+        return one.spec.name, "", "", state, ""
+    return one.spec.name, str(one.found.partitions), str(one.found.replication), state, one.found.topic_id
+
+
+def _facts(one: SurveyedTopic) -> dict[str, Any]:
+    found = one.found
+    return {
+        "name": one.spec.name,
+        "state": _state(one),
+        "partitions": None if found is None else found.partitions,
+        "partitions_wanted": one.spec.partitions if one.spec.partitions_fixed else None,
+        "replicas": None if found is None else found.replication,
+        "topic_id": None if found is None else found.topic_id,
+        "problems": [{"found": each.found, "wanted": each.wanted, "remedy": each.remedy} for each in one.problems],
+        "notes": one.notes,
+    }

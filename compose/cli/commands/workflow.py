@@ -1,0 +1,217 @@
+"""`backbeat workflow`: list, show and draw workflows; pause, resume, complete and cancel them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from backbeat.compose.cli.batch import change_all
+from backbeat.compose.cli.commands.search import list_
+from backbeat.compose.cli.connection import Connection
+from backbeat.compose.cli.durations import Number
+from backbeat.compose.cli.options import connected, json_option, yes_option
+from backbeat.compose.cli.references import workflow_argument, workflow_id, workflow_ids, workflows_argument
+from backbeat.compose.cli.show.printing import ago, emit, json_text, make_console, note, print_facts, when
+from backbeat.compose.cli.show.rows import tree_facts, workflow_facts
+from backbeat.compose.cli.show.sanitize import plain
+
+if TYPE_CHECKING:
+    from backbeat import Client, Node
+    from backbeat.client.views import Tree
+
+_CLOSED = ("complete", "deactivated")
+
+
+@click.group()
+def workflow() -> None:
+    """List, show, draw, pause, resume, complete and cancel workflows.
+
+    A workflow is named by its id, or by its NAME and SUBJECT. SUBJECT is JSON, or else text: 703 is a number, '"703"' a
+    text.
+    """
+
+
+workflow.add_command(list_)
+
+
+@workflow.command(
+    epilog="""\b
+Examples:
+  backbeat workflow show "Camera sale" "Camera 703"
+  backbeat workflow show 5d3f8a10-… --json
+"""
+)
+@workflow_argument
+@connected
+@json_option
+def show(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
+    """Show one workflow: what it is, and how many of its nodes have which status."""
+    tree = connection.run(lambda client: client.tree(workflow_id(client, workflow)))
+    counts = _counts(tree)
+    if as_json:
+        emit({**workflow_facts(tree.workflow), "nodes": sum(counts.values()), "nodes_by_status": counts})
+        return
+    found = tree.workflow
+    flags = [word for word, is_set in (("complete", found.complete), ("paused", found.paused)) if is_set]
+    print_facts(
+        [
+            ("name", found.name),
+            ("subject", json_text(found.subject)),
+            ("id", found.id),
+            ("decider", found.decider),
+            ("created", f"{when(found.created_at)} ({ago(found.created_at)})"),
+            ("takes signals", "no, it is complete" if found.complete else "yes"),
+            ("state", ", ".join(flags)),
+            ("nodes", str(sum(counts.values()))),
+            *((f"  {status}", str(count)) for status, count in counts.items()),
+        ]
+    )
+
+
+@workflow.command(epilog="Example: backbeat workflow names")
+@connected
+@json_option
+def names(connection: Connection, *, as_json: bool) -> None:
+    """List the names of the client application's workflows, once each."""
+
+    async def run(client: Client) -> list[str]:
+        return await client.workflow_names()
+
+    for name in connection.run(run):
+        emit({"name": name}) if as_json else click.echo(plain(name))
+
+
+@workflow.command(
+    epilog="""\b
+Examples:
+  backbeat workflow tree "Camera sale" "Camera 703"
+  backbeat workflow tree "Camera sale" 703 --follow
+  backbeat workflow tree 5d3f8a10-… --depth 2 --json | jq '.children[].status'
+"""
+)
+@workflow_argument
+@connected
+@click.option("--follow", "follows", is_flag=True, help="Go on until all of it is closed, or Ctrl-C.")
+@click.option("--interval", type=Number(min=0.1), default=0.5, show_default=True, help="Seconds; with --follow.")
+@click.option("--depth", type=click.IntRange(min=1), metavar="N", help="Draw so many levels.  [default: all]")
+@click.option("--children", type=click.IntRange(min=1), metavar="N", help="Draw so many of a node's children.")
+@click.option("--fold", is_flag=True, help="Draw a branch in which all is closed as one line.")
+@click.option("--ids/--no-ids", default=True, help="Show ids.  [default: ids]")
+@json_option
+def tree(
+    workflow: tuple[str, ...],
+    connection: Connection,
+    interval: float,
+    depth: int | None,
+    children: int | None,
+    *,
+    follows: bool,
+    fold: bool,
+    ids: bool,
+    as_json: bool,
+) -> None:
+    """Draw a workflow's tree. With --json: one document; with --follow: a line for each node that changed.
+
+    What is left out is counted: in JSON, `below` a node and `more` of its children.
+    """
+    from backbeat.compose.cli.show.follow_tree import follow
+    from backbeat.compose.cli.show.tree import Drawn, draw
+
+    drawn = Drawn(depth=depth, children_max=children, folded=fold, with_ids=ids)
+    if follows and as_json and (depth or children or fold):
+        raise click.UsageError("--follow --json has a line for each node: leave --depth, --children and --fold out")
+    if follows:
+        connection.run(lambda client: follow(client, workflow_id(client, workflow), drawn, interval, as_json=as_json))
+        return
+    found = connection.run(lambda client: client.tree(workflow_id(client, workflow)))
+    if as_json:
+        emit(tree_facts(found, drawn))
+    else:
+        make_console().print(draw(found, drawn))
+
+
+def _change(
+    arguments: tuple[str, ...],
+    connection: Connection,
+    change: Callable[[Client, str], Awaitable[Any]],
+    done: str,
+    *,
+    as_json: bool,
+) -> None:
+    connection.run(
+        lambda client: change_all(
+            workflow_ids(client, arguments), lambda identity: change(client, identity), done, as_json=as_json
+        )
+    )
+
+
+@workflow.command(epilog='Example: backbeat workflow pause "Camera sale" "Camera 703"')
+@workflows_argument
+@connected
+@json_option
+def pause(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
+    """Start nothing in a workflow until it is resumed; what runs may end."""
+    _change(workflow, connection, lambda client, one: client.pause(one), "paused", as_json=as_json)
+
+
+@workflow.command(
+    epilog="""\b
+Examples:
+  backbeat workflow resume "Camera sale" "Camera 703"
+  backbeat workflow list --name "Camera sale" --quiet | backbeat workflow resume -
+"""
+)
+@workflows_argument
+@connected
+@json_option
+def resume(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
+    """Go on with a paused workflow."""
+    _change(workflow, connection, lambda client, one: client.resume(one), "resumed", as_json=as_json)
+
+
+@workflow.command(epilog='Example: backbeat workflow complete "Camera sale" "Camera 703"')
+@workflows_argument
+@connected
+@json_option
+def complete(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
+    """Take no more signals in a workflow; what is in it goes on."""
+    _change(workflow, connection, lambda client, one: client.complete(one), "complete", as_json=as_json)
+
+
+@workflow.command(
+    epilog="""\b
+Examples:
+  backbeat workflow cancel "Camera sale" "Camera 703"
+  backbeat workflow cancel 5d3f8a10-… --yes
+"""
+)
+@workflow_argument
+@connected
+@yes_option
+@json_option
+def cancel(workflow: tuple[str, ...], connection: Connection, *, yes: bool, as_json: bool) -> None:
+    """Deactivate all of a workflow's nodes that are not complete. It still takes signals: see `complete`."""
+
+    async def run(client: Client) -> None:
+        found = await client.tree(workflow_id(client, workflow))
+        # The last first, one after the other: a signal that waits for an earlier one must not begin because that was
+        # canceled, and what is sent at once over HTTP arrives in any order.
+        top = [branch.node.id for branch in reversed(found.children) if branch.node.status not in _CLOSED]
+        if not top:
+            note("Nothing in it is open.")
+            return
+        still_open = sum(1 for _, node in found.walk() if node.status not in _CLOSED)
+        if not yes:
+            click.confirm(f"Deactivate {still_open} nodes of {found.workflow.name!r}?", abort=True, err=True)
+        await change_all(top, client.cancel, "canceled", as_json=as_json, at_once=1)
+
+    connection.run(run)
+
+
+def _counts(tree: Tree[Node]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for _, node in tree.walk():
+        counts[node.status] = counts.get(node.status, 0) + 1
+    return dict(sorted(counts.items()))

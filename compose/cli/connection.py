@@ -1,0 +1,52 @@
+"""Where Backbeat is and who asks: a command's way to the SDK's client."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from backbeat import Client
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """What the options of `backbeat.compose.cli.options.connected` say."""
+
+    bootstrap_servers: str
+    gateway: str
+    client: str
+    token: str | None
+    timeout_seconds: float
+    #: Everything goes through the gateway, not only searches.
+    only_gateway: bool
+
+    def run(self, action: Callable[[Client], Awaitable[T]]) -> T:
+        """What the action gives, with a client that is connected while it runs."""
+
+        async def connect() -> T:
+            async with self.make_client() as client:
+                return await action(client)
+
+        # A shell that starts a command in the background has SIGINT ignored; whoever sends one means it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        return asyncio.run(connect())
+
+    def make_client(self) -> Client:
+        """The client, not connected yet."""
+        from backbeat import Client
+
+        if self.only_gateway:
+            return Client(self.gateway, self.client, token=self.token, timeout=self.timeout_seconds)
+        return Client(
+            self.bootstrap_servers,
+            self.client,
+            gateway=self.gateway,
+            token=self.token,
+            timeout=self.timeout_seconds,
+        )

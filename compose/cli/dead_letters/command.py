@@ -1,0 +1,319 @@
+"""`backbeat dead-letters`: the records that were refused, why, and what to do with them."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from backbeat.compose.cli.durations import Moment
+from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.cli.exit_codes import Exit
+from backbeat.compose.cli.options import bootstrap_option, json_option, yes_option
+
+if TYPE_CHECKING:
+    from backbeat.compose.cli.dead_letters.resolve import Settled
+    from backbeat.compose.cli.dead_letters.topic import Filters, Letter, Position
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_LAST_USUAL = 20
+
+
+@click.group()
+def dead_letters() -> None:
+    """Look at records that were refused, send them in again, or drop them.
+
+    A letter is called by its position, PARTITION@OFFSET (or OFFSET alone where there is one partition).
+    """
+
+
+class _PositionType(click.ParamType):
+    name = "position"
+
+    def convert(
+        self, value: str | tuple[int, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Position:
+        """Read it."""
+        from backbeat.compose.cli.dead_letters.topic import Position
+
+        if isinstance(value, tuple):
+            return Position(*value)
+        partition, separator, offset = value.rpartition("@")
+        if not (offset.isdecimal() and (partition.isdecimal() if separator else True)):
+            self.fail(
+                f"{value!r} is no position; `backbeat dead-letters list` shows them, for example 0@17", param, ctx
+            )
+        return Position(int(partition or 0), int(offset))
+
+
+_FILTERS = (
+    click.option("--reason", default="", metavar="TEXT", help="Only those whose reason has this in it."),
+    click.option("--topic", default="", metavar="NAME", help="Only those that came from this topic."),
+    click.option("--client", default="", metavar="NAME", help="Only those of this client application's topics."),
+    click.option("--since", type=Moment(), metavar="TIME", help="Only those put aside since (2026-01-31T12:00Z, 2h)."),
+    click.option("--until", type=Moment(), metavar="TIME", help="Only those put aside before."),
+)
+
+
+def filtered(command: F) -> F:
+    """Add the options that say which letters are meant; the command gets them as `filters`."""
+
+    @functools.wraps(command)
+    def run(
+        *arguments: Any,
+        reason: str,
+        topic: str,
+        client: str,
+        since: datetime | None,
+        until: datetime | None,
+        **named: Any,
+    ) -> Any:
+        from backbeat.compose.cli.dead_letters.topic import Filters
+
+        filters = Filters(
+            reason=reason, topic=topic, client=client, since=_milliseconds(since), until=_milliseconds(until)
+        )
+        return command(*arguments, filters=filters, **named)
+
+    with_options: Any = run
+    for option in reversed(_FILTERS):
+        with_options = option(with_options)
+    return with_options  # type: ignore[no-any-return]  # the wrapper stands where the command stood
+
+
+def _milliseconds(at: datetime | None) -> int | None:
+    return None if at is None else round(at.timestamp() * 1000)
+
+
+# --- looking ---------------------------------------------------------------------------------------------------------
+
+
+@dead_letters.command(
+    "list",
+    epilog="""\b
+Examples:
+  backbeat dead-letters list
+  backbeat dead-letters list --last 5 --bootstrap-servers kafka-1:9092
+  backbeat dead-letters list --client shop --reason 'missing field' --since 2h
+  backbeat dead-letters list --before 0@312             the page before
+  backbeat dead-letters list --state all --json | jq -r .reason | sort | uniq -c
+""",
+)
+@bootstrap_option
+@filtered
+@click.option(
+    "--state",
+    type=click.Choice(["waiting", "redriven", "dropped", "all"]),
+    default="waiting",
+    show_default=True,
+    help="What became of them.",
+)
+@click.option(
+    "--last",
+    type=click.IntRange(min=1),
+    default=_LAST_USUAL,
+    show_default=True,
+    help="How many of each partition.",
+)
+@click.option("--before", type=_PositionType(), metavar="POSITION", help="Only older ones than this.")
+@json_option
+def list_(
+    bootstrap_servers: str, filters: Filters, state: str, last: int, before: Position | None, *, as_json: bool
+) -> None:
+    """List the newest refused records: where each stands, when, where from, why, and how it begins."""
+    from backbeat.compose.cli.dead_letters.printing import facts, tell
+    from backbeat.compose.cli.dead_letters.topic import LetterTopic
+    from backbeat.compose.cli.show.printing import emit, note
+
+    filters = _in_state(filters, None if state == "all" else state)
+    with LetterTopic(bootstrap_servers) as topic:
+        found, more = topic.newest(last, filters.match, before)
+    for letter in found:
+        if as_json:
+            emit(facts(letter))
+        else:
+            tell(letter)
+    if not found:
+        note("There is none.")
+    elif more is not None:
+        note(f"There are older ones: --before {more}")
+
+
+@dead_letters.command(
+    epilog="""\b
+Examples:
+  backbeat dead-letters show 0@17
+  backbeat dead-letters show 17 --json | jq .content
+  backbeat dead-letters show 17 --raw > record.avro
+"""
+)
+@click.argument("position", type=_PositionType(), metavar="POSITION")
+@bootstrap_option
+@click.option("--raw", is_flag=True, help="The record's value as it came, and nothing else.")
+@json_option
+def show(bootstrap_servers: str, position: Position, *, raw: bool, as_json: bool) -> None:
+    """Show one whole: headers, key, and the record decoded; or why it cannot be."""
+    from backbeat.compose.cli.dead_letters.printing import facts, tell_whole
+    from backbeat.compose.cli.dead_letters.topic import LetterTopic
+    from backbeat.compose.cli.show.printing import emit
+
+    with LetterTopic(bootstrap_servers) as topic:
+        letter = next(topic.get([position]), None)
+    if letter is None:
+        raise SetupError(f"there is no dead letter {position}. To see them: backbeat dead-letters list --state all")
+    if raw:
+        sys.stdout.buffer.write(letter.value or b"")
+    elif as_json:
+        emit(facts(letter, whole=True))
+    else:
+        tell_whole(letter)
+
+
+# --- settling --------------------------------------------------------------------------------------------------------
+
+
+_positions_argument = click.argument("positions", type=_PositionType(), metavar="[POSITION]...", nargs=-1)
+_all_option = click.option("--all", "every", is_flag=True, help="All that wait.")
+_again_option = click.option("--again", is_flag=True, help="Those that were redriven or dropped before, too.")
+_limit_option = click.option("--limit", type=click.IntRange(min=1), help="At most so many, the oldest first.")
+_dry_run_option = click.option("--dry-run", is_flag=True, help="Only say which it would be.")
+_note_option = click.option("--note", default="", metavar="TEXT", help="Kept with it: why, or who.")
+
+
+@dead_letters.command(
+    epilog="""\b
+Examples:
+  backbeat dead-letters redrive 0@17 0@18
+  backbeat dead-letters redrive --client shop --reason 'unknown client' --dry-run
+  backbeat dead-letters redrive --all --yes --json
+
+Exit codes: 0 all were sent in, 1 some could not be (they wait on).
+"""
+)
+@_positions_argument
+@bootstrap_option
+@filtered
+@_all_option
+@_again_option
+@_limit_option
+@_dry_run_option
+@_note_option
+@yes_option
+@json_option
+def redrive(bootstrap_servers: str, *, note: str, **said: Any) -> None:
+    """Send records in again where they came from, once what was wrong is mended.
+
+    To the same topic and partition, with their key, headers and command id: one that was applied already, or is sent
+    twice, is recognised. One that is refused again comes back as a new letter that says how often it was sent in.
+    """
+    from backbeat.compose.cli.dead_letters.resolve import Settler
+
+    settler = Settler(bootstrap_servers, note)
+    _settle(bootstrap_servers, "Send", "in again", settler.redrive, settler.why_not, **said)
+
+
+@dead_letters.command(
+    epilog="""\b
+Examples:
+  backbeat dead-letters drop 0@17 --note 'a test'
+  backbeat dead-letters drop --until 2026-01-31 --dry-run
+"""
+)
+@_positions_argument
+@bootstrap_option
+@filtered
+@_all_option
+@_again_option
+@_limit_option
+@_dry_run_option
+@_note_option
+@yes_option
+@json_option
+def drop(bootstrap_servers: str, *, note: str, **said: Any) -> None:
+    """Count records as nobody's concern any more: they are not listed, and not sent in by --all.
+
+    The topic is a log, so they stay in it: `list --state dropped` shows them, `redrive --again` brings them back.
+    """
+    from backbeat.compose.cli.dead_letters.resolve import Settler
+
+    settler = Settler(bootstrap_servers, note)
+    _settle(bootstrap_servers, "Drop", "", settler.drop, lambda _: "", **said)
+
+
+def _settle(
+    bootstrap_servers: str,
+    verb: str,
+    how: str,
+    settle: Callable[[Iterable[Letter]], Iterable[Settled]],
+    why_not: Callable[[Letter], str],
+    *,
+    positions: tuple[Position, ...],
+    filters: Filters,
+    every: bool,
+    again: bool,
+    limit: int | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Find, ask, do, tell: the same for both."""
+    from backbeat.compose.cli.dead_letters.printing import tell_settled
+    from backbeat.compose.cli.dead_letters.topic import LetterTopic
+    from backbeat.compose.cli.show.printing import note
+
+    if bool(positions) + (filters.narrows or every) != 1:
+        raise click.UsageError("Say which: positions, or filters, or --all.")
+    filters = _in_state(filters, None if again else filters.state)
+    with LetterTopic(bootstrap_servers) as topic:
+        if positions:
+            chosen = _named(topic, positions, again=again)
+        else:
+            chosen = [letter.position for letter in topic.find(filters.match)]
+        chosen = chosen[:limit]
+        if not chosen:
+            note("There is none.")
+            return
+        letters = topic.get(chosen)
+        if dry_run:
+            tell_settled(_tried(letters, why_not), as_json=as_json, dry_run=True)
+            return
+        if not yes and not click.confirm(f"{verb} {_count(len(chosen))}{f' {how}' if how else ''}?", err=True):
+            raise SetupError("nothing was done.")
+        failed = tell_settled(settle(letters), as_json=as_json)
+    if failed:
+        note(f"{failed} of {len(chosen)} wait on.")
+        raise click.exceptions.Exit(Exit.FAILED)
+
+
+def _named(topic: Any, positions: tuple[Position, ...], *, again: bool) -> list[Position]:
+    """The letters that were named; an error where one is not there, or was settled before."""
+    found = {letter.position: letter for letter in topic.get(list(positions))}
+    for position in positions:
+        letter = found.get(position)
+        if letter is None:
+            raise SetupError(f"there is no dead letter {position}. To see them: backbeat dead-letters list --state all")
+        if letter.mark is not None and not again:
+            raise SetupError(f"{position} was {letter.state} already. What to do: give --again if that is meant.")
+    return sorted(found)
+
+
+def _tried(letters: Iterable[Letter], why_not: Callable[[Letter], str]) -> Iterable[Settled]:
+    from backbeat.compose.cli.dead_letters.resolve import Settled
+
+    for letter in letters:
+        yield Settled(letter=letter, error=why_not(letter))
+
+
+def _in_state(filters: Filters, state: str | None) -> Filters:
+    import dataclasses
+
+    return dataclasses.replace(filters, state=state)
+
+
+def _count(number: int) -> str:
+    return "1 dead letter" if number == 1 else f"{number} dead letters"

@@ -1,0 +1,65 @@
+"""What a dead letter says, for people: its record decoded where it can be, else what is wrong with it."""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from typing import Any
+
+import msgspec
+
+from backbeat.compose.cli.dead_letters.topic import Letter
+from backbeat.schemas import DecodeError, decode_activity, decode_command, decode_query, decode_reply, decode_signal
+from backbeat.streams.kafka.topics import ACTIVITIES_PREFIX, COMMANDS, QUERIES, REPLIES, SIGNALS_PREFIX
+
+_UUID_BYTES = 16
+_SYSTEM = {COMMANDS: decode_command, QUERIES: decode_query, REPLIES: decode_reply}
+
+
+def decoded(letter: Letter) -> tuple[str, Any]:
+    """(what kind of record it is, its content as JSON can say it).
+
+    A record that is still not to be read: ("", why). One that can be read now was refused for another reason, or by an
+    older version.
+    """
+    try:
+        if letter.topic.startswith(SIGNALS_PREFIX):
+            found: Any = decode_signal(letter.value, letter.headers)
+        elif letter.topic.startswith(ACTIVITIES_PREFIX):
+            found = decode_activity(letter.value)
+        elif letter.topic in _SYSTEM:
+            found = _SYSTEM[letter.topic](letter.value)
+        else:
+            return "", f"records of {letter.topic or 'an unknown topic'} have no schema here"
+    except DecodeError as error:
+        return "", str(error)
+    return type(found).__name__, readable(found)
+
+
+def readable(value: Any) -> Any:
+    """A record as JSON can say it: ids as UUIDs, payloads as what they are."""
+    match value:
+        case msgspec.Struct():
+            return {name: readable(getattr(value, name)) for name in value.__struct_fields__}
+        case enum.Enum():
+            return value.name.lower()
+        case tuple() | list():
+            return [readable(each) for each in value]
+        case bytes() | bytearray() | memoryview():
+            return _content(bytes(value))
+        case _:
+            return value
+
+
+def _content(value: bytes) -> Any:
+    """Bytes of a record: a payload or subject is JSON; an id is 16 bytes."""
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    return str(uuid.UUID(bytes=value)) if len(value) == _UUID_BYTES else text_of(value)
+
+
+def text_of(value: bytes | None) -> str:
+    """Bytes as text; those that are none are spelt out."""
+    return "" if value is None else value.decode(errors="backslashreplace")

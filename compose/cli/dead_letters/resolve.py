@@ -1,0 +1,200 @@
+"""Dead letters, settled: sent in again where they came from, or dropped; and marked as that.
+
+A letter is sent, acknowledged, and only then marked. Killed in between it still waits, and is sent once more: the
+record is the same, with the same command id, so the engine recognises the repeat.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, cast
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from backbeat.compose.cli.dead_letters.topic import Letter
+from backbeat.compose.cli.errors import SetupError
+from backbeat.schemas import ID_HEADER
+from backbeat.streams.kafka.brokers import describe, reach
+from backbeat.streams.kafka.security import connection
+from backbeat.streams.kafka.topics import DEAD_LETTER_BYTES_MAX, DEAD_LETTERS, SIGNALS_PREFIX
+from backbeat.streams.output.dead_letters import (
+    OUTCOME_DROPPED,
+    OUTCOME_REDRIVEN,
+    SOURCE_OFFSET,
+    SOURCE_PARTITION,
+    mark_headers,
+    redrive_headers,
+)
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+
+_AT_ONCE = 200
+_SEND_SECONDS_MAX = 30.0
+
+Headers = list[tuple[str, bytes | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """What became of one letter."""
+
+    letter: Letter
+    #: where it went: `backbeat.commands 3@17`; empty where it went nowhere
+    went_to: str = ""
+    #: why it waits on; empty: it does not
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Target:
+    topic: str
+    partition: int
+
+
+class Settler:
+    """Sends letters in again or drops them, and marks them."""
+
+    def __init__(self, bootstrap_servers: str, note: str = "") -> None:
+        self._admin: AdminClient = reach(bootstrap_servers)
+        self._note = note
+        self._partitions: dict[str, int | None] = {}
+        self._producer = Producer(
+            {
+                **connection(bootstrap_servers),
+                "acks": "all",
+                # In their order, each once, as far as this process goes.
+                "enable.idempotence": True,
+                "message.timeout.ms": round(_SEND_SECONDS_MAX * 1000),
+                "message.max.bytes": DEAD_LETTER_BYTES_MAX,
+                "log_level": 2,
+            }
+        )
+
+    def redrive(self, letters: Iterable[Letter]) -> Iterator[Settled]:
+        """Send letters in again, in their order, and mark those that were taken."""
+        for some in _batches(letters):
+            sent = self._send_all(some)
+            marks = [(each.letter, OUTCOME_REDRIVEN, each.went_to) for each in sent if not each.error]
+            self._mark_all(marks)
+            yield from sent
+
+    def drop(self, letters: Iterable[Letter]) -> Iterator[Settled]:
+        """Mark letters as nobody's concern any more. They stay in the topic."""
+        for some in _batches(letters):
+            self._mark_all([(letter, OUTCOME_DROPPED, "") for letter in some])
+            yield from (Settled(letter=letter) for letter in some)
+
+    def why_not(self, letter: Letter) -> str:
+        """Why a letter cannot be sent in again; empty: it can."""
+        found = self._target(letter)
+        return found if isinstance(found, str) else ""
+
+    def _target(self, letter: Letter) -> _Target | str:
+        """Where a letter goes, or why it cannot."""
+        if letter.left_out:
+            return "the record was too large to be kept"
+        number = letter.header(SOURCE_PARTITION)
+        if not letter.topic or not number.isdigit():
+            return "it does not say where it came from"
+        if letter.topic not in self._partitions:
+            found = describe(self._admin, [letter.topic]).get(letter.topic)
+            self._partitions[letter.topic] = None if found is None else found.partitions
+        partitions = self._partitions[letter.topic]
+        if partitions is None:
+            return f"there is no topic {letter.topic} any more"
+        if int(number) >= partitions:
+            return f"{letter.topic} has no partition {number}"
+        return _Target(topic=letter.topic, partition=int(number))
+
+    def _send_all(self, letters: list[Letter]) -> list[Settled]:
+        found: dict[int, Settled] = {}
+        for index, letter in enumerate(letters):
+            target = self._target(letter)
+            if isinstance(target, str):
+                found[index] = Settled(letter=letter, error=target)
+                continue
+
+            def reported(
+                error: KafkaError | None, message: Message, *, index: int = index, letter: Letter = letter
+            ) -> None:
+                went_to = f"{message.topic()} {message.partition()}@{message.offset()}"
+                found[index] = Settled(
+                    letter=letter, went_to="" if error else went_to, error=error.str() if error else ""
+                )
+
+            self._produce(
+                target.topic, headers_back(letter), reported, key=letter.key, value=letter.value, to=target.partition
+            )
+        self._flush()
+        return [found[index] for index in range(len(letters))]
+
+    def _mark_all(self, marks: list[tuple[Letter, str, str]]) -> None:
+        lost: list[KafkaError] = []
+
+        def reported(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                lost.append(error)
+
+        for letter, outcome, went_to in marks:
+            headers = mark_headers(letter.position.offset, outcome, went_to, self._note)
+            self._produce(DEAD_LETTERS, headers, reported, to=letter.position.partition)
+        self._flush()
+        if lost:
+            raise SetupError(
+                f"marks could not be written to {DEAD_LETTERS}: {lost[0].str()}. "
+                "What to do: do the same again; what was sent in already is recognised as a repeat."
+            )
+
+    def _produce(
+        self,
+        topic: str,
+        headers: Headers,
+        reported: Callable[[KafkaError | None, Message], None],
+        *,
+        to: int,
+        key: bytes | None = None,
+        value: bytes | None = None,
+    ) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    topic,
+                    key=key,
+                    value=value,
+                    partition=to,
+                    headers=cast("list[tuple[str, str | bytes | None]]", headers),
+                    on_delivery=reported,
+                )
+            except BufferError:
+                self._producer.poll(1.0)
+            else:
+                return
+
+    def _flush(self) -> None:
+        # Every record is delivered or given up within this time, so that every report comes.
+        if self._producer.flush(_SEND_SECONDS_MAX * 2):
+            raise SetupError("Kafka does not answer. What to do: see that it runs, and do the same again.")
+
+
+def headers_back(letter: Letter) -> Headers:
+    """The headers with which a letter goes back.
+
+    A signal that has no id of its own is known by its place in its topic, which will be another one: it gets an id that
+    follows from where it stood and what it says, the same however often it is sent in.
+    """
+    headers = redrive_headers(letter.headers)
+    if letter.topic.startswith(SIGNALS_PREFIX) and not any(name == ID_HEADER and value for name, value in headers):
+        content = hashlib.blake2b((letter.key or b"") + b"\0" + (letter.value or b""), digest_size=8).hexdigest()
+        place = f"{letter.topic}/{letter.header(SOURCE_PARTITION)}@{letter.header(SOURCE_OFFSET)}/{content}"
+        headers.append((ID_HEADER, place.encode()))
+    return headers
+
+
+def _batches(letters: Iterable[Letter]) -> Iterator[list[Letter]]:
+    remaining = iter(letters)
+    while some := list(islice(remaining, _AT_ONCE)):
+        yield some

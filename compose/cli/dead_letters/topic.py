@@ -1,0 +1,302 @@
+"""The dead letters' topic, read: letters, and the marks that say what became of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from backbeat.compose.cli.errors import SetupError
+from backbeat.streams.kafka.brokers import ASK_SECONDS_MAX, describe, reach, result
+from backbeat.streams.kafka.security import connection
+from backbeat.streams.kafka.topics import ACTIVITIES_PREFIX, DEAD_LETTERS, SIGNALS_PREFIX
+from backbeat.streams.output.dead_letters import (
+    MARKS,
+    NOTE,
+    OUTCOME,
+    REASON,
+    REDRIVEN,
+    SOURCE_OFFSET,
+    SOURCE_PARTITION,
+    SOURCE_TOPIC,
+    WENT_TO,
+    headers_of,
+)
+
+WAITING = "waiting"
+
+#: Read at once where letters are looked for from the end backwards.
+_WINDOW_RECORDS = 500
+_SILENCE_SECONDS_MAX = 20.0
+_POLL_SECONDS = 0.2
+
+
+class Position(NamedTuple):
+    """Where a letter stands: what an operator calls it by."""
+
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.partition}@{self.offset}"
+
+
+class Mark(NamedTuple):
+    """What became of a letter."""
+
+    outcome: str
+    #: milliseconds since the epoch
+    at: int
+    went_to: str
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Letter:
+    """One record that was refused."""
+
+    position: Position
+    #: when it was put aside, milliseconds since the epoch
+    at: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+    mark: Mark | None = None
+
+    def header(self, name: str) -> str:
+        """A header as text; empty where there is none."""
+        found = [value for key, value in self.headers if key == name and value is not None]
+        return found[-1].decode(errors="replace") if found else ""
+
+    @property
+    def state(self) -> str:
+        """`waiting`, `redriven` or `dropped`."""
+        return self.mark.outcome if self.mark is not None else WAITING
+
+    @property
+    def reason(self) -> str:
+        """Why it was refused."""
+        return self.header(REASON) or "no reason given"
+
+    @property
+    def topic(self) -> str:
+        """The topic that it came from."""
+        return self.header(SOURCE_TOPIC)
+
+    @property
+    def source(self) -> str:
+        """Where it stood: `backbeat.commands 3@17`."""
+        return f"{self.topic or '?'} {self.header(SOURCE_PARTITION) or '?'}@{self.header(SOURCE_OFFSET) or '?'}"
+
+    @property
+    def times_redriven(self) -> int:
+        """How often the record had been sent in again before it came here."""
+        found = self.header(REDRIVEN)
+        return int(found) if found.isdigit() else 0
+
+    @property
+    def left_out(self) -> bool:
+        """Whether the record itself was larger than a dead letter may be, and is not here."""
+        return self.value is None and "(left out: " in self.reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """Which letters are meant. All filters add up."""
+
+    #: None: in every state
+    state: str | None = WAITING
+    #: stands in the reason, upper and lower case alike
+    reason: str = ""
+    #: where the record came from, in full
+    topic: str = ""
+    #: the client application on whose topic it was
+    client: str = ""
+    #: milliseconds since the epoch: put aside not before, and before
+    since: int | None = None
+    until: int | None = None
+
+    @property
+    def narrows(self) -> bool:
+        """Whether any but the state is given."""
+        return bool(self.reason or self.topic or self.client) or self.since is not None or self.until is not None
+
+    def match(self, letter: Letter) -> bool:
+        """Whether a letter is meant."""
+        return (
+            (self.state is None or letter.state == self.state)
+            and self.reason.lower() in letter.reason.lower()
+            and (not self.topic or letter.topic == self.topic)
+            and (not self.client or letter.topic in (SIGNALS_PREFIX + self.client, ACTIVITIES_PREFIX + self.client))
+            and (self.since is None or letter.at >= self.since)
+            and (self.until is None or letter.at < self.until)
+        )
+
+
+class LetterTopic:
+    """One reader of the topic. Joins no group and commits nothing."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._admin: AdminClient = reach(bootstrap_servers)
+        topic = describe(self._admin, [DEAD_LETTERS]).get(DEAD_LETTERS)
+        if topic is None:
+            raise SetupError(f"there is no topic {DEAD_LETTERS}. What to do: run `backbeat topics create`.")
+        self.partitions = range(topic.partitions)
+        self._consumer = Consumer(
+            {
+                **connection(bootstrap_servers),
+                # Required by the library.
+                "group.id": "backbeat-dead-letters",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "log_level": 2,
+            }
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._consumer.close()
+
+    def ends(self, partition: int) -> tuple[int, int]:
+        """The first offset that there is, and the one after the last."""
+        place = TopicPartition(DEAD_LETTERS, partition)
+        found = []
+        for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):  # type: ignore[no-untyped-call]
+            asked = self._admin.list_offsets(
+                {place: spec}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=ASK_SECONDS_MAX
+            )
+            found.append(result(asked[place]).offset)
+        return found[0], found[1]
+
+    def newest(
+        self, count: int, wanted: Callable[[Letter], bool], before: Position | None = None
+    ) -> tuple[list[Letter], Position | None]:
+        """The newest letters of each partition, oldest first; and the position before which there are more."""
+        found: list[Letter] = []
+        more: Position | None = None
+        for partition in self.partitions if before is None else (before.partition,):
+            letters, rest = self._newest_of(partition, count, wanted, before)
+            found += letters
+            more = rest or more
+        return found, more
+
+    def _newest_of(
+        self, partition: int, count: int, wanted: Callable[[Letter], bool], before: Position | None
+    ) -> tuple[list[Letter], Position | None]:
+        low, high = self.ends(partition)
+        # A letter's mark stands behind it: read backwards, it is known before its letter comes.
+        marks: dict[int, Mark] = {}
+        found: list[Letter] = []
+        while high > low and len(found) <= count:
+            start = max(low, high - _WINDOW_RECORDS)
+            window = list(self._read(partition, start, high, marks))
+            settled = (self._with_mark(letter, marks) for letter in window)
+            is_before = before.offset if before is not None else None
+            found[:0] = [
+                letter
+                for letter in settled
+                if wanted(letter) and (is_before is None or letter.position.offset < is_before)
+            ]
+            high = start
+        more = len(found) > count
+        found = found[-count:]
+        return found, found[0].position if more else None
+
+    def find(self, wanted: Callable[[Letter], bool]) -> list[Letter]:
+        """All letters that are wanted, oldest first of each partition, without their contents."""
+        found: list[Letter] = []
+        for partition in self.partitions:
+            marks: dict[int, Mark] = {}
+            low, high = self.ends(partition)
+            letters = list(self._read(partition, low, high, marks, contents=False))
+            settled = (self._with_mark(letter, marks) for letter in letters)
+            found += [letter for letter in settled if wanted(letter)]
+        return found
+
+    def get(self, positions: list[Position]) -> Iterator[Letter]:
+        """The letters at these positions, whole, in their order; a position where no letter stands is left out.
+
+        Their marks are looked for up to the end of each partition.
+        """
+        for partition in sorted({position.partition for position in positions}):
+            if partition not in self.partitions:
+                continue
+            offsets = {position.offset for position in positions if position.partition == partition}
+            low, high = self.ends(partition)
+            first = max(low, min(offsets))
+            marks: dict[int, Mark] = {}
+            for _ in self._read(partition, first, high, marks, contents=False):
+                pass
+            for letter in self._read(partition, first, min(high, max(offsets) + 1), {}):
+                if letter.position.offset in offsets:
+                    yield self._with_mark(letter, marks)
+
+    def _read(
+        self, partition: int, start: int, end: int, marks: dict[int, Mark], *, contents: bool = True
+    ) -> Iterator[Letter]:
+        """Letters from one offset to before another; what is a mark goes into `marks`."""
+        if start >= end:
+            return
+        place = TopicPartition(DEAD_LETTERS, partition, start)
+        self._consumer.assign([place])
+        position, deadline = start, time.monotonic() + _SILENCE_SECONDS_MAX
+        while position < end:
+            message = self._consumer.poll(_POLL_SECONDS)
+            if message is None:
+                # A transaction's marker may stand at the end: it is no record, and the position passes it.
+                position = max(position, self._consumer.position([place])[0].offset)
+                if position < end and time.monotonic() > deadline:
+                    raise SetupError(
+                        f"{DEAD_LETTERS} {partition}@{position} cannot be read. What to do: see that Kafka runs."
+                    )
+                continue
+            deadline = time.monotonic() + _SILENCE_SECONDS_MAX
+            error = message.error()
+            if error is not None:
+                raise KafkaException(error)
+            offset = message.offset()
+            assert offset is not None
+            position = offset + 1
+            if position > end:
+                return
+            letter = _letter(message, Position(partition, offset), contents=contents)
+            marked = letter.header(MARKS)
+            if not marked or letter.header(REASON):
+                yield letter
+            elif marked.isdigit():
+                mark = Mark(letter.header(OUTCOME), letter.at, letter.header(WENT_TO), letter.header(NOTE))
+                # Read backwards, window by window, the newest mark of a letter comes first.
+                known = marks.get(int(marked))
+                if known is None or known.at <= mark.at:
+                    marks[int(marked)] = mark
+
+    @staticmethod
+    def _with_mark(letter: Letter, marks: dict[int, Mark]) -> Letter:
+        mark = marks.get(letter.position.offset)
+        if mark is None:
+            return letter
+        return Letter(
+            position=letter.position,
+            at=letter.at,
+            key=letter.key,
+            value=letter.value,
+            headers=letter.headers,
+            mark=mark,
+        )
+
+
+def _letter(message: Message, position: Position, *, contents: bool) -> Letter:
+    return Letter(
+        position=position,
+        at=message.timestamp()[1],
+        key=message.key() if contents else None,
+        value=message.value() if contents else None,
+        headers=headers_of(message) or [],
+    )

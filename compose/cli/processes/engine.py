@@ -1,0 +1,80 @@
+"""`backbeat engine`: one engine. Several, here and on other machines, share the partitions."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from backbeat.compose.cli.engine_options import given, tuning_options
+from backbeat.compose.cli.options import (
+    STATUS_PORT_USUAL,
+    bootstrap_option,
+    development_option,
+    log_format_option,
+    status_host_option,
+    status_port_option,
+)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  backbeat engine --bootstrap-servers kafka-1:9092,kafka-2:9092 --instance-id engine-a
+  backbeat engine --instance-id engine-b --data-dir /var/lib/backbeat/engine-b --status-port 9302
+  backbeat engine --instance-id engine-c --status-host 0.0.0.0 --log-format json
+"""
+)
+@bootstrap_option
+@click.option(
+    "--instance-id",
+    required=True,
+    envvar="BACKBEAT_INSTANCE_ID",
+    show_envvar=True,
+    help="This engine's name, unique among all engines and the same at every start: it is what makes a restart quick, "
+    "and two engines with one name throw each other out.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="BACKBEAT_DATA_DIR",
+    show_envvar=True,
+    help="Where it keeps its records; lost ones are read again from Kafka.  [default: .backbeat/INSTANCE-ID]",
+)
+@status_host_option
+@status_port_option(STATUS_PORT_USUAL)
+@log_format_option
+@development_option
+@tuning_options
+def engine(
+    bootstrap_servers: str,
+    instance_id: str,
+    data_dir: Path | None,
+    status_host: str,
+    status_port: int | None,
+    log_format: str,
+    *,
+    development: bool,
+    **tuning: Any,
+) -> None:
+    """Run one engine on a Kafka that is there, until it is stopped (SIGTERM).
+
+    It shows its status to machines: http://HOST:PORT/metrics, /live and /ready (docs/metrics.md).
+    """
+    from backbeat.streams.kafka.brokers import wait_until_reached
+    from backbeat.streams.kafka.topics import check_topics
+    from backbeat.streams.observe import logs
+    from backbeat.streams.observe.status_server import Address
+    from backbeat.streams.process.faust_app import run_engine
+    from backbeat.streams.process.settings import EngineSettings
+
+    settings = EngineSettings(
+        bootstrap_servers=bootstrap_servers,
+        instance_id=instance_id,
+        data_dir=(data_dir or Path(".backbeat") / instance_id).absolute(),
+        **given(tuning),
+    )
+    logs.to_stderr(log_format)
+    wait_until_reached(bootstrap_servers)
+    check_topics(bootstrap_servers, development=development)
+    address = None if status_port is None else Address(status_host, status_port)
+    run_engine(settings, status=address)

@@ -1,0 +1,233 @@
+"""`backbeat projection`: the tables that searches are answered from: follow, how far they are, have them built anew."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.cli.options import (
+    STATUS_PORT_USUAL,
+    bootstrap_option,
+    log_format_option,
+    status_host_option,
+    status_port_option,
+)
+
+_LOOK_SECONDS = 0.2
+_SAY_SECONDS = 5.0
+
+_data_dir_option = click.option(
+    "--data-dir",
+    envvar="BACKBEAT_GATEWAY_DATA_DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".backbeat/gateway"),
+    show_default=True,
+    show_envvar=True,
+    help="The gateway's directory: the SQLite projection is there.",
+)
+_database_option = click.option(
+    "--database-url",
+    envvar="BACKBEAT_DATABASE_URL",
+    show_envvar=True,
+    metavar="URL",
+    help="The gateways' database where it is another: postgresql://USER@HOST/DATABASE.",
+)
+
+
+@click.group()
+def projection() -> None:
+    """Follow the changelog into the tables that searches are answered from, look at them, or have them built anew."""
+
+
+@projection.command(
+    epilog="""\b
+Examples:
+  backbeat projection status
+  backbeat projection status --database-url postgresql://backbeat@db/backbeat --json
+"""
+)
+@bootstrap_option
+@_data_dir_option
+@_database_option
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def status(bootstrap_servers: str, data_dir: Path, database_url: str | None, *, as_json: bool) -> None:
+    """Show whether it is whole, how far each partition was followed, how much is missing, and how many rows it has."""
+    found = _status(bootstrap_servers, _url(data_dir, database_url))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    click.echo(f"database    {found['database']}")
+    click.echo(f"state       {found['state']}")
+    click.echo(f"generation  {found['generation']}")
+    click.echo(f"lag         {found['lag']} records")
+    for name, count in found["rows"].items():
+        click.echo(f"{name.replace('_', ' '):<16} {count:>12,}")
+    click.echo("partition  followed to  of")
+    for each in found["partitions"]:
+        click.echo(f"{each['partition']:>9}  {each['next_offset']:>11}  {each['end']}")
+
+
+@projection.command(
+    epilog="""\b
+Examples:
+  backbeat projection rebuild
+  backbeat projection rebuild --database-url postgresql://backbeat@db/backbeat --no-wait
+
+Nothing is lost by it: all of it comes from the changelog. Meanwhile searches are answered with 503 and Retry-After;
+everything else works as ever.
+"""
+)
+@bootstrap_option
+@_data_dir_option
+@_database_option
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until searches are answered again.")
+def rebuild(bootstrap_servers: str, data_dir: Path, database_url: str | None, *, wait: bool) -> None:
+    """Drop the tables and build them anew from the changelog.
+
+    A gateway that runs does it; where none runs, this command does.
+    """
+    from backbeat.gateway.projection.following.follower import Follower
+    from backbeat.gateway.projection.storage import facts, tables
+    from backbeat.gateway.projection.storage.database import explained, open_engine, parse_url
+
+    url = _parsed(_url(data_dir, database_url), parse_url)
+    engine = open_engine(url)
+    began = time.monotonic()
+    with _Shown(), explained(url), engine.begin() as connection:
+        known = facts.read_facts(connection)
+        wanted = facts.ask_for_rebuild(connection) if known.schema_version == tables.SCHEMA_VERSION else 1
+    if not wait:
+        click.echo("Asked for. Whichever gateway follows the changelog does it, or the next one that starts.")
+        return
+    follower = Follower(bootstrap_servers, engine)
+    follower.start()
+    try:
+        _wait_until_built(follower, engine, wanted)
+    finally:
+        follower.stop()
+        engine.dispose()
+    click.echo(f"Built in {time.monotonic() - began:.1f} s.")
+
+
+@projection.command(
+    epilog="""\b
+Examples:
+  backbeat projection follow --database-url postgresql://backbeat@db/backbeat
+  BACKBEAT_DATABASE_URL=postgresql://backbeat@db/backbeat backbeat projection follow --status-port 9310
+"""
+)
+@bootstrap_option
+@_data_dir_option
+@_database_option
+@status_host_option
+@status_port_option(STATUS_PORT_USUAL)
+@log_format_option
+def follow(
+    bootstrap_servers: str,
+    data_dir: Path,
+    database_url: str | None,
+    status_host: str,
+    status_port: int | None,
+    log_format: str,
+) -> None:
+    """Bring the tables up to date, until it is stopped (SIGTERM), so that gateways need not.
+
+    Of all that could, one process does it: whoever came first. When that one ends, another takes over within a second.
+    It shows its status to machines: http://HOST:PORT/metrics, /live and /ready (docs/metrics.md).
+    """
+    from backbeat.gateway.projection.process import run_projection
+    from backbeat.gateway.projection.storage.database import parse_url
+    from backbeat.streams.observe.status_server import Address
+
+    url = _parsed(_url(data_dir, database_url), parse_url)
+    address = None if status_port is None else Address(status_host, status_port)
+    run_projection(bootstrap_servers, url, status=address, log_format=log_format)
+
+
+def _wait_until_built(follower: Any, engine: Any, wanted: int) -> None:
+    from backbeat.gateway.projection.storage import facts
+
+    say_at = time.monotonic() + _SAY_SECONDS
+    while True:
+        if follower.refusal is not None:
+            raise follower.refusal
+        # Nobody says when another process has come further.
+        time.sleep(_LOOK_SECONDS)
+        with _Shown(), engine.begin() as connection:
+            known = facts.read_facts(connection)
+        if known.generation >= wanted and known.whole:
+            return
+        if time.monotonic() >= say_at:
+            say_at += _SAY_SECONDS
+            trouble = follower.progress.trouble
+            done = f"{follower.progress.records:,} records so far" if follower.progress.records else "under way"
+            click.echo(f"waiting: {trouble}" if trouble else done)
+
+
+def _url(data_dir: Path, database_url: str | None) -> str:
+    # As GatewaySettings has it.
+    return database_url or f"sqlite:///{data_dir / 'projection.sqlite'}"
+
+
+def _parsed(database_url: str, parse_url: Any) -> Any:
+    with _Shown():
+        return parse_url(database_url)
+
+
+class _Shown:
+    """Show the projection's errors as text."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, at: object) -> None:
+        from backbeat.gateway.projection import ProjectionError
+
+        if isinstance(error, ProjectionError):
+            raise SetupError(str(error)) from error
+
+
+def _status(bootstrap_servers: str, database_url: str) -> dict[str, Any]:
+    from backbeat.gateway.projection.following.changelog import Changelog
+    from backbeat.gateway.projection.storage import facts, tables
+    from backbeat.gateway.projection.storage.database import explained, open_engine, parse_url, shown
+
+    url = _parsed(database_url, parse_url)
+    if url.drivername == "sqlite" and not Path(str(url.database)).exists():
+        raise SetupError(
+            f"There is no projection in {url.database}. What to do: start a gateway, or name its --data-dir."
+        )
+    changelog = Changelog(bootstrap_servers)
+    ends = changelog.ends()
+    engine = open_engine(url)
+    with _Shown(), explained(url), engine.begin() as connection:
+        known = facts.read_facts(connection)
+        is_ours = known.schema_version == tables.SCHEMA_VERSION
+        positions = facts.read_positions(connection) if is_ours else {}
+        rows = facts.count_rows(connection) if is_ours else {}
+    engine.dispose()
+    partitions = [
+        {"partition": number, "next_offset": positions.get(number, each.first), "end": each.end}
+        for number, each in ends.items()
+    ]
+    return {
+        "database": shown(url),
+        "state": _state(known, is_ours=is_ours, is_same=known.topic_id == changelog.topic_id),
+        "generation": known.generation,
+        "lag": sum(max(0, each["end"] - each["next_offset"]) for each in partitions),
+        "rows": rows,
+        "partitions": partitions,
+    }
+
+
+def _state(known: Any, *, is_ours: bool, is_same: bool) -> str:
+    if not is_ours:
+        return "of another version: a gateway that starts builds it anew"
+    if not is_same:
+        return "of another changelog topic: a gateway that starts builds it anew"
+    if known.wanted > known.generation:
+        return "to be built anew: asked for, not begun"
+    return "whole" if known.whole else "being built"

@@ -1,0 +1,184 @@
+"""The commands of `backbeat`: which there are, each in a file of its own that is imported when it runs."""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from backbeat.compose.cli.exit_codes import defect, explain
+from backbeat.compose.cli.profile import Section, find_file, load_profile
+
+
+class _Entry(NamedTuple):
+    place: str
+    summary: str
+
+
+#: By what they are for, as `backbeat --help` shows them.
+_SECTIONS: dict[str, dict[str, _Entry]] = {
+    "Workflows": {
+        "signal": _Entry("backbeat.compose.cli.commands.signal:signal", "Signal a workflow: there is work for it."),
+        "schedule": _Entry(
+            "backbeat.compose.cli.commands.schedule:schedule", "Signal workflows at times: cron, intervals."
+        ),
+        "workflow": _Entry(
+            "backbeat.compose.cli.commands.workflow:workflow", "List, show and follow workflows; pause, cancel them."
+        ),
+        "node": _Entry(
+            "backbeat.compose.cli.commands.node:node", "Show nodes, their errors and history; retry, resolve, cancel."
+        ),
+        "search": _Entry(
+            "backbeat.compose.cli.commands.search:search", "Find workflows and nodes by name, status, text and time."
+        ),
+        "stuck": _Entry(
+            "backbeat.compose.cli.commands.stuck:stuck", "What does not go on: why, since when, when it is tried again."
+        ),
+        "job": _Entry(
+            "backbeat.compose.cli.commands.job:job", "One change for all that match: start, list, show, stop."
+        ),
+        "retry": _Entry("backbeat.compose.cli.commands.job:retry", "Retry all nodes that match."),
+        "cancel": _Entry("backbeat.compose.cli.commands.job:cancel", "Cancel all nodes that match."),
+        "resolve": _Entry("backbeat.compose.cli.commands.job:resolve", "Count all nodes that match as done."),
+    },
+    "Operation": {
+        "stats": _Entry("backbeat.compose.cli.reports.stats:stats", "Counts, queues, lag and timers, once."),
+        "top": _Entry("backbeat.compose.cli.reports.top:top", "The same by activity, live."),
+        "report": _Entry("backbeat.compose.cli.reports.report:report", "The daily report: text, HTML, by mail."),
+        "dead-letters": _Entry(
+            "backbeat.compose.cli.dead_letters.command:dead_letters", "What was refused: show, redrive, drop."
+        ),
+        "limit": _Entry(
+            "backbeat.compose.cli.commands.limit:limit", "Limit or pause activity types: how many at once, how often."
+        ),
+        "user": _Entry("backbeat.compose.cli.user.command:user", "Add, list, change or remove client applications."),
+        "settings": _Entry(
+            "backbeat.compose.cli.commands.settings:settings", "Change the settings that are kept in the log."
+        ),
+        "retention": _Entry(
+            "backbeat.compose.cli.commands.retention:retention",
+            "How long finished workflows are kept: set, list, remove.",
+        ),
+        "archive": _Entry(
+            "backbeat.compose.cli.commands.archive:archive",
+            "Archive what is about to be removed; list and read archives.",
+        ),
+        "topics": _Entry("backbeat.compose.cli.commands.topics:topics", "Make or check the topics."),
+        "projection": _Entry(
+            "backbeat.compose.cli.processes.projection:projection", "Look at the search's tables, or build them anew."
+        ),
+    },
+    "Processes": {
+        "worker": _Entry(
+            "backbeat.compose.cli.processes.worker:worker", "Run the activities of a module, or a Worker."
+        ),
+        "engine": _Entry("backbeat.compose.cli.processes.engine:engine", "Run one engine on a Kafka that is there."),
+        "gateway": _Entry("backbeat.compose.cli.processes.gateway:gateway", "Run the HTTP gateway."),
+        "dev": _Entry(
+            "backbeat.compose.cli.processes.dev:dev", "Start everything on this machine: Kafka, topics, an engine."
+        ),
+    },
+    "Around it": {
+        "init": _Entry(
+            "backbeat.compose.cli.commands.init:init", "Write a first project: a workflow, its worker, its test."
+        ),
+        "demo": _Entry("backbeat.compose.demo.command:demo", "Show it at work on a real Kafka, then end."),
+        "bench": _Entry("backbeat.compose.bench.command:bench", "Measure it on this machine."),
+        "jars": _Entry(
+            "backbeat.compose.cli.commands.jars:jars", "Fetch Apache Kafka's jars into the cache folder now."
+        ),
+        "completion": _Entry(
+            "backbeat.compose.cli.commands.completion:completion", "Let the shell complete commands and options."
+        ),
+    },
+}
+#: Nobody looks at what these print: a defect's traceback belongs into their log.
+_SERVERS = ("engine", "gateway", "projection", "worker")
+_VARIABLES = "BACKBEAT_"
+_COMMANDS = {name: entry for section in _SECTIONS.values() for name, entry in section.items()}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they run, so that `backbeat --help` is there at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands whose file is installed."""
+        del ctx
+        return [name for name, entry in _COMMANDS.items() if importlib.util.find_spec(entry.place.partition(":")[0])]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module, _, attribute = _COMMANDS[cmd_name].place.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The lists in the help, without importing any."""
+        there = set(self.list_commands(ctx))
+        width = max(map(len, there))
+        for title, entries in _SECTIONS.items():
+            shown = [(name.ljust(width), entry.summary) for name, entry in entries.items() if name in there]
+            if shown:
+                with formatter.section(title):
+                    formatter.write_dl(shown)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse what cannot be written back anywhere, before any command reads it."""
+        for text in args:
+            _check_text(text, "the command line")
+        for name, value in os.environ.items():
+            if name.startswith(_VARIABLES):
+                _check_text(value, f"the variable {name}")
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Show whatever goes wrong as a sentence; a defect's traceback goes into a file, a server's into its log."""
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort, click.ClickException):
+            raise
+        except (BrokenPipeError, ModuleNotFoundError):
+            # Whoever read the output has seen enough: click ends quietly then. What is to be installed: cli.py.
+            raise
+        except Exception as error:
+            explained = explain(error)
+            if explained is None and ctx.invoked_subcommand in _SERVERS:
+                raise
+            raise explained or defect(error) from error
+
+
+def _check_text(text: str, place: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise click.UsageError(f"{text[:80]!r} in {place} is no UTF-8.") from None
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Each command explains itself with examples: backbeat dev --help",
+)
+@click.option("--profile", envvar="BACKBEAT_PROFILE", metavar="NAME", help="The profile of backbeat.toml to use.")
+@click.option(
+    "--config",
+    envvar="BACKBEAT_CONFIG",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Another file of profiles.  [default: the nearest backbeat.toml]",
+)
+@click.version_option(package_name="backbeat", message="backbeat %(version)s")
+@click.pass_context
+def backbeat(context: click.Context, profile: str | None, config: Path | None) -> None:
+    """Backbeat on Kafka: durable workflows whose truth is a log.
+
+    Start here: `backbeat init FOLDER` writes a first project, `backbeat dev` runs everything on this machine, and
+    `backbeat demo` shows it at work.
+    """
+    found = load_profile(config or find_file(Path.cwd(), Path.home()), profile)
+    context.default_map = Section(context.command, context, found, found.commands)

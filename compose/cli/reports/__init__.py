@@ -1,0 +1,1 @@
+"""Reports: `backbeat stats`, `top` and `report`."""

@@ -1,0 +1,184 @@
+"""Reports by mail: through which server, to whom."""
+
+from __future__ import annotations
+
+import functools
+import smtplib
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.errors import MessageError
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
+from typing import Any, TypeVar
+
+import click
+
+from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.cli.exit_codes import CommandError, Exit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SECONDS_MAX = 30.0
+_PORTS = {"none": 25, "starttls": 587, "tls": 465}
+
+_OPTIONS = (
+    click.option(
+        "--mail-to",
+        multiple=True,
+        envvar="BACKBEAT_MAIL_TO",
+        show_envvar=True,
+        metavar="ADDRESS",
+        help="Send it there, as text and HTML; may be given several times.",
+    ),
+    click.option(
+        "--mail-from",
+        envvar="BACKBEAT_MAIL_FROM",
+        show_envvar=True,
+        metavar="ADDRESS",
+        help="Whom it comes from.  [default: the first receiver]",
+    ),
+    click.option(
+        "--smtp-host",
+        envvar="BACKBEAT_SMTP_HOST",
+        default="127.0.0.1",
+        show_default=True,
+        show_envvar=True,
+        help="The mail server.",
+    ),
+    click.option(
+        "--smtp-port",
+        type=click.IntRange(1, 65535),
+        envvar="BACKBEAT_SMTP_PORT",
+        show_envvar=True,
+        help="Its port.  [default: 25; 587 with starttls, 465 with tls]",
+    ),
+    click.option(
+        "--smtp-security",
+        type=click.Choice(["none", "starttls", "tls"]),
+        envvar="BACKBEAT_SMTP_SECURITY",
+        default="none",
+        show_default=True,
+        show_envvar=True,
+        help="How the connection is encrypted; the server's certificate is checked.",
+    ),
+    click.option(
+        "--smtp-user", envvar="BACKBEAT_SMTP_USER", show_envvar=True, metavar="NAME", help="Whom it logs in as."
+    ),
+    click.option(
+        "--smtp-password",
+        envvar="BACKBEAT_SMTP_PASSWORD",
+        show_envvar=True,
+        metavar="PASSWORD",
+        help="With which password; other users of the machine see flags, but not the environment.",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailServer:
+    """A mail server, and who writes to whom."""
+
+    to: tuple[str, ...]
+    sender: str
+    host: str
+    port: int
+    security: str
+    user: str | None
+    #: not shown where this is printed
+    password: str | None
+
+    def __repr__(self) -> str:
+        return f"MailServer({self.host}:{self.port}, {self.security}, to={self.to})"
+
+    def send(self, subject: str, text: str, html: str) -> None:
+        """Send one mail, as text and as HTML. CommandError where the server cannot be reached or does not take it."""
+        message = self._message(subject, text, html)
+        where = f"The mail server {self.host}:{self.port}"
+        try:
+            with self._connect() as server:
+                if self.user is not None:
+                    server.login(self.user, self.password or "")
+                refused = server.send_message(message)
+        except smtplib.SMTPAuthenticationError as error:
+            raise CommandError(f"{where} refuses the login. What to do: see --smtp-user and the password.") from error
+        except smtplib.SMTPRecipientsRefused as error:
+            raise CommandError(f"{where} takes no mail for {', '.join(error.recipients)}.") from error
+        except smtplib.SMTPResponseException as error:
+            said = (
+                error.smtp_error.decode(errors="replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
+            )
+            raise CommandError(f"{where} refuses the mail: {error.smtp_code} {said}") from error
+        except (OSError, smtplib.SMTPException) as error:
+            raise CommandError(
+                f"{where} cannot be used: {error}. What to do: see --smtp-host, --smtp-port and --smtp-security.",
+                Exit.UNREACHABLE,
+            ) from error
+        if refused:
+            raise CommandError(f"{where} takes no mail for {', '.join(refused)}; the others have it.")
+
+    def _message(self, subject: str, text: str, html: str) -> EmailMessage:
+        message = EmailMessage()
+        try:
+            message["Subject"] = subject
+            message["From"] = self.sender
+            message["To"] = ", ".join(self.to)
+        except (MessageError, ValueError, IndexError) as error:
+            raise SetupError(
+                f"an address cannot be read: {error}. What to do: see --mail-to and --mail-from."
+            ) from error
+        message["Date"] = formatdate()
+        message["Message-ID"] = make_msgid(domain="backbeat")
+        # It answers nobody, and wants no answer from programs.
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content(text)
+        message.add_alternative(html, subtype="html")
+        return message
+
+    def _connect(self) -> smtplib.SMTP:
+        if self.security == "tls":
+            return smtplib.SMTP_SSL(self.host, self.port, timeout=_SECONDS_MAX, context=ssl.create_default_context())
+        server = smtplib.SMTP(self.host, self.port, timeout=_SECONDS_MAX)
+        if self.security == "starttls":
+            try:
+                server.starttls(context=ssl.create_default_context())
+            except BaseException:
+                server.close()
+                raise
+        return server
+
+
+def mail_options(command: F) -> F:
+    """Add the options of mails; the command gets them as `mail`, None where nobody is to get one."""
+
+    @functools.wraps(command)
+    def run(
+        *arguments: Any,
+        mail_to: tuple[str, ...],
+        mail_from: str | None,
+        smtp_host: str,
+        smtp_port: int | None,
+        smtp_security: str,
+        smtp_user: str | None,
+        smtp_password: str | None,
+        **named: Any,
+    ) -> Any:
+        mail = None
+        if mail_to:
+            if smtp_user is not None and smtp_security == "none":
+                raise click.UsageError("A password is sent encrypted only: give --smtp-security starttls or tls.")
+            mail = MailServer(
+                to=mail_to,
+                sender=mail_from or mail_to[0],
+                host=smtp_host,
+                port=smtp_port or _PORTS[smtp_security],
+                security=smtp_security,
+                user=smtp_user,
+                password=smtp_password,
+            )
+        return command(*arguments, mail=mail, **named)
+
+    with_options: Any = run
+    for option in reversed(_OPTIONS):
+        with_options = option(with_options)
+    return with_options  # type: ignore[no-any-return]  # the wrapper stands where the command stood

@@ -1,0 +1,144 @@
+"""The daily report as text, as HTML that mail programs show, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+from typing import Any
+
+from backbeat.compose.cli.show.sanitize import one_line
+from backbeat.gateway.api.report_json import Daily
+
+_COLUMNS = ("client", "workflow", "completed", "failed attempts", "out of retries", "inconsistent")
+#: Columns from here on are numbers.
+_NUMBERS_FROM = 2
+_INCONSISTENT = _COLUMNS.index("inconsistent")
+
+#: Mail programs drop style sheets: every cell says how it looks.
+_CELL = "padding:4px 12px 4px 0;border-bottom:1px solid #ddd;vertical-align:top;"
+_RIGHT = _CELL + "text-align:right;"
+_ALARM = _RIGHT + "color:#b00020;font-weight:bold;"
+
+
+def subject_of(daily: Daily) -> str:
+    """A mail's subject: what somebody must know who reads no further."""
+    completed = sum(each.completed for each in daily.workflows)
+    stuck = sum(sum(each.inconsistent.values()) for each in daily.workflows)
+    return f"Backbeat {_moment(daily.until)[:10]}: {completed:,} completed, {stuck:,} inconsistent"
+
+
+def as_facts(daily: Daily, names: Mapping[str, str]) -> dict[str, Any]:
+    """One document."""
+    return {
+        "since": _iso(daily.since),
+        "until": _iso(daily.until),
+        "stuck_hours": daily.stuck_hours,
+        "workflows": [
+            {
+                "client": names.get(each.user_id, each.user_id),
+                "workflow": each.workflow,
+                "completed": each.completed,
+                "failed_attempts": each.errored,
+                "out_of_retries": each.exhausted,
+                "inconsistent": sum(each.inconsistent.values()),
+                "inconsistent_by_status": each.inconsistent,
+            }
+            for each in daily.workflows
+        ],
+    }
+
+
+def text_of(daily: Daily, names: Mapping[str, str]) -> str:
+    """The report as plain text."""
+    rows = [_COLUMNS, *_rows(daily, names)]
+    widths = [max(len(row[number]) for row in rows) for number in range(len(_COLUMNS))]
+    lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
+    return "\n".join([_title(daily), "", *(lines if daily.workflows else [_NOTHING]), "", _explained(daily)])
+
+
+def html_of(daily: Daily, names: Mapping[str, str]) -> str:
+    """The report as a page."""
+    head = "".join(
+        f'<th style="{_RIGHT if number >= _NUMBERS_FROM else _CELL + "text-align:left;"}">{escape(name)}</th>'
+        for number, name in enumerate(_COLUMNS)
+    )
+    body = "\n".join(
+        f"<tr>{''.join(_cell(number, text) for number, text in enumerate(row))}</tr>" for row in _rows(daily, names)
+    )
+    table = f'<table style="border-collapse:collapse;font-size:14px;">\n<tr>{head}</tr>\n{body}\n</table>'
+    return f"""<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{escape(subject_of(daily))}</title></head>
+<body style="font-family:sans-serif;color:#222;">
+<h1 style="font-size:18px;">{escape(_title(daily))}</h1>
+{table if daily.workflows else f"<p>{escape(_NOTHING)}</p>"}
+<p style="color:#666;font-size:12px;">{escape(_explained(daily))}</p>
+</body>
+</html>"""
+
+
+_NOTHING = "Nothing completed or failed, and nothing is inconsistent."
+
+
+def _rows(daily: Daily, names: Mapping[str, str]) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = [
+        (
+            one_line(names.get(each.user_id, each.user_id)),
+            one_line(each.workflow),
+            f"{each.completed:,}",
+            f"{each.errored:,}",
+            f"{each.exhausted:,}",
+            _stuck(each.inconsistent),
+        )
+        for each in daily.workflows
+    ]
+    if len(found) > 1:
+        total = [sum(getattr(each, name) for each in daily.workflows) for name in ("completed", "errored", "exhausted")]
+        stuck = sum(sum(each.inconsistent.values()) for each in daily.workflows)
+        found.append(("all", "", *(f"{count:,}" for count in total), f"{stuck:,}"))
+    return found
+
+
+def _stuck(by_status: Mapping[str, int]) -> str:
+    if not by_status:
+        return "0"
+    return f"{sum(by_status.values()):,} ({', '.join(f'{count:,} {status}' for status, count in by_status.items())})"
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [
+        # The last one is not padded: what stands in brackets would push its number about.
+        text
+        if number == _INCONSISTENT
+        else text.rjust(widths[number])
+        if number >= _NUMBERS_FROM
+        else text.ljust(widths[number])
+        for number, text in enumerate(row)
+    ]
+
+
+def _cell(number: int, text: str) -> str:
+    style = _CELL if number < _NUMBERS_FROM else _RIGHT
+    if number == _INCONSISTENT and text != "0":
+        style = _ALARM
+    return f'<td style="{style}">{escape(text)}</td>'
+
+
+def _title(daily: Daily) -> str:
+    return f"Backbeat, {_moment(daily.since)} to {_moment(daily.until)}"
+
+
+def _explained(daily: Daily) -> str:
+    return (
+        f"Inconsistent: nodes that should go on and have had no news for {daily.stuck_hours:g} hours, as of now. "
+        "To see them: backbeat stuck"
+    )
+
+
+def _moment(at_milliseconds: int) -> str:
+    return f"{datetime.fromtimestamp(at_milliseconds / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _iso(at_milliseconds: int) -> str:
+    return datetime.fromtimestamp(at_milliseconds / 1000, UTC).isoformat()

@@ -1,0 +1,130 @@
+"""What `backbeat top` shows: a table of activities, or one document of JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from backbeat.compose.cli.show.sanitize import one_line
+from backbeat.gateway.api.report_json import ActivityFigures
+
+#: Lines of a screen that are no rows: title, headings, what is below.
+_LINES_AROUND = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activity:
+    """One row."""
+
+    client: str
+    activity: str
+    waiting: int
+    running: int
+    retrying: int
+    failing: int
+    paused: int
+    completed_per_second: float
+    errored_per_second: float
+
+    @classmethod
+    def of(cls, figures: ActivityFigures, client: str, window_seconds: float) -> Self:
+        """From what was counted."""
+        return cls(
+            client=client,
+            activity=figures.activity,
+            waiting=figures.waiting,
+            running=figures.running,
+            retrying=figures.retrying,
+            failing=figures.failing,
+            paused=figures.paused,
+            completed_per_second=round(figures.completed / window_seconds, 3),
+            errored_per_second=round(figures.errored / window_seconds, 3),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One look."""
+
+    #: seconds since the epoch
+    at: float
+    window_seconds: float
+    #: how many seconds older than the newest writes it may be
+    stale_seconds: float
+    activities: list[Activity]
+
+
+def as_facts(view: View, sort: str) -> dict[str, Any]:
+    """One document."""
+    return {
+        "at": datetime.fromtimestamp(view.at, UTC).isoformat(),
+        "window_seconds": view.window_seconds,
+        "stale_seconds": view.stale_seconds,
+        "activities": [asdict(each) for each in ordered(view.activities, sort)],
+    }
+
+
+def ordered(activities: list[Activity], sort: str) -> list[Activity]:
+    """What matters most first; by name where that is the same."""
+
+    def key(one: Activity) -> tuple[float, str, str]:
+        load = one.running + one.waiting + one.retrying + one.failing + one.paused
+        rate = one.completed_per_second + one.errored_per_second
+        weight = {"load": load, "failing": one.failing + one.retrying / 1e9, "rate": rate, "name": 0}[sort]
+        return -weight, one.client, one.activity
+
+    return sorted(activities, key=key)
+
+
+def table_of(view: View, sort: str, rows_max: int | None = None) -> Table:
+    """The table; of a screen that is full, its first rows."""
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=rows_max is not None)
+    for name in ("CLIENT", "ACTIVITY"):
+        table.add_column(name, overflow="ellipsis", no_wrap=True)
+    for name in ("WAITING", "RUNNING", "RETRYING", "FAILING", "PAUSED", "DONE/S", "ERRORS/S"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in ordered(view.activities, sort)[:rows_max]:
+        table.add_row(
+            Text(one_line(one.client)),
+            Text(one_line(one.activity)),
+            _count(one.waiting),
+            _count(one.running),
+            _count(one.retrying, "yellow"),
+            _count(one.failing, "bold red"),
+            _count(one.paused, "magenta"),
+            _rate(one.completed_per_second),
+            _rate(one.errored_per_second, "red"),
+        )
+    return table
+
+
+def screen_of(view: View | None, sort: str, trouble: str, height: int) -> Group:
+    """The whole screen."""
+    parts: list[Any] = []
+    rows_max = max(1, height - _LINES_AROUND)
+    if view is not None:
+        at = f"{datetime.fromtimestamp(view.at, UTC):%H:%M:%SZ}"
+        stale = f", may miss the last {view.stale_seconds:.1f} s" if view.stale_seconds else ""
+        title = f"backbeat top  {at}{stale}  rates over {view.window_seconds:g} s, by {sort}  (q ends)"
+        parts += [Text(title, style="dim", no_wrap=True), Text(), table_of(view, sort, rows_max)]
+        hidden = len(view.activities) - rows_max
+        if hidden > 0:
+            parts.append(Text(f"and {hidden} more", style="dim"))
+        if not view.activities:
+            parts.append(Text("Nothing is at work."))
+    if trouble:
+        parts.append(Text(trouble, style="bold red"))
+    return Group(*parts)
+
+
+def _count(count: int, style: str = "") -> Text:
+    return Text(f"{count:,}", style=style if count else "dim")
+
+
+def _rate(rate: float, style: str = "") -> Text:
+    return Text(f"{rate:,.1f}", style=style if rate else "dim")

@@ -1,0 +1,65 @@
+"""What a signal is given, as options: of one that is sent now, and of one that a schedule sends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from backbeat.compose.cli.durations import Length
+from backbeat.compose.cli.references import read_value
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option("--arg", "arg", multiple=True, metavar="VALUE", help="An argument of the handler: JSON, else text."),
+    click.option("--args", "arguments", metavar="JSON", help="All arguments: a list, or an object of keywords."),
+    click.option("--client-data", metavar="JSON", help="The whole of the client data, instead of arguments."),
+    click.option("--metadata", metavar="JSON", help="An object of notes, for searches."),
+    click.option("--decider", metavar="NAME", help="Of a workflow that is new.  [default: the workflow's name]"),
+    click.option("--retries", type=click.IntRange(min=0), help="How often it is tried again.  [default: 6]"),
+    click.option("--backoff", type=Length(), help="How long until the first retry; doubles later.  [default: 20m]"),
+    click.option("--deadline", type=Length(), help="How long its worker has to answer.  [default: the engine's]"),
+    click.option("--runner", metavar="NAME", help="The client application that runs it.  [default: the one that asks]"),
+    click.option(
+        "--priority", type=click.IntRange(1, 5), help="Where a limit holds it up: 1 goes first.  [default: 3]"
+    ),
+    click.option("--fairness-key", metavar="KEY", help="Where a limit holds it up: keys take turns."),
+)
+
+
+def run_options(command: F) -> F:
+    """Add the options; the command gets them by name."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def read_run_options(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What a command got, as the SDK's options (`backbeat.signals.SignalOptions`); what was not said is left out."""
+    given = dict(said)
+    arg, arguments = given.pop("arg"), given.pop("arguments")
+    if arg and arguments is not None:
+        raise click.UsageError("give --arg or --args, not both")
+    client_data, metadata = given.pop("client_data"), given.pop("metadata")
+    given |= {
+        "args": [read_value(one) for one in arg] if arguments is None else _json("--args", arguments, list | dict),
+        "client_data": None if client_data is None else _json("--client-data", client_data, dict),
+        "metadata": None if metadata is None else _json("--metadata", metadata, dict),
+        "retry_interval_seconds": given.pop("backoff"),
+        "timeout_seconds": given.pop("deadline"),
+        "client": given.pop("runner"),
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _json(option: str, text: str, kind: Any) -> Any:
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise click.UsageError(f"{option}: this is no JSON: {text[:80]!r} ({error})") from error
+    if not isinstance(value, kind):
+        raise click.UsageError(f"{option}: give {'an object' if kind is dict else 'a list or an object'}")
+    return value

@@ -1,0 +1,1 @@
+"""`backbeat user`: the client applications in the registry."""

@@ -1,0 +1,94 @@
+"""What the commands of `backbeat user` have in common: finding a client, showing it, options about it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from backbeat.compose.cli.errors import SetupError
+
+if TYPE_CHECKING:
+    from backbeat.streams.kafka.client_registry import RegisteredClient, Registry
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+client_argument = click.argument("client", metavar="NAME|ID")
+json_option = click.option("--json", "as_json", is_flag=True, help="For programs: JSON, on one line.")
+_ENDPOINTS = (("decision", "decisions"), ("activity", "activities"), ("notification", "notifications"))
+
+
+def client_partitions_option(default: int) -> Callable[[F], F]:
+    """The option that says how many partitions a client's topics get."""
+    return click.option(
+        "--partitions", type=click.IntRange(min=1), default=default, show_default=True, help="Of each of its topics."
+    )
+
+
+def endpoint_options(after: str = "") -> Callable[[F], F]:
+    """The options that name a client's endpoints."""
+
+    def add(command: F) -> F:
+        for kind, what in reversed(_ENDPOINTS):
+            text = f"Where {what} are posted to.{after}"
+            command = click.option(f"--{kind}-endpoint", metavar="URL", help=text)(command)
+        return command
+
+    return add
+
+
+def delivery_option(default: str) -> Callable[[F], F]:
+    """The option that says how a client is served."""
+    text = f"To workers on its topic, or to its endpoints.  [default: {default}]"
+    return click.option("--delivery", type=click.Choice(["topic", "webhook"]), help=text)
+
+
+def connections_option(default: str) -> Callable[[F], F]:
+    """The option that says whether connections to a client's endpoints are kept open."""
+    text = (
+        "A connection for each webhook, or connections that are kept open: cheaper, for servers that do not give each "
+        f"a thread.  [default: {default}]"
+    )
+    return click.option("--connections", type=click.Choice(["close", "pooled"]), help=text)
+
+
+def find_client(registry: Registry, name_or_id: str) -> RegisteredClient:
+    """The client of this name, else of this id."""
+    client = registry.by_name(name_or_id)
+    if client is None:
+        try:
+            client = registry.by_id(uuid.UUID(name_or_id).bytes)
+        except ValueError:
+            client = None
+    if client is None:
+        raise SetupError(f"there is no client {name_or_id!r}. To see all: backbeat user list")
+    return client
+
+
+def facts(client: RegisteredClient, token: str | None = None) -> dict[str, Any]:
+    """A client as it is shown. Never what is kept of its token; the token itself where it was just made."""
+    return {
+        "id": client.id,
+        "name": client.name,
+        "delivery": client.delivery,
+        "decision_endpoint": client.decision_endpoint,
+        "activity_endpoint": client.activity_endpoint,
+        "notification_endpoint": client.notification_endpoint,
+        "connections": client.connections,
+        "topic": client.topic,
+        **({"has_token": bool(client.token_hash)} if token is None else {"token": token}),
+    }
+
+
+def tell(client: RegisteredClient, token: str | None, *, as_json: bool) -> None:
+    """Print what became of a client: as lines for people, or as JSON."""
+    if as_json:
+        click.echo(json.dumps(facts(client, token)))
+        return
+    click.echo(f"id     {client.id}\nname   {client.name}\nvia    {client.delivery}")
+    if token is not None:
+        click.echo(f"token  {token}")
+        click.echo("Keep the token: it is not shown again.", err=True)

@@ -1,0 +1,1 @@
+"""`backbeat demo`: cases that run on a real Kafka and check themselves."""

@@ -1,0 +1,128 @@
+"""What the demo's cases stand on: a running stack, a worker, a client, the ledger, the screen, and checks."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from backbeat import BackbeatError, Client
+from backbeat.client.node import Node
+from backbeat.client.views import StatusChange, Tree
+from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.demo.ledger import LedgerReader
+from backbeat.compose.demo.screen import Screen
+from backbeat.compose.local.child_process import Part, last_lines
+from backbeat.compose.local.stack import Stack
+from backbeat.streams.kafka.security import IN_THE_CLEAR
+
+#: How long a case may take to settle.
+_SETTLE_SECONDS_MAX = 60.0
+_LOOK_SECONDS = 0.1
+#: Asking for a large tree costs the engine something, too: so many nodes a second at most.
+_NODES_SECOND_MAX = 3_000
+#: While an engine is killed and starts again nobody answers: ask again soon, so that the drawing goes on.
+_ASK_SECONDS_MAX = 3.0
+
+
+class UnsettledError(SetupError):
+    """A case did not come to its end."""
+
+
+class Stage:
+    """All that a case uses."""
+
+    def __init__(self, stack: Stack, screen: Screen) -> None:
+        self.stack = stack
+        self.screen = screen
+        path = stack.data_dir / "demo" / "ledger.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.ledger = LedgerReader(path)
+        self.client = Client(stack.bootstrap_servers)
+        #: What was checked and did not hold.
+        self.failures: list[str] = []
+        self.checked = 0
+        self.worker = Part(
+            "worker",
+            [sys.executable, "-m", "backbeat.compose.demo.worker", stack.bootstrap_servers, str(path)],
+            log_path=stack.data_dir / "log" / "worker.log",
+            pid_path=stack.data_dir / "log" / "worker.pid",
+            env=IN_THE_CLEAR,
+        )
+
+    def check(self, text: str, *, passed: bool) -> None:
+        """Show what was checked; remember it if it does not hold."""
+        self.checked += 1
+        if not passed:
+            self.failures.append(text)
+        self.screen.check(text, passed=passed)
+
+    async def settle(
+        self, heading: str, workflows: list[str], nodes: int, seconds: float = _SETTLE_SECONDS_MAX
+    ) -> list[Tree[Node]]:
+        """Draw the workflows until they have this many nodes in all and every one of them is complete."""
+        ends_at = time.monotonic() + seconds
+        trees: list[Tree[Node]] = []
+        with self.screen.drawing():
+            while True:
+                trees = await self._trees(workflows) or trees
+                found = [node for tree in trees for _, node in tree.walk()]
+                settled = len(found) >= nodes and all(node.status == "complete" for node in found)
+                self.screen.draw(heading, trees, last=settled)
+                if settled:
+                    return trees
+                self._look_at_parts()
+                if time.monotonic() > ends_at:
+                    self.screen.draw(heading, trees, last=True)
+                    done = sum(node.status == "complete" for node in found)
+                    raise UnsettledError(
+                        f"{heading}: after {seconds:.0f} s {done} of {nodes} nodes are complete; "
+                        f"the engine's last lines:\n{self._tail_of_engine()}"
+                    )
+                await asyncio.sleep(max(_LOOK_SECONDS, len(found) / _NODES_SECOND_MAX))
+
+    async def until(self, condition: Callable[[], bool], what: str, seconds: float = _SETTLE_SECONDS_MAX) -> None:
+        """Wait for what the ledger says."""
+        ends_at = time.monotonic() + seconds
+        while not condition():
+            self._look_at_parts()
+            if time.monotonic() > ends_at:
+                raise UnsettledError(f"{what}: not within {seconds:.0f} s")
+            await asyncio.sleep(_LOOK_SECONDS / 5)
+
+    async def histories(self, nodes: list[Node]) -> list[list[StatusChange]]:
+        """The status changes of many nodes."""
+        return list(await asyncio.gather(*(node.history() for node in nodes)))
+
+    async def _trees(self, workflows: list[str]) -> list[Tree[Node]]:
+        try:
+            async with asyncio.timeout(_ASK_SECONDS_MAX):
+                return list(await asyncio.gather(*(self.client.tree(identity) for identity in workflows)))
+        except (BackbeatError, TimeoutError):
+            # Not there yet, or the engine is starting: what was drawn stays.
+            return []
+
+    def _look_at_parts(self) -> None:
+        if not self.worker.running:
+            raise SetupError(
+                f"the worker died ({self.worker.exit_reason}); its last lines:\n{last_lines(self.worker.output())}"
+            )
+        if self.stack.failure is not None:
+            raise SetupError(self.stack.failure)
+
+    def _tail_of_engine(self) -> str:
+        return last_lines(self.stack.engine_logs[0].read_text(errors="replace"))
+
+
+def moment(changes: list[StatusChange], to_status: str) -> float:
+    """When a node came to a server status for the first time, in seconds of the broker's time."""
+    return next(
+        change.at.timestamp()
+        for change in changes
+        if change.status_type == "current_server_status" and change.to_status == to_status
+    )
+
+
+def by_name(trees: list[Tree[Any]], name: str) -> list[Any]:
+    """All nodes of one name, parents before children."""
+    return [node for tree in trees for _, node in tree.walk() if node.name == name]

@@ -1,0 +1,1 @@
+"""Kafka, engines, gateways and PostgreSQL as child processes on this machine."""

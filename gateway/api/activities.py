@@ -1,0 +1,196 @@
+"""Nodes, which old clients know as activities or events: what they are, and what their clients say of them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp.web import Response
+
+from backbeat.errors import LimitExceeded, Rejected, never_runs_again
+from backbeat.gateway import engine_calls
+from backbeat.gateway.api.nodes import check_links, keep_large, new_node
+from backbeat.gateway.http import errors
+from backbeat.gateway.http.call import Call, answer, success
+from backbeat.gateway.http.error_text import ERROR_BYTES_MAX, cut_error
+from backbeat.gateway.http.parameters import Parameters
+from backbeat.gateway.http.presentation import id_text, response_json
+from backbeat.gateway.payloads import PAYLOAD_BYTES_MAX
+from backbeat.streams.core import commands
+from backbeat.streams.core.commands import NewNode
+from backbeat.streams.core.effects import Done
+from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
+
+#: What a client says that has failed.
+ERRORED = "errored"
+
+
+async def show(call: Call) -> Response:
+    """GET /activities/:id."""
+    node_id = call.path_id()
+    view = await (engine_calls.wait_for_node if call.wishes.wait_seconds else engine_calls.get_node)(call, node_id)
+    workflow_id = call.parameters.uuid("workflow_id")
+    if workflow_id is not None and view.workflow_id != workflow_id:
+        raise _not_in_workflow(node_id)
+    (view,) = await call.whole_nodes([view])
+    return answer(call.node_json(view))
+
+
+async def errors_of(call: Call) -> Response:
+    """GET /activities/:id/errors: the changes to errored."""
+    node_id = await _node_id(call)
+    changes = [
+        change
+        for change in await engine_calls.get_history(call, node_id)
+        if change.to_status == (ServerStatus.ERRORED if change.server else ClientStatus.ERRORED)
+    ]
+    return answer([call.status_change_json(node_id, change) for change in await call.whole_changes(changes)])
+
+
+async def status_changes(call: Call) -> Response:
+    """GET /activities/:id/status_changes: all of them, oldest first."""
+    node_id = await _node_id(call)
+    changes = await call.whole_changes(await engine_calls.get_history(call, node_id))
+    return answer([call.status_change_json(node_id, change) for change in changes])
+
+
+async def response(call: Call) -> Response:
+    """GET /activities/:id/response: of the last change of the client status; null before any."""
+    node_id = await _node_id(call)
+    changes = [change for change in await engine_calls.get_history(call, node_id) if not change.server]
+    newest = await call.whole_changes(changes[-1:])
+    return answer(response_json(newest[0]) if newest else None)
+
+
+async def change_status(call: Call) -> Response:
+    """PUT /activities/:id/status/:status: what the client says of its work."""
+    node_id = await _node_id(call)
+    response_text = await call.read(lambda: _response(call.parameters))
+    if response_text is not None and len(response_text) > ERROR_BYTES_MAX:
+        response_text = await _large_response(call, response_text)
+    try:
+        await _say(call, node_id, response_text)
+    except errors.Refusal as refusal:
+        cut = _cut_as_asked(refusal, response_text) if call.segment("status") == ERRORED else None
+        if cut is None:
+            raise
+        # Somebody has set a smaller limit, or it is too deep. Without its error the node would stay `processing`.
+        await _say(call, node_id, cut)
+    return success()
+
+
+def _response(said: Parameters) -> bytes | None:
+    response_text = said.json("response")
+    return said.json("args") if response_text is None else response_text
+
+
+async def _say(call: Call, node_id: bytes, response_text: bytes | None) -> None:
+    status = call.segment("status")
+    done = await engine_calls.change(
+        call,
+        commands.ChangeNode,
+        node_id,
+        f"node {id_text(node_id)}",
+        node_id=node_id,
+        status=status,
+        response=response_text,
+        retriable=call.parameters.flag("retriable") is not False,
+    )
+    if status != "canceled":
+        _check_changed(call, node_id, done)
+
+
+def _cut_as_asked(refusal: errors.Refusal, response_text: bytes | None) -> bytes | None:
+    """An error that was refused for its size or depth, as the engine takes it; null: that is not why."""
+    rejected = refusal.__cause__
+    if response_text is None or not isinstance(rejected, LimitExceeded):
+        return None
+    match rejected.wanted.split():
+        case ["payload_bytes_max", limit]:
+            return cut_error(response_text, int(limit))
+        case ["json_depth_max", limit]:
+            return cut_error(response_text, levels_max=int(limit))
+        case _:
+            return None
+
+
+async def add_decisions(call: Call) -> Response:
+    """POST /activities/:id/decisions: children, all or none; their ids in order."""
+    node_id = await _node_id(call)
+    children = await call.read(lambda: tuple(_child(call, said) for said in _decisions(call.parameters)))
+    children = await keep_large(call, children)
+    await check_links(call, children)
+    what = f"node {id_text(node_id)}"
+    made = await engine_calls.change(call, commands.AddChildren, node_id, what, node_id=node_id, children=children)
+    return answer([id_text(one) for one in made.ids], 201)
+
+
+def _decisions(said: Parameters) -> list[Parameters]:
+    found = said.nested_list("decisions")
+    if found is None:
+        args = said.nested("args")
+        found = None if args is None else args.nested_list("decisions")
+    if found is None:
+        raise errors.invalid("decisions is missing: a list of nodes")
+    return found
+
+
+def _child(call: Call, said: Parameters) -> NewNode:
+    name = said.word("name")
+    if name is None:
+        raise errors.invalid("name is missing: each decision has one")
+    return new_node(call, said, name)
+
+
+async def _large_response(call: Call, response_text: bytes) -> bytes:
+    """A response as it goes to the engine: an error is cut, any other kept elsewhere if it is too large."""
+    if call.segment("status") == ERRORED:
+        return await asyncio.to_thread(cut_error, response_text)
+    if len(response_text) > PAYLOAD_BYTES_MAX or call.client is None or call.client.delivery != "webhook":
+        # The engine says what is too large.
+        return response_text
+    (kept,) = await call.keep(response_text)
+    return kept
+
+
+async def restart(call: Call) -> Response:
+    """PUT /activities/:id/restart: a retry now."""
+    node_id = await _node_id(call)
+    done = await engine_calls.change(call, commands.RestartNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
+    _check_changed(call, node_id, done)
+    return success()
+
+
+async def reset(call: Call) -> Response:
+    """PUT /activities/:id/reset: everything below it is deactivated."""
+    node_id = await _node_id(call)
+    done = await engine_calls.change(call, commands.ResetNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
+    _check_changed(call, node_id, done)
+    return success()
+
+
+async def schedule(call: Call) -> Response:
+    """PUT /activities/:id/schedule: look again what can start; `true`, and null for a deactivated node."""
+    node_id = await _node_id(call)
+    done = await engine_calls.change(call, commands.ScheduleNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
+    _check_changed(call, node_id, done)
+    return answer(True if done.changed else None)
+
+
+def _check_changed(call: Call, node_id: bytes, done: Done) -> None:
+    """409 for a change of a node that never runs again; old clients are told that it was done."""
+    if call.wishes.whole and not done.changed:
+        rejected = Rejected(*never_runs_again(node_id))
+        raise errors.refused(rejected, f"node {id_text(node_id)}", whole=True)
+
+
+async def _node_id(call: Call) -> bytes:
+    """The node in the path; with `workflow_id` it must be in that workflow."""
+    node_id = call.path_id()
+    workflow_id = call.parameters.uuid("workflow_id")
+    if workflow_id is not None and (await engine_calls.get_node(call, node_id)).workflow_id != workflow_id:
+        raise _not_in_workflow(node_id)
+    return node_id
+
+
+def _not_in_workflow(node_id: bytes) -> errors.Refusal:
+    return errors.not_found(f"There is no node {id_text(node_id)} in this workflow")

@@ -1,0 +1,75 @@
+"""What operators and load balancers look at: health, heartbeat, figures."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from importlib import metadata
+
+from aiohttp.web import Response
+
+from backbeat.gateway.http.call import Call, answer
+from backbeat.gateway.http.presentation import time_text
+
+_ENGINE_SECONDS = 2.0
+
+
+async def health(call: Call) -> Response:
+    """GET /health: "OK", or which part cannot be reached. Always 200: the gateway itself is there."""
+    problems = await _problems(call)
+    return answer(
+        {
+            "sha": _version(),
+            "time": time_text(time.time_ns() // 1_000_000),
+            "status": "; ".join(problems) or "OK",
+        }
+    )
+
+
+async def _problems(call: Call) -> list[str]:
+    engine = call.engine
+    if engine.missing is not None:
+        return [engine.missing]
+    problems = []
+    silent = await engine.missing_partitions(_ENGINE_SECONDS)
+    if silent:
+        numbers = ", ".join(map(str, silent))
+        problems.append(f"No engine answers for {len(silent)} of {engine.partitions} partitions ({numbers})")
+    trouble = call.parts.projection.trouble
+    if trouble:
+        problems.append(f"The search does not follow: {trouble}")
+    return problems
+
+
+async def heartbeat(call: Call) -> Response:
+    """GET /heartbeat.txt: whether callers should be sent here."""
+    if await asyncio.to_thread(lambda: call.parts.in_rotation):
+        return Response(text="We have a pulse.", content_type="text/plain")
+    return Response(text="It's dead, Jim.", content_type="text/plain", status=503)
+
+
+async def stats(call: Call) -> Response:
+    """GET /sidekiq_stats: under the keys of the original, this system's numbers."""
+    asked_at = time.monotonic()
+    await call.engine.missing_partitions(_ENGINE_SECONDS)
+    latency = time.monotonic() - asked_at
+    counts = await call.parts.projection.counts()
+    return answer(
+        {
+            # Of the engine: how long its slowest partition takes to answer, in seconds.
+            "latency": round(latency, 6),
+            "today": {"processed": counts.completed_today, "failed": counts.errored_today},
+            "processed": counts.completed,
+            "failed": counts.errored,
+            "enqueued": counts.enqueued,
+            "scheduled": counts.scheduled,
+            "retry_size": counts.retrying,
+        }
+    )
+
+
+def _version() -> str:
+    try:
+        return metadata.version("backbeat")
+    except metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,106 @@
+"""Limits of the caller's activity types: how many may be out at once, how often one may start (docs/limits.md)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp.web import Response
+
+from backbeat.client.limits.rates import read_rate
+from backbeat.client.limits.spread import wait_until_known
+from backbeat.errors import InvalidParameters, Timeout
+from backbeat.gateway import engine_calls
+from backbeat.gateway.api.limit_json import show as show_limit
+from backbeat.gateway.http import errors
+from backbeat.gateway.http.call import Call, answer
+from backbeat.streams.core import ids
+from backbeat.streams.core.commands import ChangeLimit
+from backbeat.streams.core.effects import Limits, LimitView
+from backbeat.streams.core.queries import GetLimits
+from backbeat.streams.core.records import LimitValues
+
+_USUAL = LimitValues()
+
+
+async def index(call: Call) -> Response:
+    """GET /limits: all of the caller, by activity."""
+    return answer([show_limit(views) for views in (await _all(call)).values()])
+
+
+async def show(call: Call) -> Response:
+    """GET /limits/:activity."""
+    activity = call.segment("activity")
+    found = (await _all(call)).get(activity)
+    if found is None:
+        raise errors.not_found(f"The activity {activity[:100]!r} has no limit")
+    return answer(show_limit(found))
+
+
+async def put(call: Call) -> Response:
+    """PUT /limits/:activity: the bounds that it has from now on."""
+    said = call.parameters
+    rate = said.text("rate")
+    try:
+        count, period = (None, 1.0) if rate is None else read_rate(rate)
+    except InvalidParameters as error:
+        raise errors.invalid(str(error)) from error
+    burst, aging = said.whole_number("burst"), said.number("aging_seconds")
+    values = LimitValues(
+        concurrency=said.whole_number("concurrency"),
+        rate_count=count,
+        rate_period_seconds=period,
+        rate_burst=_USUAL.rate_burst if burst is None else burst,
+        key=said.text("key") or "",
+        aging_seconds=_USUAL.aging_seconds if aging is None else aging,
+    )
+    return await _change(call, values, paused=said.flag("paused"))
+
+
+async def remove(call: Call) -> Response:
+    """DELETE /limits/:activity: no bound, no pause."""
+    return await _change(call, LimitValues(), paused=False)
+
+
+async def pause(call: Call) -> Response:
+    """PUT /limits/:activity/pause: none of them starts any more."""
+    return await _change(call, None, paused=True)
+
+
+async def resume(call: Call) -> Response:
+    """PUT /limits/:activity/resume: those that wait start, as far as the limit allows."""
+    return await _change(call, None, paused=False)
+
+
+async def _change(call: Call, values: LimitValues | None, *, paused: bool | None) -> Response:
+    activity = call.segment("activity")
+    route = ids.limit_id(call.user_id, activity)
+    what = f"limit of {activity[:100]!r}"
+    changed: Limits = await engine_calls.change(
+        call, ChangeLimit, route, what, client_id=call.user_id, activity=activity, values=values, paused=paused
+    )
+
+    async def ask(partition: int, _: float) -> Limits:
+        return await _at(call, partition)
+
+    (view,) = changed.limits
+    try:
+        await wait_until_known(view.limit, ask, call.engine.partitions, call.engine.answer_seconds)
+    except Timeout as error:
+        raise errors.unavailable(str(error), "Backbeat::Timeout") from error
+    return answer(show_limit([view]))
+
+
+async def _all(call: Call) -> dict[str, list[LimitView]]:
+    """By activity: what each partition knows of it."""
+    found: dict[str, list[LimitView]] = {}
+    for limits in await asyncio.gather(*(_at(call, number) for number in call.engine.every_partition())):
+        for view in limits.limits:
+            found.setdefault(view.limit.activity, []).append(view)
+    return dict(sorted(found.items()))
+
+
+async def _at(call: Call, partition: int) -> Limits:
+    found: list[Limits] = await engine_calls.ask(
+        call, GetLimits, f"limits of partition {partition}", partition=partition
+    )
+    return Limits(tuple(view for part in found for view in part.limits))

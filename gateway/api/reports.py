@@ -1,0 +1,54 @@
+"""Reports for operators, over the nodes of all users: what the command line's `stats`, `top` and `report` show."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+from aiohttp.web import Response
+
+from backbeat.gateway.api.report_json import STUCK_HOURS
+from backbeat.gateway.api.search import freshened
+from backbeat.gateway.http import errors
+from backbeat.gateway.http.call import Call, answer
+
+#: What is counted of the last seconds is read change by change.
+WINDOW_SECONDS_MAX = 3_600
+STUCK_HOURS_MAX = 100_000
+
+_DAY_MS = 86_400_000
+
+
+async def summary(call: Call) -> Response:
+    """GET /reports/summary: counts by workflow and activity, timers."""
+    projection, headers = await freshened(call)
+    return answer(msgspec.to_builtins(await projection.summary(), str_keys=True), headers=headers)
+
+
+async def activities(call: Call) -> Response:
+    """GET /reports/activities: what is at work, and what came of it in the last seconds."""
+    seconds = call.parameters.number("seconds") or 0.0
+    if seconds > WINDOW_SECONDS_MAX:
+        raise errors.invalid(f"seconds is {seconds:g}; {WINDOW_SECONDS_MAX} is the most")
+    projection, headers = await freshened(call)
+    return answer(await projection.activities(seconds), headers=headers)
+
+
+async def daily(call: Call) -> Response:
+    """GET /reports/daily: what came of nodes in some time, a day where nothing else is said, and which are stuck."""
+    said = call.parameters
+    until = said.time("until")
+    if until is None:
+        until = time.time_ns() // 1_000_000
+    since = said.time("since")
+    if since is None:
+        since = max(0, until - _DAY_MS)
+    if since > until:
+        raise errors.invalid("since is later than until")
+    stuck_hours = said.number("stuck_hours")
+    if stuck_hours is None:
+        stuck_hours = STUCK_HOURS
+    if stuck_hours > STUCK_HOURS_MAX:
+        raise errors.invalid(f"stuck_hours is {stuck_hours:g}; {STUCK_HOURS_MAX} is the most")
+    projection, headers = await freshened(call)
+    return answer(await projection.daily(since, until, stuck_hours), headers=headers)

@@ -1,0 +1,125 @@
+"""Every call of the HTTP API: method, path, handler, what it does. Descriptions of the API are made from this table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from backbeat.gateway.api import activities, health, jobs, limits, reports, schedules, search, users, workflows
+from backbeat.gateway.http.routing import Access, Handler, Route
+from backbeat.gateway.openapi.description import Description
+
+_OLD = "/v2"
+_NODES, _OLD_NODES = "/activities", "/v2/events"
+
+
+def _get(path: str, handler: Handler, summary: str, access: Access = Access.CLIENT) -> Route:
+    return Route(method="GET", path=path, handler=handler, summary=summary, access=access)
+
+
+def _put(path: str, handler: Handler, summary: str, access: Access = Access.CLIENT) -> Route:
+    return Route(method="PUT", path=path, handler=handler, summary=summary, access=access, writes=True)
+
+
+def _post(path: str, handler: Handler, summary: str, access: Access = Access.CLIENT) -> Route:
+    return Route(
+        method="POST",
+        path=path,
+        handler=handler,
+        summary=summary,
+        access=access,
+        writes=True,
+    )
+
+
+_WORKFLOWS = (
+    _post("/workflows", workflows.create, "Find or create a workflow"),
+    _get("/workflows", workflows.find, "Find a workflow by name, subject and decider"),
+    _get("/workflows/names", search.names, "The names of the caller's workflows"),
+    _get("/workflows/search", search.workflows, "Search workflows"),
+    _get("/workflows/{id}", workflows.show, "A workflow"),
+    _post("/workflows/{id}/signal", workflows.signal, "Add a signal", Access.WRITER),
+    _post("/workflows/{id}/signal/{name}", workflows.signal_by_name, "Add a signal of this name", Access.WRITER),
+    _put("/workflows/{id}/complete", workflows.complete, "Take no more signals"),
+    _put("/workflows/{id}/pause", workflows.pause, "Start nothing until it is resumed"),
+    _put("/workflows/{id}/resume", workflows.resume, "Go on with a paused workflow"),
+    _get("/workflows/{id}/tree", workflows.tree, "A workflow's nodes, nested"),
+    _get("/workflows/{id}/tree/print", workflows.print_tree, "A workflow's nodes as coloured text"),
+    _get("/workflows/{id}/children", workflows.children, "A workflow's top-level nodes"),
+    _get("/workflows/{id}/nodes", workflows.nodes, "All nodes of a workflow"),
+)
+
+_ACTIVITIES = (
+    _get("/activities/search", search.nodes, "Search activities"),
+    _get("/activities/{id}", activities.show, "An activity"),
+    _get("/activities/{id}/errors", activities.errors_of, "An activity's changes to errored"),
+    _get("/activities/{id}/status_changes", activities.status_changes, "An activity's status changes"),
+    _get("/activities/{id}/response", activities.response, "The response of the last client status change"),
+    _put("/activities/{id}/status/{status}", activities.change_status, "Say how an activity goes"),
+    _post("/activities/{id}/decisions", activities.add_decisions, "Add children to an activity", Access.WRITER),
+    _put("/activities/{id}/restart", activities.restart, "Try an activity again now"),
+    _put("/activities/{id}/reset", activities.reset, "Deactivate everything below an activity"),
+    _put("/activities/{id}/schedule", activities.schedule, "Look again what below an activity can start"),
+)
+
+_LIMITS = (
+    _get("/limits", limits.index, "The limits of the caller's activities, and how they stand"),
+    _get("/limits/{activity}", limits.show, "The limit of an activity"),
+    _put("/limits/{activity}", limits.put, "Limit an activity", Access.WRITER),
+    Route(
+        method="DELETE",
+        path="/limits/{activity}",
+        handler=limits.remove,
+        summary="Limit an activity no more",
+        access=Access.WRITER,
+        writes=True,
+    ),
+    _put("/limits/{activity}/pause", limits.pause, "Start none of an activity until it is resumed", Access.WRITER),
+    _put("/limits/{activity}/resume", limits.resume, "Go on with a paused activity", Access.WRITER),
+)
+
+_SCHEDULES = (
+    _get("/schedules", schedules.index, "The caller's schedules"),
+    _put("/schedules/{name}", schedules.put, "Make or change a schedule", Access.WRITER),
+    _get("/schedules/{name}", schedules.show, "A schedule, with its next and past runs"),
+    Route(
+        method="DELETE",
+        path="/schedules/{name}",
+        handler=schedules.delete,
+        summary="Forget a schedule; what it started goes on",
+        access=Access.WRITER,
+        writes=True,
+    ),
+    _put("/schedules/{name}/pause", schedules.pause, "Let nothing be due until it is resumed", Access.WRITER),
+    _put("/schedules/{name}/resume", schedules.resume, "Go on with a paused schedule, from now", Access.WRITER),
+    _post("/schedules/{name}/trigger", schedules.trigger, "A run of a schedule now", Access.WRITER),
+    _post("/schedules/{name}/backfill", schedules.backfill, "Runs of a schedule for past times", Access.WRITER),
+)
+
+_JOBS = (
+    _post("/jobs", jobs.start, "Change all nodes or workflows that match", Access.WRITER),
+    _get("/jobs", jobs.index, "The caller's jobs"),
+    _get("/jobs/{id}", jobs.show, "How far a job is"),
+    _put("/jobs/{id}/stop", jobs.stop, "Have a job go no further", Access.WRITER),
+)
+
+_REPORTS = (
+    _get("/reports/summary", reports.summary, "Counts by workflow and activity, timers", Access.OPEN),
+    _get("/reports/activities", reports.activities, "The activities that are at work", Access.OPEN),
+    _get("/reports/daily", reports.daily, "What came of nodes in a day, and which are stuck", Access.OPEN),
+)
+
+_description = Description(lambda: ROUTES)
+
+ROUTES: tuple[Route, ...] = (
+    *(replace(route, old_paths=(_OLD + route.path,)) for route in _WORKFLOWS),
+    *(replace(route, old_paths=(route.path.replace(_NODES, _OLD_NODES, 1),)) for route in _ACTIVITIES),
+    *(replace(route, new=True) for route in (*_LIMITS, *_SCHEDULES, *_JOBS, *_REPORTS)),
+    _get("/users", users.index, "Ids and names of the users", Access.OPEN),
+    _get("/users/{id}", users.show, "A user's id and name", Access.OPEN),
+    _get("/v2/debug/error_workflows", search.error_workflows, "Workflows with an errored node of the caller's"),
+    _get("/health", health.health, "Which part cannot be reached", Access.PUBLIC),
+    _get("/heartbeat.txt", health.heartbeat, "Whether callers should be sent here", Access.PUBLIC),
+    _get("/sidekiq_stats", health.stats, "Figures under the original's keys", Access.OPEN),
+    _get("/openapi.json", _description.openapi, "This description, for programs", Access.PUBLIC),
+    _get("/docs", _description.docs, "This description, for people", Access.PUBLIC),
+)

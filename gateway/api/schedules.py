@@ -1,0 +1,264 @@
+"""Schedules: workflows that are signalled at times (docs/schedules.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+from aiohttp.web import Response
+
+from backbeat.client.schedules.views import upcoming
+from backbeat.gateway import engine_calls
+from backbeat.gateway.api.nodes import new_node
+from backbeat.gateway.http import errors
+from backbeat.gateway.http.call import Call, answer, success
+from backbeat.gateway.http.parameters import find_id
+from backbeat.gateway.http.presentation import id_text, time_text
+from backbeat.gateway.http.times import to_milliseconds
+from backbeat.schemas import subject_text
+from backbeat.streams.core import commands, ids, queries
+from backbeat.streams.core.schedules.runs import BACKFILL_MAX, INTERVAL_SECONDS_MIN
+from backbeat.streams.core.schedules.schedule import OVERLAP_WORDS, ScheduleRun, ScheduleView
+from backbeat.streams.core.tree.status import word
+from backbeat.streams.engine.cron import RecurrenceError, TooManyTimesError, times_after, times_between
+
+#: The next times that an answer shows.
+NEXT_RUNS = 10
+
+
+async def index(call: Call) -> Response:
+    """GET /schedules: the caller's, by name."""
+    found = await asyncio.gather(*(_in_partition(call, number) for number in call.engine.every_partition()))
+    views = sorted((view for views in found for view in views), key=lambda view: view.plan.name)
+    return answer([schedule_json(view) for view in views])
+
+
+async def _in_partition(call: Call, partition: int) -> list[ScheduleView]:
+    parts = await engine_calls.ask(call, queries.GetSchedules, "schedules", partition=partition)
+    return [view for part in parts for view in part.schedules]
+
+
+async def put(call: Call) -> Response:
+    """PUT /schedules/:name: made, or changed."""
+    name = call.segment("name")
+    if not name.strip() or "\0" in name:
+        raise errors.invalid("name is missing: the schedule's")
+    if _id(name) is not None:
+        raise errors.invalid(f"The name {name} is a schedule's id: the other calls would take it for that schedule")
+    schedule = _plan(call, name)
+    schedule_id = ids.schedule_id(call.user_id, name)
+    view = await engine_calls.change(
+        call,
+        commands.PutSchedule,
+        schedule_id,
+        f"schedule {name}",
+        schedule_id=schedule_id,
+        schedule=schedule,
+        paused=call.parameters.flag("paused"),
+    )
+    return answer(schedule_json(view))
+
+
+def _plan(call: Call, name: str) -> commands.NewSchedule:
+    said = call.parameters
+    workflow, signal = said.text("workflow"), said.text("signal")
+    if workflow is None or signal is None or "subject" not in said:
+        missing = "workflow" if workflow is None else "signal" if signal is None else "subject"
+        raise errors.invalid(f"{missing} is missing")
+    try:
+        subject = subject_text(said.value("subject"))
+    except ValueError as error:
+        raise errors.invalid(str(error)) from error
+    times = {
+        "cron": said.text("cron"),
+        "zone": said.text("zone"),
+        "interval_seconds": said.number("interval"),
+        "offset_seconds": said.number("offset"),
+        "catch_up_seconds": said.number("catch_up"),
+        "overlap": _overlap(call),
+    }
+    decider = said.text("decider") or workflow
+    plan = commands.NewSchedule(
+        user_id=call.user_id,
+        name=name,
+        workflow=commands.NewWorkflow(user_id=call.user_id, name=workflow, subject=subject, decider=decider),
+        node=new_node(call, said, signal, signal=True),
+        **{key: value for key, value in times.items() if value is not None},  # type: ignore[arg-type]  # each its own
+    )
+    if times["interval_seconds"] == 0:
+        raise errors.invalid(f"interval is 0; {INTERVAL_SECONDS_MIN:g} is the least")
+    if not plan.cron and not plan.interval_seconds:
+        raise errors.invalid("cron or interval is missing")
+    try:
+        times_after(plan, int(time.time() * 1000))
+    except RecurrenceError as error:
+        raise errors.invalid(str(error)) from error
+    return plan
+
+
+def _overlap(call: Call) -> commands.Overlap | None:
+    said = call.parameters.text("overlap")
+    if said is None:
+        return None
+    found = OVERLAP_WORDS.get(said)
+    if found is None:
+        raise errors.invalid(f"There is no overlap {said[:64]!r}; there are {', '.join(OVERLAP_WORDS)}")
+    return found
+
+
+async def show(call: Call) -> Response:
+    """GET /schedules/:name."""
+    return answer(schedule_json(await _get(call)))
+
+
+async def pause(call: Call) -> Response:
+    """PUT /schedules/:name/pause."""
+    return await _change(call, "pause")
+
+
+async def resume(call: Call) -> Response:
+    """PUT /schedules/:name/resume."""
+    return await _change(call, "resume")
+
+
+async def delete(call: Call) -> Response:
+    """DELETE /schedules/:name."""
+    return await _change(call, "delete")
+
+
+async def trigger(call: Call) -> Response:
+    """POST /schedules/:name/trigger: a run now."""
+    return await _run(call, ())
+
+
+async def backfill(call: Call) -> Response:
+    """POST /schedules/:name/backfill: a run for each of its times in a range, or for the times that are given."""
+    said = call.parameters
+    times, start, end = _times(call), said.time("start"), said.time("end")
+    if times is not None and (start, end) != (None, None):
+        raise errors.invalid("`times` stands instead of `start` and `end`: give one or the other")
+    if times is None:
+        if start is None or end is None:
+            raise errors.invalid(f"{'start' if start is None else 'end'} is missing")
+        plan = (await _get(call)).plan
+        try:
+            times = tuple(times_between(plan, start, end, BACKFILL_MAX))
+        except (RecurrenceError, TooManyTimesError) as error:
+            raise errors.invalid(str(error)) from error
+    if not times:
+        raise errors.invalid("The schedule is never due in this range")
+    return await _run(call, times)
+
+
+def _times(call: Call) -> tuple[int, ...] | None:
+    """The times that are given, in any order."""
+    said = call.parameters.value("times")
+    if said is None:
+        return None
+    found = [to_milliseconds(at) if isinstance(at, str) else None for at in said] if isinstance(said, list) else [None]
+    if not found or None in found:
+        raise errors.invalid("times must be a list of ISO 8601 times, for example 2026-01-31T12:00:00Z")
+    return tuple(sorted({at for at in found if at is not None}))
+
+
+async def _get(call: Call) -> ScheduleView:
+    schedule_id, what = _named(call)
+    (view,) = await engine_calls.ask(call, queries.GetSchedule, what, schedule_id=schedule_id)
+    assert isinstance(view, ScheduleView)
+    return view
+
+
+async def _change(call: Call, change: str) -> Response:
+    schedule_id, what = _named(call)
+    note = call.parameters.text("note") or ""
+    await engine_calls.change(
+        call, commands.ChangeSchedule, schedule_id, what, schedule_id=schedule_id, change=change, note=note
+    )
+    return success()
+
+
+async def _run(call: Call, times: tuple[int, ...]) -> Response:
+    schedule_id, what = _named(call)
+    view = await engine_calls.change(
+        call,
+        commands.RunSchedule,
+        schedule_id,
+        what,
+        schedule_id=schedule_id,
+        times=times,
+        overlap=_overlap(call),
+    )
+    return answer(schedule_json(view))
+
+
+def _named(call: Call) -> tuple[bytes, str]:
+    """A schedule's id, from its name in the path, or from the id itself there; and what it is called in errors."""
+    name = call.segment("name")
+    return _id(name) or ids.schedule_id(call.user_id, name), f"schedule {name}"
+
+
+def _id(name: str) -> bytes | None:
+    """The id that stands where a name may stand."""
+    found = find_id(name)
+    return found if found is not None and ids.is_ours(found) else None
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+def schedule_json(view: ScheduleView) -> dict[str, Any]:
+    """A schedule, with its next times."""
+    plan = view.plan
+    return {
+        "id": id_text(view.id),
+        "name": plan.name,
+        "userId": id_text(plan.user_id),
+        "workflow": plan.workflow.name,
+        "subject": msgspec.Raw(plan.workflow.subject),
+        "decider": plan.workflow.decider,
+        "signal": plan.node.name,
+        "clientId": id_text(plan.node.user_id),
+        "clientData": msgspec.Raw(plan.node.client_data),
+        "metadata": msgspec.Raw(plan.node.metadata),
+        "retry": plan.node.retries,
+        "retryInterval": plan.node.retry_interval_seconds,
+        "priority": plan.node.priority,
+        "fairnessKey": plan.node.fairness_key,
+        "cron": plan.cron or None,
+        "zone": plan.zone,
+        "interval": plan.interval_seconds or None,
+        "offset": plan.offset_seconds,
+        "overlap": word(plan.overlap),
+        "catchUp": plan.catch_up_seconds,
+        "paused": view.paused,
+        "note": view.note,
+        "problem": view.problem,
+        "createdAt": time_text(view.created_at),
+        "updatedAt": time_text(view.updated_at),
+        "after": time_text(view.after),
+        "nextAt": None if view.next_at is None else time_text(view.next_at),
+        "nextRuns": [time_text(at) for at in upcoming(view, NEXT_RUNS)],
+        "started": view.started,
+        "skipped": view.skipped,
+        "missed": view.missed,
+        "running": [_run_json(run) for run in view.running],
+        "queued": [_run_json(run) for run in view.queued],
+        "queuedCount": view.queued_count,
+        "past": [_run_json(run) for run in view.recent],
+    }
+
+
+def _run_json(run: ScheduleRun) -> dict[str, Any]:
+    return {
+        "scheduledAt": time_text(run.scheduled_at),
+        "cause": word(run.cause),
+        "state": word(run.state),
+        "at": time_text(run.at),
+        "startedAt": None if run.started_at is None else time_text(run.started_at),
+        "workflowId": None if run.workflow_id is None else id_text(run.workflow_id),
+        "nodeId": None if run.node_id is None else id_text(run.node_id),
+        "count": run.count,
+        "lastAt": None if run.last_at is None else time_text(run.last_at),
+    }

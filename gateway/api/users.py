@@ -1,0 +1,27 @@
+"""Users: ids and names only."""
+
+from __future__ import annotations
+
+from aiohttp.web import Response
+
+from backbeat.gateway.http import errors
+from backbeat.gateway.http.call import Call, answer
+from backbeat.gateway.http.parameters import to_id
+
+
+async def index(call: Call) -> Response:
+    """GET /users: sorted by name, with those that were added a moment ago."""
+    await call.engine.catch_up()
+    return answer([{"id": client.id, "name": client.name} for client in call.engine.registry.all()])
+
+
+async def show(call: Call) -> Response:
+    """GET /users/:id."""
+    client_id = to_id(call.segment("id"))
+    client = call.engine.client(client_id)
+    if client is None:
+        await call.engine.catch_up()
+        client = call.engine.client(client_id)
+    if client is None:
+        raise errors.not_found(f"There is no user {call.segment('id')}")
+    return answer({"id": client.id, "name": client.name})

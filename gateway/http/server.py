@@ -1,0 +1,121 @@
+"""aiohttp's server with what is the gateway's own: no framework on top, and its error shape for what is no HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio import Task
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+
+from backbeat.gateway.http import errors, transaction_id
+from backbeat.gateway.http.call import answer
+from backbeat.streams.core.records import Settings
+
+logger = logging.getLogger(__name__)
+
+_HEADER_BYTES_MAX = 16_384
+#: A subject of `subject_bytes_max` bytes, each as %XX, and what else stands in a request's first line.
+_LINE_BYTES_MAX = 4 * Settings().subject_bytes_max
+_MESSAGE_CHARACTERS_MAX = 200
+#: How long a gateway that stops waits for its clients' bytes.
+_CLIENT_SECONDS = 0.2
+#: Other expectations are passed over: they were never met by anything.
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
+
+
+class _Protocol(RequestHandler):
+    """One connection."""
+
+    __slots__ = ("awaits_body",)
+
+    #: whether the call cannot begin yet, since its body has not come
+    awaits_body: bool
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is there."""
+        self.awaits_body = False
+        super().connection_made(transport)
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """Wait for the call that is under way; not for bytes that its client may never send.
+
+        Those are of a call that has not begun, or of one that was answered without them.
+        """
+        if self.awaits_body or not self._request_in_progress:
+            timeout = _CLIENT_SECONDS
+        await super().shutdown(timeout)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What is no HTTP gets a 400 in the error shape; anybody can send it, so it is no news for the log."""
+        if isinstance(exc, HttpProcessingError) and status < 500:  # noqa: PLR2004 - the client's own fault
+            refusal = errors.invalid(f"The request is no HTTP: {(message or exc.message)[:_MESSAGE_CHARACTERS_MAX]}")
+        else:
+            logger.error("a request from %s failed", request.remote, exc_info=exc)
+            refusal = errors.defect()
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer was begun: no other can be sent")
+        response = answer(refusal.body, refusal.status)
+        response.headers[transaction_id.HEADER] = transaction_id.choose(None)
+        response.force_close()
+        return response
+
+
+class Server(web.Server):
+    """Gives every request to one handler. No access log: a line a call would be the dearest part of a call."""
+
+    def __init__(self, handler: Handler, *, body_bytes_max: int) -> None:
+        self._body_bytes_max = body_bytes_max
+        self._of_connections: dict[str, Any] = {
+            "access_log": None,
+            "max_field_size": _HEADER_BYTES_MAX,
+            "max_line_size": _LINE_BYTES_MAX,
+        }
+        super().__init__(handler, request_factory=self._new_request)
+        self._own_loop = asyncio.get_running_loop()
+
+    def __call__(self) -> RequestHandler:
+        """One more connection."""
+        return _Protocol(self, loop=self._own_loop, **self._of_connections)
+
+    def _new_request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: Task[None],
+    ) -> web.BaseRequest:
+        return web.BaseRequest(
+            message, payload, protocol, writer, task, self._own_loop, client_max_size=self._body_bytes_max
+        )
+
+
+async def read_body(request: web.BaseRequest) -> bytes:
+    """The whole body. HTTPRequestEntityTooLarge, RequestPayloadError."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        # Clients with much to send wait for this.
+        await request.writer.write(_CONTINUE)
+        request.writer.output_size = 0
+    protocol = request.protocol
+    assert isinstance(protocol, _Protocol), "the server makes its connections"
+    protocol.awaits_body = True
+    try:
+        return await request.read()
+    finally:
+        protocol.awaits_body = False

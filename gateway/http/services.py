@@ -1,0 +1,98 @@
+"""The parts that the gateway's handlers use, and the order in which they come up and go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from backbeat.errors import BackbeatError
+from backbeat.gateway.archiving import Archiver, Background, open_place
+from backbeat.gateway.engine_client import Engine
+from backbeat.gateway.http.presentation import node_json
+from backbeat.gateway.payloads import Payloads
+from backbeat.gateway.projection import Projection
+from backbeat.gateway.queue_log import QueueLog
+from backbeat.gateway.settings import OUT_OF_ROTATION, GatewaySettings
+from backbeat.gateway.webhooks.deliverer import Deliverer
+
+logger = logging.getLogger(__name__)
+
+#: Each may hold hundreds of megabytes until it is written.
+_LARGE_ANSWERS_MAX = 3
+
+
+class Parts:
+    """Engine, projection and deliverer of one gateway."""
+
+    def __init__(self, settings: GatewaySettings, fail: Callable[[BaseException], None]) -> None:
+        self.settings = settings
+        self.engine = Engine(settings)
+        self.payloads = Payloads(settings.bootstrap_servers)
+        self.projection = Projection(
+            settings.bootstrap_servers,
+            settings.projection_url,
+            flush=self.engine.flush,
+            partitions=lambda: self.engine.partitions,
+            refuse=fail,
+        )
+        self._queue_log = QueueLog(
+            settings.bootstrap_servers, settings.application_id, self.projection, settings.queue_log_seconds
+        )
+        self._archiver: Background | None = None
+        if settings.archive_to is not None:
+            place = open_place(settings.archive_to)
+            self._archiver = Background(
+                lambda: Archiver(settings.bootstrap_servers, place), settings.archive_poll_seconds
+            )
+        #: Turns of answers that are large.
+        self.large_answers = asyncio.Semaphore(_LARGE_ANSWERS_MAX)
+        self._fail = fail
+        #: Null until Kafka is there.
+        self.deliverer: Deliverer | None = None
+        self.stopping = False
+
+    async def start(self) -> None:
+        """Connect; returns when every part can be used."""
+        await self.engine.connect()
+        await self.projection.start()
+        self.deliverer = Deliverer(
+            self.settings.bootstrap_servers,
+            self.engine.registry,
+            node_body=node_json,
+            find_node=self.engine.find_node,
+            whole=self.payloads.whole,
+            connection_error_wait_seconds=self.settings.connection_error_wait_seconds,
+            endpoint_timeout_seconds=self.settings.endpoint_timeout_seconds,
+            fail=self._fail,
+        )
+        await self.deliverer.start()
+        self._queue_log.start()
+        if self._archiver is not None:
+            self._archiver.start()
+
+    async def drain(self) -> None:
+        """Take no more work, and wait for requests to endpoints; calls are answered meanwhile, for those endpoints."""
+        self.stopping = True
+        if self.deliverer is not None:
+            await self.deliverer.drain()
+
+    def give_up(self) -> None:
+        """Wait for no request to an endpoint any more."""
+        if self.deliverer is not None:
+            self.deliverer.give_up()
+
+    async def stop(self) -> None:
+        """Leave in the other order."""
+        for part in (self._archiver, self._queue_log, self.deliverer, self.payloads, self.projection, self.engine):
+            if part is None:
+                continue
+            try:
+                await part.stop()
+            except (BackbeatError, OSError, asyncio.CancelledError):
+                logger.exception("stopping %s", type(part).__name__)
+
+    @property
+    def in_rotation(self) -> bool:
+        """Whether callers should be sent here."""
+        return not self.stopping and not (self.settings.data_dir / OUT_OF_ROTATION).exists()

@@ -1,0 +1,329 @@
+"""What each call takes and answers beyond its row in the table of routes, by method and path; with examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backbeat.gateway.api.search import PER_PAGE_MAX, STALE_HEADER
+from backbeat.gateway.http.pages import LIMIT_MAX, NEXT_HEADER
+from backbeat.gateway.http.presentation import CLIENT_WORDS, SERVER_WORDS
+from backbeat.gateway.openapi.jobs import JOB_ID, JOBS
+from backbeat.gateway.openapi.limits import LIMITS
+from backbeat.gateway.openapi.operation_doc import HTML, PLAIN, Parameters, Said, query
+from backbeat.gateway.openapi.reports import REPORTS
+from backbeat.gateway.openapi.schedules import SCHEDULES
+from backbeat.gateway.openapi.schemas import STATUS_WORDS
+from backbeat.gateway.openapi.types import TEXT, TIME, UUID, list_of, ref
+
+# --- examples --------------------------------------------------------------------------------------------------------
+
+_USER_ID = "4c5c9f4e-0a7c-4bb0-9a64-6f1d5c0e7a11"
+_WORKFLOW_ID = "5b0c6a52-9a3d-8f2b-9c47-2f6f0a1b3c4d"
+_NODE_ID = "5b0c6a52-9a3d-8e71-a5d0-77c1e2f30415"
+_AT = "2026-01-31T12:00:00.000Z"
+_SUBJECT = {"order_id": 17}
+
+PATH_EXAMPLES = {"workflows": _WORKFLOW_ID, "activities": _NODE_ID, "users": _USER_ID, "jobs": JOB_ID}
+
+_WORKFLOW = {
+    "id": _WORKFLOW_ID,
+    "name": "camera purchase",
+    "subject": _SUBJECT,
+    "decider": "CameraPurchase",
+    "userId": _USER_ID,
+    "createdAt": _AT,
+    "updatedAt": _AT,
+    "complete": False,
+    "paused": False,
+}
+_NODE = {
+    "id": _NODE_ID,
+    "mode": "blocking",
+    "name": "charge card",
+    "workflowId": _WORKFLOW_ID,
+    "parentId": None,
+    "userId": _USER_ID,
+    "clientData": {"name": "charge card", "params": [17]},
+    "metadata": {"shop": "Oslo"},
+    "subject": _SUBJECT,
+    "decider": "CameraPurchase",
+    "workflowName": "camera purchase",
+    "currentServerStatus": "sent_to_client",
+    "currentClientStatus": "received",
+    "createdAt": _AT,
+}
+_CHANGE = {
+    "nodeId": _NODE_ID,
+    "fromStatus": "received",
+    "toStatus": "errored",
+    "statusType": "current_client_status",
+    "response": {"error": {"message": "no such card"}},
+    "createdAt": _AT,
+}
+_BRANCH: dict[str, Any] = {
+    "id": _NODE_ID,
+    "name": "charge card",
+    "userId": _USER_ID,
+    "subject": {"orderId": 17},
+    "mode": "blocking",
+    "currentServerStatus": "sent_to_client",
+    "currentClientStatus": "received",
+    "createdAt": _AT,
+    "retryingAt": None,
+    "children": [],
+}
+_TREE = {
+    **_BRANCH,
+    "id": _WORKFLOW_ID,
+    "name": "camera purchase",
+    "mode": None,
+    "currentServerStatus": None,
+    "currentClientStatus": None,
+    "children": [_BRANCH],
+}
+_PRINT = (
+    f"\n{_WORKFLOW_ID}\x1b[36m|--\x1b[0mcamera purchase"
+    f"\n{_NODE_ID}\x1b[36m   |--\x1b[0m\x1b[33mcharge card - server: sent_to_client, client: received\x1b[0m"
+)
+_ERROR_ROW = {
+    "id": _WORKFLOW_ID,
+    "name": "camera purchase",
+    "decider": "CameraPurchase",
+    "subject": _SUBJECT,
+    "user_id": _USER_ID,
+    "complete": False,
+    "migrated": True,
+    "paused": None,
+    "created_at": _AT,
+    "updated_at": _AT,
+}
+_STATS = {
+    "latency": 0.004,
+    "today": {"processed": 120, "failed": 2},
+    "processed": 90_210,
+    "failed": 31,
+    "enqueued": 4,
+    "scheduled": 12,
+    "retry_size": 1,
+}
+_SIGNAL = {"name": "charge card", "client_data": {"params": [17]}, "metadata": {"shop": "Oslo"}, "retry": 3}
+_DECISIONS = {"decisions": [{"name": "reserve"}, {"name": "send mail", "mode": "fire_and_forget", "retry": 0}]}
+_RESPONSE = {"response": {"jsonrpc": "2.0", "result": {"receipt": 4711}, "error": None, "id": None}}
+_USER = {"id": _USER_ID, "name": "shop"}
+
+# --- parameters ------------------------------------------------------------------------------------------------------
+
+_IN_WORKFLOW = (query("workflow_id", UUID, "404 for an activity of another workflow than this"),)
+
+_PAGE = (
+    query(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX},
+        f"at most so many nodes; where more follow, {NEXT_HEADER} says what to give as `after`. Without: all",
+    ),
+    query("after", UUID, "the node that the page before ended with"),
+)
+_STATUSES = (
+    query("currentServerStatus", TEXT, f"only nodes at this one of {', '.join(SERVER_WORDS)}"),
+    query("currentClientStatus", TEXT, f"only nodes at this one of {', '.join(CLIENT_WORDS)}"),
+)
+
+
+def _search(contained: str, example: str) -> Parameters:
+    return (
+        query("name", TEXT, "exactly this name"),
+        query(contained, TEXT, f"contained in the compact JSON text of the {contained}", example=example),
+        query("current_status", TEXT, "a node is at this server or client status"),
+        query("past_status", TEXT, "a node was once changed to this status"),
+        query("status_start", TIME, "a node's status was changed then or later (ISO 8601; a date will do)"),
+        query("status_end", TIME, "a node's status was changed then or before"),
+        query(
+            "per_page",
+            {"type": "integer", "minimum": 0, "default": 25},
+            f"at most {PER_PAGE_MAX:,}; what is no number gives an empty list",
+        ),
+        query("page", {"type": "integer", "minimum": 1, "maximum": 2**31 - 1, "default": 1}, "1 is the first"),
+        query("last_id", UUID, "only rows that are older than the one of this id"),
+    )
+
+
+_SEARCH_TEXT = "Filters add up; those of status changes hold for one and the same change. No parameter: an empty list."
+_NO_BODY = "It takes no body."
+_ONCE = "Nothing is changed on a node that is deactivated; with `X-backbeat-whole: 1` it is a 409."
+
+# --- calls -----------------------------------------------------------------------------------------------------------
+
+_WORKFLOWS: dict[str, Said] = {
+    "POST /workflows": Said(
+        text="There is one workflow for a user, a name and a subject: asked again, it answers the same one.",
+        status=201,
+        answer=ref("Workflow"),
+        example=_WORKFLOW,
+        body="NewWorkflow",
+        form="NewWorkflowAsForm",
+        body_required=True,
+        body_example={"name": "camera purchase", "subject": _SUBJECT, "decider": "CameraPurchase"},
+    ),
+    "GET /workflows": Said(
+        text="404 as well where one of the three is missing.",
+        answer=ref("Workflow"),
+        example=_WORKFLOW,
+        query=(
+            query("name", TEXT, "the workflow's; or `workflow_type`", example="camera purchase"),
+            query("workflow_type", TEXT, "taken where there is no name"),
+            query(
+                "subject",
+                TEXT,
+                "its compact JSON text; a string may be given without its quotes",
+                required=True,
+                example='{"order_id":17}',
+            ),
+            query("decider", TEXT, "the workflow's", required=True, example="CameraPurchase"),
+        ),
+        refusals=(404,),
+    ),
+    "GET /workflows/names": Said(
+        text="Sorted, each once.",
+        answer=list_of(TEXT),
+        example=["camera purchase"],
+        headers=(STALE_HEADER,),
+    ),
+    "GET /workflows/search": Said(
+        text=f"Newest first; only workflows that have nodes. {_SEARCH_TEXT} "
+        "Status filters hold for one and the same node.",
+        answer=list_of(ref("Workflow")),
+        example=[_WORKFLOW],
+        query=_search("subject", "17"),
+        headers=(STALE_HEADER,),
+    ),
+    "GET /workflows/{id}": Said(answer=ref("Workflow"), example=_WORKFLOW),
+    "POST /workflows/{id}/signal": Said(
+        text="A signal is a top-level node, blocking and of type decision. 400 if the workflow is complete.",
+        status=201,
+        answer=ref("Node"),
+        example=_NODE,
+        body="NewSignal",
+        body_required=True,
+        body_example=_SIGNAL,
+    ),
+    "POST /workflows/{id}/signal/{name}": Said(
+        text="As the call without a name in its path; a name in the body is passed over.",
+        status=201,
+        answer=ref("Node"),
+        example=_NODE,
+        body="NewSignalOfName",
+        body_example={"client_data": {"params": [17]}},
+    ),
+    "PUT /workflows/{id}/complete": Said(text=_NO_BODY, answer=ref("Success"), example={"success": True}),
+    "PUT /workflows/{id}/pause": Said(text=_NO_BODY, answer=ref("Success"), example={"success": True}),
+    "PUT /workflows/{id}/resume": Said(text=_NO_BODY, answer=ref("Success"), example={"success": True}),
+    "GET /workflows/{id}/tree": Said(
+        text="In a page, a node whose parent was on an earlier one stands at the top.",
+        answer=ref("Tree"),
+        example=_TREE,
+        query=_PAGE,
+        headers=(NEXT_HEADER,),
+    ),
+    "GET /workflows/{id}/tree/print": Said(
+        answer=ref("Print"), example={"print": _PRINT}, query=_PAGE, headers=(NEXT_HEADER,)
+    ),
+    "GET /workflows/{id}/children": Said(
+        answer=list_of(ref("Node")), example=[_NODE], query=(*_STATUSES, *_PAGE), headers=(NEXT_HEADER,)
+    ),
+    "GET /workflows/{id}/nodes": Said(
+        text="In the order in which they were made; a page in the order of the tree.",
+        answer=list_of(ref("Node")),
+        example=[_NODE],
+        query=(*_STATUSES, *_PAGE),
+        headers=(NEXT_HEADER,),
+    ),
+}
+
+_ACTIVITIES: dict[str, Said] = {
+    "GET /activities/search": Said(
+        text=f"Oldest first. {_SEARCH_TEXT}",
+        answer=list_of(ref("Node")),
+        example=[_NODE],
+        query=_search("metadata", "Oslo"),
+        headers=(STALE_HEADER,),
+    ),
+    "GET /activities/{id}": Said(answer=ref("Node"), example=_NODE, query=_IN_WORKFLOW),
+    "GET /activities/{id}/errors": Said(answer=list_of(ref("StatusChange")), example=[_CHANGE], query=_IN_WORKFLOW),
+    "GET /activities/{id}/status_changes": Said(
+        text="Oldest first.", answer=list_of(ref("StatusChange")), example=[_CHANGE], query=_IN_WORKFLOW
+    ),
+    "GET /activities/{id}/response": Said(
+        text="Any JSON value, as it was said; {} of a change without one, null before any change.",
+        answer={"description": "any JSON value"},
+        example=_RESPONSE["response"],
+        query=_IN_WORKFLOW,
+    ),
+    "PUT /activities/{id}/status/{status}": Said(
+        text=f"{', '.join(STATUS_WORDS)}: deciding is the same as processing, deciding_complete as completed. "
+        f"409 for a change that the status does not allow. {_ONCE}",
+        answer=ref("Success"),
+        example={"success": True},
+        query=_IN_WORKFLOW,
+        body="StatusSaid",
+        body_example=_RESPONSE,
+        refusals=(409,),
+    ),
+    "POST /activities/{id}/decisions": Said(
+        text="All or none. 409 where the activity is complete.",
+        status=201,
+        answer=list_of(UUID),
+        example=[_NODE_ID],
+        query=_IN_WORKFLOW,
+        body="NewDecisions",
+        form="NewDecisionsAsForm",
+        body_required=True,
+        body_example=_DECISIONS,
+        refusals=(409,),
+    ),
+    "PUT /activities/{id}/restart": Said(
+        text=f"{_NO_BODY} A retry that waits is dropped. 409 where the client status cannot become ready. {_ONCE}",
+        answer=ref("Success"),
+        example={"success": True},
+        query=_IN_WORKFLOW,
+        refusals=(409,),
+    ),
+    "PUT /activities/{id}/reset": Said(
+        text=f"{_NO_BODY} {_ONCE}", answer=ref("Success"), example={"success": True}, query=_IN_WORKFLOW
+    ),
+    "PUT /activities/{id}/schedule": Said(
+        text=_NO_BODY,
+        answer={"type": ["boolean", "null"], "enum": [True, None], "description": "null for a deactivated node"},
+        example=True,
+        query=_IN_WORKFLOW,
+    ),
+}
+
+_AROUND: dict[str, Said] = {
+    "GET /users": Said(text="Sorted by name.", answer=list_of(ref("User")), example=[_USER]),
+    "GET /users/{id}": Said(answer=ref("User"), example=_USER),
+    "GET /v2/debug/error_workflows": Said(
+        text="Anybody's workflows, if a node of theirs that the caller runs is errored.",
+        answer=list_of(ref("ErrorRow")),
+        example=[_ERROR_ROW],
+        headers=(STALE_HEADER,),
+    ),
+    "GET /health": Said(
+        text="Always 200: the gateway itself is there.",
+        answer=ref("Health"),
+        example={"sha": "0.1.0", "time": _AT, "status": "OK"},
+    ),
+    "GET /heartbeat.txt": Said(
+        text="503 while the gateway stops, or where an operator takes it out of rotation.",
+        answer=TEXT,
+        example="We have a pulse.",
+        media_type=PLAIN,
+    ),
+    "GET /sidekiq_stats": Said(answer=ref("Stats"), example=_STATS),
+    "GET /openapi.json": Said(
+        answer={"type": "object", "required": ["openapi", "info", "paths"]},
+        example={"openapi": "3.1.0", "info": {"title": "Backbeat", "version": "0.1.0"}, "paths": {}},
+    ),
+    "GET /docs": Said(answer=TEXT, example="<!doctype html>", media_type=HTML),
+}
+
+CALLS: dict[str, Said] = {**_WORKFLOWS, **_ACTIVITIES, **JOBS, **LIMITS, **SCHEDULES, **_AROUND, **REPORTS}

@@ -1,0 +1,84 @@
+"""What the reports take and answer, with examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backbeat.gateway.api.report_json import STUCK_HOURS
+from backbeat.gateway.api.reports import STUCK_HOURS_MAX, WINDOW_SECONDS_MAX
+from backbeat.gateway.api.search import STALE_HEADER
+from backbeat.gateway.openapi.operation_doc import Said, query
+from backbeat.gateway.openapi.types import TIME, ref
+
+_OF_ALL = "Of all users: it is an operator's. Times in the answer are milliseconds since the epoch."
+_USER_ID = "4c5c9f4e-0a7c-4bb0-9a64-6f1d5c0e7a11"
+_AT = 1_769_860_800_000
+_ACTIVITY = {
+    "userId": _USER_ID,
+    "activity": "charge card",
+    "nodes": {"scheduled": 3, "sent_to_client": 12, "retrying": 1},
+    "completed": 240,
+    "errored": 2,
+}
+_SUMMARY: dict[str, Any] = {
+    "at": _AT,
+    "workflows": [
+        {
+            "userId": _USER_ID,
+            "workflow": "camera purchase",
+            "workflows": 1_200,
+            "openWorkflows": 16,
+            "nodes": {"processing_children": 16, "complete": 4_720},
+        }
+    ],
+    "activities": [_ACTIVITY | {"completed": 0, "errored": 0}],
+    "timers": [{"kind": "start", "ahead": 3, "due": 0, "firstAt": _AT + 60_000}],
+    "positions": {"0": 190_211},
+}
+_DAILY: dict[str, Any] = {
+    "since": _AT - 86_400_000,
+    "until": _AT,
+    "stuckHours": STUCK_HOURS,
+    "workflows": [
+        {
+            "userId": _USER_ID,
+            "workflow": "camera purchase",
+            "completed": 4_720,
+            "errored": 12,
+            "exhausted": 1,
+            "inconsistent": {"retries_exhausted": 1},
+        }
+    ],
+}
+
+REPORTS: dict[str, Said] = {
+    "GET /reports/summary": Said(text=_OF_ALL, answer=ref("Summary"), example=_SUMMARY, headers=(STALE_HEADER,)),
+    "GET /reports/activities": Said(
+        text=f"{_OF_ALL} It costs as much as there is at work, and may be asked every second.",
+        answer=ref("Activities"),
+        example={"seconds": 10, "activities": [_ACTIVITY]},
+        query=(
+            query(
+                "seconds",
+                {"type": "number", "minimum": 0, "maximum": WINDOW_SECONDS_MAX, "default": 0},
+                "over how long `completed` and `errored` are counted",
+            ),
+        ),
+        headers=(STALE_HEADER,),
+    ),
+    "GET /reports/daily": Said(
+        text=_OF_ALL,
+        answer=ref("Daily"),
+        example=_DAILY,
+        query=(
+            query("since", TIME, "from when on; a day before `until` where it is left out"),
+            query("until", TIME, "up to when; now where it is left out"),
+            query(
+                "stuck_hours",
+                {"type": "number", "minimum": 0, "maximum": STUCK_HOURS_MAX, "default": STUCK_HOURS},
+                "after so long without news a node is inconsistent",
+            ),
+        ),
+        headers=(STALE_HEADER,),
+    ),
+}

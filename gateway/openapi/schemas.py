@@ -1,0 +1,377 @@
+"""The JSON that calls take and give, as JSON Schema 2020-12: declared once, named in the document's components.
+
+What goes in is described in snake_case (camelCase is taken, too), what comes out in camelCase. A schema of a call that
+old clients know forbids no key: those that it does not name are passed over. Those of new calls do.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from backbeat.gateway.api.job_json import KINDS, Job, NewJob
+from backbeat.gateway.api.limit_json import Limit, NewLimit
+from backbeat.gateway.api.report_json import Activities, Daily, Summary
+from backbeat.gateway.http.presentation import CLIENT_WORDS, MODE_WORDS, SERVER_WORDS
+from backbeat.gateway.openapi.types import (
+    COUNT,
+    NUMBER_MAX,
+    TEXT,
+    TIME,
+    UUID,
+    Schema,
+    given,
+    list_of,
+    or_null,
+    ref,
+    said,
+)
+from backbeat.gateway.payloads import PAYLOAD_BYTES_MAX
+from backbeat.streams.core.commands import COALESCE_WORDS
+from backbeat.streams.core.records import Settings
+
+#: The words of PUT /activities/:id/status/:status.
+STATUS_WORDS = (
+    "deciding",
+    "processing",
+    "deciding_complete",
+    "completed",
+    "errored",
+    "resolved",
+    "shutdown",
+    "deactivated",
+    "canceled",
+)
+
+
+_LIMITS = Settings()
+
+_ANY: Schema = {"description": "any JSON value"}
+SUBJECT_GIVEN: Schema = {"description": "what the workflow is about: any JSON value but an empty one"}
+_SERVER_STATUS: Schema = {"type": "string", "enum": list(SERVER_WORDS)}
+_CLIENT_STATUS: Schema = {"type": "string", "enum": list(CLIENT_WORDS)}
+_MODE: Schema = {"type": "string", "enum": list(MODE_WORDS)}
+
+_WORKFLOW = given(
+    {
+        "id": UUID,
+        "name": TEXT,
+        "subject": SUBJECT_GIVEN,
+        "decider": TEXT,
+        "userId": UUID,
+        "createdAt": TIME,
+        "updatedAt": TIME,
+        "complete": {"type": "boolean", "description": "whether it takes no more signals"},
+        "paused": {"type": "boolean", "description": "whether nothing in it starts"},
+    },
+    "All that is done for one subject.",
+)
+
+_NODE = given(
+    {
+        "id": UUID,
+        "mode": _MODE,
+        "name": TEXT,
+        "workflowId": UUID,
+        "parentId": or_null(UUID),
+        "userId": {**UUID, "description": "the user that runs it"},
+        "clientData": {"type": "object", "description": "as it was given"},
+        "metadata": {"description": "as it was given"},
+        "subject": SUBJECT_GIVEN,
+        "decider": TEXT,
+        "workflowName": TEXT,
+        "currentServerStatus": _SERVER_STATUS,
+        "currentClientStatus": _CLIENT_STATUS,
+        "createdAt": TIME,
+    },
+    "One unit of work in a workflow's tree: a signal, an activity or a decision.",
+)
+
+_STATUS_CHANGE = given(
+    {
+        "nodeId": UUID,
+        "fromStatus": TEXT,
+        "toStatus": TEXT,
+        "statusType": {"type": "string", "enum": ["current_server_status", "current_client_status"]},
+        "response": {"description": "what the client said with it; {} without"},
+        "createdAt": TIME,
+    },
+    "One entry of a node's history.",
+)
+
+_BRANCH = {
+    "id": UUID,
+    "name": TEXT,
+    "userId": UUID,
+    "subject": SUBJECT_GIVEN,
+    "mode": _MODE,
+    "currentServerStatus": _SERVER_STATUS,
+    "currentClientStatus": _CLIENT_STATUS,
+    "createdAt": TIME,
+    "retryingAt": {**or_null(TIME), "description": "when it is tried again, while it waits for that"},
+    "children": list_of(ref("Branch")),
+}
+_OF_NODES_ALONE = ("mode", "currentServerStatus", "currentClientStatus", "retryingAt")
+
+_ERROR_ROW = given(
+    {
+        "id": UUID,
+        "name": TEXT,
+        "decider": TEXT,
+        "subject": SUBJECT_GIVEN,
+        "user_id": UUID,
+        "complete": {"type": "boolean"},
+        "migrated": {"type": "boolean"},
+        "paused": {"type": ["boolean", "null"], "description": "null until it is first paused"},
+        "created_at": TIME,
+        "updated_at": TIME,
+    },
+    "A workflow, as the original's table has it.",
+)
+
+_STATS = given(
+    {
+        "latency": {"type": "number", "description": "seconds until the slowest part of the engine answers"},
+        "today": given({"processed": COUNT, "failed": COUNT}),
+        "processed": {**COUNT, "description": "completions"},
+        "failed": {**COUNT, "description": "client errors"},
+        "enqueued": {**COUNT, "description": "due, or with clients"},
+        "scheduled": {**COUNT, "description": "waiting for their time"},
+        "retry_size": {**COUNT, "description": "waiting for a retry"},
+    }
+)
+
+_ERROR_CLASSES = (
+    "ActiveRecord::StatementInvalid",
+    *(
+        f"Backbeat::{name}"
+        for name in (
+            "InvalidClientStatusChange",
+            "InvalidParameters",
+            "InvalidServerStatusChange",
+            "LimitExceeded",
+            "MethodNotAllowed",
+            "NotFound",
+            "Timeout",
+            "Unavailable",
+            "UnknownStatus",
+            "WorkflowComplete",
+        )
+    ),
+)
+_ERROR: Schema = {
+    "type": "object",
+    "required": ["errorClass", "message"],
+    "properties": {
+        "errorClass": {"type": "string", "enum": list(_ERROR_CLASSES)},
+        "message": TEXT,
+        "currentStatus": {
+            "type": "string",
+            "description": "the client status that the node has; of a refused change of it alone",
+        },
+        "attemptedStatus": {"type": "string", "description": "the client status that it cannot change to"},
+    },
+    "additionalProperties": False,
+}
+
+# --- requests --------------------------------------------------------------------------------------------------------
+
+#: Text with something in it.
+WORD: Schema = {"type": "string", "pattern": "\\S"}
+#: A name may be a number, which is its text.
+_NAME: Schema = {"type": ["string", "number"], "pattern": "\\S"}
+
+SUBJECT: Schema = {
+    "not": {"anyOf": [{"enum": [None, False, {}, []]}, {"type": "string", "pattern": "^\\s*$"}]},
+    "description": (
+        "any JSON value but null, false, blank text, {} and []; its keys are kept in snake_case; "
+        f"at most {_LIMITS.subject_bytes_max:,} bytes"
+    ),
+}
+
+_NEW_WORKFLOW: Schema = {
+    "type": "object",
+    "required": ["subject", "decider"],
+    "anyOf": [{"required": ["name"]}, {"required": ["workflow_type"]}],
+    "properties": {
+        "name": {**_NAME, "description": f"at most {_LIMITS.name_bytes_max:,} bytes, as every name"},
+        "workflow_type": {**_NAME, "description": "taken where there is no name"},
+        "subject": SUBJECT,
+        "decider": {**_NAME, "description": "only the first call for a workflow says who decides"},
+    },
+}
+
+_PAYLOADS: dict[str, Schema] = {
+    "client_data": said(
+        {
+            "type": "object",
+            "properties": {
+                "timeout": {
+                    "type": ["number", "string", "null"],
+                    "pattern": "^[0-9]+(\\.[0-9]+)?$",
+                    "description": "seconds that the client has to answer (172,800); null: any time",
+                }
+            },
+        },
+        f"kept and given untouched; at most {_LIMITS.payload_bytes_max:,} bytes, {PAYLOAD_BYTES_MAX:,} for a user that "
+        "is served by webhook",
+    ),
+    "metadata": said(
+        {"type": ["object", "array", "string", "number", "boolean"]},
+        f"kept and given untouched, mostly an object; at most {_LIMITS.payload_bytes_max:,} bytes. Activities are "
+        "searched by it",
+    ),
+    "parent_link_id": said(UUID, "a node, anybody's, that cannot complete before this one does"),
+}
+
+NODE_SAID: dict[str, Schema] = {
+    "fires_at": said(TIME, "when it starts at the earliest (now); without a zone: UTC"),
+    "retry": said(
+        {"type": ["integer", "string"], "minimum": 0, "maximum": NUMBER_MAX, "pattern": "^[0-9]{1,9}$"},
+        "how often it is tried again after an error (6)",
+    ),
+    "retry_interval": said(
+        {
+            "type": ["number", "string"],
+            "minimum": 0,
+            "maximum": NUMBER_MAX,
+            "pattern": "^[0-9]{1,9}(\\.[0-9]{1,9})?$",
+        },
+        "whole seconds until the first retry (1200); later ones wait longer",
+    ),
+    "client_id": said(UUID, "the user that runs it (the caller)"),
+    "priority": said(
+        {"type": ["integer", "string"], "minimum": 1, "maximum": 5, "pattern": "^[1-5]$"},
+        "among those that wait for the same limit: 1 goes first, 5 last (as its parent, else 3)",
+    ),
+    "fairness_key": said(TEXT, "those of one priority that wait for the same limit take turns by it"),
+    **_PAYLOADS,
+    "options": said(
+        {"type": "object", "properties": _PAYLOADS},
+        "where it is given, client_data, metadata and parent_link_id are looked for here and not beside it",
+    ),
+}
+
+_SIGNAL_SAID: dict[str, Schema] = {
+    **NODE_SAID,
+    "coalesce_key": said(
+        WORD,
+        "a signal of the workflow with the same key that was not sent to its client yet, and this one, become one",
+    ),
+    "coalesce": said(
+        {"type": "string", "enum": list(COALESCE_WORDS)},
+        "with a coalesce_key: replace (which it is without a word): the one that waits is deactivated; drop: it stands "
+        "for both, and is answered",
+    ),
+}
+
+_DECISION: Schema = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {
+        "name": _NAME,
+        "mode": said(
+            _MODE,
+            "blocking (which it is without a word): later siblings wait for it; non_blocking: the parent alone waits; "
+            "fire_and_forget: nobody does",
+        ),
+        "type": said(TEXT, "activity (which it is without a word), decision or flag"),
+        "legacy_type": said(TEXT, "counts where both are given"),
+        **NODE_SAID,
+    },
+}
+
+_DECISIONS: Schema = {
+    **list_of(ref("Decision")),
+    "description": f"at most {_LIMITS.children_max:,}; more may follow in further calls",
+}
+
+#: Made from the classes that are answered.
+_, _SHOWN = msgspec.json.schema_components(
+    (Summary, Activities, Daily, Limit, NewLimit, Job, NewJob), ref_template="#/components/schemas/{name}"
+)
+
+SCHEMAS: dict[str, Schema] = {
+    **_SHOWN,
+    "NewJob": {**_SHOWN["NewJob"], "anyOf": KINDS},
+    "Workflow": _WORKFLOW,
+    "Node": _NODE,
+    "StatusChange": _STATUS_CHANGE,
+    "Branch": given(_BRANCH, "A node with all that is below it."),
+    "Tree": given(
+        {
+            name: {"type": "null", "description": "a workflow has none"} if name in _OF_NODES_ALONE else schema
+            for name, schema in _BRANCH.items()
+        },
+        "A workflow with all its nodes.",
+    ),
+    "Print": given({"print": {"type": "string", "description": "a line a node, with ANSI colours"}}),
+    "Success": given({"success": {"const": True}}),
+    "User": given({"id": UUID, "name": TEXT}),
+    "ErrorRow": _ERROR_ROW,
+    "Health": given(
+        {
+            "sha": {"type": "string", "description": "the version that runs"},
+            "time": TIME,
+            "status": {"type": "string", "description": "OK, or what cannot be reached"},
+        }
+    ),
+    "Stats": _STATS,
+    "NewWorkflow": _NEW_WORKFLOW,
+    "NewWorkflowAsForm": {
+        **_NEW_WORKFLOW,
+        "properties": {
+            **_NEW_WORKFLOW["properties"],
+            "subject": {**WORD, "description": "text; or an object, as subject[order_id]=17"},
+        },
+    },
+    "NewSignal": {
+        "type": "object",
+        "required": ["name"],
+        "properties": {"name": _NAME, **_SIGNAL_SAID},
+    },
+    "NewSignalOfName": {"type": "object", "properties": _SIGNAL_SAID},
+    "Decision": _DECISION,
+    "NewDecisions": {
+        "type": "object",
+        "anyOf": [{"required": ["decisions"]}, {"required": ["args"]}],
+        "properties": {
+            "decisions": _DECISIONS,
+            "args": {
+                "type": "object",
+                "required": ["decisions"],
+                "properties": {"decisions": _DECISIONS},
+                "description": "looked into where there are no decisions beside it",
+            },
+        },
+    },
+    # Of a list a form says the values of each field, one after the other.
+    "NewDecisionsAsForm": {
+        "type": "object",
+        "required": ["decisions[][name]"],
+        "properties": {
+            "decisions[][name]": {
+                **list_of(WORD),
+                **WORD,
+                "type": ["array", "string"],
+                "minItems": 1,
+                "description": "once for each decision; its other fields may follow it, as decisions[][mode]",
+            }
+        },
+    },
+    "StatusSaid": {
+        "type": "object",
+        "properties": {
+            "response": {
+                "description": (
+                    "any JSON value, by custom {jsonrpc, result, error, id}; its keys are kept in snake_case; "
+                    f"at most {_LIMITS.payload_bytes_max:,} bytes, {PAYLOAD_BYTES_MAX:,} from a user that is served by "
+                    "webhook; an error that is larger is cut"
+                )
+            },
+            "args": {"description": "taken where there is no response"},
+            "retriable": said({"type": "boolean"}, "of errored; false: another attempt is no use, none is made"),
+        },
+    },
+    "Error": _ERROR,
+    "Unauthorized": given({"error": {"const": "Unauthorized"}}),
+}

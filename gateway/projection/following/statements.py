@@ -1,0 +1,102 @@
+"""What the follower writes with: the same statements on both databases, each made once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Delete, Insert, Table, Update, bindparam, delete, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from backbeat.gateway.projection.storage import tables
+
+_ROWS_AT_ONCE = 500
+
+#: Rows as statements take them.
+Rows = list[dict[str, Any]]
+
+_Upsert = sqlite.Insert | postgresql.Insert
+
+
+class Statements:
+    """Writes lists of rows on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+        self.update_workflows = _update(tables.workflows, "no", "has_nodes", "watermark", "sweeps", "body")
+        self.update_nodes = _update(
+            tables.nodes, "no", "state", "last_at", "chunk", "chunk_changes", "deactivate_below", "rest"
+        )
+        self.update_states = _update(tables.nodes, "no", "state")
+        self.add_workflow_states = self._adding(tables.workflow_states, "nodes")
+        self.add_node_states = self._adding(tables.node_states, "nodes")
+        self.add_days = self._adding(tables.days, "completed", "errored")
+        self.add_names = self._adding(tables.workflow_names, "workflows")
+        self.put_positions = self._replacing(tables.positions, "next_offset")
+        self.put_facts = self._replacing(tables.facts, "value")
+        self.put_waiting = self._replacing(tables.waiting, "subject_id", "value")
+        self.drop_workflow_states = (
+            delete(tables.workflow_states)
+            .where(tables.workflow_states.c.workflow_no == bindparam("b_workflow_no"))
+            .where(tables.workflow_states.c.state == bindparam("b_state"))
+            .where(tables.workflow_states.c.nodes == 0)
+        )
+
+    def run(self, statement: Insert | Update | Delete, rows: Rows) -> None:
+        """Run a statement for each row."""
+        if rows:
+            self._connection.execute(statement, rows)
+
+    def insert(self, table: Table, rows: Rows) -> None:
+        """New rows."""
+        self.run(table.insert(), rows)
+
+    def put_texts(self, name: str, rows: Rows) -> None:
+        """Make texts findable; PostgreSQL does it by itself."""
+        if self._dialect is sqlite and rows:
+            self._connection.execute(text(f"INSERT INTO {name}(rowid, words) VALUES (:no, :words)"), rows)  # noqa: S608
+
+    def drop_texts(self, name: str, rows: Rows) -> None:
+        """Take texts out again: the words have to be those that were put in."""
+        if self._dialect is sqlite and rows:
+            self._connection.execute(
+                text(f"INSERT INTO {name}({name}, rowid, words) VALUES ('delete', :no, :words)"),  # noqa: S608
+                rows,
+            )
+
+    def select(self, table: Table, column: str, values: list[Any], *columns: str) -> list[Any]:
+        """The rows in which a column has one of the values."""
+        wanted = [table.c[name] for name in columns]
+        found: list[Any] = []
+        for first in range(0, len(values), _ROWS_AT_ONCE):
+            condition = table.c[column].in_(values[first : first + _ROWS_AT_ONCE])
+            found += self._connection.execute(table.select().with_only_columns(*wanted).where(condition)).all()
+        return found
+
+    def delete(self, table: Table, column: str, values: list[Any]) -> None:
+        """Delete the rows in which a column has one of the values."""
+        for first in range(0, len(values), _ROWS_AT_ONCE):
+            condition = table.c[column].in_(values[first : first + _ROWS_AT_ONCE])
+            self._connection.execute(delete(table).where(condition))
+
+    def _upsert(self, table: Table) -> _Upsert:
+        statement: _Upsert = self._dialect.insert(table)
+        return statement
+
+    def _adding(self, table: Table, *columns: str) -> _Upsert:
+        """An insert that adds to what is there."""
+        statement = self._upsert(table)
+        added = {name: table.c[name] + statement.excluded[name] for name in columns}
+        return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=added)
+
+    def _replacing(self, table: Table, *columns: str) -> _Upsert:
+        """An insert that takes the place of what is there."""
+        statement = self._upsert(table)
+        replaced = {name: statement.excluded[name] for name in columns}
+        return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=replaced)
+
+
+def _update(table: Table, key: str, *columns: str) -> Update:
+    # A parameter may not have the name of a column that is set.
+    condition = table.c[key] == bindparam(f"b_{key}")
+    return update(table).where(condition).values({name: bindparam(name) for name in columns})

@@ -1,0 +1,1 @@
+"""Searches, lists and reports from the tables."""

@@ -1,0 +1,45 @@
+"""Who answers from the tables: only where they are whole, and all of one answer as of one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import URL, Connection, Engine
+
+from backbeat.gateway.projection.following.follower import Progress
+from backbeat.gateway.projection.storage import facts, tables
+from backbeat.gateway.projection.storage.database import ProjectionUnavailable, explained, is_postgresql
+
+_T = TypeVar("_T")
+
+
+class Reading:
+    """Reads the tables of one database, as far as a follower says that they can be answered from."""
+
+    def __init__(self, url: URL, engine: Engine, progress: Progress) -> None:
+        self._url = url
+        self._engine = engine
+        self._progress = progress
+
+    def read(self, ask: Callable[[Connection], _T]) -> _T:
+        """What `ask` finds in the tables; blocks. ProjectionError where they are not whole or cannot be reached."""
+        if not self._progress.whole:
+            # What lies there may be of another topic or version: it is answered from once that was looked at.
+            raise ProjectionUnavailable(self._why_not_whole())
+        with explained(self._url), self._engine.connect() as opened:
+            connection = opened
+            if is_postgresql(opened):
+                # All statements of one answer see the same rows, as they do on SQLite.
+                connection = opened.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                known = facts.read_facts(connection)
+                if not known.whole or known.schema_version != tables.SCHEMA_VERSION:
+                    raise ProjectionUnavailable(self._why_not_whole())
+                return ask(connection)
+
+    def _why_not_whole(self) -> str:
+        trouble = self._progress.trouble
+        if trouble:
+            return f"The search is not ready, and is not being made so at the moment: {trouble}"
+        return "The search is being built from the changelog. What to do: ask again in a while."

@@ -1,0 +1,1 @@
+"""The database, its tables, and what of a record is kept in a row."""

@@ -1,0 +1,208 @@
+"""What is decoded of the changelog, what is kept of it for answers, and how an answer is made of that.
+
+The changelog's keys are those of the engine's store: `w`, the 7 bytes that a workflow's ids share, the record's kind,
+and the rest of the id (streams/state/store.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from backbeat.gateway.projection.storage import states
+from backbeat.streams.core.effects import NodeView, WorkflowView
+from backbeat.streams.core.ids import PREFIX_BYTES
+from backbeat.streams.core.records import Node, TimerKind, Workflow
+from backbeat.streams.core.tree import history
+from backbeat.streams.core.tree.status import Mode, ServerStatus
+
+_KIND = 1 + PREFIX_BYTES
+_ID_KEY_BYTES = 18
+_CHUNK_KEY_BYTES = _ID_KEY_BYTES + 4
+
+decode_workflow = msgspec.msgpack.Decoder(Workflow).decode
+decode_node = msgspec.msgpack.Decoder(Node).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class WorkflowBody(msgspec.Struct, array_like=True):
+    """What an answer shows of a workflow, and no index holds."""
+
+    user_id: bytes
+    name: str
+    decider: str
+    updated_at: int
+    complete: bool
+    paused: bool | None
+
+
+class NodeBody(msgspec.Struct, array_like=True):
+    """What never changes of a node."""
+
+    parent_id: bytes | None
+    user_id: bytes
+    name: str
+    mode: Mode
+    type: str
+    client_data: bytes
+    retry_interval_seconds: float
+    parent_link_id: bytes | None
+    depth: int
+    tid: str
+
+
+class NodeRest(msgspec.Struct, array_like=True):
+    """What changes of a node and is in no index."""
+
+    fires_at: int
+    attempt: int
+    complete_by: int | None
+    retries_remaining: int
+
+
+decode_workflow_body = msgspec.msgpack.Decoder(WorkflowBody).decode
+decode_node_body = msgspec.msgpack.Decoder(NodeBody).decode
+decode_rest = msgspec.msgpack.Decoder(NodeRest).decode
+
+
+class Key(NamedTuple):
+    """What a record of the changelog is about."""
+
+    #: w workflow, n node, h chunk of a node's history
+    kind: str
+    id: bytes
+    #: of the chunk
+    number: int = 0
+
+
+def parse_key(key: bytes) -> Key | None:
+    """What a record is about; null: nothing that the projection keeps."""
+    if key[:1] != b"w":
+        return None
+    kind = key[_KIND : _KIND + 1]
+    identity = key[1:_KIND] + key[_KIND + 1 : _ID_KEY_BYTES]
+    if kind in {b"w", b"n"} and len(key) == _ID_KEY_BYTES:
+        return Key(kind.decode(), identity)
+    if kind == b"h" and len(key) == _CHUNK_KEY_BYTES:
+        return Key("h", identity, int.from_bytes(key[_ID_KEY_BYTES:], "big"))
+    return None
+
+
+def workflow_body(workflow: Workflow) -> bytes:
+    """The column `body`."""
+    return _encode(
+        WorkflowBody(
+            workflow.user_id,
+            workflow.name,
+            workflow.decider,
+            workflow.updated_at,
+            workflow.complete,
+            workflow.paused,
+        )
+    )
+
+
+def node_body(node: Node) -> bytes:
+    """The column `body`."""
+    return _encode(
+        NodeBody(
+            node.parent_id,
+            node.user_id,
+            node.name,
+            node.mode,
+            node.type,
+            node.client_data,
+            node.retry_interval_seconds,
+            node.parent_link_id,
+            node.depth,
+            node.tid,
+        )
+    )
+
+
+def node_rest(node: Node) -> bytes:
+    """The column `rest`."""
+    return _encode(NodeRest(node.fires_at, node.attempt, node.complete_by, node.retries_remaining))
+
+
+def state_of(node: Node, had: int, watermark: int) -> int:
+    """The column `state`. What a watermark has deactivated counts as that before its record says so."""
+    server = node.server
+    if node.seq < watermark and server is not ServerStatus.DEACTIVATED:
+        server = ServerStatus.DEACTIVATED
+        had |= 1 << states.DEACTIVATED_CODE
+    waits = server is ServerStatus.STARTED and node.timer_at is not None and node.timer_kind == TimerKind.START
+    return states.pack(server, node.client, waits=waits, had=had)
+
+
+def deactivated(state: int) -> int:
+    """The same state, but deactivated."""
+    had = states.had_of(state) | 1 << states.DEACTIVATED_CODE
+    return states.pack(ServerStatus.DEACTIVATED, states.client_of(state), waits=False, had=had)
+
+
+def changes_in(chunk: bytes, begin: int) -> Iterable[tuple[int, int, int]]:
+    """(place, code, time) of the status changes from a place in a chunk on."""
+    position, place, head = 0, 0, history._HEAD  # noqa: SLF001 - the heads alone: responses are not needed, and large
+    while position < len(chunk):
+        machine, _, to_status, at, length = head.unpack_from(chunk, position)
+        position += head.size + (0 if length == history._SAME_RESPONSE else length)  # noqa: SLF001 - as above
+        if place >= begin:
+            yield place, states.code_of(machine, to_status), at
+        place += 1
+
+
+def json_text(data: bytes) -> str:
+    """JSON text as both databases take it: without what is no UTF-8 and without NUL, which no JSON text has."""
+    return data.decode(errors="replace").replace("\0", "")
+
+
+def workflow_view(row: Any) -> WorkflowView:
+    """An answer's workflow from a row (id, created, subject, body)."""
+    body = decode_workflow_body(row.body)
+    return WorkflowView(
+        id=row.id,
+        user_id=body.user_id,
+        name=body.name,
+        subject=row.subject.encode(),
+        decider=body.decider,
+        created_at=row.created,
+        updated_at=body.updated_at,
+        complete=body.complete,
+        paused=body.paused,
+    )
+
+
+def node_view(row: Any) -> NodeView:
+    """An answer's node from a row (see search.nodes_by_number)."""
+    body = decode_node_body(row.body)
+    rest = decode_rest(row.rest)
+    workflow = decode_workflow_body(row.workflow_body)
+    return NodeView(
+        id=row.id,
+        workflow_id=row.workflow_id,
+        parent_id=body.parent_id,
+        user_id=body.user_id,
+        name=body.name,
+        mode=body.mode,
+        type=body.type,
+        client_data=body.client_data,
+        metadata=row.metadata.encode(),
+        subject=row.subject.encode(),
+        decider=workflow.decider,
+        workflow_name=workflow.name,
+        server=states.server_of(row.state),
+        client=states.client_of(row.state),
+        created_at=row.created,
+        fires_at=rest.fires_at,
+        attempt=rest.attempt,
+        complete_by=rest.complete_by,
+        retries_remaining=rest.retries_remaining,
+        retry_interval_seconds=body.retry_interval_seconds,
+        parent_link_id=body.parent_link_id,
+        depth=body.depth,
+        seq=row.seq,
+        tid=body.tid,
+    )

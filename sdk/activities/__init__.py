@@ -1,0 +1,1 @@
+"""Activities: the decorator, and what a handler sees and asks for while it runs."""

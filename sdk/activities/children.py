@@ -1,0 +1,208 @@
+"""What a running activity asks for beside its result: children, groups of them, signals. As the core's structs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from backbeat.activities.definition import CHILD_WORDS, ActivityFunction, ChildOptions, Prepared
+from backbeat.client.words import check_options
+from backbeat.errors import BackbeatError, LimitExceeded
+from backbeat.payload.values import (
+    LIMITS,
+    Arguments,
+    ModeWord,
+    check_node,
+    seconds,
+    to_client_data,
+    to_id,
+    to_metadata,
+    to_milliseconds,
+    to_mode,
+    to_priority,
+    to_text,
+)
+from backbeat.streams.core import ids
+from backbeat.streams.core.commands import NewNode, OpenLink, Signal
+from backbeat.streams.core.effects import NodeView, Reason
+
+#: How an activity is named where a child of it is added.
+Named = str | Callable[..., Any] | Prepared[...]
+
+
+class Defaults(Protocol):
+    """What a worker knows of an activity that it registered, for children of that name."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def mode(self) -> ModeWord:
+        """Its children's mode."""
+
+    @property
+    def retries(self) -> int | None:
+        """Their retries."""
+
+    @property
+    def backoff(self) -> float | timedelta | None:
+        """Their retry interval, in seconds."""
+
+    @property
+    def timeout(self) -> float | timedelta | None:
+        """How long their worker has to answer, in seconds."""
+
+
+class Group(NamedTuple):
+    """Children that are joined: a flag, which completes once all nodes below it are complete."""
+
+    flag: NewNode
+    members: tuple[NewNode, ...]
+
+
+class Workshop(Protocol):
+    """What an activity asks of the worker that runs it, to make nodes."""
+
+    def defaults(self, activity: str | Callable[..., Any]) -> Defaults | None:
+        """What was registered for the activity; None: somebody else runs it."""
+
+    def user_id(self, client: str | None) -> bytes:
+        """The id of a client application; None: the worker's own."""
+
+    def now(self) -> float:
+        """What time it is, in seconds since the epoch."""
+
+    def pack(self, what: str, value: Any) -> Any:
+        """A JSON value for a node's arguments; `what` names it in errors."""
+
+
+def named(activity: Named, workshop: Workshop) -> tuple[str, Defaults | None]:
+    """An activity's name, and what is known of it."""
+    if isinstance(activity, Prepared):
+        activity = activity.activity
+    known = workshop.defaults(activity)
+    if isinstance(activity, ActivityFunction):
+        # A worker may know it by other words than its declaration; one that does not run it knows those.
+        return activity.name, known or activity.declared
+    if isinstance(activity, str):
+        return activity, known
+    if known is None:
+        raise BackbeatError(f"{activity!r} is not registered as an activity; give a name")
+    return known.name, known
+
+
+def arguments(activity: Named, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[Arguments, ChildOptions]:
+    """What of the words of an `add` are the handler's arguments, and what are options."""
+    if isinstance(activity, Prepared):
+        found, options = activity.activity.arguments(args, given)
+        return found, {**activity.options, **options}
+    if isinstance(activity, ActivityFunction):
+        return activity.arguments(args, given)
+    check_options("add", given, CHILD_WORDS, "; a handler's keyword arguments go into params")
+    if given.get("params") is not None and args:
+        raise TypeError("give positional arguments or params, not both")
+    return args, given  # type: ignore[return-value]  # its words were checked
+
+
+def make_child(
+    parent: NodeView, name: str, known: Defaults | None, args: Arguments, options: ChildOptions, *, workshop: Workshop
+) -> NewNode:
+    """The node to be made below `parent`. What the engine would refuse is refused here (`Rejected`)."""
+    _check_depth(parent.depth + 1)
+    mode, retries, backoff, timeout = (options.get(word) for word in ("mode", "retries", "backoff", "timeout"))
+    if known is not None:
+        mode = mode or known.mode
+        retries = known.retries if retries is None else retries
+        backoff = known.backoff if backoff is None else backoff
+        timeout = known.timeout if timeout is None else timeout
+    interval = None if backoff is None else seconds(backoff, "backoff")
+    check_node(name, retries, interval)  # type: ignore[arg-type]  # as above
+    kind = options.get("type", "activity")
+    check_node(kind, None, None)
+    optional: dict[str, Any] = {}
+    if retries is not None:
+        optional["retries"] = retries
+    if interval is not None:
+        optional["retry_interval_seconds"] = interval
+    if options.get("fairness_key") is not None:
+        to_text("fairness_key", options.get("fairness_key"), may_be_empty=True)
+    params, at, link = options.get("params"), options.get("at"), options.get("link")
+    return NewNode(
+        name=name,
+        user_id=workshop.user_id(options.get("client")),
+        mode=to_mode(mode or "blocking"),
+        type=kind,
+        client_data=to_client_data(
+            name,
+            args if params is None else params,
+            options.get("client_data"),
+            timeout,  # type: ignore[arg-type]  # as above
+            workshop.pack,
+        ),
+        metadata=to_metadata(options.get("metadata")),
+        fires_at=None if at is None else to_milliseconds(at, workshop.now()),
+        parent_link_id=None if link is None else to_id(link),
+        priority=to_priority(options.get("priority")),
+        fairness_key=options.get("fairness_key"),
+        **optional,
+    )
+
+
+def make_group(parent: NodeView, name: str, members: list[NewNode], mode: ModeWord, workshop: Workshop) -> Group:
+    """A flag with these children below it."""
+    _check_depth(parent.depth + 2)
+    flag = NewNode(
+        name=f"{name} ({len(members)})",
+        user_id=workshop.user_id(None),
+        mode=to_mode(mode),
+        type="flag",
+    )
+    return Group(flag, tuple(members))
+
+
+def named_by_content(signal: Signal, content: bytes, node: NodeView, sent: Sequence[Signal]) -> Signal:
+    """A signal with an id of its own: the same whenever this node sends the same again, in whatever attempt.
+
+    Only one attempt of a node completes, but one that came too late may have sent its signals. `content` are its
+    arguments as they were before a codec, which may make something else of them each time. `sent` are the signals
+    that the running attempt has sent before: what is sent twice is two signals.
+    """
+    told = msgspec.msgpack.encode((signal.workflow_id, signal.node.name, content))
+    earlier = [one.id for one in sent]
+    for place in range(len(sent) + 1):
+        identity = ids.command_id(node.id, b"signal", told, place.to_bytes(4, "big"))
+        if identity not in earlier:
+            return msgspec.structs.replace(signal, id=identity)
+    raise AssertionError("more places are taken than there are signals")
+
+
+def through(signal: Signal, node: NodeView) -> Signal | OpenLink:
+    """The command that brings a signal on its way.
+
+    One that the running node waits for goes through that node's partition, ahead of its answer, so that the link is
+    there before the node could complete.
+    """
+    if signal.node.parent_link_id != node.id:
+        return signal
+    return OpenLink(
+        id=signal.id,
+        user_id=signal.user_id,
+        tid=signal.tid,
+        target_id=node.id,
+        child_id=ids.node_id(signal.workflow_id, signal.id, 0),
+        signal=signal,
+    )
+
+
+def _check_depth(depth: int) -> None:
+    if depth > LIMITS.depth_max:
+        raise LimitExceeded(
+            Reason.LIMIT_EXCEEDED,
+            f"The node would be {depth} levels deep; depth_max is {LIMITS.depth_max}: signal another workflow instead",
+            str(depth),
+            f"depth_max {LIMITS.depth_max}",
+        )

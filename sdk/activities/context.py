@@ -1,0 +1,392 @@
+"""What a handler sees of the activity that it runs, and what it may ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import Future
+from contextvars import ContextVar
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
+
+import msgspec
+
+from backbeat.activities.children import Group, arguments, make_child, make_group, named, named_by_content
+from backbeat.activities.children import Workshop as MakesNodes
+from backbeat.activities.definition import ActivityFunction, ChildOptions, Prepared
+from backbeat.activities.pending import Pending
+from backbeat.client.signals import SIGNAL_WORDS, SignalOptions, make_signal, make_workflow
+from backbeat.client.views import NodeValue, StatusChange, Tree, Workflow
+from backbeat.client.words import check_options
+from backbeat.errors import BackbeatError, Cancelled, InvalidParameters, InvalidStatus
+from backbeat.observe import tracing
+from backbeat.observe.tracing import Traced
+from backbeat.payload.values import ModeWord, When, from_json, id_text, to_json
+from backbeat.schemas import ActivityRecord
+from backbeat.streams.core import ids, queries
+from backbeat.streams.core.commands import Heartbeat, NewNode, NewWorkflow, Signal
+from backbeat.streams.core.tree.failures import error_of
+from backbeat.streams.core.tree.history import StatusChange as Change
+from backbeat.streams.core.tree.status import ClientStatus
+from backbeat.transport.base import NOBODY, Transport
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: How long an answer from the engine is awaited inside of a handler.
+_ASK_SECONDS = 10.0
+
+
+class Outside(Protocol):
+    """What surrounds a `Runner`: Kafka and its registry, or what stands for them in memory."""
+
+    def user_id(self, client: str | None) -> bytes:
+        """The id of a client application; None: the worker's own. NotFound: there is none of this name."""
+
+    def now(self) -> float:
+        """What time it is, in seconds since the epoch: "in two hours" counts from here. A test may move it."""
+
+    def ask(self, question: Callable[[Transport], Awaitable[T]]) -> Future[T]:
+        """Have a question asked in the event loop, with a transport that is connected. From any thread."""
+
+
+class Workshop(MakesNodes, Outside, Protocol):
+    """What an activity asks of the worker that runs it."""
+
+
+class Activity(NodeValue):
+    """The activity that a handler runs: its node, what is added to it, and what can be asked about it.
+
+    What is asked of the engine comes as a `Pending`: `await` it in an async handler, `.result()` in a plain one.
+    """
+
+    __slots__ = ("_added", "_on_cancel", "_signals", "_workshop", "cancelled", "record", "traced")
+
+    def __init__(self, record: ActivityRecord, workshop: Workshop) -> None:
+        super().__init__(record.node)
+        #: As it came from the engine.
+        self.record = record
+        #: Whether the attempt is over while it runs: canceled, reset, expired, or answered by somebody else. An async
+        #: handler gets a CancelledError, a plain one may look here now and then. Its answer is dropped.
+        self.cancelled = False
+        #: Its span, while it runs, where OpenTelemetry is installed.
+        self.traced: Traced | None = None
+        self._workshop = workshop
+        self._added: list[NewNode | Group] = []
+        self._signals: list[Signal] = []
+        self._on_cancel: Callable[[], object] | None = None
+
+    @property
+    def node(self) -> NodeValue:
+        """The node itself, to be kept or passed on."""
+        return NodeValue(self._view)
+
+    # --- children --------------------------------------------------------------------------------------------------
+
+    @overload
+    def add(self, activity: ActivityFunction[P, Any] | Prepared[P], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
+    @overload
+    def add(self, activity: str, /, *args: Any, **options: Unpack[ChildOptions]) -> None: ...
+    def add(self, activity: str | Callable[..., Any] | Prepared[...], /, *args: Any, **given: Any) -> None:
+        """Add a child, by its activity's function or name. It starts once this handler has returned.
+
+        `args` are its handler's arguments. By a function, keyword arguments may follow; what else is to be said of the
+        child is said by `function.with_options(…)`. By a name, keywords are options, and keyword arguments go into
+        `params`. What the options mean: `backbeat.activities.ChildOptions`. What is not given comes from the
+        activity's declaration, else from the engine's defaults. If the handler raises, no child is added.
+        """
+        name, known = named(activity, self._workshop)
+        found, options = arguments(activity, args, given)
+        self._added.append(make_child(self._view, name, known, found, options, workshop=self._workshop))
+
+    @overload
+    def spread(
+        self,
+        activity: ActivityFunction[[T], Any] | Prepared[[T]],
+        values: Iterable[T],
+        /,
+        *,
+        group_mode: ModeWord = ...,
+    ) -> int: ...
+    @overload
+    def spread(
+        self,
+        activity: ActivityFunction[..., Any] | Prepared[...],
+        values: Iterable[tuple[Any, ...]],
+        /,
+        *,
+        group_mode: ModeWord = ...,
+    ) -> int: ...
+    @overload
+    def spread(
+        self, activity: str, values: Iterable[Any], /, *, group_mode: ModeWord = ..., **options: Unpack[ChildOptions]
+    ) -> int: ...
+    def spread(
+        self,
+        activity: str | Callable[..., Any] | Prepared[...],
+        values: Iterable[Any],
+        /,
+        *,
+        group_mode: ModeWord = "blocking",
+        **options: Any,
+    ) -> int:
+        """Run an activity once for each of many values, all at the same time, and join them. Gives how many.
+
+        A tuple is several arguments, anything else is the one. They lie below a node of their own (a flag), which is
+        complete when all of them are. `group_mode` is its mode: `blocking` (what is added later waits for it), or
+        `non_blocking` (only this activity does).
+        """
+        name, known = named(activity, self._workshop)
+        members = []
+        for value in values:
+            args = value if isinstance(value, tuple) else (value,)
+            found, said = arguments(activity, args, dict(options))
+            said.setdefault("mode", "non_blocking")
+            members.append(make_child(self._view, name, known, found, said, workshop=self._workshop))
+        if members:
+            self._added.append(make_group(self._view, name, members, group_mode, self._workshop))
+        return len(members)
+
+    # --- signals ---------------------------------------------------------------------------------------------------
+
+    def signal(
+        self,
+        workflow: str,
+        subject: Any,
+        name: str | ActivityFunction[..., Any],
+        *,
+        linked: bool = False,
+        **options: Unpack[SignalOptions],
+    ) -> str:
+        """Signal a workflow, when this handler has returned. Gives the id that the signal's node will have.
+
+        `linked`: this node does not complete before the signal does. The other options are those of `Client.signal`.
+        The same node sends the same signal once, however often it is tried. What the engine refuses goes to the dead
+        letters: to hear of it, use a `Client`.
+        """
+        check_options("signal", options, ("linked", *SIGNAL_WORDS))
+        if linked and options.get("link") is not None:
+            raise TypeError("give linked or link, not both")
+        if linked:
+            options["link"] = self.id
+        user_id = self._workshop.user_id(None)
+        return self._send(
+            make_workflow(user_id, workflow, subject, options.get("decider")),
+            name if isinstance(name, str) else name.name,
+            options,
+        )
+
+    def continue_as(
+        self,
+        *args: Any,
+        name: str | ActivityFunction[..., Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        at: When | None = None,
+    ) -> str:
+        """Go on with a new signal of the same workflow, with these arguments: it starts when what runs now is through.
+
+        `name`: another activity than this one. `at`: not before. A workflow that goes on for ever does so by this: each
+        round is a tree of its own. Gives the id that the signal's node will have.
+        """
+        if params is not None and args:
+            raise TypeError("give positional arguments or params, not both")
+        called = self.name if name is None else name if isinstance(name, str) else name.name
+        known = self._workshop.defaults(called)
+        options: SignalOptions = {
+            "args": args if params is None else params,
+            "metadata": self.metadata,
+            "fires_at": at,
+            "retries": None if known is None else known.retries,
+            "retry_interval_seconds": None if known is None else known.backoff,
+            "timeout_seconds": None if known is None else known.timeout,
+        }
+        return self._send(None, called, options)
+
+    def _send(self, workflow: NewWorkflow | None, name: str, options: SignalOptions) -> str:
+        runner, key = options.get("client"), options.get("idempotency_key")
+        user_id = self._workshop.user_id(None)
+        args = options.get("args", ())
+        content = _content(options.get("client_data") or args)
+        if args:
+            options["args"] = self._workshop.pack(f"arguments of {name!r}", args)
+        signal = make_signal(
+            user_id=user_id,
+            runs_it=self._workshop.user_id(runner),
+            command_id=b"" if key is None else ids.command_id(user_id, key.encode()),
+            tid=self.tid_sent,
+            workflow=workflow or make_workflow(user_id, self._view.workflow_name, self.subject, self._view.decider),
+            name=name,
+            options=options,
+            now=self._workshop.now(),
+        )
+        if workflow is None:
+            # The workflow that runs it, whosever it is.
+            signal = msgspec.structs.replace(signal, workflow_id=self._view.workflow_id, workflow=None)
+        if key is None:
+            signal = named_by_content(signal, content, self._view, self._signals)
+        self._signals.append(signal)
+        return id_text(ids.node_id(signal.workflow_id, signal.id, 0))
+
+    # --- questions -------------------------------------------------------------------------------------------------
+
+    def previous_error(self) -> Pending[dict[str, Any] | None]:
+        """The error of the attempt before this one, {"message": …, "data": [traceback lines]}; None: there is none."""
+        if self._view.attempt <= 1:
+            return Pending.of(None)
+
+        async def ask(transport: Transport) -> dict[str, Any] | None:
+            for change in reversed(await self._changes(transport)):
+                if not change.server and change.to_status is ClientStatus.ERRORED:
+                    found: dict[str, Any] = from_json(error_of(change.response))
+                    return found
+            return None
+
+        return Pending(self._workshop.ask(ask))
+
+    def history(self) -> Pending[list[StatusChange]]:
+        """The status changes of this node, oldest first."""
+
+        async def ask(transport: Transport) -> list[StatusChange]:
+            return [StatusChange(change) for change in await self._changes(transport)]
+
+        return Pending(self._workshop.ask(ask))
+
+    def parent(self) -> Pending[NodeValue | None]:
+        """The node that this one was added to, as it is now; None at the top. NotFound where another client runs it."""
+        parent_id = self._view.parent_id
+        if parent_id is None:
+            return Pending.of(None)
+
+        async def ask(transport: Transport) -> NodeValue | None:
+            (view,) = await self._ask(transport, queries.GetNode(node_id=parent_id, **self._asked()), "the parent")
+            return NodeValue(view)
+
+        return Pending(self._workshop.ask(ask))
+
+    def workflow(self) -> Pending[Workflow]:
+        """The workflow, as it is now. NotFound where it is another client's."""
+        workflow_id = self._view.workflow_id
+
+        async def ask(transport: Transport) -> Workflow:
+            query = queries.GetWorkflow(workflow_id=workflow_id, **self._asked())
+            (view,) = await self._ask(transport, query, "the workflow")
+            return Workflow(view)
+
+        return Pending(self._workshop.ask(ask))
+
+    def tree(self) -> Pending[Tree[NodeValue]]:
+        """The workflow with all its nodes, as they are now. NotFound where it is another client's."""
+        workflow_id = self._view.workflow_id
+
+        async def ask(transport: Transport) -> Tree[NodeValue]:
+            query = queries.GetTree(workflow_id=workflow_id, **self._asked())
+            workflow, *parts = await self._ask(transport, query, "the tree")
+            return Tree(Workflow(workflow), [NodeValue(view) for part in parts for view in part.nodes])
+
+        return Pending(self._workshop.ask(ask))
+
+    async def _changes(self, transport: Transport) -> list[Change]:
+        query = queries.GetHistory(node_id=self._view.id, **self._asked())
+        return [change for part in await self._ask(transport, query, "the history") for change in part.changes]
+
+    def _asked(self) -> dict[str, Any]:
+        return {
+            "reply_to": NOBODY,
+            "deadline": 0,
+            "user_id": self._workshop.user_id(None),
+            "tid": self._view.tid,
+        }
+
+    async def _ask(self, transport: Transport, query: queries.AnyQuery, what: str) -> list[Any]:
+        return await transport.query(query, _ASK_SECONDS, f"{what} of node {self.id}")
+
+    # --- while it runs ---------------------------------------------------------------------------------------------
+
+    def heartbeat(self) -> Pending[None]:
+        """Say that this is still at work: `complete_by` is moved to the activity's timeout from now.
+
+        It need not be awaited. Awaited, it raises Cancelled once the attempt is over.
+        """
+
+        async def beat(transport: Transport) -> None:
+            command = Heartbeat(
+                id=os.urandom(16),
+                user_id=self._workshop.user_id(None),
+                tid=self._view.tid,
+                node_id=self._view.id,
+                attempt=self._view.attempt,
+            )
+            try:
+                await transport.command(command, _ASK_SECONDS, f"heartbeat of node {self.id}")
+            except InvalidStatus:
+                self.tell_cancelled()
+                self.raise_if_cancelled()
+
+        return Pending(self._workshop.ask(beat))
+
+    def raise_if_cancelled(self) -> None:
+        """Cancelled where the attempt is over: for plain handlers that run for long."""
+        if self.cancelled:
+            raise Cancelled(f"attempt {self.attempt} of node {self.id} is over")
+
+    def tell_cancelled(self) -> None:
+        """The attempt is over (`cancelled`). For whoever runs it, in its event loop."""
+        if not self.cancelled:
+            self.cancelled = True
+            if self._on_cancel is not None:
+                self._on_cancel()
+
+    def when_cancelled(self, stop: Callable[[], object]) -> None:
+        """What `tell_cancelled` calls, once. For whoever runs it."""
+        self._on_cancel = stop
+
+    @property
+    def tid_sent(self) -> str:
+        """The transaction id of what it sends: it carries the span of this attempt, where there is one."""
+        return self._view.tid if self.traced is None else self.traced.tid
+
+    # --- what came of it -------------------------------------------------------------------------------------------
+
+    @property
+    def children(self) -> tuple[NewNode, ...]:
+        """The children added so far; a group is the flag that joins it."""
+        return tuple(one.flag if isinstance(one, Group) else one for one in self._added)
+
+    @property
+    def added(self) -> tuple[NewNode | Group, ...]:
+        """The children and groups added so far, in order."""
+        return tuple(self._added)
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """The signals sent so far."""
+        return tuple(self._signals)
+
+
+def _content(arguments: Any) -> bytes:
+    """What a repeat of a signal is known by; for what only the caller's codec can write, nothing."""
+    try:
+        return to_json("arguments", arguments)
+    except InvalidParameters:
+        return b""
+
+
+running: ContextVar[Activity] = ContextVar("backbeat_activity")
+
+
+def current() -> Activity:
+    """The activity that is running here. BackbeatError outside of a handler.
+
+    >>> current()
+    Traceback (most recent call last):
+    backbeat.errors.BackbeatError: no activity is running here
+    """
+    activity = running.get(None)
+    if activity is None:
+        raise BackbeatError("no activity is running here")
+    return activity
+
+
+def transaction_id() -> str:
+    """The running activity's transaction id, else a new one: logs and traces of what belongs together share it."""
+    activity = running.get(None)
+    return tracing.new(os.urandom(8).hex() if activity is None else activity.tid_sent)

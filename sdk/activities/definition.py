@@ -1,0 +1,260 @@
+"""Activities as functions: the decorator, what is said with it, and what may be said where a child is added.
+
+    @activity("Reserve money", retries=3, backoff=2)
+    async def reserve_money(amount: int) -> str: ...
+
+The function stays what it was: it can be called and tested. `Worker(activities=[reserve_money])` runs it,
+`current().add(reserve_money, 703)` adds it as a child, and a type checker looks at the arguments of both.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeAlias, TypedDict, TypeVar, Unpack, overload
+
+from backbeat.client.words import check_options
+from backbeat.errors import BackbeatError, InvalidParameters
+from backbeat.payload.values import Arguments, Id, ModeWord, When, check_node, seconds, to_mode
+from backbeat.streams.core.effects import Reason
+
+if TYPE_CHECKING:
+    from backbeat.activities.context import Activity
+
+P = ParamSpec("P")
+R = TypeVar("R")
+#: Called with an activity and the error of its last attempt, {"message": …}.
+ErrorHook: TypeAlias = "Callable[[Activity, dict[str, Any]], Awaitable[None] | None]"
+
+
+class ActivityOptions(TypedDict, total=False):
+    """What may be said of an activity where its function is declared."""
+
+    #: What children of it get when nothing else is said where they are added: blocking, non_blocking, fire_and_forget.
+    mode: ModeWord
+    #: How many times it is tried again when it fails.
+    retries: int | None
+    #: The retry interval, in seconds: what it waits before it is tried again at first. It doubles later.
+    backoff: float | timedelta | None
+    #: How long its worker has to answer, in seconds.
+    timeout: float | timedelta | None
+    #: How many of it run at once in one worker.
+    max_concurrent: int | None
+    #: Called with the activity and its error when its retries are exhausted.
+    rescue: ErrorHook | None
+    #: It is not completed by returning: somebody completes it later, by its id (`Client.answer`).
+    asynchronous: bool
+    #: While it runs its deadline is renewed this often, in seconds, by itself.
+    heartbeat: float | timedelta | None
+
+
+class ChildOptions(TypedDict, total=False):
+    """What may be said of a child where it is added."""
+
+    #: `blocking` (what is added later waits for it), `non_blocking` (its parent does), `fire_and_forget`.
+    mode: ModeWord | None
+    #: Not before this time, or this long from now.
+    at: When | None
+    #: How many times it is tried again when it fails.
+    retries: int | None
+    #: The retry interval, in seconds: doubled for each of the last six retries that is gone, ± 20 %.
+    backoff: float | timedelta | None
+    #: How long its worker has to answer, in seconds.
+    timeout: float | timedelta | None
+    #: Notes, for searches.
+    metadata: Mapping[str, Any] | None
+    #: Another client application, which runs it.
+    client: str | None
+    #: A node that does not complete before it.
+    link: Id | None
+    #: Among nodes that wait for the same limit: 1 goes first, 5 last; as its parent if nothing is given.
+    priority: int | None
+    #: Nodes of one priority that wait for the same limit take turns by it; as its parent if nothing is given.
+    fairness_key: str | None
+    #: `activity`, `decision`, or `flag`, which completes by itself.
+    type: str
+    #: The handler's keyword arguments, as a mapping.
+    params: Mapping[str, Any] | None
+    #: The whole of the client data, instead of arguments.
+    client_data: Mapping[str, Any] | None
+
+
+#: Modules that declare activities for others.
+_DECLARING = {__name__, "backbeat.worker.worker"}
+CHILD_WORDS = tuple(ChildOptions.__annotations__)
+_ACTIVITY_WORDS = tuple(ActivityOptions.__annotations__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """What was said of an activity: `ActivityOptions`, and its name."""
+
+    name: str
+    mode: ModeWord = "blocking"
+    retries: int | None = None
+    backoff: float | timedelta | None = None
+    timeout: float | timedelta | None = None
+    max_concurrent: int | None = None
+    rescue: ErrorHook | None = None
+    asynchronous: bool = False
+    heartbeat: float | timedelta | None = None
+
+    def __post_init__(self) -> None:
+        check_node(self.name, self.retries, None if self.backoff is None else seconds(self.backoff, "backoff"))
+        to_mode(self.mode)
+        if self.max_concurrent is not None and self.max_concurrent < 1:
+            raise ValueError(f"max_concurrent is {self.max_concurrent}; it must be 1 or more")
+        if self.timeout is not None:
+            seconds(self.timeout, "timeout")
+        if self.heartbeat is not None and seconds(self.heartbeat, "heartbeat") <= 0:
+            raise InvalidParameters(
+                Reason.INVALID_PARAMETERS, "heartbeat is not above 0", str(self.heartbeat), "more than 0 seconds"
+            )
+
+
+class ActivityFunction(Generic[P, R]):
+    """A function that is an activity. Called, it is the function itself.
+
+    >>> @activity("Reserve money", retries=3)
+    ... def reserve_money(amount: int) -> str:
+    ...     return f"reserved {amount}"
+    >>> reserve_money(703)
+    'reserved 703'
+    >>> reserve_money.name
+    'Reserve money'
+    """
+
+    def __init__(self, function: Callable[P, R], declared: Declared, module: str = "") -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.declared = declared
+        #: The module that declares it: an activity that is imported elsewhere is not that module's.
+        self.module = module
+        self._signature: inspect.Signature | None = None
+
+    @property
+    def name(self) -> str:
+        """The activity's name."""
+        return self.declared.name
+
+    @overload
+    def __get__(self, owner: None, kind: type[Any], /) -> Self: ...
+    @overload
+    def __get__(self, owner: Any, kind: type[Any], /) -> ActivityFunction[..., R]: ...
+    def __get__(self, owner: Any, kind: type[Any], /) -> ActivityFunction[..., R]:
+        """A method's activity, of this object: `Worker(activities=[shop.sell])`."""
+        bind = getattr(self.function, "__get__", None)
+        if owner is None or bind is None:
+            return self
+        return ActivityFunction(bind(owner, kind), self.declared, self.module)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function."""
+        return self.function(*args, **kwargs)
+
+    def with_options(self, **options: Unpack[ChildOptions]) -> Prepared[P]:
+        """The activity and what is to be said of a child: `add(reserve_money.with_options(mode="non_blocking"), 703)`.
+
+        A type checker then still looks at the arguments, which follow.
+        """
+        check_options("with_options", options, CHILD_WORDS)
+        return Prepared(self, options)
+
+    def arguments(self, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[Arguments, ChildOptions]:
+        """The handler's arguments, and the options among the keywords: those that the function has no parameter for.
+
+        TypeError where the function cannot be called so.
+        """
+        if self._signature is None:
+            self._signature = inspect.signature(self.function)
+        named = {key: value for key, value in given.items() if key in self._signature.parameters}
+        options = {key: value for key, value in given.items() if key not in named and key in CHILD_WORDS}
+        keywords = {key: value for key, value in given.items() if key not in options}
+        if "params" in options or "client_data" in options:
+            if args or keywords:
+                raise TypeError("give arguments, params or client_data, not several of them")
+            return (), options  # type: ignore[return-value]  # only its own words were taken
+        bound = self._signature.bind(*args, **keywords)
+        if args and keywords:
+            return _by_name(bound), options  # type: ignore[return-value]  # as above
+        return args or keywords, options  # type: ignore[return-value]  # as above
+
+    def __repr__(self) -> str:
+        return f"<activity {self.name!r}>"
+
+
+def _by_name(bound: inspect.BoundArguments) -> dict[str, Any]:
+    """Positional and keyword arguments together travel as keyword arguments."""
+    named: dict[str, Any] = {}
+    for key, value in bound.arguments.items():
+        match bound.signature.parameters[key].kind:
+            case inspect.Parameter.VAR_KEYWORD:
+                named.update(value)
+            case inspect.Parameter.POSITIONAL_OR_KEYWORD | inspect.Parameter.KEYWORD_ONLY:
+                named[key] = value
+            case _:
+                raise TypeError(f"{key!r} can only be given by position: give all arguments so")
+    return named
+
+
+class Prepared(Generic[P]):
+    """An activity and what is said of one child of it (`ActivityFunction.with_options`)."""
+
+    __slots__ = ("activity", "options")
+
+    def __init__(self, activity: ActivityFunction[P, Any], options: ChildOptions) -> None:
+        self.activity = activity
+        self.options = options
+
+
+@overload
+def activity(function: Callable[P, R], /) -> ActivityFunction[P, R]: ...
+@overload
+def activity(
+    name: str | None = None, **options: Unpack[ActivityOptions]
+) -> Callable[[Callable[P, R]], ActivityFunction[P, R]]: ...
+def activity(name: Any = None, **options: Unpack[ActivityOptions]) -> Any:
+    """Make a function, async or plain, an activity of this name (else its own name), for any worker to register.
+
+    What the options mean: `ActivityOptions`.
+
+    >>> @activity(retries=3, backoff=2)
+    ... async def reserve_money(amount: int) -> str: ...
+    >>> reserve_money.name, reserve_money.declared.retries
+    ('reserve_money', 3)
+    """
+    check_options("activity", options, _ACTIVITY_WORDS)
+
+    def declare(function: Callable[P, R]) -> ActivityFunction[P, R]:
+        # It may have got its name as a decorator above another one.
+        own = getattr(function, "__name__", None)
+        chosen = name if isinstance(name, str) else own
+        if chosen is None:
+            raise TypeError(f"{function!r} has no name of its own: give one")
+        return ActivityFunction(function, Declared(name=chosen, **options), _declaring_module())
+
+    return declare(name) if callable(name) else declare
+
+
+def _declaring_module() -> str:
+    """The name of the module whose code declares an activity now."""
+    frame = sys._getframe()  # noqa: SLF001 - the interpreter's own way to it
+    while frame.f_back is not None and frame.f_globals.get("__name__") in _DECLARING:
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__", ""))
+
+
+def declared_in(module: ModuleType) -> list[ActivityFunction[..., Any]]:
+    """The activities that a module declares, each once. BackbeatError: there are none."""
+    several = {id(value): value for value in vars(module).values() if isinstance(value, ActivityFunction)}
+    within = f"{module.__name__}."
+    own = [one for one in several.values() if one.module == module.__name__ or one.module.startswith(within)]
+    if not own:
+        imported = "; those that it imports are registered where they are declared" if several else ""
+        raise BackbeatError(f"the module {module.__name__} declares no activities{imported}")
+    return own

@@ -1,0 +1,1 @@
+"""The client: workflows, nodes, searches, and what a service does with them."""

@@ -1,0 +1,1 @@
+"""Jobs: one change for all nodes or workflows that match."""

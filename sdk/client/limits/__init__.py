@@ -1,0 +1,1 @@
+"""Limits of activity types: how many at once, how often."""

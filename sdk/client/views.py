@@ -1,0 +1,311 @@
+"""Workflows, nodes, trees and histories as a caller sees them: ids as text, payloads as values, times as datetimes.
+
+Each wraps what the engine sent and converts when asked, so that an activity pays only for what it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from backbeat.observe import transaction_ids
+from backbeat.payload.values import from_json, id_text, to_datetime
+from backbeat.streams.core.effects import NodeView, WorkflowView
+from backbeat.streams.core.tree import history
+from backbeat.streams.core.tree.status import word
+
+N = TypeVar("N", bound="NodeValue")
+
+
+class NodeValue:
+    """A node as it was when it was asked for."""
+
+    __slots__ = ("_view",)
+
+    def __init__(self, view: NodeView) -> None:
+        self._view = view
+
+    @property
+    def view(self) -> NodeView:
+        """The same as the engine has it."""
+        return self._view
+
+    @property
+    def id(self) -> str:
+        """The node's id."""
+        return id_text(self._view.id)
+
+    @property
+    def workflow_id(self) -> str:
+        """The id of its workflow."""
+        return id_text(self._view.workflow_id)
+
+    @property
+    def parent_id(self) -> str | None:
+        """The id of its parent; None at the top of the workflow."""
+        return None if self._view.parent_id is None else id_text(self._view.parent_id)
+
+    @property
+    def name(self) -> str:
+        """What is to be done."""
+        return self._view.name
+
+    @property
+    def mode(self) -> str:
+        """`blocking`, `non_blocking` or `fire_and_forget`."""
+        return word(self._view.mode)
+
+    @property
+    def status(self) -> str:
+        """Where the engine is with it, `sent_to_client` or `complete` for example."""
+        return word(self._view.server)
+
+    @property
+    def client_status(self) -> str:
+        """What its worker said of it, `received` or `errored` for example."""
+        return word(self._view.client)
+
+    @property
+    def subject(self) -> Any:
+        """The subject of its workflow."""
+        return from_json(self._view.subject)
+
+    @property
+    def decider(self) -> str:
+        """The decider of its workflow."""
+        return self._view.decider
+
+    @property
+    def workflow_name(self) -> str:
+        """The name of its workflow."""
+        return self._view.workflow_name
+
+    @property
+    def client_data(self) -> dict[str, Any]:
+        """What it was given: {"name","params"}, or what its maker gave whole."""
+        data: dict[str, Any] = from_json(self._view.client_data)
+        return data
+
+    @property
+    def client_data_text(self) -> bytes:
+        """The same as the JSON text that it came as."""
+        return self._view.client_data
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What its maker noted on it."""
+        data: dict[str, Any] = from_json(self._view.metadata)
+        return data
+
+    @property
+    def priority(self) -> int:
+        """Among nodes that wait for the same limit: 1 goes first, 5 last."""
+        return self._view.priority
+
+    @property
+    def fairness_key(self) -> str:
+        """Nodes of one priority that wait for the same limit take turns by it."""
+        return self._view.fairness_key
+
+    @property
+    def waits_for_slot(self) -> bool:
+        """Whether it would start, and the limit of its activity leaves no room yet."""
+        return self._view.waits_for_slot
+
+    @property
+    def attempt(self) -> int:
+        """How many times it was started."""
+        return self._view.attempt
+
+    @property
+    def retries_remaining(self) -> int:
+        """How many times it will be tried again when it fails."""
+        return self._view.retries_remaining
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was made."""
+        return to_datetime(self._view.created_at)
+
+    @property
+    def fires_at(self) -> datetime:
+        """When it was, or will be, due to start."""
+        return to_datetime(self._view.fires_at)
+
+    @property
+    def complete_by(self) -> datetime | None:
+        """Until when its worker must have begun to answer; None: it has no deadline now."""
+        return None if self._view.complete_by is None else to_datetime(self._view.complete_by)
+
+    @property
+    def tid(self) -> str:
+        """The transaction id of what made it."""
+        return transaction_ids.plain(self._view.tid)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NodeValue) and self._view.id == other._view.id
+
+    def __hash__(self) -> int:
+        return hash(self._view.id)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.name!r} {self.status}>"
+
+
+class Workflow:
+    """A workflow as it was when it was asked for."""
+
+    __slots__ = ("_view",)
+
+    def __init__(self, view: WorkflowView) -> None:
+        self._view = view
+
+    @property
+    def id(self) -> str:
+        """The workflow's id."""
+        return id_text(self._view.id)
+
+    @property
+    def name(self) -> str:
+        """What kind of workflow it is."""
+        return self._view.name
+
+    @property
+    def subject(self) -> Any:
+        """What it is done for."""
+        return from_json(self._view.subject)
+
+    @property
+    def decider(self) -> str:
+        """Who decides what is to be done."""
+        return self._view.decider
+
+    @property
+    def complete(self) -> bool:
+        """Whether it takes no more signals."""
+        return self._view.complete
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing in it starts until it is resumed."""
+        return bool(self._view.paused)
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was made."""
+        return to_datetime(self._view.created_at)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Workflow) and self._view.id == other._view.id
+
+    def __hash__(self) -> int:
+        return hash(self._view.id)
+
+    def __repr__(self) -> str:
+        return f"<Workflow {self.id} {self.name!r} {self.subject!r}>"
+
+
+class User:
+    """A client application: an owner of workflows, and who runs their nodes."""
+
+    __slots__ = ("_id", "name")
+
+    def __init__(self, name: str, identity: bytes) -> None:
+        self.name = name
+        self._id = identity
+
+    @property
+    def id(self) -> str:
+        """The client application's id, which is `Client-Id` in the HTTP API."""
+        return id_text(self._id)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, User) and self._id == other._id
+
+    def __hash__(self) -> int:
+        return hash(self._id)
+
+    def __repr__(self) -> str:
+        return f"<User {self.id} {self.name!r}>"
+
+
+class Branch(Generic[N]):
+    """A node and what is below it."""
+
+    __slots__ = ("children", "node")
+
+    def __init__(self, node: N) -> None:
+        self.node = node
+        self.children: list[Branch[N]] = []
+
+    def walk(self, depth: int = 0) -> Iterator[tuple[int, N]]:
+        """The node and all below it with their depth, parents before children."""
+        stack: list[tuple[int, Branch[N]]] = [(depth, self)]
+        while stack:
+            level, branch = stack.pop()
+            yield level, branch.node
+            stack.extend((level + 1, child) for child in reversed(branch.children))
+
+
+class Tree(Generic[N]):
+    """A workflow and all its nodes, nested."""
+
+    __slots__ = ("children", "workflow")
+
+    def __init__(self, workflow: Workflow, nodes: Sequence[N]) -> None:
+        self.workflow = workflow
+        self.children: list[Branch[N]] = []
+        branches: dict[str, Branch[N]] = {}
+        # Parents come before their children.
+        for node in nodes:
+            branch = branches[node.id] = Branch(node)
+            parent = None if node.parent_id is None else branches.get(node.parent_id)
+            (self.children if parent is None else parent.children).append(branch)
+
+    def walk(self) -> Iterator[tuple[int, N]]:
+        """All nodes with their depth (0 at the top), parents before children."""
+        for child in self.children:
+            yield from child.walk()
+
+    def __str__(self) -> str:
+        lines = [f"{self.workflow.name} {self.workflow.subject!r}"]
+        lines += [f"{'   ' * (depth + 1)}|-- {node.name}: {node.status}" for depth, node in self.walk()]
+        return "\n".join(lines)
+
+
+class StatusChange:
+    """One entry of a node's history."""
+
+    __slots__ = ("_change",)
+
+    def __init__(self, change: history.StatusChange) -> None:
+        self._change = change
+
+    @property
+    def status_type(self) -> str:
+        """`current_server_status` or `current_client_status`."""
+        return self._change.status_type
+
+    @property
+    def from_status(self) -> str:
+        """The status before."""
+        return word(self._change.from_status)
+
+    @property
+    def to_status(self) -> str:
+        """The status after."""
+        return word(self._change.to_status)
+
+    @property
+    def at(self) -> datetime:
+        """When it changed."""
+        return to_datetime(self._change.at)
+
+    @property
+    def response(self) -> Any:
+        """What the client said with it; None where it said nothing."""
+        return None if self._change.response is None else from_json(self._change.response)
+
+    def __repr__(self) -> str:
+        return f"<{self.status_type} {self.from_status} -> {self.to_status}>"

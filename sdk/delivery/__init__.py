@@ -1,0 +1,1 @@
+"""Delivery of activities from Kafka to a worker, and of its results back."""

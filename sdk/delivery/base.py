@@ -1,0 +1,83 @@
+"""How activities come to a worker: the two ways, and what a worker needs of either."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
+
+from backbeat.delivery.consumer import Intake
+from backbeat.delivery.records import IntakeState, Job
+from backbeat.errors import BackbeatError
+
+#: `group`: a consumer group; each partition is one worker's. `share`: a share group; every worker takes from all.
+Delivery: TypeAlias = Literal["group", "share"]
+
+#: Activities that a worker of a consumer group holds beside those that it runs: enough that none waits for the next
+#: fetch.
+_AHEAD = 1_000
+
+
+class AnyIntake(Protocol):
+    """What takes activities and gives out answers."""
+
+    async def start(self) -> None:
+        """Connect, join the group, begin to take."""
+
+    def send(self, answers: Sequence[tuple[bytes, bytes]], job: Job) -> None:
+        """Send the commands that answer a job, each with its route, in order: it is settled once Kafka has them."""
+
+    def settle(self, job: Job, *, answered: bool) -> None:
+        """A job that needs no answer, or that is given up: then another worker gets it."""
+
+    def has_room(self, count: int) -> None:
+        """So many more may begin at once."""
+
+    def drain(self) -> None:
+        """Take nothing more."""
+
+    def state(self) -> IntakeState:
+        """What it shows of itself, from any thread."""
+
+    def lag(self) -> Mapping[int, int | None]:
+        """Partition -> records that are not done; None: not known. May block: not from the worker's loop."""
+
+    async def stop(self) -> None:
+        """Say what became of everything and leave the group."""
+
+
+def make_intake(
+    delivery: Delivery,
+    bootstrap_servers: str,
+    client: str,
+    *,
+    concurrency: int,
+    session_timeout_seconds: float,
+    accept: Callable[[Sequence[Job]], None],
+    fail: Callable[[BaseException], None],
+    joined: Callable[[], None],
+) -> AnyIntake:
+    """The intake of a worker; `joined` is called in its loop, once it takes activities.
+
+    BackbeatError: there is no such delivery, or what it needs is not installed.
+    """
+    if delivery == "group":
+        return Intake(
+            bootstrap_servers,
+            client,
+            jobs_max=concurrency + _AHEAD,
+            session_timeout_seconds=session_timeout_seconds,
+            accept=accept,
+            fail=fail,
+            joined=joined,
+        )
+    if delivery != "share":
+        raise BackbeatError(f'delivery is {delivery!r}; it must be "group" or "share"')
+    try:
+        # It needs the extra `share`.
+        from backbeat.delivery.share.consumer import ShareIntake  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise BackbeatError(
+            f"delivery=\"share\" needs the package {error.name}. What to do: pip install 'backbeat[share]'"
+        ) from error
+    # What waits for the turn of its name is held here while others could run it: no more of it than can run at once.
+    return ShareIntake(bootstrap_servers, client, jobs_max=2 * concurrency, accept=accept, fail=fail, joined=joined)

@@ -1,0 +1,131 @@
+"""How this package speaks to Kafka: the settings of its producers and consumers, and why they are what they are."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+from backbeat.errors import Unavailable
+from backbeat.streams.kafka.broker_log import BrokerLog
+from backbeat.streams.kafka.security import connection
+from backbeat.streams.kafka.topics import DEAD_LETTER_BYTES_MAX
+
+logger = logging.getLogger("backbeat")
+
+#: What says where Kafka is, and where it is if nothing does: there `backbeat dev` starts one.
+_VARIABLE, _USUAL = "BACKBEAT_BOOTSTRAP_SERVERS", "127.0.0.1:9092"
+#: How long a first connection may take.
+CONNECT_SECONDS_MAX = 20.0
+_LEAVE_SECONDS_MAX = 10.0
+_LEAVE_POLL_SECONDS = 0.02
+_LEFT_RECORDS_MAX = 1_000
+
+_COMMON: dict[str, Any] = {
+    # A broker that restarts is back within seconds: look for it often.
+    "reconnect.backoff.ms": 50,
+    "reconnect.backoff.max.ms": 1000,
+    # Small requests must not wait for the acknowledgement of the ones before.
+    "socket.nagle.disable": True,
+    # Kafka closes idle connections; that is no news.
+    "log.connection.close": False,
+}
+
+
+def servers_of(given: str | None) -> str:
+    """The bootstrap servers: those that are given, else those of the environment, else this machine's."""
+    return given or os.environ.get(_VARIABLE) or _USUAL
+
+
+def make_producer(bootstrap_servers: str, settings: Mapping[str, Any]) -> Producer:
+    """A producer that keeps the order of what it is given, and sends it at once."""
+    return Producer(
+        {
+            **_COMMON,
+            **connection(bootstrap_servers),
+            # Nothing is written twice or out of order when a send is repeated.
+            "enable.idempotence": True,
+            "acks": "all",
+            # What comes while a request is under way goes with the next: waiting would only add to the latency.
+            "linger.ms": 0,
+            "queue.buffering.max.messages": 500_000,
+            "message.max.bytes": DEAD_LETTER_BYTES_MAX,
+            "compression.type": "none",
+            "logger": BrokerLog(logger),
+            **settings,
+        }
+    )
+
+
+def make_consumer(bootstrap_servers: str, group: str, settings: Mapping[str, Any]) -> Consumer:
+    """A consumer that gets a record as soon as it is there."""
+    return Consumer(
+        {
+            **_COMMON,
+            **connection(bootstrap_servers),
+            "group.id": group,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "fetch.min.bytes": 1,
+            # A fetch that waits holds up a partition that was just resumed.
+            "fetch.wait.max.ms": 100,
+            # How much is fetched ahead, and how soon is looked again when that was reached (the default is a second).
+            "queued.min.messages": 2_000,
+            "queued.max.messages.kbytes": 16_384,
+            "fetch.queue.backoff.ms": 2,
+            "logger": BrokerLog(logger),
+            **settings,
+        }
+    )
+
+
+def leave(consumer: Consumer) -> None:
+    """Leave the group and close the consumer.
+
+    What close() itself calls back about partitions may wait for the group's own thread for ever, and the interpreter's
+    lock with it (librdkafka, issue 4041). So it has no partitions any more when it is closed.
+    """
+    try:
+        consumer.unsubscribe()
+        ends_at = time.monotonic() + _LEAVE_SECONDS_MAX
+        while True:
+            # What is read meanwhile is not committed: its next owner reads it.
+            records = consumer.consume(_LEFT_RECORDS_MAX, _LEAVE_POLL_SECONDS)
+            if not (records or consumer.assignment()) or time.monotonic() > ends_at:
+                break
+    finally:
+        consumer.close()
+
+
+def partition_counts(client: Producer | Consumer, bootstrap_servers: str, *topics: str) -> list[int]:
+    """How many partitions the topics have."""
+    try:
+        found = client.list_topics(timeout=CONNECT_SECONDS_MAX).topics
+    except KafkaException as error:
+        raise unreachable(bootstrap_servers, error) from error
+    for topic in topics:
+        if topic not in found:
+            raise Unavailable(
+                f"Kafka at {bootstrap_servers} has no topic {topic}. What to do: `backbeat topics create` makes "
+                "the system's topics, `backbeat user add` those of a client."
+            )
+    return [len(found[topic].partitions) for topic in topics]
+
+
+def end_of(consumer: Consumer, topic: str, partition: int, bootstrap_servers: str) -> TopicPartition:
+    """The partition, at its end as it is now."""
+    try:
+        _, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=CONNECT_SECONDS_MAX)
+    except KafkaException as error:
+        raise unreachable(bootstrap_servers, error) from error
+    return TopicPartition(topic, partition, high)
+
+
+def unreachable(bootstrap_servers: str, error: KafkaException) -> Unavailable:
+    """Kafka does not answer."""
+    return Unavailable(f"Kafka at {bootstrap_servers} does not answer: {error.args[0].str()}")

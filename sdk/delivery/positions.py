@@ -1,0 +1,113 @@
+"""How far each assigned partition is done, and the commits that say so to Kafka."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from backbeat.delivery.kafka import logger
+from backbeat.delivery.offsets import Offsets
+
+#: A topic and a partition of it.
+Place = tuple[str, int]
+
+_REBALANCING = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS)
+
+_COMMITTED_SECONDS_MAX = 5.0
+
+
+class Positions:
+    """The assigned partitions of all topics that a consumer reads. Used from the consumer's thread."""
+
+    def __init__(self, note: Callable[[Offsets], str] | None = None) -> None:
+        """`note`: text of at most 4,096 bytes for the next owner, kept with the committed offset."""
+        self._offsets: dict[Place, Offsets] = {}
+        self._note = note
+
+    def get(self, topic: str, partition: int) -> Offsets | None:
+        """A partition's offsets; None: it is not ours (any more)."""
+        return self._offsets.get((topic, partition))
+
+    def partitions_of(self, topic: str) -> list[TopicPartition]:
+        """The assigned partitions of a topic."""
+        return [TopicPartition(*place) for place in self._offsets if place[0] == topic]
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """Partitions come."""
+        for one in partitions:
+            self._offsets[one.topic, one.partition] = Offsets(one.partition)
+
+    def begin(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Have partitions read that were just assigned, each from where the group has committed it: that is returned.
+
+        The library would ask for the beginning of each partition without a commit on its own, one question behind
+        one fetch that waits: seconds for a hundred. A topic of ours begins at 0 until its oldest records are deleted,
+        and the library finds the beginning then.
+        """
+        try:
+            found = consumer.committed(partitions, timeout=_COMMITTED_SECONDS_MAX)
+        except KafkaException as error:
+            logger.warning("what was committed is not known yet: %s", error.args[0].str())
+            found = partitions
+        else:
+            for one in found:
+                if one.error is None and one.offset < 0:
+                    one.offset = 0
+        consumer.incremental_assign(found)
+        return found
+
+    def forget(self, partitions: Iterable[TopicPartition]) -> dict[Place, Offsets]:
+        """Partitions go: what was known of them."""
+        places = [(one.topic, one.partition) for one in partitions]
+        gone = {place: self._offsets.pop(place) for place in places if place in self._offsets}
+        for offsets in gone.values():
+            offsets.revoked = True
+        return gone
+
+    def lag(self, consumer: Consumer) -> dict[int, int | None]:
+        """Partition -> records that are not done, as far as the newest fetch knows; None: it does not."""
+        found: dict[int, int | None] = {}
+        for (topic, partition), offsets in self._offsets.items():
+            _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+            found[partition] = None if end < 0 or offsets.mark is None else max(0, end - offsets.mark)
+        return found
+
+    def commit(self, consumer: Consumer, gone: dict[Place, Offsets] | None = None, *, wait: bool) -> None:
+        """Commit what is done since the last time: of all partitions, or of those that were just forgotten.
+
+        With `wait` also what was sent before: a commit that is under way while partitions move may be refused, and
+        nobody would send it again.
+        """
+        marks = []
+        for (topic, number), offsets in (self._offsets if gone is None else gone).items():
+            if offsets.mark is None:
+                continue
+            note = "" if self._note is None else self._note(offsets)
+            if wait or offsets.mark != offsets.committed or note != offsets.note:
+                marks.append(TopicPartition(topic, number, offsets.mark, note))
+                offsets.committed, offsets.note = offsets.mark, note
+        if not marks:
+            return
+        try:
+            if wait:
+                consumer.commit(offsets=marks, asynchronous=False)
+            else:
+                consumer.commit(offsets=marks, asynchronous=True)
+        except KafkaException as error:
+            self.on_commit(error.args[0], marks)
+
+    def on_commit(self, error: KafkaError | None, marks: list[TopicPartition]) -> None:
+        """What became of a commit."""
+        for one in marks:
+            reason = error or one.error
+            if reason is None:
+                continue
+            # While partitions move, a commit may be of the group's generation before: that is no news.
+            level = logging.DEBUG if reason.code() in _REBALANCING else logging.WARNING
+            logger.log(level, "%s/%s is not committed: %s", one.topic, one.partition, reason.str())
+            offsets = self._offsets.get((one.topic, one.partition))
+            if offsets is not None:
+                # Once more, also when nothing new is answered.
+                offsets.committed = None

@@ -1,0 +1,1 @@
+"""Delivery through a share group (KIP-932)."""

@@ -1,0 +1,1 @@
+"""Traces, transaction ids and a worker's status."""

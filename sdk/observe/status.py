@@ -1,0 +1,137 @@
+"""A worker's status for machines: `/metrics`, `/live` and `/ready` (docs/metrics.md). It needs the extra `metrics`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from backbeat.delivery.base import AnyIntake
+from backbeat.delivery.records import Job
+from backbeat.errors import BackbeatError
+from backbeat.streams.observe.prometheus import counter, counters, gauge, gauges, histograms, new_registry, version
+from backbeat.streams.observe.status_server import Address, Status, StatusError, StatusServer
+from backbeat.worker.concurrency_slots import Lanes
+from backbeat.worker.counters import Figures
+from backbeat.worker.handlers import Handlers
+from backbeat.worker.responses import describe
+
+#: An event loop that has not come round for so long is blocked by a handler, and nothing else is begun or answered.
+_LOOP_SECONDS_MAX = 60.0
+
+
+class Shown(NamedTuple):
+    """What a status shows of a worker. The functions are called from other threads."""
+
+    client: str
+    delivery: str
+    figures: Figures
+    handlers: Handlers
+    lanes: Lanes[Job]
+    intake: AnyIntake
+    #: when the event loop came round the last time, on the monotonic clock; 0: it has not begun
+    came_round_at: Callable[[], float]
+    stopping: Callable[[], bool]
+    #: what the worker ends with
+    failure: Callable[[], BaseException | None]
+
+
+def make_status(shown: Shown, host: str, port: int) -> StatusServer:
+    """What serves a worker's status, from its `start()` to its `stop()`. BackbeatError: it cannot be served there."""
+    registry = new_registry()
+    registry.register(_WorkerCollector(shown))
+    status = Status(registry, lambda: _why_not_live(shown), lambda: _why_not_ready(shown))
+    try:
+        return StatusServer(status, Address(host, port))
+    except StatusError as error:
+        raise BackbeatError(
+            f"the status cannot be served on {host}:{port}: {error.__cause__}. What to do: another status_port, or 0 "
+            "for a free one"
+        ) from error
+
+
+def _loop_delay(shown: Shown) -> float:
+    came_round_at = shown.came_round_at()
+    return time.monotonic() - came_round_at if came_round_at else 0.0
+
+
+def _why_not_live(shown: Shown) -> list[str]:
+    reasons = []
+    failure = shown.failure()
+    if failure is not None:
+        reasons.append(f"the worker ends: {describe(failure)}")
+    delay = _loop_delay(shown)
+    if delay > _LOOP_SECONDS_MAX:
+        reasons.append(f"the event loop has not come round for {delay:.0f} s: a handler blocks it")
+    if shown.came_round_at() and not shown.stopping() and not shown.intake.state().alive:
+        reasons.append("what takes activities has ended")
+    return reasons
+
+
+def _why_not_ready(shown: Shown) -> list[str]:
+    if shown.stopping():
+        return ["it is stopping"]
+    return [] if shown.intake.state().rebalanced_at else ["it is not in its group yet"]
+
+
+class _WorkerCollector(Collector):
+    """Gives the metrics of a worker."""
+
+    def __init__(self, shown: Shown) -> None:
+        self._shown = shown
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything, as of now."""
+        shown, figures = self._shown, self._shown.figures
+        intake, lag = shown.intake.state(), shown.intake.lag()
+        yield gauges(
+            "backbeat_worker_info",
+            "Which worker this is.",
+            ("version", "client", "delivery"),
+            [((version(), shown.client, shown.delivery), 1)],
+        )
+        yield counters(
+            "backbeat_worker_activities",
+            "Activities whose handlers have ended.",
+            ("activity", "outcome"),
+            figures.ended.copy().items(),
+        )
+        yield histograms(
+            "backbeat_worker_activity_seconds",
+            "How long a handler took.",
+            ("activity",),
+            [((name,), buckets) for name, buckets in figures.seconds.copy().items()],
+        )
+        yield counter("backbeat_worker_notifications", "Error notifications told to hooks.", figures.notifications)
+        running = [(handler.name, handler.lane.running) for handler in shown.handlers.all()]
+        yield gauges(
+            "backbeat_worker_activities_running",
+            "Activities that run.",
+            ("activity",),
+            [((name,), count) for name, count in running],
+        )
+        yield gauge("backbeat_worker_activities_waiting", "Activities that have not begun.", shown.lanes.waiting)
+        yield gauge("backbeat_worker_concurrency", "How many may run at once.", shown.lanes.concurrency)
+        yield gauge("backbeat_worker_activities_held", "Activities in the worker.", intake.held)
+        yield gauge(
+            "backbeat_worker_answers_unacknowledged",
+            "Answers that Kafka has not acknowledged.",
+            intake.unacknowledged,
+        )
+        yield counter("backbeat_worker_repeats", "Repeats that were not run.", intake.repeats)
+        yield counter("backbeat_worker_dead_letters", "Records that were no activities.", intake.put_aside)
+        yield counter("backbeat_worker_put_back", "Records put back to the end of their topic.", intake.put_back)
+        yield gauge("backbeat_worker_partitions", "Partitions that it takes from.", len(lag))
+        yield gauges(
+            "backbeat_worker_lag_records",
+            "Records that are not done.",
+            ("partition",),
+            [((str(one),), behind) for one, behind in sorted(lag.items()) if behind is not None],
+        )
+        yield gauge(
+            "backbeat_worker_last_rebalance_timestamp_seconds", "When partitions came or went.", intake.rebalanced_at
+        )
+        yield gauge("backbeat_worker_loop_delay_seconds", "Since the event loop came round.", _loop_delay(shown))

@@ -1,0 +1,1 @@
+"""Values on their way: JSON, codecs, payloads that are kept elsewhere."""

@@ -1,0 +1,96 @@
+"""Arguments and results, packed for their way and unpacked: the codec first, then the store for what is too large.
+
+A `Client` and a `Worker` have one `Packing` each. `pack` and `unpack` are plain functions that may be called in any
+thread; they wait for the store only for payloads that are, or are to be, in it (`is_stored`, `is_plain`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from backbeat.codecs import MARK, Codec, Json, mark_of
+from backbeat.errors import CodecError, InvalidParameters, Unavailable
+from backbeat.payload.json_values import json_text
+from backbeat.payload.values import LIMITS, from_json
+from backbeat.stores import Store, open_store
+from backbeat.streams.core.effects import Reason
+
+_STORED = "stored"
+#: A payload has company in its record: a name, a timeout, the shell of a response.
+_COMPANY_BYTES = 4_096
+STORE_ABOVE_BYTES = LIMITS.payload_bytes_max - _COMPANY_BYTES
+
+
+class Packing:
+    """What `params` and `result` go through. `store` is a URL, or a `Store`."""
+
+    def __init__(
+        self,
+        codec: Codec | None = None,
+        store: str | Store | None = None,
+        *,
+        store_above_bytes: int = STORE_ABOVE_BYTES,
+    ) -> None:
+        self._codec: Codec = Json() if codec is None else codec
+        self._store = open_store(store) if isinstance(store, str) else store
+        self._store_above_bytes = store_above_bytes
+        #: Whether values pass as they are, so that packing costs nothing.
+        self.is_plain = codec is None and store is None
+        #: Whether packing may wait for a store.
+        self.has_store = store is not None
+        #: Whether the same value packed twice is the same: one that is encrypted is not.
+        self.is_repeatable = isinstance(self._codec, Json)
+
+    def pack(self, what: str, value: Any) -> Any:
+        """A JSON value for arguments or a result; `what` names it in errors. It may wait for the store."""
+        if self.is_plain:
+            if mark_of(value) is not None:
+                raise _unwritable(what, f"an object with the key {MARK!r}: that key is Backbeat's own", value)
+            return value
+        try:
+            encoded = self._codec.encode(value)
+            if self._store is None:
+                return encoded
+            text = json_text(encoded)
+        except Exception as error:
+            raise _unwritable(what, str(error) or type(error).__name__, value) from error
+        if len(text) <= self._store_above_bytes:
+            return msgspec.Raw(text)
+        digest = hashlib.sha256(text).hexdigest()
+        return {MARK: _STORED, "url": self._store.put(digest, text), "sha256": digest, "bytes": len(text)}
+
+    def unpack(self, what: str, value: Any) -> Any:
+        """What was packed. CodecError, which begins with `what`, where it cannot be had or is not what it was."""
+        try:
+            return self._codec.decode(self._fetch(value) if is_stored(value) else value)
+        except Unavailable:
+            # The payload may be as it should: whoever tries again later may have it.
+            raise
+        except Exception as error:
+            text = str(error) or type(error).__name__
+            raise CodecError(f"The {what} cannot be read: {text}") from error
+
+    def _fetch(self, reference: dict[str, Any]) -> Any:
+        if self._store is None:
+            raise CodecError(
+                f"it is in a store, {reference.get('url')}: give this client or worker that store (store=…), too"
+            )
+        digest = str(reference.get("sha256"))
+        text = self._store.get(digest)
+        if hashlib.sha256(text).hexdigest() != digest:
+            raise CodecError(f"{reference.get('url')} is not what was stored: its SHA-256 is another")
+        return from_json(text)
+
+
+def is_stored(value: Any) -> bool:
+    """Whether a payload is in a store: unpacking it waits for that."""
+    return mark_of(value) == _STORED
+
+
+def _unwritable(what: str, why: str, value: Any) -> InvalidParameters:
+    return InvalidParameters(
+        Reason.INVALID_PARAMETERS, f"The {what} cannot be written: {why}", type(value).__name__, "a JSON value"
+    )

@@ -1,0 +1,239 @@
+"""Values at the edge: JSON, ids, times and modes as a caller writes them, and as the engine has them.
+
+Sizes are checked here, at the caller, where the error names the value; the engine checks them again.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from backbeat.errors import InvalidParameters, LimitExceeded
+from backbeat.payload.json_values import check, json_text
+from backbeat.schemas import subject_text
+from backbeat.streams.core.bounds import TIME_MAX, TIME_MIN
+from backbeat.streams.core.commands import COALESCE_WORDS, Coalesce
+from backbeat.streams.core.effects import Reason
+from backbeat.streams.core.records import PRIORITY_FIRST, PRIORITY_LAST, Settings
+from backbeat.streams.core.tree.status import MODE_WORDS, Mode
+
+ModeWord = Literal["blocking", "non_blocking", "fire_and_forget"]
+#: Positional arguments, or keyword arguments.
+Arguments = Sequence[Any] | Mapping[str, Any]
+Id = str | uuid.UUID
+#: A time, or how long from now.
+When = datetime | timedelta
+
+#: What the engine accepts unless its operator has changed it.
+LIMITS = Settings()
+
+
+_decoder = msgspec.json.Decoder()
+_ID_BYTES = 16
+
+
+def to_json(what: str, value: Any, bytes_max: int = LIMITS.payload_bytes_max) -> bytes:
+    """A value as JSON text; `what` names it in the error."""
+    try:
+        text = json_text(value)
+    except Exception as error:
+        # A model's own code may raise anything.
+        raise invalid(
+            f"The {what} cannot be written as JSON: {str(error) or kind_of(error)}", kind_of(value), "JSON"
+        ) from error
+    if len(text) > bytes_max:
+        raise LimitExceeded(
+            Reason.LIMIT_EXCEEDED,
+            f"The {what} has {len(text)} bytes; payload_bytes_max is {bytes_max}. Larger arguments and results can go "
+            "to a store by reference: store=… of client and worker",
+            f"{len(text)} bytes",
+            f"payload_bytes_max {bytes_max}",
+        )
+    return text
+
+
+def from_json(text: bytes) -> Any:
+    """The value of JSON text; text that is none (it came from elsewhere) is given as it is."""
+    try:
+        return _decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return text.decode(errors="replace")
+
+
+def to_subject(subject: Any) -> bytes:
+    """A subject's JSON text."""
+    try:
+        check(subject)
+        return subject_text(subject)
+    except Exception as error:
+        raise invalid(f"The subject cannot be written as JSON: {error}", kind_of(subject), "a subject") from error
+
+
+def to_client_data(
+    name: str,
+    args: Arguments,
+    client_data: Mapping[str, Any] | None,
+    timeout: float | timedelta | None,
+    pack: Callable[[str, Any], Any] | None = None,
+) -> bytes:
+    """Client data: what the caller gives whole, else {"name","params"}; `timeout` is put into it.
+
+    `pack` is what the arguments go through (`payload_codec`). Client data given whole is packed by who gives it.
+    """
+    if isinstance(args, str | bytes):
+        raise invalid("args is text; put it into a list", "text", "a list or a mapping")
+    if client_data is not None and args:
+        raise invalid("Give args or client_data, not both", "both", "one of them")
+    if client_data is not None and not isinstance(client_data, Mapping):
+        raise invalid("client_data is no mapping", kind_of(client_data), "a mapping")
+    data: dict[str, Any]
+    if client_data is None:
+        data = {"name": name, "params": args if pack is None else pack(f"arguments of {name!r}", args)}
+    else:
+        data = dict(client_data)
+    if timeout is not None:
+        data["timeout"] = seconds(timeout, "timeout")
+    return to_json("client data", data)
+
+
+def to_metadata(metadata: Mapping[str, Any] | None) -> bytes:
+    """Metadata as a JSON object."""
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise invalid("metadata is no mapping", kind_of(metadata), "a mapping")
+    return to_json("metadata", metadata) if metadata else b"{}"
+
+
+def invalid(message: str, found: str, wanted: str) -> InvalidParameters:
+    """A value that cannot be, as an error like those that an engine answers."""
+    return InvalidParameters(Reason.INVALID_PARAMETERS, message, found, wanted)
+
+
+def kind_of(value: Any) -> str:
+    """A value's type, for errors: the value itself may be secret, or have no text."""
+    return type(value).__name__
+
+
+def seconds(value: Any, name: str = "length of time") -> float:
+    """A length of time; `name` is the parameter's. InvalidParameters where it is none, or has no end."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise invalid(f"{name} is a {kind_of(value)}", kind_of(value), "seconds, or a timedelta")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise invalid(f"{name} is {number}; it must be a number of seconds", str(number), "seconds, or a timedelta")
+    return number
+
+
+def to_text(name: str, value: Any, bytes_max: int | None = LIMITS.name_bytes_max, *, may_be_empty: bool = False) -> str:
+    """A text that the engine takes; `name` is the parameter's. InvalidParameters."""
+    if not isinstance(value, str):
+        raise invalid(f"{name} is a {kind_of(value)}", kind_of(value), "text")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise invalid(f"{name} is no text that UTF-8 has: {error.reason}", ascii(value)[:40], "text") from error
+    if (not size and not may_be_empty) or (bytes_max is not None and size > bytes_max):
+        raise invalid(f"{name} is 1 to {bytes_max} bytes, not {size}", f"{size} bytes", f"1 to {bytes_max} bytes")
+    return value
+
+
+def to_count(name: str, value: Any, low: int, high: int = 2**31 - 1) -> int:
+    """A whole number within bounds; `name` is the parameter's. InvalidParameters."""
+    if not hasattr(value, "__index__") or isinstance(value, bool):
+        raise invalid(f"{name} is no whole number", ascii(value)[:40], f"{low} to {high}")
+    number = operator.index(value)
+    if not low <= number <= high:
+        why = f"below {low}" if number < low else f"above {high}"
+        raise invalid(f"{name} is {why}", hex(number)[:40], f"{low} to {high}")
+    return number
+
+
+def to_milliseconds(at: When | None, now: float) -> int | None:
+    """A time as milliseconds since the epoch; `now` is seconds since then. InvalidParameters, also beyond year 9999."""
+    if at is None:
+        return None
+    if isinstance(at, timedelta):
+        milliseconds = int(now * 1000) + int(at.total_seconds() * 1000)
+    elif not isinstance(at, datetime):
+        raise invalid(f"A time is a {kind_of(at)}", kind_of(at), "a datetime with a time zone, or a timedelta from now")
+    elif at.utcoffset() is None:
+        raise invalid("A time without a time zone", at.isoformat(), "datetime.now(UTC) + …")
+    else:
+        milliseconds = int(at.timestamp() * 1000)
+    if not TIME_MIN <= milliseconds <= TIME_MAX:
+        raise invalid("A time outside of the years 1 to 9999 cannot be read back", str(at), "a time of these years")
+    return milliseconds
+
+
+def to_datetime(milliseconds: int) -> datetime:
+    """Milliseconds since the epoch as a time."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def to_mode(mode: Any) -> Mode:
+    """A mode by its word."""
+    found = MODE_WORDS.get(mode) if isinstance(mode, str) else None
+    if found is None:
+        raise invalid(f"There is no mode {mode!r}", str(mode), ", ".join(MODE_WORDS))
+    return found
+
+
+def to_coalesce(how: Any) -> Coalesce:
+    """Which of two signals remains, by its word."""
+    found = COALESCE_WORDS.get(how) if isinstance(how, str) else None
+    if found is None:
+        raise invalid(f"coalesce cannot be {how!r}", str(how), ", ".join(COALESCE_WORDS))
+    return found
+
+
+def to_id(identity: Id | bytes) -> bytes:
+    """An id's 16 bytes."""
+    try:
+        value = identity if isinstance(identity, uuid.UUID | bytes) else uuid.UUID(identity)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InvalidParameters(Reason.INVALID_PARAMETERS, f"{identity!r} is no id", str(identity), "a UUID") from error
+    value = value.bytes if isinstance(value, uuid.UUID) else value
+    if len(value) != _ID_BYTES:
+        raise InvalidParameters(Reason.INVALID_PARAMETERS, f"{identity!r} is no id", str(identity), "a UUID")
+    return value
+
+
+def aware(what: str, at: datetime) -> datetime:
+    """A time that is one everywhere; InvalidParameters for one without a time zone."""
+    if not isinstance(at, datetime):
+        raise invalid(f"{what} is a {kind_of(at)}", kind_of(at), "a datetime with a time zone")
+    if at.utcoffset() is None:
+        raise invalid(f"{what} is a time without a time zone", at.isoformat(), "datetime.now(UTC) - …")
+    return at
+
+
+def id_text(identity: bytes) -> str:
+    """An id as the text of a UUID."""
+    text = identity.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def check_node(name: str, retries: int | None, backoff: float | None) -> None:
+    """Refuse at the caller what the engine would refuse later, when nobody waits for its answer."""
+    to_text("A name", name)
+    if retries is not None:
+        to_count("retries", retries, 0)
+    if backoff is not None and backoff < 0:
+        raise invalid("backoff is below 0", str(backoff), "0 or more seconds")
+
+
+def to_priority(priority: int | None) -> int | None:
+    """A priority, refused at the caller if it is none. InvalidParameters."""
+    if priority is None:
+        return None
+    return to_count("priority (1 goes first, 5 last)", priority, PRIORITY_FIRST, PRIORITY_LAST)

@@ -1,0 +1,330 @@
+"""One Backbeat in memory: no Kafka, no threads, no files, and a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from backbeat.client.client import Client
+from backbeat.errors import BackbeatError
+from backbeat.payload.values import id_text, to_datetime
+from backbeat.schemas import DecodeError, StatusChangesRecord
+from backbeat.schemas.signals import Headers
+from backbeat.streams.core.records import Settings
+from backbeat.streams.core.tree.status import word
+from backbeat.streams.input.signal_command import admit_signal
+from backbeat.testing.clock import Clock
+from backbeat.testing.engine import MemoryEngine
+from backbeat.testing.errors import NothingDue
+from backbeat.testing.faults import Faults
+from backbeat.testing.memory_registry import Directory
+from backbeat.testing.progress_event import News
+from backbeat.testing.queued import Queued
+from backbeat.testing.run_sync import at_once
+from backbeat.testing.topics import DeadLetter, Topics
+from backbeat.testing.transport import MemoryTransport, Replies
+from backbeat.testing.workers import Stage
+from backbeat.worker.worker import Worker
+
+CLIENT_DEFAULT = "default"
+#: Two, so that what goes from one partition to another does so here.
+_PARTITIONS = 2
+_ACTIVITIES_MAX = 100_000
+#: How long the test's other tasks may be silent while somebody waits for a node: host's time.
+_PATIENCE_SECONDS = 5.0
+_SHOWN_MAX = 5
+
+
+class Backbeat:
+    """A Backbeat that lives as long as a test.
+
+        async with testing.Backbeat(worker) as backbeat:
+            node = await backbeat.client().signal("Sales", "Camera 703", "Make Purchase")
+            await backbeat.run()
+
+    `workers` run the activities of their clients; `clients` are further client applications that there are. The clock
+    begins at `start` (without: now) and stands still until `advance`; with `skip_time` it jumps to the next timer
+    whenever nothing is left to run. `settings` are the engine's limits and defaults.
+    """
+
+    def __init__(
+        self,
+        *workers: Worker,
+        clients: Iterable[str] = (),
+        start: datetime | None = None,
+        skip_time: bool = False,
+        settings: Settings | None = None,
+    ) -> None:
+        self.skip_time = skip_time
+        #: How long a wait for a node lets the test's other tasks be silent before it gives up: host's time.
+        self.patience_seconds = _PATIENCE_SECONDS
+        #: What is to go wrong.
+        self.faults = Faults()
+        self._clock = Clock(start)
+        self._directory = Directory()
+        self._news = News()
+        self._topics = Topics(_PARTITIONS, lambda: self._clock.milliseconds, self._news.tell)
+        self._engine = MemoryEngine(
+            _PARTITIONS, self._clock, self._topics, self._directory.topic, settings or Settings()
+        )
+        self._replies = Replies()
+        self._stage = Stage(self._engine, self._clock, self._directory, self.faults)
+        self._published = 0
+        self._stage.transport = self.transport(gives_way=False)
+        self._topics.on_activity = self._stage.take
+        self._topics.on_reply = self._replies.take
+        self._topics.times = self.faults.times
+        self._engine.choose = self.faults.choose
+        self.register(CLIENT_DEFAULT, *clients)
+        self.add(*workers)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """End the handlers that still run; `async with` does it."""
+        await self._stage.stop()
+
+    def add(self, *workers: Worker) -> None:
+        """Workers, from now on: their handlers run what waits for their client."""
+        for worker in workers:
+            self._stage.add(worker)
+
+    def register(self, *names: str) -> None:
+        """Client applications that there are, as `backbeat user add` adds them."""
+        for name in names:
+            self._directory.add(name)
+
+    def client(self, name: str = CLIENT_DEFAULT, **options: Any) -> Client:
+        """A client, ready to be used, of the client application of this name, which is added if there is none.
+
+        `options` are those of `Client`.
+        """
+        self.register(name)
+        client = Client(client=name, transport=self.transport(), **options)
+        at_once(client.start())
+        return client
+
+    def transport(self, *, gives_way: bool = True) -> MemoryTransport:
+        """What a `Client` that is made elsewhere speaks through: `Client(client=…, transport=…)`.
+
+        `gives_way`: other tasks get a turn while an answer "travels", as they would on Kafka.
+        """
+        return MemoryTransport(
+            engine=self._engine,
+            clock=self._clock,
+            directory=self._directory,
+            replies=self._replies,
+            faults=self.faults,
+            until=self._until,
+            look=self._stage.look,
+            gives_way=gives_way,
+        )
+
+    def publish(self, value: bytes | Mapping[str, Any], client: str = CLIENT_DEFAULT, headers: Headers = ()) -> None:
+        """What a service publishes on `backbeat.signals.<client>` (docs/signals.md): a mapping for JSON, or its bytes.
+
+        It passes the same checks as on Kafka; what is refused is in `dead_letters`.
+        """
+        record = value if isinstance(value, bytes) else msgspec.json.encode(value)
+        self._published += 1
+        try:
+            signal = admit_signal(
+                record,
+                headers,
+                client,
+                by_name=self._directory.by_name,
+                by_id=self._directory.by_id,
+                place=lambda: (f"signals of {client}", 0, self._published),
+            )
+        except DecodeError as refused:
+            self._topics.dead_letters.append(DeadLetter(str(refused), record))
+        else:
+            self._engine.admit(signal)
+
+    # --- what there is ---------------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> datetime:
+        """What the clock says."""
+        return self._clock.now
+
+    @property
+    def queued(self) -> list[Queued]:
+        """The activities that wait to be run, in the order in which they came."""
+        return list(self._stage.queue)
+
+    def sent(self, name: str | None = None) -> list[Queued]:
+        """The activities that were ever sent to workers, all or those of one name; each attempt is one."""
+        return [one for one in self._stage.sent if name in (None, one.name) and not one.is_notification]
+
+    def notified(self, name: str | None = None) -> list[Queued]:
+        """The notifications that workers were ever sent: of nodes whose retries were exhausted, or that failed."""
+        return [one for one in self._stage.sent if name in (None, one.name) and one.is_notification]
+
+    @property
+    def dead_letters(self) -> list[DeadLetter]:
+        """What the engine refused where nobody waited for an answer."""
+        return list(self._topics.dead_letters)
+
+    @property
+    def history(self) -> list[StatusChangesRecord]:
+        """Every status change so far: what is on the topic `backbeat.history`."""
+        return self._topics.history
+
+    @property
+    def next_due(self) -> datetime | None:
+        """When the next timer (a start, a retry, a deadline, a schedule) is due; None: nothing waits for a time."""
+        due = self._engine.next_due()
+        return None if due is None else to_datetime(due)
+
+    # --- running ---------------------------------------------------------------------------------------------------
+
+    async def run(self, *, activities_max: int = _ACTIVITIES_MAX) -> None:
+        """Run until nothing is left to run now; with `skip_time`, until no node waits for a time either.
+
+        BackbeatError when more than `activities_max` have run: a workflow that goes on for ever.
+        """
+        begun = self._stage.begun
+        while await self._step():
+            if self._stage.begun - begun > activities_max:
+                raise BackbeatError(
+                    f"more than {activities_max} activities have run and there is no end: does a workflow start itself "
+                    "again? Use run_one(), or advance() in steps"
+                )
+
+    async def run_one(self, which: Queued | str | None = None) -> Queued:
+        """Run one activity that waits, and give it: the first one, the first of a name, or this one.
+
+        BackbeatError where there is none, or its client has no worker here.
+        """
+        queued = self._find(which)
+        task = self._stage.begin(queued)
+        await self._wait({task})
+        return queued
+
+    async def advance(
+        self,
+        by: timedelta | None = None,
+        *,
+        to: datetime | None = None,
+        run: bool = True,
+        outage: bool = False,
+        **units: float,
+    ) -> None:
+        """Move the clock: by a timedelta, `to` a time, or by units (`hours=3`). Timers on the way fire in order.
+
+        After each, what has come is run, so retries of hours follow one another; `run=False` leaves it in the queue.
+        With `outage` no engine is there meanwhile: all that was due on the way is due, late, at the end.
+        """
+        target = self._target(by, to, units)
+        if outage:
+            self._clock.move(target)
+        elif run:
+            await self._settle()
+        while (due := self._engine.next_due()) is not None and due <= target:
+            self._clock.move(due)
+            self._fire()
+            if run:
+                await self._settle()
+        self._clock.move(target)
+        self._fire()
+
+    def _find(self, which: Queued | str | None) -> Queued:
+        waiting = self._stage.queue
+        for queued in waiting:
+            if which is None or which is queued or which == queued.name:
+                return queued
+        names = ", ".join(sorted({queued.name for queued in waiting})) or "nothing"
+        wanted = "an activity" if which is None else repr(which)
+        raise BackbeatError(f"{wanted} does not wait to be run; what waits: {names}")
+
+    def _target(self, by: timedelta | None, to: datetime | None, units: dict[str, float]) -> int:
+        if sum((by is not None, to is not None, bool(units))) != 1:
+            raise TypeError("advance takes one of: a timedelta, to=a time, units such as hours=3")
+        if to is None:
+            by = timedelta(**units) if by is None else by
+            target = self._clock.milliseconds + round(by / timedelta(milliseconds=1))
+        else:
+            target = Clock(to).milliseconds
+        if target < self._clock.milliseconds:
+            raise BackbeatError(f"the clock does not go back: it is {self.now.isoformat()}")
+        return target
+
+    async def _step(self) -> bool:
+        """Bring it forward a little. False: nothing is left to do."""
+        if await self._advance_handlers():
+            return True
+        due = self._engine.next_due()
+        # Schedules go on for ever: only a node that waits is something to skip time for.
+        if due is None or not (self.skip_time and self._engine.node_waits()):
+            return False
+        self._clock.move(due)
+        self._fire()
+        return True
+
+    def _fire(self) -> None:
+        """What is due at this time; a deadline that passes ends an attempt that runs."""
+        while self._engine.fire():
+            self._stage.look()
+
+    async def _settle(self) -> None:
+        while await self._advance_handlers():
+            pass
+
+    async def _advance_handlers(self) -> bool:
+        """Begin what waits, and let the handlers come to the next one's end. False: no handler runs."""
+        self._fire()
+        began = self._stage.begin_all()
+        if not self._stage.others:
+            return began
+        await self._wait(self._stage.others)
+        return True
+
+    async def _wait(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+        """Until one of these handlers has ended."""
+        await asyncio.wait(set(tasks), return_when=asyncio.FIRST_COMPLETED)
+        self._stage.check()
+
+    async def _until(self, done: Callable[[], bool], node_id: bytes) -> None:
+        """Run until the node is done. NothingDue where nothing that is here can bring that about."""
+        current = asyncio.current_task()
+        # A handler that waits here is not what others wait for.
+        self._stage.waiting.add(current)
+        try:
+            while not done():
+                if await self._step() or done():
+                    continue
+                if self._engine.is_exhausted(node_id):
+                    # As at the end of a wait's slice on Kafka: it is answered with the node as it is.
+                    self._engine.end_waits()
+                else:
+                    others = asyncio.all_tasks() - {current}
+                    if not others or not await self._news.wait(others - self._stage.waiting, self.patience_seconds):
+                        raise NothingDue(self._why(node_id))
+        finally:
+            self._stage.waiting.discard(current)
+
+    def _why(self, node_id: bytes) -> str:
+        """Why a node is not done, and what would help."""
+        node = self._engine.node(node_id)
+        name, status = ("?", "unknown") if node is None else (node.name, word(node.server))
+        text = f"{name!r} ({id_text(node_id)}) is {status}, and nothing is left to run at {self.now.isoformat()}."
+        if self.next_due is not None:
+            text += (
+                f" The next timer is due at {self.next_due.isoformat()}: `await backbeat.advance(…)` goes there, "
+                "Backbeat(skip_time=True) does it by itself."
+            )
+        if self._stage.queue:
+            text += f" Without a worker wait: {', '.join(repr(queued) for queued in self._stage.queue[:_SHOWN_MAX])}."
+        return text

@@ -1,0 +1,90 @@
+"""One partition's records in memory, and its timers in order."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+from backbeat.streams.core.commands import TimerFired
+from backbeat.streams.core.records import TimerKind
+from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.engine.ports import Origin, Snapshot
+from backbeat.streams.state.timers import TimerKey, timer_fired
+
+#: What such timers are for comes some day: nothing to wait for.
+_FORGOTTEN = (TimerKind.ANSWER, TimerKind.JOB, TimerKind.RETENTION, TimerKind.REFUSAL)
+_NOT_OF_NODES = (*_FORGOTTEN, TimerKind.SCHEDULE)
+
+
+class Timetable(dict[TimerKey, int]):
+    """The timers that stand: (due, subject, kind) -> number. The earliest is known without a search."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Every timer that was ever set and has not been looked at since; those that were cleared are passed over.
+        self._order: list[TimerKey] = []
+
+    def __setitem__(self, key: TimerKey, number: int) -> None:
+        heapq.heappush(self._order, key)
+        super().__setitem__(key, number)
+
+    def first(self) -> TimerKey | None:
+        """The timer that is due next."""
+        while self._order and self._order[0] not in self:
+            heapq.heappop(self._order)
+        return self._order[0] if self._order else None
+
+    def any_due(self, now: int) -> bool:
+        """Whether a timer is due at `now` (milliseconds since the epoch)."""
+        first = self.first()
+        return first is not None and first[0] <= now
+
+    def due(self, now: int) -> Iterator[TimerFired]:
+        """The commands for the timers that are due, earliest first, each once."""
+        while (first := self.first()) is not None and first[0] <= now:
+            heapq.heappop(self._order)
+            yield timer_fired(first, self[first])
+
+    def next_due(self) -> int | None:
+        """When the next timer is due. What is forgotten some day is nothing to wait for."""
+        first = self.first()
+        if first is None or first[2] not in _FORGOTTEN:
+            return None if first is None else first[0]
+        return min((due for due, _, kind in self if kind not in _FORGOTTEN), default=None)
+
+    def has_one_of_a_node(self) -> bool:
+        """Whether a node waits for a time. A schedule always does: that is no reason to wait for it."""
+        return any(kind not in _NOT_OF_NODES for _, _, kind in self)
+
+
+class Shelf(MemoryStore):
+    """A partition of the engine in memory. It lives as long as the test: nothing is ever committed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timers: Timetable = Timetable()
+        self.origin: Origin | None = None
+
+    @property
+    def changed_count(self) -> int:
+        """Nothing waits for a commit."""
+        return 0
+
+    def is_dirty(self) -> bool:
+        """Nothing waits for a commit."""
+        return False
+
+    def snapshot(self) -> Snapshot:
+        """Never asked for: nothing is committed."""
+        raise AssertionError("nothing is committed in memory")
+
+    def write(self, snapshot: Snapshot, origin: Origin) -> None:  # noqa: ARG002
+        """Never asked for: nothing is committed."""
+        raise AssertionError("nothing is committed in memory")
+
+    def landed(self) -> None:
+        """Never asked for: nothing is committed."""
+        raise AssertionError("nothing is committed in memory")
+
+    def close(self) -> None:
+        """Nothing is held."""

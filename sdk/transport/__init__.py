@@ -1,0 +1,1 @@
+"""The ways from a client to the engine: Kafka, or a gateway over HTTP."""

@@ -1,0 +1,271 @@
+"""What a gateway says, as the core's own values: the other direction of the gateway's `presentation`."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from backbeat.errors import (
+    BackbeatError,
+    InvalidParameters,
+    InvalidStatus,
+    KeyReused,
+    LimitExceeded,
+    NotFound,
+    Rejected,
+    Timeout,
+    Unauthorized,
+    Unavailable,
+    WorkflowComplete,
+    rejected,
+)
+from backbeat.streams.core.effects import NodeView, Reason, Rejection, WorkflowView
+from backbeat.streams.core.tree.history import StatusChange
+from backbeat.streams.core.tree.status import CLIENT_WORDS, MODE_WORDS, SERVER_WORDS
+
+_TEXT_CHARACTERS_MAX = 300
+
+
+class _Workflow(msgspec.Struct, rename="camel", gc=False):
+    id: str
+    user_id: str
+    name: str
+    subject: msgspec.Raw
+    decider: str
+    created_at: datetime
+    updated_at: datetime
+    complete: bool
+    paused: bool
+
+
+class _Node(msgspec.Struct, rename="camel", gc=False):
+    id: str
+    workflow_id: str
+    parent_id: str | None
+    user_id: str
+    name: str
+    mode: str
+    type: str
+    client_data: msgspec.Raw
+    metadata: msgspec.Raw
+    subject: msgspec.Raw
+    decider: str
+    workflow_name: str
+    current_server_status: str
+    current_client_status: str
+    created_at: datetime
+    fires_at: datetime
+    attempt: int
+    complete_by: datetime | None
+    retries_remaining: int
+    retry_interval: float
+    parent_link_id: str | None
+    depth: int
+    seq: int
+    tid: str
+    priority: int
+    fairness_key: str
+    waits_for_slot: bool
+    granted_at: datetime | None
+
+
+class _Change(msgspec.Struct, rename="camel", gc=False):
+    from_status: str
+    to_status: str
+    status_type: str
+    response: msgspec.Raw
+    created_at: datetime
+
+
+class _User(msgspec.Struct, gc=False):
+    id: str
+    name: str
+
+
+class _Rejection(msgspec.Struct, gc=False):
+    reason: str
+    message: str
+    found: str
+    wanted: str
+
+
+class _Error(msgspec.Struct, rename="camel", gc=False):
+    error_class: str = ""
+    message: str = ""
+    rejection: _Rejection | None = None
+
+
+_errors = msgspec.json.Decoder(_Error)
+
+
+def read_workflow(text: bytes) -> WorkflowView:
+    """A workflow."""
+    return _workflow(decode(text, _Workflow))
+
+
+def read_workflows(text: bytes) -> list[WorkflowView]:
+    """A list of workflows."""
+    return [_workflow(one) for one in decode(text, list[_Workflow])]
+
+
+def read_node(text: bytes) -> NodeView:
+    """A node, told whole."""
+    return _node(decode(text, _Node))
+
+
+def read_nodes(text: bytes) -> tuple[NodeView, ...]:
+    """A list of nodes, told whole."""
+    return tuple(_node(one) for one in decode(text, list[_Node]))
+
+
+def read_history(text: bytes) -> tuple[StatusChange, ...]:
+    """The status changes of a node."""
+    return tuple(_change(one) for one in decode(text, list[_Change]))
+
+
+def read_users(text: bytes) -> dict[str, bytes]:
+    """The ids of users by their names."""
+    return {one.name: uuid.UUID(one.id).bytes for one in decode(text, list[_User])}
+
+
+def read_value(text: bytes) -> Any:
+    """Any JSON value."""
+    return decode(text, Any)
+
+
+def decode(text: bytes, kind: Any) -> Any:
+    """What a gateway says, as a value of this kind. Unavailable where it is none."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.DecodeError as error:
+        raise Unavailable(
+            f"What answers there is no gateway of Backbeat, or one of another version: {error}"
+        ) from error
+
+
+def _workflow(said: _Workflow) -> WorkflowView:
+    return WorkflowView(
+        id=to_bytes(said.id),
+        user_id=to_bytes(said.user_id),
+        name=said.name,
+        subject=bytes(said.subject),
+        decider=said.decider,
+        created_at=milliseconds(said.created_at),
+        updated_at=milliseconds(said.updated_at),
+        complete=said.complete,
+        paused=said.paused,
+    )
+
+
+def _node(said: _Node) -> NodeView:
+    return NodeView(
+        id=to_bytes(said.id),
+        workflow_id=to_bytes(said.workflow_id),
+        parent_id=None if said.parent_id is None else to_bytes(said.parent_id),
+        user_id=to_bytes(said.user_id),
+        name=said.name,
+        mode=MODE_WORDS[said.mode],
+        type=said.type,
+        client_data=bytes(said.client_data),
+        metadata=bytes(said.metadata),
+        subject=bytes(said.subject),
+        decider=said.decider,
+        workflow_name=said.workflow_name,
+        server=SERVER_WORDS[said.current_server_status],
+        client=CLIENT_WORDS[said.current_client_status],
+        created_at=milliseconds(said.created_at),
+        fires_at=milliseconds(said.fires_at),
+        attempt=said.attempt,
+        complete_by=None if said.complete_by is None else milliseconds(said.complete_by),
+        retries_remaining=said.retries_remaining,
+        retry_interval_seconds=said.retry_interval,
+        parent_link_id=None if said.parent_link_id is None else to_bytes(said.parent_link_id),
+        depth=said.depth,
+        seq=said.seq,
+        tid=said.tid,
+        priority=said.priority,
+        fairness_key=said.fairness_key,
+        waits_for_slot=said.waits_for_slot,
+        granted_at=None if said.granted_at is None else milliseconds(said.granted_at),
+    )
+
+
+def _change(said: _Change) -> StatusChange:
+    server = said.status_type == "current_server_status"
+    words = SERVER_WORDS if server else CLIENT_WORDS
+    response = bytes(said.response)
+    return StatusChange(
+        server=server,
+        from_status=words[said.from_status],
+        to_status=words[said.to_status],
+        at=milliseconds(said.created_at),
+        response=None if response == b"null" else response,
+    )
+
+
+def to_bytes(text: str) -> bytes:
+    """An id's 16 bytes."""
+    return bytes.fromhex(text.replace("-", ""))
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def milliseconds(at: datetime) -> int:
+    """A time as whole milliseconds since the epoch, without a detour over floating point."""
+    since = at - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
+
+
+def time_text(milliseconds: int) -> str:
+    """Milliseconds since the epoch, as the API takes them."""
+    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+_BY_STATUS: dict[int, tuple[type[Rejected], Reason]] = {
+    400: (InvalidParameters, Reason.INVALID_PARAMETERS),
+    404: (NotFound, Reason.NOT_FOUND),
+    405: (NotFound, Reason.NOT_FOUND),
+    409: (InvalidStatus, Reason.INVALID_SERVER_STATUS),
+    413: (LimitExceeded, Reason.LIMIT_EXCEEDED),
+    422: (KeyReused, Reason.KEY_REUSED),
+}
+_UNAUTHORIZED = 401
+_UNAVAILABLE = 503
+
+
+def refusal(status: int, text: bytes, what: str) -> BackbeatError:
+    """What an answer that is no success says, as the exception that a client of Kafka would get."""
+    try:
+        said = _errors.decode(text)
+    except msgspec.DecodeError:
+        said = _Error(message=text.decode(errors="replace")[:_TEXT_CHARACTERS_MAX])
+    if said.rejection is not None:
+        told = said.rejection
+        try:
+            reason = Reason(told.reason)
+        except ValueError:
+            return Rejected(told.reason, told.message, told.found, told.wanted)
+        return rejected(Rejection(reason, told.message, told.found, told.wanted))
+    if status == _UNAUTHORIZED:
+        return Unauthorized(
+            "unauthorized",
+            f"{what}: the gateway does not know this client, or wants its token: "
+            "Client(…, client=<its id or name>, token=…)",
+            "unauthorized",
+            "a client that is known, with its token",
+        )
+    if said.error_class == "Backbeat::WorkflowComplete":
+        return WorkflowComplete(Reason.WORKFLOW_COMPLETE, said.message)
+    if status in _BY_STATUS:
+        kind, reason = _BY_STATUS[status]
+        return kind(reason, said.message)
+    if status == _UNAVAILABLE and said.error_class == "Backbeat::Timeout":
+        return Timeout(said.message)
+    return Unavailable(f"{what}: the gateway answers {status}: {said.message}")

@@ -1,0 +1,186 @@
+"""A client's way to the engine over Kafka: commands and queries as records, client applications from the registry."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from backbeat.errors import NotFound, Unavailable
+from backbeat.payload.values import to_id
+from backbeat.schemas import encode_command
+from backbeat.streams.core import ids
+from backbeat.streams.core.commands import AnyCommand, CreateWorkflow, ReplyTo, Signal, route
+from backbeat.streams.core.effects import Reason
+from backbeat.streams.core.queries import ALL_PARTITIONS, AnyQuery, GetSchedules
+from backbeat.streams.kafka.brokers import UnreachableError
+from backbeat.streams.kafka.client_registry import RegisteredClient, Registry, RegistryError
+from backbeat.transport.base import Transport, written
+from backbeat.transport.connecting import Home, connect_in_thread, in_thread
+from backbeat.transport.requests import Asker
+
+
+class KafkaTransport:
+    """Speaks to the engine through the topics of a Kafka."""
+
+    def __init__(self, bootstrap_servers: str, send_seconds_max: float, searches: Transport | None = None) -> None:
+        """`searches` answers the searches, once the first is asked: a client without a gateway does all the rest."""
+        self._bootstrap_servers = bootstrap_servers
+        self._asker = Asker(bootstrap_servers, send_seconds_max)
+        self._registry: Registry | None = None
+        self._searches = searches
+        self._can_search = asyncio.Lock()
+        self._searches_started = False
+        self._home: Home
+
+    async def start(self) -> None:
+        """Connect; nothing where it is connected."""
+        if self._registry is not None and not self._home.is_inherited:
+            self._home.check()
+            return
+        self._home = Home()
+        self._registry = await connect_in_thread(lambda: open_registry(self._bootstrap_servers), Registry.stop)
+        try:
+            await self._asker.start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Send what was published, and leave. In a forked process nothing: all of it is the parent's."""
+        if self._registry is not None and self._home.is_inherited:
+            return
+        await self._asker.stop()
+        if self._searches is not None and self._searches_started:
+            self._searches_started = False
+            await self._searches.stop()
+        if self._registry is not None:
+            await in_thread(self._registry.stop)
+            self._registry = None
+
+    def now(self) -> float:
+        """The host's time."""
+        return time.time()
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions commands have."""
+        return self._asker.partitions
+
+    def user_id(self, client: str) -> bytes:
+        """The id of a client application by its name."""
+        return find_user(self._registry, client).id_bytes
+
+    def users(self) -> Mapping[str, bytes]:
+        """The ids of all client applications by their names."""
+        if self._registry is None:
+            raise Unavailable("the client is not connected: use `async with Client(…) as client`")
+        self._home.check()
+        return {client.name: to_id(client.id) for client in self._registry.all()}
+
+    async def refresh(self) -> None:
+        """The registry is followed all the time."""
+
+    async def command(self, command: AnyCommand, timeout: float, what: str, *, key: str | None = None) -> Any:
+        """Send a command and await its answer; `key` is in the command's id already."""
+        del key
+        routed = _routed(command)
+        return await self._asker.command(
+            lambda reply_to: written(encode_command, msgspec.structs.replace(command, reply_to=reply_to)),
+            routed,
+            _record_key(command, routed),
+            timeout,
+            what,
+        )
+
+    async def query(self, query: AnyQuery, timeout: float, what: str) -> list[Any]:
+        """Ask, and await all parts of the answer; of all partitions, where the query says so."""
+        if isinstance(query, GetSchedules) and query.partition == ALL_PARTITIONS:
+            each = [msgspec.structs.replace(query, partition=number) for number in range(self._asker.partitions)]
+            found = await asyncio.gather(*(self.query(one, timeout, what) for one in each))
+            return [part for parts in found for part in parts]
+
+        def addressed(reply_to: ReplyTo, deadline: int) -> AnyQuery:
+            return msgspec.structs.replace(query, reply_to=reply_to, deadline=query.deadline or deadline)
+
+        return await self._asker.query(addressed, timeout, what)
+
+    def publish(self, command: Signal, *, key: str | None = None) -> bytes:
+        """Send a signal without waiting."""
+        del key
+        routed = _routed(command)
+        self._asker.publish(written(encode_command, command), routed, _record_key(command, routed))
+        return ids.node_id(command.workflow_id, command.id, 0)
+
+    def under_way(self) -> int:
+        """How many records Kafka has not acknowledged."""
+        return self._asker.under_way()
+
+    async def flush(self, timeout: float) -> None:
+        """Wait until Kafka has acknowledged all that was published."""
+        await self._asker.flush(timeout)
+
+    async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
+        """Searches are a gateway's."""
+        if self._searches is None:
+            raise Unavailable(
+                f"A search of {call} is answered by a gateway, and this client knows none: give it one, "
+                'Client(…, gateway="http://127.0.0.1:9292")'
+            )
+        async with self._can_search:
+            self._home.check()
+            if not self._searches_started:
+                await self._searches.start()
+                self._searches_started = True
+        return await self._searches.search(call, filters, timeout)
+
+
+def _routed(command: AnyCommand) -> bytes:
+    found = route(command)
+    assert found is not None, "a command that is sent to every partition"
+    return found
+
+
+def _record_key(command: AnyCommand, routed: bytes) -> bytes:
+    """The record's key in the topic: the subject where it is known, for whoever reads the topic."""
+    match command:
+        case CreateWorkflow(workflow=new):
+            return new.subject
+        case Signal(workflow=new) if new is not None:
+            return new.subject
+        case _:
+            return routed
+
+
+def open_registry(bootstrap_servers: str) -> Registry:
+    """The registry of clients, read and followed."""
+    try:
+        return Registry(bootstrap_servers).start()
+    except (RegistryError, UnreachableError) as error:
+        raise Unavailable(str(error)) from error
+
+
+def find_user(registry: Registry | None, name: str) -> RegisteredClient:
+    """A client application by its name."""
+    if registry is None:
+        raise Unavailable("the client is not connected: use `async with Client(…) as client`")
+    if registry.failure is not None:
+        raise Unavailable(f"the registry of clients is followed no more: {registry.failure}")
+    found = registry.by_name(name)
+    if found is None:
+        raise unknown_user(name, (client.name for client in registry.all()))
+    return found
+
+
+def unknown_user(name: str, known: Iterable[str]) -> NotFound:
+    """No client application has this name."""
+    names = ", ".join(known) or "none"
+    return NotFound(
+        Reason.NOT_FOUND,
+        f"There is no client {name!r} (known: {names}). What to do: add it with `backbeat user add {name}`",
+        "nothing",
+        "a client",
+    )

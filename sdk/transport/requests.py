@@ -1,0 +1,303 @@
+"""Commands and queries, and the answers to them: one producer, and one thread that reads one partition of replies.
+
+An ask names that partition, this process (16 random bytes) and a number; the answer carries them back, in parts where
+it is large. Other processes may read the same partition: what is not for us is passed over without being decoded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+
+from backbeat.delivery.kafka import end_of, logger, make_consumer, make_producer, partition_counts
+from backbeat.errors import Timeout, Unavailable, rejected
+from backbeat.schemas import DecodeError, ReplyRecord, decode_reply, encode_query
+from backbeat.streams.core.commands import ReplyTo
+from backbeat.streams.core.effects import Rejection
+from backbeat.streams.core.ids import partition_of
+from backbeat.streams.core.queries import AnyQuery, query_route
+from backbeat.streams.kafka.topics import COMMANDS, QUERIES, REPLIES
+from backbeat.transport.base import written
+from backbeat.transport.connecting import Home, connect_in_thread, in_thread
+
+_POLL_SECONDS = 0.1
+_RECORDS_MAX = 500
+#: A query whose answer does not come is asked again: the partition may have got another owner, who never saw it.
+_ASK_AGAIN_SECONDS = 3.0
+_FLUSH_SECONDS_MAX = 10.0
+#: How often it is looked whose time is over: one timer for all asks, since one each is a twentieth of what they cost.
+_LOOK_SECONDS = 0.05
+#: The asker stands at the beginning of a reply: behind the longer of the two headers and its own 16 bytes at most.
+_HEAD_BYTES = 26
+
+
+class _Waiting:
+    """An ask that has not been answered yet."""
+
+    __slots__ = ("answers", "ends_at", "future", "heard_at")
+
+    def __init__(self, future: asyncio.Future[list[Any]], ends_at: float) -> None:
+        self.future = future
+        #: When nobody waits for it any more (the loop's time).
+        self.ends_at = ends_at
+        self.answers: list[Any] = []
+        self.heard_at = time.monotonic()
+
+
+class Asker:
+    """Sends commands and queries and matches the answers to them. Used from one event loop."""
+
+    def __init__(self, bootstrap_servers: str, send_seconds_max: float) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._send_seconds_max = send_seconds_max
+        self._asker = b""
+        self._number = 0
+        self._waiting: dict[int, _Waiting] = {}
+        self._look_timer: asyncio.TimerHandle | None = None
+        self._stopping: threading.Event
+        self._thread: threading.Thread | None = None
+        self._failed: list[KafkaError] = []
+        self._loop: asyncio.AbstractEventLoop
+        self._home: Home
+        self._producer: Producer
+        self.partitions = 0
+        self._reply_partition = 0
+
+    async def start(self) -> None:
+        """Connect, again too after `stop`. Once this returns, no answer can be missed."""
+        self._loop, self._home = asyncio.get_running_loop(), Home()
+        # Made here, not with the object: that may be one in several processes (a fork), and each has its own answers.
+        self._asker = os.urandom(16)
+        self._waiting.clear()
+        self._look_timer = None
+        self._stopping = threading.Event()
+        consumer = await connect_in_thread(self._connect, Consumer.close)
+        self._home.keep(consumer, self._producer)
+        self._thread = threading.Thread(target=self._read, args=(consumer,), name="backbeat-replies", daemon=True)
+        self._thread.start()
+
+    def _connect(self) -> Consumer:
+        self._producer = make_producer(
+            self._bootstrap_servers,
+            {
+                # What could not be sent is known before the deadline, and is not sent hours later either.
+                "message.timeout.ms": max(1, int(self._send_seconds_max * 900)),
+                "delivery.report.only.error": True,
+            },
+        )
+        # Nothing joins this group and nothing is committed: the library wants the name.
+        consumer = make_consumer(self._bootstrap_servers, "backbeat-replies", {"fetch.wait.max.ms": 500})
+        try:
+            self.partitions, queries, replies = partition_counts(
+                consumer, self._bootstrap_servers, COMMANDS, QUERIES, REPLIES
+            )
+            if queries != self.partitions:
+                raise Unavailable(  # noqa: TRY301 - the consumer is closed below, whatever went wrong
+                    f"{QUERIES} has {queries} partitions, {COMMANDS} {self.partitions}"
+                )
+            self._reply_partition = random.randrange(replies)  # noqa: S311 - it spreads load and keeps no secret
+            # The end is asked for now: an answer to whatever is asked later lies behind it.
+            consumer.assign([end_of(consumer, REPLIES, self._reply_partition, self._bootstrap_servers)])
+        except BaseException:
+            consumer.close()
+            raise
+        return consumer
+
+    async def stop(self) -> None:
+        """Send what was published, and leave; asks that wait get Unavailable."""
+        if self._thread is None:
+            return
+        self._home.check()
+        for waiting in self._waiting.values():
+            if not waiting.future.done():
+                waiting.future.set_exception(Unavailable("the client was closed"))
+        self._waiting.clear()
+        if self._look_timer is not None:
+            self._look_timer.cancel()
+            self._look_timer = None
+        left = await in_thread(lambda: self._producer.flush(_FLUSH_SECONDS_MAX))
+        failed, self._failed = self._failed, []
+        if left or failed:
+            logger.error("Kafka has not taken %d records that were sent", left + len(failed))
+        self._stopping.set()
+        await in_thread(self._thread.join)
+        self._thread = None
+
+    # --- sending ---------------------------------------------------------------------------------------------------
+
+    async def command(
+        self, make: Callable[[ReplyTo], bytes], route: bytes, key: bytes, timeout: float, what: str
+    ) -> Any:
+        """Send a command (`make` encodes it with its return address) and await its one answer."""
+        future = self._expect(timeout)
+        number = self._number
+        try:
+            self._produce(COMMANDS, make(self._reply_to(number)), route, key, number)
+            if self._look_timer is None:
+                self._look_timer = self._loop.call_later(_LOOK_SECONDS, self._look)
+            answers = await future
+        except TimeoutError as error:
+            raise Timeout(
+                f"{what}: no answer within {timeout:g} s. It may still be applied; "
+                "to ask again without doing it twice, use the same idempotency key"
+            ) from error
+        finally:
+            self._waiting.pop(number, None)
+        return _checked(answers)[0]
+
+    async def query(self, make: Callable[[ReplyTo, int], AnyQuery], timeout: float, what: str) -> list[Any]:
+        """Ask a query (`make` takes a return address and a deadline) and await all parts of its answer.
+
+        It is asked again while nothing is heard, until the timeout.
+        """
+        ends_at = time.monotonic() + timeout
+        while True:
+            future = self._expect(math.inf)
+            number = self._number
+            waiting = self._waiting[number]
+            query = make(self._reply_to(number), int((time.time() + ends_at - time.monotonic()) * 1000))
+            route = query_route(query)
+            try:
+                self._produce(QUERIES, written(encode_query, query), route, route, number)
+                while (left := min(ends_at, waiting.heard_at + _ASK_AGAIN_SECONDS) - time.monotonic()) > 0:
+                    done, _ = await asyncio.wait((future,), timeout=left)
+                    if done:
+                        return _checked(future.result())
+            finally:
+                self._waiting.pop(number, None)
+            if time.monotonic() >= ends_at:
+                raise Timeout(f"{what}: no answer within {timeout:g} s. Is an engine running?")
+
+    def publish(self, value: bytes, route: bytes, key: bytes) -> None:
+        """Send a command whose answer nobody waits for. BufferError: too many are under way."""
+        self._check()
+        self._producer.produce(
+            COMMANDS,
+            value,
+            key,
+            partition=partition_of(route, self.partitions),
+            on_delivery=self._failed_publish,
+        )
+
+    def under_way(self) -> int:
+        """How many records Kafka has not acknowledged."""
+        return len(self._producer)
+
+    async def flush(self, timeout: float) -> None:
+        """Wait until Kafka has acknowledged all that was published."""
+        self._check()
+        left = await in_thread(lambda: self._producer.flush(timeout))
+        failed, self._failed = self._failed, []
+        if failed:
+            raise Unavailable(f"Kafka did not take {len(failed)} of the published signals: {failed[0].str()}")
+        if left:
+            raise Timeout(f"Kafka has not acknowledged {left} records within {timeout:g} s")
+
+    def _failed_publish(self, error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            self._failed.append(error)
+
+    def _look(self) -> None:
+        """Tell those whose time is over; look again while anybody waits."""
+        now = self._loop.time()
+        for waiting in self._waiting.values():
+            if waiting.ends_at <= now and not waiting.future.done():
+                waiting.future.set_exception(TimeoutError())
+        self._look_timer = self._loop.call_later(_LOOK_SECONDS, self._look) if self._waiting else None
+
+    def _expect(self, timeout: float) -> asyncio.Future[list[Any]]:
+        self._check()
+        self._number += 1
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
+        self._waiting[self._number] = _Waiting(future, self._loop.time() + timeout)
+        return future
+
+    def _check(self) -> None:
+        if self._thread is None:
+            raise Unavailable("the client is not connected: use `async with Client(…) as client`")
+        self._home.check()
+
+    def _reply_to(self, number: int) -> ReplyTo:
+        return ReplyTo(self._reply_partition, self._asker, number)
+
+    def _produce(self, topic: str, value: bytes, route: bytes, key: bytes, number: int) -> None:
+        def report(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                self._loop.call_soon_threadsafe(self._fail, number, error)
+
+        try:
+            self._producer.produce(
+                topic, value, key, partition=partition_of(route, self.partitions), on_delivery=report
+            )
+        except BufferError as error:
+            raise Unavailable("too many records wait for Kafka") from error
+        except KafkaException as error:
+            raise Unavailable(f"Kafka does not take it: {error.args[0].str()}") from error
+
+    # --- answers ---------------------------------------------------------------------------------------------------
+
+    def _read(self, consumer: Consumer) -> None:
+        while not self._stopping.is_set():
+            try:
+                message = consumer.poll(_POLL_SECONDS)
+                # Reports of what failed: seldom any, and soon enough here.
+                self._producer.poll(0)
+                if message is None:
+                    continue
+                messages = [message, *consumer.consume(_RECORDS_MAX, 0)]
+                replies = [reply for one in messages if (reply := self._take(one)) is not None]
+            except KafkaException as error:
+                logger.warning("reading replies: %s", error.args[0].str())
+                self._stopping.wait(_POLL_SECONDS)
+                continue
+            if replies:
+                try:
+                    self._loop.call_soon_threadsafe(self._match, replies)
+                except RuntimeError:
+                    logger.info("replies are read no more: the loop was closed, and the client was not")
+                    break
+        consumer.close()
+
+    def _take(self, message: Message) -> ReplyRecord | None:
+        error, value = message.error(), message.value()
+        if error is not None:
+            logger.warning("reading replies: %s", error.str())
+            return None
+        if value is None or self._asker not in value[:_HEAD_BYTES]:
+            return None
+        try:
+            return decode_reply(value)
+        except (DecodeError, RecursionError) as reason:
+            logger.error("%s/%s at %s: %s", REPLIES, self._reply_partition, message.offset(), reason)
+            return None
+
+    def _match(self, replies: list[ReplyRecord]) -> None:
+        for reply in replies:
+            waiting = self._waiting.get(reply.number)
+            # An engine that was restarted answers again: a part that is here already is passed over.
+            if waiting is None or waiting.future.done() or reply.part != len(waiting.answers):
+                continue
+            waiting.answers.append(reply.answer)
+            waiting.heard_at = time.monotonic()
+            if reply.last:
+                waiting.future.set_result(waiting.answers)
+
+    def _fail(self, number: int, error: KafkaError) -> None:
+        waiting = self._waiting.get(number)
+        if waiting is not None and not waiting.future.done():
+            waiting.future.set_exception(Unavailable(f"Kafka did not take it: {error.str()}"))
+
+
+def _checked(answers: list[Any]) -> list[Any]:
+    # The last part may say that there is no more of it: what was asked for was removed while it was read.
+    if isinstance(answers[-1], Rejection):
+        raise rejected(answers[-1])
+    return answers

@@ -1,0 +1,1 @@
+"""The worker: handlers, their concurrency, deadlines and results."""

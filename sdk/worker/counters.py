@@ -1,0 +1,62 @@
+"""What a worker counts of its activities where a status is served: plain numbers, made into metrics when asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from backbeat.activities.context import Activity
+from backbeat.delivery.records import Job
+from backbeat.schemas import ActivityKind
+from backbeat.streams.core.commands import AnyCommand, ChangeNode
+from backbeat.streams.observe.counters import OTHER
+from backbeat.streams.observe.histograms import SECONDS, Buckets
+from backbeat.worker.handlers import Handlers
+
+COMPLETE, ERRORED, FAILED, POSTPONED, DROPPED, GIVEN_UP = (
+    "complete", "errored", "failed", "postponed", "dropped", "given_up",
+)  # fmt: skip
+OUTCOMES = (COMPLETE, ERRORED, FAILED, POSTPONED, DROPPED, GIVEN_UP)
+
+_LONG_SECONDS = (*SECONDS, 300.0, 900.0, 3_600.0)
+
+
+class Figures:
+    """Counted in the worker's event loop; read from any thread by copying."""
+
+    def __init__(self, handlers: Handlers) -> None:
+        self._handlers = handlers
+        #: (activity, outcome) -> how many
+        self.ended: dict[tuple[str, str], int] = {}
+        #: activity -> how long its attempts took
+        self.seconds: dict[str, Buckets] = {}
+        self.notifications = 0
+
+    def begin(self, job: Job) -> None:
+        """It begins."""
+        job.begun_at = time.perf_counter()
+
+    def end(self, job: Job) -> None:
+        """It has ended. What is not registered here is counted together: names have no bound."""
+        if job.record.kind is ActivityKind.NOTIFICATION:
+            self.notifications += 1
+            return
+        name = job.record.node.name
+        if self._handlers.find(name) is None:
+            name = OTHER
+        key = (name, job.outcome or GIVEN_UP)
+        self.ended[key] = self.ended.get(key, 0) + 1
+        buckets = self.seconds.get(name)
+        if buckets is None:
+            buckets = self.seconds[name] = Buckets(_LONG_SECONDS)
+        buckets.observe(time.perf_counter() - job.begun_at)
+
+
+def outcome_of(activity: Activity, commands: Sequence[AnyCommand]) -> str:
+    """What came of an attempt, in a word, from the commands that tell the engine."""
+    answer = commands[-1] if commands else None
+    if not isinstance(answer, ChangeNode):
+        return DROPPED if activity.cancelled else POSTPONED
+    if answer.status == "completed":
+        return COMPLETE
+    return ERRORED if answer.retriable else FAILED

@@ -1,0 +1,72 @@
+"""What surrounds a worker's running activities: who the client applications are, and the way to the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from backbeat.errors import BackbeatError
+from backbeat.streams.kafka.client_registry import Registry
+from backbeat.transport.base import Transport
+from backbeat.transport.connecting import connect_in_thread, in_thread
+from backbeat.transport.kafka import KafkaTransport, find_user, open_registry
+
+T = TypeVar("T")
+
+#: How long a question of a running activity may take to get to Kafka.
+_ASK_SECONDS = 10.0
+
+
+class Surroundings:
+    """Kafka and its registry, from `start()` to `stop()`, in the worker's event loop (`context.Outside`)."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._registry: Registry | None = None
+        self._user_id = b""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._transport: KafkaTransport | None = None
+        self._connecting = asyncio.Lock()
+
+    async def start(self, client: str) -> None:
+        """Find out who the client applications are. NotFound: the worker's own is none of them."""
+        self._loop = asyncio.get_running_loop()
+        self._registry = await connect_in_thread(lambda: open_registry(self._bootstrap_servers), Registry.stop)
+        self._user_id = find_user(self._registry, client).id_bytes
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        if self._transport is not None:
+            await self._transport.stop()
+        if self._registry is not None:
+            await in_thread(self._registry.stop)
+
+    def now(self) -> float:
+        """The host's time, in seconds since the epoch."""
+        return time.time()
+
+    def user_id(self, client: str | None) -> bytes:
+        """The id of a client application; None: the worker's own."""
+        return self._user_id if client is None else find_user(self._registry, client).id_bytes
+
+    def ask(self, question: Callable[[Transport], Awaitable[T]]) -> Future[T]:
+        """Have a question of a running activity asked in the worker's event loop. From any thread."""
+        if self._loop is None:
+            raise BackbeatError("the worker does not run")
+
+        async def asked() -> T:
+            return await question(await self.connected())
+
+        return asyncio.run_coroutine_threadsafe(asked(), self._loop)
+
+    async def connected(self) -> Transport:
+        """The way to the engine for questions, made when the first is asked."""
+        async with self._connecting:
+            if self._transport is None:
+                transport = KafkaTransport(self._bootstrap_servers, _ASK_SECONDS)
+                await transport.start()
+                self._transport = transport
+        return self._transport

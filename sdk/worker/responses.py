@@ -1,0 +1,86 @@
+"""What is said of an attempt: JSON-RPC shaped responses, as the original's clients said it."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from backbeat.errors import LimitExceeded
+from backbeat.payload.values import LIMITS, to_json
+from backbeat.streams.core.effects import Reason
+
+#: An error's text and traceback: the end of it says most.
+_MESSAGE_CHARACTERS_MAX = 8_000
+_TRACEBACK_CHARACTERS_MAX = 32_000
+#: JSON-RPC's code for an error of the server's own kind.
+_ERROR_CODE = -32000
+
+#: Of the package; its examples are handlers as anybody's.
+_PACKAGE = Path(__file__).parents[1]
+
+_RESULT_HEAD = b'{"jsonrpc":"2.0","result":'
+_RESULT_TAIL = b',"error":null,"id":null}'
+_NOTHING = _RESULT_HEAD + b"null" + _RESULT_TAIL
+
+
+def result_response(result: Any) -> bytes:
+    """The response of an attempt that ended well. LimitExceeded for a result that is too large."""
+    response = _NOTHING if result is None else _RESULT_HEAD + to_json("result", result) + _RESULT_TAIL
+    if len(response) > LIMITS.payload_bytes_max:
+        raise LimitExceeded(
+            Reason.LIMIT_EXCEEDED,
+            f"The result has {len(response)} bytes; payload_bytes_max is {LIMITS.payload_bytes_max}",
+            f"{len(response)} bytes",
+            f"payload_bytes_max {LIMITS.payload_bytes_max}",
+        )
+    return response
+
+
+def error_response(error: BaseException | str) -> bytes:
+    """The response of an attempt that failed: what the error says, and its traceback."""
+    if isinstance(error, str):
+        message, lines = error, []
+    else:
+        message, lines = describe(error), _traceback(error)
+    body = {"code": _ERROR_CODE, "message": message, "data": lines}
+    return msgspec.json.encode({"jsonrpc": "2.0", "result": None, "error": body, "id": None})
+
+
+def text_of(error: BaseException) -> str:
+    """An error's text as UTF-8 can hold it, whatever the error's own `str` does."""
+    try:
+        text = str(error)
+    except BaseException:  # noqa: BLE001 - an error that cannot say what it is must not end the worker
+        text = "(its text cannot be made)"
+    # Lone surrogates are no UTF-8.
+    return text.encode(errors="replace").decode()
+
+
+def describe(error: BaseException) -> str:
+    """An error in a line: its type and its text."""
+    text = text_of(error)
+    return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:_MESSAGE_CHARACTERS_MAX]
+
+
+def handlers_own(error: BaseException) -> TracebackType | None:
+    """An error's traceback from the handler's first frame on: those before are the worker's own."""
+    at = error.__traceback__
+    while at is not None and _is_ours(Path(at.tb_frame.f_code.co_filename)):
+        at = at.tb_next
+    return at or error.__traceback__
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_relative_to(_PACKAGE) and not path.is_relative_to(_PACKAGE / "examples")
+
+
+def _traceback(error: BaseException) -> list[str]:
+    try:
+        text = "".join(traceback.format_exception(type(error), error, handlers_own(error)))
+    except BaseException:  # noqa: BLE001 - as above
+        return []
+    return text.encode(errors="replace").decode()[-_TRACEBACK_CHARACTERS_MAX:].splitlines()

@@ -1,0 +1,303 @@
+"""What a worker does with one activity, without Kafka: its handler is run, and what came of it is told as commands.
+
+    activity = runner.open(record)
+    for command in await runner.run(activity): ...
+
+`Worker` sends the commands to Kafka, `backbeat.testing` applies them in memory. Nothing here knows which.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import difflib
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import msgspec
+
+from backbeat.activities.context import Activity, Outside, running
+from backbeat.activities.definition import ErrorHook
+from backbeat.codecs import mark_of
+from backbeat.delivery.kafka import logger
+from backbeat.errors import Fail
+from backbeat.observe.tracing import Traced, Tracing, is_set_up
+from backbeat.payload.payload_codec import Packing, is_stored
+from backbeat.payload.values import from_json
+from backbeat.schemas import ActivityKind, ActivityRecord
+from backbeat.streams.core.commands import AnyCommand
+from backbeat.streams.core.effects import NodeView
+from backbeat.transport.base import Transport
+from backbeat.worker.handlers import Handler, Handlers, is_async
+from backbeat.worker.outcome import completed, errored, postponed
+from backbeat.worker.responses import describe, handlers_own
+
+T = TypeVar("T")
+
+#: The notification of an activity whose retries are exhausted; others tell of the engine's own failures.
+_CLIENT_ERROR = "Client Error"
+
+
+class Runner:
+    """Runs activities with the handlers that are registered for their names.
+
+    `handlers` may grow while it runs. `outside` is what surrounds it: who the client applications are, and how
+    commands and queries of a running handler get to an engine.
+    """
+
+    def __init__(self, handlers: Handlers, outside: Outside, packing: Packing | None = None) -> None:
+        self.handlers = handlers
+        #: What arguments and results go through.
+        self.packing = packing or Packing()
+        self._outside = outside
+        #: Made when it is first needed: the application may set up OpenTelemetry after this.
+        self._tracing: Tracing | None = None
+        #: Called with the activity and its error when an activity's retries are exhausted; None: a log line.
+        self.error_hook: ErrorHook | None = None
+
+    def within(self, outside: Outside) -> Runner:
+        """The same handlers and hooks with something else around them."""
+        runner = copy.copy(self)
+        runner._outside = outside  # noqa: SLF001 - it is one of us
+        return runner
+
+    def open(self, record: ActivityRecord) -> Activity:
+        """The activity of a record, to be run once."""
+        return Activity(record, self)
+
+    def handler(self, record: ActivityRecord) -> Handler | None:
+        """What runs an activity; None for a notification, and for a name that nothing is registered for."""
+        return None if record.kind is ActivityKind.NOTIFICATION else self.handlers.find(record.node.name)
+
+    async def run(self, activity: Activity) -> list[AnyCommand]:
+        """Run it, a plain function in a thread. The commands that tell the engine, in order.
+
+        There are none for a notification, for an attempt that was canceled while it ran, and where an asynchronous
+        activity adds nothing. Whatever a handler raises becomes its node's error, `sys.exit()` too; only a
+        CancelledError that is not of such a cancel is passed on.
+        """
+        handler = self.handler(activity.record)
+        if activity.record.kind is ActivityKind.NOTIFICATION:
+            await self.notify(activity)
+            return []
+        if handler is None:
+            return self.unknown(activity)
+        if not handler.is_async:
+            commands = await asyncio.to_thread(self.run_plain, activity, handler)
+            return commands if isinstance(commands, list) else await commands
+        return await self.run_async(activity, handler)
+
+    async def run_async(
+        self, activity: Activity, handler: Handler, result: Awaitable[Any] | None = None
+    ) -> list[AnyCommand]:
+        """Run an async handler in this task; or await the `result` that a plain one gave."""
+        if not is_set_up():
+            return await self._run_async(activity, handler, result)
+        activity.traced = self._begin_span(activity)
+        try:
+            return await self._run_async(activity, handler, result)
+        finally:
+            activity.traced.end()
+
+    async def _run_async(self, activity: Activity, handler: Handler, result: Awaitable[Any] | None) -> list[AnyCommand]:
+        running.set(activity)
+        task = asyncio.current_task()
+        assert task is not None
+        activity.when_cancelled(task.cancel)
+        try:
+            if result is None:
+                params = handler.params(activity)
+                if is_stored(params):
+                    params = await asyncio.to_thread(self._unpack, activity, params)
+                elif self._is_packed(params):
+                    params = self._unpack(activity, params)
+                result = handler.call(params)
+            value = await result
+            if value is None or self.packing.is_plain:
+                return self._returned(activity, value, handler)
+            # It may wait for a store.
+            return await asyncio.to_thread(self._returned, activity, value, handler)
+        except asyncio.CancelledError:
+            if activity.cancelled:
+                return []
+            raise
+        except GeneratorExit as error:
+            if not _runs(task):
+                # The loop was closed while it ran: it has not failed.
+                raise
+            return self.failed(activity, error)
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its node's error
+            return self.failed(activity, error)
+
+    def run_plain(
+        self, activity: Activity, handler: Handler
+    ) -> list[AnyCommand] | Coroutine[Any, Any, list[AnyCommand]]:
+        """Run a plain handler here and now, in a context (`contextvars`) of its own.
+
+        The commands; or, where it gave an awaitable (an async function below a decorator), the coroutine that makes
+        them, for the event loop.
+        """
+        if not is_set_up():
+            return self._run_plain(activity, handler)
+        activity.traced = self._begin_span(activity)
+        try:
+            return self._run_plain(activity, handler)
+        finally:
+            activity.traced.end()
+
+    def _run_plain(
+        self, activity: Activity, handler: Handler
+    ) -> list[AnyCommand] | Coroutine[Any, Any, list[AnyCommand]]:
+        running.set(activity)
+        try:
+            params = handler.params(activity)
+            if self._is_packed(params):
+                params = self._unpack(activity, params)
+            result = handler.call(params)
+            if inspect.isawaitable(result):
+                return self.run_async(activity, handler, result)
+            return self._returned(activity, result, handler)
+        except BaseException as error:  # noqa: BLE001 - the thread must go on, also after sys.exit()
+            return self.failed(activity, error)
+
+    def _begin_span(self, activity: Activity) -> Traced:
+        if self._tracing is None:
+            self._tracing = Tracing()
+        return self._tracing.begin(activity, activity.record.node.tid)
+
+    def _is_packed(self, params: Any) -> bool:
+        # What another worker's codec made is unpacked even by one without: the error says what is missing.
+        return not self.packing.is_plain or mark_of(params) is not None
+
+    def _unpack(self, activity: Activity, params: Any) -> Any:
+        return self.packing.unpack(f"arguments of node {activity.id}", params)
+
+    async def notify(self, activity: Activity) -> None:
+        """Tell the activity's rescue, and the hook for all, of a notification.
+
+        Their own errors, of whatever kind, are logged: there is nobody else to tell.
+        """
+        record = activity.record
+        handler = self.handlers.find(activity.name)
+        rescue = handler.rescue if handler is not None and record.message == _CLIENT_ERROR else None
+        hooks = [hook for hook in (rescue, self.error_hook) if hook is not None]
+        error = from_json(record.error) if record.error else {}
+        if not hooks:
+            logger.error("%s", _exhausted(activity, error))
+            return
+        running.set(activity)
+        task = asyncio.current_task()
+        assert task is not None
+        for hook in hooks:
+            try:
+                if is_async(hook):
+                    told = hook(activity, error)
+                else:
+                    told = await asyncio.to_thread(hook, activity, error)
+                if inspect.isawaitable(told):
+                    await told
+            except BaseException as failure:
+                if _is_ended(task, failure):
+                    raise
+                logger.exception("the error hook failed on %s %s", activity.name, activity.id)
+
+    # --- what came of it -------------------------------------------------------------------------------------------
+
+    def _returned(self, activity: Activity, result: Any, handler: Handler) -> list[AnyCommand]:
+        """The commands of an attempt whose handler returned. It raises what packing the result raises."""
+        if activity.cancelled:
+            return []
+        node, user_id, added, signals = _told(activity), self.user_id(None), activity.added, activity.signals
+        if handler.asynchronous:
+            return list(postponed(node, user_id, added, signals))
+        if result is not None:
+            result = self.packing.pack(f"result of node {activity.id}", result)
+        return list(completed(node, user_id, result, added, signals))
+
+    def failed(self, activity: Activity, error: BaseException | str) -> list[AnyCommand]:
+        """The commands of an attempt that failed."""
+        if activity.cancelled:
+            return []
+        if activity.traced is not None:
+            activity.traced.failed(error)
+        _log_failed(activity, error)
+        return [errored(_told(activity), self.user_id(None), error)]
+
+    def unknown(self, activity: Activity) -> list[AnyCommand]:
+        """The commands for an activity that nothing is registered for."""
+        names = sorted(self.handlers.names)
+        nearest = "".join(f"did you mean {name!r}? " for name in difflib.get_close_matches(activity.name, names, 1))
+        known = ", ".join(names) or "none"
+        return self.failed(activity, f"no activity {activity.name!r} is registered here; {nearest}known: {known}")
+
+    # --- what an activity asks for (`activities.context.Workshop`) ---------------------------------------------------
+
+    def defaults(self, activity: str | Callable[..., Any]) -> Handler | None:
+        """What was registered for an activity; None: somebody else runs it."""
+        return self.handlers.of(activity)
+
+    def user_id(self, client: str | None) -> bytes:
+        """The id of a client application; None: the worker's own."""
+        return self._outside.user_id(client)
+
+    def now(self) -> float:
+        """What time it is, in seconds since the epoch."""
+        return self._outside.now()
+
+    def pack(self, what: str, value: Any) -> Any:
+        """A JSON value for arguments; `what` names it in errors."""
+        return self.packing.pack(what, value)
+
+    def ask(self, question: Callable[[Transport], Awaitable[T]]) -> Future[T]:
+        """Have a question asked with a transport that is connected."""
+        return self._outside.ask(question)
+
+
+def _log_failed(activity: Activity, error: BaseException | str) -> None:
+    """A line for an attempt that failed, with the traceback where the handler did not see it coming (`Fail`)."""
+    left = activity.record.node.retries_remaining
+    if isinstance(error, Fail):
+        then = "it is not tried again"
+    else:
+        then = f"{left} {'retry' if left == 1 else 'retries'} left" if left else "no retry is left"
+    text, raised = (error, None) if isinstance(error, str) else (describe(error), error)
+    logger.warning(
+        "%s %s failed in attempt %d (%s): %s",
+        *(activity.name, activity.id, activity.attempt, then, text),
+        exc_info=None if raised is None or isinstance(raised, Fail) else (type(raised), raised, handlers_own(raised)),
+    )
+
+
+def _exhausted(activity: Activity, error: Any) -> str:
+    """A notification as a sentence: what happened, and what somebody may do about it."""
+    why = error.get("message") if isinstance(error, dict) else None
+    head = f"{activity.name} {activity.id}"
+    if activity.record.message != _CLIENT_ERROR:
+        return f"{head}: {activity.record.message}: {why or 'no reason was given'}"
+    return (
+        f"{head} is not tried again: {why or 'no reason was given'}. "
+        f"What to do: mend the cause, then `backbeat node retry {activity.id}`"
+    )
+
+
+def _told(activity: Activity) -> NodeView:
+    """The node as its answer names it: with the attempt's span behind the transaction id, where there is one."""
+    node = activity.record.node
+    return node if activity.traced is None else msgspec.structs.replace(node, tid=activity.traced.tid)
+
+
+def _runs(task: asyncio.Task[Any]) -> bool:
+    """Whether this is the task, in its event loop; not so where a loop that was closed lets go of it."""
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:
+        return False
+
+
+def _is_ended(task: asyncio.Task[Any], error: BaseException) -> bool:
+    """Whether an error is the end of its task, and not what the code in it raised."""
+    if isinstance(error, asyncio.CancelledError):
+        return task.cancelling() > 0
+    return isinstance(error, GeneratorExit) and not _runs(task)

@@ -1,0 +1,52 @@
+"""Activities of a limited type that begin late: whether their attempt still runs, or their slot is another's by now.
+
+An activity may come again: an engine was ended between sending and committing, a worker between running and committing.
+Run again, it would be one more at once than its limit allows. One that has just been given its slot is no repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable
+
+from backbeat.delivery.kafka import logger
+from backbeat.errors import Rejected
+from backbeat.schemas import ActivityKind, ActivityRecord
+from backbeat.streams.core.commands import Heartbeat
+from backbeat.transport.base import Transport
+
+#: One that was given its slot longer ago may be a repeat.
+_SLOT_SECONDS = 1.0
+_ASK_SECONDS = 10.0
+_AGAIN_SECONDS = 0.5
+
+
+def is_late(record: ActivityRecord, now: float) -> bool:
+    """Whether it has to be asked. `now` is in seconds since the epoch; a clock that is wrong costs a question more."""
+    granted_at = record.node.granted_at
+    if granted_at is None or record.kind is ActivityKind.NOTIFICATION:
+        return False
+    return abs(now - granted_at / 1000) > _SLOT_SECONDS
+
+
+async def still_runs(
+    record: ActivityRecord, connected: Callable[[], Awaitable[Transport]], stopping: asyncio.Event
+) -> bool | None:
+    """Whether its attempt runs; null: the worker stops before that is known. Its deadline is renewed by the way."""
+    node = record.node
+    beat = Heartbeat(id=os.urandom(16), user_id=node.user_id, node_id=node.id, attempt=node.attempt)
+    while not stopping.is_set():
+        try:
+            transport = await connected()
+            await transport.command(beat, _ASK_SECONDS, f"attempt {node.attempt} of {node.name!r}")
+        except Rejected:
+            return False
+        except Exception as error:  # noqa: BLE001 - what runs twice is worse than what waits
+            logger.warning("%s; it is asked again", error)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), _AGAIN_SECONDS)
+        else:
+            return True
+    return None

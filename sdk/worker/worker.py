@@ -1,0 +1,322 @@
+"""The worker: runs the activities of one client application.
+
+    @activity("Reserve money", retries=3, backoff=2)
+    async def reserve_money(amount: int) -> str: ...
+
+    worker = Worker("127.0.0.1:9092", activities=[reserve_money])
+    await worker.run()          # until stop(), SIGTERM or SIGINT; `worker.serve()` without an event loop
+
+The way of one activity: `intake` reads it, `lanes` say when it may begin, `attempts` has `runner` run its handler in a
+task (or, a plain function, in a thread) and make the answer, `intake` sends it and commits the offset once Kafka has
+it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import textwrap
+from collections.abc import Callable, Iterable
+from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
+
+from backbeat import logs
+from backbeat.activities.definition import ActivityFunction, ActivityOptions, ErrorHook, activity, declared_in
+from backbeat.codecs import Codec
+from backbeat.delivery.base import Delivery, make_intake
+from backbeat.delivery.kafka import logger, servers_of
+from backbeat.delivery.records import Job
+from backbeat.errors import BackbeatError
+from backbeat.payload.payload_codec import Packing
+from backbeat.stores import Store
+from backbeat.worker import os_signals
+from backbeat.worker.attempts import Attempts
+from backbeat.worker.cancellation_watcher import Watch
+from backbeat.worker.concurrency_slots import Lanes
+from backbeat.worker.counters import Figures
+from backbeat.worker.environment import Surroundings
+from backbeat.worker.handlers import Handler, Handlers
+from backbeat.worker.responses import describe
+from backbeat.worker.runner import Runner
+
+if TYPE_CHECKING:
+    from backbeat.streams.observe.status_server import StatusServer
+
+#: Of the activities' names in the line that says that a worker is ready.
+_NAMES_CHARACTERS_MAX = 200
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Worker:
+    """Runs the activities of a client application. Several workers, in any number of processes, share them.
+
+    `bootstrap_servers`: else the variable BACKBEAT_BOOTSTRAP_SERVERS, else 127.0.0.1:9092. `concurrency` is how many
+    run at once here. `delivery`: through a consumer group, or through a share group for more workers than partitions
+    and activities of very different lengths (docs/sdk.md says which, when). `codec` and `store` are what arguments and
+    results go through; clients have the same. When stopped, a worker finishes what it has begun, for at most
+    `grace_seconds`. One that is killed is noticed after `session_timeout_seconds`: then others run what it had begun.
+    `log_context`: whether log records of a running activity say which it is (`backbeat.logs`). With a `status_port` (0:
+    a free one, `status_url` says which) it serves `/metrics`, `/live` and `/ready` (docs/metrics.md).
+
+    >>> worker = Worker("127.0.0.1:9092", client="shop", concurrency=10)
+    >>> @worker.activity("Make Purchase")
+    ... async def make_purchase(buyer: str) -> str:
+    ...     return f"{buyer} has it"
+
+    `worker.serve()` runs it until it is stopped; here it runs in memory:
+
+    >>> import asyncio
+    >>> from backbeat.testing import Backbeat
+    >>> async def sell() -> str:
+    ...     async with Backbeat(worker) as backbeat:
+    ...         node = await backbeat.client("shop").signal("Camera sale", "Camera 703", "Make Purchase", args=["Ann"])
+    ...         return await node.result()
+    >>> asyncio.run(sell())
+    'Ann has it'
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str | None = None,
+        client: str = "default",
+        concurrency: int = 100,
+        *,
+        activities: Iterable[ActivityFunction[..., Any] | ModuleType] = (),
+        codec: Codec | None = None,
+        store: str | Store | None = None,
+        delivery: Delivery = "group",
+        log_context: bool = True,
+        grace_seconds: float = 30.0,
+        session_timeout_seconds: float = 10.0,
+        status_port: int | None = None,
+        status_host: str = "127.0.0.1",
+    ) -> None:
+        bootstrap_servers = servers_of(bootstrap_servers)
+        self.grace_seconds = grace_seconds
+        self._delivery = delivery
+        self._session_timeout_seconds = session_timeout_seconds
+        self._log_context = log_context
+        self._handlers = Handlers()
+        self._runner = Runner(self._handlers, Surroundings(bootstrap_servers), Packing(codec, store))
+        self._stopping = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._figures = None if status_port is None else Figures(self._handlers)
+        self._make_status = partial(self._status_of, status_host, status_port)
+        self._status: StatusServer | None = None
+        self.configure(bootstrap_servers, client, concurrency)
+        self.register(*activities)
+
+    def configure(self, bootstrap_servers: str, client: str, concurrency: int) -> None:
+        """Run there, as that client application and with that concurrency, whatever it was made with.
+
+        Only before it runs: `backbeat worker` does it for what is said at the command line.
+        """
+        self.bootstrap_servers, self.name = bootstrap_servers, client
+        self._around = Surroundings(bootstrap_servers)
+        self._runner = self._runner.within(self._around)
+        self._lanes: Lanes[Job] = Lanes(concurrency)
+        self._watch = Watch(self._around.connected)
+        self._attempts = Attempts(
+            self._runner,
+            self._around,
+            self._lanes,
+            self._watch,
+            self._figures,
+            stopping=self._stopping,
+            fail=self._fail,
+        )
+        self._intake = make_intake(
+            self._delivery,
+            bootstrap_servers,
+            client,
+            concurrency=concurrency,
+            session_timeout_seconds=self._session_timeout_seconds,
+            accept=self._attempts.take,
+            fail=self._fail,
+            joined=self._joined,
+        )
+
+    # --- registering -----------------------------------------------------------------------------------------------
+
+    def activity(
+        self, name: str | None = None, **options: Unpack[ActivityOptions]
+    ) -> Callable[[Callable[P, R]], ActivityFunction[P, R]]:
+        """Make a function, async or plain, an activity of this name (else its own name), and register it here.
+
+        What the options mean: `backbeat.activities.ActivityOptions`.
+        """
+
+        def register(function: Callable[P, R]) -> ActivityFunction[P, R]:
+            declared = activity(name, **options)(function)
+            self.register(declared)
+            return declared
+
+        return register
+
+    def register(self, *activities: ActivityFunction[..., Any] | ModuleType) -> None:
+        """Run these activities; of a module those that are declared in it, or, of a package, in its modules.
+
+        What a module only imports is not its own. BackbeatError: a name is taken already, or a function cannot run.
+        """
+        for one in activities:
+            if isinstance(one, ModuleType):
+                for declared in declared_in(one):
+                    self._handlers.add(Handler(declared))
+            elif isinstance(one, ActivityFunction):
+                self._handlers.add(Handler(one))
+            else:
+                raise BackbeatError(f"{one!r} is no activity: put @backbeat.activity above it")
+
+    def on_error(self, hook: ErrorHook) -> ErrorHook:
+        """Register what is called, with the activity and its error, when any activity's retries are exhausted."""
+        self._runner.error_hook = hook
+        return hook
+
+    def defaults(self, activity: str | Callable[..., Any]) -> Handler | None:
+        """What was registered for an activity; None: somebody else runs it."""
+        return self._handlers.of(activity)
+
+    @property
+    def concurrency(self) -> int:
+        """How many activities run at once here."""
+        return self._lanes.concurrency
+
+    @property
+    def runner(self) -> Runner:
+        """What runs its handlers: `backbeat.testing` runs them with it, without Kafka."""
+        return self._runner
+
+    @property
+    def status_url(self) -> str | None:
+        """Where its status is served; None: nowhere."""
+        return None if self._status is None else self._status.url
+
+    # --- running ---------------------------------------------------------------------------------------------------
+
+    async def run(self, *, handle_signals: bool = True) -> None:
+        """Run activities until `stop()`, SIGTERM or SIGINT. A second signal does not wait for what has begun.
+
+        A cancel (of a TaskGroup, a timeout) stops it in the same way before it is raised, and a second cancel does not
+        wait for what has begun either.
+
+        Unavailable if Kafka refuses an answer or cannot be used at all. Signals are left alone outside the main thread.
+        """
+        if self._loop is not None:
+            raise BackbeatError(
+                "a worker runs once: make another one. A module for `backbeat worker` calls serve() only below "
+                '`if __name__ == "__main__":`'
+            )
+        self._loop = asyncio.get_running_loop()
+        self._attempts.begin(self._intake)
+        unfiltered = logs.install() if self._log_context else None
+        deaf = os_signals.listen(self._loop, self._interrupted) if handle_signals else None
+        try:
+            await self._work()
+        except BaseException:
+            self._stopping.set()
+            raise
+        finally:
+            await self._leave()
+            if deaf is not None:
+                deaf()
+            if unfiltered is not None:
+                unfiltered()
+        if self._failure is not None:
+            raise self._failure
+
+    def serve(self) -> None:
+        """`run()` in an event loop of its own, the fast one (uvloop) where it is installed."""
+        try:
+            factory = importlib.import_module("uvloop").new_event_loop
+        except ImportError:
+            factory = None
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(self.run())
+
+    async def _work(self) -> None:
+        self._status = self._make_status()
+        if self._status is not None:
+            self._status.start()
+        await self._around.start(self.name)
+        await self._intake.start()
+        self._intake.has_room(self._lanes.free)
+        self._watch.start()
+        await self._stopping.wait()
+
+    async def _leave(self) -> None:
+        """Let end what has begun, give back the rest, and disconnect, whoever is cancelled meanwhile."""
+        leaving = asyncio.ensure_future(self._disconnect())
+        cancelled: asyncio.CancelledError | None = None
+        while not leaving.done():
+            try:
+                await asyncio.shield(leaving)
+            except asyncio.CancelledError as error:
+                cancelled = error
+                self._attempts.hurry()
+            except Exception:  # noqa: BLE001 - it is raised below
+                break
+        leaving.result()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _disconnect(self) -> None:
+        try:
+            self._intake.drain()
+            await self._attempts.finish(0 if self._failure is not None else self.grace_seconds)
+        finally:
+            self._attempts.stop()
+            await self._watch.stop()
+            await self._intake.stop()
+            await self._around.stop()
+            if self._status is not None:
+                await asyncio.to_thread(self._status.stop)
+
+    def stop(self) -> None:
+        """Take nothing more, finish what has begun, leave. From any thread; `run()` returns when it is done."""
+        if self._loop is None:
+            self._stopping.set()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def _interrupted(self) -> None:
+        if self._stopping.is_set():
+            self._attempts.hurry()
+        self._stopping.set()
+
+    def _joined(self) -> None:
+        names = textwrap.shorten(", ".join(self._handlers.names) or "none", _NAMES_CHARACTERS_MAX, placeholder=" …")
+        logger.info("ready: client %s, Kafka at %s, activities: %s", self.name, self.bootstrap_servers, names)
+
+    def _fail(self, error: BaseException) -> None:
+        """It cannot go on: `run()` ends with this error."""
+        if self._failure is None:
+            self._failure = error
+            logger.error("the worker of %s ends: %s", self.name, describe(error))
+        self._stopping.set()
+
+    def _status_of(self, host: str, port: int | None) -> StatusServer | None:
+        if port is None or self._figures is None:
+            return None
+        try:
+            # It needs the extra `metrics`.
+            from backbeat.observe.status import Shown, make_status  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise BackbeatError(
+                f"status_port needs the package {error.name}. What to do: pip install 'backbeat[metrics]'"
+            ) from error
+        shown = Shown(
+            client=self.name,
+            delivery=self._delivery,
+            figures=self._figures,
+            handlers=self._handlers,
+            lanes=self._lanes,
+            intake=self._intake,
+            came_round_at=lambda: self._watch.came_round_at,
+            stopping=self._stopping.is_set,
+            failure=lambda: self._failure,
+        )
+        return make_status(shown, host, port)

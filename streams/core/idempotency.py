@@ -1,0 +1,54 @@
+"""What a command is answered, and the answers that are kept for repeats of a caller's key (design: command ids)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from backbeat.streams.core.commands import Command, ReplyTo
+from backbeat.streams.core.effects import Answer as AnswerBody
+from backbeat.streams.core.effects import Effect, Refuse, Rejection, Reply
+from backbeat.streams.core.records import Answer, TimerKind
+from backbeat.streams.core.store import Store
+
+#: Characters of the transaction id that an answer carries, also where the id itself is what was refused.
+_REPLY_TID_MAX = 256
+_PACK = msgspec.msgpack.Encoder()
+_UNPACK: msgspec.msgpack.Decoder[AnswerBody] = msgspec.msgpack.Decoder(AnswerBody)
+
+
+def answered(command: Command, answer: AnswerBody) -> list[Effect]:
+    """The reply, where one was asked for; a refusal that nobody waits for is kept for an operator."""
+    reply_to: ReplyTo | None = command.reply_to
+    if reply_to is not None:
+        return [Reply(reply_to, answer, command.tid[:_REPLY_TID_MAX])]
+    if isinstance(answer, Rejection):
+        return [Refuse(answer)]
+    return []
+
+
+def kept(answer: Answer) -> AnswerBody:
+    """The answer that was kept."""
+    return _UNPACK.decode(answer.effect)
+
+
+def remember(store: Store, command: Command, answer: AnswerBody, now: int) -> None:
+    """Keep what a command with a caller's key was answered, for as long as the settings say."""
+    if command.body_hash is not None:
+        keep(store, command.id, command.body_hash, answer, now)
+
+
+def keep(store: Store, command_id: bytes, body_hash: bytes, answer: AnswerBody, now: int) -> None:
+    """Keep what a command was answered, for as long as the settings say."""
+    due = now + int(store.meta.settings.answer_retention_seconds * 1000)
+    store.put_answer(command_id, Answer(body_hash, _PACK.encode(answer), due))
+    store.set_timer(due, command_id, TimerKind.ANSWER, 0)
+
+
+def forget(store: Store, command_id: bytes) -> bool:
+    """Forget what a command with a caller's key was answered. False: nothing was remembered."""
+    answer = store.get_answer(command_id)
+    if answer is None:
+        return False
+    store.delete_answer(command_id)
+    store.clear_timer(answer.forget_at, command_id, TimerKind.ANSWER)
+    return True

@@ -1,0 +1,171 @@
+"""Which nodes and workflows a job is about: the searches of section 5 of the behaviour document, asked of records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from backbeat.streams.core.bounds import JSON_DEPTH_MAX
+from backbeat.streams.core.effects import Reason
+from backbeat.streams.core.jobs.records import NODE_ACTIONS, NODE_FILTERS, WORKFLOW_ACTIONS, Job, JobFilter
+from backbeat.streams.core.json_text import JsonTextError, parse
+from backbeat.streams.core.records import Node, Settings, Workflow
+from backbeat.streams.core.step import Refused, refuse
+from backbeat.streams.core.store import Store
+from backbeat.streams.core.tree import history
+from backbeat.streams.core.tree.deactivation import is_deactivated, is_left_over
+from backbeat.streams.core.tree.status import CLIENT_WORDS, SERVER_WORDS, ClientStatus, ServerStatus, word
+
+_ERRORED = {(True, ServerStatus.ERRORED), (False, ClientStatus.ERRORED)}
+
+
+def checked(action: str, wanted: JobFilter, settings: Settings) -> JobFilter:
+    """The filter of a new job, with the status that its action means where none is named. Refused: it cannot be."""
+    if action not in NODE_ACTIONS and action not in WORKFLOW_ACTIONS:
+        known = ", ".join((*NODE_ACTIONS, *WORKFLOW_ACTIONS))
+        raise _invalid(f"There is no job {action!r}", action, known)
+    for name in ("current_status", "past_status"):
+        status = getattr(wanted, name)
+        if status is not None and status not in SERVER_WORDS and status not in CLIENT_WORDS:
+            known = ", ".join(dict.fromkeys((*SERVER_WORDS, *CLIENT_WORDS)))
+            raise _invalid(f"{name}: there is no status {status!r}", status, known)
+    for name in JobFilter.__struct_fields__:
+        value = getattr(wanted, name)
+        if isinstance(value, str) and len(value.encode()) > settings.subject_bytes_max:
+            limit = settings.subject_bytes_max
+            message = f"{name} has {len(value.encode())} bytes; subject_bytes_max is {limit}"
+            raise refuse(Reason.LIMIT_EXCEEDED, message, found=name, wanted=f"subject_bytes_max {limit}")
+    if action in WORKFLOW_ACTIONS:
+        for name in NODE_FILTERS:
+            if getattr(wanted, name) is not None:
+                raise _invalid(f"{action} is about workflows: {name} is asked of nodes", name, "filters of workflows")
+        return wanted
+    if wanted.current_status is None:
+        usual = NODE_ACTIONS[action]
+        if usual is None:
+            message = f"{action} needs a current_status: complete nodes would be deactivated, too"
+            raise _invalid(message, "none", "a current_status")
+        return msgspec.structs.replace(wanted, current_status=usual)
+    return wanted
+
+
+def _invalid(message: str, found: str, wanted: str) -> Refused:
+    return refuse(Reason.INVALID_PARAMETERS, message, found=found, wanted=wanted)
+
+
+class Matcher:
+    """A job's filter over one partition's records. What was made after the job began never matches.
+
+    Within the millisecond in which it began, what is made after it is told from what was there by nothing, and counts
+    as having been there.
+    """
+
+    def __init__(self, store: Store, job: Job) -> None:
+        self._store = store
+        self._job = job
+        self._filter = job.filter
+        self._subject = _encoded(job.filter.subject)
+        self._metadata = _encoded(job.filter.metadata)
+        self._changed = (job.filter.past_status, job.filter.status_start, job.filter.status_end) != (None, None, None)
+        #: records that were read beside those that were looked at
+        self.reads = 0
+
+    def node(self, node: Node) -> Workflow | None:
+        """The node's workflow, if the node matches."""
+        wanted = self._filter
+        if not self._is_his(node.user_id, node.created_at):
+            return None
+        if wanted.name is not None and wanted.name != node.name:
+            return None
+        if self._metadata is not None and self._metadata not in node.metadata:
+            return None
+        if wanted.workflow_id is not None and wanted.workflow_id != node.workflow_id:
+            return None
+        workflow = self._store.get_workflow(node.workflow_id)
+        if workflow is None or is_left_over(node, workflow):
+            return None
+        if not self._has_words(workflow) or not self._is_at(node, workflow):
+            return None
+        if self._changed and not any(map(self._is_wanted, self._changes(node))):
+            return None
+        if wanted.error is not None and wanted.error not in self._last_error(node):
+            return None
+        return workflow
+
+    def workflow(self, workflow: Workflow) -> bool:
+        """Whether a workflow matches, and the job would change it."""
+        return (
+            self._is_his(workflow.user_id, workflow.created_at)
+            and self._filter.workflow_id in (None, workflow.id)
+            and self._has_words(workflow)
+            and bool(workflow.paused) is (self._job.action == "resume")
+        )
+
+    def _is_his(self, user_id: bytes, created_at: int) -> bool:
+        wanted, job = self._filter, self._job
+        return (
+            job.user_id in (None, user_id)
+            and wanted.client_id in (None, user_id)
+            and created_at <= job.started_at
+            and (wanted.created_start is None or created_at >= wanted.created_start)
+            and (wanted.created_end is None or created_at <= wanted.created_end)
+        )
+
+    def _has_words(self, workflow: Workflow) -> bool:
+        if self._filter.workflow_name not in (None, workflow.name):
+            return False
+        return self._subject is None or self._subject in workflow.subject
+
+    def _is_at(self, node: Node, workflow: Workflow) -> bool:
+        status = self._filter.current_status
+        if status is None or status == word(node.client):
+            return True
+        server = ServerStatus.DEACTIVATED if is_deactivated(self._store, node, workflow) else node.server
+        return status == word(server)
+
+    # --- history -----------------------------------------------------------------------------------------------------
+
+    def _changes(self, node: Node) -> Iterator[history.StatusChange]:
+        """Newest first: what is asked for mostly happened lately."""
+        yield from reversed(list(history.unpack(node.history)))
+        for number in reversed(range(node.history_chunks)):
+            self.reads += 1
+            chunk = self._store.get_chunk(node.id, number)
+            assert chunk is not None, "a chunk of history that is not stored"
+            yield from reversed(list(history.unpack(chunk)))
+
+    def _is_wanted(self, change: history.StatusChange) -> bool:
+        wanted = self._filter
+        return (
+            wanted.past_status in (None, word(change.to_status))
+            and (wanted.status_start is None or change.at >= wanted.status_start)
+            and (wanted.status_end is None or change.at <= wanted.status_end)
+        )
+
+    def _last_error(self, node: Node) -> str:
+        for change in self._changes(node):
+            if (change.server, change.to_status) in _ERRORED:
+                return error_text(change.response)
+        return ""
+
+
+def _encoded(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
+
+
+def error_text(response: bytes | None) -> str:
+    """What an error says, out of the response that came with it; its JSON text where it says nothing by itself."""
+    if response is None:
+        return ""
+    try:
+        error = parse(response, JSON_DEPTH_MAX)
+    except JsonTextError:
+        return response.decode(errors="replace")
+    if isinstance(error, dict):
+        error = error.get("error", error)
+    if isinstance(error, dict):
+        error = error.get("message", error)
+    if error is None:
+        return ""
+    return error if isinstance(error, str) else msgspec.json.encode(error).decode()

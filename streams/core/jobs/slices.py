@@ -1,0 +1,294 @@
+"""What jobs do: one partition's nodes, or workflows, in the order of their ids, a slice at a time.
+
+A slice is one command. It examines the next records, does to each that matches what the single command would do (the
+very function, with the job's user), and writes down how far it came, all in one: so whatever is killed, each one is
+acted on once. Then one command of its own goes on behind whatever came meanwhile; a job never has more than that one
+in the log. What a change leaves to be done (the sweep of a large cancel) goes with it, before anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+
+from backbeat.streams.core import ids
+from backbeat.streams.core.commands import (
+    AnyCommand,
+    ChangeNode,
+    ChangeWorkflow,
+    Continue,
+    FailNode,
+    RestartNode,
+    StartJob,
+    StopJob,
+    WorkJob,
+)
+from backbeat.streams.core.effects import Effect, Reason, Reply, Send
+from backbeat.streams.core.jobs.filters import Matcher, checked
+from backbeat.streams.core.jobs.records import (
+    KEPT_MAX,
+    RETENTION_MS,
+    SHOWN_MAX,
+    WORKFLOW_ACTIONS,
+    Job,
+    JobMatch,
+    JobRefusal,
+    Jobs,
+    JobState,
+)
+from backbeat.streams.core.records import Node, TimerKind, Workflow
+from backbeat.streams.core.step import Refused, Step, refuse
+from backbeat.streams.core.store import Store
+from backbeat.streams.core.tree.create import check_response
+
+#: Does a command within a step, and all that follows from it: `machine` gives its own.
+Work = Callable[[Step, AnyCommand], None]
+
+#: A job's command takes this part of what one may work on (`slice_nodes_max`): every partition of a process may have
+#: such a command at the same time, and others wait for all of them.
+_SHARE = 4
+#: Records that a slice examines, for each node that it may work on.
+_EXAMINED_PER_NODE = 16
+#: Records that are read at a time.
+_BATCH_RECORDS = 100
+_MESSAGE_CHARACTERS_MAX = 500
+#: What only a fault in these rules raises. What reading the store raises is none of these, and ends the process.
+_DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+_STATUS_WORDS = {"cancel": "canceled", "resolve": "resolved", "shutdown": "shutdown"}
+
+
+def run_job(step: Step, command: StartJob | StopJob | WorkJob, work: Work) -> None:
+    """Do what is said of a job; the step's own workflow and nodes are none."""
+    match command:
+        case StartJob():
+            _answer(step, _start(step, command))
+        case StopJob():
+            _answer(step, _stop(step, command))
+        case WorkJob():
+            step.effects += _Slice(step.store, command, step.now, work).work()
+
+
+def forget_job(step: Step, job_id: bytes) -> None:
+    """The time of a job that has ended is over."""
+    job = step.store.get_job(job_id)
+    if job is None or job.forget_at is None:
+        step.ignore("a job that was forgotten before")
+    else:
+        _forget(step.store, job)
+
+
+def _forget(store: Store, job: Job) -> None:
+    assert job.forget_at is not None, "only a job that has ended is forgotten"
+    store.delete_job(job.id)
+    store.clear_timer(job.forget_at, job.id, TimerKind.JOB)
+
+
+def _answer(step: Step, job: Job) -> None:
+    command = step.command
+    if command.reply_to is not None:
+        step.effects.append(Reply(command.reply_to, Jobs((job,)), command.tid))
+
+
+def _start(step: Step, command: StartJob) -> Job:
+    store = step.store
+    wanted = checked(command.action, command.filter, step.settings)
+    found = store.get_job(command.id)
+    if found is not None:
+        said = (command.user_id, command.action, wanted, command.response, command.dry_run)
+        if said != (found.user_id, found.action, found.filter, found.response, found.dry_run):
+            message = f"The id {command.id.hex()} is another job's"
+            raise refuse(Reason.KEY_REUSED, message, found="another job", wanted="the same job")
+        return found
+    check_response(step, command.response)
+    _make_room(store)
+    job = Job(
+        id=command.id,
+        partition=command.partition,
+        user_id=command.user_id,
+        action=command.action,
+        filter=wanted,
+        response=command.response,
+        dry_run=command.dry_run,
+        tid=command.tid,
+        started_at=step.now,
+    )
+    store.put_job(job)
+    step.effects.append(Send(WorkJob(id=job.id, tid=job.tid, partition=job.partition, job_id=job.id)))
+    return job
+
+
+def _make_room(store: Store) -> None:
+    kept = store.jobs()
+    if len(kept) < KEPT_MAX:
+        return
+    ended = [job for job in kept if job.ended_at is not None]
+    if not ended:
+        message = f"{KEPT_MAX} jobs are running; stop one first"
+        raise refuse(Reason.LIMIT_EXCEEDED, message, found=f"{KEPT_MAX} jobs", wanted="fewer")
+    _forget(store, min(ended, key=lambda job: (job.ended_at or 0, job.id)))
+
+
+def _stop(step: Step, command: StopJob) -> Job:
+    found = step.store.get_job(command.job_id)
+    if found is None or command.user_id not in (None, found.user_id):
+        message = f"No job has the id {command.job_id.hex()}"
+        raise refuse(Reason.NOT_FOUND, message, found="nothing", wanted="a job")
+    if found.ended_at is not None:
+        return found
+    job = copy(found)
+    _end(step.store, job, JobState.STOPPED, step.now)
+    step.store.put_job(job)
+    return job
+
+
+def _end(store: Store, job: Job, state: JobState, now: int) -> None:
+    job.state, job.ended_at, job.forget_at = state, now, now + RETENTION_MS
+    store.set_timer(job.forget_at, job.id, TimerKind.JOB, 0)
+
+
+class _Slice:
+    """One command's part of a job."""
+
+    def __init__(self, store: Store, command: WorkJob, now: int, work: Work) -> None:
+        self._store = store
+        self._command = command
+        self._now = now
+        self._do = work
+        self._effects: list[Effect] = []
+        self._nodes_left = max(1, store.meta.settings.slice_nodes_max // _SHARE)
+        self._examined_left = self._nodes_left * _EXAMINED_PER_NODE
+        #: what the newest change has left to be done
+        self._rest: Continue | None = None
+        #: whether what was read before may have changed since
+        self._stale = False
+
+    def work(self) -> list[Effect]:
+        """The slice's effects."""
+        command = self._command
+        if command.workflow_id is not None:
+            # Also of a job that was stopped: a change that was begun is brought to its end.
+            rest = Continue(id=command.id, tid=command.tid, workflow_id=command.workflow_id, tasks=command.tasks)
+            self._act_whole(rest, command.tasks[0].id)
+        found = self._store.get_job(command.job_id)
+        if found is not None and found.state is JobState.RUNNING:
+            job = copy(found)
+            self._walk(job)
+            self._store.put_job(job)
+            if job.state is JobState.RUNNING:
+                self._go_on()
+                return self._effects
+        if self._rest is not None:
+            self._go_on()
+        return self._effects
+
+    def _go_on(self) -> None:
+        command, rest = self._command, self._rest
+        self._effects.append(
+            Send(
+                WorkJob(
+                    id=command.id,
+                    tid=command.tid,
+                    partition=command.partition,
+                    job_id=command.job_id,
+                    workflow_id=None if rest is None else rest.workflow_id,
+                    tasks=() if rest is None else rest.tasks,
+                )
+            )
+        )
+
+    def _walk(self, job: Job) -> None:
+        matcher = Matcher(self._store, job)
+        of_workflows = job.action in WORKFLOW_ACTIONS
+        behind = self._store.workflows_after if of_workflows else self._store.nodes_after
+        while self._may_go_on(matcher):
+            batch = behind(job.cursor, min(self._examined_left, _BATCH_RECORDS))
+            if not batch:
+                _end(self._store, job, JobState.DONE, self._now)
+                return
+            self._stale = False
+            for record in batch:
+                job.cursor = record.id
+                job.examined += 1
+                self._examined_left -= 1
+                if isinstance(record, Node):
+                    self._look_at_node(job, matcher, record)
+                else:
+                    self._look_at_workflow(job, matcher, record)
+                if not self._may_go_on(matcher):
+                    break
+
+    def _may_go_on(self, matcher: Matcher) -> bool:
+        return self._rest is None and self._nodes_left > 0 and self._examined_left > matcher.reads
+
+    def _look_at_node(self, job: Job, matcher: Matcher, read: Node) -> None:
+        node = self._store.get_node(read.id) if self._stale else read
+        workflow = None if node is None else matcher.node(node)
+        if node is None or workflow is None:
+            return
+        identity = ids.command_id(b"job", job.id, node.id)
+        command: AnyCommand
+        if job.action == "retry":
+            command = RestartNode(id=identity, user_id=job.user_id, tid=job.tid, node_id=node.id)
+        else:
+            command = ChangeNode(
+                id=identity,
+                user_id=job.user_id,
+                tid=job.tid,
+                node_id=node.id,
+                status=_STATUS_WORDS[job.action],
+                response=job.response,
+            )
+        self._change(job, JobMatch(node.id, node.name, workflow.name), command)
+
+    def _look_at_workflow(self, job: Job, matcher: Matcher, workflow: Workflow) -> None:
+        if not matcher.workflow(workflow):
+            return
+        command = ChangeWorkflow(
+            id=ids.command_id(b"job", job.id, workflow.id),
+            user_id=job.user_id,
+            tid=job.tid,
+            workflow_id=workflow.id,
+            change=job.action,
+        )
+        self._change(job, JobMatch(workflow.id, workflow.name, workflow.name), command)
+
+    def _change(self, job: Job, match: JobMatch, command: AnyCommand) -> None:
+        job.matched += 1
+        if len(job.matches) < SHOWN_MAX:
+            job.matches += (match,)
+        if job.dry_run:
+            return
+        refusal = self._act_whole(command, match.id)
+        if refusal is None:
+            job.done += 1
+            return
+        job.refused += 1
+        if len(job.refusals) < SHOWN_MAX:
+            job.refusals += (refusal,)
+
+    def _act_whole(self, command: AnyCommand, about: bytes) -> JobRefusal | None:
+        """Do one command as if it had come by itself. Null: it was done; else it has changed nothing."""
+        try:
+            self._act(command)
+        except Refused as refused:
+            rejection = refused.rejection
+            return JobRefusal(about, rejection.reason, rejection.message[:_MESSAGE_CHARACTERS_MAX])
+        except _DEFECTS as defect:
+            # The others' changes stand, and the node shows it, as it does where a single command fails.
+            self._act(FailNode(id=command.id, tid=command.tid, node_id=about, message="The engine failed"))
+            return JobRefusal(about, "defect", f"{type(defect).__name__}: {defect}"[:_MESSAGE_CHARACTERS_MAX])
+        return None
+
+    def _act(self, command: AnyCommand) -> None:
+        """Do it within what is left of this slice."""
+        step = Step(self._store, command, self._now)
+        step.budget = self._nodes_left
+        self._nodes_left -= 1
+        self._do(step, command)
+        self._nodes_left = min(self._nodes_left, step.budget)
+        self._stale = True
+        for effect in step.finish():
+            if isinstance(effect, Send) and isinstance(effect.command, Continue):
+                self._rest = effect.command
+            else:
+                self._effects.append(effect)

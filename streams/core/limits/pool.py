@@ -1,0 +1,215 @@
+"""Slots: how many nodes of an activity type may be out at once, and how often one may start.
+
+Theory of operation. A limit is one client's and activity type's (`records.Limit`); every partition keeps it. Each value
+of its key has a pool of slots, in the partition of the pool's id. A node that would start asks its pool (`AskSlot`) and
+waits, started; when there is room the pool grants (`GrantSlot`), and the node is sent to its client; when its attempt
+ends in any way, or it is not to start any more, its partition releases (`ReleaseSlot`). Each of the three names the
+node and the number of its asking, and travels as all commands between partitions do, so that a repeat changes nothing.
+
+`slots` is the node's side of it, `lines` the order of those that wait, this the pool's side. A pool at which nobody is
+leaves no record.
+"""
+
+from __future__ import annotations
+
+from backbeat.streams.core.commands import AskSlot, FillPool, GrantSlot, ReleaseSlot, SpreadLimit, TimerFired
+from backbeat.streams.core.effects import Send
+from backbeat.streams.core.limits.pool_records import PoolRecords
+from backbeat.streams.core.limits.wait_queue import is_empty, lane_key, leave, next_in_line, serve, stand
+from backbeat.streams.core.records import Limit, Place, Pool
+from backbeat.streams.core.step import Step
+
+PoolCommand = AskSlot | ReleaseSlot | FillPool | SpreadLimit | TimerFired
+
+
+def do(step: Step, command: PoolCommand) -> None:
+    """Do one command on pools. None of them is ever refused, so what it changes is put back here."""
+    work = _Work(step)
+    match command:
+        case AskSlot():
+            work.ask(command)
+        case ReleaseSlot():
+            work.release(command)
+        case FillPool():
+            work.fill_on(command)
+        case SpreadLimit():
+            work.spread(command)
+        case TimerFired():
+            work.fired(command)
+    work.put_back()
+
+
+class _Work:
+    """One command's work on pools."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self._records = PoolRecords(step.store)
+        self._command = step.command
+        self._now = step.now
+
+    def ask(self, command: AskSlot) -> None:
+        """A node stands in line, and starts at once where there is room."""
+        records = self._records
+        pool = records.find(command.pool_id)
+        if pool is None:
+            if records.limit_of(command.client_id, command.activity) is None:
+                self._grant(command.pool_id, command.node_id, command.number)  # The limit was removed meanwhile.
+                return
+            pool = Pool(id=command.pool_id, client_id=command.client_id, activity=command.activity, key=command.key)
+            records.add(pool)
+        assert records.find_place(pool, command.node_id) is None, "a node asks once it has given back what it had"
+        place = Place(number=command.number, out=False, asked_at=self._now, priority=command.priority)
+        records.put_place(pool, command.node_id, place)
+        limit = records.limit_of(pool.client_id, pool.activity)
+        if is_empty(pool) and self._has_room(pool, limit):
+            # Nobody is in the way: the line need not be touched.
+            self._send_out(pool, command.node_id, place, limit)
+            self._forget_if_idle(pool, limit)
+            return
+        place.lane = lane_key(command.priority, command.fairness_key)
+        stand(records, pool, command.node_id, place)
+        self._fill(pool)
+
+    def release(self, command: ReleaseSlot) -> None:
+        """A slot comes back, or a node leaves the line."""
+        records = self._records
+        pool = records.find(command.pool_id)
+        place = None if pool is None else records.find_place(pool, command.node_id)
+        if pool is None or place is None or place.number != command.number:
+            self._step.ignore("the release of a slot that is not out")
+            return
+        if place.out:
+            pool.out -= 1
+            assert pool.out >= 0, "more slots came back than were given"
+        else:
+            leave(records, pool, place)
+        records.put_place(pool, command.node_id, None)
+        self._fill(pool)
+
+    def fired(self, command: TimerFired) -> None:
+        """The rate of a pool allows the next start."""
+        pool = self._records.find(command.subject_id)
+        if pool is None or pool.timer_at is None or pool.timer_number != command.number:
+            self._step.ignore("a timer that no longer stands")
+            return
+        self._records.clear_timer(pool)
+        self._fill(pool)
+
+    def spread(self, command: SpreadLimit) -> None:
+        """A limit as it is from now on; what waits under it is looked at again."""
+        limit = command.limit
+        self._records.change_limit(limit)
+        self._fill_chain(limit.client_id, limit.activity)
+
+    def fill_on(self, command: FillPool) -> None:
+        """Go on with what one command's budget did not allow."""
+        pool = self._records.find(command.pool_id)
+        if command.chain:
+            self._fill_chain(command.client_id, command.activity)
+        elif pool is not None:
+            self._fill(pool)
+
+    def put_back(self) -> None:
+        """Put back what has changed."""
+        self._records.put_back()
+
+    # --- giving ------------------------------------------------------------------------------------------------------
+
+    def _fill_chain(self, client_id: bytes, activity: str) -> None:
+        """All pools of a limit, one after the other."""
+        records = self._records
+        while (pool_id := records.filling(client_id, activity)) is not None:
+            pool = records.pool(pool_id)
+            if self._step.budget <= 0:
+                self._go_on(pool, chain=True)
+                return
+            behind = pool.next
+            if not self._give(pool):
+                self._go_on(pool, chain=True)
+                return
+            self._step.budget -= 1
+            records.set_filling(pool, behind)
+
+    def _fill(self, pool: Pool) -> None:
+        if not self._give(pool):
+            self._go_on(pool, chain=False)
+
+    def _go_on(self, pool: Pool, *, chain: bool) -> None:
+        command = self._command
+        rest = FillPool(
+            id=command.id,
+            tid=command.tid,
+            pool_id=pool.id,
+            client_id=pool.client_id,
+            activity=pool.activity,
+            chain=chain,
+        )
+        self._step.effects.append(Send(rest))
+
+    def _give(self, pool: Pool) -> bool:
+        """Give the slots that there are. False: there are more of them than the command's budget."""
+        records = self._records
+        limit = records.limit_of(pool.client_id, pool.activity)
+        aging_seconds = None if limit is None else limit.values.aging_seconds
+        while not is_empty(pool) and self._has_room(pool, limit):
+            served = next_in_line(records, pool, self._now, aging_seconds)
+            if self._step.budget <= 0:
+                return False
+            self._step.budget -= 1
+            serve(records, pool, served)
+            self._send_out(pool, served.node_id, served.place, limit)
+        self._forget_if_idle(pool, limit)
+        return True
+
+    def _has_room(self, pool: Pool, limit: Limit | None) -> bool:
+        if limit is None:
+            return True
+        values = limit.values
+        if limit.paused or (values.concurrency is not None and pool.out >= values.concurrency):
+            return False
+        if values.rate_count is None:
+            return True
+        earliest_us = pool.due_us - _interval_us(limit) * (values.rate_burst - 1)
+        if self._now * 1000 >= earliest_us:
+            return True
+        self._records.set_timer(pool, _ms(earliest_us))
+        return False
+
+    def _send_out(self, pool: Pool, node_id: bytes, place: Place, limit: Limit | None) -> None:
+        self._grant(pool.id, node_id, place.number)
+        if limit is None:
+            self._records.put_place(pool, node_id, None)
+            return
+        place.out = True
+        pool.out += 1
+        self._spend(pool, limit)
+
+    def _spend(self, pool: Pool, limit: Limit) -> None:
+        """The rate, as GCRA: starts come evenly, and a burst may be ahead of that by all but one of its starts."""
+        if limit.values.rate_count is not None:
+            pool.due_us = max(self._now * 1000, pool.due_us) + _interval_us(limit)
+
+    def _grant(self, pool_id: bytes, node_id: bytes, number: int) -> None:
+        command = self._command
+        grant = GrantSlot(id=command.id, tid=command.tid, pool_id=pool_id, node_id=node_id, number=number)
+        self._step.effects.append(Send(grant))
+
+    def _forget_if_idle(self, pool: Pool, limit: Limit | None) -> None:
+        """A pool at which nobody is, and whose rate remembers nothing, is as one that never was."""
+        if pool.out or not is_empty(pool):
+            return
+        if limit is not None and limit.values.rate_count is not None and pool.due_us > self._now * 1000:
+            self._records.set_timer(pool, _ms(pool.due_us))
+        else:
+            self._records.drop(pool)
+
+
+def _interval_us(limit: Limit) -> int:
+    assert limit.values.rate_count is not None, "a limit without a rate"
+    return int(limit.values.rate_period_seconds * 1_000_000 / limit.values.rate_count)
+
+
+def _ms(microseconds: int) -> int:
+    """Rounded up: not before that time."""
+    return -(-microseconds // 1000)

@@ -1,0 +1,188 @@
+"""The node's side of slots (`pools`): a node of a limited activity type asks before it is sent to its client.
+
+What a limit is keyed by is a path into the node: `subject`, `metadata.bank`, `client_data.params[0]`. Its value's JSON
+text is the key; where the path leads nowhere the key is null, and those nodes share a pool, too.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import msgspec
+
+from backbeat.streams.core import bounds, ids
+from backbeat.streams.core.commands import AskSlot, ChangeLimit, GrantSlot, SpreadLimit
+from backbeat.streams.core.effects import Broadcast, Limits, LimitView, Reason, Send
+from backbeat.streams.core.json_text import JsonTextError, parse
+from backbeat.streams.core.records import Limit, LimitValues, Meta, Node, limit_key
+from backbeat.streams.core.step import Step, refuse
+from backbeat.streams.core.tree import progress
+from backbeat.streams.core.tree.status import ServerStatus
+
+#: Limits that an installation may have: every partition keeps all of them in the record that each commit writes.
+LIMITS_MAX = 500
+KEY_CHARACTERS_MAX = 200
+_PATH = re.compile(r"(subject|metadata|client_data)((?:\.[^.\[\]]+|\[\d{1,6}\])*)")
+_PART = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+LONGER_THAN_ANY_SECONDS = 366 * 86_400.0
+#: What is shorter is no time that the log knows.
+_SHORTEST_SECONDS = 0.001
+_BURST_SECONDS_MAX = 100 * 365 * 86_400.0
+_NULL = "null"
+
+
+def limit_of(step: Step, node: Node) -> Limit | None:
+    """The limit of the node's activity type. A flag is never sent, so it has none."""
+    limits = step.store.meta.limits
+    if not limits or node.type == "flag":
+        return None
+    return limits.get(limit_key(node.user_id, node.name))
+
+
+def ask(step: Step, node: Node, limit: Limit) -> None:
+    """Ask the pool for a slot; the node stays started until it is granted."""
+    key = _key_of(step, node, limit.values.key)
+    node.slot = ids.pool_id(node.user_id, node.name, key)
+    node.slot_number += 1
+    command = step.command
+    step.effects.append(
+        Send(
+            AskSlot(
+                id=command.id,
+                tid=node.tid,
+                pool_id=node.slot,
+                client_id=node.user_id,
+                activity=node.name,
+                key=key,
+                node_id=node.id,
+                number=node.slot_number,
+                priority=node.priority,
+                fairness_key=node.fairness_key,
+            )
+        )
+    )
+
+
+def granted(step: Step, command: GrantSlot) -> None:
+    """There is room: the node starts, unless it is not to start any more; then the slot goes back."""
+    node = step.enter_node(command.node_id)
+    if (
+        node is None
+        or node.server is not ServerStatus.STARTED
+        or (node.slot, node.slot_number) != (command.pool_id, command.number)
+    ):
+        # What it had was released where its status changed.
+        step.ignore("a slot for a node that no longer waits for it")
+        return
+    if step.workflow.paused:
+        progress.pause(step, node)
+    else:
+        node.granted_at = step.now
+        progress.send(step, node)
+
+
+def _key_of(step: Step, node: Node, path: str) -> str:
+    if not path:
+        return ""
+    root, parts = _parsed(path)
+    text = step.workflow.subject if root == "subject" else getattr(node, root)
+    if not parts:
+        return str(text, "utf-8", "replace")
+    try:
+        value = parse(text, bounds.JSON_DEPTH_MAX)
+        for part in parts:
+            value = _below(value, part)
+        return str(msgspec.json.encode(value), "utf-8")
+    except JsonTextError:
+        # Taken before texts were looked into: as where the path leads nowhere.
+        return _NULL
+
+
+def _below(value: object, part: str | int) -> object:
+    if isinstance(part, int):
+        return value[part] if isinstance(value, list) and part < len(value) else None
+    return value.get(part) if isinstance(value, dict) else None
+
+
+@lru_cache(maxsize=LIMITS_MAX)
+def _parsed(path: str) -> tuple[str, tuple[str | int, ...]]:
+    """The root and the steps of a path. ValueError."""
+    whole = _PATH.fullmatch(path)
+    if whole is None or len(path) > KEY_CHARACTERS_MAX:
+        raise ValueError(path)
+    parts = tuple(name or int(index) for name, index in _PART.findall(whole[2]))
+    return whole[1], parts
+
+
+# --- limits ----------------------------------------------------------------------------------------------------------
+
+
+def change_limit(step: Step, command: ChangeLimit) -> None:
+    """Order a change of a limit, and tell all partitions of it."""
+    if command.user_id not in (None, command.client_id):
+        message = "A client limits activities of its own only"
+        raise refuse(Reason.NOT_FOUND, message, found="another client's", wanted="an activity of the client's own")
+    if not command.activity or len(command.activity.encode()) > step.settings.name_bytes_max:
+        message = f"An activity's name has 1 to {step.settings.name_bytes_max} bytes"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=command.activity[:100], wanted="an activity's name")
+    meta = step.store.meta
+    key = limit_key(command.client_id, command.activity)
+    known = meta.limits_ordered.get(key) or meta.limits.get(key)
+    if known is None and len(meta.limits.keys() | meta.limits_ordered.keys()) >= LIMITS_MAX:
+        message = f"There are {LIMITS_MAX} limits already: remove one that is not needed"
+        raise refuse(Reason.LIMIT_EXCEEDED, message, found=str(LIMITS_MAX), wanted=f"fewer than {LIMITS_MAX} limits")
+    before = known or Limit(client_id=command.client_id, activity=command.activity)
+    if known is None and _names_bytes(meta) + len(key) > bounds.NAMES_BYTES_MAX:
+        message = f"The names of all limits together have more than {bounds.NAMES_BYTES_MAX} bytes: remove one"
+        raise refuse(Reason.LIMIT_EXCEEDED, message, found="more", wanted=f"at most {bounds.NAMES_BYTES_MAX} bytes")
+    if command.values is not None:
+        check_values(command.values)
+    limit = msgspec.structs.replace(
+        before,
+        values=before.values if command.values is None else command.values,
+        paused=before.paused if command.paused is None else command.paused,
+        revision=meta.limit_revision + 1,
+    )
+    meta.limit_revision = limit.revision
+    meta.limits_ordered[key] = limit
+    step.effects.append(Broadcast(SpreadLimit(id=command.id, tid=command.tid, limit=limit)))
+    step.reply(Limits((LimitView(limit),)))
+
+
+def _names_bytes(meta: Meta) -> int:
+    return sum(map(len, meta.limits.keys() | meta.limits_ordered.keys()))
+
+
+def check_values(values: LimitValues) -> None:
+    """Refuse bounds that nobody can mean."""
+    _at_least_one("concurrency", values.concurrency, "pause the activity to let none start")
+    _at_least_one("rate_count", values.rate_count, "pause the activity to let none start")
+    _at_least_one("rate_burst", values.rate_burst, "1 lets starts come evenly")
+    _is_long_enough("rate_period_seconds", values.rate_period_seconds)
+    _is_long_enough("aging_seconds", values.aging_seconds)
+    if values.rate_count is not None and values.rate_burst * values.rate_period_seconds > _BURST_SECONDS_MAX:
+        message = "rate_burst is more than a hundred years of rate_period_seconds"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(values.rate_burst), wanted="a smaller burst")
+    if not values.key:
+        return
+    try:
+        _parsed(values.key)
+    except ValueError:
+        message = (
+            f"{values.key!r} is no path into a node: give subject, metadata or client_data, and what is below it, "
+            "as in metadata.bank or client_data.params[0]"
+        )
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=values.key, wanted="a path") from None
+
+
+def _at_least_one(what: str, value: int | None, instead: str) -> None:
+    if value is not None and value < 1:
+        message = f"{what} is below 1: {instead}"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(value), wanted="1 or more")
+
+
+def _is_long_enough(what: str, value: float) -> None:
+    if not _SHORTEST_SECONDS <= value <= LONGER_THAN_ANY_SECONDS:
+        message = f"{what} is not above 0, by {_SHORTEST_SECONDS:g} at least, and at most {LONGER_THAN_ANY_SECONDS:.0f}"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(value), wanted="seconds")

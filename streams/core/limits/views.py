@@ -1,0 +1,48 @@
+"""Limits and what goes on at their pools, as one partition knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from backbeat.streams.core.effects import LimitView, PoolView
+from backbeat.streams.core.records import Pool
+from backbeat.streams.core.store import Store
+
+#: Pools of one limit that one answer shows, and bytes of their keys: a key is any text out of a node.
+_POOLS_MAX = 100
+_KEYS_BYTES_MAX = 65_536
+
+
+def limit_views(store: Store, user_id: bytes | None) -> Iterator[LimitView]:
+    """The limits of a client, or all (null), by client and activity."""
+    meta = store.meta
+    for key, limit in sorted(meta.limits.items()):
+        if user_id in (None, limit.client_id):
+            pools, behind = _pools(store, meta.pools.get(key))
+            yield LimitView(limit, tuple(_pool_view(store, pool, meta.now) for pool in pools), more=behind)
+
+
+def _pools(store: Store, pool_id: bytes | None) -> tuple[list[Pool], bool]:
+    """The first pools of a chain, and whether there are more."""
+    found: list[Pool] = []
+    size = 0
+    while pool_id is not None and len(found) < _POOLS_MAX:
+        pool = store.get_pool(pool_id)
+        assert pool is not None, "a chain of pools with a hole"
+        size += len(pool.key)
+        if found and size > _KEYS_BYTES_MAX:
+            break
+        found.append(pool)
+        pool_id = pool.next
+    return found, pool_id is not None
+
+
+def _pool_view(store: Store, pool: Pool, now: int) -> PoolView:
+    oldest = [store.get_place(pool.id, level.oldest) for level in pool.levels if level.oldest is not None]
+    return PoolView(
+        key=pool.key,
+        out=pool.out,
+        waiting=tuple(level.waiting for level in pool.levels),
+        oldest_asked_at=min((place.asked_at for place in oldest if place is not None), default=None),
+        next_start_at=pool.timer_at if pool.timer_at is not None and pool.timer_at > now else None,
+    )

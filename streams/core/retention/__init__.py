@@ -1,0 +1,1 @@
+"""Retention: when finished workflows are removed, and how."""

@@ -1,0 +1,140 @@
+"""When the finished workflows of a client and name are removed: policies, and the timer of each such workflow.
+
+A workflow is finished when no node of it is open and no slice of work on it is under way. Under a policy its timer is
+set then; whatever happens to it afterwards sets it anew, or, where there is work again, clears it. A policy that comes
+later goes through all workflows of the partition, slice by slice. What happens when the timer is due: `removal`.
+"""
+
+from __future__ import annotations
+
+import math
+from copy import copy
+
+from backbeat.streams.core.bounds import NAMES_BYTES_MAX
+from backbeat.streams.core.commands import ChangeRetention, Continue, CreateWorkflow, Task, TaskKind
+from backbeat.streams.core.effects import Done, Reason, Send
+from backbeat.streams.core.records import Meta, RetentionPolicy, TimerKind, Workflow
+from backbeat.streams.core.step import Step, refuse
+from backbeat.streams.core.store import Store
+
+#: Policies that a partition holds: they are written with every commit.
+POLICIES_MAX = 200
+KEEP_SECONDS_MIN = 1.0
+_SECONDS_MAX = 100 * 365 * 86_400.0
+
+
+def policy_key(owner_id: bytes, name: str) -> bytes:
+    """What a policy is found by."""
+    return owner_id + name.encode()
+
+
+def policy_of(meta: Meta, workflow: Workflow) -> RetentionPolicy | None:
+    """The policy that a workflow is under; null: it is kept."""
+    return meta.retention.get(policy_key(workflow.user_id, workflow.name)) if meta.retention else None
+
+
+def is_finished(workflow: Workflow) -> bool:
+    """Whether nothing of the workflow is left to be done."""
+    return workflow.children_open == 0 and workflow.loose_open == 0 and workflow.slices_under_way == 0
+
+
+def review(step: Step) -> None:
+    """At the end of a command: set, move or clear the timer of the workflow that it was about."""
+    workflow, meta = step.entered, step.store.meta
+    if workflow is None or not (meta.retention or workflow.finished_at is not None):
+        return
+    # Who finds a workflow is about to signal it, though nothing has changed yet.
+    if not step.has_changed and not isinstance(step.command, CreateWorkflow):
+        return
+    finished = is_finished(workflow)
+    if finished or workflow.finished_at is not None:
+        arrange(step.store, workflow, step.now if finished else None, step.now)
+
+
+def arrange(store: Store, workflow: Workflow, finished_at: int | None, now: int) -> None:
+    """Plan when a workflow is to be removed that is finished since then; null: it is not."""
+    clear(store, workflow)
+    policy = policy_of(store.meta, workflow)
+    if policy is None or finished_at is None:
+        return
+    workflow.finished_at = finished_at
+    workflow.removal_at = max(now, finished_at + int(policy.keep_seconds * 1000))
+    # Beginning with the time, it is none that an earlier workflow of the same id ever had.
+    workflow.removal_number = max(workflow.removal_number + 1, now)
+    store.set_timer(workflow.removal_at, workflow.id, TimerKind.RETENTION, workflow.removal_number)
+
+
+def clear(store: Store, workflow: Workflow) -> None:
+    """Nothing is planned for the workflow any more."""
+    if workflow.removal_at is not None:
+        store.clear_timer(workflow.removal_at, workflow.id, TimerKind.RETENTION)
+    if workflow.due_at is not None:
+        store.delete_due(workflow.due_at, workflow.id)
+    workflow.finished_at = workflow.removal_at = workflow.due_at = None
+
+
+# --- policies --------------------------------------------------------------------------------------------------------
+
+
+def change(step: Step, command: ChangeRetention) -> None:
+    """Set a policy or remove it; then go through the workflows that are there."""
+    policy, policies = command.policy, step.store.meta.retention
+    key = policy_key(policy.owner_id, policy.name)
+    if command.forget:
+        policies.pop(key, None)
+    else:
+        _check(step, policy)
+        if key not in policies and len(policies) >= POLICIES_MAX:
+            message = f"There are {len(policies)} policies of retention; {POLICIES_MAX} is the most"
+            raise refuse(Reason.LIMIT_EXCEEDED, message, found=str(len(policies)), wanted=f"at most {POLICIES_MAX}")
+        if key not in policies and sum(map(len, policies)) + len(key) > NAMES_BYTES_MAX:
+            message = f"The names of all policies of retention together have more than {NAMES_BYTES_MAX} bytes"
+            raise refuse(Reason.LIMIT_EXCEEDED, message, found="more", wanted=f"at most {NAMES_BYTES_MAX} bytes")
+        policies[key] = policy
+    step.reply(Done())
+    _walk(step, None)
+
+
+def _check(step: Step, policy: RetentionPolicy) -> None:
+    limit = step.settings.name_bytes_max
+    if not 0 < len(policy.name.encode()) <= limit:
+        message = f"A workflow's name has 1 to {limit} bytes"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=policy.name[:64], wanted="a workflow's name")
+    for name, seconds in (("keep_seconds", policy.keep_seconds), ("refuse_seconds", policy.refuse_seconds)):
+        if math.isnan(seconds) or not KEEP_SECONDS_MIN <= seconds <= _SECONDS_MAX:
+            message = f"{name} is {seconds:g}; {KEEP_SECONDS_MIN:g} is the least, and 100 years the most"
+            raise refuse(Reason.INVALID_PARAMETERS, message, found=f"{seconds:g}", wanted="1 second or more")
+
+
+def go_on(step: Step, task: Task) -> None:
+    """The next slice of the way through all workflows."""
+    _walk(step, task.cursor)
+
+
+def _walk(step: Step, cursor: bytes | None) -> None:
+    found = step.store.workflows_after(cursor or b"", step.budget)
+    for workflow in found:
+        changed = copy(workflow)
+        _follow(step.store, changed, step.now)
+        if changed != workflow:
+            step.store.put_workflow(changed)
+    if len(found) == step.budget:
+        # Its route leads back here: it is one of this partition.
+        last = found[-1].id
+        rest = Task(TaskKind.RETAIN, last, last)
+        command = step.command
+        step.effects.append(Send(Continue(id=command.id, tid=command.tid, workflow_id=last, tasks=(rest,))))
+
+
+def _follow(store: Store, workflow: Workflow, now: int) -> None:
+    """Have a workflow follow the policies as they are now. One that finished before its policy came counts from now."""
+    policy = policy_of(store.meta, workflow)
+    finished_at = workflow.finished_at
+    if policy is None or not is_finished(workflow):
+        clear(store, workflow)
+        return
+    if finished_at is not None:
+        wanted = finished_at + int(policy.keep_seconds * 1000)
+        if workflow.removal_at == wanted or (workflow.due_at is not None and policy.archive and wanted <= now):
+            return
+    arrange(store, workflow, now if finished_at is None else finished_at, now)

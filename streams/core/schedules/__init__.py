@@ -1,0 +1,1 @@
+"""Schedules: workflows that are signalled at times."""

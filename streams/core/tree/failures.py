@@ -1,0 +1,99 @@
+"""What happens when a node fails: client errors, retries, expiry, server errors (behaviour document, section 4)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from backbeat.streams.core.commands import DeliveryFailed, FailNode
+from backbeat.streams.core.effects import Notify, node_view
+from backbeat.streams.core.records import Node, TimerKind
+from backbeat.streams.core.step import Step
+from backbeat.streams.core.tree import progress
+from backbeat.streams.core.tree.create import check_response
+from backbeat.streams.core.tree.retry import delay_ms
+from backbeat.streams.core.tree.status import SERVER_TRANSITIONS, ClientStatus, ServerStatus
+
+_EXPIRED = msgspec.json.encode({"error": "Client did not respond within the specified 'complete_by' time"})
+_ERROR = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def client_error(step: Step, node: Node, response: bytes | None, *, retriable: bool = True) -> None:
+    """The client failed: it is tried again later, or its retries are exhausted and the client is told.
+
+    One that is not `retriable` leaves the retries that it had: a restart by hand may use them.
+    """
+    again = retriable and node.retries_remaining > 0
+    server = ServerStatus.RETRYING if again else ServerStatus.RETRIES_EXHAUSTED
+    step.check(node, ClientStatus.ERRORED, server)
+    step.set_client(node, ClientStatus.ERRORED, response)
+    progress.end_deadline(step, node)
+    if again:
+        node.retries_remaining -= 1
+        delay = delay_ms(node.id, node.attempt, node.retry_interval_seconds, node.retries_remaining)
+        node.fires_at = step.now + delay
+        step.set_server(node, server)
+        step.set_timer(node, node.fires_at, TimerKind.RETRY)
+    else:
+        step.set_server(node, server)
+        _notify(step, node, "Client Error", response)
+
+
+def retry(step: Step, node: Node, fires_at: int) -> None:
+    """Try again: ready/ready, everything below deactivated, then schedule next of the parent."""
+    step.clear_timer(node)
+    node.fires_at = fires_at
+    step.set_client(node, ClientStatus.READY)
+    step.set_server(node, ServerStatus.READY)
+    progress.reset(step, node)
+    progress.reschedule(step, node)
+
+
+def expire(step: Step, node: Node) -> None:
+    """The client did not answer by `complete_by`."""
+    client_error(step, node, _EXPIRED)
+
+
+def deliver_failed(step: Step, command: DeliveryFailed) -> None:
+    """The activity could not be brought to its client."""
+    node = step.enter_node(command.node_id)
+    if (
+        node is None
+        or node.attempt != command.attempt
+        or node.server is not ServerStatus.SENT_TO_CLIENT
+        or node.client not in (ClientStatus.RECEIVED, ClientStatus.PROCESSING)
+    ):
+        step.ignore("a failed delivery that the client has answered meanwhile")
+        return
+    check_response(step, command.response)
+    client_error(step, node, command.response)
+
+
+def server_error(step: Step, command: FailNode) -> None:
+    """The engine failed on the node."""
+    node = step.enter_node(command.node_id)
+    if node is None or ServerStatus.ERRORED not in SERVER_TRANSITIONS[node.server]:
+        step.ignore("a server error of a node that is over")
+        return
+    response = msgspec.json.encode({"error": {"message": command.message}})
+    step.clear_timer(node)
+    step.set_server(node, ServerStatus.ERRORED, response)
+    _notify(step, node, "Server Error", response)
+
+
+def _notify(step: Step, node: Node, message: str, response: bytes | None) -> None:
+    step.effects.append(Notify(node_view(node, step.workflow), node.name, message, error_of(response)))
+
+
+def error_of(response: bytes | None) -> bytes:
+    """A response's error as a JSON object: an object as it is, a text as its message, anything else or none `{}`."""
+    if response is None:
+        return b"{}"
+    try:
+        error = bytes(_ERROR.decode(response).get("error", b"null"))
+    except msgspec.MsgspecError:
+        return b"{}"
+    if error.startswith(b"{"):
+        return error
+    if error.startswith(b'"'):
+        return b'{"message":' + error + b"}"
+    return b"{}"

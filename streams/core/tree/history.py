@@ -1,0 +1,64 @@
+"""A node's status changes, packed.
+
+One change is 15 bytes and its response. The newest ones lie in the node's own record, so a usual node is one record;
+when they grow beyond a bound they go, as they are, to a chunk record that is written once.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import msgspec
+
+from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
+
+#: Bytes of history that a node's own record holds at most, the newest change apart.
+INLINE_BYTES_MAX = 1_024
+
+_HEAD = struct.Struct(">BBBqI")
+_SAME_RESPONSE = 0xFFFFFFFF
+CLIENT = 0
+SERVER = 1
+
+
+class StatusChange(msgspec.Struct, gc=False, frozen=True):
+    """One entry of a node's history."""
+
+    server: bool  #: whether it is of the server status, else of the client status
+    from_status: ClientStatus | ServerStatus
+    to_status: ClientStatus | ServerStatus
+    at: int  #: milliseconds since the epoch
+    response: bytes | None  #: JSON text as the client gave it; null: none was given
+
+    @property
+    def status_type(self) -> str:
+        """The field's name at every edge."""
+        return "current_server_status" if self.server else "current_client_status"
+
+
+def pack(
+    machine: int, from_status: int, to_status: int, at: int, response: bytes | None, *, same: bool = False
+) -> bytes:
+    """One change. `same`: its response is that of the change before it, and is not stored twice."""
+    if same:
+        return _HEAD.pack(machine, from_status, to_status, at, _SAME_RESPONSE)
+    if response is None:
+        return _HEAD.pack(machine, from_status, to_status, at, 0)
+    return _HEAD.pack(machine, from_status, to_status, at, len(response)) + response
+
+
+def unpack(chunk: bytes) -> Iterator[StatusChange]:
+    """The changes in a chunk, oldest first."""
+    position = 0
+    response: bytes | None = None
+    while position < len(chunk):
+        machine, from_status, to_status, at, length = _HEAD.unpack_from(chunk, position)
+        position += _HEAD.size
+        if length != _SAME_RESPONSE:
+            response = chunk[position : position + length] if length else None
+            position += length
+        if machine == SERVER:
+            yield StatusChange(True, ServerStatus(from_status), ServerStatus(to_status), at, response)
+        else:
+            yield StatusChange(False, ClientStatus(from_status), ClientStatus(to_status), at, response)

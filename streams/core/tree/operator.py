@@ -1,0 +1,109 @@
+"""What an operator says of nodes and workflows: retry now, reset, schedule next; complete, pause, resume."""
+
+from __future__ import annotations
+
+import msgspec
+
+from backbeat.streams.core import bounds
+from backbeat.streams.core.commands import (
+    ChangeSettings,
+    ChangeWorkflow,
+    ResetNode,
+    RestartNode,
+    ScheduleNode,
+    Task,
+    TaskKind,
+)
+from backbeat.streams.core.effects import Done, Reason
+from backbeat.streams.core.records import Node, Settings
+from backbeat.streams.core.step import Step, own_node, refuse
+from backbeat.streams.core.tree import progress
+from backbeat.streams.core.tree.failures import retry
+from backbeat.streams.core.tree.progress import reschedule
+from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
+
+
+def restart(step: Step, command: RestartNode) -> None:
+    """Retry now (behaviour document, section 4, "Retry")."""
+    node = own_node(step, command.node_id)
+    if node.server is ServerStatus.DEACTIVATED:
+        step.reply(Done(changed=False))
+        return
+    if node.client is ClientStatus.READY and node.server is ServerStatus.ERRORED:
+        node.fires_at = step.now
+        step.set_server(node, ServerStatus.READY)
+        reschedule(step, node)
+    else:
+        if node.client is ClientStatus.PENDING and not _parent_is_done(step, node):
+            message = "Cannot transition current_client_status from pending to ready"
+            raise refuse(Reason.INVALID_CLIENT_STATUS, message, found="pending", wanted="ready")
+        step.check(node, ClientStatus.READY, ServerStatus.READY)
+        retry(step, node, fires_at=step.now)
+    step.reply(Done())
+
+
+def _parent_is_done(step: Step, node: Node) -> bool:
+    """Whether the parent's client has said completed: before that no child may begin."""
+    assert node.parent_id is not None, "a signal is never pending"
+    return step.node(node.parent_id).server in (ServerStatus.PROCESSING_CHILDREN, ServerStatus.COMPLETE)
+
+
+def reset(step: Step, command: ResetNode) -> None:
+    """Deactivate everything below a node."""
+    node = own_node(step, command.node_id)
+    alive = node.server is not ServerStatus.DEACTIVATED
+    if alive:
+        progress.reset(step, node)
+    step.reply(Done(changed=alive))
+
+
+def schedule(step: Step, command: ScheduleNode) -> None:
+    """Schedule next of a node."""
+    node = own_node(step, command.node_id)
+    alive = node.server is not ServerStatus.DEACTIVATED
+    if alive:
+        progress.schedule_later(step, node)
+    step.reply(Done(changed=alive))
+
+
+def change_workflow(step: Step, command: ChangeWorkflow) -> None:
+    """Complete, pause or resume a workflow."""
+    workflow = step.enter(command.workflow_id)
+    if workflow is None or (command.user_id is not None and command.user_id != workflow.user_id):
+        message = f"No workflow has the id {command.workflow_id.hex()}"
+        raise refuse(Reason.NOT_FOUND, message, found="nothing", wanted="a workflow")
+    match command.change:
+        case "complete":
+            workflow.complete = True
+        case "pause":
+            workflow.paused = True
+        case "resume":
+            workflow.paused = False
+            step.tasks.append(Task(TaskKind.RESUME, workflow.id))
+        case other:
+            message = f"A workflow cannot be told to {other}"
+            raise refuse(Reason.INVALID_PARAMETERS, message, found=other, wanted="complete, pause or resume")
+    workflow.updated_at = step.now
+    step.reply(Done())
+
+
+def change_settings(step: Step, command: ChangeSettings) -> None:
+    """Take new settings, unless an engine could not go on with them."""
+    settings = command.settings
+    if settings.version != Settings().version:
+        message = f"Settings of version {settings.version} are not known here"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(settings.version), wanted=str(Settings().version))
+    if command.names:
+        for name in command.names:
+            if name not in bounds.SETTINGS:
+                wanted = ", ".join(bounds.SETTINGS)
+                raise refuse(Reason.INVALID_PARAMETERS, f"There is no setting {name!r}", found=name, wanted=wanted)
+        changes = {name: getattr(settings, name) for name in command.names}
+        settings = msgspec.structs.replace(step.store.meta.settings, **changes)
+    for name, (least, most) in bounds.SETTINGS.items():
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            message = f"{name} is {value}; {least:g} is the least and {most:.0f} the most"
+            raise refuse(Reason.INVALID_PARAMETERS, message, found=str(value), wanted=f"{least:g} to {most:.0f}")
+    step.store.meta.settings = settings
+    step.reply(Done())

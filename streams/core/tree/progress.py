@@ -1,0 +1,365 @@
+"""Schedule next, children ready, start, completion: how work moves through a tree (behaviour document, section 4).
+
+The walk over a parent's children is resumed where it stopped, so each child is passed once. That is exact because a
+closed node never opens and new children come last: the first child that is in the way only ever moves forward.
+Children that become ready again behind the walk (a retry, a restart, a resume) start directly.
+
+Work that can touch many nodes is a task. Tasks run in order until the command's budget is used up; the rest goes into
+a Continue command in the same partition, and other commands may come in between. Every task checks again what it
+finds.
+"""
+
+from __future__ import annotations
+
+from backbeat.streams.core.commands import Continue, Task, TaskKind
+from backbeat.streams.core.effects import Send
+from backbeat.streams.core.limits import slots
+from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Parent, TimerKind, Workflow
+from backbeat.streams.core.step import Step
+from backbeat.streams.core.tree.status import CLOSED, ClientStatus, Mode, ServerStatus
+
+
+def run(step: Step) -> None:
+    """Do the step's tasks, and send on what the budget does not allow."""
+    tasks = step.tasks
+    while tasks:
+        if step.budget <= 0:
+            rest = Continue(id=step.command.id, tid=step.command.tid, workflow_id=step.workflow.id, tasks=tuple(tasks))
+            step.effects.append(Send(rest))
+            step.workflow.slices_under_way += 1
+            return
+        _do(step, tasks.popleft())
+
+
+def _do(step: Step, task: Task) -> None:
+    match task.kind:
+        case TaskKind.SCHEDULE:
+            schedule(step, _parent(step, task.id))
+        case TaskKind.READY:
+            _make_children_ready(step, step.node(task.id), task.cursor)
+        case TaskKind.SWEEP:
+            if _visit(step, task):
+                step.workflow.sweeps -= 1
+        case TaskKind.SHUT_SIBLINGS:
+            _shut_siblings(step, step.node(task.id), task)
+        case TaskKind.DEACTIVATE_PREVIOUS:
+            _visit(step, task)
+        case TaskKind.RESUME:
+            _resume(step)
+        case TaskKind.FORGET_LINKS:
+            _forget_links(step, task)
+        case _:
+            raise AssertionError(f"no task of a workflow's nodes is of the kind {task.kind}")
+
+
+def _parent(step: Step, identity: bytes) -> Parent:
+    return step.workflow if identity == step.workflow.id else step.node(identity)
+
+
+def schedule_later(step: Step, parent: Parent) -> None:
+    """Schedule next of a parent once what is being done now is done."""
+    assert isinstance(parent, (Workflow, Node))
+    task = Task(TaskKind.SCHEDULE, parent.id)
+    if not step.tasks or step.tasks[-1] != task:
+        step.tasks.append(task)
+
+
+# --- schedule next ---------------------------------------------------------------------------------------------------
+
+
+def schedule(step: Step, parent: Parent) -> None:
+    """Start the ready children up to the first one in the way; complete a parent that nothing is left to wait for."""
+    if isinstance(parent, Node) and parent.server is ServerStatus.DEACTIVATED:
+        return
+    if not _walk(step, parent):
+        return
+    if (
+        isinstance(parent, Node)
+        and parent.server is ServerStatus.PROCESSING_CHILDREN
+        and parent.children_open == 0
+        and parent.links_open == 0
+    ):
+        _complete(step, parent)
+
+
+def _walk(step: Step, parent: Parent) -> bool:
+    """Whether the walk came as far as it can; otherwise the rest of it is a task."""
+    child_id = _next_to_examine(step, parent)
+    while child_id is not None:
+        if step.budget <= 0:
+            assert isinstance(parent, (Workflow, Node))
+            step.tasks.appendleft(Task(TaskKind.SCHEDULE, parent.id))
+            return False
+        step.budget -= 1
+        child = step.node(child_id)
+        if child.server is ServerStatus.PENDING:
+            return True  # Children become ready together, and the walk must meet them ready.
+        parent.cursor, parent.cursor_seq = child.id, child.seq
+        if child.server is ServerStatus.READY:
+            _start_when_due(step, child)
+        if child.mode is Mode.BLOCKING and child.server not in CLOSED:
+            parent.blocked = True
+            return True
+        child_id = child.next_sibling
+    return True
+
+
+def _next_to_examine(step: Step, parent: Parent) -> bytes | None:
+    """The child behind the cursor, unless the child at the cursor is in the way."""
+    if parent.cursor is None:
+        return parent.first_child
+    if parent.blocked:
+        if step.node(parent.cursor).server not in CLOSED:
+            return None
+        parent.blocked = False
+    if parent.cursor == parent.last_child:
+        return None
+    return step.node(parent.cursor).next_sibling
+
+
+def reschedule(step: Step, node: Node) -> None:
+    """A node that became ready again: start it if the walk has passed it, then schedule next of its parent."""
+    parent = step.parent(node)
+    if isinstance(parent, Node) and step.node(parent.id).server is ServerStatus.DEACTIVATED:
+        return
+    if node.seq <= parent.cursor_seq and node.server is ServerStatus.READY:
+        _start_when_due(step, node)
+    schedule_later(step, parent)
+
+
+# --- from started to complete ----------------------------------------------------------------------------------------
+
+
+def _start_when_due(step: Step, node: Node) -> None:
+    step.set_server(node, ServerStatus.STARTED)
+    if node.fires_at > step.now:
+        step.set_timer(node, node.fires_at, TimerKind.START)
+    else:
+        start(step, node)
+
+
+def start(step: Step, node: Node) -> None:
+    """Send a started node to its client, unless its workflow is paused or a limit has it ask first."""
+    if step.workflow.paused:
+        pause(step, node)
+        return
+    limit = slots.limit_of(step, node)
+    if limit is not None:
+        slots.ask(step, node, limit)
+        return
+    send(step, node)
+
+
+def pause(step: Step, node: Node) -> None:
+    """Hold a started node until the workflow is resumed."""
+    step.set_server(node, ServerStatus.PAUSED)
+    _hold(step, node)
+
+
+def send(step: Step, node: Node) -> None:
+    """An attempt begins: the node goes to its client."""
+    node.attempt += 1
+    step.note_waiting(node)
+    renew_deadline(step, node)
+    step.set_server(node, ServerStatus.SENT_TO_CLIENT)
+    step.set_client(node, ClientStatus.RECEIVED)
+    if node.type == "flag":
+        client_complete(step, node, None)
+        return
+    step.dispatch(node)
+
+
+def renew_deadline(step: Step, node: Node) -> None:
+    """`complete_by` of a node that is with its client: its timeout from now. It counts until the client begins."""
+    step.clear_timer(node)
+    seconds = node.timeout_seconds
+    if seconds == TIMEOUT_DEFAULT:
+        seconds = step.settings.default_timeout_seconds
+    if seconds == TIMEOUT_NONE:
+        node.complete_by = None
+        return
+    node.complete_by = step.now + int(seconds * 1000)
+    if node.client in (ClientStatus.READY, ClientStatus.RECEIVED):
+        step.set_timer(node, node.complete_by, TimerKind.EXPIRY)
+
+
+def client_complete(step: Step, node: Node, response: bytes | None) -> None:
+    """The client is done with the node; what is below it may begin."""
+    step.set_client(node, ClientStatus.COMPLETE, response)
+    step.set_server(node, ServerStatus.PROCESSING_CHILDREN, response, same_response=True)
+    end_deadline(step, node)
+    children_ready(step, node)
+
+
+def end_deadline(step: Step, node: Node) -> None:
+    """The client has answered."""
+    node.complete_by = None
+    step.clear_timer(node)
+
+
+def children_ready(step: Step, node: Node) -> None:
+    """Every pending child becomes ready; then schedule next of the node."""
+    if node.fresh_child is None:
+        schedule_later(step, node)
+    else:
+        step.tasks.append(Task(TaskKind.READY, node.id, node.fresh_child))
+
+
+def _make_children_ready(step: Step, parent: Node, cursor: bytes | None) -> None:
+    if parent.server not in (ServerStatus.PROCESSING_CHILDREN, ServerStatus.COMPLETE):
+        return
+    while cursor is not None:
+        if step.budget <= 0:
+            step.tasks.appendleft(Task(TaskKind.READY, parent.id, cursor))
+            return
+        step.budget -= 1
+        child = step.node(cursor)
+        if child.server is ServerStatus.PENDING:
+            make_ready(step, child)
+        cursor = child.next_sibling
+    step.tasks.appendleft(Task(TaskKind.SCHEDULE, parent.id))
+
+
+def make_ready(step: Step, child: Node) -> None:
+    """A pending child becomes ready/ready."""
+    step.set_server(child, ServerStatus.READY)
+    step.set_client(child, ClientStatus.READY)
+
+
+def _complete(step: Step, node: Node) -> None:
+    step.budget -= 1
+    step.set_server(node, ServerStatus.COMPLETE)
+    if node.mode is not Mode.FIRE_AND_FORGET:
+        schedule_later(step, step.parent(node))
+
+
+# --- pause and resume ------------------------------------------------------------------------------------------------
+
+
+def _hold(step: Step, node: Node) -> None:
+    """Put a paused node behind those that wait for the resume. It may still stand there from an earlier pause."""
+    if node.in_paused:
+        return
+    workflow = step.workflow
+    if workflow.paused_last is None:
+        workflow.paused_first = node.id
+    else:
+        last = step.get_node(workflow.paused_last)
+        assert last is not None, "the last paused node is not stored"
+        last.next_paused = node.id
+    workflow.paused_last = node.id
+    node.in_paused = True
+
+
+def _resume(step: Step) -> None:
+    """Start the paused nodes in the order in which they were paused."""
+    workflow = step.workflow
+    while workflow.paused_first is not None and not workflow.paused:
+        if step.budget <= 0:
+            step.tasks.appendleft(Task(TaskKind.RESUME, workflow.id))
+            return
+        step.budget -= 1
+        node = step.node(workflow.paused_first)
+        workflow.paused_first, node.next_paused, node.in_paused = node.next_paused, None, False
+        if workflow.paused_first is None:
+            workflow.paused_last = None
+        if node.server is ServerStatus.PAUSED:
+            step.set_server(node, ServerStatus.STARTED)
+            start(step, node)
+
+
+# --- deactivation ----------------------------------------------------------------------------------------------------
+
+
+def reset(step: Step, node: Node) -> None:
+    """Deactivate everything below a node. From the first slice on, all of it counts as deactivated (`settling`)."""
+    begin = node.fresh_child
+    if begin is None:
+        return
+    workflow = step.workflow
+    node.deactivate_below = workflow.next_seq
+    step.forget_marks()
+    node.fresh_child = None
+    if node.server in CLOSED:
+        workflow.loose_open -= node.children_open
+    node.children_open = 0
+    node.cursor, node.cursor_seq, node.blocked = node.last_child, workflow.next_seq - 1, False
+    workflow.sweeps += 1
+    step.tasks.append(Task(TaskKind.SWEEP, node.id, begin, node.deactivate_below))
+
+
+def _visit(step: Step, task: Task) -> bool:
+    """Go through what is below the task's root; reading a marked node settles it. Whether the end was reached."""
+    cursor = task.cursor
+    while cursor is not None:
+        if step.budget <= 0:
+            step.tasks.appendleft(Task(task.kind, task.id, cursor, task.mark))
+            return False
+        step.budget -= 1
+        cursor = _next_below(step, step.node(cursor), task)
+    return True
+
+
+def deactivate_previous(step: Step, node: Node) -> None:
+    """Deactivate every node of the workflow that was made before this one; nothing is scheduled."""
+    workflow = step.workflow
+    workflow.watermark = max(workflow.watermark, node.seq)
+    workflow.watermarks += 1
+    step.tasks.append(Task(TaskKind.DEACTIVATE_PREVIOUS, workflow.id, workflow.first_child, node.seq))
+
+
+def _next_below(step: Step, node: Node, task: Task) -> bytes | None:
+    """The node after this one, parents first, among those below the task's root with a seq under its mark."""
+    if node.first_child is not None and step.node(node.first_child).seq < task.mark:
+        return node.first_child
+    current = node
+    while True:
+        if current.next_sibling is not None and step.node(current.next_sibling).seq < task.mark:
+            return current.next_sibling
+        if current.parent_id is None or current.parent_id == task.id:
+            return None
+        current = step.node(current.parent_id)
+
+
+def shut_siblings(step: Step, node: Node) -> None:
+    """A shutdown: deactivate the later siblings of a blocking node, then go on with its children.
+
+    Until that is done the node holds itself open, as a link would, so that none of them starts.
+    """
+    if node.mode is not Mode.BLOCKING or node.next_sibling is None:
+        children_ready(step, node)
+        return
+    node.links_open += 1
+    step.tasks.append(Task(TaskKind.SHUT_SIBLINGS, node.id, node.next_sibling, step.workflow.next_seq))
+
+
+def _shut_siblings(step: Step, node: Node, task: Task) -> None:
+    """Up to the mark: a sibling that was made after the shutdown is no earlier one."""
+    cursor = task.cursor
+    while cursor is not None:
+        if step.budget <= 0:
+            step.tasks.appendleft(Task(TaskKind.SHUT_SIBLINGS, node.id, cursor, task.mark))
+            return
+        step.budget -= 1
+        sibling = step.node(cursor)
+        if sibling.seq >= task.mark:
+            break
+        if sibling.server is not ServerStatus.DEACTIVATED:
+            step.deactivate(sibling)
+        cursor = sibling.next_sibling
+    if node.server in CLOSED:
+        return
+    node.links_open -= 1
+    if node.server is ServerStatus.PROCESSING_CHILDREN:
+        children_ready(step, node)
+
+
+def _forget_links(step: Step, task: Task) -> None:
+    """The target is final: what waited for it to be told is told nothing any more."""
+    cursor = task.cursor
+    while cursor is not None:
+        if step.budget <= 0:
+            step.tasks.appendleft(Task(TaskKind.FORGET_LINKS, task.id, cursor))
+            return
+        step.budget -= 1
+        cursor = step.forget_link(task.id, cursor)

@@ -1,0 +1,46 @@
+"""The way through a workflow's nodes, by their pointers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from backbeat.streams.core.records import Node, Workflow
+from backbeat.streams.core.store import Store
+
+
+class RemovedError(Exception):
+    """What is being read was removed meanwhile: commands pass between the parts of a long answer."""
+
+
+def walk(
+    store: Store, workflow: Workflow, *, top_level_only: bool = False, after: Node | None = None
+) -> Iterator[Node]:
+    """The nodes of a workflow, parents before children; all, or those behind the node `after`.
+
+    Nodes added while it is read may or may not be seen. RemovedError: the workflow is removed while it is read.
+    """
+    stack = [workflow.first_child] if after is None else _behind(store, after, top_level_only=top_level_only)
+    while stack:
+        node_id = stack.pop()
+        if node_id is None:
+            continue
+        node = store.get_node(node_id)
+        if node is None:
+            raise RemovedError(f"The workflow {workflow.id.hex()} was removed while it was read")
+        stack.append(node.next_sibling)
+        if not top_level_only:
+            stack.append(node.first_child)
+        yield node
+
+
+def _behind(store: Store, node: Node, *, top_level_only: bool) -> list[bytes | None]:
+    """What a walk has still to visit when it has just come to this node: the next one last."""
+    stack = [] if top_level_only else [node.first_child]
+    above: Node | None = node
+    while above is not None:
+        stack.append(above.next_sibling)
+        above = None if above.parent_id is None else store.get_node(above.parent_id)
+    if top_level_only:
+        # Below the top there is nothing to go on with but what is behind its ancestor there.
+        return stack[-1:]
+    return stack[::-1]

@@ -1,0 +1,64 @@
+"""What is done where a command is refused before it is applied, and where the rules fail on one."""
+
+from __future__ import annotations
+
+import msgspec
+
+from backbeat.schemas import DecodeError, RegistryError
+from backbeat.streams.core import effects as fx
+from backbeat.streams.core.commands import (
+    AddChildren,
+    AnyCommand,
+    ChangeNode,
+    Continue,
+    DeliveryFailed,
+    FailNode,
+    GrantSlot,
+    Heartbeat,
+    ResetNode,
+    RestartNode,
+    ScheduleNode,
+    StopJob,
+    TimerFired,
+    WorkJob,
+)
+from backbeat.streams.core.idempotency import answered
+from backbeat.streams.engine.ports import StoreError
+
+#: What is no fault of one record: the process ends. Anything else that its decoding, checking or applying raises is.
+NOT_OF_A_RECORD = (StoreError, MemoryError, RegistryError)
+_ABOUT_A_NODE = (ChangeNode, AddChildren, RestartNode, ResetNode, ScheduleNode, Heartbeat, DeliveryFailed, GrantSlot)
+
+
+def defect_text(error: Exception) -> str:
+    """An exception as a dead letter or an answer says it."""
+    return f"{type(error).__name__}: {error}"
+
+
+def unreadable_text(error: Exception) -> str:
+    """Why a record cannot be read: what is wrong with it, or with decoding itself."""
+    return str(error) if isinstance(error, DecodeError) else f"defect: {defect_text(error)}"
+
+
+def refused(command: AnyCommand, rejection: fx.Rejection) -> list[fx.Effect]:
+    """The answer to a command that is refused before it is applied, or its dead letter."""
+    reply_to = command.reply_to
+    if reply_to is not None and reply_to.partition < 0:
+        command = msgspec.structs.replace(command, reply_to=None)
+    return answered(command, rejection)
+
+
+def failure_of(command: AnyCommand) -> FailNode | StopJob | None:
+    """The command that shows a defect: it makes the node errored, or stops the job; null: there is none of both."""
+    if isinstance(command, WorkJob):
+        return StopJob(
+            id=command.id, tid=command.tid, source=command.source, partition=command.partition, job_id=command.job_id
+        )
+    node_id = command.node_id if isinstance(command, _ABOUT_A_NODE) else None
+    if isinstance(command, TimerFired):
+        node_id = command.subject_id
+    if isinstance(command, Continue) and command.tasks:
+        node_id = command.tasks[0].id
+    if node_id is None:
+        return None
+    return FailNode(id=command.id, tid=command.tid, source=command.source, node_id=node_id, message="The engine failed")

@@ -1,0 +1,68 @@
+"""One partition as the engine holds it, and the records that come from it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from backbeat.streams.core import queries
+from backbeat.streams.engine.ports import Keeper
+
+
+class EngineError(Exception):
+    """The engine must not go on: the log is not what it has to be. The text says what was found."""
+
+
+class Record(NamedTuple):
+    """One record of the commands or queries topic."""
+
+    partition: int
+    offset: int
+    timestamp: int  #: LogAppendTime, milliseconds since the epoch
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]] | None = None
+
+
+class Outbox(Protocol):
+    """Where effects go."""
+
+    def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int = -1,
+        headers: list[tuple[str, bytes | None]] | None = None,
+    ) -> None:
+        """Send one record, in order."""
+
+
+@dataclass(slots=True)
+class Partition:
+    """One partition of the current assignment."""
+
+    number: int
+    store: Keeper | None = None  #: null while it is restored
+    #: records that came while it is restored, in order
+    pending: deque[Record] = field(default_factory=deque)
+    #: queries are answered once the store has passed the end of commands seen at the assignment
+    caught_up_at: int = 0
+    waiting_queries: deque[queries.AnyQuery] = field(default_factory=deque)
+    query_position: int = -1  #: the next query; -1: none was read
+    query_position_taken: int = -1  #: as of the newest snapshot
+    read_number: int = 0  #: of the read whose records are taken; 0: none
+
+    def lose_store(self) -> Keeper | None:
+        """Take the store away, and forget what came since it was committed; null: there is none."""
+        store, self.store = self.store, None
+        self.pending.clear()
+        self.read_number = 0
+        return store
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything that was in the log when the partition was assigned has been applied."""
+        return self.store is not None and self.store.meta.next_offset >= self.caught_up_at

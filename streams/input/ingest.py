@@ -1,0 +1,393 @@
+"""The services' door: what they publish on `backbeat.signals.<client>` is checked and goes on to the commands topic.
+
+For each batch of records: produce the commands (or dead letters), wait for every delivery report, commit the offsets. A
+crash anywhere repeats the batch; a command's id follows from the record, so a repeat makes nothing twice.
+
+What may never stop a partition is a bad record: it becomes a dead letter. What may is Kafka itself failing: then
+`failed` is called, the process ends, and another goes on from the last commit.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from backbeat.schemas import DecodeError
+from backbeat.streams.core import ids
+from backbeat.streams.input.signal_command import admit_signal
+from backbeat.streams.input.signal_errors import (
+    FATAL,
+    NOT_OURS_ANY_MORE,
+    OF_THE_TOPIC,
+    PERMANENT,
+    IngestError,
+    ReplacedError,
+    is_of_no_topic,
+    is_record,
+)
+from backbeat.streams.input.signal_topics import SignalTopics
+from backbeat.streams.kafka import topics
+from backbeat.streams.kafka.broker_log import OUTAGES, BrokerLog
+from backbeat.streams.kafka.clients import Clients, RegisteredClient
+from backbeat.streams.kafka.security import connection
+from backbeat.streams.output import dead_letters
+
+logger = logging.getLogger(__name__)
+
+#: A client or its topic that is new is seen after at most this long.
+METADATA_REFRESH_MS = 5_000
+BATCH_RECORDS_MAX = 2_000
+
+_POLL_SECONDS = 0.2
+_FLUSH_SECONDS = 0.5
+#: How long a stop waits for the batch in work; after that it is repeated at the next start.
+_STOP_SECONDS_MAX = 10.0
+#: How long a record of an unknown client waits for the registry to be read up to what is there now, once a batch.
+_CATCH_UP_SECONDS = 5.0
+#: How often it is looked whether a topic is still the one that was followed.
+_LOOK_SECONDS = 5.0
+_ASK_SECONDS = 5.0
+_RETRY_SECONDS = 0.5
+#: A batch that takes longer, since Kafka does not answer, is begun again with another assignment.
+_POLL_INTERVAL_SECONDS_MAX = 300.0
+
+_T = TypeVar("_T")
+
+
+class Ingest:
+    """Follows every signals topic, in a thread of its own, from `start()` to `stop()`."""
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        clients: Clients,
+        *,
+        failed: Callable[[Exception], None],
+        application_id: str = "backbeat",
+        instance_id: str | None = None,
+        session_timeout_seconds: float = 10.0,
+        heartbeat_interval_seconds: float = 1.0,
+        catch_up_seconds: float = _CATCH_UP_SECONDS,
+    ) -> None:
+        """An ingest of the group `<application_id>-ingest`; with an `instance_id` it comes back to what it had."""
+        self._bootstrap_servers = bootstrap_servers
+        self._clients = clients
+        #: Called once, on the thread, with what it cannot survive.
+        self._failed = failed
+        self._membership: dict[str, str | int] = {
+            "group.id": f"{application_id}-ingest",
+            "session.timeout.ms": int(session_timeout_seconds * 1000),
+            # What it must not be shorter than.
+            "max.poll.interval.ms": int(max(_POLL_INTERVAL_SECONDS_MAX, session_timeout_seconds) * 1000),
+            "heartbeat.interval.ms": int(heartbeat_interval_seconds * 1000),
+        }
+        if instance_id is not None:
+            self._membership["group.instance.id"] = instance_id
+        self._catch_up_seconds = catch_up_seconds
+        self._caught_up = False  #: whether the registry was read to its end for the batch in work
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._partitions = 0
+        self._topics = SignalTopics(bootstrap_servers)
+        #: Whether its group has given it partitions, or none because others have them all or there are none.
+        self.joined = False
+        #: whether the next assignment is of the topics that there are now
+        self._is_new = instance_id is None
+        self._assigned_before = False  #: whether there was an assignment that is not
+        self.assigned: set[tuple[str, int]] = set()  #: topic and partition
+        #: since when it is at work on what it is at work on (monotonic, seconds): a batch, a question; null: it waits
+        self._busy_since: float | None = None
+        #: Of the batch in work: what could not be delivered, and why.
+        self._undelivered: list[tuple[Message, KafkaError]] = []
+        self._lost: KafkaError | None = None  #: why a dead letter could not be delivered
+        self.forwarded = 0  #: records that became commands
+        self.refused = 0  #: records that became dead letters
+
+    def start(self) -> None:
+        """Look at the commands topic, then follow the signals topics in a thread."""
+        assert self._thread is None, "an ingest is started once"
+        found = topics.check_topics(self._bootstrap_servers, development=True)
+        self._partitions = found[topics.COMMANDS].partitions
+        self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the batch in work, leave the group, end the thread."""
+        self._stopping.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    @property
+    def stands_seconds(self) -> float:
+        """How long it has been at work on one batch or question; 0: it waits for records."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    # --- the thread ------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            consumer = Consumer(
+                {
+                    **connection(self._bootstrap_servers),
+                    **self._membership,
+                    "enable.auto.commit": False,
+                    "auto.offset.reset": "earliest",
+                    "partition.assignment.strategy": "cooperative-sticky",
+                    "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
+                    "log.connection.close": False,
+                    "logger": BrokerLog(logger),
+                }
+            )
+            try:
+                self._subscribe(consumer)
+                self._follow(consumer)
+            finally:
+                consumer.close()
+        except _StoppedError:
+            logger.warning(
+                "the ingest was stopped while Kafka did not answer: its last batch is repeated at the next start"
+            )
+        except Exception as error:  # whatever it is: whoever started us must hear of it
+            logger.exception("the ingest ends")
+            self._failed(error)
+
+    def _subscribe(self, consumer: Consumer) -> None:
+        consumer.subscribe(
+            [f"^{re.escape(topics.SIGNALS_PREFIX)}.+"],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_revoke,
+        )
+
+    def _join_again(self, consumer: Consumer) -> None:
+        # Who comes back under its instance id is given what it had; one that joins again makes its group look.
+        self._is_new, self._assigned_before = True, False
+        consumer.unsubscribe()
+        self._subscribe(consumer)
+
+    def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.joined = self._is_new
+        self._assigned_before = not self._is_new
+        self.assigned |= {(each.topic, each.partition) for each in partitions}
+        self._topics.unsure |= {each.topic for each in partitions}
+
+    def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.assigned -= {(each.topic, each.partition) for each in partitions}
+
+    def _follow(self, consumer: Consumer) -> None:
+        producer = Producer(
+            {
+                **connection(self._bootstrap_servers),
+                "enable.idempotence": True,
+                "acks": "all",
+                # A full queue or a broker that is away is back-pressure, never a record given up.
+                "message.timeout.ms": 0,
+                "message.max.bytes": topics.DEAD_LETTER_BYTES_MAX,
+                "linger.ms": 1,
+                "compression.type": "lz4",
+                "log.connection.close": False,
+                "logger": BrokerLog(logger),
+            }
+        )
+        looked_at = time.monotonic()
+        while not self._stopping.is_set():
+            self._busy_since = None
+            first = consumer.poll(_POLL_SECONDS)
+            self._busy_since = time.monotonic()
+            if self._assigned_before:
+                self._join_again(consumer)
+                continue
+            batch: list[Message] = []
+            if first is not None:
+                # `consume` alone would wait for its whole time; this takes what is there already.
+                batch = [first, *consumer.consume(BATCH_RECORDS_MAX - 1, timeout=0)]
+                self.joined = self.joined or any(map(is_of_no_topic, batch))
+                batch = [message for message in batch if is_record(message)]
+            names = {_place(message)[0] for message in batch} | self._topics.unsure
+            if time.monotonic() - looked_at > _LOOK_SECONDS:
+                looked_at = time.monotonic()
+                names |= {topic for topic, _ in self.assigned}
+            if names:
+                changed = self._again(partial(self._topics.look, consumer, names, self.assigned))
+                batch = [message for message in batch if _place(message)[0] not in changed]
+            if batch:
+                self._take(consumer, producer, batch)
+
+    def _again(self, ask: Callable[[], _T]) -> _T:
+        """Ask, again and again while no broker answers."""
+        while True:
+            try:
+                return ask()
+            except (KafkaException, TimeoutError) as error:
+                OUTAGES.tell(logger, f"signals wait, {error.args[0] if error.args else 'no answer'}")
+                if self._stopping.wait(_RETRY_SECONDS):
+                    raise _StoppedError from None
+
+    def _take(self, consumer: Consumer, producer: Producer, batch: list[Message]) -> None:
+        """One batch: forward, wait for the reports, commit."""
+        refused, taken = self.refused, 0
+        positions: dict[tuple[str, int], int] = {}
+        self._caught_up = False
+        for message in batch:
+            self._topics.note_deleted(consumer, *_place(message))
+            try:
+                self._forward(producer, message)
+            except DecodeError as error:
+                self._put_aside(producer, message, str(error))
+            except _StoppedError:
+                # What was sent before it is still finished and committed.
+                break
+            topic, partition_number, offset = _place(message)
+            positions[topic, partition_number] = offset + 1
+            taken += 1
+        self._deliver(producer)
+        if positions:
+            self._commit(consumer, positions)
+        self.forwarded += taken - (self.refused - refused)
+
+    def _forward(self, producer: Producer, message: Message) -> None:
+        topic, partition_number, offset = _place(message)
+        name = topic.removeprefix(topics.SIGNALS_PREFIX)
+        headers = dead_letters.headers_of(message)
+        if headers is None:
+            raise DecodeError("a header's name is no UTF-8")
+        signal = admit_signal(
+            message.value(),
+            headers,
+            name,
+            by_name=lambda name: self._known(lambda: self._clients.by_name(name)),
+            by_id=lambda identity: self._known(lambda: self._clients.by_id(identity)),
+            place=lambda: (self._topics.ids[topic], partition_number, offset),
+        )
+        produce = partial(
+            producer.produce,
+            topics.COMMANDS,
+            key=signal.key,
+            value=signal.value,
+            partition=ids.partition_of(signal.route, self._partitions),
+            on_delivery=partial(self._reported, message),
+        )
+        self._queue(producer, produce)
+
+    def _known(self, find: Callable[[], RegisteredClient | None]) -> RegisteredClient | None:
+        """A client; for one that is unknown the registry is read up to what is there now.
+
+        Once a batch: all its records are older than that look, so whoever is unknown then is unknown. However many
+        topics belong to nobody, the others wait for one look.
+        """
+        client = find()
+        if client is None and not self._caught_up:
+            self._clients.catch_up(self._catch_up_seconds)
+            self._caught_up = True
+            client = find()
+        return client
+
+    def _put_aside(self, producer: Producer, message: Message, reason: str) -> None:
+        self.refused += 1
+        topic, partition_number, offset = _place(message)
+        logger.warning("%s/%d at %d becomes a dead letter: %s", topic, partition_number, offset, reason)
+        self._queue(producer, partial(dead_letters.send, producer, message, reason, self._put_aside_reported))
+
+    def _queue(self, producer: Producer, produce: Callable[[], None]) -> None:
+        """Hand a record to the producer; wait where its queue is full."""
+        while True:
+            try:
+                produce()
+            except BufferError:
+                producer.poll(_POLL_SECONDS)
+                if self._stopping.is_set():
+                    raise _StoppedError from None
+            else:
+                return
+
+    def _reported(self, source: Message, error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            self._undelivered.append((source, error))
+
+    def _put_aside_reported(self, error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            self._lost = error
+
+    def _deliver(self, producer: Producer) -> None:
+        """Wait until every record of the batch is acknowledged, or is a dead letter that is."""
+        self._flush(producer)
+        undelivered, self._undelivered = self._undelivered, []
+        for source, error in undelivered:
+            if error.code() not in PERMANENT:
+                raise IngestError(f"a command could not be written: {error.str()}")
+            # The broker refuses whole batches of ours: alone, it is seen whose fault it was.
+            self._forward(producer, source)
+            self._flush(producer)
+            for _, again in self._undelivered:
+                self._put_aside(producer, source, f"{topics.COMMANDS} does not take it: {again.str()}")
+            self._undelivered.clear()
+        if undelivered:
+            self._flush(producer)
+        if self._lost is not None:
+            raise IngestError(f"a dead letter could not be written: {self._lost.str()}")
+
+    def _commit(self, consumer: Consumer, positions: dict[tuple[str, int], int]) -> None:
+        """Say how far each partition was taken, and of which topic: one made again begins anew.
+
+        What cannot be committed may be read again, which makes nothing twice.
+        """
+        offsets = [
+            TopicPartition(topic, number, offset, self._topics.ids[topic])
+            for (topic, number), offset in positions.items()
+        ]
+
+        def commit() -> list[TopicPartition]:
+            try:
+                return consumer.commit(offsets=offsets, asynchronous=False) or []
+            except KafkaException as error:
+                reason: KafkaError = error.args[0]
+                if reason.code() == KafkaError.FENCED_INSTANCE_ID:
+                    raise ReplacedError(reason.str()) from error
+                if reason.fatal() or reason.code() in FATAL:
+                    raise IngestError(f"the consumer failed: {reason.str()}") from error
+                if reason.code() in NOT_OURS_ANY_MORE:
+                    logger.warning("the batch is repeated elsewhere: %s", reason.str())
+                    return []
+                if reason.code() in OF_THE_TOPIC:
+                    logger.warning("what was taken cannot be noted, and may be read again: %s", reason.str())
+                    return []
+                raise
+
+        for each in self._again(commit):
+            if each.error is not None:
+                logger.warning(
+                    "%s/%d: what was taken cannot be noted, and may be read again: %s",
+                    each.topic,
+                    each.partition,
+                    each.error.str(),
+                )
+
+    def _flush(self, producer: Producer) -> None:
+        deadline: float | None = None
+        while producer.flush(_FLUSH_SECONDS):
+            if self.stands_seconds > _ASK_SECONDS:
+                OUTAGES.tell(logger, "signals wait, what they become is not acknowledged")
+            if self._stopping.is_set():
+                deadline = deadline or time.monotonic() + _STOP_SECONDS_MAX
+                if time.monotonic() > deadline:
+                    raise _StoppedError
+
+
+class _StoppedError(Exception):
+    """A stop came while we waited for Kafka or the registry: what is not committed is repeated at the next start."""
+
+
+def _place(message: Message) -> tuple[str, int, int]:
+    topic, partition_number, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None
+    assert partition_number is not None
+    assert offset is not None
+    return topic, partition_number, offset

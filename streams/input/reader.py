@@ -1,0 +1,253 @@
+"""Reads the commands and queries of the partitions that Faust has assigned: librdkafka, on a thread of its own.
+
+Faust's own consumer stays in the group and fetches nothing. It would decode every answer of the broker in Python, all
+partitions of it, however few records came: half a millisecond for each, which is most of a step on an idle system.
+
+The thread owns the consumer: what others want of it are orders, carried out between two polls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_STORED,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from backbeat.streams.engine.partition import Record
+from backbeat.streams.kafka.broker_log import OUTAGES
+from backbeat.streams.kafka.security import connection
+from backbeat.streams.kafka.topics import COMMANDS, QUERIES
+from backbeat.streams.output.dead_letters import headers_of
+
+logger = logging.getLogger(__name__)
+
+#: How long a poll waits: an order waits as long at most.
+_POLL_SECONDS = 0.02
+_RECORDS_MAX = 1_000
+#: Batches that wait for the engine; then the thread waits, and librdkafka fetches ahead no further than its own bound.
+_BATCHES_MAX = 4
+_LOOK_SECONDS = 0.5
+
+Where = tuple[str, int]
+
+
+class Read(NamedTuple):
+    """Records of one partition that came together, and the number of the read that they are of."""
+
+    number: int
+    records: list[Record]
+
+
+#: What came together, by topic and partition.
+Batch = dict[Where, Read]
+
+
+class Reader:
+    """Begins where it is told, hands over what comes, in order."""
+
+    def __init__(
+        self, bootstrap_servers: str, group: str, *, ended: Callable[[str], object], stall_seconds: float
+    ) -> None:
+        """`ended` is called, on the reader's thread, with why: nobody takes a batch for so long, the log was cut."""
+        self._consumer = Consumer(
+            {
+                **connection(bootstrap_servers),
+                # It joins nothing and commits nothing: the group's offsets say where queries begin.
+                "group.id": group,
+                "enable.auto.commit": False,
+                # A position that the log does not hold is nothing to be passed over without a word.
+                "auto.offset.reset": "error",
+                "isolation.level": "read_uncommitted",
+                "fetch.min.bytes": 1,
+                # A fetch that waits holds up a partition that was just assigned.
+                "fetch.wait.max.ms": 100,
+                "fetch.queue.backoff.ms": 2,
+                "queued.min.messages": 5_000,
+                "queued.max.messages.kbytes": 8_192,
+                "reconnect.backoff.ms": 50,
+                "reconnect.backoff.max.ms": 1_000,
+                "socket.nagle.disable": True,
+                "log_level": 2,
+                "error_cb": _note_error,
+            }
+        )
+        self._ended = ended
+        self._stall_seconds = stall_seconds
+        self._orders: deque[Callable[[], None]] = deque()
+        self._assigned: set[Where] = set()
+        self._ends: dict[int, int] = {}
+        #: of the partitions of the commands: which read their records are of
+        self._read_numbers: dict[int, int] = {}
+        #: Raised by every `forget`: what was read before is nobody's.
+        self._epoch = 0
+        self._free = threading.Semaphore(_BATCHES_MAX)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._batches: asyncio.Queue[tuple[int, Batch]]
+
+    # --- the loop's side -------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin, if it has not begun; called on the loop that `next` is awaited on."""
+        if self._thread is not None:
+            return
+        self._loop = asyncio.get_running_loop()
+        self._batches = asyncio.Queue()
+        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Leave. What was read and not taken is read again by whoever comes next."""
+        self._stopping.set()
+        self._free.release()
+        if self._thread is not None:
+            self._thread.join()
+
+    async def next(self) -> Batch:
+        """What has come, as soon as something has."""
+        while True:
+            epoch, batch = await self._batches.get()
+            self._free.release()
+            if epoch == self._epoch:
+                return batch
+
+    def forget(self) -> None:
+        """Read nothing more, and hand over nothing of what was read."""
+        self._epoch += 1
+        self._orders.append(self._unassign)
+
+    def read_queries(self, numbers: Iterable[int]) -> None:
+        """Read these partitions of the queries, from the group's offsets on."""
+        several = [TopicPartition(QUERIES, number, OFFSET_STORED) for number in numbers]
+        self._orders.append(lambda: self._assign(several))
+
+    def read_commands(self, number: int, offset: int, read_number: int) -> None:
+        """Read a partition of the commands from an offset on; whatever was read of it before.
+
+        What comes of it says the number of this read.
+        """
+        epoch = self._epoch
+        where = TopicPartition(COMMANDS, number, offset)
+
+        def order() -> None:
+            if epoch == self._epoch:
+                if (COMMANDS, number) in self._assigned:
+                    self._consumer.incremental_unassign([where])
+                self._assign([where])
+                self._read_numbers[number] = read_number
+
+        self._orders.append(order)
+
+    def pause(self, number: int) -> None:
+        """Fetch no more commands of a partition for now."""
+        self._if_assigned(number, self._consumer.pause)
+
+    def resume(self, number: int) -> None:
+        """Go on with them."""
+        self._if_assigned(number, self._consumer.resume)
+
+    def _if_assigned(self, number: int, do: Callable[[list[TopicPartition]], None]) -> None:
+        self._orders.append(
+            lambda: do([TopicPartition(COMMANDS, number)]) if (COMMANDS, number) in self._assigned else None
+        )
+
+    def end_of_commands(self, number: int) -> int | None:
+        """Where the log of a partition ended when the broker was last heard; None: nothing is known of it."""
+        return self._ends.get(number)
+
+    # --- the thread's side -----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        looked_at = 0.0
+        try:
+            while not self._stopping.is_set():
+                while self._orders:
+                    self._carry_out(self._orders.popleft())
+                epoch = self._epoch
+                message = self._consumer.poll(_POLL_SECONDS)
+                if message is not None:
+                    self._hand_over(epoch, [message, *self._consumer.consume(_RECORDS_MAX, 0)])
+                if time.monotonic() - looked_at > _LOOK_SECONDS:
+                    looked_at = time.monotonic()
+                    self._look()
+        except RuntimeError:
+            # The loop was closed: nobody is there any more.
+            logger.info("the reader ends: its event loop is closed")
+        finally:
+            self._consumer.close()
+
+    def _carry_out(self, order: Callable[[], None]) -> None:
+        try:
+            order()
+        except KafkaException as error:
+            # A partition that went away meanwhile; one that is missed is read again when it does not move.
+            logger.warning("the reader: %s", error.args[0].str())
+
+    def _assign(self, several: list[TopicPartition]) -> None:
+        self._consumer.incremental_assign(several)
+        self._assigned |= {(each.topic, each.partition) for each in several}
+
+    def _unassign(self) -> None:
+        if self._assigned:
+            self._consumer.incremental_unassign([TopicPartition(*where) for where in self._assigned])
+        self._assigned, self._ends = set(), {}
+
+    def _hand_over(self, epoch: int, messages: list[Message]) -> None:
+        batch: Batch = {}
+        for message in messages:
+            error, partition, offset = message.error(), message.partition(), message.offset()
+            if error is not None:
+                self._note(error, message)
+                continue
+            assert partition is not None
+            assert offset is not None
+            headers = headers_of(message)
+            record = Record(partition, offset, message.timestamp()[1], message.key(), message.value(), headers)
+            where = (message.topic() or "", partition)
+            if where not in batch:
+                batch[where] = Read(self._read_numbers.get(partition, 0) if where[0] == COMMANDS else 0, [])
+            batch[where].records.append(record)
+        if not batch:
+            return
+        if not self._free.acquire(timeout=self._stall_seconds):
+            self._ended(f"nobody has taken what was read for {self._stall_seconds:.0f} s")
+        self._loop.call_soon_threadsafe(self._batches.put_nowait, (epoch, batch))
+
+    def _note(self, error: KafkaError, message: Message) -> None:
+        topic, partition = message.topic(), message.partition()
+        if error.code() != KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's own codes have this name
+            logger.warning("reading %s/%s: %s", topic, partition, error.str())
+        elif topic == QUERIES and partition is not None:
+            # The group has read none of them yet, or they are older than they are kept: nobody waits for an answer.
+            self._consumer.incremental_unassign([TopicPartition(topic, partition)])
+            self._consumer.incremental_assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
+        else:
+            self._ended(f"{topic}/{partition}: the log was cut, and engines would skip commands: {error.str()}")
+
+    def _look(self) -> None:
+        for topic, number in self._assigned:
+            if topic == COMMANDS:
+                # What came with the newest fetch: asks nobody.
+                _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
+                if end >= 0:
+                    self._ends[number] = end
+
+
+def _note_error(error: KafkaError) -> None:
+    # librdkafka tries again by itself; each single connection that fails is not worth a line.
+    if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own codes have this name
+        OUTAGES.tell(logger, f"commands and queries cannot be read at the moment, {error.str()}")

@@ -1,0 +1,245 @@
+"""The stage between decoding and applying: a record that can be read is a command within bounds, or it is refused.
+
+Here is what needs no state: where a record belongs, who may send it, numbers and times that can be stored and written
+back. What depends on the settings of a partition (sizes, depths, JSON texts) the rules check as they apply. Both
+refuse by the same exception, and an answer or a dead letter says why. What is decided follows from the record alone, so
+every replay on every machine decides it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from backbeat.streams.core import commands as c
+from backbeat.streams.core import ids, queries
+from backbeat.streams.core.bounds import SETTINGS, TIME_MAX, TIME_MIN
+from backbeat.streams.core.effects import Reason
+from backbeat.streams.core.limits.slots import check_values
+from backbeat.streams.core.records import PRIORITY_FIRST, PRIORITY_LAST, TimerKind
+from backbeat.streams.core.step import Refused, refuse
+
+#: Times in one ScheduleDue: an engine sends no more than a slice's nodes.
+_TIMES_MAX = 10_000
+#: Kinds of a TimerFired: a schedule's timer is a command of its own.
+_TIMERS = frozenset(TimerKind) - {TimerKind.SCHEDULE}
+_TASKS = frozenset(c.TaskKind)
+#: Tasks whose cursor is another workflow's: what a link leads to, and how far a walk over all workflows came.
+_TASKS_BEYOND = frozenset({c.TaskKind.FORGET_LINKS, c.TaskKind.RETAIN})
+
+
+class _Rules(NamedTuple):
+    """How one kind of command is checked."""
+
+    #: the id whose partition is the command's; None: its own `partition`, or every partition
+    route: Callable[[Any], bytes | None]
+    check: Callable[[Any], None] | None = None
+    #: only engines send it, and they say from which record of the log
+    needs_source: bool = False
+
+
+def check_command(command: c.AnyCommand, partition: int, offset: int, partitions_count: int) -> None:
+    """Refuse a command that cannot be one: `partition` and `offset` are where its record stands. Raises Refused."""
+    route, check, needs_source = _RULES[type(command)]
+    identity = route(command)
+    if identity is not None:
+        wanted = (int.from_bytes(identity[:4], "big") & 0x7FFFFFFF) % partitions_count
+        if wanted != partition:
+            raise _misrouted(wanted, partition, "command")
+    elif isinstance(command, (c.StartJob, c.StopJob, c.WorkJob)) and command.partition != partition:
+        raise _misrouted(command.partition, partition, "command")
+    source = command.source
+    if source is not None:
+        _check_source(source, partition, offset, partitions_count)
+    elif needs_source:
+        raise _invalid(f"{type(command).__name__} without a source: only engines send it", "none", "a source")
+    if command.reply_to is not None:
+        _check_reply_to(command.reply_to)
+    if check is not None:
+        check(command)
+
+
+def check_query(query: queries.AnyQuery, partition: int, partitions_count: int) -> None:
+    """Refuse a query that cannot be one, in the partition in which it was asked. Raises Refused."""
+    _check_reply_to(query.reply_to)
+    named = getattr(query, "partition", None)
+    if named is None:
+        named = ids.partition_of(queries.query_route(query), partitions_count)
+    if named != partition:
+        raise _misrouted(named, partition, "query")
+    if isinstance(query, queries.GetDue) and query.after_due_at is not None:
+        _check_time("after_due_at", query.after_due_at, least=0)
+
+
+def _check_reply_to(reply_to: c.ReplyTo) -> None:
+    if reply_to.partition < 0:
+        raise _invalid("The partition of reply_to is below 0", str(reply_to.partition), "0 or more")
+
+
+def _check_source(source: c.Source, partition: int, offset: int, partitions_count: int) -> None:
+    """Refuse a source that no engine can have named: repeats are known by it, so a wrong one would hide others."""
+    if not 0 <= source.partition < partitions_count or source.offset < 0 or source.index < 0:
+        raise _invalid("The source is no place in the log", str(source), "a record of the commands topic")
+    if source.partition == partition and source.offset >= offset:
+        raise _invalid(
+            "The source is not before the record itself", f"offset {source.offset}", f"an offset below {offset}"
+        )
+
+
+def _invalid(message: str, found: str, wanted: str) -> Refused:
+    return refuse(Reason.INVALID_PARAMETERS, message, found=found, wanted=wanted)
+
+
+def _misrouted(wanted: int, partition: int, kind: str) -> Refused:
+    message = f"a {kind} for partition {wanted} was sent to partition {partition}"
+    return _invalid(message, f"partition {partition}", f"partition {wanted}")
+
+
+# --- one kind of command each ----------------------------------------------------------------------------------------
+
+
+def _check_time(name: str, at: int, *, least: int = TIME_MIN) -> None:
+    if not least <= at <= TIME_MAX:
+        raise _invalid(f"{name} is no time that can be written", str(at), "milliseconds up to the year 9999")
+
+
+def _check_timer(command: c.TimerFired) -> None:
+    if command.kind not in _TIMERS:
+        raise _invalid(f"No timer has the kind {command.kind}", str(command.kind), "a kind of timer")
+
+
+def _check_tasks(workflow_id: bytes, tasks: tuple[c.Task, ...]) -> None:
+    """Work on a workflow is about its own nodes: they share its prefix."""
+    prefix = workflow_id[: ids.PREFIX_BYTES]
+    for task in tasks:
+        if task.kind not in _TASKS:
+            raise _invalid(f"No task has the kind {task.kind}", str(task.kind), "a kind of task")
+        if not task.id.startswith(prefix):
+            raise _invalid("A task is not about the workflow of its command", task.id.hex(), "a node of the workflow")
+        cursor = task.cursor
+        if cursor is not None and task.kind not in _TASKS_BEYOND and not cursor.startswith(prefix):
+            raise _invalid("A task goes on at another workflow's node", cursor.hex(), "one of its own")
+        if task.kind == c.TaskKind.REMOVE:
+            _check_time("the mark of a removal", task.mark, least=0)
+
+
+def _check_continue(command: c.Continue) -> None:
+    if not command.tasks:
+        raise _invalid("Continue without a task", "none", "a task")
+    _check_tasks(command.workflow_id, command.tasks)
+
+
+def _check_work_job(command: c.WorkJob) -> None:
+    if (command.workflow_id is None) is bool(command.tasks):
+        raise _invalid("Tasks belong to a workflow, and a workflow has some", "one of both", "both or neither")
+    if command.workflow_id is not None:
+        _check_tasks(command.workflow_id, command.tasks)
+
+
+def _check_start_job(command: c.StartJob) -> None:
+    for name in ("status_start", "status_end", "created_start", "created_end"):
+        at = getattr(command.filter, name)
+        if at is not None:
+            _check_time(name, at)
+
+
+def _check_schedule_due(command: c.ScheduleDue) -> None:
+    if len(command.times) > _TIMES_MAX:
+        raise _invalid("More times than one command deals with", str(len(command.times)), f"{_TIMES_MAX} at most")
+    for earlier, later in zip((-1, *command.times), command.times, strict=False):
+        if later <= earlier:
+            raise _invalid("The times of a schedule are in order, each once", str(later), "ascending times")
+    for at in (*command.times[-1:], *(() if command.next_at is None else (command.next_at,))):
+        _check_time("A schedule's time", at, least=0)
+
+
+def _check_ask_slot(command: c.AskSlot) -> None:
+    if ids.pool_id(command.client_id, command.activity, command.key) != command.pool_id:
+        raise _invalid("The pool's id is not that of its client, activity and key", command.pool_id.hex(), "its id")
+    if not PRIORITY_FIRST <= command.priority <= PRIORITY_LAST:
+        raise _invalid("priority is out of bounds", str(command.priority), f"{PRIORITY_FIRST} to {PRIORITY_LAST}")
+
+
+def _check_open_link(command: c.OpenLink) -> None:
+    signal = command.signal
+    if signal is None:
+        return
+    # Where the signal goes on to it must not be refused for what can be seen here: its target would wait for it.
+    if signal.reply_to is not None:
+        _check_reply_to(signal.reply_to)
+    if ids.node_id(signal.workflow_id, signal.id, 0) != command.child_id:
+        raise _invalid("The child is not the node that the signal makes", command.child_id.hex(), "the signal's node")
+
+
+def _check_spread_limit(command: c.SpreadLimit) -> None:
+    if len(command.limit.activity.encode()) > SETTINGS["name_bytes_max"][1]:
+        raise _invalid("An activity's name is longer than any may be", "a limit", "a shorter name")
+    check_values(command.limit.values)
+
+
+def _check_fail_node(_: c.FailNode) -> None:
+    raise _invalid("FailNode is never sent: an engine applies it where it fails", "FailNode", "another command")
+
+
+def _node(command: Any) -> bytes | None:
+    identity: bytes = command.node_id
+    return identity
+
+
+def _workflow(command: Any) -> bytes | None:
+    identity: bytes = command.workflow_id
+    return identity
+
+
+def _target(command: Any) -> bytes | None:
+    identity: bytes = command.target_id
+    return identity
+
+
+def _pool(command: Any) -> bytes | None:
+    identity: bytes = command.pool_id
+    return identity
+
+
+def _schedule(command: Any) -> bytes | None:
+    identity: bytes = command.schedule_id
+    return identity
+
+
+def _nowhere(_: Any) -> bytes | None:
+    return None
+
+
+_RULES: dict[type, _Rules] = {
+    c.CreateWorkflow: _Rules(c.route),
+    c.Signal: _Rules(_workflow),
+    c.ChangeWorkflow: _Rules(_workflow),
+    c.ChangeNode: _Rules(_node),
+    c.AddChildren: _Rules(_node),
+    c.Heartbeat: _Rules(_node),
+    c.RestartNode: _Rules(_node),
+    c.ResetNode: _Rules(_node),
+    c.ScheduleNode: _Rules(_node),
+    c.ChangeSettings: _Rules(_nowhere),
+    c.ChangeLimit: _Rules(c.route),
+    c.SpreadLimit: _Rules(_nowhere, _check_spread_limit, needs_source=True),
+    c.AskSlot: _Rules(_pool, _check_ask_slot, needs_source=True),
+    c.GrantSlot: _Rules(_node, needs_source=True),
+    c.ReleaseSlot: _Rules(_pool, needs_source=True),
+    c.FillPool: _Rules(_pool, needs_source=True),
+    c.PutSchedule: _Rules(_schedule),
+    c.ChangeSchedule: _Rules(_schedule),
+    c.RunSchedule: _Rules(_schedule),
+    c.ScheduleDue: _Rules(_schedule, _check_schedule_due),
+    c.StartJob: _Rules(_nowhere, _check_start_job),
+    c.StopJob: _Rules(_nowhere),
+    c.ChangeRetention: _Rules(_nowhere),
+    c.RemoveWorkflow: _Rules(_workflow),
+    c.TimerFired: _Rules(c.route, _check_timer),
+    c.OpenLink: _Rules(_target, _check_open_link),
+    c.CloseLink: _Rules(_target, needs_source=True),
+    c.DeliveryFailed: _Rules(_node),
+    c.FailNode: _Rules(_node, _check_fail_node),
+    c.Continue: _Rules(_workflow, _check_continue, needs_source=True),
+    c.WorkJob: _Rules(_nowhere, _check_work_job, needs_source=True),
+}

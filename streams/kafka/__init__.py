@@ -1,0 +1,1 @@
+"""Kafka: topics, security, outages, clocks, and the registry of clients."""

@@ -1,0 +1,162 @@
+"""What is asked of the brokers about topics: whether they answer, which topics there are, how they are set."""
+
+import base64
+import logging
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+from backbeat.streams.kafka.broker_log import OUTAGES
+from backbeat.streams.kafka.security import SecurityError, connection
+
+logger = logging.getLogger(__name__)
+
+#: librdkafka's own codes have such names.
+_UNREACHABLE = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._RESOLVE, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001
+_REFUSALS = {KafkaError._AUTHENTICATION, KafkaError._SSL}  # noqa: SLF001
+_TIMES = re.compile(r"\((?:after \d+ms in state \w+)[^)]*\)")
+_SILENT = 2
+_REACH_TRY_SECONDS = 1.0
+#: The first answer takes longest: names are looked up and connections made.
+REACH_SECONDS_MAX = 10.0
+ASK_SECONDS_MAX = 20.0
+
+
+class UnreachableError(Exception):
+    """No broker answers."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        super().__init__(
+            f"Kafka at {bootstrap_servers} does not answer within {REACH_SECONDS_MAX:.0f} s. "
+            "What to do: see that it runs, that --bootstrap-servers (or BACKBEAT_BOOTSTRAP_SERVERS) names it, and that "
+            "its listener speaks what --kafka-security-protocol says."
+        )
+
+
+class RefusedError(UnreachableError):
+    """A broker answers, and one does not get in: trying again helps only once somebody has changed something."""
+
+    def __init__(self, bootstrap_servers: str, why: str) -> None:
+        Exception.__init__(
+            self,
+            f"Kafka at {bootstrap_servers} cannot be entered: {why}. What to do: see that --kafka-security-protocol, "
+            "--kafka-ca-file, --kafka-user and the password (or BACKBEAT_KAFKA_…) are those of its listener.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTopic:
+    """What a topic is."""
+
+    name: str
+    #: Kafka's id of it, a UUID as text: another one after the topic was deleted and made again.
+    topic_id: str
+    partitions: int
+    #: The smallest number of replicas that a partition of it has.
+    replication: int
+    #: Its settings; empty where they were not asked for.
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+def reach(bootstrap_servers: str) -> AdminClient:
+    """A client for questions to brokers that do answer. UnreachableError, RefusedError, SecurityError."""
+    refusals: list[KafkaError] = []
+
+    def note(error: KafkaError) -> None:
+        # A broker that wants another certificate says so behind the handshake, and the connection is closed then.
+        if error.code() in _REFUSALS or "SSL alert" in error.str():
+            refusals.append(error)
+
+    # What fails is raised; librdkafka's own lines on the terminal would say it again and again.
+    settings = {**connection(bootstrap_servers), "log_level": _SILENT, "error_cb": note}
+    try:
+        admin = AdminClient(settings)
+    except KafkaException as error:
+        # The library has read the files and cannot use them.
+        raise SecurityError(f"{error.args[0].str()}. What to do: see that the files are PEM, and whole.") from error
+    deadline = time.monotonic() + REACH_SECONDS_MAX
+    while True:
+        try:
+            admin.list_topics(timeout=_REACH_TRY_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() not in _UNREACHABLE:
+                raise
+            # Why a connection failed comes beside the answer, which is only that there is none.
+            admin.poll(0)
+            if refusals:
+                raise RefusedError(bootstrap_servers, _reason(refusals[-1])) from error
+            if time.monotonic() >= deadline:
+                raise UnreachableError(bootstrap_servers) from error
+        else:
+            return admin
+
+
+def wait_until_reached(bootstrap_servers: str) -> None:
+    """Wait for the brokers, however long, saying so. RefusedError, SecurityError: waiting does not help."""
+    while True:
+        try:
+            reach(bootstrap_servers)
+        except RefusedError:
+            raise
+        except UnreachableError as error:
+            OUTAGES.tell(logger, str(error))
+        else:
+            return
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether what was asked of the brokers may be answered later: nobody was there, or a leader was changing."""
+    if not isinstance(error, KafkaException):
+        return not isinstance(error, RefusedError)
+    reason: KafkaError = error.args[0]
+    return bool(reason.retriable()) or reason.code() in _UNREACHABLE
+
+
+def _reason(error: KafkaError) -> str:
+    """What librdkafka says of a refusal, without which connection it was and since when."""
+    text = error.str().partition(": ")[2] or error.str()
+    return _TIMES.sub("", text).strip().rstrip(".")
+
+
+def describe(admin: AdminClient, names: list[str], seconds: float = ASK_SECONDS_MAX) -> dict[str, FoundTopic]:
+    """What is known of the topics; those that do not exist are left out."""
+    found = {}
+    for name, future in admin.describe_topics(TopicCollection(names), request_timeout=seconds).items():
+        try:
+            topic = result(future)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                continue
+            raise
+        replicas = [len(partition.replicas) for partition in topic.partitions]
+        found[name] = FoundTopic(name, _uuid_text(topic.topic_id), len(replicas), min(replicas, default=0))
+    return found
+
+
+def with_configs(admin: AdminClient, found: Mapping[str, FoundTopic]) -> dict[str, FoundTopic]:
+    """The same topics, with their settings."""
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in found]
+    settings = {}
+    for resource, future in admin.describe_configs(resources, request_timeout=ASK_SECONDS_MAX).items():
+        settings[resource.name] = {key: str(entry.value) for key, entry in result(future).items()}
+    return {
+        name: FoundTopic(name, one.topic_id, one.partitions, one.replication, settings[name])
+        for name, one in found.items()
+    }
+
+
+def result(future: "Future[Any]") -> Any:
+    """The answer to one question; the library's own time limit comes first."""
+    return future.result(timeout=ASK_SECONDS_MAX * 1.5)
+
+
+def _uuid_text(topic_id: object) -> str:
+    # Kafka's own text form of an id is base64 of its 16 bytes.
+    return str(uuid.UUID(bytes=base64.b64decode(f"{topic_id}==")))

@@ -1,0 +1,157 @@
+"""What a client application is, and what may be written about it in the registry."""
+
+import hashlib
+import hmac
+import re
+import secrets
+import uuid
+from typing import Literal, Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from backbeat.streams.core.json_text import JsonTextError, check_depth
+from backbeat.streams.kafka.topics import activities_topic, has_topics
+
+NAME_CHARACTERS_MAX = 255
+URL_CHARACTERS_MAX = 2_000
+
+#: A client's record is an object of texts; what later versions add may be nested a little.
+_DEPTH_MAX = 16
+_TOKEN_BYTES = 32
+_PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]+")
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?|[0-9a-f:.]*:[0-9a-f:.]*(%[\w]+)?")
+_URL = re.compile(r"[\x21-\x7e]+")
+
+Delivery = Literal["topic", "webhook"]
+Connections = Literal["close", "pooled"]
+
+
+class ClientError(Exception):
+    """A client application cannot be as it was asked for; the text says what to do."""
+
+
+class RegisteredClient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """A client application: what the registry knows of it."""
+
+    #: UUID, as text of 36 characters.
+    id: str
+    #: Unique, and never changed: topics are named after it.
+    name: str
+    #: Where decisions are posted to; None: to the activity endpoint.
+    decision_endpoint: str | None = None
+    #: Where activities are posted to.
+    activity_endpoint: str | None = None
+    #: Where notifications are posted to; None: nobody is told.
+    notification_endpoint: str | None = None
+    #: SHA-256 of the client's token, as hexadecimal text; empty: it has none.
+    token_hash: str = ""
+    #: Whether its work goes to workers on its topic, or to its endpoints.
+    delivery: Delivery = "topic"
+    #: Whether each webhook has a connection of its own, as servers with one thread a connection need it, or
+    #: connections are kept open and used again.
+    connections: Connections = "close"
+
+    @property
+    def id_bytes(self) -> bytes:
+        """The id as its 16 bytes."""
+        return uuid.UUID(self.id).bytes
+
+    @property
+    def topic(self) -> str:
+        """The topic on which the engine puts its activities: of its name, where that can be a topic's."""
+        return activities_topic(self.name if has_topics(self.name) else self.id)
+
+    def has_token(self, token: str) -> bool:
+        """Whether this is the client's token. Takes as long for a wrong one as for the right one."""
+        return bool(self.token_hash) and hmac.compare_digest(self.token_hash, hash_token(token))
+
+
+class Clients(Protocol):
+    """What the ingest asks of the registry."""
+
+    def by_id(self, client_id: bytes) -> RegisteredClient | None:
+        """The client with this id."""
+
+    def by_name(self, name: str) -> RegisteredClient | None:
+        """The client of this name."""
+
+    def catch_up(self, seconds: float) -> bool:
+        """Read up to what is there now; waits at most `seconds` for that. Whether it is read by then."""
+
+
+def decode_client(key: bytes | None, value: bytes | None) -> tuple[bytes, RegisteredClient | None]:
+    """A record of the registry: the client's id (16 bytes), and the client, or None for one that was removed.
+
+    ClientError: it is no client. What needs more than a name and an id (endpoints, topics) is checked where a client is
+    written, not here: a client that an older version took stays one.
+    """
+    try:
+        client_id = uuid.UUID((key or b"").decode()).bytes
+        if value is None:
+            return client_id, None
+        check_depth(value, _DEPTH_MAX)
+        client = msgspec.json.decode(value, type=RegisteredClient)
+        is_of_key = uuid.UUID(client.id).bytes == client_id and len(client.id) == len(str(uuid.UUID(int=0)))
+    except (ValueError, msgspec.DecodeError, JsonTextError) as error:
+        raise ClientError(str(error)) from error
+    if not is_of_key:
+        raise ClientError(f"its id {client.id!r} is not the one of its key")
+    _check_name(client.name)
+    return client_id, client
+
+
+def make_token() -> str:
+    """A new token: random, URL safe."""
+    return secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+def hash_token(token: str) -> str:
+    """What is kept of a token: who reads the registry learns none."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def usual_delivery(activity_endpoint: str | None) -> Delivery:
+    """How a client is served that does not say how: at its endpoints where it has some, else on its topic."""
+    return "webhook" if activity_endpoint else "topic"
+
+
+def check_client(client: RegisteredClient) -> None:
+    """Refuse what cannot work: an impossible name, endpoints that are no HTTP URLs, a delivery without its place."""
+    _check_name(client.name)
+    for kind in ("decision", "activity", "notification"):
+        url = getattr(client, f"{kind}_endpoint")
+        if url is not None:
+            _check_endpoint(kind, url)
+    if client.delivery == "topic" and not has_topics(client.name):
+        raise ClientError(
+            f"client {client.name!r} cannot be served on a topic: its name must be 1 to 100 of A-Z a-z 0-9 . _ -. "
+            "What to do: choose such a name, or give it endpoints."
+        )
+    if client.delivery == "webhook" and not client.activity_endpoint:
+        raise ClientError(
+            f"client {client.name!r} cannot be served by webhook: it has no activity endpoint. "
+            "What to do: give it one (--activity-endpoint URL), or have it served on its topic (--delivery topic)."
+        )
+
+
+def _check_name(name: str) -> None:
+    if not _PRINTABLE.fullmatch(name) or len(name) > NAME_CHARACTERS_MAX:
+        raise ClientError(f"{name[:300]!r} cannot be a client's name: 1 to {NAME_CHARACTERS_MAX} printable characters.")
+
+
+def _check_endpoint(kind: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        # Reading the port is what checks it.
+        well_formed = _HOST.fullmatch(parts.hostname or "") is not None and parts.port != 0
+    except ValueError:
+        parts, well_formed = None, False
+    if parts is None or parts.scheme not in {"http", "https"} or not well_formed or not _URL.fullmatch(url):
+        raise ClientError(
+            f"the {kind} endpoint {url!r} is not an http:// or https:// URL. "
+            f"What to do: give one like http://shop.example:8080/{kind}."
+        )
+    if len(url) > URL_CHARACTERS_MAX:
+        raise ClientError(f"the {kind} endpoint has {len(url)} characters; at most {URL_CHARACTERS_MAX} are allowed.")

@@ -1,0 +1,38 @@
+"""What the end of a partition's log holds: commands, or nothing but control records and what compaction left out."""
+
+from __future__ import annotations
+
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from backbeat.streams.engine.partition import EngineError
+from backbeat.streams.kafka.security import connection
+from backbeat.streams.kafka.topics import COMMANDS
+from backbeat.streams.process.settings import EngineSettings
+
+_POLL_SECONDS = 10.0
+
+
+def first_data(settings: EngineSettings, partition: int, begin: int) -> int:
+    """The offset of the first data record from `begin` on, or where the log ends."""
+    consumer = Consumer(
+        {
+            **connection(settings.bootstrap_servers),
+            "group.id": settings.application_id,
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+        }
+    )
+    try:
+        consumer.assign([TopicPartition(COMMANDS, partition, begin)])
+        message = consumer.poll(_POLL_SECONDS)
+        if message is None:
+            raise EngineError(f"partition {partition}: the log cannot be read from offset {begin} on")
+        error = message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+            raise EngineError(f"partition {partition}: the log begins after offset {begin}: {error.str()}")
+        offset = message.offset()
+        assert offset is not None
+        return offset
+    finally:
+        consumer.close()

@@ -1,0 +1,147 @@
+"""Writing to the registry: clients added, changed and removed, and records that are no clients deleted."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from confluent_kafka import KafkaError, Message, Producer
+
+from backbeat.streams.kafka.client_registry import READ_SECONDS_MAX, BadRecord, Registry, RegistryError
+from backbeat.streams.kafka.clients import ClientError, Delivery, RegisteredClient, check_client, usual_delivery
+from backbeat.streams.kafka.security import connection
+from backbeat.streams.kafka.topics import (
+    CLIENTS,
+    PARTITIONS_DEFAULT,
+    TopicSpec,
+    client_topics,
+    ensure_client_topics,
+    has_topics,
+)
+
+
+def add_client(
+    bootstrap_servers: str,
+    name: str,
+    *,
+    client_id: str | None = None,
+    decision_endpoint: str | None = None,
+    activity_endpoint: str | None = None,
+    notification_endpoint: str | None = None,
+    token_hash: str = "",
+    delivery: Delivery | None = None,
+    partitions: int = PARTITIONS_DEFAULT,
+) -> RegisteredClient:
+    """Add a client and make its topics; the same call again gives the same client.
+
+    Without `delivery`, a client with an activity endpoint is served by webhook, any other on its topic.
+    """
+    with Registry(bootstrap_servers) as registry:
+        same_name = registry.by_name(name)
+        client = RegisteredClient(
+            id=str(uuid.UUID(client_id)) if client_id else (same_name.id if same_name else str(uuid.uuid4())),
+            name=name,
+            decision_endpoint=decision_endpoint,
+            activity_endpoint=activity_endpoint,
+            notification_endpoint=notification_endpoint,
+            token_hash=token_hash or (same_name.token_hash if same_name else ""),
+            delivery=delivery or usual_delivery(activity_endpoint),
+        )
+        put_clients(registry, [client], partitions=partitions)
+    return client
+
+
+def put_clients(
+    registry: Registry,
+    clients: Sequence[RegisteredClient],
+    *,
+    partitions: int = PARTITIONS_DEFAULT,
+) -> None:
+    """Add or change clients, all or (where one of them is refused) none, and make the topics that they lack.
+
+    Returns once the registry has them. Names and ids are unique: another client's are refused.
+    """
+    _check_all(registry, clients)
+    specs = [spec for client in clients for spec in _topics_of(client, partitions)]
+    # Before they are known: whoever learns of a client finds its topics.
+    ensure_client_topics(registry.bootstrap_servers, specs)
+    new = {client.id_bytes: client for client in clients if client != registry.by_id(client.id_bytes)}
+    _write(registry, new)
+    # Two that add the same name at once both find it free. Everybody says the same of whose it is: the other gives in.
+    lost = [client for client in new.values() if registry.by_name(client.name) != client]
+    if lost:
+        _write(registry, dict.fromkeys(client.id_bytes for client in lost))
+        raise RegistryError(f"somebody else has just added a client {lost[0].name!r}: it is theirs.")
+
+
+def change_client(registry: Registry, client: RegisteredClient) -> None:
+    """Change what is known of a client that has its topics already."""
+    _check_all(registry, [client])
+    _write(registry, {client.id_bytes: client})
+
+
+def remove_client(registry: Registry, client: RegisteredClient) -> None:
+    """Remove a client. Its topics stay: what is in them may be wanted."""
+    _write(registry, {client.id_bytes: None})
+
+
+def _check_all(registry: Registry, clients: Iterable[RegisteredClient]) -> None:
+    names: dict[str, str] = {}
+    ids: dict[bytes, str] = {}
+    for client in clients:
+        try:
+            check_client(client)
+        except ClientError as error:
+            raise RegistryError(str(error)) from error
+        same_name = registry.by_name(client.name)
+        owner = names.setdefault(client.name, same_name.id if same_name else client.id)
+        if owner != client.id:
+            raise RegistryError(f"there is a client {client.name!r} already: it has the id {owner}, not {client.id}.")
+        same_id = registry.by_id(client.id_bytes)
+        name = ids.setdefault(client.id_bytes, same_id.name if same_id else client.name)
+        if name != client.name:
+            raise RegistryError(f"the id {client.id} is client {name!r}'s already, it cannot be {client.name!r}'s.")
+
+
+def _topics_of(client: RegisteredClient, partitions: int) -> list[TopicSpec]:
+    if has_topics(client.name):
+        return client_topics(client.name, partitions)
+    # Its services cannot name a signals topic; what the engine sends it goes to a topic of its id.
+    return [spec for spec in client_topics(client.id, partitions) if spec.name == client.topic]
+
+
+def repair(registry: Registry, records: Sequence[BadRecord]) -> None:
+    """Delete records that are no clients, by their keys; wait until the registry has them no more."""
+    _produce(registry, {bad.key: None for bad in records})
+    if not registry.wait_until_gone(records):
+        raise RegistryError(f"{CLIENTS} was written, but not read again within {READ_SECONDS_MAX:.0f} s.")
+
+
+def _write(registry: Registry, clients: Mapping[bytes, RegisteredClient | None]) -> None:
+    """Write clients, or None for one that is removed, by their ids; wait until the registry has them."""
+    _produce(
+        registry,
+        {
+            str(uuid.UUID(bytes=client_id)).encode(): None if client is None else msgspec.json.encode(client)
+            for client_id, client in clients.items()
+        },
+    )
+    if not registry.wait_for(clients):
+        raise RegistryError(f"{CLIENTS} was written, but not read again within {READ_SECONDS_MAX:.0f} s.")
+
+
+def _produce(registry: Registry, records: Mapping[bytes, bytes | None]) -> None:
+    failed: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            failed.append(error)
+
+    producer = Producer({**connection(registry.bootstrap_servers), "acks": "all"})
+    for key, value in records.items():
+        producer.produce(CLIENTS, key=key, value=value, partition=0, on_delivery=delivered)
+    left = producer.flush(READ_SECONDS_MAX)
+    if failed or left:
+        reason = failed[0].str() if failed else f"not acknowledged within {READ_SECONDS_MAX:.0f} s"
+        raise RegistryError(f"{CLIENTS} could not be written: {reason}.")

@@ -1,0 +1,110 @@
+"""What the engine's loop counts: plain numbers of its own, given out when somebody asks (`metrics`).
+
+It is the way of every command, so nothing here takes a lock or makes an object: a microsecond a command is the budget.
+Written on the loop's thread; read from another by copying.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import get_args
+
+from backbeat.streams.core import effects as fx
+from backbeat.streams.core.commands import AnyCommand, ChangeNode, DeliveryFailed, TimerFired
+from backbeat.streams.core.effects import Changed, Dispatch, Effect, Refuse
+from backbeat.streams.core.store import Store
+from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
+
+#: Names of activities that are told apart; what comes later is counted together.
+ACTIVITIES_MAX = 200
+OTHER = "other"
+
+#: What may be counted of an activity.
+OUTCOMES = ("complete", "errored", "expired", "undeliverable")
+
+_FINISHED = {ClientStatus.COMPLETE, ClientStatus.ERRORED}
+
+
+class ActivityTally:
+    """Of the nodes of one name."""
+
+    __slots__ = ("dispatched", "finished", "retried")
+
+    def __init__(self) -> None:
+        self.dispatched = 0
+        self.retried = 0
+        self.finished = dict.fromkeys(OUTCOMES, 0)
+
+
+class Tallies:
+    """Counted since the process began."""
+
+    def __init__(self) -> None:
+        #: what the loop counts by a word: commands, repeats, queries …
+        self.counts: Counter[str] = Counter()
+        self.commands: dict[type, int] = dict.fromkeys(get_args(AnyCommand), 0)
+        self.effects: dict[type, int] = dict.fromkeys(get_args(Effect), 0)
+        self.rejections: dict[fx.Reason, int] = dict.fromkeys(fx.Reason, 0)
+        #: changes to a status, by its number
+        self.server = [0] * len(ServerStatus)
+        self.client = [0] * len(ClientStatus)
+        self.activities: dict[str, ActivityTally] = {}
+        self.busy_seconds = 0.0
+        self.timers_fired = 0
+
+    def note(self, command: AnyCommand, effects: list[Effect], store: Store) -> None:
+        """A command was applied, with these effects; `store` is as it is after that."""
+        self.commands[type(command)] += 1
+        for effect in effects:
+            kind = type(effect)
+            self.effects[kind] += 1
+            if kind is Changed:
+                self._changed(command, effect, store)  # type: ignore[arg-type]  # `is` is quicker, and narrows nothing
+            elif kind is Dispatch:
+                node = effect.node  # type: ignore[union-attr]  # as above
+                tally = self.of(node.name)
+                tally.dispatched += 1
+                if node.attempt > 1:
+                    tally.retried += 1
+            elif kind is Refuse:
+                self.rejections[effect.rejection.reason] += 1  # type: ignore[union-attr]  # as above
+
+    def _changed(self, command: AnyCommand, effect: Changed, store: Store) -> None:
+        server, client = self.server, self.client
+        finished = None
+        for each in effect.changes:
+            change = each.change
+            if change.server:
+                server[change.to_status] += 1
+            else:
+                client[change.to_status] += 1
+                if change.to_status in _FINISHED:
+                    finished = finished or each
+        if finished is None:
+            return
+        kind = type(command)
+        if kind is ChangeNode:
+            outcome = "complete" if finished.change.to_status is ClientStatus.COMPLETE else "errored"
+        elif kind is TimerFired:
+            outcome = "expired"
+        elif kind is DeliveryFailed:
+            outcome = "undeliverable"
+        else:
+            return
+        node = store.get_node(finished.node_id)
+        if node is not None:
+            self.of(node.name).finished[outcome] += 1
+
+    def of(self, name: str) -> ActivityTally:
+        """The tally of the nodes of this name, or that of all names that came too late for one of their own."""
+        tally = self.activities.get(name)
+        if tally is None:
+            name = name if len(self.activities) < ACTIVITIES_MAX else OTHER
+            tally = self.activities.setdefault(name, ActivityTally())
+        return tally
+
+
+def word_of(kind: type) -> str:
+    """How a command or an effect is called in a label: `change_node`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()

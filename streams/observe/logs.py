@@ -1,0 +1,118 @@
+"""A process's log: one event a line on stderr, as JSON or for people, with what it is about, and without secrets.
+
+The parts log with the standard library's `logging` and say what an event is about in `extra`; structlog only writes the
+line. So libraries' events look the same, and the SDK, which users carry in programs with logs of their own, needs
+nothing of this.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from contextvars import ContextVar
+from typing import Any
+
+import structlog
+
+from backbeat.observe import transaction_ids
+
+FORMATS = ("auto", "json", "text")
+#: What an event may be about; always under these names, and only where it is known (docs/logs.md).
+SUBJECTS = ("tid", "workflow", "node", "attempt", "partition")
+
+#: The transaction id of what is being worked at, where a part has nothing else that says it.
+tid: ContextVar[str] = ContextVar("backbeat_tid", default="")
+
+HIDDEN = "***"
+_SECRETIVE = r"(?:auth[-_ ]?token|access[-_ ]?token|token|password|passwd|secret|api[-_ ]?key|sasl\.password)"
+_SECRETS = (
+    # The password in a URL.
+    (re.compile(r"(?<=://)([^\s:/@]*):([^\s/@]+)@"), rf"\1:{HIDDEN}@"),
+    # Authorization: Bearer …, Token token="…"
+    (re.compile(r"(?i)\b(bearer|basic)\s+(?!token\b)[A-Za-z0-9._~+/=-]{6,}"), rf"\1 {HIDDEN}"),
+    # token=…, "password": "…", in query strings, headers and texts of libraries.
+    (re.compile(rf"(?i)\b({_SECRETIVE})(['\"]?\s*[=:]\s*['\"]?)([^\s'\"&,;}})]+)"), rf"\1\2{HIDDEN}"),
+)
+_SECRET_KEY = re.compile(rf"(?i)(?:^|[-_.]){_SECRETIVE}$")
+
+_Event = MutableMapping[str, Any]
+
+
+def redact(text: str) -> str:
+    """The text without what opens something: passwords in URLs, tokens, secrets by their names."""
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def to_stderr(log_format: str = "auto", level: int = logging.INFO) -> None:
+    """Write this process's log to stderr, a line an event. `auto`: for people at a terminal, JSON elsewhere."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter(as_json=log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def formatter(*, as_json: bool) -> logging.Formatter:
+    """What turns events of `logging` into lines."""
+    last: list[Any] = (
+        [structlog.processors.format_exc_info, _redacted, structlog.processors.JSONRenderer(_dumps)]
+        if as_json
+        else [structlog.processors.format_exc_info, _redacted, _for_people]
+    )
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.stdlib.ExtraAdder(),
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _subjects,
+        ],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+    )
+
+
+def _subjects(_: Any, __: str, event: _Event) -> _Event:
+    """Ids as text, and the transaction id of what is being worked at where the event brings none."""
+    if not event.get("tid") or event["tid"] == "-":
+        event.pop("tid", None)
+        current = tid.get()
+        if current:
+            event["tid"] = current
+    if "tid" in event:
+        # A trace context behind it is for tracing.
+        event["tid"] = transaction_ids.plain(event["tid"])
+    for name in SUBJECTS:
+        value = event.get(name)
+        if isinstance(value, bytes):
+            event[name] = value.hex()
+        elif value is None or value == "":
+            event.pop(name, None)
+    return event
+
+
+def _redacted(_: Any, __: str, event: _Event) -> _Event:
+    for name, value in event.items():
+        if _SECRET_KEY.search(name):
+            event[name] = HIDDEN
+        elif isinstance(value, str):
+            event[name] = redact(value)
+        elif not isinstance(value, int | float | None):
+            event[name] = redact(str(value))
+    return event
+
+
+def _dumps(event: Any, **_: Any) -> str:
+    return json.dumps(event, ensure_ascii=False, default=str)
+
+
+def _for_people(_: Any, __: str, event: _Event) -> str:
+    """`2026-11-24T00:00:00Z WARNING backbeat.streams.engine.loop: what happened  partition=3 tid=abc`."""
+    raised = event.pop("exception", None)
+    head = f"{event.pop('timestamp')} {event.pop('level').upper()} {event.pop('logger')}: {event.pop('event')}"
+    known = [name for name in SUBJECTS if name in event]
+    about = " ".join(f"{name}={event[name]}" for name in [*known, *sorted(event.keys() - set(known))])
+    line = f"{head}  {about}" if about else head
+    return f"{line}\n{raised}" if raised else line

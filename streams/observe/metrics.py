@@ -1,0 +1,306 @@
+"""The engine's metrics as Prometheus reads them (docs/metrics.md): made when somebody asks, from what the parts count.
+
+What belongs to the event loop is read on it. A loop that hangs does not answer: then what was read last is given, and
+`loop_delay_seconds` says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from backbeat.streams.core.effects import Notify
+from backbeat.streams.core.tree.status import ClientStatus, ServerStatus, word
+from backbeat.streams.input.ingest import Ingest
+from backbeat.streams.observe.counters import word_of
+from backbeat.streams.observe.prometheus import counter, counters, gauge, gauges, histograms, version
+from backbeat.streams.process.lifecycle import EngineProcess
+from backbeat.streams.state.store import PartitionStore
+
+_T = TypeVar("_T")
+_LOOP_SECONDS_MAX = 1.0
+
+
+@dataclass
+class _OfPartition:
+    """What a partition that is restored shows."""
+
+    position: int
+    committed: int
+    lag: int
+    pending: int
+    records: int
+    size: int
+    cached: int
+    armed: int
+    overdue: int
+    overdue_seconds: float
+
+
+@dataclass
+class _OnLoop:
+    """What only the event loop may read."""
+
+    restoring: int = 0
+    changed: int = 0
+    waiting: int = 0
+    partitions: dict[int, _OfPartition] = field(default_factory=dict)
+
+
+class EngineCollector(Collector):
+    """Gives the metrics of an engine and of its ingest."""
+
+    def __init__(
+        self,
+        process: EngineProcess,
+        ingest: Ingest,
+        *,
+        end_of_log: Callable[[int], int | None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._process = process
+        self._ingest = ingest
+        self._end_of_log = end_of_log
+        self._loop = loop
+        self._last = _OnLoop()
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything, as of now."""
+        self._last = on_loop(self._loop, self._read) or self._last
+        yield from self._work()
+        yield from self._nodes()
+        yield from self._commits()
+        yield from self._partitions()
+        yield from self._life()
+        yield counters(
+            "backbeat_ingest_records",
+            "Records of signals topics.",
+            ("outcome",),
+            [(("forwarded",), self._ingest.forwarded), (("refused",), self._ingest.refused)],
+        )
+        yield gauge(
+            "backbeat_ingest_partitions", "Partitions of signals topics that it has.", len(self._ingest.assigned)
+        )
+        yield gauge("backbeat_ingest_stands_seconds", "At work on the same signals since.", self._ingest.stands_seconds)
+
+    # --- read on the loop ------------------------------------------------------------------------------------------
+
+    def _read(self) -> _OnLoop:
+        process = self._process
+        engine, now = process.engine, process.clock.now()
+        waiting = sum(len(each.waiting_queries) for each in engine.partitions.values())
+        found = _OnLoop(changed=engine.changed_count, waiting=waiting)
+        for number, partition in engine.partitions.items():
+            store = partition.store
+            if not isinstance(store, PartitionStore):
+                found.restoring += 1
+                continue
+            position = store.meta.next_offset
+            records, size = store.stored_estimate()
+            overdue, oldest = store.timers.overdue(now)
+            found.partitions[number] = _OfPartition(
+                position=position,
+                committed=process.committed.get(number, position),
+                lag=max(0, (self._end_of_log(number) or position) - position),
+                pending=len(partition.pending),
+                records=records,
+                size=size,
+                cached=store.cached_count,
+                armed=store.timers.waiting_soon,
+                overdue=overdue,
+                overdue_seconds=0.0 if oldest is None else max(0, now - oldest) / 1000,
+            )
+        return found
+
+    # --- given out -------------------------------------------------------------------------------------------------
+
+    def _work(self) -> Iterator[Metric]:
+        tallies, work = self._process.engine.tallies, self._process.work
+        counts = tallies.counts.copy()
+        commands = [((word_of(kind),), count) for kind, count in tallies.commands.items()]
+        commands.append((("unreadable",), counts["unreadable"]))
+        yield counters("backbeat_engine_commands", "Commands applied.", ("kind",), commands)
+        yield counter("backbeat_engine_busy_seconds", "Time spent applying commands.", work.busy_seconds)
+        yield histograms(
+            "backbeat_engine_batch_commands", "Commands applied in one piece.", (), [((), work.batch_commands)]
+        )
+        yield histograms(
+            "backbeat_engine_command_age_seconds",
+            "From the broker's time of a batch's last command to its end.",
+            (),
+            [((), work.age_seconds)],
+        )
+        yield counters(
+            "backbeat_engine_effects",
+            "What followed from commands.",
+            ("kind",),
+            [((word_of(kind),), count) for kind, count in tallies.effects.items()],
+        )
+        yield counters(
+            "backbeat_engine_rejections",
+            "Commands refused that nobody waits for.",
+            ("reason",),
+            [((reason.value,), count) for reason, count in tallies.rejections.items()],
+        )
+        yield counters(
+            "backbeat_engine_dead_letters",
+            "Records put aside.",
+            ("cause",),
+            [
+                (("unreadable",), counts["unreadable"]),
+                (("refused",), sum(tallies.rejections.values())),
+                (("defect",), counts["defects"]),
+            ],
+        )
+        yield counter(
+            "backbeat_engine_repeats", "Commands read again after they were applied.", counts.get("repeats", 0)
+        )
+        yield counters(
+            "backbeat_engine_queries",
+            "Queries.",
+            ("outcome",),
+            [
+                (("answered",), counts["queries"]),
+                (("late",), counts["queries_late"]),
+                (("unreadable",), counts["queries_bad"]),
+            ],
+        )
+        yield gauge("backbeat_engine_queries_waiting", "Queries that wait for a partition.", self._last.waiting)
+        yield gauge(
+            "backbeat_engine_outbox_records", "Effects sent and not acknowledged.", self._process.outbox.under_way
+        )
+
+    def _nodes(self) -> Iterator[Metric]:
+        tallies = self._process.engine.tallies
+        statuses = [(("server", word(each)), tallies.server[each]) for each in ServerStatus]
+        statuses += [(("client", word(each)), tallies.client[each]) for each in ClientStatus]
+        yield counters("backbeat_engine_status_changes", "Changes to a status.", ("machine", "status"), statuses)
+        activities = tallies.activities.copy()
+        yield counters(
+            "backbeat_engine_activities_dispatched",
+            "Activities and decisions sent to workers.",
+            ("activity",),
+            [((name,), each.dispatched) for name, each in activities.items()],
+        )
+        yield counters(
+            "backbeat_engine_activities_retried",
+            "Those of them that were not the first attempt.",
+            ("activity",),
+            [((name,), each.retried) for name, each in activities.items()],
+        )
+        yield counters(
+            "backbeat_engine_activities_finished",
+            "What came of activities.",
+            ("activity", "outcome"),
+            [((name, outcome), count) for name, each in activities.items() for outcome, count in each.finished.items()],
+        )
+        yield counter("backbeat_engine_notifications", "Error notifications sent.", tallies.effects[Notify])
+
+    def _commits(self) -> Iterator[Metric]:
+        commits = self._process.commits
+        yield histograms("backbeat_engine_commit_seconds", "One commit.", (), [((), commits.seconds)])
+        yield histograms(
+            "backbeat_engine_commit_step_seconds",
+            "One step of a commit.",
+            ("step",),
+            [((step,), buckets) for step, buckets in commits.steps.items()],
+        )
+        yield histograms("backbeat_engine_commit_records", "Records in one commit.", (), [((), commits.records)])
+        yield histograms("backbeat_engine_commit_bytes", "Their keys and values.", (), [((), commits.bytes)])
+        yield gauge(
+            "backbeat_engine_last_commit_timestamp_seconds", "When the newest commit ended.", commits.last_ended_at
+        )
+        yield gauge("backbeat_engine_changed_records", "Records that wait for the next commit.", self._last.changed)
+        yield histograms("backbeat_engine_restore_seconds", "One restore.", (), [((), commits.restore_seconds)])
+
+    def _partitions(self) -> Iterator[Metric]:
+        found = self._last.partitions
+
+        def of(name: str, text: str, value: Callable[[_OfPartition], float]) -> Metric:
+            given = [((str(number),), value(each)) for number, each in found.items()]
+            return gauges(f"backbeat_engine_{name}", text, ("partition",), given)
+
+        yield of("lag_records", "Commands behind the newest applied one.", lambda each: each.lag)
+        yield of(
+            "uncommitted_records",
+            "Commands applied and not committed yet.",
+            lambda each: max(0, each.position - each.committed),
+        )
+        yield of("position_offset", "The next command's offset.", lambda each: each.position)
+        yield of("pending_records", "Commands read that wait for a restore.", lambda each: each.pending)
+        yield of("store_records", "Records stored, as RocksDB estimates.", lambda each: each.records)
+        yield of("store_bytes", "Their bytes on disk and in write buffers.", lambda each: each.size)
+        yield of("cached_records", "Decoded records in memory.", lambda each: each.cached)
+        yield of("timers_armed", "Timers due within the next minute.", lambda each: each.armed)
+        yield of("timers_overdue", "Timers that are due and were not applied yet.", lambda each: each.overdue)
+        yield of(
+            "timers_overdue_seconds", "How long the oldest of them has been due.", lambda each: each.overdue_seconds
+        )
+        yield counter(
+            "backbeat_engine_timers_fired", "Commands sent for due timers.", self._process.engine.tallies.timers_fired
+        )
+
+    def _life(self) -> Iterator[Metric]:
+        process = self._process
+        yield gauges(
+            "backbeat_engine_info",
+            "Which engine this is.",
+            ("version", "instance_id"),
+            [((version(), process.settings.instance_id), 1)],
+        )
+        yield gauges(
+            "backbeat_engine_partitions",
+            "Partitions that it has.",
+            ("state",),
+            [(("ready",), len(self._last.partitions)), (("restoring",), self._last.restoring)],
+        )
+        restores = dict(process.restorer.under_way)
+        yield gauges(
+            "backbeat_engine_restore_progress_ratio",
+            "What is done of a restore.",
+            ("partition",),
+            [((str(number),), each.ratio) for number, each in restores.items()],
+        )
+        yield gauges(
+            "backbeat_engine_restore_remaining_records",
+            "Changelog records that it still has to read.",
+            ("partition",),
+            [((str(number),), each.remaining) for number, each in restores.items()],
+        )
+        done = process.restorer.records + sum(each.records for each in restores.values())
+        yield counter("backbeat_engine_restore_records", "Changelog records restored.", done)
+        yield counter(
+            "backbeat_engine_stores_set_aside",
+            "Stores that were damaged, and were made anew.",
+            process.restorer.set_aside_count,
+        )
+        yield gauge("backbeat_engine_disk_full", "Whether it waits for room on its disk.", float(process.disk.is_full))
+        yield gauge("backbeat_engine_disk_free_bytes", "Room on its disk.", process.disk.free_bytes())
+        delay = time.monotonic() - process.came_round_at if process.rounds else 0.0
+        yield gauge("backbeat_engine_loop_delay_seconds", "Since the event loop came round.", delay)
+        age = process.ownership.heard_ago
+        yield gauge("backbeat_engine_heartbeat_age_seconds", "Since the group answered.", -1.0 if age is None else age)
+
+
+def on_loop(loop: asyncio.AbstractEventLoop, read: Callable[[], _T]) -> _T | None:
+    """What is read on the loop, from any other thread; null where the loop does not answer within a second."""
+    found: concurrent.futures.Future[_T] = concurrent.futures.Future()
+
+    def call() -> None:
+        try:
+            found.set_result(read())
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked gets it
+            found.set_exception(error)
+
+    try:
+        loop.call_soon_threadsafe(call)
+        return found.result(_LOOP_SECONDS_MAX)
+    except (RuntimeError, TimeoutError):
+        return None  # It is closed, or it hangs.

@@ -1,0 +1,1 @@
+"""What goes out: activities, replies, history and dead letters."""

@@ -1,0 +1,150 @@
+"""What leaves the engine at once: activities, replies, history, commands for other partitions, dead letters.
+
+Records of one partition stay in order and none is skipped (idempotent producer, no limit on retries). A commit waits
+until every one of them is acknowledged; what can never be delivered is handed back.
+
+Nobody waits for history: it goes by a connection of its own, a tenth of a second later and by the batch. On the same
+one a broker would write it before the activity or the reply behind it, one request after the other.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from backbeat.streams.kafka.broker_log import BrokerLog
+from backbeat.streams.kafka.security import connection
+from backbeat.streams.kafka.topics import HISTORY
+
+logger = logging.getLogger(__name__)
+
+#: Errors that no retry can mend. Whatever is not here ends the process before the commit.
+_PERMANENT = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - librdkafka's own errors have an underscore
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.MSG_SIZE_TOO_LARGE,
+    }
+)
+_FULL_POLL_SECONDS = 0.05
+#: How long history is gathered before it leaves.
+_HISTORY_LINGER_MS = 100
+
+
+class OutboxError(Exception):
+    """Something could not be sent, and sending it again later could: the process must end without a commit."""
+
+
+class Undelivered(NamedTuple):
+    """A record that can never be delivered."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes
+    reason: str
+
+
+class Outbox:
+    """Sends, and knows what became of it."""
+
+    def __init__(self, bootstrap_servers: str, client_id: str) -> None:
+        settings: dict[str, Any] = {
+            **connection(bootstrap_servers),
+            "client.id": client_id,
+            "enable.idempotence": True,
+            "message.timeout.ms": 0,
+            "topic.metadata.propagation.max.ms": 5_000,
+            "linger.ms": 0,
+            # What comes while a request is under way leaves together with the next.
+            "max.in.flight.requests.per.connection": 1,
+            "socket.nagle.disable": True,
+            "queue.buffering.max.messages": 500_000,
+            "queue.buffering.max.kbytes": 256 * 1024,
+            "message.max.bytes": 4 * 1024 * 1024,
+            # A report for each of them costs as much as sending it; what flush needs to know is what failed.
+            "delivery.report.only.error": True,
+            "logger": BrokerLog(logger),
+        }
+        self._at_once = Producer(settings)
+        self._history = Producer({**settings, "linger.ms": _HISTORY_LINGER_MS})
+        self._lock = threading.Lock()
+        self._undelivered: list[Undelivered] = []
+        #: undelivered records that `poll` has handed out, and those of them that were dealt with (`settle`)
+        self.handed_out = self.settled = 0
+        self._failure: str | None = None
+
+    def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int = -1,
+        headers: Sequence[tuple[str, bytes | None]] | None = None,
+    ) -> None:
+        """Send one record; waits while the queue is full. `partition` -1: by the key."""
+        producer = self._history if topic == HISTORY else self._at_once
+        while True:
+            try:
+                if headers:
+                    producer.produce(topic, value, key, partition, on_delivery=self._reported, headers=list(headers))
+                else:
+                    producer.produce(topic, value, key, partition, self._reported)
+            except BufferError:
+                producer.poll(_FULL_POLL_SECONDS)
+            except KafkaException as error:
+                self._failed(error.args[0], topic, partition, key, value)
+                return
+            else:
+                return
+
+    def _reported(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._failed(error, message.topic() or "", message.partition(), message.key(), message.value())
+
+    def _failed(
+        self, error: KafkaError, topic: str, partition: int | None, key: bytes | None, value: bytes | None
+    ) -> None:
+        with self._lock:
+            if error.code() in _PERMANENT:
+                self._undelivered.append(Undelivered(topic, partition, key, value or b"", error.str()))
+            else:
+                self._failure = f"{topic}: {error.str()}"
+
+    @property
+    def under_way(self) -> int:
+        """Records sent and not acknowledged."""
+        return len(self._at_once) + len(self._history)
+
+    def poll(self) -> list[Undelivered]:
+        """Look at what came back, without waiting; what can never be delivered since the last call."""
+        self._at_once.poll(0)
+        self._history.poll(0)
+        if not self._undelivered:
+            return []
+        with self._lock:
+            undelivered, self._undelivered = self._undelivered, []
+            self.handed_out += len(undelivered)
+        return undelivered
+
+    def settle(self, count: int) -> None:
+        """What stands in for so many undelivered records was sent."""
+        with self._lock:
+            self.settled += count
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Wait until everything sent is acknowledged or known to be undeliverable; whether it is, by then."""
+        ends_at = time.monotonic() + timeout_seconds
+        left = self._at_once.flush(timeout_seconds) + self._history.flush(max(0.0, ends_at - time.monotonic()))
+        if self._failure is not None:
+            raise OutboxError(self._failure)
+        return not left

@@ -1,0 +1,74 @@
+"""Answers to commands and queries, as records that fit into their topic."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+
+from backbeat import schemas
+from backbeat.streams.core import effects as fx
+from backbeat.streams.core import queries
+from backbeat.streams.core.commands import ReplyTo
+from backbeat.streams.engine.defects import NOT_OF_A_RECORD, defect_text
+from backbeat.streams.engine.partition import Outbox
+from backbeat.streams.engine.ports import Keeper
+from backbeat.streams.kafka.topics import REPLIES, REPLY_BYTES_MAX
+
+logger = logging.getLogger(__name__)
+
+
+class Replies:
+    """The engine's way to whoever asks."""
+
+    def __init__(self, outbox: Outbox, counts: Counter[str]) -> None:
+        self._outbox = outbox
+        self._counts = counts
+
+    def send(
+        self, to: ReplyTo, answer: fx.Answer | queries.QueryAnswer, tid: str, part: int = 0, *, last: bool = True
+    ) -> None:
+        """Send an answer, or a part of one."""
+        value = schemas.encode_reply(to, answer, tid, part, last)
+        if len(value) > REPLY_BYTES_MAX:
+            # Kafka would not take it, and whoever asked would wait for nothing.
+            message = f"The answer has {len(value)} bytes, and one record has at most {REPLY_BYTES_MAX}"
+            rejection = fx.Rejection(fx.Reason.LIMIT_EXCEEDED, message, f"{len(value)} bytes", "a smaller answer")
+            value = schemas.encode_reply(to, rejection, tid, part, True)
+        self._outbox.send(REPLIES, value, key=to.asker, partition=to.partition)
+
+    def refuse(self, query: queries.AnyQuery, rejection: fx.Rejection) -> None:
+        """Answer a query that cannot be one, unless its answer can go nowhere."""
+        if query.reply_to.partition >= 0:
+            self.send(query.reply_to, rejection, query.tid)
+
+    def answer(self, query: queries.AnyQuery, store: Keeper) -> Iterator[None]:
+        """Send all parts of the answer; yields between two of them.
+
+        Reading changes nothing, so whatever goes wrong in it is told to whoever asked.
+        """
+        part = 0
+        previous: queries.QueryAnswer | None = None
+        answers = queries.answer(query, store)
+        while True:
+            try:
+                answer = next(answers, None)
+            except NOT_OF_A_RECORD:
+                raise
+            except Exception as defect:
+                self._counts["queries_failed"] += 1
+                logger.exception("%s failed", type(query).__name__, extra={"tid": query.tid})
+                answer, answers = _failed(defect), iter(())
+            if previous is not None:
+                self.send(query.reply_to, previous, query.tid, part, last=answer is None)
+                part += 1
+            if answer is None:
+                return
+            if previous is not None:
+                yield
+            previous = answer
+
+
+def _failed(defect: Exception) -> fx.Rejection:
+    message = f"The engine failed on this query: {defect_text(defect)}"
+    return fx.Rejection(fx.Reason.INVALID_PARAMETERS, message, found="a defect", wanted="an answer")

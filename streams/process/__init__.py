@@ -1,0 +1,1 @@
+"""The engine's process: the Faust app, assignment, lease, watchdog and exit."""

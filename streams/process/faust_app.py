@@ -1,0 +1,348 @@
+"""Faust: reads, assigns, runs the agents. It commits nothing and keeps no table. The only file that imports it.
+
+What is set here and why: acknowledgements are off (switched-off commits leak otherwise), the co-partitioning assignor
+stays on (queries must be with the commands of their partition), the membership is taken on the consumer's thread, once
+an assignment (docs/engine.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from typing import Any
+
+import uvloop
+
+os.environ.setdefault("F_DATADIR", os.devnull)
+
+import faust
+from aiokafka.protocol.group import HeartbeatRequest
+from confluent_kafka import KafkaError
+from faust.assignor.partition_assignor import PartitionAssignor
+from faust.transport.drivers.aiokafka import Consumer, ConsumerRebalanceListener
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from backbeat.streams.engine.partition import Record
+from backbeat.streams.input.ingest import Ingest
+from backbeat.streams.input.reader import Read, Reader
+from backbeat.streams.input.signal_errors import ReplacedError
+from backbeat.streams.kafka import topics
+from backbeat.streams.kafka.broker_log import OUTAGES
+from backbeat.streams.kafka.brokers import describe, reach
+from backbeat.streams.kafka.client_registry import Registry
+from backbeat.streams.kafka.reachability import Reachability
+from backbeat.streams.kafka.security import KafkaSecurity, security_of
+from backbeat.streams.observe.status_server import Address, StatusError
+from backbeat.streams.process import memory
+from backbeat.streams.process.health import Watch
+from backbeat.streams.process.holder import replaced_text
+from backbeat.streams.process.lifecycle import EngineProcess
+from backbeat.streams.process.settings import EngineSettings
+from backbeat.streams.process.termination import MISFIT, end
+from backbeat.streams.state.commit import Member
+from backbeat.streams.state.data_dir import DataDirError, lock_data_dir
+
+logger = logging.getLogger(__name__)
+
+#: What a store that grows leaves in malloc's hands is some 15 MiB a million commands, never used again.
+_GIVE_BACK_SECONDS = 30.0
+#: What a heartbeat is answered when the group has no such member (any more).
+_NO_MEMBER = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID)
+
+
+class BalancedAssignor(PartitionAssignor):
+    """Faust's co-partitioning assignor without standbys: with them it leaves the newest engine idle.
+
+    Commands and queries of a partition stay together; nobody has more than one partition more than another.
+    """
+
+    def __init__(self, app: Any, **_: Any) -> None:
+        # Faust takes this assignor only while standbys are set, and then asks for as many.
+        super().__init__(app, replicas=0)
+
+
+def make_app(settings: EngineSettings, partitions_count: int) -> faust.App:
+    """The Faust app, without agents."""
+    return faust.App(
+        settings.application_id,
+        broker_credentials=_credentials(security_of(settings.bootstrap_servers)),
+        broker=";".join(f"aiokafka://{server}" for server in settings.bootstrap_servers.split(",")),
+        store="memory://",
+        topic_partitions=partitions_count,
+        topic_replication_factor=1,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        processing_guarantee="at_least_once",
+        datadir=str(settings.data_dir / "faust"),
+        web_enabled=False,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=64,
+        broker_commit_every=10**9,
+        broker_commit_interval=3600.0,
+        # Nobody polls Faust's consumer, and it must not leave its group for that.
+        broker_max_poll_interval=2_000_000.0,
+        broker_session_timeout=settings.session_timeout_seconds,
+        broker_heartbeat_interval=settings.heartbeat_interval_seconds,
+        broker_rebalance_timeout=settings.rebalance_timeout_seconds,
+        consumer_auto_offset_reset="earliest",
+        PartitionAssignor=BalancedAssignor,
+        table_standby_replicas=1,
+        consumer_group_instance_id=settings.instance_id,
+    )
+
+
+def _credentials(security: KafkaSecurity) -> Any:
+    """As aiokafka takes them; None: none are needed."""
+    context = security.ssl_context()
+    if security.protocol.asks_who:
+        return faust.SASLCredentials(
+            username=security.user,
+            password=security.password,
+            ssl_context=context,
+            mechanism=security.mechanism.value,
+        )
+    return None if context is None else faust.SSLCredentials(context)
+
+
+class _Outage(logging.Handler):
+    """aiokafka tries again by itself, many times a second: what it says of that is told as any outage is."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        OUTAGES.tell(logger, record.getMessage())
+
+
+def _quiet_aiokafka() -> None:
+    quiet = logging.getLogger("aiokafka")
+    quiet.setLevel(logging.WARNING)
+    quiet.propagate = False
+    quiet.addHandler(_Outage())
+
+
+def run_engine(settings: EngineSettings, *, status: Address | None = None) -> None:
+    """Run an engine until it is told to stop. Returns after a clean stop; ends the process otherwise.
+
+    `status`: where metrics, liveness and readiness are served; null: nowhere.
+    """
+    for noisy in ("faust", "mode"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    _quiet_aiokafka()
+    memory.bound()
+    try:
+        lock = lock_data_dir(settings.data_dir)
+    except DataDirError as error:
+        end(str(error), error.code)
+    found = describe(reach(settings.bootstrap_servers), [topics.COMMANDS])
+    partitions_count = found[topics.COMMANDS].partitions
+    registry = Registry(
+        settings.bootstrap_servers, failed=lambda error: end(f"the registry of clients: {error}")
+    ).start()
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    reachability = Reachability(settings.bootstrap_servers, partitions_count)
+    process = EngineProcess(settings, registry, partitions_count, reachability.was_away)
+    process.start()
+    ingest = Ingest(
+        settings.bootstrap_servers,
+        registry,
+        application_id=settings.application_id,
+        instance_id=settings.instance_id,
+        session_timeout_seconds=settings.session_timeout_seconds,
+        heartbeat_interval_seconds=settings.heartbeat_interval_seconds,
+        failed=lambda error: end(
+            replaced_text(settings.instance_id) if isinstance(error, ReplacedError) else f"ingest: {error}"
+        ),
+    )
+    ingest.start()
+    app = make_app(settings, partitions_count)
+    reader = Reader(
+        settings.bootstrap_servers, settings.application_id, ended=end, stall_seconds=settings.stall_timeout_seconds
+    )
+    _attach(app, process, reader)
+    try:
+        watch = Watch(process, ingest, reachability, end_of_log=reader.end_of_commands, loop=loop, address=status)
+    except StatusError as error:
+        end(str(error), MISFIT)
+    watch.start()
+    memory.calm_collector()
+    worker = faust.Worker(
+        app, loop=loop, loglevel="WARN", console_port=None, redirect_stdouts=False, override_logging=False
+    )
+    try:
+        worker.execute_from_commandline()
+    finally:
+        watch.stop()
+        reader.stop()
+        ingest.stop()
+        registry.stop()
+        lock.close()
+
+
+class Batch(ConsumerMessage):
+    """The records of one partition that came together, on their way to an agent as one event."""
+
+    __slots__ = ("read_number", "records")
+
+    records: list[Record]
+    read_number: int
+
+
+class BatchConsumer(Consumer):
+    """Faust's consumer: its membership, its assignments; the records come from the reader, by the batch.
+
+    Faust gives every record two tasks, a lock and a queue place of its own, which costs more than all that the engine
+    does with it. The path is the same (conductor, stream, agent), taken once a batch.
+    """
+
+    reader: Reader
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        self.reader.start()
+        while not (self._stopped.is_set() or fetcher._stopped.is_set()):  # noqa: SLF001 - as the method it replaces
+            batch = await self.reader.next()
+            if not self.flow_active:
+                # A rebalance goes on. What was read may be of the old assignment or of the new one: the engine
+                # knows by the number of the read.
+                await self.wait(self.can_resume_flow)
+            for (topic, number), read in batch.items():
+                await self.callback(self._batch(TP(topic, number), read))
+
+    def _batch(self, partition: TP, read: Read) -> Batch:
+        first = read.records[0]
+        batch = Batch(
+            partition.topic,
+            partition.partition,
+            first.offset,
+            first.timestamp,
+            1,
+            [],
+            b"",
+            b"",
+            None,
+            0,
+            0,
+            partition,
+            generation_id=self.app.consumer_generation_id,
+        )
+        batch.records, batch.read_number = read.records, read.number
+        return batch
+
+    def verify_all_partitions_active(self) -> None:
+        """Faust would miss its own fetches; the engine looks after partitions that do not move (`process.watch`)."""
+
+
+def _attach(app: faust.App, process: EngineProcess, reader: Reader) -> None:
+    settings = process.settings
+
+    class Listener(ConsumerRebalanceListener):
+        async def on_partitions_assigned(self, assigned: Any) -> None:
+            consumer = self._thread._ensure_consumer()  # noqa: SLF001 - nobody else knows
+            # It is the group's member, and fetches nothing.
+            consumer.pause(*assigned)
+            coordinator = consumer._coordinator  # noqa: SLF001 - as above
+            process.joined(
+                Member(settings.application_id, settings.instance_id, coordinator.generation, coordinator.member_id)
+            )
+            _listen(coordinator, process)
+            # At once: until the first one is answered nothing is done.
+            await coordinator._do_heartbeat()  # noqa: SLF001 - nobody else does
+            await super().on_partitions_assigned(assigned)
+
+    BatchConsumer.RebalanceListener = Listener
+    BatchConsumer.reader = reader
+    app.transport.Consumer = BatchConsumer
+
+    @app.on_partitions_assigned.connect
+    async def assigned(_: Any, partitions: set[TP], **__: Any) -> None:
+        numbers = [each.partition for each in partitions if each.topic == topics.COMMANDS]
+        reader.forget()
+        await process.assigned(numbers)
+        reader.read_queries(numbers)
+
+    @app.on_partitions_revoked.connect
+    async def revoked(*_: Any, **__: Any) -> None:
+        reader.forget()
+        await process.revoked()
+
+    @app.on_before_shutdown.connect
+    async def stopping(*_: Any, **__: Any) -> None:
+        # Told to stop in order: commit now, so that nothing has to be done again.
+        await process.revoked()
+
+    process.pause = reader.pause
+    process.resume = reader.resume
+    process.seek = reader.read_commands
+    _run(app, process, reader)
+
+
+def _run(app: faust.App, process: EngineProcess, reader: Reader) -> None:
+    commands, queries = _topic(app, topics.COMMANDS), _topic(app, topics.QUERIES)
+
+    @app.agent(commands)
+    async def run_commands(stream: Any) -> None:
+        async for event in stream.events():
+            batch = event.message
+            await process.commands(batch.partition, batch.records, batch.read_number)
+
+    @app.agent(queries)
+    async def run_queries(stream: Any) -> None:
+        async for event in stream.events():
+            for each in event.message.records:
+                # Each for itself: who asks for little does not wait until a large tree is read.
+                process.spawn(process.query(each))
+
+    @app.task
+    async def tick() -> None:
+        await process.tick()
+
+    @app.task
+    async def commit() -> None:
+        await process.commit_regularly()
+
+    @app.task
+    async def give_back() -> None:
+        while True:
+            await asyncio.sleep(_GIVE_BACK_SECONDS)
+            await asyncio.to_thread(memory.give_back)
+
+    @app.task
+    async def watch() -> None:
+        await process.stalls.watch(reader.end_of_commands)
+
+
+def _listen(coordinator: Any, process: EngineProcess) -> None:
+    """Note every heartbeat that the group has answered."""
+    send = coordinator._send_req  # noqa: SLF001 - aiokafka keeps no time of a heartbeat
+    if isinstance(send, _Listening):
+        return
+    coordinator._send_req = _Listening(send, coordinator, process)  # noqa: SLF001 - as above
+
+
+class _Listening:
+    """A coordinator's way of sending, watched for heartbeats."""
+
+    def __init__(self, send: Any, coordinator: Any, process: EngineProcess) -> None:
+        self._send = send
+        self._coordinator = coordinator
+        self._process = process
+
+    async def __call__(self, request: Any) -> Any:
+        sent_at, member_id = time.monotonic(), self._coordinator.member_id
+        response = await self._send(request)
+        if not isinstance(request, HeartbeatRequest):
+            return response
+        # While the group rebalances a heartbeat keeps the member, but not for longer than the rebalance may take.
+        if response.error_code == 0:
+            self._process.ownership.heard(sent_at)
+        elif response.error_code in _NO_MEMBER and member_id == self._coordinator.member_id:
+            self._process.replaced()
+        return response
+
+
+def _topic(app: faust.App, name: str) -> Any:
+    return app.topic(
+        name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", acks=False, internal=False
+    )

@@ -1,0 +1,154 @@
+"""What looks after an engine from beside it: its watchdog, and the status that it shows to machines."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Hashable, Mapping
+
+from backbeat.streams.input.ingest import Ingest
+from backbeat.streams.kafka.lag_probe import LogEnds
+from backbeat.streams.kafka.reachability import Reachability
+from backbeat.streams.observe.metrics import EngineCollector
+from backbeat.streams.observe.prometheus import new_registry
+from backbeat.streams.observe.status_server import Address, Status, StatusServer
+from backbeat.streams.process.lifecycle import EngineProcess
+from backbeat.streams.process.termination import end_hanging
+from backbeat.streams.process.watchdog import Watchdog, Watched
+
+logger = logging.getLogger(__name__)
+
+STATUS_LINE = "backbeat engine status"
+
+#: The broker is asked so many times within the time after which a commit that stands still counts.
+_ASKS = 8
+_ASK_SECONDS_MIN = 0.5
+#: A batch of signals takes a fraction of a second.
+_INGEST_SECONDS_MAX = 10.0
+#: A transaction ends by itself when its time is over, unless the library hangs in it.
+_COMMIT_GRACE_SECONDS = 2.0
+
+
+class Watch:
+    """From `start()` to `stop()`."""
+
+    def __init__(
+        self,
+        process: EngineProcess,
+        ingest: Ingest,
+        reachability: Reachability,
+        *,
+        end_of_log: Callable[[int], int | None],
+        loop: asyncio.AbstractEventLoop,
+        address: Address | None,
+        ended: Callable[[str], None] = end_hanging,
+    ) -> None:
+        """`address`: where the status is served; null: nowhere. StatusError where that cannot be."""
+        settings = process.settings
+        self._process = process
+        self._ingest = ingest
+        self._reachability = reachability
+        commit_seconds = settings.commit_stall_timeout_seconds
+        self._ends = LogEnds(
+            settings.bootstrap_servers,
+            self._committed,
+            process.first_data,
+            max(_ASK_SECONDS_MIN, commit_seconds / _ASKS),
+        )
+        self._watchdog = Watchdog(
+            [
+                Watched("the event loop", self._rounds, settings.loop_timeout_seconds),
+                Watched(
+                    "a commit's transaction",
+                    self._transacting,
+                    settings.commit_timeout_seconds + _COMMIT_GRACE_SECONDS,
+                ),
+                Watched("giving the partitions back", self._giving_back, commit_seconds),
+                Watched("the restore of partition", self._restores, settings.restore_stall_timeout_seconds),
+                Watched(
+                    "the log has commands, and the committed position of partition",
+                    lambda: dict(self._ends.behind.items()),
+                    commit_seconds + settings.commit_interval_seconds,
+                ),
+            ],
+            ended,
+        )
+        registry = new_registry()
+        registry.register(EngineCollector(process, ingest, end_of_log=end_of_log, loop=loop))
+        status = Status(registry, lambda: self._watchdog.reasons, self._why_not_ready)
+        self._server = None if address is None else StatusServer(status, address)
+
+    def start(self) -> None:
+        """Begin to look, and to answer."""
+        self._reachability.start()
+        self._ends.start()
+        self._watchdog.start()
+        if self._server is not None:
+            self._server.start()
+            sys.stdout.write(f"{STATUS_LINE}: {self._server.url}\n")
+            sys.stdout.flush()
+
+    def stop(self) -> None:
+        """Look and answer no more: a process that stops in order takes its time."""
+        self._watchdog.stop()
+        self._reachability.stop()
+        self._ends.stop()
+        if self._server is not None:
+            self._server.stop()
+
+    def _committed(self) -> Mapping[int, int]:
+        if self._process.disk.is_full:
+            return {}  # It waits for room, and nothing is wrong with it.
+        owned = list(self._process.engine.partitions.items())
+        committed = self._process.committed
+        return {number: committed[number] for number, each in owned if each.store is not None and number in committed}
+
+    def _rounds(self) -> Mapping[Hashable, object]:
+        # Before the first round the loop belongs to Faust, which starts and stops its parts in it.
+        return {None: self._process.rounds} if self._process.rounds else {}
+
+    def _transacting(self) -> Mapping[Hashable, object]:
+        number = self._process.commits.transacting
+        if self._reachability.is_away():
+            return {}  # It waits for the brokers, and does not hang.
+        return {} if number is None else {None: number}
+
+    def _giving_back(self) -> Mapping[Hashable, object]:
+        # Who waits for the brokers does not hang.
+        return {None: True} if self._process.giving_back and not self._reachability.is_away() else {}
+
+    def _restores(self) -> Mapping[Hashable, object]:
+        if self._process.disk.is_full or self._reachability.is_away():
+            return {}
+        under_way = dict(self._process.restorer.under_way)
+        return {number: (each.began_at, each.position) for number, each in under_way.items()}
+
+    def _why_no_signals(self) -> list[str]:
+        ingest = self._ingest
+        if not ingest.joined:
+            return ["the ingest has been given no signals topics yet"]
+        if ingest.stands_seconds > _INGEST_SECONDS_MAX:
+            return [
+                f"the ingest has been at the same signals for {ingest.stands_seconds:.0f} s: Kafka does not answer it"
+            ]
+        return []
+
+    def _why_not_ready(self) -> list[str]:
+        process = self._process
+        if self._reachability.is_away():
+            return [f"Kafka does not answer since {self._reachability.away_seconds:.0f} s"]
+        count = self._reachability.other_count
+        if count is not None:
+            return [self._reachability.why_wrong(count)]
+        if process.member is None:
+            return ["it has been given no partitions yet"]
+        if process.disk.is_full:
+            return [f"the disk of {process.settings.data_dir} is full: the engine goes on when there is room"]
+        restores = dict(process.restorer.under_way)
+        return self._why_no_signals() + [
+            f"partition {number} is being restored: "
+            + (f"{restores[number].ratio:.0%}" if number in restores else "it waits for its turn")
+            for number, each in list(process.engine.partitions.items())
+            if each.store is None
+        ]

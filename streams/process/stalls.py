@@ -1,0 +1,82 @@
+"""Partitions that have commands waiting and do not move: they are read again, and when that does not help it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from confluent_kafka import KafkaException
+
+from backbeat.streams.engine.loop import Engine, EngineError
+from backbeat.streams.engine.partition import Partition
+from backbeat.streams.kafka.broker_log import OUTAGES
+from backbeat.streams.process.termination import end
+from backbeat.streams.state.disk_space import DiskSpace
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 1.0
+#: A partition with commands waiting that does not move for this long is read again from its position.
+_READ_AGAIN_SECONDS = 4.0
+
+
+class Stalls:
+    """Looks after the partitions of one engine, on its event loop."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        disk: DiskSpace,
+        threads: Executor,
+        first_data: Callable[[int, int], int],
+        timeout_seconds: float,
+    ) -> None:
+        """`first_data`: see `log_tail`; `timeout_seconds`: how long a partition may stand until the process ends."""
+        self._engine = engine
+        self._disk = disk
+        self._threads = threads
+        self._first_data = first_data
+        self._timeout_seconds = timeout_seconds
+
+    async def watch(self, end_of_log: Callable[[int], int | None]) -> None:
+        """Look after partitions that have commands waiting and do not move.
+
+        After a while they are read again from their position; when that does not help, the process ends: Faust stops
+        without dying at times.
+        """
+        timeout = self._timeout_seconds
+        seen: dict[int, tuple[int, float]] = {}
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            now = time.monotonic()
+            for number, partition in list(self._engine.partitions.items()):
+                log_end = end_of_log(number)
+                if partition.store is None or log_end is None or self._disk.is_full:
+                    seen.pop(number, None)
+                    continue
+                position = partition.store.meta.next_offset
+                before, since = seen.get(number, (None, now))
+                wanted = max(log_end, partition.caught_up_at)
+                if position != before or position >= wanted or await self._is_at_end(partition, position, wanted):
+                    seen[number] = (position, now)
+                elif now - since > timeout:
+                    end(f"partition {number} stays at {position} for {now - since:.0f} s; its log ends at {log_end}")
+                elif now - since > _READ_AGAIN_SECONDS:
+                    self._engine.read_again(number)
+
+    async def _is_at_end(self, partition: Partition, position: int, log_end: int) -> bool:
+        """Whether nothing but control records (of somebody's transactions) is left: nothing to wait for."""
+        loop = asyncio.get_running_loop()
+        try:
+            first = await loop.run_in_executor(self._threads, self._first_data, partition.number, position)
+        except (KafkaException, EngineError) as error:
+            # A broker that does not answer is waited for: this process can mend nothing by ending.
+            OUTAGES.tell(logger, f"partition {partition.number}, {error}")
+            return True
+        if first < log_end:
+            return False
+        self._engine.caught_up(partition, position)
+        return True

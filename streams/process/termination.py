@@ -1,0 +1,34 @@
+"""How an engine, a gateway or a projection ends when it must not go on: at once, with why in a line, and a code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+from backbeat.streams.engine.ports import NewerRecordError, RestoreError
+from backbeat.streams.process.last_words import last_words
+
+logger = logging.getLogger(__name__)
+
+ENDED = 3  #: exit code: a supervisor starts the process again
+MISFIT = 4  #: exit code: state and topics do not belong together, and starting again does not help
+
+
+def end(reason: str, code: int = ENDED, *, part: str = "engine") -> NoReturn:
+    """End the process now: no handler, no last commit."""
+    logger.critical("the %s ends: %s", part, reason)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
+
+
+def end_hanging(reason: str, *, part: str = "engine") -> NoReturn:
+    """End a process of which some part hangs."""
+    last_words(lambda: end(reason, part=part), ENDED)
+
+
+def code_of(error: BaseException) -> int:
+    """The exit code of a process that ends by this error."""
+    return MISFIT if isinstance(error, RestoreError | NewerRecordError) else ENDED

@@ -1,0 +1,240 @@
+"""The commit: state and its position in the log, together or not at all.
+
+    0  snapshot   in one piece, with no await: the changed records and the position of each partition (`engine`)
+    1  flush      every effect sent so far is acknowledged, every delivery report looked at
+    2  transact   one transaction: the records to the changelog, the positions to the group (KIP-98, KIP-447)
+    3  write      one RocksDB batch a partition: the same records, and the changelog's offset
+
+Whatever fails in 1 or 2 ends the process: RocksDB is as of the commit before, the transaction is aborted by the broker
+or by the next owner, and the same commands are read again. What fails in 3 concerns that partition alone: everything is
+in the changelog, from which its store is made anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from backbeat.streams.engine.ports import Keeper, Origin, Snapshot
+from backbeat.streams.kafka.broker_log import OUTAGES, BrokerLog
+from backbeat.streams.kafka.security import connection
+from backbeat.streams.kafka.topics import COMMANDS, QUERIES, STATE
+from backbeat.streams.process.deadline import Deadline
+from backbeat.streams.state.store import host_now
+
+logger = logging.getLogger(__name__)
+
+#: 0 would mean not to wait at all.
+_CALL_SECONDS_MIN = 0.1
+_FULL_POLL_SECONDS = 0.05
+
+
+class CommitError(Exception):
+    """The commit did not happen, or it is not known whether it did: the process must end."""
+
+
+class Member(NamedTuple):
+    """The group membership that an assignment came with. Commits use it and no other."""
+
+    group_id: str
+    instance_id: str
+    generation: int
+    member_id: str
+
+    def metadata(self) -> bytes:
+        """As librdkafka serialises group metadata: what `Consumer.consumer_group_metadata()` would give."""
+        return b"".join(
+            (
+                b"CGMDv2:",
+                struct.pack("<i", self.generation),
+                self.group_id.encode() + b"\0",
+                self.member_id.encode() + b"\0",
+                b"\0",
+                self.instance_id.encode() + b"\0",
+            )
+        )
+
+
+class Written(NamedTuple):
+    """Where a partition's part of a transaction ended."""
+
+    next_offset: int  #: of the changelog
+
+
+class Transaction(Protocol):
+    """One transactional producer. Every method raises CommitError where the process must end."""
+
+    def run(self, snapshots: Sequence[Snapshot], member: Member, deadline: Deadline) -> dict[int, Written]:
+        """Write the records and commit the positions, atomically, by the deadline."""
+
+
+class KafkaTransaction:
+    """The transactional producer of this process."""
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        transactional_id: str,
+        transaction_timeout_seconds: float,
+        sample: Callable[[int], None] = lambda _: None,
+        was_away: Callable[[float], bool] = lambda _: False,
+    ) -> None:
+        """`sample` is told the timestamp of a record as soon as its acknowledgement is seen.
+
+        Where the brokers were away since it began (`was_away`) no deadline counts: ending would help nobody.
+        """
+        self._sample = sample
+        self._was_away = was_away
+        self._written: dict[int, Written] = {}
+        self._error: str | None = None
+        self._producer = Producer(
+            {
+                **connection(bootstrap_servers),
+                "client.id": transactional_id,
+                "transactional.id": transactional_id,
+                "transaction.timeout.ms": int(transaction_timeout_seconds * 1000),
+                "linger.ms": 5,
+                "compression.type": "lz4",
+                "queue.buffering.max.messages": 1_000_000,
+                "message.max.bytes": 4 * 1024 * 1024,
+                "logger": BrokerLog(logger),
+            }
+        )
+
+    def init(self, seconds: float) -> None:
+        """Fence whoever used this transactional id before, and abort what it left open. Before joining the group."""
+        while True:
+            try:
+                self._producer.init_transactions(seconds)
+            except KafkaException as error:
+                reason: KafkaError = error.args[0]
+                if not reason.retriable() or reason.fatal():
+                    raise CommitError(
+                        f"the transactions of the process before cannot be ended: {reason.str()}"
+                    ) from error
+                OUTAGES.tell(logger, f"the transactions of the process before cannot be ended yet, {reason.str()}")
+            else:
+                return
+
+    def run(self, snapshots: Sequence[Snapshot], member: Member, deadline: Deadline) -> dict[int, Written]:
+        """Write the records and commit the positions, atomically, by the deadline."""
+        self._written = {}
+        self._error = None
+        try:
+            self._producer.begin_transaction()
+            for snapshot in snapshots:
+                self._produce(snapshot, deadline)
+            # The records first, then the group's leave: once the group has accepted the positions, the next owner of a
+            # partition must find every record of this transaction in the log, and wait for its end.
+            while self._producer.flush(max(_CALL_SECONDS_MIN, deadline.left)):
+                if self._is_over(deadline):
+                    seconds = deadline.given_seconds
+                    raise CommitError(f"the changelog's records are not acknowledged after {seconds:.0f} s")
+            positions = [TopicPartition(COMMANDS, each.partition, each.position) for each in snapshots]
+            positions += [
+                TopicPartition(QUERIES, each.partition, each.query_position)
+                for each in snapshots
+                if each.query_position >= 0
+            ]
+            # The library may wait without end for a coordinator that went away, whatever it is told: then the process
+            # is ended from beside (`watching`).
+            self._until(deadline, partial(self._producer.send_offsets_to_transaction, positions, member.metadata()))
+            self._until(deadline, self._producer.commit_transaction)
+        except (KafkaException, SystemError) as error:
+            # The library reports a record's end while it raises, and Python then says that of the report.
+            reason = error.__cause__ if isinstance(error, SystemError) else error
+            if not isinstance(reason, KafkaException):
+                raise
+            raise CommitError(reason.args[0].str()) from error
+        if self._error is not None:
+            raise CommitError(self._error)
+        return self._written
+
+    def _produce(self, snapshot: Snapshot, deadline: Deadline) -> None:
+        *records, meta = snapshot.records
+        for key, value in records:
+            self._send(partial(self._producer.produce, STATE, value, key, snapshot.partition), deadline)
+        # The meta record comes last: its report says where the partition's part of the transaction ends.
+        key, value = meta
+        send = partial(self._producer.produce, STATE, value, key, snapshot.partition, on_delivery=self._reported)
+        self._send(send, deadline)
+
+    def _send(self, produce: Callable[[], None], deadline: Deadline) -> None:
+        """Hand a record to the library; wait while its queue is full."""
+        while True:
+            try:
+                produce()
+            except BufferError:
+                if self._is_over(deadline):
+                    seconds = deadline.given_seconds
+                    raise CommitError(f"the changelog's records are not taken after {seconds:.0f} s") from None
+                self._producer.poll(_FULL_POLL_SECONDS)
+            else:
+                return
+
+    def _until(self, deadline: Deadline, call: Callable[[float], object]) -> None:
+        """Call with the seconds that are left, again after errors that librdkafka says may pass, until the deadline."""
+        while True:
+            try:
+                call(max(_CALL_SECONDS_MIN, deadline.left))
+            except KafkaException as error:
+                if not error.args[0].retriable() or self._is_over(deadline):
+                    raise
+            else:
+                return
+
+    def _is_over(self, deadline: Deadline) -> bool:
+        if not deadline.is_over:
+            return False
+        if self._was_away(deadline.began_at):
+            deadline.renew()
+            return False
+        return True
+
+    def _reported(self, error: object, message: Message) -> None:
+        if error is not None:
+            self._error = str(error)
+            return
+        offset, partition = message.offset(), message.partition()
+        assert offset is not None
+        assert partition is not None
+        self._written[partition] = Written(offset + 1)
+        # Now: the rest of the commit may take seconds, and timers would come later by as much.
+        self._sample(message.timestamp()[1])
+
+
+def commit(
+    snapshots: Sequence[Snapshot],
+    stores: dict[int, Keeper],
+    member: Member,
+    deadline: Deadline,
+    *,
+    flush: Callable[[Deadline], None],
+    transaction: Transaction,
+    state_topic_id: str,
+    passed: Callable[[str], None] = lambda _: None,
+    write: Callable[[Keeper, Snapshot, Origin], None] = lambda store, *given: store.write(*given),
+) -> dict[int, Written]:
+    """Steps 1 to 3 for one set of snapshots, all of the member's epoch. Blocks; raises where the process must end.
+
+    One deadline for 1 and 2 together: who gives its partitions back has no more time than the group waits.
+
+    `flush` returns when every effect sent so far is acknowledged, or was turned into a command that is. `passed` is
+    told the name of each step when it is over. `write` is step 3 for one partition.
+    """
+    flush(deadline)
+    passed("flush")
+    written = transaction.run(snapshots, member, deadline)
+    passed("transact")
+    for snapshot in snapshots:
+        ended = written.get(snapshot.partition)
+        if ended is None:
+            raise CommitError(f"no report of partition {snapshot.partition} came with the transaction")
+        write(stores[snapshot.partition], snapshot, Origin(state_topic_id, ended.next_offset, host_now()))
+    passed("write")
+    return written

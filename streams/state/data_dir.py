@@ -1,0 +1,63 @@
+"""An engine's data directory: one engine has it, and holds a lock on it for as long as it lives."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import IO
+
+from backbeat.streams.process.termination import ENDED, MISFIT
+
+#: An engine that was told to stop commits first: who is started in its place waits for that.
+_WAIT_SECONDS = 5.0
+_LOOK_SECONDS = 0.1
+
+
+class DataDirError(Exception):
+    """The data directory cannot be used; the text says what to do, `code` is the process's exit code."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def lock_data_dir(data_dir: Path, wait_seconds: float = _WAIT_SECONDS) -> IO[str]:
+    """Hold the data directory for this process. DataDirError."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (data_dir / "lock").open("a+")
+    except OSError as error:
+        code = ENDED if error.errno in {errno.ENOSPC, errno.EDQUOT} else MISFIT
+        raise DataDirError(
+            f"the data directory {data_dir} cannot be used: {error.strerror}. What to do: make it a directory that "
+            f"this user may write to, on a disk that has room, or name another with --data-dir",
+            code,
+        ) from error
+    deadline = time.monotonic() + wait_seconds
+    while not _locked(lock):
+        if time.monotonic() > deadline:
+            lock.seek(0)
+            owner = lock.read().strip() or "unknown"
+            lock.close()
+            raise DataDirError(
+                f"the data directory {data_dir} is in use by another engine (pid {owner}). What to do: stop that one, "
+                f"or give this one a --data-dir and an --instance-id of its own",
+                MISFIT,
+            )
+        time.sleep(_LOOK_SECONDS)
+    with contextlib.suppress(OSError):  # The disk is full. The number is for people: the lock is what counts.
+        os.truncate(lock.fileno(), 0)
+        os.write(lock.fileno(), str(os.getpid()).encode())
+    return lock
+
+
+def _locked(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

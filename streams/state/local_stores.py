@@ -1,0 +1,120 @@
+"""The stores of the partitions that a process has: restored, written by commits, set aside and made anew when damaged.
+
+A store that turns out to be damaged concerns its partition alone. What was not committed of that partition is
+forgotten, and everything else is in the log: as if the partition was assigned anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+
+from confluent_kafka import KafkaException
+
+from backbeat.streams.engine.loop import Engine
+from backbeat.streams.engine.ports import DamagedStoreError, Keeper, Origin, RestoreError, Snapshot
+from backbeat.streams.kafka.broker_log import OUTAGES
+from backbeat.streams.kafka.brokers import UnreachableError, may_pass
+from backbeat.streams.state.disk_space import DiskSpace
+from backbeat.streams.state.restorer import Restorer
+
+logger = logging.getLogger(__name__)
+
+#: How long a restore waits for brokers that do not answer until it begins again.
+_AGAIN_SECONDS = 1.0
+#: Of no assignment: they are counted from 0 on.
+_NO_EPOCH = -1
+
+
+class LocalStores:
+    """What happens to the stores. All but `write` is called on the event loop."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        restorer: Restorer,
+        disk: DiskSpace,
+        threads: Executor,
+        *,
+        spawn: Callable[[Awaitable[None]], None],
+        restored: Callable[[int], None],
+    ) -> None:
+        """`spawn` does work in the background, whose failure ends the process; `restored` is told a partition."""
+        self._engine = engine
+        self._restorer = restorer
+        self._disk = disk
+        self._threads = threads
+        self._spawn = spawn
+        self._restored = restored
+        #: what `write` has met
+        self._damaged: list[DamagedStoreError] = []
+        self._path_locks: dict[int, asyncio.Lock] = {}
+        #: counts assignments; what belongs to an earlier one is dropped
+        self.epoch = 0
+        #: whether the partitions are being given back
+        self.revoking = False
+        #: held while a commit goes on
+        self.commit_lock = asyncio.Lock()
+
+    async def restore(self, number: int, epoch: int, damaged: tuple[Keeper, str] | None = None) -> None:
+        """Bring a partition's store up to date, and begin with it. `damaged`: its store until now, and why."""
+        loop = asyncio.get_running_loop()
+        async with self._path_locks.setdefault(number, asyncio.Lock()):
+            if damaged is not None:
+                async with self.commit_lock:  # A commit may be writing to it.
+                    await loop.run_in_executor(self._threads, self._restorer.put_aside, number, *damaged)
+            if epoch != self.epoch:
+                return
+            began = time.monotonic()
+            while True:
+                try:
+                    store, end_of_commands = await loop.run_in_executor(self._threads, self._restorer.run, number)
+                except (RestoreError, KafkaException, UnreachableError, TimeoutError) as error:
+                    if epoch != self.epoch:
+                        return  # The partition's next owner has changed what this restore was looking at.
+                    if isinstance(error, RestoreError) or not may_pass(error):
+                        raise
+                    OUTAGES.tell(logger, f"partition {number} waits for its restore, {error}")
+                    await asyncio.sleep(_AGAIN_SECONDS)
+                else:
+                    break
+            if epoch != self.epoch:
+                store.close()
+                return
+            logger.info(
+                "partition %d restored in %.2f s, at offset %d",
+                number,
+                time.monotonic() - began,
+                store.meta.next_offset,
+                extra={"partition": number},
+            )
+            try:
+                self._engine.ready(number, store, end_of_commands)
+            except DamagedStoreError as error:
+                self.repair(error)
+            else:
+                self._restored(number)
+
+    def repair(self, error: DamagedStoreError) -> None:
+        """Restore the partition whose store is damaged; the others go on."""
+        store = self._engine.lose(error.partition)
+        if store is not None:
+            # Who gives the partition back only puts the store aside.
+            epoch = _NO_EPOCH if self.revoking else self.epoch
+            self._spawn(self.restore(error.partition, epoch, damaged=(store, error.reason)))
+
+    def write(self, store: Keeper, snapshot: Snapshot, origin: Origin) -> None:
+        """Step 3 of a commit for one partition: once there is room on the disk; a damaged store is noted. Blocks."""
+        try:
+            # Who gives the partition back does not wait: its next owner has the changelog.
+            self._disk.with_room(snapshot.partition, lambda: store.write(snapshot, origin), lambda: self.revoking)
+        except DamagedStoreError as error:
+            self._damaged.append(error)
+
+    def repair_written(self) -> None:
+        """Restore the partitions whose stores a commit has found damaged."""
+        while self._damaged:
+            self.repair(self._damaged.pop())

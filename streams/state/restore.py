@@ -1,0 +1,292 @@
+"""Bringing one partition's store up to the end of its changelog, before its first command (docs/engine.md).
+
+The changelog is read as read_committed up to the end that a read_uncommitted reader sees at the start: the end of the
+last transaction may come after its records, and a dead owner's open transaction must be waited for, not taken for the
+end. Then the meta record is the position, and the commands topic has to agree with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from backbeat.streams.core.records import Meta
+from backbeat.streams.engine.ports import DamagedStoreError, Origin, RestoreError, StoreError
+from backbeat.streams.kafka.broker_log import BrokerLog
+from backbeat.streams.kafka.security import connection
+from backbeat.streams.kafka.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS, topic_id
+from backbeat.streams.process.settings import EngineSettings, instance_of
+from backbeat.streams.state.store import PartitionStore, host_now
+
+logger = logging.getLogger(__name__)
+
+_ENDS: tuple[Any, Any] = (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
+_BATCH_RECORDS = 2_000
+_ASK_SECONDS = 20.0
+#: A read_committed reader that gets nothing for this long looks whose transaction is in its way.
+_STUCK_SECONDS = 0.7
+
+
+class Ends(NamedTuple):
+    """Where a topic's partition begins and ends."""
+
+    first: int
+    end: int
+
+
+class Changelog(Protocol):
+    """The topics as a restore sees them."""
+
+    state_topic_id: str
+    commands_topic_id: str
+
+    def state_ends(self, partition: int) -> Ends:
+        """Of the changelog, uncommitted records included."""
+
+    def command_ends(self, partition: int) -> Ends:
+        """Of the commands."""
+
+    def committed_position(self, partition: int) -> int | None:
+        """The group's offset; null: it has none."""
+
+    def read(self, partition: int, offset: int) -> tuple[list[tuple[bytes, bytes | None]], int]:
+        """Committed records from an offset on, some at a time, and the offset that reading came to."""
+
+    def abort_open_transaction(self, transactional_id: str) -> bool:
+        """Abort what a process that is gone left open; false: it is not gone."""
+
+
+def restore(
+    open_store: Callable[[], PartitionStore],
+    wipe: Callable[[], None],
+    set_aside: Callable[[str], None],
+    changelog: Changelog,
+    progress: Callable[[int, int, int], None] = lambda *_: None,
+) -> PartitionStore:
+    """The partition's store as of the end of its changelog. Blocks. RestoreError, StoreError.
+
+    A store that cannot be opened or read is set aside (`set_aside` is told why) and made anew. `progress` is told how
+    far it has come: offset, the end that it goes to, records read since it was told last.
+    """
+    try:
+        return _restore(open_store, wipe, changelog, progress)
+    except DamagedStoreError as error:
+        set_aside(error.reason)
+    try:
+        return _restore(open_store, wipe, changelog, progress)
+    except DamagedStoreError as error:
+        raise StoreError(
+            f"{error}, which was made anew just before. What to do: look at the disk, or give another --data-dir"
+        ) from error
+
+
+def _restore(
+    open_store: Callable[[], PartitionStore],
+    wipe: Callable[[], None],
+    changelog: Changelog,
+    progress: Callable[[int, int, int], None],
+) -> PartitionStore:
+    store = open_store()
+    partition = store.partition
+    try:
+        # Before the ends: a position that the group has by now has its records before the end that is seen next.
+        committed = changelog.committed_position(partition)
+        ends = changelog.state_ends(partition)
+        why = _why_stale(store.origin, changelog.state_topic_id, ends)
+        if why is not None:
+            _check_not_lost(store, ends)
+            logger.warning("partition %d: the local store is wiped: %s", partition, why)
+            store.close()
+            wipe()
+            store = open_store()
+        was_empty = store.origin is None
+        _catch_up(store, ends, changelog, progress)
+        store.restored()
+        _check_log(store, changelog, committed, read_whole=was_empty)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _why_stale(origin: Origin | None, state_topic_id: str, ends: Ends) -> str | None:
+    """Why a local store must not be used; null: it may."""
+    if origin is None:
+        return None
+    if origin.state_topic_id != state_topic_id:
+        return "it is of another changelog topic"
+    if not ends.first <= origin.next_offset <= ends.end:
+        return f"its offset {origin.next_offset} is outside the changelog ({ends.first} to {ends.end})"
+    age_ms = host_now() - origin.written_at
+    if age_ms > STATE_DELETE_RETENTION_MS // 2:
+        return f"it was left aside for {age_ms / 3_600_000:.0f} h; records deleted meanwhile would come back"
+    return None
+
+
+def _check_not_lost(store: PartitionStore, ends: Ends) -> None:
+    """An empty changelog under a store that holds something: the state would be lost without a word."""
+    meta = store.stored_meta()
+    if meta is not None and meta.next_offset > 0 and ends.first == ends.end == 0:
+        raise RestoreError(
+            f"partition {store.partition}: {STATE} is empty, but the store in {store.path} has come to offset "
+            f"{meta.next_offset} of {COMMANDS}. Was the topic deleted? Bring it back from its replicas, or, to begin "
+            f"anew, delete all backbeat topics and the engines' data directories"
+        )
+
+
+def _catch_up(
+    store: PartitionStore, ends: Ends, changelog: Changelog, progress: Callable[[int, int, int], None]
+) -> None:
+    """Read from the store's own offset to the end seen at the start."""
+    position = store.origin.next_offset if store.origin else ends.first
+    # Until the end is reached the store is as old as it was: what dies here must not look fresh at the next start.
+    written_at = store.origin.written_at if store.origin else host_now()
+    last_progress = time.monotonic()
+    aborted: set[str] = set()
+    progress(position, ends.end, 0)
+    while position < ends.end:
+        records, reached = changelog.read(store.partition, position)
+        if reached > position:
+            fresh = reached >= ends.end
+            store.restore(records, Origin(changelog.state_topic_id, reached, host_now() if fresh else written_at))
+            position = reached
+            progress(position, ends.end, len(records))
+            last_progress = time.monotonic()
+        elif time.monotonic() - last_progress > _STUCK_SECONDS:
+            meta = store.stored_meta()
+            owner = meta.transactional_id if meta else ""
+            if owner and owner not in aborted and changelog.abort_open_transaction(owner):
+                aborted.add(owner)
+            last_progress = time.monotonic()
+
+
+def _check_log(store: PartitionStore, changelog: Changelog, committed: int | None, *, read_whole: bool) -> None:
+    """The log of commands must be the one that the state was made of, and reach as far.
+
+    `read_whole`: whether all that the store holds was read just now.
+    """
+    partition = store.partition
+    meta = store.meta
+    ends = changelog.command_ends(partition)
+    if store.stored_meta() is None:
+        if committed and not read_whole:
+            raise DamagedStoreError(partition, f"the store in {store.path} lacks the record of its position")
+        if committed:
+            raise RestoreError(
+                f"partition {partition}: the group has come to offset {committed} of {COMMANDS}, but {STATE}, read "
+                f"from its beginning, holds nothing of it. Was the topic deleted? Bring it back from its replicas or "
+                f"from a backup, or, to begin anew without any workflow, delete all backbeat topics and the engines' "
+                f"data directories"
+            )
+        store.meta = Meta(topic_id=changelog.commands_topic_id, next_offset=ends.first)
+        return
+    if meta.topic_id != changelog.commands_topic_id:
+        raise RestoreError(
+            f"partition {partition}: the state is of another topic {COMMANDS} (id {meta.topic_id}) than the one that "
+            f"is there (id {changelog.commands_topic_id}). Was it deleted and made again? State and log must be kept "
+            f"or removed together"
+        )
+    if not ends.first <= meta.next_offset <= ends.end:
+        raise RestoreError(
+            f"partition {partition}: the state has come to offset {meta.next_offset} of {COMMANDS}, which holds "
+            f"{ends.first} to {ends.end}. The log was cut: restore it, or engines would skip or repeat commands"
+        )
+
+
+class KafkaChangelog:
+    """The topics of a real Kafka. One per restoring thread; not to be shared."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self._admin = AdminClient({**connection(settings.bootstrap_servers), "log_level": 2})
+        self.state_topic_id = topic_id(settings.bootstrap_servers, STATE)
+        self.commands_topic_id = topic_id(settings.bootstrap_servers, COMMANDS)
+        self._consumer = Consumer(
+            {
+                **connection(settings.bootstrap_servers),
+                "group.id": settings.application_id,
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 20,
+                # A changelog is read once: what lies ready beyond the next batches only takes memory.
+                "queued.min.messages": 2_000,
+                "queued.max.messages.kbytes": 4_096,
+                "enable.partition.eof": True,
+                "logger": BrokerLog(logger),
+            }
+        )
+        self._reading: tuple[int, int] | None = None
+
+    def state_ends(self, partition: int) -> Ends:
+        """Of the changelog, uncommitted records included."""
+        return self._ends(STATE, partition)
+
+    def command_ends(self, partition: int) -> Ends:
+        """Of the commands."""
+        return self._ends(COMMANDS, partition)
+
+    def _ends(self, topic: str, partition: int) -> Ends:
+        where = TopicPartition(topic, partition)
+        found = [
+            self._admin.list_offsets(
+                {where: spec}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_ASK_SECONDS
+            )[where]
+            for spec in _ENDS
+        ]
+        first, end = (future.result().offset for future in found)
+        return Ends(first, end)
+
+    def committed_position(self, partition: int) -> int | None:
+        """The group's offset; null: it has none."""
+        (found,) = self._consumer.committed([TopicPartition(COMMANDS, partition)], _ASK_SECONDS)
+        return found.offset if found.offset >= 0 else None
+
+    def read(self, partition: int, offset: int) -> tuple[list[tuple[bytes, bytes | None]], int]:
+        """Committed records from an offset on, some at a time, and the offset that reading came to."""
+        if self._reading != (partition, offset):
+            self._consumer.assign([TopicPartition(STATE, partition, offset)])
+        records: list[tuple[bytes, bytes | None]] = []
+        for message in self._consumer.consume(_BATCH_RECORDS, 0.05):
+            error = message.error()
+            if error is None:
+                key = message.key()
+                assert key is not None, "a changelog record without a key"
+                records.append((key, message.value()))
+            elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's own name
+                raise KafkaException(error)
+        (where,) = self._consumer.position([TopicPartition(STATE, partition)])
+        reached = max(offset, where.offset)
+        self._reading = (partition, reached)
+        return records, reached
+
+    def abort_open_transaction(self, transactional_id: str) -> bool:
+        """Abort what a process that is gone left open; false: it is not gone."""
+        settings = self._settings
+        if transactional_id == settings.transactional_id:
+            return False  # Its transaction was aborted when this process began.
+        instance_id = instance_of(settings.application_id, transactional_id)
+        group = self._admin.describe_consumer_groups([settings.application_id], request_timeout=_ASK_SECONDS)
+        members = group[settings.application_id].result().members
+        if any(member.group_instance_id == instance_id for member in members):
+            return False
+        logger.warning("%s is gone and left a transaction open: it is aborted", instance_id)
+        producer = Producer({**connection(settings.bootstrap_servers), "transactional.id": transactional_id})
+        producer.init_transactions(_ASK_SECONDS)
+        return True
+
+    def close(self) -> None:
+        """Release the connections."""
+        self._consumer.close()

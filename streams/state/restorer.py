@@ -1,0 +1,140 @@
+"""The restores of one process: in threads, with connections that are used again, and how far each has come."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable
+
+from backbeat.streams.engine.ports import FullDiskError, Keeper
+from backbeat.streams.process import memory
+from backbeat.streams.process.settings import EngineSettings
+from backbeat.streams.state.disk_space import DiskSpace
+from backbeat.streams.state.restore import KafkaChangelog, restore
+from backbeat.streams.state.store import PartitionStore
+from backbeat.streams.state.store_folder import StoreFolder
+
+logger = logging.getLogger(__name__)
+
+
+class RestoreProgress:
+    """How far one restore has come. Written on its thread, read on others."""
+
+    def __init__(self) -> None:
+        self.began_at = time.monotonic()
+        self.first: int | None = None
+        self.position = 0
+        self.end = 0
+        self.records = 0
+
+    def note(self, position: int, end: int, records: int) -> None:
+        """It has come to this offset of the changelog, on the way to the end."""
+        if self.first is None:
+            self.first = position
+        self.position = position
+        self.end = end
+        self.records += records
+
+    @property
+    def remaining(self) -> int:
+        """Offsets of the changelog that are still to be read."""
+        return max(0, self.end - self.position)
+
+    @property
+    def ratio(self) -> float:
+        """What is done of it, 0 to 1."""
+        if self.first is None:
+            return 0.0
+        return (self.position - self.first) / (self.end - self.first) if self.end > self.first else 1.0
+
+
+class Restorer:
+    """Brings partitions' stores up to date; `run` blocks and is called on threads."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        open_store: Callable[[int], PartitionStore],
+        connect: Callable[[], KafkaChangelog],
+        disk: DiskSpace,
+    ) -> None:
+        self._settings = settings
+        self._open_store = open_store
+        self._connect = connect
+        self.disk = disk
+        #: connections that nobody uses at the moment
+        self._idle: queue.SimpleQueue[KafkaChangelog] = queue.SimpleQueue()
+        #: the restores that go on, by partition
+        self.under_way: dict[int, RestoreProgress] = {}
+        self.records = 0
+        #: stores that were damaged
+        self.set_aside_count = 0
+        #: called with the seconds that a restore took
+        self.took: Callable[[float], None] = lambda _: None
+
+    def run(self, number: int) -> tuple[PartitionStore, int]:
+        """The partition's store as of the end of its changelog, and where the log of commands ends."""
+        progress = self.under_way[number] = RestoreProgress()
+        try:
+            found = self.disk.with_room(number, lambda: self._run(number, progress))
+            assert found is not None, "it never gives up"
+        finally:
+            del self.under_way[number]
+        self.records += progress.records
+        self.took(time.monotonic() - progress.began_at)
+        return found
+
+    def _run(self, number: int, progress: RestoreProgress) -> tuple[PartitionStore, int]:
+        try:
+            changelog = self._idle.get_nowait()
+        except queue.Empty:
+            changelog = self._connect()
+        store: PartitionStore | None = None
+        try:
+            store = restore(
+                lambda: self._open_store(number),
+                self.folder(number).remove,
+                lambda why: self.set_aside(number, why),
+                changelog,
+                progress.note,
+            )
+            end_of_commands = changelog.command_ends(number).end
+        except FullDiskError:
+            self._idle.put(changelog)  # It is tried again soon.
+            raise
+        except BaseException:
+            if store is not None:
+                store.close()
+            changelog.close()
+            raise
+        self._idle.put(changelog)
+        return store, end_of_commands
+
+    def folder(self, number: int) -> StoreFolder:
+        """Where a partition's store lies."""
+        return StoreFolder(self._settings.data_dir / f"partition-{number}")
+
+    def put_aside(self, number: int, store: Keeper, why: str) -> None:
+        """Close a damaged store that was in use, and take it out of the way."""
+        self.folder(number).unmark()  # Whatever happens to this process: nobody opens it again.
+        store.close()
+        self.set_aside(number, why)
+
+    def set_aside(self, number: int, why: str) -> None:
+        """Take a damaged store, which is closed, out of the way: the next restore makes a new one."""
+        aside = self.folder(number).set_aside()
+        self.set_aside_count += 1
+        logger.warning(
+            "partition %d: %s. It is made anew from the changelog; the damaged one %s",
+            number,
+            why,
+            "is gone" if aside is None else f"is kept in {aside}",
+            extra={"partition": number},
+        )
+
+    def give_back(self) -> None:
+        """Give back the connections and the memory that the restores took."""
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+        memory.give_back()

@@ -1,0 +1,212 @@
+# ruff: noqa: D102 - what `apply` asks for is documented in core.store.Store
+"""One partition's records: what `apply` reads and changes, in RocksDB as of the last commit and in memory since.
+
+What is kept under which key: `stored_records`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+from rocksdict import Rdict, WriteBatch
+
+from backbeat.streams.core.records import (
+    Meta,
+)
+from backbeat.streams.engine.ports import NewerRecordError, Origin, Snapshot
+from backbeat.streams.state.rocksdb import open_database
+from backbeat.streams.state.store_folder import StoreFolder
+from backbeat.streams.state.stored_records import StoredRecords
+from backbeat.streams.state.stored_timers import TIMER, timer_key, timer_of
+from backbeat.streams.state.timers import Timers
+from backbeat.streams.state.versions import KNOWN, why_unknown, why_unknown_record, why_unknown_rules
+
+logger = logging.getLogger(__name__)
+
+META_KEY = b"m"
+_ORIGIN_KEY = b"o"
+#: How old what a kill takes back may be, at most, where few records change: RocksDB writes out its memory by itself
+#: only when it is full.
+_FLUSH_MS = 10 * 60 * 1000
+
+
+class PartitionStore(StoredRecords):
+    """The records of one partition of the commands topic (see `core.store.Store` for what each method is for)."""
+
+    def __init__(self, path: Path, partition: int, cache_records: int = 4_000) -> None:
+        self.path = path
+        self.partition = partition
+        self._db: Rdict = open_database(StoreFolder(path), partition)
+        self._flushed_at = host_now()
+        try:
+            self._begin(cache_records)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, cache_records: int) -> None:
+        encode = self._make_tables(cache_records)
+        self.origin = self._read_origin()
+        self._encode_meta = encode
+        self.meta = self._newest_meta()
+        self._meta_written = encode(self.meta)
+        self.timers = Timers(self._scan_timers)
+
+    def _read_origin(self) -> Origin | None:
+        value = self._read(_ORIGIN_KEY)
+        return None if value is None else msgspec.msgpack.decode(value, type=Origin)
+
+    def stored_meta(self) -> Meta | None:
+        """The meta record as it is in RocksDB; null in an empty store. NewerRecordError."""
+        value = self._read(META_KEY)
+        if value is None:
+            return None
+        self._refuse(why_unknown(Meta, value))
+        meta = msgspec.msgpack.decode(value, type=Meta)
+        self._refuse(why_unknown_rules(meta))
+        return meta
+
+    def _newest_meta(self) -> Meta:
+        meta = self.stored_meta() or Meta()
+        # What is written from here on is this version's: an older one must not take it for its own.
+        meta.version = KNOWN[Meta]
+        return meta
+
+    def _refuse(self, why: str | None) -> None:
+        if why is not None:
+            raise NewerRecordError(f"partition {self.partition}: {why}")
+
+    def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
+        self.timers.set(due, subject_id, kind, number)
+
+    def clear_timer(self, due: int, subject_id: bytes, kind: int) -> None:
+        self.timers.clear(due, subject_id, kind)
+
+    # --- commit ----------------------------------------------------------------------------------------------------
+
+    @property
+    def changed_count(self) -> int:
+        """How many records wait for the next commit."""
+        return sum(table.changed_count for table in self._tables)
+
+    def is_dirty(self) -> bool:
+        """Whether a commit would write anything."""
+        return self._encode_meta(self.meta) != self._meta_written
+
+    def snapshot(self) -> Snapshot:
+        """Everything that changed since the last one, and the position that it belongs to. Must not be interrupted."""
+        records = [record for table in self._tables for record in table.snapshot()]
+        meta = self._encode_meta(self.meta)
+        self._meta_written = meta
+        records.append((META_KEY, meta))
+        timers = [
+            (timer_key(*key), None if number is None else number.to_bytes(8, "big"))
+            for key, number in self.timers.snapshot()
+        ]
+        return Snapshot(self.partition, self.meta.next_offset, records, timers, self.timers.low_water())
+
+    def write(self, snapshot: Snapshot, origin: Origin) -> None:
+        """Step 3 of a commit: the records of a committed transaction, in one batch with the changelog's offset."""
+        batch = WriteBatch(raw_mode=True)
+        for key, value in (*snapshot.records, *snapshot.timers):
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        origin.timers_from = snapshot.timers_from
+        batch.put(_ORIGIN_KEY, msgspec.msgpack.encode(origin))
+        self._write(batch)
+        self.origin = origin
+        if origin.written_at - self._flushed_at > _FLUSH_MS:
+            self._flush(wait=False)
+
+    def landed(self) -> None:
+        """The written snapshot need not be held in memory any more. Must not be interrupted."""
+        for table in self._tables:
+            table.landed()
+        self.timers.landed()
+
+    def _write(self, batch: WriteBatch) -> None:
+        try:
+            self._db.write(batch)
+        except Exception as error:
+            raise self._error("write", error) from error
+
+    def _flush(self, *, wait: bool) -> None:
+        """Have RocksDB write out what it has in memory."""
+        self._flushed_at = host_now()
+        try:
+            self._db.flush(wait)
+        except Exception as error:
+            raise self._error("write", error) from error
+
+    # --- restore ---------------------------------------------------------------------------------------------------
+
+    def restore(self, records: Iterable[tuple[bytes, bytes | None]], origin: Origin) -> None:
+        """Take over records of the changelog, oldest first, and derive the timers from them. NewerRecordError."""
+        batch = WriteBatch(raw_mode=True)
+        timers: dict[bytes, bytes | None] = {}  # what this batch says of each node's or answer's timer
+        newest: dict[bytes, bytes | None] = dict(records)
+        for key, value in newest.items():
+            if value is None:
+                batch.delete(key)
+            else:
+                self._refuse(why_unknown_record(key, value))
+                batch.put(key, value)
+            before = timer_of(key, self._read(key))
+            after = timer_of(key, value)
+            if before is not None and before != after:
+                timers[before[0]] = None
+            if after is not None:
+                timers[after[0]] = after[1]
+        for key, number in timers.items():
+            if number is None:
+                batch.delete(key)
+            else:
+                batch.put(key, number)
+        batch.put(_ORIGIN_KEY, msgspec.msgpack.encode(origin))
+        self._write(batch)
+        self.origin = origin
+
+    def restored(self) -> None:
+        """The store is as of the end of the changelog: begin from there."""
+        self.meta = self._newest_meta()
+        self._meta_written = self._encode_meta(self.meta)
+
+    def _scan_timers(self, begin: int, until: int) -> Iterator[tuple[tuple[int, bytes, int], int]]:
+        start = max(begin, self.origin.timers_from if self.origin else 0)
+        for key, value in self._scan(timer_key(start, bytes(16), 0), b"t"):
+            _, due, subject_id, kind = TIMER.unpack(key)
+            if due >= until:
+                break
+            yield (due, subject_id, kind), int.from_bytes(value, "big")
+
+    # --- figures ---------------------------------------------------------------------------------------------------
+
+    @property
+    def cached_count(self) -> int:
+        """Decoded records in memory."""
+        return sum(table.cached_count for table in self._tables)
+
+    def stored_estimate(self) -> tuple[int, int]:
+        """How many records RocksDB holds, as it estimates, and their bytes on disk and in write buffers."""
+        read = self._db.property_int_value
+        size = read("rocksdb.total-sst-files-size") + read("rocksdb.size-all-mem-tables")
+        return read("rocksdb.estimate-num-keys"), size
+
+    def close(self) -> None:
+        """Release the files; nothing that was not committed is kept."""
+        try:
+            self._db.close()
+        except Exception as error:  # noqa: BLE001 - RocksDB has no types of its own
+            # What it could not write out is in the changelog; what is wrong with its files is found when it is opened.
+            logger.warning("%s", self._error("close", error))
+
+
+def host_now() -> int:
+    """The host's time in milliseconds since the epoch: for the age of local files only."""
+    return int(time.time() * 1000)
