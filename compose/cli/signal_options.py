@@ -38,7 +38,7 @@ def run_options(command: F) -> F:
 
 
 def read_run_options(said: Mapping[str, Any]) -> dict[str, Any]:
-    """What a command got, as the SDK's options (`backbeat.signals.SignalOptions`); what was not said is left out."""
+    """What a command was given, as the SDK's options (`SignalOptions`); what was not given is left out."""
     given = dict(said)
     arg, arguments = given.pop("arg"), given.pop("arguments")
     if arg and arguments is not None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from aiohttp.web import Response
+
 from backbeat.gateway.api import activities, health, jobs, limits, reports, schedules, search, users, workflows
-from backbeat.gateway.http.routing import Access, Handler, Route
+from backbeat.gateway.http.call import Call
+from backbeat.gateway.http.routing import Access, Route
 from backbeat.gateway.openapi.description import Description
 
+Handler = Callable[[Call], Awaitable[Response]]
 _OLD = "/v2"
 _NODES, _OLD_NODES = "/activities", "/v2/events"
 

@@ -16,20 +16,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Generic, ParamSpec, Self, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from backbeat.client.words import check_options
 from backbeat.errors import BackbeatError, InvalidParameters
 from backbeat.payload.values import Arguments, Id, ModeWord, When, check_node, seconds, to_mode
 from backbeat.streams.core.effects import Reason
 
-if TYPE_CHECKING:
-    from backbeat.activities.context import Activity
-
 P = ParamSpec("P")
 R = TypeVar("R")
-#: Called with an activity and the error of its last attempt, {"message": …}.
-ErrorHook: TypeAlias = "Callable[[Activity, dict[str, Any]], Awaitable[None] | None]"
+#: Called with an `Activity` (a module that imports this one) and the error of its last attempt, {"message": …}.
+ErrorHook: TypeAlias = Callable[[Any, dict[str, Any]], Awaitable[None] | None]
 
 
 class ActivityOptions(TypedDict, total=False):

@@ -6,7 +6,7 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from backbeat.client.limits.calls import LimitCalls
+from backbeat.client.limits.limits import LimitCalls
 from backbeat.client.search import SearchCalls
 from backbeat.codecs import Codec
 from backbeat.delivery.kafka import servers_of

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from backbeat.client.jobs.calls import JobCalls
 from backbeat.client.node import Node
-from backbeat.client.schedules.calls import ScheduleCalls
+from backbeat.client.schedules.schedules import ScheduleCalls
 from backbeat.client.views import User, Workflow
 from backbeat.payload.values import aware
 

@@ -6,8 +6,7 @@ import asyncio
 from typing import Any, Unpack
 
 from backbeat.activities.context import transaction_id
-from backbeat.client.node import Node
-from backbeat.client.nodes import NodeCalls
+from backbeat.client.node import Node, NodeCalls
 from backbeat.client.session import as_id
 from backbeat.client.signals import SIGNAL_WORDS, SignalOptions, make_signal, make_workflow
 from backbeat.client.views import Workflow
@@ -31,7 +30,7 @@ class WorkflowCalls(NodeCalls):
     async def signal(self, workflow: str, subject: Any, name: str, **options: Unpack[SignalOptions]) -> Node:
         """Add a signal to the workflow of this name and subject, which is made if there is none.
 
-        What the options mean: `backbeat.signals.SignalOptions`. UnknownOption for one that is not there.
+        What the options mean: `backbeat.client.signals.SignalOptions`. UnknownOption for one that is not there.
         """
         check_options("signal", options, SIGNAL_WORDS)
         command = await self.signal_command(workflow, subject, name, options)

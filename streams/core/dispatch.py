@@ -48,7 +48,7 @@ from backbeat.streams.core.commands import (
 from backbeat.streams.core.effects import Done, Effect, Ignored, Made, Reason, Rejection, Send, workflow_view
 from backbeat.streams.core.idempotency import answered, forget, kept, remember
 from backbeat.streams.core.jobs.slices import forget_job, run_job
-from backbeat.streams.core.limits import pool, slots
+from backbeat.streams.core.limits import grant, pool, slots
 from backbeat.streams.core.records import Meta, Node, TimerKind
 from backbeat.streams.core.retention import policies, removal
 from backbeat.streams.core.schedules import runs
@@ -175,7 +175,7 @@ def _do(step: Step, command: AnyCommand) -> None:
         case AskSlot() | ReleaseSlot() | FillPool() | SpreadLimit():
             pool.do(step, command)
         case GrantSlot():
-            slots.granted(step, command)
+            grant.granted(step, command)
         case CloseLink():
             # The target is a node, or the schedule that the child is a run of.
             if not runs.run_ended(step, command):

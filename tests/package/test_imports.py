@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,28 @@ def test_functions_stay_short():
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
     assert {name: lines for name, lines in functions if lines > 70} == {}
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = ("backbeat", *(parts[1:] if parts[0] == "sdk" else parts))
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def edges(path: Path, modules: dict[str, Path]) -> Iterator[str]:
+    package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            name = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield from (one for one in (f"{name}.{alias.name}", name) if one in modules and modules[one] != path)
+
+
+def test_no_module_imports_itself_by_others():
+    """What only a type checker or a running function imports counts as well. Packages only say what they are."""
+    modules = {module_of(path): path for path in sources(*FOLDERS)}
+    graph = {name: set(edges(path, modules)) for name, path in modules.items() if path.name != "__init__.py"}
+    TopologicalSorter(graph).prepare()

@@ -116,7 +116,7 @@ async def _place(client: Client, target: tuple[str, ...]) -> tuple[str, Any, str
 
 
 class Line(msgspec.Struct, omit_defaults=True):
-    """A signal on a line of standard input: what `Client.signal` takes (`backbeat.signals.SignalOptions`)."""
+    """A signal on a line of standard input: what `Client.signal` takes (`backbeat.client.signals.SignalOptions`)."""
 
     workflow: str
     subject: Any

@@ -135,12 +135,12 @@ class PlainClient(PlainJobCalls):
     @property
     def limits(self) -> PlainLimits:
         """How many of an activity type may be out at once: `client.limits.set("Send to Bank", concurrency=3)`."""
-        return PlainLimits(self._client.limits, self)
+        return PlainLimits(self._client.limits, self._loop)
 
     @property
     def schedules(self) -> PlainSchedules:
         """Workflows that are signalled at times: `client.schedules.put("nightly", …)`."""
-        return PlainSchedules(self._client.schedules, self)
+        return PlainSchedules(self._client.schedules, self._loop)
 
     def __enter__(self) -> Self:
         self.start()
@@ -179,7 +179,7 @@ class PlainClient(PlainJobCalls):
     def signal(self, workflow: str, subject: Any, name: str, **options: Unpack[SignalOptions]) -> PlainNode:
         """Add a signal to the workflow of this name and subject, which is made if there is none.
 
-        What the options mean: `backbeat.signals.SignalOptions`.
+        What the options mean: `backbeat.client.signals.SignalOptions`.
         """
         return PlainNode(self, self.run(self._client.signal(workflow, subject, name, **options)))
 

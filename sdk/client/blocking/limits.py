@@ -9,15 +9,15 @@ from backbeat.client.limits.limits import Limits
 from backbeat.client.limits.views import ActivityLimit
 
 if TYPE_CHECKING:
-    from backbeat.client.blocking.client import PlainClient
+    from backbeat.client.blocking.loop import Loop
 
 
 class PlainLimits:
     """The limits of one client application's activity types (`backbeat.client.limits.limits.Limits`)."""
 
-    def __init__(self, limits: Limits, client: PlainClient) -> None:
+    def __init__(self, limits: Limits, loop: Loop) -> None:
         self._limits = limits
-        self._client = client
+        self._loop = loop
 
     def set(
         self,
@@ -30,26 +30,26 @@ class PlainLimits:
         aging: float | timedelta = 300.0,
     ) -> None:
         """Bound how many nodes of the activity may be out, and how often one may start (`Limits.set`)."""
-        self._client.run(
+        self._loop.run(
             self._limits.set(activity, concurrency=concurrency, rate=rate, burst=burst, key=key, aging=aging)
         )
 
     def remove(self, activity: str) -> None:
         """Let nodes of the activity start as they come; a pause of it ends, too."""
-        self._client.run(self._limits.remove(activity))
+        self._loop.run(self._limits.remove(activity))
 
     def pause(self, activity: str) -> None:
         """Start no node of the activity until it is resumed; what runs goes on."""
-        self._client.run(self._limits.pause(activity))
+        self._loop.run(self._limits.pause(activity))
 
     def resume(self, activity: str) -> None:
         """Start those that wait, in their order, as far as the limit allows."""
-        self._client.run(self._limits.resume(activity))
+        self._loop.run(self._limits.resume(activity))
 
     def list(self) -> list[ActivityLimit]:
         """The limits, by activity, and how they stand."""
-        return self._client.run(self._limits.list())
+        return self._loop.run(self._limits.list())
 
     def get(self, activity: str) -> ActivityLimit | None:
         """The limit of one activity, and how it stands; None: it has none."""
-        return self._client.run(self._limits.get(activity))
+        return self._loop.run(self._limits.get(activity))

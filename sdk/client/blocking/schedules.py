@@ -10,15 +10,15 @@ from backbeat.client.schedules.views import Schedule
 from backbeat.client.signals import RunOptions
 
 if TYPE_CHECKING:
-    from backbeat.client.blocking.client import PlainClient
+    from backbeat.client.blocking.loop import Loop
 
 
 class PlainSchedules:
     """The schedules of one client application, each known by its name (`Schedules`)."""
 
-    def __init__(self, schedules: Schedules, client: PlainClient) -> None:
+    def __init__(self, schedules: Schedules, loop: Loop) -> None:
         self._schedules = schedules
-        self._client = client
+        self._loop = loop
 
     def put(
         self,
@@ -37,7 +37,7 @@ class PlainSchedules:
         **options: Unpack[RunOptions],
     ) -> Schedule:
         """Make a schedule, or change the one of this name (`Schedules.put`)."""
-        return self._client.run(
+        return self._loop.run(
             self._schedules.put(
                 name,
                 workflow,
@@ -56,27 +56,27 @@ class PlainSchedules:
 
     def get(self, name: str) -> Schedule:
         """A schedule: what it is, its next and its past runs. NotFound."""
-        return self._client.run(self._schedules.get(name))
+        return self._loop.run(self._schedules.get(name))
 
     def all(self) -> list[Schedule]:
         """All of them, by name."""
-        return self._client.run(self._schedules.all())
+        return self._loop.run(self._schedules.all())
 
     def pause(self, name: str, note: str = "") -> None:
         """Nothing is due until it is resumed. Runs that are under way go on, queued ones wait."""
-        self._client.run(self._schedules.pause(name, note))
+        self._loop.run(self._schedules.pause(name, note))
 
     def resume(self, name: str, note: str = "") -> None:
         """Go on from now: what would have been due meanwhile is not made up for (`backfill` does that)."""
-        self._client.run(self._schedules.resume(name, note))
+        self._loop.run(self._schedules.resume(name, note))
 
     def delete(self, name: str) -> None:
         """Forget it. Runs that are under way go on."""
-        self._client.run(self._schedules.delete(name))
+        self._loop.run(self._schedules.delete(name))
 
     def trigger(self, name: str, *, overlap: OverlapWord | None = None, idempotency_key: str | None = None) -> Schedule:
         """A run now, also of a paused one. `overlap`: as the schedule has it, unless said otherwise."""
-        return self._client.run(self._schedules.trigger(name, overlap=overlap, idempotency_key=idempotency_key))
+        return self._loop.run(self._schedules.trigger(name, overlap=overlap, idempotency_key=idempotency_key))
 
     def backfill(
         self,
@@ -89,4 +89,4 @@ class PlainSchedules:
     ) -> Schedule:
         """A run for each of its times from `start` to `end`, both included; 1,000 at most (`Schedules.backfill`)."""
         filling = self._schedules.backfill(name, start, end, overlap=overlap, idempotency_key=idempotency_key)
-        return self._client.run(filling)
+        return self._loop.run(filling)

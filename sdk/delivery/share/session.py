@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 from aiokafka.errors import KafkaError as RecordTrouble
 from aiokafka.record.memory_records import MemoryRecords
 from confluent_kafka import KafkaError
 
 from backbeat.delivery.kafka import logger
-from backbeat.delivery.share.cluster import REFUSED_FOR_GOOD, TROUBLE, RefusedError
-from backbeat.delivery.share.protocol import EPOCH_LEAVE, AckType, acknowledge, batches_of, fetch
+from backbeat.delivery.share.cluster import REFUSED_FOR_GOOD, TROUBLE, Cluster, RefusedError
+from backbeat.delivery.share.protocol import EPOCH_LEAVE, AckType, Who, acknowledge, batches_of, fetch
 from backbeat.errors import BackbeatError, Unavailable
-
-if TYPE_CHECKING:
-    from backbeat.delivery.share.member import Member
 
 BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.05, 1.0
 
@@ -59,10 +56,32 @@ class Taken(NamedTuple):
     deliveries: int
 
 
+class Group(Protocol):
+    """What a session needs of the member of the group that it is of (`member.Member`)."""
+
+    cluster: Cluster
+    who: Who
+    leaving: bool
+    lock_seconds: float
+    accept: Callable[[list[Taken]], None]
+
+    def partitions_of(self, node_id: int) -> set[int]:
+        """The partitions that a broker leads."""
+
+    def claim(self, session: Session) -> int:
+        """How many records a session may take now; they are reserved for it."""
+
+    def unclaim(self, count: int) -> None:
+        """Let others take what a session has not."""
+
+    def look_again(self) -> None:
+        """Find out who leads which partition now."""
+
+
 class Session:
     """The requests to one broker, one after the other."""
 
-    def __init__(self, member: Member, node_id: int) -> None:
+    def __init__(self, member: Group, node_id: int) -> None:
         self._member = member
         self._node_id = node_id
         self._purpose = "records"

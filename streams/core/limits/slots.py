@@ -12,13 +12,11 @@ from functools import lru_cache
 import msgspec
 
 from backbeat.streams.core import bounds, ids
-from backbeat.streams.core.commands import AskSlot, ChangeLimit, GrantSlot, SpreadLimit
+from backbeat.streams.core.commands import AskSlot, ChangeLimit, SpreadLimit
 from backbeat.streams.core.effects import Broadcast, Limits, LimitView, Reason, Send
 from backbeat.streams.core.json_text import JsonTextError, parse
 from backbeat.streams.core.records import Limit, LimitValues, Meta, Node, limit_key
 from backbeat.streams.core.step import Step, refuse
-from backbeat.streams.core.tree import progress
-from backbeat.streams.core.tree.status import ServerStatus
 
 #: Limits that an installation may have: every partition keeps all of them in the record that each commit writes.
 LIMITS_MAX = 500
@@ -62,24 +60,6 @@ def ask(step: Step, node: Node, limit: Limit) -> None:
             )
         )
     )
-
-
-def granted(step: Step, command: GrantSlot) -> None:
-    """There is room: the node starts, unless it is not to start any more; then the slot goes back."""
-    node = step.enter_node(command.node_id)
-    if (
-        node is None
-        or node.server is not ServerStatus.STARTED
-        or (node.slot, node.slot_number) != (command.pool_id, command.number)
-    ):
-        # What it had was released where its status changed.
-        step.ignore("a slot for a node that no longer waits for it")
-        return
-    if step.workflow.paused:
-        progress.pause(step, node)
-    else:
-        node.granted_at = step.now
-        progress.send(step, node)
 
 
 def _key_of(step: Step, node: Node, path: str) -> str:
