@@ -1,4 +1,4 @@
-"""The gateway's metrics as Prometheus reads them (docs/metrics.md): made when somebody asks, from what parts count."""
+"""The gateway's metrics as Prometheus reads them (docs/reference/metrics.md): made when asked for."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class GatewaySettings:
     answer_seconds: float = 10.0
     #: how often queue sizes are logged; 0: never
     queue_log_seconds: float = 300.0
-    #: where archives of workflows that are about to be removed go (docs/retention.md); None: this gateway writes none
+    #: where archives of workflows go before their removal (docs/how-to/retention.md); None: this gateway writes none
     archive_to: str | None = None
     #: how often it is looked what waits to be archived
     archive_poll_seconds: float = 5.0

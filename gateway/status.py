@@ -1,4 +1,4 @@
-"""What a gateway shows of itself to machines, beside the API: `/metrics`, `/live`, `/ready` (docs/metrics.md)."""
+"""A gateway's status for machines, beside the API: `/metrics`, `/live`, `/ready` (docs/reference/metrics.md)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""`backbeat bench`: the figures of docs/performance.md."""
+"""`backbeat bench`: the figures of docs/explanation/performance.md."""

@@ -1,4 +1,4 @@
-"""`backbeat bench`: the figures of docs/performance.md, measured on this machine."""
+"""`backbeat bench`: the figures of docs/explanation/performance.md, measured on this machine."""
 
 import asyncio
 import json
@@ -65,7 +65,8 @@ Examples:
 def bench(only: list[str], runs: int, search_nodes: int, *, as_json: bool) -> None:
     """Measure it on this machine: engine, latency, joins, memory, HTTP, search. Nothing else should run meanwhile.
 
-    Everything runs in temporary directories that are removed at the end. What each figure means: docs/performance.md.
+    Everything runs in temporary directories that are removed at the end. What each figure means:
+    docs/explanation/performance.md.
     """
     from backbeat.compose.bench.table import show
 

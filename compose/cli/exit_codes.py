@@ -7,7 +7,7 @@
     4  no answer in time: what was asked may still be done
 
 `backbeat engine`, `backbeat gateway` and `backbeat projection follow` are told apart by their supervisors, and have
-codes of their own (docs/errors.md).
+codes of their own (docs/reference/errors.md).
 """
 
 from __future__ import annotations

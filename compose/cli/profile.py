@@ -76,7 +76,8 @@ def load_profile(path: Path | None, name: str | None) -> Profile:
     if path is None:
         if name is not None:
             raise SetupError(
-                f"there is no profile {name!r}: no {FILE_NAME} was found. What to do: write one (docs/settings.md), "
+                f"there is no profile {name!r}: no {FILE_NAME} was found. What to do: write one "
+                "(docs/reference/settings.md), "
                 "or leave --profile out."
             )
         return Profile(shared={}, commands={})
@@ -85,7 +86,7 @@ def load_profile(path: Path | None, name: str | None) -> Profile:
     wanted = name or said.get("profile", PROFILE_USUAL)
     _refuse_unknown(said, ("profile", "profiles"), f"{path}")
     if not isinstance(wanted, str):
-        raise SetupError(f"{path}: profile must be a name, not {wanted!r}. The form: docs/settings.md.")
+        raise SetupError(f"{path}: profile must be a name, not {wanted!r}. The form: docs/reference/settings.md.")
     if wanted not in profiles:
         if name is None and "profile" not in said:
             return Profile(path=path, shared={}, commands={})
@@ -163,7 +164,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _table(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise SetupError(f"{where} must be a table, not {value!r}. The form: docs/settings.md.")
+        raise SetupError(f"{where} must be a table, not {value!r}. The form: docs/reference/settings.md.")
     return value
 
 

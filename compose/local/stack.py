@@ -50,7 +50,7 @@ GATEWAY_READY_LINE = "backbeat gateway ready"
 READY_SECONDS_MAX = 60.0
 
 _LOOK_SECONDS = 0.05
-#: A gateway waits for requests to endpoints: the two times of docs/webhooks.md, as they are where nothing is said.
+#: A gateway waits for requests to endpoints: the default times of docs/reference/webhooks.md.
 _GATEWAY_STOP_SECONDS = 100.0
 #: Their logs are files that people read.
 _ENV = {"PYTHONUNBUFFERED": "1", "BACKBEAT_LOG_FORMAT": "text"}

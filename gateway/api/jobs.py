@@ -1,4 +1,4 @@
-"""Jobs: one change for all nodes or workflows that match, asked of every partition and added up (docs/jobs.md)."""
+"""Jobs: one change for all that match, asked of every partition and added up (docs/how-to/jobs.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits of the caller's activity types: how many may be out at once, how often one may start (docs/limits.md)."""
+"""Limits of the caller's activity types: how many at once, how often one may start (docs/how-to/limits.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An archive: one workflow with all its nodes and their histories, in one file that needs no other (docs/retention.md).
+"""An archive: one workflow with all its nodes and their histories, in one file (docs/how-to/retention.md).
 
 JSON lines, compressed with gzip. The first says what it is and has the workflow; then comes a line for each node,
 parents before children, with its status changes; the last has their number, so that a file that was cut is known.

@@ -1,4 +1,4 @@
-"""What a projection shows of itself to Prometheus (docs/metrics.md): in every gateway, and in a process of its own."""
+"""A projection's metrics (docs/reference/metrics.md): in every gateway, and in a process of its own."""
 
 from __future__ import annotations
 

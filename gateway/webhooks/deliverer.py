@@ -5,7 +5,7 @@
                               └──── settled ───────┘──▶ offsets, or DeliveryFailed on the commands topic
 
 Delivery is at least once. A repeat that is seen is not posted; what may have been posted by a gateway before us is
-posted only while its node is `received`. docs/webhooks.md says what a client may rely on.
+posted only while its node is `received`. docs/reference/webhooks.md says what a client may rely on.
 """
 
 from __future__ import annotations

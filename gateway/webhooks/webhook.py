@@ -84,7 +84,7 @@ class Webhook:
         self.answered = False
         #: Why it could not be delivered: its node gets a client error.
         self.failure: str | None = None
-        #: What came of it, in a word (docs/metrics.md); empty: nothing yet, or it is another gateway's.
+        #: What came of it, in a word (docs/reference/metrics.md); empty: nothing yet, or it is another gateway's.
         self.outcome = ""
 
     @property

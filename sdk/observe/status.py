@@ -1,4 +1,4 @@
-"""A worker's status for machines: `/metrics`, `/live` and `/ready` (docs/metrics.md). It needs the extra `metrics`."""
+"""A worker's status: `/metrics`, `/live` and `/ready` (docs/reference/metrics.md). Needs the extra `metrics`."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ class Backbeat:
         )
 
     def publish(self, value: bytes | Mapping[str, Any], client: str = CLIENT_DEFAULT, headers: Headers = ()) -> None:
-        """What a service publishes on `backbeat.signals.<client>` (docs/signals.md): a mapping for JSON, or its bytes.
+        """A record of `backbeat.signals.<client>` (docs/reference/signals.md): a mapping for JSON, or its bytes.
 
         It passes the same checks as on Kafka; what is refused is in `dead_letters`.
         """

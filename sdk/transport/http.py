@@ -1,4 +1,4 @@
-"""A client's way to the engine over a gateway's HTTP API (docs/http.md). Needs the extra `http`."""
+"""A client's way to the engine over a gateway's HTTP API (docs/reference/http.md). Needs the extra `http`."""
 
 from __future__ import annotations
 

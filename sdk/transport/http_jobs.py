@@ -1,4 +1,4 @@
-"""Jobs as a gateway is told of them and tells of them (docs/jobs.md)."""
+"""Jobs as a gateway is told of them and tells of them (docs/how-to/jobs.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits as the HTTP API says them (docs/http.md), and as the core has them."""
+"""Limits as the HTTP API says them (docs/reference/http.md), and as the core has them."""
 
 from __future__ import annotations
 

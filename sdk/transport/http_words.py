@@ -1,4 +1,4 @@
-"""What the SDK says to a gateway: a call, and headers beyond those that any HTTP client may use (docs/http.md)."""
+"""What the SDK says to a gateway: a call, and headers that are its own (docs/reference/http.md)."""
 
 from __future__ import annotations
 

@@ -55,11 +55,11 @@ class Worker:
 
     `bootstrap_servers`: else the variable BACKBEAT_BOOTSTRAP_SERVERS, else 127.0.0.1:9092. `concurrency` is how many
     run at once here. `delivery`: through a consumer group, or through a share group for more workers than partitions
-    and activities of very different lengths (docs/sdk.md says which, when). `codec` and `store` are what arguments and
+    and activities of very different lengths (docs/reference/sdk.md). `codec` and `store` are what arguments and
     results go through; clients have the same. When stopped, a worker finishes what it has begun, for at most
     `grace_seconds`. One that is killed is noticed after `session_timeout_seconds`: then others run what it had begun.
     `log_context`: whether log records of a running activity say which it is (`backbeat.logs`). With a `status_port` (0:
-    a free one, `status_url` says which) it serves `/metrics`, `/live` and `/ready` (docs/metrics.md).
+    a free one, `status_url` says which) it serves `/metrics`, `/live` and `/ready` (docs/reference/metrics.md).
 
     >>> worker = Worker("127.0.0.1:9092", client="shop", concurrency=10)
     >>> @worker.activity("Make Purchase")

@@ -4,7 +4,7 @@ Whoever connects has an address, `kafka-1:9092,kafka-2:9092`, and passes it on. 
 (`Brokers`, which the command line makes of its options), or is what the environment says (`KafkaSecurity.of`), which is
 all that a service or worker needs. `connection` makes librdkafka's settings of both, `ssl_context` what aiokafka takes.
 
-Names of variables and meanings: docs/deployment.md, "Kafka with TLS and passwords".
+Names of variables and meanings: docs/how-to/deployment.md, "Kafka with TLS and passwords".
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import structlog
 from backbeat.observe import transaction_ids
 
 FORMATS = ("auto", "json", "text")
-#: What an event may be about; always under these names, and only where it is known (docs/logs.md).
+#: What an event may be about; always under these names, and only where it is known (docs/reference/logs.md).
 SUBJECTS = ("tid", "workflow", "node", "attempt", "partition")
 
 #: The transaction id of what is being worked at, where a part has nothing else that says it.

@@ -1,4 +1,4 @@
-"""The engine's metrics as Prometheus reads them (docs/metrics.md): made when somebody asks, from what the parts count.
+"""The engine's metrics as Prometheus reads them (docs/reference/metrics.md): made when asked for.
 
 What belongs to the event loop is read on it. A loop that hangs does not answer: then what was read last is given, and
 `loop_delay_seconds` says why.

@@ -2,7 +2,7 @@
 
 What is set here and why: acknowledgements are off (switched-off commits leak otherwise), the co-partitioning assignor
 stays on (queries must be with the commands of their partition), the membership is taken on the consumer's thread, once
-an assignment (docs/engine.md).
+an assignment (docs/explanation/engine.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Bringing one partition's store up to the end of its changelog, before its first command (docs/engine.md).
+"""Bringing one partition's store up to the end of its changelog, before its first command (docs/explanation/engine.md).
 
 The changelog is read as read_committed up to the end that a read_uncommitted reader sees at the start: the end of the
 last transaction may come after its records, and a dead owner's open transaction must be waited for, not taken for the

@@ -1,4 +1,4 @@
-"""docs/settings.md says what the commands know."""
+"""docs/reference/settings.md says what the commands know."""
 
 import re
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 from backbeat.compose.cli.show.settings_table import put
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT = ROOT / "docs" / "settings.md"
+DOCUMENT = ROOT / "docs" / "reference" / "settings.md"
 
 
 def test_the_table_is_as_the_commands_are():
     text = DOCUMENT.read_text()
 
     assert put(text) == text, (
-        "write it anew: .venv/bin/python -m backbeat.compose.cli.show.settings_table docs/settings.md"
+        "write it anew: .venv/bin/python -m backbeat.compose.cli.show.settings_table docs/reference/settings.md"
     )
 
 

@@ -56,7 +56,7 @@ def test_every_metric_is_documented_and_every_documented_one_is_there(user, url)
         # What is read from the projection's database is there once that was asked; the info is a process's of its own.
         return shown(scrape(url)) == documented("gateway", "projection") - {"backbeat_projection_info"}
 
-    until(all_there, "all of docs/metrics.md")
+    until(all_there, "all of docs/reference/metrics.md")
 
 
 def test_a_call_is_counted_by_its_route_its_method_and_its_status(user, url):

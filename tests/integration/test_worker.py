@@ -491,7 +491,7 @@ def metrics(url: str) -> dict[str, dict[str, float]]:
 
 
 def documented() -> set[str]:
-    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text()
     return {name.removesuffix("_total") for name in re.findall(r"^\| `(backbeat_worker_\w+)` \|", text, re.MULTILINE)}
 
 

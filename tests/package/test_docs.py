@@ -38,7 +38,7 @@ def table(transitions):
     ids=["server", "client"],
 )
 def test_the_concepts_show_the_statuses_of_the_core(transitions, left_out):
-    said = (ROOT / "docs" / "concepts.md").read_text()
+    said = (ROOT / "docs" / "explanation" / "concepts.md").read_text()
     assert diagram(transitions, left_out) in said, diagram(transitions, left_out)
     assert table(transitions) in said, table(transitions)
 

@@ -64,11 +64,13 @@ ALL = sorted(set().union(*(commands(path) for path in DOCUMENTS)))
 def test_they_are_found():
     assert len(ALL) > 100
     assert (
-        Command("docs/deployment.md", "engine --bootstrap-servers kafka-1:9092 --instance-id engine-1", whole=True)
+        Command(
+            "docs/how-to/deployment.md", "engine --bootstrap-servers kafka-1:9092 --instance-id engine-1", whole=True
+        )
         in ALL
     )
-    assert Command("docs/cli.md", "node retry -", whole=True) in ALL
-    assert Command("docs/runbook.md", "user set NAME --activity-endpoint URL", whole=False) in ALL
+    assert Command("docs/reference/cli.md", "node retry -", whole=True) in ALL
+    assert Command("docs/how-to/runbook.md", "user set NAME --activity-endpoint URL", whole=False) in ALL
 
 
 @pytest.mark.parametrize("command", ALL, ids=lambda one: f"{one.document}: {one.words}")

@@ -1,4 +1,4 @@
-"""docs/errors.md has a row for every error that the code knows, and for no other."""
+"""docs/reference/errors.md has a row for every error that the code knows, and for no other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from backbeat.streams.process import termination
 from backbeat.testing import NothingDue
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "errors.md").read_text()
+TEXT = (ROOT / "docs" / "reference" / "errors.md").read_text()
 SOURCES = [path for folder in ("gateway", "schemas", "sdk", "streams") for path in (ROOT / folder).rglob("*.py")]
 SYNTAX = [
     node

@@ -9,17 +9,17 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_fingerprints():
-    rows = re.findall(r"\| `([0-9a-f]{16})` \| (\w+) \|", (DOCS / "wire.md").read_text())
+    rows = re.findall(r"\| `([0-9a-f]{16})` \| (\w+) \|", (DOCS / "reference" / "wire.md").read_text())
     assert {name: key for key, name in rows} == {name: record.fingerprint.hex() for name, record in RECORDS.items()}
 
 
 def test_the_avro_example():
     header = RECORDS["SignalRequest"].fingerprint.hex()
-    assert f'bytes.fromhex("c301" "{header}")' in (DOCS / "signals.md").read_text()
+    assert f'bytes.fromhex("c301" "{header}")' in (DOCS / "reference" / "signals.md").read_text()
 
 
 def test_every_record_has_its_route():
-    text = (DOCS / "wire.md").read_text()
+    text = (DOCS / "reference" / "wire.md").read_text()
     routes = text[text.index("| record | routed by |") : text.index("## Ids")]
     named = set(re.findall(r"[A-Z]\w+", routes))
     others = {"Activity", "StatusChanges", "SignalRequest"}

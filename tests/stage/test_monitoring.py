@@ -11,7 +11,9 @@ import yaml
 
 from tests.stage.files import MONITORING, ROOT, STAGING, alerts, dashboard, services
 
-DOCUMENTED = set(re.findall(r"^\| `(backbeat_\w+)` \|", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE))
+DOCUMENTED = set(
+    re.findall(r"^\| `(backbeat_\w+)` \|", (ROOT / "docs" / "reference" / "metrics.md").read_text(), re.MULTILINE)
+)
 PANELS = [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
 SOURCES = yaml.safe_load((MONITORING / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
 
@@ -44,19 +46,21 @@ def test_a_case_is_written_for_each_alert():
 
 @pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])
 def test_an_alert_says_how_urgent_it_is_and_where_to_read_what_to_do(rule):
-    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    runbook = (ROOT / "docs" / "how-to" / "runbook.md").read_text()
     sections = re.split(r"^### ", runbook, flags=re.MULTILINE)[1:]
     by_name = {section.splitlines()[0]: section for section in sections}
 
     assert rule["labels"]["severity"] in {"page", "ticket"}
     assert rule["annotations"]["summary"]
-    assert rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['alert'].lower()}"
+    assert rule["annotations"]["runbook"] == f"docs/how-to/runbook.md#{rule['alert'].lower()}"
     assert "**Means:**" in by_name[rule["alert"]]
     assert "**Do:**" in by_name[rule["alert"]]
 
 
 def test_the_runbook_has_no_section_of_an_alert_that_is_gone():
-    sections = set(re.findall(r"^### (Backbeat\w+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE))
+    sections = set(
+        re.findall(r"^### (Backbeat\w+)$", (ROOT / "docs" / "how-to" / "runbook.md").read_text(), re.MULTILINE)
+    )
 
     assert sections == {rule["alert"] for rule in alerts()}
 

@@ -1,4 +1,4 @@
-"""docs/tutorial.md, typed by somebody who has nothing: every file, every command, and what the terminals show."""
+"""docs/tutorial/tutorial.md, typed by somebody who has nothing: every file and command, and what the terminals show."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.tutorial.terminal import Terminal
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
-TUTORIAL = ROOT / "docs" / "tutorial.md"
+TUTORIAL = ROOT / "docs" / "tutorial" / "tutorial.md"
 
 #: A command that changes nothing and may come before there is something to see.
 _LOOK = "backbeat stuck"
@@ -121,5 +121,5 @@ def test_every_command_does_what_the_tutorial_shows(reader):
         try:
             reader.do(step)
         except AssertionError as error:
-            error.add_note(f"docs/tutorial.md, line {step.line}")
+            error.add_note(f"docs/tutorial/tutorial.md, line {step.line}")
             raise

@@ -1,4 +1,4 @@
-"""What a process shows of itself, as Prometheus reads it, and what docs/metrics.md says of that."""
+"""What a process shows of itself, as Prometheus reads it, and what docs/reference/metrics.md says of that."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def shown(figures: Figures) -> set[str]:
 
 
 def documented(*parts: str) -> set[str]:
-    """The metrics of some parts in docs/metrics.md, as Prometheus' parser names their families."""
-    text = (ROOT / "docs" / "metrics.md").read_text()
+    """The metrics of some parts in docs/reference/metrics.md, as Prometheus' parser names their families."""
+    text = (ROOT / "docs" / "reference" / "metrics.md").read_text()
     names = re.findall(r"^\| `(backbeat_\w+)` \|", text, re.MULTILINE)
     return {name.removesuffix("_total") for name in names if name.split("_")[1] in parts}

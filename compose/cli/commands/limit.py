@@ -24,7 +24,8 @@ _activity = click.argument("activity")
 def limit() -> None:
     """Limit activity types: how many nodes may be out at once, over all workers, and how often one may start.
 
-    What would start beyond that waits: higher priority first, then fairness keys in turn, then age (docs/limits.md).
+    What would start beyond that waits: higher priority first, then fairness keys in turn, then age
+    (docs/how-to/limits.md).
     """
 
 

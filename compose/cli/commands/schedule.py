@@ -38,7 +38,7 @@ _key_option = click.option("--key", "idempotency_key", help="A repeat with the s
 def schedule() -> None:
     """Signal workflows at times: make, list, show, pause, resume, trigger, backfill and delete schedules.
 
-    A schedule is known by its NAME, of which a client application has one (docs/schedules.md).
+    A schedule is known by its NAME, of which a client application has one (docs/how-to/schedules.md).
     """
 
 

@@ -67,7 +67,8 @@ def signal(
     """Signal a workflow, which is made if there is none of this name and subject; prints the node's id.
 
     SUBJECT is JSON, or else text: 703 is a number, '"703"' a text. With `-`, lines of JSON on standard input are
-    signals, each sent when it comes: workflow, subject and name, and what else the SDK's `signal` takes (docs/sdk.md).
+    signals, each sent when it comes: workflow, subject and name, and what else the SDK's `signal` takes
+    (docs/reference/sdk.md).
     """
     if target == (STANDARD_INPUT,):
         if any(value not in (None, ()) for value in said.values()):

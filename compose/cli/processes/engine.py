@@ -58,7 +58,7 @@ def engine(
 ) -> None:
     """Run one engine on a Kafka that is there, until it is stopped (SIGTERM).
 
-    It shows its status to machines: http://HOST:PORT/metrics, /live and /ready (docs/metrics.md).
+    It shows its status to machines: http://HOST:PORT/metrics, /live and /ready (docs/reference/metrics.md).
     """
     from backbeat.streams.kafka.brokers import wait_until_reached
     from backbeat.streams.kafka.topics import check_topics

@@ -136,7 +136,7 @@ def follow(
     """Bring the tables up to date, until it is stopped (SIGTERM), so that gateways need not.
 
     Of all that could, one process does it: whoever came first. When that one ends, another takes over within a second.
-    It shows its status to machines: http://HOST:PORT/metrics, /live and /ready (docs/metrics.md).
+    It shows its status to machines: http://HOST:PORT/metrics, /live and /ready (docs/reference/metrics.md).
     """
     from backbeat.gateway.projection.process import run_projection
     from backbeat.gateway.projection.storage.database import parse_url

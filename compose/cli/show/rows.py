@@ -117,7 +117,7 @@ def job_facts(job: Job) -> dict[str, Any]:
 def error_of(response: Any) -> tuple[str, list[str]]:
     """What an error says, and its traceback's lines, out of the response that came with it.
 
-    A worker's response is JSON-RPC shaped (docs/sdk.md); clients of the HTTP API may have said anything.
+    A worker's response is JSON-RPC shaped (docs/reference/sdk.md); clients of the HTTP API may have said anything.
     """
     error = response.get("error", response) if isinstance(response, dict) else response
     if isinstance(error, dict):

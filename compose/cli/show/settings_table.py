@@ -1,6 +1,6 @@
-"""The table of all settings in docs/settings.md, made from what click knows of the commands.
+"""The table of all settings in docs/reference/settings.md, made from what click knows of the commands.
 
-python -m backbeat.compose.cli.show.settings_table docs/settings.md      # write it anew
+python -m backbeat.compose.cli.show.settings_table docs/reference/settings.md      # write it anew
 """
 
 from __future__ import annotations

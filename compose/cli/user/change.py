@@ -75,7 +75,8 @@ def change(
         put_clients(registry, [changed])
     if changed.delivery != found.delivery:
         click.echo(
-            f"From now on by {changed.delivery}: that begins with what {changed.topic} still holds (docs/webhooks.md).",
+            f"From now on by {changed.delivery}: that begins with what {changed.topic} still holds "
+            "(docs/reference/webhooks.md).",
             err=True,
         )
     tell(changed, None, as_json=as_json)

@@ -1,4 +1,4 @@
-"""The projection's tables, the same on SQLite and on PostgreSQL, and the indexes of searches (docs/projection.md).
+"""The projection's tables, and the indexes of searches, on SQLite and PostgreSQL (docs/explanation/projection.md).
 
 Users and names stand as 8 byte hashes (`states`), so that an index entry is some 40 bytes and a scan of one is quick.
 What never changes of a node and is only shown lies apart, in `node_bodies`: a status change rewrites a short row.

@@ -1,4 +1,4 @@
-"""Limits of activity types as they are, and how they stand (docs/limits.md)."""
+"""Limits of activity types as they are, and how they stand (docs/how-to/limits.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules: workflows that are signalled at times. `client.schedules` (docs/schedules.md)."""
+"""Schedules: workflows that are signalled at times. `client.schedules` (docs/how-to/schedules.md)."""
 
 from __future__ import annotations
 
