@@ -27,7 +27,7 @@ from backbeat.streams.kafka.client_registry import RegisteredClient, Registry, R
 from backbeat.streams.kafka.security import connection
 from backbeat.streams.kafka.topics import CLIENTS, RECORD_BYTES_MAX
 from backbeat.streams.process.termination import end
-from backbeat.transport.requests import Asker
+from backbeat.transport.requests import RequestClient
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Engine:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        self._asker: Asker | None = None
+        self._asker: RequestClient | None = None
         self._registry: Registry | None = None
         self._watch: asyncio.Task[None] | None = None
         self._catching_up = asyncio.Lock()
@@ -86,7 +86,7 @@ class Engine:
             )
             self._registry = await asyncio.to_thread(registry.start)
         if self._asker is None:
-            asker = Asker(self._settings.bootstrap_servers, self._settings.answer_seconds)
+            asker = RequestClient(self._settings.bootstrap_servers, self._settings.answer_seconds)
             await asker.start()
             self._asker = asker
 
@@ -240,7 +240,7 @@ class Engine:
         answers = await asyncio.gather(*(ask(partition) for partition in range(self.partitions)))
         return [partition for partition, there in enumerate(answers) if not there]
 
-    def _connected(self) -> Asker:
+    def _connected(self) -> RequestClient:
         if self.missing is not None or self._asker is None:
             raise errors.unavailable(self.missing or "not connected", "Backbeat::Unavailable")
         return self._asker

@@ -8,7 +8,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from backbeat.gateway.http.routing import Route
-from backbeat.gateway.http.services import Parts
+from backbeat.gateway.http.services import Services
 from backbeat.streams.observe.histograms import SECONDS, Buckets
 from backbeat.streams.observe.prometheus import counters, gauge, gauges, histograms, version
 
@@ -37,7 +37,7 @@ class HttpFigures:
 class GatewayCollector(Collector):
     """Gives the metrics of a gateway. `collect` blocks: it asks the projection's database and Kafka."""
 
-    def __init__(self, parts: Parts, http: HttpFigures) -> None:
+    def __init__(self, parts: Services, http: HttpFigures) -> None:
         self._parts = parts
         self._http = http
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from backbeat.gateway.http.services import Parts
+from backbeat.gateway.http.services import Services
 from backbeat.gateway.metrics import GatewayCollector, HttpFigures
 from backbeat.streams.observe.prometheus import new_registry
 from backbeat.streams.observe.status_server import Status
 
 
-def status_of(parts: Parts, http: HttpFigures) -> Status:
+def status_of(parts: Services, http: HttpFigures) -> Status:
     """The status of a gateway with these parts."""
     registry = new_registry()
     registry.register(GatewayCollector(parts, http))
@@ -16,7 +16,7 @@ def status_of(parts: Parts, http: HttpFigures) -> Status:
     return Status(registry, list, lambda: why_not_ready(parts))
 
 
-def why_not_ready(parts: Parts) -> list[str]:
+def why_not_ready(parts: Services) -> list[str]:
     """Why callers should not be sent here; none: they may be."""
     reasons = []
     if parts.engine.missing is not None:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from backbeat.streams.core.commands import AnyCommand, ReplyTo, Source
-from backbeat.streams.core.effects import Answer, Changed, Dispatch, Notify
+from backbeat.streams.core.effects import Answer, Dispatch, Notify, StatusChanged
 from backbeat.streams.core.queries import AnyQuery, QueryAnswer
 
 from . import signals
@@ -119,7 +119,7 @@ def decode_activity(value: bytes | None) -> ActivityRecord:
     return found
 
 
-def encode_status_changes(effect: Changed, tid: str = "") -> bytes:
+def encode_status_changes(effect: StatusChanged, tid: str = "") -> bytes:
     """The status changes of one command."""
     return _wire.encode("StatusChanges", StatusChangesRecord(effect.workflow_id, tid, effect.changes))
 

@@ -257,7 +257,7 @@ class _Id(msgspec.Struct):
     id: str
 
 
-async def _many(call: Callable[[Any], Awaitable[None]], items: Iterable[Any], at_once: int) -> None:
+async def _many(call: Callable[[Any], Awaitable[None]], items: Iterable[Any], run_sync: int) -> None:
     """Call for every item, so many at a time."""
     left = iter(items)
 
@@ -265,7 +265,7 @@ async def _many(call: Callable[[Any], Awaitable[None]], items: Iterable[Any], at
         for item in left:
             await call(item)
 
-    several = [asyncio.create_task(some()) for _ in range(at_once)]
+    several = [asyncio.create_task(some()) for _ in range(run_sync)]
     try:
         await asyncio.gather(*several)
     finally:

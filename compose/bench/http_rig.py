@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from backbeat.compose.bench.http_client import Ask, Done
 from backbeat.compose.bench.rig import Rig
 from backbeat.compose.cli.errors import SetupError
-from backbeat.compose.local.child_process import Part, last_lines
+from backbeat.compose.local.child_process import ChildProcess, last_lines
 from backbeat.compose.local.ports import LOOPBACK, free_port
 from backbeat.compose.local.stack import Stack
 from backbeat.gateway.projection.storage.database import open_engine, parse_url
@@ -42,7 +42,7 @@ class HttpRig(Rig):
         self.registered: RegisteredClient
         #: The gateway's projection, to be read without asking the gateway.
         self.database: Engine
-        self._application: Part | None = None
+        self._application: ChildProcess | None = None
         self._session: aiohttp.ClientSession
         self._opened: AsyncExitStack
         self._control = ""
@@ -78,7 +78,7 @@ class HttpRig(Rig):
         )
         log = self.stack.data_dir / "log"
         module = "backbeat.compose.bench.http_client"
-        self._application = Part(
+        self._application = ChildProcess(
             "client application",
             [sys.executable, "-m", module, self.stack.http_urls[0], self.registered.id, str(port)],
             log_path=log / "client.log",

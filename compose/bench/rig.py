@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from backbeat import Client
 from backbeat.compose.cli.errors import SetupError
-from backbeat.compose.local.child_process import Part, last_lines
+from backbeat.compose.local.child_process import ChildProcess, last_lines
 from backbeat.compose.local.stack import Stack
 from backbeat.errors import NotFound, Timeout
 from backbeat.streams.kafka.registration import add_client
@@ -73,7 +73,7 @@ class Rig:
         self._with_worker = worker
         #: Called when the topics are there and no engine is: to load a store.
         self._before_engine = before_engine
-        self.worker: Part | None = None
+        self.worker: ChildProcess | None = None
         self.user_id = b""
         self.client: Client
         self._admin: AdminClient
@@ -132,9 +132,9 @@ class Rig:
             else:
                 return
 
-    def _make_worker(self) -> Part:
+    def _make_worker(self) -> ChildProcess:
         data_dir = self.stack.data_dir
-        return Part(
+        return ChildProcess(
             "worker",
             [sys.executable, "-m", "backbeat.compose.bench.worker", self.stack.bootstrap_servers],
             log_path=data_dir / "log" / "worker.log",

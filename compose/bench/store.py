@@ -141,7 +141,7 @@ def _write(producer: Producer, stores: list[PartitionStore]) -> None:
                     producer.poll(0.05)
                 else:
                     break
-        store.landed()
+        store.mark_durable()
     producer.commit_transaction(_TRANSACTION_SECONDS)
 
 

@@ -33,7 +33,7 @@ class Outcome:
     refusal: Rejected | None = None
 
 
-async def each(ids: Sequence[str], action: Action, at_once: int = AT_ONCE) -> AsyncIterator[Outcome]:
+async def each(ids: Sequence[str], action: Action, run_sync: int = AT_ONCE) -> AsyncIterator[Outcome]:
     """Do it for every id, in their order; a refusal is an outcome, whatever else goes wrong ends it."""
     under_way: list[asyncio.Task[Outcome]] = []
     rest = iter(ids)
@@ -49,7 +49,7 @@ async def each(ids: Sequence[str], action: Action, at_once: int = AT_ONCE) -> As
 
     try:
         while True:
-            while len(under_way) < at_once and (identity := next(rest, None)) is not None:
+            while len(under_way) < run_sync and (identity := next(rest, None)) is not None:
                 under_way.append(asyncio.create_task(one(identity)))
             if not under_way:
                 return
@@ -84,10 +84,10 @@ def outcome_facts(outcome: Outcome) -> dict[str, object]:
     return {"id": outcome.id, "done": False, "reason": refusal.reason, "message": refusal.message}
 
 
-async def change_all(ids: Sequence[str], action: Action, done: str, *, as_json: bool, at_once: int = AT_ONCE) -> None:
+async def change_all(ids: Sequence[str], action: Action, done: str, *, as_json: bool, run_sync: int = AT_ONCE) -> None:
     """Do it for every id and print what became of each; ends with exit code 1 where one was refused."""
     refused = 0
-    async for outcome in with_bar(each(ids, action, at_once), len(ids), done):
+    async for outcome in with_bar(each(ids, action, run_sync), len(ids), done):
         refused += outcome.refusal is not None
         if as_json:
             emit(outcome_facts(outcome))

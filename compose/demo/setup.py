@@ -12,7 +12,7 @@ from backbeat.client.views import StatusChange, Tree
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.demo.ledger import LedgerReader
 from backbeat.compose.demo.screen import Screen
-from backbeat.compose.local.child_process import Part, last_lines
+from backbeat.compose.local.child_process import ChildProcess, last_lines
 from backbeat.compose.local.stack import Stack
 from backbeat.streams.kafka.security import IN_THE_CLEAR
 
@@ -42,7 +42,7 @@ class Stage:
         #: What was checked and did not hold.
         self.failures: list[str] = []
         self.checked = 0
-        self.worker = Part(
+        self.worker = ChildProcess(
             "worker",
             [sys.executable, "-m", "backbeat.compose.demo.worker", stack.bootstrap_servers, str(path)],
             log_path=stack.data_dir / "log" / "worker.log",

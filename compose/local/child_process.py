@@ -28,7 +28,7 @@ _TAIL_BYTES_MAX = 64 * 1024
 _START_TIME_SECONDS_OFF_MAX = 1.0
 
 
-class Part:
+class ChildProcess:
     """One child process with a name, a log file and a pid file."""
 
     def __init__(

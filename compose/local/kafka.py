@@ -23,7 +23,7 @@ from confluent_kafka.admin import AdminClient
 
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.show.progress import Say
-from backbeat.compose.local.child_process import Part, last_lines, read_tail, stop_left_over
+from backbeat.compose.local.child_process import ChildProcess, last_lines, read_tail, stop_left_over
 from backbeat.compose.local.jars.jars import jars_folder, kafka_jars
 from backbeat.compose.local.jars.java import Java, find_java
 from backbeat.compose.local.ports import LOOPBACK, free_port
@@ -121,7 +121,7 @@ class KafkaBroker:
         self._membership = membership or Membership(
             cluster_id=make_cluster_id(), controller_ports={1: free_port(avoid=[self.port])}, node_id=1
         )
-        self._part = Part(
+        self._part = ChildProcess(
             "Kafka",
             [],
             log_path=self.data_dir / "kafka.out",

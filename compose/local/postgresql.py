@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backbeat.compose.cli.errors import SetupError
-from backbeat.compose.local.child_process import Part, last_lines
+from backbeat.compose.local.child_process import ChildProcess, last_lines
 from backbeat.compose.local.ports import LOOPBACK, free_port
 
 _START_SECONDS_MAX = 60.0
@@ -61,7 +61,7 @@ def postgresql(**settings: str) -> Iterator[str]:
             **settings,
         }
         options = [word for name, value in given.items() for word in ("-c", f"{name}={value}")]
-        part = Part(
+        part = ChildProcess(
             "PostgreSQL",
             # To another user the kernel's promise to end it with us does not carry over: it is asked for again.
             [*_as_somebody("--pdeathsig=INT"), str(programs / "postgres"), "-D", str(data), *options],
@@ -114,7 +114,7 @@ def _run(*words: object) -> None:
         raise SetupError(f"{words[0]} failed:\n{last_lines(done.stderr)}")
 
 
-def _wait_until_ready(programs: Path, port: int, part: Part) -> None:
+def _wait_until_ready(programs: Path, port: int, part: ChildProcess) -> None:
     ends_at = time.monotonic() + _START_SECONDS_MAX
     asked = [str(programs / "pg_isready"), "-q", "-h", LOOPBACK, "-p", str(port)]
     while subprocess.run(asked, check=False).returncode:

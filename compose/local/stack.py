@@ -27,13 +27,13 @@ from confluent_kafka import KafkaException
 
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.show.progress import Say
-from backbeat.compose.local.child_process import Part, last_lines, stop_left_over
+from backbeat.compose.local.child_process import ChildProcess, last_lines, stop_left_over
 from backbeat.compose.local.data_dir_lock import lock_data_dir
 from backbeat.compose.local.jars.class_archive import prepare_kafka
 from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.compose.local.ports import LOOPBACK, choose_port, free_port, port_is_free
 from backbeat.compose.local.programs import EngineCommand, engine_command, gateway_command
-from backbeat.compose.local.supervisor import Supervised
+from backbeat.compose.local.supervisor import Supervisor
 from backbeat.streams.kafka.brokers import UnreachableError
 from backbeat.streams.kafka.client_registry import RegistryError
 from backbeat.streams.kafka.registration import add_client
@@ -104,8 +104,8 @@ class Stack:
         self.http_ports: list[int] = []
         #: Partitions of the commands topic.
         self.partitions = 0
-        self._engines: list[Supervised] = []
-        self._gateways: list[Supervised] = []
+        self._engines: list[Supervisor] = []
+        self._gateways: list[Supervisor] = []
         self._lock_file: IO[str] | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -200,7 +200,7 @@ class Stack:
         """Wait until an engine is ready, as of its newest start."""
         self._wait_ready(self._engines[index], seconds)
 
-    def _wait_ready(self, one: Supervised, seconds: float) -> None:
+    def _wait_ready(self, one: Supervisor, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while not one.ready:
             self._raise_failure()
@@ -297,9 +297,9 @@ class Stack:
         self.partitions = found[COMMANDS].partitions
         add_client(self.bootstrap_servers, CLIENT_DEFAULT, partitions=self.partitions)
 
-    def _make_engine(self, index: int) -> Supervised:
+    def _make_engine(self, index: int) -> Supervisor:
         name = f"engine-{index + 1}"
-        part = Part(
+        part = ChildProcess(
             name,
             self._engine_command(self.bootstrap_servers, f"{self._prefix()}{name}", self.data_dir / name),
             log_path=self.data_dir / "log" / f"{name}.log",
@@ -309,13 +309,13 @@ class Stack:
         )
         return self._supervised(part, ENGINE_READY_LINE)
 
-    def _make_gateway(self, index: int) -> Supervised:
+    def _make_gateway(self, index: int) -> Supervisor:
         avoid = [*self.http_ports, *([self.kafka.port] if self.kafka else [])]
         asked, usual = (self._http_port, HTTP_PORT_USUAL) if index == 0 else (None, free_port(avoid))
         port = choose_port(asked, usual, "--http-port", avoid)
         self.http_ports.append(port)
         name = f"gateway-{index + 1}"
-        part = Part(
+        part = ChildProcess(
             name,
             gateway_command(self.bootstrap_servers, port, self.data_dir / name, self._gateway_arguments[index]),
             log_path=self.data_dir / "log" / f"{name}.log",
@@ -325,16 +325,16 @@ class Stack:
         )
         return self._supervised(part, GATEWAY_READY_LINE)
 
-    def _supervised(self, part: Part, ready_line: str) -> Supervised:
+    def _supervised(self, part: ChildProcess, ready_line: str) -> Supervisor:
         left_over = stop_left_over(part.pid_path)
         if left_over is not None:
             self._say(f"Stopped an {part.name} that an earlier run had left behind (pid {left_over}).")
         with contextlib.suppress(FileNotFoundError):
             if part.log_path.stat().st_size > _LOG_BYTES_MAX:
                 part.log_path.replace(part.log_path.with_suffix(".log.old"))
-        return Supervised(part, ready_line, self._say)
+        return Supervisor(part, ready_line, self._say)
 
-    def _parts(self) -> list[Supervised]:
+    def _parts(self) -> list[Supervisor]:
         return [*self._engines, *self._gateways]
 
     def _prefix(self) -> str:

@@ -4,21 +4,21 @@ import time
 from collections import deque
 
 from backbeat.compose.cli.show.progress import Say
-from backbeat.compose.local.child_process import Part, last_lines
+from backbeat.compose.local.child_process import ChildProcess, last_lines
 
 #: So many deaths within so many seconds, and something is wrong that starting again does not mend.
 DEATHS_MAX = 5
 DEATHS_SECONDS = 60.0
 #: The exit code of an engine whose state and topics do not belong together.
-MISFIT = 4
+EXIT_INCONSISTENT_STATE = 4
 _PAUSE_SECONDS_FIRST = 0.1
 _PAUSE_SECONDS_MAX = 5.0
 
 
-class Supervised:
+class Supervisor:
     """One part, looked at every now and then by `tend()`, from one thread only."""
 
-    def __init__(self, part: Part, ready_line: str, say: Say) -> None:
+    def __init__(self, part: ChildProcess, ready_line: str, say: Say) -> None:
         self.part = part
         self._ready_line = ready_line
         self._say = say
@@ -77,7 +77,7 @@ class Supervised:
             self._death_expected = False
             self._start_at = now
             return None
-        if self.part.exit_code == MISFIT:
+        if self.part.exit_code == EXIT_INCONSISTENT_STATE:
             return (
                 f"{self.name} refuses to run, and starting it again would not help; its last lines "
                 f"({self.part.log_path}):\n{last_lines(self.part.output())}"

@@ -27,7 +27,7 @@ from backbeat.streams.core.tree.history import StatusChange
 from backbeat.streams.kafka.brokers import UnreachableError
 from backbeat.streams.kafka.client_registry import Registry, RegistryError
 from backbeat.streams.process.termination import end
-from backbeat.transport.requests import Asker
+from backbeat.transport.requests import RequestClient
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Archiver:
 
     def __init__(self, bootstrap_servers: str, place: Place) -> None:
         self._place = place
-        self._asker = Asker(bootstrap_servers, _ANSWER_SECONDS_MAX)
+        self._asker = RequestClient(bootstrap_servers, _ANSWER_SECONDS_MAX)
         self._registry = Registry(
             bootstrap_servers, failed=lambda error: end(f"the registry of clients: {error}", part="archiver")
         )

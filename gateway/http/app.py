@@ -29,7 +29,7 @@ from backbeat.gateway.http.parameters import Parameters
 from backbeat.gateway.http.preferences import read_wishes
 from backbeat.gateway.http.routing import Route, Router
 from backbeat.gateway.http.server import Server, read_body
-from backbeat.gateway.http.services import Parts
+from backbeat.gateway.http.services import Services
 from backbeat.gateway.metrics import HttpFigures
 from backbeat.gateway.projection import ProjectionError
 from backbeat.gateway.settings import GatewaySettings
@@ -37,7 +37,7 @@ from backbeat.gateway.status import status_of
 from backbeat.streams.engine.ports import NewerRecordError
 from backbeat.streams.observe import logs, tracing
 from backbeat.streams.observe.status_server import PATHS
-from backbeat.streams.process.termination import MISFIT, code_of, end, end_hanging
+from backbeat.streams.process.termination import EXIT_INCONSISTENT_STATE, code_of, end, end_hanging
 from backbeat.streams.process.watchdog import Watchdog, Watched
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ _GC_OBJECTS = 50_000
 class Gateway:
     """Answers requests with the parts that it is given."""
 
-    def __init__(self, settings: GatewaySettings, parts: Parts) -> None:
+    def __init__(self, settings: GatewaySettings, parts: Services) -> None:
         self._settings = settings
         self._parts = parts
         self._router = Router(ROUTES)
@@ -202,9 +202,9 @@ async def serve(settings: GatewaySettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told)
     try:
-        parts = Parts(settings, fail=_fail)
+        parts = Services(settings, fail=_fail)
     except (ProjectionError, InvalidParameters, ImportError) as error:
-        end(str(error), MISFIT, part=_PART)
+        end(str(error), EXIT_INCONSISTENT_STATE, part=_PART)
     watchdog = _watchdog(loop, settings.loop_timeout_seconds)
     server = Server(Gateway(settings, parts).answer, body_bytes_max=settings.body_bytes_max)
     runner = web.ServerRunner(server, shutdown_timeout=settings.stop_seconds)
@@ -213,7 +213,7 @@ async def serve(settings: GatewaySettings) -> None:
         await web.TCPSite(runner, settings.http_host, settings.http_port, backlog=_BACKLOG).start()
     except OSError as error:
         where = f"http://{settings.http_host}:{settings.http_port}"
-        end(f"{where} cannot be listened on: {error.strerror}", MISFIT, part=_PART)
+        end(f"{where} cannot be listened on: {error.strerror}", EXIT_INCONSISTENT_STATE, part=_PART)
     starting = asyncio.create_task(_start(parts, settings))
     stopped = asyncio.create_task(stop.wait())
     try:
@@ -230,7 +230,7 @@ async def serve(settings: GatewaySettings) -> None:
         await parts.stop()
 
 
-async def _drain(parts: Parts, hurry: asyncio.Event) -> None:
+async def _drain(parts: Services, hurry: asyncio.Event) -> None:
     """Wait for requests to endpoints, whose clients go on calling here meanwhile; a second signal ends it."""
     draining, hurried = asyncio.create_task(parts.drain()), asyncio.create_task(hurry.wait())
     await asyncio.wait((draining, hurried), return_when=asyncio.FIRST_COMPLETED)
@@ -257,7 +257,7 @@ def _watchdog(loop: asyncio.AbstractEventLoop, seconds_max: float) -> Watchdog:
     return watchdog
 
 
-async def _start(parts: Parts, settings: GatewaySettings) -> None:
+async def _start(parts: Services, settings: GatewaySettings) -> None:
     await parts.start()
     sys.stdout.write(f"{READY_LINE}: http://{settings.http_host}:{settings.http_port}\n")
     sys.stdout.flush()

@@ -16,7 +16,7 @@ from aiohttp.web import Response
 from backbeat.errors import Unavailable
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.parameters import Parameters, find_id, to_id
-from backbeat.gateway.http.preferences import Wishes
+from backbeat.gateway.http.preferences import Preferences
 from backbeat.gateway.http.presentation import node_json, status_change_json, whole_node_json
 from backbeat.gateway.payloads import ANSWER_BYTES_MAX, is_reference, size_of
 from backbeat.streams.core import ids
@@ -26,7 +26,7 @@ from backbeat.streams.core.tree.history import StatusChange
 if TYPE_CHECKING:
     from backbeat.gateway.engine_client import Engine
     from backbeat.gateway.http.routing import Route
-    from backbeat.gateway.http.services import Parts
+    from backbeat.gateway.http.services import Services
     from backbeat.streams.kafka.client_registry import RegisteredClient
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class Call:
     def __init__(
         self,
         *,
-        parts: Parts,
+        parts: Services,
         route: Route,
         path: dict[str, str],
         client: RegisteredClient | None,
@@ -60,7 +60,7 @@ class Call:
         tid: str,
         key: str | None,
         said: bytes,
-        wishes: Wishes = Wishes(),  # noqa: B008 - it cannot be changed
+        wishes: Preferences = Preferences(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self.parts = parts
         self.route = route

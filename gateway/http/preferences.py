@@ -14,7 +14,7 @@ _WAIT = re.compile(r"\s*wait\s*=\s*(\d{1,9}(?:\.\d{1,9})?)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class Preferences:
     """What is asked for; nothing of it by old clients."""
 
     #: whether nodes and refusals are told whole, and JSON values keep their keys
@@ -25,10 +25,10 @@ class Wishes:
     wait_seconds: float = 0.0
 
 
-_NONE = Wishes()
+_NONE = Preferences()
 
 
-def read_wishes(headers: Mapping[str, str]) -> Wishes:
+def read_wishes(headers: Mapping[str, str]) -> Preferences:
     """What the headers ask for. 400 for what cannot be; a preference that is not known is passed over."""
     if WHOLE_HEADER not in headers and ASKED_HEADER not in headers and PREFER_HEADER not in headers:
         return _NONE
@@ -36,7 +36,7 @@ def read_wishes(headers: Mapping[str, str]) -> Wishes:
     if asked is not None and _ASKED.fullmatch(asked) is None:
         raise errors.invalid(f"{ASKED_HEADER} has 32 hexadecimal digits")
     waits = (_WAIT.fullmatch(one) for one in headers.get(PREFER_HEADER, "").split(","))
-    return Wishes(
+    return Preferences(
         whole=headers.get(WHOLE_HEADER) == "1",
         asked=None if asked is None else bytes.fromhex(asked),
         wait_seconds=min(WAIT_SECONDS_MAX, next((float(found[1]) for found in waits if found), 0.0)),

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 _LARGE_ANSWERS_MAX = 3
 
 
-class Parts:
+class Services:
     """Engine, projection and deliverer of one gateway."""
 
     def __init__(self, settings: GatewaySettings, fail: Callable[[BaseException], None]) -> None:

@@ -9,7 +9,7 @@ from backbeat.gateway.http.pages import LIMIT_MAX, NEXT_HEADER
 from backbeat.gateway.http.presentation import CLIENT_WORDS, SERVER_WORDS
 from backbeat.gateway.openapi.jobs import JOB_ID, JOBS
 from backbeat.gateway.openapi.limits import LIMITS
-from backbeat.gateway.openapi.operation_doc import HTML, PLAIN, Parameters, Said, query
+from backbeat.gateway.openapi.operation_doc import HTML, PLAIN, OperationDoc, Parameters, query
 from backbeat.gateway.openapi.reports import REPORTS
 from backbeat.gateway.openapi.schedules import SCHEDULES
 from backbeat.gateway.openapi.schemas import STATUS_WORDS
@@ -153,8 +153,8 @@ _ONCE = "Nothing is changed on a node that is deactivated; with `X-backbeat-whol
 
 # --- calls -----------------------------------------------------------------------------------------------------------
 
-_WORKFLOWS: dict[str, Said] = {
-    "POST /workflows": Said(
+_WORKFLOWS: dict[str, OperationDoc] = {
+    "POST /workflows": OperationDoc(
         text="There is one workflow for a user, a name and a subject: asked again, it answers the same one.",
         status=201,
         answer=ref("Workflow"),
@@ -164,7 +164,7 @@ _WORKFLOWS: dict[str, Said] = {
         body_required=True,
         body_example={"name": "camera purchase", "subject": _SUBJECT, "decider": "CameraPurchase"},
     ),
-    "GET /workflows": Said(
+    "GET /workflows": OperationDoc(
         text="404 as well where one of the three is missing.",
         answer=ref("Workflow"),
         example=_WORKFLOW,
@@ -182,13 +182,13 @@ _WORKFLOWS: dict[str, Said] = {
         ),
         refusals=(404,),
     ),
-    "GET /workflows/names": Said(
+    "GET /workflows/names": OperationDoc(
         text="Sorted, each once.",
         answer=list_of(TEXT),
         example=["camera purchase"],
         headers=(STALE_HEADER,),
     ),
-    "GET /workflows/search": Said(
+    "GET /workflows/search": OperationDoc(
         text=f"Newest first; only workflows that have nodes. {_SEARCH_TEXT} "
         "Status filters hold for one and the same node.",
         answer=list_of(ref("Workflow")),
@@ -196,8 +196,8 @@ _WORKFLOWS: dict[str, Said] = {
         query=_search("subject", "17"),
         headers=(STALE_HEADER,),
     ),
-    "GET /workflows/{id}": Said(answer=ref("Workflow"), example=_WORKFLOW),
-    "POST /workflows/{id}/signal": Said(
+    "GET /workflows/{id}": OperationDoc(answer=ref("Workflow"), example=_WORKFLOW),
+    "POST /workflows/{id}/signal": OperationDoc(
         text="A signal is a top-level node, blocking and of type decision. 400 if the workflow is complete.",
         status=201,
         answer=ref("Node"),
@@ -206,7 +206,7 @@ _WORKFLOWS: dict[str, Said] = {
         body_required=True,
         body_example=_SIGNAL,
     ),
-    "POST /workflows/{id}/signal/{name}": Said(
+    "POST /workflows/{id}/signal/{name}": OperationDoc(
         text="As the call without a name in its path; a name in the body is passed over.",
         status=201,
         answer=ref("Node"),
@@ -214,23 +214,23 @@ _WORKFLOWS: dict[str, Said] = {
         body="NewSignalOfName",
         body_example={"client_data": {"params": [17]}},
     ),
-    "PUT /workflows/{id}/complete": Said(text=_NO_BODY, answer=ref("Success"), example={"success": True}),
-    "PUT /workflows/{id}/pause": Said(text=_NO_BODY, answer=ref("Success"), example={"success": True}),
-    "PUT /workflows/{id}/resume": Said(text=_NO_BODY, answer=ref("Success"), example={"success": True}),
-    "GET /workflows/{id}/tree": Said(
+    "PUT /workflows/{id}/complete": OperationDoc(text=_NO_BODY, answer=ref("Success"), example={"success": True}),
+    "PUT /workflows/{id}/pause": OperationDoc(text=_NO_BODY, answer=ref("Success"), example={"success": True}),
+    "PUT /workflows/{id}/resume": OperationDoc(text=_NO_BODY, answer=ref("Success"), example={"success": True}),
+    "GET /workflows/{id}/tree": OperationDoc(
         text="In a page, a node whose parent was on an earlier one stands at the top.",
         answer=ref("Tree"),
         example=_TREE,
         query=_PAGE,
         headers=(NEXT_HEADER,),
     ),
-    "GET /workflows/{id}/tree/print": Said(
+    "GET /workflows/{id}/tree/print": OperationDoc(
         answer=ref("Print"), example={"print": _PRINT}, query=_PAGE, headers=(NEXT_HEADER,)
     ),
-    "GET /workflows/{id}/children": Said(
+    "GET /workflows/{id}/children": OperationDoc(
         answer=list_of(ref("Node")), example=[_NODE], query=(*_STATUSES, *_PAGE), headers=(NEXT_HEADER,)
     ),
-    "GET /workflows/{id}/nodes": Said(
+    "GET /workflows/{id}/nodes": OperationDoc(
         text="In the order in which they were made; a page in the order of the tree.",
         answer=list_of(ref("Node")),
         example=[_NODE],
@@ -239,26 +239,28 @@ _WORKFLOWS: dict[str, Said] = {
     ),
 }
 
-_ACTIVITIES: dict[str, Said] = {
-    "GET /activities/search": Said(
+_ACTIVITIES: dict[str, OperationDoc] = {
+    "GET /activities/search": OperationDoc(
         text=f"Oldest first. {_SEARCH_TEXT}",
         answer=list_of(ref("Node")),
         example=[_NODE],
         query=_search("metadata", "Oslo"),
         headers=(STALE_HEADER,),
     ),
-    "GET /activities/{id}": Said(answer=ref("Node"), example=_NODE, query=_IN_WORKFLOW),
-    "GET /activities/{id}/errors": Said(answer=list_of(ref("StatusChange")), example=[_CHANGE], query=_IN_WORKFLOW),
-    "GET /activities/{id}/status_changes": Said(
+    "GET /activities/{id}": OperationDoc(answer=ref("Node"), example=_NODE, query=_IN_WORKFLOW),
+    "GET /activities/{id}/errors": OperationDoc(
+        answer=list_of(ref("StatusChange")), example=[_CHANGE], query=_IN_WORKFLOW
+    ),
+    "GET /activities/{id}/status_changes": OperationDoc(
         text="Oldest first.", answer=list_of(ref("StatusChange")), example=[_CHANGE], query=_IN_WORKFLOW
     ),
-    "GET /activities/{id}/response": Said(
+    "GET /activities/{id}/response": OperationDoc(
         text="Any JSON value, as it was said; {} of a change without one, null before any change.",
         answer={"description": "any JSON value"},
         example=_RESPONSE["response"],
         query=_IN_WORKFLOW,
     ),
-    "PUT /activities/{id}/status/{status}": Said(
+    "PUT /activities/{id}/status/{status}": OperationDoc(
         text=f"{', '.join(STATUS_WORDS)}: deciding is the same as processing, deciding_complete as completed. "
         f"409 for a change that the status does not allow. {_ONCE}",
         answer=ref("Success"),
@@ -268,7 +270,7 @@ _ACTIVITIES: dict[str, Said] = {
         body_example=_RESPONSE,
         refusals=(409,),
     ),
-    "POST /activities/{id}/decisions": Said(
+    "POST /activities/{id}/decisions": OperationDoc(
         text="All or none. 409 where the activity is complete.",
         status=201,
         answer=list_of(UUID),
@@ -280,17 +282,17 @@ _ACTIVITIES: dict[str, Said] = {
         body_example=_DECISIONS,
         refusals=(409,),
     ),
-    "PUT /activities/{id}/restart": Said(
+    "PUT /activities/{id}/restart": OperationDoc(
         text=f"{_NO_BODY} A retry that waits is dropped. 409 where the client status cannot become ready. {_ONCE}",
         answer=ref("Success"),
         example={"success": True},
         query=_IN_WORKFLOW,
         refusals=(409,),
     ),
-    "PUT /activities/{id}/reset": Said(
+    "PUT /activities/{id}/reset": OperationDoc(
         text=f"{_NO_BODY} {_ONCE}", answer=ref("Success"), example={"success": True}, query=_IN_WORKFLOW
     ),
-    "PUT /activities/{id}/schedule": Said(
+    "PUT /activities/{id}/schedule": OperationDoc(
         text=_NO_BODY,
         answer={"type": ["boolean", "null"], "enum": [True, None], "description": "null for a deactivated node"},
         example=True,
@@ -298,32 +300,32 @@ _ACTIVITIES: dict[str, Said] = {
     ),
 }
 
-_AROUND: dict[str, Said] = {
-    "GET /users": Said(text="Sorted by name.", answer=list_of(ref("User")), example=[_USER]),
-    "GET /users/{id}": Said(answer=ref("User"), example=_USER),
-    "GET /v2/debug/error_workflows": Said(
+_AROUND: dict[str, OperationDoc] = {
+    "GET /users": OperationDoc(text="Sorted by name.", answer=list_of(ref("User")), example=[_USER]),
+    "GET /users/{id}": OperationDoc(answer=ref("User"), example=_USER),
+    "GET /v2/debug/error_workflows": OperationDoc(
         text="Anybody's workflows, if a node of theirs that the caller runs is errored.",
         answer=list_of(ref("ErrorRow")),
         example=[_ERROR_ROW],
         headers=(STALE_HEADER,),
     ),
-    "GET /health": Said(
+    "GET /health": OperationDoc(
         text="Always 200: the gateway itself is there.",
         answer=ref("Health"),
         example={"sha": "0.1.0", "time": _AT, "status": "OK"},
     ),
-    "GET /heartbeat.txt": Said(
+    "GET /heartbeat.txt": OperationDoc(
         text="503 while the gateway stops, or where an operator takes it out of rotation.",
         answer=TEXT,
         example="We have a pulse.",
         media_type=PLAIN,
     ),
-    "GET /sidekiq_stats": Said(answer=ref("Stats"), example=_STATS),
-    "GET /openapi.json": Said(
+    "GET /sidekiq_stats": OperationDoc(answer=ref("Stats"), example=_STATS),
+    "GET /openapi.json": OperationDoc(
         answer={"type": "object", "required": ["openapi", "info", "paths"]},
         example={"openapi": "3.1.0", "info": {"title": "Backbeat", "version": "0.1.0"}, "paths": {}},
     ),
-    "GET /docs": Said(answer=TEXT, example="<!doctype html>", media_type=HTML),
+    "GET /docs": OperationDoc(answer=TEXT, example="<!doctype html>", media_type=HTML),
 }
 
-CALLS: dict[str, Said] = {**_WORKFLOWS, **_ACTIVITIES, **JOBS, **LIMITS, **SCHEDULES, **_AROUND, **REPORTS}
+CALLS: dict[str, OperationDoc] = {**_WORKFLOWS, **_ACTIVITIES, **JOBS, **LIMITS, **SCHEDULES, **_AROUND, **REPORTS}

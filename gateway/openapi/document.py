@@ -16,7 +16,7 @@ from backbeat.gateway.http.pages import NEXT_HEADER
 from backbeat.gateway.http.parameters import DEPTH_MAX, FORM_FIELDS_MAX
 from backbeat.gateway.http.routing import Access, Route
 from backbeat.gateway.openapi.calls import CALLS, PATH_EXAMPLES
-from backbeat.gateway.openapi.operation_doc import JSON, PLAIN, Said
+from backbeat.gateway.openapi.operation_doc import JSON, PLAIN, OperationDoc
 from backbeat.gateway.openapi.schedules import SCHEDULE_SCHEMAS
 from backbeat.gateway.openapi.schemas import SCHEMAS as OTHER_SCHEMAS
 from backbeat.gateway.openapi.schemas import STATUS_WORDS
@@ -173,7 +173,7 @@ def build(routes: Iterable[Route], version: str) -> dict[str, Any]:
     }
 
 
-def refusals(route: Route, said: Said) -> list[int]:
+def refusals(route: Route, said: OperationDoc) -> list[int]:
     """The statuses with which a call is refused. Every call reads its query, and only writes read a body."""
     found = {400, *said.refusals}
     if route.access is not Access.PUBLIC:
@@ -185,7 +185,7 @@ def refusals(route: Route, said: Said) -> list[int]:
     return sorted(found)
 
 
-def _operation(route: Route, path: str, said: Said) -> dict[str, Any]:
+def _operation(route: Route, path: str, said: OperationDoc) -> dict[str, Any]:
     old = path != route.path
     found: dict[str, Any] = {
         "operationId": _operation_id(route) + ("_v2" if old else ""),
@@ -217,7 +217,7 @@ def _tag(route: Route) -> str:
     return first if first in _TAGS else "around"
 
 
-def _parameters(route: Route, said: Said) -> Iterator[dict[str, Any]]:
+def _parameters(route: Route, said: OperationDoc) -> Iterator[dict[str, Any]]:
     for name in _PARAMETER.findall(route.path):
         yield {"name": name, "in": "path", "required": True, **_path_parameter(route, name)}
     yield from said.query
@@ -240,7 +240,7 @@ def _path_parameter(route: Route, name: str) -> dict[str, Any]:
             return {"schema": {"type": "string", "pattern": "\\S"}, "example": "charge card"}
 
 
-def _body(name: str, said: Said) -> dict[str, Any]:
+def _body(name: str, said: OperationDoc) -> dict[str, Any]:
     as_form = said.form or name
     nested = [key for key, value in SCHEMAS[as_form].get("properties", {}).items() if "object" in _kinds(value)]
     form: dict[str, Any] = {"schema": ref(as_form)}
@@ -257,7 +257,7 @@ def _kinds(schema: Schema) -> list[str]:
     return [kinds] if isinstance(kinds, str) else kinds
 
 
-def _responses(route: Route, said: Said) -> dict[str, Any]:
+def _responses(route: Route, said: OperationDoc) -> dict[str, Any]:
     found: dict[str, Any] = {
         str(said.status): {
             "description": route.summary,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbeat.gateway.openapi.operation_doc import Said
+from backbeat.gateway.openapi.operation_doc import OperationDoc
 from backbeat.gateway.openapi.types import list_of, ref
 
 JOB_ID = "0f6b1a52-1f0d-4f6e-8c53-6d1f0f7d2a10"
@@ -43,8 +43,8 @@ _JOB: dict[str, Any] = {
 }
 _NEW = {"action": "retry", "name": "charge card", "error": "connection refused"}
 
-JOBS: dict[str, Said] = {
-    "POST /jobs": Said(
+JOBS: dict[str, OperationDoc] = {
+    "POST /jobs": OperationDoc(
         text="The engine does it, in the background: GET the job to see how far it is. What was made after it began is "
         "left alone. Under an id that there is it is the same job, which goes on; another one under that id is 422.",
         status=201,
@@ -54,11 +54,11 @@ JOBS: dict[str, Said] = {
         body_required=True,
         body_example=_NEW,
     ),
-    "GET /jobs": Said(
+    "GET /jobs": OperationDoc(
         text="Newest first; those that ended within the last 7 days, too.", answer=list_of(ref("Job")), example=[_JOB]
     ),
-    "GET /jobs/{id}": Said(answer=ref("Job"), example=_JOB),
-    "PUT /jobs/{id}/stop": Said(
+    "GET /jobs/{id}": OperationDoc(answer=ref("Job"), example=_JOB),
+    "PUT /jobs/{id}/stop": OperationDoc(
         text="It takes no body. What is done stays.", answer=ref("Job"), example=_JOB | {"state": "stopped"}
     ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backbeat.gateway.openapi.operation_doc import Said
+from backbeat.gateway.openapi.operation_doc import OperationDoc
 from backbeat.gateway.openapi.types import list_of, ref
 
 _LIMIT = {
@@ -27,12 +27,12 @@ _LIMIT = {
     "more": False,
 }
 _NO_BODY = "It takes no body."
-_ONE = Said(text=_NO_BODY, answer=ref("Limit"), example=_LIMIT)
+_ONE = OperationDoc(text=_NO_BODY, answer=ref("Limit"), example=_LIMIT)
 
-LIMITS: dict[str, Said] = {
-    "GET /limits": Said(text="By activity.", answer=list_of(ref("Limit")), example=[_LIMIT]),
-    "GET /limits/{activity}": Said(answer=ref("Limit"), example=_LIMIT, refusals=(404,)),
-    "PUT /limits/{activity}": Said(
+LIMITS: dict[str, OperationDoc] = {
+    "GET /limits": OperationDoc(text="By activity.", answer=list_of(ref("Limit")), example=[_LIMIT]),
+    "GET /limits/{activity}": OperationDoc(answer=ref("Limit"), example=_LIMIT, refusals=(404,)),
+    "PUT /limits/{activity}": OperationDoc(
         text="Answered when every partition goes by it. What is not said is no bound; without any, and not paused, the "
         "limit is removed.",
         answer=ref("Limit"),

@@ -15,7 +15,7 @@ Parameters = tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
+class OperationDoc:
     """What the document says of one call."""
 
     answer: Schema

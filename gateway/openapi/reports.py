@@ -7,7 +7,7 @@ from typing import Any
 from backbeat.gateway.api.report_json import STUCK_HOURS
 from backbeat.gateway.api.reports import STUCK_HOURS_MAX, WINDOW_SECONDS_MAX
 from backbeat.gateway.api.search import STALE_HEADER
-from backbeat.gateway.openapi.operation_doc import Said, query
+from backbeat.gateway.openapi.operation_doc import OperationDoc, query
 from backbeat.gateway.openapi.types import TIME, ref
 
 _OF_ALL = "Of all users: it is an operator's. Times in the answer are milliseconds since the epoch."
@@ -51,9 +51,11 @@ _DAILY: dict[str, Any] = {
     ],
 }
 
-REPORTS: dict[str, Said] = {
-    "GET /reports/summary": Said(text=_OF_ALL, answer=ref("Summary"), example=_SUMMARY, headers=(STALE_HEADER,)),
-    "GET /reports/activities": Said(
+REPORTS: dict[str, OperationDoc] = {
+    "GET /reports/summary": OperationDoc(
+        text=_OF_ALL, answer=ref("Summary"), example=_SUMMARY, headers=(STALE_HEADER,)
+    ),
+    "GET /reports/activities": OperationDoc(
         text=f"{_OF_ALL} It costs as much as there is at work, and may be asked every second.",
         answer=ref("Activities"),
         example={"seconds": 10, "activities": [_ACTIVITY]},
@@ -66,7 +68,7 @@ REPORTS: dict[str, Said] = {
         ),
         headers=(STALE_HEADER,),
     ),
-    "GET /reports/daily": Said(
+    "GET /reports/daily": OperationDoc(
         text=_OF_ALL,
         answer=ref("Daily"),
         example=_DAILY,

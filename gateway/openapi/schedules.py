@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbeat.gateway.openapi.operation_doc import Said, query
+from backbeat.gateway.openapi.operation_doc import OperationDoc, query
 from backbeat.gateway.openapi.schemas import NODE_SAID, SUBJECT, SUBJECT_GIVEN, WORD
 from backbeat.gateway.openapi.types import COUNT, TEXT, TIME, UUID, Schema, given, list_of, or_null, ref, said
 from backbeat.streams.core.commands import CATCH_UP_SECONDS
@@ -234,9 +234,9 @@ SCHEDULE_SCHEMAS: dict[str, Schema] = {
 _NO_BODY = "It takes no body."
 _NOTE = (query("note", TEXT, "why; kept with the schedule"),)
 
-SCHEDULES: dict[str, Said] = {
-    "GET /schedules": Said(text="Sorted by name.", answer=list_of(ref("Schedule")), example=[_SCHEDULE]),
-    "PUT /schedules/{name}": Said(
+SCHEDULES: dict[str, OperationDoc] = {
+    "GET /schedules": OperationDoc(text="Sorted by name.", answer=list_of(ref("Schedule")), example=[_SCHEDULE]),
+    "PUT /schedules/{name}": OperationDoc(
         text=(
             "At each of its times the workflow is signalled. Said again, it is changed, and keeps what it has done. "
             "Either `cron` or `interval` says when. Its signals take what a signal takes, but for `fires_at` and "
@@ -249,23 +249,25 @@ SCHEDULES: dict[str, Said] = {
         body_required=True,
         body_example=_SAID,
     ),
-    "GET /schedules/{name}": Said(answer=ref("Schedule"), example=_SCHEDULE, refusals=(404,)),
-    "DELETE /schedules/{name}": Said(text=_NO_BODY, answer=ref("Success"), example={"success": True}, refusals=(404,)),
-    "PUT /schedules/{name}/pause": Said(
+    "GET /schedules/{name}": OperationDoc(answer=ref("Schedule"), example=_SCHEDULE, refusals=(404,)),
+    "DELETE /schedules/{name}": OperationDoc(
+        text=_NO_BODY, answer=ref("Success"), example={"success": True}, refusals=(404,)
+    ),
+    "PUT /schedules/{name}/pause": OperationDoc(
         text=f"{_NO_BODY} What runs goes on, what is queued waits.",
         query=_NOTE,
         answer=ref("Success"),
         example={"success": True},
         refusals=(404,),
     ),
-    "PUT /schedules/{name}/resume": Said(
+    "PUT /schedules/{name}/resume": OperationDoc(
         text=f"{_NO_BODY} What would have been due while it was paused is not made up for.",
         query=_NOTE,
         answer=ref("Success"),
         example={"success": True},
         refusals=(404,),
     ),
-    "POST /schedules/{name}/trigger": Said(
+    "POST /schedules/{name}/trigger": OperationDoc(
         text="Also of a paused schedule.",
         answer=ref("Schedule"),
         example=_SCHEDULE,
@@ -273,7 +275,7 @@ SCHEDULES: dict[str, Said] = {
         body_example={"overlap": "allow"},
         refusals=(404,),
     ),
-    "POST /schedules/{name}/backfill": Said(
+    "POST /schedules/{name}/backfill": OperationDoc(
         text=(
             f"A run for each of its times from `start` to `end`, both included, whether it was run before or not; "
             f"{BACKFILL_MAX:,} at most. 400 where there is none."

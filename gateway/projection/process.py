@@ -22,7 +22,7 @@ from backbeat.streams.kafka.brokers import RefusedError, UnreachableError, reach
 from backbeat.streams.observe import logs
 from backbeat.streams.observe.prometheus import gauges, new_registry, version
 from backbeat.streams.observe.status_server import Address, Status, StatusError, StatusServer
-from backbeat.streams.process.termination import MISFIT, code_of, end
+from backbeat.streams.process.termination import EXIT_INCONSISTENT_STATE, code_of, end
 
 READY_LINE = "backbeat projection ready"
 STATUS_LINE = "backbeat projection status"
@@ -78,7 +78,7 @@ def _show(status: Status, address: Address, stack: contextlib.ExitStack) -> None
     try:
         server = StatusServer(status, address)
     except StatusError as error:
-        end(str(error), MISFIT, part=_PART)
+        end(str(error), EXIT_INCONSISTENT_STATE, part=_PART)
     server.start()
     stack.callback(server.stop)
     _say(f"{STATUS_LINE}: {server.url}")

@@ -88,7 +88,7 @@ _ACTIVITY_WORDS = tuple(ActivityOptions.__annotations__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Declared:
+class ActivityDefinition:
     """What was said of an activity: `ActivityOptions`, and its name."""
 
     name: str
@@ -126,7 +126,7 @@ class ActivityFunction(Generic[P, R]):
     'Reserve money'
     """
 
-    def __init__(self, function: Callable[P, R], declared: Declared, module: str = "") -> None:
+    def __init__(self, function: Callable[P, R], declared: ActivityDefinition, module: str = "") -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.declared = declared
@@ -233,7 +233,7 @@ def activity(name: Any = None, **options: Unpack[ActivityOptions]) -> Any:
         chosen = name if isinstance(name, str) else own
         if chosen is None:
             raise TypeError(f"{function!r} has no name of its own: give one")
-        return ActivityFunction(function, Declared(name=chosen, **options), _declaring_module())
+        return ActivityFunction(function, ActivityDefinition(name=chosen, **options), _declaring_module())
 
     return declare(name) if callable(name) else declare
 

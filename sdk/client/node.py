@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from backbeat.client.session import Speaker, as_id
+from backbeat.client.session import Session, as_id
 from backbeat.client.views import NodeValue, StatusChange, Tree, Workflow
 from backbeat.errors import Fail, InvalidParameters, InvalidStatus, NodeFailed, Timeout, never_runs_again
 from backbeat.payload.values import Id, from_json, id_text, to_id, to_json
@@ -173,7 +173,7 @@ def _not_done(node_id: bytes, view: NodeView | None, timeout: float | None) -> s
     return f"{view.name} {id_text(node_id)} was not complete within {timeout:g} s: it is {word(view.server)}{why}"
 
 
-class NodeCalls(Speaker):
+class NodeCalls(Session):
     """The calls about nodes, each by the node's id; a `Node` has them without."""
 
     async def node(self, node_id: Id | bytes) -> Node:

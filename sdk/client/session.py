@@ -17,7 +17,7 @@ from backbeat.streams.core import commands, ids, queries
 from backbeat.transport.base import NOBODY, Transport
 
 
-class Speaker:
+class Session:
     """One client application and its way to an engine."""
 
     def __init__(self, name: str, transport: Transport, packing: Packing, timeout: float) -> None:

@@ -22,10 +22,10 @@ from backbeat.testing.clock import Clock
 from backbeat.testing.engine import MemoryEngine
 from backbeat.testing.errors import NothingDue
 from backbeat.testing.faults import Faults
-from backbeat.testing.memory_registry import Directory
-from backbeat.testing.progress_event import News
+from backbeat.testing.memory_registry import MemoryRegistry
+from backbeat.testing.progress_event import ProgressEvent
 from backbeat.testing.queued import Queued
-from backbeat.testing.run_sync import at_once
+from backbeat.testing.run_sync import run_sync
 from backbeat.testing.topics import DeadLetter, Topics
 from backbeat.testing.transport import MemoryTransport, Replies
 from backbeat.testing.workers import Stage
@@ -66,8 +66,8 @@ class Backbeat:
         #: What is to go wrong.
         self.faults = Faults()
         self._clock = Clock(start)
-        self._directory = Directory()
-        self._news = News()
+        self._directory = MemoryRegistry()
+        self._news = ProgressEvent()
         self._topics = Topics(_PARTITIONS, lambda: self._clock.milliseconds, self._news.tell)
         self._engine = MemoryEngine(
             _PARTITIONS, self._clock, self._topics, self._directory.topic, settings or Settings()
@@ -112,7 +112,7 @@ class Backbeat:
         """
         self.register(name)
         client = Client(client=name, transport=self.transport(), **options)
-        at_once(client.start())
+        run_sync(client.start())
         return client
 
     def transport(self, *, gives_way: bool = True) -> MemoryTransport:

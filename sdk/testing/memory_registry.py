@@ -11,7 +11,7 @@ from backbeat.transport.kafka import unknown_user
 _NAMESPACE = uuid.UUID("8a7f7b52-0f5d-5a0e-9d3e-3c1f6a2f4b10")
 
 
-class Directory:
+class MemoryRegistry:
     """Client applications by name and by id. The same name has the same id in every test."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from backbeat.streams.core.commands import TimerFired
 from backbeat.streams.core.records import TimerKind
 from backbeat.streams.core.store import MemoryStore
-from backbeat.streams.engine.ports import Origin, Snapshot
+from backbeat.streams.engine.ports import ChangelogPosition, Snapshot
 from backbeat.streams.state.timers import TimerKey, timer_fired
 
 #: What such timers are for comes some day: nothing to wait for.
@@ -63,7 +63,7 @@ class Shelf(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.timers: Timetable = Timetable()
-        self.origin: Origin | None = None
+        self.origin: ChangelogPosition | None = None
 
     @property
     def changed_count(self) -> int:
@@ -78,11 +78,11 @@ class Shelf(MemoryStore):
         """Never asked for: nothing is committed."""
         raise AssertionError("nothing is committed in memory")
 
-    def write(self, snapshot: Snapshot, origin: Origin) -> None:  # noqa: ARG002
+    def write(self, snapshot: Snapshot, origin: ChangelogPosition) -> None:  # noqa: ARG002
         """Never asked for: nothing is committed."""
         raise AssertionError("nothing is committed in memory")
 
-    def landed(self) -> None:
+    def mark_durable(self) -> None:
         """Never asked for: nothing is committed."""
         raise AssertionError("nothing is committed in memory")
 

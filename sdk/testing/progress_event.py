@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 
-class News:
+class ProgressEvent:
     """Told whenever a command is sent. It belongs to no event loop: only those who listen do."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from backbeat.errors import BackbeatError
 T = TypeVar("T")
 
 
-def at_once(awaitable: Awaitable[T]) -> T:
+def run_sync(awaitable: Awaitable[T]) -> T:
     """What it gives, without an event loop. BackbeatError where it has to wait for something after all."""
     steps = awaitable.__await__()
     try:

@@ -14,7 +14,7 @@ from backbeat.streams.core import ids
 from backbeat.streams.core.commands import AnyCommand, ReplyTo, Signal
 from backbeat.streams.core.effects import Rejection
 from backbeat.streams.core.queries import ALL_PARTITIONS, AnyQuery, GetSchedules, WaitNode
-from backbeat.testing.memory_registry import Directory
+from backbeat.testing.memory_registry import MemoryRegistry
 
 from .clock import Clock
 from .engine import NEVER, MemoryEngine
@@ -69,7 +69,7 @@ class MemoryTransport:
         *,
         engine: MemoryEngine,
         clock: Clock,
-        directory: Directory,
+        directory: MemoryRegistry,
         replies: Replies,
         faults: Faults,
         until: Callable[[Callable[[], bool], bytes], Awaitable[None]],

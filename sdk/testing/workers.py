@@ -15,9 +15,9 @@ from backbeat.streams.core.commands import AnyCommand
 from backbeat.testing.clock import Clock
 from backbeat.testing.engine import MemoryEngine
 from backbeat.testing.faults import FaultKind, Faults
-from backbeat.testing.memory_registry import Directory
+from backbeat.testing.memory_registry import MemoryRegistry
 from backbeat.testing.queued import Queued
-from backbeat.testing.run_sync import at_once
+from backbeat.testing.run_sync import run_sync
 from backbeat.transport.base import Transport
 from backbeat.worker.cancellation_watcher import still_runs
 from backbeat.worker.handlers import Handler
@@ -30,7 +30,7 @@ T = TypeVar("T")
 class Around:
     """What surrounds the handlers of one worker in memory (`backbeat.activities.context.Outside`)."""
 
-    def __init__(self, worker: Worker, directory: Directory, clock: Clock, transport: Transport) -> None:
+    def __init__(self, worker: Worker, directory: MemoryRegistry, clock: Clock, transport: Transport) -> None:
         self._name = worker.name
         self._directory = directory
         self._clock = clock
@@ -48,7 +48,7 @@ class Around:
         """Have a question asked: it is answered when this returns, so a plain handler need not wait in the loop."""
         future: Future[T] = Future()
         try:
-            future.set_result(at_once(question(self._transport)))
+            future.set_result(run_sync(question(self._transport)))
         except Exception as error:  # noqa: BLE001 - whoever asked gets it
             future.set_exception(error)
         return future
@@ -61,7 +61,7 @@ class Stage:
     `max_concurrent`). A plain function runs in the loop too: no thread, so the order is the same every time.
     """
 
-    def __init__(self, engine: MemoryEngine, clock: Clock, directory: Directory, faults: Faults) -> None:
+    def __init__(self, engine: MemoryEngine, clock: Clock, directory: MemoryRegistry, faults: Faults) -> None:
         self._engine = engine
         self._clock = clock
         self._directory = directory

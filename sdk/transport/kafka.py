@@ -20,7 +20,7 @@ from backbeat.streams.kafka.brokers import UnreachableError
 from backbeat.streams.kafka.client_registry import RegisteredClient, Registry, RegistryError
 from backbeat.transport.base import Transport, written
 from backbeat.transport.connecting import Home, connect_in_thread, in_thread
-from backbeat.transport.requests import Asker
+from backbeat.transport.requests import RequestClient
 
 
 class KafkaTransport:
@@ -29,7 +29,7 @@ class KafkaTransport:
     def __init__(self, bootstrap_servers: str, send_seconds_max: float, searches: Transport | None = None) -> None:
         """`searches` answers the searches, once the first is asked: a client without a gateway does all the rest."""
         self._bootstrap_servers = bootstrap_servers
-        self._asker = Asker(bootstrap_servers, send_seconds_max)
+        self._asker = RequestClient(bootstrap_servers, send_seconds_max)
         self._registry: Registry | None = None
         self._searches = searches
         self._can_search = asyncio.Lock()

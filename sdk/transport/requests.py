@@ -52,7 +52,7 @@ class _Waiting:
         self.heard_at = time.monotonic()
 
 
-class Asker:
+class RequestClient:
     """Sends commands and queries and matches the answers to them. Used from one event loop."""
 
     def __init__(self, bootstrap_servers: str, send_seconds_max: float) -> None:

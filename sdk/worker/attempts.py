@@ -18,7 +18,7 @@ from backbeat.streams.core.commands import AnyCommand
 from backbeat.worker.cancellation_watcher import Watch
 from backbeat.worker.concurrency_slots import Lane, Lanes
 from backbeat.worker.counters import Figures, outcome_of
-from backbeat.worker.environment import Surroundings
+from backbeat.worker.environment import Environment
 from backbeat.worker.handlers import Handler
 from backbeat.worker.runner import Runner
 from backbeat.worker.staleness_check import is_late, still_runs
@@ -34,7 +34,7 @@ class Attempts:
     def __init__(
         self,
         runner: Runner,
-        around: Surroundings,
+        around: Environment,
         lanes: Lanes[Job],
         watch: Watch,
         figures: Figures | None,

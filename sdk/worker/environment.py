@@ -20,7 +20,7 @@ T = TypeVar("T")
 _ASK_SECONDS = 10.0
 
 
-class Surroundings:
+class Environment:
     """Kafka and its registry, from `start()` to `stop()`, in the worker's event loop (`context.Outside`)."""
 
     def __init__(self, bootstrap_servers: str) -> None:

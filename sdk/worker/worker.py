@@ -35,7 +35,7 @@ from backbeat.worker.attempts import Attempts
 from backbeat.worker.cancellation_watcher import Watch
 from backbeat.worker.concurrency_slots import Lanes
 from backbeat.worker.counters import Figures
-from backbeat.worker.environment import Surroundings
+from backbeat.worker.environment import Environment
 from backbeat.worker.handlers import Handler, Handlers
 from backbeat.worker.responses import describe
 from backbeat.worker.runner import Runner
@@ -100,7 +100,7 @@ class Worker:
         self._session_timeout_seconds = session_timeout_seconds
         self._log_context = log_context
         self._handlers = Handlers()
-        self._runner = Runner(self._handlers, Surroundings(bootstrap_servers), Packing(codec, store))
+        self._runner = Runner(self._handlers, Environment(bootstrap_servers), Packing(codec, store))
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -116,7 +116,7 @@ class Worker:
         Only before it runs: `backbeat worker` does it for what is said at the command line.
         """
         self.bootstrap_servers, self.name = bootstrap_servers, client
-        self._around = Surroundings(bootstrap_servers)
+        self._around = Environment(bootstrap_servers)
         self._runner = self._runner.within(self._around)
         self._lanes: Lanes[Job] = Lanes(concurrency)
         self._watch = Watch(self._around.connected)

@@ -188,14 +188,14 @@ class NodeChange(msgspec.Struct, gc=False, frozen=True):
     change: StatusChange
 
 
-class Changed(msgspec.Struct, gc=False, frozen=True):
+class StatusChanged(msgspec.Struct, gc=False, frozen=True):
     """Every status change that the command made, oldest first, for the history topic."""
 
     workflow_id: bytes
     changes: tuple[NodeChange, ...]
 
 
-Effect = Reply | Refuse | Ignored | FiredEarly | Dispatch | Notify | Send | Broadcast | Changed
+Effect = Reply | Refuse | Ignored | FiredEarly | Dispatch | Notify | Send | Broadcast | StatusChanged
 
 
 def workflow_view(workflow: Workflow) -> WorkflowView:

@@ -143,7 +143,7 @@ class Link(msgspec.Struct, gc=False, array_like=True):
     version: int = 1
 
 
-class Waiting(msgspec.Struct, gc=False, array_like=True, kw_only=True):
+class CoalesceIndex(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     """The signal of a workflow and coalesce_key that still waits. Gone once it was sent to its client, or closed."""
 
     version: int = 1
@@ -165,7 +165,7 @@ class Due(msgspec.Struct, gc=False, array_like=True):
     version: int = 1
 
 
-class Removed(msgspec.Struct, gc=False, array_like=True, kw_only=True):
+class SignalTombstone(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     """There was a node of this id at the top of a workflow that was removed: no repeat makes it again."""
 
     version: int = 1
@@ -221,7 +221,7 @@ class Limit(msgspec.Struct, gc=False, frozen=True, array_like=True, kw_only=True
     revision: int = 0  #: raised by the partition that orders changes of limits, at every one of them
 
 
-class Level(msgspec.Struct, gc=False, frozen=True, array_like=True):
+class PriorityBand(msgspec.Struct, gc=False, frozen=True, array_like=True):
     """The nodes of one priority that wait at a pool."""
 
     turn: bytes | None = None  #: the lane that is served next
@@ -239,7 +239,7 @@ class Pool(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     activity: str
     key: str  #: JSON text of the key's value; empty: the limit has none
     out: int = 0  #: slots given and not taken back
-    levels: tuple[Level, ...] = (Level(),) * PRIORITY_LAST  #: by priority
+    levels: tuple[PriorityBand, ...] = (PriorityBand(),) * PRIORITY_LAST  #: by priority
     #: the rate (GCRA): when the next start would be due if they came evenly, in microseconds since the epoch
     due_us: int = 0
     timer_at: int | None = None

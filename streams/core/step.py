@@ -27,17 +27,17 @@ from backbeat.streams.core.tree.status import (
 
 from .commands import CloseLink, Command, ReleaseSlot, Task, TaskKind
 from .effects import Answer as AnswerBody
+from .effects import Dispatch as DispatchEffect
 from .effects import (
-    Changed,
     Effect,
     Ignored,
     NodeChange,
     Reason,
     Rejection,
     Send,
+    StatusChanged,
     node_view,
 )
-from .effects import Dispatch as DispatchEffect
 from .node_reader import NodeReader
 from .records import Link, Node, Parent, Settings, TimerKind, Workflow
 from .store import Store
@@ -380,7 +380,7 @@ class Step:
         if self._answer is not None:
             remember(store, self.command, self._answer, self.now)
         if self._changes:
-            self.effects.append(Changed(self.workflow.id, tuple(self._changes)))
+            self.effects.append(StatusChanged(self.workflow.id, tuple(self._changes)))
         return self.effects
 
 

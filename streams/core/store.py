@@ -11,7 +11,7 @@ from typing import Protocol
 from backbeat.streams.core.jobs.records import Job
 from backbeat.streams.core.schedules.schedule import Schedule
 
-from .records import Answer, Due, Lane, Link, Meta, Node, Place, Pool, Removed, Waiting, Workflow
+from .records import Answer, CoalesceIndex, Due, Lane, Link, Meta, Node, Place, Pool, SignalTombstone, Workflow
 
 
 class Store(Protocol):
@@ -46,10 +46,10 @@ class Store(Protocol):
     def nodes_after(self, node_id: bytes, count: int) -> list[Node]:
         """The same of nodes."""
 
-    def get_waiting(self, workflow_id: bytes, coalesce_key: str) -> Waiting | None:
+    def get_waiting(self, workflow_id: bytes, coalesce_key: str) -> CoalesceIndex | None:
         """Which signal waits under this key, or null."""
 
-    def get_removed(self, node_id: bytes) -> Removed | None:
+    def get_removed(self, node_id: bytes) -> SignalTombstone | None:
         """What is left of a node that was removed, or null."""
 
     def due_after(self, place: tuple[int, bytes] | None, limit: int) -> list[tuple[int, bytes]]:
@@ -121,7 +121,7 @@ class Store(Protocol):
     def delete_job(self, job_id: bytes) -> None:
         """Forget a job."""
 
-    def put_waiting(self, workflow_id: bytes, coalesce_key: str, waiting: Waiting) -> None:
+    def put_waiting(self, workflow_id: bytes, coalesce_key: str, waiting: CoalesceIndex) -> None:
         """Keep which signal waits under this key."""
 
     def delete_waiting(self, workflow_id: bytes, coalesce_key: str) -> None:
@@ -136,7 +136,7 @@ class Store(Protocol):
     def delete_chunk(self, node_id: bytes, number: int) -> None:
         """Forget an older part of a node's history."""
 
-    def put_removed(self, node_id: bytes, removed: Removed) -> None:
+    def put_removed(self, node_id: bytes, removed: SignalTombstone) -> None:
         """Keep that there was such a node."""
 
     def delete_removed(self, node_id: bytes) -> None:
@@ -170,8 +170,8 @@ class MemoryStore:
         self.places: dict[tuple[bytes, bytes], Place] = {}
         self._schedules: dict[bytes, Schedule] = {}
         self.jobs_kept: dict[bytes, Job] = {}
-        self.waiting: dict[tuple[bytes, str], Waiting] = {}
-        self.removed: dict[bytes, Removed] = {}
+        self.waiting: dict[tuple[bytes, str], CoalesceIndex] = {}
+        self.removed: dict[bytes, SignalTombstone] = {}
         self.due: dict[tuple[int, bytes], Due] = {}
         #: (due, subject, kind) -> number
         self.timers: dict[tuple[int, bytes, int], int] = {}
@@ -205,10 +205,10 @@ class MemoryStore:
     def nodes_after(self, node_id: bytes, count: int) -> list[Node]:
         return [self.nodes[one] for one in nsmallest(count, (each for each in self.nodes if each > node_id))]
 
-    def get_waiting(self, workflow_id: bytes, coalesce_key: str) -> Waiting | None:
+    def get_waiting(self, workflow_id: bytes, coalesce_key: str) -> CoalesceIndex | None:
         return self.waiting.get((workflow_id, coalesce_key))
 
-    def get_removed(self, node_id: bytes) -> Removed | None:
+    def get_removed(self, node_id: bytes) -> SignalTombstone | None:
         return self.removed.get(node_id)
 
     def due_after(self, place: tuple[int, bytes] | None, limit: int) -> list[tuple[int, bytes]]:
@@ -280,7 +280,7 @@ class MemoryStore:
     def delete_job(self, job_id: bytes) -> None:
         self.jobs_kept.pop(job_id, None)
 
-    def put_waiting(self, workflow_id: bytes, coalesce_key: str, waiting: Waiting) -> None:
+    def put_waiting(self, workflow_id: bytes, coalesce_key: str, waiting: CoalesceIndex) -> None:
         self.waiting[workflow_id, coalesce_key] = waiting
 
     def delete_waiting(self, workflow_id: bytes, coalesce_key: str) -> None:
@@ -295,7 +295,7 @@ class MemoryStore:
     def delete_chunk(self, node_id: bytes, number: int) -> None:
         del self.chunks[node_id, number]
 
-    def put_removed(self, node_id: bytes, removed: Removed) -> None:
+    def put_removed(self, node_id: bytes, removed: SignalTombstone) -> None:
         self.removed[node_id] = removed
 
     def delete_removed(self, node_id: bytes) -> None:

@@ -10,7 +10,7 @@ from backbeat.streams.core.commands import ScheduleDue, TimerFired
 from backbeat.streams.core.records import TimerKind
 from backbeat.streams.core.schedules.schedule import Schedule
 from backbeat.streams.engine.cron import RecurrenceError, times_after
-from backbeat.streams.engine.ports import Keeper
+from backbeat.streams.engine.ports import PartitionState
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 _WORKED_OUT_MAX = 2_000
 
 
-def due_records(store: Keeper, now: int) -> Iterator[tuple[bytes, bytes]]:
+def due_records(store: PartitionState, now: int) -> Iterator[tuple[bytes, bytes]]:
     """A command for each timer that is due at `now` and not sent yet, earliest first: what it is about, and its bytes.
 
     They go to the partition that keeps the timer: a caller's key has no route. After an outage some are left for the
@@ -36,7 +36,7 @@ def due_records(store: Keeper, now: int) -> Iterator[tuple[bytes, bytes]]:
             return
 
 
-def schedule_due(schedule: Schedule, fired: TimerFired, store: Keeper, now: int) -> ScheduleDue:
+def schedule_due(schedule: Schedule, fired: TimerFired, store: PartitionState, now: int) -> ScheduleDue:
     """The times of a schedule that have come, as many as one command may deal with, and the next one."""
     times: list[int] = []
     next_at: int | None = None

@@ -19,7 +19,7 @@ from backbeat.streams.core.step import Refused
 from backbeat.streams.engine.defects import NOT_OF_A_RECORD, defect_text, failure_of, refused, unreadable_text
 from backbeat.streams.engine.due_timers import due_records
 from backbeat.streams.engine.partition import EngineError, Outbox, Partition, Record
-from backbeat.streams.engine.ports import Keeper, Snapshot
+from backbeat.streams.engine.ports import PartitionState, Snapshot
 from backbeat.streams.engine.waiting_activities import WaitingActivities
 from backbeat.streams.engine.waits import NodeWaits
 from backbeat.streams.input.validate import check_command, check_query
@@ -46,7 +46,7 @@ class Engine:
         seek: Callable[[int, int, int], None],
         is_owner: Callable[[], bool],
         sample: Callable[[int], None],
-        rules: Callable[[AnyCommand, int, Keeper], list[fx.Effect]] = apply,
+        rules: Callable[[AnyCommand, int, PartitionState], list[fx.Effect]] = apply,
     ) -> None:
         self._partitions_count = partitions_count
         self._transactional_id = transactional_id
@@ -86,7 +86,7 @@ class Engine:
         self.unknown.clear()
         self.flushes = []
 
-    def ready(self, number: int, store: Keeper, caught_up_at: int) -> None:
+    def ready(self, number: int, store: PartitionState, caught_up_at: int) -> None:
         """The partition is restored: begin with what came meanwhile."""
         partition = self.partitions[number]
         partition.caught_up_at = caught_up_at
@@ -94,7 +94,7 @@ class Engine:
         partition.store = store
         self.read_again(number)
 
-    def lose(self, number: int) -> Keeper | None:
+    def lose(self, number: int) -> PartitionState | None:
         """Take a partition's store away, with all that is not committed; null: it has none. The caller closes it."""
         if (partition := self.partitions.get(number)) is None or partition.store is None:
             return None
@@ -146,7 +146,7 @@ class Engine:
         if partition.waiting_queries:
             self._answer_waiting(partition)
 
-    def _process(self, store: Keeper, record: Record) -> None:
+    def _process(self, store: PartitionState, record: Record) -> None:
         meta = store.meta
         if record.offset < meta.next_offset:
             self.counts["repeats"] += 1
@@ -165,7 +165,7 @@ class Engine:
             self._perform(record, command, effects)
         meta.next_offset = record.offset + 1
 
-    def _apply(self, record: Record, command: AnyCommand, store: Keeper) -> list[fx.Effect]:
+    def _apply(self, record: Record, command: AnyCommand, store: PartitionState) -> list[fx.Effect]:
         try:
             check_command(command, record.partition, record.offset, self._partitions_count)
             return self._rules(command, record.timestamp, store)
@@ -202,7 +202,7 @@ class Engine:
             match effect:
                 case fx.Dispatch() | fx.Notify():
                     self._send_activity(effect)
-                case fx.Changed():
+                case fx.StatusChanged():
                     value = schemas.encode_status_changes(effect, command.tid)
                     self._outbox.send(HISTORY, value, key=effect.workflow_id, partition=record.partition)
                     if self._waits:
@@ -330,7 +330,7 @@ class Engine:
             if self.partitions.get(partition.number) is not partition or partition.store is not store:
                 return  # It was taken away between two parts: its next owner is asked again.
 
-    def _must_wait(self, store: Keeper, query: queries.WaitNode) -> bool:
+    def _must_wait(self, store: PartitionState, query: queries.WaitNode) -> bool:
         try:
             known = queries.find_node(store, query.node_id, query.user_id) is not None
             return known and not queries.is_final(store, query.node_id)
@@ -361,7 +361,7 @@ class Engine:
         """Records that wait for the next commit."""
         return sum(each.store.changed_count for each in self.partitions.values() if each.store is not None)
 
-    def snapshot(self, *, touch: bool = False) -> tuple[list[Snapshot], dict[int, Keeper]]:
+    def snapshot(self, *, touch: bool = False) -> tuple[list[Snapshot], dict[int, PartitionState]]:
         """Step 0 of a commit: the changes of every partition that has some; with `touch`, of one at least.
 
         A touch also takes the partitions where nothing but queries was read.

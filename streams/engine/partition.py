@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from backbeat.streams.core import queries
-from backbeat.streams.engine.ports import Keeper
+from backbeat.streams.engine.ports import PartitionState
 
 
 class EngineError(Exception):
@@ -45,7 +45,7 @@ class Partition:
     """One partition of the current assignment."""
 
     number: int
-    store: Keeper | None = None  #: null while it is restored
+    store: PartitionState | None = None  #: null while it is restored
     #: records that came while it is restored, in order
     pending: deque[Record] = field(default_factory=deque)
     #: queries are answered once the store has passed the end of commands seen at the assignment
@@ -55,7 +55,7 @@ class Partition:
     query_position_taken: int = -1  #: as of the newest snapshot
     read_number: int = 0  #: of the read whose records are taken; 0: none
 
-    def lose_store(self) -> Keeper | None:
+    def lose_store(self) -> PartitionState | None:
         """Take the store away, and forget what came since it was committed; null: there is none."""
         store, self.store = self.store, None
         self.pending.clear()

@@ -40,7 +40,7 @@ class RestoreError(Exception):
     """The store and the topics do not belong together: the engine must not run. The text says what was found."""
 
 
-class Origin(msgspec.Struct, array_like=True):
+class ChangelogPosition(msgspec.Struct, array_like=True):
     """Where the local store came from: how much of which changelog it holds, and when that was written."""
 
     state_topic_id: str
@@ -69,10 +69,10 @@ class DueTimers(Protocol):
     def due(self, now: int) -> Iterator[TimerFired]: ...
 
 
-class Keeper(Store, Protocol):
+class PartitionState(Store, Protocol):
     """Keeps one partition's records from commit to commit."""
 
-    origin: Origin | None
+    origin: ChangelogPosition | None
 
     @property
     def timers(self) -> DueTimers: ...
@@ -84,8 +84,8 @@ class Keeper(Store, Protocol):
 
     def snapshot(self) -> Snapshot: ...
 
-    def write(self, snapshot: Snapshot, origin: Origin) -> None: ...
+    def write(self, snapshot: Snapshot, origin: ChangelogPosition) -> None: ...
 
-    def landed(self) -> None: ...
+    def mark_durable(self) -> None: ...
 
     def close(self) -> None: ...

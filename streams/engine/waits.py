@@ -29,7 +29,7 @@ class NodeWaits:
         self._by_node.setdefault(query.node_id, []).append(query)
         heapq.heappush(self._ends, (query.deadline, query.node_id))
 
-    def wake(self, effect: fx.Changed) -> Iterator[WaitNode]:
+    def wake(self, effect: fx.StatusChanged) -> Iterator[WaitNode]:
         """Waits for nodes that a command has closed, or that nobody tries again."""
         for change in effect.changes:
             if change.change.server and change.change.to_status in _WORTH_WAITING_FOR:

@@ -12,7 +12,7 @@ from typing import get_args
 
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.commands import AnyCommand, ChangeNode, DeliveryFailed, TimerFired
-from backbeat.streams.core.effects import Changed, Dispatch, Effect, Refuse
+from backbeat.streams.core.effects import Dispatch, Effect, Refuse, StatusChanged
 from backbeat.streams.core.store import Store
 from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
 
@@ -59,7 +59,7 @@ class Tallies:
         for effect in effects:
             kind = type(effect)
             self.effects[kind] += 1
-            if kind is Changed:
+            if kind is StatusChanged:
                 self._changed(command, effect, store)  # type: ignore[arg-type]  # `is` is quicker, and narrows nothing
             elif kind is Dispatch:
                 node = effect.node  # type: ignore[union-attr]  # as above
@@ -70,7 +70,7 @@ class Tallies:
             elif kind is Refuse:
                 self.rejections[effect.rejection.reason] += 1  # type: ignore[union-attr]  # as above
 
-    def _changed(self, command: AnyCommand, effect: Changed, store: Store) -> None:
+    def _changed(self, command: AnyCommand, effect: StatusChanged, store: Store) -> None:
         server, client = self.server, self.client
         finished = None
         for each in effect.changes:

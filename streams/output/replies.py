@@ -12,7 +12,7 @@ from backbeat.streams.core import queries
 from backbeat.streams.core.commands import ReplyTo
 from backbeat.streams.engine.defects import NOT_OF_A_RECORD, defect_text
 from backbeat.streams.engine.partition import Outbox
-from backbeat.streams.engine.ports import Keeper
+from backbeat.streams.engine.ports import PartitionState
 from backbeat.streams.kafka.topics import REPLIES, REPLY_BYTES_MAX
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Replies:
         if query.reply_to.partition >= 0:
             self.send(query.reply_to, rejection, query.tid)
 
-    def answer(self, query: queries.AnyQuery, store: Keeper) -> Iterator[None]:
+    def answer(self, query: queries.AnyQuery, store: PartitionState) -> Iterator[None]:
         """Send all parts of the answer; yields between two of them.
 
         Reading changes nothing, so whatever goes wrong in it is told to whoever asked.

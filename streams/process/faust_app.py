@@ -41,7 +41,7 @@ from backbeat.streams.process.health import Watch
 from backbeat.streams.process.holder import replaced_text
 from backbeat.streams.process.lifecycle import EngineProcess
 from backbeat.streams.process.settings import EngineSettings
-from backbeat.streams.process.termination import MISFIT, end
+from backbeat.streams.process.termination import EXIT_INCONSISTENT_STATE, end
 from backbeat.streams.state.commit import Member
 from backbeat.streams.state.data_dir import DataDirError, lock_data_dir
 
@@ -165,7 +165,7 @@ def run_engine(settings: EngineSettings, *, status: Address | None = None) -> No
     try:
         watch = Watch(process, ingest, reachability, end_of_log=reader.end_of_commands, loop=loop, address=status)
     except StatusError as error:
-        end(str(error), MISFIT)
+        end(str(error), EXIT_INCONSISTENT_STATE)
     watch.start()
     memory.calm_collector()
     worker = faust.Worker(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 
 
-class Ownership:
+class Lease:
     """Written on the consumer's thread, read on the engine's: one number."""
 
     def __init__(self, session_timeout_seconds: float) -> None:

@@ -29,10 +29,10 @@ from backbeat.streams.observe.histograms import CommitFigures, WorkFigures
 from backbeat.streams.output.outbox import Outbox, OutboxError
 from backbeat.streams.process.deadline import Deadline
 from backbeat.streams.process.holder import note_member, other_holder, replaced_text
-from backbeat.streams.process.lease import Ownership
+from backbeat.streams.process.lease import Lease
 from backbeat.streams.process.settings import EngineSettings
 from backbeat.streams.process.stalls import Stalls
-from backbeat.streams.process.termination import MISFIT, code_of, end
+from backbeat.streams.process.termination import EXIT_INCONSISTENT_STATE, code_of, end
 from backbeat.streams.state.commit import CommitError, KafkaTransaction, Member, commit
 from backbeat.streams.state.disk_space import DiskSpace
 from backbeat.streams.state.local_stores import LocalStores
@@ -64,7 +64,7 @@ class EngineProcess:
         """`was_away`: whether no broker answered at some time since then; what has a deadline begins anew."""
         self.settings = settings
         self.clock = BrokerClock()
-        self.ownership = Ownership(settings.session_timeout_seconds)
+        self.ownership = Lease(settings.session_timeout_seconds)
         self._registry = registry
         self.outbox = Outbox(settings.bootstrap_servers, f"{settings.transactional_id}-effects")
         #: the offset of the first data record of a partition's commands from an offset on; blocks
@@ -196,7 +196,7 @@ class EngineProcess:
             try:
                 await work
             except (RestoreError, NewerRecordError) as error:
-                end(str(error), MISFIT)
+                end(str(error), EXIT_INCONSISTENT_STATE)
             except Exception as error:
                 logger.exception("a background task failed")
                 end(f"{type(error).__name__}: {error}")
@@ -390,7 +390,7 @@ class EngineProcess:
                         logger.exception("a commit")
                     end(f"the commit failed: {error if known else repr(error)}")
                 for snapshot in snapshots:
-                    partition_stores[snapshot.partition].landed()
+                    partition_stores[snapshot.partition].mark_durable()
                     self.committed[snapshot.partition] = snapshot.position
                 self.stores.repair_written()
                 timed.done()

@@ -13,7 +13,7 @@ from backbeat.streams.process.last_words import last_words
 logger = logging.getLogger(__name__)
 
 ENDED = 3  #: exit code: a supervisor starts the process again
-MISFIT = 4  #: exit code: state and topics do not belong together, and starting again does not help
+EXIT_INCONSISTENT_STATE = 4  #: exit code: state and topics do not belong together, and starting again does not help
 
 
 def end(reason: str, code: int = ENDED, *, part: str = "engine") -> NoReturn:
@@ -31,4 +31,4 @@ def end_hanging(reason: str, *, part: str = "engine") -> NoReturn:
 
 def code_of(error: BaseException) -> int:
     """The exit code of a process that ends by this error."""
-    return MISFIT if isinstance(error, RestoreError | NewerRecordError) else ENDED
+    return EXIT_INCONSISTENT_STATE if isinstance(error, RestoreError | NewerRecordError) else ENDED

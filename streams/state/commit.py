@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from backbeat.streams.engine.ports import Keeper, Origin, Snapshot
+from backbeat.streams.engine.ports import ChangelogPosition, PartitionState, Snapshot
 from backbeat.streams.kafka.broker_log import OUTAGES, BrokerLog
 from backbeat.streams.kafka.security import connection
 from backbeat.streams.kafka.topics import COMMANDS, QUERIES, STATE
@@ -210,7 +210,7 @@ class KafkaTransaction:
 
 def commit(
     snapshots: Sequence[Snapshot],
-    stores: dict[int, Keeper],
+    stores: dict[int, PartitionState],
     member: Member,
     deadline: Deadline,
     *,
@@ -218,7 +218,7 @@ def commit(
     transaction: Transaction,
     state_topic_id: str,
     passed: Callable[[str], None] = lambda _: None,
-    write: Callable[[Keeper, Snapshot, Origin], None] = lambda store, *given: store.write(*given),
+    write: Callable[[PartitionState, Snapshot, ChangelogPosition], None] = lambda store, *given: store.write(*given),
 ) -> dict[int, Written]:
     """Steps 1 to 3 for one set of snapshots, all of the member's epoch. Blocks; raises where the process must end.
 
@@ -235,6 +235,6 @@ def commit(
         ended = written.get(snapshot.partition)
         if ended is None:
             raise CommitError(f"no report of partition {snapshot.partition} came with the transaction")
-        write(stores[snapshot.partition], snapshot, Origin(state_topic_id, ended.next_offset, host_now()))
+        write(stores[snapshot.partition], snapshot, ChangelogPosition(state_topic_id, ended.next_offset, host_now()))
     passed("write")
     return written

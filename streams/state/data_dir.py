@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from backbeat.streams.process.termination import ENDED, MISFIT
+from backbeat.streams.process.termination import ENDED, EXIT_INCONSISTENT_STATE
 
 #: An engine that was told to stop commits first: who is started in its place waits for that.
 _WAIT_SECONDS = 5.0
@@ -31,7 +31,7 @@ def lock_data_dir(data_dir: Path, wait_seconds: float = _WAIT_SECONDS) -> IO[str
         data_dir.mkdir(parents=True, exist_ok=True)
         lock = (data_dir / "lock").open("a+")
     except OSError as error:
-        code = ENDED if error.errno in {errno.ENOSPC, errno.EDQUOT} else MISFIT
+        code = ENDED if error.errno in {errno.ENOSPC, errno.EDQUOT} else EXIT_INCONSISTENT_STATE
         raise DataDirError(
             f"the data directory {data_dir} cannot be used: {error.strerror}. What to do: make it a directory that "
             f"this user may write to, on a disk that has room, or name another with --data-dir",
@@ -46,7 +46,7 @@ def lock_data_dir(data_dir: Path, wait_seconds: float = _WAIT_SECONDS) -> IO[str
             raise DataDirError(
                 f"the data directory {data_dir} is in use by another engine (pid {owner}). What to do: stop that one, "
                 f"or give this one a --data-dir and an --instance-id of its own",
-                MISFIT,
+                EXIT_INCONSISTENT_STATE,
             )
         time.sleep(_LOOK_SECONDS)
     with contextlib.suppress(OSError):  # The disk is full. The number is for people: the lock is what counts.

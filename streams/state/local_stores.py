@@ -15,7 +15,7 @@ from concurrent.futures import Executor
 from confluent_kafka import KafkaException
 
 from backbeat.streams.engine.loop import Engine
-from backbeat.streams.engine.ports import DamagedStoreError, Keeper, Origin, RestoreError, Snapshot
+from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError, PartitionState, RestoreError, Snapshot
 from backbeat.streams.kafka.broker_log import OUTAGES
 from backbeat.streams.kafka.brokers import UnreachableError, may_pass
 from backbeat.streams.state.disk_space import DiskSpace
@@ -59,7 +59,7 @@ class LocalStores:
         #: held while a commit goes on
         self.commit_lock = asyncio.Lock()
 
-    async def restore(self, number: int, epoch: int, damaged: tuple[Keeper, str] | None = None) -> None:
+    async def restore(self, number: int, epoch: int, damaged: tuple[PartitionState, str] | None = None) -> None:
         """Bring a partition's store up to date, and begin with it. `damaged`: its store until now, and why."""
         loop = asyncio.get_running_loop()
         async with self._path_locks.setdefault(number, asyncio.Lock()):
@@ -106,7 +106,7 @@ class LocalStores:
             epoch = _NO_EPOCH if self.revoking else self.epoch
             self._spawn(self.restore(error.partition, epoch, damaged=(store, error.reason)))
 
-    def write(self, store: Keeper, snapshot: Snapshot, origin: Origin) -> None:
+    def write(self, store: PartitionState, snapshot: Snapshot, origin: ChangelogPosition) -> None:
         """Step 3 of a commit for one partition: once there is room on the disk; a damaged store is noted. Blocks."""
         try:
             # Who gives the partition back does not wait: its next owner has the changelog.

@@ -23,7 +23,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from backbeat.streams.core.records import Meta
-from backbeat.streams.engine.ports import DamagedStoreError, Origin, RestoreError, StoreError
+from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError, RestoreError, StoreError
 from backbeat.streams.kafka.broker_log import BrokerLog
 from backbeat.streams.kafka.security import connection
 from backbeat.streams.kafka.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS, topic_id
@@ -121,7 +121,7 @@ def _restore(
     return store
 
 
-def _why_stale(origin: Origin | None, state_topic_id: str, ends: Ends) -> str | None:
+def _why_stale(origin: ChangelogPosition | None, state_topic_id: str, ends: Ends) -> str | None:
     """Why a local store must not be used; null: it may."""
     if origin is None:
         return None
@@ -160,7 +160,9 @@ def _catch_up(
         records, reached = changelog.read(store.partition, position)
         if reached > position:
             fresh = reached >= ends.end
-            store.restore(records, Origin(changelog.state_topic_id, reached, host_now() if fresh else written_at))
+            store.restore(
+                records, ChangelogPosition(changelog.state_topic_id, reached, host_now() if fresh else written_at)
+            )
             position = reached
             progress(position, ends.end, len(records))
             last_progress = time.monotonic()

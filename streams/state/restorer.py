@@ -7,7 +7,7 @@ import queue
 import time
 from collections.abc import Callable
 
-from backbeat.streams.engine.ports import FullDiskError, Keeper
+from backbeat.streams.engine.ports import FullDiskError, PartitionState
 from backbeat.streams.process import memory
 from backbeat.streams.process.settings import EngineSettings
 from backbeat.streams.state.disk_space import DiskSpace
@@ -115,7 +115,7 @@ class Restorer:
         """Where a partition's store lies."""
         return StoreFolder(self._settings.data_dir / f"partition-{number}")
 
-    def put_aside(self, number: int, store: Keeper, why: str) -> None:
+    def put_aside(self, number: int, store: PartitionState, why: str) -> None:
         """Close a damaged store that was in use, and take it out of the way."""
         self.folder(number).unmark()  # Whatever happens to this process: nobody opens it again.
         store.close()

@@ -17,7 +17,7 @@ from rocksdict import Rdict, WriteBatch
 from backbeat.streams.core.records import (
     Meta,
 )
-from backbeat.streams.engine.ports import NewerRecordError, Origin, Snapshot
+from backbeat.streams.engine.ports import ChangelogPosition, NewerRecordError, Snapshot
 from backbeat.streams.state.rocksdb import open_database
 from backbeat.streams.state.store_folder import StoreFolder
 from backbeat.streams.state.stored_records import StoredRecords
@@ -56,9 +56,9 @@ class PartitionStore(StoredRecords):
         self._meta_written = encode(self.meta)
         self.timers = Timers(self._scan_timers)
 
-    def _read_origin(self) -> Origin | None:
+    def _read_origin(self) -> ChangelogPosition | None:
         value = self._read(_ORIGIN_KEY)
-        return None if value is None else msgspec.msgpack.decode(value, type=Origin)
+        return None if value is None else msgspec.msgpack.decode(value, type=ChangelogPosition)
 
     def stored_meta(self) -> Meta | None:
         """The meta record as it is in RocksDB; null in an empty store. NewerRecordError."""
@@ -109,7 +109,7 @@ class PartitionStore(StoredRecords):
         ]
         return Snapshot(self.partition, self.meta.next_offset, records, timers, self.timers.low_water())
 
-    def write(self, snapshot: Snapshot, origin: Origin) -> None:
+    def write(self, snapshot: Snapshot, origin: ChangelogPosition) -> None:
         """Step 3 of a commit: the records of a committed transaction, in one batch with the changelog's offset."""
         batch = WriteBatch(raw_mode=True)
         for key, value in (*snapshot.records, *snapshot.timers):
@@ -124,11 +124,11 @@ class PartitionStore(StoredRecords):
         if origin.written_at - self._flushed_at > _FLUSH_MS:
             self._flush(wait=False)
 
-    def landed(self) -> None:
+    def mark_durable(self) -> None:
         """The written snapshot need not be held in memory any more. Must not be interrupted."""
         for table in self._tables:
-            table.landed()
-        self.timers.landed()
+            table.mark_durable()
+        self.timers.mark_durable()
 
     def _write(self, batch: WriteBatch) -> None:
         try:
@@ -146,7 +146,7 @@ class PartitionStore(StoredRecords):
 
     # --- restore ---------------------------------------------------------------------------------------------------
 
-    def restore(self, records: Iterable[tuple[bytes, bytes | None]], origin: Origin) -> None:
+    def restore(self, records: Iterable[tuple[bytes, bytes | None]], origin: ChangelogPosition) -> None:
         """Take over records of the changelog, oldest first, and derive the timers from them. NewerRecordError."""
         batch = WriteBatch(raw_mode=True)
         timers: dict[bytes, bytes | None] = {}  # what this batch says of each node's or answer's timer

@@ -20,14 +20,14 @@ from backbeat.streams.core.ids import PREFIX_BYTES
 from backbeat.streams.core.jobs.records import Job
 from backbeat.streams.core.records import (
     Answer,
+    CoalesceIndex,
     Due,
     Lane,
     Link,
     Node,
     Place,
     Pool,
-    Removed,
-    Waiting,
+    SignalTombstone,
     Workflow,
 )
 from backbeat.streams.core.schedules.schedule import Schedule
@@ -78,8 +78,8 @@ class StoredRecords:
         self._places: Table[Place] = Table(self._read, encode, _decoder(Place), share // 4)
         self._schedules: Table[Schedule] = Table(self._read, encode, _decoder(Schedule), share // 8)
         self._jobs: Table[Job] = Table(self._read, encode, _decoder(Job), 16)
-        self._waiting: Table[Waiting] = Table(self._read, encode, _decoder(Waiting), share // 8)
-        self._removed: Table[Removed] = Table(self._read, encode, _decoder(Removed), share // 8)
+        self._waiting: Table[CoalesceIndex] = Table(self._read, encode, _decoder(CoalesceIndex), share // 8)
+        self._removed: Table[SignalTombstone] = Table(self._read, encode, _decoder(SignalTombstone), share // 8)
         self._due: Table[Due] = Table(self._read, encode, _decoder(Due), 16)
         self._tables = (
             self._workflows,
@@ -149,10 +149,10 @@ class StoredRecords:
     def nodes_after(self, node_id: bytes, count: int) -> list[Node]:
         return self._nodes.scan(_after(b"n", node_id), count, self._of_kind(b"n"))
 
-    def get_waiting(self, workflow_id: bytes, coalesce_key: str) -> Waiting | None:
+    def get_waiting(self, workflow_id: bytes, coalesce_key: str) -> CoalesceIndex | None:
         return self._waiting.get(_key(b"c", workflow_id, coalesce_key.encode()))
 
-    def get_removed(self, node_id: bytes) -> Removed | None:
+    def get_removed(self, node_id: bytes) -> SignalTombstone | None:
         return self._removed.get(_key(b"d", node_id))
 
     def due_after(self, place: tuple[int, bytes] | None, limit: int) -> list[tuple[int, bytes]]:
@@ -227,7 +227,7 @@ class StoredRecords:
     def delete_job(self, job_id: bytes) -> None:
         self._jobs.delete(b"j" + job_id)
 
-    def put_waiting(self, workflow_id: bytes, coalesce_key: str, waiting: Waiting) -> None:
+    def put_waiting(self, workflow_id: bytes, coalesce_key: str, waiting: CoalesceIndex) -> None:
         _put(self._waiting, _key(b"c", workflow_id, coalesce_key.encode()), waiting)
 
     def delete_waiting(self, workflow_id: bytes, coalesce_key: str) -> None:
@@ -242,7 +242,7 @@ class StoredRecords:
     def delete_chunk(self, node_id: bytes, number: int) -> None:
         self._chunks.delete(_key(b"h", node_id, number.to_bytes(4, "big")))
 
-    def put_removed(self, node_id: bytes, removed: Removed) -> None:
+    def put_removed(self, node_id: bytes, removed: SignalTombstone) -> None:
         self._removed.put(_key(b"d", node_id), removed, fresh=True)
 
     def delete_removed(self, node_id: bytes) -> None:

@@ -7,7 +7,7 @@ import struct
 import msgspec
 
 from backbeat.streams.core.jobs.records import Job
-from backbeat.streams.core.records import Answer, Node, Pool, Removed, TimerKind, Workflow
+from backbeat.streams.core.records import Answer, Node, Pool, SignalTombstone, TimerKind, Workflow
 from backbeat.streams.core.schedules.schedule import Schedule
 
 #: What the keys of schedules begin with.
@@ -47,7 +47,7 @@ def timer_of(key: bytes, value: bytes | None) -> tuple[bytes, bytes] | None:
         number = workflow.removal_number.to_bytes(8, "big")
         return timer_key(workflow.removal_at, workflow.id, TimerKind.RETENTION), number
     if key[8:9] == b"d":
-        removed = msgspec.msgpack.decode(value, type=Removed)
+        removed = msgspec.msgpack.decode(value, type=SignalTombstone)
         return timer_key(removed.forget_at, key[1:8] + key[9:], TimerKind.REFUSAL), bytes(8)
     if key[8:9] == b"p":
         return _timer(msgspec.msgpack.decode(value, type=Pool), TimerKind.SLOT)

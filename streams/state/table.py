@@ -142,7 +142,7 @@ class Table(Generic[R]):
         for key, record in self._in_flight.items():
             yield key, None if record is None else encode(record)
 
-    def landed(self) -> None:
+    def mark_durable(self) -> None:
         """What was in flight is in RocksDB now."""
         for key, record in self._in_flight.items():
             if record is None:

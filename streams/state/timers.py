@@ -112,7 +112,7 @@ class Timers:
         for key, change in self._in_flight.items():
             yield key, None if change is None else change[0]
 
-    def landed(self) -> None:
+    def mark_durable(self) -> None:
         """What was in flight is in RocksDB now."""
         self._in_flight = {}
 

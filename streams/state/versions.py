@@ -17,6 +17,7 @@ from backbeat.streams.core.ids import PREFIX_BYTES
 from backbeat.streams.core.jobs.records import Job
 from backbeat.streams.core.records import (
     Answer,
+    CoalesceIndex,
     Due,
     Lane,
     Link,
@@ -24,8 +25,7 @@ from backbeat.streams.core.records import (
     Node,
     Place,
     Pool,
-    Removed,
-    Waiting,
+    SignalTombstone,
     Workflow,
 )
 from backbeat.streams.core.schedules.schedule import Schedule
@@ -42,8 +42,8 @@ KNOWN: dict[type[msgspec.Struct], int] = {
     Place: 1,
     Schedule: 1,
     Job: 1,
-    Waiting: 1,
-    Removed: 1,
+    CoalesceIndex: 1,
+    SignalTombstone: 1,
     Due: 1,
 }
 #: The newest rules (`apply`) that this code knows; a partition's are in its meta record.
@@ -58,8 +58,8 @@ _OF_WORKFLOW: dict[bytes, type[msgspec.Struct] | None] = {
     b"p": Pool,
     b"q": Lane,
     b"o": Place,
-    b"c": Waiting,
-    b"d": Removed,
+    b"c": CoalesceIndex,
+    b"d": SignalTombstone,
 }
 #: Kinds whose version is no first field: where it is.
 _LATER = {Link: 3, Answer: 3}

@@ -53,7 +53,7 @@ NODE = effects.NodeView(
     seq=7,
     tid="t" * 32,
 )
-CHANGED = effects.Changed(
+CHANGED = effects.StatusChanged(
     WORKFLOW_ID,
     tuple(
         effects.NodeChange(NODE_ID, StatusChange(True, ServerStatus.READY, ServerStatus.STARTED, NOW, None))

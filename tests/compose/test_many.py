@@ -22,7 +22,7 @@ async def test_outcomes_come_in_order_and_so_many_are_under_way():
         if identity == "3":
             raise REFUSAL
 
-    outcomes = [outcome async for outcome in each([str(number) for number in range(10)], act, at_once=4)]
+    outcomes = [outcome async for outcome in each([str(number) for number in range(10)], act, run_sync=4)]
 
     assert [outcome.id for outcome in outcomes] == [str(number) for number in range(10)]
     assert [outcome.id for outcome in outcomes if outcome.refusal is REFUSAL] == ["3"]
@@ -38,7 +38,7 @@ async def test_what_is_no_refusal_ends_it():
         done.append(identity)
 
     with pytest.raises(Unavailable):
-        async for _ in each(["1", "2", "3"], act, at_once=1):
+        async for _ in each(["1", "2", "3"], act, run_sync=1):
             pass
 
     assert done == ["1"]

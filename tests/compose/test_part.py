@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from backbeat.compose.cli.errors import SetupError
-from backbeat.compose.local.child_process import Part, stop_left_over
+from backbeat.compose.local.child_process import ChildProcess, stop_left_over
 
 SAYS_READY = "print('ready', flush=True)"
 SLEEPS = f"import time; {SAYS_READY}; time.sleep(600)"
@@ -23,8 +23,8 @@ def make(tmp_path):
     """Makes parts, and leaves none behind."""
     parts = []
 
-    def made(code: str, **words: object) -> Part:
-        part = Part(
+    def made(code: str, **words: object) -> ChildProcess:
+        part = ChildProcess(
             "part",
             [sys.executable, "-c", code],
             log_path=tmp_path / "log" / "part.log",
@@ -39,7 +39,7 @@ def make(tmp_path):
         part.kill()
 
 
-def wait_for(part: Part, text: str) -> None:
+def wait_for(part: ChildProcess, text: str) -> None:
     while text not in part.output():
         assert part.running, part.output()
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from backbeat.compose.local import supervisor
-from backbeat.compose.local.child_process import Part
-from backbeat.compose.local.supervisor import Supervised
+from backbeat.compose.local.child_process import ChildProcess
+from backbeat.compose.local.supervisor import Supervisor
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 
@@ -33,15 +33,15 @@ def clock(monkeypatch):
 def make(tmp_path):
     made = []
 
-    def make(behaviour: str) -> tuple[Supervised, list[str]]:
+    def make(behaviour: str) -> tuple[Supervisor, list[str]]:
         said = []
-        part = Part(
+        part = ChildProcess(
             "engine-1",
             [sys.executable, str(STAND_IN), behaviour],
             log_path=tmp_path / "engine-1.log",
             pid_path=tmp_path / "engine-1.pid",
         )
-        one = Supervised(part, "backbeat engine ready", said.append)
+        one = Supervisor(part, "backbeat engine ready", said.append)
         made.append(one)
         return one, said
 
@@ -50,7 +50,7 @@ def make(tmp_path):
         one.part.kill()
 
 
-def tend_until_ready(one: Supervised) -> None:
+def tend_until_ready(one: Supervisor) -> None:
     while not one.ready:
         assert one.tend() is None
 

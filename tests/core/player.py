@@ -385,7 +385,7 @@ class Player:
     def _compare_changes(self, happened: Happened) -> None:
         """What is told to the history topic is what the nodes' histories have."""
         told: dict[bytes, list[Any]] = {}
-        for effect in happened.of(e.Changed):
+        for effect in happened.of(e.StatusChanged):
             for change in effect.changes:
                 told.setdefault(change.node_id, []).append(change.change)
         for node_id, changes in told.items():

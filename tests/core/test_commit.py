@@ -68,8 +68,8 @@ def snapshot() -> Snapshot:
 def test_what_the_loop_was_handed_meanwhile_is_waited_for():
     """The loop takes an undeliverable activity between the flush and the look: its command is not acknowledged yet."""
     outbox = Outbox("127.0.0.1:1", "t")
-    at_once, history = Producer(), Producer()
-    outbox._at_once, outbox._history = at_once, history
+    run_sync, history = Producer(), Producer()
+    outbox._at_once, outbox._history = run_sync, history
     made = Deliveries(outbox, None, hold_back=lambda _: None, was_away=lambda _: False)
 
     def meanwhile() -> None:

@@ -110,8 +110,8 @@ def test_it_does_what_the_single_commands_do(action, single, slice_nodes_max):
         store.timers = {key: number for key, number in store.timers.items() if key[2] != TimerKind.JOB}
     assert mass.snapshot() == one_by_one.snapshot()
     assert happened.dispatches == expected.dispatches
-    told = sorted(change for effect in happened.of(e.Changed) for change in map(repr, effect.changes))
-    assert told == sorted(change for effect in expected.of(e.Changed) for change in map(repr, effect.changes))
+    told = sorted(change for effect in happened.of(e.StatusChanged) for change in map(repr, effect.changes))
+    assert told == sorted(change for effect in expected.of(e.StatusChanged) for change in map(repr, effect.changes))
 
 
 def test_a_slice_is_bounded_and_one_command_of_a_job_is_in_the_log():

@@ -32,7 +32,7 @@ from backbeat.streams.kafka.topics import (
     REPLIES,
 )
 from backbeat.streams.output.dead_letters import REASON
-from backbeat.streams.state.store import Origin, PartitionStore
+from backbeat.streams.state.store import ChangelogPosition, PartitionStore
 
 from .generator import USERS, Generator
 
@@ -267,8 +267,8 @@ class Fuzzed:
                 if len(key) + len(value or b"") > RECORD_BYTES_MAX - 1024:
                     raise Found(f"a record of {len(value or b'')} bytes under {key.hex()}")
             store = self.stores[snapshot.partition]
-            store.write(snapshot, Origin("state", 0, 0))
-            store.landed()
+            store.write(snapshot, ChangelogPosition("state", 0, 0))
+            store.mark_durable()
 
 
 def _walks_all(command: c.AnyCommand) -> bool:

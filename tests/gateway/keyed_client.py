@@ -33,10 +33,10 @@ class Write(NamedTuple):
 class KeyedClient:
     """Calls several gateways in turn, so many at once at most."""
 
-    def __init__(self, urls: Sequence[str], client_id: str, *, at_once: int) -> None:
+    def __init__(self, urls: Sequence[str], client_id: str, *, run_sync: int) -> None:
         self._urls = itertools.cycle(urls)
         self._client_id = client_id
-        self._allowed = asyncio.Semaphore(at_once)
+        self._allowed = asyncio.Semaphore(run_sync)
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=_ATTEMPT_SECONDS_MAX), connector=aiohttp.TCPConnector(limit=0)
         )

@@ -123,7 +123,7 @@ async def client(pair: Stack, endpoint: Endpoint) -> AsyncIterator[KeyedClient]:
         notification_endpoint=f"{endpoint.url}/notification",
         partitions=PARTITIONS,
     )
-    one = KeyedClient(pair.http_urls, registered.id, at_once=AT_ONCE)
+    one = KeyedClient(pair.http_urls, registered.id, run_sync=AT_ONCE)
     yield one
     await one.close()
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from backbeat.compose.local.child_process import Part
+from backbeat.compose.local.child_process import ChildProcess
 from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.compose.local.ports import free_port
 from backbeat.compose.local.programs import gateway_command
@@ -106,7 +106,7 @@ def test_a_gateway_that_is_stopped_ends_in_order(alone, door):
 def test_a_gateway_may_start_before_kafka(tmp_path):
     kafka_port, http_port = free_port(), free_port()
     servers = f"127.0.0.1:{kafka_port}"
-    part = Part(
+    part = ChildProcess(
         "gateway",
         gateway_command(servers, http_port, tmp_path / "gateway", []),
         log_path=tmp_path / "gateway.log",
@@ -132,7 +132,7 @@ def test_a_gateway_may_start_before_kafka(tmp_path):
 
 
 def test_a_port_that_is_taken_is_a_misfit(alone, tmp_path):
-    part = Part(
+    part = ChildProcess(
         "gateway",
         gateway_command(alone.bootstrap_servers, alone.http_ports[0], tmp_path, []),
         log_path=tmp_path / "gateway.log",
@@ -146,7 +146,7 @@ def test_a_port_that_is_taken_is_a_misfit(alone, tmp_path):
 
 
 def test_a_database_that_cannot_be_is_a_misfit(alone, tmp_path):
-    part = Part(
+    part = ChildProcess(
         "gateway",
         gateway_command(alone.bootstrap_servers, free_port(), tmp_path, ["--database-url", "mongodb://x"]),
         log_path=tmp_path / "gateway.log",

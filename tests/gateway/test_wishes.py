@@ -5,15 +5,15 @@ from multidict import CIMultiDict
 
 from backbeat.gateway.http.errors import Refusal
 from backbeat.gateway.http.parameters import Parameters
-from backbeat.gateway.http.preferences import Wishes, read_wishes
+from backbeat.gateway.http.preferences import Preferences, read_wishes
 
 
-def wishes(**headers: str) -> Wishes:
+def wishes(**headers: str) -> Preferences:
     return read_wishes(CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()}))
 
 
 def test_old_clients_wish_for_nothing() -> None:
-    assert wishes(Client_Id="x", Accept="*/*") == Wishes()
+    assert wishes(Client_Id="x", Accept="*/*") == Preferences()
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ class Bank:
         self._transfer_seconds = transfer_seconds
         self.transfers: Counter[str] = Counter()
         self.begun = 0
-        self.at_once = 0
+        self.run_sync = 0
         self.at_once_max = 0
         #: Line-seconds that were used since `begin`.
         self._used_seconds = 0.0
@@ -65,10 +65,10 @@ class Bank:
 
     def _count(self, change: int) -> None:
         now = time.monotonic()
-        self._used_seconds += self.at_once * (now - self._changed_at)
+        self._used_seconds += self.run_sync * (now - self._changed_at)
         self._changed_at = now
-        self.at_once += change
-        self.at_once_max = max(self.at_once_max, self.at_once)
+        self.run_sync += change
+        self.at_once_max = max(self.at_once_max, self.run_sync)
 
     def begin(self) -> None:
         """Count from here how much of its lines is used."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from backbeat.compose.local.child_process import Part
+from backbeat.compose.local.child_process import ChildProcess
 from backbeat.compose.local.stack import Stack
 from backbeat.streams.core.commands import AddChildren, NewNode
 from backbeat.streams.core.effects import Made
@@ -35,7 +35,7 @@ class Installation(Rig):
         self._admin = AdminClient({"bootstrap.servers": self.kafka, "log_level": 0})
 
     @property
-    def part(self) -> Part:
+    def part(self) -> ChildProcess:
         """The engine's process."""
         return self.stack._engines[0].part
 

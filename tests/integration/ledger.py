@@ -82,7 +82,7 @@ class Ledger:
                 case fx.Dispatch() | fx.Notify():
                     topic = self._activities[effect.node.user_id]
                     self.sent[partition, topic].append(schemas.encode_activity(effect))
-                case fx.Changed():
+                case fx.StatusChanged():
                     self.sent[partition, HISTORY].append(schemas.encode_status_changes(effect, command.tid))
                 case fx.Send():
                     source = Source(partition, message.offset(), sends)

@@ -113,7 +113,10 @@ def test_a_defect_in_the_rules_costs_one_command(system, caller, subject, dead_l
     unknown = ids.node_id(node.workflow_id, b"never made", 0)
     another = (ids.partition_of(node.id, PARTITIONS) + 1) % PARTITIONS
     broken = Continue(
-        id=fresh(), workflow_id=unknown, tasks=(Task(TaskKind.SCHEDULE, node.id),), source=Source(another, 0, 1_000)
+        id=fresh(),
+        workflow_id=unknown,
+        tasks=(Task(TaskKind.SCHEDULE, node.id),),
+        source=Source(another, 0, 1_000),
     )
     caller.send(broken)
     ((value, headers),) = dead_letters(1)

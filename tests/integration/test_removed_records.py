@@ -12,7 +12,7 @@ from backbeat.streams.core import ids
 from backbeat.streams.core.dispatch import apply
 from backbeat.streams.core.records import Meta, RetentionPolicy, Settings, TimerKind
 from backbeat.streams.core.store import MemoryStore
-from backbeat.streams.engine.ports import Origin
+from backbeat.streams.engine.ports import ChangelogPosition
 from backbeat.streams.state.store import META_KEY, PartitionStore
 from backbeat.streams.state.stored_timers import TIMER
 
@@ -48,8 +48,8 @@ class Both:
     def commit(self):
         snapshot = self.stored.snapshot()
         self.changelog += snapshot.records
-        self.stored.write(snapshot, Origin("state", len(self.changelog), 0))
-        self.stored.landed()
+        self.stored.write(snapshot, ChangelogPosition("state", len(self.changelog), 0))
+        self.stored.mark_durable()
 
     def check(self):
         after, place = None, None
@@ -68,7 +68,7 @@ class Both:
     def restored(self):
         store = PartitionStore(self.path / "restored", 0)
         for begin in range(0, len(self.changelog), 7):
-            store.restore(self.changelog[begin : begin + 7], Origin("state", begin + 7, 0))
+            store.restore(self.changelog[begin : begin + 7], ChangelogPosition("state", begin + 7, 0))
         store.restored()
         return store
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from backbeat import Client, Unavailable, Worker
-from backbeat.compose.local.child_process import Part
+from backbeat.compose.local.child_process import ChildProcess
 from backbeat.compose.local.ports import free_port
 from backbeat.streams.kafka.brokers import RefusedError, reach
 from backbeat.streams.kafka.security import PREFIX, Brokers, KafkaSecurity, Mechanism, Protocol
@@ -87,7 +87,7 @@ async def test_a_workflow_goes_through_engine_gateway_and_worker(kafka_of_its_ow
     }
     with contextlib.ExitStack() as stack:
         for name, (words, environment) in parts.items():
-            part = Part(
+            part = ChildProcess(
                 name,
                 [*PROGRAM, *words],
                 log_path=folder / f"{name}.log",

@@ -16,7 +16,7 @@ from backbeat.compose.local.kafka import KafkaBroker, Membership, make_cluster_i
 from backbeat.compose.local.ports import free_port
 from backbeat.delivery.share.member import Member
 from backbeat.delivery.share.protocol import AckType
-from backbeat.delivery.share.session import Taken
+from backbeat.delivery.share.session import AcquiredRecord
 from backbeat.streams.kafka.registration import add_client
 from backbeat.streams.kafka.topics import DEAD_LETTERS, activities_topic, ensure_topics
 from tests.integration.at_work import committed, put, running, until, work_record
@@ -164,7 +164,7 @@ async def test_what_was_taken_too_often_is_put_back_before_the_broker_takes_it_o
         # The group is set up by its first worker.
         pass
     put(bootstrap, name, *records(1, 2))
-    taken: list[Taken] = []
+    taken: list[AcquiredRecord] = []
     member = Member(
         bootstrap,
         f"backbeat-worker-{name}-share",

@@ -92,7 +92,13 @@ def test_every_status_and_error_class_of_the_gateway():
 def test_every_exit_code():
     assert [row[0] for row in rows("Exit codes")] == [str(int(one)) for one in Exit]
     # Besides those of their own: in order, refused at the start, and click's.
-    assert [row[0] for row in rows("Exit codes", 1)] == ["0", "1", "2", str(termination.ENDED), str(termination.MISFIT)]
+    assert [row[0] for row in rows("Exit codes", 1)] == [
+        "0",
+        "1",
+        "2",
+        str(termination.ENDED),
+        str(termination.EXIT_INCONSISTENT_STATE),
+    ]
 
 
 def test_every_reason_of_a_dead_letter():

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from confluent_kafka import Producer
 
-from backbeat.compose.local.child_process import Part
+from backbeat.compose.local.child_process import ChildProcess
 from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.compose.local.ports import free_port
 from backbeat.gateway.projection.storage import facts
@@ -66,7 +66,7 @@ def test_it_ends_with_what_to_do_and_writes_no_row_of_it(kafka_of_a_newer_one, t
     program = [sys.executable, "-m", "backbeat.compose"]
     words = ["--bootstrap-servers", servers, "--data-dir", str(tmp_path / "gateway")]
     put(record(WORKFLOW), record(KNOWN))
-    follow = Part(
+    follow = ChildProcess(
         "projection",
         [*program, "projection", "follow", *words, "--status-port", "none"],
         log_path=tmp_path / "follow.log",

@@ -7,7 +7,7 @@ from backbeat import schemas
 from backbeat.streams.core.records import Meta, Settings, TimerKind
 from backbeat.streams.core.schedules.schedule import Schedule
 from backbeat.streams.engine.due_timers import due_records
-from backbeat.streams.state.store import Origin, PartitionStore
+from backbeat.streams.state.store import ChangelogPosition, PartitionStore
 from tests.schedules.test_times import ms, plan
 
 BEGIN = ms("2026-01-01T00:00:00+00:00")
@@ -35,8 +35,8 @@ def store(tmp_path):
 
 def commit(store, next_offset=1):
     snapshot = store.snapshot()
-    store.write(snapshot, Origin("state", next_offset, 0))
-    store.landed()
+    store.write(snapshot, ChangelogPosition("state", next_offset, 0))
+    store.mark_durable()
     return snapshot.records
 
 
@@ -52,8 +52,8 @@ def test_a_list_has_what_was_committed_and_what_was_not_yet(store):
     found = list(store.schedules())
     assert [one.id[0] for one in found] == [1, 2, 3, 4]
     assert [one.paused for one in found] == [False, False, True, False]
-    store.write(snapshot, Origin("state", 2, 0))
-    store.landed()
+    store.write(snapshot, ChangelogPosition("state", 2, 0))
+    store.mark_durable()
     commit(store, 3)
     assert list(store.schedules()) == found
 
@@ -63,7 +63,7 @@ def test_a_restored_store_has_the_timers_of_its_schedules(store, tmp_path):
         store.put_schedule(schedule(number, **given))
     records = commit(store)
     restored = PartitionStore(tmp_path / "restored", 3)
-    restored.restore(records, Origin("state", 1, 0))
+    restored.restore(records, ChangelogPosition("state", 1, 0))
     restored.restore(
         [(b"c" + schedule(3).id, msgspec.msgpack.encode(schedule(3, timer_at=BEGIN + 9)))], restored.origin
     )

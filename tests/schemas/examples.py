@@ -288,7 +288,7 @@ SIGNAL_REQUEST = schemas.SignalRequest(
     client_id=identity(2),
     parent_link_id=identity(3),
 )
-CHANGED = effects.Changed(identity(4), tuple(effects.NodeChange(identity(5), change) for change in CHANGES))
+CHANGED = effects.StatusChanged(identity(4), tuple(effects.NodeChange(identity(5), change) for change in CHANGES))
 
 
 def _examples() -> dict[str, tuple[bytes, Callable[[bytes], Any], Any]]:

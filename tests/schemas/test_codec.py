@@ -104,7 +104,7 @@ def test_every_status_crosses(server):
         for before in machine
         for after in machine
     )
-    value = schemas.encode_status_changes(effects.Changed(identity(2), changes), "")
+    value = schemas.encode_status_changes(effects.StatusChanged(identity(2), changes), "")
     found = schemas.decode_status_changes(value).changes
     assert found == changes
     assert {type(one.change.from_status) for one in found} == {machine}
@@ -112,7 +112,7 @@ def test_every_status_crosses(server):
 
 def test_a_status_of_the_other_machine_is_refused():
     change = StatusChange(True, ServerStatus.STARTED, ServerStatus.STARTED, 0, None)
-    changed = effects.Changed(identity(2), (effects.NodeChange(identity(1), change),))
+    changed = effects.StatusChanged(identity(2), (effects.NodeChange(identity(1), change),))
     value = bytearray(schemas.encode_status_changes(changed, ""))
     at = value.index(identity(1)) + 16
     assert value[at] == 2

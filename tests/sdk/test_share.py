@@ -6,7 +6,7 @@ import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from backbeat import BackbeatError, Worker
-from backbeat.delivery.share.protocol import AckType, Who, acknowledge, batches_of, heartbeat
+from backbeat.delivery.share.protocol import AckType, MemberIdentity, acknowledge, batches_of, heartbeat
 from backbeat.delivery.share.session import Session
 
 
@@ -39,7 +39,7 @@ def test_what_became_of_neighbours_is_said_together() -> None:
 
 
 def test_a_request_that_renews_says_so() -> None:
-    who = Who("group", "member", "topic", bytes(16))
+    who = MemberIdentity("group", "member", "topic", bytes(16))
     assert not acknowledge(who, 3, [(0, 4, [1, 2])]).is_renewal
     assert acknowledge(who, 3, [(0, 4, [1]), (1, 4, [1, 4])]).is_renewal
 

@@ -11,10 +11,10 @@ from backbeat.streams.core import dispatch
 from backbeat.streams.core.schedules import runs
 from backbeat.streams.engine import loop
 from backbeat.streams.engine.loop import Engine
-from backbeat.streams.engine.ports import Origin
+from backbeat.streams.engine.ports import ChangelogPosition
 from backbeat.streams.kafka.topics import STATE
 from backbeat.streams.process import lifecycle
-from backbeat.streams.process.lease import Ownership
+from backbeat.streams.process.lease import Lease
 from backbeat.streams.state import commit, restore, store
 from backbeat.streams.state.local_stores import LocalStores
 from backbeat.streams.state.restore import Ends
@@ -43,7 +43,7 @@ def _write_first(
     for snapshot in snapshots:
         origin = stores[snapshot.partition].origin
         begin = origin.next_offset if origin else 0
-        stores[snapshot.partition].write(snapshot, Origin(state_topic_id, begin, store.host_now()))
+        stores[snapshot.partition].write(snapshot, ChangelogPosition(state_topic_id, begin, store.host_now()))
     return transaction.run(snapshots, member, deadline)
 
 
@@ -109,7 +109,7 @@ BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     "a restore stops before an open transaction": [(SimChangelog, "state_ends", _stable_ends)],
     "stale stores are used": [(restore, "_why_stale", lambda *_: None)],
     "commits name no member": [(commit.Member, "metadata", lambda _: b"CGMDv2:\xff\xff\xff\xffsim\0\0\0\0")],
-    "a stopped process does not mind": [(Ownership, "is_certain", lambda _: True)],
+    "a stopped process does not mind": [(Lease, "is_certain", lambda _: True)],
     "what an earlier read brings late is taken": [(Engine, "is_reading", lambda *_: True)],
     "timers fire by the clock of whoever sends them": [
         (dispatch, "fired_early", lambda *_: False),

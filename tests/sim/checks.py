@@ -14,7 +14,7 @@ from backbeat.streams.core import ids
 from backbeat.streams.core.commands import DeliveryFailed, ScheduleDue, TimerFired
 from backbeat.streams.core.records import Meta, TimerKind
 from backbeat.streams.engine.loop import Engine, Record
-from backbeat.streams.engine.ports import DamagedStoreError, Origin, Snapshot
+from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError, Snapshot
 from backbeat.streams.kafka.topics import ACTIVITIES_PREFIX, COMMANDS, REPLIES, STATE
 from backbeat.streams.state.store import META_KEY, PartitionStore
 from backbeat.streams.state.stored_timers import TIMER
@@ -56,7 +56,7 @@ class CheckedStore(PartitionStore):
             self._damaged()
         return super()._read(key)
 
-    def write(self, snapshot: Snapshot, origin: Origin) -> None:
+    def write(self, snapshot: Snapshot, origin: ChangelogPosition) -> None:
         self._host.point("before write")
         if self.in_use and self._world.faults.happens("store damaged, seen by a commit"):
             self._damaged()

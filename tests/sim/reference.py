@@ -259,7 +259,7 @@ class Reference:
             match effect:
                 case fx.Dispatch() | fx.Notify():
                     yield from self._activity(effect)
-                case fx.Changed():
+                case fx.StatusChanged():
                     value = schemas.encode_status_changes(effect, command.tid)
                     yield Sent(HISTORY, partition, effect.workflow_id, value)
                 case fx.Send():

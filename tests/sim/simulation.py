@@ -359,7 +359,7 @@ class Simulation:
     def ended(self, reason: str, code: int = 3) -> None:
         """What `process.end` is here."""
         assert self.running is not None
-        if not reason.startswith(_EXPECTED_ENDS) or code == lifecycle.MISFIT:
+        if not reason.startswith(_EXPECTED_ENDS) or code == lifecycle.EXIT_INCONSISTENT_STATE:
             self.checks.fail(f"{self.running.instance_id} ended itself: {reason}")
         self.running.die(reason)
 

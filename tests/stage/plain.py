@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from backbeat.compose.cli.errors import SetupError
-from backbeat.compose.local.child_process import Part, last_lines
+from backbeat.compose.local.child_process import ChildProcess, last_lines
 from backbeat.compose.local.kafka_cluster import KafkaCluster
 from backbeat.compose.local.ports import LOOPBACK, free_port
 from backbeat.compose.local.postgresql import postgresql
@@ -66,7 +66,7 @@ class PlainStack:
         self._stack = contextlib.ExitStack()
         #: `name:port` in the containers' network -> `host:port` here
         self._addresses: dict[str, str] = {}
-        self.parts: dict[str, Part] = {}
+        self.parts: dict[str, ChildProcess] = {}
         brokers = [name for name in self.services if "kafka" in self.services[name]["image"]]
         given = kafka_settings(self.services[brokers[0]])
         ours = {key: value for key, value in given.items() if key not in _KAFKA_OURS}
@@ -159,13 +159,13 @@ class PlainStack:
 
     def _stop_parts(self) -> None:
         with ThreadPoolExecutor(max(1, len(self.parts))) as pool:
-            list(pool.map(Part.stop, self.parts.values()))
+            list(pool.map(ChildProcess.stop, self.parts.values()))
 
     # --- From container to process -----------------------------------------------------------------------------------
 
     def _add(self, name: str) -> None:
         words = [*self._entrypoint(name), *self._here(name, self.services[name].get("command", []))]
-        part = Part(
+        part = ChildProcess(
             name,
             words,
             log_path=self._folder / "log" / f"{name}.log",

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from backbeat import Client
-from backbeat.compose.local.child_process import Part
+from backbeat.compose.local.child_process import ChildProcess
 from backbeat.compose.local.stack import Stack
 
 pytestmark = [pytest.mark.prove, pytest.mark.integration]
@@ -25,7 +25,7 @@ async def test_what_is_put_back_goes_on_where_the_backup_was_taken(tmp_path):
     with Stack(tmp_path / "second") as stack:
         async with Client(stack.bootstrap_servers) as client:
             assert str(await client.tree(signal.workflow_id)) == before
-            worker = Part(
+            worker = ChildProcess(
                 "worker",
                 [
                     sys.executable,

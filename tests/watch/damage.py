@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from backbeat.streams.core.records import Answer, TimerKind
-from backbeat.streams.engine.ports import DamagedStoreError, Origin
+from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError
 from backbeat.streams.state.disk_space import DiskSpace
 from backbeat.streams.state.restore import Ends, restore
 from backbeat.streams.state.store import PartitionStore, host_now
@@ -111,9 +111,9 @@ class Kept:
         store.meta.topic_id = self.log.commands_topic_id
         snapshot = store.snapshot()
         offset = self.log.append(snapshot.records)
-        origin = Origin(self.log.state_topic_id, offset, host_now())
+        origin = ChangelogPosition(self.log.state_topic_id, offset, host_now())
         self.disk.with_room(PARTITION, lambda: store.write(snapshot, origin))
-        store.landed()
+        store.mark_durable()
 
     def _change(self) -> None:
         store, chance = self.store, self.chance

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from backbeat.streams.engine.loop import Engine
-from backbeat.streams.engine.ports import DamagedStoreError, Origin
+from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError
 from backbeat.streams.process.settings import EngineSettings
 from backbeat.streams.state.disk_space import DiskSpace
 from backbeat.streams.state.local_stores import LocalStores
@@ -120,7 +120,7 @@ def test_damage_that_is_found_by_a_commit_concerns_that_partition_and_not_the_co
             raise DAMAGE
 
         store.write = fail
-        owner.stores.write(store, store.snapshot(), Origin("state", kept.log.end, 0))
+        owner.stores.write(store, store.snapshot(), ChangelogPosition("state", kept.log.end, 0))
         owner.stores.repair_written()
         await owner.settled()
         assert owner.restorer.set_aside_count == 1
@@ -159,7 +159,7 @@ def test_a_store_is_not_closed_under_a_commit(kept):
             await asyncio.sleep(0)
             # Whatever the repair has given to the thread is done once this is.
             await asyncio.get_running_loop().run_in_executor(owner.threads, int)
-            store.write(store.snapshot(), Origin("state", kept.log.end, 0))
+            store.write(store.snapshot(), ChangelogPosition("state", kept.log.end, 0))
         await owner.settled()
         assert owner.engine.partitions[PARTITION].store is not store
         owner.close()

@@ -10,11 +10,11 @@ from backbeat.streams.core.jobs.records import RETENTION_MS, Job, JobFilter
 from backbeat.streams.core.records import Place, TimerKind
 from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.state.scans import keys_of_kind
-from backbeat.streams.state.store import Origin, PartitionStore
+from backbeat.streams.state.store import ChangelogPosition, PartitionStore
 from backbeat.streams.state.stored_records import _key
 from tests.watch.test_versions import NODE, WORKFLOW
 
-ORIGIN = Origin("state", 0, 0)
+ORIGIN = ChangelogPosition("state", 0, 0)
 
 
 def walked(behind, count):
@@ -58,7 +58,7 @@ def test_every_layer_is_seen_and_none_twice(tmp_path, seed):
                     store.write(written, ORIGIN)
             case 7 if written is not None:
                 store.write(written, ORIGIN)
-                store.landed()
+                store.mark_durable()
                 written = None
         if chance.random() < 0.2:
             count = chance.choice([1, 2, 7, 100])
@@ -114,7 +114,7 @@ def test_a_job_and_its_timer_come_back_from_the_changelog(tmp_path):
     assert store.jobs() == jobs
     snapshot = store.snapshot()
     store.write(snapshot, ORIGIN)
-    store.landed()
+    store.mark_durable()
     store.delete_job(jobs[0].id)
     assert store.jobs() == jobs[1:]
     store.close()

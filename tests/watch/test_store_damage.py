@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from backbeat.streams.engine.ports import DamagedStoreError, Origin, RestoreError, StoreError
+from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError, RestoreError, StoreError
 from backbeat.streams.state import rocksdb
 from backbeat.streams.state.restore import restore
 from backbeat.streams.state.store import PartitionStore, host_now
@@ -162,7 +162,7 @@ def test_what_was_written_long_ago_survives_a_kill(tmp_path, monkeypatch):
     kept.commit()
     offset = kept.store.origin.next_offset
     kept.store._flushed_at -= 11 * 60 * 1000
-    kept.store.write(kept.store.snapshot(), Origin("state", offset, host_now()))
+    kept.store.write(kept.store.snapshot(), ChangelogPosition("state", offset, host_now()))
     deadline = time.monotonic() + 60
     while not kept.store._db.live_files():
         assert time.monotonic() < deadline, "it is in memory alone"

@@ -7,6 +7,7 @@ from backbeat.streams.core.commands import NewNode, NewSchedule, NewWorkflow
 from backbeat.streams.core.jobs.records import Job, JobFilter
 from backbeat.streams.core.records import (
     Answer,
+    CoalesceIndex,
     Due,
     Lane,
     Link,
@@ -14,15 +15,14 @@ from backbeat.streams.core.records import (
     Node,
     Place,
     Pool,
-    Removed,
-    Waiting,
+    SignalTombstone,
     Workflow,
 )
 from backbeat.streams.core.schedules.schedule import Schedule
 from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
 from backbeat.streams.engine.ports import NewerRecordError
 from backbeat.streams.state.restore import Ends, restore
-from backbeat.streams.state.store import META_KEY, Origin, PartitionStore
+from backbeat.streams.state.store import META_KEY, ChangelogPosition, PartitionStore
 from backbeat.streams.state.store_folder import StoreFolder
 from backbeat.streams.state.stored_records import _key
 from backbeat.streams.state.versions import KNOWN, RULES_VERSION, why_unknown_record
@@ -67,8 +67,8 @@ STORED = {
     "place": (_key(b"o", ID, ID), Place(number=1, out=True, asked_at=0)),
     "schedule": (b"c" + ID, SCHEDULE),
     "job": (b"j" + ID, Job(id=ID, partition=0, user_id=None, action="retry", filter=JobFilter(), started_at=0)),
-    "waiting": (_key(b"c", ID, b"index"), Waiting(node_id=ID)),
-    "removed": (_key(b"d", ID), Removed(forget_at=5)),
+    "waiting": (_key(b"c", ID, b"index"), CoalesceIndex(node_id=ID)),
+    "removed": (_key(b"d", ID), SignalTombstone(forget_at=5)),
     "due": (b"a" + bytes(8) + ID, Due()),
     "meta": (META_KEY, Meta(next_offset=5, topic_id="commands")),
 }
@@ -189,6 +189,6 @@ def test_a_newer_record_in_the_local_store_is_refused_when_it_is_read(tmp_path):
 
 def test_packed_history_has_no_version(tmp_path):
     store = PartitionStore(tmp_path / "one", 3)
-    store.restore([(_key(b"h", ID, bytes(4)), b"\xff" * 15)], Origin("state", 1, 0))
+    store.restore([(_key(b"h", ID, bytes(4)), b"\xff" * 15)], ChangelogPosition("state", 1, 0))
     assert store.get_chunk(ID, 0) == b"\xff" * 15
     store.close()

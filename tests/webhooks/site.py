@@ -36,7 +36,7 @@ class Site:
     def __init__(self) -> None:
         self.hooks: list[Hook] = []
         self.answers: dict[str, Answer] = {}
-        self.at_once = 0
+        self.run_sync = 0
         self.at_once_max = 0
         self._changed = asyncio.Condition()
         self._runner: web.AppRunner | None = None
@@ -60,8 +60,8 @@ class Site:
         return f"http://127.0.0.1:{self.port}/{path}"
 
     async def _take(self, request: web.Request) -> web.Response:
-        self.at_once += 1
-        self.at_once_max = max(self.at_once, self.at_once_max)
+        self.run_sync += 1
+        self.at_once_max = max(self.run_sync, self.at_once_max)
         try:
             hook = Hook(
                 request.path, dict(request.headers), await request.json(), request.transport.get_extra_info("peername")
@@ -72,7 +72,7 @@ class Site:
             answer = self.answers.get(request.path)
             return web.json_response({}) if answer is None else await answer(request)
         finally:
-            self.at_once -= 1
+            self.run_sync -= 1
 
     def of(self, path: str) -> list[Hook]:
         return [hook for hook in self.hooks if hook.path == path]

@@ -131,11 +131,11 @@ def show(activity: str, connection: Connection, *, as_json: bool) -> None:
 
 def _row(one: ActivityLimit) -> tuple[str, ...]:
     more = "+" if one.more else ""
-    at_once = "" if one.concurrency is None else str(one.concurrency)
+    run_sync = "" if one.concurrency is None else str(one.concurrency)
     rate = one.rate or ""
     if one.burst > 1:
         rate += f" (burst {one.burst})"
-    return one.activity, at_once, rate, one.key, f"{one.out}{more}", f"{one.waiting}{more}"
+    return one.activity, run_sync, rate, one.key, f"{one.out}{more}", f"{one.waiting}{more}"
 
 
 def _pool_row(pool: LimitPool) -> tuple[str, ...]:

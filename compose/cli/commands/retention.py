@@ -19,7 +19,7 @@ from backbeat.compose.cli.show.printing import emit, how_long, print_table
 if TYPE_CHECKING:
     from backbeat.streams.core.records import RetentionPolicy
     from backbeat.streams.kafka.client_registry import Registry
-    from backbeat.transport.requests import Asker
+    from backbeat.transport.requests import RequestClient
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ def set_(
     """
     from backbeat.streams.core.records import RetentionPolicy
 
-    async def run(asker: Asker, registry: Registry) -> None:
+    async def run(asker: RequestClient, registry: Registry) -> None:
         policy = RetentionPolicy(
             owner_id=_owner(registry, client),
             name=workflow,
@@ -78,7 +78,7 @@ def set_(
 def list_(bootstrap_servers: str, *, as_json: bool) -> None:
     """List the policies; what is in none is kept for ever."""
 
-    async def run(asker: Asker, registry: Registry) -> list[dict[str, Any]]:
+    async def run(asker: RequestClient, registry: Registry) -> list[dict[str, Any]]:
         found = await _policies(asker)
         return [
             {
@@ -120,7 +120,7 @@ def list_(bootstrap_servers: str, *, as_json: bool) -> None:
 def remove(client: str, workflow: str, bootstrap_servers: str) -> None:
     """Keep the workflows of this client and name for ever again, those that wait to be archived included."""
 
-    async def run(asker: Asker, registry: Registry) -> None:
+    async def run(asker: RequestClient, registry: Registry) -> None:
         owner = _owner(registry, client)
         for policy in await _policies(asker):
             if (policy.owner_id, policy.name) == (owner, workflow):
@@ -134,13 +134,13 @@ def remove(client: str, workflow: str, bootstrap_servers: str) -> None:
     click.echo(f"Workflows {workflow!r} of {client} are kept.")
 
 
-def _connected(bootstrap_servers: str, action: Callable[[Asker, Registry], Awaitable[T]]) -> T:
+def _connected(bootstrap_servers: str, action: Callable[[RequestClient, Registry], Awaitable[T]]) -> T:
     from backbeat.streams.kafka.client_registry import Registry
-    from backbeat.transport.requests import Asker
+    from backbeat.transport.requests import RequestClient
 
     async def connect() -> T:
         with Registry(bootstrap_servers) as registry:
-            asker = Asker(bootstrap_servers, _ANSWER_SECONDS_MAX)
+            asker = RequestClient(bootstrap_servers, _ANSWER_SECONDS_MAX)
             await asker.start()
             try:
                 return await action(asker, registry)
@@ -169,7 +169,7 @@ def _name(registry: Registry, owner_id: bytes) -> str:
     return str(uuid.UUID(bytes=owner_id)) if found is None else found.name
 
 
-async def _policies(asker: Asker) -> dict[RetentionPolicy, str]:
+async def _policies(asker: RequestClient) -> dict[RetentionPolicy, str]:
     """The policies, and the partitions that have each."""
     from backbeat.streams.core.queries import GetRetention, RetentionPolicies
 
@@ -191,7 +191,7 @@ async def _policies(asker: Asker) -> dict[RetentionPolicy, str]:
     }
 
 
-async def _change(asker: Asker, policy: RetentionPolicy, *, forget: bool) -> None:
+async def _change(asker: RequestClient, policy: RetentionPolicy, *, forget: bool) -> None:
     from backbeat.schemas import encode_command
     from backbeat.streams.core.commands import ChangeRetention
 

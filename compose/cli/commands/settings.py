@@ -14,7 +14,7 @@ from backbeat.streams.core.bounds import SETTINGS
 from backbeat.streams.core.commands import ChangeSettings
 from backbeat.streams.core.queries import GetSettings
 from backbeat.streams.core.records import Settings
-from backbeat.transport.requests import Asker
+from backbeat.transport.requests import RequestClient
 
 _ANSWER_SECONDS_MAX = 10.0
 _NAMES = tuple(name for name in Settings.__struct_fields__ if name != "version")
@@ -83,7 +83,7 @@ def _parse(change: str) -> tuple[str, float | int]:
 
 
 async def _read(bootstrap_servers: str) -> list[Settings]:
-    asker = Asker(bootstrap_servers, _ANSWER_SECONDS_MAX)
+    asker = RequestClient(bootstrap_servers, _ANSWER_SECONDS_MAX)
     await asker.start()
     try:
         return [await _read_one(asker, partition) for partition in range(asker.partitions)]
@@ -91,7 +91,7 @@ async def _read(bootstrap_servers: str) -> list[Settings]:
         await asker.stop()
 
 
-async def _read_one(asker: Asker, partition: int) -> Settings:
+async def _read_one(asker: RequestClient, partition: int) -> Settings:
     (found,) = await asker.query(
         lambda reply_to, deadline: GetSettings(reply_to=reply_to, deadline=deadline, partition=partition),
         _ANSWER_SECONDS_MAX,
@@ -102,7 +102,7 @@ async def _read_one(asker: Asker, partition: int) -> Settings:
 
 
 async def _write(bootstrap_servers: str, changes: dict[str, float | int]) -> None:
-    asker = Asker(bootstrap_servers, _ANSWER_SECONDS_MAX)
+    asker = RequestClient(bootstrap_servers, _ANSWER_SECONDS_MAX)
     await asker.start()
     try:
         for partition in range(asker.partitions):

@@ -205,7 +205,7 @@ def cancel(workflow: tuple[str, ...], connection: Connection, *, yes: bool, as_j
         still_open = sum(1 for _, node in found.walk() if node.status not in _CLOSED)
         if not yes:
             click.confirm(f"Deactivate {still_open} nodes of {found.workflow.name!r}?", abort=True, err=True)
-        await change_all(top, client.cancel, "canceled", as_json=as_json, at_once=1)
+        await change_all(top, client.cancel, "canceled", as_json=as_json, run_sync=1)
 
     connection.run(run)
 

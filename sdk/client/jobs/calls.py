@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
 from backbeat.client.jobs.views import Job
-from backbeat.client.session import Speaker, as_id
+from backbeat.client.session import Session, as_id
 from backbeat.client.words import check_options
 from backbeat.errors import InvalidParameters, NotFound
 from backbeat.payload.values import Id, aware, id_text, to_id, to_json
@@ -57,7 +57,7 @@ class JobOptions(TypedDict, total=False):
 _WORDS = tuple(JobOptions.__annotations__)
 
 
-class JobCalls(Speaker):
+class JobCalls(Session):
     """The calls about jobs. A job is every partition's own affair: what they say is added up."""
 
     async def start_job(self, action: str, **options: Unpack[JobOptions]) -> Job:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from backbeat.client.limits.rates import read_rate
 from backbeat.client.limits.spread import wait_until_known
 from backbeat.client.limits.views import ActivityLimit, read_limits
-from backbeat.client.session import Speaker
+from backbeat.client.session import Session
 from backbeat.payload.values import seconds, to_count, to_text
 from backbeat.streams.core import commands, queries
 from backbeat.streams.core import effects as fx
@@ -83,7 +83,7 @@ class Limits:
         return next((found for found in await self.list() if found.activity == activity), None)
 
 
-class LimitCalls(Speaker):
+class LimitCalls(Session):
     """The calls about limits."""
 
     @property

@@ -28,7 +28,7 @@ from backbeat.delivery.share.cluster import TROUBLE, RefusedError
 from backbeat.delivery.share.member import Member
 from backbeat.delivery.share.offsets import begin_at, commit, ends, positions, prepare
 from backbeat.delivery.share.protocol import AckType
-from backbeat.delivery.share.session import Lock, Taken
+from backbeat.delivery.share.session import AcquiredRecord, Lock
 from backbeat.errors import BackbeatError, Unavailable
 from backbeat.schemas import ActivityRecord, DecodeError, decode_activity
 from backbeat.streams.kafka.topics import activities_topic
@@ -265,7 +265,7 @@ class ShareIntake:
                 self._member.settle(lock, AckType.ACCEPT if job.answered else AckType.RELEASE)
         self._member.wake()
 
-    def _take(self, taken: list[Taken]) -> None:
+    def _take(self, taken: list[AcquiredRecord]) -> None:
         jobs: list[Job] = []
         for one in taken:
             job = self._job(one)
@@ -281,7 +281,7 @@ class ShareIntake:
                 logger.error("the worker's event loop is closed: its intake ends")
                 self._ending.set()
 
-    def _job(self, taken: Taken) -> _ShareJob | None:
+    def _job(self, taken: AcquiredRecord) -> _ShareJob | None:
         lock = taken.lock
         try:
             record = decode_activity(taken.value)
@@ -312,7 +312,7 @@ class ShareIntake:
             return None
         return _ShareJob(record, key, lock)
 
-    def _away(self, taken: Taken, put: Callable[..., None]) -> None:
+    def _away(self, taken: AcquiredRecord, put: Callable[..., None]) -> None:
         """Send a record to where it is safe; then it is done here."""
         partition, offset = taken.lock.place
         message = Message(

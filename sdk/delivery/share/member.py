@@ -17,8 +17,8 @@ from confluent_kafka import KafkaError
 
 from backbeat.delivery.kafka import logger
 from backbeat.delivery.share.cluster import REFUSED_FOR_GOOD, TROUBLE, Cluster, RefusedError
-from backbeat.delivery.share.protocol import EPOCH_JOIN, EPOCH_LEAVE, AckType, Who, heartbeat
-from backbeat.delivery.share.session import BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN, Lock, Session, Taken
+from backbeat.delivery.share.protocol import EPOCH_JOIN, EPOCH_LEAVE, AckType, MemberIdentity, heartbeat
+from backbeat.delivery.share.session import BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN, AcquiredRecord, Lock, Session
 from backbeat.errors import BackbeatError, Unavailable
 
 _LEAVE_SECONDS_MAX = 5.0
@@ -43,14 +43,14 @@ class Member:
         topic: str,
         *,
         room: Callable[[], int],
-        accept: Callable[[list[Taken]], None],
+        accept: Callable[[list[AcquiredRecord]], None],
         fail: Callable[[BaseException], None],
     ) -> None:
         self.cluster = Cluster(bootstrap_servers, group, topic)
         self.accept = accept
         self.leaving = False
         self.lock_seconds = _LOCK_SECONDS_USUAL
-        self.who = Who(group, base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("="), topic, b"")
+        self.who = MemberIdentity(group, base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("="), topic, b"")
         self._room = room
         self._fail = fail
         #: Records that fetches under way may bring.

@@ -191,7 +191,7 @@ class Acknowledge(Request):
     )
 
 
-class Who(NamedTuple):
+class MemberIdentity(NamedTuple):
     """A member of a share group, and the one topic that it reads."""
 
     group: str
@@ -201,7 +201,7 @@ class Who(NamedTuple):
 
 
 def fetch(
-    who: Who,
+    who: MemberIdentity,
     epoch: int,
     *,
     records_max: int,
@@ -229,7 +229,7 @@ def fetch(
     )
 
 
-def acknowledge(who: Who, epoch: int, batches: Sequence[AckBatch]) -> Acknowledge:
+def acknowledge(who: MemberIdentity, epoch: int, batches: Sequence[AckBatch]) -> Acknowledge:
     """Say what became of records; with EPOCH_LEAVE as the epoch the session is over."""
     said: dict[int, list[Any]] = {}
     for partition, first, types in batches:

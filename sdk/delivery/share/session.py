@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError
 
 from backbeat.delivery.kafka import logger
 from backbeat.delivery.share.cluster import REFUSED_FOR_GOOD, TROUBLE, Cluster, RefusedError
-from backbeat.delivery.share.protocol import EPOCH_LEAVE, AckType, Who, acknowledge, batches_of, fetch
+from backbeat.delivery.share.protocol import EPOCH_LEAVE, AckType, MemberIdentity, acknowledge, batches_of, fetch
 from backbeat.errors import BackbeatError, Unavailable
 
 BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.05, 1.0
@@ -45,7 +45,7 @@ class Lock:
         self.revoked = False
 
 
-class Taken(NamedTuple):
+class AcquiredRecord(NamedTuple):
     """A record that was taken."""
 
     lock: Lock
@@ -60,10 +60,10 @@ class Group(Protocol):
     """What a session needs of the member of the group that it is of (`member.Member`)."""
 
     cluster: Cluster
-    who: Who
+    who: MemberIdentity
     leaving: bool
     lock_seconds: float
-    accept: Callable[[list[Taken]], None]
+    accept: Callable[[list[AcquiredRecord]], None]
 
     def partitions_of(self, node_id: int) -> set[int]:
         """The partitions that a broker leads."""
@@ -190,7 +190,7 @@ class Session:
         sent_at = time.monotonic()
         answer = await self._ask(request)
         self._read = set(wanted)
-        taken: list[Taken] = []
+        taken: list[AcquiredRecord] = []
         for _, partitions, _ in answer.topics:
             for number, code, message, _, _, _, records, acquired, _ in partitions:
                 if code:
@@ -200,7 +200,7 @@ class Session:
         if taken:
             self._member.accept(taken)
 
-    def _taken(self, partition: int, raw: bytes, acquired: Iterable[Any], renew_at: float) -> list[Taken]:
+    def _taken(self, partition: int, raw: bytes, acquired: Iterable[Any], renew_at: float) -> list[AcquiredRecord]:
         there, holes = _records(raw)
         found = []
         for first, last, deliveries, _ in acquired:
@@ -214,7 +214,7 @@ class Session:
                 # One that was ours all the same was lost without our knowledge.
                 self._lose([place])
                 lock = self._locks[place] = Lock(self, place, renew_at)
-                found.append(Taken(lock, record.key, record.value, list(record.headers), deliveries))
+                found.append(AcquiredRecord(lock, record.key, record.value, list(record.headers), deliveries))
         return found
 
     def _break(self, partition: int, code: int, message: str | None) -> None:

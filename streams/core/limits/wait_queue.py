@@ -4,8 +4,8 @@ The first priority that has anybody goes first; in it the fairness keys take tur
 time of asking. A node that has waited for the limit's `aging_seconds` counts as one priority higher, and so on: it is
 served as soon as it counts as higher than whoever's turn it is, and among equals when it is the older one.
 
-A priority (`Level`) chains its nodes by age, and its lanes, one a fairness key, in a ring; a lane chains its nodes by
-age. So standing in line, leaving it and being served follow a few pointers, however many wait.
+A priority (`PriorityBand`) chains its nodes by age, and its lanes, one a fairness key, in a ring; a lane chains its
+nodes by age. So standing in line, leaving it and being served follow a few pointers, however many wait.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from backbeat.streams.core.limits.pool_records import PoolRecords
-from backbeat.streams.core.records import Lane, Level, Place, Pool
+from backbeat.streams.core.records import Lane, Place, Pool, PriorityBand
 
 _LANE_BYTES = 8
 
@@ -142,7 +142,7 @@ def _drop_lane(records: PoolRecords, pool: Pool, key: bytes, turn: bytes | None)
     return lane.next if turn == key else turn
 
 
-def _level(pool: Pool, place: Place) -> Level:
+def _level(pool: Pool, place: Place) -> PriorityBand:
     return pool.levels[place.priority - 1]
 
 

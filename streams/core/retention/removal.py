@@ -25,7 +25,7 @@ from backbeat.streams.core.commands import (
     TimerFired,
 )
 from backbeat.streams.core.effects import Done, Reason, Send
-from backbeat.streams.core.records import Node, Removed, RetentionPolicy, TimerKind, Workflow
+from backbeat.streams.core.records import Node, RetentionPolicy, SignalTombstone, TimerKind, Workflow
 from backbeat.streams.core.retention import policies
 from backbeat.streams.core.step import Step, refuse
 from backbeat.streams.core.store import Store
@@ -129,7 +129,7 @@ def _remove(store: Store, node_id: bytes, changed: dict[bytes, Node], *, forget_
     changed.pop(node_id, None)
     store.delete_node(node_id)
     if node.parent_id is None:
-        store.put_removed(node_id, Removed(forget_at=forget_at))
+        store.put_removed(node_id, SignalTombstone(forget_at=forget_at))
         store.set_timer(forget_at, node_id, TimerKind.REFUSAL, 0)
         store.meta.removed += 1
     if node.next_sibling is not None or node.parent_id is None:

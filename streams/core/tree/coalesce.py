@@ -5,7 +5,7 @@ The record that finds it follows its node: it is written down whenever such a no
 
 from __future__ import annotations
 
-from backbeat.streams.core.records import Node, Waiting
+from backbeat.streams.core.records import CoalesceIndex, Node
 from backbeat.streams.core.store import Store
 from backbeat.streams.core.tree.status import ServerStatus
 
@@ -22,6 +22,6 @@ def write_down(store: Store, node: Node) -> None:
     workflow_id, key = node.workflow_id, node.coalesce_key
     found = store.get_waiting(workflow_id, key)
     if still_waits(node):
-        store.put_waiting(workflow_id, key, Waiting(node_id=node.id))
+        store.put_waiting(workflow_id, key, CoalesceIndex(node_id=node.id))
     elif found is not None and found.node_id == node.id:
         store.delete_waiting(workflow_id, key)

@@ -12,7 +12,7 @@ from backbeat.errors import KeyReused, LimitExceeded, NotFound
 from backbeat.payload.values import to_id
 from backbeat.streams.core.records import Settings
 from backbeat.testing import Backbeat, FaultKind, NothingDue
-from backbeat.testing.run_sync import at_once
+from backbeat.testing.run_sync import run_sync
 from tests.sdk.testing.shop import Shop
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -83,14 +83,14 @@ async def test_a_thousand_children_are_spread_and_joined():
 
     @worker.activity("Pack", max_concurrent=3)
     async def pack(number):
-        nonlocal at_once, most
-        at_once += 1
-        most = max(most, at_once)
+        nonlocal run_sync, most
+        run_sync += 1
+        most = max(most, run_sync)
         await asyncio.sleep(0)
-        at_once -= 1
+        run_sync -= 1
         order.append(number)
 
-    at_once = most = 0
+    run_sync = most = 0
     worker.activity("Summary")(lambda: order.append("summary"))
     async with Backbeat(worker) as backbeat:
         node = await backbeat.client().signal("Sale", "spring", "Sale")
@@ -291,7 +291,7 @@ async def test_a_handlers_questions_are_answered_at_once_in_a_plain_one_too():
 
 async def test_what_would_have_to_wait_cannot_be_had_at_once():
     with pytest.raises(BackbeatError, match="has to wait for something"):
-        at_once(asyncio.sleep(0))
+        run_sync(asyncio.sleep(0))
 
 
 # --- step by step ----------------------------------------------------------------------------------------------------
