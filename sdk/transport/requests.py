@@ -35,8 +35,16 @@ _ASK_AGAIN_SECONDS = 3.0
 _FLUSH_SECONDS_MAX = 10.0
 #: How often it is looked whose time is over: one timer for all asks, since one each is a twentieth of what they cost.
 _LOOK_SECONDS = 0.05
+#: How soon a query is asked again that a broker has refused because of what came before it.
+_PRODUCE_AGAIN_SECONDS = 0.1
+#: A broker that has just started, or has lost what it knew of a producer, may refuse a first record so.
+_OUT_OF_SEQUENCE = (KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, KafkaError.UNKNOWN_PRODUCER_ID)
 #: The asker stands at the beginning of a reply: behind the longer of the two headers and its own 16 bytes at most.
 _HEAD_BYTES = 26
+
+
+class _OutOfSequenceError(Unavailable):
+    """A broker has refused a record because of what came before it: the next one it may take."""
 
 
 class _Waiting:
@@ -171,6 +179,10 @@ class RequestClient:
                     done, _ = await asyncio.wait((future,), timeout=left)
                     if done:
                         return _checked(future.result())
+            except _OutOfSequenceError:
+                if time.monotonic() >= ends_at:
+                    raise
+                await asyncio.sleep(_PRODUCE_AGAIN_SECONDS)
             finally:
                 self._waiting.pop(number, None)
             if time.monotonic() >= ends_at:
@@ -293,7 +305,8 @@ class RequestClient:
     def _fail(self, number: int, error: KafkaError) -> None:
         waiting = self._waiting.get(number)
         if waiting is not None and not waiting.future.done():
-            waiting.future.set_exception(Unavailable(f"Kafka did not take it: {error.str()}"))
+            kind = _OutOfSequenceError if error.code() in _OUT_OF_SEQUENCE else Unavailable
+            waiting.future.set_exception(kind(f"Kafka did not take it: {error.str()}"))
 
 
 def _checked(answers: list[Any]) -> list[Any]:

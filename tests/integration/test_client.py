@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError
 
 from backbeat import Client, Fail, NodeFailed, PlainClient, Rejected, Timeout, Unavailable, Worker, current
 from backbeat.codecs import Fernet
@@ -26,6 +27,7 @@ from backbeat.errors import (
     WorkflowComplete,
 )
 from backbeat.streams.kafka.registration import add_client
+from backbeat.transport.requests import RequestClient
 
 PARTITIONS = 4
 TOKEN = "token-of-the-tests"
@@ -112,6 +114,25 @@ def test_a_client_knows_its_process_and_its_loop(stack: Stack, name: str, way: s
 
 
 # --- signals and workflows -------------------------------------------------------------------------------------------
+
+
+async def test_a_query_that_a_broker_refuses_for_what_came_before_is_asked_again(
+    stack: Stack, name: str, monkeypatch: Any
+) -> None:
+    async with Client(stack.bootstrap_servers, name) as client:
+        node = await client.signal("Sale", "Camera 703", "Buy")
+        produce, refused = RequestClient._produce, []
+
+        def refuse_once(self: RequestClient, *given: Any) -> None:
+            if refused:
+                produce(self, *given)
+            else:
+                refused.append(given)
+                self._fail(given[-1], KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER))
+
+        monkeypatch.setattr(RequestClient, "_produce", refuse_once)
+        assert (await client.node(node.id)).id == node.id
+        assert len(refused) == 1
 
 
 async def test_the_same_key_gives_the_same_node(client: Client) -> None:

@@ -125,7 +125,8 @@ async def test_a_partition_that_moves_takes_along_what_is_answered_and_what_is_u
     for number in range(30):
         shop.signal(f"s{number}", runner=runner)
     await shop.site.wait_for(31, "/wide")
-    await shop.eventually(lambda: first.counts().delivered == 30)
+    # Of the gateway's requests: a partition that comes back to it meanwhile has webhooks that it need not post.
+    await shop.eventually(lambda: first.figures.tries.get(("decision", "answered"), 0) >= 30)
     # The first gateway is asked for its partitions, and goes on with its request.
     first._intake._subscription._registry = Without(shop.registry, runner.id_bytes)
     first._intake._subscription._version = -1
@@ -138,7 +139,7 @@ async def test_a_partition_that_moves_takes_along_what_is_answered_and_what_is_u
         ["held", "last", *(f"s{n}" for n in range(30))]
     )
     gate.open.set()
-    await shop.eventually(lambda: first.counts().delivered == 31)
+    await shop.eventually(lambda: first.figures.tries["decision", "answered"] >= 31)
 
 
 class Without:
