@@ -40,8 +40,8 @@ class Json:
     """The codec that is used where none is given: values as JSON has them.
 
     Beside JSON's own kinds it writes dataclasses, msgspec structs, pydantic models, times, UUIDs, decimals, enums and
-    sets; a handler whose arguments are annotated with such types gets them (`backbeat.arguments`). `enc_hook` turns
-    into one of these what it does not know, as msgspec's does.
+    sets; a handler whose arguments are annotated with such types gets them (`worker.arguments`). `enc_hook` turns into
+    one of these what it does not know, as msgspec's does.
 
     >>> import uuid
     >>> Json().encode([1, uuid.UUID(int=7)])

@@ -1,4 +1,4 @@
-"""The program `backbeat`: says what to install where the command line is not, else hands over to commands.py.
+"""The program `backbeat`: says what to install where the command line is not, else hands over to program.py.
 
 `pip install backbeat` gives the SDK and this one file's worth of command line; the rest comes with the extras.
 """

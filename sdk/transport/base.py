@@ -1,6 +1,6 @@
 """What a client speaks through: the commands and queries of the core, whatever brings them to an engine.
 
-Over Kafka (`kafka_transport`), over a gateway's HTTP API (`http_transport`), or to a core in the same process
+Over Kafka (`kafka`), over a gateway's HTTP API (`http`), or to a core in the same process
 (`backbeat.testing`). A `Client` says the same on all of them, and gets the same answers and errors.
 """
 

@@ -6,9 +6,9 @@
     worker = Worker("127.0.0.1:9092", activities=[reserve_money])
     await worker.run()          # until stop(), SIGTERM or SIGINT; `worker.serve()` without an event loop
 
-The way of one activity: `intake` reads it, `lanes` say when it may begin, `attempts` has `runner` run its handler in a
-task (or, a plain function, in a thread) and make the answer, `intake` sends it and commits the offset once Kafka has
-it.
+The way of one activity: `delivery` reads it, `concurrency_slots` say when it may begin, `attempts` has `runner` run its
+handler in a task (or, a plain function, in a thread) and make the answer, `delivery` sends it and commits the offset
+once Kafka has it.
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ class RunSchedule(Command, frozen=True, kw_only=True):
 
 
 class StartJob(Command, frozen=True, kw_only=True):
-    """Make one change for all nodes or workflows that match, in the partition that it is sent to (`job_slices`).
+    """Make one change for all nodes or workflows that match, in the partition that it is sent to (`jobs.slices`).
 
     Its id is the job's, the same in every partition: sent again it changes nothing and is answered with how far the
     job is.

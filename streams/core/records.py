@@ -40,7 +40,7 @@ class TimerKind(enum.IntEnum):
 
 
 class Parent(msgspec.Struct, gc=False, array_like=True, kw_only=True):
-    """The ledger of a parent's children. It changes only where a child is added or its status is set (`scheduling`)."""
+    """The ledger of a parent's children. Changed only where a child is added or its status is set (`tree.progress`)."""
 
     version: int = 1
     first_child: bytes | None = None
@@ -131,7 +131,7 @@ class Node(Parent, array_like=True, kw_only=True):
     slot: bytes | None = None  #: the pool that it waits for a slot of (started), or has one of (sent to its client)
     slot_number: int = 0  #: raised at every asking; Ask, Grant and Release name it
     granted_at: int | None = None  #: when the slot that it has was given
-    coalesce_key: str = ""  #: of a signal (`coalescing`); empty: it has none
+    coalesce_key: str = ""  #: of a signal (`tree.coalesce`); empty: it has none
 
 
 class Link(msgspec.Struct, gc=False, array_like=True):
@@ -231,7 +231,7 @@ class PriorityBand(msgspec.Struct, gc=False, frozen=True, array_like=True):
 
 
 class Pool(msgspec.Struct, gc=False, array_like=True, kw_only=True):
-    """The slots of one activity type and key: who has one is counted, who waits for one stands in line (`pools`)."""
+    """The slots of one activity type and key: who has one is counted, who waits is in a queue (`limits.pool`)."""
 
     version: int = 1
     id: bytes
@@ -294,7 +294,7 @@ class Meta(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     #: changes of limits that this partition has ordered and that have not come back to it: the newest of each limit
     limits_ordered: dict[bytes, Limit] = msgspec.field(default_factory=dict)
     limit_revision: int = 0  #: of the newest of them
-    #: what is not kept for ever, by client id and workflow name (`retention.policy_key`)
+    #: what is not kept for ever, by client id and workflow name (`retention.policies`)
     retention: dict[bytes, RetentionPolicy] = msgspec.field(default_factory=dict)
     removed: int = 0  #: how many records of removed nodes there are
 

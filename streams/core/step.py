@@ -65,7 +65,7 @@ class Step:
         self.now = now
         self.settings: Settings = store.meta.settings
         self.effects: list[Effect] = []
-        self.tasks: deque[Task] = deque()  #: work still to be done, in order (`scheduling`)
+        self.tasks: deque[Task] = deque()  #: work still to be done, in order (`tree.progress`)
         self.budget = self.settings.slice_nodes_max
         self._nodes: dict[bytes, Node] = {}
         self._marks: Marks = {}
@@ -134,7 +134,7 @@ class Step:
         return node
 
     def node(self, node_id: bytes) -> Node:
-        """A node of the workflow that must exist, as it is now (`settling`)."""
+        """A node of the workflow that must exist, as it is now (`tree.deactivation`)."""
         node = self.get_node(node_id)
         assert node is not None, "a pointer to a node that is not stored"
         self._settle(node)
@@ -262,7 +262,7 @@ class Step:
         node.links_open = 0
 
     def _release_slot(self, node: Node, pool_id: bytes) -> None:
-        """The attempt is over, or the node is not to start any more (`pools`)."""
+        """The attempt is over, or the node is not to start any more (`limits.pool`)."""
         node.slot = node.granted_at = None
         command = self.command
         release = ReleaseSlot(id=command.id, tid=command.tid, pool_id=pool_id, node_id=node.id, number=node.slot_number)

@@ -26,7 +26,7 @@ class Source(msgspec.Struct, gc=False, frozen=True, array_like=True, order=True)
 
 
 class Coalesce(enum.IntEnum):
-    """What a signal does with one of the same workflow and key that still waits (`coalescing`)."""
+    """What a signal does with one of the same workflow and key that still waits (`tree.coalesce`)."""
 
     REPLACE = 0  #: it takes the place of that one: a debounce, where its fires_at lies ahead
     DROP = 1  #: it is not made: that one stands for both
@@ -90,7 +90,7 @@ class NewSchedule(msgspec.Struct, gc=False, frozen=True, kw_only=True):
 
 
 class TaskKind(enum.IntEnum):
-    """What a task does (`scheduling`)."""
+    """What a task does (`tree.progress`)."""
 
     SCHEDULE = 1
     READY = 2
@@ -104,7 +104,7 @@ class TaskKind(enum.IntEnum):
 
 
 class Task(msgspec.Struct, gc=False, frozen=True, array_like=True):
-    """A piece of work on one workflow that may be too large for one command (`scheduling`)."""
+    """A piece of work on one workflow that may be too large for one command (`tree.progress`)."""
 
     kind: TaskKind
     id: bytes  #: the workflow or node that it is about

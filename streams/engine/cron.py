@@ -1,8 +1,8 @@
 """When a schedule is due: its cron expression or interval, as times.
 
 The only file that reads cron expressions and time zones. What it says depends on the machine's time zone data, so it
-never decides anything during a replay: an engine that finds a schedule due puts the times into the log (`due`), and
-doors ask it for no more than whether a schedule can be read and what its next times are likely to be.
+never decides anything during a replay: an engine that finds a schedule due puts the times into the log (`due_timers`),
+and doors ask it for no more than whether a schedule can be read and what its next times are likely to be.
 
 Daylight saving time, as Debian's cron has it: a time that the clock skips in spring is made up for at the first minute
 after the gap, one that comes twice in autumn is taken the first time; but where minutes or hours begin with a star, the

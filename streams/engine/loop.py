@@ -1,6 +1,6 @@
 """The engine's loop: one record of the log in, its effects out. No Faust, no asyncio, no clock of its own.
 
-`app` feeds it from Kafka, the simulator from a fake log; both run this code. Every method is called from one thread.
+`faust_app` feeds it from Kafka, the simulator from a fake log; both run this code. One thread calls every method.
 What ends the process (`StoreError`, `CommitError`, `OutboxError`, `EngineError`) is raised, never handled here.
 """
 
@@ -57,7 +57,7 @@ class Engine:
         #: has a partition read from an offset on, as the read of this number
         self._seek = seek
         self._reads = 0
-        #: whether it is certain that nobody else has the partitions by now (`ownership`)
+        #: whether it is certain that nobody else has the partitions by now (`lease`)
         self._is_owner = is_owner
         #: told the broker's time where a timer has fired before it: the estimate was ahead
         self._sample = sample

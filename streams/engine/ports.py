@@ -1,5 +1,5 @@
-# ruff: noqa: D102 - each method is documented where it does something: `store`, `timers`
-"""What the engine asks of whoever keeps a partition's records: RocksDB (`store`), or memory (`backbeat.testing`).
+# ruff: noqa: D102 - each method is documented where it does something: `state.store`, `timers`
+"""What the engine asks of whoever keeps a partition's records: RocksDB (`state.store`), or memory (`backbeat.testing`).
 
 Nothing here needs RocksDB, so the engine's loop can run where it is not installed.
 """

@@ -231,7 +231,7 @@ class BatchConsumer(Consumer):
         return batch
 
     def verify_all_partitions_active(self) -> None:
-        """Faust would miss its own fetches; the engine looks after partitions that do not move (`process.watch`)."""
+        """Faust would miss its own fetches; the engine looks after partitions that do not move (`stalls`)."""
 
 
 def _attach(app: faust.App, process: EngineProcess, reader: Reader) -> None:

@@ -2,7 +2,7 @@
 
 Kafka lets the newest process with an instance id take over at once. That is what a restart needs; it is wrong where two
 machines were given the same id. The one before finds out by its next heartbeat, and ends. Until then, and when it wakes
-up where it was stopped, it may answer from its state; so the new one waits as long as the other may (`ownership`).
+up where it was stopped, it may answer from its state; so the new one waits as long as the other may (`lease`).
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class EngineSettings:
             if seconds <= 0:
                 raise SettingsError(f"{name}_timeout_seconds is {seconds:g}: give more than 0")
         if self.rebalance_timeout_seconds < self.session_timeout_seconds:
-            # Else a member that gives its partitions back too late could take itself for their owner (`ownership`).
+            # Else a member that gives its partitions back too late could take itself for their owner (`lease`).
             raise SettingsError(
                 f"rebalance timeout {self.rebalance_timeout_seconds:g} s: it must not be shorter than the session "
                 f"timeout, {self.session_timeout_seconds:g} s"

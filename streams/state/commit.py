@@ -1,6 +1,6 @@
 """The commit: state and its position in the log, together or not at all.
 
-    0  snapshot   in one piece, with no await: the changed records and the position of each partition (`engine`)
+    0  snapshot   in one piece, with no await: the changed records and the position of each partition (`engine.loop`)
     1  flush      every effect sent so far is acknowledged, every delivery report looked at
     2  transact   one transaction: the records to the changelog, the positions to the group (KIP-98, KIP-447)
     3  write      one RocksDB batch a partition: the same records, and the changelog's offset
@@ -142,7 +142,7 @@ class KafkaTransaction:
                 if each.query_position >= 0
             ]
             # The library may wait without end for a coordinator that went away, whatever it is told: then the process
-            # is ended from beside (`watching`).
+            # is ended from beside (`process.health`).
             self._until(deadline, partial(self._producer.send_offsets_to_transaction, positions, member.metadata()))
             self._until(deadline, self._producer.commit_transaction)
         except (KafkaException, SystemError) as error:

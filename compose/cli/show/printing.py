@@ -1,6 +1,6 @@
 """What commands print: tables and colours for people, lines of JSON for programs.
 
-Text of others is never taken for markup, and its control characters are spelt out (`texts`).
+Text of others is never taken for markup, and its control characters are spelt out (`sanitize`).
 """
 
 from __future__ import annotations

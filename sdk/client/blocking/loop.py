@@ -1,4 +1,4 @@
-"""An event loop for code that has none: `plain` runs its client in it."""
+"""An event loop for code that has none: `client` runs its client in it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Activities in through a share group (KIP-932): a worker takes as many as it can begin, from all partitions.
 
-A thread with an event loop of its own speaks to Kafka (`share_member`), so that a handler that blocks the worker's
+A thread with an event loop of its own speaks to Kafka (`member`), so that a handler that blocks the worker's
 loop cannot lose its locks; another serves the reports of what was sent. A record is accepted once Kafka has
 acknowledged its answer, and released when it is given up: then it comes to somebody else.
 

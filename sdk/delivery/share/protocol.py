@@ -45,7 +45,7 @@ EPOCH_JOIN, EPOCH_LEAVE = 0, -1
 
 
 class HeartbeatAnswer(Response):
-    """That a member is in; what the group gives it to read comes behind and is not looked at (`share_member`)."""
+    """That a member is in; what the group gives it to read comes behind and is not looked at (`member`)."""
 
     API_KEY, API_VERSION = 76, 1
     SCHEMA = Schema(

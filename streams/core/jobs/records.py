@@ -1,8 +1,8 @@
 """Jobs as they are stored and as the outside sees them: one change for all nodes or workflows that match.
 
 A job is asked of every partition under one id; each partition keeps a record of its own and works by itself, so what
-the whole job has come to is the sum of the records (`add_up`). What a job does is in `job_slices`, what it
-matches in `job_filters`. Times are milliseconds since the epoch.
+the whole job has come to is the sum of the records (`add_up`). What a job does is in `slices`, what it
+matches in `filters`. Times are milliseconds since the epoch.
 """
 
 from __future__ import annotations

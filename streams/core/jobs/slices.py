@@ -41,7 +41,7 @@ from backbeat.streams.core.step import Refused, Step, refuse
 from backbeat.streams.core.store import Store
 from backbeat.streams.core.tree.create import check_response
 
-#: Does a command within a step, and all that follows from it: `machine` gives its own.
+#: Does a command within a step, and all that follows from it: `dispatch` gives its own.
 Work = Callable[[Step, AnyCommand], None]
 
 #: A job's command takes this part of what one may work on (`slice_nodes_max`): every partition of a process may have

@@ -1,4 +1,4 @@
-"""The node's side of slots (`pools`): a node of a limited activity type asks before it is sent to its client.
+"""The node's side of slots (`pool`): a node of a limited activity type asks before it is sent to its client.
 
 What a limit is keyed by is a path into the node: `subject`, `metadata.bank`, `client_data.params[0]`. Its value's JSON
 text is the key; where the path leads nowhere the key is null, and those nodes share a pool, too.

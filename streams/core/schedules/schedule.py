@@ -1,4 +1,4 @@
-"""Schedules as they are stored and as the outside sees them. What happens to them is in `recurring`.
+"""Schedules as they are stored and as the outside sees them. What happens to them is in `runs`.
 
 A schedule is one record: what was asked for, how far its times have been dealt with, and the runs that there are and
 were, each list bounded. Times are milliseconds since the epoch.

@@ -272,7 +272,7 @@ def _resume(step: Step) -> None:
 
 
 def reset(step: Step, node: Node) -> None:
-    """Deactivate everything below a node. From the first slice on, all of it counts as deactivated (`settling`)."""
+    """Deactivate everything below a node. From the first slice on, all of it counts as deactivated (`deactivation`)."""
     begin = node.fresh_child
     if begin is None:
         return
