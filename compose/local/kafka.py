@@ -300,7 +300,7 @@ class KafkaBroker:
 
 
 def archive_path(java: Java) -> Path:
-    """This Java's archive of the classes that Kafka loads (archive.py makes it)."""
+    """This Java's archive of the classes that Kafka loads (`jars.class_archive` makes it)."""
     return jars_folder() / f"kafka-java-{java.major}-{java.build}.jsa"
 
 

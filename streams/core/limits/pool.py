@@ -6,8 +6,8 @@ waits, started; when there is room the pool grants (`GrantSlot`), and the node i
 ends in any way, or it is not to start any more, its partition releases (`ReleaseSlot`). Each of the three names the
 node and the number of its asking, and travels as all commands between partitions do, so that a repeat changes nothing.
 
-`slots` is the node's side of it, `wait_queue` the order of those that wait, this the pool's side. An idle pool leaves no
-record.
+`slots` is the node's side of it, `wait_queue` the order of those that wait, this the pool's side. An idle pool leaves
+no record.
 """
 
 from __future__ import annotations
