@@ -149,9 +149,9 @@ def test_part_does_not_outlive_a_killed_parent(tmp_path):
     code = f"""
 import sys
 from pathlib import Path
-from backbeat.compose.local.child_process import Part
+from backbeat.compose.local.child_process import ChildProcess
 folder = Path({str(tmp_path)!r})
-part = Part("part", [sys.executable, "-c", {SLEEPS!r}], log_path=folder / "log", pid_path=folder / "pid")
+part = ChildProcess("part", [sys.executable, "-c", {SLEEPS!r}], log_path=folder / "log", pid_path=folder / "pid")
 part.start()
 print(part.pid, flush=True)
 sys.stdin.read()
