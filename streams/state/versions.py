@@ -11,6 +11,8 @@ so that a store is refused before anything of it is used.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from backbeat.streams.core.ids import PREFIX_BYTES
@@ -85,7 +87,8 @@ def why_unknown(kind: type[msgspec.Struct], value: bytes) -> str | None:
     known = KNOWN[kind]
     if version <= known:
         return None
-    return newer_text(f"a {kind.__name__.lower()} record of version {version}", f"{known} is the newest that it knows")
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
+    return newer_text(f"a {name} record of version {version}", f"{known} is the newest that it knows")
 
 
 def why_unknown_rules(meta: Meta) -> str | None:

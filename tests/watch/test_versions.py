@@ -67,8 +67,8 @@ STORED = {
     "place": (_key(b"o", ID, ID), Place(number=1, out=True, asked_at=0)),
     "schedule": (b"c" + ID, SCHEDULE),
     "job": (b"j" + ID, Job(id=ID, partition=0, user_id=None, action="retry", filter=JobFilter(), started_at=0)),
-    "waiting": (_key(b"c", ID, b"index"), CoalesceIndex(node_id=ID)),
-    "removed": (_key(b"d", ID), SignalTombstone(forget_at=5)),
+    "coalesce index": (_key(b"c", ID, b"index"), CoalesceIndex(node_id=ID)),
+    "signal tombstone": (_key(b"d", ID), SignalTombstone(forget_at=5)),
     "due": (b"a" + bytes(8) + ID, Due()),
     "meta": (META_KEY, Meta(next_offset=5, topic_id="commands")),
 }
