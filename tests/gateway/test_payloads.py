@@ -7,9 +7,13 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
+from confluent_kafka import TopicPartition
 
+from backbeat.delivery.kafka import make_consumer
+from backbeat.gateway import payloads
 from backbeat.gateway.http.error_text import ERROR_BYTES_MAX, cut_error
-from backbeat.gateway.payloads import PAYLOAD_BYTES_MAX, is_reference, too_many
+from backbeat.gateway.payloads import INLINE_BYTES_MAX, PAYLOAD_BYTES_MAX, is_reference, too_many
+from backbeat.streams.kafka.topics import PAYLOADS
 from tests.gateway.door import User, until
 from tests.webhooks.site import Site
 
@@ -157,3 +161,31 @@ def test_an_error_is_cut_to_fit(response):
 def test_an_error_that_fits_is_as_it_was():
     text = b'{ "error": {"message": "no"} }'
     assert cut_error(text) is text
+
+
+async def test_payloads_that_lie_one_behind_the_other_are_read_one_after_the_other(stack, monkeypatch):
+    """The library says for a while after unassign() where it read, and reads nothing there."""
+
+    class Late:
+        def __init__(self, consumer) -> None:
+            self._consumer, self._next = consumer, TopicPartition(PAYLOADS, 0, -1)
+
+        def __getattr__(self, name):
+            return getattr(self._consumer, name)
+
+        def poll(self, seconds):
+            message = self._consumer.poll(seconds)
+            if message is not None:
+                self._next = TopicPartition(PAYLOADS, message.partition(), message.offset() + 1)
+            return message
+
+        def position(self, _):
+            return [self._next]
+
+    monkeypatch.setattr(payloads, "make_consumer", lambda *given: Late(make_consumer(*given)))
+    writer, reader = payloads.Payloads(stack.bootstrap_servers), payloads.Payloads(stack.bootstrap_servers)
+    texts = [f'"{number}{"x" * INLINE_BYTES_MAX}"'.encode() for number in range(3)]
+    kept = await writer.keep(texts)
+    assert [await reader.whole(one) for one in kept] == texts
+    await writer.stop()
+    await reader.stop()
