@@ -231,6 +231,7 @@ class KafkaChangelog:
             }
         )
         self._reading: tuple[int, int] | None = None
+        self._is_heard = False  #: whether anything has come since the partition was assigned
 
     def state_ends(self, partition: int) -> Ends:
         """Of the changelog, uncommitted records included."""
@@ -260,8 +261,10 @@ class KafkaChangelog:
         """Committed records from an offset on, some at a time, and the offset that reading came to."""
         if self._reading != (partition, offset):
             self._consumer.assign([TopicPartition(STATE, partition, offset)])
+            self._is_heard = False
         records: list[tuple[bytes, bytes | None]] = []
         for message in self._consumer.consume(_BATCH_RECORDS, 0.05):
+            self._is_heard = True
             error = message.error()
             if error is None:
                 key = message.key()
@@ -269,8 +272,11 @@ class KafkaChangelog:
                 records.append((key, message.value()))
             elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's own name
                 raise KafkaException(error)
-        (where,) = self._consumer.position([TopicPartition(STATE, partition)])
-        reached = max(offset, where.offset)
+        reached = offset
+        if self._is_heard:
+            # Until something has come the library may say how far it was before, and records would be passed over.
+            (where,) = self._consumer.position([TopicPartition(STATE, partition)])
+            reached = max(offset, where.offset)
         self._reading = (partition, reached)
         return records, reached
 

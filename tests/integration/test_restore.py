@@ -13,6 +13,8 @@ from backbeat.streams.core.effects import Done
 from backbeat.streams.core.ids import workflow_id
 from backbeat.streams.core.tree.status import ServerStatus
 from backbeat.streams.kafka.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS
+from backbeat.streams.process.settings import EngineSettings
+from backbeat.streams.state.restore import KafkaChangelog
 from tests.integration.bulk import retry_all
 from tests.integration.caller import node_of
 from tests.integration.installation import install, restart_with_nodes
@@ -91,6 +93,55 @@ def test_what_was_not_committed_is_done_again_after_kill_9(own_kafka, tmp_path):
         assert one.say(nodes[0]) == Done(changed=False)
         assert one.say(nodes[2]) == Done()
         assert one.caller.wait_node(nodes[2].id).server is ServerStatus.COMPLETE
+
+
+class LateConsumer:
+    """A consumer that a slow broker gives nothing at first; until it does, the library says how far it was before."""
+
+    def __init__(self, consumer):
+        self._consumer = consumer
+        self._waits, self._position = False, None
+
+    def __getattr__(self, name):
+        return getattr(self._consumer, name)
+
+    def assign(self, partitions):
+        (known,) = self._consumer.position(partitions)
+        self._waits, self._position = True, known
+        self._consumer.assign(partitions)
+
+    def consume(self, count, seconds):
+        if self._waits:
+            self._waits = False
+            return []
+        self._position = None
+        return self._consumer.consume(count, seconds)
+
+    def position(self, partitions):
+        return self._consumer.position(partitions) if self._position is None else [self._position]
+
+
+def test_a_partition_that_is_restored_twice_over_one_connection_is_read_whole(one):
+    work(one)
+    commit_all(one)
+    changelog = KafkaChangelog(EngineSettings(bootstrap_servers=one.kafka))
+    changelog._consumer = LateConsumer(changelog._consumer)
+
+    def read_whole(partition):
+        records, reached = [], 0
+        end = changelog.state_ends(partition).end
+        while reached < end:
+            more, reached = changelog.read(partition, reached)
+            records += more
+        return records
+
+    try:
+        for partition in range(PARTITIONS):
+            first = read_whole(partition)
+            assert first
+            assert read_whole(partition)[: len(first)] == first
+    finally:
+        changelog.close()
 
 
 def test_the_first_command_after_kill_9_with_many_nodes_stored(one):
