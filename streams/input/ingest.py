@@ -55,6 +55,7 @@ _CATCH_UP_SECONDS = 5.0
 _LOOK_SECONDS = 5.0
 _ASK_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
+_REPLACED_SECONDS = 2.0  #: for the engine's own group to say whether another process has the instance id
 #: A batch that takes longer, since Kafka does not answer, is begun again with another assignment.
 _POLL_INTERVAL_SECONDS_MAX = 300.0
 
@@ -79,8 +80,7 @@ class Ingest:
         """An ingest of the group `<application_id>-ingest`; with an `instance_id` it comes back to what it had."""
         self._bootstrap_servers = bootstrap_servers
         self._clients = clients
-        #: Called once, on the thread, with what it cannot survive.
-        self._failed = failed
+        self._failed = failed  #: called once, on the thread, with what it cannot survive
         self._membership: dict[str, str | int] = {
             "group.id": f"{application_id}-ingest",
             "session.timeout.ms": int(session_timeout_seconds * 1000),
@@ -96,14 +96,11 @@ class Ingest:
         self._thread: threading.Thread | None = None
         self._partitions = 0
         self._topics = SignalTopics(bootstrap_servers)
-        #: Whether its group has given it partitions, or none because others have them all or there are none.
-        self.joined = False
-        #: whether the next assignment is of the topics that there are now
-        self._is_new = instance_id is None
+        self.joined = False  #: whether its group has given it partitions, or has none for it
+        self._is_new = instance_id is None  #: whether the next assignment is of the topics that there are now
         self._assigned_before = False  #: whether there was an assignment that is not
         self.assigned: set[tuple[str, int]] = set()  #: topic and partition
-        #: since when it is at work on what it is at work on (monotonic, seconds): a batch, a question; null: it waits
-        self._busy_since: float | None = None
+        self._busy_since: float | None = None  #: when a batch or question began (monotonic seconds); null: it waits
         #: Of the batch in work: what could not be delivered, and why.
         self._undelivered: list[tuple[Message, KafkaError]] = []
         self._lost: KafkaError | None = None  #: why a dead letter could not be delivered
@@ -134,30 +131,40 @@ class Ingest:
 
     def _run(self) -> None:
         try:
-            consumer = Consumer(
-                {
-                    **connection(self._bootstrap_servers),
-                    **self._membership,
-                    "enable.auto.commit": False,
-                    "auto.offset.reset": "earliest",
-                    "partition.assignment.strategy": "cooperative-sticky",
-                    "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
-                    "log.connection.close": False,
-                    "logger": BrokerLog(logger),
-                }
-            )
-            try:
-                self._subscribe(consumer)
-                self._follow(consumer)
-            finally:
-                consumer.close()
+            while not self._stopping.is_set():
+                try:
+                    self._consume()
+                except ReplacedError as error:
+                    # By ourselves, it may be: brokers that were away can take an older request of ours for another's.
+                    logger.warning("the ingest joins its group again: %s", error)
+                    self.joined = self._is_new = self._assigned_before = False
+                    self.assigned.clear()
+                    self._stopping.wait(_REPLACED_SECONDS)
         except _StoppedError:
-            logger.warning(
-                "the ingest was stopped while Kafka did not answer: its last batch is repeated at the next start"
-            )
+            logger.warning("the ingest was stopped while Kafka did not answer: its last batch is repeated")
         except Exception as error:  # whatever it is: whoever started us must hear of it
             logger.exception("the ingest ends")
             self._failed(error)
+
+    def _consume(self) -> None:
+        """Be a member of the group until the end. ReplacedError: this member is none any more."""
+        consumer = Consumer(
+            {
+                **connection(self._bootstrap_servers),
+                **self._membership,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "partition.assignment.strategy": "cooperative-sticky",
+                "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
+                "log.connection.close": False,
+                "logger": BrokerLog(logger),
+            }
+        )
+        try:
+            self._subscribe(consumer)
+            self._follow(consumer)
+        finally:
+            consumer.close()
 
     def _subscribe(self, consumer: Consumer) -> None:
         consumer.subscribe(

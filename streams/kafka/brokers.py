@@ -20,6 +20,12 @@ logger = logging.getLogger(__name__)
 
 #: librdkafka's own codes have such names.
 _UNREACHABLE = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._RESOLVE, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001
+#: Of a coordinator that is starting, or somewhere else by now.
+COORDINATOR_MOVES = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+}
 _REFUSALS = {KafkaError._AUTHENTICATION, KafkaError._SSL}  # noqa: SLF001
 _TIMES = re.compile(r"\((?:after \d+ms in state \w+)[^)]*\)")
 _SILENT = 2

@@ -28,7 +28,6 @@ from faust.types.tuples import ConsumerMessage
 from backbeat.streams.engine.partition import Record
 from backbeat.streams.input.ingest import Ingest
 from backbeat.streams.input.reader import Read, Reader
-from backbeat.streams.input.signal_errors import ReplacedError
 from backbeat.streams.kafka import topics
 from backbeat.streams.kafka.broker_log import OUTAGES
 from backbeat.streams.kafka.brokers import describe, reach
@@ -38,7 +37,6 @@ from backbeat.streams.kafka.security import KafkaSecurity, security_of
 from backbeat.streams.observe.status_server import Address, StatusError
 from backbeat.streams.process import memory
 from backbeat.streams.process.health import Watch
-from backbeat.streams.process.holder import replaced_text
 from backbeat.streams.process.lifecycle import EngineProcess
 from backbeat.streams.process.settings import EngineSettings
 from backbeat.streams.process.termination import EXIT_INCONSISTENT_STATE, end
@@ -152,9 +150,7 @@ def run_engine(settings: EngineSettings, *, status: Address | None = None) -> No
         instance_id=settings.instance_id,
         session_timeout_seconds=settings.session_timeout_seconds,
         heartbeat_interval_seconds=settings.heartbeat_interval_seconds,
-        failed=lambda error: end(
-            replaced_text(settings.instance_id) if isinstance(error, ReplacedError) else f"ingest: {error}"
-        ),
+        failed=lambda error: end(f"ingest: {error}"),
     )
     ingest.start()
     app = make_app(settings, partitions_count)

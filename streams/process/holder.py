@@ -7,13 +7,22 @@ up where it was stopped, it may answer from its state; so the new one waits as l
 
 from __future__ import annotations
 
+import logging
+import time
 from pathlib import Path
 
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ConsumerGroupDescription
 
+from backbeat.streams.kafka.broker_log import OUTAGES
 from backbeat.streams.kafka.brokers import ASK_SECONDS_MAX, result
 from backbeat.streams.kafka.security import connection
 from backbeat.streams.process.settings import EngineSettings
+
+logger = logging.getLogger(__name__)
+
+_REFUSALS = {KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+_ASK_AGAIN_SECONDS = 0.5
 
 
 def other_holder(settings: EngineSettings) -> str | None:
@@ -23,11 +32,25 @@ def other_holder(settings: EngineSettings) -> str | None:
     """
     admin = AdminClient({**connection(settings.bootstrap_servers), "log_level": 2})
     group = settings.application_id
-    described = admin.describe_consumer_groups([group], request_timeout=ASK_SECONDS_MAX)
-    for member in result(described[group]).members:
+    for member in _describe(admin, group).members:
         if member.group_instance_id == settings.instance_id and member.member_id != _last_member(settings.data_dir):
             return str(member.host)
     return None
+
+
+def _describe(admin: AdminClient, group: str) -> ConsumerGroupDescription:
+    """The group, as soon as a coordinator knows it: one that has just started answers with an error, or not at all."""
+    while True:
+        described = admin.describe_consumer_groups([group], request_timeout=ASK_SECONDS_MAX)
+        try:
+            group_now: ConsumerGroupDescription = result(described[group])
+        except KafkaException as error:
+            if error.args[0].code() in _REFUSALS:
+                raise
+            OUTAGES.tell(logger, f"the group {group} is not known yet, {error.args[0].str()}")
+            time.sleep(_ASK_AGAIN_SECONDS)
+        else:
+            return group_now
 
 
 def replaced_text(instance_id: str) -> str:

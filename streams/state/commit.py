@@ -22,6 +22,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 
 from backbeat.streams.engine.ports import ChangelogPosition, PartitionState, Snapshot
 from backbeat.streams.kafka.broker_log import OUTAGES, BrokerLog
+from backbeat.streams.kafka.brokers import COORDINATOR_MOVES
 from backbeat.streams.kafka.security import connection
 from backbeat.streams.kafka.topics import COMMANDS, QUERIES, STATE
 from backbeat.streams.process.deadline import Deadline
@@ -183,7 +184,7 @@ class KafkaTransaction:
             try:
                 call(max(_CALL_SECONDS_MIN, deadline.left))
             except KafkaException as error:
-                if not error.args[0].retriable() or self._is_over(deadline):
+                if not _may_pass(error.args[0]) or self._is_over(deadline):
                     raise
             else:
                 return
@@ -206,6 +207,11 @@ class KafkaTransaction:
         self._written[partition] = Written(offset + 1)
         # Now: the rest of the commit may take seconds, and timers would come later by as much.
         self._sample(message.timestamp()[1])
+
+
+def _may_pass(error: KafkaError) -> bool:
+    """Whether a call may be made again. The library does not say so of coordinators that have just started."""
+    return bool(error.retriable()) or (error.code() in COORDINATOR_MOVES and not error.txn_requires_abort())
 
 
 def commit(
