@@ -28,6 +28,8 @@ def test_an_engine_waits_for_its_brokers_and_goes_on(tmp_path):
     environment = {
         **os.environ,
         "BACKBEAT_COMMIT_TIMEOUT_SECONDS": str(COMMIT_SECONDS),
+        # A transaction that is open for longer is aborted by the broker: then the engine ends, to begin anew.
+        "BACKBEAT_TRANSACTION_TIMEOUT_SECONDS": "600",
         "BACKBEAT_KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",
     }
     command = [sys.executable, "-m", "backbeat.compose", "engine", "--development", "--instance-id", "waits"]
