@@ -1,0 +1,51 @@
+"""Coordinators that have just started are asked again; what has to be aborted, and what is refused, is not."""
+
+import logging
+from concurrent.futures import Future
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from backbeat.streams.process import holder
+from backbeat.streams.state.commit import _may_pass
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (KafkaError(KafkaError.NOT_COORDINATOR), True),
+        (KafkaError(KafkaError.COORDINATOR_LOAD_IN_PROGRESS), True),
+        (KafkaError(KafkaError.NOT_COORDINATOR, "", False, False, True), False),
+        (KafkaError(KafkaError.INVALID_PRODUCER_EPOCH), False),
+    ],
+)
+def test_a_commit_calls_again_where_the_coordinator_moves(error, passes):
+    assert _may_pass(error) is passes
+
+
+class Admin:
+    """Answers what it was given, one after the other."""
+
+    def __init__(self, *answers):
+        self._answers = list(answers)
+
+    def describe_consumer_groups(self, groups, request_timeout):
+        answer, future = self._answers.pop(0), Future()
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+        return dict.fromkeys(groups, future)
+
+
+def test_a_group_that_no_coordinator_knows_yet_is_asked_for_again(monkeypatch, caplog):
+    monkeypatch.setattr(holder, "_ASK_AGAIN_SECONDS", 0)
+    caplog.set_level(logging.WARNING)
+    failed = KafkaException(KafkaError(KafkaError.COORDINATOR_NOT_AVAILABLE))
+    assert holder._describe(Admin(failed, failed, "described"), "backbeat") == "described"
+
+
+def test_a_group_that_may_not_be_described_is_an_error():
+    refused = KafkaException(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED))
+    with pytest.raises(KafkaException):
+        holder._describe(Admin(refused, "described"), "backbeat")
