@@ -9,9 +9,9 @@ from backbeat.errors import Rejected
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call
 from backbeat.gateway.http.presentation import id_text
-from backbeat.streams.core import commands, queries
-from backbeat.streams.core.effects import NodeView, WorkflowView
-from backbeat.streams.core.tree.history import StatusChange
+from backbeat.schemas.messages import commands, queries
+from backbeat.schemas.messages.history import StatusChange
+from backbeat.schemas.messages.views import NodeView, WorkflowView
 
 #: What an answer may take beyond the end of a wait.
 _GRACE_SECONDS = 1.0

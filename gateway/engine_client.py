@@ -18,14 +18,14 @@ from confluent_kafka.admin import AdminClient
 from backbeat.errors import NotFound, Timeout, Unavailable
 from backbeat.gateway.http import errors
 from backbeat.gateway.settings import GatewaySettings
-from backbeat.schemas import encode_command
-from backbeat.streams.core import queries
-from backbeat.streams.core.commands import AnyCommand, ReplyTo, route
-from backbeat.streams.core.effects import NodeView
-from backbeat.streams.kafka.brokers import RefusedError, UnreachableError
-from backbeat.streams.kafka.client_registry import RegisteredClient, Registry, RegistryError
-from backbeat.streams.kafka.security import connection
-from backbeat.streams.kafka.topics import CLIENTS, RECORD_BYTES_MAX
+from backbeat.schemas.codec import encode_command
+from backbeat.schemas.kafka.brokers import RefusedError, UnreachableError
+from backbeat.schemas.kafka.client_registry import RegisteredClient, Registry, RegistryError
+from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.topics import CLIENTS, RECORD_BYTES_MAX
+from backbeat.schemas.messages import queries
+from backbeat.schemas.messages.commands import AnyCommand, ReplyTo, route
+from backbeat.schemas.messages.views import NodeView
 from backbeat.streams.process.termination import end
 from backbeat.transport.requests import RequestClient
 

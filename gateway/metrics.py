@@ -9,8 +9,8 @@ from prometheus_client.registry import Collector
 
 from backbeat.gateway.http.routing import Route
 from backbeat.gateway.http.services import Services
-from backbeat.streams.observe.histograms import SECONDS, Buckets
-from backbeat.streams.observe.prometheus import counters, gauge, gauges, histograms, version
+from backbeat.observe.histograms import SECONDS, Buckets
+from backbeat.observe.prometheus import counters, gauge, gauges, histograms, version
 
 
 class HttpFigures:

@@ -23,8 +23,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from backbeat.codecs import MARK
 from backbeat.delivery.kafka import make_consumer, make_producer, partition_counts
 from backbeat.errors import CodecError, Unavailable
-from backbeat.streams.core.records import Settings
-from backbeat.streams.kafka.topics import PAYLOADS
+from backbeat.schemas.kafka.topics import PAYLOADS
+from backbeat.schemas.messages.bounds import Settings
 
 logger = logging.getLogger(__name__)
 

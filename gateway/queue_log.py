@@ -10,8 +10,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from backbeat.gateway.projection import Counts, Projection, ProjectionError
+from backbeat.schemas.kafka.security import connection
 from backbeat.streams.kafka.queues import Queues, read_queues
-from backbeat.streams.kafka.security import connection
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from backbeat.gateway.http.services import Services
 from backbeat.gateway.metrics import GatewayCollector, HttpFigures
-from backbeat.streams.observe.prometheus import new_registry
-from backbeat.streams.observe.status_server import Status
+from backbeat.observe.prometheus import new_registry
+from backbeat.observe.status_server import Status
 
 
 def status_of(parts: Services, http: HttpFigures) -> Status:

@@ -4,35 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbeat.streams.core import commands, effects, queries, records
-from backbeat.streams.core.jobs import records as job_records
-from backbeat.streams.core.schedules import schedule
-from backbeat.streams.core.tree.history import StatusChange
-from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus, word
+from backbeat.schemas.messages import commands, queries
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.history import NodeChange, StatusChange, StatusChangesRecord
+from backbeat.schemas.messages.jobs import Job, JobFilter, JobMatch, JobRefusal, Jobs, JobState
+from backbeat.schemas.messages.limits import Limit, Limits, LimitValues, LimitView, PoolView
+from backbeat.schemas.messages.replies import Done, History, Made, Nodes, Position, Reason, Rejection, ReplyRecord
+from backbeat.schemas.messages.retention import DueWorkflow, DueWorkflows, RetentionPolicies, RetentionPolicy
+from backbeat.schemas.messages.schedules import RunCause, RunState, ScheduleRun, Schedules, ScheduleView
+from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus, word
+from backbeat.schemas.messages.views import NodeView, WorkflowView
 
 from .catalogue import load_sources
 from .compiler import Binding, Field
-from .records import ActivityKind, ActivityRecord, ReplyRecord, StatusChangesRecord
 
 COMMANDS: tuple[type, ...] = commands.AnyCommand.__args__
 QUERIES: tuple[type, ...] = queries.AnyQuery.__args__
 #: The record that carries each kind of answer.
 REPLIES: dict[type, str] = {
-    effects.WorkflowView: "WorkflowReply",
-    effects.NodeView: "NodeReply",
-    effects.Done: "DoneReply",
-    effects.Made: "MadeReply",
-    effects.Rejection: "RejectionReply",
-    queries.Nodes: "NodesReply",
-    queries.History: "HistoryReply",
-    queries.Position: "PositionReply",
-    records.Settings: "SettingsReply",
-    effects.Limits: "LimitsReply",
-    schedule.ScheduleView: "ScheduleReply",
-    queries.Schedules: "SchedulesReply",
-    job_records.Jobs: "JobsReply",
-    queries.RetentionPolicies: "RetentionReply",
-    queries.DueWorkflows: "DueReply",
+    WorkflowView: "WorkflowReply",
+    NodeView: "NodeReply",
+    Done: "DoneReply",
+    Made: "MadeReply",
+    Rejection: "RejectionReply",
+    Nodes: "NodesReply",
+    History: "HistoryReply",
+    Position: "PositionReply",
+    Settings: "SettingsReply",
+    Limits: "LimitsReply",
+    ScheduleView: "ScheduleReply",
+    Schedules: "SchedulesReply",
+    Jobs: "JobsReply",
+    RetentionPolicies: "RetentionReply",
+    DueWorkflows: "DueReply",
 }
 
 
@@ -69,18 +74,18 @@ def bindings(signal: type) -> dict[str, Binding]:
         commands.NewWorkflow,
         commands.Task,
         commands.NewSchedule,
-        schedule.ScheduleRun,
-        job_records.JobFilter,
-        job_records.JobMatch,
-        job_records.JobRefusal,
-        job_records.Job,
-        effects.NodeChange,
-        effects.LimitView,
-        effects.PoolView,
-        records.Limit,
-        records.LimitValues,
-        queries.DueWorkflow,
-        records.RetentionPolicy,
+        ScheduleRun,
+        JobFilter,
+        JobMatch,
+        JobRefusal,
+        Job,
+        NodeChange,
+        LimitView,
+        PoolView,
+        Limit,
+        LimitValues,
+        DueWorkflow,
+        RetentionPolicy,
     ]
     return {
         **{struct.__name__: Binding(struct) for struct in structs},
@@ -89,11 +94,11 @@ def bindings(signal: type) -> dict[str, Binding]:
         "Coalesce": Binding(commands.Coalesce),
         "ClientStatus": Binding(ClientStatus),
         "ServerStatus": Binding(ServerStatus),
-        "Reason": Binding(effects.Reason),
+        "Reason": Binding(Reason),
         "Overlap": Binding(commands.Overlap),
-        "RunState": Binding(schedule.RunState),
-        "RunCause": Binding(schedule.RunCause),
-        "JobState": Binding(job_records.JobState),
+        "RunState": Binding(RunState),
+        "RunCause": Binding(RunCause),
+        "JobState": Binding(JobState),
         "ActivityKind": Binding(ActivityKind),
         "Activity": Binding(ActivityRecord),
         "StatusChanges": Binding(StatusChangesRecord),

@@ -10,13 +10,12 @@ from typing import Any
 
 import msgspec
 
-from backbeat.streams.core.bounds import JSON_DEPTH_MAX, TIME_MAX
-from backbeat.streams.core.commands import COALESCE_WORDS, Coalesce
-from backbeat.streams.core.json_text import JsonTextError, check_depth, parse
-from backbeat.streams.core.records import PRIORITY_FIRST, PRIORITY_LAST
+from backbeat.schemas.messages.bounds import JSON_DEPTH_MAX, TIME_MAX
+from backbeat.schemas.messages.commands import COALESCE_WORDS, Coalesce
+from backbeat.schemas.messages.json_text import JsonTextError, check_depth, parse
+from backbeat.schemas.messages.values import PRIORITY_FIRST, PRIORITY_LAST
 
 from .errors import DecodeError
-from .records import SignalRequest
 
 ID_HEADER = "backbeat-id"
 TID_HEADER = "backbeat-tid"
@@ -27,6 +26,28 @@ _INT_MAX = 2**31 - 1
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
 _EMPTY_OBJECT = b"{}"
 _ABSENT = msgspec.Raw()
+
+
+class SignalRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A service's signal, checked: what came as text is here as the engine has it."""
+
+    workflow: str
+    subject: bytes  #: JSON text, compact UTF-8 (`subject_text`)
+    decider: str
+    signal: str
+    id: str | None = None  #: what a repeat is known by; null: the record's place in its topic
+    tid: str | None = None  #: transaction id of the header `backbeat-tid`; null: made from the command's id
+    client_data: bytes = b"{}"  #: JSON object
+    metadata: bytes = b"{}"  #: JSON object
+    fires_at: int | None = None  #: milliseconds since the epoch
+    retry: int | None = None  #: null: the engine's default
+    retry_interval: float | None = None  #: seconds; null: the engine's default
+    client_id: bytes | None = None  #: who runs it; null: whose topic it is
+    parent_link_id: bytes | None = None
+    priority: int | None = None  #: among those that wait for the same limit: 1 goes first, 5 last; null: 3
+    fairness_key: str | None = None  #: those of one priority take turns by it
+    coalesce_key: str | None = None  #: null: it stands for itself
+    coalesce: Coalesce = Coalesce.REPLACE
 
 
 class SignalFields(msgspec.Struct, kw_only=True):

@@ -16,7 +16,7 @@ import msgspec
 
 from backbeat.errors import CodecError, InvalidParameters
 from backbeat.payload.json_values import TOO_DEEP, check, json_text, to_builtin
-from backbeat.streams.core.effects import Reason
+from backbeat.schemas.messages.replies import Reason
 
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet

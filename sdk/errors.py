@@ -18,7 +18,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from backbeat.streams.core.effects import Reason, Rejection
+from backbeat.schemas.messages.replies import Reason, Rejection
 
 
 class BackbeatError(Exception):

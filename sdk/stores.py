@@ -16,7 +16,7 @@ from typing import IO, Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from backbeat.errors import CodecError, InvalidParameters, Unavailable
-from backbeat.streams.core.effects import Reason
+from backbeat.schemas.messages.replies import Reason
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _WANTED = "file:///folder or s3://bucket/prefix?endpoint=http://host:port&region=…"

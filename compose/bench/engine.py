@@ -10,7 +10,7 @@ from typing import Any
 from backbeat.compose.bench.prepared_commands import Maker, subject_of
 from backbeat.compose.bench.rig import COMPILER, Rig, Say
 from backbeat.compose.bench.worker import ALONE, FAN, FOUR
-from backbeat.streams.kafka.topics import HISTORY, STATE
+from backbeat.schemas.kafka.topics import HISTORY, STATE
 
 Figure = dict[str, Any]
 

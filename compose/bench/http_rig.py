@@ -19,9 +19,9 @@ from backbeat.compose.local.ports import LOOPBACK, free_port
 from backbeat.compose.local.stack import Stack
 from backbeat.gateway.projection.storage.database import open_engine, parse_url
 from backbeat.gateway.projection.storage.facts import read_positions
-from backbeat.streams.kafka.client_registry import RegisteredClient
+from backbeat.schemas.kafka.client_registry import RegisteredClient
+from backbeat.schemas.kafka.topics import STATE
 from backbeat.streams.kafka.registration import add_client
-from backbeat.streams.kafka.topics import STATE
 
 #: The client application that is served by webhook.
 CLIENT = "bench-http"

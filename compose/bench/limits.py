@@ -7,7 +7,7 @@ from statistics import median
 from backbeat.compose.bench.engine import Figure, rounded
 from backbeat.compose.bench.rig import Rig, Say
 from backbeat.compose.bench.worker import ALONE, LIMITED
-from backbeat.streams.kafka.topics import HISTORY
+from backbeat.schemas.kafka.topics import HISTORY
 
 _WORKFLOWS = 5_000
 _WAITING = 100_000

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from backbeat.compose.bench.rig import Raw
-from backbeat.schemas import encode_command
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import AddChildren, AnyCommand, ChangeNode, NewNode, NewWorkflow, Signal
-from backbeat.streams.core.tree.status import Mode
+from backbeat.schemas.codec import encode_command
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import AddChildren, AnyCommand, ChangeNode, NewNode, NewWorkflow, Signal
+from backbeat.schemas.messages.status import Mode
 
 #: What an SDK worker answers for a handler that returns nothing.
 _RESPONSE = b'{"jsonrpc":"2.0","result":null,"error":null,"id":null}'

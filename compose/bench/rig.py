@@ -20,9 +20,9 @@ from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.local.child_process import ChildProcess, last_lines
 from backbeat.compose.local.stack import Stack
 from backbeat.errors import NotFound, Timeout
+from backbeat.schemas.kafka.security import IN_THE_CLEAR, connection
+from backbeat.schemas.kafka.topics import COMMANDS, HISTORY, STATE
 from backbeat.streams.kafka.registration import add_client
-from backbeat.streams.kafka.security import IN_THE_CLEAR, connection
-from backbeat.streams.kafka.topics import COMMANDS, HISTORY, STATE
 
 #: A client application that no worker serves: what is sent to it costs nobody else anything.
 ALONE = "alone"

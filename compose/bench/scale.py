@@ -16,11 +16,12 @@ from backbeat.compose.bench.prepared_commands import Maker, subject_of
 from backbeat.compose.bench.rig import ALONE, QUIET, Raw, Rig, Say
 from backbeat.compose.bench.store import Loaded, load, stored_subjects
 from backbeat.compose.cli.errors import SetupError
-from backbeat.schemas import SignalRequest, encode_signal
+from backbeat.schemas.codec import encode_signal
+from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, HISTORY, signals_topic
+from backbeat.schemas.signals import SignalRequest
 from backbeat.streams.input.ingest import Ingest
-from backbeat.streams.kafka.client_registry import Registry
-from backbeat.streams.kafka.security import connection
-from backbeat.streams.kafka.topics import ACTIVITIES_PREFIX, HISTORY, signals_topic
 
 _SIGNALS = 40_000
 _COST_COMMANDS = 5_000

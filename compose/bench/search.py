@@ -23,8 +23,8 @@ from backbeat.gateway.projection.reading.grams import METADATA, SUBJECTS, grams_
 from backbeat.gateway.projection.storage import rows, states, tables
 from backbeat.gateway.projection.storage.database import open_engine, parse_url
 from backbeat.gateway.projection.storage.facts import analyze, build_anew
-from backbeat.streams.core import ids
-from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 
 USER = blake2b(b"bench user", digest_size=16).digest()
 OTHER = blake2b(b"another user", digest_size=16).digest()

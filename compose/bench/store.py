@@ -14,11 +14,12 @@ from confluent_kafka import Producer
 
 from backbeat.compose.bench.prepared_commands import Maker, subject_of
 from backbeat.compose.bench.rig import QUIET, Rig
-from backbeat.streams.core import apply, ids
+from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.topics import COMMANDS, STATE, topic_id
+from backbeat.schemas.messages import ids
+from backbeat.streams.core import apply
 from backbeat.streams.core.records import Meta, Node, Workflow
 from backbeat.streams.core.store import MemoryStore
-from backbeat.streams.kafka.security import connection
-from backbeat.streams.kafka.topics import COMMANDS, STATE, topic_id
 from backbeat.streams.state.store import PartitionStore
 
 #: One of so many workflows is open: its last node is with its worker, and has a deadline.

@@ -44,11 +44,11 @@ _ADVICE = "What to do:"
 _TEXT_CHARACTERS_MAX = 400
 #: Errors of the parts' own modules that say what was found and what to do. By name: nothing is imported for it.
 _EXPLAINED = {
-    ("backbeat.streams.kafka.brokers", "RefusedError"): Exit.UNREACHABLE,
-    ("backbeat.streams.kafka.brokers", "UnreachableError"): Exit.UNREACHABLE,
+    ("backbeat.schemas.kafka.brokers", "RefusedError"): Exit.UNREACHABLE,
+    ("backbeat.schemas.kafka.brokers", "UnreachableError"): Exit.UNREACHABLE,
     ("backbeat.streams.kafka.security", "SecurityError"): Exit.FAILED,
     ("backbeat.streams.kafka.topics", "TopicError"): Exit.FAILED,
-    ("backbeat.streams.kafka.client_registry", "RegistryError"): Exit.FAILED,
+    ("backbeat.schemas.kafka.client_registry", "RegistryError"): Exit.FAILED,
     ("backbeat.streams.process.settings", "SettingsError"): Exit.FAILED,
     ("backbeat.streams.engine.ports", "NewerRecordError"): Exit.FAILED,
     ("backbeat.gateway.projection.storage.database", "ProjectionError"): Exit.FAILED,

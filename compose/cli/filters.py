@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from backbeat.compose.cli.durations import Moment
-from backbeat.streams.core.tree.status import CLIENT_WORDS, SERVER_WORDS
+from backbeat.schemas.messages.status import CLIENT_WORDS, SERVER_WORDS
 
 if TYPE_CHECKING:
     from backbeat import Client, Node

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.durations import Number
-from backbeat.streams.kafka.security import PREFIX, Brokers, KafkaSecurity, Mechanism, Protocol
+from backbeat.schemas.kafka.security import PREFIX, Brokers, KafkaSecurity, Mechanism, Protocol
 
 STATUS_PORT_USUAL = 9301
 _PORT_MAX = 65_535

@@ -14,7 +14,7 @@ from backbeat.compose.demo.ledger import LedgerReader
 from backbeat.compose.demo.screen import Screen
 from backbeat.compose.local.child_process import ChildProcess, last_lines
 from backbeat.compose.local.stack import Stack
-from backbeat.streams.kafka.security import IN_THE_CLEAR
+from backbeat.schemas.kafka.security import IN_THE_CLEAR
 
 #: How long a case may take to settle.
 _SETTLE_SECONDS_MAX = 60.0

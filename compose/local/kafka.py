@@ -27,7 +27,7 @@ from backbeat.compose.local.child_process import ChildProcess, last_lines, read_
 from backbeat.compose.local.jars.jars import jars_folder, kafka_jars
 from backbeat.compose.local.jars.java import Java, find_java
 from backbeat.compose.local.ports import LOOPBACK, free_port
-from backbeat.streams.kafka.security import Brokers, connection
+from backbeat.schemas.kafka.security import Brokers, connection
 
 START_SECONDS_MAX = 60.0
 #: Java's heap. Kafka keeps its logs in the page cache; the heap is for requests in flight.

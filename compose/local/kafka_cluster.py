@@ -12,7 +12,7 @@ from typing import Self
 from backbeat.compose.cli.show.progress import Say
 from backbeat.compose.local.kafka import START_SECONDS_MAX, KafkaBroker, Membership, make_cluster_id
 from backbeat.compose.local.ports import free_port
-from backbeat.streams.kafka.security import Brokers
+from backbeat.schemas.kafka.security import Brokers
 
 #: With three replicas one may be away: two have every record that counts as written.
 REPLICATED = {

@@ -34,11 +34,11 @@ from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.compose.local.ports import LOOPBACK, choose_port, free_port, port_is_free
 from backbeat.compose.local.programs import EngineCommand, engine_command, gateway_command
 from backbeat.compose.local.supervisor import Supervisor
-from backbeat.streams.kafka.brokers import UnreachableError
-from backbeat.streams.kafka.client_registry import RegistryError
+from backbeat.schemas.kafka.brokers import UnreachableError
+from backbeat.schemas.kafka.client_registry import RegistryError
+from backbeat.schemas.kafka.security import IN_THE_CLEAR
+from backbeat.schemas.kafka.topics import COMMANDS, TopicError, ensure_topics
 from backbeat.streams.kafka.registration import add_client
-from backbeat.streams.kafka.security import IN_THE_CLEAR
-from backbeat.streams.kafka.topics import COMMANDS, TopicError, ensure_topics
 
 KAFKA_PORT_USUAL = 9092
 HTTP_PORT_USUAL = 9292

@@ -15,10 +15,10 @@ from backbeat.gateway.http.error_text import ERROR_BYTES_MAX, cut_error
 from backbeat.gateway.http.parameters import Parameters
 from backbeat.gateway.http.presentation import id_text, response_json
 from backbeat.gateway.payloads import PAYLOAD_BYTES_MAX
-from backbeat.streams.core import commands
-from backbeat.streams.core.commands import NewNode
-from backbeat.streams.core.effects import Done
-from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
+from backbeat.schemas.messages import commands
+from backbeat.schemas.messages.commands import NewNode
+from backbeat.schemas.messages.replies import Done
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 
 #: What a client says that has failed.
 ERRORED = "errored"

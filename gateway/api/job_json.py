@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from backbeat.gateway.http.presentation import CLIENT_WORDS, SERVER_WORDS, id_text, time_text
-from backbeat.streams.core.jobs import records
+from backbeat.schemas.messages import jobs
 
 STATUSES = tuple(dict.fromkeys((*SERVER_WORDS, *CLIENT_WORDS)))
 
@@ -106,7 +106,7 @@ class NewJob(msgspec.Struct, forbid_unknown_fields=True):
     created_end: Annotated[Time | None, Meta(description="it was made then or before")] = None
 
 
-_FILTERS = tuple(name for name in records.JobFilter.__struct_fields__ if name != "client_id")
+_FILTERS = tuple(name for name in jobs.JobFilter.__struct_fields__ if name != "client_id")
 _NOT_ALL: dict[str, Any] = {"enum": [False, None]}
 
 
@@ -128,11 +128,11 @@ KINDS: list[dict[str, Any]] = [
         "properties": {"action": {"const": "cancel"}, "current_status": {"type": "string"}, "all": _NOT_ALL},
         "required": ["current_status"],
     },
-    *_kinds(list(records.WORKFLOW_ACTIONS), tuple(name for name in _FILTERS if name not in records.NODE_FILTERS)),
+    *_kinds(list(jobs.WORKFLOW_ACTIONS), tuple(name for name in _FILTERS if name not in jobs.NODE_FILTERS)),
 ]
 
 
-def shown(job: records.Job) -> Job:
+def shown(job: jobs.Job) -> Job:
     """A job, all partitions added up, as it is answered."""
     wanted = job.filter
     return Job(

@@ -15,9 +15,9 @@ from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
 from backbeat.gateway.http.parameters import Parameters, to_id
 from backbeat.gateway.http.presentation import id_text
-from backbeat.streams.core import commands, queries
-from backbeat.streams.core.effects import Reason
-from backbeat.streams.core.jobs.records import TIME_FILTERS, Job, JobFilter, Jobs, add_up, scope_problem
+from backbeat.schemas.messages import commands, queries
+from backbeat.schemas.messages.jobs import TIME_FILTERS, Job, JobFilter, Jobs, add_up, scope_problem
+from backbeat.schemas.messages.replies import Reason
 
 Found = Iterable[Job]
 

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from backbeat.client.limits.rates import rate_text
 from backbeat.gateway.http.presentation import id_text, time_text
-from backbeat.streams.core.effects import LimitView, PoolView
+from backbeat.schemas.messages.limits import LimitView, PoolView
 from backbeat.streams.core.limits.slots import KEY_CHARACTERS_MAX, LONGER_THAN_ANY_SECONDS
 
 #: In a time of 366 days at most.

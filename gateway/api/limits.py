@@ -13,11 +13,10 @@ from backbeat.gateway import engine_calls
 from backbeat.gateway.api.limit_json import show as show_limit
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import ChangeLimit
-from backbeat.streams.core.effects import Limits, LimitView
-from backbeat.streams.core.queries import GetLimits
-from backbeat.streams.core.records import LimitValues
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import ChangeLimit
+from backbeat.schemas.messages.limits import Limits, LimitValues, LimitView
+from backbeat.schemas.messages.queries import GetLimits
 
 _USUAL = LimitValues()
 

@@ -13,10 +13,10 @@ from backbeat.gateway.http.call import Call
 from backbeat.gateway.http.parameters import Parameters
 from backbeat.gateway.http.presentation import id_text
 from backbeat.gateway.payloads import INLINE_BYTES_MAX, PAYLOAD_BYTES_MAX
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import COALESCE_WORDS, Coalesce, NewNode
-from backbeat.streams.core.records import PRIORITY_FIRST, PRIORITY_LAST
-from backbeat.streams.core.tree.status import MODE_WORDS, Mode
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import COALESCE_WORDS, Coalesce, NewNode
+from backbeat.schemas.messages.status import MODE_WORDS, Mode
+from backbeat.schemas.messages.values import PRIORITY_FIRST, PRIORITY_LAST
 
 _NODE = NewNode(name="", user_id=b"")
 

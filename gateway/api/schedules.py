@@ -17,12 +17,17 @@ from backbeat.gateway.http.call import Call, answer, success
 from backbeat.gateway.http.parameters import find_id
 from backbeat.gateway.http.presentation import id_text, time_text
 from backbeat.gateway.http.times import to_milliseconds
-from backbeat.schemas import subject_text
-from backbeat.streams.core import commands, ids, queries
-from backbeat.streams.core.schedules.runs import BACKFILL_MAX, INTERVAL_SECONDS_MIN
-from backbeat.streams.core.schedules.schedule import OVERLAP_WORDS, ScheduleRun, ScheduleView
-from backbeat.streams.core.tree.status import word
-from backbeat.streams.engine.cron import RecurrenceError, TooManyTimesError, times_after, times_between
+from backbeat.schemas.cron import RecurrenceError, TooManyTimesError, times_after, times_between
+from backbeat.schemas.messages import commands, ids, queries
+from backbeat.schemas.messages.schedules import (
+    BACKFILL_MAX,
+    INTERVAL_SECONDS_MIN,
+    OVERLAP_WORDS,
+    ScheduleRun,
+    ScheduleView,
+)
+from backbeat.schemas.messages.status import word
+from backbeat.schemas.signals import subject_text
 
 #: The next times that an answer shows.
 NEXT_RUNS = 10

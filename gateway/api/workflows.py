@@ -15,9 +15,9 @@ from backbeat.gateway.http.call import Call, answer, success
 from backbeat.gateway.http.pages import Page, read_page
 from backbeat.gateway.http.parameters import Parameters
 from backbeat.gateway.http.presentation import CLIENT_WORDS, SERVER_WORDS, id_text, tree_json, tree_text, workflow_json
-from backbeat.schemas import subject_text
-from backbeat.streams.core import commands, ids
-from backbeat.streams.core.effects import NodeView, WorkflowView
+from backbeat.schemas.messages import commands, ids
+from backbeat.schemas.messages.views import NodeView, WorkflowView
+from backbeat.schemas.signals import subject_text
 
 #: From so many nodes on an answer is made beside the loop: others would have to wait until it is made.
 _LARGE = 2_000

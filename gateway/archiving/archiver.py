@@ -19,13 +19,14 @@ from backbeat.errors import BackbeatError, NotFound
 from backbeat.gateway.archiving.content import Writer
 from backbeat.gateway.archiving.places import Place, archive_name
 from backbeat.gateway.http.presentation import id_text
-from backbeat.schemas import encode_command
-from backbeat.streams.core import ids, queries
-from backbeat.streams.core.commands import RemoveWorkflow
-from backbeat.streams.core.effects import NodeView
-from backbeat.streams.core.tree.history import StatusChange
-from backbeat.streams.kafka.brokers import UnreachableError
-from backbeat.streams.kafka.client_registry import Registry, RegistryError
+from backbeat.schemas.codec import encode_command
+from backbeat.schemas.kafka.brokers import UnreachableError
+from backbeat.schemas.kafka.client_registry import Registry, RegistryError
+from backbeat.schemas.messages import ids, queries
+from backbeat.schemas.messages.commands import RemoveWorkflow
+from backbeat.schemas.messages.history import StatusChange
+from backbeat.schemas.messages.retention import DueWorkflow, DueWorkflows
+from backbeat.schemas.messages.views import NodeView
 from backbeat.streams.process.termination import end
 from backbeat.transport.requests import RequestClient
 
@@ -91,7 +92,7 @@ class Archiver:
                 failed += await self._archive_all(rows)
         return failed
 
-    async def _due(self, partition: int, place: dict[str, Any]) -> tuple[queries.DueWorkflow, ...]:
+    async def _due(self, partition: int, place: dict[str, Any]) -> tuple[DueWorkflow, ...]:
         (found,) = await self._asker.query(
             lambda reply_to, deadline: queries.GetDue(
                 reply_to=reply_to, deadline=deadline, partition=partition, limit=_PAGE_WORKFLOWS, **place
@@ -99,19 +100,19 @@ class Archiver:
             _ANSWER_SECONDS_MAX,
             f"what waits to be archived in partition {partition}",
         )
-        assert isinstance(found, queries.DueWorkflows)
+        assert isinstance(found, DueWorkflows)
         return found.workflows
 
-    async def _archive_all(self, rows: tuple[queries.DueWorkflow, ...]) -> int:
+    async def _archive_all(self, rows: tuple[DueWorkflow, ...]) -> int:
         turns = asyncio.Semaphore(_AT_ONCE)
 
-        async def in_turn(row: queries.DueWorkflow) -> bool:
+        async def in_turn(row: DueWorkflow) -> bool:
             async with turns:
                 return await self._archive(row)
 
         return (await asyncio.gather(*(in_turn(row) for row in rows))).count(False)
 
-    async def _archive(self, row: queries.DueWorkflow) -> bool:
+    async def _archive(self, row: DueWorkflow) -> bool:
         about = {"workflow": id_text(row.workflow_id)}
         try:
             url = await self._write(row)
@@ -128,7 +129,7 @@ class Archiver:
             logger.info("something has happened to a workflow while it was archived: it stays", extra=about)
         return True
 
-    async def _write(self, row: queries.DueWorkflow) -> str:
+    async def _write(self, row: DueWorkflow) -> str:
         """Write the archive; its URL."""
         client = self._registry.by_id(row.owner_id)
         name = id_text(row.owner_id) if client is None else client.name
@@ -169,7 +170,7 @@ class Archiver:
 
         return list(await asyncio.gather(*(in_turn(node) for node in nodes)))
 
-    async def _remove(self, row: queries.DueWorkflow) -> bool:
+    async def _remove(self, row: DueWorkflow) -> bool:
         """Whether the engine removes it."""
         identity = ids.command_id(b"archived", row.workflow_id, row.revision.to_bytes(8, "big"))
         done = await self._asker.command(

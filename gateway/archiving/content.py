@@ -17,8 +17,8 @@ import msgspec
 
 from backbeat.errors import BackbeatError
 from backbeat.gateway.http.presentation import status_change_json, whole_node_json, workflow_json
-from backbeat.streams.core.effects import NodeView, WorkflowView
-from backbeat.streams.core.tree.history import StatusChange
+from backbeat.schemas.messages.history import StatusChange
+from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.transport.http_values import read_history, read_node, read_workflow
 
 FORMAT = "backbeat-archive"

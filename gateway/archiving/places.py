@@ -18,8 +18,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from backbeat.errors import InvalidParameters, NotFound, Unavailable
 from backbeat.gateway.http.presentation import id_text
+from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.views import WorkflowView
 from backbeat.stores import bucket_client, parse_store, write_whole
-from backbeat.streams.core.effects import Reason, WorkflowView
 
 SUFFIX = ".jsonl.gz"
 #: Bytes of a part of a name, the longest that every file system takes left aside.

@@ -34,9 +34,9 @@ from backbeat.gateway.metrics import HttpFigures
 from backbeat.gateway.projection import ProjectionError
 from backbeat.gateway.settings import GatewaySettings
 from backbeat.gateway.status import status_of
+from backbeat.observe.status_server import PATHS
 from backbeat.streams.engine.ports import NewerRecordError
 from backbeat.streams.observe import logs, tracing
-from backbeat.streams.observe.status_server import PATHS
 from backbeat.streams.process.termination import EXIT_INCONSISTENT_STATE, code_of, end, end_hanging
 from backbeat.streams.process.watchdog import Watchdog, Watched
 

@@ -12,7 +12,7 @@ from backbeat.gateway.http import errors
 from backbeat.gateway.http.parameters import find_id
 from backbeat.gateway.http.routing import Access
 from backbeat.gateway.settings import TokenFor
-from backbeat.streams.kafka.client_registry import RegisteredClient
+from backbeat.schemas.kafka.client_registry import RegisteredClient
 
 CLIENT_HEADER = "Client-Id"
 

@@ -19,15 +19,15 @@ from backbeat.gateway.http.parameters import Parameters, find_id, to_id
 from backbeat.gateway.http.preferences import Preferences
 from backbeat.gateway.http.presentation import node_json, status_change_json, whole_node_json
 from backbeat.gateway.payloads import ANSWER_BYTES_MAX, is_reference, size_of
-from backbeat.streams.core import ids
-from backbeat.streams.core.effects import NodeView
-from backbeat.streams.core.tree.history import StatusChange
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.history import StatusChange
+from backbeat.schemas.messages.views import NodeView
 
 if TYPE_CHECKING:
     from backbeat.gateway.engine_client import Engine
     from backbeat.gateway.http.routing import Route
     from backbeat.gateway.http.services import Services
-    from backbeat.streams.kafka.client_registry import RegisteredClient
+    from backbeat.schemas.kafka.client_registry import RegisteredClient
 
 T = TypeVar("T")
 

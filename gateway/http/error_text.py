@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from backbeat.streams.core.records import Settings
+from backbeat.schemas.messages.bounds import Settings
 
 #: A response has company in its record.
 ERROR_BYTES_MAX = Settings().payload_bytes_max - 4_096

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from backbeat.errors import Rejected
-from backbeat.streams.core.effects import Reason
+from backbeat.schemas.messages.replies import Reason
 
 INVALID_PARAMETERS = "Backbeat::InvalidParameters"
 #: What the original's database says of ids and search values of the wrong kind.

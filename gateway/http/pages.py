@@ -10,7 +10,7 @@ from backbeat.gateway import engine_calls
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call
 from backbeat.gateway.http.presentation import id_text
-from backbeat.streams.core.effects import NodeView, WorkflowView
+from backbeat.schemas.messages.views import NodeView, WorkflowView
 
 #: The node to go on after, where more may follow.
 NEXT_HEADER = "X-backbeat-next"

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from backbeat.gateway.http.casing import camel_keys
-from backbeat.streams.core.effects import NodeView, WorkflowView
-from backbeat.streams.core.tree.history import StatusChange
-from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus, word
+from backbeat.schemas.messages.history import StatusChange
+from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus, word
+from backbeat.schemas.messages.views import NodeView, WorkflowView
 
 #: Words by number: these are looked up several times a node.
 SERVER_WORDS = tuple(word(status) for status in ServerStatus)

@@ -17,7 +17,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from backbeat.gateway.http import errors, transaction_id
 from backbeat.gateway.http.call import answer
-from backbeat.streams.core.records import Settings
+from backbeat.schemas.messages.bounds import Settings
 
 logger = logging.getLogger(__name__)
 

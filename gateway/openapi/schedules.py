@@ -7,17 +7,18 @@ from typing import Any
 from backbeat.gateway.openapi.operation_doc import OperationDoc, query
 from backbeat.gateway.openapi.schemas import NODE_SAID, SUBJECT, SUBJECT_GIVEN, WORD
 from backbeat.gateway.openapi.types import COUNT, TEXT, TIME, UUID, Schema, given, list_of, or_null, ref, said
-from backbeat.streams.core.commands import CATCH_UP_SECONDS
-from backbeat.streams.core.schedules.runs import BACKFILL_MAX, CATCH_UP_SECONDS_MIN, INTERVAL_SECONDS_MIN, SECONDS_MAX
-from backbeat.streams.core.schedules.schedule import (
+from backbeat.schemas.messages.commands import CATCH_UP_SECONDS
+from backbeat.schemas.messages.schedules import (
+    BACKFILL_MAX,
+    CATCH_UP_SECONDS_MIN,
+    INTERVAL_SECONDS_MIN,
     OVERLAP_WORDS,
-    QUEUED_MAX,
-    RECENT_MAX,
-    RUNNING_MAX,
+    SECONDS_MAX,
     RunCause,
     RunState,
 )
-from backbeat.streams.core.tree.status import word
+from backbeat.schemas.messages.status import word
+from backbeat.streams.core.schedules.schedule import QUEUED_MAX, RECENT_MAX, RUNNING_MAX
 
 # --- examples --------------------------------------------------------------------------------------------------------
 

@@ -26,8 +26,8 @@ from backbeat.gateway.openapi.types import (
     said,
 )
 from backbeat.gateway.payloads import PAYLOAD_BYTES_MAX
-from backbeat.streams.core.commands import COALESCE_WORDS
-from backbeat.streams.core.records import Settings
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.commands import COALESCE_WORDS
 
 #: The words of PUT /activities/:id/status/:status.
 STATUS_WORDS = (

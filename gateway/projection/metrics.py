@@ -20,10 +20,11 @@ from backbeat.gateway.projection.following.follower import Follower
 from backbeat.gateway.projection.reading import lists, reports
 from backbeat.gateway.projection.reading.reader import Reading
 from backbeat.gateway.projection.storage.database import ProjectionError
-from backbeat.streams.kafka.brokers import UnreachableError
-from backbeat.streams.kafka.topics import TopicError
-from backbeat.streams.observe.counters import ACTIVITIES_MAX, OTHER
-from backbeat.streams.observe.prometheus import counter, gauge, gauges, histograms
+from backbeat.observe.histograms import OTHER
+from backbeat.observe.prometheus import counter, gauge, gauges, histograms
+from backbeat.schemas.kafka.brokers import UnreachableError
+from backbeat.schemas.kafka.topics import TopicError
+from backbeat.streams.observe.counters import ACTIVITIES_MAX
 
 #: How long figures of the database and of Kafka are given out before they are read again.
 _FRESH_SECONDS = 10.0

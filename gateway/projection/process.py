@@ -18,10 +18,10 @@ from backbeat.gateway.projection.following.follower import Follower
 from backbeat.gateway.projection.metrics import ProjectionCollector
 from backbeat.gateway.projection.reading.reader import Reading
 from backbeat.gateway.projection.storage.database import open_engine
-from backbeat.streams.kafka.brokers import RefusedError, UnreachableError, reach
+from backbeat.observe.prometheus import gauges, new_registry, version
+from backbeat.observe.status_server import Address, Status, StatusError, StatusServer
+from backbeat.schemas.kafka.brokers import RefusedError, UnreachableError, reach
 from backbeat.streams.observe import logs
-from backbeat.streams.observe.prometheus import gauges, new_registry, version
-from backbeat.streams.observe.status_server import Address, Status, StatusError, StatusServer
 from backbeat.streams.process.termination import EXIT_INCONSISTENT_STATE, code_of, end
 
 READY_LINE = "backbeat projection ready"

@@ -19,7 +19,7 @@ from backbeat.gateway.projection.reading import lists, reports, search
 from backbeat.gateway.projection.reading.filters import Counts, NodeFilters, WorkflowFilters
 from backbeat.gateway.projection.reading.reader import Reading
 from backbeat.gateway.projection.storage.database import READERS, open_engine, parse_url
-from backbeat.streams.core.effects import NodeView, WorkflowView
+from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.engine.ports import NewerRecordError
 
 #: Asks the owner of a partition to commit now: gives (partition, offset of the changelog that contains everything).

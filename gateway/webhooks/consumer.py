@@ -26,8 +26,9 @@ from backbeat.gateway.webhooks.handover import HandedOver, Handover
 from backbeat.gateway.webhooks.producer import WebhookProducer
 from backbeat.gateway.webhooks.topics import Flow, Subscription
 from backbeat.gateway.webhooks.webhook import Key, Webhook, key_of
-from backbeat.schemas import DecodeError, decode_activity
-from backbeat.streams.kafka.client_registry import Registry
+from backbeat.schemas.codec import decode_activity
+from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.kafka.client_registry import Registry
 
 GROUP = "backbeat-webhooks"
 

@@ -9,7 +9,7 @@ from typing import Self
 import aiohttp
 
 from backbeat.gateway.webhooks.webhook import Webhook
-from backbeat.streams.observe.histograms import SECONDS, Buckets
+from backbeat.observe.histograms import SECONDS, Buckets
 
 _UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _STATUS_OK = range(200, 300)

@@ -38,10 +38,10 @@ from backbeat.gateway.webhooks.webhook import (
     standing_of,
     word_of,
 )
-from backbeat.schemas import ActivityRecord
-from backbeat.streams.core.effects import NodeView
-from backbeat.streams.kafka.client_registry import Registry
-from backbeat.streams.kafka.clients import RegisteredClient
+from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.clients import RegisteredClient
+from backbeat.schemas.messages.activities import ActivityRecord
+from backbeat.schemas.messages.views import NodeView
 from backbeat.streams.observe import tracing
 
 logger = logging.getLogger(__name__)

@@ -10,11 +10,11 @@ from confluent_kafka import KafkaError, Message
 from backbeat.delivery.kafka import make_producer, partition_counts
 from backbeat.errors import Unavailable
 from backbeat.gateway.webhooks.webhook import Webhook
-from backbeat.schemas import encode_command
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import DeliveryFailed
-from backbeat.streams.kafka.topics import COMMANDS
-from backbeat.streams.output import dead_letters
+from backbeat.schemas.codec import encode_command
+from backbeat.schemas.kafka import dead_letters
+from backbeat.schemas.kafka.topics import COMMANDS
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import DeliveryFailed
 
 _FULL_POLL_SECONDS = 0.1
 _FLUSH_SECONDS_MAX = 5.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backbeat.streams.kafka.client_registry import Registry
+from backbeat.schemas.kafka.client_registry import Registry
 
 #: How much of one client may be in the gateway at once. Above it Kafka keeps the rest.
 _COUNT_MAX = 2_000

@@ -19,10 +19,10 @@ import msgspec
 from backbeat.delivery.offsets import Offsets
 from backbeat.gateway.http.presentation import id_text
 from backbeat.observe import transaction_ids
-from backbeat.schemas import ActivityKind, ActivityRecord
-from backbeat.streams.core.effects import NodeView
-from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
-from backbeat.streams.kafka.clients import RegisteredClient
+from backbeat.schemas.kafka.clients import RegisteredClient
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus
+from backbeat.schemas.messages.views import NodeView
 
 NodeBody = Callable[[NodeView], dict[str, Any]]
 #: (node id, attempt, the notification's message, if it is one): what a repeat is known by.

@@ -25,9 +25,10 @@ from backbeat.payload.values import (
     to_priority,
     to_text,
 )
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import NewNode, OpenLink, Signal
-from backbeat.streams.core.effects import NodeView, Reason
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import NewNode, OpenLink, Signal
+from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.views import NodeView
 
 #: How an activity is named where a child of it is added.
 Named = str | Callable[..., Any] | Prepared[...]

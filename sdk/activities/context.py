@@ -21,12 +21,11 @@ from backbeat.errors import BackbeatError, Cancelled, InvalidParameters, Invalid
 from backbeat.observe import tracing
 from backbeat.observe.tracing import Traced
 from backbeat.payload.values import ModeWord, When, from_json, id_text, to_json
-from backbeat.schemas import ActivityRecord
-from backbeat.streams.core import ids, queries
-from backbeat.streams.core.commands import Heartbeat, NewNode, NewWorkflow, Signal
-from backbeat.streams.core.tree.failures import error_of
-from backbeat.streams.core.tree.history import StatusChange as Change
-from backbeat.streams.core.tree.status import ClientStatus
+from backbeat.schemas.messages import ids, queries
+from backbeat.schemas.messages.activities import ActivityRecord, error_of
+from backbeat.schemas.messages.commands import Heartbeat, NewNode, NewWorkflow, Signal
+from backbeat.schemas.messages.history import StatusChange as Change
+from backbeat.schemas.messages.status import ClientStatus
 from backbeat.transport.base import NOBODY, Transport
 
 P = ParamSpec("P")

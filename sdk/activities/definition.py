@@ -21,7 +21,7 @@ from typing import Any, Generic, ParamSpec, Self, TypeAlias, TypedDict, TypeVar,
 from backbeat.client.words import check_options
 from backbeat.errors import BackbeatError, InvalidParameters
 from backbeat.payload.values import Arguments, Id, ModeWord, When, check_node, seconds, to_mode
-from backbeat.streams.core.effects import Reason
+from backbeat.schemas.messages.replies import Reason
 
 P = ParamSpec("P")
 R = TypeVar("R")

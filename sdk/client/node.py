@@ -10,10 +10,11 @@ from backbeat.client.session import Session, as_id
 from backbeat.client.views import NodeValue, StatusChange, Tree, Workflow
 from backbeat.errors import Fail, InvalidParameters, InvalidStatus, NodeFailed, Timeout, never_runs_again
 from backbeat.payload.values import Id, from_json, id_text, to_id, to_json
-from backbeat.streams.core import commands, queries
-from backbeat.streams.core.effects import NodeView, Reason
-from backbeat.streams.core.tree.history import StatusChange as Change
-from backbeat.streams.core.tree.status import CLOSED, ClientStatus, ServerStatus, word
+from backbeat.schemas.messages import commands, queries
+from backbeat.schemas.messages.history import StatusChange as Change
+from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.status import CLOSED, ClientStatus, ServerStatus, word
+from backbeat.schemas.messages.views import NodeView
 from backbeat.worker.responses import error_response, result_response
 
 _ENDED = (ClientStatus.COMPLETE, ClientStatus.RESOLVED, ClientStatus.SHUTDOWN)

@@ -13,7 +13,7 @@ from backbeat.client.signals import change_hash
 from backbeat.errors import NotFound, Unavailable
 from backbeat.payload.payload_codec import Packing, is_stored
 from backbeat.payload.values import Id, id_text, to_id, to_text
-from backbeat.streams.core import commands, ids, queries
+from backbeat.schemas.messages import commands, ids, queries
 from backbeat.transport.base import NOBODY, Transport
 
 

@@ -24,8 +24,8 @@ from backbeat.payload.values import (
     to_subject,
     to_text,
 )
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import AnyCommand, NewNode, NewWorkflow, Signal
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import AnyCommand, NewNode, NewWorkflow, Signal
 
 
 class RunOptions(TypedDict, total=False):

@@ -11,9 +11,9 @@ from typing import Any, Generic, TypeVar
 
 from backbeat.observe import transaction_ids
 from backbeat.payload.values import from_json, id_text, to_datetime
-from backbeat.streams.core.effects import NodeView, WorkflowView
-from backbeat.streams.core.tree import history
-from backbeat.streams.core.tree.status import word
+from backbeat.schemas.messages import history
+from backbeat.schemas.messages.status import word
+from backbeat.schemas.messages.views import NodeView, WorkflowView
 
 N = TypeVar("N", bound="NodeValue")
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 
 from backbeat.errors import UnknownOption
-from backbeat.streams.core.effects import Reason
+from backbeat.schemas.messages.replies import Reason
 
 #: Words of one door, and what the others call the same. Spelling alone would not lead from one to the other.
 _ELSEWHERE = {

@@ -12,7 +12,7 @@ from backbeat.client.signals import SIGNAL_WORDS, SignalOptions, make_signal, ma
 from backbeat.client.views import Workflow
 from backbeat.client.words import check_options
 from backbeat.payload.values import Id, id_text, to_id, to_subject
-from backbeat.streams.core import commands, ids, queries
+from backbeat.schemas.messages import commands, ids, queries
 
 #: Signals that `publish` leaves unacknowledged before it waits.
 _UNDER_WAY_MAX = 100_000

@@ -24,8 +24,10 @@ from backbeat.delivery.positions import Place, Positions
 from backbeat.delivery.records import IntakeState, Job, Key, Recent, key_of
 from backbeat.delivery.result_producer import FULL_SECONDS, Answers
 from backbeat.errors import Unavailable
-from backbeat.schemas import ActivityRecord, DecodeError, decode_activity
-from backbeat.streams.kafka.topics import activities_topic
+from backbeat.schemas.codec import decode_activity
+from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.kafka.topics import activities_topic
+from backbeat.schemas.messages.activities import ActivityRecord
 from backbeat.transport.connecting import Kept, connect_in_thread
 
 _POLL_SECONDS = 0.1

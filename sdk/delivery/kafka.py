@@ -11,9 +11,9 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from backbeat.errors import Unavailable
-from backbeat.streams.kafka.broker_log import BrokerLog
-from backbeat.streams.kafka.security import connection
-from backbeat.streams.kafka.topics import DEAD_LETTER_BYTES_MAX
+from backbeat.schemas.kafka.broker_log import BrokerLog
+from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.topics import DEAD_LETTER_BYTES_MAX
 
 logger = logging.getLogger("backbeat")
 

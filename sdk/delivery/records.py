@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-from backbeat.schemas import ActivityKind, ActivityRecord
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 
 #: (node id, attempt, whether it is a notification): what a repeat is known by.
 Key = tuple[bytes, int, bool]

@@ -11,11 +11,11 @@ from confluent_kafka import KafkaError, Message, Producer
 from backbeat.delivery.kafka import make_producer, partition_counts
 from backbeat.delivery.records import Job
 from backbeat.errors import Unavailable
-from backbeat.schemas import encode_command
-from backbeat.streams.core.commands import AnyCommand, route
-from backbeat.streams.core.ids import partition_of
-from backbeat.streams.kafka.topics import COMMANDS
-from backbeat.streams.output import dead_letters
+from backbeat.schemas.codec import encode_command
+from backbeat.schemas.kafka import dead_letters
+from backbeat.schemas.kafka.topics import COMMANDS
+from backbeat.schemas.messages.commands import AnyCommand, route
+from backbeat.schemas.messages.ids import partition_of
 from backbeat.transport.connecting import Kept
 
 #: How long is waited for room where Kafka does not keep up, or is away; what serves the reports makes it.

@@ -12,8 +12,8 @@ from prometheus_client.registry import Collector
 from backbeat.delivery.base import AnyIntake
 from backbeat.delivery.records import Job
 from backbeat.errors import BackbeatError
-from backbeat.streams.observe.prometheus import counter, counters, gauge, gauges, histograms, new_registry, version
-from backbeat.streams.observe.status_server import Address, Status, StatusError, StatusServer
+from backbeat.observe.prometheus import counter, counters, gauge, gauges, histograms, new_registry, version
+from backbeat.observe.status_server import Address, Status, StatusError, StatusServer
 from backbeat.worker.concurrency_slots import Lanes
 from backbeat.worker.counters import Figures
 from backbeat.worker.handlers import Handlers

@@ -15,8 +15,8 @@ from backbeat.codecs import MARK, Codec, Json, mark_of
 from backbeat.errors import CodecError, InvalidParameters, Unavailable
 from backbeat.payload.json_values import json_text
 from backbeat.payload.values import LIMITS, from_json
+from backbeat.schemas.messages.replies import Reason
 from backbeat.stores import Store, open_store
-from backbeat.streams.core.effects import Reason
 
 _STORED = "stored"
 #: A payload has company in its record: a name, a timeout, the shell of a response.

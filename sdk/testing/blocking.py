@@ -13,7 +13,7 @@ from backbeat.activities.pending import in_a_loop
 from backbeat.client.blocking.client import PlainClient
 from backbeat.client.blocking.loop import Loop
 from backbeat.errors import BackbeatError
-from backbeat.schemas import StatusChangesRecord
+from backbeat.schemas.messages.history import StatusChangesRecord
 from backbeat.schemas.signals import Headers
 from backbeat.testing.environment import CLIENT_DEFAULT, Backbeat
 from backbeat.testing.faults import Faults

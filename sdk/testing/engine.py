@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from backbeat.schemas import encode_command, encode_query
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import AnyCommand, route
-from backbeat.streams.core.effects import NodeView
-from backbeat.streams.core.queries import AnyQuery, current_node, find_node, query_route
-from backbeat.streams.core.records import Settings
-from backbeat.streams.core.tree.status import ServerStatus
+from backbeat.schemas.codec import encode_command, encode_query
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.commands import AnyCommand, route
+from backbeat.schemas.messages.queries import AnyQuery, query_route
+from backbeat.schemas.messages.status import ServerStatus
+from backbeat.schemas.messages.views import NodeView
+from backbeat.streams.core.queries import current_node, find_node
 from backbeat.streams.engine.loop import Engine
 from backbeat.streams.engine.partition import Record
 from backbeat.streams.input.signal_command import Admitted

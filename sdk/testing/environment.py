@@ -13,10 +13,11 @@ import msgspec
 from backbeat.client.client import Client
 from backbeat.errors import BackbeatError
 from backbeat.payload.values import id_text, to_datetime
-from backbeat.schemas import DecodeError, StatusChangesRecord
+from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.history import StatusChangesRecord
+from backbeat.schemas.messages.status import word
 from backbeat.schemas.signals import Headers
-from backbeat.streams.core.records import Settings
-from backbeat.streams.core.tree.status import word
 from backbeat.streams.input.signal_command import admit_signal
 from backbeat.testing.clock import Clock
 from backbeat.testing.engine import MemoryEngine

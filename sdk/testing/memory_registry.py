@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
-from backbeat.streams.kafka.clients import RegisteredClient, check_client
+from backbeat.schemas.kafka.clients import RegisteredClient, check_client
 from backbeat.transport.kafka import unknown_user
 
 _NAMESPACE = uuid.UUID("8a7f7b52-0f5d-5a0e-9d3e-3c1f6a2f4b10")

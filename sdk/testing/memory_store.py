@@ -5,8 +5,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 
-from backbeat.streams.core.commands import TimerFired
-from backbeat.streams.core.records import TimerKind
+from backbeat.schemas.messages.commands import TimerFired
+from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.engine.ports import ChangelogPosition, Snapshot
 from backbeat.streams.state.timers import TimerKey, timer_fired

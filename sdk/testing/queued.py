@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from backbeat.client.views import NodeValue
-from backbeat.schemas import ActivityKind, ActivityRecord
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 
 
 class Queued(NodeValue):

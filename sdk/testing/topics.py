@@ -11,17 +11,13 @@ from collections.abc import Callable
 import msgspec
 
 from backbeat.errors import Unavailable
-from backbeat.schemas import (
-    ActivityRecord,
-    ReplyRecord,
-    StatusChangesRecord,
-    decode_activity,
-    decode_reply,
-    decode_status_changes,
-)
+from backbeat.schemas.codec import decode_activity, decode_reply, decode_status_changes
+from backbeat.schemas.kafka.dead_letters import REASON
+from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, COMMANDS, DEAD_LETTERS, HISTORY, RECORD_BYTES_MAX, REPLIES
+from backbeat.schemas.messages.activities import ActivityRecord
+from backbeat.schemas.messages.history import StatusChangesRecord
+from backbeat.schemas.messages.replies import ReplyRecord
 from backbeat.streams.engine.partition import Record
-from backbeat.streams.kafka.topics import ACTIVITIES_PREFIX, COMMANDS, DEAD_LETTERS, HISTORY, RECORD_BYTES_MAX, REPLIES
-from backbeat.streams.output.dead_letters import REASON
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

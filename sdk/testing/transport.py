@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from backbeat.errors import Timeout, Unavailable, rejected
-from backbeat.schemas import ReplyRecord
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import AnyCommand, ReplyTo, Signal
-from backbeat.streams.core.effects import Rejection
-from backbeat.streams.core.queries import ALL_PARTITIONS, AnyQuery, GetSchedules, WaitNode
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import AnyCommand, ReplyTo, Signal
+from backbeat.schemas.messages.queries import ALL_PARTITIONS, AnyQuery, GetSchedules, WaitNode
+from backbeat.schemas.messages.replies import Rejection, ReplyRecord
 from backbeat.testing.memory_registry import MemoryRegistry
 
 from .clock import Clock

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from backbeat.activities.context import Activity
 from backbeat.errors import BackbeatError, InvalidParameters
-from backbeat.schemas import ActivityRecord
-from backbeat.streams.core.commands import AnyCommand
+from backbeat.schemas.messages.activities import ActivityRecord
+from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.testing.clock import Clock
 from backbeat.testing.engine import MemoryEngine
 from backbeat.testing.faults import FaultKind, Faults

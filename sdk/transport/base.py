@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from backbeat.errors import InvalidParameters
-from backbeat.schemas import EncodeError
-from backbeat.streams.core.commands import AnyCommand, ReplyTo, Signal
-from backbeat.streams.core.effects import Reason
-from backbeat.streams.core.queries import AnyQuery
+from backbeat.schemas.errors import EncodeError
+from backbeat.schemas.messages.commands import AnyCommand, ReplyTo, Signal
+from backbeat.schemas.messages.queries import AnyQuery
+from backbeat.schemas.messages.replies import Reason
 
 T = TypeVar("T")
 

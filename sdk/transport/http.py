@@ -16,10 +16,12 @@ import msgspec
 from backbeat.delivery.kafka import logger
 from backbeat.errors import Rejected, Timeout, Unavailable
 from backbeat.payload.values import id_text
-from backbeat.streams.core import ids, queries
-from backbeat.streams.core.commands import AnyCommand, Signal
-from backbeat.streams.core.jobs.records import Jobs
-from backbeat.streams.core.tree.status import CLOSED, ServerStatus
+from backbeat.schemas.messages import ids, queries
+from backbeat.schemas.messages.commands import AnyCommand, Signal
+from backbeat.schemas.messages.jobs import Jobs
+from backbeat.schemas.messages.replies import History, Nodes
+from backbeat.schemas.messages.schedules import Schedules
+from backbeat.schemas.messages.status import CLOSED, ServerStatus
 from backbeat.transport.connecting import Home
 from backbeat.transport.http_calls import command_call, command_value
 from backbeat.transport.http_jobs import read_job, read_jobs
@@ -245,7 +247,7 @@ class HttpTransport:
                 return [read_schedule(text)]
             case queries.GetSchedules(partition=queries.ALL_PARTITIONS):
                 text, _ = await self._get("/schedules", timeout, what, query.tid)
-                return [queries.Schedules(read_schedules(text))]
+                return [Schedules(read_schedules(text))]
             case queries.GetJobs(job_id=None) if query.user_id is not None:
                 text, _ = await self._get("/jobs", timeout, what, query.tid)
                 return [Jobs(read_jobs(text))]
@@ -257,9 +259,9 @@ class HttpTransport:
                     f"{what}: a gateway does not answer a {type(query).__name__}; a client of Kafka asks it"
                 )
 
-    async def _history(self, node_id: bytes, timeout: float, what: str, tid: str) -> queries.History:
+    async def _history(self, node_id: bytes, timeout: float, what: str, tid: str) -> History:
         text, _ = await self._get(f"/activities/{id_text(node_id)}/status_changes", timeout, what, tid)
-        return queries.History(read_history(text))
+        return History(read_history(text))
 
     async def _tree(self, query: queries.GetTree, timeout: float, what: str) -> list[Any]:
         """By the page: a large tree is neither one large answer nor one long silence."""
@@ -275,7 +277,7 @@ class HttpTransport:
             asked = {"limit": str(wanted)} if after is None else {"limit": str(wanted), "after": after}
             text, headers = await self._get(path, ends_at - time.monotonic(), what, query.tid, asked)
             nodes = read_nodes(text)
-            parts.append(queries.Nodes(nodes))
+            parts.append(Nodes(nodes))
             after = headers.get(NEXT_HEADER)
             if after is None:
                 break
@@ -297,7 +299,7 @@ class HttpTransport:
             raise Timeout(f"{what}: {error}") from error
         view = read_node(text)
         if view.server not in _ENDED:
-            return [view, queries.History(())]
+            return [view, History(())]
         left = max(_AGAIN_SECONDS, ends_at - time.monotonic())
         return [view, await self._history(query.node_id, left, what, query.tid)]
 

@@ -8,10 +8,10 @@ import msgspec
 
 from backbeat.errors import InvalidParameters
 from backbeat.payload.values import id_text
-from backbeat.streams.core import commands
-from backbeat.streams.core.effects import Done, Reason
-from backbeat.streams.core.jobs.records import Jobs
-from backbeat.streams.core.tree.status import word
+from backbeat.schemas.messages import commands
+from backbeat.schemas.messages.jobs import Jobs
+from backbeat.schemas.messages.replies import Done, Reason
+from backbeat.schemas.messages.status import word
 from backbeat.transport.http_jobs import job_said, read_job
 from backbeat.transport.http_limits import limit_call, read_limits
 from backbeat.transport.http_schedules import change_call, put_call, read_schedule, run_call

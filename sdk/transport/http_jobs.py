@@ -9,16 +9,8 @@ from typing import Any
 import msgspec
 
 from backbeat.payload.values import id_text
-from backbeat.streams.core.commands import StartJob
-from backbeat.streams.core.jobs.records import (
-    TIME_FILTERS,
-    Job,
-    JobFilter,
-    JobMatch,
-    JobRefusal,
-    JobState,
-    scope_problem,
-)
+from backbeat.schemas.messages.commands import StartJob
+from backbeat.schemas.messages.jobs import TIME_FILTERS, Job, JobFilter, JobMatch, JobRefusal, JobState, scope_problem
 from backbeat.transport.http_values import decode, milliseconds, time_text
 
 

@@ -10,9 +10,8 @@ import msgspec
 
 from backbeat.client.limits.rates import rate_text, read_rate
 from backbeat.payload.values import to_id
-from backbeat.streams.core.commands import ChangeLimit
-from backbeat.streams.core.effects import Limits, LimitView, PoolView
-from backbeat.streams.core.records import Limit, LimitValues
+from backbeat.schemas.messages.commands import ChangeLimit
+from backbeat.schemas.messages.limits import Limit, Limits, LimitValues, LimitView, PoolView
 from backbeat.transport.http_values import milliseconds
 from backbeat.transport.http_words import HttpCall
 

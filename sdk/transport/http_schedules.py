@@ -9,10 +9,10 @@ from urllib.parse import quote
 import msgspec
 
 from backbeat.payload.values import id_text, to_datetime
-from backbeat.streams.core import commands
-from backbeat.streams.core.commands import NewNode, NewSchedule, NewWorkflow
-from backbeat.streams.core.schedules.schedule import OVERLAP_WORDS, RunCause, RunState, ScheduleRun, ScheduleView
-from backbeat.streams.core.tree.status import word
+from backbeat.schemas.messages import commands
+from backbeat.schemas.messages.commands import NewNode, NewSchedule, NewWorkflow
+from backbeat.schemas.messages.schedules import OVERLAP_WORDS, RunCause, RunState, ScheduleRun, ScheduleView
+from backbeat.schemas.messages.status import word
 from backbeat.transport.http_values import decode, milliseconds, to_bytes
 from backbeat.transport.http_words import HttpCall
 

@@ -22,9 +22,10 @@ from backbeat.errors import (
     WorkflowComplete,
     rejected,
 )
-from backbeat.streams.core.effects import NodeView, Reason, Rejection, WorkflowView
-from backbeat.streams.core.tree.history import StatusChange
-from backbeat.streams.core.tree.status import CLIENT_WORDS, MODE_WORDS, SERVER_WORDS
+from backbeat.schemas.messages.history import StatusChange
+from backbeat.schemas.messages.replies import Reason, Rejection
+from backbeat.schemas.messages.status import CLIENT_WORDS, MODE_WORDS, SERVER_WORDS
+from backbeat.schemas.messages.views import NodeView, WorkflowView
 
 _TEXT_CHARACTERS_MAX = 300
 

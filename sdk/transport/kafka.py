@@ -11,13 +11,13 @@ import msgspec
 
 from backbeat.errors import NotFound, Unavailable
 from backbeat.payload.values import to_id
-from backbeat.schemas import encode_command
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import AnyCommand, CreateWorkflow, ReplyTo, Signal, route
-from backbeat.streams.core.effects import Reason
-from backbeat.streams.core.queries import ALL_PARTITIONS, AnyQuery, GetSchedules
-from backbeat.streams.kafka.brokers import UnreachableError
-from backbeat.streams.kafka.client_registry import RegisteredClient, Registry, RegistryError
+from backbeat.schemas.codec import encode_command
+from backbeat.schemas.kafka.brokers import UnreachableError
+from backbeat.schemas.kafka.client_registry import RegisteredClient, Registry, RegistryError
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import AnyCommand, CreateWorkflow, ReplyTo, Signal, route
+from backbeat.schemas.messages.queries import ALL_PARTITIONS, AnyQuery, GetSchedules
+from backbeat.schemas.messages.replies import Reason
 from backbeat.transport.base import Transport, written
 from backbeat.transport.connecting import Home, connect_in_thread, in_thread
 from backbeat.transport.requests import RequestClient

@@ -19,12 +19,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from backbeat.delivery.kafka import end_of, logger, make_consumer, make_producer, partition_counts
 from backbeat.errors import Timeout, Unavailable, rejected
-from backbeat.schemas import DecodeError, ReplyRecord, decode_reply, encode_query
-from backbeat.streams.core.commands import ReplyTo
-from backbeat.streams.core.effects import Rejection
-from backbeat.streams.core.ids import partition_of
-from backbeat.streams.core.queries import AnyQuery, query_route
-from backbeat.streams.kafka.topics import COMMANDS, QUERIES, REPLIES
+from backbeat.schemas.codec import decode_reply, encode_query
+from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, REPLIES
+from backbeat.schemas.messages.commands import ReplyTo
+from backbeat.schemas.messages.ids import partition_of
+from backbeat.schemas.messages.queries import AnyQuery, query_route
+from backbeat.schemas.messages.replies import Rejection, ReplyRecord
 from backbeat.transport.base import written
 from backbeat.transport.connecting import Home, connect_in_thread, in_thread
 

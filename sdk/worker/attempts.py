@@ -13,8 +13,8 @@ from backbeat.delivery.base import AnyIntake
 from backbeat.delivery.kafka import logger
 from backbeat.delivery.records import Job
 from backbeat.delivery.result_producer import routed
-from backbeat.schemas import ActivityKind
-from backbeat.streams.core.commands import AnyCommand
+from backbeat.schemas.messages.activities import ActivityKind
+from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.worker.cancellation_watcher import Watch
 from backbeat.worker.concurrency_slots import Lane, Lanes
 from backbeat.worker.counters import Figures, outcome_of

@@ -15,9 +15,9 @@ from typing import Any
 from backbeat.activities.context import Activity
 from backbeat.delivery.kafka import logger
 from backbeat.errors import Cancelled, Rejected, Timeout
-from backbeat.streams.core.effects import NodeView
-from backbeat.streams.core.queries import WaitNode
-from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
+from backbeat.schemas.messages.queries import WaitNode
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus
+from backbeat.schemas.messages.views import NodeView
 from backbeat.transport.base import NOBODY, Transport
 from backbeat.worker.handlers import Handler
 

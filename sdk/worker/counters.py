@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 from backbeat.activities.context import Activity
 from backbeat.delivery.records import Job
-from backbeat.schemas import ActivityKind
-from backbeat.streams.core.commands import AnyCommand, ChangeNode
-from backbeat.streams.observe.counters import OTHER
-from backbeat.streams.observe.histograms import SECONDS, Buckets
+from backbeat.observe.histograms import OTHER, SECONDS, Buckets
+from backbeat.schemas.messages.activities import ActivityKind
+from backbeat.schemas.messages.commands import AnyCommand, ChangeNode
 from backbeat.worker.handlers import Handlers
 
 COMPLETE, ERRORED, FAILED, POSTPONED, DROPPED, GIVEN_UP = (

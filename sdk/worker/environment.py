@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from backbeat.errors import BackbeatError
-from backbeat.streams.kafka.client_registry import Registry
+from backbeat.schemas.kafka.client_registry import Registry
 from backbeat.transport.base import Transport
 from backbeat.transport.connecting import connect_in_thread, in_thread
 from backbeat.transport.kafka import KafkaTransport, find_user, open_registry

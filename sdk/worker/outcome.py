@@ -12,9 +12,9 @@ from typing import Any
 
 from backbeat.activities.children import Group, through
 from backbeat.errors import Fail
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import AddChildren, AnyCommand, ChangeNode, NewNode, Signal
-from backbeat.streams.core.effects import NodeView
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import AddChildren, AnyCommand, ChangeNode, NewNode, Signal
+from backbeat.schemas.messages.views import NodeView
 from backbeat.worker.responses import error_response, result_response
 
 #: Below the engine's own bound on one command (1,000), so that an operator may lower that a little.

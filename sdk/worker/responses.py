@@ -11,7 +11,7 @@ import msgspec
 
 from backbeat.errors import LimitExceeded
 from backbeat.payload.values import LIMITS, to_json
-from backbeat.streams.core.effects import Reason
+from backbeat.schemas.messages.replies import Reason
 
 #: An error's text and traceback: the end of it says most.
 _MESSAGE_CHARACTERS_MAX = 8_000

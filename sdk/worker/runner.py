@@ -26,9 +26,9 @@ from backbeat.errors import Fail
 from backbeat.observe.tracing import Traced, Tracing, is_set_up
 from backbeat.payload.payload_codec import Packing, is_stored
 from backbeat.payload.values import from_json
-from backbeat.schemas import ActivityKind, ActivityRecord
-from backbeat.streams.core.commands import AnyCommand
-from backbeat.streams.core.effects import NodeView
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
+from backbeat.schemas.messages.commands import AnyCommand
+from backbeat.schemas.messages.views import NodeView
 from backbeat.transport.base import Transport
 from backbeat.worker.handlers import Handler, Handlers, is_async
 from backbeat.worker.outcome import completed, errored, postponed

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 
 from backbeat.delivery.kafka import logger
 from backbeat.errors import Rejected
-from backbeat.schemas import ActivityKind, ActivityRecord
-from backbeat.streams.core.commands import Heartbeat
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
+from backbeat.schemas.messages.commands import Heartbeat
 from backbeat.transport.base import Transport
 
 #: One that was given its slot longer ago may be a repeat.

@@ -41,7 +41,7 @@ from backbeat.worker.responses import describe
 from backbeat.worker.runner import Runner
 
 if TYPE_CHECKING:
-    from backbeat.streams.observe.status_server import StatusServer
+    from backbeat.observe.status_server import StatusServer
 
 #: Of the activities' names in the line that says that a worker is ready.
 _NAMES_CHARACTERS_MAX = 200

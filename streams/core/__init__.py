@@ -17,10 +17,11 @@ What a node goes through (server status; `status` has the client status, which i
     retries_exhausted ──(resolved, shutdown)──▶ processing_children        or ──(restart)──▶ ready
     anything ──(cancel, reset or shutdown above it, deactivate previous)──▶ deactivated
 
-Read in this order, a signal on its way to "complete": `records` (what is stored), `values` and `commands` (what can be
-asked), `effects` (what comes of it), `dispatch` (a command to its function), `step` (how one command's changes are kept
-together), then the room `tree`: `status` (which status may follow which), `create`, `progress` (how work moves through
-the tree), `failures`, `links`, `deactivation`, `operator`, `retry`, `history`, `traverse`, `coalesce`.
+Read in this order, a signal on its way to "complete": `schemas/messages/values` and `commands` (what can be asked),
+`records` (what is stored), `effects` (what comes of it), `dispatch` (a command to its function), `step` (how one
+command's changes are kept together), then the room `tree`: `status` (which status may follow which), `create`,
+`progress` (how work moves through the tree), `failures`, `links`, `deactivation`, `operator`, `retry`, `history`,
+`traverse`, `coalesce`.
 
 Beside the tree, each in a room of its own: `limits` (how many of an activity type may be out at once, and who is next),
 `schedules` (workflows that are signalled at times), `jobs` (one change for all that match), `retention` (what is

@@ -10,8 +10,8 @@ from typing import assert_never
 
 import msgspec
 
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import (
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import (
     AddChildren,
     AnyCommand,
     AskSlot,
@@ -45,11 +45,14 @@ from backbeat.streams.core.commands import (
     TimerFired,
     WorkJob,
 )
-from backbeat.streams.core.effects import Done, Effect, Ignored, Made, Reason, Rejection, Send, workflow_view
+from backbeat.schemas.messages.replies import Done, Made, Reason, Rejection
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
+from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core.effects import Effect, Ignored, Send, workflow_view
 from backbeat.streams.core.idempotency import answered, forget, kept, remember
 from backbeat.streams.core.jobs.slices import forget_job, run_job
 from backbeat.streams.core.limits import grant, pool, slots
-from backbeat.streams.core.records import Meta, Node, TimerKind
+from backbeat.streams.core.records import Meta, Node
 from backbeat.streams.core.retention import policies, removal
 from backbeat.streams.core.schedules import runs
 from backbeat.streams.core.step import Refused, Step, own_node, refuse
@@ -67,7 +70,6 @@ from backbeat.streams.core.tree.create import (
 )
 from backbeat.streams.core.tree.failures import client_error, deliver_failed, expire, retry, server_error
 from backbeat.streams.core.tree.links import close_link, open_link
-from backbeat.streams.core.tree.status import ClientStatus, ServerStatus, word
 
 _STATUS_WORDS = {
     "processing": "processing",

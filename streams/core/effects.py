@@ -5,127 +5,15 @@ Ids in them follow from the command: a replay sends the same ones, and receivers
 
 from __future__ import annotations
 
-import enum
-
 import msgspec
 
-from backbeat.streams.core.jobs.records import Jobs
-from backbeat.streams.core.schedules.schedule import ScheduleView
-from backbeat.streams.core.tree.history import StatusChange
-from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
-
-from .commands import AnyCommand, ReplyTo
-from .records import PRIORITY_DEFAULT, Limit, Node, Workflow
-
-
-class WorkflowView(
-    msgspec.Struct, gc=False, frozen=True, kw_only=True, array_like=True, tag_field="kind", tag="workflow"
-):
-    """A workflow as the outside sees it."""
-
-    id: bytes
-    user_id: bytes
-    name: str
-    subject: bytes
-    decider: str
-    created_at: int
-    updated_at: int
-    complete: bool
-    paused: bool | None
-
-
-class NodeView(msgspec.Struct, gc=False, frozen=True, kw_only=True, array_like=True, tag_field="kind", tag="node"):
-    """A node as the outside sees it, with what it needs of its workflow."""
-
-    id: bytes
-    workflow_id: bytes
-    parent_id: bytes | None
-    user_id: bytes
-    name: str
-    mode: Mode
-    type: str
-    client_data: bytes
-    metadata: bytes
-    subject: bytes
-    decider: str
-    workflow_name: str
-    server: ServerStatus
-    client: ClientStatus
-    created_at: int
-    fires_at: int
-    attempt: int
-    complete_by: int | None
-    retries_remaining: int
-    retry_interval_seconds: float
-    parent_link_id: bytes | None
-    depth: int
-    seq: int
-    tid: str
-    priority: int = PRIORITY_DEFAULT
-    fairness_key: str = ""
-    waits_for_slot: bool = False  #: started, and its activity type's limit leaves no room yet
-    granted_at: int | None = None  #: when this attempt was given its slot; null: it has none
-
-
-class Done(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="done"):
-    """It was done; `changed` is false where the node was deactivated and nothing happened."""
-
-    changed: bool = True
-
-
-class Made(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="made"):
-    """The nodes that were made, in the order in which they were given."""
-
-    ids: tuple[bytes, ...]
-
-
-class PoolView(msgspec.Struct, gc=False, frozen=True, array_like=True):
-    """The slots of one key of a limit, as the outside sees them."""
-
-    key: str  #: JSON text; empty: the limit has none
-    out: int
-    waiting: tuple[int, ...]  #: nodes by priority, from 1
-    oldest_asked_at: int | None  #: since when the oldest of them waits
-    next_start_at: int | None  #: when the rate allows the next start; null: the rate holds nobody up
-
-
-class LimitView(msgspec.Struct, gc=False, frozen=True, array_like=True):
-    """A limit, and what goes on at its pools in one partition."""
-
-    limit: Limit
-    pools: tuple[PoolView, ...] = ()
-    more: bool = False  #: there are more pools than these
-
-
-class Limits(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="limits"):
-    """Limits, each as one partition knows it."""
-
-    limits: tuple[LimitView, ...]
-
-
-class Reason(enum.StrEnum):
-    """Why a command was refused."""
-
-    NOT_FOUND = "not_found"
-    INVALID_PARAMETERS = "invalid_parameters"
-    LIMIT_EXCEEDED = "limit_exceeded"
-    UNKNOWN_STATUS = "unknown_status"
-    INVALID_CLIENT_STATUS = "invalid_client_status"
-    INVALID_SERVER_STATUS = "invalid_server_status"
-    WORKFLOW_COMPLETE = "workflow_complete"
-    KEY_REUSED = "key_reused"
-
-
-class Rejection(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="rejection"):
-    """A refusal: nothing was changed. `found` and `wanted` say what stood in the way."""
-
-    reason: Reason
-    message: str
-    found: str = ""
-    wanted: str = ""
-
-
-Answer = WorkflowView | NodeView | Done | Made | Limits | ScheduleView | Jobs | Rejection
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
+from backbeat.schemas.messages.commands import AnyCommand, ReplyTo
+from backbeat.schemas.messages.history import NodeChange, StatusChangesRecord
+from backbeat.schemas.messages.replies import Answer, Rejection
+from backbeat.schemas.messages.status import ServerStatus
+from backbeat.schemas.messages.views import NodeView, WorkflowView
+from backbeat.streams.core.records import Node, Workflow
 
 
 class Reply(msgspec.Struct, gc=False, frozen=True):
@@ -159,6 +47,12 @@ class Dispatch(msgspec.Struct, gc=False, frozen=True):
 
     node: NodeView
 
+    def record(self) -> ActivityRecord:
+        """What they receive."""
+        return ActivityRecord(
+            self.node, ActivityKind.DECISION if self.node.type == "decision" else ActivityKind.ACTIVITY
+        )
+
 
 class Notify(msgspec.Struct, gc=False, frozen=True):
     """Tell a node's client of an error: `name` is the node's, `message` is "Client Error" or "Server Error"."""
@@ -167,6 +61,10 @@ class Notify(msgspec.Struct, gc=False, frozen=True):
     name: str
     message: str
     error: bytes  #: JSON object
+
+    def record(self) -> ActivityRecord:
+        """What it receives."""
+        return ActivityRecord(self.node, ActivityKind.NOTIFICATION, self.name, self.message, self.error)
 
 
 class Send(msgspec.Struct, gc=False, frozen=True):
@@ -181,18 +79,15 @@ class Broadcast(msgspec.Struct, gc=False, frozen=True):
     command: AnyCommand
 
 
-class NodeChange(msgspec.Struct, gc=False, frozen=True):
-    """One status change of one node."""
-
-    node_id: bytes
-    change: StatusChange
-
-
 class StatusChanged(msgspec.Struct, gc=False, frozen=True):
     """Every status change that the command made, oldest first, for the history topic."""
 
     workflow_id: bytes
     changes: tuple[NodeChange, ...]
+
+    def record(self, tid: str) -> StatusChangesRecord:
+        """What the history topic has of them; `tid` is the command's."""
+        return StatusChangesRecord(self.workflow_id, tid, self.changes)
 
 
 Effect = Reply | Refuse | Ignored | FiredEarly | Dispatch | Notify | Send | Broadcast | StatusChanged

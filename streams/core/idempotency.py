@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from backbeat.streams.core.commands import Command, ReplyTo
-from backbeat.streams.core.effects import Answer as AnswerBody
-from backbeat.streams.core.effects import Effect, Refuse, Rejection, Reply
-from backbeat.streams.core.records import Answer, TimerKind
+from backbeat.schemas.messages.commands import Command, ReplyTo
+from backbeat.schemas.messages.replies import Answer as AnswerBody
+from backbeat.schemas.messages.replies import Rejection
+from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core.effects import Effect, Refuse, Reply
+from backbeat.streams.core.records import Answer
 from backbeat.streams.core.store import Store
 
 #: Characters of the transaction id that an answer carries, also where the id itself is what was refused.

@@ -11,227 +11,44 @@ from typing import TypeVar
 
 import msgspec
 
-from backbeat.streams.core.jobs.records import Jobs
+from backbeat.schemas.messages.jobs import Jobs
+from backbeat.schemas.messages.limits import Limits
+from backbeat.schemas.messages.queries import (
+    AnyQuery,
+    Flush,
+    GetDue,
+    GetHistory,
+    GetJobs,
+    GetLimits,
+    GetNode,
+    GetRetention,
+    GetSchedule,
+    GetSchedules,
+    GetSettings,
+    GetTree,
+    GetWorkflow,
+    WaitNode,
+)
+from backbeat.schemas.messages.replies import History, Nodes, QueryAnswer, Reason, Rejection
+from backbeat.schemas.messages.retention import DueWorkflow, DueWorkflows, RetentionPolicies
+from backbeat.schemas.messages.schedules import Schedules
+from backbeat.schemas.messages.status import CLOSED, ServerStatus
+from backbeat.schemas.messages.views import NodeView
+from backbeat.streams.core.effects import node_view, workflow_view
 from backbeat.streams.core.limits.views import limit_views
-from backbeat.streams.core.schedules.schedule import ScheduleView, schedule_view
+from backbeat.streams.core.records import Node, Workflow
+from backbeat.streams.core.schedules.schedule import schedule_view
 from backbeat.streams.core.tree import history
 from backbeat.streams.core.tree.deactivation import Marks, is_deactivated, is_left_over
-from backbeat.streams.core.tree.status import CLOSED, ServerStatus
 from backbeat.streams.core.tree.traverse import RemovedError, walk
 
-from .commands import ReplyTo
-from .effects import Limits, NodeView, Reason, Rejection, WorkflowView, node_view, workflow_view
-from .records import Node, RetentionPolicy, Settings, Workflow
 from .store import Store
 
 _T = TypeVar("_T")
 
-#: A GetSchedules of this partition is asked of every one; whoever brings it to the engines does that.
-ALL_PARTITIONS = -1
 
-
-class Query(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """What every query carries."""
-
-    reply_to: ReplyTo
-    user_id: bytes | None = None  #: who asks: another's workflows and nodes are not found; null: sees all
-    deadline: int  #: milliseconds since the epoch, after which nobody waits for the answer any more
-    tid: str = ""
-
-
-class GetWorkflow(Query, frozen=True, kw_only=True):
-    """A workflow by id. Answer: WorkflowView."""
-
-    workflow_id: bytes
-
-
-class GetNode(Query, frozen=True, kw_only=True):
-    """A node by id. Answer: NodeView."""
-
-    node_id: bytes
-
-
-class GetTree(Query, frozen=True, kw_only=True):
-    """A workflow and its nodes, parents before children, siblings by seq. Answer: WorkflowView, then Nodes in parts.
-
-    A page of it: at most `limit` nodes, those that come behind the node `after` in this order.
-    """
-
-    workflow_id: bytes
-    top_level_only: bool = False
-    limit: int | None = None
-    after: bytes | None = None
-
-
-class GetHistory(Query, frozen=True, kw_only=True):
-    """All status changes of a node, oldest first. Answer: History, in parts."""
-
-    node_id: bytes
-
-
-class WaitNode(Query, frozen=True, kw_only=True):
-    """A node once it is complete or deactivated, or its retries get exhausted, or at the deadline as it is then.
-
-    Answer: NodeView, then History.
-
-    The wait is in the memory of the partition's owner: after a change of owner nobody answers, so ask again.
-    """
-
-    node_id: bytes
-
-
-class Flush(Query, frozen=True, kw_only=True):
-    """Commit now. Answer: Position, of the state topic, that contains everything answered before this was asked."""
-
-    partition: int
-
-
-class GetSettings(Query, frozen=True, kw_only=True):
-    """The settings that a partition's commands are applied with. Answer: Settings."""
-
-    partition: int
-
-
-class GetLimits(Query, frozen=True, kw_only=True):
-    """The limits of activity types as a partition knows them, and its pools. Answer: Limits, in parts.
-
-    A user sees its own.
-    """
-
-    partition: int
-
-
-class GetRetention(Query, frozen=True, kw_only=True):
-    """The policies of retention of a partition. Answer: RetentionPolicies."""
-
-    partition: int
-
-
-class GetSchedule(Query, frozen=True, kw_only=True):
-    """A schedule by id. Answer: ScheduleView."""
-
-    schedule_id: bytes
-
-
-class GetSchedules(Query, frozen=True, kw_only=True):
-    """The schedules of a partition that the user may see, by id. Answer: Schedules, in parts."""
-
-    partition: int
-
-
-class GetJobs(Query, frozen=True, kw_only=True):
-    """The jobs of a partition that the user may see, or the one of this id. Answer: Jobs, in parts."""
-
-    partition: int
-    job_id: bytes | None = None
-
-
-class GetDue(Query, frozen=True, kw_only=True):
-    """The workflows of a partition that wait to be archived, the oldest first. Answer: DueWorkflows.
-
-    It may be fewer than `limit` where there are more: what comes behind the last one is asked for next.
-    """
-
-    partition: int
-    limit: int = 100  #: 1 to DUE_MAX
-    after_due_at: int | None = None  #: only those behind this place: since when a workflow waits, and its id
-    after_id: bytes | None = None
-
-
-class Nodes(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="nodes"):
-    """A part of a tree."""
-
-    nodes: tuple[NodeView, ...]
-
-
-class History(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="history"):
-    """A part of a node's status changes."""
-
-    changes: tuple[history.StatusChange, ...]
-
-
-class Schedules(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="schedules"):
-    """A part of a list of schedules."""
-
-    schedules: tuple[ScheduleView, ...]
-
-
-class Position(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="position"):
-    """How far a topic has to be read."""
-
-    partition: int
-    offset: int
-
-
-class RetentionPolicies(
-    msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="retention_policies"
-):
-    """The policies of a partition."""
-
-    policies: tuple[RetentionPolicy, ...]
-
-
-class DueWorkflow(msgspec.Struct, gc=False, frozen=True, array_like=True):
-    """A workflow that waits to be archived."""
-
-    workflow_id: bytes
-    owner_id: bytes
-    name: str
-    due_at: int  #: since when, in milliseconds since the epoch
-    revision: int  #: what `RemoveWorkflow` names: another one as soon as something happens to the workflow
-
-
-class DueWorkflows(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="due_workflows"):
-    """Some of the workflows that wait to be archived."""
-
-    workflows: tuple[DueWorkflow, ...]
-
-
-AnyQuery = (
-    GetWorkflow
-    | GetNode
-    | GetTree
-    | GetHistory
-    | WaitNode
-    | Flush
-    | GetSettings
-    | GetLimits
-    | GetSchedule
-    | GetSchedules
-    | GetJobs
-    | GetRetention
-    | GetDue
-)
-QueryAnswer = (
-    WorkflowView
-    | NodeView
-    | Nodes
-    | History
-    | Position
-    | Settings
-    | Limits
-    | ScheduleView
-    | Schedules
-    | Jobs
-    | RetentionPolicies
-    | DueWorkflows
-    | Rejection
-)
 #: Workflows in one answer to GetDue.
 DUE_MAX = 1_000
-
-
-def query_route(query: AnyQuery) -> bytes:
-    """The bytes whose first 32 bits say the query's partition."""
-    match query:
-        case GetWorkflow() | GetTree():
-            return query.workflow_id
-        case GetSchedule():
-            return query.schedule_id
-        case Flush() | GetSettings() | GetLimits() | GetSchedules() | GetJobs() | GetRetention() | GetDue():
-            return query.partition.to_bytes(4, "big")
-        case _:
-            return query.node_id
 
 
 def current_node(store: Store, node: Node, workflow: Workflow, marks: Marks | None = None) -> NodeView:

@@ -10,33 +10,18 @@ few of them.
 
 from __future__ import annotations
 
-import enum
-
 import msgspec
 
-from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.limits import Limit
+from backbeat.schemas.messages.retention import RetentionPolicy
+from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages.values import PRIORITY_DEFAULT, PRIORITY_LAST
 
 #: `timeout_seconds` of a node that gave none: the configured default applies when it starts.
 TIMEOUT_DEFAULT = -1.0
 #: `timeout_seconds` of a node whose client data says null: it never expires.
 TIMEOUT_NONE = -2.0
-
-
-PRIORITY_FIRST, PRIORITY_DEFAULT, PRIORITY_LAST = 1, 3, 5
-
-
-class TimerKind(enum.IntEnum):
-    """What a timer is for. A node has at most one at a time."""
-
-    START = 1  #: the node is started and waits for its fires_at
-    RETRY = 2  #: the node failed and waits to be tried again
-    EXPIRY = 3  #: the node is with its client, who has until complete_by
-    ANSWER = 4  #: not of a node: a caller's key is forgotten
-    SLOT = 5  #: not of a node: a pool's rate allows the next start
-    SCHEDULE = 6  #: not of a node: a schedule's next run is due, or its times are to be worked out
-    JOB = 7  #: not of a node: a job that has ended is forgotten
-    RETENTION = 8  #: of a workflow: it was finished for as long as it is kept
-    REFUSAL = 9  #: of a node that was removed: that there ever was one is forgotten
 
 
 class Parent(msgspec.Struct, gc=False, array_like=True, kw_only=True):
@@ -172,55 +157,6 @@ class SignalTombstone(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     forget_at: int  #: when its timer is due
 
 
-class RetentionPolicy(msgspec.Struct, gc=False, array_like=True, frozen=True, kw_only=True):
-    """How long the finished workflows of one client and name are kept."""
-
-    version: int = 1
-    owner_id: bytes  #: the client whose workflows they are
-    name: str  #: theirs
-    keep_seconds: float  #: from the last thing that happened in a finished workflow to its removal
-    archive: bool = True  #: whether an archive of it must have been written before
-    refuse_seconds: float = 604_800.0  #: how long the ids of its signals are refused afterwards
-
-
-class Settings(msgspec.Struct, gc=False, array_like=True, frozen=True, kw_only=True):
-    """What `apply` reads beside the state. Set by a command, so that every replay sees the same."""
-
-    version: int = 1
-    default_timeout_seconds: float = 172_800.0  #: complete_by of a node whose client data gives none
-    payload_bytes_max: int = 262_144  #: client data, metadata, response: each
-    record_bytes_max: int = 786_432  #: one record as stored or sent, all its payloads together
-    name_bytes_max: int = 1_024  #: a name, a type, a decider
-    subject_bytes_max: int = 16_384
-    depth_max: int = 10_000  #: levels below the workflow
-    children_max: int = 1_000  #: nodes added by one command; more may follow in further commands
-    slice_nodes_max: int = 250  #: nodes that one command works on before it goes on in a command of its own
-    answer_retention_seconds: float = 86_400.0  #: how long a caller's key is remembered
-    json_depth_max: int = 100  #: levels of objects and arrays in client data, metadata, a subject, a response
-
-
-class LimitValues(msgspec.Struct, gc=False, frozen=True, array_like=True, kw_only=True):
-    """How many nodes of an activity type may be out at once, and how often one may start. Null: no bound."""
-
-    concurrency: int | None = None  #: started and not yet answered
-    rate_count: int | None = None  #: starts in every `rate_period_seconds`
-    rate_period_seconds: float = 1.0
-    rate_burst: int = 1  #: starts that may come at once after a quiet time
-    #: an expression over the node (`slots`): each value of it has slots of its own; empty: all share the same
-    key: str = ""
-    aging_seconds: float = 300.0  #: a node that waits this long counts as one priority higher, and so on
-
-
-class Limit(msgspec.Struct, gc=False, frozen=True, array_like=True, kw_only=True):
-    """A limit as every partition keeps it: of one activity type of one client."""
-
-    client_id: bytes  #: who runs the nodes
-    activity: str  #: their name
-    values: LimitValues = LimitValues()
-    paused: bool = False  #: what runs goes on, what would start waits
-    revision: int = 0  #: raised by the partition that orders changes of limits, at every one of them
-
-
 class PriorityBand(msgspec.Struct, gc=False, frozen=True, array_like=True):
     """The nodes of one priority that wait at a pool."""
 
@@ -297,8 +233,3 @@ class Meta(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     #: what is not kept for ever, by client id and workflow name (`retention.policies`)
     retention: dict[bytes, RetentionPolicy] = msgspec.field(default_factory=dict)
     removed: int = 0  #: how many records of removed nodes there are
-
-
-def limit_key(client_id: bytes, activity: str) -> bytes:
-    """What a limit is found by."""
-    return client_id + activity.encode()

@@ -11,35 +11,23 @@ from collections import deque
 from collections.abc import Callable
 from copy import copy
 
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.commands import CloseLink, Command, ReleaseSlot, Task, TaskKind
+from backbeat.schemas.messages.history import NodeChange, StatusChange
+from backbeat.schemas.messages.replies import Answer as AnswerBody
+from backbeat.schemas.messages.replies import Reason, Rejection
+from backbeat.schemas.messages.status import CLOSED, ClientStatus, Mode, ServerStatus, word
+from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core.effects import Effect, Ignored, Send, StatusChanged, node_view
 from backbeat.streams.core.idempotency import answered, remember
+from backbeat.streams.core.records import Link, Node, Parent, Workflow
 from backbeat.streams.core.schedules.schedule import Schedule
 from backbeat.streams.core.tree import coalesce, history
 from backbeat.streams.core.tree.deactivation import Marks, is_below_mark, is_left_over
-from backbeat.streams.core.tree.status import (
-    CLIENT_TRANSITIONS,
-    CLOSED,
-    SERVER_TRANSITIONS,
-    ClientStatus,
-    Mode,
-    ServerStatus,
-    word,
-)
+from backbeat.streams.core.tree.status import CLIENT_TRANSITIONS, SERVER_TRANSITIONS
 
-from .commands import CloseLink, Command, ReleaseSlot, Task, TaskKind
-from .effects import Answer as AnswerBody
 from .effects import Dispatch as DispatchEffect
-from .effects import (
-    Effect,
-    Ignored,
-    NodeChange,
-    Reason,
-    Rejection,
-    Send,
-    StatusChanged,
-    node_view,
-)
 from .node_reader import NodeReader
-from .records import Link, Node, Parent, Settings, TimerKind, Workflow
 from .store import Store
 
 
@@ -313,7 +301,7 @@ class Step:
         same: bool = False,
     ) -> None:
         node.history += history.pack(machine, before, to, self.now, response, same=same)
-        change = history.StatusChange(machine == history.SERVER, before, to, self.now, response)
+        change = StatusChange(machine == history.SERVER, before, to, self.now, response)
         self._changes.append(NodeChange(node.id, change))
 
     def set_timer(self, node: Node | Schedule, due: int, kind: TimerKind) -> None:

@@ -8,7 +8,7 @@ from heapq import nsmallest
 from itertools import islice
 from typing import Protocol
 
-from backbeat.streams.core.jobs.records import Job
+from backbeat.schemas.messages.jobs import Job
 from backbeat.streams.core.schedules.schedule import Schedule
 
 from .records import Answer, CoalesceIndex, Due, Lane, Link, Meta, Node, Place, Pool, SignalTombstone, Workflow

@@ -6,8 +6,9 @@ time of the record counts (`now` of `apply`).
 
 from __future__ import annotations
 
+from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.effects import FiredEarly
-from backbeat.streams.core.records import Node, Pool, TimerKind
+from backbeat.streams.core.records import Node, Pool
 from backbeat.streams.core.schedules.schedule import Schedule
 from backbeat.streams.core.step import Step
 from backbeat.streams.core.store import Store

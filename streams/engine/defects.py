@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from backbeat.schemas import DecodeError, RegistryError
-from backbeat.streams.core import effects as fx
-from backbeat.streams.core.commands import (
+from backbeat.schemas.errors import DecodeError, RegistryError
+from backbeat.schemas.messages.commands import (
     AddChildren,
     AnyCommand,
     ChangeNode,
@@ -22,6 +21,8 @@ from backbeat.streams.core.commands import (
     TimerFired,
     WorkJob,
 )
+from backbeat.schemas.messages.replies import Rejection
+from backbeat.streams.core import effects as fx
 from backbeat.streams.core.idempotency import answered
 from backbeat.streams.engine.ports import StoreError
 
@@ -40,7 +41,7 @@ def unreadable_text(error: Exception) -> str:
     return str(error) if isinstance(error, DecodeError) else f"defect: {defect_text(error)}"
 
 
-def refused(command: AnyCommand, rejection: fx.Rejection) -> list[fx.Effect]:
+def refused(command: AnyCommand, rejection: Rejection) -> list[fx.Effect]:
     """The answer to a command that is refused before it is applied, or its dead letter."""
     reply_to = command.reply_to
     if reply_to is not None and reply_to.partition < 0:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from backbeat import schemas
+from backbeat.schemas import codec
+from backbeat.schemas.kafka import topics
+from backbeat.schemas.messages.activities import ActivityKind
 from backbeat.streams.engine.loop import Engine
-from backbeat.streams.kafka import topics
 from backbeat.streams.output.outbox import Outbox, OutboxError
 from backbeat.streams.process.deadline import Deadline
 from backbeat.streams.process.termination import end
@@ -40,11 +41,11 @@ class Deliveries:
         undelivered = self._outbox.poll()
         for record in undelivered:
             if record.topic.startswith(topics.ACTIVITIES_PREFIX):
-                activity = schemas.decode_activity(record.value)
+                activity = codec.decode_activity(record.value)
                 node = activity.node
                 about = {"tid": node.tid, "node": node.id, "attempt": node.attempt}
                 logger.error("%s: an activity cannot be delivered: %s", record.topic, record.reason, extra=about)
-                if activity.kind is not schemas.ActivityKind.NOTIFICATION:
+                if activity.kind is not ActivityKind.NOTIFICATION:
                     self._engine.undeliverable(node.id, node.attempt, record.reason)
             elif record.topic == topics.REPLIES:
                 logger.warning("a reply cannot be delivered: %s", record.reason)

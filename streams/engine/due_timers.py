@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from backbeat.schemas import encode_command
-from backbeat.streams.core.commands import ScheduleDue, TimerFired
-from backbeat.streams.core.records import TimerKind
+from backbeat.schemas.codec import encode_command
+from backbeat.schemas.cron import RecurrenceError, times_after
+from backbeat.schemas.messages.commands import ScheduleDue, TimerFired
+from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.schedules.schedule import Schedule
-from backbeat.streams.engine.cron import RecurrenceError, times_after
 from backbeat.streams.engine.ports import PartitionState
 
 logger = logging.getLogger(__name__)

@@ -11,10 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from backbeat import schemas
-from backbeat.streams.core import apply, ids, queries
+from backbeat.schemas import codec
+from backbeat.schemas.kafka.topics import COMMANDS, HISTORY
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import AnyCommand, DeliveryFailed, Source, route
+from backbeat.schemas.messages.queries import AnyQuery, Flush, WaitNode
+from backbeat.schemas.messages.replies import Position
+from backbeat.streams.core import apply, queries
 from backbeat.streams.core import effects as fx
-from backbeat.streams.core.commands import AnyCommand, DeliveryFailed, Source, route
 from backbeat.streams.core.step import Refused
 from backbeat.streams.engine.defects import NOT_OF_A_RECORD, defect_text, failure_of, refused, unreadable_text
 from backbeat.streams.engine.due_timers import due_records
@@ -23,7 +27,6 @@ from backbeat.streams.engine.ports import PartitionState, Snapshot
 from backbeat.streams.engine.waiting_activities import WaitingActivities
 from backbeat.streams.engine.waits import NodeWaits
 from backbeat.streams.input.validate import check_command, check_query
-from backbeat.streams.kafka.topics import COMMANDS, HISTORY
 from backbeat.streams.observe.counters import Tallies
 from backbeat.streams.output.dead_letters import put_aside
 from backbeat.streams.output.replies import Replies
@@ -64,7 +67,7 @@ class Engine:
         self._rules = rules
         self.partitions: dict[int, Partition] = {}
         self._waits = NodeWaits()
-        self.flushes: list[queries.Flush] = []
+        self.flushes: list[Flush] = []
         self.tallies = Tallies()
         self.counts = self.tallies.counts
         self._replies = Replies(outbox, self.counts)
@@ -153,7 +156,7 @@ class Engine:
             return
         self.counts["commands"] += 1
         try:
-            command = schemas.decode_command(record.value)
+            command = codec.decode_command(record.value)
         except NOT_OF_A_RECORD:
             raise
         except Exception as error:  # noqa: BLE001 - the bytes are somebody else's: one record holds up no partition
@@ -203,7 +206,7 @@ class Engine:
                 case fx.Dispatch() | fx.Notify():
                     self._send_activity(effect)
                 case fx.StatusChanged():
-                    value = schemas.encode_status_changes(effect, command.tid)
+                    value = codec.encode_status_changes(effect.record(command.tid))
                     self._outbox.send(HISTORY, value, key=effect.workflow_id, partition=record.partition)
                     if self._waits:
                         for query in self._waits.wake(effect):
@@ -228,7 +231,7 @@ class Engine:
         if topic is None or self.unknown.has_of(effect.node.user_id):
             self.unknown.add(effect)
         else:
-            self._outbox.send(topic, schemas.encode_activity(effect), key=effect.node.id)
+            self._outbox.send(topic, codec.encode_activity(effect.record()), key=effect.node.id)
 
     def send_unknown(self, count: int) -> None:
         """Send the oldest activities of clients that nobody knew: everything was read that was there since.
@@ -239,7 +242,7 @@ class Engine:
             node = effect.node
             topic = self._activities_topic(node.user_id)
             if topic is not None:
-                self._outbox.send(topic, schemas.encode_activity(effect), key=node.id)
+                self._outbox.send(topic, codec.encode_activity(effect.record()), key=node.id)
             elif isinstance(effect, fx.Dispatch):
                 self.undeliverable(node.id, node.attempt, f"No client has the id {node.user_id.hex()}")
 
@@ -255,13 +258,13 @@ class Engine:
         assert identity is not None, "no command of the engine goes to every partition"
         self._outbox.send(
             COMMANDS,
-            schemas.encode_command(command, source),
+            codec.encode_command(command, source),
             key=identity,
             partition=ids.partition_of(identity, self._partitions_count),
         )
 
     def _broadcast(self, command: AnyCommand, source: Source) -> None:
-        value = schemas.encode_command(command, source)
+        value = codec.encode_command(command, source)
         for number in range(self._partitions_count):
             self._outbox.send(COMMANDS, value, key=command.id, partition=number)
 
@@ -289,7 +292,7 @@ class Engine:
             return
         partition.query_position = record.offset + 1
         try:
-            query = schemas.decode_query(record.value)
+            query = codec.decode_query(record.value)
         except NOT_OF_A_RECORD:
             raise
         except Exception as error:  # noqa: BLE001 - as of commands
@@ -315,14 +318,14 @@ class Engine:
             for _ in self._answer(partition, partition.waiting_queries.popleft()):
                 pass
 
-    def _answer(self, partition: Partition, query: queries.AnyQuery) -> Iterator[None]:
+    def _answer(self, partition: Partition, query: AnyQuery) -> Iterator[None]:
         store = partition.store
         assert store is not None
         self.counts["queries"] += 1
-        if isinstance(query, queries.Flush):
+        if isinstance(query, Flush):
             self.flushes.append(query)
             return
-        if isinstance(query, queries.WaitNode) and self._must_wait(store, query):
+        if isinstance(query, WaitNode) and self._must_wait(store, query):
             self._waits.add(query)
             return
         for _ in self._replies.answer(query, store):
@@ -330,7 +333,7 @@ class Engine:
             if self.partitions.get(partition.number) is not partition or partition.store is not store:
                 return  # It was taken away between two parts: its next owner is asked again.
 
-    def _must_wait(self, store: PartitionState, query: queries.WaitNode) -> bool:
+    def _must_wait(self, store: PartitionState, query: WaitNode) -> bool:
         try:
             known = queries.find_node(store, query.node_id, query.user_id) is not None
             return known and not queries.is_final(store, query.node_id)
@@ -341,7 +344,7 @@ class Engine:
             logger.exception("a wait for node %s", query.node_id.hex(), extra={"tid": query.tid})
             return False
 
-    def _answer_wait(self, query: queries.WaitNode) -> None:
+    def _answer_wait(self, query: WaitNode) -> None:
         partition = self.partitions[ids.partition_of(query.node_id, self._partitions_count)]
         assert partition.store is not None
         for _ in self._replies.answer(query, partition.store):
@@ -377,12 +380,12 @@ class Engine:
                 taken[-1].query_position = partition.query_position
         return taken, stores
 
-    def answer_flushes(self, flushes: list[queries.Flush]) -> None:
+    def answer_flushes(self, flushes: list[Flush]) -> None:
         """Their commit is done: say how far the changelog has to be read."""
         if not self._is_owner():
             return  # Where there was nothing to commit, somebody else may have committed more: they ask again.
         for query in flushes:
             partition = self.partitions.get(query.partition)
             if partition is not None and partition.store is not None and partition.store.origin is not None:
-                position = queries.Position(query.partition, partition.store.origin.next_offset)
+                position = Position(query.partition, partition.store.origin.next_offset)
                 self._replies.send(query.reply_to, position, query.tid)

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from backbeat.streams.core import queries
+from backbeat.schemas.messages import queries
 from backbeat.streams.engine.ports import PartitionState
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from backbeat.streams.core.commands import TimerFired
+from backbeat.schemas.messages.commands import TimerFired
 from backbeat.streams.core.store import Store
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.queries import WaitNode
+from backbeat.schemas.messages.status import CLOSED, ServerStatus
 from backbeat.streams.core import effects as fx
-from backbeat.streams.core import ids
-from backbeat.streams.core.queries import WaitNode
-from backbeat.streams.core.tree.status import CLOSED, ServerStatus
 
 _WORTH_WAITING_FOR = CLOSED | {ServerStatus.RETRIES_EXHAUSTED}
 

@@ -19,8 +19,12 @@ from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from backbeat.schemas import DecodeError
-from backbeat.streams.core import ids
+from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.kafka import dead_letters, topics
+from backbeat.schemas.kafka.broker_log import OUTAGES, BrokerLog
+from backbeat.schemas.kafka.clients import Clients, RegisteredClient
+from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.messages import ids
 from backbeat.streams.input.signal_command import admit_signal
 from backbeat.streams.input.signal_errors import (
     FATAL,
@@ -33,11 +37,6 @@ from backbeat.streams.input.signal_errors import (
     is_record,
 )
 from backbeat.streams.input.signal_topics import SignalTopics
-from backbeat.streams.kafka import topics
-from backbeat.streams.kafka.broker_log import OUTAGES, BrokerLog
-from backbeat.streams.kafka.clients import Clients, RegisteredClient
-from backbeat.streams.kafka.security import connection
-from backbeat.streams.output import dead_letters
 
 logger = logging.getLogger(__name__)
 

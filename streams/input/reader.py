@@ -26,11 +26,11 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from backbeat.schemas.kafka.broker_log import OUTAGES
+from backbeat.schemas.kafka.dead_letters import headers_of
+from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.topics import COMMANDS, QUERIES
 from backbeat.streams.engine.partition import Record
-from backbeat.streams.kafka.broker_log import OUTAGES
-from backbeat.streams.kafka.security import connection
-from backbeat.streams.kafka.topics import COMMANDS, QUERIES
-from backbeat.streams.output.dead_letters import headers_of
 
 logger = logging.getLogger(__name__)
 

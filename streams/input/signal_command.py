@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from backbeat.schemas import DecodeError, RegistryError, SignalRequest, decode_signal, encode_command
-from backbeat.schemas.signals import Headers
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import NewNode, NewWorkflow, OpenLink, Signal
-from backbeat.streams.core.tree.status import Mode
-from backbeat.streams.kafka import topics
-from backbeat.streams.kafka.clients import RegisteredClient
+from backbeat.schemas.codec import decode_signal, encode_command
+from backbeat.schemas.errors import DecodeError, RegistryError
+from backbeat.schemas.kafka import topics
+from backbeat.schemas.kafka.clients import RegisteredClient
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import NewNode, NewWorkflow, OpenLink, Signal
+from backbeat.schemas.messages.status import Mode
+from backbeat.schemas.signals import Headers, SignalRequest
 
 #: What Kafka adds to a record's value at most: its batch's header, its key.
 _OVERHEAD_BYTES = 32_768

@@ -6,7 +6,7 @@ import logging
 
 from confluent_kafka import KafkaError, Message
 
-from backbeat.streams.kafka.broker_log import OUTAGES
+from backbeat.schemas.kafka.broker_log import OUTAGES
 
 logger = logging.getLogger(__name__)
 

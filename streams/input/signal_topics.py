@@ -13,9 +13,9 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from backbeat.streams.kafka.broker_log import BrokerLog
-from backbeat.streams.kafka.brokers import describe
-from backbeat.streams.kafka.security import connection
+from backbeat.schemas.kafka.broker_log import BrokerLog
+from backbeat.schemas.kafka.brokers import describe
+from backbeat.schemas.kafka.security import connection
 
 logger = logging.getLogger(__name__)
 

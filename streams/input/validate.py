@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from backbeat.streams.core import commands as c
-from backbeat.streams.core import ids, queries
-from backbeat.streams.core.bounds import SETTINGS, TIME_MAX, TIME_MIN
-from backbeat.streams.core.effects import Reason
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids, queries
+from backbeat.schemas.messages.bounds import SETTINGS, TIME_MAX, TIME_MIN
+from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.values import PRIORITY_FIRST, PRIORITY_LAST, TimerKind
 from backbeat.streams.core.limits.slots import check_values
-from backbeat.streams.core.records import PRIORITY_FIRST, PRIORITY_LAST, TimerKind
 from backbeat.streams.core.step import Refused, refuse
 
 #: Times in one ScheduleDue: an engine sends no more than a slice's nodes.

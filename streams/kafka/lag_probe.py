@@ -10,9 +10,9 @@ from typing import Any
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.topics import COMMANDS
 from backbeat.streams.engine.partition import EngineError
-from backbeat.streams.kafka.security import connection
-from backbeat.streams.kafka.topics import COMMANDS
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
+from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.topics import COMMANDS
 from backbeat.streams.engine.partition import EngineError
-from backbeat.streams.kafka.security import connection
-from backbeat.streams.kafka.topics import COMMANDS
 from backbeat.streams.process.settings import EngineSettings
 
 _POLL_SECONDS = 10.0

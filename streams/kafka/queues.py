@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from backbeat.streams.kafka.brokers import ASK_SECONDS_MAX, result
-from backbeat.streams.kafka.topics import ACTIVITIES_PREFIX, COMMANDS, SIGNALS_PREFIX, STATE
+from backbeat.schemas.kafka.brokers import ASK_SECONDS_MAX, result
+from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, COMMANDS, SIGNALS_PREFIX, STATE
 
 #: The consumer group of engines where nothing else is said (`application_id`).
 APPLICATION_ID_USUAL = "backbeat"

@@ -9,9 +9,9 @@ import time
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from backbeat.streams.kafka.broker_log import OUTAGES
-from backbeat.streams.kafka.security import connection
-from backbeat.streams.kafka.topics import COMMANDS
+from backbeat.schemas.kafka.broker_log import OUTAGES
+from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.topics import COMMANDS
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 from confluent_kafka import KafkaError, Message, Producer
 
-from backbeat.streams.kafka.client_registry import READ_SECONDS_MAX, BadRecord, Registry, RegistryError
-from backbeat.streams.kafka.clients import ClientError, Delivery, RegisteredClient, check_client, usual_delivery
-from backbeat.streams.kafka.security import connection
-from backbeat.streams.kafka.topics import (
+from backbeat.schemas.kafka.client_registry import READ_SECONDS_MAX, BadRecord, Registry, RegistryError
+from backbeat.schemas.kafka.clients import ClientError, Delivery, RegisteredClient, check_client, usual_delivery
+from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.topics import (
     CLIENTS,
     PARTITIONS_DEFAULT,
     TopicSpec,

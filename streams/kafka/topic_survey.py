@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from confluent_kafka.admin import AdminClient
 
-from backbeat.streams.kafka.brokers import ASK_SECONDS_MAX, FoundTopic, describe, reach, with_configs
-from backbeat.streams.kafka.client_registry import BadRecord, RegisteredClient, Registry
-from backbeat.streams.kafka.topics import (
+from backbeat.schemas.kafka.brokers import ASK_SECONDS_MAX, FoundTopic, describe, reach, with_configs
+from backbeat.schemas.kafka.client_registry import BadRecord, RegisteredClient, Registry
+from backbeat.schemas.kafka.topics import (
     ACTIVITIES_PREFIX,
     CLIENTS,
     COMMANDS,

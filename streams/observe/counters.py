@@ -10,15 +10,15 @@ import re
 from collections import Counter
 from typing import get_args
 
-from backbeat.streams.core import effects as fx
-from backbeat.streams.core.commands import AnyCommand, ChangeNode, DeliveryFailed, TimerFired
+from backbeat.observe.histograms import OTHER
+from backbeat.schemas.messages import replies
+from backbeat.schemas.messages.commands import AnyCommand, ChangeNode, DeliveryFailed, TimerFired
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.streams.core.effects import Dispatch, Effect, Refuse, StatusChanged
 from backbeat.streams.core.store import Store
-from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
 
 #: Names of activities that are told apart; what comes later is counted together.
 ACTIVITIES_MAX = 200
-OTHER = "other"
 
 #: What may be counted of an activity.
 OUTCOMES = ("complete", "errored", "expired", "undeliverable")
@@ -45,7 +45,7 @@ class Tallies:
         self.counts: Counter[str] = Counter()
         self.commands: dict[type, int] = dict.fromkeys(get_args(AnyCommand), 0)
         self.effects: dict[type, int] = dict.fromkeys(get_args(Effect), 0)
-        self.rejections: dict[fx.Reason, int] = dict.fromkeys(fx.Reason, 0)
+        self.rejections: dict[replies.Reason, int] = dict.fromkeys(replies.Reason, 0)
         #: changes to a status, by its number
         self.server = [0] * len(ServerStatus)
         self.client = [0] * len(ClientStatus)

@@ -16,11 +16,11 @@ from typing import TypeVar
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from backbeat.observe.prometheus import counter, counters, gauge, gauges, histograms, version
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
 from backbeat.streams.core.effects import Notify
-from backbeat.streams.core.tree.status import ClientStatus, ServerStatus, word
 from backbeat.streams.input.ingest import Ingest
 from backbeat.streams.observe.counters import word_of
-from backbeat.streams.observe.prometheus import counter, counters, gauge, gauges, histograms, version
 from backbeat.streams.process.lifecycle import EngineProcess
 from backbeat.streams.state.store import PartitionStore
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from backbeat.observe import tracing, transaction_ids
+from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.streams.core import apply
-from backbeat.streams.core.commands import AnyCommand
 from backbeat.streams.core.effects import Effect
 from backbeat.streams.core.store import Store
 from backbeat.streams.observe.counters import word_of

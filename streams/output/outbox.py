@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from backbeat.streams.kafka.broker_log import BrokerLog
-from backbeat.streams.kafka.security import connection
-from backbeat.streams.kafka.topics import HISTORY
+from backbeat.schemas.kafka.broker_log import BrokerLog
+from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.topics import HISTORY
 
 logger = logging.getLogger(__name__)
 

@@ -6,14 +6,16 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 
-from backbeat import schemas
-from backbeat.streams.core import effects as fx
+from backbeat.schemas import codec
+from backbeat.schemas.kafka.topics import REPLIES, REPLY_BYTES_MAX
+from backbeat.schemas.messages import replies
+from backbeat.schemas.messages.commands import ReplyTo
+from backbeat.schemas.messages.queries import AnyQuery
+from backbeat.schemas.messages.replies import QueryAnswer
 from backbeat.streams.core import queries
-from backbeat.streams.core.commands import ReplyTo
 from backbeat.streams.engine.defects import NOT_OF_A_RECORD, defect_text
 from backbeat.streams.engine.partition import Outbox
 from backbeat.streams.engine.ports import PartitionState
-from backbeat.streams.kafka.topics import REPLIES, REPLY_BYTES_MAX
 
 logger = logging.getLogger(__name__)
 
@@ -26,29 +28,31 @@ class Replies:
         self._counts = counts
 
     def send(
-        self, to: ReplyTo, answer: fx.Answer | queries.QueryAnswer, tid: str, part: int = 0, *, last: bool = True
+        self, to: ReplyTo, answer: replies.Answer | QueryAnswer, tid: str, part: int = 0, *, last: bool = True
     ) -> None:
         """Send an answer, or a part of one."""
-        value = schemas.encode_reply(to, answer, tid, part, last)
+        value = codec.encode_reply(to, answer, tid, part, last)
         if len(value) > REPLY_BYTES_MAX:
             # Kafka would not take it, and whoever asked would wait for nothing.
             message = f"The answer has {len(value)} bytes, and one record has at most {REPLY_BYTES_MAX}"
-            rejection = fx.Rejection(fx.Reason.LIMIT_EXCEEDED, message, f"{len(value)} bytes", "a smaller answer")
-            value = schemas.encode_reply(to, rejection, tid, part, True)
+            rejection = replies.Rejection(
+                replies.Reason.LIMIT_EXCEEDED, message, f"{len(value)} bytes", "a smaller answer"
+            )
+            value = codec.encode_reply(to, rejection, tid, part, True)
         self._outbox.send(REPLIES, value, key=to.asker, partition=to.partition)
 
-    def refuse(self, query: queries.AnyQuery, rejection: fx.Rejection) -> None:
+    def refuse(self, query: AnyQuery, rejection: replies.Rejection) -> None:
         """Answer a query that cannot be one, unless its answer can go nowhere."""
         if query.reply_to.partition >= 0:
             self.send(query.reply_to, rejection, query.tid)
 
-    def answer(self, query: queries.AnyQuery, store: PartitionState) -> Iterator[None]:
+    def answer(self, query: AnyQuery, store: PartitionState) -> Iterator[None]:
         """Send all parts of the answer; yields between two of them.
 
         Reading changes nothing, so whatever goes wrong in it is told to whoever asked.
         """
         part = 0
-        previous: queries.QueryAnswer | None = None
+        previous: QueryAnswer | None = None
         answers = queries.answer(query, store)
         while True:
             try:
@@ -69,6 +73,6 @@ class Replies:
             previous = answer
 
 
-def _failed(defect: Exception) -> fx.Rejection:
+def _failed(defect: Exception) -> replies.Rejection:
     message = f"The engine failed on this query: {defect_text(defect)}"
-    return fx.Rejection(fx.Reason.INVALID_PARAMETERS, message, found="a defect", wanted="an answer")
+    return replies.Rejection(replies.Reason.INVALID_PARAMETERS, message, found="a defect", wanted="an answer")

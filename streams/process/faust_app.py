@@ -25,16 +25,16 @@ from faust.transport.drivers.aiokafka import Consumer, ConsumerRebalanceListener
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from backbeat.observe.status_server import Address, StatusError
+from backbeat.schemas.kafka import topics
+from backbeat.schemas.kafka.broker_log import OUTAGES
+from backbeat.schemas.kafka.brokers import describe, reach
+from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.security import KafkaSecurity, security_of
 from backbeat.streams.engine.partition import Record
 from backbeat.streams.input.ingest import Ingest
 from backbeat.streams.input.reader import Read, Reader
-from backbeat.streams.kafka import topics
-from backbeat.streams.kafka.broker_log import OUTAGES
-from backbeat.streams.kafka.brokers import describe, reach
-from backbeat.streams.kafka.client_registry import Registry
 from backbeat.streams.kafka.reachability import Reachability
-from backbeat.streams.kafka.security import KafkaSecurity, security_of
-from backbeat.streams.observe.status_server import Address, StatusError
 from backbeat.streams.process import memory
 from backbeat.streams.process.health import Watch
 from backbeat.streams.process.lifecycle import EngineProcess

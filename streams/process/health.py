@@ -7,12 +7,12 @@ import logging
 import sys
 from collections.abc import Callable, Hashable, Mapping
 
+from backbeat.observe.prometheus import new_registry
+from backbeat.observe.status_server import Address, Status, StatusServer
 from backbeat.streams.input.ingest import Ingest
 from backbeat.streams.kafka.lag_probe import LogEnds
 from backbeat.streams.kafka.reachability import Reachability
 from backbeat.streams.observe.metrics import EngineCollector
-from backbeat.streams.observe.prometheus import new_registry
-from backbeat.streams.observe.status_server import Address, Status, StatusServer
 from backbeat.streams.process.lifecycle import EngineProcess
 from backbeat.streams.process.termination import end_hanging
 from backbeat.streams.process.watchdog import Watchdog, Watched

@@ -14,9 +14,9 @@ from pathlib import Path
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConsumerGroupDescription
 
-from backbeat.streams.kafka.broker_log import OUTAGES
-from backbeat.streams.kafka.brokers import ASK_SECONDS_MAX, result
-from backbeat.streams.kafka.security import connection
+from backbeat.schemas.kafka.broker_log import OUTAGES
+from backbeat.schemas.kafka.brokers import ASK_SECONDS_MAX, result
+from backbeat.schemas.kafka.security import connection
 from backbeat.streams.process.settings import EngineSettings
 
 logger = logging.getLogger(__name__)

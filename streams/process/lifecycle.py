@@ -16,16 +16,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 
+from backbeat.schemas.kafka import topics
+from backbeat.schemas.kafka.broker_log import OUTAGES
+from backbeat.schemas.kafka.client_registry import Registry
 from backbeat.streams.engine.deliveries import Deliveries
 from backbeat.streams.engine.loop import Engine, EngineError, Record
 from backbeat.streams.engine.ports import DamagedStoreError, NewerRecordError, RestoreError, StoreError
-from backbeat.streams.kafka import topics
-from backbeat.streams.kafka.broker_log import OUTAGES
-from backbeat.streams.kafka.client_registry import Registry
 from backbeat.streams.kafka.clock import BrokerClock
 from backbeat.streams.kafka.log_tail import first_data
 from backbeat.streams.observe import tracing
-from backbeat.streams.observe.histograms import CommitFigures, WorkFigures
+from backbeat.streams.observe.figures import CommitFigures, WorkFigures
 from backbeat.streams.output.outbox import Outbox, OutboxError
 from backbeat.streams.process.deadline import Deadline
 from backbeat.streams.process.holder import note_member, other_holder, replaced_text

@@ -16,7 +16,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings:
-    """Settings of one engine process. What `apply` reads is not here: it comes through the log (`core.records`)."""
+    """Settings of one engine process. What `apply` reads is not here: it comes through the log (`messages.bounds`)."""
 
     bootstrap_servers: str = "127.0.0.1:9092"
     #: unique and lasting: the name of the data directory's owner, of the group member and of the transactions

@@ -10,9 +10,9 @@ from concurrent.futures import Executor
 
 from confluent_kafka import KafkaException
 
+from backbeat.schemas.kafka.broker_log import OUTAGES
 from backbeat.streams.engine.loop import Engine, EngineError
 from backbeat.streams.engine.partition import Partition
-from backbeat.streams.kafka.broker_log import OUTAGES
 from backbeat.streams.process.termination import end
 from backbeat.streams.state.disk_space import DiskSpace
 

@@ -20,11 +20,11 @@ from typing import NamedTuple, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from backbeat.schemas.kafka.broker_log import OUTAGES, BrokerLog
+from backbeat.schemas.kafka.brokers import COORDINATOR_MOVES
+from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, STATE
 from backbeat.streams.engine.ports import ChangelogPosition, PartitionState, Snapshot
-from backbeat.streams.kafka.broker_log import OUTAGES, BrokerLog
-from backbeat.streams.kafka.brokers import COORDINATOR_MOVES
-from backbeat.streams.kafka.security import connection
-from backbeat.streams.kafka.topics import COMMANDS, QUERIES, STATE
 from backbeat.streams.process.deadline import Deadline
 from backbeat.streams.state.store import host_now
 

@@ -14,10 +14,10 @@ from concurrent.futures import Executor
 
 from confluent_kafka import KafkaException
 
+from backbeat.schemas.kafka.broker_log import OUTAGES
+from backbeat.schemas.kafka.brokers import UnreachableError, may_pass
 from backbeat.streams.engine.loop import Engine
 from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError, PartitionState, RestoreError, Snapshot
-from backbeat.streams.kafka.broker_log import OUTAGES
-from backbeat.streams.kafka.brokers import UnreachableError, may_pass
 from backbeat.streams.state.disk_space import DiskSpace
 from backbeat.streams.state.restorer import Restorer
 

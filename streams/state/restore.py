@@ -22,11 +22,11 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from backbeat.schemas.kafka.broker_log import BrokerLog
+from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS, topic_id
 from backbeat.streams.core.records import Meta
 from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError, RestoreError, StoreError
-from backbeat.streams.kafka.broker_log import BrokerLog
-from backbeat.streams.kafka.security import connection
-from backbeat.streams.kafka.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS, topic_id
 from backbeat.streams.process.settings import EngineSettings, instance_of
 from backbeat.streams.state.store import PartitionStore, host_now
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from rocksdict import Rdict, ReadOptions
 
-from backbeat.streams.core.ids import PREFIX_BYTES
+from backbeat.schemas.messages.ids import PREFIX_BYTES
 
 _KIND_AT = 1 + PREFIX_BYTES
 

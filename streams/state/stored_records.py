@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import msgspec
 from rocksdict import Rdict
 
-from backbeat.streams.core.ids import PREFIX_BYTES
-from backbeat.streams.core.jobs.records import Job
+from backbeat.schemas.messages.ids import PREFIX_BYTES
+from backbeat.schemas.messages.jobs import Job
 from backbeat.streams.core.records import (
     Answer,
     CoalesceIndex,

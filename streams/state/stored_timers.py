@@ -6,8 +6,9 @@ import struct
 
 import msgspec
 
-from backbeat.streams.core.jobs.records import Job
-from backbeat.streams.core.records import Answer, Node, Pool, SignalTombstone, TimerKind, Workflow
+from backbeat.schemas.messages.jobs import Job
+from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core.records import Answer, Node, Pool, SignalTombstone, Workflow
 from backbeat.streams.core.schedules.schedule import Schedule
 
 #: What the keys of schedules begin with.

@@ -10,9 +10,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 
-from backbeat.streams.core.commands import TimerFired
-from backbeat.streams.core.ids import command_id
-from backbeat.streams.core.records import TimerKind
+from backbeat.schemas.messages.commands import TimerFired
+from backbeat.schemas.messages.ids import command_id
+from backbeat.schemas.messages.values import TimerKind
 
 #: How far ahead timers are held in memory. Much longer than a commit takes, so that what is not in memory is stored.
 HORIZON_MS = 60_000

@@ -9,11 +9,13 @@ import timeit
 import fastavro
 import msgspec
 
-from backbeat import schemas
+from backbeat.schemas import codec
 from backbeat.schemas.catalogue import RECORDS
-from backbeat.streams.core import commands, effects
-from backbeat.streams.core.tree.history import StatusChange
-from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages import commands
+from backbeat.schemas.messages.history import NodeChange, StatusChange
+from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages.views import NodeView
+from backbeat.streams.core import effects
 
 NODE_ID, WORKFLOW_ID, USER_ID = b"n" * 16, b"w" * 16, b"u" * 16
 NOW = 1_790_000_000_000
@@ -27,7 +29,7 @@ CHANGE = commands.ChangeNode(
     attempt=1,
 )
 CHILD = commands.NewNode(name="Notify Customer", user_id=USER_ID)
-NODE = effects.NodeView(
+NODE = NodeView(
     id=NODE_ID,
     workflow_id=WORKFLOW_ID,
     parent_id=NODE_ID,
@@ -56,8 +58,7 @@ NODE = effects.NodeView(
 CHANGED = effects.StatusChanged(
     WORKFLOW_ID,
     tuple(
-        effects.NodeChange(NODE_ID, StatusChange(True, ServerStatus.READY, ServerStatus.STARTED, NOW, None))
-        for _ in range(5)
+        NodeChange(NODE_ID, StatusChange(True, ServerStatus.READY, ServerStatus.STARTED, NOW, None)) for _ in range(5)
     ),
 )
 JSON = (
@@ -74,7 +75,7 @@ def cost(call, number: int = 20_000) -> float:
 
 def fastavro_cost(value: bytes) -> tuple[float, float]:
     """The same record from a dict and into a dict."""
-    schema = RECORDS[schemas._wire.decode(value)[0]].parsed
+    schema = RECORDS[codec._wire.decode(value)[0]].parsed
     content = fastavro.schemaless_reader(io.BytesIO(value[10:]), schema, None)
     return (
         cost(lambda: fastavro.schemaless_writer(io.BytesIO(), schema, content)),
@@ -84,14 +85,17 @@ def fastavro_cost(value: bytes) -> tuple[float, float]:
 
 def main() -> None:
     with_children = msgspec.structs.replace(CHANGE, children=(CHILD, CHILD))
-    request = schemas.decode_signal(JSON)
+    request = codec.decode_signal(JSON)
     rows = {
-        "ChangeNode": (lambda: schemas.encode_command(CHANGE), schemas.decode_command),
-        "ChangeNode, 2 children": (lambda: schemas.encode_command(with_children), schemas.decode_command),
-        "Activity": (lambda: schemas.encode_activity(effects.Dispatch(NODE)), schemas.decode_activity),
-        "StatusChanges, 5": (lambda: schemas.encode_status_changes(CHANGED, "t" * 32), schemas.decode_status_changes),
-        "NodeReply": (lambda: schemas.encode_reply(REPLY_TO, NODE, "t"), schemas.decode_reply),
-        "SignalRequest": (lambda: schemas.encode_signal(request), schemas.decode_signal),
+        "ChangeNode": (lambda: codec.encode_command(CHANGE), codec.decode_command),
+        "ChangeNode, 2 children": (lambda: codec.encode_command(with_children), codec.decode_command),
+        "Activity": (lambda: codec.encode_activity(effects.Dispatch(NODE).record()), codec.decode_activity),
+        "StatusChanges, 5": (
+            lambda: codec.encode_status_changes(CHANGED.record("t" * 32)),
+            codec.decode_status_changes,
+        ),
+        "NodeReply": (lambda: codec.encode_reply(REPLY_TO, NODE, "t"), codec.decode_reply),
+        "SignalRequest": (lambda: codec.encode_signal(request), codec.decode_signal),
     }
     print(f"{'µs a record':24}{'bytes':>7}{'write':>8}{'read':>8}   fastavro: {'write':>8}{'read':>8}")
     for name, (encode, decode) in rows.items():
@@ -99,7 +103,7 @@ def main() -> None:
         theirs = fastavro_cost(value)
         ours = cost(encode), cost(lambda decode=decode, value=value: decode(value))
         print(f"{name:24}{len(value):7}{ours[0]:8.2f}{ours[1]:8.2f}             {theirs[0]:8.2f}{theirs[1]:8.2f}")
-    print(f"{'signal in JSON':24}{len(JSON):7}{'':8}{cost(lambda: schemas.decode_signal(JSON)):8.2f}")
+    print(f"{'signal in JSON':24}{len(JSON):7}{'':8}{cost(lambda: codec.decode_signal(JSON)):8.2f}")
 
 
 if __name__ == "__main__":

@@ -5,16 +5,16 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from backbeat import schemas
 from backbeat.compose.bench import engine, scale
 from backbeat.compose.bench import store as stored
 from backbeat.compose.bench.command import LETTERS, bench
 from backbeat.compose.bench.prepared_commands import Maker, subject_of
 from backbeat.compose.bench.table import ROWS, show
+from backbeat.schemas import codec
+from backbeat.schemas.messages.status import ServerStatus
 from backbeat.streams.core import apply
 from backbeat.streams.core.effects import Dispatch, Ignored, Refuse
 from backbeat.streams.core.store import MemoryStore
-from backbeat.streams.core.tree.status import ServerStatus
 
 USER = b"u" * 16
 PARTITIONS = 4
@@ -30,7 +30,7 @@ def perform(records, store, begin=1_000):
     bad = []
     dispatched = 0
     for now, record in enumerate(records, start=begin):
-        effects = apply(schemas.decode_command(record.value), now, store)
+        effects = apply(codec.decode_command(record.value), now, store)
         bad += [effect for effect in effects if isinstance(effect, (Ignored, Refuse))]
         dispatched += sum(isinstance(effect, Dispatch) for effect in effects)
     return bad, dispatched

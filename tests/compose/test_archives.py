@@ -16,9 +16,9 @@ from backbeat.errors import InvalidParameters, NotFound, Unavailable
 from backbeat.gateway.archiving import ArchiveError, open_place, read_archive, split_address
 from backbeat.gateway.archiving.content import Writer
 from backbeat.gateway.archiving.places import archive_name
-from backbeat.streams.core.effects import NodeView, WorkflowView
-from backbeat.streams.core.tree.history import StatusChange
-from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages.history import StatusChange
+from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages.views import NodeView, WorkflowView
 
 AT = 1_790_000_000_123
 ID = bytes(range(16))

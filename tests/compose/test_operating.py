@@ -20,8 +20,8 @@ from backbeat.compose.cli.program import backbeat
 from backbeat.compose.local.ports import free_port
 from backbeat.compose.local.stack import Stack
 from backbeat.errors import NotFound
-from backbeat.streams.core.commands import StartJob
-from backbeat.streams.core.jobs.records import JobFilter
+from backbeat.schemas.messages.commands import StartJob
+from backbeat.schemas.messages.jobs import JobFilter
 from backbeat.streams.kafka.registration import add_client
 from tests.integration.rig import until
 

@@ -18,8 +18,8 @@ from confluent_kafka import Producer
 
 from backbeat.compose.local.ports import free_port
 from backbeat.compose.local.stack import Stack
+from backbeat.schemas.kafka.topics import DEAD_LETTERS, client_topics, ensure_client_topics
 from backbeat.streams.kafka.registration import add_client
-from backbeat.streams.kafka.topics import DEAD_LETTERS, client_topics, ensure_client_topics
 from tests.gateway.door import Door, User, until
 
 pytestmark = pytest.mark.integration

@@ -9,11 +9,11 @@ from click.testing import CliRunner
 from confluent_kafka import Producer
 
 from backbeat.compose.cli.program import backbeat
-from backbeat.streams.kafka import topics
-from backbeat.streams.kafka.client_registry import RegisteredClient, Registry, RegistryError
-from backbeat.streams.kafka.clients import ClientError, decode_client
+from backbeat.schemas.kafka import topics
+from backbeat.schemas.kafka.client_registry import RegisteredClient, Registry, RegistryError
+from backbeat.schemas.kafka.clients import ClientError, decode_client
+from backbeat.schemas.kafka.topics import check_topics, ensure_topics, topic_id
 from backbeat.streams.kafka.registration import add_client
-from backbeat.streams.kafka.topics import check_topics, ensure_topics, topic_id
 
 pytestmark = pytest.mark.integration
 

@@ -15,7 +15,7 @@ from backbeat.compose.cli.options import bootstrap_option, connected
 from backbeat.compose.cli.program import backbeat
 from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.compose.local.stack import Stack
-from backbeat.streams.kafka.security import (
+from backbeat.schemas.kafka.security import (
     IN_THE_CLEAR,
     PREFIX,
     Brokers,
@@ -200,6 +200,6 @@ def test_a_kafka_of_this_machines_own_is_entered_in_the_clear(tmp_path, monkeypa
 def test_every_client_is_made_of_the_same_room():
     paths = [path for folder in ("sdk", "streams", "gateway", "compose") for path in (ROOT / folder).rglob("*.py")]
     texts = {path.relative_to(ROOT).as_posix(): path.read_text() for path in paths}
-    assert [name for name, text in texts.items() if '"bootstrap.servers"' in text] == ["streams/kafka/security.py"]
+    assert [name for name, text in texts.items() if '"bootstrap.servers"' in text] == ["schemas/kafka/security.py"]
     made = re.compile(r"\b(?:AdminClient|Producer|Consumer|AIOKafka\w+)\(")
     assert [name for name, text in texts.items() if made.search(text) and "connection(" not in text] == []

@@ -14,8 +14,8 @@ from backbeat.compose.cli.show.rows import tree_facts
 from backbeat.compose.cli.show.sanitize import one_line, plain
 from backbeat.compose.cli.show.tree import Drawn, draw, is_closed
 from backbeat.errors import NotFound, Rejected, Timeout, Unavailable
-from backbeat.streams.core.effects import WorkflowView
-from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus
+from backbeat.schemas.messages.views import WorkflowView
 from tests.sdk.conftest import VIEW
 
 

@@ -14,9 +14,9 @@ from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.compose.local.ports import port_is_free
 from backbeat.compose.local.stack import Stack
-from backbeat.streams.kafka.client_registry import Registry
+from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.topics import check_topics
 from backbeat.streams.kafka.registration import add_client
-from backbeat.streams.kafka.topics import check_topics
 
 pytestmark = pytest.mark.integration
 STAND_IN = Path(__file__).with_name("stand_in.py")

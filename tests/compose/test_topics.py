@@ -18,10 +18,9 @@ from confluent_kafka.admin import (
 )
 
 from backbeat.compose.cli.program import backbeat
-from backbeat.streams.kafka import topics
-from backbeat.streams.kafka.brokers import FoundTopic, UnreachableError
-from backbeat.streams.kafka.topic_survey import usual_partitions
-from backbeat.streams.kafka.topics import (
+from backbeat.schemas.kafka import topics
+from backbeat.schemas.kafka.brokers import FoundTopic, UnreachableError
+from backbeat.schemas.kafka.topics import (
     TopicError,
     check_topics,
     client_topics,
@@ -29,6 +28,7 @@ from backbeat.streams.kafka.topics import (
     ensure_topics,
     topic_id,
 )
+from backbeat.streams.kafka.topic_survey import usual_partitions
 
 pytestmark = pytest.mark.integration
 
@@ -188,7 +188,7 @@ def test_names_that_can_have_no_topics(name):
 
 
 def test_nobody_answers(monkeypatch):
-    monkeypatch.setattr("backbeat.streams.kafka.brokers.REACH_SECONDS_MAX", 0.5)
+    monkeypatch.setattr("backbeat.schemas.kafka.brokers.REACH_SECONDS_MAX", 0.5)
 
     with pytest.raises(UnreachableError, match=r"Kafka at 127\.0\.0\.1:1 does not answer .* What to do"):
         check_topics("127.0.0.1:1")

@@ -8,11 +8,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from backbeat.compose.cli.program import backbeat
-from backbeat.streams.kafka import topics
-from backbeat.streams.kafka.client_registry import Registry, RegistryError
-from backbeat.streams.kafka.clients import RegisteredClient, check_client, hash_token
+from backbeat.schemas.kafka import topics
+from backbeat.schemas.kafka.client_registry import Registry, RegistryError
+from backbeat.schemas.kafka.clients import RegisteredClient, check_client, hash_token
+from backbeat.schemas.kafka.topics import ensure_topics, topic_id
 from backbeat.streams.kafka.registration import put_clients
-from backbeat.streams.kafka.topics import ensure_topics, topic_id
 
 pytestmark = pytest.mark.integration
 

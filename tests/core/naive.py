@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
-from backbeat.streams.core import commands as c
-from backbeat.streams.core import ids
-from backbeat.streams.core.records import RetentionPolicy, Settings
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.streams.core.tree import retry
 
 # The tables of section 3, as they stand in the document.

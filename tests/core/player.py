@@ -12,10 +12,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from backbeat.streams.core import commands as c
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids, status
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.replies import Answer, Done, Made, Rejection
+from backbeat.schemas.messages.retention import RetentionPolicy
+from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.core import effects as e
-from backbeat.streams.core import ids, records
-from backbeat.streams.core.tree import status
+from backbeat.streams.core import records
 from tests.core.naive import Naive, Outcome
 from tests.core.world import OTHER, TIMER_NUMBERS, USER, Happened, World, reply_to
 
@@ -70,7 +74,7 @@ class Player:
     """A world and a naive reading that are told the same."""
 
     def __init__(self, partitions: int = 2, slice_nodes_max: int = 100_000, seed: int = 0) -> None:
-        settings = records.Settings(slice_nodes_max=slice_nodes_max, default_timeout_seconds=60.0, depth_max=6)
+        settings = Settings(slice_nodes_max=slice_nodes_max, default_timeout_seconds=60.0, depth_max=6)
         self.world = World(partitions, settings)
         self.naive = Naive(settings)
         self.chance = random.Random(seed)
@@ -145,7 +149,7 @@ class Player:
                 coalesce=c.Coalesce(move.how % 5 == 1),
             )
         if move.word == "retain":
-            policy = records.RetentionPolicy(
+            policy = RetentionPolicy(
                 owner_id=USER,
                 name="order",
                 keep_seconds=(1.0, 2.0, 60.0)[move.how % 3],
@@ -407,15 +411,15 @@ def _sorted(error: bytes) -> str:
     return json.dumps(json.loads(error), sort_keys=True)
 
 
-def _answer(answer: e.Answer) -> tuple[Any, ...]:
+def _answer(answer: Answer) -> tuple[Any, ...]:
     match answer:
-        case e.WorkflowView():
+        case WorkflowView():
             return ("workflow", answer.id, answer.complete, answer.paused)
-        case e.NodeView():
+        case NodeView():
             return ("node", answer.id, status.word(answer.server), status.word(answer.client))
-        case e.Done():
+        case Done():
             return ("done", answer.changed)
-        case e.Made():
+        case Made():
             return ("made", answer.ids)
-        case e.Rejection():
+        case Rejection():
             return ("rejection", answer.reason.value, answer.found, answer.wanted)

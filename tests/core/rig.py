@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbeat.streams.core import commands as c
-from backbeat.streams.core import ids
-from backbeat.streams.core.tree.status import Mode
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.status import Mode
 from tests.core.world import USER, Happened, World, reply_to
 
 BLOCKING, NON_BLOCKING, FORGET = Mode.BLOCKING, Mode.NON_BLOCKING, Mode.FIRE_AND_FORGET

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbeat.streams.core import commands as c
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import Overlap
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import Overlap
 from backbeat.streams.core.schedules.schedule import Schedule
 from tests.core.rig import Rig, new
 from tests.core.world import USER, Happened

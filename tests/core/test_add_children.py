@@ -2,8 +2,9 @@
 
 import pytest
 
-from backbeat.streams.core.effects import Done, Ignored, Made, Reason
-from backbeat.streams.core.records import Settings
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.replies import Done, Made, Reason
+from backbeat.streams.core.effects import Ignored
 from tests.core.rig import FORGET, NON_BLOCKING, Rig, flag, new, running
 from tests.core.world import OTHER, USER
 
@@ -107,7 +108,7 @@ def test_children_of_a_canceled_parent_are_born_deactivated():
 def test_children_of_a_node_that_is_deactivated_by_a_mark_only():
     rig = running(new("a"), settings=Settings(slice_nodes_max=1))
     rig.complete("a", *(new(f"n{n}") for n in range(5)), new("last"))
-    from backbeat.streams.core import commands as c
+    from backbeat.schemas.messages import commands as c
 
     happened = rig.send(c.ResetNode(id=rig.new_id(), node_id=rig["signal"]))
     assert rig.server("last") == ["deactivated"]  # its record does not say so yet
@@ -207,7 +208,7 @@ def test_what_one_record_holds_is_limited():
 
 
 def test_a_subject_and_names_of_workflows_are_limited():
-    from backbeat.streams.core import commands as c
+    from backbeat.schemas.messages import commands as c
 
     rig = Rig(settings=Settings(subject_bytes_max=10, name_bytes_max=4))
 

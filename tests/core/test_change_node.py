@@ -2,9 +2,10 @@
 
 import pytest
 
-from backbeat.streams.core import commands as c
-from backbeat.streams.core.effects import Done, Ignored, Notify, Reason
-from backbeat.streams.core.records import Settings
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.replies import Done, Reason
+from backbeat.streams.core.effects import Ignored, Notify
 from backbeat.streams.core.tree import retry
 from tests.core.rig import BLOCKING, FORGET, NON_BLOCKING, Rig, flag, new, running
 from tests.core.world import OTHER, USER

@@ -1,7 +1,7 @@
 """ChangeWorkflow: complete, pause, resume."""
 
-from backbeat.streams.core import commands as c
-from backbeat.streams.core.effects import Done, Reason
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages.replies import Done, Reason
 from tests.core.rig import CAMERA_ID, NON_BLOCKING, Rig, flag, new, running
 from tests.core.world import OTHER
 
@@ -83,7 +83,7 @@ def test_a_canceled_or_failed_node_leaves_the_queue_of_paused_ones():
 
 
 def test_the_whole_queue_is_taken_in_slices():
-    from backbeat.streams.core.records import Settings
+    from backbeat.schemas.messages.bounds import Settings
 
     rig = Rig(settings=Settings(slice_nodes_max=2))
     rig.signal("signal")

@@ -2,10 +2,11 @@
 
 import pytest
 
-from backbeat.streams.core import commands as c
-from backbeat.streams.core.commands import Coalesce
-from backbeat.streams.core.effects import Ignored, Reason
-from backbeat.streams.core.records import Settings
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.commands import Coalesce
+from backbeat.schemas.messages.replies import Reason
+from backbeat.streams.core.effects import Ignored
 from tests.core.rig import CAMERA, CAMERA_ID, Rig, id_of, new, workflow
 from tests.core.world import TimerKind
 

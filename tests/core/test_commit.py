@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from backbeat.streams.engine.deliveries import Deliveries
 from backbeat.streams.engine.ports import Snapshot
-from backbeat.streams.observe.histograms import CommitFigures
+from backbeat.streams.observe.figures import CommitFigures
 from backbeat.streams.output.outbox import Outbox
 from backbeat.streams.process import lifecycle as processes
 from backbeat.streams.process.deadline import Deadline

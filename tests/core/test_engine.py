@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from backbeat.schemas import encode_query
-from backbeat.streams.core import commands as c
-from backbeat.streams.core import effects as fx
-from backbeat.streams.core import queries as q
-from backbeat.streams.core.records import Settings
+from backbeat.schemas.codec import encode_query
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import queries as q
+from backbeat.schemas.messages import views
+from backbeat.schemas.messages.bounds import Settings
 from backbeat.streams.engine.partition import Record
 from backbeat.streams.kafka.clock import BrokerClock
 from backbeat.streams.process.lifecycle import EngineProcess
@@ -56,7 +56,7 @@ class Loop:
         """Who got an answer, or a part of one, in order."""
         return [reply.number for reply in self.replies]
 
-    def tree(self) -> list[fx.NodeView]:
+    def tree(self) -> list[views.NodeView]:
         parts = [reply for reply in self.replies if reply.number == TREE]
         assert [part.part for part in parts] == list(range(len(parts)))
         assert [part.last for part in parts] == [*[False] * (len(parts) - 1), True]

@@ -2,8 +2,9 @@
 
 import pytest
 
-from backbeat.streams.core import commands as c
-from backbeat.streams.core.effects import Done, Ignored, Reason, Refuse
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages.replies import Done, Reason
+from backbeat.streams.core.effects import Ignored, Refuse
 from tests.core.rig import Rig, new, running
 from tests.core.world import OTHER
 

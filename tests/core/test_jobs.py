@@ -7,13 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backbeat.streams.core import commands as c
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.jobs import KEPT_MAX, RETENTION_MS, Job, JobFilter, JobState
+from backbeat.schemas.messages.queries import GetJobs
+from backbeat.schemas.messages.replies import Reason, Rejection
+from backbeat.schemas.messages.status import word
+from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core import effects as e
-from backbeat.streams.core import ids, queries
-from backbeat.streams.core.jobs.records import KEPT_MAX, RETENTION_MS, Job, JobFilter, JobState
-from backbeat.streams.core.records import Settings, TimerKind
+from backbeat.streams.core import queries
 from backbeat.streams.core.step import Refused
-from backbeat.streams.core.tree.status import word
 from backbeat.streams.input.validate import check_command
 from tests.core.player import Move, Player
 from tests.core.rig import CAMERA_ID, NON_BLOCKING, Rig, id_of, new, workflow
@@ -49,7 +53,7 @@ def start(rig: World, action: str = "retry", job_id: bytes = JOB, user: bytes | 
 
 def run(rig: World, action: str = "retry", job_id: bytes = JOB, **given) -> Job:
     """Start it and let it come to its end; the partitions' records, added up."""
-    refusals = [one for one in start(rig, action, job_id, **given).replies if isinstance(one, e.Rejection)]
+    refusals = [one for one in start(rig, action, job_id, **given).replies if isinstance(one, Rejection)]
     assert not refusals, refusals
     rig.drain()
     return total(rig, job_id)
@@ -392,7 +396,7 @@ def test_sent_again_it_changes_nothing_and_says_how_far_it_is():
     assert not rig.drain().commands
     assert total(rig).done == 8
     for different in ({"name": "charge1"}, {"dry_run": True}, {"user": OTHER}, {"action": "resolve"}):
-        assert {one.reason for one in start(rig, **different).replies} == {e.Reason.KEY_REUSED}
+        assert {one.reason for one in start(rig, **different).replies} == {Reason.KEY_REUSED}
 
 
 def test_one_that_was_asked_of_some_partitions_is_completed_by_asking_again():
@@ -444,11 +448,11 @@ def test_another_users_job_is_not_found():
     start(rig)
     for user, job_id in ((OTHER, JOB), (USER, b"?" * 16)):
         stop = c.StopJob(id=rig.new_id(), user_id=user, reply_to=reply_to(), partition=0, job_id=job_id)
-        assert rig.send(stop).reply.reason is e.Reason.NOT_FOUND
+        assert rig.send(stop).reply.reason is Reason.NOT_FOUND
 
 
 def asked(rig: World, user: bytes | None = USER, job_id: bytes | None = None) -> list[Job]:
-    query = queries.GetJobs(reply_to=reply_to(), deadline=0, user_id=user, partition=0, job_id=job_id)
+    query = GetJobs(reply_to=reply_to(), deadline=0, user_id=user, partition=0, job_id=job_id)
     return [job for part in queries.answer(query, rig.stores[0]) for job in part.jobs]
 
 
@@ -493,7 +497,7 @@ def test_the_oldest_that_has_ended_makes_room():
     for number in range(KEPT_MAX):
         start(rig, job_id=b"%016d" % number)
     (refused,) = start(rig).replies
-    assert refused.reason is e.Reason.LIMIT_EXCEEDED
+    assert refused.reason is Reason.LIMIT_EXCEEDED
 
 
 def test_only_engines_send_its_slices():

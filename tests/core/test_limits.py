@@ -2,9 +2,10 @@
 
 import msgspec
 
-from backbeat.streams.core import commands as c
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.replies import Reason, Rejection
 from backbeat.streams.core import effects as fx
-from backbeat.streams.core import ids
 from backbeat.streams.core.dispatch import apply
 from backbeat.streams.core.store import MemoryStore
 from tests.core.rig import new, running
@@ -35,13 +36,13 @@ def refused(command):
     assert not store.workflows
     (reply,) = effects
     assert isinstance(reply, fx.Reply)
-    assert isinstance(reply.answer, fx.Rejection)
+    assert isinstance(reply.answer, Rejection)
     return reply
 
 
 def test_a_transaction_id_has_a_limit_and_its_refusal_is_small():
     reply = refused(signal(tid="t" * 1_025))
-    assert reply.answer.reason is fx.Reason.LIMIT_EXCEEDED
+    assert reply.answer.reason is Reason.LIMIT_EXCEEDED
     assert "name_bytes_max" in reply.answer.wanted
     assert len(reply.tid) == 256
 
@@ -49,7 +50,7 @@ def test_a_transaction_id_has_a_limit_and_its_refusal_is_small():
 def test_a_linked_signal_that_is_too_large_is_not_sent_on():
     large = b'{"x":"' + b"x" * 262_144 + b'"}'
     reply = refused(signal(client_data=large, link=bytes(16)))
-    assert reply.answer.reason is fx.Reason.LIMIT_EXCEEDED
+    assert reply.answer.reason is Reason.LIMIT_EXCEEDED
 
 
 def test_a_linked_signal_goes_through_its_target():
@@ -97,7 +98,7 @@ def test_a_result_that_is_refused_is_no_error_of_an_attempt_that_is_over():
     rig = running(new("a"))
     rig.complete("a")
     before = rig.snapshot()
-    assert rig.complete("a", attempt=1, tid="t" * 1_025).reply.reason is fx.Reason.LIMIT_EXCEEDED
+    assert rig.complete("a", attempt=1, tid="t" * 1_025).reply.reason is Reason.LIMIT_EXCEEDED
     assert rig.snapshot() == before
 
 

@@ -4,10 +4,11 @@ import itertools
 
 import pytest
 
-from backbeat.streams.core import commands as c
-from backbeat.streams.core import ids
-from backbeat.streams.core.effects import Ignored, Reason, Refuse, Send
-from backbeat.streams.core.records import Settings
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.replies import Reason
+from backbeat.streams.core.effects import Ignored, Refuse, Send
 from tests.core.rig import CAMERA, CAMERA_ID, FORGET, NON_BLOCKING, Rig, flag, id_of, new, running, workflow
 from tests.core.world import USER, reply_to
 

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backbeat.streams.core import commands as c
-from backbeat.streams.core import ids, records
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.status import MODE_WORDS, ClientStatus, Mode, ServerStatus, word
+from backbeat.streams.core import records
 from backbeat.streams.core.dispatch import new_meta
 from backbeat.streams.core.tree import history, retry, status
 from tests.core import naive
@@ -20,16 +23,16 @@ from tests.core.world import USER
 
 def test_the_tables_are_those_of_the_document():
     for machine, table, mine in [
-        (status.ClientStatus, status.CLIENT_TRANSITIONS, naive.CLIENT),
-        (status.ServerStatus, status.SERVER_TRANSITIONS, naive.SERVER),
+        (ClientStatus, status.CLIENT_TRANSITIONS, naive.CLIENT),
+        (ServerStatus, status.SERVER_TRANSITIONS, naive.SERVER),
     ]:
-        assert {status.word(x): {status.word(y) for y in to} for x, to in table.items()} == mine
+        assert {word(x): {word(y) for y in to} for x, to in table.items()} == mine
         assert set(table) == set(machine)
-    assert status.MODE_WORDS["fire_and_forget"] is status.Mode.FIRE_AND_FORGET
+    assert MODE_WORDS["fire_and_forget"] is Mode.FIRE_AND_FORGET
 
 
 def test_no_node_leaves_deactivated():
-    assert status.SERVER_TRANSITIONS[status.ServerStatus.DEACTIVATED] == {status.ServerStatus.DEACTIVATED}
+    assert status.SERVER_TRANSITIONS[ServerStatus.DEACTIVATED] == {ServerStatus.DEACTIVATED}
 
 
 # --- retry -----------------------------------------------------------------------------------------------------------
@@ -154,7 +157,7 @@ def test_routes():
     assert c.route(c.Continue(**carried, **by_workflow, tasks=())) == node
     assert c.route(c.OpenLink(**carried, target_id=node, child_id=b"c" * 16)) == node
     assert c.route(c.CloseLink(**carried, target_id=node, child_id=b"c" * 16)) == node
-    assert c.route(c.ChangeSettings(**carried, settings=records.Settings())) is None
+    assert c.route(c.ChangeSettings(**carried, settings=Settings())) is None
     for command in (
         c.ChangeNode(**carried, node_id=node, status="completed"), c.AddChildren(**carried, node_id=node, children=()),
         c.RestartNode(**carried, node_id=node), c.ResetNode(**carried, node_id=node),

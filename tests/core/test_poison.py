@@ -7,16 +7,19 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from backbeat.schemas import DecodeError, decode_command, encode_command, encode_query, encode_reply
-from backbeat.streams.core import apply, ids
-from backbeat.streams.core import commands as c
-from backbeat.streams.core import effects as fx
-from backbeat.streams.core import queries as q
-from backbeat.streams.core.records import LimitValues, RetentionPolicy, Settings
+from backbeat.schemas.codec import decode_command, encode_command, encode_query, encode_reply
+from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.kafka.dead_letters import REASON, SOURCE_OFFSET, dead_letter
+from backbeat.schemas.kafka.topics import DEAD_LETTER_BYTES_MAX, REPLY_BYTES_MAX
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids, replies
+from backbeat.schemas.messages import queries as q
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.limits import LimitValues
+from backbeat.schemas.messages.retention import DueWorkflows, RetentionPolicy
+from backbeat.streams.core import apply
 from backbeat.streams.engine.partition import Record
 from backbeat.streams.engine.ports import StoreError
-from backbeat.streams.kafka.topics import DEAD_LETTER_BYTES_MAX, REPLY_BYTES_MAX
-from backbeat.streams.output.dead_letters import REASON, SOURCE_OFFSET, dead_letter
 from backbeat.testing.clock import Clock
 from backbeat.testing.engine import NEVER, MemoryEngine
 from backbeat.testing.topics import Topics
@@ -73,9 +76,9 @@ class Poisoned:
         return self.topics.dead_letters[-1].reason
 
     @property
-    def rejection(self) -> fx.Rejection:
+    def rejection(self) -> replies.Rejection:
         answer = self.replies[-1].answer
-        assert isinstance(answer, fx.Rejection), answer
+        assert isinstance(answer, replies.Rejection), answer
         return answer
 
     def goes_on(self) -> bool:
@@ -180,7 +183,7 @@ def test_whatever_decoding_raises_is_one_records_dead_letter(loop, monkeypatch, 
         raise error("broken")
 
     with monkeypatch.context() as patched:
-        patched.setattr("backbeat.schemas.decode_command", broken)
+        patched.setattr("backbeat.schemas.codec.decode_command", broken)
         loop.put(b"anything")
     assert loop.reason == f"defect: {error.__name__}: broken"
     assert loop.goes_on()
@@ -235,7 +238,7 @@ def test_a_signal_with_the_id_of_children_that_were_added(loop):
     loop.send(c.AddChildren, node_id=node_id, children=(), id=JOB, body_hash=b"hash", asks=True)
     signal = {"workflow_id": CAMERA_ID, "workflow": CAMERA, "node": new("signal", type="decision")}
     loop.send(c.Signal, **signal, id=JOB, coalesce_key="key", asks=True)
-    assert loop.rejection.reason is fx.Reason.KEY_REUSED
+    assert loop.rejection.reason is replies.Reason.KEY_REUSED
     assert loop.topics.dead_letters == []
     assert loop.goes_on()
 
@@ -303,7 +306,7 @@ def test_a_query_that_cannot_be_one_is_answered_so(loop, kind, given, reason):
 @pytest.mark.parametrize("limit", [-(2**31), 0, 2**31 - 1])
 def test_a_page_of_an_absurd_size(loop, limit):
     assert list(loop.ask(q.GetDue, partition=0, limit=limit)) == []
-    assert loop.replies[-1].answer == q.DueWorkflows(())
+    assert loop.replies[-1].answer == DueWorkflows(())
 
 
 def test_whatever_a_query_meets_is_its_answer(loop, monkeypatch):

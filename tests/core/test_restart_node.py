@@ -2,8 +2,9 @@
 
 import pytest
 
-from backbeat.streams.core.effects import Done, Ignored, Reason
-from backbeat.streams.core.records import Settings
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.replies import Done, Reason
+from backbeat.streams.core.effects import Ignored
 from tests.core.rig import FORGET, NON_BLOCKING, Rig, flag, new, running
 from tests.core.world import OTHER
 

@@ -5,10 +5,14 @@ import itertools
 import msgspec
 import pytest
 
-from backbeat.streams.core import commands as c
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.queries import GetDue, GetHistory, GetNode, GetRetention, GetTree, WaitNode
+from backbeat.schemas.messages.replies import Done, Reason, Rejection
+from backbeat.schemas.messages.retention import RetentionPolicies, RetentionPolicy
+from backbeat.schemas.messages.views import NodeView
 from backbeat.streams.core import queries as q
-from backbeat.streams.core.effects import Done, Ignored, NodeView, Reason, Refuse, Rejection
-from backbeat.streams.core.records import RetentionPolicy, Settings
+from backbeat.streams.core.effects import Ignored, Refuse
 from backbeat.streams.core.retention.policies import POLICIES_MAX
 from tests.core.rig import CAMERA, CAMERA_ID, FORGET, NON_BLOCKING, Rig, id_of, new, workflow
 from tests.core.world import OTHER, USER, reply_to
@@ -36,7 +40,7 @@ class Kept(Rig):
         return self.fire(id_of(of))
 
     def due(self, **given):  # type: ignore[override]  # of workflows here, not of a node
-        query = q.GetDue(reply_to=reply_to(), deadline=0, partition=0, **given)
+        query = GetDue(reply_to=reply_to(), deadline=0, partition=0, **given)
         return [row for store in self.stores for part in q.answer(query, store) for row in part.workflows]
 
     def archived(self, row, **changes):
@@ -271,8 +275,8 @@ def test_policies_go_to_every_partition_and_can_be_asked_for():
     rig = Kept(4)
     assert rig.retain().replies == [Done()] * 4
     for store in rig.stores:
-        query = q.GetRetention(reply_to=reply_to(), deadline=0, partition=0)
-        assert list(q.answer(query, store)) == [q.RetentionPolicies((policy(),))]
+        query = GetRetention(reply_to=reply_to(), deadline=0, partition=0)
+        assert list(q.answer(query, store)) == [RetentionPolicies((policy(),))]
 
 
 # --- with an archive -------------------------------------------------------------------------------------------------
@@ -403,12 +407,12 @@ def test_between_the_slices_nothing_of_it_is_found_and_the_subject_begins_again(
     for _ in range(delivered):
         rig.deliver(happened)
     for name in ("one", "a", "deep", "b", "two"):
-        for kind in (q.GetNode, q.GetHistory, q.WaitNode):
+        for kind in (GetNode, GetHistory, WaitNode):
             query = kind(reply_to=reply_to(), deadline=0, node_id=old[name])
             assert [type(part) for part in q.answer(query, rig.store_of(old[name]))] == [Rejection]
         refused = rig.send(c.RestartNode(id=rig.new_id(), node_id=old[name], reply_to=reply_to()))
         assert [answer.reason for answer in refused.replies] == [Reason.NOT_FOUND]
-    tree = q.GetTree(reply_to=reply_to(), deadline=0, workflow_id=CAMERA_ID)
+    tree = GetTree(reply_to=reply_to(), deadline=0, workflow_id=CAMERA_ID)
     assert isinstance(next(q.answer(tree, rig.store_of(CAMERA_ID))), Rejection)
     again = c.Signal(
         id=rig.new_id(), workflow_id=CAMERA_ID, workflow=CAMERA, node=new("again", type="decision"), reply_to=reply_to()

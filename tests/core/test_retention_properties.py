@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backbeat.streams.core import commands as c
-from backbeat.streams.core import records
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import retention
+from backbeat.schemas.messages.values import TimerKind
 from tests.core.player import WORKFLOW_IDS, WORKFLOWS, Move, Player
 from tests.core.test_properties import NUMBERS, play, rush
 from tests.core.world import USER
@@ -33,7 +34,7 @@ STORIES = st.lists(MOVES, min_size=5, max_size=60)
 
 def player(partitions: int, slice_nodes_max: int, seed: int, *, archive: bool) -> Player:
     one = Player(partitions, slice_nodes_max=slice_nodes_max, seed=seed)
-    policy = records.RetentionPolicy(
+    policy = retention.RetentionPolicy(
         owner_id=USER, name="order", keep_seconds=1.0, archive=archive, refuse_seconds=30.0
     )
     one.do(c.ChangeRetention(id=one.world.new_id(), policy=policy))
@@ -58,7 +59,7 @@ def test_commands_between_the_slices_of_a_removal(story, partitions, seed, slice
         for node in one.world.nodes().values():
             if node.workflow_id == identity:
                 one.world.do(c.ChangeNode(id=one.world.new_id(), node_id=node.id, status="canceled"))
-        policy = records.RetentionPolicy(owner_id=USER, name=new.name, keep_seconds=1.0, archive=False)
+        policy = retention.RetentionPolicy(owner_id=USER, name=new.name, keep_seconds=1.0, archive=False)
         one.world.do(c.ChangeRetention(id=one.world.new_id(), policy=policy))
     while one.world.workflows():
         for identity in one.world.workflows():
@@ -66,4 +67,4 @@ def test_commands_between_the_slices_of_a_removal(story, partitions, seed, slice
     one.world.check()
     for store in one.world.stores:
         assert (store.nodes, store.chunks, store.links, store.waiting, store.due) == ({}, {}, {}, {}, {})
-        assert {kind for _, _, kind in store.timers} <= {records.TimerKind.REFUSAL, records.TimerKind.ANSWER}
+        assert {kind for _, _, kind in store.timers} <= {TimerKind.REFUSAL, TimerKind.ANSWER}

@@ -4,10 +4,11 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backbeat.streams.core import commands as c
-from backbeat.streams.core.commands import Overlap
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages.commands import Overlap
+from backbeat.schemas.messages.schedules import RunCause
 from backbeat.streams.core.effects import Send
-from backbeat.streams.core.schedules.schedule import QUEUED_MAX, RECENT_MAX, RUNNING_MAX, RunCause
+from backbeat.streams.core.schedules.schedule import QUEUED_MAX, RECENT_MAX, RUNNING_MAX
 from tests.core.schedule_rig import HOUR, ScheduleRig
 
 MOVES = st.lists(

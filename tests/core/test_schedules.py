@@ -3,19 +3,15 @@
 import msgspec
 import pytest
 
-from backbeat.streams.core import commands as c
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import Overlap
-from backbeat.streams.core.effects import Done, FiredEarly, Ignored, Reason, Refuse
-from backbeat.streams.core.records import Settings, TimerKind
-from backbeat.streams.core.schedules.schedule import (
-    QUEUED_MAX,
-    RECENT_MAX,
-    RUNNING_MAX,
-    RunCause,
-    RunState,
-    schedule_view,
-)
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.commands import Overlap
+from backbeat.schemas.messages.replies import Done, Reason
+from backbeat.schemas.messages.schedules import RunCause, RunState
+from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core.effects import FiredEarly, Ignored, Refuse
+from backbeat.streams.core.schedules.schedule import QUEUED_MAX, RECENT_MAX, RUNNING_MAX, schedule_view
 from tests.core.rig import new
 from tests.core.schedule_rig import HOUR, MINUTE, ScheduleRig, made, plan
 from tests.core.world import OTHER, USER

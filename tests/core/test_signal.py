@@ -2,9 +2,11 @@
 
 import pytest
 
-from backbeat.streams.core import commands as c
-from backbeat.streams.core.effects import Dispatch, Done, Ignored, NodeView, Reason, Refuse, WorkflowView
-from backbeat.streams.core.tree.status import Mode
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages.replies import Done, Reason
+from backbeat.schemas.messages.status import Mode
+from backbeat.schemas.messages.views import NodeView, WorkflowView
+from backbeat.streams.core.effects import Dispatch, Ignored, Refuse
 from tests.core.rig import CAMERA, CAMERA_ID, NON_BLOCKING, Rig, new, running, workflow
 from tests.core.world import OTHER, USER, reply_to
 

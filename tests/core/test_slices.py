@@ -6,9 +6,10 @@ import collections
 
 import pytest
 
-from backbeat.streams.core import commands as c
-from backbeat.streams.core.effects import Dispatch, Done, Reason, Send
-from backbeat.streams.core.records import Settings
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.replies import Done, Reason
+from backbeat.streams.core.effects import Dispatch, Send
 from backbeat.streams.core.store import MemoryStore
 from tests.core.rig import BLOCKING, NON_BLOCKING, Rig, flag, new
 from tests.core.world import USER, World

@@ -8,13 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backbeat.streams.core import commands as c
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.limits import LimitValues, PoolView, limit_key
+from backbeat.schemas.messages.queries import GetLimits, query_route
+from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.status import ServerStatus
+from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core import effects as e
-from backbeat.streams.core import ids, queries
-from backbeat.streams.core.effects import Reason
+from backbeat.streams.core import queries
 from backbeat.streams.core.limits import slots, views
-from backbeat.streams.core.records import LimitValues, Settings, TimerKind, limit_key
-from backbeat.streams.core.tree.status import ServerStatus
 from tests.core.rig import NON_BLOCKING, Rig, id_of, new, workflow
 from tests.core.test_slices import Counting
 from tests.core.world import OTHER, USER, Happened, World, reply_to
@@ -530,8 +534,8 @@ def test_a_start_costs_no_more_when_thousands_wait(aging_seconds):
 
 
 def ask_limits(bank, partition, user_id=None):
-    query = queries.GetLimits(reply_to=reply_to(), deadline=0, partition=partition, user_id=user_id)
-    assert int.from_bytes(queries.query_route(query), "big") == partition
+    query = GetLimits(reply_to=reply_to(), deadline=0, partition=partition, user_id=user_id)
+    assert int.from_bytes(query_route(query), "big") == partition
     ((limits),) = queries.answer(query, bank.stores[partition])
     return limits.limits
 
@@ -541,7 +545,7 @@ def test_limits_and_their_pools_are_seen():
     bank.pay("late", priority=1, now=2_000_000)
     (view,) = ask_limits(bank, bank.partition(POOL), USER)
     assert view.limit.values.concurrency == 1
-    assert view.pools == (e.PoolView("", 1, (1, 0, 3, 0, 0), 1_000_002, None),)
+    assert view.pools == (PoolView("", 1, (1, 0, 3, 0, 0), 1_000_002, None),)
     assert ask_limits(bank, bank.partition(POOL), OTHER) == ()
     elsewhere = next(number for number in range(4) if number != bank.partition(POOL))
     assert ask_limits(bank, elsewhere)[0].pools == ()

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from backbeat.streams.core import commands as c
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.effects import FiredEarly, Ignored, Notify
-from backbeat.streams.core.records import TimerKind
 from backbeat.streams.state.timers import Timers
 from tests.core.rig import Rig, new, running
 from tests.core.world import TIMER_NUMBERS

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
-from backbeat import schemas
-from backbeat.streams.core import commands as c
+from backbeat.schemas import codec
+from backbeat.schemas.kafka.topics import COMMANDS
+from backbeat.schemas.messages import commands as c
 from backbeat.streams.core import effects as e
 from backbeat.streams.engine.loop import Engine
-from backbeat.streams.kafka.topics import COMMANDS
 from backbeat.streams.process.lifecycle import EngineProcess
 from tests.core.rig import Rig
 
@@ -66,7 +66,7 @@ def test_who_is_unknown_when_all_is_read_is_no_client():
     made._send_activity(effect)
     made.send_unknown(1)
     ((topic, value),) = sent
-    command = schemas.decode_command(value)
+    command = codec.decode_command(value)
     assert topic == COMMANDS
     assert isinstance(command, c.DeliveryFailed)
     assert command.node_id == effect.node.id

@@ -9,15 +9,17 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from backbeat.streams.core import bounds
-from backbeat.streams.core import commands as c
-from backbeat.streams.core.effects import Notify, Reason
+from backbeat.schemas.kafka.topics import RECORD_BYTES_MAX
+from backbeat.schemas.messages import bounds
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.json_text import JsonTextError, TooDeepError, check_depth, parse
+from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.retention import RetentionPolicy
+from backbeat.schemas.messages.status import CLOSED
+from backbeat.streams.core.effects import Notify
 from backbeat.streams.core.jobs import filters
-from backbeat.streams.core.json_text import JsonTextError, TooDeepError, check_depth, parse
 from backbeat.streams.core.limits import slots
-from backbeat.streams.core.records import RetentionPolicy, Settings
-from backbeat.streams.core.tree.status import CLOSED
-from backbeat.streams.kafka.topics import RECORD_BYTES_MAX
 from tests.core.rig import CAMERA, CAMERA_ID, Rig, id_of, new, running, workflow
 from tests.core.test_slots import BANK, Bank, limited
 from tests.core.world import USER, World

@@ -15,11 +15,16 @@ from typing import Any
 
 import msgspec
 
-from backbeat.streams.core import commands as c
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.limits import limit_key
+from backbeat.schemas.messages.replies import Answer
+from backbeat.schemas.messages.status import CLIENT_WORDS, CLOSED, SERVER_WORDS, ClientStatus, Mode, ServerStatus, word
+from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core import effects as e
-from backbeat.streams.core import ids, records
+from backbeat.streams.core import records
 from backbeat.streams.core.dispatch import apply
-from backbeat.streams.core.records import TimerKind, limit_key
 from backbeat.streams.core.retention import policies
 from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.core.tree import coalesce, history, status
@@ -42,7 +47,7 @@ class Happened:
         return [effect for effect in self.effects if isinstance(effect, kind)]
 
     @property
-    def replies(self) -> list[e.Answer]:
+    def replies(self) -> list[Answer]:
         return [effect.answer for effect in self.of(e.Reply)]
 
     @property
@@ -68,12 +73,12 @@ class World:
     def __init__(
         self,
         partitions: int = 1,
-        settings: records.Settings | None = None,
+        settings: Settings | None = None,
         make_store: Callable[[], MemoryStore] = MemoryStore,
     ) -> None:
         self.stores = [make_store() for _ in range(partitions)]
         for store in self.stores:
-            store.meta.settings = settings or records.Settings()
+            store.meta.settings = settings or Settings()
         self.offsets = [0] * partitions
         self.now = 1_000_000
         self.under_way: dict[tuple[int, int], deque[c.AnyCommand]] = {}
@@ -184,8 +189,8 @@ class World:
         node = store.nodes[node_id]
         server = node.server
         if is_deactivated(store, node, store.workflows[node.workflow_id]):
-            server = status.ServerStatus.DEACTIVATED
-        return status.word(server), status.word(node.client)
+            server = ServerStatus.DEACTIVATED
+        return word(server), word(node.client)
 
     def history(self, node_id: bytes) -> list[tuple[str, str, str, int, bytes | None]]:
         """The status changes of a node, oldest first."""
@@ -195,8 +200,8 @@ class World:
         return [
             (
                 "server" if change.server else "client",
-                status.word(change.from_status),
-                status.word(change.to_status),
+                word(change.from_status),
+                word(change.to_status),
                 change.at,
                 change.response,
             )
@@ -336,14 +341,14 @@ class World:
         loose = [
             node
             for node in own
-            if node.server not in status.CLOSED
+            if node.server not in CLOSED
             and (
-                node.mode is status.Mode.FIRE_AND_FORGET
-                or (node.parent_id is not None and nodes[node.parent_id].server in status.CLOSED)
+                node.mode is Mode.FIRE_AND_FORGET
+                or (node.parent_id is not None and nodes[node.parent_id].server in CLOSED)
             )
         ]
         assert workflow.loose_open == len(loose), "loose_open and a recount differ"
-        is_over = all(node.server in status.CLOSED for node in own)
+        is_over = all(node.server in CLOSED for node in own)
         assert policies.is_finished(workflow) == is_over, "a workflow is finished when all of its nodes are closed"
         store = self.store_of(workflow.id)
         planned = (workflow.removal_at is not None, workflow.due_at is not None)
@@ -375,9 +380,7 @@ class World:
         assert chain == [child.id for child in children], "the chain of children"
         assert parent.last_child == (chain[-1] if chain else None)
         open_children = [
-            child
-            for child in children
-            if child.server not in status.CLOSED and child.mode is not status.Mode.FIRE_AND_FORGET
+            child for child in children if child.server not in CLOSED and child.mode is not Mode.FIRE_AND_FORGET
         ]
         assert parent.children_open == len(open_children), "children_open and a recount differ"
         # A blocking sibling never lets a later one overtake it.
@@ -385,43 +388,41 @@ class World:
         for child in children:
             if in_the_way:
                 never_started = ("pending", "ready", "deactivated", "errored")
-                assert status.word(child.server) in never_started or child.server is status.ServerStatus.DEACTIVATED, (
+                assert word(child.server) in never_started or child.server is ServerStatus.DEACTIVATED, (
                     "a sibling overtook a blocking one"
                 )
-            if child.mode is status.Mode.BLOCKING and child.server not in status.CLOSED:
+            if child.mode is Mode.BLOCKING and child.server not in CLOSED:
                 in_the_way = True
 
     def _check_node(self, node: records.Node, children: list[records.Node], nodes: dict[bytes, records.Node]) -> None:
         store = self.store_of(node.id)
         waiting = [link for (target, _), link in store.links.items() if target == node.id and link.open]
         assert node.links_open == len(waiting), "links_open and a recount differ"
-        if node.server in status.CLOSED:
+        if node.server in CLOSED:
             assert not [1 for target, _ in store.links if target == node.id], "links are kept until the target is final"
         for link in waiting:
-            assert link.child not in nodes or nodes[link.child].server not in status.CLOSED, (
-                "an open link to a closed node"
-            )
-        if node.server is status.ServerStatus.COMPLETE:
+            assert link.child not in nodes or nodes[link.child].server not in CLOSED, "an open link to a closed node"
+        if node.server is ServerStatus.COMPLETE:
             for child in children:
-                assert child.server in status.CLOSED or child.mode is status.Mode.FIRE_AND_FORGET, "open below complete"
+                assert child.server in CLOSED or child.mode is Mode.FIRE_AND_FORGET, "open below complete"
         timed = {
-            status.ServerStatus.STARTED: {TimerKind.START},
-            status.ServerStatus.RETRYING: {TimerKind.RETRY},
-            status.ServerStatus.SENT_TO_CLIENT: {TimerKind.EXPIRY},
+            ServerStatus.STARTED: {TimerKind.START},
+            ServerStatus.RETRYING: {TimerKind.RETRY},
+            ServerStatus.SENT_TO_CLIENT: {TimerKind.EXPIRY},
         }
         if node.timer_at is not None:
             assert node.timer_kind in timed.get(node.server, set()), "a timer of a node that does not wait"
-        elif node.server in (status.ServerStatus.STARTED, status.ServerStatus.RETRYING) and node.slot is None:
+        elif node.server in (ServerStatus.STARTED, ServerStatus.RETRYING) and node.slot is None:
             raise AssertionError("a node waits without a timer")
         entries = self.history(node.id)
-        server, client = status.ServerStatus.PENDING, status.ClientStatus.PENDING
+        server, client = ServerStatus.PENDING, ClientStatus.PENDING
         for which, before, to, _, _ in entries:
             if which == "server":
-                assert to in {status.word(s) for s in status.SERVER_TRANSITIONS[status.SERVER_WORDS[before]]}
-                server = status.SERVER_WORDS[to]
+                assert to in {word(s) for s in status.SERVER_TRANSITIONS[SERVER_WORDS[before]]}
+                server = SERVER_WORDS[to]
             else:
-                assert to in {status.word(s) for s in status.CLIENT_TRANSITIONS[status.CLIENT_WORDS[before]]}
-                client = status.CLIENT_WORDS[to]
+                assert to in {word(s) for s in status.CLIENT_TRANSITIONS[CLIENT_WORDS[before]]}
+                client = CLIENT_WORDS[to]
         if entries:
             assert server is node.server or not [1 for entry in entries if entry[0] == "server"]
             assert client is node.client or not [1 for entry in entries if entry[0] == "client"]
@@ -433,8 +434,8 @@ def check_slots(world: World) -> None:
     for node in world.nodes().values():
         if node.slot is None:
             continue
-        out = node.server is status.ServerStatus.SENT_TO_CLIENT
-        assert out or node.server is status.ServerStatus.STARTED, "a slot of a node that neither waits nor runs"
+        out = node.server is ServerStatus.SENT_TO_CLIENT
+        assert out or node.server is ServerStatus.STARTED, "a slot of a node that neither waits nor runs"
         found = places.pop((node.slot, node.id), None)
         if found is None:
             assert out, "a node waits where nobody knows of it"

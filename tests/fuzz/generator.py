@@ -12,13 +12,15 @@ import uuid
 from functools import cache
 from typing import Any
 
-from backbeat import schemas
+from backbeat.schemas import codec
 from backbeat.schemas.bindings import COMMANDS, QUERIES
 from backbeat.schemas.catalogue import NAMESPACE, RECORDS
+from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.limits import LimitValues
+from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.varint import write_long
-from backbeat.streams.core import commands as c
-from backbeat.streams.core import ids
-from backbeat.streams.core.records import LimitValues, RetentionPolicy
 
 USERS = (b"alice-alice-alic", b"bob-bob-bob-bob-")
 SUBJECTS = tuple(b'"subject %d"' % number for number in range(12))
@@ -117,7 +119,7 @@ class Generator:
         kind = self.chance.random()
         if kind < 0.4:
             command = self._sane()
-            value, route = schemas.encode_command(command), c.route(command)
+            value, route = codec.encode_command(command), c.route(command)
             if self.chance.random() < 0.2:
                 value = self._mutated(value)
         else:
@@ -213,8 +215,8 @@ class Generator:
     def _partition(self, value: bytes, route: bytes | None) -> int:
         if route is None:
             try:
-                route = c.route(schemas.decode_command(value))
-            except (schemas.DecodeError, OverflowError):
+                route = c.route(codec.decode_command(value))
+            except (DecodeError, OverflowError):
                 route = None
         if route is None or self.chance.random() < 0.03:
             return self.chance.randrange(self.partitions)

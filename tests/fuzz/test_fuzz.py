@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from backbeat import schemas
+from backbeat.schemas import codec
 from backbeat.schemas.catalogue import RECORDS
-from backbeat.streams.engine.cron import RecurrenceError, times_after
-from backbeat.streams.kafka.clients import ClientError, decode_client
+from backbeat.schemas.cron import RecurrenceError, times_after
+from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.kafka.clients import ClientError, decode_client
 
 from .generator import Generator
 from .world import Fuzzed
@@ -63,14 +64,14 @@ def test_commands_queries_and_signals(tmp_path, seed):
 @pytest.mark.parametrize("seed", _SEEDS)
 def test_whatever_is_read_is_a_value_or_a_decode_error(seed):
     generator = Generator(seed, 4)
-    readers = {"Activity": schemas.decode_activity, "StatusChanges": schemas.decode_status_changes}
+    readers = {"Activity": codec.decode_activity, "StatusChanges": codec.decode_status_changes}
     for _ in range(2_000):
         name = generator.chance.choice(sorted(RECORDS))
         value = generator.record(name)
-        for read in {readers.get(name, schemas.decode_reply), schemas.decode_query, schemas.decode_command}:
+        for read in {readers.get(name, codec.decode_reply), codec.decode_query, codec.decode_command}:
             try:
                 read(value)
-            except schemas.DecodeError:
+            except DecodeError:
                 continue
 
 

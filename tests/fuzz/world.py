@@ -14,15 +14,11 @@ from typing import Any
 
 import msgspec
 
-from backbeat import schemas
-from backbeat.streams.core import commands as c
-from backbeat.streams.core import ids
-from backbeat.streams.core.records import Settings
-from backbeat.streams.engine.loop import Engine
-from backbeat.streams.engine.partition import Record
-from backbeat.streams.input.signal_command import admit_signal
-from backbeat.streams.kafka.clients import RegisteredClient
-from backbeat.streams.kafka.topics import (
+from backbeat.schemas import codec
+from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.kafka.clients import RegisteredClient
+from backbeat.schemas.kafka.dead_letters import REASON
+from backbeat.schemas.kafka.topics import (
     ACTIVITIES_PREFIX,
     COMMANDS,
     DEAD_LETTER_BYTES_MAX,
@@ -31,7 +27,12 @@ from backbeat.streams.kafka.topics import (
     RECORD_BYTES_MAX,
     REPLIES,
 )
-from backbeat.streams.output.dead_letters import REASON
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.streams.engine.loop import Engine
+from backbeat.streams.engine.partition import Record
+from backbeat.streams.input.signal_command import admit_signal
 from backbeat.streams.state.store import ChangelogPosition, PartitionStore
 
 from .generator import USERS, Generator
@@ -142,11 +143,11 @@ class Fuzzed:
             self.dead_letters.append((dict(headers or ())[REASON] or b"").decode())
         elif topic == REPLIES:
             assert partition >= 0
-            schemas.decode_reply(value)
+            codec.decode_reply(value)
         elif topic == HISTORY:
-            schemas.decode_status_changes(value)
+            codec.decode_status_changes(value)
         else:
-            activity = schemas.decode_activity(value)
+            activity = codec.decode_activity(value)
             self.generator.note(activity.node.id)
             self.generator.sent.append((activity.node.id, activity.node.attempt))
             del self.generator.sent[:-50]
@@ -184,7 +185,7 @@ class Fuzzed:
     def _settle(self) -> None:
         for number in range(self.partitions):
             usual = c.ChangeSettings(id=self.steps.to_bytes(16, "big"), settings=_SETTINGS)
-            self._command(self._record(number, schemas.encode_command(usual)))
+            self._command(self._record(number, codec.encode_command(usual)))
         if any(store.meta.settings != _SETTINGS for store in self.stores):
             raise Found("settings that nothing can change any more")
 
@@ -200,7 +201,7 @@ class Fuzzed:
                 by_id=lambda _: client,
                 place=lambda: ("topic", 0, self.steps),
             )
-        except schemas.DecodeError as error:
+        except DecodeError as error:
             if str(error).startswith("defect: "):
                 raise Found(f"{error}: {document.hex()}") from error
             return
@@ -232,8 +233,8 @@ class Fuzzed:
     def _check(self, record: Record, store: Watched, letters: list[str]) -> None:
         """That the record has changed nothing that it does not name, and that no rule has failed on it."""
         try:
-            command = schemas.decode_command(record.value)
-        except schemas.DecodeError:
+            command = codec.decode_command(record.value)
+        except DecodeError:
             if store.written:
                 raise Found(f"unreadable, and changes something: {(record.value or b'').hex()}") from None
             return

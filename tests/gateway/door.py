@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backbeat.streams.kafka.client_registry import RegisteredClient
+from backbeat.schemas.kafka.client_registry import RegisteredClient
 
 SECONDS_MAX = 120.0
 

@@ -13,7 +13,7 @@ from backbeat.gateway.http.authentication import authenticate
 from backbeat.gateway.http.errors import Refusal
 from backbeat.gateway.http.routing import Access
 from backbeat.gateway.settings import GatewaySettings, TokenFor
-from backbeat.streams.kafka.client_registry import RegisteredClient
+from backbeat.schemas.kafka.client_registry import RegisteredClient
 
 HEADERS = {"Client-Id": str(uuid.UUID(int=7)), "Authorization": 'Token token="new"'}
 

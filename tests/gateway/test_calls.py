@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import pytest
 
-from backbeat.streams.kafka.client_registry import Registry
+from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.topics import RECORD_BYTES_MAX
 from backbeat.streams.kafka.registration import change_client
-from backbeat.streams.kafka.topics import RECORD_BYTES_MAX
 from tests.gateway.door import Door, until
 
 OPEN = ["/users", "/health", "/heartbeat.txt", "/sidekiq_stats"]

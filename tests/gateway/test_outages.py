@@ -13,9 +13,9 @@ from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.compose.local.ports import free_port
 from backbeat.compose.local.programs import gateway_command
 from backbeat.compose.local.stack import CLIENT_DEFAULT, GATEWAY_READY_LINE, Stack
-from backbeat.streams.kafka.client_registry import Registry
+from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.topics import ensure_topics
 from backbeat.streams.kafka.registration import add_client
-from backbeat.streams.kafka.topics import ensure_topics
 from tests.gateway.door import Answer, Door, until
 
 pytestmark = pytest.mark.integration

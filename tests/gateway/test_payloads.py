@@ -13,7 +13,7 @@ from backbeat.delivery.kafka import make_consumer
 from backbeat.gateway import payloads
 from backbeat.gateway.http.error_text import ERROR_BYTES_MAX, cut_error
 from backbeat.gateway.payloads import INLINE_BYTES_MAX, PAYLOAD_BYTES_MAX, is_reference, too_many
-from backbeat.streams.kafka.topics import PAYLOADS
+from backbeat.schemas.kafka.topics import PAYLOADS
 from tests.gateway.door import User, until
 from tests.webhooks.site import Site
 

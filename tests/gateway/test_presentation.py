@@ -12,10 +12,10 @@ from backbeat.gateway.http.presentation import (
     tree_text,
     workflow_json,
 )
-from backbeat.streams.core.effects import NodeView, WorkflowView
-from backbeat.streams.core.records import Settings
-from backbeat.streams.core.tree.history import StatusChange
-from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.history import StatusChange
+from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages.views import NodeView, WorkflowView
 
 WORKFLOW = WorkflowView(
     id=bytes(15) + b"\1",

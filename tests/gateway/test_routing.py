@@ -7,7 +7,7 @@ from backbeat.gateway.http.authentication import has_token
 from backbeat.gateway.http.errors import Refusal
 from backbeat.gateway.http.routing import Access, Router
 from backbeat.gateway.http.transaction_id import choose
-from backbeat.streams.kafka.client_registry import RegisteredClient
+from backbeat.schemas.kafka.client_registry import RegisteredClient
 
 ROUTER = Router(ROUTES)
 

@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from backbeat import Worker
-from backbeat.schemas import encode_activity
-from backbeat.streams.core import ids
-from backbeat.streams.core.effects import Dispatch, NodeView
-from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
-from backbeat.streams.kafka.topics import activities_topic
+from backbeat.schemas.codec import encode_activity
+from backbeat.schemas.kafka.topics import activities_topic
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages.views import NodeView
+from backbeat.streams.core.effects import Dispatch
 
 
 @contextlib.asynccontextmanager
@@ -68,7 +69,7 @@ def activity(name: str, subject: str, number: int, user_id: bytes) -> NodeView:
 
 
 def work_record(number: int) -> bytes:
-    return encode_activity(Dispatch(activity("Work", "A", number, b"u" * 16)))
+    return encode_activity(Dispatch(activity("Work", "A", number, b"u" * 16)).record())
 
 
 def put(bootstrap: str, name: str, *values: bytes, partition: int = 0) -> None:

@@ -7,15 +7,16 @@ import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 
-from backbeat import schemas
 from backbeat.compose.local.stack import CLIENT_DEFAULT
-from backbeat.streams.core.commands import AnyCommand, ChangeSettings, NewNode, StartJob
-from backbeat.streams.core.effects import Done
-from backbeat.streams.core.jobs.records import Job, JobFilter, JobState, add_up
-from backbeat.streams.core.queries import GetJobs
-from backbeat.streams.core.records import Settings
-from backbeat.streams.core.tree.status import Mode, ServerStatus
-from backbeat.streams.kafka.topics import HISTORY
+from backbeat.schemas.codec import decode_status_changes
+from backbeat.schemas.kafka.topics import HISTORY
+from backbeat.schemas.messages import activities
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.commands import AnyCommand, ChangeSettings, NewNode, StartJob
+from backbeat.schemas.messages.jobs import Job, JobFilter, JobState, add_up
+from backbeat.schemas.messages.queries import GetJobs
+from backbeat.schemas.messages.replies import Done
+from backbeat.schemas.messages.status import Mode, ServerStatus
 from tests.integration.caller import node_of, result
 from tests.integration.hand import Hand
 from tests.integration.installation import Installation
@@ -33,9 +34,9 @@ def retry_all(one: Installation, count: int, *, slice_nodes_max: int, kills: int
         assert one.caller.ask(ChangeSettings(id=uuid.uuid4().bytes, settings=settings), partition=partition) == Done()
     flows = [str(number).encode() for number in range(-(-count // _CHILDREN_MAX))]
 
-    def answer(activity: schemas.ActivityRecord) -> Sequence[AnyCommand]:
+    def answer(activity: activities.ActivityRecord) -> Sequence[AnyCommand]:
         node = activity.node
-        if activity.kind is schemas.ActivityKind.NOTIFICATION or node.attempt > 1:
+        if activity.kind is activities.ActivityKind.NOTIFICATION or node.attempt > 1:
             return []
         if node.name != "Begin":
             return [result(node, "errored", response=b'{"error":{"message":"refused"}}')]
@@ -114,7 +115,7 @@ def _check(one: Installation, hand: Hand, signals: list[bytes], workflows: list[
     # The history tells of each retry at one time, however often a replay told of it.
     retried: dict[bytes, set[int]] = defaultdict(set)
     for message in read_whole(one.kafka, HISTORY):
-        for change in schemas.decode_status_changes(message.value()).changes:
+        for change in decode_status_changes(message.value()).changes:
             if change.change.server and change.change.from_status is ServerStatus.RETRIES_EXHAUSTED:
                 retried[change.node_id].add(change.change.at)
     assert retried.keys() == charges.keys()

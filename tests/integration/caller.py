@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 from confluent_kafka import Producer, TopicPartition
 
-from backbeat import schemas
-from backbeat.streams.core import effects, ids, queries
-from backbeat.streams.core.commands import AnyCommand, ChangeNode, NewNode, NewWorkflow, ReplyTo, Signal, route
-from backbeat.streams.core.tree.status import CLOSED
-from backbeat.streams.kafka.topics import COMMANDS, QUERIES, REPLIES
+from backbeat.schemas import codec
+from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, REPLIES
+from backbeat.schemas.messages import ids, queries, views
+from backbeat.schemas.messages.commands import AnyCommand, ChangeNode, NewNode, NewWorkflow, ReplyTo, Signal, route
+from backbeat.schemas.messages.replies import ReplyRecord
+from backbeat.schemas.messages.status import CLOSED
 from tests.integration.topic import consumer, ends
 
 #: How long an answer may take while engines die and come back.
@@ -39,7 +40,7 @@ class Caller:
         begin = ends(kafka, REPLIES)[self._reply_partition]
         self._consumer.assign([TopicPartition(REPLIES, self._reply_partition, begin)])
         self._changed = threading.Condition()
-        self._parts: dict[int, dict[int, schemas.ReplyRecord]] = {}
+        self._parts: dict[int, dict[int, ReplyRecord]] = {}
         self._count = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="replies")
@@ -55,9 +56,9 @@ class Caller:
         while not self._stopping.is_set():
             for message in self._consumer.consume(500, 0.05):
                 if message.error() is None and message.key() == self.asker:
-                    self._take(schemas.decode_reply(message.value()))
+                    self._take(codec.decode_reply(message.value()))
 
-    def _take(self, reply: schemas.ReplyRecord) -> None:
+    def _take(self, reply: ReplyRecord) -> None:
         with self._changed:
             self._parts.setdefault(reply.number, {})[reply.part] = reply
             self._changed.notify_all()
@@ -68,7 +69,7 @@ class Caller:
         """Send a command; nobody waits for its answer."""
         identity = route(command)
         where = ids.partition_of(identity, self.partitions) if partition is None else partition
-        self.send_raw(schemas.encode_command(command), where, key=identity)
+        self.send_raw(codec.encode_command(command), where, key=identity)
 
     def send_raw(self, value: bytes | None, partition: int, *, key: bytes | None = None, topic: str = COMMANDS) -> None:
         while True:
@@ -138,7 +139,7 @@ class Caller:
         asked: Any = kind(reply_to=to, deadline=int((time.time() + seconds) * 1000), **fields)
         identity = queries.query_route(asked)
         where = asked.partition if identity is None else ids.partition_of(identity, self.partitions)
-        self.send_raw(schemas.encode_query(asked), where, key=identity, topic=QUERIES)
+        self.send_raw(codec.encode_query(asked), where, key=identity, topic=QUERIES)
         return to.number
 
     def wait_parts(self, number: int, seconds: float = SECONDS_MAX) -> list[Any]:
@@ -158,12 +159,12 @@ class Caller:
     def node(self, node_id: bytes) -> Any:
         return self.query(queries.GetNode, node_id=node_id)[0]
 
-    def tree(self, workflow_id: bytes) -> list[effects.NodeView]:
+    def tree(self, workflow_id: bytes) -> list[views.NodeView]:
         first, *parts = self.query(queries.GetTree, workflow_id=workflow_id)
-        assert isinstance(first, effects.WorkflowView), first
+        assert isinstance(first, views.WorkflowView), first
         return [node for part in parts for node in part.nodes]
 
-    def wait_node(self, node_id: bytes, seconds: float = SECONDS_MAX) -> effects.NodeView:
+    def wait_node(self, node_id: bytes, seconds: float = SECONDS_MAX) -> views.NodeView:
         """The node once it is closed."""
         deadline = time.monotonic() + seconds
         node = None
@@ -171,7 +172,7 @@ class Caller:
             parts = self.query_once(queries.WaitNode, node_id=node_id)
             if parts is not None:
                 node = parts[0]
-                if isinstance(node, effects.NodeView) and node.server in CLOSED:
+                if isinstance(node, views.NodeView) and node.server in CLOSED:
                     return node
         raise AssertionError(f"not closed within {seconds:.0f} s: {node}")
 
@@ -203,7 +204,7 @@ def node_of(signal: Signal) -> bytes:
 
 
 def result(
-    node: effects.NodeView,
+    node: views.NodeView,
     status: str = "completed",
     *,
     children: tuple[NewNode, ...] = (),

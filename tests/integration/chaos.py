@@ -9,11 +9,12 @@ from pathlib import Path
 import msgspec
 
 from backbeat.compose.local.stack import CLIENT_DEFAULT, Stack
+from backbeat.schemas.kafka.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, STATE, activities_topic
+from backbeat.schemas.messages.status import word
+from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core import effects
 from backbeat.streams.core.effects import node_view
-from backbeat.streams.core.records import Meta, Node, TimerKind
-from backbeat.streams.core.tree.status import word
-from backbeat.streams.kafka.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, STATE, activities_topic
+from backbeat.streams.core.records import Meta, Node
 from tests.integration.caller import Caller
 from tests.integration.hand import Hand
 from tests.integration.ledger import Ledger

@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 
 from confluent_kafka import TopicPartition
 
-from backbeat import schemas
-from backbeat.streams.core.commands import AnyCommand
-from backbeat.streams.kafka.topics import activities_topic
+from backbeat.schemas.codec import decode_activity
+from backbeat.schemas.kafka.topics import activities_topic
+from backbeat.schemas.messages import activities
+from backbeat.schemas.messages.commands import AnyCommand
 from tests.integration.caller import SECONDS_MAX, Caller
 from tests.integration.topic import consumer, ends
 
 #: What is said of an activity: a list of commands, perhaps empty.
-Behaviour = Callable[[schemas.ActivityRecord], Sequence[AnyCommand]]
+Behaviour = Callable[[activities.ActivityRecord], Sequence[AnyCommand]]
 
 
 class Hand:
@@ -27,7 +28,7 @@ class Hand:
         self._topic = activities_topic(client)
         self._consumer = consumer(caller.kafka)
         self._consumer.assign([TopicPartition(self._topic, number, 0) for number in ends(caller.kafka, self._topic)])
-        self.seen: list[schemas.ActivityRecord] = []
+        self.seen: list[activities.ActivityRecord] = []
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="hand")
@@ -38,20 +39,20 @@ class Hand:
             for message in self._consumer.consume(500, 0.05):
                 if message.error() is not None:
                     continue
-                activity = schemas.decode_activity(message.value())
+                activity = decode_activity(message.value())
                 for command in self._behaviour(activity):
                     self._caller.send(command)
                 with self._changed:
                     self.seen.append(activity)
                     self._changed.notify_all()
 
-    def of(self, node_id: bytes) -> list[schemas.ActivityRecord]:
+    def of(self, node_id: bytes) -> list[activities.ActivityRecord]:
         """What came of a node, oldest first."""
         return [activity for activity in self.seen if activity.node.id == node_id]
 
     def wait_for(
-        self, wanted: Callable[[schemas.ActivityRecord], bool], count: int = 1, seconds: float = SECONDS_MAX
-    ) -> list[schemas.ActivityRecord]:
+        self, wanted: Callable[[activities.ActivityRecord], bool], count: int = 1, seconds: float = SECONDS_MAX
+    ) -> list[activities.ActivityRecord]:
         """The first activities that are wanted."""
         deadline = time.monotonic() + seconds
         with self._changed:

@@ -13,11 +13,11 @@ from confluent_kafka.admin import AdminClient
 
 from backbeat.compose.local.child_process import ChildProcess
 from backbeat.compose.local.stack import Stack
-from backbeat.streams.core.commands import AddChildren, NewNode
-from backbeat.streams.core.effects import Made
-from backbeat.streams.core.ids import partition_of
-from backbeat.streams.core.queries import GetTree
-from backbeat.streams.kafka import topics
+from backbeat.schemas.kafka import topics
+from backbeat.schemas.messages.commands import AddChildren, NewNode
+from backbeat.schemas.messages.ids import partition_of
+from backbeat.schemas.messages.queries import GetTree
+from backbeat.schemas.messages.replies import Made
 from backbeat.streams.state.store import PartitionStore
 from tests.integration.caller import result
 from tests.integration.rig import PARTITIONS, Rig, running, until

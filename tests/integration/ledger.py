@@ -13,15 +13,17 @@ from typing import Any
 import msgspec
 from confluent_kafka import Message
 
-from backbeat import schemas
-from backbeat.streams.core import apply, ids
+from backbeat.schemas import codec
+from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.kafka.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import AnyCommand, Source, route
+from backbeat.schemas.messages.ids import PREFIX_BYTES
+from backbeat.schemas.messages.status import CLOSED
+from backbeat.streams.core import apply
 from backbeat.streams.core import effects as fx
-from backbeat.streams.core.commands import AnyCommand, Source, route
-from backbeat.streams.core.ids import PREFIX_BYTES
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.store import MemoryStore
-from backbeat.streams.core.tree.status import CLOSED
-from backbeat.streams.kafka.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES
 from tests.integration.topic import Reader, read_whole, state
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -62,8 +64,8 @@ class Ledger:
         store = self.stores[partition]
         store.meta.next_offset = offset + 1
         try:
-            command = schemas.decode_command(message.value())
-        except schemas.DecodeError:
+            command = codec.decode_command(message.value())
+        except DecodeError:
             self.commands["bad"] += 1
             self.sent[partition, DEAD_LETTERS].append(message.value())
             return
@@ -81,20 +83,20 @@ class Ledger:
             match effect:
                 case fx.Dispatch() | fx.Notify():
                     topic = self._activities[effect.node.user_id]
-                    self.sent[partition, topic].append(schemas.encode_activity(effect))
+                    self.sent[partition, topic].append(codec.encode_activity(effect.record()))
                 case fx.StatusChanged():
-                    self.sent[partition, HISTORY].append(schemas.encode_status_changes(effect, command.tid))
+                    self.sent[partition, HISTORY].append(codec.encode_status_changes(effect.record(command.tid)))
                 case fx.Send():
                     source = Source(partition, message.offset(), sends)
-                    self.sent[partition, COMMANDS].append(schemas.encode_command(effect.command, source))
+                    self.sent[partition, COMMANDS].append(codec.encode_command(effect.command, source))
                     sends += 1
                 case fx.Broadcast():
                     source = Source(partition, message.offset(), sends)
-                    value = schemas.encode_command(effect.command, source)
+                    value = codec.encode_command(effect.command, source)
                     self.sent[partition, COMMANDS].extend([value] * self.count)
                     sends += 1
                 case fx.Reply():
-                    self.sent[partition, REPLIES].append(schemas.encode_reply(effect.to, effect.answer, effect.tid))
+                    self.sent[partition, REPLIES].append(codec.encode_reply(effect.to, effect.answer, effect.tid))
                 case fx.Refuse():
                     self.sent[partition, DEAD_LETTERS].append(message.value())
                 case fx.Ignored():
@@ -185,6 +187,6 @@ def _key(kind: bytes, identity: bytes, rest: bytes = b"") -> bytes:
 def _is_effect(message: Message) -> bool:
     """Whether a command is what another one's engine sent."""
     try:
-        return schemas.decode_command(message.value()).source is not None
-    except schemas.DecodeError:
+        return codec.decode_command(message.value()).source is not None
+    except DecodeError:
         return False

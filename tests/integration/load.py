@@ -12,10 +12,9 @@ import threading
 import time
 import uuid
 
-from backbeat import schemas
-from backbeat.streams.core import effects, queries
-from backbeat.streams.core.commands import AnyCommand, ChangeNode, ChangeWorkflow, NewNode, Signal
-from backbeat.streams.core.tree.status import Mode
+from backbeat.schemas.messages import activities, queries, views
+from backbeat.schemas.messages.commands import AnyCommand, ChangeNode, ChangeWorkflow, NewNode, Signal
+from backbeat.schemas.messages.status import Mode
 from tests.integration.caller import Caller, node_of, result
 
 _DEPTH_MAX = 3
@@ -98,10 +97,10 @@ class Load:
         def probe() -> None:
             try:
                 answer = self._caller.ask(signal)
-                assert isinstance(answer, effects.NodeView), answer
+                assert isinstance(answer, views.NodeView), answer
                 read = self._asking.query(queries.GetNode, node_id=node_of(signal))[0]
                 self.reads += 1
-                if not isinstance(read, effects.NodeView):
+                if not isinstance(read, views.NodeView):
                     self.unread.append(f"{node_of(signal).hex()}: {read}")
             except BaseException as error:  # noqa: BLE001 - `join` raises it
                 self.error = error
@@ -123,10 +122,10 @@ class Load:
 
     # --- the worker --------------------------------------------------------------------------------------------------
 
-    def behave(self, activity: schemas.ActivityRecord) -> list[AnyCommand]:
+    def behave(self, activity: activities.ActivityRecord) -> list[AnyCommand]:
         """What a worker says of an activity."""
         node = activity.node
-        if activity.kind is schemas.ActivityKind.NOTIFICATION:
+        if activity.kind is activities.ActivityKind.NOTIFICATION:
             return []
         dice = random.Random(hashlib.blake2b(node.id + bytes((node.attempt % 256,)), digest_size=8).digest())
         if node.attempt == 1:
@@ -141,7 +140,7 @@ class Load:
         said.append(result(node, children=children, response=b'{"result":{"a":1}}', ordinal=1))
         return said
 
-    def _children(self, node: effects.NodeView, dice: random.Random) -> tuple[NewNode, ...]:
+    def _children(self, node: views.NodeView, dice: random.Random) -> tuple[NewNode, ...]:
         if node.depth >= _DEPTH_MAX:
             return ()
         link = json.loads(node.client_data).get("link")

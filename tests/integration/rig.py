@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from backbeat.compose.local.stack import CLIENT_DEFAULT, Stack
-from backbeat.streams.core import effects
-from backbeat.streams.core.tree.status import ServerStatus
-from backbeat.streams.kafka.client_registry import Registry
+from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.messages import views
+from backbeat.schemas.messages.status import ServerStatus
 from tests.integration.caller import SECONDS_MAX, Caller, node_of, result
 from tests.integration.hand import Hand
 
@@ -62,18 +62,18 @@ class Rig:
         self.hand.close()
         self.caller.close()
 
-    def dispatched(self, node_id: bytes, attempt: int = 1) -> effects.NodeView:
+    def dispatched(self, node_id: bytes, attempt: int = 1) -> views.NodeView:
         """The node as it came to the worker."""
         (activity,) = self.hand.wait_for(lambda each: each.node.id == node_id and each.node.attempt == attempt)
         return activity.node
 
-    def signal(self, subject: bytes, **more: Any) -> effects.NodeView:
+    def signal(self, subject: bytes, **more: Any) -> views.NodeView:
         """Signal, and give the node as it came to the worker."""
         sent = self.caller.signal(subject, **more)
         self.caller.send(sent)
         return self.dispatched(node_of(sent))
 
-    def say(self, node: effects.NodeView, status: str = "completed", **more: Any) -> Any:
+    def say(self, node: views.NodeView, status: str = "completed", **more: Any) -> Any:
         """Answer an activity; what the engine said to that."""
         return self.caller.ask(result(node, status, **more))
 
@@ -82,14 +82,14 @@ class Rig:
         node = self.caller.node(node_id)
         return node.client.name.lower(), node.server.name.lower()
 
-    def wait_for_server(self, node_id: bytes, *statuses: ServerStatus) -> effects.NodeView:
+    def wait_for_server(self, node_id: bytes, *statuses: ServerStatus) -> views.NodeView:
         """The node, once it has one of these statuses."""
 
-        def found() -> effects.NodeView | None:
+        def found() -> views.NodeView | None:
             node = self.caller.node(node_id)
-            return node if isinstance(node, effects.NodeView) and node.server in statuses else None
+            return node if isinstance(node, views.NodeView) and node.server in statuses else None
 
-        node: effects.NodeView = until(found, f"{node_id.hex()} is {[each.name for each in statuses]}")
+        node: views.NodeView = until(found, f"{node_id.hex()} is {[each.name for each in statuses]}")
         return node
 
     # --- engines ---------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.compose.local.ports import LOOPBACK, free_port
-from backbeat.streams.kafka.brokers import result
+from backbeat.schemas.kafka.brokers import result
 
 USER, PASSWORD = "backbeat", "a password, with: signs"
 _DAYS = dt.timedelta(days=2)

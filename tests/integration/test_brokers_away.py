@@ -7,7 +7,7 @@ import sys
 
 from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.compose.local.ports import free_port
-from backbeat.streams.kafka import topics
+from backbeat.schemas.kafka import topics
 from backbeat.streams.kafka.registration import add_client
 from tests.integration.caller import Caller, node_of
 from tests.integration.hand import Hand

@@ -11,12 +11,13 @@ import msgspec
 import pytest
 from confluent_kafka import Producer
 
-from backbeat import schemas
-from backbeat.streams.core import ids, queries
-from backbeat.streams.core.commands import ChangeNode, Continue, Source, Task, TaskKind
-from backbeat.streams.core.effects import Done
-from backbeat.streams.core.tree.status import ServerStatus
-from backbeat.streams.kafka.topics import COMMANDS, DEAD_LETTERS, QUERIES, RECORD_BYTES_MAX, signals_topic
+from backbeat.schemas import codec
+from backbeat.schemas.kafka.topics import COMMANDS, DEAD_LETTERS, QUERIES, RECORD_BYTES_MAX, signals_topic
+from backbeat.schemas.messages import ids, queries
+from backbeat.schemas.messages.activities import ActivityKind
+from backbeat.schemas.messages.commands import ChangeNode, Continue, Source, Task, TaskKind
+from backbeat.schemas.messages.replies import Done
+from backbeat.schemas.messages.status import ServerStatus
 from tests.integration.caller import node_of
 from tests.integration.rig import PARTITIONS, rig, until
 from tests.integration.topic import Reader
@@ -66,7 +67,7 @@ def test_records_that_are_no_commands_become_dead_letters_and_the_partition_goes
     system, caller, subject, dead_letters
 ):
     signal = caller.signal(subject)
-    good = schemas.encode_command(signal)
+    good = codec.encode_command(signal)
     partition = ids.partition_of(signal.workflow_id, PARTITIONS)
     bad = [
         b"garbage",
@@ -75,7 +76,7 @@ def test_records_that_are_no_commands_become_dead_letters_and_the_partition_goes
         good + b"more",
         good[:2] + b"abcdefgh" + good[10:],
         b"\x00\x00\x00\x00\x07" + good[10:],
-        schemas.encode_query(queries.Flush(reply_to=caller._next(), deadline=0, partition=0)),
+        codec.encode_query(queries.Flush(reply_to=caller._next(), deadline=0, partition=0)),
     ]
     for value in bad:
         caller.send_raw(value, partition)
@@ -103,7 +104,7 @@ def test_a_refused_command_that_nobody_waits_for_is_kept(system, caller, subject
     command = ChangeNode(id=fresh(), user_id=system.user, node_id=node.id, status="resolved")
     caller.send(command)
     ((value, headers),) = dead_letters(1)
-    assert schemas.decode_command(value) == command
+    assert codec.decode_command(value) == command
     assert headers["backbeat-error"].startswith(b"invalid_client_status: ")
 
 
@@ -120,11 +121,9 @@ def test_a_defect_in_the_rules_costs_one_command(system, caller, subject, dead_l
     )
     caller.send(broken)
     ((value, headers),) = dead_letters(1)
-    assert schemas.decode_command(value) == broken
+    assert codec.decode_command(value) == broken
     assert headers["backbeat-error"].startswith(b"defect: AssertionError")
-    (notice,) = system.hand.wait_for(
-        lambda each: each.node.id == node.id and each.kind is schemas.ActivityKind.NOTIFICATION
-    )
+    (notice,) = system.hand.wait_for(lambda each: each.node.id == node.id and each.kind is ActivityKind.NOTIFICATION)
     assert notice.message == "Server Error"
     assert caller.node(node.id).server is ServerStatus.ERRORED
     other = system.signal(subject[:-1] + b' 2"')
@@ -153,7 +152,7 @@ def test_what_would_not_fit_is_refused_and_the_partition_goes_on(system, caller,
         "link": msgspec.structs.replace(signal, node=msgspec.structs.replace(large, parent_link_id=node.id)),
     }
     command = commands[what]
-    assert RECORD_BYTES_MAX - 500 < len(schemas.encode_command(command)) < RECORD_BYTES_MAX - 70
+    assert RECORD_BYTES_MAX - 500 < len(codec.encode_command(command)) < RECORD_BYTES_MAX - 70
     pid = system.stack.engine_pids[0]
     caller.send(command)
     ((_, headers),) = dead_letters(1)
@@ -172,7 +171,7 @@ def test_a_response_that_only_compression_lets_in(system, caller, subject, dead_
     command = ChangeNode(id=fresh(), user_id=system.user, node_id=node.id, status="completed", response=response)
     pid = system.stack.engine_pids[0]
     producer = Producer({"bootstrap.servers": system.kafka, "compression.type": "gzip", "message.max.bytes": 8_000_000})
-    producer.produce(COMMANDS, schemas.encode_command(command), partition=ids.partition_of(node.id, PARTITIONS))
+    producer.produce(COMMANDS, codec.encode_command(command), partition=ids.partition_of(node.id, PARTITIONS))
     assert producer.flush(60) == 0
     ((value, headers),) = dead_letters(1)
     assert value is None

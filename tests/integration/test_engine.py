@@ -8,9 +8,10 @@ import msgspec
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from backbeat import schemas
-from backbeat.streams.core import ids, queries
-from backbeat.streams.core.commands import (
+from backbeat.schemas.codec import decode_activity
+from backbeat.schemas.kafka.topics import STATE, activities_topic, client_topics, ensure_client_topics
+from backbeat.schemas.messages import activities, ids, queries
+from backbeat.schemas.messages.commands import (
     AddChildren,
     ChangeNode,
     ChangeWorkflow,
@@ -19,10 +20,10 @@ from backbeat.streams.core.commands import (
     NewWorkflow,
     RestartNode,
 )
-from backbeat.streams.core.effects import Done, Made, NodeView, Reason, Rejection, WorkflowView
-from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages.replies import Done, Made, Reason, Rejection
+from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.kafka.registration import add_client
-from backbeat.streams.kafka.topics import STATE, activities_topic, client_topics, ensure_client_topics
 from tests.integration.caller import node_of, result
 from tests.integration.rig import PARTITIONS, rig, until
 from tests.integration.topic import Reader
@@ -274,7 +275,7 @@ def test_retries_come_by_timers_until_they_are_exhausted(system, caller, subject
     assert last.retries_remaining == 0
     system.say(last, "errored", response=error)
     (notice,) = system.hand.wait_for(
-        lambda each: each.node.id == node.id and each.kind is schemas.ActivityKind.NOTIFICATION
+        lambda each: each.node.id == node.id and each.kind is activities.ActivityKind.NOTIFICATION
     )
     assert (notice.notification_name, notice.error) == (node.name, b'{"message":"declined"}')
     assert system.statuses(node.id) == ("errored", "retries_exhausted")
@@ -354,7 +355,7 @@ def test_an_effect_to_a_missing_topic_is_not_taken_as_sent(system, caller, subje
         # A producer takes a moment to see that a topic is there again; until then its attempts fail as before.
         if caller.node(lost).server in (ServerStatus.RETRYING, ServerStatus.RETRIES_EXHAUSTED):
             caller.ask(RestartNode(id=fresh(), user_id=client.id_bytes, node_id=lost))
-        return any(schemas.decode_activity(message.value()).node.id == lost for message in reader.read())
+        return any(decode_activity(message.value()).node.id == lost for message in reader.read())
 
     until(tried_again, "the activity comes once its topic is there")
     reader.close()

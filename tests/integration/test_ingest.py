@@ -19,14 +19,15 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from backbeat import schemas
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import OpenLink, ReplyTo, Signal
-from backbeat.streams.core.effects import Done
-from backbeat.streams.core.tree.status import Mode
+from backbeat.schemas import codec
+from backbeat.schemas.kafka import topics
+from backbeat.schemas.kafka.client_registry import RegisteredClient, Registry
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import OpenLink, ReplyTo, Signal
+from backbeat.schemas.messages.replies import Done
+from backbeat.schemas.messages.status import Mode
+from backbeat.schemas.signals import SignalRequest
 from backbeat.streams.input.ingest import Ingest
-from backbeat.streams.kafka import topics
-from backbeat.streams.kafka.client_registry import RegisteredClient, Registry
 from backbeat.streams.kafka.registration import add_client
 
 PARTITIONS = 8
@@ -103,10 +104,10 @@ class Door:
         wanted = (client or self.client).id_bytes
 
         def ours(message: Message) -> bool:
-            return schemas.decode_command(message.value()).user_id == wanted
+            return codec.decode_command(message.value()).user_id == wanted
 
         messages = self.commands.wait_for(ours, count)
-        return [(message, schemas.decode_command(message.value())) for message in messages]
+        return [(message, codec.decode_command(message.value())) for message in messages]
 
     def next_dead_letters(self, count: int = 1, client: str | None = None) -> list[tuple[Message, dict[str, str]]]:
         topic = topics.signals_topic(client or self.name).encode()
@@ -155,10 +156,10 @@ def test_json_becomes_a_signal_on_its_subjects_partition(door):
 
 
 def test_avro_becomes_the_same_signal(door):
-    request = schemas.SignalRequest(
+    request = SignalRequest(
         workflow="Purchases", subject=b'{"b": 1, "a": 2}', decider="D", signal="Make Purchase", id="one"
     )
-    door.publish(schemas.encode_signal(request), headers={"backbeat-tid": "tid-1"})
+    door.publish(codec.encode_signal(request), headers={"backbeat-tid": "tid-1"})
     door.publish(document({"b": 1, "a": 2}, id="one"), headers={"backbeat-tid": "tid-1"})
     (_, first), (_, second) = door.next_commands(2)
     assert first == second
@@ -196,7 +197,7 @@ def test_bad_records_become_dead_letters_as_they_came_and_the_rest_goes_on(door)
         (json.dumps(document(None)).encode(), "missing field `subject`"),
         (json.dumps(document(client_id=str(uuid.uuid4()))).encode(), "names no client"),
         (json.dumps(document(mode="non_blocking")).encode(), "`mode` is non_blocking"),
-        (schemas.encode_reply(ReplyTo(0, b"a" * 16, 1), Done()), "wrong type: a DoneReply"),
+        (codec.encode_reply(ReplyTo(0, b"a" * 16, 1), Done()), "wrong type: a DoneReply"),
     ]
     for value, _ in bad:
         door.publish(value, key=b"key", headers={"own": "header"}, partition=1)

@@ -7,7 +7,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from backbeat.streams.core import ids
+from backbeat.schemas.messages import ids
 
 
 @pytest.mark.parametrize("count", [1, 7, 8])

@@ -8,9 +8,9 @@ from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from backbeat.compose.local.stack import CLIENT_DEFAULT, Stack
-from backbeat.streams.core import effects, ids
+from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, STATE, activities_topic
+from backbeat.schemas.messages import ids, views
 from backbeat.streams.core.records import Meta
-from backbeat.streams.kafka.topics import COMMANDS, QUERIES, STATE, activities_topic
 from backbeat.streams.process.settings import instance_of
 from backbeat.streams.state.commit import Member
 from tests.integration import chaos
@@ -87,7 +87,7 @@ def test_queries_and_commands_of_a_partition_are_always_with_the_same_engine(tmp
             for partition in range(PARTITIONS):
                 signal = caller.signal(subject_of(partition), retry_interval_seconds=0.3)
                 assert caller.ask(signal).id == node_of(signal)
-                assert isinstance(asking.node(node_of(signal)), effects.NodeView)
+                assert isinstance(asking.node(node_of(signal)), views.NodeView)
                 asking.commit(partition)
             assert group.owners() == owners
             assert group.committers() == owners

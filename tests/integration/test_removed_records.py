@@ -7,10 +7,13 @@ import random
 import msgspec
 import pytest
 
-from backbeat.streams.core import commands as c
-from backbeat.streams.core import ids
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.retention import RetentionPolicy
+from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.dispatch import apply
-from backbeat.streams.core.records import Meta, RetentionPolicy, Settings, TimerKind
+from backbeat.streams.core.records import Meta
 from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.engine.ports import ChangelogPosition
 from backbeat.streams.state.store import META_KEY, PartitionStore

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from backbeat.compose.local.kafka import KafkaBroker
-from backbeat.streams.core.commands import NewNode
-from backbeat.streams.core.effects import Done
-from backbeat.streams.core.ids import workflow_id
-from backbeat.streams.core.tree.status import ServerStatus
-from backbeat.streams.kafka.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS
+from backbeat.schemas.kafka.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS
+from backbeat.schemas.messages.commands import NewNode
+from backbeat.schemas.messages.ids import workflow_id
+from backbeat.schemas.messages.replies import Done
+from backbeat.schemas.messages.status import ServerStatus
 from backbeat.streams.process.settings import EngineSettings
 from backbeat.streams.state.restore import KafkaChangelog
 from tests.integration.bulk import retry_all

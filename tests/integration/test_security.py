@@ -14,8 +14,8 @@ import pytest
 from backbeat import Client, Unavailable, Worker
 from backbeat.compose.local.child_process import ChildProcess
 from backbeat.compose.local.ports import free_port
-from backbeat.streams.kafka.brokers import RefusedError, reach
-from backbeat.streams.kafka.security import PREFIX, Brokers, KafkaSecurity, Mechanism, Protocol
+from backbeat.schemas.kafka.brokers import RefusedError, reach
+from backbeat.schemas.kafka.security import PREFIX, Brokers, KafkaSecurity, Mechanism, Protocol
 from tests.gateway.door import Door
 from tests.integration.rig import until
 from tests.integration.secured_kafka import PASSWORD, USER, secured_kafka

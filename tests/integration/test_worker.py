@@ -30,9 +30,9 @@ from backbeat.compose.local.stack import Stack
 from backbeat.delivery.base import Delivery
 from backbeat.errors import NotFound
 from backbeat.schemas.catalogue import HISTORY, RECORDS
+from backbeat.schemas.kafka.topics import DEAD_LETTERS, activities_topic
 from backbeat.several import run as run_workers
 from backbeat.streams.kafka.registration import add_client
-from backbeat.streams.kafka.topics import DEAD_LETTERS, activities_topic
 from tests.integration.at_work import committed, put, running, until, work_record
 
 PARTITIONS = 4

@@ -17,8 +17,8 @@ from backbeat.compose.local.ports import free_port
 from backbeat.delivery.share.member import Member
 from backbeat.delivery.share.protocol import AckType
 from backbeat.delivery.share.session import AcquiredRecord
+from backbeat.schemas.kafka.topics import DEAD_LETTERS, activities_topic, ensure_topics
 from backbeat.streams.kafka.registration import add_client
-from backbeat.streams.kafka.topics import DEAD_LETTERS, activities_topic, ensure_topics
 from tests.integration.at_work import committed, put, running, until, work_record
 from tests.integration.topic import read_whole
 

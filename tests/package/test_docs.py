@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from backbeat.streams.core.tree.status import CLIENT_TRANSITIONS, SERVER_TRANSITIONS, word
+from backbeat.schemas.messages.status import word
+from backbeat.streams.core.tree.status import CLIENT_TRANSITIONS, SERVER_TRANSITIONS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "DECISIONS.md", *sorted((ROOT / "docs").rglob("*.md"))]

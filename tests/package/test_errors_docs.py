@@ -13,8 +13,8 @@ from backbeat.compose.cli.exit_codes import Exit
 from backbeat.errors import Rejected, rejected
 from backbeat.gateway.http import errors as http
 from backbeat.gateway.openapi.schemas import _ERROR_CLASSES
-from backbeat.streams.core.effects import Reason, Rejection
-from backbeat.streams.core.records import Settings
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.replies import Reason, Rejection
 from backbeat.streams.process import termination
 from backbeat.testing import NothingDue
 

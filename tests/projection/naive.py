@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from backbeat.gateway.projection import NodeFilters, WorkflowFilters
+from backbeat.schemas.messages.history import StatusChange
+from backbeat.schemas.messages.status import ServerStatus, word
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.tree import history
-from backbeat.streams.core.tree.status import ServerStatus, word
 
 
 class World:
@@ -16,7 +17,7 @@ class World:
         self.nodes = nodes
         self._chunks = chunks
 
-    def changes(self, node: Node) -> list[history.StatusChange]:
+    def changes(self, node: Node) -> list[StatusChange]:
         older = (self._chunks[node.id, number] for number in range(node.history_chunks))
         return [change for content in (*older, node.history) for change in history.unpack(content)]
 

@@ -6,10 +6,10 @@ import random
 
 import msgspec
 
-from backbeat.streams.core import ids
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.tree import history
-from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
 from backbeat.streams.state.stored_records import _key
 
 encode = msgspec.msgpack.Encoder().encode

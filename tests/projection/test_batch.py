@@ -13,8 +13,8 @@ from backbeat.gateway.projection.reading import search
 from backbeat.gateway.projection.reading.lists import counts, workflow_names
 from backbeat.gateway.projection.storage import facts
 from backbeat.gateway.projection.storage.database import ProjectionError, open_engine, parse_url
-from backbeat.streams.core.records import TimerKind
-from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus
+from backbeat.schemas.messages.values import TimerKind
 from tests.projection import records
 
 USER = uuid.UUID(int=7).bytes

@@ -11,8 +11,8 @@ from backbeat.gateway.projection.following.batch import Projector
 from backbeat.gateway.projection.reading import reports
 from backbeat.gateway.projection.storage import facts
 from backbeat.gateway.projection.storage.database import open_engine, parse_url
-from backbeat.streams.core.records import TimerKind
-from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus
+from backbeat.schemas.messages.values import TimerKind
 from tests.projection import records
 
 S, C = ServerStatus, ClientStatus

@@ -16,7 +16,7 @@ from backbeat.gateway.projection.reading.lists import error_workflows, workflow_
 from backbeat.gateway.projection.storage import tables
 from backbeat.gateway.projection.storage.database import open_engine, parse_url
 from backbeat.gateway.projection.storage.facts import build_anew
-from backbeat.streams.core.tree.status import ClientStatus, ServerStatus, word
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
 from tests.projection import records
 from tests.projection.naive import World
 

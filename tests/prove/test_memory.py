@@ -11,8 +11,8 @@ import time
 import psutil
 import pytest
 
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import ChangeNode
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import ChangeNode
 from tests.integration.caller import node_of
 from tests.integration.rig import rig
 

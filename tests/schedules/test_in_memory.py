@@ -7,7 +7,7 @@ import pytest
 
 from backbeat import Worker, activity, current
 from backbeat.errors import InvalidParameters, KeyReused, LimitExceeded, NotFound
-from backbeat.streams.core.records import Settings
+from backbeat.schemas.messages.bounds import Settings
 from backbeat.testing import Backbeat, PlainBackbeat
 
 HOUR = timedelta(hours=1)

@@ -3,8 +3,10 @@
 import msgspec
 import pytest
 
-from backbeat import schemas
-from backbeat.streams.core.records import Meta, Settings, TimerKind
+from backbeat.schemas import codec
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core.records import Meta
 from backbeat.streams.core.schedules.schedule import Schedule
 from backbeat.streams.engine.due_timers import due_records
 from backbeat.streams.state.store import ChangelogPosition, PartitionStore
@@ -73,7 +75,7 @@ def test_a_restored_store_has_the_timers_of_its_schedules(store, tmp_path):
 
 
 def fired(store, now):
-    return [schemas.decode_command(value) for _, value in due_records(store, now)]
+    return [codec.decode_command(value) for _, value in due_records(store, now)]
 
 
 def due(store, now, **given):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backbeat.streams.core.commands import NewNode, NewSchedule, NewWorkflow
-from backbeat.streams.engine.cron import RecurrenceError, TooManyTimesError, next_times, times_after, times_between
+from backbeat.schemas.cron import RecurrenceError, TooManyTimesError, next_times, times_after, times_between
+from backbeat.schemas.messages.commands import NewNode, NewSchedule, NewWorkflow
 
 USER = bytes(16)
 

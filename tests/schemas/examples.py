@@ -5,14 +5,20 @@ from typing import Any
 
 import msgspec
 
-from backbeat import schemas
+from backbeat.schemas import codec
 from backbeat.schemas.bindings import REPLIES
-from backbeat.streams.core import commands, effects, queries, records
-from backbeat.streams.core.jobs import records as job_records
-from backbeat.streams.core.records import RetentionPolicy, Settings
-from backbeat.streams.core.schedules import schedule
-from backbeat.streams.core.tree.history import StatusChange
-from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages import commands, jobs, limits, queries, schedules
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.history import NodeChange, StatusChange, StatusChangesRecord
+from backbeat.schemas.messages.limits import Limits, LimitView, PoolView
+from backbeat.schemas.messages.replies import Done, History, Made, Nodes, Position, Reason, Rejection, ReplyRecord
+from backbeat.schemas.messages.retention import DueWorkflow, DueWorkflows, RetentionPolicies, RetentionPolicy
+from backbeat.schemas.messages.schedules import Schedules
+from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages.views import NodeView, WorkflowView
+from backbeat.schemas.signals import SignalRequest
+from backbeat.streams.core import effects
 
 
 def identity(number: int) -> bytes:
@@ -35,7 +41,7 @@ NEW_NODE = commands.NewNode(
 )
 PLAIN_NODE = commands.NewNode(name="Reserve", user_id=identity(2))
 NEW_WORKFLOW = commands.NewWorkflow(user_id=identity(2), name="Purchases", subject=b'"Camera 703"', decider="Decider")
-WORKFLOW = effects.WorkflowView(
+WORKFLOW = WorkflowView(
     id=identity(4),
     user_id=identity(2),
     name="Purchases",
@@ -46,7 +52,7 @@ WORKFLOW = effects.WorkflowView(
     complete=False,
     paused=None,
 )
-NODE = effects.NodeView(
+NODE = NodeView(
     id=identity(5),
     workflow_id=identity(4),
     parent_id=identity(6),
@@ -75,10 +81,10 @@ NODE = effects.NodeView(
     fairness_key="",
     waits_for_slot=False,
 )
-LIMIT = records.Limit(
+LIMIT = limits.Limit(
     client_id=identity(2),
     activity="Send to Bank",
-    values=records.LimitValues(
+    values=limits.LimitValues(
         concurrency=3,
         rate_count=100,
         rate_period_seconds=60.0,
@@ -113,11 +119,11 @@ NEW_SCHEDULE = commands.NewSchedule(
     overlap=commands.Overlap.CANCEL,
     catch_up_seconds=3600.0,
 )
-RUNNING = schedule.ScheduleRun(
-    1_790_000_000_000, schedule.RunCause.BACKFILL, schedule.RunState.RUNNING, 5, 4, identity(4), identity(5)
+RUNNING = schedules.ScheduleRun(
+    1_790_000_000_000, schedules.RunCause.BACKFILL, schedules.RunState.RUNNING, 5, 4, identity(4), identity(5)
 )
-MISSED = schedule.ScheduleRun(1, schedule.RunCause.DUE, schedule.RunState.MISSED, 2, count=2**20, last_at=2**41)
-SCHEDULE = schedule.ScheduleView(
+MISSED = schedules.ScheduleRun(1, schedules.RunCause.DUE, schedules.RunState.MISSED, 2, count=2**20, last_at=2**41)
+SCHEDULE = schedules.ScheduleView(
     id=identity(7),
     plan=NEW_SCHEDULE,
     created_at=1_790_000_000_000,
@@ -136,7 +142,7 @@ SCHEDULE = schedule.ScheduleView(
     recent=(MISSED, RUNNING),
 )
 
-FILTER = job_records.JobFilter(
+FILTER = jobs.JobFilter(
     name="Charge card",
     workflow_name="Purchases",
     workflow_id=identity(4),
@@ -151,7 +157,7 @@ FILTER = job_records.JobFilter(
     created_start=0,
     created_end=2**42,
 )
-JOB = job_records.Job(
+JOB = jobs.Job(
     id=identity(7),
     partition=6,
     user_id=identity(2),
@@ -160,14 +166,14 @@ JOB = job_records.Job(
     response=b'{"by":"ann"}',
     dry_run=True,
     started_at=1_790_000_000_000,
-    state=job_records.JobState.STOPPED,
+    state=jobs.JobState.STOPPED,
     ended_at=1_790_000_000_001,
     examined=2**40,
     matched=70,
     done=68,
     refused=2,
-    matches=(job_records.JobMatch(identity(5), "Charge card", "Purchases"),),
-    refusals=(job_records.JobRefusal(identity(5), "not_found", "No node"),) * 2,
+    matches=(jobs.JobMatch(identity(5), "Charge card", "Purchases"),),
+    refusals=(jobs.JobRefusal(identity(5), "not_found", "No node"),) * 2,
 )
 _COMMAND: dict[str, Any] = {
     "id": identity(9),
@@ -258,23 +264,21 @@ QUERIES: tuple[Any, ...] = (
 ANSWERS: tuple[Any, ...] = (
     WORKFLOW,
     NODE,
-    effects.Done(changed=False),
-    effects.Made((identity(5), identity(6))),
-    effects.Rejection(effects.Reason.WORKFLOW_COMPLETE, "Workflow is complete", "complete", "open"),
-    queries.Nodes((NODE, msgspec.structs.replace(NODE, complete_by=1, parent_id=None))),
-    queries.History(CHANGES),
-    queries.Position(2, 2**45),
+    Done(changed=False),
+    Made((identity(5), identity(6))),
+    Rejection(Reason.WORKFLOW_COMPLETE, "Workflow is complete", "complete", "open"),
+    Nodes((NODE, msgspec.structs.replace(NODE, complete_by=1, parent_id=None))),
+    History(CHANGES),
+    Position(2, 2**45),
     Settings(depth_max=3, default_timeout_seconds=1.5),
-    effects.Limits((effects.LimitView(LIMIT, (effects.PoolView('"B1"', 3, (0, 1, 300, 0, 0), 2**41, None),), True),)),
+    Limits((LimitView(LIMIT, (PoolView('"B1"', 3, (0, 1, 300, 0, 0), 2**41, None),), True),)),
     SCHEDULE,
-    queries.Schedules((SCHEDULE, msgspec.structs.replace(SCHEDULE, next_at=2**42, running=()))),
-    job_records.Jobs(
-        (JOB, msgspec.structs.replace(JOB, user_id=None, filter=job_records.JobFilter(), ended_at=None, matches=()))
-    ),
-    queries.RetentionPolicies((POLICY,)),
-    queries.DueWorkflows((queries.DueWorkflow(identity(4), identity(2), "Purchases", 2**42, 2**43),)),
+    Schedules((SCHEDULE, msgspec.structs.replace(SCHEDULE, next_at=2**42, running=()))),
+    jobs.Jobs((JOB, msgspec.structs.replace(JOB, user_id=None, filter=jobs.JobFilter(), ended_at=None, matches=()))),
+    RetentionPolicies((POLICY,)),
+    DueWorkflows((DueWorkflow(identity(4), identity(2), "Purchases", 2**42, 2**43),)),
 )
-SIGNAL_REQUEST = schemas.SignalRequest(
+SIGNAL_REQUEST = SignalRequest(
     workflow="Purchases",
     subject='{"größe":1}'.encode(),
     decider="Decider",
@@ -288,33 +292,31 @@ SIGNAL_REQUEST = schemas.SignalRequest(
     client_id=identity(2),
     parent_link_id=identity(3),
 )
-CHANGED = effects.StatusChanged(identity(4), tuple(effects.NodeChange(identity(5), change) for change in CHANGES))
+CHANGED = effects.StatusChanged(identity(4), tuple(NodeChange(identity(5), change) for change in CHANGES))
 
 
 def _examples() -> dict[str, tuple[bytes, Callable[[bytes], Any], Any]]:
     found: dict[str, tuple[bytes, Callable[[bytes], Any], Any]] = {}
     for command in COMMANDS:
-        found[type(command).__name__] = (schemas.encode_command(command), schemas.decode_command, command)
+        found[type(command).__name__] = (codec.encode_command(command), codec.decode_command, command)
     for query in QUERIES:
-        found[type(query).__name__] = (schemas.encode_query(query), schemas.decode_query, query)
+        found[type(query).__name__] = (codec.encode_query(query), codec.decode_query, query)
     for answer in ANSWERS:
         name = REPLIES[type(answer)]
-        reply = schemas.ReplyRecord(REPLY_TO.asker, REPLY_TO.number, 1, False, "t", answer)
-        found[name] = (schemas.encode_reply(REPLY_TO, answer, "t", 1, last=False), schemas.decode_reply, reply)
+        reply = ReplyRecord(REPLY_TO.asker, REPLY_TO.number, 1, False, "t", answer)
+        found[name] = (codec.encode_reply(REPLY_TO, answer, "t", 1, last=False), codec.decode_reply, reply)
     notification = effects.Notify(NODE, "Client Error", "it failed", b'{"message":"m"}')
     found["Activity"] = (
-        schemas.encode_activity(notification),
-        schemas.decode_activity,
-        schemas.ActivityRecord(
-            NODE, schemas.ActivityKind.NOTIFICATION, "Client Error", "it failed", b'{"message":"m"}'
-        ),
+        codec.encode_activity(notification.record()),
+        codec.decode_activity,
+        ActivityRecord(NODE, ActivityKind.NOTIFICATION, "Client Error", "it failed", b'{"message":"m"}'),
     )
     found["StatusChanges"] = (
-        schemas.encode_status_changes(CHANGED, "t"),
-        schemas.decode_status_changes,
-        schemas.StatusChangesRecord(CHANGED.workflow_id, "t", CHANGED.changes),
+        codec.encode_status_changes(CHANGED.record("t")),
+        codec.decode_status_changes,
+        StatusChangesRecord(CHANGED.workflow_id, "t", CHANGED.changes),
     )
-    found["SignalRequest"] = (schemas.encode_signal(SIGNAL_REQUEST), schemas.decode_signal, SIGNAL_REQUEST)
+    found["SignalRequest"] = (codec.encode_signal(SIGNAL_REQUEST), codec.decode_signal, SIGNAL_REQUEST)
     return found
 
 

@@ -13,22 +13,26 @@ from fastavro.schema import to_parsing_canonical_form
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backbeat import schemas
+from backbeat.schemas import codec
 from backbeat.schemas.catalogue import RECORDS, load_sources
+from backbeat.schemas.errors import DecodeError, EncodeError
+from backbeat.schemas.messages import commands
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
+from backbeat.schemas.messages.history import NodeChange, StatusChange
+from backbeat.schemas.messages.replies import Made
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.schemas.varint import read_int, read_long, write_int, write_long
-from backbeat.streams.core import commands, effects
-from backbeat.streams.core.tree.history import StatusChange
-from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
+from backbeat.streams.core import effects
 from tests.schemas import examples
 from tests.schemas.examples import EXAMPLES, NODE, identity
 
 DECODERS = (
-    schemas.decode_command,
-    schemas.decode_query,
-    schemas.decode_reply,
-    schemas.decode_activity,
-    schemas.decode_status_changes,
-    schemas.decode_signal,
+    codec.decode_command,
+    codec.decode_query,
+    codec.decode_reply,
+    codec.decode_activity,
+    codec.decode_status_changes,
+    codec.decode_signal,
 )
 
 
@@ -88,42 +92,40 @@ def test_we_read_what_fastavro_writes(name):
 
 def test_arrays_in_sized_blocks_are_read():
     # Java's blocking encoder writes a negative count and the block's bytes.
-    made = effects.Made((identity(1), identity(2)))
-    value = schemas.encode_reply(examples.REPLY_TO, made, "")
+    made = Made((identity(1), identity(2)))
+    value = codec.encode_reply(examples.REPLY_TO, made, "")
     whole = b"\x04" + identity(1) + identity(2) + b"\x00"
     assert value.endswith(whole)
     blocks = write_long(-1) + write_long(16) + identity(1) + write_long(1) + identity(2) + b"\x00"
-    assert schemas.decode_reply(value.removesuffix(whole) + blocks).answer == made
+    assert codec.decode_reply(value.removesuffix(whole) + blocks).answer == made
 
 
 @pytest.mark.parametrize("server", [False, True])
 def test_every_status_crosses(server):
     machine = ServerStatus if server else ClientStatus
     changes = tuple(
-        effects.NodeChange(identity(1), StatusChange(server, before, after, 0, None))
-        for before in machine
-        for after in machine
+        NodeChange(identity(1), StatusChange(server, before, after, 0, None)) for before in machine for after in machine
     )
-    value = schemas.encode_status_changes(effects.StatusChanged(identity(2), changes), "")
-    found = schemas.decode_status_changes(value).changes
+    value = codec.encode_status_changes(effects.StatusChanged(identity(2), changes).record(""))
+    found = codec.decode_status_changes(value).changes
     assert found == changes
     assert {type(one.change.from_status) for one in found} == {machine}
 
 
 def test_a_status_of_the_other_machine_is_refused():
     change = StatusChange(True, ServerStatus.STARTED, ServerStatus.STARTED, 0, None)
-    changed = effects.StatusChanged(identity(2), (effects.NodeChange(identity(1), change),))
-    value = bytearray(schemas.encode_status_changes(changed, ""))
+    changed = effects.StatusChanged(identity(2), (NodeChange(identity(1), change),))
+    value = bytearray(codec.encode_status_changes(changed.record("")))
     at = value.index(identity(1)) + 16
     assert value[at] == 2
     value[at] = 0
-    with pytest.raises(schemas.DecodeError, match="a status that its machine does not have"):
-        schemas.decode_status_changes(bytes(value))
+    with pytest.raises(DecodeError, match="a status that its machine does not have"):
+        codec.decode_status_changes(bytes(value))
 
 
 def test_source_marks_a_command():
     command = msgspec.structs.replace(examples.COMMANDS[5], source=None)
-    found = schemas.decode_command(schemas.encode_command(command, examples.SOURCE))
+    found = codec.decode_command(codec.encode_command(command, examples.SOURCE))
     assert found == msgspec.structs.replace(command, source=examples.SOURCE)
 
 
@@ -132,8 +134,8 @@ def test_source_marks_a_command():
 )
 def test_kind_of_an_activity(type_, kind):
     node = msgspec.structs.replace(NODE, type=type_)
-    record = schemas.decode_activity(schemas.encode_activity(effects.Dispatch(node)))
-    assert record == schemas.ActivityRecord(node, schemas.ActivityKind(kind), None, None, None)
+    record = codec.decode_activity(codec.encode_activity(effects.Dispatch(node).record()))
+    assert record == ActivityRecord(node, ActivityKind(kind), None, None, None)
 
 
 VALUE = EXAMPLES["ChangeNode"][0]
@@ -162,15 +164,15 @@ VALUE = EXAMPLES["ChangeNode"][0]
     ],
 )
 def test_the_reason_is_said(value, reason):
-    with pytest.raises(schemas.DecodeError, match=reason):
-        schemas.decode_command(value)
+    with pytest.raises(DecodeError, match=reason):
+        codec.decode_command(value)
 
 
 def test_an_endless_array_is_refused_at_once():
     start = VALUE.index(b"\x04\x1eNotify")
     value = VALUE[:start] + write_long(2**62) + VALUE[start + 1 :]
-    with pytest.raises(schemas.DecodeError, match="field `children` announces 4611686018427387904 items"):
-        schemas.decode_command(value)
+    with pytest.raises(DecodeError, match="field `children` announces 4611686018427387904 items"):
+        codec.decode_command(value)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
@@ -178,8 +180,8 @@ def test_numbers_that_are_none_are_refused(bad):
     command = msgspec.structs.replace(
         examples.SIGNAL, node=msgspec.structs.replace(examples.PLAIN_NODE, retry_interval_seconds=bad)
     )
-    with pytest.raises(schemas.DecodeError, match=r"field `node.retry_interval_seconds` is no finite number"):
-        schemas.decode_command(schemas.encode_command(command))
+    with pytest.raises(DecodeError, match=r"field `node.retry_interval_seconds` is no finite number"):
+        codec.decode_command(codec.encode_command(command))
 
 
 @pytest.mark.parametrize(
@@ -195,8 +197,8 @@ def test_numbers_that_are_none_are_refused(bad):
     ],
 )
 def test_what_does_not_fit_is_not_written(change):
-    with pytest.raises(schemas.EncodeError, match="ChangeNode does not fit its schema"):
-        schemas.encode_command(msgspec.structs.replace(examples.COMMANDS[3], **change))
+    with pytest.raises(EncodeError, match="ChangeNode does not fit its schema"):
+        codec.encode_command(msgspec.structs.replace(examples.COMMANDS[3], **change))
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
@@ -230,7 +232,7 @@ def test_numbers_with_too_many_bits():
 def value_or_refusal(decode: Any, value: bytes) -> None:
     try:
         decode(value)
-    except schemas.DecodeError as error:
+    except DecodeError as error:
         assert str(error)  # noqa: PT017 - either outcome is right; a refusal gives its reason
 
 

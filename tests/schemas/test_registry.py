@@ -9,8 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import fastavro
 import pytest
 
-from backbeat import schemas
+from backbeat.schemas import codec
 from backbeat.schemas.catalogue import RECORDS
+from backbeat.schemas.errors import DecodeError, RegistryError
+from backbeat.schemas.signals import SignalRequest
 from tests.schemas.examples import COMMANDS, EXAMPLES, SIGNAL_REQUEST
 
 pytest.importorskip("confluent_kafka.schema_registry", reason="needs the extra `registry`")
@@ -72,9 +74,9 @@ def registry():
     server = RegistryServer()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    schemas.configure(server.url)
+    codec.configure(server.url)
     yield server
-    schemas.configure(None)
+    codec.configure(None)
     server.shutdown()
     thread.join()
     server.server_close()
@@ -84,11 +86,11 @@ def test_records_are_written_with_the_registrys_id_and_read(registry):
     registry.add('"string"')
     for _ in range(2):
         for command in COMMANDS:
-            value = schemas.encode_command(command)
+            value = codec.encode_command(command)
             assert value[:1] == b"\x00"
             assert int.from_bytes(value[1:5], "big") == registry.subjects[f"backbeat.{type(command).__name__}"]
             assert value[5:] == EXAMPLES[type(command).__name__][0][10:]
-            assert schemas.decode_command(value) == command
+            assert codec.decode_command(value) == command
     # Asked once a schema to write; to read, the client remembers what it registered.
     assert registry.requests <= 2 * len(COMMANDS)
 
@@ -106,14 +108,14 @@ def test_a_services_own_version_of_the_schema(registry):
     out = io.BytesIO()
     content = {"workflow": "W", "subject": '"S"', "decider": "D", "signal": "N"}
     fastavro.schemaless_writer(out, fastavro.parse_schema(schema), content)
-    found = schemas.decode_signal(b"\x00" + schema_id.to_bytes(4, "big") + out.getvalue(), None)
-    assert found == schemas.SignalRequest(workflow="W", subject=b'"S"', decider="D", signal="N")
+    found = codec.decode_signal(b"\x00" + schema_id.to_bytes(4, "big") + out.getvalue(), None)
+    assert found == SignalRequest(workflow="W", subject=b'"S"', decider="D", signal="N")
 
 
 def test_signals_in_confluents_format(registry):
-    value = schemas.encode_signal(SIGNAL_REQUEST)
+    value = codec.encode_signal(SIGNAL_REQUEST)
     assert value[:1] == b"\x00"
-    assert schemas.decode_signal(value, None) == SIGNAL_REQUEST
+    assert codec.decode_signal(value, None) == SIGNAL_REQUEST
 
 
 @pytest.mark.parametrize(
@@ -126,20 +128,20 @@ def test_signals_in_confluents_format(registry):
 )
 def test_what_is_no_record_of_ours_is_refused(registry, text, reason):
     schema_id = registry.add(text)
-    with pytest.raises(schemas.DecodeError, match=reason):
-        schemas.decode_command(b"\x00" + schema_id.to_bytes(4, "big") + b"\x00")
+    with pytest.raises(DecodeError, match=reason):
+        codec.decode_command(b"\x00" + schema_id.to_bytes(4, "big") + b"\x00")
 
 
 def test_an_unknown_id_is_refused(registry):
-    with pytest.raises(schemas.DecodeError, match="knows no schema 77"):
-        schemas.decode_command(b"\x00\x00\x00\x00\x4d")
-    with pytest.raises(schemas.DecodeError, match="truncated: 3 of the 5 bytes"):
-        schemas.decode_command(b"\x00\x00\x00")
+    with pytest.raises(DecodeError, match="knows no schema 77"):
+        codec.decode_command(b"\x00\x00\x00\x00\x4d")
+    with pytest.raises(DecodeError, match="truncated: 3 of the 5 bytes"):
+        codec.decode_command(b"\x00\x00\x00")
 
 
 def test_a_registry_that_fails_is_no_fault_of_the_record(registry):
     registry.broken = True
-    with pytest.raises(schemas.RegistryError, match=r"did not take the schema of backbeat\.CreateWorkflow"):
-        schemas.encode_command(COMMANDS[0])
-    with pytest.raises(schemas.RegistryError, match="did not give schema 1"):
-        schemas.decode_command(b"\x00\x00\x00\x00\x01")
+    with pytest.raises(RegistryError, match=r"did not take the schema of backbeat\.CreateWorkflow"):
+        codec.encode_command(COMMANDS[0])
+    with pytest.raises(RegistryError, match="did not give schema 1"):
+        codec.decode_command(b"\x00\x00\x00\x00\x01")

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backbeat import schemas
-from backbeat.streams.core.commands import Coalesce
+from backbeat.schemas import codec
+from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.messages.commands import Coalesce
+from backbeat.schemas.signals import SignalRequest
 from tests.schemas.examples import SIGNAL_REQUEST
 
 SMALLEST = {"workflow": "W", "subject": "Camera 703", "decider": "D", "signal": "Make Purchase"}
@@ -17,11 +19,11 @@ TEXT = str(uuid.uuid4())
 
 
 def read(headers=None, **changes):
-    return schemas.decode_signal(json.dumps({**SMALLEST, **changes}).encode(), headers)
+    return codec.decode_signal(json.dumps({**SMALLEST, **changes}).encode(), headers)
 
 
 def test_the_smallest_document():
-    assert read() == schemas.SignalRequest(workflow="W", subject=b'"Camera 703"', decider="D", signal="Make Purchase")
+    assert read() == SignalRequest(workflow="W", subject=b'"Camera 703"', decider="D", signal="Make Purchase")
 
 
 def test_everything_in_a_document():
@@ -37,7 +39,7 @@ def test_everything_in_a_document():
         coalesce_key="index",
         coalesce="drop",
         mode="blocking",
-    ) == schemas.SignalRequest(
+    ) == SignalRequest(
         workflow="W",
         subject=b'"Camera 703"',
         decider="D",
@@ -56,10 +58,10 @@ def test_everything_in_a_document():
 
 
 def test_signals_that_become_one_in_avro():
-    request = schemas.SignalRequest(
+    request = SignalRequest(
         workflow="W", subject=b"7", decider="D", signal="N", coalesce_key="index", coalesce=Coalesce.DROP
     )
-    assert schemas.decode_signal(schemas.encode_signal(request)) == request
+    assert codec.decode_signal(codec.encode_signal(request)) == request
 
 
 @pytest.mark.parametrize(("changes", "why"), [
@@ -67,12 +69,12 @@ def test_signals_that_become_one_in_avro():
     ({"coalesce_key": "k", "coalesce": "keep"}, "`coalesce` is keep, and there are replace, drop"),
 ])  # fmt: skip
 def test_what_signals_that_become_one_must_say(changes, why):
-    with pytest.raises(schemas.DecodeError, match=why):
+    with pytest.raises(DecodeError, match=why):
         read(**changes)
 
 
 def test_nulls_are_as_absent():
-    nulls = dict.fromkeys((*schemas.SignalRequest.__struct_fields__, "options", "mode"))
+    nulls = dict.fromkeys((*SignalRequest.__struct_fields__, "options", "mode"))
     del nulls["tid"]
     assert read(**{**nulls, **SMALLEST}) == read()
 
@@ -86,7 +88,7 @@ def test_options_take_the_place_of_the_top_level():
 @pytest.mark.parametrize("key", ["name", "workflow_type"])
 def test_other_words_for_workflow(key):
     document = {key: "Other", **{name: SMALLEST[name] for name in ("subject", "decider", "signal")}}
-    assert schemas.decode_signal(json.dumps(document).encode()).workflow == "Other"
+    assert codec.decode_signal(json.dumps(document).encode()).workflow == "Other"
 
 
 @pytest.mark.parametrize(
@@ -103,17 +105,17 @@ def test_other_words_for_workflow(key):
 )
 def test_subjects_are_compact_text_with_keys_as_sent(subject, text):
     assert read(subject=subject).subject == text.encode()
-    avro = schemas.encode_signal(msgspec.structs.replace(SIGNAL_REQUEST, subject=json.dumps(subject).encode()))
-    assert schemas.decode_signal(avro).subject == text.encode()
+    avro = codec.encode_signal(msgspec.structs.replace(SIGNAL_REQUEST, subject=json.dumps(subject).encode()))
+    assert codec.decode_signal(avro).subject == text.encode()
 
 
 @pytest.mark.parametrize("subject", [None, False, "", " \t\n", {}, []])
 def test_empty_subjects_are_refused(subject):
-    with pytest.raises(schemas.DecodeError, match="subject"):
+    with pytest.raises(DecodeError, match="subject"):
         read(subject=subject)
-    avro = schemas.encode_signal(msgspec.structs.replace(SIGNAL_REQUEST, subject=json.dumps(subject).encode()))
-    with pytest.raises(schemas.DecodeError, match="subject"):
-        schemas.decode_signal(avro)
+    avro = codec.encode_signal(msgspec.structs.replace(SIGNAL_REQUEST, subject=json.dumps(subject).encode()))
+    with pytest.raises(DecodeError, match="subject"):
+        codec.decode_signal(avro)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +136,8 @@ def test_missing_fields_are_named(name, absent):
     document = {key: value for key, value in SMALLEST.items() if key != name}
     if absent:
         document[name] = absent["value"]
-    with pytest.raises(schemas.DecodeError, match=f"field `{name}`"):
-        schemas.decode_signal(json.dumps(document).encode())
+    with pytest.raises(DecodeError, match=f"field `{name}`"):
+        codec.decode_signal(json.dumps(document).encode())
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_missing_fields_are_named(name, absent):
     ],
 )
 def test_bad_fields_are_named(changes, reason):
-    with pytest.raises(schemas.DecodeError, match=reason):
+    with pytest.raises(DecodeError, match=reason):
         read(**changes)
 
 
@@ -166,8 +168,8 @@ def test_bad_fields_are_named(changes, reason):
     "value", [b"", b"[]", b"1", b"{", b'{"a"', b"\xff", b'{"workflow":"\xff"}', b"[" * 100_000, b'{"subject":1e999}']
 )
 def test_what_is_no_document(value):
-    with pytest.raises(schemas.DecodeError):
-        schemas.decode_signal(value)
+    with pytest.raises(DecodeError):
+        codec.decode_signal(value)
 
 
 @pytest.mark.parametrize("field", ["client_data", "metadata", "subject"])
@@ -182,17 +184,17 @@ def test_what_is_no_document(value):
 )
 def test_texts_that_not_everybody_could_read(field, text, reason):
     document = json.dumps({**SMALLEST, field: "PLACE"}).replace('"PLACE"', text).encode()
-    with pytest.raises(schemas.DecodeError, match=reason):
-        schemas.decode_signal(document)
-    avro = schemas.encode_signal(msgspec.structs.replace(SIGNAL_REQUEST, **{field: text.encode()}))
-    with pytest.raises(schemas.DecodeError, match=reason):
-        schemas.decode_signal(avro)
+    with pytest.raises(DecodeError, match=reason):
+        codec.decode_signal(document)
+    avro = codec.encode_signal(msgspec.structs.replace(SIGNAL_REQUEST, **{field: text.encode()}))
+    with pytest.raises(DecodeError, match=reason):
+        codec.decode_signal(avro)
 
 
 def test_payloads_that_are_no_utf8():
     value = json.dumps({**SMALLEST, "client_data": {"a": "PLACE"}}).encode().replace(b"PLACE", b"\xff\xfe")
-    with pytest.raises(schemas.DecodeError):
-        schemas.decode_signal(value)
+    with pytest.raises(DecodeError):
+        codec.decode_signal(value)
 
 
 def test_headers_give_id_and_transaction_id():
@@ -200,7 +202,7 @@ def test_headers_give_id_and_transaction_id():
     found = read(headers)
     assert (found.id, found.tid) == ("from header", "tid-1")
     assert read(headers, id="own").id == "own"
-    with pytest.raises(schemas.DecodeError, match="header backbeat-id is no UTF-8"):
+    with pytest.raises(DecodeError, match="header backbeat-id is no UTF-8"):
         read([("backbeat-id", b"\xff")])
 
 
@@ -212,9 +214,9 @@ def test_avro_fields_are_checked_as_well():
         ({"retry": -1}, "`retry` is -1"),
         ({"workflow": ""}, "missing field `workflow`"),
     ):
-        value = schemas.encode_signal(msgspec.structs.replace(SIGNAL_REQUEST, **change))
-        with pytest.raises(schemas.DecodeError, match=reason):
-            schemas.decode_signal(value)
+        value = codec.encode_signal(msgspec.structs.replace(SIGNAL_REQUEST, **change))
+        with pytest.raises(DecodeError, match=reason):
+            codec.decode_signal(value)
 
 
 # The tables of Unicode are made when the first text is drawn.
@@ -231,7 +233,7 @@ def test_avro_fields_are_checked_as_well():
 )
 def test_any_document(document):
     try:
-        found = schemas.decode_signal(json.dumps({**SMALLEST, **document}).encode())
-    except schemas.DecodeError:
+        found = codec.decode_signal(json.dumps({**SMALLEST, **document}).encode())
+    except DecodeError:
         return
-    assert schemas.decode_signal(schemas.encode_signal(found)) == found
+    assert codec.decode_signal(codec.encode_signal(found)) == found

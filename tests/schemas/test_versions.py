@@ -10,10 +10,10 @@ from pathlib import Path
 import fastavro
 import pytest
 
-from backbeat import schemas
-from backbeat.schemas import catalogue
+from backbeat.schemas import catalogue, codec
 from backbeat.schemas.__main__ import main
 from backbeat.schemas.catalogue import HISTORY, RECORDS, fingerprint, load_history
+from backbeat.schemas.errors import DecodeError
 from tests.schemas.examples import EXAMPLES
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -57,10 +57,10 @@ def older_wire(tmp_path, monkeypatch):
     key = fingerprint(schema)
     (tmp_path / f"{key.hex()}.avsc").write_text(json.dumps(schema))
     monkeypatch.setattr(catalogue, "HISTORY", tmp_path)
-    schemas.configure(None)
+    codec.configure(None)
     yield schema, key
     monkeypatch.undo()
-    schemas.configure(None)
+    codec.configure(None)
 
 
 def test_an_older_version_is_read_by_avros_rules(older_wire):
@@ -70,13 +70,13 @@ def test_an_older_version_is_read_by_avros_rules(older_wire):
     fastavro.schemaless_writer(out, fastavro.parse_schema(schema), content)
     value = b"\xc3\x01" + key + out.getvalue()
     for _ in range(2):
-        command = schemas.decode_command(value)
+        command = codec.decode_command(value)
         assert (command.id, command.node_id, command.tid, command.source) == (b"i" * 16, b"n" * 16, "", None)
-    with pytest.raises(schemas.DecodeError, match="1 bytes left over"):
-        schemas.decode_command(value + b"x")
+    with pytest.raises(DecodeError, match="1 bytes left over"):
+        codec.decode_command(value + b"x")
     for end in range(10, len(value)):
-        with pytest.raises(schemas.DecodeError, match="ResetNode"):
-            schemas.decode_command(value[:end])
+        with pytest.raises(DecodeError, match="ResetNode"):
+            codec.decode_command(value[:end])
 
 
 def test_bundle_order_and_fingerprints(capsys):

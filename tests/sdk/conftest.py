@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from backbeat.activities.context import Activity
-from backbeat.schemas import ActivityKind, ActivityRecord
-from backbeat.streams.core import ids
-from backbeat.streams.core.effects import NodeView
-from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
+from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages.views import NodeView
 
 USER = b"u" * 16
 WORKFLOW = ids.workflow_id(USER, "Camera sale", b'"Camera 703"')

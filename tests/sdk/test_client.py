@@ -12,9 +12,10 @@ from backbeat.client.signals import SignalOptions, change_hash, make_signal, mak
 from backbeat.client.views import NodeValue, Tree, Workflow
 from backbeat.errors import InvalidParameters, InvalidStatus, NotFound, Rejected, Timeout, rejected
 from backbeat.payload.values import id_text, to_id
-from backbeat.streams.core.commands import ChangeNode, RestartNode, Signal
-from backbeat.streams.core.effects import NodeView, Reason, Rejection, WorkflowView
-from backbeat.streams.core.tree.status import ServerStatus, word
+from backbeat.schemas.messages.commands import ChangeNode, RestartNode, Signal
+from backbeat.schemas.messages.replies import Reason, Rejection
+from backbeat.schemas.messages.status import ServerStatus, word
+from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.testing import Backbeat
 
 USER = b"u" * 16
@@ -136,7 +137,7 @@ async def test_a_client_that_is_not_connected_says_so() -> None:
 
 
 async def test_a_kafka_that_is_not_there_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backbeat.streams.kafka.brokers.REACH_SECONDS_MAX", 0.5)
+    monkeypatch.setattr("backbeat.schemas.kafka.brokers.REACH_SECONDS_MAX", 0.5)
     with pytest.raises(Unavailable, match="does not answer"):
         async with Client("127.0.0.1:1"):
             pass

@@ -23,7 +23,7 @@ from backbeat.errors import (
     Unavailable,
     WorkflowComplete,
 )
-from backbeat.streams.core.effects import Reason
+from backbeat.schemas.messages.replies import Reason
 from backbeat.transport.http_values import refusal
 
 KINDS = [one for _, one in inspect.getmembers(errors, inspect.isclass) if one.__module__ == errors.__name__]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from backbeat import BackbeatError, Worker
-from backbeat.streams.core.commands import AddChildren, ChangeNode
+from backbeat.schemas.messages.commands import AddChildren, ChangeNode
 from backbeat.worker.counters import outcome_of
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from backbeat.activities.context import Activity
 from backbeat.errors import LimitExceeded
-from backbeat.schemas import decode_command, encode_command
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import AddChildren, ChangeNode, OpenLink, Signal
+from backbeat.schemas.codec import decode_command, encode_command
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import AddChildren, ChangeNode, OpenLink, Signal
 from backbeat.streams.core.effects import node_view
 from backbeat.worker.outcome import CHILDREN_MAX, completed, postponed
 from tests.core.rig import Rig

@@ -7,10 +7,10 @@ import pytest
 from backbeat import activity
 from backbeat.activities.context import Activity
 from backbeat.errors import LimitExceeded, Rejected
-from backbeat.schemas import decode_command, encode_command
+from backbeat.schemas.codec import decode_command, encode_command
+from backbeat.schemas.messages.commands import AddChildren, ChangeNode, NewNode
+from backbeat.schemas.messages.views import NodeView
 from backbeat.streams.core import dispatch
-from backbeat.streams.core.commands import AddChildren, ChangeNode, NewNode
-from backbeat.streams.core.effects import NodeView
 from backbeat.worker.handlers import Handler
 from backbeat.worker.outcome import CHILDREN_BYTES_MAX, CHILDREN_MAX, completed, errored
 

@@ -55,7 +55,7 @@ def test_a_plain_client_that_is_not_connected_says_so() -> None:
 
 
 def test_a_plain_client_that_cannot_connect_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backbeat.streams.kafka.brokers.REACH_SECONDS_MAX", 0.2)
+    monkeypatch.setattr("backbeat.schemas.kafka.brokers.REACH_SECONDS_MAX", 0.2)
     client = PlainClient("127.0.0.1:1")
     for _ in range(2):
         with pytest.raises(Unavailable, match="does not answer"):

@@ -14,8 +14,8 @@ from backbeat.activities.definition import ActivityFunction
 from backbeat.codecs import Fernet
 from backbeat.errors import Cancelled
 from backbeat.payload.payload_codec import Packing
-from backbeat.schemas import ActivityKind, ActivityRecord
-from backbeat.streams.core.commands import AddChildren, ChangeNode
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
+from backbeat.schemas.messages.commands import AddChildren, ChangeNode
 from backbeat.worker.handlers import Handler, Handlers
 from backbeat.worker.runner import Runner
 

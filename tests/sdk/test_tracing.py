@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from backbeat import activity, current
 from backbeat.activities.context import transaction_id
 from backbeat.observe import transaction_ids
-from backbeat.schemas import ActivityKind, ActivityRecord
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 from backbeat.worker.runner import Runner
 from tests.sdk.test_runner import runner_of
 

@@ -191,8 +191,8 @@ async def test_a_parameter_that_cannot_be_is_named_at_once(name: str) -> None:
 
 
 async def test_what_nobody_looked_at_is_refused_where_it_is_written() -> None:
-    from backbeat.schemas import encode_command
-    from backbeat.streams.core.commands import Heartbeat
+    from backbeat.schemas.codec import encode_command
+    from backbeat.schemas.messages.commands import Heartbeat
     from backbeat.transport.base import written
 
     with pytest.raises(InvalidParameters, match="Heartbeat does not fit its schema") as refused:

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+from backbeat.schemas.kafka.topics import STATE
 from backbeat.streams.core import dispatch
 from backbeat.streams.core.schedules import runs
 from backbeat.streams.engine import loop
 from backbeat.streams.engine.loop import Engine
 from backbeat.streams.engine.ports import ChangelogPosition
-from backbeat.streams.kafka.topics import STATE
 from backbeat.streams.process import lifecycle
 from backbeat.streams.process.lease import Lease
 from backbeat.streams.state import commit, restore, store

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from backbeat import schemas
-from backbeat.streams.core.commands import DeliveryFailed
-from backbeat.streams.kafka.topics import COMMANDS, STATE
+from backbeat.schemas import errors
+from backbeat.schemas.codec import decode_command
+from backbeat.schemas.kafka.topics import COMMANDS, STATE
+from backbeat.schemas.messages.commands import DeliveryFailed
 
 from .virtual import VirtualTime
 
@@ -142,8 +143,8 @@ class Broker:
         return entry
 
     def _note_failed(self, value: bytes | None) -> None:
-        with suppress(schemas.DecodeError):
-            command = schemas.decode_command(value)
+        with suppress(errors.DecodeError):
+            command = decode_command(value)
             if isinstance(command, DeliveryFailed):
                 self.failed_deliveries.add(command.id)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError
 
-from backbeat.streams.kafka.topics import COMMANDS, STATE
+from backbeat.schemas.kafka.topics import COMMANDS, STATE
 from backbeat.streams.process.settings import EngineSettings, instance_of
 from backbeat.streams.state.restore import Ends
 

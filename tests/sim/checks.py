@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from backbeat import schemas
-from backbeat.streams.core import effects as fx
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import DeliveryFailed, ScheduleDue, TimerFired
-from backbeat.streams.core.records import Meta, TimerKind
+from backbeat.schemas import codec
+from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, COMMANDS, REPLIES, STATE
+from backbeat.schemas.messages import ids, replies
+from backbeat.schemas.messages.activities import ActivityKind
+from backbeat.schemas.messages.commands import DeliveryFailed, ScheduleDue, TimerFired
+from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core.records import Meta
 from backbeat.streams.engine.loop import Engine, Record
 from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError, Snapshot
-from backbeat.streams.kafka.topics import ACTIVITIES_PREFIX, COMMANDS, REPLIES, STATE
 from backbeat.streams.state.store import META_KEY, PartitionStore
 from backbeat.streams.state.stored_timers import TIMER
 
@@ -180,12 +182,12 @@ class Checks:
         """An effect of any kind: answers of queries are looked at here."""
         if topic != REPLIES:
             return
-        reply = schemas.decode_reply(value)
+        reply = codec.decode_reply(value)
         if reply.asker != QUERY_ASKER:
             return
         node_id, must_be_found = self.queries.get(reply.number, (b"", False))
         self._world.queries_answered.add(reply.number)
-        if must_be_found and isinstance(reply.answer, fx.Rejection):
+        if must_be_found and isinstance(reply.answer, replies.Rejection):
             self.fail(f"{host.instance_id}: node {node_id.hex()}, whose making was answered, is not found")
 
     def limits(self, number: int) -> None:
@@ -198,8 +200,8 @@ class Checks:
     def not_due(self, number: int, entry: Entry) -> dict[tuple[int, bytes, int], int]:
         """The timers that a record's timer command is of and that are not due when it is written."""
         try:
-            command = schemas.decode_command(entry.value)
-        except schemas.DecodeError:
+            command = codec.decode_command(entry.value)
+        except DecodeError:
             return {}
         match command:
             case TimerFired(subject_id=subject, kind=kind):
@@ -254,7 +256,7 @@ class Checks:
     def transacts(self, host: Host) -> None:
         """Step 1 of a commit is over: what is not written by now is not waited for."""
         found = [value for outbox in host.outboxes for value in outbox.unsent(COMMANDS)]
-        commands = [schemas.decode_command(value) for value in found]
+        commands = [codec.decode_command(value) for value in found]
         failures = {command.id for command in commands if isinstance(command, DeliveryFailed)}
         self._failures_unsent[host.settings.transactional_id] = failures
 
@@ -271,8 +273,8 @@ class Checks:
 
     def _check_failed(self, where: str, sent: Sent, unsent: set[bytes]) -> None:
         """An activity that cannot be delivered was replaced by a command that says so."""
-        activity = schemas.decode_activity(sent.value)
-        if activity.kind is schemas.ActivityKind.NOTIFICATION:
+        activity = codec.decode_activity(sent.value)
+        if activity.kind is ActivityKind.NOTIFICATION:
             return
         node = activity.node
         identity = ids.command_id(b"undeliverable", node.id, node.attempt.to_bytes(8, "big"))
@@ -361,9 +363,9 @@ def _told(sent: list[Sent]) -> str:
 def _decoded(sent: Sent) -> str:
     try:
         if sent.topic == COMMANDS:
-            return str(schemas.decode_command(sent.value))
-        return str(schemas.decode_reply(sent.value)) if sent.topic == REPLIES else repr(sent.value)[:200]
-    except schemas.DecodeError:
+            return str(codec.decode_command(sent.value))
+        return str(codec.decode_reply(sent.value)) if sent.topic == REPLIES else repr(sent.value)[:200]
+    except DecodeError:
         return repr(sent.value)[:200]
 
 

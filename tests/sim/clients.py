@@ -6,14 +6,14 @@ import heapq
 import random
 from typing import TYPE_CHECKING, Any
 
-from backbeat import schemas
-from backbeat.streams.core import commands as c
-from backbeat.streams.core import effects as fx
-from backbeat.streams.core import ids, queries
-from backbeat.streams.core.jobs.records import WORKFLOW_ACTIONS, JobFilter
-from backbeat.streams.core.records import LimitValues
-from backbeat.streams.core.tree.status import CLOSED, ServerStatus
-from backbeat.streams.kafka.topics import COMMANDS, QUERIES, REPLIES, activities_topic
+from backbeat.schemas import codec
+from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, REPLIES, activities_topic
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids, queries, views
+from backbeat.schemas.messages.activities import ActivityKind
+from backbeat.schemas.messages.jobs import WORKFLOW_ACTIONS, JobFilter
+from backbeat.schemas.messages.limits import LimitValues
+from backbeat.schemas.messages.status import CLOSED, ServerStatus
 
 from . import poison
 from .checks import QUERY_ASKER
@@ -32,7 +32,7 @@ _NEVER_MS = 10**15
 _WORDS = ("canceled", "resolved", "shutdown", "deactivated", "errored", "completed", "processing")
 
 
-def answers(plan: Any, node: fx.NodeView) -> list[c.AnyCommand]:
+def answers(plan: Any, node: views.NodeView) -> list[c.AnyCommand]:
     """The commands by which a worker answers one attempt of a node, in order; none: it stays silent."""
     behaviour = plan.behaviour(name_of(node))
     if node.attempt <= behaviour.silent:
@@ -108,7 +108,7 @@ class Clients:
         if number is None:
             assert identity is not None
             number = ids.partition_of(identity, broker.partitions_count)
-        value = schemas.encode_command(command)
+        value = codec.encode_command(command)
         for _ in range(1 + faults.happens("repeat")):
             broker.append(COMMANDS, number, identity, value)
         if faults.happens("gap"):
@@ -162,13 +162,13 @@ class Clients:
             position = chance.randrange(position + 1)  # A worker died before its offsets were committed.
         for entry in log.entries[position : position + 5]:
             assert entry is not None
-            activity = schemas.decode_activity(entry.value)
-            if activity.kind is not schemas.ActivityKind.NOTIFICATION:
+            activity = codec.decode_activity(entry.value)
+            if activity.kind is not ActivityKind.NOTIFICATION:
                 self._work(activity.node)
             position += 1
         self._reading[topic] = max(position, self._reading[topic])
 
-    def _work(self, node: fx.NodeView) -> None:
+    def _work(self, node: views.NodeView) -> None:
         chance = self._world.chance
         when = self._world.virtual.passed_ms
         for command in answers(self._plan, node):
@@ -329,8 +329,8 @@ class Clients:
         log = world.broker.log(REPLIES, 0)
         for entry in log.entries[self._replies_read :]:
             assert entry is not None
-            reply = schemas.decode_reply(entry.value)
-            if reply.asker == _CALLER and isinstance(reply.answer, fx.NodeView):
+            reply = codec.decode_reply(entry.value)
+            if reply.asker == _CALLER and isinstance(reply.answer, views.NodeView):
                 world.nodes_known.setdefault(reply.answer.id, None)
         self._replies_read = log.end
         if world.nodes_known and world.chance.random() < 0.2:
@@ -353,7 +353,7 @@ class Clients:
         )
         may_be_removed = self._plan.retention is not None and any(node_id[:7] == each[:7] for each in self._plan.loud)
         world.checks.queries[self._count] = (node_id, not may_be_removed)
-        world.broker.append(QUERIES, partition, None, schemas.encode_query(query))
+        world.broker.append(QUERIES, partition, None, codec.encode_query(query))
         return self._count
 
 

@@ -9,8 +9,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backbeat.schemas.kafka.topics import COMMANDS, QUERIES
 from backbeat.streams.engine.loop import Record
-from backbeat.streams.kafka.topics import COMMANDS, QUERIES
 from backbeat.streams.process import lifecycle
 from backbeat.streams.process.settings import EngineSettings
 from backbeat.streams.state.commit import Member

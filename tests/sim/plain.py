@@ -10,13 +10,15 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from backbeat.streams.core import apply, ids
-from backbeat.streams.core import commands as c
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import Source
+from backbeat.schemas.messages.status import ServerStatus
+from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core import apply
 from backbeat.streams.core import effects as fx
-from backbeat.streams.core.commands import Source
-from backbeat.streams.core.records import Meta, TimerKind
+from backbeat.streams.core.records import Meta
 from backbeat.streams.core.store import MemoryStore
-from backbeat.streams.core.tree.status import ServerStatus
 
 from .clients import answers
 from .plan import Plan, name_of

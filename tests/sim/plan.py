@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from backbeat.streams.core import commands as c
-from backbeat.streams.core import ids
-from backbeat.streams.core.records import RetentionPolicy, Settings
-from backbeat.streams.core.tree.status import Mode
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.retention import RetentionPolicy
+from backbeat.schemas.messages.status import Mode
 
 from .virtual import BEGIN_MS
 

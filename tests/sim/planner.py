@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from backbeat.streams.core import commands as c
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import Overlap
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import Overlap
 
 from .plan import ALICE, Plan
 from .virtual import BEGIN_MS

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from backbeat import schemas
-from backbeat.streams.core import commands as c
-from backbeat.streams.core import ids, queries
-from backbeat.streams.core.records import LimitValues, Settings
+from backbeat.schemas import codec
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids, queries
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.limits import LimitValues
 
 from .checks import QUERY_ASKER
 
@@ -24,7 +25,7 @@ def command(chance: random.Random, partitions: int) -> tuple[bytes, int]:
     if isinstance(found, bytes):
         return found, number
     route = c.route(found) if not isinstance(found, (c.StartJob, c.StopJob)) else None
-    return schemas.encode_command(found), number if route is None else ids.partition_of(route, partitions)
+    return codec.encode_command(found), number if route is None else ids.partition_of(route, partitions)
 
 
 def query(chance: random.Random, partitions: int) -> tuple[bytes, int]:
@@ -37,7 +38,7 @@ def query(chance: random.Random, partitions: int) -> tuple[bytes, int]:
         queries.GetTree(**asked, workflow_id=bytes(16), limit=-1),
         queries.Flush(**{**asked, "reply_to": c.ReplyTo(-1, QUERY_ASKER, 0)}, partition=number),
     )
-    value = schemas.encode_query(chance.choice(kinds))
+    value = codec.encode_query(chance.choice(kinds))
     return value[: chance.choice((len(value), len(value), 11, 3))], number
 
 
@@ -46,7 +47,7 @@ def _commands(number: int, at: int) -> tuple[c.AnyCommand | bytes, ...]:
     workflow = c.NewWorkflow(user_id=_STRANGER, name="n", subject=b'"s"', decider="D")
     workflow_id = ids.workflow_id(_STRANGER, "n", b'"s"')
     signal: dict[str, Any] = {**given, "workflow_id": workflow_id, "workflow": workflow}
-    whole = schemas.encode_command(c.CreateWorkflow(**given, workflow=workflow))
+    whole = codec.encode_command(c.CreateWorkflow(**given, workflow=workflow))
     return (
         whole[:40],
         whole[:10] + b"\xff" * 40,

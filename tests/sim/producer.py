@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
 
-from backbeat.streams.kafka.topics import ACTIVITIES_PREFIX
+from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX
 
 from .broker import Entry, FencedError
 

@@ -13,16 +13,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from backbeat import schemas
-from backbeat.streams.core import apply, ids
-from backbeat.streams.core import commands as c
+from backbeat.schemas import codec
+from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.kafka.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, activities_topic
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids
+from backbeat.streams.core import apply
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.step import Refused
 from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.engine import defects
 from backbeat.streams.input.validate import check_command
-from backbeat.streams.kafka.topics import COMMANDS, DEAD_LETTERS, HISTORY, REPLIES, activities_topic
 from backbeat.streams.state import stored_records
 
 from .broker import Entry
@@ -226,8 +228,8 @@ class Reference:
         store = self.stores[partition]
         sent: list[Sent] = []
         try:
-            command = schemas.decode_command(entry.value)
-        except schemas.DecodeError:
+            command = codec.decode_command(entry.value)
+        except DecodeError:
             sent.append(Sent(DEAD_LETTERS, 0, entry.key, entry.value or b""))
         else:
             effects = self._effects(partition, entry, command, store, sent)
@@ -260,17 +262,17 @@ class Reference:
                 case fx.Dispatch() | fx.Notify():
                     yield from self._activity(effect)
                 case fx.StatusChanged():
-                    value = schemas.encode_status_changes(effect, command.tid)
+                    value = codec.encode_status_changes(effect.record(command.tid))
                     yield Sent(HISTORY, partition, effect.workflow_id, value)
                 case fx.Send():
                     yield self._command(effect.command, c.Source(partition, entry.offset, sends))
                     sends += 1
                 case fx.Broadcast():
-                    value = schemas.encode_command(effect.command, c.Source(partition, entry.offset, sends))
+                    value = codec.encode_command(effect.command, c.Source(partition, entry.offset, sends))
                     yield from (Sent(COMMANDS, to, effect.command.id, value) for to in range(len(self.stores)))
                     sends += 1
                 case fx.Reply():
-                    value = schemas.encode_reply(effect.to, effect.answer, effect.tid, 0, True)
+                    value = codec.encode_reply(effect.to, effect.answer, effect.tid, 0, True)
                     yield Sent(REPLIES, effect.to.partition, effect.to.asker, value)
                 case fx.Refuse():
                     yield Sent(DEAD_LETTERS, 0, entry.key, entry.value or b"")
@@ -279,7 +281,7 @@ class Reference:
         node = effect.node
         name = self._client_names.get(node.user_id)
         if name is not None:
-            yield Sent(activities_topic(name), 0, node.id, schemas.encode_activity(effect))
+            yield Sent(activities_topic(name), 0, node.id, codec.encode_activity(effect.record()))
         elif isinstance(effect, fx.Dispatch):
             # Sent later, once the registry was read: it is no part of what the command leads to at once.
             why = {"error": {"message": f"No client has the id {node.user_id.hex()}"}}
@@ -292,7 +294,7 @@ class Reference:
     def _command(self, command: c.AnyCommand, source: c.Source | None) -> Sent:
         identity = c.route(command)
         assert identity is not None
-        value = schemas.encode_command(command, source)
+        value = codec.encode_command(command, source)
         return Sent(COMMANDS, self._partition(identity), identity, value)
 
     def nodes(self, wanted: Callable[[Any], bool]) -> list[Any]:

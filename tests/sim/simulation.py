@@ -15,12 +15,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
-from backbeat import schemas
-from backbeat.streams.core import commands as c
-from backbeat.streams.core.tree.status import CLOSED
+from backbeat.schemas import codec
+from backbeat.schemas.kafka import topics
+from backbeat.schemas.kafka.topics import COMMANDS, STATE, activities_topic
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages.status import CLOSED
 from backbeat.streams.engine import deliveries
-from backbeat.streams.kafka import clock, log_tail, topics
-from backbeat.streams.kafka.topics import COMMANDS, STATE, activities_topic
+from backbeat.streams.kafka import clock, log_tail
 from backbeat.streams.output import outbox
 from backbeat.streams.process import deadline, lease, lifecycle, stalls
 from backbeat.streams.state import commit, restore, store
@@ -146,7 +147,7 @@ class Simulation:
     def _begin(self) -> None:
         for number in range(self.partitions_count):
             settings = c.ChangeSettings(id=self.clients.new_id(), settings=self.plan.settings)
-            self.broker.append(COMMANDS, number, None, schemas.encode_command(settings))
+            self.broker.append(COMMANDS, number, None, codec.encode_command(settings))
         for activity, concurrency in self.plan.limits.items():
             self.clients.limit(activity, concurrency)
         for number in range(self.partitions_count):

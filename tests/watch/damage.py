@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from backbeat.streams.core.records import Answer, TimerKind
+from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core.records import Answer
 from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError
 from backbeat.streams.state.disk_space import DiskSpace
 from backbeat.streams.state.restore import Ends, restore

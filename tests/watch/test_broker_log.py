@@ -6,9 +6,9 @@ import time
 import pytest
 
 from backbeat.delivery import kafka
-from backbeat.streams.kafka import broker_log, brokers
-from backbeat.streams.kafka.broker_log import BrokerLog, Outages
-from backbeat.streams.kafka.brokers import RefusedError, UnreachableError, wait_until_reached
+from backbeat.schemas.kafka import broker_log, brokers
+from backbeat.schemas.kafka.broker_log import BrokerLog, Outages
+from backbeat.schemas.kafka.brokers import RefusedError, UnreachableError, wait_until_reached
 from backbeat.streams.kafka.reachability import Reachability
 
 NOWHERE = "127.0.0.1:1"

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from backbeat.streams.core.jobs.records import RETENTION_MS, Job, JobFilter
-from backbeat.streams.core.records import Place, TimerKind
+from backbeat.schemas.messages.jobs import RETENTION_MS, Job, JobFilter
+from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core.records import Place
 from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.state.scans import keys_of_kind
 from backbeat.streams.state.store import ChangelogPosition, PartitionStore

@@ -1,11 +1,13 @@
 """What the engine's loop counts, on the real core."""
 
-from backbeat.streams.core import commands as c
+from backbeat.observe.histograms import OTHER
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.dispatch import apply
 from backbeat.streams.core.store import MemoryStore
-from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
-from backbeat.streams.observe.counters import ACTIVITIES_MAX, OTHER, Tallies, word_of
+from backbeat.streams.observe.counters import ACTIVITIES_MAX, Tallies, word_of
 from tests.core.rig import CAMERA, CAMERA_ID, new
 from tests.core.world import USER
 
@@ -79,7 +81,7 @@ def test_what_is_refused_is_counted_by_its_reason():
     counted = Counted()
     counted.do(c.ChangeNode, node_id=b"n" * 16, status="completed")
 
-    assert counted.tallies.rejections[fx.Reason.NOT_FOUND] == 1
+    assert counted.tallies.rejections[Reason.NOT_FOUND] == 1
 
 
 def test_names_are_bounded():

@@ -16,9 +16,9 @@ from backbeat.gateway.http.app import Gateway
 from backbeat.gateway.settings import GatewaySettings
 from backbeat.gateway.webhooks.webhook import headers_of
 from backbeat.observe import transaction_ids
-from backbeat.schemas import ActivityKind, ActivityRecord
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 from backbeat.streams.core import apply
-from backbeat.streams.core import commands as c
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.observe import tracing

@@ -3,8 +3,9 @@
 import msgspec
 import pytest
 
-from backbeat.streams.core.commands import NewNode, NewSchedule, NewWorkflow
-from backbeat.streams.core.jobs.records import Job, JobFilter
+from backbeat.schemas.messages.commands import NewNode, NewSchedule, NewWorkflow
+from backbeat.schemas.messages.jobs import Job, JobFilter
+from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.streams.core.records import (
     Answer,
     CoalesceIndex,
@@ -19,7 +20,6 @@ from backbeat.streams.core.records import (
     Workflow,
 )
 from backbeat.streams.core.schedules.schedule import Schedule
-from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
 from backbeat.streams.engine.ports import NewerRecordError
 from backbeat.streams.state.restore import Ends, restore
 from backbeat.streams.state.store import META_KEY, ChangelogPosition, PartitionStore

@@ -15,11 +15,11 @@ import pytest
 from backbeat.compose.local.stack import Stack
 from backbeat.gateway.http.presentation import node_json
 from backbeat.gateway.webhooks.deliverer import Deliverer
-from backbeat.streams.core.commands import NewNode
-from backbeat.streams.core.effects import NodeView
-from backbeat.streams.core.queries import GetHistory
-from backbeat.streams.core.tree.history import StatusChange
-from backbeat.streams.kafka.client_registry import RegisteredClient, Registry
+from backbeat.schemas.kafka.client_registry import RegisteredClient, Registry
+from backbeat.schemas.messages.commands import NewNode
+from backbeat.schemas.messages.history import StatusChange
+from backbeat.schemas.messages.queries import GetHistory
+from backbeat.schemas.messages.views import NodeView
 from backbeat.streams.kafka.registration import add_client, change_client
 from tests.integration.caller import Caller, node_of, result
 from tests.webhooks.site import SECONDS_MAX, Site

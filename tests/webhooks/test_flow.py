@@ -6,7 +6,7 @@ import json
 
 from backbeat.gateway.webhooks.handover import Handover
 from backbeat.gateway.webhooks.topics import Flow, Subscription
-from backbeat.streams.kafka.clients import RegisteredClient
+from backbeat.schemas.kafka.clients import RegisteredClient
 
 
 class Clients:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 from aiohttp import web
 
-from backbeat.streams.core.effects import NodeView
-from backbeat.streams.core.tree.status import ServerStatus
+from backbeat.schemas.messages.status import ServerStatus
+from backbeat.schemas.messages.views import NodeView
 from tests.integration.caller import result
 from tests.webhooks.conftest import Shop
 from tests.webhooks.site import Answer, Gate, status, statuses

@@ -12,12 +12,13 @@ from confluent_kafka import Producer, TopicPartition
 from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.gateway.http.presentation import id_text, node_json
 from backbeat.gateway.webhooks.deliverer import Deliverer
-from backbeat.schemas import encode_activity
-from backbeat.streams.core.effects import Dispatch, NodeView
-from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
-from backbeat.streams.kafka.client_registry import RegisteredClient, Registry
+from backbeat.schemas.codec import encode_activity
+from backbeat.schemas.kafka.client_registry import RegisteredClient, Registry
+from backbeat.schemas.kafka.topics import DEAD_LETTERS, ensure_topics
+from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages.views import NodeView
+from backbeat.streams.core.effects import Dispatch
 from backbeat.streams.kafka.registration import add_client
-from backbeat.streams.kafka.topics import DEAD_LETTERS, ensure_topics
 from tests.integration.topic import consumer, ends
 from tests.webhooks.site import Gate, Site
 
@@ -150,7 +151,7 @@ def received(name: str) -> NodeView:
 
 def activity(client: RegisteredClient, node: NodeView) -> bytes:
     """What an engine sends of a node."""
-    return encode_activity(Dispatch(msgspec.structs.replace(node, user_id=client.id_bytes)))
+    return encode_activity(Dispatch(msgspec.structs.replace(node, user_id=client.id_bytes)).record())
 
 
 async def test_kafka_comes_late_goes_and_comes_back(tmp_path, unique):

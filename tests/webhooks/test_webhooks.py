@@ -9,8 +9,8 @@ import pytest
 
 from backbeat.gateway.http.presentation import id_text
 from backbeat.gateway.webhooks import topics
-from backbeat.streams.core.effects import NodeView
-from backbeat.streams.core.tree.status import ServerStatus
+from backbeat.schemas.messages.status import ServerStatus
+from backbeat.schemas.messages.views import NodeView
 from backbeat.streams.kafka.registration import _write
 from tests.webhooks.site import Gate, status, statuses
 

@@ -17,8 +17,8 @@ from backbeat.compose.cli.options import bootstrap_option, json_option
 from backbeat.compose.cli.show.printing import emit, how_long, print_table
 
 if TYPE_CHECKING:
-    from backbeat.streams.core.records import RetentionPolicy
-    from backbeat.streams.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.client_registry import Registry
+    from backbeat.schemas.messages.retention import RetentionPolicy
     from backbeat.transport.requests import RequestClient
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ def set_(
 
     With an archive, a workflow stays until `backbeat archive run`, or a gateway with --archive-to, has written it.
     """
-    from backbeat.streams.core.records import RetentionPolicy
+    from backbeat.schemas.messages.retention import RetentionPolicy
 
     async def run(asker: RequestClient, registry: Registry) -> None:
         policy = RetentionPolicy(
@@ -135,7 +135,7 @@ def remove(client: str, workflow: str, bootstrap_servers: str) -> None:
 
 
 def _connected(bootstrap_servers: str, action: Callable[[RequestClient, Registry], Awaitable[T]]) -> T:
-    from backbeat.streams.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.client_registry import Registry
     from backbeat.transport.requests import RequestClient
 
     async def connect() -> T:
@@ -171,7 +171,8 @@ def _name(registry: Registry, owner_id: bytes) -> str:
 
 async def _policies(asker: RequestClient) -> dict[RetentionPolicy, str]:
     """The policies, and the partitions that have each."""
-    from backbeat.streams.core.queries import GetRetention, RetentionPolicies
+    from backbeat.schemas.messages.queries import GetRetention
+    from backbeat.schemas.messages.retention import RetentionPolicies
 
     found: dict[RetentionPolicy, list[int]] = {}
     for partition in range(asker.partitions):
@@ -192,8 +193,8 @@ async def _policies(asker: RequestClient) -> dict[RetentionPolicy, str]:
 
 
 async def _change(asker: RequestClient, policy: RetentionPolicy, *, forget: bool) -> None:
-    from backbeat.schemas import encode_command
-    from backbeat.streams.core.commands import ChangeRetention
+    from backbeat.schemas.codec import encode_command
+    from backbeat.schemas.messages.commands import ChangeRetention
 
     for partition in range(asker.partitions):
         await asker.command(

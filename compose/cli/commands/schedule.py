@@ -16,7 +16,7 @@ from backbeat.compose.cli.references import read_value
 from backbeat.compose.cli.show.printing import ago, emit, how_long, json_text, note, print_facts, print_table, when
 from backbeat.compose.cli.show.sanitize import plain
 from backbeat.compose.cli.signal_options import read_run_options, run_options
-from backbeat.streams.core.schedules.schedule import OVERLAP_WORDS
+from backbeat.schemas.messages.schedules import OVERLAP_WORDS
 
 if TYPE_CHECKING:
     from backbeat import Client

@@ -9,11 +9,10 @@ import msgspec
 from backbeat.client.words import hint
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.options import bootstrap_option
-from backbeat.schemas import encode_command
-from backbeat.streams.core.bounds import SETTINGS
-from backbeat.streams.core.commands import ChangeSettings
-from backbeat.streams.core.queries import GetSettings
-from backbeat.streams.core.records import Settings
+from backbeat.schemas.codec import encode_command
+from backbeat.schemas.messages.bounds import SETTINGS, Settings
+from backbeat.schemas.messages.commands import ChangeSettings
+from backbeat.schemas.messages.queries import GetSettings
 from backbeat.transport.requests import RequestClient
 
 _ANSWER_SECONDS_MAX = 10.0

@@ -43,7 +43,7 @@ def create(
     bootstrap_servers: str, partitions: int | None, replication: int, *, development: bool, as_json: bool
 ) -> None:
     """Make the topics that are missing and check all of them. What is there is never changed."""
-    from backbeat.streams.kafka.topics import ensure_topics
+    from backbeat.schemas.kafka.topics import ensure_topics
 
     ensure_topics(bootstrap_servers, partitions, replication, development=development)
     _tell(bootstrap_servers, partitions, development=development, as_json=as_json)

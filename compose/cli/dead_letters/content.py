@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from backbeat.compose.cli.dead_letters.topic import Letter
-from backbeat.schemas import DecodeError, decode_activity, decode_command, decode_query, decode_reply, decode_signal
-from backbeat.streams.kafka.topics import ACTIVITIES_PREFIX, COMMANDS, QUERIES, REPLIES, SIGNALS_PREFIX
+from backbeat.schemas.codec import decode_activity, decode_command, decode_query, decode_reply, decode_signal
+from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, COMMANDS, QUERIES, REPLIES, SIGNALS_PREFIX
 
 _UUID_BYTES = 16
 _SYSTEM = {COMMANDS: decode_command, QUERIES: decode_query, REPLIES: decode_reply}

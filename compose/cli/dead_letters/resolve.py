@@ -16,11 +16,8 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from backbeat.compose.cli.dead_letters.topic import Letter
 from backbeat.compose.cli.errors import SetupError
-from backbeat.schemas import ID_HEADER
-from backbeat.streams.kafka.brokers import describe, reach
-from backbeat.streams.kafka.security import connection
-from backbeat.streams.kafka.topics import DEAD_LETTER_BYTES_MAX, DEAD_LETTERS, SIGNALS_PREFIX
-from backbeat.streams.output.dead_letters import (
+from backbeat.schemas.kafka.brokers import describe, reach
+from backbeat.schemas.kafka.dead_letters import (
     OUTCOME_DROPPED,
     OUTCOME_REDRIVEN,
     SOURCE_OFFSET,
@@ -28,6 +25,9 @@ from backbeat.streams.output.dead_letters import (
     mark_headers,
     redrive_headers,
 )
+from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.topics import DEAD_LETTER_BYTES_MAX, DEAD_LETTERS, SIGNALS_PREFIX
+from backbeat.schemas.signals import ID_HEADER
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient

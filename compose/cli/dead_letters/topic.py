@@ -12,10 +12,8 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaException, Message, T
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from backbeat.compose.cli.errors import SetupError
-from backbeat.streams.kafka.brokers import ASK_SECONDS_MAX, describe, reach, result
-from backbeat.streams.kafka.security import connection
-from backbeat.streams.kafka.topics import ACTIVITIES_PREFIX, DEAD_LETTERS, SIGNALS_PREFIX
-from backbeat.streams.output.dead_letters import (
+from backbeat.schemas.kafka.brokers import ASK_SECONDS_MAX, describe, reach, result
+from backbeat.schemas.kafka.dead_letters import (
     MARKS,
     NOTE,
     OUTCOME,
@@ -27,6 +25,8 @@ from backbeat.streams.output.dead_letters import (
     WENT_TO,
     headers_of,
 )
+from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, DEAD_LETTERS, SIGNALS_PREFIX
 
 WAITING = "waiting"
 

@@ -60,10 +60,10 @@ def engine(
 
     It shows its status to machines: http://HOST:PORT/metrics, /live and /ready (docs/reference/metrics.md).
     """
-    from backbeat.streams.kafka.brokers import wait_until_reached
-    from backbeat.streams.kafka.topics import check_topics
+    from backbeat.observe.status_server import Address
+    from backbeat.schemas.kafka.brokers import wait_until_reached
+    from backbeat.schemas.kafka.topics import check_topics
     from backbeat.streams.observe import logs
-    from backbeat.streams.observe.status_server import Address
     from backbeat.streams.process.faust_app import run_engine
     from backbeat.streams.process.settings import EngineSettings
 

@@ -140,7 +140,7 @@ def follow(
     """
     from backbeat.gateway.projection.process import run_projection
     from backbeat.gateway.projection.storage.database import parse_url
-    from backbeat.streams.observe.status_server import Address
+    from backbeat.observe.status_server import Address
 
     url = _parsed(_url(data_dir, database_url), parse_url)
     address = None if status_port is None else Address(status_host, status_port)

@@ -16,7 +16,7 @@ from backbeat.compose.cli.options import bootstrap_option, log_format_option
 
 if TYPE_CHECKING:
     from backbeat import Worker
-    from backbeat.streams.kafka.security import Brokers
+    from backbeat.schemas.kafka.security import Brokers
 
 #: The process that watches the files and started this one: set by `--reload` for its child.
 RELOADED_BY = "_BACKBEAT_RELOADED_BY"
@@ -102,7 +102,7 @@ def _servers(context: click.Context, worker: Worker, given: Brokers) -> str:
     usual = (ParameterSource.DEFAULT, None)
     if context.get_parameter_source("bootstrap_servers") not in usual:
         return given
-    from backbeat.streams.kafka.security import Brokers, KafkaSecurity
+    from backbeat.schemas.kafka.security import Brokers, KafkaSecurity
 
     own = worker.bootstrap_servers
     return own if given.security == KafkaSecurity() else Brokers(own, given.security)

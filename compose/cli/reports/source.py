@@ -144,7 +144,7 @@ def _credentials(connection: Connection) -> dict[str, str]:
 
 def _id_of(connection: Connection) -> str:
     from backbeat.compose.cli.user.client import find_client
-    from backbeat.streams.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.client_registry import Registry
 
     if connection.only_gateway:
         raise SetupError("--client is a name. What to do: give its id, since only --gateway is named.")
@@ -191,7 +191,7 @@ class DatabaseSource:
 
     def names(self) -> Mapping[str, str]:
         """The client applications' names by their ids; none where there is no Kafka to ask."""
-        from backbeat.streams.kafka.client_registry import Registry
+        from backbeat.schemas.kafka.client_registry import Registry
 
         if self._connection.only_gateway:
             return {}

@@ -85,7 +85,7 @@ def _gather(connection: Connection, database_url: str | None, application_id: st
 
 
 def _queues(connection: Connection, application_id: str) -> Queues:
-    from backbeat.streams.kafka.brokers import reach
+    from backbeat.schemas.kafka.brokers import reach
     from backbeat.streams.kafka.queues import read_queues
 
     return read_queues(reach(connection.bootstrap_servers), application_id)

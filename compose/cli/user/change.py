@@ -48,8 +48,8 @@ def change(
     """
     import msgspec
 
-    from backbeat.streams.kafka.client_registry import Registry
-    from backbeat.streams.kafka.clients import usual_delivery
+    from backbeat.schemas.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.clients import usual_delivery
     from backbeat.streams.kafka.registration import put_clients
 
     changes: dict[str, str | None] = {
@@ -90,8 +90,8 @@ def rotate_token(client: str, bootstrap_servers: str, *, as_json: bool) -> None:
     """Give a client application a new token, shown once; the old one is refused from now on."""
     import msgspec
 
-    from backbeat.streams.kafka.client_registry import Registry
-    from backbeat.streams.kafka.clients import hash_token, make_token
+    from backbeat.schemas.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.clients import hash_token, make_token
     from backbeat.streams.kafka.registration import change_client
 
     token = make_token()
@@ -117,7 +117,7 @@ def remove(client: str, bootstrap_servers: str, *, yes: bool) -> None:
     Its calls are refused from now on; its workflows and topics stay as they are. What is still to be sent to it
     becomes a client error.
     """
-    from backbeat.streams.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.client_registry import Registry
     from backbeat.streams.kafka.registration import remove_client
 
     with Registry(bootstrap_servers) as registry:
@@ -143,7 +143,7 @@ def repair(bootstrap_servers: str, *, yes: bool) -> None:
     Somebody else has written them; every part passes them over, and `backbeat topics check` names them. A client that
     such a record has taken the place of is added again with `backbeat user add NAME --id ID`.
     """
-    from backbeat.streams.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.client_registry import Registry
     from backbeat.streams.kafka.registration import repair as delete
 
     with Registry(bootstrap_servers) as registry:

@@ -12,7 +12,7 @@ import click
 from backbeat.compose.cli.errors import SetupError
 
 if TYPE_CHECKING:
-    from backbeat.streams.kafka.client_registry import RegisteredClient, Registry
+    from backbeat.schemas.kafka.client_registry import RegisteredClient, Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -65,8 +65,8 @@ def add(
     """Add a client application and its topics; prints its id and, once and never again, its token."""
     import uuid
 
-    from backbeat.streams.kafka.client_registry import Registry
-    from backbeat.streams.kafka.clients import RegisteredClient, hash_token, make_token
+    from backbeat.schemas.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.clients import RegisteredClient, hash_token, make_token
     from backbeat.streams.kafka.registration import put_clients
 
     token = make_token()
@@ -93,7 +93,7 @@ def add(
 @json_option
 def list_(bootstrap_servers: str, *, as_json: bool) -> None:
     """List the client applications: id, way of delivery, name."""
-    from backbeat.streams.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.client_registry import Registry
 
     with Registry(bootstrap_servers) as registry:
         clients = registry.all()
@@ -110,7 +110,7 @@ def list_(bootstrap_servers: str, *, as_json: bool) -> None:
 @json_option
 def show(client: str, bootstrap_servers: str, *, as_json: bool) -> None:
     """Show what is known of one client application, as JSON."""
-    from backbeat.streams.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.client_registry import Registry
 
     with Registry(bootstrap_servers) as registry:
         found = find_client(registry, client)

@@ -13,7 +13,7 @@ from backbeat.compose.cli.options import bootstrap_option
 from backbeat.compose.cli.user.client import client_partitions_option, json_option, tell
 
 if TYPE_CHECKING:
-    from backbeat.streams.kafka.client_registry import RegisteredClient
+    from backbeat.schemas.kafka.client_registry import RegisteredClient
 
 
 #: Brokers take their time to make hundreds of partitions; as many gateways can share one client's webhooks.
@@ -54,8 +54,8 @@ def import_(file: IO[bytes], bootstrap_servers: str, *, partitions: int) -> None
     delivery, connections. All are taken or, when one cannot be, none. Prints {"<key>": {"id": …, "auth_token": …},
     …}; a token that was not given is a new one.
     """
-    from backbeat.streams.kafka.client_registry import Registry
-    from backbeat.streams.kafka.clients import hash_token, make_token
+    from backbeat.schemas.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.clients import hash_token, make_token
     from backbeat.streams.kafka.registration import put_clients
 
     try:
@@ -85,7 +85,7 @@ def _check_words(place: int, row: dict[str, Any]) -> None:
 
 
 def _client(given: Given, token_hash: str, known_id: str | None) -> "RegisteredClient":
-    from backbeat.streams.kafka.clients import RegisteredClient, usual_delivery
+    from backbeat.schemas.kafka.clients import RegisteredClient, usual_delivery
 
     if given.delivery not in {None, "topic", "webhook"}:
         raise SetupError(f"user {given.name!r}: delivery is {given.delivery!r}, it must be topic or webhook.")
@@ -131,8 +131,8 @@ def from_environment(bootstrap_servers: str, *, partitions: int, as_json: bool) 
     """
     import os
 
-    from backbeat.streams.kafka.client_registry import Registry
-    from backbeat.streams.kafka.clients import RegisteredClient, hash_token, make_token
+    from backbeat.schemas.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.clients import RegisteredClient, hash_token, make_token
     from backbeat.streams.kafka.registration import put_clients
 
     given_id = os.environ.get("BACKBEAT_USER_ID", "").strip()

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from backbeat.schemas.kafka.broker_log import OUTAGES
+from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.topics import STATE, topic_id
 from backbeat.streams.engine.ports import NewerRecordError
-from backbeat.streams.kafka.broker_log import OUTAGES
-from backbeat.streams.kafka.security import connection
-from backbeat.streams.kafka.topics import STATE, topic_id
 from backbeat.streams.state.versions import why_unknown_record
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from backbeat.gateway.projection.following.statements import Rows, Statements
 from backbeat.gateway.projection.storage import rows, states, tables
-from backbeat.streams.core.tree.status import ServerStatus
+from backbeat.schemas.messages.status import ServerStatus
 
 
 def settle(statements: Statements, workflow_no: int, watermark: int) -> list[tuple[int, int]]:

@@ -26,10 +26,10 @@ from backbeat.gateway.projection.following.changelog import Changelog, Ends
 from backbeat.gateway.projection.storage import facts, tables
 from backbeat.gateway.projection.storage.database import ProjectionError, Writer
 from backbeat.gateway.projection.storage.facts import Facts
+from backbeat.observe.histograms import SECONDS, Buckets
+from backbeat.schemas.kafka.brokers import UnreachableError
+from backbeat.schemas.kafka.topics import STATE_DELETE_RETENTION_MS, TopicError
 from backbeat.streams.engine.ports import NewerRecordError
-from backbeat.streams.kafka.brokers import UnreachableError
-from backbeat.streams.kafka.topics import STATE_DELETE_RETENTION_MS, TopicError
-from backbeat.streams.observe.histograms import SECONDS, Buckets
 
 logger = logging.getLogger(__name__)
 

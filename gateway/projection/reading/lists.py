@@ -8,8 +8,8 @@ from backbeat.gateway.projection.reading.filters import Counts
 from backbeat.gateway.projection.reading.search import all_states, workflows_by_number
 from backbeat.gateway.projection.storage import states, tables
 from backbeat.gateway.projection.storage.facts import now_ms
-from backbeat.streams.core.effects import WorkflowView
-from backbeat.streams.core.tree.status import ClientStatus, ServerStatus, word
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
+from backbeat.schemas.messages.views import WorkflowView
 
 _DAY_MS = 86_400_000
 

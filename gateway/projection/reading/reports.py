@@ -26,7 +26,7 @@ from backbeat.gateway.api.report_json import (
 from backbeat.gateway.projection.reading.search import all_states
 from backbeat.gateway.projection.storage import facts, rows, states
 from backbeat.gateway.projection.storage.database import is_postgresql
-from backbeat.streams.core.tree.status import CLOSED, ClientStatus, ServerStatus, word
+from backbeat.schemas.messages.status import CLOSED, ClientStatus, ServerStatus, word
 
 #: What is with a client, or would be if its time had come or an operator let it.
 AT_WORK = frozenset(

@@ -20,7 +20,7 @@ from backbeat.gateway.projection.reading.grams import METADATA, SUBJECTS, is_now
 from backbeat.gateway.projection.reading.ordered import Place, Scan, Source, first_rows
 from backbeat.gateway.projection.storage import rows, states
 from backbeat.gateway.projection.storage.database import is_postgresql
-from backbeat.streams.core.effects import NodeView, WorkflowView
+from backbeat.schemas.messages.views import NodeView, WorkflowView
 
 _TRIGRAM = 3
 #: Holds for no row.

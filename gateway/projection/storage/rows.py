@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from backbeat.gateway.projection.storage import states
-from backbeat.streams.core.effects import NodeView, WorkflowView
-from backbeat.streams.core.ids import PREFIX_BYTES
-from backbeat.streams.core.records import Node, TimerKind, Workflow
+from backbeat.schemas.messages.ids import PREFIX_BYTES
+from backbeat.schemas.messages.status import Mode, ServerStatus
+from backbeat.schemas.messages.values import TimerKind
+from backbeat.schemas.messages.views import NodeView, WorkflowView
+from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.tree import history
-from backbeat.streams.core.tree.status import Mode, ServerStatus
 
 _KIND = 1 + PREFIX_BYTES
 _ID_KEY_BYTES = 18

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import blake2b
 
+from backbeat.schemas.messages.status import CLIENT_WORDS, SERVER_WORDS, ClientStatus, ServerStatus
 from backbeat.streams.core.tree import history
-from backbeat.streams.core.tree.status import CLIENT_WORDS, SERVER_WORDS, ClientStatus, ServerStatus
 
 _SERVER_BITS = 0xF
 _CLIENT_SHIFT = 4

@@ -13,10 +13,10 @@ from backbeat.client.session import Session, as_id
 from backbeat.client.words import check_options
 from backbeat.errors import InvalidParameters, NotFound
 from backbeat.payload.values import Id, aware, id_text, to_id, to_json
-from backbeat.streams.core import commands, queries
-from backbeat.streams.core.effects import Reason
-from backbeat.streams.core.jobs.records import TIME_FILTERS, JobFilter, Jobs, add_up, scope_problem
-from backbeat.streams.core.jobs.records import Job as JobRecord
+from backbeat.schemas.messages import commands, queries
+from backbeat.schemas.messages.jobs import TIME_FILTERS, JobFilter, Jobs, add_up, scope_problem
+from backbeat.schemas.messages.jobs import Job as JobRecord
+from backbeat.schemas.messages.replies import Reason
 
 
 class JobOptions(TypedDict, total=False):

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from backbeat.payload.values import from_json, id_text, to_datetime
-from backbeat.streams.core.jobs import records
+from backbeat.schemas.messages import jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Job:
 
     __slots__ = ("_job",)
 
-    def __init__(self, job: records.Job) -> None:
+    def __init__(self, job: jobs.Job) -> None:
         self._job = job
 
     def __repr__(self) -> str:
@@ -52,7 +52,7 @@ class Job:
     @property
     def filters(self) -> dict[str, Any]:
         """What it is about: what `start_job` was given, and the status that its action means."""
-        found = {name: getattr(self._job.filter, name) for name in records.JobFilter.__struct_fields__}
+        found = {name: getattr(self._job.filter, name) for name in jobs.JobFilter.__struct_fields__}
         return {name: _shown(name, value) for name, value in found.items() if value is not None}
 
     @property
@@ -73,7 +73,7 @@ class Job:
     @property
     def ended(self) -> bool:
         """Whether it is done, or was stopped."""
-        return self._job.state in (records.JobState.DONE, records.JobState.STOPPED)
+        return self._job.state in (jobs.JobState.DONE, jobs.JobState.STOPPED)
 
     @property
     def started_at(self) -> datetime:
@@ -119,4 +119,4 @@ class Job:
 def _shown(name: str, value: Any) -> Any:
     if isinstance(value, bytes):
         return id_text(value)
-    return to_datetime(value) if name in records.TIME_FILTERS else value
+    return to_datetime(value) if name in jobs.TIME_FILTERS else value

@@ -11,9 +11,9 @@ from backbeat.client.limits.spread import wait_until_known
 from backbeat.client.limits.views import ActivityLimit, read_limits
 from backbeat.client.session import Session
 from backbeat.payload.values import seconds, to_count, to_text
-from backbeat.streams.core import commands, queries
-from backbeat.streams.core import effects as fx
-from backbeat.streams.core.records import LimitValues
+from backbeat.schemas.messages import commands, queries
+from backbeat.schemas.messages.limits import Limits as LimitsReply
+from backbeat.schemas.messages.limits import LimitValues
 
 
 class Limits:
@@ -100,7 +100,7 @@ class LimitCalls(Session):
             client_id=self._connected(), activity=activity, values=values, paused=paused, **self._common()
         )
         ends_at = time.monotonic() + self.timeout
-        answer: fx.Limits = await self._transport.command(command, self.timeout, f"limit of {activity!r}")
+        answer: LimitsReply = await self._transport.command(command, self.timeout, f"limit of {activity!r}")
         left = max(0.1, ends_at - time.monotonic())
         await wait_until_known(answer.limits[0].limit, self._limits_at, self._transport.partitions, left)
 
@@ -110,7 +110,7 @@ class LimitCalls(Session):
         partitions = range(self._transport.partitions)
         return read_limits(await asyncio.gather(*(self._limits_at(one, self.timeout) for one in partitions)))
 
-    async def _limits_at(self, partition: int, timeout: float) -> fx.Limits:
+    async def _limits_at(self, partition: int, timeout: float) -> LimitsReply:
         query = queries.GetLimits(partition=partition, **self._asked())
-        found: list[fx.Limits] = await self._ask(query, f"limits of partition {partition}", timeout)
-        return fx.Limits(tuple(view for part in found for view in part.limits))
+        found: list[LimitsReply] = await self._ask(query, f"limits of partition {partition}", timeout)
+        return LimitsReply(tuple(view for part in found for view in part.limits))

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from backbeat.errors import InvalidParameters
-from backbeat.streams.core.effects import Reason
+from backbeat.schemas.messages.replies import Reason
 
 _RATE = re.compile(r"(?P<count>[1-9][0-9]{0,8})/(?P<times>[1-9][0-9]{0,5})?(?P<unit>s|min|h|d)")
 _SECONDS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}

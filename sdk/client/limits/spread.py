@@ -7,9 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from backbeat.errors import Timeout
-from backbeat.streams.core.effects import Limits
-from backbeat.streams.core.limits.pool_records import stands
-from backbeat.streams.core.records import Limit
+from backbeat.schemas.messages.limits import Limit, Limits
 
 #: A change takes milliseconds to get from the partition that orders it to the others.
 _LOOK_AGAIN_SECONDS = 0.01
@@ -34,4 +32,4 @@ def _is_known(limit: Limit, known: Limits) -> bool:
     for view in known.limits:
         if (view.limit.client_id, view.limit.activity) == (limit.client_id, limit.activity):
             return view.limit.revision >= limit.revision
-    return not stands(limit)
+    return not limit.binds

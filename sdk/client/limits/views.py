@@ -9,7 +9,7 @@ from typing import Any
 
 from backbeat.client.limits.rates import rate_text
 from backbeat.payload.values import from_json, to_datetime
-from backbeat.streams.core.effects import Limits, LimitView, PoolView
+from backbeat.schemas.messages.limits import Limits, LimitView, PoolView
 
 
 class LimitPool:

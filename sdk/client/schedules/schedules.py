@@ -11,12 +11,11 @@ from backbeat.client.words import check_options
 from backbeat.client.workflows import WorkflowCalls
 from backbeat.errors import InvalidParameters, LimitExceeded
 from backbeat.payload.values import seconds, to_milliseconds, to_text
-from backbeat.streams.core import commands, ids, queries
-from backbeat.streams.core.commands import ChangeSchedule, NewSchedule, Overlap, PutSchedule, RunSchedule
-from backbeat.streams.core.effects import Reason
-from backbeat.streams.core.schedules.runs import BACKFILL_MAX
-from backbeat.streams.core.schedules.schedule import OVERLAP_WORDS
-from backbeat.streams.engine.cron import RecurrenceError, TooManyTimesError, times_after, times_between
+from backbeat.schemas.cron import RecurrenceError, TooManyTimesError, times_after, times_between
+from backbeat.schemas.messages import commands, ids, queries
+from backbeat.schemas.messages.commands import ChangeSchedule, NewSchedule, Overlap, PutSchedule, RunSchedule
+from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.schedules import BACKFILL_MAX, OVERLAP_WORDS
 
 OverlapWord = Literal["skip", "queue", "cancel", "allow"]
 #: What `put` is told beside the options of its signals.

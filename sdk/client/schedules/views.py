@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from backbeat.payload.values import from_json, id_text, to_datetime
-from backbeat.streams.core.schedules.schedule import ScheduleRun, ScheduleView
-from backbeat.streams.core.tree.status import word
-from backbeat.streams.engine.cron import next_times
+from backbeat.schemas.cron import next_times
+from backbeat.schemas.messages.schedules import ScheduleRun, ScheduleView
+from backbeat.schemas.messages.status import word
 
 
 class Run:

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError
 from backbeat.delivery.kafka import CONNECT_SECONDS_MAX
 from backbeat.delivery.share.wire import find_coordinator, metadata
 from backbeat.errors import Unavailable
-from backbeat.streams.kafka.security import KafkaSecurity, security_of
+from backbeat.schemas.kafka.security import KafkaSecurity, security_of
 
 #: A broker that does not answer within this is connected to again.
 _REQUEST_SECONDS_MAX = 10.0

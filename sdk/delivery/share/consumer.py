@@ -30,8 +30,10 @@ from backbeat.delivery.share.offsets import begin_at, commit, ends, positions, p
 from backbeat.delivery.share.protocol import AckType
 from backbeat.delivery.share.session import AcquiredRecord, Lock
 from backbeat.errors import BackbeatError, Unavailable
-from backbeat.schemas import ActivityRecord, DecodeError, decode_activity
-from backbeat.streams.kafka.topics import activities_topic
+from backbeat.schemas.codec import decode_activity
+from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.kafka.topics import activities_topic
+from backbeat.schemas.messages.activities import ActivityRecord
 
 _REPORT_SECONDS = 0.1
 #: How often the consumer group's position follows.

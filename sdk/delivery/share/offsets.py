@@ -27,7 +27,7 @@ from backbeat.delivery.kafka import CONNECT_SECONDS_MAX, logger, unreachable
 from backbeat.delivery.share.cluster import Cluster, RefusedError
 from backbeat.delivery.share.wire import NO_TAGS, STRING, TAGS, Request, Uuid, array
 from backbeat.errors import BackbeatError, Unavailable
-from backbeat.streams.kafka.security import connection
+from backbeat.schemas.kafka.security import connection
 
 _EARLIEST = "earliest"
 _RESET, _RENEW, _LIMIT = "share.auto.offset.reset", "share.renew.acknowledge.enable", "share.delivery.count.limit"

@@ -6,16 +6,17 @@ from collections.abc import Iterator
 
 import msgspec
 
-from backbeat.streams.core.bounds import JSON_DEPTH_MAX
-from backbeat.streams.core.effects import Reason
-from backbeat.streams.core.jobs.records import NODE_ACTIONS, NODE_FILTERS, WORKFLOW_ACTIONS, Job, JobFilter
-from backbeat.streams.core.json_text import JsonTextError, parse
-from backbeat.streams.core.records import Node, Settings, Workflow
+from backbeat.schemas.messages.bounds import JSON_DEPTH_MAX, Settings
+from backbeat.schemas.messages.history import StatusChange
+from backbeat.schemas.messages.jobs import NODE_ACTIONS, NODE_FILTERS, WORKFLOW_ACTIONS, Job, JobFilter
+from backbeat.schemas.messages.json_text import JsonTextError, parse
+from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.status import CLIENT_WORDS, SERVER_WORDS, ClientStatus, ServerStatus, word
+from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.step import Refused, refuse
 from backbeat.streams.core.store import Store
 from backbeat.streams.core.tree import history
 from backbeat.streams.core.tree.deactivation import is_deactivated, is_left_over
-from backbeat.streams.core.tree.status import CLIENT_WORDS, SERVER_WORDS, ClientStatus, ServerStatus, word
 
 _ERRORED = {(True, ServerStatus.ERRORED), (False, ClientStatus.ERRORED)}
 
@@ -126,7 +127,7 @@ class Matcher:
 
     # --- history -----------------------------------------------------------------------------------------------------
 
-    def _changes(self, node: Node) -> Iterator[history.StatusChange]:
+    def _changes(self, node: Node) -> Iterator[StatusChange]:
         """Newest first: what is asked for mostly happened lately."""
         yield from reversed(list(history.unpack(node.history)))
         for number in reversed(range(node.history_chunks)):
@@ -135,7 +136,7 @@ class Matcher:
             assert chunk is not None, "a chunk of history that is not stored"
             yield from reversed(list(history.unpack(chunk)))
 
-    def _is_wanted(self, change: history.StatusChange) -> bool:
+    def _is_wanted(self, change: StatusChange) -> bool:
         wanted = self._filter
         return (
             wanted.past_status in (None, word(change.to_status))

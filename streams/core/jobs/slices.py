@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import (
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import (
     AnyCommand,
     ChangeNode,
     ChangeWorkflow,
@@ -23,9 +23,7 @@ from backbeat.streams.core.commands import (
     StopJob,
     WorkJob,
 )
-from backbeat.streams.core.effects import Effect, Reason, Reply, Send
-from backbeat.streams.core.jobs.filters import Matcher, checked
-from backbeat.streams.core.jobs.records import (
+from backbeat.schemas.messages.jobs import (
     KEPT_MAX,
     RETENTION_MS,
     SHOWN_MAX,
@@ -36,7 +34,11 @@ from backbeat.streams.core.jobs.records import (
     Jobs,
     JobState,
 )
-from backbeat.streams.core.records import Node, TimerKind, Workflow
+from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core.effects import Effect, Reply, Send
+from backbeat.streams.core.jobs.filters import Matcher, checked
+from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.step import Refused, Step, refuse
 from backbeat.streams.core.store import Store
 from backbeat.streams.core.tree.create import check_response

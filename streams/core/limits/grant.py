@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from backbeat.streams.core.commands import GrantSlot
+from backbeat.schemas.messages.commands import GrantSlot
+from backbeat.schemas.messages.status import ServerStatus
 from backbeat.streams.core.step import Step
 from backbeat.streams.core.tree import progress
-from backbeat.streams.core.tree.status import ServerStatus
 
 
 def granted(step: Step, command: GrantSlot) -> None:

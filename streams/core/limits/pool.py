@@ -12,11 +12,12 @@ no record.
 
 from __future__ import annotations
 
-from backbeat.streams.core.commands import AskSlot, FillPool, GrantSlot, ReleaseSlot, SpreadLimit, TimerFired
+from backbeat.schemas.messages.commands import AskSlot, FillPool, GrantSlot, ReleaseSlot, SpreadLimit, TimerFired
+from backbeat.schemas.messages.limits import Limit
 from backbeat.streams.core.effects import Send
 from backbeat.streams.core.limits.pool_records import PoolRecords
 from backbeat.streams.core.limits.wait_queue import is_empty, lane_key, leave, next_in_line, serve, stand
-from backbeat.streams.core.records import Limit, Place, Pool
+from backbeat.streams.core.records import Place, Pool
 from backbeat.streams.core.step import Step
 
 PoolCommand = AskSlot | ReleaseSlot | FillPool | SpreadLimit | TimerFired

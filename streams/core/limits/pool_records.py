@@ -6,7 +6,9 @@ from collections.abc import Callable
 from copy import copy
 from typing import TypeVar
 
-from backbeat.streams.core.records import Lane, Limit, Place, Pool, TimerKind, limit_key
+from backbeat.schemas.messages.limits import Limit, limit_key
+from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core.records import Lane, Place, Pool
 from backbeat.streams.core.store import Store
 
 _K = TypeVar("_K")
@@ -33,7 +35,7 @@ class PoolRecords:
         """The limit of an activity type as this command leaves it; null: there is none (any more)."""
         changed = self._limit
         if changed is not None and (changed.client_id, changed.activity) == (client_id, activity):
-            return changed if stands(changed) else None
+            return changed if changed.binds else None
         return self._store.meta.limits.get(limit_key(client_id, activity))
 
     def change_limit(self, limit: Limit) -> None:
@@ -164,16 +166,10 @@ class PoolRecords:
             key = limit_key(limit.client_id, limit.activity)
             if meta.limits_ordered.get(key) == limit:
                 del meta.limits_ordered[key]
-            if stands(limit):
+            if limit.binds:
                 meta.limits[key] = limit
             else:
                 meta.limits.pop(key, None)
-
-
-def stands(limit: Limit) -> bool:
-    """Whether the limit may ever hold anybody up."""
-    values = limit.values
-    return limit.paused or values.concurrency is not None or values.rate_count is not None
 
 
 def _put_heads(kept: dict[bytes, bytes], changed: dict[bytes, bytes | None]) -> None:

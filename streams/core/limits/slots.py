@@ -11,11 +11,13 @@ from functools import lru_cache
 
 import msgspec
 
-from backbeat.streams.core import bounds, ids
-from backbeat.streams.core.commands import AskSlot, ChangeLimit, SpreadLimit
-from backbeat.streams.core.effects import Broadcast, Limits, LimitView, Reason, Send
-from backbeat.streams.core.json_text import JsonTextError, parse
-from backbeat.streams.core.records import Limit, LimitValues, Meta, Node, limit_key
+from backbeat.schemas.messages import bounds, ids
+from backbeat.schemas.messages.commands import AskSlot, ChangeLimit, SpreadLimit
+from backbeat.schemas.messages.json_text import JsonTextError, parse
+from backbeat.schemas.messages.limits import Limit, Limits, LimitValues, LimitView, limit_key
+from backbeat.schemas.messages.replies import Reason
+from backbeat.streams.core.effects import Broadcast, Send
+from backbeat.streams.core.records import Meta, Node
 from backbeat.streams.core.step import Step, refuse
 
 #: Limits that an installation may have: every partition keeps all of them in the record that each commit writes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from backbeat.streams.core.effects import LimitView, PoolView
+from backbeat.schemas.messages.limits import LimitView, PoolView
 from backbeat.streams.core.records import Pool
 from backbeat.streams.core.store import Store
 

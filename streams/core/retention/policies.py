@@ -10,10 +10,13 @@ from __future__ import annotations
 import math
 from copy import copy
 
-from backbeat.streams.core.bounds import NAMES_BYTES_MAX
-from backbeat.streams.core.commands import ChangeRetention, Continue, CreateWorkflow, Task, TaskKind
-from backbeat.streams.core.effects import Done, Reason, Send
-from backbeat.streams.core.records import Meta, RetentionPolicy, TimerKind, Workflow
+from backbeat.schemas.messages.bounds import NAMES_BYTES_MAX
+from backbeat.schemas.messages.commands import ChangeRetention, Continue, CreateWorkflow, Task, TaskKind
+from backbeat.schemas.messages.replies import Done, Reason
+from backbeat.schemas.messages.retention import RetentionPolicy
+from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core.effects import Send
+from backbeat.streams.core.records import Meta, Workflow
 from backbeat.streams.core.step import Step, refuse
 from backbeat.streams.core.store import Store
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from copy import copy
 
-from backbeat.streams.core import ids
-from backbeat.streams.core.commands import (
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.commands import (
     AddChildren,
     ChangeNode,
     Continue,
@@ -24,8 +24,11 @@ from backbeat.streams.core.commands import (
     TaskKind,
     TimerFired,
 )
-from backbeat.streams.core.effects import Done, Reason, Send
-from backbeat.streams.core.records import Node, RetentionPolicy, SignalTombstone, TimerKind, Workflow
+from backbeat.schemas.messages.replies import Done, Reason
+from backbeat.schemas.messages.retention import RetentionPolicy
+from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core.effects import Send
+from backbeat.streams.core.records import Node, SignalTombstone, Workflow
 from backbeat.streams.core.retention import policies
 from backbeat.streams.core.step import Step, refuse
 from backbeat.streams.core.store import Store

@@ -16,9 +16,9 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from backbeat.streams.core import ids
-from backbeat.streams.core.bounds import TIME_MAX
-from backbeat.streams.core.commands import (
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.bounds import TIME_MAX
+from backbeat.schemas.messages.commands import (
     ChangeNode,
     ChangeSchedule,
     CloseLink,
@@ -29,32 +29,27 @@ from backbeat.streams.core.commands import (
     ScheduleDue,
     Signal,
 )
-from backbeat.streams.core.effects import Done, Reason, Send
-from backbeat.streams.core.records import TimerKind
-from backbeat.streams.core.schedules.schedule import (
-    QUEUED_MAX,
-    RECENT_MAX,
-    RUNNING_MAX,
+from backbeat.schemas.messages.replies import Done, Reason
+from backbeat.schemas.messages.schedules import (
+    BACKFILL_MAX,
+    CATCH_UP_SECONDS_MIN,
+    INTERVAL_SECONDS_MIN,
+    SECONDS_MAX,
     RunCause,
     RunState,
-    Schedule,
     ScheduleRun,
-    schedule_view,
 )
+from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core.effects import Send
+from backbeat.streams.core.schedules.schedule import QUEUED_MAX, RECENT_MAX, RUNNING_MAX, Schedule, schedule_view
 from backbeat.streams.core.step import Refused, Step, refuse
 from backbeat.streams.core.timers import fired_early
 from backbeat.streams.core.tree.create import check_node, check_text, check_workflow, timeout_of
 
-#: Times of one backfill; more may follow in further commands.
-BACKFILL_MAX = 1_000
 #: In a workflow's subject: what stands for a run's scheduled time.
 PLACEHOLDER = b"{scheduled_at}"
 #: The key of a run's metadata that says which schedule it is of.
 METADATA_KEY = "schedule"
-#: A timer is a moment late in any case.
-CATCH_UP_SECONDS_MIN = 10.0
-INTERVAL_SECONDS_MIN = 1.0
-SECONDS_MAX = 10 * 365 * 86_400.0
 _CRON_BYTES_MAX = 256
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

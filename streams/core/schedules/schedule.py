@@ -6,12 +6,10 @@ were, each list bounded. Times are milliseconds since the epoch.
 
 from __future__ import annotations
 
-import enum
-
 import msgspec
 
-from backbeat.streams.core.commands import NewSchedule, Overlap
-from backbeat.streams.core.tree.status import word
+from backbeat.schemas.messages.commands import NewSchedule
+from backbeat.schemas.messages.schedules import ScheduleRun, ScheduleView
 
 #: Runs at the same time; one more is left out.
 RUNNING_MAX = 100
@@ -19,42 +17,8 @@ RUNNING_MAX = 100
 QUEUED_MAX = 1_000
 #: Ended, skipped and missed runs that are remembered, the newest.
 RECENT_MAX = 20
-OVERLAP_WORDS: dict[str, Overlap] = {word(overlap): overlap for overlap in Overlap}
 #: Waiting runs that a view shows.
 _QUEUED_SHOWN_MAX = 20
-
-
-class RunState(enum.IntEnum):
-    """What has become of a run."""
-
-    QUEUED = 0  #: it waits for those before it
-    RUNNING = 1  #: it was signalled, and its node is neither complete nor deactivated
-    ENDED = 2  #: its node is complete or deactivated, or was refused
-    CANCELED = 3  #: the schedule canceled it for a later one
-    SKIPPED = 4  #: it was due while an earlier one had not ended
-    MISSED = 5  #: nobody was there to start it within the catch-up window
-
-
-class RunCause(enum.IntEnum):
-    """Why there is a run."""
-
-    DUE = 0  #: its time came
-    TRIGGER = 1  #: somebody asked for one now
-    BACKFILL = 2  #: somebody asked for one at each time of a range
-
-
-class ScheduleRun(msgspec.Struct, gc=False, frozen=True, array_like=True):
-    """One run, or, of skipped and missed ones, several in a row."""
-
-    scheduled_at: int
-    cause: RunCause
-    state: RunState
-    at: int  #: when it came to this state
-    started_at: int | None = None
-    workflow_id: bytes | None = None
-    node_id: bytes | None = None
-    count: int = 1  #: how many in a row
-    last_at: int | None = None  #: the scheduled time of the last of several
 
 
 class Schedule(msgspec.Struct, gc=False, array_like=True, kw_only=True):
@@ -80,29 +44,6 @@ class Schedule(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     running: tuple[ScheduleRun, ...] = ()  #: oldest first
     queued: tuple[ScheduleRun, ...] = ()  #: the next one first
     recent: tuple[ScheduleRun, ...] = ()  #: the rest, oldest first
-
-
-class ScheduleView(
-    msgspec.Struct, gc=False, frozen=True, kw_only=True, array_like=True, tag_field="kind", tag="schedule"
-):
-    """A schedule as the outside sees it."""
-
-    id: bytes
-    plan: NewSchedule
-    created_at: int
-    updated_at: int
-    after: int
-    paused: bool
-    note: str
-    next_at: int | None
-    problem: str
-    started: int
-    skipped: int
-    missed: int
-    running: tuple[ScheduleRun, ...]
-    queued: tuple[ScheduleRun, ...]  #: the first of them
-    queued_count: int
-    recent: tuple[ScheduleRun, ...]
 
 
 def schedule_view(schedule: Schedule) -> ScheduleView:

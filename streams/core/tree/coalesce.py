@@ -5,9 +5,9 @@ The record that finds it follows its node: it is written down whenever such a no
 
 from __future__ import annotations
 
+from backbeat.schemas.messages.status import ServerStatus
 from backbeat.streams.core.records import CoalesceIndex, Node
 from backbeat.streams.core.store import Store
-from backbeat.streams.core.tree.status import ServerStatus
 
 _WAITS = frozenset({ServerStatus.READY, ServerStatus.STARTED, ServerStatus.PAUSED})
 

@@ -8,28 +8,22 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from backbeat.streams.core import ids
-from backbeat.streams.core.bounds import TIME_MAX, TIME_MIN
-from backbeat.streams.core.commands import Coalesce, NewNode, NewWorkflow, OpenLink, Signal
-from backbeat.streams.core.effects import Made, Reason, Send, node_view
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.bounds import TIME_MAX, TIME_MIN
+from backbeat.schemas.messages.commands import Coalesce, NewNode, NewWorkflow, OpenLink, Signal
+from backbeat.schemas.messages.json_text import JsonTextError, TooDeepError, parse
+from backbeat.schemas.messages.replies import Made, Reason
+from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages.values import PRIORITY_DEFAULT, PRIORITY_FIRST, PRIORITY_LAST
+from backbeat.streams.core.effects import Send, node_view
 from backbeat.streams.core.idempotency import keep, kept
-from backbeat.streams.core.json_text import JsonTextError, TooDeepError, parse
-from backbeat.streams.core.records import (
-    PRIORITY_DEFAULT,
-    PRIORITY_FIRST,
-    PRIORITY_LAST,
-    TIMEOUT_DEFAULT,
-    TIMEOUT_NONE,
-    Node,
-    Workflow,
-)
+from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Workflow
 from backbeat.streams.core.retention import removal
 from backbeat.streams.core.step import Refused, Step, refuse
 from backbeat.streams.core.tree.coalesce import still_waits
 from backbeat.streams.core.tree.deactivation import is_left_over
 from backbeat.streams.core.tree.links import check_circle, open_child_link
 from backbeat.streams.core.tree.progress import make_ready, reset, schedule_later
-from backbeat.streams.core.tree.status import ClientStatus, Mode, ServerStatus
 
 _T = TypeVar("_T")
 

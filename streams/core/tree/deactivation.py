@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from backbeat.schemas.messages.status import ServerStatus
 from backbeat.streams.core.records import Node, Workflow
-from backbeat.streams.core.tree.status import ServerStatus
 
 
 class _Nodes(Protocol):

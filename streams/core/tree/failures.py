@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import msgspec
 
-from backbeat.streams.core.commands import DeliveryFailed, FailNode
+from backbeat.schemas.messages.activities import error_of
+from backbeat.schemas.messages.commands import DeliveryFailed, FailNode
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus
+from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.effects import Notify, node_view
-from backbeat.streams.core.records import Node, TimerKind
+from backbeat.streams.core.records import Node
 from backbeat.streams.core.step import Step
 from backbeat.streams.core.tree import progress
 from backbeat.streams.core.tree.create import check_response
 from backbeat.streams.core.tree.retry import delay_ms
-from backbeat.streams.core.tree.status import SERVER_TRANSITIONS, ClientStatus, ServerStatus
+from backbeat.streams.core.tree.status import SERVER_TRANSITIONS
 
 _EXPIRED = msgspec.json.encode({"error": "Client did not respond within the specified 'complete_by' time"})
-_ERROR = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def client_error(step: Step, node: Node, response: bytes | None, *, retriable: bool = True) -> None:
@@ -82,18 +84,3 @@ def server_error(step: Step, command: FailNode) -> None:
 
 def _notify(step: Step, node: Node, message: str, response: bytes | None) -> None:
     step.effects.append(Notify(node_view(node, step.workflow), node.name, message, error_of(response)))
-
-
-def error_of(response: bytes | None) -> bytes:
-    """A response's error as a JSON object: an object as it is, a text as its message, anything else or none `{}`."""
-    if response is None:
-        return b"{}"
-    try:
-        error = bytes(_ERROR.decode(response).get("error", b"null"))
-    except msgspec.MsgspecError:
-        return b"{}"
-    if error.startswith(b"{"):
-        return error
-    if error.startswith(b'"'):
-        return b'{"message":' + error + b"}"
-    return b"{}"

@@ -9,9 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-import msgspec
-
-from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
+from backbeat.schemas.messages.history import StatusChange
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 
 #: Bytes of history that a node's own record holds at most, the newest change apart.
 INLINE_BYTES_MAX = 1_024
@@ -20,21 +19,6 @@ _HEAD = struct.Struct(">BBBqI")
 _SAME_RESPONSE = 0xFFFFFFFF
 CLIENT = 0
 SERVER = 1
-
-
-class StatusChange(msgspec.Struct, gc=False, frozen=True):
-    """One entry of a node's history."""
-
-    server: bool  #: whether it is of the server status, else of the client status
-    from_status: ClientStatus | ServerStatus
-    to_status: ClientStatus | ServerStatus
-    at: int  #: milliseconds since the epoch
-    response: bytes | None  #: JSON text as the client gave it; null: none was given
-
-    @property
-    def status_type(self) -> str:
-        """The field's name at every edge."""
-        return "current_server_status" if self.server else "current_client_status"
 
 
 def pack(

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import msgspec
 
-from backbeat.streams.core.commands import CloseLink, OpenLink, Signal
-from backbeat.streams.core.effects import Reason, Send
-from backbeat.streams.core.ids import PREFIX_BYTES, node_id
+from backbeat.schemas.messages.commands import CloseLink, OpenLink, Signal
+from backbeat.schemas.messages.ids import PREFIX_BYTES, node_id
+from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.status import CLOSED, Mode
+from backbeat.streams.core.effects import Send
 from backbeat.streams.core.records import Link, Node
 from backbeat.streams.core.retention.removal import was_removed
 from backbeat.streams.core.step import Refused, Step, refuse
 from backbeat.streams.core.tree.progress import schedule_later
-from backbeat.streams.core.tree.status import CLOSED, Mode
 
 ID_BYTES = 16
 #: Links that are remembered of a workflow, and levels that are looked at from a target up.

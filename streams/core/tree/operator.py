@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from backbeat.streams.core import bounds
-from backbeat.streams.core.commands import (
+from backbeat.schemas.messages import bounds
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.commands import (
     ChangeSettings,
     ChangeWorkflow,
     ResetNode,
@@ -14,13 +15,13 @@ from backbeat.streams.core.commands import (
     Task,
     TaskKind,
 )
-from backbeat.streams.core.effects import Done, Reason
-from backbeat.streams.core.records import Node, Settings
+from backbeat.schemas.messages.replies import Done, Reason
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus
+from backbeat.streams.core.records import Node
 from backbeat.streams.core.step import Step, own_node, refuse
 from backbeat.streams.core.tree import progress
 from backbeat.streams.core.tree.failures import retry
 from backbeat.streams.core.tree.progress import reschedule
-from backbeat.streams.core.tree.status import ClientStatus, ServerStatus
 
 
 def restart(step: Step, command: RestartNode) -> None:

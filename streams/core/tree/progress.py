@@ -11,12 +11,13 @@ finds.
 
 from __future__ import annotations
 
-from backbeat.streams.core.commands import Continue, Task, TaskKind
+from backbeat.schemas.messages.commands import Continue, Task, TaskKind
+from backbeat.schemas.messages.status import CLOSED, ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.effects import Send
 from backbeat.streams.core.limits import slots
-from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Parent, TimerKind, Workflow
+from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Parent, Workflow
 from backbeat.streams.core.step import Step
-from backbeat.streams.core.tree.status import CLOSED, ClientStatus, Mode, ServerStatus
 
 
 def run(step: Step) -> None:

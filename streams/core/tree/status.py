@@ -9,45 +9,7 @@ node.
 
 from __future__ import annotations
 
-import enum
-
-
-class Mode(enum.IntEnum):
-    """How a node stands in its siblings' way (behaviour document, section 1)."""
-
-    BLOCKING = 0  #: later siblings wait for it, and so does the parent
-    NON_BLOCKING = 1  #: later siblings don't wait, the parent does
-    FIRE_AND_FORGET = 2  #: nobody waits
-
-
-class ClientStatus(enum.IntEnum):
-    """What the client application says of a node."""
-
-    PENDING = 0
-    READY = 1
-    RECEIVED = 2
-    PROCESSING = 3
-    COMPLETE = 4
-    ERRORED = 5
-    RESOLVED = 6
-    SHUTDOWN = 7
-
-
-class ServerStatus(enum.IntEnum):
-    """Where the engine is with a node."""
-
-    PENDING = 0
-    READY = 1
-    STARTED = 2
-    SENT_TO_CLIENT = 3
-    PROCESSING_CHILDREN = 4
-    COMPLETE = 5
-    PAUSED = 6
-    ERRORED = 7
-    RETRYING = 8
-    RETRIES_EXHAUSTED = 9
-    DEACTIVATED = 10
-
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 
 _C = ClientStatus
 _S = ServerStatus
@@ -78,16 +40,3 @@ SERVER_TRANSITIONS: dict[ServerStatus, frozenset[ServerStatus]] = {
     _S.RETRIES_EXHAUSTED: frozenset({_S.READY, _S.DEACTIVATED, _S.ERRORED, _S.PROCESSING_CHILDREN}),
     _S.DEACTIVATED: frozenset({_S.DEACTIVATED}),
 }
-
-#: Closed: in nobody's way any more. A closed node never opens again.
-CLOSED: frozenset[ServerStatus] = frozenset({_S.COMPLETE, _S.DEACTIVATED})
-
-
-def word(status: enum.IntEnum) -> str:
-    """The status or mode as it is spelt at every edge: `sent_to_client`."""
-    return status.name.lower()
-
-
-CLIENT_WORDS: dict[str, ClientStatus] = {word(status): status for status in ClientStatus}
-SERVER_WORDS: dict[str, ServerStatus] = {word(status): status for status in ServerStatus}
-MODE_WORDS: dict[str, Mode] = {word(mode): mode for mode in Mode}

@@ -10,7 +10,7 @@ from backbeat import BackbeatError, NodeFailed, Rejected, Timeout, Unavailable, 
 from backbeat.codecs import Fernet
 from backbeat.errors import KeyReused, LimitExceeded, NotFound
 from backbeat.payload.values import to_id
-from backbeat.streams.core.records import Settings
+from backbeat.schemas.messages.bounds import Settings
 from backbeat.testing import Backbeat, FaultKind, NothingDue
 from backbeat.testing.run_sync import run_sync
 from tests.sdk.testing.shop import Shop

@@ -8,7 +8,7 @@ from importlib import metadata
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from backbeat.streams.observe.histograms import Buckets
+from backbeat.observe.histograms import Buckets
 
 
 def new_registry() -> CollectorRegistry:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from backbeat.streams.kafka.brokers import ASK_SECONDS_MAX, FoundTopic, describe, reach, result, with_configs
+from backbeat.schemas.kafka.brokers import ASK_SECONDS_MAX, FoundTopic, describe, reach, result, with_configs
 
 COMMANDS = "backbeat.commands"
 QUERIES = "backbeat.queries"

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import msgspec
 
-from backbeat.streams.core.jobs.records import JobFilter
-
-from .ids import limit_id, murmur2
-from .records import Limit, LimitValues, RetentionPolicy, Settings, TimerKind
-from .values import (
-    CATCH_UP_SECONDS,
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.ids import limit_id, murmur2
+from backbeat.schemas.messages.jobs import JobFilter
+from backbeat.schemas.messages.limits import Limit, LimitValues
+from backbeat.schemas.messages.retention import RetentionPolicy
+from backbeat.schemas.messages.schedules import CATCH_UP_SECONDS, NewSchedule, Overlap
+from backbeat.schemas.messages.values import (
     COALESCE_WORDS,
     Coalesce,
     NewNode,
-    NewSchedule,
     NewWorkflow,
-    Overlap,
     ReplyTo,
     Source,
     Task,
     TaskKind,
+    TimerKind,
 )
 
 __all__ = [

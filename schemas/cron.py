@@ -19,8 +19,8 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from backbeat.streams.core.commands import NewSchedule
-from backbeat.streams.core.schedules.runs import INTERVAL_SECONDS_MIN
+from backbeat.schemas.messages.commands import NewSchedule
+from backbeat.schemas.messages.schedules import INTERVAL_SECONDS_MIN
 
 _FIELDS = 5
 

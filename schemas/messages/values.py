@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-from backbeat.streams.core.tree.status import Mode, word
+from backbeat.schemas.messages.status import Mode, word
 
 
 class ReplyTo(msgspec.Struct, gc=False, frozen=True, array_like=True):
@@ -61,34 +61,6 @@ class NewWorkflow(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     decider: str
 
 
-#: How late a run of a schedule may be where nothing is said: one of the night is still run in the morning.
-CATCH_UP_SECONDS = 86_400.0
-
-
-class Overlap(enum.IntEnum):
-    """What is done with a run of a schedule that is due while an earlier one has not ended."""
-
-    SKIP = 0  #: it is left out
-    QUEUE = 1  #: it starts when those before it have ended
-    CANCEL = 2  #: those that run are canceled, and it starts
-    ALLOW = 3  #: it starts beside them
-
-
-class NewSchedule(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """A schedule as it is asked for: when, what is signalled then, and what becomes of runs that meet or are late."""
-
-    user_id: bytes  #: whose it is; its id follows from this and the name (`ids.schedule_id`)
-    name: str
-    cron: str = ""  #: five fields; empty: it goes by its interval
-    zone: str = "UTC"  #: IANA name of the time zone that the fields are read in
-    interval_seconds: float = 0.0
-    offset_seconds: float = 0.0  #: intervals are counted from this long after the epoch
-    workflow: NewWorkflow  #: in its subject, `{scheduled_at}` stands for the time
-    node: NewNode  #: the signal
-    overlap: Overlap = Overlap.SKIP
-    catch_up_seconds: float = CATCH_UP_SECONDS  #: a run that is later than this is missed
-
-
 class TaskKind(enum.IntEnum):
     """What a task does (`tree.progress`)."""
 
@@ -110,3 +82,20 @@ class Task(msgspec.Struct, gc=False, frozen=True, array_like=True):
     id: bytes  #: the workflow or node that it is about
     cursor: bytes | None = None  #: the node to go on with
     mark: int = 0  #: seq below which it applies
+
+
+class TimerKind(enum.IntEnum):
+    """What a timer is for. A node has at most one at a time."""
+
+    START = 1  #: the node is started and waits for its fires_at
+    RETRY = 2  #: the node failed and waits to be tried again
+    EXPIRY = 3  #: the node is with its client, who has until complete_by
+    ANSWER = 4  #: not of a node: a caller's key is forgotten
+    SLOT = 5  #: not of a node: a pool's rate allows the next start
+    SCHEDULE = 6  #: not of a node: a schedule's next run is due, or its times are to be worked out
+    JOB = 7  #: not of a node: a job that has ended is forgotten
+    RETENTION = 8  #: of a workflow: it was finished for as long as it is kept
+    REFUSAL = 9  #: of a node that was removed: that there ever was one is forgotten
+
+
+PRIORITY_FIRST, PRIORITY_DEFAULT, PRIORITY_LAST = 1, 3, 5

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from backbeat.streams.core.json_text import JsonTextError, check_depth
-from backbeat.streams.kafka.topics import activities_topic, has_topics
+from backbeat.schemas.kafka.topics import activities_topic, has_topics
+from backbeat.schemas.messages.json_text import JsonTextError, check_depth
 
 NAME_CHARACTERS_MAX = 255
 URL_CHARACTERS_MAX = 2_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 #: Times, milliseconds since the epoch: the first of the year 1, and the last of the year 9999. No calendar of a
 #: client has others.
 TIME_MIN = -62_135_596_800_000
@@ -26,3 +28,19 @@ SETTINGS: dict[str, tuple[float, float]] = {
 }
 #: Bytes of the names of all limits, and of all policies of retention, that a partition holds: every commit writes them.
 NAMES_BYTES_MAX = 128 * 1024
+
+
+class Settings(msgspec.Struct, gc=False, array_like=True, frozen=True, kw_only=True):
+    """What `apply` reads beside the state. Set by a command, so that every replay sees the same."""
+
+    version: int = 1
+    default_timeout_seconds: float = 172_800.0  #: complete_by of a node whose client data gives none
+    payload_bytes_max: int = 262_144  #: client data, metadata, response: each
+    record_bytes_max: int = 786_432  #: one record as stored or sent, all its payloads together
+    name_bytes_max: int = 1_024  #: a name, a type, a decider
+    subject_bytes_max: int = 16_384
+    depth_max: int = 10_000  #: levels below the workflow
+    children_max: int = 1_000  #: nodes added by one command; more may follow in further commands
+    slice_nodes_max: int = 250  #: nodes that one command works on before it goes on in a command of its own
+    answer_retention_seconds: float = 86_400.0  #: how long a caller's key is remembered
+    json_depth_max: int = 100  #: levels of objects and arrays in client data, metadata, a subject, a response

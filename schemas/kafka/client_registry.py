@@ -14,11 +14,11 @@ from typing import Literal, NamedTuple, Self
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from backbeat.streams.kafka.broker_log import OUTAGES
-from backbeat.streams.kafka.brokers import describe, reach
-from backbeat.streams.kafka.clients import ClientError, Delivery, RegisteredClient, decode_client
-from backbeat.streams.kafka.security import connection
-from backbeat.streams.kafka.topics import CLIENTS
+from backbeat.schemas.kafka.broker_log import OUTAGES
+from backbeat.schemas.kafka.brokers import describe, reach
+from backbeat.schemas.kafka.clients import ClientError, Delivery, RegisteredClient, decode_client
+from backbeat.schemas.kafka.security import connection
+from backbeat.schemas.kafka.topics import CLIENTS
 
 __all__ = [
     "BadRecord",

@@ -13,8 +13,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from backbeat.streams.kafka.broker_log import OUTAGES
-from backbeat.streams.kafka.security import SecurityError, connection
+from backbeat.schemas.kafka.broker_log import OUTAGES
+from backbeat.schemas.kafka.security import SecurityError, connection
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,148 @@
+"""Everything that can be asked of a partition without changing it. One struct a query."""
+
+from __future__ import annotations
+
+import msgspec
+
+from backbeat.schemas.messages.values import ReplyTo
+
+#: A GetSchedules of this partition is asked of every one; whoever brings it to the engines does that.
+ALL_PARTITIONS = -1
+
+
+class Query(msgspec.Struct, gc=False, frozen=True, kw_only=True):
+    """What every query carries."""
+
+    reply_to: ReplyTo
+    user_id: bytes | None = None  #: who asks: another's workflows and nodes are not found; null: sees all
+    deadline: int  #: milliseconds since the epoch, after which nobody waits for the answer any more
+    tid: str = ""
+
+
+class GetWorkflow(Query, frozen=True, kw_only=True):
+    """A workflow by id. Answer: WorkflowView."""
+
+    workflow_id: bytes
+
+
+class GetNode(Query, frozen=True, kw_only=True):
+    """A node by id. Answer: NodeView."""
+
+    node_id: bytes
+
+
+class GetTree(Query, frozen=True, kw_only=True):
+    """A workflow and its nodes, parents before children, siblings by seq. Answer: WorkflowView, then Nodes in parts.
+
+    A page of it: at most `limit` nodes, those that come behind the node `after` in this order.
+    """
+
+    workflow_id: bytes
+    top_level_only: bool = False
+    limit: int | None = None
+    after: bytes | None = None
+
+
+class GetHistory(Query, frozen=True, kw_only=True):
+    """All status changes of a node, oldest first. Answer: History, in parts."""
+
+    node_id: bytes
+
+
+class WaitNode(Query, frozen=True, kw_only=True):
+    """A node once it is complete or deactivated, or its retries get exhausted, or at the deadline as it is then.
+
+    Answer: NodeView, then History.
+
+    The wait is in the memory of the partition's owner: after a change of owner nobody answers, so ask again.
+    """
+
+    node_id: bytes
+
+
+class Flush(Query, frozen=True, kw_only=True):
+    """Commit now. Answer: Position, of the state topic, that contains everything answered before this was asked."""
+
+    partition: int
+
+
+class GetSettings(Query, frozen=True, kw_only=True):
+    """The settings that a partition's commands are applied with. Answer: Settings."""
+
+    partition: int
+
+
+class GetLimits(Query, frozen=True, kw_only=True):
+    """The limits of activity types as a partition knows them, and its pools. Answer: Limits, in parts.
+
+    A user sees its own.
+    """
+
+    partition: int
+
+
+class GetRetention(Query, frozen=True, kw_only=True):
+    """The policies of retention of a partition. Answer: RetentionPolicies."""
+
+    partition: int
+
+
+class GetSchedule(Query, frozen=True, kw_only=True):
+    """A schedule by id. Answer: ScheduleView."""
+
+    schedule_id: bytes
+
+
+class GetSchedules(Query, frozen=True, kw_only=True):
+    """The schedules of a partition that the user may see, by id. Answer: Schedules, in parts."""
+
+    partition: int
+
+
+class GetJobs(Query, frozen=True, kw_only=True):
+    """The jobs of a partition that the user may see, or the one of this id. Answer: Jobs, in parts."""
+
+    partition: int
+    job_id: bytes | None = None
+
+
+class GetDue(Query, frozen=True, kw_only=True):
+    """The workflows of a partition that wait to be archived, the oldest first. Answer: DueWorkflows.
+
+    It may be fewer than `limit` where there are more: what comes behind the last one is asked for next.
+    """
+
+    partition: int
+    limit: int = 100  #: 1 to DUE_MAX
+    after_due_at: int | None = None  #: only those behind this place: since when a workflow waits, and its id
+    after_id: bytes | None = None
+
+
+AnyQuery = (
+    GetWorkflow
+    | GetNode
+    | GetTree
+    | GetHistory
+    | WaitNode
+    | Flush
+    | GetSettings
+    | GetLimits
+    | GetSchedule
+    | GetSchedules
+    | GetJobs
+    | GetRetention
+    | GetDue
+)
+
+
+def query_route(query: AnyQuery) -> bytes:
+    """The bytes whose first 32 bits say the query's partition."""
+    match query:
+        case GetWorkflow() | GetTree():
+            return query.workflow_id
+        case GetSchedule():
+            return query.schedule_id
+        case Flush() | GetSettings() | GetLimits() | GetSchedules() | GetJobs() | GetRetention() | GetDue():
+            return query.partition.to_bytes(4, "big")
+        case _:
+            return query.node_id
