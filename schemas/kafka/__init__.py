@@ -1,1 +1,1 @@
-"""What every part must know of Kafka: its topics, the connection, brokers that are away, clients, dead letters."""
+"""Kafka for every part: topics, connection, outages, client registry, dead letters."""

@@ -1,7 +1,7 @@
-"""What librdkafka says in a process's log: an outage as one line in ten seconds, not one a try and connection.
+"""Log of librdkafka's clients: an outage as one line in ten seconds, not one a try and connection.
 
-Each client of the library tries each broker anew many times a second and says so each time; a process has several
-clients. All of them share one clock here, so that an outage is told once, and goes on to be told while it lasts.
+Each client of the library tries each broker many times a second and logs each failure; a process has several clients.
+They share one clock here, so an outage is logged once, and again every ten seconds while it lasts.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-#: The most often that an outage is told.
+#: Shortest time between two lines about an outage.
 EVERY_SECONDS = 10.0
-#: What the library calls its lines about connections and requests that fail.
+#: Facilities of the library's lines about connections and requests that fail.
 _OUTAGES = frozenset({"FAIL", "ERROR", "CONNECT", "REQTMOUT", "CONNREFUSED", "RESOLVE", "GETPID", "TERMINATE"})
 
 
 class Outages:
-    """Tells what fails at most once in ten seconds, with how much was left out."""
+    """Rate-limited log of outages, with the number of lines left out."""
 
     def __init__(self, every_seconds: float = EVERY_SECONDS) -> None:
         self._every_seconds = every_seconds
@@ -28,32 +28,32 @@ class Outages:
         self._told_at: float | None = None
         self._left_out = 0
 
-    def tell(self, to: logging.Logger, text: str) -> None:
-        """A broker was not there; whoever noticed goes on by itself."""
+    def tell(self, target: logging.Logger, text: str) -> None:
+        """Warn of an unreachable broker; the caller retries by itself."""
         with self._lock:
             now = time.monotonic()
             if self._told_at is not None and now - self._told_at < self._every_seconds:
                 self._left_out += 1
                 return
             self._told_at, left_out, self._left_out = now, self._left_out, 0
-        more = f" ({left_out} such lines were left out)" if left_out else ""
-        to.warning("Kafka is waited for: %s%s", text, more)
+        suffix = f" ({left_out} such lines were left out)" if left_out else ""
+        target.warning("Kafka is waited for: %s%s", text, suffix)
 
 
-#: Of this process.
+#: The process's own.
 OUTAGES = Outages()
 
 
 class BrokerLog:
-    """Where a client of librdkafka writes: in the settings, `"logger": BrokerLog(logger)`."""
+    """Logger of a librdkafka client: in its settings, `"logger": BrokerLog(logger)`."""
 
-    def __init__(self, to: logging.Logger, outages: Outages = OUTAGES) -> None:
-        self._to = to
+    def __init__(self, target: logging.Logger, outages: Outages = OUTAGES) -> None:
+        self._target = target
         self._outages = outages
 
-    def log(self, level: int, text: str, *given: Any) -> None:
-        """Write a line; the library calls it while it is polled, with the kind of the line first."""
-        if given and str(given[0]) in _OUTAGES:
-            self._outages.tell(self._to, text % given)
+    def log(self, level: int, text: str, *arguments: Any) -> None:
+        """Write a line. The library calls it while it is polled, with the line's facility as the first argument."""
+        if arguments and str(arguments[0]) in _OUTAGES:
+            self._outages.tell(self._target, text % arguments)
         else:
-            self._to.log(level, text, *given)
+            self._target.log(level, text, *arguments)

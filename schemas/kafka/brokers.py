@@ -1,4 +1,4 @@
-"""What is asked of the brokers about topics: whether they answer, which topics there are, how they are set."""
+"""Requests to the brokers about topics: reachability, description, configuration."""
 
 import base64
 import logging
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 #: librdkafka's own codes have such names.
 _UNREACHABLE = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._RESOLVE, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001
-#: Of a coordinator that is starting, or somewhere else by now.
+#: Errors of a coordinator that is starting or has moved to another broker.
 COORDINATOR_MOVES = {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -47,40 +47,41 @@ class UnreachableError(Exception):
 
 
 class RefusedError(UnreachableError):
-    """A broker answers, and one does not get in: trying again helps only once somebody has changed something."""
+    """A broker answers and refuses the connection: a retry helps only after somebody has changed something."""
 
-    def __init__(self, bootstrap_servers: str, why: str) -> None:
+    def __init__(self, bootstrap_servers: str, reason: str) -> None:
         Exception.__init__(
             self,
-            f"Kafka at {bootstrap_servers} cannot be entered: {why}. What to do: see that --kafka-security-protocol, "
-            "--kafka-ca-file, --kafka-user and the password (or BACKBEAT_KAFKA_…) are those of its listener.",
+            f"Kafka at {bootstrap_servers} cannot be entered: {reason}. What to do: see that "
+            "--kafka-security-protocol, --kafka-ca-file, --kafka-user and the password (or BACKBEAT_KAFKA_…) are "
+            "those of its listener.",
         )
 
 
 @dataclass(frozen=True, slots=True)
-class FoundTopic:
-    """What a topic is."""
+class TopicDescription:
+    """A topic as the brokers describe it."""
 
     name: str
-    #: Kafka's id of it, a UUID as text: another one after the topic was deleted and made again.
+    #: Kafka's id, a UUID as text: another one after the topic was deleted and made again.
     topic_id: str
     partitions: int
-    #: The smallest number of replicas that a partition of it has.
+    #: Smallest number of replicas of a partition.
     replication: int
-    #: Its settings; empty where they were not asked for.
+    #: Settings; empty where they were not requested.
     config: Mapping[str, str] = field(default_factory=dict)
 
 
 def reach(bootstrap_servers: str) -> AdminClient:
-    """A client for questions to brokers that do answer. UnreachableError, RefusedError, SecurityError."""
+    """Admin client of brokers that answer. UnreachableError, RefusedError, SecurityError."""
     refusals: list[KafkaError] = []
 
     def note(error: KafkaError) -> None:
-        # A broker that wants another certificate says so behind the handshake, and the connection is closed then.
+        # The reason for a certificate refused comes after the handshake, and the connection is closed then.
         if error.code() in _REFUSALS or "SSL alert" in error.str():
             refusals.append(error)
 
-    # What fails is raised; librdkafka's own lines on the terminal would say it again and again.
+    # Failures are raised; librdkafka's own lines on the terminal would repeat them.
     settings = {**connection(bootstrap_servers), "log_level": _SILENT, "error_cb": note}
     try:
         admin = AdminClient(settings)
@@ -94,7 +95,7 @@ def reach(bootstrap_servers: str) -> AdminClient:
         except KafkaException as error:
             if error.args[0].code() not in _UNREACHABLE:
                 raise
-            # Why a connection failed comes beside the answer, which is only that there is none.
+            # Reasons for a failed connection come beside the error, which only says that no broker answered.
             admin.poll(0)
             if refusals:
                 raise RefusedError(bootstrap_servers, _reason(refusals[-1])) from error
@@ -105,7 +106,7 @@ def reach(bootstrap_servers: str) -> AdminClient:
 
 
 def wait_until_reached(bootstrap_servers: str) -> None:
-    """Wait for the brokers, however long, saying so. RefusedError, SecurityError: waiting does not help."""
+    """Wait without limit for the brokers, with a line in the log. RefusedError, SecurityError: waiting is no use."""
     while True:
         try:
             reach(bootstrap_servers)
@@ -118,7 +119,7 @@ def wait_until_reached(bootstrap_servers: str) -> None:
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether what was asked of the brokers may be answered later: nobody was there, or a leader was changing."""
+    """True if a retry may succeed: no broker answered, or a leader was changing."""
     if not isinstance(error, KafkaException):
         return not isinstance(error, RefusedError)
     reason: KafkaError = error.args[0]
@@ -126,14 +127,14 @@ def may_pass(error: Exception) -> bool:
 
 
 def _reason(error: KafkaError) -> str:
-    """What librdkafka says of a refusal, without which connection it was and since when."""
+    """Text of a refusal without the connection's name and age."""
     text = error.str().partition(": ")[2] or error.str()
     return _TIMES.sub("", text).strip().rstrip(".")
 
 
-def describe(admin: AdminClient, names: list[str], seconds: float = ASK_SECONDS_MAX) -> dict[str, FoundTopic]:
-    """What is known of the topics; those that do not exist are left out."""
-    found = {}
+def describe(admin: AdminClient, names: list[str], seconds: float = ASK_SECONDS_MAX) -> dict[str, TopicDescription]:
+    """Descriptions of topics by name, without those that do not exist."""
+    descriptions = {}
     for name, future in admin.describe_topics(TopicCollection(names), request_timeout=seconds).items():
         try:
             topic = result(future)
@@ -142,24 +143,24 @@ def describe(admin: AdminClient, names: list[str], seconds: float = ASK_SECONDS_
                 continue
             raise
         replicas = [len(partition.replicas) for partition in topic.partitions]
-        found[name] = FoundTopic(name, _uuid_text(topic.topic_id), len(replicas), min(replicas, default=0))
-    return found
+        descriptions[name] = TopicDescription(name, _uuid_text(topic.topic_id), len(replicas), min(replicas, default=0))
+    return descriptions
 
 
-def with_configs(admin: AdminClient, found: Mapping[str, FoundTopic]) -> dict[str, FoundTopic]:
-    """The same topics, with their settings."""
-    resources = [ConfigResource(ResourceType.TOPIC, name) for name in found]
+def with_configs(admin: AdminClient, descriptions: Mapping[str, TopicDescription]) -> dict[str, TopicDescription]:
+    """The same descriptions with settings."""
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in descriptions]
     settings = {}
     for resource, future in admin.describe_configs(resources, request_timeout=ASK_SECONDS_MAX).items():
         settings[resource.name] = {key: str(entry.value) for key, entry in result(future).items()}
     return {
-        name: FoundTopic(name, one.topic_id, one.partitions, one.replication, settings[name])
-        for name, one in found.items()
+        name: TopicDescription(name, topic.topic_id, topic.partitions, topic.replication, settings[name])
+        for name, topic in descriptions.items()
     }
 
 
 def result(future: "Future[Any]") -> Any:
-    """The answer to one question; the library's own time limit comes first."""
+    """Result of an admin request; the library's own timeout comes first."""
     return future.result(timeout=ASK_SECONDS_MAX * 1.5)
 
 

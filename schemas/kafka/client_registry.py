@@ -1,8 +1,8 @@
-"""The registry of clients: who may send signals, who runs activities, and where.
+"""Registry of clients: names, ids, endpoints, tokens, delivery.
 
 One compacted topic, a record per client, keyed by its id. Small: every part that needs it reads it whole and follows
-it, so a client added later is known within moments, without a restart. It is consulted at the doors only, never while
-a command is applied (what is applied depends on the log of commands alone).
+it, so a client added later is known within moments, without a restart. It is read at the edges only, never while a
+command is applied (that depends on the log of commands alone).
 """
 
 import logging
@@ -30,9 +30,9 @@ __all__ = [
 
 READ_SECONDS_MAX = 30.0
 
-#: Whoever asks for what is there now waits so long at most until it is looked for.
+#: Longest wait for a record, thus for `catch_up` to be noticed.
 _POLL_SECONDS = 0.05
-#: How often, and how long at most, the brokers are asked whether the topic can still be read.
+#: Interval and timeout of the request whether the topic can still be read.
 _LOOK_SECONDS = 3.0
 _LOOK_SECONDS_MAX = 1.0
 _REASON_CHARACTERS_MAX = 500
@@ -46,7 +46,7 @@ class RegistryError(Exception):
 
 
 class BadRecord(NamedTuple):
-    """A record of the registry that is no client: it is passed over, and stays until its key is written again."""
+    """A registry record that is no valid client: skipped, and kept until its key is written again."""
 
     key: bytes
     offset: int
@@ -54,7 +54,7 @@ class BadRecord(NamedTuple):
 
 
 class Registry:
-    """All clients, as they are now: read whole by `start()`, followed by a thread until `stop()`."""
+    """Clients by id and name: read whole by `start()`, followed by a thread until `stop()`."""
 
     def __init__(
         self,
@@ -64,27 +64,27 @@ class Registry:
         failed: Callable[[Exception], None] | None = None,
     ) -> None:
         self.bootstrap_servers = bootstrap_servers
-        #: Called once, on the registry's thread, with what it cannot survive: nothing is followed from then on.
+        #: Called once, on the registry's thread, with a fatal error: nothing is followed from then on.
         self._failed = failed
-        #: What it could not survive; None: it lives.
+        #: The fatal error; None: the registry is alive.
         self.failure: Exception | None = None
-        #: By key: records that are no clients.
+        #: Invalid records by key.
         self._bad: dict[bytes, BadRecord] = {}
         #: Called for each client that is new or changed after `start()`, on the registry's thread.
         self._on_change = on_change
         self._changed = threading.Condition()
         self._by_id: dict[bytes, RegisteredClient] = {}
-        #: Usually one of each name; several where two added it at once.
+        #: Usually one of each name; several if two added it at once.
         self._by_name: dict[str, dict[bytes, RegisteredClient]] = {}
         self._stopping = threading.Event()
         self._consumer: Consumer | None = None
         self._thread: threading.Thread | None = None
-        #: Grows with every change: who keeps something made from the clients sees by it when to make it again.
+        #: Grows with every change: caches of anything made from the clients compare it.
         self.version = 0
-        #: How far the topic was read, and its end as of the newest look that somebody asked for.
+        #: Position in the topic, and its end as of the newest look that `catch_up` asked for.
         self._position = self._end = 0
         self._asked = self._looked = 0
-        #: Whether it is known to be up to date: it was read, and the brokers answer.
+        #: True while up to date: it was read, and the brokers answer.
         self.followed = False
 
     def __enter__(self) -> Self:
@@ -122,15 +122,15 @@ class Registry:
         return self
 
     def stop(self) -> None:
-        """Stop following; what was read stays readable."""
+        """Stop following; the clients stay readable."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
 
     def bad_records(self) -> list[BadRecord]:
-        """The records that are no clients, in the order of the topic."""
+        """Invalid records in the order of the topic."""
         with self._changed:
-            return sorted(self._bad.values(), key=lambda bad: bad.offset)
+            return sorted(self._bad.values(), key=lambda record: record.offset)
 
     def by_id(self, client_id: bytes) -> RegisteredClient | None:
         """The client with this id (16 bytes)."""
@@ -138,17 +138,17 @@ class Registry:
             return self._by_id.get(client_id)
 
     def catch_up(self, seconds: float) -> bool:
-        """Read up to what is there now; waits at most `seconds` for that. Whether it is read by then."""
+        """Read up to the topic's present end, within `seconds`; True if it got there."""
         with self._changed:
             self._asked += 1
-            mine = self._asked
-            return self._changed.wait_for(lambda: self._looked >= mine and self._position >= self._end, seconds)
+            request = self._asked
+            return self._changed.wait_for(lambda: self._looked >= request and self._position >= self._end, seconds)
 
     def by_name(self, name: str) -> RegisteredClient | None:
-        """The client of this name. Of several the smallest id has it, for everybody alike."""
+        """Client of this name. Of several, the one with the smallest id, on every reader alike."""
         with self._changed:
-            several = self._by_name.get(name)
-            return min(several.values(), key=lambda client: client.id) if several else None
+            candidates = self._by_name.get(name)
+            return min(candidates.values(), key=lambda client: client.id) if candidates else None
 
     def all(self) -> list[RegisteredClient]:
         """Every client, sorted by name."""
@@ -156,17 +156,19 @@ class Registry:
             return sorted(self._by_id.values(), key=lambda client: client.name)
 
     def wait_for(self, wanted: Mapping[bytes, RegisteredClient | None], seconds: float = READ_SECONDS_MAX) -> bool:
-        """Wait until these ids (16 bytes) stand for these clients, or for none; whether they do by then."""
+        """Wait until these ids (16 bytes) have these clients, or none; False on timeout."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: all(self._by_id.get(key) == client for key, client in wanted.items()), seconds
             )
 
     def wait_until_gone(self, records: Iterable[BadRecord], seconds: float = READ_SECONDS_MAX) -> bool:
-        """Wait until these records are not what stands under their keys any more; whether that is so by then."""
+        """Wait until these invalid records are replaced or deleted; False on timeout."""
         records = list(records)
         with self._changed:
-            return self._changed.wait_for(lambda: all(self._bad.get(bad.key) != bad for bad in records), seconds)
+            return self._changed.wait_for(
+                lambda: all(self._bad.get(record.key) != record for record in records), seconds
+            )
 
     def _read_all(self, consumer: Consumer, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -222,7 +224,7 @@ class Registry:
                 logger.exception("what follows the registry failed on client %s", client.name)
 
     def _look(self, consumer: Consumer) -> None:
-        """Ask whether the topic can be read: the library tells of brokers that go, not of those that come back."""
+        """Ask whether the topic can be read: the library reports brokers that go, not those that come back."""
         asked = self._asked
         try:
             _, end = consumer.get_watermark_offsets(TopicPartition(CLIENTS, 0), timeout=_LOOK_SECONDS_MAX)
@@ -239,7 +241,7 @@ class Registry:
                 self._changed.notify_all()
 
     def _take(self, message: Message) -> RegisteredClient | Literal[False] | None:
-        """Put a record into the tables: the client, False for one that is no client, None where nothing was read."""
+        """Apply a record to the tables: its client, False for an invalid or deleted one, None if nothing was read."""
         error = message.error()
         if error is not None:
             if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -266,7 +268,7 @@ class Registry:
     def _take_bad(self, key: bytes, value: bytes | None, offset: int, reason: Exception) -> None:
         with self._changed:
             if value is None:
-                # What was written under a key that is no id is gone.
+                # A tombstone under an invalid key: the record is gone.
                 self._bad.pop(key, None)
             else:
                 text = str(reason) if isinstance(reason, ClientError) else f"{type(reason).__name__}: {reason}"
@@ -276,7 +278,7 @@ class Registry:
 
 
 def _note_error(error: KafkaError) -> None:
-    # librdkafka tries again by itself; each single connection that fails is not worth a line.
+    # librdkafka retries by itself; each single connection that fails is not worth a line.
     if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 -- librdkafka's own codes have this name
         OUTAGES.tell(logger, f"the registry of clients is not followed at the moment, {error.str()}")
 
@@ -286,7 +288,7 @@ def _ends(consumer: Consumer, partition: TopicPartition, deadline: float) -> tup
         try:
             low, high = consumer.get_watermark_offsets(partition, timeout=deadline - time.monotonic())
         except KafkaException as error:
-            # A topic that was made a moment ago is known before it can be read; a leader may be changing.
+            # A topic just created is known before it can be read; a leader may be changing.
             if not error.args[0].retriable() and error.args[0].code() not in _TRANSIENT:
                 raise
             if time.monotonic() > deadline - _POLL_SECONDS:

@@ -1,4 +1,4 @@
-"""What a client application is, and what may be written about it in the registry."""
+"""Client application: its registry record, and the checks before it is written."""
 
 import hashlib
 import hmac
@@ -16,7 +16,7 @@ from backbeat.schemas.messages.json_text import JsonTextError, check_depth
 NAME_CHARACTERS_MAX = 255
 URL_CHARACTERS_MAX = 2_000
 
-#: A client's record is an object of texts; what later versions add may be nested a little.
+#: A client's record is a flat object; later versions may add a little nesting.
 _DEPTH_MAX = 16
 _TOKEN_BYTES = 32
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]+")
@@ -29,63 +29,62 @@ Connections = Literal["close", "pooled"]
 
 
 class ClientError(Exception):
-    """A client application cannot be as it was asked for; the text says what to do."""
+    """An invalid client application; the text says what to do."""
 
 
 class RegisteredClient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """A client application: what the registry knows of it."""
+    """A client application as the registry has it."""
 
     #: UUID, as text of 36 characters.
     id: str
-    #: Unique, and never changed: topics are named after it.
+    #: Unique and immutable: topics are named after it.
     name: str
-    #: Where decisions are posted to; None: to the activity endpoint.
+    #: URL for decisions; None: the activity endpoint.
     decision_endpoint: str | None = None
-    #: Where activities are posted to.
+    #: URL for activities.
     activity_endpoint: str | None = None
-    #: Where notifications are posted to; None: nobody is told.
+    #: URL for notifications; None: none are sent.
     notification_endpoint: str | None = None
-    #: SHA-256 of the client's token, as hexadecimal text; empty: it has none.
+    #: SHA-256 of the client's token, hexadecimal; empty: it has no token.
     token_hash: str = ""
-    #: Whether its work goes to workers on its topic, or to its endpoints.
+    #: Delivery of its activities: to workers on its topic, or to its endpoints.
     delivery: Delivery = "topic"
-    #: Whether each webhook has a connection of its own, as servers with one thread a connection need it, or
-    #: connections are kept open and used again.
+    #: Connections of webhooks: one each, as servers with a thread a connection need it, or kept open and reused.
     connections: Connections = "close"
 
     @property
     def id_bytes(self) -> bytes:
-        """The id as its 16 bytes."""
+        """The id's 16 bytes."""
         return uuid.UUID(self.id).bytes
 
     @property
     def topic(self) -> str:
-        """The topic on which the engine puts its activities: of its name, where that can be a topic's."""
+        """Topic for its activities: of its name where that is a valid topic name, else of its id."""
         return activities_topic(self.name if has_topics(self.name) else self.id)
 
     def has_token(self, token: str) -> bool:
-        """Whether this is the client's token. Takes as long for a wrong one as for the right one."""
+        """True if this is the client's token. Constant time."""
         return bool(self.token_hash) and hmac.compare_digest(self.token_hash, hash_token(token))
 
 
 class Clients(Protocol):
-    """What the ingest asks of the registry."""
+    """Port of the registry for the ingest."""
 
     def by_id(self, client_id: bytes) -> RegisteredClient | None:
-        """The client with this id."""
+        """Client with this id."""
 
     def by_name(self, name: str) -> RegisteredClient | None:
-        """The client of this name."""
+        """Client of this name."""
 
     def catch_up(self, seconds: float) -> bool:
-        """Read up to what is there now; waits at most `seconds` for that. Whether it is read by then."""
+        """Read up to the registry's present end, within `seconds`; True if it got there."""
 
 
 def decode_client(key: bytes | None, value: bytes | None) -> tuple[bytes, RegisteredClient | None]:
-    """A record of the registry: the client's id (16 bytes), and the client, or None for one that was removed.
+    """Registry record -> the client's id (16 bytes) and the client, or None for a deleted one.
 
-    ClientError: it is no client. What needs more than a name and an id (endpoints, topics) is checked where a client is
-    written, not here: a client that an older version took stays one.
+    ClientError: it is no client. Rules beyond a name and an id (endpoints, topics) are checked where a client is
+    written, not here: a client that an older version accepted stays valid.
     """
     try:
         client_id = uuid.UUID((key or b"").decode()).bytes
@@ -93,32 +92,32 @@ def decode_client(key: bytes | None, value: bytes | None) -> tuple[bytes, Regist
             return client_id, None
         check_depth(value, _DEPTH_MAX)
         client = msgspec.json.decode(value, type=RegisteredClient)
-        is_of_key = uuid.UUID(client.id).bytes == client_id and len(client.id) == len(str(uuid.UUID(int=0)))
+        matches_key = uuid.UUID(client.id).bytes == client_id and len(client.id) == len(str(uuid.UUID(int=0)))
     except (ValueError, msgspec.DecodeError, JsonTextError) as error:
         raise ClientError(str(error)) from error
-    if not is_of_key:
+    if not matches_key:
         raise ClientError(f"its id {client.id!r} is not the one of its key")
     _check_name(client.name)
     return client_id, client
 
 
 def make_token() -> str:
-    """A new token: random, URL safe."""
+    """New random token, URL safe."""
     return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
 def hash_token(token: str) -> str:
-    """What is kept of a token: who reads the registry learns none."""
+    """Hash of a token for the registry, whose readers must not learn the token."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def usual_delivery(activity_endpoint: str | None) -> Delivery:
-    """How a client is served that does not say how: at its endpoints where it has some, else on its topic."""
+    """Default delivery: webhook for a client with an activity endpoint, else its topic."""
     return "webhook" if activity_endpoint else "topic"
 
 
 def check_client(client: RegisteredClient) -> None:
-    """Refuse what cannot work: an impossible name, endpoints that are no HTTP URLs, a delivery without its place."""
+    """Refuse an impossible name, an endpoint that is no HTTP URL, a delivery without its target. ClientError."""
     _check_name(client.name)
     for kind in ("decision", "activity", "notification"):
         url = getattr(client, f"{kind}_endpoint")

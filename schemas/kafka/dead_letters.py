@@ -1,7 +1,7 @@
-"""Dead letters: a record that cannot be processed, as it came, with the reason and where it stood in its headers.
+"""Dead letters: a record that cannot be processed, unchanged, with the reason and its origin in the headers.
 
-The topic is a log, so what became of a letter stands behind it: a *mark*, a record without key and value in the same
-partition, whose headers say which offset it is about and what was done. A letter without a mark waits.
+The topic is a log, so the outcome of a letter follows it: a *mark*, a record without key and value in the same
+partition, whose headers have the letter's offset and the outcome. A letter without a mark waits.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ SOURCE_TOPIC = "backbeat-source-topic"
 SOURCE_PARTITION = "backbeat-source-partition"
 SOURCE_OFFSET = "backbeat-source-offset"
 
-#: On a record that was sent in again: how often. It stays on it, so a letter that comes back says so.
+#: Number of redrives of a record. It stays on the record, so a letter that comes back shows it.
 REDRIVEN = "backbeat-redriven"
 
-#: Of a mark: the letter's offset, what was done with it, where it went, an operator's words.
+#: Headers of a mark: the letter's offset, its outcome, the topic it went to, an operator's note.
 MARKS = "backbeat-marks"
 OUTCOME = "backbeat-outcome"
 WENT_TO = "backbeat-went-to"
 NOTE = "backbeat-note"
-#: What OUTCOME says.
+#: Values of OUTCOME.
 OUTCOME_REDRIVEN = "redriven"
 OUTCOME_DROPPED = "dropped"
 
-#: A record that came with one of these would pass for what it is not.
+#: Our own headers: stripped so that they cannot be spoofed.
 _OURS = frozenset({REASON, SOURCE_TOPIC, SOURCE_PARTITION, SOURCE_OFFSET, MARKS, OUTCOME, WENT_TO, NOTE})
-#: A reason may quote what it refuses; the whole record is beside it.
+#: A reason may quote from the record; the whole record is beside it.
 _REASON_CHARACTERS_MAX = 2_000
-#: The record as it came; the rest is for our headers and Kafka's own.
+#: Bytes of the record; the rest is for our headers and Kafka's own.
 _CONTENT_BYTES_MAX = DEAD_LETTER_BYTES_MAX - 16 * 1024
-#: What a header takes beside its name and content, at most: the lengths of both.
+#: Bytes of a header beside name and content, at most: the lengths of both.
 _HEADER_BYTES = 10
 
 Headers = list[tuple[str, bytes | None]]
@@ -61,9 +61,9 @@ def dead_letter(
     partition: int,
     offset: int,
 ) -> DeadLetter:
-    """A record as it came, why it was refused, and where it stood, as one that the topic takes in any case.
+    """Dead letter of a record: its content, why it was refused and its origin, within the topic's record size.
 
-    Compression lets records in that are larger than a dead letter may be: of those, where they stood is what is kept.
+    Compression admits records larger than a dead letter may be: of those only the origin is kept.
     """
     own: Headers = list(headers or ())
     size = len(key or b"") + len(value or b"")
@@ -77,9 +77,9 @@ def dead_letter(
 
 
 def _headers(own: Headers, *, reason: str, topic: str, partition: int, offset: int) -> Headers:
-    """The record's own headers, then why it was refused and where it came from.
+    """The record's own headers, then the reason and the origin.
 
-    One that was a dead letter before, and was sent in again, has the newest reason only.
+    A redriven record that is refused again has the newest reason only.
     """
     return [
         *(header for header in own if header[0] not in _OURS),
@@ -91,32 +91,32 @@ def _headers(own: Headers, *, reason: str, topic: str, partition: int, offset: i
 
 
 def redrive_headers(headers: Iterable[tuple[str, bytes | None]]) -> list[tuple[str, bytes | None]]:
-    """The headers with which a letter goes back: the record's own, and how often it has been sent in again."""
+    """Headers of a redriven letter: the record's own, and its number of redrives."""
     headers = list(headers)
-    before = [int(value) for name, value in headers if name == REDRIVEN and value is not None and value.isdigit()]
+    redrives = [int(value) for name, value in headers if name == REDRIVEN and value is not None and value.isdigit()]
     own = [header for header in headers if header[0] not in _OURS and header[0] != REDRIVEN]
-    return [*own, (REDRIVEN, str(1 + max(before, default=0)).encode())]
+    return [*own, (REDRIVEN, str(1 + max(redrives, default=0)).encode())]
 
 
 def mark_headers(offset: int, outcome: str, went_to: str = "", note: str = "") -> list[tuple[str, bytes | None]]:
-    """The headers of the mark that says what was done with the letter at an offset of the same partition."""
-    said = [(MARKS, str(offset)), (OUTCOME, outcome), (WENT_TO, went_to), (NOTE, note)]
-    return [(name, value.encode()) for name, value in said if value]
+    """Headers of the mark for the letter at an offset of the same partition."""
+    fields = [(MARKS, str(offset)), (OUTCOME, outcome), (WENT_TO, went_to), (NOTE, note)]
+    return [(name, value.encode()) for name, value in fields if value]
 
 
-#: Not called as a method: once such a call is warm, CPython does not look whether an exception was left beside its
-#: result, as the library leaves one, and raises it somewhere behind.
+#: Not called as a method: once such a call is warm, CPython does not check for an exception left beside its result, as
+#: the library leaves one, and raises it somewhere later.
 _read_headers = operator.methodcaller("headers")
 
 
 def headers_of(message: Message) -> Headers | None:
-    """A record's headers as they were read; None: they cannot be, since a name is no UTF-8.
+    """Headers of a consumed record; None: unreadable, since a name is not UTF-8.
 
-    Kafka takes any bytes for a name. The library raises SystemError where it is asked for such a one, and would crash
-    where it is asked again: so the message has none from then on.
+    Kafka takes any bytes for a name. The library raises SystemError for such a one, and would crash on the second read:
+    so the message has no headers from then on.
     """
     try:
-        # The library types what may be written; what is read is always this.
+        # The library types the headers that may be written; those read are always of this type.
         return cast("Headers", _read_headers(message) or [])
     except (SystemError, UnicodeDecodeError):
         message.set_headers([])
@@ -126,7 +126,7 @@ def headers_of(message: Message) -> Headers | None:
 def send(
     producer: Producer, message: Message, reason: str, on_delivery: Callable[[KafkaError | None, Message], None]
 ) -> None:
-    """Put a record aside as it came (`dead_letter`). BufferError when the producer's queue is full."""
+    """Produce a record's dead letter (`dead_letter`). BufferError: the producer's queue is full."""
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     assert topic is not None
     assert partition is not None

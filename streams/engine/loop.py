@@ -27,7 +27,7 @@ from backbeat.streams.engine.ports import PartitionState, Snapshot
 from backbeat.streams.engine.waiting_activities import WaitingActivities
 from backbeat.streams.engine.waits import NodeWaits
 from backbeat.streams.input.validate import check_command, check_query
-from backbeat.streams.observe.counters import Tallies
+from backbeat.streams.observe.counters import EngineCounters
 from backbeat.streams.output.dead_letters import put_aside
 from backbeat.streams.output.replies import Replies
 
@@ -68,8 +68,8 @@ class Engine:
         self.partitions: dict[int, Partition] = {}
         self._waits = NodeWaits()
         self.flushes: list[Flush] = []
-        self.tallies = Tallies()
-        self.counts = self.tallies.counts
+        self.counters = EngineCounters()
+        self.counts = self.counters.counts
         self._replies = Replies(outbox, self.counts)
 
     # --- assignment --------------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ class Engine:
             self._dead_letter(record, unreadable_text(error))
         else:
             effects = self._apply(record, command, store)
-            self.tallies.note(command, effects, store)
+            self.counters.note(command, effects, store)
             self._perform(record, command, effects)
         meta.next_offset = record.offset + 1
 
@@ -275,13 +275,13 @@ class Engine:
 
     def fire_timers(self, now: int) -> int:
         """Send a command for each timer that is due at `now` (the broker's time, estimated); how many there were."""
-        before = self.tallies.timers_fired
+        before = self.counters.timers_fired
         for partition in self.partitions.values():
             if partition.store is not None and partition.store.timers.any_due(now):
                 for key, value in due_records(partition.store, now):
                     self._outbox.send(COMMANDS, value, key=key, partition=partition.number)
-                    self.tallies.timers_fired += 1
-        return self.tallies.timers_fired - before
+                    self.counters.timers_fired += 1
+        return self.counters.timers_fired - before
 
     # --- queries ----------------------------------------------------------------------------------------------------
 

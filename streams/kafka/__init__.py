@@ -1,1 +1,1 @@
-"""Kafka: topics, security, outages, clocks, and the registry of clients."""
+"""Kafka clients of the engine: broker clock, lag, queues, reachability, client registration, topic survey."""

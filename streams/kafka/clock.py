@@ -9,11 +9,11 @@ import time
 
 
 class BrokerClock:
-    """Milliseconds since the epoch as the broker has them. Until the first sample: the host's, of no use to timers."""
+    """The broker's time in milliseconds since the epoch. Until the first sample the host's, of no use to timers."""
 
     def __init__(self) -> None:
         self._offset_ms = time.time() * 1000 - time.monotonic() * 1000
-        #: Whether there was a sample: timers wait for it.
+        #: True once there was a sample: timers wait for it.
         self.sampled = False
 
     def now(self) -> int:
@@ -21,9 +21,9 @@ class BrokerClock:
         return int(time.monotonic() * 1000 + self._offset_ms)
 
     def sample(self, broker_time: int) -> None:
-        """A record that was acknowledged just now, or was read some time ago, has this timestamp.
+        """Set the clock by the timestamp of a record that was just acknowledged, or was read some time ago.
 
-        What was read late makes timers late until the next sample, and none early.
+        A record that was read late makes timers late until the next sample, and none early.
         """
         self._offset_ms = broker_time - time.monotonic() * 1000
         self.sampled = True

@@ -1,4 +1,4 @@
-"""Where the log of each partition ends, as the broker says it: asked beside whatever else reads the log."""
+"""End offsets of the owned partitions, read from the brokers independently of the engine's consumer."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 _ASK_SECONDS = 10.0
 
 
-class LogEnds:
-    """Asks, from a thread of its own, about the partitions that are ours, and knows which of them have work."""
+class LagProbe:
+    """Thread that finds the owned partitions with commands behind the committed offset."""
 
     def __init__(
         self,
@@ -29,24 +29,24 @@ class LogEnds:
         first_data: Callable[[int, int], int],
         every_seconds: float,
     ) -> None:
-        """`positions`: how far each partition of ours is committed; `first_data`: see `log_tail`."""
+        """`positions`: committed offset by partition; `first_data`: see `log_tail`."""
         self._admin = AdminClient({**connection(bootstrap_servers), "log_level": 0})
         self._positions = positions
         self._first_data = first_data
         self._every_seconds = every_seconds
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log-ends", daemon=True)
-        #: of the partitions whose log has commands behind what is committed: what is committed
+        #: Committed offset by partition, of the partitions whose log has commands behind it.
         self.behind: dict[int, int] = {}
-        #: (partition, position, end) of which it is known that nothing but control records lies between
+        #: (partition, position, end) between which there are known to be control records only.
         self._idle: set[tuple[int, int, int]] = set()
 
     def start(self) -> None:
-        """Begin to ask."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop the thread; does not wait for it."""
         self._stopping.set()
 
     def _run(self) -> None:
@@ -54,45 +54,47 @@ class LogEnds:
             try:
                 self.behind = self._look()
             except KafkaException as error:
-                # A broker that is not there is nothing that this process could mend by ending.
+                # Ending this process would not bring an unreachable broker back.
                 logger.info("where the log ends is not known at the moment: %s", error)
                 self.behind = {}
 
     def _look(self) -> dict[int, int]:
         positions = dict(self._positions())
         latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        asked = {TopicPartition(COMMANDS, number): latest for number in positions}
-        if not asked:
+        specs = {TopicPartition(COMMANDS, partition): latest for partition in positions}
+        if not specs:
             return {}
-        found = self._admin.list_offsets(
-            asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_ASK_SECONDS
+        futures = self._admin.list_offsets(
+            specs, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_ASK_SECONDS
         )
         ends = {}
         unknown: KafkaException | None = None
-        for where, future in found.items():
+        for topic_partition, future in futures.items():
             try:
-                ends[where.partition] = future.result().offset
+                ends[topic_partition.partition] = future.result().offset
             except KafkaException as error:
-                # One without a leader says nothing of the others.
+                # A partition without a leader says nothing of the others.
                 unknown = error
         if unknown is not None:
-            logger.info("where the log ends is not known of %d partitions: %s", len(asked) - len(ends), unknown)
-        behind = {number: position for number, position in positions.items() if ends.get(number, -1) > position}
-        idle = {(number, position, ends[number]) for number, position in behind.items()} & self._idle
-        for number, position in list(behind.items()):
-            about = (number, position, ends[number])
-            # Only of what did not move since the last look is it asked what lies there.
-            stands = about not in idle and self.behind.get(number) == position
-            if stands and self._is_idle(number, position, ends[number]):
-                idle.add(about)
-            if about in idle:
-                del behind[number]
+            logger.info("where the log ends is not known of %d partitions: %s", len(specs) - len(ends), unknown)
+        behind = {
+            partition: position for partition, position in positions.items() if ends.get(partition, -1) > position
+        }
+        idle = {(partition, position, ends[partition]) for partition, position in behind.items()} & self._idle
+        for partition, position in list(behind.items()):
+            interval = (partition, position, ends[partition])
+            # The log itself is read only where the position did not move since the last look.
+            is_stuck = interval not in idle and self.behind.get(partition) == position
+            if is_stuck and self._is_idle(partition, position, ends[partition]):
+                idle.add(interval)
+            if interval in idle:
+                del behind[partition]
         self._idle = idle
         return behind
 
-    def _is_idle(self, number: int, position: int, end: int) -> bool:
+    def _is_idle(self, partition: int, position: int, end: int) -> bool:
         try:
-            return self._first_data(number, position) >= end
+            return self._first_data(partition, position) >= end
         except (KafkaException, EngineError) as error:
-            logger.info("what the log of partition %d ends with is not known: %s", number, error)
-            return True  # A broker that is not there is nothing that this process could mend by ending.
+            logger.info("what the log of partition %d ends with is not known: %s", partition, error)
+            return True  # Ending this process would not bring an unreachable broker back.

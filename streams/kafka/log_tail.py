@@ -1,4 +1,4 @@
-"""What the end of a partition's log holds: commands, or nothing but control records and what compaction left out."""
+"""First data record of a partition from an offset on: control records and compacted-away offsets are skipped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _POLL_SECONDS = 10.0
 
 
 def first_data(settings: EngineSettings, partition: int, begin: int) -> int:
-    """The offset of the first data record from `begin` on, or where the log ends."""
+    """Offset of the first data record from `begin` on, or the log's end. EngineError: the log cannot be read there."""
     consumer = Consumer(
         {
             **connection(settings.bootstrap_servers),

@@ -1,4 +1,4 @@
-"""Writing to the registry: clients added, changed and removed, and records that are no clients deleted."""
+"""Writes to the client registry: clients added, changed and removed, invalid records deleted."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def add_client(
     delivery: Delivery | None = None,
     partitions: int = PARTITIONS_DEFAULT,
 ) -> RegisteredClient:
-    """Add a client and make its topics; the same call again gives the same client.
+    """Add a client and create its topics; the same call again returns the same client.
 
-    Without `delivery`, a client with an activity endpoint is served by webhook, any other on its topic.
+    Without `delivery`, a client with an activity endpoint gets webhooks, any other its topic.
     """
     with Registry(bootstrap_servers) as registry:
         same_name = registry.by_name(name)
@@ -58,31 +58,31 @@ def put_clients(
     *,
     partitions: int = PARTITIONS_DEFAULT,
 ) -> None:
-    """Add or change clients, all or (where one of them is refused) none, and make the topics that they lack.
+    """Add or change clients and create the topics that they lack; if one of them is refused, none is written.
 
-    Returns once the registry has them. Names and ids are unique: another client's are refused.
+    Returns once the registry has read them. RegistryError: a name or an id is another client's.
     """
     _check_all(registry, clients)
     specs = [spec for client in clients for spec in _topics_of(client, partitions)]
-    # Before they are known: whoever learns of a client finds its topics.
+    # Before the clients: consumers of the registry rely on a client's topics.
     ensure_client_topics(registry.bootstrap_servers, specs)
     new = {client.id_bytes: client for client in clients if client != registry.by_id(client.id_bytes)}
     _write(registry, new)
-    # Two that add the same name at once both find it free. Everybody says the same of whose it is: the other gives in.
-    lost = [client for client in new.values() if registry.by_name(client.name) != client]
-    if lost:
-        _write(registry, dict.fromkeys(client.id_bytes for client in lost))
-        raise RegistryError(f"somebody else has just added a client {lost[0].name!r}: it is theirs.")
+    # Two that add the same name at once both find it free. All agree on its owner; the other gives in.
+    losers = [client for client in new.values() if registry.by_name(client.name) != client]
+    if losers:
+        _write(registry, dict.fromkeys(client.id_bytes for client in losers))
+        raise RegistryError(f"somebody else has just added a client {losers[0].name!r}: it is theirs.")
 
 
 def change_client(registry: Registry, client: RegisteredClient) -> None:
-    """Change what is known of a client that has its topics already."""
+    """Change a client that has its topics already."""
     _check_all(registry, [client])
     _write(registry, {client.id_bytes: client})
 
 
 def remove_client(registry: Registry, client: RegisteredClient) -> None:
-    """Remove a client. Its topics stay: what is in them may be wanted."""
+    """Remove a client. Its topics stay: their records may be wanted."""
     _write(registry, {client.id_bytes: None})
 
 
@@ -107,19 +107,19 @@ def _check_all(registry: Registry, clients: Iterable[RegisteredClient]) -> None:
 def _topics_of(client: RegisteredClient, partitions: int) -> list[TopicSpec]:
     if has_topics(client.name):
         return client_topics(client.name, partitions)
-    # Its services cannot name a signals topic; what the engine sends it goes to a topic of its id.
+    # Its services cannot name a signals topic; its activities go to a topic of its id.
     return [spec for spec in client_topics(client.id, partitions) if spec.name == client.topic]
 
 
-def repair(registry: Registry, records: Sequence[BadRecord]) -> None:
-    """Delete records that are no clients, by their keys; wait until the registry has them no more."""
-    _produce(registry, {bad.key: None for bad in records})
-    if not registry.wait_until_gone(records):
+def repair(registry: Registry, bad_records: Sequence[BadRecord]) -> None:
+    """Delete invalid records by their keys; wait until the registry has read that."""
+    _produce(registry, {record.key: None for record in bad_records})
+    if not registry.wait_until_gone(bad_records):
         raise RegistryError(f"{CLIENTS} was written, but not read again within {READ_SECONDS_MAX:.0f} s.")
 
 
 def _write(registry: Registry, clients: Mapping[bytes, RegisteredClient | None]) -> None:
-    """Write clients, or None for one that is removed, by their ids; wait until the registry has them."""
+    """Write clients, or None for a removed one, by their ids; wait until the registry has read them."""
     _produce(
         registry,
         {
@@ -132,16 +132,16 @@ def _write(registry: Registry, clients: Mapping[bytes, RegisteredClient | None])
 
 
 def _produce(registry: Registry, records: Mapping[bytes, bytes | None]) -> None:
-    failed: list[KafkaError] = []
+    errors: list[KafkaError] = []
 
     def delivered(error: KafkaError | None, _: Message) -> None:
         if error is not None:
-            failed.append(error)
+            errors.append(error)
 
     producer = Producer({**connection(registry.bootstrap_servers), "acks": "all"})
     for key, value in records.items():
         producer.produce(CLIENTS, key=key, value=value, partition=0, on_delivery=delivered)
-    left = producer.flush(READ_SECONDS_MAX)
-    if failed or left:
-        reason = failed[0].str() if failed else f"not acknowledged within {READ_SECONDS_MAX:.0f} s"
+    unacknowledged = producer.flush(READ_SECONDS_MAX)
+    if errors or unacknowledged:
+        reason = errors[0].str() if errors else f"not acknowledged within {READ_SECONDS_MAX:.0f} s"
         raise RegistryError(f"{CLIENTS} could not be written: {reason}.")

@@ -1,6 +1,6 @@
-"""What the engine's loop counts: plain numbers of its own, given out when somebody asks (`metrics`).
+"""Counters of the engine's loop: plain numbers, exported by `metrics`.
 
-It is the way of every command, so nothing here takes a lock or makes an object: a microsecond a command is the budget.
+On the path of every command, so nothing here takes a lock or makes an object: the budget is a microsecond a command.
 Written on the loop's thread; read from another by copying.
 """
 
@@ -17,17 +17,17 @@ from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.streams.core.effects import Dispatch, Effect, Refuse, StatusChanged
 from backbeat.streams.core.store import Store
 
-#: Names of activities that are told apart; what comes later is counted together.
+#: Activity names with counters of their own; later names are counted together.
 ACTIVITIES_MAX = 200
 
-#: What may be counted of an activity.
+#: Outcomes of an activity.
 OUTCOMES = ("complete", "errored", "expired", "undeliverable")
 
 _FINISHED = {ClientStatus.COMPLETE, ClientStatus.ERRORED}
 
 
-class ActivityTally:
-    """Of the nodes of one name."""
+class ActivityCounters:
+    """Counters of the nodes of one name."""
 
     __slots__ = ("dispatched", "finished", "retried")
 
@@ -37,24 +37,24 @@ class ActivityTally:
         self.finished = dict.fromkeys(OUTCOMES, 0)
 
 
-class Tallies:
-    """Counted since the process began."""
+class EngineCounters:
+    """Counters since the process began."""
 
     def __init__(self) -> None:
-        #: what the loop counts by a word: commands, repeats, queries …
+        #: Counters of the loop by name: commands, repeats, queries …
         self.counts: Counter[str] = Counter()
         self.commands: dict[type, int] = dict.fromkeys(get_args(AnyCommand), 0)
         self.effects: dict[type, int] = dict.fromkeys(get_args(Effect), 0)
         self.rejections: dict[replies.Reason, int] = dict.fromkeys(replies.Reason, 0)
-        #: changes to a status, by its number
+        #: Status changes, by the status's number.
         self.server = [0] * len(ServerStatus)
         self.client = [0] * len(ClientStatus)
-        self.activities: dict[str, ActivityTally] = {}
+        self.activities: dict[str, ActivityCounters] = {}
         self.busy_seconds = 0.0
         self.timers_fired = 0
 
     def note(self, command: AnyCommand, effects: list[Effect], store: Store) -> None:
-        """A command was applied, with these effects; `store` is as it is after that."""
+        """Count a command and its effects; `store` holds the state after it."""
         self.commands[type(command)] += 1
         for effect in effects:
             kind = type(effect)
@@ -63,24 +63,24 @@ class Tallies:
                 self._changed(command, effect, store)  # type: ignore[arg-type]  # `is` is quicker, and narrows nothing
             elif kind is Dispatch:
                 node = effect.node  # type: ignore[union-attr]  # as above
-                tally = self.of(node.name)
-                tally.dispatched += 1
+                activity = self.of(node.name)
+                activity.dispatched += 1
                 if node.attempt > 1:
-                    tally.retried += 1
+                    activity.retried += 1
             elif kind is Refuse:
                 self.rejections[effect.rejection.reason] += 1  # type: ignore[union-attr]  # as above
 
     def _changed(self, command: AnyCommand, effect: StatusChanged, store: Store) -> None:
         server, client = self.server, self.client
         finished = None
-        for each in effect.changes:
-            change = each.change
+        for node_change in effect.changes:
+            change = node_change.change
             if change.server:
                 server[change.to_status] += 1
             else:
                 client[change.to_status] += 1
                 if change.to_status in _FINISHED:
-                    finished = finished or each
+                    finished = finished or node_change
         if finished is None:
             return
         kind = type(command)
@@ -96,15 +96,15 @@ class Tallies:
         if node is not None:
             self.of(node.name).finished[outcome] += 1
 
-    def of(self, name: str) -> ActivityTally:
-        """The tally of the nodes of this name, or that of all names that came too late for one of their own."""
-        tally = self.activities.get(name)
-        if tally is None:
+    def of(self, name: str) -> ActivityCounters:
+        """Counters of the nodes of this name; past `ACTIVITIES_MAX` names, those shared by all others."""
+        activity = self.activities.get(name)
+        if activity is None:
             name = name if len(self.activities) < ACTIVITIES_MAX else OTHER
-            tally = self.activities.setdefault(name, ActivityTally())
-        return tally
+            activity = self.activities.setdefault(name, ActivityCounters())
+        return activity
 
 
-def word_of(kind: type) -> str:
-    """How a command or an effect is called in a label: `change_node`."""
+def label_of(kind: type) -> str:
+    """Label of a command or an effect: `change_node`."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()

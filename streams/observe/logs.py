@@ -1,4 +1,4 @@
-"""A process's log: one event a line on stderr, as JSON or for people, with what it is about, and without secrets.
+"""A process's log: one event a line on stderr, as JSON or as text, with its subjects and without secrets.
 
 The parts log with the standard library's `logging` and say what an event is about in `extra`; structlog only writes the
 line. So libraries' events look the same, and the SDK, which users carry in programs with logs of their own, needs
@@ -20,10 +20,10 @@ import structlog
 from backbeat.observe import transaction_ids
 
 FORMATS = ("auto", "json", "text")
-#: What an event may be about; always under these names, and only where it is known (docs/reference/logs.md).
+#: Subjects of events, under these names and only where they are known (docs/reference/logs.md).
 SUBJECTS = ("tid", "workflow", "node", "attempt", "partition")
 
-#: The transaction id of what is being worked at, where a part has nothing else that says it.
+#: Transaction id of the current work, for events that do not bring one.
 tid: ContextVar[str] = ContextVar("backbeat_tid", default="")
 
 HIDDEN = "***"
@@ -42,22 +42,22 @@ _Event = MutableMapping[str, Any]
 
 
 def redact(text: str) -> str:
-    """The text without what opens something: passwords in URLs, tokens, secrets by their names."""
-    for pattern, instead in _SECRETS:
-        text = pattern.sub(instead, text)
+    """The text with passwords in URLs, tokens and named secrets replaced by `***`."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
     return text
 
 
 def to_stderr(log_format: str = "auto", level: int = logging.INFO) -> None:
-    """Write this process's log to stderr, a line an event. `auto`: for people at a terminal, JSON elsewhere."""
+    """Write this process's log to stderr, one event a line. `auto`: text at a terminal, JSON elsewhere."""
     handler = logging.StreamHandler()
     handler.setFormatter(formatter(as_json=log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())))
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 def formatter(*, as_json: bool) -> logging.Formatter:
-    """What turns events of `logging` into lines."""
-    last: list[Any] = (
+    """Formatter that renders events of `logging`."""
+    renderers: list[Any] = (
         [structlog.processors.format_exc_info, _redacted, structlog.processors.JSONRenderer(_dumps)]
         if as_json
         else [structlog.processors.format_exc_info, _redacted, _for_people]
@@ -70,7 +70,7 @@ def formatter(*, as_json: bool) -> logging.Formatter:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _subjects,
         ],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
     )
 
 
@@ -110,9 +110,9 @@ def _dumps(event: Any, **_: Any) -> str:
 
 def _for_people(_: Any, __: str, event: _Event) -> str:
     """`2026-11-24T00:00:00Z WARNING backbeat.streams.engine.loop: what happened  partition=3 tid=abc`."""
-    raised = event.pop("exception", None)
+    traceback = event.pop("exception", None)
     head = f"{event.pop('timestamp')} {event.pop('level').upper()} {event.pop('logger')}: {event.pop('event')}"
-    known = [name for name in SUBJECTS if name in event]
-    about = " ".join(f"{name}={event[name]}" for name in [*known, *sorted(event.keys() - set(known))])
-    line = f"{head}  {about}" if about else head
-    return f"{line}\n{raised}" if raised else line
+    names = [name for name in SUBJECTS if name in event]
+    subjects = " ".join(f"{name}={event[name]}" for name in [*names, *sorted(event.keys() - set(names))])
+    line = f"{head}  {subjects}" if subjects else head
+    return f"{line}\n{traceback}" if traceback else line

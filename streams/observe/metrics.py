@@ -1,7 +1,7 @@
-"""The engine's metrics as Prometheus reads them (docs/reference/metrics.md): made when asked for.
+"""The engine's metrics for Prometheus (docs/reference/metrics.md), collected on request.
 
-What belongs to the event loop is read on it. A loop that hangs does not answer: then what was read last is given, and
-`loop_delay_seconds` says why.
+State of the event loop is read on it. A loop that hangs does not answer: then the last reading is exported, and
+`loop_delay_seconds` shows it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from backbeat.observe.prometheus import counter, counters, gauge, gauges, histog
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
 from backbeat.streams.core.effects import Notify
 from backbeat.streams.input.ingest import Ingest
-from backbeat.streams.observe.counters import word_of
+from backbeat.streams.observe.counters import label_of
 from backbeat.streams.process.lifecycle import EngineProcess
 from backbeat.streams.state.store import PartitionStore
 
@@ -29,8 +29,8 @@ _LOOP_SECONDS_MAX = 1.0
 
 
 @dataclass
-class _OfPartition:
-    """What a partition that is restored shows."""
+class _PartitionReading:
+    """Reading of a restored partition."""
 
     position: int
     committed: int
@@ -45,17 +45,17 @@ class _OfPartition:
 
 
 @dataclass
-class _OnLoop:
-    """What only the event loop may read."""
+class _LoopReading:
+    """Reading of state that belongs to the event loop."""
 
     restoring: int = 0
     changed: int = 0
     waiting: int = 0
-    partitions: dict[int, _OfPartition] = field(default_factory=dict)
+    partitions: dict[int, _PartitionReading] = field(default_factory=dict)
 
 
 class EngineCollector(Collector):
-    """Gives the metrics of an engine and of its ingest."""
+    """Collector of the metrics of an engine and its ingest."""
 
     def __init__(
         self,
@@ -69,10 +69,10 @@ class EngineCollector(Collector):
         self._ingest = ingest
         self._end_of_log = end_of_log
         self._loop = loop
-        self._last = _OnLoop()
+        self._last = _LoopReading()
 
     def collect(self) -> Iterator[Metric]:
-        """Everything, as of now."""
+        """Collect all metrics as of now."""
         self._last = on_loop(self._loop, self._read) or self._last
         yield from self._work()
         yield from self._nodes()
@@ -92,23 +92,23 @@ class EngineCollector(Collector):
 
     # --- read on the loop ------------------------------------------------------------------------------------------
 
-    def _read(self) -> _OnLoop:
+    def _read(self) -> _LoopReading:
         process = self._process
         engine, now = process.engine, process.clock.now()
-        waiting = sum(len(each.waiting_queries) for each in engine.partitions.values())
-        found = _OnLoop(changed=engine.changed_count, waiting=waiting)
-        for number, partition in engine.partitions.items():
+        waiting = sum(len(partition.waiting_queries) for partition in engine.partitions.values())
+        reading = _LoopReading(changed=engine.changed_count, waiting=waiting)
+        for partition_number, partition in engine.partitions.items():
             store = partition.store
             if not isinstance(store, PartitionStore):
-                found.restoring += 1
+                reading.restoring += 1
                 continue
             position = store.meta.next_offset
             records, size = store.stored_estimate()
             overdue, oldest = store.timers.overdue(now)
-            found.partitions[number] = _OfPartition(
+            reading.partitions[partition_number] = _PartitionReading(
                 position=position,
-                committed=process.committed.get(number, position),
-                lag=max(0, (self._end_of_log(number) or position) - position),
+                committed=process.committed.get(partition_number, position),
+                lag=max(0, (self._end_of_log(partition_number) or position) - position),
                 pending=len(partition.pending),
                 records=records,
                 size=size,
@@ -117,14 +117,14 @@ class EngineCollector(Collector):
                 overdue=overdue,
                 overdue_seconds=0.0 if oldest is None else max(0, now - oldest) / 1000,
             )
-        return found
+        return reading
 
     # --- given out -------------------------------------------------------------------------------------------------
 
     def _work(self) -> Iterator[Metric]:
-        tallies, work = self._process.engine.tallies, self._process.work
-        counts = tallies.counts.copy()
-        commands = [((word_of(kind),), count) for kind, count in tallies.commands.items()]
+        totals, work = self._process.engine.counters, self._process.work
+        counts = totals.counts.copy()
+        commands = [((label_of(kind),), count) for kind, count in totals.commands.items()]
         commands.append((("unreadable",), counts["unreadable"]))
         yield counters("backbeat_engine_commands", "Commands applied.", ("kind",), commands)
         yield counter("backbeat_engine_busy_seconds", "Time spent applying commands.", work.busy_seconds)
@@ -141,13 +141,13 @@ class EngineCollector(Collector):
             "backbeat_engine_effects",
             "What followed from commands.",
             ("kind",),
-            [((word_of(kind),), count) for kind, count in tallies.effects.items()],
+            [((label_of(kind),), count) for kind, count in totals.effects.items()],
         )
         yield counters(
             "backbeat_engine_rejections",
             "Commands refused that nobody waits for.",
             ("reason",),
-            [((reason.value,), count) for reason, count in tallies.rejections.items()],
+            [((reason.value,), count) for reason, count in totals.rejections.items()],
         )
         yield counters(
             "backbeat_engine_dead_letters",
@@ -155,7 +155,7 @@ class EngineCollector(Collector):
             ("cause",),
             [
                 (("unreadable",), counts["unreadable"]),
-                (("refused",), sum(tallies.rejections.values())),
+                (("refused",), sum(totals.rejections.values())),
                 (("defect",), counts["defects"]),
             ],
         )
@@ -178,30 +178,34 @@ class EngineCollector(Collector):
         )
 
     def _nodes(self) -> Iterator[Metric]:
-        tallies = self._process.engine.tallies
-        statuses = [(("server", word(each)), tallies.server[each]) for each in ServerStatus]
-        statuses += [(("client", word(each)), tallies.client[each]) for each in ClientStatus]
+        totals = self._process.engine.counters
+        statuses = [(("server", word(status)), totals.server[status]) for status in ServerStatus]
+        statuses += [(("client", word(status)), totals.client[status]) for status in ClientStatus]
         yield counters("backbeat_engine_status_changes", "Changes to a status.", ("machine", "status"), statuses)
-        activities = tallies.activities.copy()
+        activities = totals.activities.copy()
         yield counters(
             "backbeat_engine_activities_dispatched",
             "Activities and decisions sent to workers.",
             ("activity",),
-            [((name,), each.dispatched) for name, each in activities.items()],
+            [((name,), activity.dispatched) for name, activity in activities.items()],
         )
         yield counters(
             "backbeat_engine_activities_retried",
             "Those of them that were not the first attempt.",
             ("activity",),
-            [((name,), each.retried) for name, each in activities.items()],
+            [((name,), activity.retried) for name, activity in activities.items()],
         )
         yield counters(
             "backbeat_engine_activities_finished",
             "What came of activities.",
             ("activity", "outcome"),
-            [((name, outcome), count) for name, each in activities.items() for outcome, count in each.finished.items()],
+            [
+                ((name, outcome), count)
+                for name, activity in activities.items()
+                for outcome, count in activity.finished.items()
+            ],
         )
-        yield counter("backbeat_engine_notifications", "Error notifications sent.", tallies.effects[Notify])
+        yield counter("backbeat_engine_notifications", "Error notifications sent.", totals.effects[Notify])
 
     def _commits(self) -> Iterator[Metric]:
         commits = self._process.commits
@@ -221,30 +225,34 @@ class EngineCollector(Collector):
         yield histograms("backbeat_engine_restore_seconds", "One restore.", (), [((), commits.restore_seconds)])
 
     def _partitions(self) -> Iterator[Metric]:
-        found = self._last.partitions
+        partitions = self._last.partitions
 
-        def of(name: str, text: str, value: Callable[[_OfPartition], float]) -> Metric:
-            given = [((str(number),), value(each)) for number, each in found.items()]
-            return gauges(f"backbeat_engine_{name}", text, ("partition",), given)
+        def of_partition(name: str, text: str, value: Callable[[_PartitionReading], float]) -> Metric:
+            samples = [((str(partition),), value(reading)) for partition, reading in partitions.items()]
+            return gauges(f"backbeat_engine_{name}", text, ("partition",), samples)
 
-        yield of("lag_records", "Commands behind the newest applied one.", lambda each: each.lag)
-        yield of(
+        yield of_partition("lag_records", "Commands behind the newest applied one.", lambda reading: reading.lag)
+        yield of_partition(
             "uncommitted_records",
             "Commands applied and not committed yet.",
-            lambda each: max(0, each.position - each.committed),
+            lambda reading: max(0, reading.position - reading.committed),
         )
-        yield of("position_offset", "The next command's offset.", lambda each: each.position)
-        yield of("pending_records", "Commands read that wait for a restore.", lambda each: each.pending)
-        yield of("store_records", "Records stored, as RocksDB estimates.", lambda each: each.records)
-        yield of("store_bytes", "Their bytes on disk and in write buffers.", lambda each: each.size)
-        yield of("cached_records", "Decoded records in memory.", lambda each: each.cached)
-        yield of("timers_armed", "Timers due within the next minute.", lambda each: each.armed)
-        yield of("timers_overdue", "Timers that are due and were not applied yet.", lambda each: each.overdue)
-        yield of(
-            "timers_overdue_seconds", "How long the oldest of them has been due.", lambda each: each.overdue_seconds
+        yield of_partition("position_offset", "The next command's offset.", lambda reading: reading.position)
+        yield of_partition("pending_records", "Commands read that wait for a restore.", lambda reading: reading.pending)
+        yield of_partition("store_records", "Records stored, as RocksDB estimates.", lambda reading: reading.records)
+        yield of_partition("store_bytes", "Their bytes on disk and in write buffers.", lambda reading: reading.size)
+        yield of_partition("cached_records", "Decoded records in memory.", lambda reading: reading.cached)
+        yield of_partition("timers_armed", "Timers due within the next minute.", lambda reading: reading.armed)
+        yield of_partition(
+            "timers_overdue", "Timers that are due and were not applied yet.", lambda reading: reading.overdue
+        )
+        yield of_partition(
+            "timers_overdue_seconds",
+            "How long the oldest of them has been due.",
+            lambda reading: reading.overdue_seconds,
         )
         yield counter(
-            "backbeat_engine_timers_fired", "Commands sent for due timers.", self._process.engine.tallies.timers_fired
+            "backbeat_engine_timers_fired", "Commands sent for due timers.", self._process.engine.counters.timers_fired
         )
 
     def _life(self) -> Iterator[Metric]:
@@ -266,15 +274,15 @@ class EngineCollector(Collector):
             "backbeat_engine_restore_progress_ratio",
             "What is done of a restore.",
             ("partition",),
-            [((str(number),), each.ratio) for number, each in restores.items()],
+            [((str(partition),), restore.ratio) for partition, restore in restores.items()],
         )
         yield gauges(
             "backbeat_engine_restore_remaining_records",
             "Changelog records that it still has to read.",
             ("partition",),
-            [((str(number),), each.remaining) for number, each in restores.items()],
+            [((str(partition),), restore.remaining) for partition, restore in restores.items()],
         )
-        done = process.restorer.records + sum(each.records for each in restores.values())
+        done = process.restorer.records + sum(restore.records for restore in restores.values())
         yield counter("backbeat_engine_restore_records", "Changelog records restored.", done)
         yield counter(
             "backbeat_engine_stores_set_aside",
@@ -290,17 +298,17 @@ class EngineCollector(Collector):
 
 
 def on_loop(loop: asyncio.AbstractEventLoop, read: Callable[[], _T]) -> _T | None:
-    """What is read on the loop, from any other thread; null where the loop does not answer within a second."""
-    found: concurrent.futures.Future[_T] = concurrent.futures.Future()
+    """Result of a read on the loop, from any other thread; None where the loop does not answer within a second."""
+    future: concurrent.futures.Future[_T] = concurrent.futures.Future()
 
     def call() -> None:
         try:
-            found.set_result(read())
-        except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked gets it
-            found.set_exception(error)
+            future.set_result(read())
+        except Exception as error:  # noqa: BLE001 - any error is the caller's
+            future.set_exception(error)
 
     try:
         loop.call_soon_threadsafe(call)
-        return found.result(_LOOP_SECONDS_MAX)
+        return future.result(_LOOP_SECONDS_MAX)
     except (RuntimeError, TimeoutError):
-        return None  # It is closed, or it hangs.
+        return None  # The loop is closed, or it hangs.

@@ -1,4 +1,4 @@
-"""OpenTelemetry spans of the processes: of commands, HTTP calls and webhooks, below the span that a caller sent along.
+"""OpenTelemetry spans of commands, HTTP calls and webhooks, as children of the span that a caller sent along.
 
 Only where the process runs with an OpenTelemetry SDK (`opentelemetry-instrument backbeat engine …`); the trace context
 travels behind the transaction id (`backbeat.observe.transaction_ids`).
@@ -14,10 +14,10 @@ from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.streams.core import apply
 from backbeat.streams.core.effects import Effect
 from backbeat.streams.core.store import Store
-from backbeat.streams.observe.counters import word_of
+from backbeat.streams.observe.counters import label_of
 
 Rules = Callable[[AnyCommand, int, Store], list[Effect]]
-#: The header in which a trace context comes and goes.
+#: Header of a trace context.
 HEADER = "traceparent"
 
 _SAMPLED = "-01"
@@ -28,39 +28,39 @@ is_set_up = tracing.is_set_up
 
 @contextmanager
 def span(name: str, tid: str, kind: str, attributes: Mapping[str, str | int]) -> Iterator[str]:
-    """A span below the one that the transaction id carries; gives the transaction id with this span behind it.
+    """Span below the one that the transaction id carries; yields the transaction id with this span behind it.
 
-    `kind` is internal, server or client. An exception that passes through is recorded, but not at a server, where it
-    is how a call is refused. Only where `is_set_up()`.
+    `kind`: internal, server or client. An exception is recorded, but not at a server, where it refuses a call. Only
+    where `is_set_up()`.
     """
     from opentelemetry import trace  # noqa: PLC0415 - only where it is installed
 
-    records = kind != "server"
+    records_errors = kind != "server"
     with trace.get_tracer(_NAME).start_as_current_span(
         name,
         context=tracing.context_of(tid),
         kind=trace.SpanKind[kind.upper()],
         attributes=dict(attributes),
-        record_exception=records,
-        set_status_on_exception=records,
+        record_exception=records_errors,
+        set_status_on_exception=records_errors,
     ):
         yield tracing.carrying(tid)
 
 
 def note(attributes: Mapping[str, str | int]) -> None:
-    """Say more of the current span."""
+    """Add attributes to the current span."""
     from opentelemetry import trace  # noqa: PLC0415 - as above
 
     trace.get_current_span().set_attributes(dict(attributes))
 
 
 def traceparent_of(tid: str) -> str | None:
-    """The trace context that a transaction id carries, as the header `traceparent` has it."""
+    """Trace context of a transaction id, as the header `traceparent` has it."""
     return transaction_ids.split(tid)[1]
 
 
 def with_traceparent(tid: str, traceparent: str | None) -> str:
-    """A transaction id that carries what came in the header `traceparent`; as it is, where that is none."""
+    """The transaction id with the trace context of the header `traceparent`; unchanged if there is none."""
     if traceparent is None:
         return tid
     joined = transaction_ids.joined(tid, traceparent)
@@ -68,18 +68,18 @@ def with_traceparent(tid: str, traceparent: str | None) -> str:
 
 
 def rules() -> Rules:
-    """The rules, with spans where there is an OpenTelemetry SDK that they could go to."""
+    """The rules, traced where there is an OpenTelemetry SDK."""
     return traced(apply) if is_set_up() else apply
 
 
 def traced(rules: Rules) -> Rules:
-    """The rules with a span for each command whose caller samples its trace. What they do is the same."""
+    """The rules with a span for each command whose caller samples its trace; same effects."""
 
     def applied(command: AnyCommand, now: int, store: Store) -> list[Effect]:
         if not command.tid.endswith(_SAMPLED) or traceparent_of(command.tid) is None:
             return rules(command, now, store)
         attributes = {"backbeat.tid": transaction_ids.plain(command.tid), "backbeat.command.id": command.id.hex()}
-        with span(f"apply {word_of(type(command))}", command.tid, "internal", attributes):
+        with span(f"apply {label_of(type(command))}", command.tid, "internal", attributes):
             effects = rules(command, now, store)
             note({"backbeat.effects": len(effects)})
             return effects

@@ -95,7 +95,7 @@ def make_app(settings: EngineSettings, partitions_count: int) -> faust.App:
 def _credentials(security: KafkaSecurity) -> Any:
     """As aiokafka takes them; None: none are needed."""
     context = security.ssl_context()
-    if security.protocol.asks_who:
+    if security.protocol.authenticates:
         return faust.SASLCredentials(
             username=security.user,
             password=security.password,

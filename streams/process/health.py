@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Mapping
 from backbeat.observe.prometheus import new_registry
 from backbeat.observe.status_server import Address, Status, StatusServer
 from backbeat.streams.input.ingest import Ingest
-from backbeat.streams.kafka.lag_probe import LogEnds
+from backbeat.streams.kafka.lag_probe import LagProbe
 from backbeat.streams.kafka.reachability import Reachability
 from backbeat.streams.observe.metrics import EngineCollector
 from backbeat.streams.process.lifecycle import EngineProcess
@@ -50,7 +50,7 @@ class Watch:
         self._ingest = ingest
         self._reachability = reachability
         commit_seconds = settings.commit_stall_timeout_seconds
-        self._ends = LogEnds(
+        self._ends = LagProbe(
             settings.bootstrap_servers,
             self._committed,
             process.first_data,

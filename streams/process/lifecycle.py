@@ -25,7 +25,7 @@ from backbeat.streams.engine.ports import DamagedStoreError, NewerRecordError, R
 from backbeat.streams.kafka.clock import BrokerClock
 from backbeat.streams.kafka.log_tail import first_data
 from backbeat.streams.observe import tracing
-from backbeat.streams.observe.figures import CommitFigures, WorkFigures
+from backbeat.streams.observe.histograms import CommitHistograms, WorkHistograms
 from backbeat.streams.output.outbox import Outbox, OutboxError
 from backbeat.streams.process.deadline import Deadline
 from backbeat.streams.process.holder import note_member, other_holder, replaced_text
@@ -96,7 +96,7 @@ class EngineProcess:
             lambda: KafkaChangelog(settings),
             self.disk,
         )
-        self.work, self.commits = WorkFigures(self.clock.now), CommitFigures()
+        self.work, self.commits = WorkHistograms(self.clock.now), CommitHistograms()
         self.restorer.took = self.commits.restored
         self.committed: dict[int, int] = {}  #: how far each partition is: positions in the commands topic
         #: how often `tick` came round, and when it last did

@@ -198,7 +198,9 @@ def test_a_kafka_of_this_machines_own_is_entered_in_the_clear(tmp_path, monkeypa
 
 
 def test_every_client_is_made_of_the_same_room():
-    paths = [path for folder in ("schemas", "sdk", "streams", "gateway", "compose") for path in (ROOT / folder).rglob("*.py")]
+    paths = [
+        path for folder in ("schemas", "sdk", "streams", "gateway", "compose") for path in (ROOT / folder).rglob("*.py")
+    ]
     texts = {path.relative_to(ROOT).as_posix(): path.read_text() for path in paths}
     assert [name for name, text in texts.items() if '"bootstrap.servers"' in text] == ["schemas/kafka/security.py"]
     made = re.compile(r"\b(?:AdminClient|Producer|Consumer|AIOKafka\w+)\(")

@@ -19,7 +19,7 @@ from confluent_kafka.admin import (
 
 from backbeat.compose.cli.program import backbeat
 from backbeat.schemas.kafka import topics
-from backbeat.schemas.kafka.brokers import FoundTopic, UnreachableError
+from backbeat.schemas.kafka.brokers import TopicDescription, UnreachableError
 from backbeat.schemas.kafka.topics import (
     TopicError,
     check_topics,
@@ -263,7 +263,7 @@ def test_most_topics_say_how_many_partitions_there_must_be(found, usual):
 
 def test_a_topic_that_was_just_made_may_be_unknown_to_the_next_broker(monkeypatch):
     """Three brokers hear of it one after the other: the answers of two of them, in turn."""
-    there = FoundTopic("new", "id", 1, 3)
+    there = TopicDescription("new", "id", 1, 3)
     answers = [{}, {"new": there}, {}, {"new": there}]
     unknown = KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
     configs = [unknown, {"new": there}]

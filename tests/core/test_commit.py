@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from backbeat.streams.engine.deliveries import Deliveries
 from backbeat.streams.engine.ports import Snapshot
-from backbeat.streams.observe.figures import CommitFigures
+from backbeat.streams.observe.histograms import CommitHistograms
 from backbeat.streams.output.outbox import Outbox
 from backbeat.streams.process import lifecycle as processes
 from backbeat.streams.process.deadline import Deadline
@@ -151,7 +151,7 @@ async def test_whatever_a_commit_raises_ends_the_process_with_a_line(error, monk
     monkeypatch.setattr(processes, "end", end)
     made = EngineProcess.__new__(EngineProcess)
     made.deliveries = SimpleNamespace(flush=None)
-    made.member, made.commits = MEMBER, CommitFigures()
+    made.member, made.commits = MEMBER, CommitHistograms()
     made.stores = SimpleNamespace(commit_lock=asyncio.Lock(), revoking=False, write=None)
     made.settings = SimpleNamespace(commit_timeout_seconds=30.0, rebalance_timeout_seconds=15.0)
     made.engine = SimpleNamespace(flushes=[], unknown=[], snapshot=lambda **_: ([snapshot()], {}))

@@ -91,7 +91,7 @@ def _tell(bootstrap_servers: str, partitions: int | None, *, development: bool, 
 
 
 def _state(one: SurveyedTopic) -> str:
-    if one.found is None:
+    if one.description is None:
         return "missing"
     return "wrong" if one.problems else "ok"
 
@@ -100,20 +100,26 @@ def _row(one: SurveyedTopic) -> tuple[Any, ...]:
     from rich.text import Text
 
     state = Text(_state(one), style="bold red" if one.problems else "green")
-    if one.found is None:
+    if one.description is None:
         return one.spec.name, "", "", state, ""
-    return one.spec.name, str(one.found.partitions), str(one.found.replication), state, one.found.topic_id
+    return (
+        one.spec.name,
+        str(one.description.partitions),
+        str(one.description.replication),
+        state,
+        one.description.topic_id,
+    )
 
 
 def _facts(one: SurveyedTopic) -> dict[str, Any]:
-    found = one.found
+    description = one.description
     return {
         "name": one.spec.name,
         "state": _state(one),
-        "partitions": None if found is None else found.partitions,
+        "partitions": None if description is None else description.partitions,
         "partitions_wanted": one.spec.partitions if one.spec.partitions_fixed else None,
-        "replicas": None if found is None else found.replication,
-        "topic_id": None if found is None else found.topic_id,
+        "replicas": None if description is None else description.replication,
+        "topic_id": None if description is None else description.topic_id,
         "problems": [{"found": each.found, "wanted": each.wanted, "remedy": each.remedy} for each in one.problems],
         "notes": one.notes,
     }

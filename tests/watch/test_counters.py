@@ -7,7 +7,7 @@ from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.dispatch import apply
 from backbeat.streams.core.store import MemoryStore
-from backbeat.streams.observe.counters import ACTIVITIES_MAX, Tallies, word_of
+from backbeat.streams.observe.counters import ACTIVITIES_MAX, EngineCounters, label_of
 from tests.core.rig import CAMERA, CAMERA_ID, new
 from tests.core.world import USER
 
@@ -18,7 +18,7 @@ SECONDS_MAX = 8e-6
 
 class Counted:
     def __init__(self):
-        self.tallies = Tallies()
+        self.counters = EngineCounters()
         self.store = MemoryStore()
         self.number = 0
         self.now = NOW
@@ -27,7 +27,7 @@ class Counted:
         self.number += 1
         command = of(**{"id": self.number.to_bytes(16, "big"), "user_id": USER, **given})
         effects = apply(command, self.now + self.number, self.store)
-        self.tallies.note(command, effects, self.store)
+        self.counters.note(command, effects, self.store)
         return effects
 
     def fire(self, node):
@@ -44,13 +44,13 @@ def test_a_node_is_counted_by_its_name_from_its_dispatch_to_its_end():
     counted = Counted()
     (node,) = counted.signal()
     counted.do(c.ChangeNode, node_id=node.id, status="completed", attempt=1)
-    tally = counted.tallies.activities["buy"]
+    activity = counted.counters.activities["buy"]
 
-    assert (tally.dispatched, tally.retried) == (1, 0)
-    assert {outcome: count for outcome, count in tally.finished.items() if count} == {"complete": 1}
-    assert counted.tallies.commands[c.Signal] == counted.tallies.commands[c.ChangeNode] == 1
-    assert counted.tallies.server[ServerStatus.COMPLETE] == counted.tallies.client[ClientStatus.COMPLETE] == 1
-    assert counted.tallies.effects[fx.Dispatch] == 1
+    assert (activity.dispatched, activity.retried) == (1, 0)
+    assert {outcome: count for outcome, count in activity.finished.items() if count} == {"complete": 1}
+    assert counted.counters.commands[c.Signal] == counted.counters.commands[c.ChangeNode] == 1
+    assert counted.counters.server[ServerStatus.COMPLETE] == counted.counters.client[ClientStatus.COMPLETE] == 1
+    assert counted.counters.effects[fx.Dispatch] == 1
 
 
 def test_a_failure_and_its_retry_are_told_apart():
@@ -58,11 +58,11 @@ def test_a_failure_and_its_retry_are_told_apart():
     (node,) = counted.signal()
     counted.do(c.ChangeNode, node_id=node.id, status="errored", attempt=1)
     counted.fire(node)
-    tally = counted.tallies.activities["buy"]
+    activity = counted.counters.activities["buy"]
 
-    assert (tally.dispatched, tally.retried) == (2, 1)
-    assert tally.finished["errored"] == 1
-    assert counted.tallies.server[ServerStatus.RETRYING] == 1
+    assert (activity.dispatched, activity.retried) == (2, 1)
+    assert activity.finished["errored"] == 1
+    assert counted.counters.server[ServerStatus.RETRYING] == 1
 
 
 def test_a_deadline_and_a_delivery_that_failed_are_outcomes_of_their_own():
@@ -73,27 +73,27 @@ def test_a_deadline_and_a_delivery_that_failed_are_outcomes_of_their_own():
     (lost,) = other.signal("lost")
     other.do(c.DeliveryFailed, user_id=None, node_id=lost.id, attempt=1, response=b"{}")
 
-    assert counted.tallies.activities["expires"].finished["expired"] == 1
-    assert other.tallies.activities["lost"].finished["undeliverable"] == 1
+    assert counted.counters.activities["expires"].finished["expired"] == 1
+    assert other.counters.activities["lost"].finished["undeliverable"] == 1
 
 
 def test_what_is_refused_is_counted_by_its_reason():
     counted = Counted()
     counted.do(c.ChangeNode, node_id=b"n" * 16, status="completed")
 
-    assert counted.tallies.rejections[Reason.NOT_FOUND] == 1
+    assert counted.counters.rejections[Reason.NOT_FOUND] == 1
 
 
 def test_names_are_bounded():
-    tallies = Tallies()
+    counters = EngineCounters()
     for number in range(ACTIVITIES_MAX + 50):
-        tallies.of(f"name {number}").dispatched += 1
+        counters.of(f"name {number}").dispatched += 1
 
-    assert len(tallies.activities) == ACTIVITIES_MAX + 1
-    assert tallies.activities[OTHER].dispatched == 50
-    assert tallies.of("name 0").dispatched == 1
+    assert len(counters.activities) == ACTIVITIES_MAX + 1
+    assert counters.activities[OTHER].dispatched == 50
+    assert counters.of("name 0").dispatched == 1
 
 
 def test_words_of_labels():
-    assert word_of(c.ChangeNode) == "change_node"
-    assert word_of(fx.Dispatch) == "dispatch"
+    assert label_of(c.ChangeNode) == "change_node"
+    assert label_of(fx.Dispatch) == "dispatch"
