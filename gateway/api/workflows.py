@@ -166,14 +166,14 @@ async def print_tree(call: Call) -> Response:
 
 async def children(call: Call) -> Response:
     """GET /workflows/:id/children: the top-level nodes."""
-    page = await read_page(call, top_level_only=True, wanted=_filter(call))
+    page = await read_page(call, top_level_only=True, node_filter=_filter(call))
     page.nodes = await call.whole_nodes(page.nodes)
     return await _made(page, lambda: [call.node_json(node) for node in page.nodes])
 
 
 async def nodes(call: Call) -> Response:
     """GET /workflows/:id/nodes: all of them in the order in which they were made; a page in the order of the tree."""
-    page = await read_page(call, wanted=_filter(call))
+    page = await read_page(call, node_filter=_filter(call))
     page.nodes = await call.whole_nodes(page.nodes)
 
     def make() -> Any:

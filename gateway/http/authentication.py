@@ -1,4 +1,4 @@
-"""Who calls: the client that Client-Id names, and its token where one is asked for."""
+"""Authentication: the client that Client-Id names, and its token where one is required."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from backbeat.schemas.kafka.client_registry import RegisteredClient
 
 CLIENT_HEADER = "Client-Id"
 
-#: The scheme of the original: Token token="…", with the quotes.
+#: Scheme of the original: Token token="…", with the quotes.
 _TOKEN = re.compile(r'Token\s+token="([^"]*)"\s*')
 
 
 async def authenticate(
     headers: Mapping[str, str], access: Access, token_for: TokenFor, engine: Engine
 ) -> RegisteredClient | None:
-    """The caller; None where anybody may call. 401 for a missing or unknown client, or a wrong token."""
-    token_wanted = token_for is TokenFor.ALL or (token_for is TokenFor.WRITES and access is Access.WRITER)
-    if access is Access.PUBLIC or (access is Access.OPEN and not token_wanted):
+    """The caller; None where the call is open to anybody. 401: a missing or unknown client, or a wrong token."""
+    needs_token = token_for is TokenFor.ALL or (token_for is TokenFor.WRITES and access is Access.WRITER)
+    if access is Access.PUBLIC or (access is Access.OPEN and not needs_token):
         return None
     client_id = find_id(headers.get(CLIENT_HEADER))
     if client_id is None:
         raise errors.unauthorized()
 
-    def let_in() -> RegisteredClient | None:
+    def authenticated_client() -> RegisteredClient | None:
         client = engine.client(client_id)
-        known = client is not None and (not token_wanted or has_token(client, headers.get("Authorization")))
-        return client if known else None
+        is_authentic = client is not None and (not needs_token or has_token(client, headers.get("Authorization")))
+        return client if is_authentic else None
 
-    client = let_in()
+    client = authenticated_client()
     if client is None:
-        # It, or its token, may be a moment old.
+        # The client, or its token, may have been added a moment ago.
         await engine.catch_up()
-        client = let_in()
+        client = authenticated_client()
     if client is None:
         raise errors.unauthorized()
     return client
 
 
 def has_token(client: RegisteredClient, authorization: str | None) -> bool:
-    """Whether a header says the client's token. A client without one is let in by none."""
-    found = _TOKEN.fullmatch(authorization or "")
-    given = found[1] if found else ""
-    digest = hashlib.sha256(given.encode(errors="surrogateescape")).hexdigest()
-    # Compared in full whatever is wrong: how long it takes says nothing of the token.
-    same = hmac.compare_digest(digest.encode(), client.token_hash.encode())
-    return same and bool(given) and bool(client.token_hash)
+    """True if the Authorization header has the client's token; never for a client without one."""
+    match = _TOKEN.fullmatch(authorization or "")
+    token = match[1] if match else ""
+    digest = hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
+    # Compared in full whatever is wrong, so the time does not depend on the token.
+    is_same = hmac.compare_digest(digest.encode(), client.token_hash.encode())
+    return is_same and bool(token) and bool(client.token_hash)

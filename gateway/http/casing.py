@@ -1,7 +1,7 @@
-"""Keys in camelCase outside, in snake_case inside; and JSON text made compact without touching its values.
+"""Keys in camelCase outside and snake_case inside; JSON text made compact without touching its values.
 
-Keys are rewritten in the text itself: a number keeps its digits and an object the order of its keys, which a round trip
-through values would not promise.
+Keys are rewritten in the text itself: a number keeps its digits and an object the order of its keys, unlike in a round
+trip through Python values.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from functools import lru_cache
 
 import msgspec
 
-#: A text in compact JSON, and the colon behind it if it is a key.
+#: String in compact JSON, and the colon behind it if it is a key.
 _TEXT = re.compile(rb'"((?:[^"\\]|\\.)*)"(:?)')
 #: The same, or a bracket.
 _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*)"(:?)|[][{}]')
-#: Below these keys nothing is rewritten.
+#: Keys whose values are not rewritten.
 _UNTOUCHED = frozenset({"client_data", "metadata", "clientData"})
 
 _ACRONYM_END = re.compile(r"([A-Z\d]+)([A-Z][a-z])")
@@ -44,14 +44,14 @@ def camel(word: str) -> str:
 
 
 def compact(text: bytes | memoryview | msgspec.Raw) -> bytes:
-    """JSON text without white space, every character that can be written as itself written so.
+    """JSON text without white space and without needless escapes.
 
-    Texts are compared and searched in this form. msgspec.DecodeError: it is no JSON.
+    Texts are compared and searched in this form. msgspec.DecodeError: invalid JSON.
     """
-    found = bytes(msgspec.json.format(bytes(text), indent=-1))
-    if b"\\" not in found:
-        return found
-    return _TEXT.sub(_plain, found)
+    compacted = bytes(msgspec.json.format(bytes(text), indent=-1))
+    if b"\\" not in compacted:
+        return compacted
+    return _TEXT.sub(_plain, compacted)
 
 
 def _plain(text: re.Match[bytes]) -> bytes:
@@ -61,24 +61,24 @@ def _plain(text: re.Match[bytes]) -> bytes:
 
 
 def snake_keys(text: bytes | msgspec.Raw) -> bytes:
-    """JSON text, compact, with its keys in snake_case at any depth, but for what is in client data and metadata."""
+    """JSON text, compact, with its keys in snake_case at any depth, except inside client data and metadata."""
     return _with_keys(text, snake)
 
 
 def camel_keys(text: bytes | msgspec.Raw) -> bytes:
-    """JSON text, compact, with its keys in camelCase at any depth, but for what is in client data and metadata."""
+    """JSON text, compact, with its keys in camelCase at any depth, except inside client data and metadata."""
     return _with_keys(text, camel)
 
 
-def _with_keys(text: bytes | msgspec.Raw, change: Callable[[str], str]) -> bytes:
-    found = compact(text)
-    if b":" not in found:
-        return found
+def _with_keys(text: bytes | msgspec.Raw, convert: Callable[[str], str]) -> bytes:
+    compacted = compact(text)
+    if b":" not in compacted:
+        return compacted
     depth = 0
-    #: where an untouched value began; what is deeper belongs to it
+    #: Depth at which an untouched value began; deeper keys belong to it.
     untouched = -1
 
-    def changed(token: re.Match[bytes]) -> bytes:
+    def convert_token(token: re.Match[bytes]) -> bytes:
         nonlocal depth, untouched
         first = token[0][:1]
         if first != b'"':
@@ -86,8 +86,8 @@ def _with_keys(text: bytes | msgspec.Raw, change: Callable[[str], str]) -> bytes
             return token[0]
         if not token[2] or 0 <= untouched < depth:
             return token[0]
-        key = change(_decode_text(b'"' + token[1] + b'"'))
+        key = convert(_decode_text(b'"' + token[1] + b'"'))
         untouched = depth if key in _UNTOUCHED else -1
         return _encode(key) + b":"
 
-    return _TOKEN.sub(changed, found)
+    return _TOKEN.sub(convert_token, compacted)

@@ -1,6 +1,6 @@
-"""A client's error, cut to what a record takes: message and backtrace are shortened, never refused.
+"""Errors of clients, cut to the size of a record: message and backtrace are shortened, never refused.
 
-An error that was refused would leave its node `processing` for ever: whoever failed has nothing better to say.
+A refused error would leave its node `processing` for ever: the client has nothing better to send.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import msgspec
 
 from backbeat.schemas.messages.bounds import Settings
 
-#: A response has company in its record.
+#: Largest error: a record holds more than the response.
 ERROR_BYTES_MAX = Settings().payload_bytes_max - 4_096
 
 _CHARACTERS, _CHARACTERS_MIN = 65_536, 64
@@ -22,9 +22,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 def cut_error(response: bytes, bytes_max: int = ERROR_BYTES_MAX, levels_max: int | None = None) -> bytes:
-    """The response of an `errored`, JSON text, with long texts and lists shortened until it fits.
+    """The response of an `errored`, JSON text, with long texts and lists shortened until it fits `bytes_max`.
 
-    `levels_max`: how deep it may be nested; null: as deep as it is.
+    `levels_max`: greatest depth of nesting; None: unlimited.
     """
     if len(response) <= bytes_max and levels_max is None:
         return response
@@ -44,9 +44,9 @@ def _flattened(value: Any, levels: int) -> Any:
     if isinstance(value, (dict, list)) and levels <= 0:
         return "…"
     if isinstance(value, list):
-        return [_flattened(one, levels - 1) for one in value]
+        return [_flattened(item, levels - 1) for item in value]
     if isinstance(value, dict):
-        return {key: _flattened(one, levels - 1) for key, one in value.items()}
+        return {key: _flattened(item, levels - 1) for key, item in value.items()}
     return value
 
 
@@ -54,8 +54,8 @@ def _cut(value: Any, characters: int, items: int) -> Any:
     if isinstance(value, str) and len(value) > characters:
         return f"{value[:characters]} … ({len(value) - characters} characters more)"
     if isinstance(value, list):
-        kept = [_cut(one, characters, items) for one in value[:items]]
-        return kept if len(value) <= items else [*kept, f"… ({len(value) - items} more)"]
+        shortened = [_cut(item, characters, items) for item in value[:items]]
+        return shortened if len(value) <= items else [*shortened, f"… ({len(value) - items} more)"]
     if isinstance(value, dict):
-        return {key: _cut(one, characters, items) for key, one in value.items()}
+        return {key: _cut(item, characters, items) for key, item in value.items()}
     return value

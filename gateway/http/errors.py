@@ -1,4 +1,4 @@
-"""Everything that the HTTP API refuses, as the original says it: {"errorClass", "message"} and a status.
+"""Refusals of the HTTP API, as the original has them: {"errorClass", "message"} and a status.
 
 The classes are those that old clients know (behaviour document, section 5); `Backbeat::…` are our own.
 """
@@ -11,14 +11,14 @@ from backbeat.errors import Rejected
 from backbeat.schemas.messages.replies import Reason
 
 INVALID_PARAMETERS = "Backbeat::InvalidParameters"
-#: What the original's database says of ids and search values of the wrong kind.
+#: Error class of the original's database for ids and search values of the wrong kind.
 STATEMENT_INVALID = "ActiveRecord::StatementInvalid"
 
 RETRY_AFTER_SECONDS = 1
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is no fault
-    """A call that is not done: its status, its body, and headers beside the usual ones."""
+    """A refused call: status, body, and headers beside the usual ones."""
 
     def __init__(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
         super().__init__(body.get("message", ""))
@@ -27,12 +27,12 @@ class Refusal(Exception):  # noqa: N818 - a refusal is no fault
         self.headers = headers or {}
 
 
-def _refusal(status: int, error_class: str, message: str, **more: Any) -> Refusal:
-    return Refusal(status, {"errorClass": error_class, "message": message, **more})
+def _refusal(status: int, error_class: str, message: str, **fields: Any) -> Refusal:
+    return Refusal(status, {"errorClass": error_class, "message": message, **fields})
 
 
 def invalid(message: str) -> Refusal:
-    """400: a parameter that is missing or cannot be."""
+    """400: a missing or invalid parameter."""
     return _refusal(400, INVALID_PARAMETERS, message)
 
 
@@ -42,39 +42,39 @@ def invalid_value(message: str) -> Refusal:
 
 
 def unauthorized() -> Refusal:
-    """401: nobody known asks, or without the token that is asked for."""
+    """401: an unknown client, or a missing or wrong token."""
     return Refusal(401, {"error": "Unauthorized"})
 
 
 def not_found(message: str = "Not Found") -> Refusal:
-    """404: there is none, or it is another's."""
+    """404: it does not exist, or is another client's."""
     return _refusal(404, "Backbeat::NotFound", message)
 
 
 def method_not_allowed(method: str, allowed: str) -> Refusal:
-    """405: the path exists, for other methods."""
+    """405: the path exists, with other methods."""
     body = {"errorClass": "Backbeat::MethodNotAllowed", "message": f"{method} is not allowed here; allowed: {allowed}"}
     return Refusal(405, body, {"Allow": allowed})
 
 
 def too_large(message: str) -> Refusal:
-    """413: the body is larger than what is taken."""
+    """413: the body is larger than allowed."""
     return _refusal(413, "Backbeat::LimitExceeded", message)
 
 
 def unavailable(message: str, error_class: Literal["Backbeat::Unavailable", "Backbeat::Timeout"]) -> Refusal:
-    """503: a part that the answer needs is not there; ask again later."""
+    """503: a part that the answer needs is unreachable; ask again later."""
     return Refusal(503, {"errorClass": error_class, "message": message}, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 def defect() -> Refusal:
-    """500: our own fault; the log has it under the transaction id."""
+    """500: a fault of the gateway; the log has it under the transaction id."""
     return _refusal(500, "Backbeat::Error", "The gateway failed; its log says why, under this answer's X-backbeat-tid")
 
 
-def refused(rejected: Rejected, what: str, *, whole: bool = False) -> Refusal:
-    """What the engine refused; `what` is who was not found: `workflow 0b4e…`. `whole`: with the engine's own words."""
-    refusal = _refused(rejected, what)
+def refused(rejected: Rejected, subject: str, *, whole: bool = False) -> Refusal:
+    """The engine's rejection as a refusal of `subject`: `workflow 0b4e…`; `whole`: with the rejection's fields."""
+    refusal = _refused(rejected, subject)
     if whole:
         refusal.body["rejection"] = {
             "reason": rejected.reason,
@@ -85,11 +85,11 @@ def refused(rejected: Rejected, what: str, *, whole: bool = False) -> Refusal:
     return refusal
 
 
-def _refused(rejected: Rejected, what: str) -> Refusal:
+def _refused(rejected: Rejected, subject: str) -> Refusal:
     message = rejected.message
     match rejected.reason:
         case Reason.NOT_FOUND:
-            return not_found(f"There is no {what}")
+            return not_found(f"There is no {subject}")
         case Reason.UNKNOWN_STATUS:
             return _refusal(400, "Backbeat::UnknownStatus", message)
         case Reason.WORKFLOW_COMPLETE:

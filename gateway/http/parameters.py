@@ -1,8 +1,8 @@
-"""What a call says: query, body (JSON or form) and path as one set of parameters, with keys in snake_case.
+"""Parameters of a call: query, body (JSON or form) and path, with keys in snake_case.
 
-Values stay JSON text until somebody asks for one, and then it is read as what it must be: so client data and metadata
-pass untouched, and a wrong type is refused by name. Forms and queries become the same: `a[b]=c` nests, and numeric text
-counts as a number. An explicit null is as absent.
+Values stay JSON text until a getter reads one as its type: so client data and metadata pass untouched, and a wrong type
+is refused by name. Forms and queries are read alike: `a[b]=c` nests, and numeric text counts as a number. An explicit
+null counts as absent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from backbeat.gateway.http import errors
 from backbeat.gateway.http.casing import compact, snake, snake_keys
 from backbeat.gateway.http.times import to_milliseconds
 
-#: How deep JSON may be nested: deeper than any use, far from where readers of it would fail.
+#: Greatest depth of JSON: deeper than any use, far below the recursion limit of its readers.
 DEPTH_MAX = 200
 FORM_FIELDS_MAX = 10_000
 
@@ -29,94 +29,94 @@ _INT_MAX = 2**31 - 1
 
 _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _lists = msgspec.json.Decoder(list[msgspec.Raw])
-_values = msgspec.json.Decoder()
+_json_values = msgspec.json.Decoder()
 _encode = msgspec.json.encode
 
 _NOTHING: dict[str, bytes] = {}
 
 
 class Parameters:
-    """Parameters by their snake_case names. Every getter refuses (400) what is not of its kind."""
+    """Parameters by their snake_case names. Every getter refuses (400) a value of the wrong type."""
 
-    __slots__ = ("_found", "_snakes")
+    __slots__ = ("_keys_in_snake_case", "_values")
 
-    def __init__(self, found: Mapping[str, bytes] = _NOTHING, *, snakes: bool = True) -> None:
-        self._found = found
-        #: whether keys inside of values become snake_case, as the original has it
-        self._snakes = snakes
+    def __init__(self, values: Mapping[str, bytes] = _NOTHING, *, snakes: bool = True) -> None:
+        self._values = values
+        #: True if keys inside values become snake_case, as the original has it.
+        self._keys_in_snake_case = snakes
 
     @classmethod
     def of_json(cls, text: bytes) -> Self:
-        """A JSON document; one that is no object counts as empty."""
+        """A JSON document; any but an object counts as empty."""
         if not text or text.isspace():
             return cls()
         _check_text(text)
         try:
-            found = _objects.decode(text)
+            values = _objects.decode(text)
         except msgspec.ValidationError:
             _check_json(text)
             return cls()
         except (msgspec.DecodeError, RecursionError) as error:
             raise errors.invalid(f"The body is no JSON: {error}") from error
-        return cls(_with_snake_keys(found))
+        return cls(_with_snake_keys(values))
 
     @classmethod
     def of_pairs(cls, text: str) -> Self:
-        """A query string or a form's body. A key without `=` has no value: it is as absent, like a null."""
+        """A query string or a form's body. A key without `=` has no value: absent, like a null."""
         try:
-            given = "&".join(pair for pair in text.split("&") if "=" in pair)
-            pairs = parse_qsl(given, keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX, errors="strict")
+            assigned = "&".join(pair for pair in text.split("&") if "=" in pair)
+            pairs = parse_qsl(assigned, keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX, errors="strict")
         except ValueError as error:
             raise errors.invalid(f"The parameters are no form: {error}") from error
         nested = _nest(pairs)
         return cls({snake(name): _encode(value) for name, value in nested.items()})
 
-    def merged(self, above: Parameters) -> Parameters:
-        """These and others, which count where both have a name."""
-        if not self._found:
-            return above
-        return Parameters({**self._found, **above._found})
+    def merged(self, others: Parameters) -> Parameters:
+        """These and others; the others win where both have a name."""
+        if not self._values:
+            return others
+        return Parameters({**self._values, **others._values})
 
     def with_keys_as_they_are(self) -> Parameters:
-        """The same, but that keys inside of values are kept as they were sent."""
-        return Parameters(self._found, snakes=False)
+        """The same, with keys inside values as they were sent."""
+        return Parameters(self._values, snakes=False)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._found
+        return name in self._values
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was said at all."""
-        return not self._found
+        """True if there are no parameters."""
+        return not self._values
 
     # --- getters -----------------------------------------------------------------------------------------------------
 
     def json(self, name: str) -> bytes | None:
-        """A value as JSON text, compact, its keys in snake_case."""
-        found = self._found.get(name)
-        if found is None:
+        """A value as compact JSON text, its keys in snake_case."""
+        text = self._values.get(name)
+        if text is None:
             return None
-        return snake_keys(found) if self._snakes else compact(found)
+        return snake_keys(text) if self._keys_in_snake_case else compact(text)
 
     def value(self, name: str) -> Any:
-        """A value of any kind, its keys in snake_case."""
+        """A value of any type, its keys in snake_case."""
         text = self.json(name)
         return None if text is None else _read(name, text)
 
     def untouched(self, name: str) -> bytes | None:
         """A JSON value as it was sent, but for white space: metadata."""
-        found = self._found.get(name)
-        return None if found is None else compact(found)
+        text = self._values.get(name)
+        return None if text is None else compact(text)
 
     def untouched_object(self, name: str) -> bytes | None:
-        """The same of what must be an object: client data."""
+        """The same of an object: client data."""
         text = self.untouched(name)
         if text is not None and not text.startswith(b"{"):
             raise errors.invalid(f"{name} must be a JSON object")
         return text
 
     def text(self, name: str) -> str | None:
-        """A text; a blank one is as absent."""
+        """A text; a blank one counts as absent."""
         value = self._value(name)
         if value is None or (isinstance(value, str) and not value.strip()):
             return None
@@ -125,14 +125,14 @@ class Parameters:
         return value
 
     def word(self, name: str) -> str | None:
-        """A name: a text, or a number as its text, as old clients may send it."""
+        """A name: a text, or a number as text, as old clients may send it."""
         value = self._value(name)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return str(value)
         return self.text(name)
 
     def raw_text(self, name: str) -> str | None:
-        """What a query says, blank or not."""
+        """A query's text, blank or not."""
         value = self._value(name)
         if value is not None and not isinstance(value, str):
             raise errors.invalid_value(f"{name} must be one value")
@@ -190,32 +190,32 @@ class Parameters:
 
     def nested(self, name: str) -> Parameters | None:
         """An object of parameters."""
-        found = self._found.get(name)
-        if found is None:
+        text = self._values.get(name)
+        if text is None:
             return None
-        return Parameters(_read_object(found, name))
+        return Parameters(_read_object(text, name))
 
     def nested_list(self, name: str) -> list[Parameters] | None:
         """A list of objects of parameters."""
-        found = self._found.get(name)
-        if found is None:
+        text = self._values.get(name)
+        if text is None:
             return None
         try:
-            items = _lists.decode(found)
+            items = _lists.decode(text)
         except msgspec.ValidationError as error:
             raise errors.invalid(f"{name} must be a list") from error
         return [Parameters(_read_object(item, f"each of {name}")) for item in items]
 
     def _value(self, name: str) -> Any:
-        found = self._found.get(name)
-        return None if found is None else _read(name, found)
+        text = self._values.get(name)
+        return None if text is None else _read(name, text)
 
 
 # --- ids -------------------------------------------------------------------------------------------------------------
 
 
 def to_id(text: object) -> bytes:
-    """An id's 16 bytes; 400 for what is no UUID, as the original's database says it."""
+    """An id's 16 bytes; 400 for any but a UUID, with the error class of the original's database."""
     identity = find_id(text)
     if identity is None:
         raise errors.invalid_value(f"{str(text)[:64]!r} is no UUID")
@@ -223,7 +223,7 @@ def to_id(text: object) -> bytes:
 
 
 def find_id(text: object) -> bytes | None:
-    """An id's 16 bytes; None for what is no UUID."""
+    """An id's 16 bytes; None for any but a UUID."""
     if not isinstance(text, str) or not _UUID.fullmatch(text):
         return None
     return bytes.fromhex(text.replace("-", ""))
@@ -234,7 +234,7 @@ def find_id(text: object) -> bytes | None:
 
 def _read(name: str, text: bytes) -> Any:
     try:
-        return _values.decode(text)
+        return _json_values.decode(text)
     except msgspec.DecodeError as error:
         raise errors.invalid(f"{name}: {error}") from error
 
@@ -246,13 +246,13 @@ def _read_object(text: bytes, name: str) -> dict[str, bytes]:
         raise errors.invalid(f"{name} must be an object") from error
 
 
-def _with_snake_keys(found: Mapping[str, msgspec.Raw]) -> dict[str, bytes]:
-    texts = ((snake(name), bytes(value)) for name, value in found.items())
+def _with_snake_keys(values: Mapping[str, msgspec.Raw]) -> dict[str, bytes]:
+    texts = ((snake(name), bytes(value)) for name, value in values.items())
     return {name: text for name, text in texts if text != b"null"}
 
 
 def _check_text(text: bytes) -> None:
-    """Refuse what the decoder does not look at in values that are taken untouched."""
+    """Refuse faults that the decoder overlooks in values that it takes untouched."""
     try:
         text.decode()
     except UnicodeDecodeError as error:
@@ -272,39 +272,39 @@ def _check_text(text: bytes) -> None:
 
 def _check_json(text: bytes) -> None:
     try:
-        _values.decode(text)
+        _json_values.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
         raise errors.invalid(f"The body is no JSON: {error}") from error
 
 
 def _nest(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """`a[b]=c` as {"a": {"b": "c"}}, `a[]=c` as {"a": ["c"]}; the last of two that say the same counts."""
-    found: dict[str, Any] = {}
+    """`a[b]=c` as {"a": {"b": "c"}}, `a[]=c` as {"a": ["c"]}; of two equal keys the last counts."""
+    values: dict[str, Any] = {}
     for key, value in pairs:
         name, bracket, _ = key.partition("[")
         parts = _KEY_PARTS.findall(key[len(name) :]) if bracket else []
         if len(parts) > DEPTH_MAX:
             raise errors.invalid(f"A parameter is nested more than {DEPTH_MAX} levels deep")
-        _put(found, [name, *parts], value)
-    return found
+        _put(values, [name, *parts], value)
+    return values
 
 
-def _put(place: dict[str, Any], path: list[str], value: str) -> None:
+def _put(parent: dict[str, Any], path: list[str], value: str) -> None:
     part, rest = path[0], path[1:]
     if not rest:
-        place[part] = value
+        parent[part] = value
     elif rest[0]:
-        if not isinstance(place.get(part), dict):
-            place[part] = {}
-        _put(place[part], rest, value)
+        if not isinstance(parent.get(part), dict):
+            parent[part] = {}
+        _put(parent[part], rest, value)
     else:
-        if not isinstance(place.get(part), list):
-            place[part] = []
-        _put_in_list(place[part], rest[1:], value)
+        if not isinstance(parent.get(part), list):
+            parent[part] = []
+        _put_in_list(parent[part], rest[1:], value)
 
 
 def _put_in_list(items: list[Any], path: list[str], value: str) -> None:
-    """`a[][b]=c`: into the last element while that has no such value yet, else into a new one."""
+    """`a[][b]=c`: into the last element while it has no such value yet, else into a new one."""
     if not path:
         items.append(value)
         return
@@ -313,11 +313,11 @@ def _put_in_list(items: list[Any], path: list[str], value: str) -> None:
     _put(items[-1], path, value)
 
 
-def _has(place: Any, path: list[str]) -> bool:
+def _has(container: Any, path: list[str]) -> bool:
     for part in path:
         if not part:
-            return False  # A list: it takes one more.
-        if not isinstance(place, dict) or part not in place:
+            return False  # A list takes one more.
+        if not isinstance(container, dict) or part not in container:
             return False
-        place = place[part]
+        container = container[part]
     return True

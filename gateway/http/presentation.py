@@ -1,7 +1,7 @@
-"""Workflows, nodes, trees and status changes as the HTTP API shows them (behaviour document, section 5).
+"""Workflows, nodes, trees and status changes as JSON of the HTTP API (behaviour document, section 5).
 
-Every function gives a plain dict, or JSON text, for `msgspec.json`. Client data, metadata, subjects and responses are
-JSON text already and go into the answer as they are (`msgspec.Raw`), so that their keys keep their order.
+Every function returns a plain dict, or JSON text, for `msgspec.json`. Client data, metadata, subjects and responses are
+JSON text already and go into the answer unchanged (`msgspec.Raw`), so their keys keep their order.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus, word
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 
-#: Words by number: these are looked up several times a node.
+#: Words by number: looked up several times a node.
 SERVER_WORDS = tuple(word(status) for status in ServerStatus)
 CLIENT_WORDS = tuple(word(status) for status in ClientStatus)
 MODE_WORDS = tuple(word(mode) for mode in Mode)
 
-#: What a status change without a response shows.
+#: Response of a status change without one.
 NO_RESPONSE = msgspec.Raw(b"{}")
 
-#: The last second that an ISO time with four digits for the year can say.
+#: Last second that an ISO time with a year of four digits can express.
 _SECOND_MAX = 253_402_300_799
 
 _encode = msgspec.json.Encoder().encode
@@ -67,7 +67,7 @@ def workflow_json(view: WorkflowView) -> dict[str, Any]:
 
 
 def node_json(view: NodeView) -> dict[str, Any]:
-    """A node, in answers and in webhooks alike."""
+    """A node, in answers and webhooks alike."""
     return {
         "id": id_text(view.id),
         "mode": MODE_WORDS[view.mode],
@@ -87,7 +87,7 @@ def node_json(view: NodeView) -> dict[str, Any]:
 
 
 def whole_node_json(view: NodeView) -> dict[str, Any]:
-    """A node with all that is known of it: for callers that ask for that, and for nobody else."""
+    """A node with all its fields: only for callers that ask for them."""
     return {
         **node_json(view),
         "type": view.type,
@@ -121,12 +121,12 @@ def status_change_json(node_id: bytes, change: StatusChange) -> dict[str, Any]:
 
 
 def response_json(change: StatusChange) -> msgspec.Raw:
-    """What the client said with a status change."""
+    """The client's response of a status change."""
     return NO_RESPONSE if change.response is None else msgspec.Raw(change.response)
 
 
 def error_row_json(view: WorkflowView) -> dict[str, Any]:
-    """A row of the list of workflows with errors: as the original's table has it, in snake_case."""
+    """A row of the list of workflows with errors: as in the original's table, in snake_case."""
     return {
         "id": id_text(view.id),
         "name": view.name,
@@ -145,9 +145,9 @@ def error_row_json(view: WorkflowView) -> dict[str, Any]:
 
 
 def tree_json(workflow: WorkflowView, nodes: Iterable[NodeView]) -> msgspec.Raw:
-    """A workflow with its nodes, nested. `nodes` come with parents before children and siblings in their order.
+    """A workflow with its nodes, nested. `nodes`: parents before children, siblings in their order.
 
-    Its text is made node by node: a tree is deeper than an encoder may nest.
+    The text is made node by node: a tree may be deeper than an encoder nests.
     """
     subject = camel_subject(workflow.subject)
     root: dict[str, Any] = {
@@ -163,15 +163,15 @@ def tree_json(workflow: WorkflowView, nodes: Iterable[NodeView]) -> msgspec.Raw:
         "children": [],
     }
     parts = [_opened(root)]
-    #: The branches that are not closed yet.
+    #: Ids of the open branches.
     path: list[bytes] = []
     for node in nodes:
-        before = len(path)
-        # A page of a tree may begin below the top: what is left of the branch hangs from the workflow then.
+        depth_before = len(path)
+        # A page of a tree may begin below the top: the rest of the branch hangs from the workflow then.
         while path and path[-1] != node.parent_id:
             path.pop()
             parts.append(_CLOSED)
-        if len(path) < before:
+        if len(path) < depth_before:
             parts.append(b",")
         parts.append(_opened(_branch_json(node, subject)))
         path.append(node.id)
@@ -204,7 +204,7 @@ def _branch_json(node: NodeView, subject: msgspec.Raw) -> dict[str, Any]:
 
 @lru_cache(maxsize=1024)
 def camel_subject(subject: bytes) -> msgspec.Raw:
-    """A subject as the tree shows it: its keys in camelCase."""
+    """A subject in the tree: its keys in camelCase."""
     if b"{" not in subject:
         return msgspec.Raw(subject)
     return msgspec.Raw(camel_keys(subject))

@@ -1,4 +1,4 @@
-"""aiohttp's server with what is the gateway's own: no framework on top, and its error shape for what is no HTTP."""
+"""aiohttp's server without a framework on top, and with the gateway's error shape for malformed HTTP."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from backbeat.schemas.messages.bounds import Settings
 logger = logging.getLogger(__name__)
 
 _HEADER_BYTES_MAX = 16_384
-#: A subject of `subject_bytes_max` bytes, each as %XX, and what else stands in a request's first line.
+#: Longest request line: a subject of `subject_bytes_max` bytes, each as %XX, and the rest.
 _LINE_BYTES_MAX = 4 * Settings().subject_bytes_max
 _MESSAGE_CHARACTERS_MAX = 200
-#: How long a gateway that stops waits for its clients' bytes.
+#: Time that a stopping gateway waits for its clients' bytes.
 _CLIENT_SECONDS = 0.2
-#: Other expectations are passed over: they were never met by anything.
+#: Other expectations are ignored: nothing ever met them.
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
 
 class _Protocol(RequestHandler):
-    """One connection."""
+    """One HTTP connection."""
 
     __slots__ = ("awaits_body",)
 
-    #: whether the call cannot begin yet, since its body has not come
+    #: True while a call cannot begin, since its body has not arrived.
     awaits_body: bool
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It is there."""
+        """Begin a connection."""
         self.awaits_body = False
         super().connection_made(transport)
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:
-        """Wait for the call that is under way; not for bytes that its client may never send.
+        """Wait for the call that is being answered; not for bytes that its client may never send.
 
-        Those are of a call that has not begun, or of one that was answered without them.
+        Those belong to a call that has not begun, or to one that was answered without them.
         """
         if self.awaits_body or not self._request_in_progress:
             timeout = _CLIENT_SECONDS
@@ -62,7 +62,7 @@ class _Protocol(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What is no HTTP gets a 400 in the error shape; anybody can send it, so it is no news for the log."""
+        """Answer malformed HTTP with a 400 in the error shape; not logged, since anybody can send it."""
         if isinstance(exc, HttpProcessingError) and status < 500:  # noqa: PLR2004 - the client's own fault
             refusal = errors.invalid(f"The request is no HTTP: {(message or exc.message)[:_MESSAGE_CHARACTERS_MAX]}")
         else:
@@ -77,11 +77,11 @@ class _Protocol(RequestHandler):
 
 
 class Server(web.Server):
-    """Gives every request to one handler. No access log: a line a call would be the dearest part of a call."""
+    """Server with one handler for every request. No access log: a line a call would be the dearest part of a call."""
 
     def __init__(self, handler: Handler, *, body_bytes_max: int) -> None:
         self._body_bytes_max = body_bytes_max
-        self._of_connections: dict[str, Any] = {
+        self._connection_options: dict[str, Any] = {
             "access_log": None,
             "max_field_size": _HEADER_BYTES_MAX,
             "max_line_size": _LINE_BYTES_MAX,
@@ -90,8 +90,8 @@ class Server(web.Server):
         self._own_loop = asyncio.get_running_loop()
 
     def __call__(self) -> RequestHandler:
-        """One more connection."""
-        return _Protocol(self, loop=self._own_loop, **self._of_connections)
+        """Protocol of one more connection."""
+        return _Protocol(self, loop=self._own_loop, **self._connection_options)
 
     def _new_request(
         self,
@@ -109,7 +109,7 @@ class Server(web.Server):
 async def read_body(request: web.BaseRequest) -> bytes:
     """The whole body. HTTPRequestEntityTooLarge, RequestPayloadError."""
     if request.headers.get("Expect", "").lower() == "100-continue":
-        # Clients with much to send wait for this.
+        # Clients with a large body wait for this.
         await request.writer.write(_CONTINUE)
         request.writer.output_size = 0
     protocol = request.protocol

@@ -1,4 +1,4 @@
-"""The parts that the gateway's handlers use, and the order in which they come up and go."""
+"""Parts that the gateway's handlers use; their order at start and stop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LARGE_ANSWERS_MAX = 3
 
 
 class Services:
-    """Engine, projection and deliverer of one gateway."""
+    """Engine client, payloads, projection, archiver and deliverer of one gateway."""
 
     def __init__(self, settings: GatewaySettings, fail: Callable[[BaseException], None]) -> None:
         self.settings = settings
@@ -41,14 +41,14 @@ class Services:
         )
         self._archiver: Background | None = None
         if settings.archive_to is not None:
-            place = open_place(settings.archive_to)
+            archive = open_place(settings.archive_to)
             self._archiver = Background(
-                lambda: Archiver(settings.bootstrap_servers, place), settings.archive_poll_seconds
+                lambda: Archiver(settings.bootstrap_servers, archive), settings.archive_poll_seconds
             )
-        #: Turns of answers that are large.
+        #: Semaphore of large answers.
         self.large_answers = asyncio.Semaphore(_LARGE_ANSWERS_MAX)
         self._fail = fail
-        #: Null until Kafka is there.
+        #: None until the brokers are reached.
         self.deliverer: Deliverer | None = None
         self.stopping = False
 
@@ -72,18 +72,18 @@ class Services:
             self._archiver.start()
 
     async def drain(self) -> None:
-        """Take no more work, and wait for requests to endpoints; calls are answered meanwhile, for those endpoints."""
+        """Take no more work and wait for requests to endpoints; calls are answered meanwhile, for those endpoints."""
         self.stopping = True
         if self.deliverer is not None:
             await self.deliverer.drain()
 
     def give_up(self) -> None:
-        """Wait for no request to an endpoint any more."""
+        """Abandon requests to endpoints."""
         if self.deliverer is not None:
             self.deliverer.give_up()
 
     async def stop(self) -> None:
-        """Leave in the other order."""
+        """Stop in reverse order."""
         for part in (self._archiver, self._queue_log, self.deliverer, self.payloads, self.projection, self.engine):
             if part is None:
                 continue
@@ -94,5 +94,5 @@ class Services:
 
     @property
     def in_rotation(self) -> bool:
-        """Whether callers should be sent here."""
+        """True if load balancers should send callers here."""
         return not self.stopping and not (self.settings.data_dir / OUT_OF_ROTATION).exists()

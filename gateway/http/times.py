@@ -1,7 +1,7 @@
-"""Times as old clients write them: ISO 8601, and what the original's library took beside it.
+"""Times of old clients: ISO 8601, and other forms that the original's library read.
 
-A text that could be two times is refused, not guessed at: `01/02/2026`, a year of two digits, a zone's name that two
-zones have, a time without its day.
+An ambiguous text is refused, not guessed at: `01/02/2026`, a year of two digits, a zone's name that two zones have, a
+time without its day.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _CHARACTERS_MAX = 64
 _WORDED = re.compile(r"[\w ,:/.+-]+", re.ASCII)
 _YEAR = re.compile(r"(?<!\d)\d{4}(?!\d)")
 _YEAR_FIRST = re.compile(r"^(\d{4})[/-](\d{1,2})[/-](\d{1,2})(?!\d)")
-#: Some read it as ahead of that zone, and some as behind it.
+#: Signed zones: read as ahead of UTC by some and as behind it by others.
 _SIGNED = re.compile(r"\b(UTC|GMT)[+-]\d")
 _PLACE = re.compile(r" ([A-Z][A-Za-z_]+(?:/[A-Z][A-Za-z_-]+){1,2})$")
 
-#: Hours from UTC: those of RFC 2822, and others that mean one zone only.
+#: Hours from UTC: zones of RFC 2822, and others whose name is unique.
 _HOURS = {
     "UTC": 0,
     "GMT": 0,
@@ -54,18 +54,18 @@ _HOURS = {
     "NZDT": 13,
 }
 _ZONES = {name: timezone(timedelta(hours=hours)) for name, hours in _HOURS.items()}
-#: What a text does not say comes from these: where the times differ, it says too little.
+#: Defaults for the missing fields of a text: if the results differ, it lacks one that matters.
 _DEFAULTS = (datetime(2000, 1, 1), datetime(2013, 11, 23))  # noqa: DTZ001 - the text's zone is added later
 
 
 def to_milliseconds(text: str) -> int | None:
-    """A time as milliseconds since the epoch, not before it; one without a zone is UTC. None for what is none."""
+    """Milliseconds since the epoch, not before it; without a zone: UTC. None if the text is not a time."""
     text = _YEAR_FIRST.sub(_dashed, text.strip(), count=1)
-    found = _iso(text) or _worded(text)
-    if found is None:
+    time = _iso(text) or _worded(text)
+    if time is None:
         return None
     try:
-        return max(0, round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000))
+        return max(0, round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000))
     except (ValueError, OverflowError):
         return None
 
@@ -97,18 +97,18 @@ def _worded(text: str) -> datetime | None:
         text = text[: place.start()]
     orders = (False,) if _YEAR_FIRST.match(text) else (False, True)
     readings = {_read(text, default, day_first) for default in _DEFAULTS for day_first in orders}
-    found = readings.pop()
-    if readings or found is None or (zone is not None and found.tzinfo is not None):
+    time = readings.pop()
+    if readings or time is None or (zone is not None and time.tzinfo is not None):
         return None
-    return found.replace(tzinfo=zone) if zone is not None else found
+    return time.replace(tzinfo=zone) if zone is not None else time
 
 
 def _read(text: str, default: datetime, day_first: bool) -> datetime | None:  # noqa: FBT001 - read in one line above
     try:
         with warnings.catch_warnings():
-            # A zone that it does not know is left out, with no more than a warning.
+            # A zone that the parser does not know is left out, with no more than a warning.
             warnings.simplefilter("error", parser.UnknownTimezoneWarning)
-            found: datetime = parser.parse(text, default=default, dayfirst=day_first, tzinfos=_ZONES)
+            time: datetime = parser.parse(text, default=default, dayfirst=day_first, tzinfos=_ZONES)
     except (ValueError, OverflowError, parser.UnknownTimezoneWarning):
         return None
-    return found
+    return time
