@@ -1,1 +1,1 @@
-"""The calls of the HTTP API: the table of routes, and their handlers."""
+"""Calls of the HTTP API: the table of routes and the handlers."""

@@ -1,4 +1,4 @@
-"""Nodes, which old clients know as activities or events: what they are, and what their clients say of them."""
+"""Calls for nodes, which old clients know as activities or events: reads, status changes, children, operations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from backbeat.schemas.messages.commands import NewNode
 from backbeat.schemas.messages.replies import Done
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 
-#: What a client says that has failed.
+#: Status of a failed activity, by the client's word.
 ERRORED = "errored"
 
 
@@ -47,14 +47,14 @@ async def errors_of(call: Call) -> Response:
 
 
 async def status_changes(call: Call) -> Response:
-    """GET /activities/:id/status_changes: all of them, oldest first."""
+    """GET /activities/:id/status_changes: oldest first."""
     node_id = await _node_id(call)
     changes = await call.whole_changes(await engine_calls.get_history(call, node_id))
     return answer([call.status_change_json(node_id, change) for change in changes])
 
 
 async def response(call: Call) -> Response:
-    """GET /activities/:id/response: of the last change of the client status; null before any."""
+    """GET /activities/:id/response: of the last change of the client status; null before the first."""
     node_id = await _node_id(call)
     changes = [change for change in await engine_calls.get_history(call, node_id) if not change.server]
     newest = await call.whole_changes(changes[-1:])
@@ -78,9 +78,9 @@ async def change_status(call: Call) -> Response:
     return success()
 
 
-def _response(said: Parameters) -> bytes | None:
-    response_text = said.json("response")
-    return said.json("args") if response_text is None else response_text
+def _response(parameters: Parameters) -> bytes | None:
+    response_text = parameters.json("response")
+    return parameters.json("args") if response_text is None else response_text
 
 
 async def _say(call: Call, node_id: bytes, response_text: bytes | None) -> None:
@@ -100,7 +100,7 @@ async def _say(call: Call, node_id: bytes, response_text: bytes | None) -> None:
 
 
 def _cut_as_asked(refusal: errors.Refusal, response_text: bytes | None) -> bytes | None:
-    """An error that was refused for its size or depth, as the engine takes it; null: that is not why."""
+    """A refused error cut to the engine's size or depth; None if it was refused for another reason."""
     rejected = refusal.__cause__
     if response_text is None or not isinstance(rejected, LimitExceeded):
         return None
@@ -116,29 +116,29 @@ def _cut_as_asked(refusal: errors.Refusal, response_text: bytes | None) -> bytes
 async def add_decisions(call: Call) -> Response:
     """POST /activities/:id/decisions: children, all or none; their ids in order."""
     node_id = await _node_id(call)
-    children = await call.read(lambda: tuple(_child(call, said) for said in _decisions(call.parameters)))
+    children = await call.read(lambda: tuple(_child(call, decision) for decision in _decisions(call.parameters)))
     children = await keep_large(call, children)
     await check_links(call, children)
-    what = f"node {id_text(node_id)}"
-    made = await engine_calls.change(call, commands.AddChildren, node_id, what, node_id=node_id, children=children)
-    return answer([id_text(one) for one in made.ids], 201)
+    target = f"node {id_text(node_id)}"
+    created = await engine_calls.change(call, commands.AddChildren, node_id, target, node_id=node_id, children=children)
+    return answer([id_text(node_id) for node_id in created.ids], 201)
 
 
-def _decisions(said: Parameters) -> list[Parameters]:
-    found = said.nested_list("decisions")
-    if found is None:
-        args = said.nested("args")
-        found = None if args is None else args.nested_list("decisions")
-    if found is None:
+def _decisions(parameters: Parameters) -> list[Parameters]:
+    decisions = parameters.nested_list("decisions")
+    if decisions is None:
+        args = parameters.nested("args")
+        decisions = None if args is None else args.nested_list("decisions")
+    if decisions is None:
         raise errors.invalid("decisions is missing: a list of nodes")
-    return found
+    return decisions
 
 
-def _child(call: Call, said: Parameters) -> NewNode:
-    name = said.word("name")
+def _child(call: Call, parameters: Parameters) -> NewNode:
+    name = parameters.word("name")
     if name is None:
         raise errors.invalid("name is missing: each decision has one")
-    return new_node(call, said, name)
+    return new_node(call, parameters, name)
 
 
 async def _large_response(call: Call, response_text: bytes) -> bytes:
@@ -161,7 +161,7 @@ async def restart(call: Call) -> Response:
 
 
 async def reset(call: Call) -> Response:
-    """PUT /activities/:id/reset: everything below it is deactivated."""
+    """PUT /activities/:id/reset: deactivate all nodes below."""
     node_id = await _node_id(call)
     done = await engine_calls.change(call, commands.ResetNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
     _check_changed(call, node_id, done)
@@ -169,7 +169,7 @@ async def reset(call: Call) -> Response:
 
 
 async def schedule(call: Call) -> Response:
-    """PUT /activities/:id/schedule: look again what can start; `true`, and null for a deactivated node."""
+    """PUT /activities/:id/schedule: start the nodes that can start; `true`, and null for a deactivated node."""
     node_id = await _node_id(call)
     done = await engine_calls.change(call, commands.ScheduleNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
     _check_changed(call, node_id, done)
@@ -177,14 +177,14 @@ async def schedule(call: Call) -> Response:
 
 
 def _check_changed(call: Call, node_id: bytes, done: Done) -> None:
-    """409 for a change of a node that never runs again; old clients are told that it was done."""
+    """409 for a change of a node that never runs again; old clients get success."""
     if call.wishes.whole and not done.changed:
         rejected = Rejected(*never_runs_again(node_id))
         raise errors.refused(rejected, f"node {id_text(node_id)}", whole=True)
 
 
 async def _node_id(call: Call) -> bytes:
-    """The node in the path; with `workflow_id` it must be in that workflow."""
+    """The node in the path; 404 if it is not in the workflow `workflow_id`."""
     node_id = call.path_id()
     workflow_id = call.parameters.uuid("workflow_id")
     if workflow_id is not None and (await engine_calls.get_node(call, node_id)).workflow_id != workflow_id:

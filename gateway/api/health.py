@@ -1,4 +1,4 @@
-"""What operators and load balancers look at: health, heartbeat, figures."""
+"""Health, heartbeat and counters, for operators and load balancers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ENGINE_SECONDS = 2.0
 
 
 async def health(call: Call) -> Response:
-    """GET /health: "OK", or which part cannot be reached. Always 200: the gateway itself is there."""
+    """GET /health: "OK", or the parts that cannot be reached. Always 200: the gateway itself is there."""
     problems = await _problems(call)
     return answer(
         {
@@ -42,21 +42,21 @@ async def _problems(call: Call) -> list[str]:
 
 
 async def heartbeat(call: Call) -> Response:
-    """GET /heartbeat.txt: whether callers should be sent here."""
+    """GET /heartbeat.txt: 200 if load balancers should send callers here, else 503."""
     if await asyncio.to_thread(lambda: call.parts.in_rotation):
         return Response(text="We have a pulse.", content_type="text/plain")
     return Response(text="It's dead, Jim.", content_type="text/plain", status=503)
 
 
 async def stats(call: Call) -> Response:
-    """GET /sidekiq_stats: under the keys of the original, this system's numbers."""
-    asked_at = time.monotonic()
+    """GET /sidekiq_stats: this system's numbers under the keys of the original."""
+    requested_at = time.monotonic()
     await call.engine.missing_partitions(_ENGINE_SECONDS)
-    latency = time.monotonic() - asked_at
+    latency = time.monotonic() - requested_at
     counts = await call.parts.projection.counts()
     return answer(
         {
-            # Of the engine: how long its slowest partition takes to answer, in seconds.
+            # Time in seconds that the engine's slowest partition takes to answer.
             "latency": round(latency, 6),
             "today": {"processed": counts.completed_today, "failed": counts.errored_today},
             "processed": counts.completed,

@@ -1,4 +1,4 @@
-"""Jobs as the HTTP API takes and shows them."""
+"""JSON of jobs, in requests and answers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Count = Annotated[int, Meta(ge=0)]
 Status = Annotated[str, Meta(extra_json_schema={"enum": list(STATUSES)})]
-#: What a text of a filter must be.
+#: Description of a filter's text.
 _CONTAINED = "contained in the compact JSON text of the {}"
 
 
 class JobFilter(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """What a job is about. All of it must hold; what is null holds for every node or workflow."""
+    """Filters of a job. All must match; null matches every node or workflow."""
 
     name: str | None
     workflow_name: str | None
@@ -40,7 +40,7 @@ class JobFilter(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class JobMatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """A node or workflow that a job is about."""
+    """A node or workflow that matched a job."""
 
     id: Id
     name: str
@@ -78,7 +78,7 @@ class Job(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class NewJob(msgspec.Struct, forbid_unknown_fields=True):
-    """A job to be begun. All filters must hold; of pause and resume those alone that are about workflows."""
+    """A job to be started. All filters must match; pause and resume take those of workflows only."""
 
     action: Annotated[
         Literal["retry", "resolve", "shutdown", "cancel", "pause", "resume"],
@@ -111,17 +111,17 @@ _NOT_ALL: dict[str, Any] = {"enum": [False, None]}
 
 
 def _kinds(actions: list[str], filters: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """Jobs of these actions, which may have these filters: over all, and each of those that have one at least."""
-    of = {"action": {"enum": actions}} | {name: {"type": "null"} for name in _FILTERS if name not in filters}
+    """Schemas of jobs with these actions and filters: over everything, and with at least one filter."""
+    constraints = {"action": {"enum": actions}} | {name: {"type": "null"} for name in _FILTERS if name not in filters}
     yield {
-        "properties": of | {"all": {"const": True}} | {name: {"type": "null"} for name in filters},
+        "properties": constraints | {"all": {"const": True}} | {name: {"type": "null"} for name in filters},
         "required": ["all"],
     }
     for name in filters:
-        yield {"properties": of | {"all": _NOT_ALL, name: {"type": "string"}}, "required": [name]}
+        yield {"properties": constraints | {"all": _NOT_ALL, name: {"type": "string"}}, "required": [name]}
 
 
-#: What a NewJob's schema does not say by itself: which filters go with which action, and that there is one, or `all`.
+#: Constraints of a NewJob's schema: the filters of each action, and at least one of them or `all`.
 KINDS: list[dict[str, Any]] = [
     *_kinds(["retry", "resolve", "shutdown"], _FILTERS),
     {
@@ -132,26 +132,26 @@ KINDS: list[dict[str, Any]] = [
 ]
 
 
-def shown(job: jobs.Job) -> Job:
-    """A job, all partitions added up, as it is answered."""
-    wanted = job.filter
+def job_json(job: jobs.Job) -> Job:
+    """A job, added up over the partitions, as the answer's struct."""
+    filters = job.filter
     return Job(
         id=id_text(job.id),
         action=job.action,
         filter=JobFilter(
-            name=wanted.name,
-            workflow_name=wanted.workflow_name,
-            workflow_id=_id(wanted.workflow_id),
-            client_id=_id(wanted.client_id),
-            subject=wanted.subject,
-            metadata=wanted.metadata,
-            error=wanted.error,
-            current_status=wanted.current_status,
-            past_status=wanted.past_status,
-            status_start=_time(wanted.status_start),
-            status_end=_time(wanted.status_end),
-            created_start=_time(wanted.created_start),
-            created_end=_time(wanted.created_end),
+            name=filters.name,
+            workflow_name=filters.workflow_name,
+            workflow_id=_id(filters.workflow_id),
+            client_id=_id(filters.client_id),
+            subject=filters.subject,
+            metadata=filters.metadata,
+            error=filters.error,
+            current_status=filters.current_status,
+            past_status=filters.past_status,
+            status_start=_time(filters.status_start),
+            status_end=_time(filters.status_end),
+            created_start=_time(filters.created_start),
+            created_end=_time(filters.created_end),
         ),
         response=None if job.response is None else msgspec.Raw(job.response),
         dry_run=job.dry_run,
@@ -162,8 +162,8 @@ def shown(job: jobs.Job) -> Job:
         matched=job.matched,
         done=job.done,
         refused=job.refused,
-        matches=[JobMatch(id_text(one.id), one.name, one.workflow_name) for one in job.matches],
-        refusals=[JobRefusal(id_text(one.id), one.reason, one.message) for one in job.refusals],
+        matches=[JobMatch(id_text(match.id), match.name, match.workflow_name) for match in job.matches],
+        refusals=[JobRefusal(id_text(refusal.id), refusal.reason, refusal.message) for refusal in job.refusals],
     )
 
 

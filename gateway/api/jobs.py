@@ -1,4 +1,4 @@
-"""Jobs: one change for all that match, asked of every partition and added up (docs/how-to/jobs.md)."""
+"""Calls for jobs: one change for all that match, sent to every partition and added up (docs/how-to/jobs.md)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp.web import Response
 
 from backbeat.errors import Rejected
-from backbeat.gateway.api.job_json import shown
+from backbeat.gateway.api.job_json import job_json
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
 from backbeat.gateway.http.parameters import Parameters, to_id
@@ -19,80 +19,84 @@ from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.jobs import TIME_FILTERS, Job, JobFilter, Jobs, add_up, scope_problem
 from backbeat.schemas.messages.replies import Reason
 
-Found = Iterable[Job]
+PartitionJobs = Iterable[Job]
 
 
 async def start(call: Call) -> Response:
-    """POST /jobs: begin one, or the same one again."""
-    said = call.parameters
-    action = said.text("action")
+    """POST /jobs: start a job, or the same one again."""
+    parameters = call.parameters
+    action = parameters.text("action")
     if action is None:
         raise errors.invalid("action is missing: what is done with all that match")
-    wanted = _filter(said)
-    problem = scope_problem(wanted, everything=bool(said.flag("all")))
+    filters = _filter(parameters)
+    problem = scope_problem(filters, everything=bool(parameters.flag("all")))
     if problem:
         raise errors.invalid(problem)
-    identity = said.uuid("id") or _new_id(call)
-    asked: dict[str, Any] = {
+    identity = parameters.uuid("id") or _new_id(call)
+    fields: dict[str, Any] = {
         "action": action,
-        "filter": wanted,
-        "response": said.json("response"),
-        "dry_run": bool(said.flag("dry_run")),
+        "filter": filters,
+        "response": parameters.json("response"),
+        "dry_run": bool(parameters.flag("dry_run")),
     }
 
-    async def begin(partition: int) -> Found:
-        carried: dict[str, Any] = {"id": identity, "user_id": call.user_id, "tid": call.tid, "partition": partition}
-        return await _say(call, partition, lambda reply_to: commands.StartJob(reply_to=reply_to, **carried, **asked))
+    async def begin(partition: int) -> PartitionJobs:
+        header: dict[str, Any] = {"id": identity, "user_id": call.user_id, "tid": call.tid, "partition": partition}
+        return await _command(
+            call, partition, lambda reply_to: commands.StartJob(reply_to=reply_to, **header, **fields)
+        )
 
-    return answer(shown(await _whole(call, identity, begin)), 201)
+    return answer(job_json(await _whole(call, identity, begin)), 201)
 
 
 async def show(call: Call) -> Response:
     """GET /jobs/:id."""
     identity = to_id(call.segment("id"))
-    return answer(shown(await _whole(call, identity, lambda partition: _look(call, partition, identity))))
+    return answer(job_json(await _whole(call, identity, lambda partition: _query(call, partition, identity))))
 
 
 async def index(call: Call) -> Response:
     """GET /jobs: newest first."""
     by_id: dict[bytes, list[Job]] = {}
-    for found in await _all(call, lambda partition: _look(call, partition, None)):
-        for job in found:
+    for jobs in await _all(call, lambda partition: _query(call, partition, None)):
+        for job in jobs:
             by_id.setdefault(job.id, []).append(job)
-    whole = [add_up(found, call.engine.partitions) for found in by_id.values()]
-    whole.sort(key=lambda job: (job.started_at, job.id), reverse=True)
-    return answer([shown(job) for job in whole])
+    added_up = [add_up(parts, call.engine.partitions) for parts in by_id.values()]
+    added_up.sort(key=lambda job: (job.started_at, job.id), reverse=True)
+    return answer([job_json(job) for job in added_up])
 
 
 async def stop(call: Call) -> Response:
-    """PUT /jobs/:id/stop: go no further."""
+    """PUT /jobs/:id/stop: stop a job."""
     identity = to_id(call.segment("id"))
 
-    async def end(partition: int) -> Found:
-        carried = {**call.identity(), "partition": partition, "job_id": identity}
-        # What is answered is how far the job is now: nothing is remembered for a repeat.
-        carried.pop("body_hash", None)
+    async def end(partition: int) -> PartitionJobs:
+        header = {**call.identity(), "partition": partition, "job_id": identity}
+        # The answer is the job's present progress, so no reply is stored for a repeat.
+        header.pop("body_hash", None)
         try:
-            return await _say(call, partition, lambda reply_to: commands.StopJob(reply_to=reply_to, **carried))
+            return await _command(call, partition, lambda reply_to: commands.StopJob(reply_to=reply_to, **header))
         except Rejected as rejected:
             if rejected.reason == Reason.NOT_FOUND:
-                return ()  # It was never begun there.
+                return ()  # Never started in this partition.
             raise
 
-    return answer(shown(await _whole(call, identity, end)))
+    return answer(job_json(await _whole(call, identity, end)))
 
 
 # --- asking every partition ------------------------------------------------------------------------------------------
 
 
-async def _say(call: Call, partition: int, make: Callable[[commands.ReplyTo], commands.AnyCommand]) -> Found:
+async def _command(
+    call: Call, partition: int, make: Callable[[commands.ReplyTo], commands.AnyCommand]
+) -> PartitionJobs:
     route = partition.to_bytes(4, "big")
-    answered = await call.engine.command(make, route, route, "job")
-    assert isinstance(answered, Jobs)
-    return answered.jobs
+    reply = await call.engine.command(make, route, route, "job")
+    assert isinstance(reply, Jobs)
+    return reply.jobs
 
 
-async def _look(call: Call, partition: int, identity: bytes | None) -> Found:
+async def _query(call: Call, partition: int, identity: bytes | None) -> PartitionJobs:
     parts = await call.engine.query(
         lambda reply_to, deadline: queries.GetJobs(
             reply_to=reply_to,
@@ -107,47 +111,47 @@ async def _look(call: Call, partition: int, identity: bytes | None) -> Found:
     return [job for part in parts for job in part.jobs]
 
 
-async def _all(call: Call, ask: Callable[[int], Awaitable[Found]]) -> list[Found]:
-    """Every partition's answer; the first refusal, once all have answered: none is left half asked."""
-    asked = [ask(partition) for partition in call.engine.every_partition()]
-    found = await asyncio.gather(*asked, return_exceptions=True)
-    for one in found:
-        if isinstance(one, BaseException):
-            raise one
-    return [one for one in found if not isinstance(one, BaseException)]
+async def _all(call: Call, request: Callable[[int], Awaitable[PartitionJobs]]) -> list[PartitionJobs]:
+    """Replies of every partition; the first error is raised once all have answered."""
+    requests = [request(partition) for partition in call.engine.every_partition()]
+    replies = await asyncio.gather(*requests, return_exceptions=True)
+    for reply in replies:
+        if isinstance(reply, BaseException):
+            raise reply
+    return [reply for reply in replies if not isinstance(reply, BaseException)]
 
 
-async def _whole(call: Call, identity: bytes, ask: Callable[[int], Awaitable[Found]]) -> Job:
-    what = f"job {id_text(identity)}"
+async def _whole(call: Call, identity: bytes, request: Callable[[int], Awaitable[PartitionJobs]]) -> Job:
+    target = f"job {id_text(identity)}"
     try:
-        found = [job for some in await _all(call, ask) for job in some]
+        parts = [job for jobs in await _all(call, request) for job in jobs]
     except Rejected as rejected:
-        raise errors.refused(rejected, what, whole=call.wishes.whole) from rejected
-    if not found:
-        missing = Rejected(Reason.NOT_FOUND, f"There is no {what}", "nothing", "a job")
-        raise errors.refused(missing, what, whole=call.wishes.whole)
-    return add_up(found, call.engine.partitions)
+        raise errors.refused(rejected, target, whole=call.wishes.whole) from rejected
+    if not parts:
+        missing = Rejected(Reason.NOT_FOUND, f"There is no {target}", "nothing", "a job")
+        raise errors.refused(missing, target, whole=call.wishes.whole)
+    return add_up(parts, call.engine.partitions)
 
 
 def _new_id(call: Call) -> bytes:
-    """With an Idempotency-Key its repeat is the same job; that is all that a key is needed for here."""
-    carried = call.identity()
-    found: bytes = carried["id"] if "body_hash" in carried else os.urandom(16)
-    return found
+    """Id of a new job: random, or from the Idempotency-Key, so that a repeat is the same job."""
+    header = call.identity()
+    job_id: bytes = header["id"] if "body_hash" in header else os.urandom(16)
+    return job_id
 
 
-# --- what is said ------------------------------------------------------------------------------------------
+# --- parameters ------------------------------------------------------------------------------------------------------
 
 _IDS = ("workflow_id", "client_id")
 
 
-def _filter(said: Parameters) -> JobFilter:
+def _filter(parameters: Parameters) -> JobFilter:
     values: dict[str, Any] = {}
     for name in JobFilter.__struct_fields__:
         if name in _IDS:
-            values[name] = said.uuid(name)
+            values[name] = parameters.uuid(name)
         elif name in TIME_FILTERS:
-            values[name] = said.time(name)
+            values[name] = parameters.time(name)
         else:
-            values[name] = said.text(name)
+            values[name] = parameters.text(name)
     return JobFilter(**values)

@@ -1,4 +1,4 @@
-"""Limits as the HTTP API shows and takes them; the API's description is made from these classes."""
+"""JSON of limits; the API's description is made from these structs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backbeat.gateway.http.presentation import id_text, time_text
 from backbeat.schemas.messages.limits import LimitView, PoolView
 from backbeat.streams.core.limits.slots import KEY_CHARACTERS_MAX, LONGER_THAN_ANY_SECONDS
 
-#: In a time of 366 days at most.
+#: A rate in a time of 366 days at most.
 _RATE = (
     "^[1-9][0-9]{0,8}/("
     "([1-9][0-9]{0,5})?s"
@@ -37,7 +37,7 @@ class Pool(msgspec.Struct, rename="camel"):
 
 
 class Limit(msgspec.Struct, rename="camel"):
-    """How many of an activity may be out at once and start in a time, and how that stands."""
+    """The limit of an activity: bounds, and the state of its pools."""
 
     client_id: str
     activity: str
@@ -53,7 +53,7 @@ class Limit(msgspec.Struct, rename="camel"):
 
 
 class NewLimit(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """The bounds that an activity has from now on; what is not said is none."""
+    """The bounds of an activity from now on; those left out are none."""
 
     concurrency: Annotated[
         Annotated[int, Meta(ge=1, le=_COUNT_MAX)] | None, Meta(description="out at once, at most")
@@ -77,9 +77,9 @@ class NewLimit(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     paused: Annotated[bool | None, Meta(description="whether none starts until it is resumed (as it was)")] = None
 
 
-def show(views: Sequence[LimitView]) -> Limit:
-    """One limit, from what the partitions know of it."""
-    limit = max((view.limit for view in views), key=lambda one: one.revision)
+def limit_json(views: Sequence[LimitView]) -> Limit:
+    """A limit, from the views of all partitions, as the answer's struct."""
+    limit = max((view.limit for view in views), key=lambda limit: limit.revision)
     values = limit.values
     return Limit(
         client_id=id_text(limit.client_id),

@@ -1,4 +1,4 @@
-"""Limits of the caller's activity types: how many at once, how often one may start (docs/how-to/limits.md)."""
+"""Calls for limits of the caller's activities: concurrency and rate (docs/how-to/limits.md)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backbeat.client.limits.rates import read_rate
 from backbeat.client.limits.spread import wait_until_known
 from backbeat.errors import InvalidParameters, Timeout
 from backbeat.gateway import engine_calls
-from backbeat.gateway.api.limit_json import show as show_limit
+from backbeat.gateway.api.limit_json import limit_json
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
 from backbeat.schemas.messages import ids
@@ -22,60 +22,60 @@ _USUAL = LimitValues()
 
 
 async def index(call: Call) -> Response:
-    """GET /limits: all of the caller, by activity."""
-    return answer([show_limit(views) for views in (await _all(call)).values()])
+    """GET /limits: all limits of the caller, by activity."""
+    return answer([limit_json(views) for views in (await _all(call)).values()])
 
 
 async def show(call: Call) -> Response:
     """GET /limits/:activity."""
     activity = call.segment("activity")
-    found = (await _all(call)).get(activity)
-    if found is None:
+    views = (await _all(call)).get(activity)
+    if views is None:
         raise errors.not_found(f"The activity {activity[:100]!r} has no limit")
-    return answer(show_limit(found))
+    return answer(limit_json(views))
 
 
 async def put(call: Call) -> Response:
-    """PUT /limits/:activity: the bounds that it has from now on."""
-    said = call.parameters
-    rate = said.text("rate")
+    """PUT /limits/:activity: the bounds from now on."""
+    parameters = call.parameters
+    rate = parameters.text("rate")
     try:
         count, period = (None, 1.0) if rate is None else read_rate(rate)
     except InvalidParameters as error:
         raise errors.invalid(str(error)) from error
-    burst, aging = said.whole_number("burst"), said.number("aging_seconds")
+    burst, aging = parameters.whole_number("burst"), parameters.number("aging_seconds")
     values = LimitValues(
-        concurrency=said.whole_number("concurrency"),
+        concurrency=parameters.whole_number("concurrency"),
         rate_count=count,
         rate_period_seconds=period,
         rate_burst=_USUAL.rate_burst if burst is None else burst,
-        key=said.text("key") or "",
+        key=parameters.text("key") or "",
         aging_seconds=_USUAL.aging_seconds if aging is None else aging,
     )
-    return await _change(call, values, paused=said.flag("paused"))
+    return await _change(call, values, paused=parameters.flag("paused"))
 
 
 async def remove(call: Call) -> Response:
-    """DELETE /limits/:activity: no bound, no pause."""
+    """DELETE /limits/:activity: no bounds, no pause."""
     return await _change(call, LimitValues(), paused=False)
 
 
 async def pause(call: Call) -> Response:
-    """PUT /limits/:activity/pause: none of them starts any more."""
+    """PUT /limits/:activity/pause: no activity starts any more."""
     return await _change(call, None, paused=True)
 
 
 async def resume(call: Call) -> Response:
-    """PUT /limits/:activity/resume: those that wait start, as far as the limit allows."""
+    """PUT /limits/:activity/resume: waiting activities start, as far as the limit allows."""
     return await _change(call, None, paused=False)
 
 
 async def _change(call: Call, values: LimitValues | None, *, paused: bool | None) -> Response:
     activity = call.segment("activity")
     route = ids.limit_id(call.user_id, activity)
-    what = f"limit of {activity[:100]!r}"
+    target = f"limit of {activity[:100]!r}"
     changed: Limits = await engine_calls.change(
-        call, ChangeLimit, route, what, client_id=call.user_id, activity=activity, values=values, paused=paused
+        call, ChangeLimit, route, target, client_id=call.user_id, activity=activity, values=values, paused=paused
     )
 
     async def ask(partition: int, _: float) -> Limits:
@@ -86,20 +86,20 @@ async def _change(call: Call, values: LimitValues | None, *, paused: bool | None
         await wait_until_known(view.limit, ask, call.engine.partitions, call.engine.answer_seconds)
     except Timeout as error:
         raise errors.unavailable(str(error), "Backbeat::Timeout") from error
-    return answer(show_limit([view]))
+    return answer(limit_json([view]))
 
 
 async def _all(call: Call) -> dict[str, list[LimitView]]:
-    """By activity: what each partition knows of it."""
-    found: dict[str, list[LimitView]] = {}
-    for limits in await asyncio.gather(*(_at(call, number) for number in call.engine.every_partition())):
+    """Views of each partition, by activity."""
+    views: dict[str, list[LimitView]] = {}
+    for limits in await asyncio.gather(*(_at(call, partition) for partition in call.engine.every_partition())):
         for view in limits.limits:
-            found.setdefault(view.limit.activity, []).append(view)
-    return dict(sorted(found.items()))
+            views.setdefault(view.limit.activity, []).append(view)
+    return dict(sorted(views.items()))
 
 
 async def _at(call: Call, partition: int) -> Limits:
-    found: list[Limits] = await engine_calls.ask(
+    replies: list[Limits] = await engine_calls.ask(
         call, GetLimits, f"limits of partition {partition}", partition=partition
     )
-    return Limits(tuple(view for part in found for view in part.limits))
+    return Limits(tuple(view for reply in replies for view in reply.limits))

@@ -1,10 +1,10 @@
-"""What the reports say (behaviour document, section 7): counts, as they travel from a gateway to the command line."""
+"""JSON of the reports (behaviour document, section 7): counts, from a gateway to the command line."""
 
 from __future__ import annotations
 
 import msgspec
 
-#: A node that does nothing and waits for nothing is inconsistent after so many hours.
+#: Hours after which an idle node that waits for nothing counts as inconsistent.
 STUCK_HOURS = 20.0
 
 #: Beside the words of the server statuses: a started node whose time has not come.
@@ -20,9 +20,9 @@ class ActivityFigures(_Figures, frozen=True, kw_only=True):
 
     user_id: str
     activity: str
-    #: nodes by server status, and `scheduled`
+    #: Nodes by server status, and `scheduled`.
     nodes: dict[str, int]
-    #: changes to server status complete, and to client status errored, in the seconds that were asked for
+    #: Changes to server status complete, and to client status errored, in the requested seconds.
     completed: int
     errored: int
 
@@ -43,7 +43,7 @@ class ActivityFigures(_Figures, frozen=True, kw_only=True):
 
     @property
     def failing(self) -> int:
-        """Nodes that failed and go on only when somebody sees to it."""
+        """Nodes that failed and wait for an operator."""
         return self.nodes.get("errored", 0) + self.nodes.get("retries_exhausted", 0)
 
     @property
@@ -53,7 +53,7 @@ class ActivityFigures(_Figures, frozen=True, kw_only=True):
 
 
 class Activities(_Figures, frozen=True, kw_only=True):
-    """Activities, and over how many seconds `completed` and `errored` were counted."""
+    """Activities, and the seconds over which `completed` and `errored` were counted."""
 
     seconds: float
     activities: list[ActivityFigures]
@@ -65,9 +65,9 @@ class WorkflowFigures(_Figures, frozen=True, kw_only=True):
     user_id: str
     workflow: str
     workflows: int
-    #: those of them that have a node that is neither complete nor deactivated
+    #: Workflows with a node that is neither complete nor deactivated.
     open_workflows: int
-    #: nodes by server status, and `scheduled`
+    #: Nodes by server status, and `scheduled`.
     nodes: dict[str, int]
 
 
@@ -79,7 +79,7 @@ class TimerFigures(_Figures, frozen=True, kw_only=True):
     ahead: int
     #: due and not fired yet
     due: int
-    #: milliseconds since the epoch: when the first of them all is due
+    #: Milliseconds since the epoch of the earliest timer; None: there is no timer.
     first_at: int | None
 
 
@@ -91,7 +91,7 @@ class Summary(_Figures, frozen=True, kw_only=True):
     workflows: list[WorkflowFigures]
     activities: list[ActivityFigures]
     timers: list[TimerFigures]
-    #: of the changelog: partition -> the next offset that the projection will read
+    #: Next changelog offset of the projection, by partition.
     positions: dict[int, int]
 
 
@@ -100,20 +100,20 @@ class DailyFigures(_Figures, frozen=True, kw_only=True):
 
     user_id: str
     workflow: str
-    #: nodes that completed
+    #: Nodes that completed.
     completed: int
-    #: attempts that failed
+    #: Attempts that failed.
     errored: int
-    #: nodes that had no attempt left
+    #: Nodes without attempts left.
     exhausted: int
-    #: nodes that are stuck at the end of that time, by server status
+    #: Nodes that are stuck at the end of the time, by server status.
     inconsistent: dict[str, int]
 
 
 class Daily(_Figures, frozen=True, kw_only=True):
     """The daily report."""
 
-    #: milliseconds since the epoch: from here, to before this
+    #: Milliseconds since the epoch; `until` is excluded.
     since: int
     until: int
     stuck_hours: float

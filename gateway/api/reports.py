@@ -1,4 +1,4 @@
-"""Reports for operators, over the nodes of all users: what the command line's `stats`, `top` and `report` show."""
+"""Calls for reports over the nodes of all users: the source of the command line's `stats`, `top` and `report`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backbeat.gateway.api.search import freshened
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
 
-#: What is counted of the last seconds is read change by change.
+#: Longest window: its counts are read change by change.
 WINDOW_SECONDS_MAX = 3_600
 STUCK_HOURS_MAX = 100_000
 
@@ -26,7 +26,7 @@ async def summary(call: Call) -> Response:
 
 
 async def activities(call: Call) -> Response:
-    """GET /reports/activities: what is at work, and what came of it in the last seconds."""
+    """GET /reports/activities: activities at work, and their results in the last seconds."""
     seconds = call.parameters.number("seconds") or 0.0
     if seconds > WINDOW_SECONDS_MAX:
         raise errors.invalid(f"seconds is {seconds:g}; {WINDOW_SECONDS_MAX} is the most")
@@ -35,17 +35,17 @@ async def activities(call: Call) -> Response:
 
 
 async def daily(call: Call) -> Response:
-    """GET /reports/daily: what came of nodes in some time, a day where nothing else is said, and which are stuck."""
-    said = call.parameters
-    until = said.time("until")
+    """GET /reports/daily: results of nodes from `since` to `until` (default: the last day), and stuck nodes."""
+    parameters = call.parameters
+    until = parameters.time("until")
     if until is None:
         until = time.time_ns() // 1_000_000
-    since = said.time("since")
+    since = parameters.time("since")
     if since is None:
         since = max(0, until - _DAY_MS)
     if since > until:
         raise errors.invalid("since is later than until")
-    stuck_hours = said.number("stuck_hours")
+    stuck_hours = parameters.number("stuck_hours")
     if stuck_hours is None:
         stuck_hours = STUCK_HOURS
     if stuck_hours > STUCK_HOURS_MAX:

@@ -1,4 +1,4 @@
-"""Every call of the HTTP API: method, path, handler, what it does. Descriptions of the API are made from this table."""
+"""Table of routes: method, path, handler, summary. The API's description is made from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules: workflows that are signalled at times (docs/how-to/schedules.md)."""
+"""Calls for schedules: workflows that get signals at times (docs/how-to/schedules.md)."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from backbeat.schemas.messages.schedules import (
 from backbeat.schemas.messages.status import word
 from backbeat.schemas.signals import subject_text
 
-#: The next times that an answer shows.
+#: Number of next runs in an answer.
 NEXT_RUNS = 10
 
 
 async def index(call: Call) -> Response:
-    """GET /schedules: the caller's, by name."""
-    found = await asyncio.gather(*(_in_partition(call, number) for number in call.engine.every_partition()))
-    views = sorted((view for views in found for view in views), key=lambda view: view.plan.name)
+    """GET /schedules: the caller's schedules by name."""
+    batches = await asyncio.gather(*(_in_partition(call, partition) for partition in call.engine.every_partition()))
+    views = sorted((view for batch in batches for view in batch), key=lambda view: view.plan.name)
     return answer([schedule_json(view) for view in views])
 
 
 async def _in_partition(call: Call, partition: int) -> list[ScheduleView]:
-    parts = await engine_calls.ask(call, queries.GetSchedules, "schedules", partition=partition)
-    return [view for part in parts for view in part.schedules]
+    replies = await engine_calls.ask(call, queries.GetSchedules, "schedules", partition=partition)
+    return [view for reply in replies for view in reply.schedules]
 
 
 async def put(call: Call) -> Response:
-    """PUT /schedules/:name: made, or changed."""
+    """PUT /schedules/:name: create or change a schedule."""
     name = call.segment("name")
     if not name.strip() or "\0" in name:
         raise errors.invalid("name is missing: the schedule's")
@@ -67,29 +67,29 @@ async def put(call: Call) -> Response:
 
 
 def _plan(call: Call, name: str) -> commands.NewSchedule:
-    said = call.parameters
-    workflow, signal = said.text("workflow"), said.text("signal")
-    if workflow is None or signal is None or "subject" not in said:
+    parameters = call.parameters
+    workflow, signal = parameters.text("workflow"), parameters.text("signal")
+    if workflow is None or signal is None or "subject" not in parameters:
         missing = "workflow" if workflow is None else "signal" if signal is None else "subject"
         raise errors.invalid(f"{missing} is missing")
     try:
-        subject = subject_text(said.value("subject"))
+        subject = subject_text(parameters.value("subject"))
     except ValueError as error:
         raise errors.invalid(str(error)) from error
     times = {
-        "cron": said.text("cron"),
-        "zone": said.text("zone"),
-        "interval_seconds": said.number("interval"),
-        "offset_seconds": said.number("offset"),
-        "catch_up_seconds": said.number("catch_up"),
+        "cron": parameters.text("cron"),
+        "zone": parameters.text("zone"),
+        "interval_seconds": parameters.number("interval"),
+        "offset_seconds": parameters.number("offset"),
+        "catch_up_seconds": parameters.number("catch_up"),
         "overlap": _overlap(call),
     }
-    decider = said.text("decider") or workflow
+    decider = parameters.text("decider") or workflow
     plan = commands.NewSchedule(
         user_id=call.user_id,
         name=name,
         workflow=commands.NewWorkflow(user_id=call.user_id, name=workflow, subject=subject, decider=decider),
-        node=new_node(call, said, signal, signal=True),
+        node=new_node(call, parameters, signal, signal=True),
         **{key: value for key, value in times.items() if value is not None},  # type: ignore[arg-type]  # each its own
     )
     if times["interval_seconds"] == 0:
@@ -104,13 +104,13 @@ def _plan(call: Call, name: str) -> commands.NewSchedule:
 
 
 def _overlap(call: Call) -> commands.Overlap | None:
-    said = call.parameters.text("overlap")
-    if said is None:
+    value = call.parameters.text("overlap")
+    if value is None:
         return None
-    found = OVERLAP_WORDS.get(said)
-    if found is None:
-        raise errors.invalid(f"There is no overlap {said[:64]!r}; there are {', '.join(OVERLAP_WORDS)}")
-    return found
+    overlap = OVERLAP_WORDS.get(value)
+    if overlap is None:
+        raise errors.invalid(f"There is no overlap {value[:64]!r}; there are {', '.join(OVERLAP_WORDS)}")
+    return overlap
 
 
 async def show(call: Call) -> Response:
@@ -139,9 +139,9 @@ async def trigger(call: Call) -> Response:
 
 
 async def backfill(call: Call) -> Response:
-    """POST /schedules/:name/backfill: a run for each of its times in a range, or for the times that are given."""
-    said = call.parameters
-    times, start, end = _times(call), said.time("start"), said.time("end")
+    """POST /schedules/:name/backfill: a run for each due time in a range, or for the given times."""
+    parameters = call.parameters
+    times, start, end = _times(call), parameters.time("start"), parameters.time("end")
     if times is not None and (start, end) != (None, None):
         raise errors.invalid("`times` stands instead of `start` and `end`: give one or the other")
     if times is None:
@@ -158,39 +158,41 @@ async def backfill(call: Call) -> Response:
 
 
 def _times(call: Call) -> tuple[int, ...] | None:
-    """The times that are given, in any order."""
-    said = call.parameters.value("times")
-    if said is None:
+    """The given times, sorted."""
+    values = call.parameters.value("times")
+    if values is None:
         return None
-    found = [to_milliseconds(at) if isinstance(at, str) else None for at in said] if isinstance(said, list) else [None]
-    if not found or None in found:
+    times = (
+        [to_milliseconds(at) if isinstance(at, str) else None for at in values] if isinstance(values, list) else [None]
+    )
+    if not times or None in times:
         raise errors.invalid("times must be a list of ISO 8601 times, for example 2026-01-31T12:00:00Z")
-    return tuple(sorted({at for at in found if at is not None}))
+    return tuple(sorted({at for at in times if at is not None}))
 
 
 async def _get(call: Call) -> ScheduleView:
-    schedule_id, what = _named(call)
-    (view,) = await engine_calls.ask(call, queries.GetSchedule, what, schedule_id=schedule_id)
+    schedule_id, target = _named(call)
+    (view,) = await engine_calls.ask(call, queries.GetSchedule, target, schedule_id=schedule_id)
     assert isinstance(view, ScheduleView)
     return view
 
 
 async def _change(call: Call, change: str) -> Response:
-    schedule_id, what = _named(call)
+    schedule_id, target = _named(call)
     note = call.parameters.text("note") or ""
     await engine_calls.change(
-        call, commands.ChangeSchedule, schedule_id, what, schedule_id=schedule_id, change=change, note=note
+        call, commands.ChangeSchedule, schedule_id, target, schedule_id=schedule_id, change=change, note=note
     )
     return success()
 
 
 async def _run(call: Call, times: tuple[int, ...]) -> Response:
-    schedule_id, what = _named(call)
+    schedule_id, target = _named(call)
     view = await engine_calls.change(
         call,
         commands.RunSchedule,
         schedule_id,
-        what,
+        target,
         schedule_id=schedule_id,
         times=times,
         overlap=_overlap(call),
@@ -199,22 +201,22 @@ async def _run(call: Call, times: tuple[int, ...]) -> Response:
 
 
 def _named(call: Call) -> tuple[bytes, str]:
-    """A schedule's id, from its name in the path, or from the id itself there; and what it is called in errors."""
+    """A schedule's id, from its name or id in the path, and its designation in errors."""
     name = call.segment("name")
     return _id(name) or ids.schedule_id(call.user_id, name), f"schedule {name}"
 
 
 def _id(name: str) -> bytes | None:
-    """The id that stands where a name may stand."""
-    found = find_id(name)
-    return found if found is not None and ids.is_ours(found) else None
+    """The id in place of a name; None if it is a name."""
+    identity = find_id(name)
+    return identity if identity is not None and ids.is_ours(identity) else None
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
 def schedule_json(view: ScheduleView) -> dict[str, Any]:
-    """A schedule, with its next times."""
+    """A schedule with its next runs."""
     plan = view.plan
     return {
         "id": id_text(view.id),

@@ -1,4 +1,4 @@
-"""Searches, from what a query says to the projection's filters (behaviour document, section 5, "Search")."""
+"""Calls for searches: from parameters to the projection's filters (behaviour document, section 5, "Search")."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backbeat.gateway.http.presentation import error_row_json, workflow_json
 from backbeat.gateway.http.times import to_milliseconds
 from backbeat.gateway.projection import NodeFilters, Projection, WorkflowFilters
 
-#: How many seconds older than the newest writes an answer may be; only on answers that may.
+#: Header: seconds that an answer may be older than the newest writes; only on answers that may be.
 STALE_HEADER = "X-backbeat-stale-seconds"
 PER_PAGE_MAX = 10_000
 
@@ -22,70 +22,70 @@ _PAGE_MAX = 2**31 - 1
 
 async def workflows(call: Call) -> Response:
     """GET /workflows/search: newest first."""
-    said = call.parameters
-    values = read_filters(said)
+    parameters = call.parameters
+    values = read_filters(parameters)
     if values is None:
         return answer([])
-    filters = WorkflowFilters(subject_contains=said.raw_text("subject"), **values)
+    filters = WorkflowFilters(subject_contains=parameters.raw_text("subject"), **values)
     projection, headers = await freshened(call)
-    found = await projection.search_workflows(call.user_id, filters)
-    return answer([workflow_json(view) for view in found], headers=headers)
+    views = await projection.search_workflows(call.user_id, filters)
+    return answer([workflow_json(view) for view in views], headers=headers)
 
 
 async def nodes(call: Call) -> Response:
     """GET /activities/search: oldest first."""
-    said = call.parameters
-    values = read_filters(said)
+    parameters = call.parameters
+    values = read_filters(parameters)
     if values is None:
         return answer([])
-    filters = NodeFilters(metadata_contains=said.raw_text("metadata"), **values)
+    filters = NodeFilters(metadata_contains=parameters.raw_text("metadata"), **values)
     projection, headers = await freshened(call)
-    found = await projection.search_nodes(call.user_id, filters)
-    return answer([call.node_json(view) for view in await call.whole_nodes(found)], headers=headers)
+    views = await projection.search_nodes(call.user_id, filters)
+    return answer([call.node_json(view) for view in await call.whole_nodes(views)], headers=headers)
 
 
 async def names(call: Call) -> Response:
-    """GET /workflows/names: of the caller's workflows, sorted, once each."""
+    """GET /workflows/names: names of the caller's workflows, sorted, without duplicates."""
     projection, headers = await freshened(call)
     return answer(await projection.workflow_names(call.user_id), headers=headers)
 
 
 async def error_workflows(call: Call) -> Response:
-    """GET /v2/debug/error_workflows: workflows, anybody's, with a node of the caller's at client status errored."""
+    """GET /v2/debug/error_workflows: workflows of any client with a node of the caller's at client status errored."""
     projection, headers = await freshened(call)
-    found = await projection.error_workflows(call.user_id)
-    return answer([error_row_json(view) for view in found], headers=headers)
+    views = await projection.error_workflows(call.user_id)
+    return answer([error_row_json(view) for view in views], headers=headers)
 
 
 async def freshened(call: Call) -> tuple[Projection, dict[str, str] | None]:
-    """The projection with every write that was answered before; else how stale it may be, as a header."""
+    """The projection with every write answered before; else its staleness as a header."""
     projection = call.parts.projection
     stale_seconds = await projection.freshen(call.parts.settings.freshen_seconds)
     return projection, {STALE_HEADER: f"{stale_seconds:.1f}"} if stale_seconds else None
 
 
-def read_filters(said: Parameters) -> dict[str, Any] | None:
-    """What both searches know; None where the answer is an empty list without looking."""
-    if said.is_empty:
+def read_filters(parameters: Parameters) -> dict[str, Any] | None:
+    """Filters that both searches have; None where the answer is an empty list."""
+    if parameters.is_empty:
         return None
-    page = _page(said)
-    per_page = _per_page(said)
+    page = _page(parameters)
+    per_page = _per_page(parameters)
     if per_page == 0:
         return None
     return {
-        "name": said.raw_text("name"),
-        "current_status": said.raw_text("current_status"),
-        "past_status": said.raw_text("past_status"),
-        "status_start_ms": _time(said, "status_start"),
-        "status_end_ms": _time(said, "status_end"),
+        "name": parameters.raw_text("name"),
+        "current_status": parameters.raw_text("current_status"),
+        "past_status": parameters.raw_text("past_status"),
+        "status_start_ms": _time(parameters, "status_start"),
+        "status_end_ms": _time(parameters, "status_end"),
         "per_page": per_page,
         "page": page,
-        "last_id": _last_id(said),
+        "last_id": _last_id(parameters),
     }
 
 
-def _page(said: Parameters) -> int:
-    text = said.raw_text("page")
+def _page(parameters: Parameters) -> int:
+    text = parameters.raw_text("page")
     if text is None:
         return 1
     page = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else 0  # noqa: PLR2004 - 2**31's digits
@@ -94,9 +94,9 @@ def _page(said: Parameters) -> int:
     return page
 
 
-def _per_page(said: Parameters) -> int:
-    """How many rows a page has; 0: none, since it is no number."""
-    text = said.raw_text("per_page")
+def _per_page(parameters: Parameters) -> int:
+    """Rows of a page; 0 if it is not a number: no rows."""
+    text = parameters.raw_text("per_page")
     if text is None:
         return WorkflowFilters().per_page
     if text.startswith("-") and text[1:].isdigit():
@@ -106,21 +106,21 @@ def _per_page(said: Parameters) -> int:
     return min(int(text[:10]), PER_PAGE_MAX)
 
 
-def _time(said: Parameters, name: str) -> int | None:
-    text = said.raw_text(name)
+def _time(parameters: Parameters, name: str) -> int | None:
+    text = parameters.raw_text(name)
     if text is None:
         return None
-    found = to_milliseconds(text)
-    if found is None:
+    milliseconds = to_milliseconds(text)
+    if milliseconds is None:
         raise errors.invalid_value(f"{name} must be a time that can be read in one way, not {text[:40]!r}")
-    return found
+    return milliseconds
 
 
-def _last_id(said: Parameters) -> bytes | None:
-    text = said.raw_text("last_id")
+def _last_id(parameters: Parameters) -> bytes | None:
+    text = parameters.raw_text("last_id")
     if text is None:
         return None
-    found = find_id(text)
-    if found is None:
+    identity = find_id(text)
+    if identity is None:
         raise errors.invalid_value(f"last_id must be a UUID, not {text[:40]!r}")
-    return found
+    return identity

@@ -1,7 +1,7 @@
-"""The words that a call knows, as its description has them; of the calls that old clients do not know, they are all.
+"""Parameter names of each call, from its description; calls that old clients do not know accept no others.
 
-A misspelled filter or `dryrun` would otherwise make a job over everything, for real. The calls that the original had
-pass unknown words over: their clients rely on that.
+A misspelled filter or `dryrun` would otherwise start a job over everything. Calls of the original ignore unknown names:
+their clients rely on that.
 """
 
 from __future__ import annotations
@@ -24,39 +24,39 @@ _SHOWN_CHARACTERS_MAX = 64
 
 @lru_cache
 def known_words(route: Route) -> tuple[str, ...]:
-    """What a call's query and body may say, in snake_case."""
-    described = CALLS[f"{route.method} {route.path}"]
-    body = () if described.body is None else SCHEMAS[described.body]["properties"]
-    return tuple(dict.fromkeys(map(snake, (*body, *(each["name"] for each in described.query)))))
+    """Parameter names of a call's query and body, in snake_case."""
+    operation = CALLS[f"{route.method} {route.path}"]
+    body = () if operation.body is None else SCHEMAS[operation.body]["properties"]
+    return tuple(dict.fromkeys(map(snake, (*body, *(parameter["name"] for parameter in operation.query)))))
 
 
 def check_words(route: Route, query: str, body: bytes, *, form: bool) -> None:
-    """400 for a word that the call does not know, for one that is said twice, and for JSON that is no object.
+    """400 for an unknown parameter, for one given twice, and for JSON that is not an object.
 
-    Query and body have been read before: here they are text that can be.
+    Query and body have been read before: they are well formed.
     """
     known = known_words(route)
     seen: set[str] = set()
-    for name in (*_of_pairs(query), *(_of_pairs(body.decode()) if form else _of_json(body))):
+    for name in (*_names_of_pairs(query), *(_names_of_pairs(body.decode()) if form else _names_of_json(body))):
         word = snake(name.partition("[")[0])
         if word not in known:
-            shown = word[:_SHOWN_CHARACTERS_MAX]
-            raise errors.invalid(f"{route.method} {route.path} knows no `{shown}`: {hint(shown, known)}")
-        # `a[b]=…` says a part of `a`, and several may.
+            excerpt = word[:_SHOWN_CHARACTERS_MAX]
+            raise errors.invalid(f"{route.method} {route.path} knows no `{excerpt}`: {hint(excerpt, known)}")
+        # `a[b]=…` sets a part of `a`, and there may be several.
         if "[" not in name:
             if word in seen:
                 raise errors.invalid(f"`{word}` is said twice")
             seen.add(word)
 
 
-def _of_pairs(text: str) -> Iterator[str]:
+def _names_of_pairs(text: str) -> Iterator[str]:
     return (name for name, _ in parse_qsl(text, keep_blank_values=True))
 
 
-def _of_json(text: bytes) -> Iterator[str]:
+def _names_of_json(text: bytes) -> Iterator[str]:
     if not text or text.isspace():
         return iter(())
-    # Numbers are not looked at: some have more digits than Python reads.
+    # Numbers are not converted: some have more digits than Python reads.
     pairs = json.loads(text.decode(), object_pairs_hook=_Pairs, parse_int=str, parse_float=str)
     if not isinstance(pairs, _Pairs):
         raise errors.invalid("The body must be a JSON object")
@@ -64,4 +64,4 @@ def _of_json(text: bytes) -> Iterator[str]:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """A JSON object's keys and values, as they stand there: a key may come twice."""
+    """Items of a JSON object as written: a key may come twice."""

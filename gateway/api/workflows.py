@@ -1,4 +1,4 @@
-"""Workflows: find or create, signal, flags, and their nodes as tree or list (behaviour document, section 5)."""
+"""Calls for workflows: find or create, signal, pause, and nodes as tree or list (behaviour document, section 5)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from backbeat.schemas.messages import commands, ids
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.schemas.signals import subject_text
 
-#: From so many nodes on an answer is made beside the loop: others would have to wait until it is made.
+#: Nodes from which an answer is made off the event loop, where it would delay other calls.
 _LARGE = 2_000
 
 
 async def create(call: Call) -> Response:
-    """POST /workflows: the workflow of this name and subject, made if there is none."""
+    """POST /workflows: the workflow of this name and subject, created if there is none."""
     new = _new_workflow(call, call.parameters)
     workflow_id = ids.workflow_id(new.user_id, new.name, new.subject)
     view = await engine_calls.change(
@@ -33,16 +33,16 @@ async def create(call: Call) -> Response:
     return answer(workflow_json(view), 201)
 
 
-def _new_workflow(call: Call, said: Parameters) -> commands.NewWorkflow:
-    """What a workflow is found by, or made from."""
-    name = said.word("name") or said.word("workflow_type")
+def _new_workflow(call: Call, parameters: Parameters) -> commands.NewWorkflow:
+    """A new workflow from name, decider and subject."""
+    name = parameters.word("name") or parameters.word("workflow_type")
     if name is None:
         raise errors.invalid_value("name is missing")
-    decider = said.word("decider")
-    if decider is None or "subject" not in said:
-        raise errors.invalid(f"{'decider' if 'subject' in said else 'subject'} is missing")
+    decider = parameters.word("decider")
+    if decider is None or "subject" not in parameters:
+        raise errors.invalid(f"{'decider' if 'subject' in parameters else 'subject'} is missing")
     try:
-        subject = subject_text(said.value("subject"))
+        subject = subject_text(parameters.value("subject"))
     except ValueError as error:
         raise errors.invalid(str(error)) from error
     return commands.NewWorkflow(user_id=call.user_id, name=name, subject=subject, decider=decider)
@@ -50,15 +50,15 @@ def _new_workflow(call: Call, said: Parameters) -> commands.NewWorkflow:
 
 async def find(call: Call) -> Response:
     """GET /workflows: by name, subject and decider; the id follows from the first two."""
-    said = call.parameters
-    name = said.word("name") or said.word("workflow_type")
-    subject, decider = said.text("subject"), said.word("decider")
+    parameters = call.parameters
+    name = parameters.word("name") or parameters.word("workflow_type")
+    subject, decider = parameters.text("subject"), parameters.word("decider")
     if name is None or subject is None or decider is None:
         raise errors.not_found("There is no such workflow: name, subject and decider say which")
-    # The subject's JSON text; and a string may be sent without its quotes.
+    # The subject's JSON text; a string may be sent without its quotes.
     texts = [subject.encode(), subject_text(subject)]
-    found = await asyncio.gather(*(_find(call, ids.workflow_id(call.user_id, name, text)) for text in texts))
-    for view in found:
+    views = await asyncio.gather(*(_find(call, ids.workflow_id(call.user_id, name, text)) for text in texts))
+    for view in views:
         if view is not None and view.decider == decider:
             return answer(workflow_json(view))
     raise errors.not_found("There is no such workflow")
@@ -87,7 +87,7 @@ async def signal(call: Call) -> Response:
 
 
 async def signal_by_name(call: Call) -> Response:
-    """POST /workflows/:id/signal/:name: the same; the name in the path counts."""
+    """POST /workflows/:id/signal/:name: the same; the name in the path wins."""
     name = call.segment("name")
     if not name.strip() or "\0" in name:
         raise errors.invalid("name is missing: the signal's")
@@ -100,15 +100,15 @@ async def _signal(call: Call, name: str) -> Response:
     (node,) = await keep_large(call, (node,))
     if node.parent_link_id is not None:
         await check_links(call, (node,))
-    what = f"workflow {id_text(workflow_id)}"
+    target = f"workflow {id_text(workflow_id)}"
     view = await engine_calls.change(
         call,
         commands.Signal,
         workflow_id,
-        what,
+        target,
         workflow_id=workflow_id,
         node=node,
-        workflow=_told_workflow(call, workflow_id),
+        workflow=_workflow_of_signal(call, workflow_id),
         coalesce_key=call.parameters.text("coalesce_key"),
         coalesce=coalesce(call.parameters),
     )
@@ -116,36 +116,38 @@ async def _signal(call: Call, name: str) -> Response:
     return answer(call.node_json(view), 201)
 
 
-def _told_workflow(call: Call, workflow_id: bytes) -> commands.NewWorkflow | None:
-    """The workflow that a new client tells with its signal: it is made if there is none, or none any more."""
-    said = call.parameters.nested("workflow") if call.wishes.whole else None
-    if said is None:
+def _workflow_of_signal(call: Call, workflow_id: bytes) -> commands.NewWorkflow | None:
+    """The workflow that a new client sends with its signal: created if there is none, or none any more."""
+    parameters = call.parameters.nested("workflow") if call.wishes.whole else None
+    if parameters is None:
         return None
-    new = _new_workflow(call, said.with_keys_as_they_are())
+    new = _new_workflow(call, parameters.with_keys_as_they_are())
     if ids.workflow_id(new.user_id, new.name, new.subject) != workflow_id:
         raise errors.invalid(f"workflow {id_text(workflow_id)} is another one than the workflow that is told")
     return new
 
 
 async def complete(call: Call) -> Response:
-    """PUT /workflows/:id/complete: it takes no more signals."""
+    """PUT /workflows/:id/complete: refuse further signals."""
     return await _change(call, "complete")
 
 
 async def pause(call: Call) -> Response:
-    """PUT /workflows/:id/pause: nothing in it starts any more."""
+    """PUT /workflows/:id/pause: start nothing any more."""
     return await _change(call, "pause")
 
 
 async def resume(call: Call) -> Response:
-    """PUT /workflows/:id/resume: what was held up starts."""
+    """PUT /workflows/:id/resume: start the nodes held up."""
     return await _change(call, "resume")
 
 
 async def _change(call: Call, change: str) -> Response:
     workflow_id = call.path_id()
-    what = f"workflow {id_text(workflow_id)}"
-    await engine_calls.change(call, commands.ChangeWorkflow, workflow_id, what, workflow_id=workflow_id, change=change)
+    target = f"workflow {id_text(workflow_id)}"
+    await engine_calls.change(
+        call, commands.ChangeWorkflow, workflow_id, target, workflow_id=workflow_id, change=change
+    )
     return success()
 
 
@@ -155,24 +157,24 @@ async def _change(call: Call, change: str) -> Response:
 async def tree(call: Call) -> Response:
     """GET /workflows/:id/tree: nested."""
     page = await read_page(call)
-    return await _made(page, lambda: tree_json(page.workflow, page.nodes))
+    return await _page_answer(page, lambda: tree_json(page.workflow, page.nodes))
 
 
 async def print_tree(call: Call) -> Response:
     """GET /workflows/:id/tree/print: coloured text."""
     page = await read_page(call)
-    return await _made(page, lambda: {"print": tree_text(page.workflow, page.nodes)})
+    return await _page_answer(page, lambda: {"print": tree_text(page.workflow, page.nodes)})
 
 
 async def children(call: Call) -> Response:
     """GET /workflows/:id/children: the top-level nodes."""
     page = await read_page(call, top_level_only=True, node_filter=_filter(call))
     page.nodes = await call.whole_nodes(page.nodes)
-    return await _made(page, lambda: [call.node_json(node) for node in page.nodes])
+    return await _page_answer(page, lambda: [call.node_json(node) for node in page.nodes])
 
 
 async def nodes(call: Call) -> Response:
-    """GET /workflows/:id/nodes: all of them in the order in which they were made; a page in the order of the tree."""
+    """GET /workflows/:id/nodes: all nodes in the order of their creation; a page in the order of the tree."""
     page = await read_page(call, node_filter=_filter(call))
     page.nodes = await call.whole_nodes(page.nodes)
 
@@ -181,35 +183,35 @@ async def nodes(call: Call) -> Response:
             page.nodes.sort(key=lambda node: node.seq)
         return [call.node_json(node) for node in page.nodes]
 
-    return await _made(page, make)
+    return await _page_answer(page, make)
 
 
-async def _made(page: Page, make: Callable[[], Any]) -> Response:
-    """The answer that says what `make` gives."""
+async def _page_answer(page: Page, make: Callable[[], Any]) -> Response:
+    """The answer with the value that `make` returns."""
 
-    def answered() -> Response:
+    def build() -> Response:
         return answer(make(), headers=page.headers)
 
-    return answered() if len(page.nodes) < _LARGE else await asyncio.to_thread(answered)
+    return build() if len(page.nodes) < _LARGE else await asyncio.to_thread(build)
 
 
 class _Filter:
-    """Which statuses a node must have; a word that is no status is had by none."""
+    """Filter of nodes by status words; an unknown word matches none."""
 
     def __init__(self, server: str | None, client: str | None) -> None:
         self._server = server
         self._client = client
 
-    def __call__(self, found: Iterable[NodeView]) -> list[NodeView]:
+    def __call__(self, nodes: Iterable[NodeView]) -> list[NodeView]:
         return [
             node
-            for node in found
+            for node in nodes
             if (self._server is None or SERVER_WORDS[node.server] == self._server)
             and (self._client is None or CLIENT_WORDS[node.client] == self._client)
         ]
 
 
 def _filter(call: Call) -> _Filter | None:
-    said = call.parameters
-    server, client = said.text("current_server_status"), said.text("current_client_status")
+    parameters = call.parameters
+    server, client = parameters.text("current_server_status"), parameters.text("current_client_status")
     return None if server is None and client is None else _Filter(server, client)

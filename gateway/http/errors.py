@@ -72,9 +72,9 @@ def defect() -> Refusal:
     return _refusal(500, "Backbeat::Error", "The gateway failed; its log says why, under this answer's X-backbeat-tid")
 
 
-def refused(rejected: Rejected, subject: str, *, whole: bool = False) -> Refusal:
-    """The engine's rejection as a refusal of `subject`: `workflow 0b4e…`; `whole`: with the rejection's fields."""
-    refusal = _refused(rejected, subject)
+def refused(rejected: Rejected, target: str, *, whole: bool = False) -> Refusal:
+    """The engine's rejection as a refusal of `target`: `workflow 0b4e…`; `whole`: with the rejection's fields."""
+    refusal = _refused(rejected, target)
     if whole:
         refusal.body["rejection"] = {
             "reason": rejected.reason,
@@ -85,11 +85,11 @@ def refused(rejected: Rejected, subject: str, *, whole: bool = False) -> Refusal
     return refusal
 
 
-def _refused(rejected: Rejected, subject: str) -> Refusal:
+def _refused(rejected: Rejected, target: str) -> Refusal:
     message = rejected.message
     match rejected.reason:
         case Reason.NOT_FOUND:
-            return not_found(f"There is no {subject}")
+            return not_found(f"There is no {target}")
         case Reason.UNKNOWN_STATUS:
             return _refusal(400, "Backbeat::UnknownStatus", message)
         case Reason.WORKFLOW_COMPLETE:
