@@ -11,7 +11,7 @@ from backbeat.client.words import hint
 from backbeat.compose.cli.durations import Moment
 from backbeat.compose.cli.filters import STATUSES
 
-#: What may stand before the `=`: the filter that it is (`backbeat.client.jobs.calls.JobOptions`), and what it means.
+#: What may stand before the `=`: the filter that it is (`backbeat.client.jobs.jobs.JobOptions`), and what it means.
 _FILTERS = {
     "name": ("name", "the node's whole name"),
     "status": ("current_status", "a status that it has now"),
@@ -36,7 +36,7 @@ _READ: dict[str, Callable[[str], Any]] = {
 
 
 def read_conditions(texts: Sequence[str]) -> dict[str, Any]:
-    """The conditions of `--where KEY=VALUE …`, as `Client.start_job` takes them."""
+    """The conditions of `--where KEY=VALUE …`, as `Jobs.start` takes them."""
     said: dict[str, Any] = {}
     for text in texts:
         key, separator, value = text.partition("=")

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, Unpack
 
-from backbeat.client.limits.limits import LimitCalls
-from backbeat.client.search import SearchCalls
+from backbeat.client import node_calls, search, workflow_calls
+from backbeat.client.jobs.jobs import Jobs
+from backbeat.client.limits.limits import Limits
+from backbeat.client.node import Node, get_tree
+from backbeat.client.schedules.schedules import Schedules
+from backbeat.client.search import NodeSearchOptions, WorkflowSearchOptions
+from backbeat.client.session import Session
+from backbeat.client.signals import SIGNAL_WORDS, SignalOptions
+from backbeat.client.views import StatusChange, Tree, User, Workflow
+from backbeat.client.waiting import wait_for_result
+from backbeat.client.words import check_options
 from backbeat.codecs import Codec
 from backbeat.delivery.kafka import servers_of
 from backbeat.payload.payload_codec import Packing
+from backbeat.payload.values import Id, id_text, to_id, to_subject
+from backbeat.schemas.messages import ids
 from backbeat.stores import Store
 from backbeat.transport.base import Transport
 from backbeat.transport.http import HttpTransport, is_http
 from backbeat.transport.kafka import KafkaTransport
 
 
-class Client(SearchCalls, LimitCalls):
+class Client:
     """Signals workflows and asks about them, as one client application. Use it as `async with Client(…) as client`.
 
     `address` says how it speaks: Kafka's bootstrap servers (without it the variable BACKBEAT_BOOTSTRAP_SERVERS, else
@@ -53,9 +64,24 @@ class Client(SearchCalls, LimitCalls):
     ) -> None:
         if transport is None:
             transport = _open_transport(address, client, timeout, gateway, token)
-        super().__init__(client, transport, Packing(codec, store), timeout)
-        #: Two starts at once are one.
-        self._starting = asyncio.Lock()
+        self._session = Session(client, transport, Packing(codec, store), timeout)
+        self._publisher = workflow_calls.Publisher(self._session)
+        #: Limits of activities: `await client.limits.set("Send to Bank", concurrency=3)`.
+        self.limits = Limits(self._session)
+        #: Workflows that are signalled at times: `await client.schedules.put("nightly", …)`.
+        self.schedules = Schedules(self._session)
+        #: One change for all that match: `await client.jobs.start("retry", name="Charge card")`.
+        self.jobs = Jobs(self._session)
+
+    @property
+    def name(self) -> str:
+        """The client application that asks: its name, or over HTTP also its id."""
+        return self._session.name
+
+    @property
+    def timeout(self) -> float:
+        """Time limit of each answer, in seconds."""
+        return self._session.timeout
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -68,18 +94,160 @@ class Client(SearchCalls, LimitCalls):
 
     async def start(self) -> None:
         """Connect; `async with` does it. Nothing where it is connected already."""
-        async with self._starting:
-            await self._transport.start()
-            try:
-                self._user_id = self._transport.user_id(self.name)
-            except BaseException:
-                await self.stop()
-                raise
+        await self._session.start()
 
     async def stop(self) -> None:
         """Send what was published, and leave; `async with` does it."""
-        self._user_id = b""
-        await self._transport.stop()
+        await self._session.stop()
+
+    # --- signals and workflows ---------------------------------------------------------------------------------------
+
+    async def signal(self, workflow: str, subject: Any, name: str, **options: Unpack[SignalOptions]) -> Node:
+        """Add a signal to the workflow of this name and subject, which is made if there is none.
+
+        What the options mean: `backbeat.client.signals.SignalOptions`. UnknownOption for one that is not there.
+        """
+        check_options("signal", options, SIGNAL_WORDS)
+        command = await workflow_calls.signal_command(self._session, workflow, subject, name, options)
+        key = options.get("idempotency_key")
+        view = await self._session.transport.command(command, self.timeout, f"signal {name!r}", key=key)
+        return Node(self._session, view)
+
+    async def publish(self, workflow: str, subject: Any, name: str, **options: Unpack[SignalOptions]) -> str:
+        """Like `signal`, without waiting for the engine: for many at once. Gives the id that the node will have.
+
+        `flush()` says whether all of them were taken. What the engine refuses goes to the dead letters; a gateway says
+        it, and `flush` raises it.
+        """
+        check_options("publish", options, SIGNAL_WORDS)
+        command = await workflow_calls.signal_command(self._session, workflow, subject, name, options)
+        return await self._publisher.publish(command, options.get("idempotency_key"))
+
+    async def flush(self, timeout: float | None = None) -> None:
+        """Wait until everything published so far has been taken; Unavailable if any was refused."""
+        await self._session.transport.flush(self.timeout if timeout is None else timeout)
+
+    async def find_or_create(self, workflow: str, subject: Any, *, decider: str | None = None) -> Workflow:
+        """The workflow of this name and subject; one that is there keeps its own decider."""
+        return await workflow_calls.create_workflow(self._session, workflow, subject, decider)
+
+    def workflow_id(self, workflow: str, subject: Any) -> str:
+        """The id that this client's workflow of this name and subject has, or will have."""
+        return id_text(ids.workflow_id(self._session.user_id, workflow, to_subject(subject)))
+
+    async def workflow(self, workflow_id: Id) -> Workflow:
+        """A workflow by its id."""
+        return await workflow_calls.get_workflow(self._session, workflow_id)
+
+    async def tree(self, workflow_id: Id, *, top_level_only: bool = False) -> Tree[Node]:
+        """A workflow with its nodes, nested."""
+        return await get_tree(self._session, workflow_id, top_level_only=top_level_only)
+
+    async def pause(self, workflow_id: Id) -> None:
+        """Start nothing in the workflow until it is resumed."""
+        await workflow_calls.change_workflow(self._session, workflow_id, "pause")
+
+    async def resume(self, workflow_id: Id) -> None:
+        """Go on with a paused workflow."""
+        await workflow_calls.change_workflow(self._session, workflow_id, "resume")
+
+    async def close(self, workflow_id: Id) -> None:
+        """Take no more signals in the workflow; what is in it goes on. What ends the client is `stop`."""
+        await workflow_calls.change_workflow(self._session, workflow_id, "complete")
+
+    # --- nodes, each by its id; a `Node` has the same calls without --------------------------------------------------
+
+    async def node(self, node_id: Id | bytes) -> Node:
+        """A node by its id."""
+        return Node(self._session, await node_calls.get_node(self._session, to_id(node_id)))
+
+    async def status(self, node_id: Id | bytes) -> str:
+        """Where the engine is with a node now, `sent_to_client` or `complete` for example."""
+        return (await self.node(node_id)).status
+
+    async def history(self, node_id: Id | bytes) -> list[StatusChange]:
+        """The status changes of a node, oldest first."""
+        changes = await node_calls.get_history(self._session, to_id(node_id))
+        return [StatusChange(change) for change in changes]
+
+    async def wait(self, node_id: Id | bytes, timeout: float | None = None) -> Any:
+        """The return value of the node's handler, once the node and everything below it are complete.
+
+        NodeFailed where its retries are exhausted or it was deactivated; Timeout after `timeout` seconds.
+        """
+        return await wait_for_result(self._session, to_id(node_id), timeout)
+
+    async def answer(
+        self,
+        node_id: Id | bytes,
+        *,
+        result: Any = None,
+        error: str | BaseException | None = None,
+        idempotency_key: str | None = None,
+    ) -> None:
+        """Complete an activity that is not completed by its handler's return (`asynchronous`).
+
+        With an `error` it failed, and is tried again while it has retries; with a `Fail` it is not. InvalidStatus where
+        it is not with its worker: it was answered before, or has not begun.
+        """
+        await node_calls.answer_node(self._session, to_id(node_id), result, error, idempotency_key)
+
+    # A repeat of any of these with the same idempotency key does nothing and is answered as the first was. All but
+    # `cancel` raise InvalidStatus for a node that was canceled, reset or passed over: it never runs again.
+
+    async def retry(self, node_id: Id | bytes, *, idempotency_key: str | None = None) -> None:
+        """Try a node again now, whether a retry waits for its time or none is left."""
+        await node_calls.restart_node(self._session, to_id(node_id), idempotency_key)
+
+    async def reset(self, node_id: Id | bytes) -> None:
+        """Deactivate everything below a node."""
+        await node_calls.reset_node(self._session, to_id(node_id))
+
+    async def start_next(self, node_id: Id | bytes) -> None:
+        """Start what can start below a node, and complete it where all there is done: the engine looks again."""
+        await node_calls.start_next(self._session, to_id(node_id))
+
+    async def cancel(self, node_id: Id | bytes, *, idempotency_key: str | None = None) -> None:
+        """Deactivate a node and everything below it; what waited for it goes on."""
+        await node_calls.change_node(self._session, to_id(node_id), "canceled", idempotency_key)
+
+    async def resolve(self, node_id: Id | bytes, response: Any = None, *, idempotency_key: str | None = None) -> None:
+        """Count a node as done though its retries are exhausted; the tree goes on."""
+        await node_calls.change_node(self._session, to_id(node_id), "resolved", idempotency_key, response)
+
+    async def shutdown(self, node_id: Id | bytes, response: Any = None, *, idempotency_key: str | None = None) -> None:
+        """Give up a node whose retries are exhausted; if it is blocking, what comes after it is deactivated."""
+        await node_calls.change_node(self._session, to_id(node_id), "shutdown", idempotency_key, response)
+
+    async def deactivate_previous(self, node_id: Id | bytes, *, idempotency_key: str | None = None) -> None:
+        """Deactivate every older node of the node's workflow, ancestors too; nothing is started by that."""
+        await node_calls.change_node(self._session, to_id(node_id), "deactivated", idempotency_key)
+
+    # --- searches: a gateway answers them, with every write that was answered before it was asked --------------------
+
+    def search_workflows(self, **options: Unpack[WorkflowSearchOptions]) -> AsyncIterator[Workflow]:
+        """Workflows that have nodes and match, newest first. What the options mean: `WorkflowSearchOptions`."""
+        check_options("search_workflows", options, search.WORKFLOW_SEARCH_WORDS)
+        return search.find_workflows(self._session, options)
+
+    def search_nodes(self, **options: Unpack[NodeSearchOptions]) -> AsyncIterator[Node]:
+        """Nodes that this client application runs and that match, oldest first (`NodeSearchOptions`).
+
+        The rows come by pages: of nodes that begin or cease to match meanwhile some may be left out, none comes twice.
+        """
+        check_options("search_nodes", options, search.NODE_SEARCH_WORDS)
+        return search.find_nodes(self._session, options)
+
+    async def workflow_names(self) -> list[str]:
+        """The names of this client application's workflows, sorted, once each."""
+        names: list[str] = await self._session.search("names", {})
+        return names
+
+    async def users(self) -> list[User]:
+        """All client applications, sorted by name."""
+        self._session.check_connected()
+        await self._session.transport.refresh()
+        return [User(name, user_id) for name, user_id in sorted(self._session.transport.users().items())]
 
 
 def _open_transport(

@@ -1,115 +1,98 @@
-"""Searches, which a gateway answers: over all workflows and nodes of the client application."""
+"""Searches, which a gateway answers: over all workflows and nodes of the client application, a page at a time."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any, TypedDict
 
-from backbeat.client.jobs.calls import JobCalls
 from backbeat.client.node import Node
-from backbeat.client.schedules.schedules import ScheduleCalls
-from backbeat.client.views import User, Workflow
+from backbeat.client.session import Session
+from backbeat.client.views import Workflow
 from backbeat.payload.values import aware
 
 #: Rows asked for at once.
 _PAGE_ROWS = 250
 
 
-class SearchCalls(ScheduleCalls, JobCalls):
-    """The calls that look for workflows, nodes and client applications.
+class SearchOptions(TypedDict, total=False):
+    """Filters of a search: all of them must hold."""
 
-    A search contains every write that was answered before it was asked. Filters add up. What they mean:
-
-    - `name`: exactly this name
-    - `subject`, `metadata`: contained in the compact JSON text
-    - `current_status`: either status of a node (for workflows: of one of its nodes)
-    - `past_status`, `status_start`, `status_end`: a status change to it, or within these times, or both
-    """
-
-    async def search_workflows(
-        self,
-        *,
-        name: str | None = None,
-        subject: str | None = None,
-        current_status: str | None = None,
-        past_status: str | None = None,
-        status_start: datetime | None = None,
-        status_end: datetime | None = None,
-        older_than: str | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[Workflow]:
-        """Workflows that have nodes, newest first; `older_than` the one of this id, at most `limit`."""
-        filters = {
-            "name": name,
-            "subject": subject,
-            "current_status": current_status,
-            "past_status": past_status,
-            "status_start": _time("status_start", status_start),
-            "status_end": _time("status_end", status_end),
-        }
-        last, left = older_than, limit
-        while left is None or left > 0:
-            rows = _PAGE_ROWS if left is None else min(left, _PAGE_ROWS)
-            views = await self._search("workflows", {**filters, "last_id": last, "per_page": rows})
-            for view in views:
-                yield Workflow(view)
-            if len(views) < rows:
-                return
-            last, left = Workflow(views[-1]).id, None if left is None else left - rows
-
-    async def search_nodes(
-        self,
-        *,
-        name: str | None = None,
-        metadata: str | None = None,
-        current_status: str | None = None,
-        past_status: str | None = None,
-        status_start: datetime | None = None,
-        status_end: datetime | None = None,
-        older_than: str | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[Node]:
-        """Nodes that this client application runs, oldest first; `older_than` the one of this id, at most `limit`.
-
-        The rows come by pages: of nodes that begin or cease to match meanwhile some may be left out, none comes twice.
-        """
-        rows = _PAGE_ROWS if limit is None else min(limit, _PAGE_ROWS)
-        filters = {
-            "name": name,
-            "metadata": metadata,
-            "current_status": current_status,
-            "past_status": past_status,
-            "status_start": _time("status_start", status_start),
-            "status_end": _time("status_end", status_end),
-            "last_id": older_than,
-            # All pages have the same length: a page is found by counting.
-            "per_page": rows,
-        }
-        seen: set[bytes] = set()
-        page = 0
-        while limit is None or len(seen) < limit:
-            page += 1
-            views = await self._search("activities", {**filters, "page": page})
-            for view in views:
-                if view.id not in seen and (limit is None or len(seen) < limit):
-                    seen.add(view.id)
-                    yield Node(self, view)
-            if len(views) < rows:
-                return
-
-    async def workflow_names(self) -> list[str]:
-        """The names of this client application's workflows, sorted, once each."""
-        names: list[str] = await self._search("names", {})
-        return names
-
-    async def users(self) -> list[User]:
-        """All client applications, sorted by name."""
-        self._connected()
-        await self._transport.refresh()
-        return [User(name, identity) for name, identity in sorted(self._transport.users().items())]
+    #: The whole name.
+    name: str | None
+    #: Either status of a node (for workflows: of one of its nodes) now.
+    current_status: str | None
+    #: A status change to it, or within these times, or both.
+    past_status: str | None
+    status_start: datetime | None
+    status_end: datetime | None
+    #: The id of a workflow or node: only older ones.
+    older_than: str | None
+    #: Rows at most.
+    limit: int | None
 
 
-def _time(name: str, at: datetime | None) -> str | None:
+class WorkflowSearchOptions(SearchOptions, total=False):
+    """Filters of a search for workflows."""
+
+    #: Contained in the compact JSON text of the subject.
+    subject: str | None
+
+
+class NodeSearchOptions(SearchOptions, total=False):
+    """Filters of a search for nodes."""
+
+    #: Contained in the compact JSON text of the node's metadata.
+    metadata: str | None
+
+
+WORKFLOW_SEARCH_WORDS = tuple(WorkflowSearchOptions.__annotations__)
+NODE_SEARCH_WORDS = tuple(NodeSearchOptions.__annotations__)
+
+
+async def find_workflows(session: Session, options: WorkflowSearchOptions) -> AsyncIterator[Workflow]:
+    """Workflows that have nodes, newest first."""
+    filters, last_id, left = _parameters(options), options.get("older_than"), options.get("limit")
+    while left is None or left > 0:
+        rows = _PAGE_ROWS if left is None else min(left, _PAGE_ROWS)
+        views = await session.search("workflows", {**filters, "last_id": last_id, "per_page": rows})
+        for view in views:
+            yield Workflow(view)
+        if len(views) < rows:
+            return
+        last_id, left = Workflow(views[-1]).id, None if left is None else left - rows
+
+
+async def find_nodes(session: Session, options: NodeSearchOptions) -> AsyncIterator[Node]:
+    """Nodes that the client application runs, oldest first, none twice."""
+    limit = options.get("limit")
+    rows = _PAGE_ROWS if limit is None else min(limit, _PAGE_ROWS)
+    # All pages have the same length: a page is found by counting.
+    filters = {**_parameters(options), "last_id": options.get("older_than"), "per_page": rows}
+    node_ids: set[bytes] = set()
+    page = 0
+    while limit is None or len(node_ids) < limit:
+        page += 1
+        views = await session.search("activities", {**filters, "page": page})
+        for view in views:
+            if view.id not in node_ids and (limit is None or len(node_ids) < limit):
+                node_ids.add(view.id)
+                yield Node(session, view)
+        if len(views) < rows:
+            return
+
+
+def _parameters(options: SearchOptions) -> dict[str, Any]:
+    """Filters as the HTTP API has them, paging left out."""
+    filters: dict[str, Any] = {**options}
+    for name in ("older_than", "limit"):
+        filters.pop(name, None)
+    for name in ("status_start", "status_end"):
+        filters[name] = _time_text(name, filters.get(name))
+    return filters
+
+
+def _time_text(name: str, at: datetime | None) -> str | None:
     if at is None:
         return None
     return aware(name, at).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""What all calls of a client have in common: who asks, through what, and what arguments and results go through."""
+"""State shared by all calls of a client: caller, transport, payload codec, timeout."""
 
 from __future__ import annotations
 
@@ -18,78 +18,108 @@ from backbeat.transport.base import NOBODY, Transport
 
 
 class Session:
-    """One client application and its way to an engine."""
+    """One client application's connection to an engine. The parts of a `Client` share it; users do not see it."""
 
     def __init__(self, name: str, transport: Transport, packing: Packing, timeout: float) -> None:
-        #: The client application that it speaks for: its name, or over HTTP also its id.
+        #: The client application that asks: its name, or over HTTP also its id.
         self.name = name
-        #: How long an answer is awaited, in seconds.
+        #: Time limit of each answer, in seconds.
         self.timeout = timeout
-        self._transport = transport
-        self._packing = packing
+        self.transport = transport
+        self.packing = packing
         self._user_id = b""
+        #: Two starts at once are one.
+        self._starting = asyncio.Lock()
 
-    def _connected(self) -> bytes:
-        if not self._user_id:
-            raise Unavailable("the client is not connected: use `async with Client(…) as client`")
+    async def start(self) -> None:
+        """Connect. Nothing where it is connected already."""
+        async with self._starting:
+            await self.transport.start()
+            try:
+                self._user_id = self.transport.user_id(self.name)
+            except BaseException:
+                await self.stop()
+                raise
+
+    async def stop(self) -> None:
+        """Send what was published, and leave."""
+        self._user_id = b""
+        await self.transport.stop()
+
+    @property
+    def user_id(self) -> bytes:
+        """The client application's id. Unavailable: not connected."""
+        self.check_connected()
         return self._user_id
 
-    async def _find_user(self, name: str | None) -> bytes:
+    def check_connected(self) -> None:
+        """Unavailable: not connected."""
+        if not self._user_id:
+            raise Unavailable("the client is not connected: use `async with Client(…) as client`")
+
+    async def find_user(self, name: str | None) -> bytes:
         """The id of a client application, also of one that was added a moment ago; None: the own one."""
         if name is None:
-            return self._connected()
+            return self.user_id
         try:
-            return self._transport.user_id(name)
+            return self.transport.user_id(name)
         except NotFound:
-            await self._transport.refresh()
-            return self._transport.user_id(name)
+            await self.transport.refresh()
+            return self.transport.user_id(name)
 
     # --- commands and queries ----------------------------------------------------------------------------------------
 
-    def _command_id(self, key: str | None) -> bytes:
-        """A key is the client application's own: the same key of another one is another command."""
+    def command_id(self, key: str | None) -> bytes:
+        """The id of a command: random, or made from the caller's key.
+
+        A key is the client application's own: the same key of another one is another command.
+        """
         if key is None:
             return os.urandom(16)
         return ids.command_id(self._user_id, to_text("idempotency_key", key, None).encode())
 
-    def _common(self) -> dict[str, Any]:
-        """What every command carries."""
-        return {"id": self._command_id(None), "user_id": self._connected(), "tid": transaction_id()}
+    def command_fields(self) -> dict[str, Any]:
+        """Fields that every command has."""
+        return {"id": self.command_id(None), "user_id": self.user_id, "tid": transaction_id()}
 
-    def _asked(self) -> dict[str, Any]:
-        """What every query carries."""
-        return {"reply_to": NOBODY, "deadline": 0, "user_id": self._connected(), "tid": transaction_id()}
+    def query_fields(self) -> dict[str, Any]:
+        """Fields that every query has."""
+        return {"reply_to": NOBODY, "deadline": 0, "user_id": self.user_id, "tid": transaction_id()}
 
-    async def _command(self, command: commands.AnyCommand, what: str, key: str | None = None) -> Any:
+    async def command(self, command: commands.AnyCommand, label: str, key: str | None = None) -> Any:
+        """The engine's answer to a command; `label` names it in errors, `key` is the caller's idempotency key."""
         route = commands.route(command)
         assert route is not None, "a command that is sent to every partition"
         if key is not None:
-            command = msgspec.structs.replace(command, id=self._command_id(key), body_hash=change_hash(command))
-        return await self._transport.command(command, self.timeout, f"{what} {id_text(route)}", key=key)
+            command = msgspec.structs.replace(command, id=self.command_id(key), body_hash=change_hash(command))
+        return await self.transport.command(command, self.timeout, f"{label} {id_text(route)}", key=key)
 
-    async def _ask(self, query: queries.AnyQuery, what: str, timeout: float | None = None) -> list[Any]:
-        return await self._transport.query(query, self.timeout if timeout is None else timeout, what)
+    async def query(self, query: queries.AnyQuery, label: str, timeout: float | None = None) -> list[Any]:
+        """All parts of the answer to a query."""
+        return await self.transport.query(query, self.timeout if timeout is None else timeout, label)
 
-    async def _search(self, call: str, filters: dict[str, Any]) -> Any:
-        """One page of a search; a filter that is None is not said."""
-        self._connected()
-        said = {name: value for name, value in filters.items() if value is not None}
-        return await self._transport.search(call, said, self.timeout)
+    async def search(self, call: str, filters: dict[str, Any]) -> Any:
+        """One page of a search; filters that are None are left out."""
+        self.check_connected()
+        given = {name: value for name, value in filters.items() if value is not None}
+        return await self.transport.search(call, given, self.timeout)
 
     # --- arguments and results ---------------------------------------------------------------------------------------
 
-    async def _pack(self, what: str, value: Any) -> Any:
-        if self._packing.has_store:
-            return await asyncio.to_thread(self._packing.pack, what, value)
-        return self._packing.pack(what, value)
+    async def pack(self, label: str, value: Any) -> Any:
+        """A JSON value as it travels: through the codec, or in the store."""
+        if self.packing.has_store:
+            return await asyncio.to_thread(self.packing.pack, label, value)
+        return self.packing.pack(label, value)
 
-    async def _unpack(self, what: str, value: Any) -> Any:
+    async def unpack(self, label: str, value: Any) -> Any:
+        """The JSON value that `pack` was given."""
         if is_stored(value):
-            return await asyncio.to_thread(self._packing.unpack, what, value)
-        return self._packing.unpack(what, value)
+            return await asyncio.to_thread(self.packing.unpack, label, value)
+        return self.packing.unpack(label, value)
 
 
 def as_id(identity: Id | bytes) -> tuple[bytes, str]:
-    """An id as the engine has it, and as text for errors."""
-    found = to_id(identity)
-    return found, id_text(found)
+    """An id as 16 bytes, and as text for errors."""
+    id_bytes = to_id(identity)
+    return id_bytes, id_text(id_bytes)

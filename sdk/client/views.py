@@ -182,8 +182,8 @@ class Workflow:
         return self._view.decider
 
     @property
-    def complete(self) -> bool:
-        """Whether it takes no more signals."""
+    def closed(self) -> bool:
+        """True: it takes no more signals (`Client.close`)."""
         return self._view.complete
 
     @property

@@ -255,7 +255,7 @@ def test_workflows_are_paused_resumed_completed_and_cancelled(shop):
     assert [one["done"] for one in cancelled] == [True, True]
     # The second never began because the first was canceled.
     assert [(node["status"], node["attempt"]) for node in tree["children"]] == [("deactivated", 0)] * 2
-    shop("workflow", "complete", "Sale", "flags")
+    shop("workflow", "close", "Sale", "flags")
     assert "complete" in shop("signal", "Sale", "flags", "Later", code=1).stderr
 
 
@@ -275,7 +275,7 @@ def test_a_change_of_a_canceled_node_is_refused(shop, way):
     node_id = shop.signal(f"canceled, {way}", "Later", fires_at=HOUR)
     for _ in range(2):
         shop("node", "cancel", node_id, *said)
-    for change in (["retry"], ["resolve"], ["shutdown"], ["reset"], ["schedule"], ["answer", "--result", "1"]):
+    for change in (["retry"], ["resolve"], ["shutdown"], ["reset"], ["start-next"], ["answer", "--result", "1"]):
         told = shop("node", change[0], node_id, *change[1:], *said, code=1)
         assert "is deactivated: it was canceled, reset or passed over, and never runs again" in told.stderr
 
@@ -326,10 +326,10 @@ def test_shutdown_cancel_reset_and_deactivate(shop):
     bought = shop.signal("more", "Buy", 1)
     shop.wait_for(bought, "processing_children")
     shop("node", "reset", bought)
-    shop("node", "schedule", bought)
+    shop("node", "start-next", bought)
     shop.wait_for(bought, "complete")
     old, new = shop.signal("more", "Later", fires_at=HOUR), shop.signal("more", "Later")
-    shop("node", "deactivate", new)
+    shop("node", "deactivate-previous", new)
     shop.wait_for(old, "deactivated")
     assert shop.node(bought).status == "deactivated"
     shop("node", "cancel", new)
@@ -471,7 +471,7 @@ def test_a_job_that_some_partitions_were_not_asked_for_is_told_of_and_completed(
     command = StartJob(
         id=identity.bytes, user_id=shop.client._user_id, partition=0, action="retry", filter=JobFilter(name="nothing")
     )
-    sent = shop.client._transport.command(command, 30, "job", key="job")
+    sent = shop.client._session.transport.command(command, 30, "job", key="job")
     asyncio.run_coroutine_threadsafe(sent, shop.loop).result(120)
     assert f"start it again as it was, with --id {identity}" in shop("job", "show", str(identity)).stderr
 

@@ -124,28 +124,28 @@ def test_tokens_are_asked_for_where_every_call_asks(stack, user):
 async def test_the_sdk_over_http(stack, user, failed):
     mark, nodes = failed
     async with Client(stack.http_urls[0], user.id) as client:
-        job = await client.start_job("resolve", response={"by": "ann"}, subject=mark, name="start")
+        job = await client.jobs.start("resolve", response={"by": "ann"}, subject=mark, name="start")
         ended(user, job.id)
-        job = await client.job(job.id)
+        job = await client.jobs.get(job.id)
         assert (job.state, job.matched, job.done, job.response) == ("done", 5, 5, {"by": "ann"})
         assert {one.id for one in job.matches} == {node["id"] for node in nodes}
-        assert [one.id for one in await client.jobs()] == [job.id]
-        assert (await client.stop_job(job.id)).ended_at == job.ended_at
+        assert [one.id for one in await client.jobs.list()] == [job.id]
+        assert (await client.jobs.stop(job.id)).ended_at == job.ended_at
         with pytest.raises(KeyReused):
-            await client.start_job("retry", job_id=job.id, all=True)
-        ended(user, (await client.start_job("retry", all=True, dry_run=True)).id)
+            await client.jobs.start("retry", job_id=job.id, all=True)
+        ended(user, (await client.jobs.start("retry", all=True, dry_run=True)).id)
         with pytest.raises(InvalidParameters, match="give a filter, or `all`"):
-            await client.start_job("retry")
+            await client.jobs.start("retry")
         with pytest.raises(NotFound, match=f"There is no job {UNKNOWN}"):
-            await client.job(UNKNOWN)
+            await client.jobs.get(UNKNOWN)
         # A gateway lets nobody touch others' nodes.
         with pytest.raises(InvalidParameters, match="A gateway takes no StartJob"):
-            await client.start_job("retry", all_clients=True, all=True)
+            await client.jobs.start("retry", all_clients=True, all=True)
         with pytest.raises(Unavailable, match="a client of Kafka asks it"):
-            await client.jobs(all_clients=True)
+            await client.jobs.list(all_clients=True)
     # The same job as Kafka has it.
     async with Client(stack.bootstrap_servers, user.client.name) as client:
-        over_kafka = await client.job(job.id)
+        over_kafka = await client.jobs.get(job.id)
     for name in ("filters", "matched", "done", "state", "response", "started_at", "ended_at", "action"):
         assert getattr(over_kafka, name) == getattr(job, name)
     assert {one.id for one in over_kafka.matches} == {one.id for one in job.matches}
@@ -155,5 +155,5 @@ def test_a_workflow_is_paused_by_the_plain_client(stack, user):
     mark = uuid.uuid4().hex
     workflow = user.workflow(subject=mark)
     with PlainClient(stack.http_urls[0], user.id) as client:
-        ended(user, client.start_job("pause", workflow_id=workflow["id"]).id)
+        ended(user, client.jobs.start("pause", workflow_id=workflow["id"]).id)
     assert user.door.get(f"/workflows/{workflow['id']}").json["paused"] is True

@@ -68,7 +68,7 @@ async def test_the_sdk_means_the_same_schedule_over_http_and_over_kafka(stack, u
         async with Client(address, name) as client:
             await client.schedules.put("nightly.json", "W", "s", "Go", every=3600)
             assert (await client.schedules.get("nightly.json")).name == "nightly.json"
-            assert [one.name for one in await client.schedules.all()] == ["nightly.json"]
+            assert [one.name for one in await client.schedules.list()] == ["nightly.json"]
             await client.schedules.delete("nightly.json")
 
 

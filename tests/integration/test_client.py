@@ -163,8 +163,8 @@ async def test_a_workflow_is_found_paused_resumed_and_completed(client: Client, 
             await node.result(0.2)
         await client.resume(workflow.id)
         assert await node.result(120) == "bought"
-    await client.complete(workflow.id)
-    assert (await client.workflow(workflow.id)).complete
+    await client.close(workflow.id)
+    assert (await client.workflow(workflow.id)).closed
     with pytest.raises(Rejected, match="complete") as refused:
         await client.signal("Sale", {"camera": 703}, "Buy")
     assert refused.value.reason == "workflow_complete"
@@ -228,7 +228,7 @@ async def test_nodes_are_cancelled_and_restarted(client: Client, worker: Worker)
         node.reset(),
         node.resolve(),
         node.shutdown(),
-        node.deactivate(),
+        node.deactivate_previous(),
         node.answer(result=1),
     ):
         with pytest.raises(InvalidStatus, match="never runs again") as refused:
@@ -248,10 +248,10 @@ async def test_nodes_are_cancelled_and_restarted(client: Client, worker: Worker)
         with pytest.raises(NodeFailed):
             await node.result(120)
         broken = False
-        await node.restart()
+        await node.retry()
         assert await node.result(120) == "bought"
         with pytest.raises(InvalidStatus) as refused:
-            await node.restart()
+            await node.retry()
         assert refused.value.found == "complete"
 
 
@@ -356,7 +356,7 @@ async def test_refusals_are_the_same_either_way(client: Client, name: str) -> No
         "ready",
         "resolved",
     )
-    await client.complete(node.workflow_id)
+    await client.close(node.workflow_id)
     with pytest.raises(WorkflowComplete):
         await client.signal("Sale", "A", "Buy")
 
@@ -391,10 +391,10 @@ async def test_an_activity_is_answered_by_its_id(client: Client) -> None:
 
     later = await client.signal("Sale", "C", "Approve", fires_at=timedelta(hours=1))
     last = await client.signal("Sale", "C", "Approve", fires_at=timedelta(hours=1))
-    await client.deactivate(last.id)
+    await client.deactivate_previous(last.id)
     assert (await client.status(later.id), await client.status(last.id)) == ("deactivated", "ready")
     await client.reset(last.id)
-    await client.schedule(last.id)
+    await client.start_next(last.id)
 
 
 # --- searches --------------------------------------------------------------------------------------------------------
@@ -619,7 +619,7 @@ async def test_schedules_are_asked_for_the_same_way(client: Client, make_client:
     assert (made.metadata, made.retries, made.paused) == ({"byUs": True}, 2, True)
     assert (made.priority, made.fairness_key) == (1, "shop")
     await schedules.put("hourly", "Reports", 1, "Report", every=LATER, offset=60, paused=True)
-    assert [(one.name, one.every) for one in await schedules.all()] == [("hourly", LATER), ("nightly", None)]
+    assert [(one.name, one.every) for one in await schedules.list()] == [("hourly", LATER), ("nightly", None)]
     for _ in range(2):
         triggered = await schedules.trigger("nightly", overlap="queue", idempotency_key="by hand")
         assert [(run.state, run.cause) for run in triggered.running] == [("running", "trigger")]
@@ -639,7 +639,7 @@ async def test_schedules_are_asked_for_the_same_way(client: Client, make_client:
         with pytest.raises(kind):
             await wrong
     async with make_client("default") as other:
-        assert await other.schedules.all() == []
+        assert await other.schedules.list() == []
     for name in ("nightly", "hourly"):
         await schedules.delete(name)
-    assert await schedules.all() == []
+    assert await schedules.list() == []

@@ -128,7 +128,7 @@ async def test_it_is_found_listed_changed_and_deleted():
         schedules = backbeat.client().schedules
         await put(backbeat, "b", every=HOUR, offset=60, args=["x"], retries=2, metadata={"a": 1})
         await put(backbeat, "a", cron="0 9 * * 1-5", zone="Asia/Tokyo", paused=True, overlap="allow")
-        a, b = await schedules.all()
+        a, b = await schedules.list()
         assert (a.name, a.cron, a.zone, a.every, a.paused, a.next_run) == (
             "a",
             "0 9 * * 1-5",
@@ -143,11 +143,11 @@ async def test_it_is_found_listed_changed_and_deleted():
         assert (b.workflow, b.subject, b.decider, b.signal) == ("Reports", EACH, "Reports", "Report")
         changed = await put(backbeat, "b", every=timedelta(minutes=1))
         assert (changed.id, changed.created_at, changed.every) == (b.id, b.created_at, timedelta(minutes=1))
-        assert await backbeat.client("other").schedules.all() == []
+        assert await backbeat.client("other").schedules.list() == []
         await schedules.delete("b")
         with pytest.raises(NotFound):
             await schedules.get("b")
-        assert [one.name for one in await schedules.all()] == ["a"]
+        assert [one.name for one in await schedules.list()] == ["a"]
 
 
 async def test_pause_resume_trigger_and_backfill():
@@ -204,7 +204,7 @@ async def test_what_cannot_be_a_schedule_is_refused_where_it_is_said(given, word
     backbeat = Backbeat(worker())
     with pytest.raises(InvalidParameters, match=word):
         await put(backbeat, **given)
-    assert await backbeat.client().schedules.all() == []
+    assert await backbeat.client().schedules.list() == []
 
 
 async def test_a_backfill_is_of_times_that_there_are_and_not_too_many():
@@ -268,6 +268,6 @@ def test_the_plain_one_does_the_same():
         backbeat.run()
         at = datetime(2026, 1, 1, 1, tzinfo=UTC)
         assert schedules.backfill("hourly", at, at).running[0].scheduled_at == at
-        assert [one.name for one in schedules.all()] == ["hourly"]
+        assert [one.name for one in schedules.list()] == ["hourly"]
         schedules.delete("hourly")
-        assert schedules.all() == []
+        assert schedules.list() == []

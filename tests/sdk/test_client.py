@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from backbeat import Client, PlainClient, Unavailable, Worker
-from backbeat.client.node import _not_done
 from backbeat.client.signals import SignalOptions, change_hash, make_signal, make_workflow
 from backbeat.client.views import NodeValue, Tree, Workflow
+from backbeat.client.waiting import _not_done
 from backbeat.errors import InvalidParameters, InvalidStatus, NotFound, Rejected, Timeout, rejected
 from backbeat.payload.values import id_text, to_id
 from backbeat.schemas.messages.commands import ChangeNode, RestartNode, Signal
@@ -38,7 +38,8 @@ def signal(name: str = "Buy", subject: Any = "Camera 703", **options: Any) -> Si
 
 def test_without_an_address_kafka_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     def places(*address: str) -> set[str]:
-        transports: list[Any] = [Client(*address)._transport, PlainClient(*address)._client._transport]
+        clients = (Client(*address), PlainClient(*address)._original)
+        transports: list[Any] = [client._session.transport for client in clients]
         return {Worker(*address).bootstrap_servers, *(one._bootstrap_servers for one in transports)}
 
     monkeypatch.delenv("BACKBEAT_BOOTSTRAP_SERVERS", raising=False)
@@ -185,10 +186,10 @@ async def test_what_never_runs_again_takes_no_change() -> None:
             node.reset(),
             node.resolve(),
             node.shutdown(),
-            node.deactivate(),
+            node.deactivate_previous(),
             node.answer(result=1),
             node.answer(error="no"),
-            client.schedule(node.id),
+            client.start_next(node.id),
         ):
             with pytest.raises(InvalidStatus, match=f"{node.id} is deactivated: .* never runs again"):
                 await change

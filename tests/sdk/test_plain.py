@@ -1,4 +1,4 @@
-"""The plain client has every method of the async one, with the same arguments."""
+"""The blocking client has every public call of the async one, with the same arguments and types."""
 
 import inspect
 import re
@@ -8,38 +8,62 @@ from typing import Any
 import pytest
 
 from backbeat import Client, Node, PlainClient, Unavailable
-from backbeat.client.blocking.client import PlainNode
-from backbeat.client.blocking.schedules import PlainSchedules
+from backbeat.client.blocking.client import PlainJobs, PlainLimits, PlainSchedules
+from backbeat.client.blocking.node import PlainNode
+from backbeat.client.jobs.jobs import Jobs
+from backbeat.client.limits.limits import Limits
 from backbeat.client.schedules.schedules import Schedules
 
-#: What only the client's own parts call.
-INSIDE = {
-    "ask_wait", "unpack_result", "all_limits", "change_limit", "signal_command", "schedule_plan", "schedule_command",
-    "schedule_by_name", "all_schedules",
-}  # fmt: skip
+TWINS = [
+    (Client, PlainClient),
+    (Node, PlainNode),
+    (Jobs, PlainJobs),
+    (Limits, PlainLimits),
+    (Schedules, PlainSchedules),
+]
 
 
 def public(kind: type) -> dict[str, Callable[..., Any]]:
-    found = inspect.getmembers(kind, inspect.isfunction)
-    return {name: one for name, one in found if not name.startswith("_") and name not in INSIDE}
+    calls = inspect.getmembers(kind, inspect.isfunction)
+    return {name: call for name, call in calls if not name.startswith("_")}
 
 
-def plain(annotation: Any) -> str:
+def in_blocking_words(annotation: Any) -> str:
     text = str(annotation).replace("AsyncIterator", "Iterator")
     return re.sub(r"(?<!\w)Node(?!\w)", "PlainNode", text)
 
 
-@pytest.mark.parametrize(
-    ("waiting", "blocking"), [(Client, PlainClient), (Node, PlainNode), (Schedules, PlainSchedules)]
-)
-def test_no_method_is_missing_and_none_has_other_arguments(waiting: type, blocking: type) -> None:
-    wanted, found = public(waiting), public(blocking)
-    assert wanted.keys() - found.keys() == set()
-    for name, method in wanted.items():
-        asked, given = inspect.signature(method), inspect.signature(found[name])
+@pytest.mark.parametrize(("waiting", "blocking"), TWINS)
+def test_every_call_of_one_is_in_the_other_with_its_types(waiting: type, blocking: type) -> None:
+    calls, twins = public(waiting), public(blocking)
+    assert calls.keys() == twins.keys()
+    for name, call in calls.items():
+        asked, given = inspect.signature(call), inspect.signature(twins[name])
         assert given.parameters == asked.parameters, name
-        assert given.return_annotation == plain(asked.return_annotation), name
-        assert not inspect.iscoroutinefunction(found[name]), name
+        assert given.return_annotation == in_blocking_words(asked.return_annotation), name
+        assert not inspect.iscoroutinefunction(twins[name]), name
+        assert not inspect.isasyncgenfunction(twins[name]), name
+        if name not in {"start", "stop"} or blocking is not PlainClient:
+            assert twins[name].__doc__ == call.__doc__, name
+
+
+def nouns(client: Client | PlainClient) -> dict[str, str]:
+    """The parts of a client by their names, as the async classes are called."""
+    parts = {name: getattr(client, name) for name in dir(client) if not name.startswith("_")}
+    return {
+        name: type(part).__name__.removeprefix("Plain")
+        for name, part in parts.items()
+        if type(part).__module__.startswith("backbeat.client")
+    }
+
+
+def test_both_are_made_of_the_same_parts() -> None:
+    assert nouns(PlainClient()) == nouns(Client()) == {"jobs": "Jobs", "limits": "Limits", "schedules": "Schedules"}
+
+
+def test_a_client_has_no_base_and_nothing_but_calls_for_users() -> None:
+    assert Client.__mro__ == (Client, object)
+    assert all(inspect.getdoc(call) for kind, _ in TWINS for call in public(kind).values())
 
 
 def test_they_are_made_from_the_same() -> None:

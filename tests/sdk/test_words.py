@@ -61,7 +61,7 @@ async def test_a_schedule_is_not_made_with_a_word_that_it_does_not_have(word: st
     options: Any = {word: "Europe/Berlin"}
     with refused(word, meant):
         await client.schedules.put("nightly", "Reports", 1, "Report", cron="30 2 * * *", **options)
-    assert await client.schedules.all() == []
+    assert await client.schedules.list() == []
 
 
 @pytest.mark.parametrize("word", ["fires_at", "link", "idempotency_key", "coalesce_key"])
@@ -75,8 +75,8 @@ async def test_a_job_is_not_started_with_a_word_that_it_does_not_have() -> None:
     client = Backbeat().client()
     options: Any = {"nmae": "Charge card"}
     with refused("nmae", "name"):
-        await client.start_job("cancel", current_status="ready", **options)
-    assert await client.jobs() == []
+        await client.jobs.start("cancel", current_status="ready", **options)
+    assert await client.jobs.list() == []
 
 
 def test_children_and_declarations_refuse_it(activity: Callable[..., Activity]) -> None:

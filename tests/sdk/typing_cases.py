@@ -8,7 +8,10 @@ from datetime import datetime
 from typing import Any, assert_type
 
 from backbeat import Client, Node, PlainClient, Worker, activity, current
-from backbeat.client.blocking.client import PlainNode
+from backbeat.client.blocking.node import PlainNode
+from backbeat.client.jobs.views import Job
+from backbeat.client.limits.views import ActivityLimit
+from backbeat.client.schedules.views import Schedule
 from backbeat.client.views import StatusChange, Tree, User, Workflow
 from backbeat.codecs import Codec, Fernet, Json
 from backbeat.stores import BucketStore, FolderStore, Store, open_store
@@ -62,6 +65,28 @@ def a_plain_client_is_typed(client: PlainClient) -> None:
     client.signal("Sale", "A", "Buy", retires=2)  # type: ignore[call-arg]
     assert_type(client.tree(node.workflow_id), Tree[PlainNode])
     assert_type(client.search_nodes(), Iterator[PlainNode])
+    assert_type(client.search_workflows(subject="A"), Iterator[Workflow])
+    client.search_workflows(metadata="A")  # type: ignore[call-arg]
+    assert_type(client.history(node.id), list[StatusChange])
+    assert_type(client.node(node.id), PlainNode)
+    assert_type(client.publish("Sale", "A", "Buy"), str)
+    assert_type(node.refresh(), PlainNode)
+    assert_type(node.tree(), Tree[PlainNode])
+    node.retry(idempotency_key="k")
+    node.retry("k")  # type: ignore[call-arg]
+    client.cancel(node.id, idempotency_key=1)  # type: ignore[arg-type]
+    client.status(1)  # type: ignore[arg-type]
+
+
+def the_parts_of_a_plain_client_are_typed(client: PlainClient) -> None:
+    assert_type(client.jobs.start("retry", name="Charge card", dry_run=True), Job)
+    client.jobs.start("retry", nmae="Charge card")  # type: ignore[call-arg]
+    assert_type(client.jobs.list(all_clients=True), list[Job])
+    assert_type(client.limits.get("Charge card"), ActivityLimit | None)
+    client.limits.set("Charge card", concurrency="3")  # type: ignore[arg-type]
+    assert_type(client.schedules.put("nightly", "Reports", 1, "Report", every=60, retries=2), Schedule)
+    client.schedules.put("nightly", "Reports", 1, "Report", overlap="perhaps")  # type: ignore[arg-type]
+    assert_type(client.schedules.list(), list[Schedule])
 
 
 def codecs_and_stores_fit() -> None:

@@ -153,7 +153,7 @@ def _start(
     what = "workflows" if action in _OF_WORKFLOWS else "nodes"
 
     async def begin(client: Client) -> None:
-        counted = await client.start_job(action, dry_run=True, **said)
+        counted = await client.jobs.start(action, dry_run=True, **said)
         counted = await follow_job(client, counted, all_clients=all_clients, as_json=False)
         if dry_run and as_json:
             emit(job_facts(counted))
@@ -164,7 +164,7 @@ def _start(
             note(f"{counted.matched} {what} match" + ("; nothing was changed." if counted.matched else "."))
             return
         _confirm(action, counted.matched, what, yes=yes)
-        started = await client.start_job(action, job_id=job_id or uuid.uuid4(), **said)
+        started = await client.jobs.start(action, job_id=job_id or uuid.uuid4(), **said)
         if follow:
             await _watch(client, started, counted.matched, all_clients=all_clients, as_json=as_json)
             return
@@ -221,7 +221,7 @@ def list_(connection: Connection, *, all_clients: bool, as_json: bool) -> None:
 
     With --json: a line for each.
     """
-    found = connection.run(lambda client: client.jobs(all_clients=all_clients))
+    found = connection.run(lambda client: client.jobs.list(all_clients=all_clients))
     if as_json:
         for one in found:
             emit(job_facts(one))
@@ -251,7 +251,7 @@ def show(job_id: uuid.UUID, connection: Connection, *, all_clients: bool, follow
     """Show a job: how far it is, and what was refused. With --json: a line; with --follow one whenever it moves."""
 
     async def run(client: Client) -> None:
-        found = await client.job(job_id, all_clients=all_clients)
+        found = await client.jobs.get(job_id, all_clients=all_clients)
         if follow and not found.ended:
             await _watch(client, found, None, all_clients=all_clients, as_json=as_json)
         elif as_json:
@@ -289,7 +289,7 @@ def _print_job(found: Job) -> None:
 @json_option
 def stop(job_id: uuid.UUID, connection: Connection, *, all_clients: bool, as_json: bool) -> None:
     """Have a job go no further; what it has done stays."""
-    found = connection.run(lambda client: client.stop_job(job_id, all_clients=all_clients))
+    found = connection.run(lambda client: client.jobs.stop(job_id, all_clients=all_clients))
     if as_json:
         emit(job_facts(found))
     else:

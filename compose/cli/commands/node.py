@@ -261,11 +261,11 @@ def shutdown(node_id: tuple[str, ...], connection: Connection, response: str | N
     _change(node_id, connection, lambda client, one: client.shutdown(one, said), "shut down", as_json=as_json)
 
 
-@node.command(epilog="Example: backbeat node deactivate 5d3f8a10-…")
+@node.command(epilog="Example: backbeat node deactivate-previous 5d3f8a10-…")
 @node_argument
 @connected
 @json_option
-def deactivate(node_id: uuid.UUID, connection: Connection, *, as_json: bool) -> None:
+def deactivate_previous(node_id: uuid.UUID, connection: Connection, *, as_json: bool) -> None:
     """Deactivate every OLDER node of a node's whole workflow, complete ones and its ancestors too.
 
     The node itself stays as it is. To deactivate the node: backbeat node cancel.
@@ -273,7 +273,7 @@ def deactivate(node_id: uuid.UUID, connection: Connection, *, as_json: bool) -> 
     _change(
         (str(node_id),),
         connection,
-        lambda client, one: client.deactivate(one),
+        lambda client, one: client.deactivate_previous(one),
         "all older nodes are deactivated",
         as_json=as_json,
     )
@@ -284,14 +284,14 @@ def deactivate(node_id: uuid.UUID, connection: Connection, *, as_json: bool) -> 
 @connected
 @json_option
 def reset(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
-    """Deactivate everything below nodes. The nodes themselves stay as they are: `schedule` lets them go on."""
+    """Deactivate everything below nodes. The nodes themselves stay as they are: `start-next` lets them go on."""
     _change(node_id, connection, lambda client, one: client.reset(one), "reset", as_json=as_json)
 
 
-@node.command(epilog="Example: backbeat node schedule 5d3f8a10-…")
+@node.command(epilog="Example: backbeat node start-next 5d3f8a10-…")
 @nodes_argument
 @connected
 @json_option
-def schedule(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
-    """Look again what below nodes can start, and whether they are complete."""
-    _change(node_id, connection, lambda client, one: client.schedule(one), "scheduled", as_json=as_json)
+def start_next(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
+    """Start what can start below nodes, and complete those below which all is done: the engine looks again."""
+    _change(node_id, connection, lambda client, one: client.start_next(one), "looked at again", as_json=as_json)

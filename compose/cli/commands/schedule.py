@@ -120,7 +120,7 @@ def list_(connection: Connection, *, as_json: bool) -> None:
     """List the client application's schedules. With --json: a line for each."""
 
     async def run(client: Client) -> list[Schedule]:
-        return await client.schedules.all()
+        return await client.schedules.list()
 
     found = connection.run(run)
     if as_json:

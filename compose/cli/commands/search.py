@@ -71,7 +71,7 @@ def _workflows_table(workflows: list[Workflow]) -> int:
                 found.name,
                 json_text(found.subject),
                 when(found.created_at),
-                " ".join(word for word, is_set in (("complete", found.complete), ("paused", found.paused)) if is_set),
+                " ".join(word for word, is_set in (("closed", found.closed), ("paused", found.paused)) if is_set),
             )
             for found in workflows
         ),

@@ -54,7 +54,7 @@ def show(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) ->
         emit({**workflow_facts(tree.workflow), "nodes": sum(counts.values()), "nodes_by_status": counts})
         return
     found = tree.workflow
-    flags = [word for word, is_set in (("complete", found.complete), ("paused", found.paused)) if is_set]
+    flags = [word for word, is_set in (("closed", found.closed), ("paused", found.paused)) if is_set]
     print_facts(
         [
             ("name", found.name),
@@ -62,7 +62,7 @@ def show(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) ->
             ("id", found.id),
             ("decider", found.decider),
             ("created", f"{when(found.created_at)} ({ago(found.created_at)})"),
-            ("takes signals", "no, it is complete" if found.complete else "yes"),
+            ("takes signals", "no, it is closed" if found.closed else "yes"),
             ("state", ", ".join(flags)),
             ("nodes", str(sum(counts.values()))),
             *((f"  {status}", str(count)) for status, count in counts.items()),
@@ -171,13 +171,13 @@ def resume(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) 
     _change(workflow, connection, lambda client, one: client.resume(one), "resumed", as_json=as_json)
 
 
-@workflow.command(epilog='Example: backbeat workflow complete "Camera sale" "Camera 703"')
+@workflow.command(epilog='Example: backbeat workflow close "Camera sale" "Camera 703"')
 @workflows_argument
 @connected
 @json_option
-def complete(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
+def close(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
     """Take no more signals in a workflow; what is in it goes on."""
-    _change(workflow, connection, lambda client, one: client.complete(one), "complete", as_json=as_json)
+    _change(workflow, connection, lambda client, one: client.close(one), "closed", as_json=as_json)
 
 
 @workflow.command(
@@ -192,7 +192,7 @@ Examples:
 @yes_option
 @json_option
 def cancel(workflow: tuple[str, ...], connection: Connection, *, yes: bool, as_json: bool) -> None:
-    """Deactivate all of a workflow's nodes that are not complete. It still takes signals: see `complete`."""
+    """Deactivate all of a workflow's nodes that are not complete. It still takes signals: see `close`."""
 
     async def run(client: Client) -> None:
         found = await client.tree(workflow_id(client, workflow))

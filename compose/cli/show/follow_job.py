@@ -53,7 +53,7 @@ async def follow_job(
             pause = min(2 * pause, _LOOK_SECONDS)
             # An engine that starts, or a partition that moves, only makes it later.
             with contextlib.suppress(Timeout):
-                found = await client.job(found.id, all_clients=all_clients)
+                found = await client.jobs.get(found.id, all_clients=all_clients)
 
 
 def print_ended(found: Job) -> None:

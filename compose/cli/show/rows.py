@@ -19,7 +19,7 @@ def workflow_facts(workflow: Workflow) -> dict[str, Any]:
         "name": workflow.name,
         "subject": workflow.subject,
         "decider": workflow.decider,
-        "complete": workflow.complete,
+        "closed": workflow.closed,
         "paused": workflow.paused,
         "created_at": workflow.created_at,
     }

@@ -49,7 +49,7 @@ def draw(tree: Tree[Node], drawn: Drawn) -> Drawing:
     """The tree, for rich to print."""
     workflow = tree.workflow
     title = Text.assemble((one_line(workflow.name), "bold"), " ", json_text(workflow.subject))
-    for flag, is_set, style in (("complete", workflow.complete, "green"), ("paused", workflow.paused, "magenta")):
+    for flag, is_set, style in (("closed", workflow.closed, "green"), ("paused", workflow.paused, "magenta")):
         if is_set:
             title.append(f"  {flag}", style=style)
     if drawn.with_ids:

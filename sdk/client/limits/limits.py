@@ -23,17 +23,17 @@ class Limits:
 
     >>> import asyncio
     >>> from backbeat.testing import Backbeat
-    >>> async def limit() -> None:
+    >>> async def set_limit() -> None:
     ...     limits = Backbeat().client().limits
     ...     await limits.set("Send to Bank", concurrency=3, rate="100/min")
-    ...     for one in await limits.list():
-    ...         print(one.activity, one.concurrency, one.rate, one.paused)
-    >>> asyncio.run(limit())
+    ...     for limit in await limits.list():
+    ...         print(limit.activity, limit.concurrency, limit.rate, limit.paused)
+    >>> asyncio.run(set_limit())
     Send to Bank 3 100/min False
     """
 
-    def __init__(self, client: LimitCalls) -> None:
-        self._client = client
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     async def set(
         self,
@@ -60,57 +60,44 @@ class Limits:
             key=to_text("key", key, may_be_empty=True),
             aging_seconds=seconds(aging, "aging"),
         )
-        await self._client.change_limit(activity, values, paused=None)
+        await self._change(activity, values, paused=None)
 
     async def remove(self, activity: str) -> None:
         """Let nodes of the activity start as they come; a pause of it ends, too."""
-        await self._client.change_limit(activity, LimitValues(), paused=False)
+        await self._change(activity, LimitValues(), paused=False)
 
     async def pause(self, activity: str) -> None:
         """Start no node of the activity until it is resumed; what runs goes on."""
-        await self._client.change_limit(activity, None, paused=True)
+        await self._change(activity, None, paused=True)
 
     async def resume(self, activity: str) -> None:
         """Start those that wait, in their order, as far as the limit allows."""
-        await self._client.change_limit(activity, None, paused=False)
+        await self._change(activity, None, paused=False)
 
     async def list(self) -> list[ActivityLimit]:
         """The limits, by activity, and how they stand."""
-        return await self._client.all_limits()
+        self._session.check_connected()
+        partitions = range(self._session.transport.partitions)
+        timeout = self._session.timeout
+        return read_limits(await asyncio.gather(*(self._limits_at(number, timeout) for number in partitions)))
 
     async def get(self, activity: str) -> ActivityLimit | None:
         """The limit of one activity, and how it stands; None: it has none."""
-        return next((found for found in await self.list() if found.activity == activity), None)
+        return next((limit for limit in await self.list() if limit.activity == activity), None)
 
-
-class LimitCalls(Session):
-    """The calls about limits."""
-
-    @property
-    def limits(self) -> Limits:
-        """How many of an activity type may be out at once: `await client.limits.set("Send to Bank", concurrency=3)`."""
-        return Limits(self)
-
-    # --- inside ------------------------------------------------------------------------------------------------------
-
-    async def change_limit(self, activity: str, values: LimitValues | None, *, paused: bool | None) -> None:
+    async def _change(self, activity: str, values: LimitValues | None, *, paused: bool | None) -> None:
         """Have a limit changed, and wait until every partition goes by it."""
         to_text("The activity's name", activity)
+        session = self._session
         command = commands.ChangeLimit(
-            client_id=self._connected(), activity=activity, values=values, paused=paused, **self._common()
+            client_id=session.user_id, activity=activity, values=values, paused=paused, **session.command_fields()
         )
-        ends_at = time.monotonic() + self.timeout
-        answer: LimitsReply = await self._transport.command(command, self.timeout, f"limit of {activity!r}")
+        ends_at = time.monotonic() + session.timeout
+        answer: LimitsReply = await session.transport.command(command, session.timeout, f"limit of {activity!r}")
         left = max(0.1, ends_at - time.monotonic())
-        await wait_until_known(answer.limits[0].limit, self._limits_at, self._transport.partitions, left)
-
-    async def all_limits(self) -> list[ActivityLimit]:
-        """All of this client application."""
-        self._connected()
-        partitions = range(self._transport.partitions)
-        return read_limits(await asyncio.gather(*(self._limits_at(one, self.timeout) for one in partitions)))
+        await wait_until_known(answer.limits[0].limit, self._limits_at, session.transport.partitions, left)
 
     async def _limits_at(self, partition: int, timeout: float) -> LimitsReply:
-        query = queries.GetLimits(partition=partition, **self._asked())
-        found: list[LimitsReply] = await self._ask(query, f"limits of partition {partition}", timeout)
-        return LimitsReply(tuple(view for part in found for view in part.limits))
+        query = queries.GetLimits(partition=partition, **self._session.query_fields())
+        parts: list[LimitsReply] = await self._session.query(query, f"limits of partition {partition}", timeout)
+        return LimitsReply(tuple(view for part in parts for view in part.limits))

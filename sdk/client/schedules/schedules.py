@@ -6,19 +6,20 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, Unpack, cast
 
 from backbeat.client.schedules.views import Schedule
+from backbeat.client.session import Session
 from backbeat.client.signals import RUN_WORDS, RunOptions, SignalOptions
 from backbeat.client.words import check_options
-from backbeat.client.workflows import WorkflowCalls
+from backbeat.client.workflow_calls import signal_command
 from backbeat.errors import InvalidParameters, LimitExceeded
 from backbeat.payload.values import seconds, to_milliseconds, to_text
 from backbeat.schemas.cron import RecurrenceError, TooManyTimesError, times_after, times_between
 from backbeat.schemas.messages import commands, ids, queries
-from backbeat.schemas.messages.commands import ChangeSchedule, NewSchedule, Overlap, PutSchedule, RunSchedule
+from backbeat.schemas.messages.commands import ChangeSchedule, NewSchedule, Overlap, PutSchedule, RunSchedule, Signal
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.schedules import BACKFILL_MAX, OVERLAP_WORDS
 
 OverlapWord = Literal["skip", "queue", "cancel", "allow"]
-#: What `put` is told beside the options of its signals.
+#: Options of `put` beside those of its signals.
 _TIMES = ("cron", "zone", "every", "offset", "overlap", "catch_up", "paused")
 
 
@@ -37,8 +38,8 @@ class Schedules:
     <Schedule 'nightly' 30 2 * * *> skip
     """
 
-    def __init__(self, client: ScheduleCalls) -> None:
-        self._client = client
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     async def put(
         self,
@@ -66,8 +67,8 @@ class Schedules:
         the epoch on. `overlap`: what is done with a run that is due while an earlier one has not ended (skip). A run
         that is later than `catch_up`, seconds or a timedelta, is missed (a day).
         """
-        check_options("put", options, (*_TIMES, *RUN_WORDS))
-        given = {
+        check_options("schedules.put", options, (*_TIMES, *RUN_WORDS))
+        times = {
             "cron": cron,
             "zone": zone,
             "interval_seconds": _length("every", every),
@@ -75,28 +76,33 @@ class Schedules:
             "overlap": _overlap(overlap),
             "catch_up_seconds": _length("catch_up", catch_up),
         }
-        plan = await self._client.schedule_plan(name, workflow, subject, signal, options, **given)
-        return Schedule(await self._client.schedule_command(PutSchedule, name, schedule=plan, paused=paused))
+        # The signal of a run that would be made now: its workflow and node are the schedule's.
+        run = await signal_command(self._session, workflow, subject, signal, cast("SignalOptions", options))
+        plan = self._plan(name, run, times)
+        return Schedule(await self._command(PutSchedule, name, schedule=plan, paused=paused))
 
     async def get(self, name: str) -> Schedule:
         """A schedule: what it is, its next and its past runs. NotFound."""
-        return await self._client.schedule_by_name(name)
+        query = queries.GetSchedule(schedule_id=self._schedule_id(name), **self._session.query_fields())
+        return Schedule((await self._session.query(query, f"schedule {name!r}"))[0])
 
-    async def all(self) -> list[Schedule]:
-        """All of them, by name."""
-        return await self._client.all_schedules()
+    async def list(self) -> list[Schedule]:
+        """The schedules, by name."""
+        query = queries.GetSchedules(partition=queries.ALL_PARTITIONS, **self._session.query_fields())
+        parts = await self._session.query(query, "schedules")
+        return sorted((Schedule(view) for part in parts for view in part.schedules), key=lambda plan: plan.name)
 
     async def pause(self, name: str, note: str = "") -> None:
         """Nothing is due until it is resumed. Runs that are under way go on, queued ones wait."""
-        await self._client.schedule_command(ChangeSchedule, name, change="pause", note=note)
+        await self._command(ChangeSchedule, name, change="pause", note=note)
 
     async def resume(self, name: str, note: str = "") -> None:
         """Go on from now: what would have been due meanwhile is not made up for (`backfill` does that)."""
-        await self._client.schedule_command(ChangeSchedule, name, change="resume", note=note)
+        await self._command(ChangeSchedule, name, change="resume", note=note)
 
     async def delete(self, name: str) -> None:
         """Forget it. Runs that are under way go on."""
-        await self._client.schedule_command(ChangeSchedule, name, change="delete")
+        await self._command(ChangeSchedule, name, change="delete")
 
     async def trigger(
         self, name: str, *, overlap: OverlapWord | None = None, idempotency_key: str | None = None
@@ -120,9 +126,9 @@ class Schedules:
         begin, until = to_milliseconds(start, 0.0), to_milliseconds(end, 0.0)
         assert begin is not None, "a time is one"
         assert until is not None, "a time is one"
-        found = await self._client.schedule_by_name(name)
+        schedule = await self.get(name)
         try:
-            times = times_between(found.view.plan, begin, until, BACKFILL_MAX)
+            times = times_between(schedule.view.plan, begin, until, BACKFILL_MAX)
         except TooManyTimesError as error:
             raise LimitExceeded(Reason.LIMIT_EXCEEDED, str(error), "more", f"at most {BACKFILL_MAX}") from error
         except RecurrenceError as error:
@@ -137,74 +143,50 @@ class Schedules:
         return await self._run(name, tuple(times), overlap, idempotency_key)
 
     async def _run(self, name: str, times: tuple[int, ...], overlap: OverlapWord | None, key: str | None) -> Schedule:
-        said = _overlap(overlap)
-        return Schedule(await self._client.schedule_command(RunSchedule, name, key, times=times, overlap=said))
+        view = await self._command(RunSchedule, name, key, times=times, overlap=_overlap(overlap))
+        return Schedule(view)
 
-
-def unreadable(error: RecurrenceError) -> InvalidParameters:
-    """What cannot be read, as an error like those that an engine answers."""
-    return InvalidParameters(Reason.INVALID_PARAMETERS, str(error), "a schedule without times", "one that has some")
-
-
-def _overlap(said: Any) -> Overlap | None:
-    if said is None:
-        return None
-    found = OVERLAP_WORDS.get(said) if isinstance(said, str) else None
-    if found is None:
-        raise InvalidParameters(
-            Reason.INVALID_PARAMETERS, f"There is no overlap {said!r}", said, ", ".join(OVERLAP_WORDS)
+    def _plan(self, name: str, run: Signal, times: dict[str, Any]) -> NewSchedule:
+        """A schedule as it is asked for. InvalidParameters, also where no time can be worked out from it."""
+        assert run.workflow is not None, "a signal by name has the workflow's"
+        plan = NewSchedule(
+            user_id=self._session.user_id,
+            name=to_text("The schedule's name", name),
+            workflow=run.workflow,
+            node=run.node,
+            **{key: value for key, value in times.items() if value is not None},
         )
-    return found
-
-
-def _length(name: str, value: float | timedelta | None) -> float | None:
-    return None if value is None else seconds(value, name)
-
-
-class ScheduleCalls(WorkflowCalls):
-    """The calls about schedules."""
-
-    @property
-    def schedules(self) -> Schedules:
-        """Workflows that are signalled at times: `await client.schedules.put("nightly", …)`."""
-        return Schedules(self)
-
-    # --- inside ------------------------------------------------------------------------------------------------------
-
-    async def schedule_plan(
-        self, name: str, workflow: str, subject: Any, signal: str, options: RunOptions, **given: Any
-    ) -> NewSchedule:
-        """A schedule as it is asked for. InvalidParameters, also for what no time can be worked out from."""
-        to_text("The schedule's name", name)
-        # The signal of a run that would be made now: what it is made of is the schedule's.
-        made = await self.signal_command(workflow, subject, signal, cast("SignalOptions", options))
-        assert made.workflow is not None, "a signal by name says which workflow"
-        said = {key: value for key, value in given.items() if value is not None}
-        plan = NewSchedule(user_id=self._connected(), name=name, workflow=made.workflow, node=made.node, **said)
         try:
-            times_after(plan, int(self._transport.now() * 1000))
+            times_after(plan, int(self._session.transport.now() * 1000))
         except RecurrenceError as error:
             raise unreadable(error) from error
         return plan
 
-    async def schedule_command(
-        self, kind: type[commands.AnyCommand], name: str, key: str | None = None, **fields: Any
-    ) -> Any:
-        """Send a command about a schedule, and give its answer."""
-        command = kind(schedule_id=self._schedule_id(name), **fields, **self._common())  # type: ignore[call-arg]  # of one that has it
-        return await self._command(command, f"schedule {name!r}", key)
-
-    async def schedule_by_name(self, name: str) -> Schedule:
-        """A schedule as it is now."""
-        query = queries.GetSchedule(schedule_id=self._schedule_id(name), **self._asked())
-        answers = await self._ask(query, f"schedule {name!r}")
-        return Schedule(answers[0])
-
-    async def all_schedules(self) -> list[Schedule]:
-        """All of this client application."""
-        parts = await self._ask(queries.GetSchedules(partition=queries.ALL_PARTITIONS, **self._asked()), "schedules")
-        found = [Schedule(view) for part in parts for view in part.schedules]
-        return sorted(found, key=lambda schedule: schedule.name)
+    async def _command(self, kind: type[commands.AnyCommand], name: str, key: str | None = None, **fields: Any) -> Any:
+        """The engine's answer to a command about a schedule."""
+        common = self._session.command_fields()
+        command = kind(schedule_id=self._schedule_id(name), **fields, **common)  # type: ignore[call-arg]  # of one that has it
+        return await self._session.command(command, f"schedule {name!r}", key)
 
     def _schedule_id(self, name: str) -> bytes:
-        return ids.schedule_id(self._connected(), to_text("The schedule's name", name))
+        return ids.schedule_id(self._session.user_id, to_text("The schedule's name", name))
+
+
+def unreadable(error: RecurrenceError) -> InvalidParameters:
+    """An error like those that an engine answers, for times that cannot be read."""
+    return InvalidParameters(Reason.INVALID_PARAMETERS, str(error), "a schedule without times", "one that has some")
+
+
+def _overlap(word: Any) -> Overlap | None:
+    if word is None:
+        return None
+    overlap = OVERLAP_WORDS.get(word) if isinstance(word, str) else None
+    if overlap is None:
+        raise InvalidParameters(
+            Reason.INVALID_PARAMETERS, f"There is no overlap {word!r}", word, ", ".join(OVERLAP_WORDS)
+        )
+    return overlap
+
+
+def _length(name: str, value: float | timedelta | None) -> float | None:
+    return None if value is None else seconds(value, name)

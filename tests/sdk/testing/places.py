@@ -56,7 +56,7 @@ class Place(ABC):
     async def ended(self, job_id: str) -> Job:
         """A job, once it is done."""
         async with asyncio.timeout(_SECONDS_MAX):
-            while not (job := await self.client.job(job_id)).ended:  # noqa: ASYNC110 - as of `Kafka.reach`
+            while not (job := await self.client.jobs.get(job_id)).ended:  # noqa: ASYNC110 - as of `Kafka.reach`
                 await asyncio.sleep(_POLL_SECONDS)
         return job
 

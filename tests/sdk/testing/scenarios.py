@@ -148,16 +148,16 @@ async def exhausted_retries_are_shut_down(place: Place) -> Any:
 async def all_that_are_exhausted_are_resolved_at_once(place: Place) -> Any:
     nodes = [(await exhausted(place, f"job {number}", "Broken parent"))[0] for number in range(3)]
     wanted = {"subject": place.subject("job"), "name": "Broken", "workflow_name": "Same"}
-    counted = await place.ended((await place.client.start_job("resolve", dry_run=True, **wanted)).id)
-    job = await place.client.start_job("resolve", response={"by": "an operator"}, **wanted)
+    counted = await place.ended((await place.client.jobs.start("resolve", dry_run=True, **wanted)).id)
+    job = await place.client.jobs.start("resolve", response={"by": "an operator"}, **wanted)
     done = await place.ended(job.id)
-    again = await place.client.stop_job(job.id)
+    again = await place.client.jobs.stop(job.id)
     for node in nodes:
         await node.result(120)
     seen = [
         (one.state, one.matched, one.done, one.refused, one.response, one.filters) for one in (counted, done, again)
     ]
-    wrong = place.client.start_job("retry", name="x", job_id=job.id)
+    wrong = place.client.jobs.start("retry", name="x", job_id=job.id)
     return seen, await words_of(wrong), [await place.picture(node) for node in nodes]
 
 
@@ -175,7 +175,7 @@ async def final_parent() -> None:
 async def what_fails_for_good_is_not_tried_again(place: Place) -> Any:
     node, child = await exhausted(place, "fail", "Final parent")
     before = await place.picture(node)
-    await child.restart()
+    await child.retry()
     await place.reach(node, lambda tree: tree.children[0].children[0].node.attempt == 2)
     await place.reach(node, lambda tree: tree.children[0].children[0].node.status == "retries_exhausted")
     return before, await place.picture(node)
@@ -310,7 +310,7 @@ async def a_canceled_tree_is_deactivated(place: Place) -> Any:
 async def a_reset_deactivates_what_is_below(place: Place) -> Any:
     node = await waiting(place, "reset")
     await place.client.reset(node.id)
-    await place.client.schedule(node.id)
+    await place.client.start_next(node.id)
     await node.result(120)
     return await place.picture(node)
 
@@ -347,13 +347,13 @@ async def what_cannot_be_is_refused_in_the_same_words(place: Place) -> Any:
         await words_of(client.signal("Same", subject, "Leaf", args=["y"], idempotency_key=subject)),
         await words_of(node.resolve()),
         await words_of(client.shutdown(node.id)),
-        await words_of(client.restart(node.id)),
+        await words_of(client.retry(node.id)),
         await words_of(client.node("01234567-89ab-8def-8123-456789abcdef")),
         await words_of(client.signal("Same", subject, "", args=["y"])),
         await words_of(client.signal("Same", "", "Leaf")),
         await words_of(client.signal("Same", subject, "Leaf", args=["x" * 300_000])),
     ]
-    await client.complete(node.workflow_id)
+    await client.close(node.workflow_id)
     words.append(await words_of(client.signal("Same", subject, "Leaf")))
     try:
         await client.signal("Same", subject, "Leaf", client="nobody of this name")
@@ -378,7 +378,7 @@ def asks_plainly() -> Any:
     assert parent is not None
     return {
         "parent": [parent.name, parent.status, parent.client_status],
-        "workflow": [workflow.name, workflow.complete, workflow.paused],
+        "workflow": [workflow.name, workflow.closed, workflow.paused],
         "history": [change.to_status for change in node.history().result(120)],
         "tree": [one.name for _, one in node.tree().result(120).walk()],
         "error before": node.previous_error().result(120),

@@ -39,14 +39,14 @@ async def test_all_that_failed_are_tried_again_once():
     async with Backbeat(till.worker) as backbeat:
         await sell(backbeat)
         client = backbeat.client()
-        counted = await client.start_job("retry", all=True, dry_run=True)
-        counted = await client.job(counted.id)
+        counted = await client.jobs.start("retry", all=True, dry_run=True)
+        counted = await client.jobs.get(counted.id)
         assert (counted.state, counted.dry_run, counted.matched, counted.done) == ("done", True, 6, 0)
         assert {one.workflow_name for one in counted.matches} == {"Sale"}
         till.mended = True
-        job = await client.start_job("retry", error="no connection for card", subject="Camera", job_id=JOB)
+        job = await client.jobs.start("retry", error="no connection for card", subject="Camera", job_id=JOB)
         assert (job.state, job.ended, job.action) == ("running", False, "retry")
-        job = await client.job(job.id)
+        job = await client.jobs.get(job.id)
         assert (job.ended, job.matched, job.done, job.refused, job.refusals) == (True, 6, 6, 0, [])
         assert job.filters == {
             "error": "no connection for card",
@@ -56,11 +56,11 @@ async def test_all_that_failed_are_tried_again_once():
         await backbeat.run()
         assert sorted(till.charged) == [f"card {number}" for number in range(6)]
         # The same job again is the same job; another one under its id is refused.
-        again = await client.start_job("retry", error="no connection for card", subject="Camera", job_id=JOB)
+        again = await client.jobs.start("retry", error="no connection for card", subject="Camera", job_id=JOB)
         assert (again.done, repr(again)) == (6, f"<Job {JOB} retry: done, 6 done, 0 refused>")
         with pytest.raises(KeyReused):
-            await client.start_job("retry", all=True, job_id=JOB)
-        assert {one.id for one in await client.jobs()} == {JOB, counted.id}
+            await client.jobs.start("retry", all=True, job_id=JOB)
+        assert {one.id for one in await client.jobs.list()} == {JOB, counted.id}
 
 
 async def test_what_it_is_about():
@@ -69,7 +69,7 @@ async def test_what_it_is_about():
         client, now = backbeat.client(), backbeat.now
 
         async def matched(**wanted):
-            return (await client.job((await client.start_job("retry", dry_run=True, **wanted)).id)).matched
+            return (await client.jobs.get((await client.jobs.start("retry", dry_run=True, **wanted)).id)).matched
 
         assert await matched(workflow_id=client.workflow_id("Sale", "Camera 3")) == 1
         assert await matched(status_start=now - timedelta(seconds=1), past_status="errored") == 6
@@ -81,9 +81,9 @@ async def test_workflows_are_paused_and_what_was_resolved_keeps_its_response():
     async with Backbeat(Till().worker) as backbeat:
         await sell(backbeat, 2)
         client = backbeat.client()
-        job = await client.job((await client.start_job("pause", workflow_name="Sale")).id)
+        job = await client.jobs.get((await client.jobs.start("pause", workflow_name="Sale")).id)
         assert (job.done, [one.name for one in job.matches]) == (2, ["Sale", "Sale"])
-        job = await client.job((await client.start_job("resolve", all=True, response={"by": "ann"})).id)
+        job = await client.jobs.get((await client.jobs.start("resolve", all=True, response={"by": "ann"})).id)
         assert (job.done, job.response) == (2, {"by": "ann"})
         node = await client.node(job.matches[0].id)
         resolved = [one for one in await node.history() if one.to_status == "resolved"]
@@ -94,13 +94,13 @@ async def test_another_client_applications_are_left_alone():
     async with Backbeat(Till().worker, clients=["other"]) as backbeat:
         await sell(backbeat)
         other = backbeat.client("other")
-        job = await other.job((await other.start_job("retry", all=True)).id)
+        job = await other.jobs.get((await other.jobs.start("retry", all=True)).id)
         assert (job.examined, job.matched) == (6, 0)
         with pytest.raises(NotFound):
-            await backbeat.client().job(job.id)
+            await backbeat.client().jobs.get(job.id)
         with pytest.raises(NotFound, match=f"There is no job {JOB}"):
-            await other.stop_job(JOB)
-        stopped = await other.stop_job(job.id)
+            await other.jobs.stop(JOB)
+        stopped = await other.jobs.stop(job.id)
         assert (stopped.state, stopped.ended_at) == ("done", job.ended_at)
 
 
@@ -114,40 +114,40 @@ async def test_a_job_over_all_client_applications():
         await backbeat.run()
 
         async def matched(**wanted):
-            job = await client.start_job("retry", all=True, dry_run=True, **wanted)
-            return (await client.job(job.id, all_clients=wanted.get("all_clients", False))).matched
+            job = await client.jobs.start("retry", all=True, dry_run=True, **wanted)
+            return (await client.jobs.get(job.id, all_clients=wanted.get("all_clients", False))).matched
 
         assert await matched() == 1
         assert await matched(client="default") == 0
         assert await matched(all_clients=True) == 7
         assert await matched(all_clients=True, client="default") == 6
         # It is nobody's own.
-        assert [len(await client.jobs(all_clients=each)) for each in (False, True)] == [2, 4]
-        job = await client.start_job("resolve", all=True, all_clients=True)
+        assert [len(await client.jobs.list(all_clients=each)) for each in (False, True)] == [2, 4]
+        job = await client.jobs.start("resolve", all=True, all_clients=True)
         with pytest.raises(NotFound):
-            await client.stop_job(job.id)
-        assert (await client.stop_job(job.id, all_clients=True)).done == 7
+            await client.jobs.stop(job.id)
+        assert (await client.jobs.stop(job.id, all_clients=True)).done == 7
 
 
 async def test_what_cannot_be_a_job():
     async with Backbeat() as backbeat:
         client = backbeat.client()
         with pytest.raises(InvalidParameters, match="There is no job 'explode'"):
-            await client.start_job("explode", all=True)
+            await client.jobs.start("explode", all=True)
         with pytest.raises(InvalidParameters, match="knows no `colour`"):
-            await client.start_job("retry", colour="red")
+            await client.jobs.start("retry", colour="red")
         with pytest.raises(InvalidParameters, match="created_start is a time without a time zone"):
-            await client.start_job("retry", created_start=datetime(2026, 1, 1))  # noqa: DTZ001
+            await client.jobs.start("retry", created_start=datetime(2026, 1, 1))  # noqa: DTZ001
         with pytest.raises(InvalidParameters, match="is no id"):
-            await client.start_job("retry", all=True, job_id="seven")
+            await client.jobs.start("retry", all=True, job_id="seven")
         for nothing in ({}, {"dry_run": True}, {"name": None}, {"client": "default"}, {"all": False}):
             with pytest.raises(
                 InvalidParameters, match="Nothing says which nodes or workflows: give a filter, or `all`"
             ):
-                await client.start_job("retry", **nothing)
+                await client.jobs.start("retry", **nothing)
         with pytest.raises(InvalidParameters, match="`all` and `subject` contradict each other"):
-            await client.start_job("retry", all=True, subject="Camera")
-        assert await client.jobs() == []
+            await client.jobs.start("retry", all=True, subject="Camera")
+        assert await client.jobs.list() == []
 
 
 def test_without_an_event_loop():
@@ -157,9 +157,9 @@ def test_without_an_event_loop():
         client.signal("Sale", "Camera", "Charge card", args=["card"], retries=0)
         backbeat.run()
         till.mended = True
-        job = client.start_job("retry", created_end=datetime.now(UTC) + timedelta(days=1))
-        assert client.job(job.id).done == 1
-        assert [one.id for one in client.jobs()] == [job.id]
-        assert client.stop_job(job.id).state == "done"
+        job = client.jobs.start("retry", created_end=datetime.now(UTC) + timedelta(days=1))
+        assert client.jobs.get(job.id).done == 1
+        assert [one.id for one in client.jobs.list()] == [job.id]
+        assert client.jobs.stop(job.id).state == "done"
         backbeat.run()
         assert till.charged == ["card"]

@@ -1,0 +1,96 @@
+"""Commands and queries about one node, by its id: `Client` has them as calls, a `Node` has them without the id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backbeat.client.session import Session
+from backbeat.errors import Fail, InvalidParameters, InvalidStatus, never_runs_again
+from backbeat.payload.values import id_text, to_json
+from backbeat.schemas.messages import commands, queries
+from backbeat.schemas.messages.history import StatusChange
+from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.views import NodeView
+from backbeat.worker.responses import error_response, result_response
+
+
+async def get_node(session: Session, node_id: bytes) -> NodeView:
+    """The node as it is now. NotFound."""
+    query = queries.GetNode(node_id=node_id, **session.query_fields())
+    view: NodeView = (await session.query(query, f"node {id_text(node_id)}"))[0]
+    return view
+
+
+async def get_history(session: Session, node_id: bytes) -> list[StatusChange]:
+    """The node's status changes, oldest first. NotFound."""
+    query = queries.GetHistory(node_id=node_id, **session.query_fields())
+    parts = await session.query(query, f"history of node {id_text(node_id)}")
+    return [change for part in parts for change in part.changes]
+
+
+async def answer_node(
+    session: Session, node_id: bytes, result: Any, error: str | BaseException | None, key: str | None
+) -> None:
+    """Complete the node with a result, or fail its attempt with an error. InvalidStatus: it is not with its worker."""
+    if error is not None:
+        if result is not None:
+            raise InvalidParameters(
+                Reason.INVALID_PARAMETERS, "Give a result or an error, not both", "both", "one of them"
+            )
+        status, response = "errored", error_response(error)
+    else:
+        packed = await session.pack(f"result of node {id_text(node_id)}", result)
+        status, response = "completed", result_response(packed)
+    command = commands.ChangeNode(
+        node_id=node_id,
+        status=status,
+        response=response,
+        retriable=not isinstance(error, Fail),
+        **session.command_fields(),
+    )
+    await _change(session, command, node_id, "answer", key)
+
+
+# All but `canceled` raise InvalidStatus for a node that was canceled, reset or passed over: it never runs again. A
+# repeat with the same idempotency key does nothing and is answered as the first was.
+
+
+async def restart_node(session: Session, node_id: bytes, key: str | None) -> None:
+    """Try the node again now."""
+    command = commands.RestartNode(node_id=node_id, **session.command_fields())
+    await _change(session, command, node_id, "retry", key)
+
+
+async def reset_node(session: Session, node_id: bytes) -> None:
+    """Deactivate everything below the node."""
+    await _change(session, commands.ResetNode(node_id=node_id, **session.command_fields()), node_id, "reset")
+
+
+async def start_next(session: Session, node_id: bytes) -> None:
+    """Start what can start below the node, and complete it where all there is done."""
+    await _change(session, commands.ScheduleNode(node_id=node_id, **session.command_fields()), node_id, "start next")
+
+
+async def change_node(
+    session: Session, node_id: bytes, status: str, key: str | None = None, response: Any = None
+) -> None:
+    """Change the node's client status to `canceled`, `resolved`, `shutdown` or `deactivated` (all before it)."""
+    text = None if response is None else to_json("response", response)
+    command = commands.ChangeNode(node_id=node_id, status=status, response=text, **session.command_fields())
+    if status == "canceled":
+        # Asked twice it is done once: it is canceled.
+        await session.command(command, status, key)
+    else:
+        await _change(session, command, node_id, status, key)
+
+
+async def _change(
+    session: Session, command: commands.AnyCommand, node_id: bytes, label: str, key: str | None = None
+) -> None:
+    """Send a change of a node. InvalidStatus: the node was canceled, reset or passed over, and nothing is changed.
+
+    Old clients of the HTTP API are told that it was done, so the engine refuses nothing.
+    """
+    done = await session.command(command, label, key)
+    if not done.changed:
+        raise InvalidStatus(*never_runs_again(node_id))

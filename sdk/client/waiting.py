@@ -1,0 +1,106 @@
+"""Waiting for a node's result, in slices: an engine that takes a partition over does not know who waited before."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from backbeat.client.session import Session
+from backbeat.client.views import NodeValue
+from backbeat.errors import NodeFailed, Timeout
+from backbeat.payload.values import from_json, id_text
+from backbeat.schemas.messages import queries
+from backbeat.schemas.messages.history import StatusChange
+from backbeat.schemas.messages.status import CLOSED, ClientStatus, ServerStatus, word
+from backbeat.schemas.messages.views import NodeView
+
+_ENDED = (ClientStatus.COMPLETE, ClientStatus.RESOLVED, ClientStatus.SHUTDOWN)
+#: A wait is asked in slices: a partition's new owner does not know of it, and a node that failed for good is no end.
+_SLICE_SECONDS_FIRST = 1.0
+_SLICE_SECONDS_MIN = 0.05
+_SLICE_SECONDS_MAX = 5.0
+#: Time that an answer may take beyond the slice's end before the slice is given up.
+_GRACE_SECONDS = 1.0
+#: Reasons why a node of this status is not complete.
+_WHY_NOT_DONE = {
+    ServerStatus.READY: ", since something before it in its workflow is not done",
+    ServerStatus.STARTED: ", since its time has not come, or a limit holds it up",
+    ServerStatus.SENT_TO_CLIENT: ", and no worker has answered: does one of the client application that runs it run?",
+    ServerStatus.PROCESSING_CHILDREN: ", and something below it is not: `backbeat workflow tree` shows what",
+    ServerStatus.PAUSED: " with its workflow: `backbeat workflow resume` lets it go on",
+    ServerStatus.RETRYING: ", since its last attempt failed: `backbeat node errors` shows why",
+}
+
+
+async def wait_for_result(session: Session, node_id: bytes, timeout: float | None) -> Any:
+    """The result of a node once it and everything below are complete. NodeFailed; Timeout after `timeout` seconds."""
+    ends_at = None if timeout is None else time.monotonic() + timeout
+    slice_seconds = _SLICE_SECONDS_FIRST
+    view: NodeView | None = None
+    is_asked = False
+    while True:
+        left = slice_seconds if ends_at is None else min(slice_seconds, ends_at - time.monotonic())
+        if left <= 0:
+            if is_asked:
+                raise Timeout(_not_done(node_id, view, timeout))
+            # One that is complete already gives its result however little time there is.
+            left = _SLICE_SECONDS_MIN
+        is_asked = True
+        asked_at = time.monotonic()
+        try:
+            view, changes = await _wait_slice(session, node_id, left)
+        except Timeout:
+            # Nobody answers: an engine starts, or the partition changes its owner.
+            await asyncio.sleep(0)
+            continue
+        if view.server in CLOSED:
+            return await _result(session, view, changes)
+        if view.server is ServerStatus.RETRIES_EXHAUSTED:
+            raise _failure(view, changes)
+        slice_seconds = min(2 * slice_seconds, _SLICE_SECONDS_MAX)
+        # An answer that came too early must not make this loop spin.
+        await asyncio.sleep(max(0.0, asked_at + min(left, 0.05) - time.monotonic()))
+
+
+async def _wait_slice(session: Session, node_id: bytes, seconds: float) -> tuple[NodeView, list[StatusChange]]:
+    """The node once it is final, else as it is after so many seconds, and its history."""
+    deadline = int((session.transport.now() + seconds) * 1000)
+    query = queries.WaitNode(node_id=node_id, **{**session.query_fields(), "deadline": deadline})
+    view, *parts = await session.query(query, f"wait for node {id_text(node_id)}", seconds + _GRACE_SECONDS)
+    return view, [change for part in parts for change in part.changes]
+
+
+async def _result(session: Session, view: NodeView, changes: list[StatusChange]) -> Any:
+    if view.server is ServerStatus.DEACTIVATED:
+        raise _failure(view, changes)
+    for change in reversed(changes):
+        if not change.server and change.to_status in _ENDED:
+            response = None if change.response is None else from_json(change.response)
+            # A worker's response is JSON-RPC shaped; a client of the HTTP API may say anything.
+            if isinstance(response, dict) and "result" in response:
+                return await session.unpack(f"result of node {id_text(view.id)}", response["result"])
+            return response
+    return None
+
+
+def _failure(view: NodeView, changes: list[StatusChange]) -> NodeFailed:
+    message, traceback = "it was canceled, reset or passed over", []
+    for change in reversed(changes):
+        if change.to_status is ClientStatus.ERRORED and not change.server:
+            response = None if change.response is None else from_json(change.response)
+            error = response.get("error") if isinstance(response, dict) else response
+            message = str(error.get("message", error)) if isinstance(error, dict) else str(error)
+            data = error.get("data") if isinstance(error, dict) else None
+            traceback = [str(line) for line in data] if isinstance(data, list) else []
+            break
+    return NodeFailed(NodeValue(view).id, word(view.server), message, traceback)
+
+
+def _not_done(node_id: bytes, view: NodeView | None, timeout: float | None) -> str:
+    if view is None:
+        return (
+            f"node {id_text(node_id)} was not complete within {timeout:g} s: nobody said how it is; does an engine run?"
+        )
+    why = _WHY_NOT_DONE.get(view.server, "")
+    return f"{view.name} {id_text(node_id)} was not complete within {timeout:g} s: it is {word(view.server)}{why}"

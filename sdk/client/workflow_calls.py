@@ -1,0 +1,89 @@
+"""Commands and queries about workflows, signals among them: `Client` has them as calls."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from backbeat.activities.context import transaction_id
+from backbeat.client.session import Session, as_id
+from backbeat.client.signals import SignalOptions, make_signal, make_workflow
+from backbeat.client.views import Workflow
+from backbeat.payload.values import Id, id_text, to_id
+from backbeat.schemas.messages import commands, queries
+
+#: Signals that are published and not acknowledged: with more, `publish` waits.
+_UNDER_WAY_MAX = 100_000
+#: The transport is asked for their number every so many signals.
+_LOOK_EVERY = 1_000
+_BACK_OFF_SECONDS = 0.005
+
+
+async def signal_command(
+    session: Session, workflow: str, subject: Any, name: str, options: SignalOptions
+) -> commands.Signal:
+    """The command of a signal. InvalidParameters; NotFound for a client application that there is not."""
+    user_id = session.user_id
+    runs_it = await session.find_user(options.get("client"))
+    new_workflow = make_workflow(user_id, workflow, subject, options.get("decider"))
+    args = options.get("args")
+    packed = None
+    if args and not isinstance(args, str | bytes) and not session.packing.is_plain:
+        packed = await session.pack(f"arguments of {name!r}", args)
+    return make_signal(
+        user_id=user_id,
+        runs_it=runs_it,
+        command_id=session.command_id(options.get("idempotency_key")),
+        tid=transaction_id(),
+        workflow=new_workflow,
+        name=name,
+        options=options,
+        now=session.transport.now(),
+        packed=packed,
+        # Encrypted arguments are other bytes each time: a repeat is recognised by the rest then.
+        hashes_arguments=session.packing.is_repeatable,
+    )
+
+
+async def create_workflow(session: Session, workflow: str, subject: Any, decider: str | None) -> Workflow:
+    """The workflow of this name and subject, made if there is none."""
+    new_workflow = make_workflow(session.user_id, workflow, subject, decider)
+    command = commands.CreateWorkflow(workflow=new_workflow, **session.command_fields())
+    return Workflow(await session.transport.command(command, session.timeout, f"workflow {workflow!r}"))
+
+
+async def get_workflow(session: Session, workflow_id: Id) -> Workflow:
+    """A workflow by its id. NotFound."""
+    id_bytes, text = as_id(workflow_id)
+    query = queries.GetWorkflow(workflow_id=id_bytes, **session.query_fields())
+    return Workflow((await session.query(query, f"workflow {text}"))[0])
+
+
+async def change_workflow(session: Session, workflow_id: Id, change: str) -> None:
+    """Change a workflow: `pause`, `resume` or `complete` (no more signals)."""
+    command = commands.ChangeWorkflow(workflow_id=to_id(workflow_id), change=change, **session.command_fields())
+    await session.command(command, change)
+
+
+class Publisher:
+    """Signals sent without waiting for the engine, as many at once as the transport keeps up with."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        #: Number of signals published.
+        self._published = 0
+
+    async def publish(self, command: commands.Signal, key: str | None) -> str:
+        """Send a signal, and give the id that its node will have."""
+        self._published += 1
+        if self._published % _LOOK_EVERY == 0:
+            # Other tasks get their turn, too.
+            await asyncio.sleep(0)
+            # The library has no event for this; only a Kafka that does not keep up leads here.
+            while self._session.transport.under_way() > _UNDER_WAY_MAX:  # noqa: ASYNC110
+                await asyncio.sleep(_BACK_OFF_SECONDS)
+        while True:
+            try:
+                return id_text(self._session.transport.publish(command, key=key))
+            except BufferError:
+                await asyncio.sleep(_BACK_OFF_SECONDS)
