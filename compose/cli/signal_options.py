@@ -21,8 +21,10 @@ _OPTIONS = (
     click.option("--decider", metavar="NAME", help="Of a workflow that is new.  [default: the workflow's name]"),
     click.option("--retries", type=click.IntRange(min=0), help="How often it is tried again.  [default: 6]"),
     click.option("--backoff", type=Length(), help="How long until the first retry; doubles later.  [default: 20m]"),
-    click.option("--deadline", type=Length(), help="How long its worker has to answer.  [default: the engine's]"),
-    click.option("--runner", metavar="NAME", help="The client application that runs it.  [default: the one that asks]"),
+    click.option("--timeout", type=Length(), help="How long its worker has to answer.  [default: the engine's]"),
+    click.option(
+        "--to-client", metavar="NAME", help="The client application that runs it.  [default: --client, which asks]"
+    ),
     click.option(
         "--priority", type=click.IntRange(1, 5), help="Where a limit holds it up: 1 goes first.  [default: 3]"
     ),
@@ -48,9 +50,7 @@ def read_run_options(said: Mapping[str, Any]) -> dict[str, Any]:
         "args": [read_value(one) for one in arg] if arguments is None else _json("--args", arguments, list | dict),
         "client_data": None if client_data is None else _json("--client-data", client_data, dict),
         "metadata": None if metadata is None else _json("--metadata", metadata, dict),
-        "retry_interval_seconds": given.pop("backoff"),
-        "timeout_seconds": given.pop("deadline"),
-        "client": given.pop("runner"),
+        "client": given.pop("to_client"),
     }
     return {name: value for name, value in given.items() if value is not None}
 

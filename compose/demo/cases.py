@@ -68,7 +68,7 @@ async def declined_card(stage: Stage) -> None:
         "Camera 704",
         "Make Purchase",
         args={"customer": "Grace", "declines": _DECLINES},
-        retry_interval_seconds=_BACKOFF_SECONDS,
+        backoff=_BACKOFF_SECONDS,
     )
     trees = await stage.settle("Purchases: Camera 704", [signal.workflow_id], len(PURCHASE))
     ours = ["Camera 704"]

@@ -119,7 +119,7 @@ def _many(name: str, counts: Counter[str]) -> Text:
 def _status(branch: Branch[Any]) -> str:
     """The node's status; one that is started and waits for its time is `scheduled`."""
     status: str = branch.node.status
-    return "scheduled" if status == "started" and branch.node.fires_at > datetime.now(UTC) else status
+    return "scheduled" if status == "started" and branch.node.due_at > datetime.now(UTC) else status
 
 
 def _style(status: str) -> str:

@@ -193,10 +193,10 @@ class Activity(NodeValue):
         options: SignalOptions = {
             "args": args if params is None else params,
             "metadata": self.metadata,
-            "fires_at": at,
+            "at": at,
             "retries": None if known is None else known.retries,
-            "retry_interval_seconds": None if known is None else known.backoff,
-            "timeout_seconds": None if known is None else known.timeout,
+            "backoff": None if known is None else known.backoff,
+            "timeout": None if known is None else known.timeout,
         }
         return self._send(None, called, options)
 

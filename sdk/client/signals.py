@@ -1,4 +1,4 @@
-"""A signal, from what a caller says to the command; and how a repeat of a command with a key is recognised."""
+"""Signals: their options, the command made from them, and the hash by which a repeat under a key is recognised."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from backbeat.schemas.messages.commands import AnyCommand, NewNode, NewWorkflow,
 
 
 class RunOptions(TypedDict, total=False):
-    """What may be said of a signal beside workflow, subject and name, whenever it is sent."""
+    """Options of a signal, whenever it is sent."""
 
-    #: Who decides what is to be done; the workflow's name if nothing is given. One that is there keeps its own.
+    #: The workflow's decider, by default its name. A workflow that is there keeps its own.
     decider: str | None
     #: The handler's arguments: a list, or a mapping of keyword arguments.
     args: Arguments
@@ -39,12 +39,12 @@ class RunOptions(TypedDict, total=False):
     client_data: Mapping[str, Any] | None
     #: Notes, for searches.
     metadata: Mapping[str, Any] | None
-    #: How many times it is tried again when it fails.
+    #: Number of further attempts when it fails; by default 6.
     retries: int | None
-    #: How long it waits before it is tried again, at first; it doubles later.
-    retry_interval_seconds: float | timedelta | None
-    #: How long its worker has to answer.
-    timeout_seconds: float | timedelta | None
+    #: Retry interval, in seconds, by default 1,200: doubled for each of the last six retries that is gone, ± 20 %.
+    backoff: float | timedelta | None
+    #: Time that its worker has to answer, in seconds; by default the engine's setting.
+    timeout: float | timedelta | None
     #: The client application that runs it, if it is another than the caller.
     client: str | None
     #: Among nodes that wait for the same limit: 1 goes first, 5 last. Its children inherit it.
@@ -54,17 +54,17 @@ class RunOptions(TypedDict, total=False):
 
 
 class SignalOptions(RunOptions, total=False):
-    """What may be said of a signal beside workflow, subject and name."""
+    """Options of a signal that is sent now."""
 
-    #: Not before this time, or this long from now.
-    fires_at: When | None
+    #: Earliest start: an aware datetime, or a timedelta from now.
+    at: When | None
     #: A repeat with the same key gives the same node; the same key with another signal is refused.
     idempotency_key: str | None
     #: A node that does not complete before this signal does.
     link: Id | None
     #: A signal of the same workflow and key that was not sent to its worker yet, and this one, become one.
     coalesce_key: str | None
-    #: Which of the two remains: `replace` (the usual), the new one, at its own time; `drop`, the one that waits.
+    #: The one that remains: `replace` (the usual), the new one, at its own time; `drop`, the one that waits.
     coalesce: Literal["replace", "drop"]
 
 
@@ -74,7 +74,7 @@ RUN_WORDS = tuple(RunOptions.__annotations__)
 
 
 def make_workflow(user_id: bytes, name: str, subject: Any, decider: str | None) -> NewWorkflow:
-    """What a workflow is found by, or made from."""
+    """A workflow as commands name it: found by these, or made from them."""
     to_text("The workflow's name", name)
     if decider is not None:
         to_text("decider", decider, may_be_empty=True)
@@ -98,19 +98,18 @@ def make_signal(
 
     `packed` stands for the arguments where they went through a codec or a store (`backbeat.payload.payload_codec`).
     """
-    retries, interval = options.get("retries"), options.get("retry_interval_seconds")
-    interval = None if interval is None else seconds(interval, "retry_interval_seconds")
-    check_node(name, retries, interval)
+    retries, backoff = options.get("retries"), options.get("backoff")
+    backoff_seconds = None if backoff is None else seconds(backoff, "backoff")
+    check_node(name, retries, backoff_seconds)
     optional: dict[str, Any] = {}
     if retries is not None:
         optional["retries"] = retries
-    if interval is not None:
-        optional["retry_interval_seconds"] = interval
+    if backoff_seconds is not None:
+        optional["retry_interval_seconds"] = backoff_seconds
     for word in ("fairness_key", "coalesce_key"):
         if options.get(word) is not None:
             to_text(word, options.get(word), may_be_empty=True)
-    link = options.get("link")
-    fires_at = options.get("fires_at")
+    link, at = options.get("link"), options.get("at")
     node = NewNode(
         name=name,
         user_id=runs_it,
@@ -119,11 +118,11 @@ def make_signal(
             name,
             options.get("args", ()),
             options.get("client_data"),
-            options.get("timeout_seconds"),
+            options.get("timeout"),
             None if packed is None else lambda _, __: packed,
         ),
         metadata=to_metadata(options.get("metadata")),
-        fires_at=None if fires_at is None else to_milliseconds(fires_at, now),
+        fires_at=None if at is None else to_milliseconds(at, now),
         parent_link_id=None if link is None else to_id(link),
         priority=to_priority(options.get("priority")),
         fairness_key=options.get("fairness_key"),
@@ -141,26 +140,26 @@ def make_signal(
     )
     if options.get("idempotency_key") is None:
         return signal
-    hashed = _body_hash(signal, workflow, fires_at, hashes_arguments=hashes_arguments or packed is None)
+    hashed = _body_hash(signal, workflow, at, hashes_arguments=hashes_arguments or packed is None)
     return msgspec.structs.replace(signal, body_hash=hashed)
 
 
-def _body_hash(signal: Signal, workflow: NewWorkflow, fires_at: When | None, *, hashes_arguments: bool) -> bytes:
-    """What was asked, the same for a repeat: a time that counts from now is not the moment that it comes to."""
+def _body_hash(signal: Signal, workflow: NewWorkflow, at: When | None, *, hashes_arguments: bool) -> bytes:
+    """Hash of the request, the same for a repeat: a time that counts from now is not the moment that it comes to."""
     node = signal.node
-    if isinstance(fires_at, timedelta):
-        node = msgspec.structs.replace(node, fires_at=int(fires_at.total_seconds() * 1000))
+    if isinstance(at, timedelta):
+        node = msgspec.structs.replace(node, fires_at=int(at.total_seconds() * 1000))
     if not hashes_arguments:
         node = msgspec.structs.replace(node, client_data=b"")
-    asked: tuple[Any, ...] = (node, workflow)
+    request: tuple[Any, ...] = (node, workflow)
     if signal.coalesce_key is not None:
-        asked = (*asked, signal.coalesce_key, signal.coalesce)
-    return hashlib.blake2b(msgspec.msgpack.encode(asked), digest_size=16).digest()
+        request = (*request, signal.coalesce_key, signal.coalesce)
+    return hashlib.blake2b(msgspec.msgpack.encode(request), digest_size=16).digest()
 
 
 def change_hash(command: AnyCommand) -> bytes:
-    """What a command with a caller's key asks, the same for a repeat: all of it but who carries it and when."""
-    asked = msgspec.structs.asdict(command)
+    """Hash of a command with a caller's key, the same for a repeat: of all its fields but who carries it and when."""
+    fields = msgspec.structs.asdict(command)
     for name in ("id", "tid", "reply_to", "body_hash", "source"):
-        del asked[name]
-    return hashlib.blake2b(msgspec.msgpack.encode((type(command).__name__, asked)), digest_size=16).digest()
+        del fields[name]
+    return hashlib.blake2b(msgspec.msgpack.encode((type(command).__name__, fields)), digest_size=16).digest()

@@ -129,8 +129,8 @@ class NodeValue:
         return to_datetime(self._view.created_at)
 
     @property
-    def fires_at(self) -> datetime:
-        """When it was, or will be, due to start."""
+    def due_at(self) -> datetime:
+        """Earliest start of its attempt: the `at` that it was given, later the end of its backoff."""
         return to_datetime(self._view.fires_at)
 
     @property

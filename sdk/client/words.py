@@ -8,19 +8,24 @@ from difflib import get_close_matches
 from backbeat.errors import UnknownOption
 from backbeat.schemas.messages.replies import Reason
 
-#: Words of one door, and what the others call the same. Spelling alone would not lead from one to the other.
+#: Words of another interface (SDK, command line, HTTP), and those that mean the same: spelling would not lead there.
 _ELSEWHERE = {
     "at": ("fires_at",),
-    "backoff": ("retry_interval_seconds", "retry_interval"),
-    "deadline": ("timeout_seconds", "timeout"),
+    "backoff": ("retry_interval",),
+    "client_id": ("client",),
+    "deadline": ("timeout",),
     "every": ("interval",),
     "fires_at": ("at",),
     "interval": ("every",),
+    "max_retries": ("retries", "retry"),
     "params": ("args",),
+    "retries": ("retry",),
+    "retry": ("retries",),
     "retry_interval": ("backoff",),
-    "retry_interval_seconds": ("backoff",),
+    "retry_interval_seconds": ("backoff", "retry_interval"),
     "runner": ("client", "client_id"),
     "status": ("current_status",),
+    "timeout_seconds": ("timeout",),
     "workflow": ("workflow_name",),
 }
 #: The least likeness, from 0 to 1, of a word that is offered.

@@ -175,7 +175,7 @@ def test_a_repeat_with_a_key_is_the_same_node(shop):
 
 
 def test_signals_on_standard_input(shop):
-    lines = [{"workflow": "Lines", "subject": number, "name": "Later", "fires_at": "1h"} for number in range(5)]
+    lines = [{"workflow": "Lines", "subject": number, "name": "Later", "at": "1h"} for number in range(5)]
     given = "\n".join(map(json.dumps, lines))
     ids = shop("signal", "-", given=given).stdout.split()
 
@@ -189,7 +189,7 @@ def test_signals_on_standard_input(shop):
 
 
 def test_a_signal_is_sent_when_its_line_comes_not_when_the_input_ends(shop):
-    line = {"workflow": "Lines", "subject": "as they come", "name": "Later", "fires_at": "1h"}
+    line = {"workflow": "Lines", "subject": "as they come", "name": "Later", "at": "1h"}
     refused = {"workflow": "Lines", "subject": "none", "name": "Later", "link": str(uuid.uuid4())}
     # Over HTTP it is the command's own event loop that sends.
     env = {name: value for name, value in shop.env.items() if name != "BACKBEAT_BOOTSTRAP_SERVERS"}
@@ -242,7 +242,7 @@ def test_a_tree_is_followed_until_all_of_it_is_closed(shop):
 
 
 def test_workflows_are_paused_resumed_completed_and_cancelled(shop):
-    shop.signal("flags", "Later", fires_at=HOUR)
+    shop.signal("flags", "Later", at=HOUR)
     shop.signal("flags", "Later")
     assert shop("workflow", "pause", "Sale", "flags").stdout.endswith("  paused\n")
     assert shop.lines("workflow", "show", "Sale", "flags")[0]["paused"]
@@ -260,7 +260,7 @@ def test_workflows_are_paused_resumed_completed_and_cancelled(shop):
 
 
 def test_a_cancel_over_a_gateway_starts_nothing(shop):
-    shop.signal("queue", "Later", fires_at=HOUR)
+    shop.signal("queue", "Later", at=HOUR)
     for _ in range(40):
         shop.signal("queue", "Later")
     cancelled = shop.lines("workflow", "cancel", "Sale", "queue", "--yes", "--gateway", shop.stack.http_urls[0])
@@ -272,7 +272,7 @@ def test_a_cancel_over_a_gateway_starts_nothing(shop):
 @pytest.mark.parametrize("way", ["kafka", "gateway"])
 def test_a_change_of_a_canceled_node_is_refused(shop, way):
     said = ["--gateway", shop.stack.http_urls[0]] if way == "gateway" else []
-    node_id = shop.signal(f"canceled, {way}", "Later", fires_at=HOUR)
+    node_id = shop.signal(f"canceled, {way}", "Later", at=HOUR)
     for _ in range(2):
         shop("node", "cancel", node_id, *said)
     for change in (["retry"], ["resolve"], ["shutdown"], ["reset"], ["start-next"], ["answer", "--result", "1"]):
@@ -328,7 +328,7 @@ def test_shutdown_cancel_reset_and_deactivate(shop):
     shop("node", "reset", bought)
     shop("node", "start-next", bought)
     shop.wait_for(bought, "complete")
-    old, new = shop.signal("more", "Later", fires_at=HOUR), shop.signal("more", "Later")
+    old, new = shop.signal("more", "Later", at=HOUR), shop.signal("more", "Later")
     shop("node", "deactivate-previous", new)
     shop.wait_for(old, "deactivated")
     assert shop.node(bought).status == "deactivated"
@@ -378,7 +378,7 @@ def test_schedules_are_made_shown_paused_run_and_deleted(shop):
 
 def test_searches_lists_and_pipes(shop):
     ids = {shop.failed(f"piped {number}") for number in range(3)}
-    shop.signal("piped 0", "Later", fires_at=HOUR, metadata={"shop": 17})
+    shop.signal("piped 0", "Later", at=HOUR, metadata={"shop": 17})
     found = shop.lines("search", "nodes", "--status", "retries_exhausted", "--name", "Fail", "--since", "1h", "--all")
     by_metadata = shop.lines("search", "nodes", "--metadata", '"shop":17')
     listed = shop.lines("workflow", "list", "--subject", "piped", "--limit", "2")
@@ -397,7 +397,7 @@ def test_searches_lists_and_pipes(shop):
 
 def test_stuck_says_why_since_when_and_when_it_is_tried_again(shop):
     failed = shop.failed("stuck")
-    retrying = shop.signal("stuck too", "Fail", "slow", retries=3, retry_interval_seconds=HOUR)
+    retrying = shop.signal("stuck too", "Fail", "slow", retries=3, backoff=HOUR)
     shop.wait_for(retrying, "retrying")
     shop.wait_for(shop.signal("stuck three", "Reserve", 1), "complete")
     shop("workflow", "pause", "Sale", "stuck three")
@@ -407,7 +407,7 @@ def test_stuck_says_why_since_when_and_when_it_is_tried_again(shop):
     rows = {row["id"]: row for row in shop.lines("stuck", "--for", "0s")}
     assert (rows[failed]["kind"], rows[failed]["next_retry_at"]) == ("exhausted", None)
     assert rows[failed]["why"].startswith("ValueError: no stuck")
-    assert (rows[retrying]["kind"], rows[retrying]["next_retry_at"]) == ("retrying", rows[retrying]["fires_at"])
+    assert (rows[retrying]["kind"], rows[retrying]["next_retry_at"]) == ("retrying", rows[retrying]["due_at"])
     assert (rows[paused]["kind"], rows[paused]["why"]) == ("inconsistent", "its workflow is paused")
     assert paused not in shop("stuck").stdout
     assert failed in shop("stuck", "--kind", "exhausted", "--exit-code", code=1).stdout
@@ -441,7 +441,7 @@ def test_all_that_match_are_changed_at_once(shop):
 
 
 def test_a_job_is_started_shown_listed_and_stopped(shop):
-    shop.signal("paused by a job", "Later", fires_at=HOUR)
+    shop.signal("paused by a job", "Later", at=HOUR)
     where = ["--where", "workflow=Sale", "--where", "subject=paused by a job"]
     started = shop("job", "start", "pause", *where, "--yes")
     job_id = started.stdout.splitlines()[-1]
@@ -505,7 +505,7 @@ def test_exit_codes(shop, monkeypatch):
 
 
 def test_as_a_process_with_the_gateway_only(shop):
-    node_id = shop.signal("a process", "Later", fires_at=HOUR)
+    node_id = shop.signal("a process", "Later", at=HOUR)
     env = {name: value for name, value in shop.env.items() if name != "BACKBEAT_BOOTSTRAP_SERVERS"}
     command = [sys.executable, "-m", "backbeat.compose", "node", "cancel", node_id]
     done = subprocess.run(command, env={**os.environ, **env}, text=True, capture_output=True, check=False)

@@ -118,7 +118,7 @@ def test_a_line_has_what_a_signal_has():
 
 @pytest.mark.parametrize(("line", "says"), [
     (b'{"workflow": "W", "subject": 1, "name": "Go", "idempotencey_key": "k"}', "did you mean `idempotency_key`?"),
-    (b'{"workflow": "W", "subject": 1, "name": "Go", "at": "1h"}', "knows no 'at': did you mean `fires_at`?"),
+    (b'{"workflow": "W", "subject": 1, "name": "Go", "fires_at": "1h"}', "knows no 'fires_at': did you mean `at`?"),
     (b'{"workflow": "W", "subject": 1}', "'name' is missing"),
     (b'{"workflow": "W", "subject": 1, "name": "Go", "retries": "many"}', "Expected `int | null`, got `str`"),
     (b'{"workflow": "W", "subject": 1, "name": "Go", "retries": 1.5}', "Expected `int | null`"),

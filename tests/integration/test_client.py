@@ -136,11 +136,11 @@ async def test_a_query_that_a_broker_refuses_for_what_came_before_is_asked_again
 
 
 async def test_the_same_key_gives_the_same_node(client: Client) -> None:
-    first = await client.signal("Sale", "A", "Buy", args=[1], idempotency_key="k", fires_at=timedelta(hours=1))
-    again = await client.signal("Sale", "A", "Buy", args=[1], idempotency_key="k", fires_at=timedelta(hours=1))
-    assert (again.id, again.fires_at) == (first.id, first.fires_at)
+    first = await client.signal("Sale", "A", "Buy", args=[1], idempotency_key="k", at=timedelta(hours=1))
+    again = await client.signal("Sale", "A", "Buy", args=[1], idempotency_key="k", at=timedelta(hours=1))
+    assert (again.id, again.due_at) == (first.id, first.due_at)
     with pytest.raises(KeyReused):
-        await client.signal("Sale", "A", "Buy", args=[2], idempotency_key="k", fires_at=timedelta(hours=1))
+        await client.signal("Sale", "A", "Buy", args=[2], idempotency_key="k", at=timedelta(hours=1))
     tree = await client.tree(first.workflow_id)
     assert [branch.node.id for branch in tree.children] == [first.id]
 
@@ -216,7 +216,7 @@ async def test_limits_are_set_seen_and_removed(client: Client, worker: Worker) -
 
 
 async def test_nodes_are_cancelled_and_restarted(client: Client, worker: Worker) -> None:
-    node = await client.signal("Sale", "A", "Buy", fires_at=datetime.now(UTC) + timedelta(hours=1))
+    node = await client.signal("Sale", "A", "Buy", at=datetime.now(UTC) + timedelta(hours=1))
     assert node.status == "ready"
     await node.cancel()
     with pytest.raises(NodeFailed) as failed:
@@ -277,7 +277,7 @@ async def test_a_linked_node_waits_for_the_other_workflow(client: Client, worker
 
 async def test_published_signals_are_all_there(client: Client) -> None:
     published = [
-        await client.publish("Sale", f"Camera {number}", "Buy", fires_at=timedelta(hours=1)) for number in range(300)
+        await client.publish("Sale", f"Camera {number}", "Buy", at=timedelta(hours=1)) for number in range(300)
     ]
     await client.flush(120)
     # What is asked after the last one's answer finds all: a partition keeps its order.
@@ -301,17 +301,17 @@ async def test_a_node_is_told_whole_and_as_it_was_given(client: Client, name: st
         "Buy",
         args={"buyerName": "Ann \u00e9"},
         metadata={"camelCase": {"snake_case": 1}},
-        fires_at=at,
+        at=at,
         retries=2,
-        retry_interval_seconds=30.5,
-        timeout_seconds=7,
+        backoff=30.5,
+        timeout=7,
         decider="Shop",
     )
     for one in (node, await node.refresh(), (await node.tree()).children[0].node):
         assert (one.workflow_name, one.decider, one.subject, one.name) == ("Sale", "Shop", subject, "Buy")
         assert one.client_data == {"name": "Buy", "params": {"buyerName": "Ann \u00e9"}, "timeout": 7.0}
         assert one.metadata == {"camelCase": {"snake_case": 1}}
-        assert (one.fires_at, one.retries_remaining, one.attempt, one.complete_by) == (at, 2, 0, None)
+        assert (one.due_at, one.retries_remaining, one.attempt, one.complete_by) == (at, 2, 0, None)
         assert one.view.retry_interval_seconds == 30.5
         # The answer to the signal tells it as it was made.
         wanted = "ready" if one is node else "started"
@@ -323,7 +323,7 @@ async def test_a_node_is_told_whole_and_as_it_was_given(client: Client, name: st
 
 
 async def test_a_repeat_may_come_the_other_way(stack: Stack, name: str) -> None:
-    said: dict[str, Any] = {"args": [1], "idempotency_key": "a key, \u00e9 and ü" * 20, "fires_at": timedelta(hours=1)}
+    said: dict[str, Any] = {"args": [1], "idempotency_key": "a key, \u00e9 and ü" * 20, "at": timedelta(hours=1)}
     async with Client(stack.bootstrap_servers, name) as one, Client(stack.http_urls[0], name) as other:
         first = await one.signal("Sale", "A", "Buy", **said)
         assert (await other.signal("Sale", "A", "Buy", **said)).id == first.id
@@ -348,7 +348,7 @@ async def test_refusals_are_the_same_either_way(client: Client, name: str) -> No
         await client.signal("Sale", "A", "Buy", args=[1], client_data={})
     with pytest.raises(LimitExceeded, match="store="):
         await client.signal("Sale", "A", "Buy", args=["x" * 300_000])
-    node = await client.signal("Sale", "A", "Buy", fires_at=timedelta(hours=1))
+    node = await client.signal("Sale", "A", "Buy", at=timedelta(hours=1))
     with pytest.raises(InvalidStatus) as refused:
         await node.resolve()
     assert (refused.value.reason, refused.value.found, refused.value.wanted) == (
@@ -368,14 +368,14 @@ async def test_an_activity_is_answered_by_its_id(client: Client) -> None:
     async def sent(node_id: str) -> bool:
         return await client.status(node_id) == "sent_to_client"
 
-    node = await client.signal("Sale", "A", "Approve", retries=1, retry_interval_seconds=3600)
+    node = await client.signal("Sale", "A", "Approve", retries=1, backoff=3600)
     await until(lambda: sent(node.id))
     await node.answer(result={"byWhom": "Ann"})
     assert await node.result(120) == {"byWhom": "Ann"}
     with pytest.raises(Rejected):
         await node.answer(result="again")
 
-    failing = await client.signal("Sale", "B", "Approve", retries=1, retry_interval_seconds=3600)
+    failing = await client.signal("Sale", "B", "Approve", retries=1, backoff=3600)
     await until(lambda: sent(failing.id))
     await failing.answer(error="not yet")
     assert await client.status(failing.id) == "retrying"
@@ -389,8 +389,8 @@ async def test_an_activity_is_answered_by_its_id(client: Client) -> None:
     await failing.shutdown()
     assert await client.status(failing.id) == "complete"
 
-    later = await client.signal("Sale", "C", "Approve", fires_at=timedelta(hours=1))
-    last = await client.signal("Sale", "C", "Approve", fires_at=timedelta(hours=1))
+    later = await client.signal("Sale", "C", "Approve", at=timedelta(hours=1))
+    last = await client.signal("Sale", "C", "Approve", at=timedelta(hours=1))
     await client.deactivate_previous(last.id)
     assert (await client.status(later.id), await client.status(last.id)) == ("deactivated", "ready")
     await client.reset(last.id)
@@ -406,10 +406,10 @@ async def test_a_search_finds_what_was_just_written(stack: Stack, name: str) -> 
         Client(stack.http_urls[0], name) as by_http,
     ):
         made = [
-            await by_kafka.signal("Sale", f"Camera {number}", "Buy", metadata={"no": number}, fires_at=LATER)
+            await by_kafka.signal("Sale", f"Camera {number}", "Buy", metadata={"no": number}, at=LATER)
             for number in range(7)
         ]
-        await by_kafka.signal("Invoice", "Camera 1", "Send", fires_at=LATER)
+        await by_kafka.signal("Invoice", "Camera 1", "Send", at=LATER)
         for client in (by_kafka, by_http):
             found = [one.subject async for one in client.search_workflows(name="Sale")]
             assert found == [f"Camera {number}" for number in reversed(range(7))]
@@ -433,10 +433,10 @@ async def test_long_results_come_by_the_page(make_client: MakeClient, stack: Sta
     monkeypatch.setattr("backbeat.client.search._PAGE_ROWS", 2)
     monkeypatch.setattr("backbeat.transport.http._PAGE_NODES", 2)
     async with make_client(gateway=stack.http_urls[0]) as client:
-        made = [await client.signal("Sale", f"Camera {number % 5}", "Buy", fires_at=LATER) for number in range(7)]
+        made = [await client.signal("Sale", f"Camera {number % 5}", "Buy", at=LATER) for number in range(7)]
         assert [one async for one in client.search_nodes()] == made
         assert [one.subject async for one in client.search_workflows()] == [f"Camera {n}" for n in (4, 3, 2, 1, 0)]
-        made += [await client.signal("Sale", "Camera 0", "Buy", fires_at=LATER) for _ in range(4)]
+        made += [await client.signal("Sale", "Camera 0", "Buy", at=LATER) for _ in range(4)]
         tree = await client.tree(made[0].workflow_id)
         assert [node for _, node in tree.walk()] == [made[0], made[5], *made[7:]]
         assert [node for _, node in (await client.tree(made[0].workflow_id, top_level_only=True)).walk()] == [
@@ -493,7 +493,7 @@ async def test_a_gateway_that_wants_the_token_gets_it(stack: Stack, name: str) -
     async with Client(stack.http_urls[0], name) as client:
         own_id = next(user.id for user in await client.users() if user.name == name)
     async with Client(stack.http_urls[1], own_id, token=TOKEN) as client:
-        assert (await client.signal("Sale", "A", "Buy", fires_at=LATER)).status == "ready"
+        assert (await client.signal("Sale", "A", "Buy", at=LATER)).status == "ready"
     with pytest.raises(Unauthorized, match="token="):
         async with Client(stack.http_urls[1], own_id, token="wrong"):
             pass
@@ -535,9 +535,9 @@ def test_the_plain_client_does_the_same_in_a_thread(stack: Stack, unique: str, w
     add_client(stack.bootstrap_servers, unique, partitions=PARTITIONS)
     address = stack.bootstrap_servers if way == "kafka" else stack.http_urls[0]
     with PlainClient(address, unique, gateway=stack.http_urls[0]) as client:
-        node = client.signal("Sale", "A", "Buy", fires_at=timedelta(hours=1), metadata={"no": 1})
+        node = client.signal("Sale", "A", "Buy", at=timedelta(hours=1), metadata={"no": 1})
         assert node.refresh().status == client.status(node.id) == "started"
-        other = client.publish("Sale", "B", "Buy", fires_at=timedelta(hours=1))
+        other = client.publish("Sale", "B", "Buy", at=timedelta(hours=1))
         client.flush()
         assert client.find_or_create("Sale", "A").id == node.workflow_id
         assert [one.id for _, one in client.tree(node.workflow_id).walk()] == [node.id]

@@ -241,7 +241,7 @@ async def test_heartbeats_keep_the_deadline_away(client: Client, worker: Worker)
             await current().heartbeat()
 
     async with running(worker):
-        nodes = [await client.signal("Sale", each, each, timeout_seconds=1.2) for each in ("By itself", "By hand")]
+        nodes = [await client.signal("Sale", each, each, timeout=1.2) for each in ("By itself", "By hand")]
         for node in nodes:
             await node.result(120)
     assert attempts == [1, 1]
@@ -267,7 +267,7 @@ async def test_a_handler_that_is_too_late_hears_of_it_by_its_heartbeat(client: C
         return tree.attempt > 1 or tree.status == "retrying"
 
     async with running(worker):
-        node = await client.signal("Sale", "A", "Work", timeout_seconds=0.2, retries=1, retry_interval_seconds=0)
+        node = await client.signal("Sale", "A", "Work", timeout=0.2, retries=1, backoff=0)
         assert await node.result(120) == "second"
         assert await asyncio.wait_for(heard.get(), 120) == 1
 

@@ -140,7 +140,7 @@ async def test_an_error_is_kept_with_its_traceback_and_tried_again(client: Clien
         return "charged"
 
     async with running(worker):
-        node = await client.signal("Sale", "A", "Charge", retries=3, retry_interval_seconds=0.001)
+        node = await client.signal("Sale", "A", "Charge", retries=3, backoff=0.001)
         assert await node.result(120) == "charged"
         history = await node.history()
     assert attempts == [1, 2, 3]

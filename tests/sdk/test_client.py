@@ -67,7 +67,7 @@ def test_a_node_that_is_not_done_says_what_keeps_it(
 
 
 def test_a_signal_says_what_was_said() -> None:
-    one = signal(args={"a": 1}, metadata={"m": 1}, retries=2, retry_interval_seconds=timedelta(minutes=1))
+    one = signal(args={"a": 1}, metadata={"m": 1}, retries=2, backoff=timedelta(minutes=1))
     assert one.node.client_data == b'{"name":"Buy","params":{"a":1}}'
     assert (one.node.metadata, one.node.retries, one.node.retry_interval_seconds) == (b'{"m":1}', 2, 60.0)
     assert one.workflow is not None
@@ -88,10 +88,10 @@ def test_the_same_change_has_the_same_hash_and_another_has_not() -> None:
 
 def test_the_same_request_has_the_same_hash_and_another_has_not() -> None:
     later = timedelta(hours=1)
-    first = signal(idempotency_key="k", fires_at=later)
-    assert signal(idempotency_key="k", fires_at=later).body_hash == first.body_hash
-    for other in ({"name": "Sell"}, {"subject": "Camera 704"}, {"args": [1]}, {"fires_at": timedelta(hours=2)}):
-        assert signal(**{"idempotency_key": "k", "fires_at": later, **other}).body_hash != first.body_hash
+    first = signal(idempotency_key="k", at=later)
+    assert signal(idempotency_key="k", at=later).body_hash == first.body_hash
+    for other in ({"name": "Sell"}, {"subject": "Camera 704"}, {"args": [1]}, {"at": timedelta(hours=2)}):
+        assert signal(**{"idempotency_key": "k", "at": later, **other}).body_hash != first.body_hash
 
 
 @pytest.mark.parametrize("subject", [None, "", " ", False, {}, []])

@@ -136,7 +136,7 @@ def test_what_is_sent_twice_is_two_signals_whatever_came_between(activity: Make)
 
 def test_a_signal_goes_ahead_of_the_answer_and_says_its_id(activity: Make) -> None:
     one = activity()
-    node_id = one.signal("Sale", 7, "Begin", args=[1], retries=0, fires_at=timedelta(hours=1), metadata={"m": 1})
+    node_id = one.signal("Sale", 7, "Begin", args=[1], retries=0, at=timedelta(hours=1), metadata={"m": 1})
     signal, answer = commands(one)
     assert isinstance(signal, Signal)
     assert (signal.workflow.name, signal.workflow.subject, signal.node.retries) == ("Sale", b"7", 0)

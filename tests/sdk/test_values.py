@@ -157,8 +157,8 @@ CALLS: dict[str, Call] = {
     "retries ": lambda c: c.signal("W", "s", "X", retries=1.5),  # type: ignore[arg-type]
     "retries  ": lambda c: c.signal("W", "s", "X", retries="1"),  # type: ignore[arg-type]
     "priority": lambda c: c.signal("W", "s", "X", priority=2.5),  # type: ignore[arg-type]
-    "retry_interval_seconds": lambda c: c.signal("W", "s", "X", retry_interval_seconds="1"),  # type: ignore[arg-type]
-    "timeout": lambda c: c.signal("W", "s", "X", timeout_seconds=INF),
+    "backoff": lambda c: c.signal("W", "s", "X", backoff="1"),  # type: ignore[arg-type]
+    "timeout": lambda c: c.signal("W", "s", "X", timeout=INF),
     "A name": lambda c: c.signal("W", "s", "\ud800"),
     "A name ": lambda c: c.signal("W", "s", 5),  # type: ignore[arg-type]
     "idempotency_key": lambda c: c.signal("W", "s", "X", idempotency_key="\ud800"),
@@ -168,9 +168,9 @@ CALLS: dict[str, Call] = {
     "coalesce": lambda c: c.signal("W", "s", "X", coalesce_key="k", coalesce=[]),  # type: ignore[arg-type]
     "fairness_key": lambda c: c.signal("W", "s", "X", fairness_key="\ud800"),
     "workflow": lambda c: c.signal(None, "s", "X"),  # type: ignore[arg-type]
-    "time": lambda c: c.signal("W", "s", "X", fires_at="2027-01-01"),  # type: ignore[arg-type]
-    "time ": lambda c: c.signal("W", "s", "X", fires_at=timedelta.max),
-    "time  ": lambda c: c.signal("W", "s", "X", fires_at=datetime.max.replace(tzinfo=timezone(timedelta(hours=-9)))),
+    "time": lambda c: c.signal("W", "s", "X", at="2027-01-01"),  # type: ignore[arg-type]
+    "time ": lambda c: c.signal("W", "s", "X", at=timedelta.max),
+    "time  ": lambda c: c.signal("W", "s", "X", at=datetime.max.replace(tzinfo=timezone(timedelta(hours=-9)))),
     "metadata": lambda c: c.signal("W", "s", "X", metadata=[1]),  # type: ignore[arg-type]
     "client_data": lambda c: c.signal("W", "s", "X", client_data=[1]),  # type: ignore[arg-type]
     "id": lambda c: c.node("\ud800"),

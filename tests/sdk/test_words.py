@@ -16,11 +16,14 @@ from backbeat.testing import Backbeat, PlainBackbeat
 OF_SIGNALS = [
     ("idempotencey_key", "idempotency_key"),
     ("idempotencykey", "idempotency_key"),
-    ("at", "fires_at"),
+    ("fires_at", "at"),
     ("retry", "retries"),
-    ("backoff", "retry_interval_seconds"),
-    ("retry_interval", "retry_interval_seconds"),
-    ("timeout", "timeout_seconds"),
+    ("retry_interval_seconds", "backoff"),
+    ("retry_interval", "backoff"),
+    ("timeout_seconds", "timeout"),
+    ("deadline", "timeout"),
+    ("runner", "client"),
+    ("client_id", "client"),
     ("params", "args"),
     ("Metadata", "metadata"),
 ]
@@ -41,11 +44,11 @@ async def test_a_signal_is_not_sent_with_a_word_that_it_does_not_have(call: str,
 
 
 def test_a_client_without_an_event_loop_and_a_running_activity_refuse_it_too(activity: Callable[..., Activity]) -> None:
-    options: Any = {"at": timedelta(days=1)}
-    with PlainBackbeat() as backbeat, refused("at", "fires_at"):
+    options: Any = {"fires_at": timedelta(days=1)}
+    with PlainBackbeat() as backbeat, refused("fires_at", "at"):
         backbeat.client().signal("Sale", 703, "Buy", **options)
     running = activity()
-    with refused("at", "fires_at"):
+    with refused("fires_at", "at"):
         running.signal("Sale", "another", "Buy", **options)
     with refused("link_ed", "linked"):
         running.signal("Sale", "another", "Buy", link_ed=True)  # type: ignore[call-arg]
@@ -54,7 +57,7 @@ def test_a_client_without_an_event_loop_and_a_running_activity_refuse_it_too(act
 
 @pytest.mark.parametrize(
     ("word", "meant"),
-    [("timezone", "zone"), ("interval", "every"), ("backoff", "retry_interval_seconds"), ("every_", "every")],
+    [("timezone", "zone"), ("interval", "every"), ("retry_interval_seconds", "backoff"), ("every_", "every")],
 )
 async def test_a_schedule_is_not_made_with_a_word_that_it_does_not_have(word: str, meant: str) -> None:
     client = Backbeat().client()
@@ -64,11 +67,21 @@ async def test_a_schedule_is_not_made_with_a_word_that_it_does_not_have(word: st
     assert await client.schedules.list() == []
 
 
-@pytest.mark.parametrize("word", ["fires_at", "link", "idempotency_key", "coalesce_key"])
+@pytest.mark.parametrize("word", ["at", "link", "idempotency_key", "coalesce_key"])
 async def test_what_a_signal_has_and_one_of_a_schedule_has_not_is_refused(word: str) -> None:
     options: Any = {word: None}
     with pytest.raises(UnknownOption, match=f"put\\(\\) knows no `{word}`"):
         await Backbeat().client().schedules.put("nightly", "Reports", 1, "Report", every=60, **options)
+
+
+async def test_a_search_is_not_asked_with_a_word_that_it_does_not_have() -> None:
+    client = Backbeat().client()
+    options: Any = {"status": "ready"}
+    for search in (client.search_nodes, client.search_workflows):
+        with refused("status", "current_status"):
+            search(**options)
+    with pytest.raises(UnknownOption, match="knows no `subject`"):
+        client.search_nodes(subject="A")  # type: ignore[call-arg]
 
 
 async def test_a_job_is_not_started_with_a_word_that_it_does_not_have() -> None:

@@ -87,7 +87,7 @@ def _print_node(found: Node, errored: list[StatusChange]) -> None:
             ("mode", found.mode),
             ("attempt", f"{found.attempt}, {found.retries_remaining} retries left"),
             ("created", f"{when(found.created_at)} ({ago(found.created_at)})"),
-            ("due", f"{when(found.fires_at)} ({ago(found.fires_at)})"),
+            ("due", f"{when(found.due_at)} ({ago(found.due_at)})"),
             ("answer until", when(found.complete_by)),
             ("client data", json_text(found.client_data)),
             ("metadata", json_text(found.metadata) if found.metadata else ""),

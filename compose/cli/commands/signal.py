@@ -43,7 +43,7 @@ Examples:
 @click.argument("target", nargs=-1, required=True, metavar="WORKFLOW SUBJECT|ID NAME")
 @connected
 @run_options
-@click.option("--at", "fires_at", type=Due(), help="Not before: a time, or a length of time from now.")
+@click.option("--at", type=Due(), help="Not before: a time, or a length of time from now.")
 @click.option("--key", "idempotency_key", help="A repeat with the same key gives the same node.")
 @click.option("--link", type=click.UUID, metavar="NODE", help="A node that does not complete before this signal does.")
 @click.option("--coalesce-key", metavar="KEY", help="It and a signal of this key that still waits become one.")
@@ -127,13 +127,13 @@ class Line(msgspec.Struct, omit_defaults=True):
     client_data: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
     retries: int | None = None
-    retry_interval_seconds: float | None = None
-    timeout_seconds: float | None = None
+    backoff: float | None = None
+    timeout: float | None = None
     client: str | None = None
     priority: int | None = None
     fairness_key: str | None = None
     #: As --at has it.
-    fires_at: str | None = None
+    at: str | None = None
     idempotency_key: str | None = None
     link: str | None = None
     coalesce_key: str | None = None
@@ -193,8 +193,8 @@ def _read_line(number: int, line: bytes) -> tuple[tuple[str, Any, str], Any]:
     except msgspec.ValidationError as error:
         raise CommandError(f"{place}: {error}.") from error
     options = {name: getattr(read, name) for name in known if getattr(read, name) is not None}
-    if "fires_at" in options:
-        options["fires_at"] = Due().convert(options["fires_at"], None, None)
+    if "at" in options:
+        options["at"] = Due().convert(options["at"], None, None)
     workflow, subject, name = read.workflow, read.subject, read.name
     for each in _WHERE:
         options.pop(each, None)

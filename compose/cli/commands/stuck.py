@@ -190,7 +190,7 @@ def _retrying(node: Node, history: list[StatusChange]) -> Stuck | None:
 def _with_error(kind: str, node: Node, history: list[StatusChange]) -> Stuck:
     errors = [change for change in history if change.to_status == "errored"]
     message = error_of(errors[-1].response)[0] if errors else ""
-    retry_at = node.fires_at if node.status == "retrying" else None
+    retry_at = node.due_at if node.status == "retrying" else None
     return Stuck(kind=kind, node=node, since=_changed_at(node, history), why=message, next_retry_at=retry_at)
 
 
@@ -198,7 +198,7 @@ def _overdue(node: Node, history: list[StatusChange], till: datetime) -> Stuck |
     if node.status == "sent_to_client" and node.client_status == "received":
         due, what = node.complete_by, "its worker should have answered"
     elif node.status in ("started", "retrying"):
-        due, what = node.fires_at, "it should have started"
+        due, what = node.due_at, "it should have started"
     else:
         return None
     if due is None or due > till:
@@ -209,7 +209,7 @@ def _overdue(node: Node, history: list[StatusChange], till: datetime) -> Stuck |
 
 def _inconsistent(node: Node, history: list[StatusChange], before: datetime) -> Stuck | None:
     since = _changed_at(node, history)
-    if since > before or node.fires_at > before:
+    if since > before or node.due_at > before:
         return None
     if node.status == "sent_to_client":
         until = "" if node.complete_by is None else f"; it may until {when(node.complete_by)}"

@@ -40,7 +40,7 @@ def node_facts(node: Node) -> dict[str, Any]:
         "attempt": node.attempt,
         "retries_remaining": node.retries_remaining,
         "created_at": node.created_at,
-        "fires_at": node.fires_at,
+        "due_at": node.due_at,
         "complete_by": node.complete_by,
         "decider": node.decider,
         "client_data": node.client_data,
@@ -90,7 +90,7 @@ def _branch_facts(branch: Branch[Node], level: int, drawn: Drawn) -> dict[str, A
         "attempt": node.attempt,
         "retries_remaining": node.retries_remaining,
         "created_at": node.created_at,
-        "fires_at": node.fires_at,
+        "due_at": node.due_at,
         **below,
     }
 

@@ -90,4 +90,4 @@ def _remarks(node: Node) -> Iterator[str]:
     if node.attempt > 1:
         yield f"attempt {node.attempt}"
     if node.status == "retrying" or (node.status == "started" and node.attempt == 0):
-        yield f"due {ago(node.fires_at)}"
+        yield f"due {ago(node.due_at)}"

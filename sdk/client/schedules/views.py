@@ -150,8 +150,8 @@ class Schedule:
         return self._view.plan.node.retries
 
     @property
-    def retry_interval(self) -> timedelta:
-        """How long a run waits before it is tried again, at first."""
+    def backoff(self) -> timedelta:
+        """Retry interval of a run."""
         return timedelta(seconds=self._view.plan.node.retry_interval_seconds)
 
     @property

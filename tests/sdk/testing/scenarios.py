@@ -204,7 +204,7 @@ async def at() -> None:
 
 @scenario
 async def what_is_due_later_starts_later(place: Place) -> Any:
-    node = await place.client.signal("Same", place.subject("at"), "At", fires_at=_SOON)
+    node = await place.client.signal("Same", place.subject("at"), "At", at=_SOON)
     before = await place.picture(node)
     await node.result(120)
     return before, await place.picture(node)
@@ -242,7 +242,7 @@ async def somebody_else_completes_it(place: Place) -> Any:
 
 @activity("Linked")
 async def linked(subject: str) -> None:
-    current().signal("Same linked", subject, leaf, linked=True, args=["there"], fires_at=_SOON)
+    current().signal("Same linked", subject, leaf, linked=True, args=["there"], at=_SOON)
     current().add(leaf, "here")
 
 

@@ -259,7 +259,7 @@ async def test_a_deadline_that_passes_while_a_handler_runs_ends_it():
             await asyncio.Event().wait()
 
     async with Backbeat(worker) as backbeat:
-        node = await backbeat.client().signal("W", "s", "Long", timeout_seconds=60, retry_interval_seconds=1)
+        node = await backbeat.client().signal("W", "s", "Long", timeout=60, backoff=1)
         running = asyncio.create_task(backbeat.run())
         await began.wait()
         await backbeat.advance(minutes=1, run=False)
@@ -378,7 +378,7 @@ async def test_a_time_from_now_counts_from_the_clock_of_the_test(shop):
         current().add("Notify", "customer", at=timedelta(hours=1))
 
     async with Backbeat(shop.worker, start=START) as backbeat:
-        node = await backbeat.client().signal("W", "s", "Later", fires_at=timedelta(hours=2))
+        node = await backbeat.client().signal("W", "s", "Later", at=timedelta(hours=2))
         assert backbeat.next_due == START + timedelta(hours=2)
         assert backbeat.queued == []
 
@@ -394,7 +394,7 @@ async def test_a_time_from_now_counts_from_the_clock_of_the_test(shop):
 async def test_timers_fire_in_order_and_may_leave_what_has_come_in_the_queue(shop):
     async with Backbeat(shop.worker) as backbeat:
         for hours in (3, 1, 2):
-            await backbeat.client().signal("W", hours, "Notify", args=[hours], fires_at=timedelta(hours=hours))
+            await backbeat.client().signal("W", hours, "Notify", args=[hours], at=timedelta(hours=hours))
         await backbeat.advance(hours=2, run=False)
         assert [one.params for one in backbeat.queued] == [[1], [2]]
         await backbeat.advance(hours=1)
@@ -535,7 +535,7 @@ async def test_a_duplicate_runs_twice_and_is_answered_once(shop):
 async def test_a_worker_that_hangs_lets_the_deadline_pass(shop):
     async with Backbeat(shop.worker, start=START) as backbeat:
         backbeat.faults.hang("Make Purchase")
-        node = await buy(backbeat, timeout_seconds=60, retry_interval_seconds=60)
+        node = await buy(backbeat, timeout=60, backoff=60)
         await backbeat.run()
         assert (await node.refresh()).status == "sent_to_client"
         await backbeat.advance(minutes=1)
@@ -626,7 +626,7 @@ async def test_a_signal_with_a_key_is_debounced(published):
                 said = {"workflow": "Shop", "subject": 7, "decider": "D", "signal": "Index", "fires_at": at}
                 backbeat.publish({**said, "client_data": {"name": "Index", "params": [n]}, "coalesce_key": "index"})
             else:
-                key = {"coalesce_key": "index", "fires_at": timedelta(seconds=5)}
+                key = {"coalesce_key": "index", "at": timedelta(seconds=5)}
                 await client.signal("Shop", 7, "Index", args=[n], **key)
         assert ran == []
         await backbeat.advance(seconds=5)
