@@ -5,6 +5,14 @@ class DecodeError(ValueError):
     """Bytes that are no record of ours; the text says what is wrong with them and where."""
 
 
+class UnknownSchemaError(DecodeError):
+    """A record whose schema is no version of any of ours: a newer version wrote it, or somebody else."""
+
+    def __init__(self, fingerprint: bytes) -> None:
+        super().__init__(f"unknown fingerprint {fingerprint.hex()}: the schema is no version of any of ours")
+        self.fingerprint = fingerprint
+
+
 class EncodeError(ValueError):
     """A value that does not fit its schema: a programmer's error, or an id that is not 16 bytes."""
 

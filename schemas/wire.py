@@ -16,9 +16,9 @@ import fastavro
 
 from . import catalogue, explanation, registry
 from .bindings import bindings
-from .catalogue import RECORDS, Record
+from .catalogue import RECORDS, Record, Schema
 from .compiler import Binding, Decode, Encode, compile_record
-from .errors import DecodeError, EncodeError
+from .errors import DecodeError, EncodeError, UnknownSchemaError
 
 MARKER = b"\xc3\x01"
 CONFLUENT_MARKER = b"\x00"
@@ -76,6 +76,24 @@ class Wire:
         except _MISFITS as error:
             raise DecodeError(f"{name}: {explanation.explain(RECORDS[name].schema, value, start)}") from error
 
+    def find_schema(self, fingerprint: bytes) -> Schema | None:
+        """The schema of this fingerprint, of today or of an older version; None: there is none."""
+        record = self._current.get(fingerprint)
+        if record is not None:
+            return record.schema
+        path = self._older.get(fingerprint)
+        schema: Schema | None = None if path is None else json.loads(path.read_bytes())
+        return schema
+
+    def learn(self, schema: Schema) -> None:
+        """Read records of a schema that came to be after this version, as today's. DecodeError: it cannot be."""
+        try:
+            writer = Record(schema)
+            key = MARKER + writer.fingerprint
+        except Exception as error:  # the library raises whatever it meets
+            raise DecodeError(f"what should be a schema is none: {error!r}") from error
+        self._decoders[key] = self._translator(writer)
+
     def _functions(self, name: str) -> tuple[Encode, Decode]:
         if name not in self._compiled:
             self._compiled[name] = compile_record(RECORDS[name].schema, self._bindings)
@@ -101,7 +119,7 @@ class Wire:
         elif len(value) < HEADER_BYTES:
             raise DecodeError(f"truncated: {len(value)} of the {HEADER_BYTES} bytes of a header")
         else:
-            raise DecodeError(f"unknown fingerprint {key.hex()}: the schema is no version of any of ours")
+            raise UnknownSchemaError(key)
         self._decoders[value[:HEADER_BYTES]] = found
         return found
 

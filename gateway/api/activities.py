@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from aiohttp.web import Response
 
 from backbeat.errors import LimitExceeded, Rejected, never_runs_again
 from backbeat.gateway import engine_calls
-from backbeat.gateway.api.nodes import check_links, keep_large, new_node
+from backbeat.gateway.api.nodes import check_links, fit_response, keep_large, new_node
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer, success
-from backbeat.gateway.http.error_text import ERROR_BYTES_MAX, cut_error
+from backbeat.gateway.http.error_text import cut_error
 from backbeat.gateway.http.parameters import Parameters
 from backbeat.gateway.http.presentation import id_text, response_json
-from backbeat.gateway.payloads import PAYLOAD_BYTES_MAX
 from backbeat.schemas.messages import commands
 from backbeat.schemas.messages.commands import NewNode
 from backbeat.schemas.messages.replies import Done
@@ -65,12 +62,13 @@ async def change_status(call: Call) -> Response:
     """PUT /activities/:id/status/:status: what the client says of its work."""
     node_id = await _node_id(call)
     response_text = await call.read(lambda: _response(call.parameters))
-    if response_text is not None and len(response_text) > ERROR_BYTES_MAX:
-        response_text = await _large_response(call, response_text)
+    is_error = call.segment("status") == ERRORED
+    if response_text is not None:
+        response_text = await fit_response(call, response_text, is_error=is_error)
     try:
         await _say(call, node_id, response_text)
     except errors.Refusal as refusal:
-        cut = _cut_as_asked(refusal, response_text) if call.segment("status") == ERRORED else None
+        cut = _cut_as_asked(refusal, response_text) if is_error else None
         if cut is None:
             raise
         # Somebody has set a smaller limit, or it is too deep. Without its error the node would stay `processing`.
@@ -139,17 +137,6 @@ def _child(call: Call, parameters: Parameters) -> NewNode:
     if name is None:
         raise errors.invalid("name is missing: each decision has one")
     return new_node(call, parameters, name)
-
-
-async def _large_response(call: Call, response_text: bytes) -> bytes:
-    """A response as it goes to the engine: an error is cut, any other kept elsewhere if it is too large."""
-    if call.segment("status") == ERRORED:
-        return await asyncio.to_thread(cut_error, response_text)
-    if len(response_text) > PAYLOAD_BYTES_MAX or call.client is None or call.client.delivery != "webhook":
-        # The engine says what is too large.
-        return response_text
-    (kept,) = await call.keep(response_text)
-    return kept
 
 
 async def restart(call: Call) -> Response:

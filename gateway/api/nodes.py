@@ -10,6 +10,7 @@ import msgspec
 from backbeat.gateway import engine_calls
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call
+from backbeat.gateway.http.error_text import ERROR_BYTES_MAX, cut_error
 from backbeat.gateway.http.parameters import Parameters
 from backbeat.gateway.http.presentation import id_text
 from backbeat.gateway.payloads import INLINE_BYTES_MAX, PAYLOAD_BYTES_MAX
@@ -76,11 +77,16 @@ def _mode(parameters: Parameters) -> Mode:
 def _runner(call: Call, parameters: Parameters) -> bytes:
     """User that runs the node; default: the caller."""
     runner = parameters.uuid("client_id")
-    if runner is None or runner == call.user_id:
+    if runner is None:
         return call.user_id
-    if call.engine.client(runner) is None:
-        raise errors.invalid(f"No user has the id {id_text(runner)} (client_id)")
+    check_runner(call, runner)
     return runner
+
+
+def check_runner(call: Call, runner: bytes) -> None:
+    """Refuse a node's runner that is no user: nobody would run it."""
+    if runner != call.user_id and call.engine.client(runner) is None:
+        raise errors.invalid(f"No user has the id {id_text(runner)} (client_id)")
 
 
 async def keep_large(call: Call, nodes: tuple[NewNode, ...]) -> tuple[NewNode, ...]:
@@ -104,6 +110,22 @@ async def keep_large(call: Call, nodes: tuple[NewNode, ...]) -> tuple[NewNode, .
 def _is_posted_to(call: Call, user_id: bytes) -> bool:
     client = call.engine.client(user_id)
     return client is not None and client.delivery == "webhook"
+
+
+async def fit_response(call: Call, text: bytes, *, is_error: bool) -> bytes:
+    """A response as it goes to the engine: an error is cut, any other kept elsewhere if it is too large. 503."""
+    if len(text) <= ERROR_BYTES_MAX:
+        return text
+    if is_error:
+        try:
+            return await asyncio.to_thread(cut_error, text)
+        except (msgspec.DecodeError, RecursionError):
+            # The engine says what is wrong with it.
+            return text
+    if len(text) > PAYLOAD_BYTES_MAX or not _is_posted_to(call, call.user_id):
+        return text
+    (kept,) = await call.keep(text)
+    return kept
 
 
 async def check_links(call: Call, nodes: Iterable[NewNode]) -> None:

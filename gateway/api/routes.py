@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from aiohttp.web import Response
 
-from backbeat.gateway.api import activities, health, jobs, limits, reports, schedules, search, users, workflows
+from backbeat.gateway.api import activities, health, jobs, limits, records, reports, schedules, search, users, workflows
 from backbeat.gateway.http.call import Call
 from backbeat.gateway.http.routing import Access, Route
 from backbeat.gateway.openapi.description import Description
@@ -113,12 +113,24 @@ _REPORTS = (
     _get("/reports/daily", reports.daily, "What came of nodes in a day, and which are stuck", Access.OPEN),
 )
 
+_RECORDS = (
+    replace(_post("/commands", records.command, "A command, as it stands on Kafka"), takes_record=True),
+    Route(
+        method="POST",
+        path="/queries",
+        handler=records.query,
+        summary="A query, as it stands on Kafka",
+        takes_record=True,
+    ),
+    _get("/schemas/{fingerprint}", records.schema, "The schema of a record"),
+)
+
 _description = Description(lambda: ROUTES)
 
 ROUTES: tuple[Route, ...] = (
     *(replace(route, old_paths=(_OLD + route.path,)) for route in _WORKFLOWS),
     *(replace(route, old_paths=(route.path.replace(_NODES, _OLD_NODES, 1),)) for route in _ACTIVITIES),
-    *(replace(route, new=True) for route in (*_LIMITS, *_SCHEDULES, *_JOBS, *_REPORTS)),
+    *(replace(route, new=True) for route in (*_LIMITS, *_SCHEDULES, *_JOBS, *_REPORTS, *_RECORDS)),
     _get("/users", users.index, "Ids and names of the users", Access.OPEN),
     _get("/users/{id}", users.show, "A user's id and name", Access.OPEN),
     _get("/v2/debug/error_workflows", search.error_workflows, "Workflows with an errored node of the caller's"),

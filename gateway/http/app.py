@@ -152,14 +152,15 @@ class Gateway:
                     raise
                 # Refused, it would leave its node `processing` for ever.
                 body = _LARGE_ERROR
-            read = (
-                _read_body(request, body)
-                if len(body) < LARGE_BYTES
-                else await asyncio.to_thread(_read_body, request, body)
-            )
-            parameters = parameters.merged(read)
+            if not route.takes_record:
+                read = (
+                    _read_body(request, body)
+                    if len(body) < LARGE_BYTES
+                    else await asyncio.to_thread(_read_body, request, body)
+                )
+                parameters = parameters.merged(read)
         if route.new:
-            check_words(route, query, body, form=request.content_type == _FORM)
+            check_words(route, query, b"" if route.takes_record else body, form=request.content_type == _FORM)
         if wishes.whole:
             parameters = parameters.with_keys_as_they_are()
         call = Call(
@@ -170,7 +171,9 @@ class Gateway:
             parameters=parameters,
             tid=name,
             key=headers.get(IDEMPOTENCY_HEADER) if route.writes else None,
-            said=query.encode() + b"\n" + body,
+            headers=headers,
+            query=query,
+            body=body,
             wishes=wishes,
         )
         try:

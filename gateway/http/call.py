@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
@@ -47,7 +47,21 @@ _SUCCESS = _encode({"success": True})
 class Call:
     """A call that was let in. `client` is None only where the route is open to anybody."""
 
-    __slots__ = ("_key", "_path", "_turn", "client", "parameters", "parts", "route", "said", "tid", "user_id", "wishes")
+    __slots__ = (
+        "_key",
+        "_path",
+        "_turn",
+        "body",
+        "client",
+        "headers",
+        "parameters",
+        "parts",
+        "route",
+        "said",
+        "tid",
+        "user_id",
+        "wishes",
+    )
 
     def __init__(
         self,
@@ -59,7 +73,9 @@ class Call:
         parameters: Parameters,
         tid: str,
         key: str | None,
-        said: bytes,
+        headers: Mapping[str, str],
+        query: str,
+        body: bytes,
         wishes: Preferences = Preferences(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self.parts = parts
@@ -72,10 +88,12 @@ class Call:
         self.tid = tid
         self._key = key
         self._turn: asyncio.Semaphore | None = None
+        self.headers = headers
+        self.body = body
         #: query and body as they came
-        self.said = said
+        self.said = query.encode() + b"\n" + body
         self.wishes = wishes
-        if key is not None and wishes.asked is None and not 0 < len(key) <= _KEY_CHARACTERS_MAX:
+        if key is not None and not route.takes_record and not 0 < len(key) <= _KEY_CHARACTERS_MAX:
             raise errors.invalid(f"An Idempotency-Key has 1 to {_KEY_CHARACTERS_MAX} characters")
 
     @property
@@ -169,21 +187,18 @@ class Call:
         """What every command carries: its id, who asks, and with a key what was asked."""
         if self._key is None:
             return {"id": next_command_id(), "user_id": self.user_id, "tid": self.tid}
-        if self.wishes.asked is not None:
-            # As the SDK names it over Kafka: a repeat may come either way.
-            key = unquote(self._key).encode(errors="surrogateescape")
-            return {
-                "id": ids.command_id(self.user_id, key),
-                "user_id": self.user_id,
-                "tid": self.tid,
-                "body_hash": self.wishes.asked,
-            }
         return {
             "id": ids.command_id(self.user_id, b"http:" + self._key.encode(errors="surrogateescape")),
             "user_id": self.user_id,
             "tid": self.tid,
             "body_hash": self._asked(),
         }
+
+    def command_id(self) -> bytes | None:
+        """The id of a command that came as a record with a key, as over Kafka: a repeat may come either way."""
+        if self._key is None:
+            return None
+        return ids.command_id(self.user_id, unquote(self._key).encode(errors="surrogateescape"))
 
     def _asked(self) -> bytes:
         """16 bytes that differ when anything that was asked differs; the same under old and new paths."""

@@ -47,6 +47,8 @@ class Route:
     #: whether old clients do not know it: then words that it does not know are refused, and a name that its path ends
     #: with is taken whole
     new: bool = False
+    #: whether its body is a record in Avro (`schemas.bodies`), not parameters
+    takes_record: bool = False
 
 
 @dataclass

@@ -10,6 +10,7 @@ from backbeat.gateway.http.presentation import CLIENT_WORDS, SERVER_WORDS
 from backbeat.gateway.openapi.jobs import JOB_ID, JOBS
 from backbeat.gateway.openapi.limits import LIMITS
 from backbeat.gateway.openapi.operation_doc import HTML, PLAIN, OperationDoc, Parameters, query
+from backbeat.gateway.openapi.records import RECORDS
 from backbeat.gateway.openapi.reports import REPORTS
 from backbeat.gateway.openapi.schedules import SCHEDULES
 from backbeat.gateway.openapi.schemas import STATUS_WORDS
@@ -328,4 +329,13 @@ _AROUND: dict[str, OperationDoc] = {
     "GET /docs": OperationDoc(answer=TEXT, example="<!doctype html>", media_type=HTML),
 }
 
-CALLS: dict[str, OperationDoc] = {**_WORKFLOWS, **_ACTIVITIES, **JOBS, **LIMITS, **SCHEDULES, **_AROUND, **REPORTS}
+CALLS: dict[str, OperationDoc] = {
+    **_WORKFLOWS,
+    **_ACTIVITIES,
+    **JOBS,
+    **LIMITS,
+    **SCHEDULES,
+    **_AROUND,
+    **REPORTS,
+    **RECORDS,
+}

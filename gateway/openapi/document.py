@@ -17,6 +17,7 @@ from backbeat.gateway.http.parameters import DEPTH_MAX, FORM_FIELDS_MAX
 from backbeat.gateway.http.routing import Access, Route
 from backbeat.gateway.openapi.calls import CALLS, PATH_EXAMPLES
 from backbeat.gateway.openapi.operation_doc import JSON, PLAIN, OperationDoc
+from backbeat.gateway.openapi.records import PATH_EXAMPLE
 from backbeat.gateway.openapi.schedules import SCHEDULE_SCHEMAS
 from backbeat.gateway.openapi.schemas import SCHEMAS as OTHER_SCHEMAS
 from backbeat.gateway.openapi.schemas import STATUS_WORDS
@@ -74,7 +75,8 @@ _SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     Access.WRITER: [{_CLIENT: []}, {_CLIENT: [], _TOKEN: []}],
 }
 
-_TAGS = ("workflows", "activities", "jobs", "limits", "schedules", "reports")
+_TAGS = ("workflows", "activities", "jobs", "limits", "schedules", "reports", "records")
+_RECORD_PATHS = ("commands", "queries", "schemas")
 
 _REFUSAL_NAMES = {
     400: "BadRequest",
@@ -180,8 +182,10 @@ def refusals(route: Route, said: OperationDoc) -> list[int]:
         found |= {401, 503}
     if "{id}" in route.path:
         found.add(404)
+    if route.writes or route.takes_record:
+        found.add(413)
     if route.writes:
-        found |= {413, 422}
+        found.add(422)
     return sorted(found)
 
 
@@ -199,6 +203,8 @@ def _operation(route: Route, path: str, said: OperationDoc) -> dict[str, Any]:
         found["description"] = said.text
     if said.body is not None:
         found["requestBody"] = _body(said.body, said)
+    elif said.body_media_type is not None:
+        found["requestBody"] = {"required": said.body_required, "content": {said.body_media_type: {"schema": {}}}}
     if old:
         found["deprecated"] = True
     return found
@@ -214,6 +220,8 @@ _ONE = {"workflows": "a workflow", "activities": "an activity", "users": "a user
 
 def _tag(route: Route) -> str:
     first = route.path.split("/")[1]
+    if first in _RECORD_PATHS:
+        return "records"
     return first if first in _TAGS else "around"
 
 
@@ -231,6 +239,8 @@ def _path_parameter(route: Route, name: str) -> dict[str, Any]:
         case "id":
             whose = route.path.split("/")[1]
             return {"schema": UUID, "description": f"of {_ONE[whose]}", "example": PATH_EXAMPLES[whose]}
+        case "fingerprint":
+            return {"schema": {"type": "string", "pattern": "^[0-9a-f]{16}$"}, "example": PATH_EXAMPLE}
         case "status":
             return {"schema": {"type": "string", "enum": list(STATUS_WORDS)}, "example": "completed"}
         case "name" if _tag(route) == "schedules":

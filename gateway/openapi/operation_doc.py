@@ -29,6 +29,8 @@ class OperationDoc:
     body: str | None = None
     #: that of a form, where it is another
     form: str | None = None
+    #: of a body that is neither JSON nor a form
+    body_media_type: str | None = None
     body_required: bool = False
     body_example: Any = None
     #: statuses that do not follow from the route alone

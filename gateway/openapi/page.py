@@ -110,6 +110,9 @@ class _Page:
         if body is None:
             return ""
         content = body["content"]
+        if JSON not in content:
+            (media_type,) = content
+            return f"<h4>Body: {_text(media_type)}</h4>"
         example = json.dumps(content[JSON]["example"], indent=2, ensure_ascii=False)
         need = "" if body["required"] else ", may be left out"
         fields = self._fields(content[JSON]["schema"]) + self._of_form_alone(content)
@@ -208,7 +211,10 @@ def _curl(route: Route, operation: dict[str, Any]) -> str:
     if route.access in (Access.CLIENT, Access.WRITER):
         words.append('-H "Client-Id: $CLIENT_ID"')
     body = operation.get("requestBody")
-    if body is not None:
+    if body is not None and JSON not in body["content"]:
+        (media_type,) = body["content"]
+        words += [f"-H 'Content-Type: {media_type}'", "--data-binary @record"]
+    elif body is not None:
         words.append("-H 'Content-Type: application/json'")
         words.append("-d " + shlex.quote(json.dumps(body["content"][JSON]["example"], ensure_ascii=False)))
     return " \\\n  ".join(words)

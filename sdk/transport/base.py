@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from backbeat.errors import InvalidParameters
+from backbeat.errors import InvalidParameters, rejected
 from backbeat.schemas.errors import EncodeError
 from backbeat.schemas.messages.commands import AnyCommand, ReplyTo, Signal
 from backbeat.schemas.messages.queries import AnyQuery
-from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.replies import Reason, Rejection
 
 T = TypeVar("T")
 
 #: Stands in a query until the transport has put its own return address there.
-NOBODY = ReplyTo(0, b"", 0)
+NOBODY = ReplyTo(0, bytes(16), 0)
 
 
 def written(encode: Callable[[T], bytes], value: T) -> bytes:
@@ -29,6 +29,14 @@ def written(encode: Callable[[T], bytes], value: T) -> bytes:
         raise InvalidParameters(
             Reason.INVALID_PARAMETERS, str(error), "another kind of value", "one that fits"
         ) from error
+
+
+def checked(answers: list[Any]) -> list[Any]:
+    """The parts of an answer. A Rejected of the reason's kind where the engine refuses."""
+    # The last part may say that there is no more of it: what was asked for was removed while it was read.
+    if isinstance(answers[-1], Rejection):
+        raise rejected(answers[-1])
+    return answers
 
 
 class Transport(Protocol):
@@ -45,7 +53,7 @@ class Transport(Protocol):
 
     @property
     def partitions(self) -> int:
-        """How many answers a question has that goes to every partition: 1 where somebody else asks all of them."""
+        """How many answers a question has that goes to every partition. Unavailable before the start."""
 
     def user_id(self, client: str) -> bytes:
         """The id of a client application, 16 bytes, by its name. NotFound; Unavailable before the start."""

@@ -6,55 +6,41 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from backbeat.delivery.kafka import logger
-from backbeat.errors import Rejected, Timeout, Unavailable
+from backbeat.errors import InvalidParameters, Rejected, Timeout, Unavailable
 from backbeat.payload.values import id_text
+from backbeat.schemas import bodies
+from backbeat.schemas.errors import DecodeError, UnknownSchemaError
 from backbeat.schemas.messages import ids, queries
 from backbeat.schemas.messages.commands import AnyCommand, Signal
-from backbeat.schemas.messages.jobs import Jobs
-from backbeat.schemas.messages.replies import History, Nodes
-from backbeat.schemas.messages.schedules import Schedules
-from backbeat.schemas.messages.status import CLOSED, ServerStatus
+from backbeat.schemas.messages.replies import Reason, ReplyRecord
+from backbeat.transport.base import checked, written
 from backbeat.transport.connecting import Home
-from backbeat.transport.http_calls import command_call, command_value
-from backbeat.transport.http_jobs import read_job, read_jobs
-from backbeat.transport.http_limits import read_limits
-from backbeat.transport.http_schedules import read_schedule, read_schedules, schedule_path
-from backbeat.transport.http_values import (
-    read_history,
-    read_node,
-    read_nodes,
-    read_users,
-    read_value,
-    read_workflow,
-    read_workflows,
-    refusal,
-)
+from backbeat.transport.http_values import read_nodes, read_users, read_value, read_workflows, refusal
 from backbeat.transport.http_words import (
-    ASKED_HEADER,
     CLIENT_HEADER,
     KEY_HEADER,
-    NEXT_HEADER,
+    PARTITIONS_HEADER,
     PREFER_HEADER,
     STALE_HEADER,
     TID_HEADER,
     WHOLE_HEADER,
-    HttpCall,
 )
 from backbeat.transport.kafka import unknown_user
 
 if TYPE_CHECKING:
     import aiohttp
 
+T = TypeVar("T")
+
 _OK_MAX = 299
-_PAGE_NODES = 5_000
 _CONNECT_SECONDS_MAX = 10.0
 _CONNECTIONS_MAX = 64
 #: Published signals that are not answered yet, at most; so many of them are asked at once.
@@ -63,7 +49,7 @@ _PUBLISHING_MAX = 32
 _PUBLISH_SECONDS_MAX = 60.0
 _AGAIN_SECONDS = 0.5
 _FLUSH_SECONDS_MAX = 10.0
-_ENDED = CLOSED | {ServerStatus.RETRIES_EXHAUSTED}
+_COMMANDS, _QUERIES = "/commands", "/queries"
 _SEARCHES = {"workflows": "/workflows/search", "activities": "/activities/search", "names": "/workflows/names"}
 
 
@@ -82,6 +68,7 @@ class HttpTransport:
         self._session: aiohttp.ClientSession | None = None
         self._users: dict[str, bytes] = {}
         self._own = b""
+        self._partitions = 0
         self._publishing: set[asyncio.Task[None]] = set()
         self._may_publish = asyncio.Semaphore(_PUBLISHING_MAX)
         self._failed: list[Exception] = []
@@ -140,8 +127,13 @@ class HttpTransport:
 
     @property
     def partitions(self) -> int:
-        """The gateway asks all of them, and gives one answer."""
-        return 1
+        """How many partitions commands have, as the gateway says it."""
+        if not self._partitions:
+            raise Unavailable(
+                f"The gateway {self._url} does not say how many partitions there are: it has not reached Kafka yet, or "
+                "its version is older than this client's"
+            )
+        return self._partitions
 
     def user_id(self, client: str) -> bytes:
         """The id of a client application by its name; an id is one."""
@@ -157,20 +149,24 @@ class HttpTransport:
         return self._users
 
     async def refresh(self) -> None:
-        """Ask who the client applications are."""
-        text, _ = await self._ask(HttpCall("GET", "/users"), _CONNECT_SECONDS_MAX, "users")
+        """Ask who the client applications are, and how many partitions there are."""
+        text, headers = await self._get("/users", _CONNECT_SECONDS_MAX, "users")
         self._users = read_users(text)
+        self._partitions = int(headers.get(PARTITIONS_HEADER, "0"))
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
     async def command(self, command: AnyCommand, timeout: float, what: str, *, key: str | None = None) -> Any:
-        """Make the call that a command is, and give what it answers as the core would."""
-        call = command_call(command)
+        """Send a command and give its answer. InvalidParameters for one that only a client of Kafka may send."""
+        if command.user_id is None:
+            kind = type(command).__name__
+            message = f"A gateway takes no {kind} for all client applications; a client of Kafka sends it"
+            raise InvalidParameters(Reason.INVALID_PARAMETERS, message, kind, "one for this client application")
         headers = {TID_HEADER: command.tid} if command.tid else {}
         if key is not None and command.body_hash is not None:
-            headers |= {KEY_HEADER: _quoted(key), ASKED_HEADER: command.body_hash.hex()}
-        text, _ = await self._ask(call, timeout, what, command.tid, headers)
-        return command_value(command, text)
+            headers[KEY_HEADER] = quote(key, safe="")
+        (answer,) = await self._send(_COMMANDS, written(bodies.write, command), timeout, what, headers)
+        return answer
 
     def publish(self, command: Signal, *, key: str | None = None) -> bytes:
         """Send a signal in the background. It has a key in any case: so it can be repeated, and its node has an id."""
@@ -225,88 +221,32 @@ class HttpTransport:
     # --- queries -----------------------------------------------------------------------------------------------------
 
     async def query(self, query: queries.AnyQuery, timeout: float, what: str) -> list[Any]:
-        """Make the calls that a query is, and give the parts of its answer."""
-        match query:
-            case queries.GetWorkflow():
-                text, _ = await self._get(f"/workflows/{id_text(query.workflow_id)}", timeout, what, query.tid)
-                return [read_workflow(text)]
-            case queries.GetNode():
-                text, _ = await self._get(f"/activities/{id_text(query.node_id)}", timeout, what, query.tid)
-                return [read_node(text)]
-            case queries.GetHistory():
-                return [await self._history(query.node_id, timeout, what, query.tid)]
-            case queries.GetTree():
-                return await self._tree(query, timeout, what)
-            case queries.WaitNode():
-                return await self._wait(query, timeout, what)
-            case queries.GetLimits():
-                text, _ = await self._get("/limits", timeout, what, query.tid)
-                return [read_limits(text)]
-            case queries.GetSchedule():
-                text, _ = await self._get(schedule_path(query.schedule_id), timeout, what, query.tid)
-                return [read_schedule(text)]
-            case queries.GetSchedules(partition=queries.ALL_PARTITIONS):
-                text, _ = await self._get("/schedules", timeout, what, query.tid)
-                return [Schedules(read_schedules(text))]
-            case queries.GetJobs(job_id=None) if query.user_id is not None:
-                text, _ = await self._get("/jobs", timeout, what, query.tid)
-                return [Jobs(read_jobs(text))]
-            case queries.GetJobs(job_id=bytes() as job_id) if query.user_id is not None:
-                text, _ = await self._get(f"/jobs/{id_text(job_id)}", timeout, what, query.tid)
-                return [Jobs((read_job(text),))]
-            case _:
-                raise Unavailable(
-                    f"{what}: a gateway does not answer a {type(query).__name__}; a client of Kafka asks it"
-                )
-
-    async def _history(self, node_id: bytes, timeout: float, what: str, tid: str) -> History:
-        text, _ = await self._get(f"/activities/{id_text(node_id)}/status_changes", timeout, what, tid)
-        return History(read_history(text))
-
-    async def _tree(self, query: queries.GetTree, timeout: float, what: str) -> list[Any]:
-        """By the page: a large tree is neither one large answer nor one long silence."""
-        ends_at = time.monotonic() + timeout
-        path = f"/workflows/{id_text(query.workflow_id)}"
-        text, _ = await self._get(path, timeout, what, query.tid)
-        parts: list[Any] = [read_workflow(text)]
-        path += "/children" if query.top_level_only else "/nodes"
-        after = None if query.after is None else id_text(query.after)
-        left = query.limit
-        while left is None or left > 0:
-            wanted = _PAGE_NODES if left is None else min(left, _PAGE_NODES)
-            asked = {"limit": str(wanted)} if after is None else {"limit": str(wanted), "after": after}
-            text, headers = await self._get(path, ends_at - time.monotonic(), what, query.tid, asked)
-            nodes = read_nodes(text)
-            parts.append(Nodes(nodes))
-            after = headers.get(NEXT_HEADER)
-            if after is None:
-                break
-            left = None if left is None else left - len(nodes)
-        return parts
-
-    async def _wait(self, query: queries.WaitNode, timeout: float, what: str) -> list[Any]:
-        """The node once it has ended; its history is asked for only then."""
-        ends_at = time.monotonic() + timeout
+        """Ask, and give all parts of the answer."""
+        if query.user_id is None:
+            kind = type(query).__name__
+            raise Unavailable(
+                f"{what}: a gateway answers no {kind} for all client applications; a client of Kafka asks it"
+            )
+        body = written(bodies.write, query)
+        headers = {TID_HEADER: query.tid} if query.tid else {}
+        if not isinstance(query, queries.WaitNode):
+            return await self._send(_QUERIES, body, timeout, what, headers)
+        # A length of time: the gateway's clock may be another.
         wait_seconds = max(0.0, query.deadline / 1000 - self.now())
-        call = HttpCall("GET", f"/activities/{id_text(query.node_id)}")
         try:
-            text, _ = await self._ask(call, timeout, what, query.tid, {PREFER_HEADER: f"wait={wait_seconds:.3f}"})
+            headers[PREFER_HEADER] = f"wait={wait_seconds:.3f}"
+            return await self._send(_QUERIES, body, timeout, what, headers)
         except Unavailable as error:
             if self._session is None:
                 raise
             # A gateway that is started again is back within moments: a wait outlives it, as it outlives an engine.
             await asyncio.sleep(min(_AGAIN_SECONDS, wait_seconds))
             raise Timeout(f"{what}: {error}") from error
-        view = read_node(text)
-        if view.server not in _ENDED:
-            return [view, History(())]
-        left = max(_AGAIN_SECONDS, ends_at - time.monotonic())
-        return [view, await self._history(query.node_id, left, what, query.tid)]
 
     async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
         """One page of a search."""
         said = {name: str(value) for name, value in filters.items()}
-        text, headers = await self._get(_SEARCHES[call], timeout, f"search of {call}", "", said)
+        text, headers = await self._get(_SEARCHES[call], timeout, f"search of {call}", said)
         if STALE_HEADER in headers:
             logger.warning("a search of %s may miss what was written in the last %s s", call, headers[STALE_HEADER])
         match call:
@@ -320,43 +260,85 @@ class HttpTransport:
     # --- asking ------------------------------------------------------------------------------------------------------
 
     async def _get(
-        self, path: str, timeout: float, what: str, tid: str, query: Mapping[str, str] | None = None
+        self, path: str, timeout: float, what: str, query: Mapping[str, str] | None = None
     ) -> tuple[bytes, Mapping[str, str]]:
-        return await self._ask(HttpCall("GET", path, query=query), timeout, what, tid)
+        """The JSON that a path answers, and the headers."""
+
+        async def read(response: aiohttp.ClientResponse) -> tuple[bytes, Mapping[str, str]]:
+            return await response.read(), response.headers
+
+        return await self._ask("GET", path, read, timeout, what, params=query)
+
+    async def _send(self, path: str, body: bytes, timeout: float, what: str, headers: dict[str, str]) -> list[Any]:
+        """The answers to a record."""
+        headers["Content-Type"] = bodies.MEDIA_TYPE
+        return checked(await self._ask("POST", path, self._replies, timeout, what, headers=headers, data=body))
 
     async def _ask(
-        self, call: HttpCall, timeout: float, what: str, tid: str = "", headers: Mapping[str, str] | None = None
-    ) -> tuple[bytes, Mapping[str, str]]:
-        """A call's answer and its headers, or what it was refused with."""
+        self,
+        method: str,
+        path: str,
+        read: Callable[[aiohttp.ClientResponse], Awaitable[T]],
+        timeout: float,
+        what: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **sent: Any,
+    ) -> T:
+        """A call's answer as `read` gives it, or what it was refused with."""
         import aiohttp  # noqa: PLC0415 - as in start, which every call comes after
 
         if self._session is None:
             raise Unavailable("the client is not connected: use `async with Client(…) as client`")
         self._home.check()
-        sent = dict(headers or {})
-        if tid:
-            sent[TID_HEADER] = tid
-        if self._own:
-            sent[CLIENT_HEADER] = id_text(self._own)
-        if call.body is not None:
-            sent["Content-Type"] = "application/json"
+        own = {CLIENT_HEADER: id_text(self._own)} if self._own else {}
         try:
             async with (
                 asyncio.timeout(timeout),
-                self._session.request(
-                    call.method, self._url + call.path, data=call.body, params=call.query, headers=sent
-                ) as response,
+                self._session.request(method, self._url + path, headers={**own, **(headers or {})}, **sent) as response,
             ):
+                if response.status <= _OK_MAX:
+                    return await read(response)
                 text = await response.read()
         except TimeoutError as error:
             again = "It may still be applied; to ask again without doing it twice, use the same idempotency key"
-            said = "Is a gateway running?" if call.method == "GET" else again
+            said = again if path == _COMMANDS else "Is a gateway running?"
             raise Timeout(f"{what}: no answer within {timeout:g} s. {said}") from error
         except aiohttp.ClientError as error:
             raise Unavailable(f"The gateway {self._url} cannot be reached: {error}") from error
-        if response.status > _OK_MAX:
-            raise refusal(response.status, text, what)
-        return text, response.headers
+        raise refusal(response.status, text, what, is_record=path in (_COMMANDS, _QUERIES))
+
+    async def _replies(self, response: aiohttp.ClientResponse) -> list[Any]:
+        """The answers in a response, each read as it comes."""
+        if response.content_type != bodies.MEDIA_TYPE:
+            raise Unavailable(f"What answers at {self._url} is no gateway of Backbeat: {response.content_type}")
+        answers, content = [], response.content
+        try:
+            while True:
+                (length,) = bodies.LENGTH.unpack(await content.readexactly(bodies.LENGTH.size))
+                reply = await self._reply(await content.readexactly(length))
+                answers.append(reply.answer)
+                if reply.last:
+                    break
+        except asyncio.IncompleteReadError as error:
+            raise Unavailable(f"The answer of the gateway {self._url} broke off after {len(answers)} parts") from error
+        # To its end: the connection serves the next call.
+        await content.read()
+        return answers
+
+    async def _reply(self, reply: bytes) -> ReplyRecord:
+        """A reply; one of another version by the schema that the gateway has of it."""
+        try:
+            try:
+                return bodies.read_reply(reply)
+            except UnknownSchemaError as error:
+                text, _ = await self._get(f"/schemas/{error.fingerprint.hex()}", _CONNECT_SECONDS_MAX, "a schema")
+                bodies.learn(read_value(text))
+                return bodies.read_reply(reply)
+        except (DecodeError, RecursionError, Rejected) as error:
+            raise Unavailable(
+                f"This client cannot read what the gateway {self._url} answers: {error}. What to do: use a newer client"
+            ) from error
 
 
 def _as_uuid(text: str) -> bytes | None:
@@ -364,8 +346,3 @@ def _as_uuid(text: str) -> bytes | None:
         return uuid.UUID(text).bytes
     except ValueError:
         return None
-
-
-def _quoted(key: str) -> str:
-    """A key as it can stand in a header, whatever it is made of."""
-    return quote(key, safe="")

@@ -1,4 +1,4 @@
-"""What a gateway says, as the core's own values: the other direction of the gateway's `presentation`."""
+"""JSON of a gateway (searches, users, refusals, archives) as the core's own values and as exceptions."""
 
 from __future__ import annotations
 
@@ -104,40 +104,40 @@ _errors = msgspec.json.Decoder(_Error)
 
 def read_workflow(text: bytes) -> WorkflowView:
     """A workflow."""
-    return _workflow(decode(text, _Workflow))
+    return _workflow(_decode(text, _Workflow))
 
 
 def read_workflows(text: bytes) -> list[WorkflowView]:
     """A list of workflows."""
-    return [_workflow(one) for one in decode(text, list[_Workflow])]
+    return [_workflow(one) for one in _decode(text, list[_Workflow])]
 
 
 def read_node(text: bytes) -> NodeView:
     """A node, told whole."""
-    return _node(decode(text, _Node))
+    return _node(_decode(text, _Node))
 
 
 def read_nodes(text: bytes) -> tuple[NodeView, ...]:
     """A list of nodes, told whole."""
-    return tuple(_node(one) for one in decode(text, list[_Node]))
+    return tuple(_node(one) for one in _decode(text, list[_Node]))
 
 
 def read_history(text: bytes) -> tuple[StatusChange, ...]:
     """The status changes of a node."""
-    return tuple(_change(one) for one in decode(text, list[_Change]))
+    return tuple(_change(one) for one in _decode(text, list[_Change]))
 
 
 def read_users(text: bytes) -> dict[str, bytes]:
     """The ids of users by their names."""
-    return {one.name: uuid.UUID(one.id).bytes for one in decode(text, list[_User])}
+    return {one.name: uuid.UUID(one.id).bytes for one in _decode(text, list[_User])}
 
 
 def read_value(text: bytes) -> Any:
     """Any JSON value."""
-    return decode(text, Any)
+    return _decode(text, Any)
 
 
-def decode(text: bytes, kind: Any) -> Any:
+def _decode(text: bytes, kind: Any) -> Any:
     """What a gateway says, as a value of this kind. Unavailable where it is none."""
     try:
         return msgspec.json.decode(text, type=kind)
@@ -149,13 +149,13 @@ def decode(text: bytes, kind: Any) -> Any:
 
 def _workflow(said: _Workflow) -> WorkflowView:
     return WorkflowView(
-        id=to_bytes(said.id),
-        user_id=to_bytes(said.user_id),
+        id=_bytes(said.id),
+        user_id=_bytes(said.user_id),
         name=said.name,
         subject=bytes(said.subject),
         decider=said.decider,
-        created_at=milliseconds(said.created_at),
-        updated_at=milliseconds(said.updated_at),
+        created_at=_milliseconds(said.created_at),
+        updated_at=_milliseconds(said.updated_at),
         complete=said.complete,
         paused=said.paused,
     )
@@ -163,10 +163,10 @@ def _workflow(said: _Workflow) -> WorkflowView:
 
 def _node(said: _Node) -> NodeView:
     return NodeView(
-        id=to_bytes(said.id),
-        workflow_id=to_bytes(said.workflow_id),
-        parent_id=None if said.parent_id is None else to_bytes(said.parent_id),
-        user_id=to_bytes(said.user_id),
+        id=_bytes(said.id),
+        workflow_id=_bytes(said.workflow_id),
+        parent_id=None if said.parent_id is None else _bytes(said.parent_id),
+        user_id=_bytes(said.user_id),
         name=said.name,
         mode=MODE_WORDS[said.mode],
         type=said.type,
@@ -177,20 +177,20 @@ def _node(said: _Node) -> NodeView:
         workflow_name=said.workflow_name,
         server=SERVER_WORDS[said.current_server_status],
         client=CLIENT_WORDS[said.current_client_status],
-        created_at=milliseconds(said.created_at),
-        fires_at=milliseconds(said.fires_at),
+        created_at=_milliseconds(said.created_at),
+        fires_at=_milliseconds(said.fires_at),
         attempt=said.attempt,
-        complete_by=None if said.complete_by is None else milliseconds(said.complete_by),
+        complete_by=None if said.complete_by is None else _milliseconds(said.complete_by),
         retries_remaining=said.retries_remaining,
         retry_interval_seconds=said.retry_interval,
-        parent_link_id=None if said.parent_link_id is None else to_bytes(said.parent_link_id),
+        parent_link_id=None if said.parent_link_id is None else _bytes(said.parent_link_id),
         depth=said.depth,
         seq=said.seq,
         tid=said.tid,
         priority=said.priority,
         fairness_key=said.fairness_key,
         waits_for_slot=said.waits_for_slot,
-        granted_at=None if said.granted_at is None else milliseconds(said.granted_at),
+        granted_at=None if said.granted_at is None else _milliseconds(said.granted_at),
     )
 
 
@@ -202,12 +202,12 @@ def _change(said: _Change) -> StatusChange:
         server=server,
         from_status=words[said.from_status],
         to_status=words[said.to_status],
-        at=milliseconds(said.created_at),
+        at=_milliseconds(said.created_at),
         response=None if response == b"null" else response,
     )
 
 
-def to_bytes(text: str) -> bytes:
+def _bytes(text: str) -> bytes:
     """An id's 16 bytes."""
     return bytes.fromhex(text.replace("-", ""))
 
@@ -215,16 +215,10 @@ def to_bytes(text: str) -> bytes:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def milliseconds(at: datetime) -> int:
+def _milliseconds(at: datetime) -> int:
     """A time as whole milliseconds since the epoch, without a detour over floating point."""
     since = at - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
-
-
-def time_text(milliseconds: int) -> str:
-    """Milliseconds since the epoch, as the API takes them."""
-    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
@@ -237,12 +231,13 @@ _BY_STATUS: dict[int, tuple[type[Rejected], Reason]] = {
     413: (LimitExceeded, Reason.LIMIT_EXCEEDED),
     422: (KeyReused, Reason.KEY_REUSED),
 }
+_NO_ROUTE = (404, 405)
 _UNAUTHORIZED = 401
 _UNAVAILABLE = 503
 
 
-def refusal(status: int, text: bytes, what: str) -> BackbeatError:
-    """What an answer that is no success says, as the exception that a client of Kafka would get."""
+def refusal(status: int, text: bytes, what: str, *, is_record: bool = False) -> BackbeatError:
+    """An answer that is no success, as the exception that a client of Kafka would get; `is_record`: to a record."""
     try:
         said = _errors.decode(text)
     except msgspec.DecodeError:
@@ -261,6 +256,11 @@ def refusal(status: int, text: bytes, what: str) -> BackbeatError:
             "Client(…, client=<its id or name>, token=…)",
             "unauthorized",
             "a client that is known, with its token",
+        )
+    if is_record and status in _NO_ROUTE:
+        return Unavailable(
+            f"{what}: the gateway takes no records ({status}): its version is older than this client's. What to do: "
+            "upgrade engines and gateways before their clients"
         )
     if said.error_class == "Backbeat::WorkflowComplete":
         return WorkflowComplete(Reason.WORKFLOW_COMPLETE, said.message)

@@ -18,15 +18,15 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
 from backbeat.delivery.kafka import end_of, logger, make_consumer, make_producer, partition_counts
-from backbeat.errors import Timeout, Unavailable, rejected
+from backbeat.errors import Timeout, Unavailable
 from backbeat.schemas.codec import decode_reply, encode_query
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, REPLIES
 from backbeat.schemas.messages.commands import ReplyTo
 from backbeat.schemas.messages.ids import partition_of
 from backbeat.schemas.messages.queries import AnyQuery, query_route
-from backbeat.schemas.messages.replies import Rejection, ReplyRecord
-from backbeat.transport.base import written
+from backbeat.schemas.messages.replies import ReplyRecord
+from backbeat.transport.base import checked, written
 from backbeat.transport.connecting import Home, connect_in_thread, in_thread
 
 _POLL_SECONDS = 0.1
@@ -160,7 +160,7 @@ class RequestClient:
             ) from error
         finally:
             self._waiting.pop(number, None)
-        return _checked(answers)[0]
+        return checked(answers)[0]
 
     async def query(self, make: Callable[[ReplyTo, int], AnyQuery], timeout: float, what: str) -> list[Any]:
         """Ask a query (`make` takes a return address and a deadline) and await all parts of its answer.
@@ -179,7 +179,7 @@ class RequestClient:
                 while (left := min(ends_at, waiting.heard_at + _ASK_AGAIN_SECONDS) - time.monotonic()) > 0:
                     done, _ = await asyncio.wait((future,), timeout=left)
                     if done:
-                        return _checked(future.result())
+                        return checked(future.result())
             except _OutOfSequenceError:
                 if time.monotonic() >= ends_at:
                     raise
@@ -308,10 +308,3 @@ class RequestClient:
         if waiting is not None and not waiting.future.done():
             kind = _OutOfSequenceError if error.code() in _OUT_OF_SEQUENCE else Unavailable
             waiting.future.set_exception(kind(f"Kafka did not take it: {error.str()}"))
-
-
-def _checked(answers: list[Any]) -> list[Any]:
-    # The last part may say that there is no more of it: what was asked for was removed while it was read.
-    if isinstance(answers[-1], Rejection):
-        raise rejected(answers[-1])
-    return answers

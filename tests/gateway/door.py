@@ -11,7 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from backbeat.schemas import bodies
 from backbeat.schemas.kafka.client_registry import RegisteredClient
+from backbeat.schemas.messages.commands import AnyCommand
+from backbeat.schemas.messages.queries import AnyQuery
+from backbeat.schemas.messages.replies import ReplyRecord
 
 SECONDS_MAX = 120.0
 
@@ -20,11 +24,33 @@ SECONDS_MAX = 120.0
 class Answer:
     status: int
     headers: Mapping[str, str]
-    text: str
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
 
     @property
     def json(self) -> Any:
         return json.loads(self.text)
+
+    @property
+    def replies(self) -> list[ReplyRecord]:
+        """What a record is answered with."""
+        assert (self.status, self.headers["content-type"]) == (200, bodies.MEDIA_TYPE), self
+        replies, rest = [], self.body
+        while rest:
+            (length,) = bodies.LENGTH.unpack(rest[: bodies.LENGTH.size])
+            end = bodies.LENGTH.size + length
+            replies.append(bodies.read_reply(rest[bodies.LENGTH.size : end]))
+            rest = rest[end:]
+        assert [reply.part for reply in replies] == list(range(len(replies)))
+        assert [reply.last for reply in replies] == [False] * (len(replies) - 1) + [True]
+        return replies
+
+    @property
+    def answers(self) -> list[Any]:
+        return [reply.answer for reply in self.replies]
 
     @property
     def error(self) -> tuple[int, str]:
@@ -56,8 +82,8 @@ class Door:
         try:
             connection.request(method, path, sent, {**self._headers, **kind, **headers})
             response = connection.getresponse()
-            text = response.read().decode()
-            return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, text)
+            found = response.read()
+            return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, found)
         finally:
             connection.close()
 
@@ -69,6 +95,12 @@ class Door:
 
     def post(self, path: str, body: Any = None, **headers: str) -> Answer:
         return self.call("POST", path, body, headers)
+
+    def record(self, record: AnyCommand | AnyQuery | bytes, **headers: str) -> Answer:
+        """A command or query as a record; bytes go where commands go."""
+        path = "/queries" if isinstance(record, AnyQuery) else "/commands"
+        body = record if isinstance(record, bytes) else bodies.write(record)
+        return self.call("POST", path, body, {"Content-Type": bodies.MEDIA_TYPE, **headers})
 
     def form(self, path: str, pairs: Sequence[tuple[str, str]], method: str = "POST") -> Answer:
         body = urllib.parse.urlencode(pairs).encode()

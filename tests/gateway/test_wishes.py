@@ -31,13 +31,6 @@ def test_a_preference_that_is_not_known_is_passed_over(prefer: str, seconds: flo
     assert wishes(Prefer=prefer).wait_seconds == seconds
 
 
-def test_what_is_asked_has_the_length_of_a_hash() -> None:
-    assert wishes(X_backbeat_asked="0a" * 16).asked == b"\n" * 16
-    for wrong in ("", "0a", "0A" * 16, "zz" * 16):
-        with pytest.raises(Refusal, match="32 hexadecimal"):
-            wishes(X_backbeat_asked=wrong)
-
-
 def test_keys_inside_of_values_stay_for_who_asks_for_it() -> None:
     said = Parameters.of_json(b'{"subject": {"orderId": 1}, "retryInterval": 3, "on": "true", "no": 1}')
     assert said.json("subject") == b'{"order_id":1}'

@@ -431,7 +431,6 @@ async def test_a_search_finds_what_was_just_written(stack: Stack, name: str) -> 
 
 async def test_long_results_come_by_the_page(make_client: MakeClient, stack: Stack, monkeypatch: Any) -> None:
     monkeypatch.setattr("backbeat.client.search._PAGE_ROWS", 2)
-    monkeypatch.setattr("backbeat.transport.http._PAGE_NODES", 2)
     async with make_client(gateway=stack.http_urls[0]) as client:
         made = [await client.signal("Sale", f"Camera {number % 5}", "Buy", at=LATER) for number in range(7)]
         assert [one async for one in client.search_nodes()] == made

@@ -1,0 +1,337 @@
+"""Commands and queries as they stand on Kafka, over HTTP: what the SDK sends (docs/reference/http.md).
+
+The caller is who the gateway lets in, whatever a record says: who asks, whose workflow or limit it is, and where the
+answer goes are set here. What a record means, and whether it may be, the engine says, as for any other sender.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NamedTuple
+
+import msgspec
+from aiohttp.web import Response
+
+from backbeat.errors import Rejected
+from backbeat.gateway.api.activities import ERRORED
+from backbeat.gateway.api.nodes import check_runner, fit_response, keep_large
+from backbeat.gateway.engine_calls import GRACE_SECONDS
+from backbeat.gateway.engine_client import routed
+from backbeat.gateway.http import errors
+from backbeat.gateway.http.authentication import authenticate
+from backbeat.gateway.http.call import LARGE_BYTES, Call, answer, next_command_id
+from backbeat.gateway.http.presentation import id_text
+from backbeat.gateway.http.routing import Access
+from backbeat.schemas import bodies
+from backbeat.schemas.errors import DecodeError, UnknownSchemaError
+from backbeat.schemas.messages import commands, ids, queries
+from backbeat.schemas.messages.replies import History, Nodes, Reason, Rejection
+from backbeat.schemas.messages.views import NodeView
+
+logger = logging.getLogger(__name__)
+
+#: Nodes of a tree that are asked of the engine at once: what a large tree takes of the gateway's memory.
+_PAGE_NODES = 1_000
+
+_with = msgspec.structs.replace
+
+
+async def command(call: Call) -> Response:
+    """POST /commands: a command, answered when the engine has applied it."""
+    asked = await _read(call, bodies.read_command)
+    rule = _COMMANDS.get(type(asked))
+    if rule is None:
+        raise errors.invalid(f"{_kind(asked)} is none of the commands that are taken here: {_names(_COMMANDS)}")
+    if rule.access is Access.WRITER:
+        await authenticate(call.headers, rule.access, call.parts.settings.require_auth_token, call.engine)
+    _check_partition(call, asked)
+    if rule.own is not None:
+        asked = rule.own(call, asked)
+    asked = await _kept(call, _identified(call, asked))
+    route = routed(asked)
+    what = _what(asked)
+    try:
+        found = await call.engine.command(lambda reply_to: _with(asked, reply_to=reply_to), route, route, what)
+    except Rejected as rejected:
+        raise errors.refused(rejected, what, whole=True) from rejected
+    return _answered(call, [await _whole(call, found)])
+
+
+async def query(call: Call) -> Response:
+    """POST /queries: a query, answered by the engine in as many replies as it takes."""
+    asked = await _read(call, bodies.read_query)
+    if type(asked) not in _QUERIES:
+        raise errors.invalid(f"{_kind(asked)} is none of the queries that are answered here: {_names(_QUERIES)}")
+    if isinstance(asked, queries.GetTree):
+        return await _tree(call, asked)
+    if getattr(asked, "partition", None) == queries.ALL_PARTITIONS:
+        each = [_ask(call, _with(asked, partition=number)) for number in call.engine.every_partition()]
+        return _answered(call, [part for parts in await asyncio.gather(*each) for part in parts])
+    _check_partition(call, asked)
+    return _answered(call, await _ask(call, asked))
+
+
+async def schema(call: Call) -> Response:
+    """GET /schemas/:fingerprint: by which records of another version are read."""
+    text = call.segment("fingerprint")
+    try:
+        found = bodies.find_schema(bytes.fromhex(text))
+    except ValueError:
+        found = None
+    if found is None:
+        raise errors.not_found(f"No record has a schema of the fingerprint {text[:64]}")
+    return answer(found)
+
+
+# --- what comes ------------------------------------------------------------------------------------------------------
+
+
+async def _read(call: Call, reading: Callable[[bytes], Any]) -> Any:
+    media_type = call.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if media_type != bodies.MEDIA_TYPE:
+        raise errors.invalid(
+            f"A body of {media_type[:64] or 'no type'} is not taken here: send a record, with Content-Type: "
+            f"{bodies.MEDIA_TYPE} (docs/reference/http.md)"
+        )
+    try:
+        if len(call.body) < LARGE_BYTES:
+            return reading(call.body)
+        return await asyncio.to_thread(reading, call.body)
+    except UnknownSchemaError as error:
+        raise errors.invalid(
+            f"This gateway does not know the schema with the fingerprint {error.fingerprint.hex()}: its version is "
+            "older than the client's. What to do: upgrade engines and gateways before their clients"
+        ) from error
+    except (DecodeError, RecursionError) as error:
+        raise errors.invalid(f"The body is no record: {error}") from error
+
+
+def _check_partition(call: Call, asked: Any) -> None:
+    """Refuse a partition that is none: nobody would answer."""
+    named = getattr(asked, "partition", 0)
+    if named not in (every := call.engine.every_partition()):
+        raise errors.invalid(f"There is no partition {named}: commands have {len(every)}, counted from 0")
+
+
+def _identified(call: Call, asked: commands.AnyCommand) -> commands.AnyCommand:
+    """The command as this caller's, with an id that no other caller's can have."""
+    common: dict[str, Any] = {"user_id": call.user_id, "tid": call.tid, "reply_to": None, "source": None}
+    if isinstance(asked, commands.StartJob):
+        # The job is known by its id, in every partition: the caller names it.
+        return _with(asked, **common, body_hash=None)
+    command_id = call.command_id()
+    if command_id is None:
+        return _with(asked, **common, id=next_command_id(), body_hash=None)
+    asked = _with(asked, **common, id=command_id)
+    if asked.body_hash is not None:
+        return asked
+    text = bodies.write(_with(asked, tid=""))
+    return _with(asked, body_hash=hashlib.blake2b(text, digest_size=16).digest())
+
+
+async def _kept(call: Call, asked: Any) -> Any:
+    """The command with client data and responses kept elsewhere where they are too large, as for other calls."""
+    match asked:
+        case commands.Signal():
+            (node,) = await keep_large(call, (asked.node,))
+            return asked if node is asked.node else _with(asked, node=node)
+        case commands.AddChildren():
+            return _with(asked, children=await keep_large(call, asked.children))
+        case commands.ChangeNode():
+            if asked.response is None:
+                return asked
+            is_error = asked.status == ERRORED
+            return _with(asked, response=await fit_response(call, asked.response, is_error=is_error))
+        case _:
+            return asked
+
+
+# --- what is the caller's --------------------------------------------------------------------------------------------
+
+
+class _Rule(NamedTuple):
+    """How one kind of command is taken."""
+
+    access: Access
+    #: makes the caller the owner of what the command names, and refuses runners that nobody is
+    own: Callable[[Call, Any], Any] | None = None
+
+
+def _own_workflow(call: Call, new: commands.NewWorkflow) -> commands.NewWorkflow:
+    return _with(new, user_id=call.user_id)
+
+
+def _own_create(call: Call, asked: commands.CreateWorkflow) -> commands.CreateWorkflow:
+    return _with(asked, workflow=_own_workflow(call, asked.workflow))
+
+
+def _own_signal(call: Call, asked: commands.Signal) -> commands.Signal:
+    check_runner(call, asked.node.user_id)
+    new = asked.workflow
+    return _with(asked, workflow=None if new is None else _own_workflow(call, new), link_open=False)
+
+
+def _own_children(call: Call, asked: Any) -> Any:
+    for child in asked.children:
+        check_runner(call, child.user_id)
+    return asked
+
+
+def _own_limit(call: Call, asked: commands.ChangeLimit) -> commands.ChangeLimit:
+    return _with(asked, client_id=call.user_id)
+
+
+def _own_schedule(call: Call, asked: commands.PutSchedule) -> commands.PutSchedule:
+    plan = asked.schedule
+    check_runner(call, plan.node.user_id)
+    plan = _with(plan, user_id=call.user_id, workflow=_own_workflow(call, plan.workflow))
+    return _with(asked, schedule=plan, schedule_id=ids.schedule_id(call.user_id, plan.name))
+
+
+#: What a client application may send, and who of them. What is not here, engines, archivers and operators send.
+_COMMANDS: dict[type, _Rule] = {
+    commands.CreateWorkflow: _Rule(Access.CLIENT, _own_create),
+    commands.Signal: _Rule(Access.WRITER, _own_signal),
+    commands.ChangeWorkflow: _Rule(Access.CLIENT),
+    commands.ChangeNode: _Rule(Access.CLIENT, _own_children),
+    commands.AddChildren: _Rule(Access.WRITER, _own_children),
+    commands.Heartbeat: _Rule(Access.CLIENT),
+    commands.RestartNode: _Rule(Access.CLIENT),
+    commands.ResetNode: _Rule(Access.CLIENT),
+    commands.ScheduleNode: _Rule(Access.CLIENT),
+    commands.ChangeLimit: _Rule(Access.WRITER, _own_limit),
+    commands.PutSchedule: _Rule(Access.WRITER, _own_schedule),
+    commands.ChangeSchedule: _Rule(Access.WRITER),
+    commands.RunSchedule: _Rule(Access.WRITER),
+    commands.StartJob: _Rule(Access.WRITER),
+    commands.StopJob: _Rule(Access.WRITER),
+}
+_QUERIES = frozenset(
+    {
+        queries.GetWorkflow,
+        queries.GetNode,
+        queries.GetTree,
+        queries.GetHistory,
+        queries.WaitNode,
+        queries.GetLimits,
+        queries.GetSchedule,
+        queries.GetSchedules,
+        queries.GetJobs,
+    }
+)
+
+
+def _kind(asked: Any) -> str:
+    return type(asked).__name__
+
+
+def _names(kinds: Any) -> str:
+    return ", ".join(sorted(kind.__name__ for kind in kinds))
+
+
+_NOUNS = {"node_id": "node", "workflow_id": "workflow", "schedule_id": "schedule", "job_id": "job"}
+
+
+def _what(asked: Any) -> str:
+    """What a record is about, for errors."""
+    for name, noun in _NOUNS.items():
+        if isinstance(identity := getattr(asked, name, None), bytes):
+            return f"{noun} {id_text(identity)}"
+    return _kind(asked)
+
+
+# --- what is answered ------------------------------------------------------------------------------------------------
+
+
+async def _ask(call: Call, asked: Any) -> list[Any]:
+    """All parts of an answer, with client data and responses whole."""
+    wait_seconds = seconds = None
+    if isinstance(asked, queries.WaitNode):
+        wait_seconds = call.wishes.wait_seconds
+        seconds = wait_seconds + GRACE_SECONDS
+    ends_at = None if wait_seconds is None else int((time.time() + wait_seconds) * 1000)
+    what = _what(asked)
+
+    def addressed(reply_to: commands.ReplyTo, deadline: int) -> Any:
+        deadline = deadline if ends_at is None else ends_at
+        return _with(asked, reply_to=reply_to, deadline=deadline, user_id=call.user_id, tid=call.tid)
+
+    try:
+        parts = await call.engine.query(addressed, what, seconds)
+    except Rejected as rejected:
+        raise errors.refused(rejected, what, whole=True) from rejected
+    return [await _whole(call, part) for part in parts]
+
+
+async def _whole(call: Call, part: Any) -> Any:
+    match part:
+        case NodeView():
+            return (await call.whole_nodes([part]))[0]
+        case Nodes():
+            return Nodes(tuple(await call.whole_nodes(list(part.nodes))))
+        case History():
+            return History(tuple(await call.whole_changes(list(part.changes))))
+        case _:
+            return part
+
+
+def _answered(call: Call, parts: list[Any]) -> Response:
+    return Response(body=bodies.write_replies(parts, call.tid), content_type=bodies.MEDIA_TYPE)
+
+
+Page = tuple[list[Any], bool]
+
+
+async def _tree(call: Call, asked: queries.GetTree) -> Response:
+    """A tree by the page, each asked for when the one before has gone out: little of a large one is in memory."""
+    if asked.limit is not None and asked.limit < 1:
+        raise errors.invalid(f"limit is {asked.limit}; 1 is the least")
+    pages = _pages(call, asked)
+    first, is_end = await anext(pages)
+    if is_end:
+        return _answered(call, first)
+    return Response(body=_stream(call, first, pages), content_type=bodies.MEDIA_TYPE)
+
+
+async def _pages(call: Call, asked: queries.GetTree) -> AsyncIterator[Page]:
+    """The parts of each page, and whether it is the last: the workflow, then nodes."""
+    after, left = asked.after, asked.limit
+    while True:
+        wanted = _PAGE_NODES if left is None else min(left, _PAGE_NODES)
+        parts = await _ask(call, _with(asked, limit=wanted, after=after))
+        nodes = [node for part in parts[1:] for node in part.nodes]
+        left = None if left is None else left - len(nodes)
+        is_end = len(nodes) < wanted or left == 0
+        yield parts, is_end
+        if is_end:
+            return
+        after = nodes[-1].id
+
+
+async def _stream(call: Call, first: list[Any], pages: AsyncIterator[Page]) -> AsyncIterator[bytes]:
+    yield bodies.write_replies(first, call.tid, is_end=False)
+    count = len(first)
+    try:
+        async for (_, *nodes), is_end in pages:
+            parts = nodes or [Nodes(())]
+            yield bodies.write_replies(parts, call.tid, first_part=count, is_end=is_end)
+            count += len(parts)
+    except errors.Refusal as refusal:
+        # The status has gone out: what the engine refuses is the last reply, as over Kafka.
+        yield bodies.write_replies([_rejection(call, refusal)], call.tid, first_part=count)
+
+
+def _rejection(call: Call, refusal: errors.Refusal) -> Rejection:
+    """A refusal as a reply. ConnectionError for what is none of the engine's: the answer breaks off then."""
+    match refusal.__cause__:
+        case Rejected() as rejected:
+            return Rejection(Reason(rejected.reason), rejected.message, rejected.found, rejected.wanted)
+        case None:
+            return Rejection(Reason.INVALID_PARAMETERS, str(refusal))
+        case error:
+            logger.warning("an answer to %s breaks off: %s", call.tid, refusal)
+            raise ConnectionError(str(refusal)) from error

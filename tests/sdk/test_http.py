@@ -1,0 +1,163 @@
+"""A client over HTTP and gateways of other versions than its own: what they answer over a real socket."""
+
+import io
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import fastavro
+import msgspec
+import pytest
+from aiohttp import web
+
+from backbeat import Client, Unavailable
+from backbeat.schemas import bodies
+from backbeat.schemas.catalogue import RECORDS, Record
+from backbeat.schemas.errors import DecodeError, UnknownSchemaError
+from backbeat.schemas.messages.replies import Done, History, Nodes, Position
+from backbeat.schemas.wire import HEADER_BYTES, MARKER
+from tests.sdk.conftest import USER, VIEW
+
+USERS = [{"id": str(uuid.UUID(bytes=USER)), "name": "shop"}]
+NODE_ID = VIEW.id.hex()
+
+
+@asynccontextmanager
+async def gateway(answers: dict[str, Any], partitions: str | None = "4") -> AsyncIterator[str]:
+    """Answers each path with bytes, or with JSON and a status; any other as a gateway without it does."""
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        if request.path == "/users":
+            return web.json_response(USERS, headers={} if partitions is None else {"X-backbeat-partitions": partitions})
+        answer = answers.get(request.path)
+        if answer is None:
+            return web.json_response({"errorClass": "Backbeat::NotFound", "message": "Not Found"}, status=404)
+        if isinstance(answer, bytes):
+            return web.Response(body=answer, content_type=bodies.MEDIA_TYPE)
+        return web.json_response(answer)
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_gateway_that_takes_no_records_is_older() -> None:
+    async with gateway({}, partitions=None) as url, Client(url, "shop") as client:
+        for call in (client.node(NODE_ID), client.pause(VIEW.workflow_id.hex()), client.tree(VIEW.workflow_id.hex())):
+            with pytest.raises(Unavailable, match="older than this client's"):
+                await call
+        with pytest.raises(Unavailable, match="does not say how many partitions"):
+            await client.limits.list()
+
+
+async def test_a_gateway_that_has_not_reached_kafka_has_no_partitions_yet() -> None:
+    async with gateway({}, partitions="0") as url, Client(url, "shop") as client:
+        with pytest.raises(Unavailable, match="has not reached Kafka yet"):
+            await client.jobs()
+
+
+def reply_of(schema: dict[str, Any], more: dict[str, Any]) -> bytes:
+    """VIEW as a gateway says it that has this schema of NodeReply."""
+    frame = bodies.write_replies([VIEW], "t")
+    body = frame[bodies.LENGTH.size + HEADER_BYTES :]
+    content = fastavro.schemaless_reader(io.BytesIO(body), RECORDS["NodeReply"].parsed, None)
+    target = io.BytesIO()
+    record = Record(schema)
+    fastavro.schemaless_writer(target, record.parsed, {**content, **more})
+    reply = MARKER + record.fingerprint + target.getvalue()
+    return bodies.LENGTH.pack(len(reply)) + reply
+
+
+def newer(name: str) -> dict[str, Any]:
+    """The schema of a reply with one more field than ours."""
+    schema: dict[str, Any] = json.loads(json.dumps(RECORDS[name].schema))
+    schema["fields"].append({"name": "mood", "type": "string", "default": ""})
+    return schema
+
+
+async def test_a_newer_gateways_replies_are_read_by_its_schemas() -> None:
+    schema = newer("NodeReply")
+    fingerprint = Record(schema).fingerprint
+    reply = reply_of(schema, {"mood": "bright"})
+    with pytest.raises(UnknownSchemaError):
+        bodies.read_reply(reply[bodies.LENGTH.size :])
+    answers = {"/queries": reply, f"/schemas/{fingerprint.hex()}": schema}
+    async with gateway(answers) as url, Client(url, "shop") as client:
+        assert (await client.node(NODE_ID)).view == VIEW
+        del answers[f"/schemas/{fingerprint.hex()}"]
+        assert (await client.node(NODE_ID)).view == VIEW
+
+
+@pytest.mark.parametrize("schema", [None, 7, {"type": "record", "name": "Mood", "fields": []}])
+async def test_replies_that_cannot_be_read_ask_for_a_newer_client(schema: Any) -> None:
+    unknown = MARKER + b"moodmood" + b"\0"
+    answers = {"/queries": bodies.LENGTH.pack(len(unknown)) + unknown}
+    if schema is not None:
+        answers[f"/schemas/{b'moodmood'.hex()}"] = schema
+    async with gateway(answers) as url, Client(url, "shop") as client:
+        with pytest.raises(Unavailable, match="What to do: use a newer client"):
+            await client.node(NODE_ID)
+
+
+@pytest.mark.parametrize("cut", [1, 4, 100, -1])
+async def test_an_answer_that_breaks_off_is_no_answer(cut: int) -> None:
+    whole = bodies.write_replies([VIEW], "t")
+    async with gateway({"/queries": whole[:cut]}) as url, Client(url, "shop") as client:
+        with pytest.raises(Unavailable, match="broke off"):
+            await client.node(NODE_ID)
+
+
+async def test_an_answer_without_its_last_part_is_none() -> None:
+    parts = bodies.write_replies([VIEW, History(())], "t", is_end=False)
+    async with gateway({"/queries": parts}) as url, Client(url, "shop") as client:
+        with pytest.raises(Unavailable, match="broke off after 2 parts"):
+            await client.node(NODE_ID)
+
+
+async def test_what_answers_something_else_is_no_gateway() -> None:
+    async with gateway({"/queries": {"hello": 1}}) as url, Client(url, "shop") as client:
+        with pytest.raises(Unavailable, match="no gateway of Backbeat: application/json"):
+            await client.node(NODE_ID)
+
+
+async def test_what_is_for_all_client_applications_is_asked_over_kafka() -> None:
+    async with gateway({}) as url, Client(url, "shop") as client:
+        with pytest.raises(Exception, match="a client of Kafka sends it"):
+            await client.start_job("retry", all=True, all_clients=True)
+        with pytest.raises(Unavailable, match="a client of Kafka asks it"):
+            await client.jobs(all_clients=True)
+
+
+# --- bodies ----------------------------------------------------------------------------------------------------------
+
+
+def test_replies_stand_one_behind_the_other() -> None:
+    answers = [VIEW, Nodes((VIEW,)), Done(changed=False)]
+    body = bodies.write_replies(answers[:1], "t", is_end=False)
+    body += bodies.write_replies(answers[1:], "t", first_part=1)
+    read = []
+    while body:
+        end = bodies.LENGTH.size + bodies.LENGTH.unpack_from(body)[0]
+        read.append(bodies.read_reply(body[bodies.LENGTH.size : end]))
+        body = body[end:]
+    assert [(one.part, one.last, one.tid, one.answer) for one in read] == [
+        (0, False, "t", answers[0]),
+        (1, False, "t", answers[1]),
+        (2, True, "t", answers[2]),
+    ]
+
+
+def test_a_record_of_another_kind_is_not_read() -> None:
+    reply = bodies.write_replies([Position(1, 2)], "")[bodies.LENGTH.size :]
+    for reading in (bodies.read_command, bodies.read_query):
+        with pytest.raises(DecodeError, match="a PositionReply where"):
+            reading(reply)
+    with pytest.raises(DecodeError, match="is no record of ours"):
+        bodies.learn({"type": "record", "name": "Mood", "namespace": "backbeat", "fields": []})
+    assert msgspec.json.encode(bodies.find_schema(RECORDS["NodeReply"].fingerprint))
