@@ -73,6 +73,7 @@ def bindings(signal: type) -> dict[str, Binding]:
         commands.NewNode,
         commands.NewWorkflow,
         commands.Task,
+        commands.LinkWait,
         commands.NewSchedule,
         ScheduleRun,
         JobFilter,

@@ -44,6 +44,7 @@ SHARED = (
     "DueWorkflow",
     "DueWorkflows",
     "Task",
+    "LinkWait",
     "WorkflowView",
     "NodeView",
     "StatusChange",

@@ -16,6 +16,7 @@ from backbeat.schemas.messages.schedules import CATCH_UP_SECONDS, NewSchedule, O
 from backbeat.schemas.messages.values import (
     COALESCE_WORDS,
     Coalesce,
+    LinkWait,
     NewNode,
     NewWorkflow,
     ReplyTo,
@@ -29,6 +30,7 @@ __all__ = [
     "CATCH_UP_SECONDS",
     "COALESCE_WORDS",
     "Coalesce",
+    "LinkWait",
     "NewNode",
     "NewSchedule",
     "NewWorkflow",
@@ -246,6 +248,10 @@ class OpenLink(Command, frozen=True, kw_only=True):
     signal: Signal | None = None
     #: refuse when the target is closed or unknown, instead of going on without a link
     strict: bool = False
+    #: of a signal whose link is open and may close a cycle: the links that it is followed along
+    waits: tuple[LinkWait, ...] = ()
+    #: which of them is followed now, `target_id` is its child; behind the last one the signal is added, as the target
+    waits_at: int = 0
 
 
 class CloseLink(Command, frozen=True, kw_only=True):

@@ -84,6 +84,17 @@ class Task(msgspec.Struct, gc=False, frozen=True, array_like=True):
     mark: int = 0  #: seq below which it applies
 
 
+class LinkWait(msgspec.Struct, gc=False, frozen=True, array_like=True):
+    """A link on the way of a signal that is looked after: in some workflow a node waits for a signal of another one."""
+
+    child_id: bytes  #: the signal that is waited for
+    workflow_id: bytes  #: its workflow, which is looked at next
+    name: str  #: of the node that waits, its first characters
+    before: int = (
+        -1
+    )  #: the place on the way of the link that led to that node's workflow; -1: the signal's own workflow
+
+
 class TimerKind(enum.IntEnum):
     """What a timer is for. A node has at most one at a time."""
 

@@ -69,7 +69,7 @@ from backbeat.streams.core.tree.create import (
     make_workflow,
 )
 from backbeat.streams.core.tree.failures import client_error, deliver_failed, expire, retry, server_error
-from backbeat.streams.core.tree.links import close_link, open_link
+from backbeat.streams.core.tree.links import close_link, follow_wait, open_link
 
 _STATUS_WORDS = {
     "processing": "processing",
@@ -120,10 +120,11 @@ def _apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
         _work(step, command)
     except Refused as refused:
         effects = answered(command, refused.rejection)
-        if isinstance(command, Signal) and command.link_open and command.node.parent_link_id is not None:
+        signal = command.signal if isinstance(command, OpenLink) and command.waits else command
+        if isinstance(signal, Signal) and signal.link_open and signal.node.parent_link_id is not None:
             # Its target waits for a node that will never be.
-            child_id = ids.node_id(command.workflow_id, command.id, 0)
-            close = CloseLink(id=command.id, tid=command.tid, target_id=command.node.parent_link_id, child_id=child_id)
+            child_id = ids.node_id(signal.workflow_id, signal.id, 0)
+            close = CloseLink(id=signal.id, tid=signal.tid, target_id=signal.node.parent_link_id, child_id=child_id)
             effects.append(Send(close))
         remember(store, command, refused.rejection, now)
         return effects + _fail_refused_result(command, refused.rejection, now, store)
@@ -182,8 +183,12 @@ def _do(step: Step, command: AnyCommand) -> None:
             # The target is a node, or the schedule that the child is a run of.
             if not runs.run_ended(step, command):
                 close_link(step, command)
-        case OpenLink():
+        case OpenLink(waits=()):
             open_link(step, command)
+        case OpenLink(signal=Signal() as signal) if command.waits_at == len(command.waits):
+            add_signal(step, signal, is_followed=True)
+        case OpenLink():
+            follow_wait(step, command)
         case CreateWorkflow():
             step.reply(workflow_view(make_workflow(step, command.workflow)))
         case ChangeWorkflow():

@@ -71,7 +71,7 @@ class Workflow(Parent, array_like=True, kw_only=True):
     #: of its timer; raised whenever something happens to a finished workflow, never the same as that of an earlier one
     removal_number: int = 0
     due_at: int | None = None  #: since when it waits to be archived
-    #: target and child of the newest links that hold it up until a signal of another workflow is over (`links`)
+    #: target, child and the child's workflow of the newest links that hold it up until that signal is over (`links`)
     waits: tuple[bytes, ...] = ()
 
 

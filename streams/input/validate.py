@@ -18,6 +18,7 @@ from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.values import PRIORITY_FIRST, PRIORITY_LAST, TimerKind
 from backbeat.streams.core.limits.slots import check_values
 from backbeat.streams.core.step import Refused, refuse
+from backbeat.streams.core.tree.links import FOLLOWED_MAX
 
 #: Times in one ScheduleDue: an engine sends no more than a slice's nodes.
 _TIMES_MAX = 10_000
@@ -163,12 +164,32 @@ def _check_ask_slot(command: c.AskSlot) -> None:
 def _check_open_link(command: c.OpenLink) -> None:
     signal = command.signal
     if signal is None:
+        if command.waits:
+            raise _invalid("Waits are followed for a signal", "none", "a signal")
         return
     # Where the signal goes on to it must not be refused for what can be seen here: its target would wait for it.
     if signal.reply_to is not None:
         _check_reply_to(signal.reply_to)
     if ids.node_id(signal.workflow_id, signal.id, 0) != command.child_id:
         raise _invalid("The child is not the node that the signal makes", command.child_id.hex(), "the signal's node")
+    if command.waits:
+        _check_waits(command, signal)
+
+
+def _check_waits(command: c.OpenLink, signal: c.Signal) -> None:
+    """Refuse the way of a signal that no engine can have sent it."""
+    waits, at = command.waits, command.waits_at
+    if command.source is None:
+        raise _invalid("Waits without a source: only engines send them", "none", "a source")
+    if len(waits) > FOLLOWED_MAX + 1:
+        raise _invalid("More waits than a signal is followed along", str(len(waits)), f"{FOLLOWED_MAX} at most")
+    if not 0 <= at <= len(waits) or signal.node.parent_link_id is None or not signal.link_open:
+        raise _invalid("The place is not on the signal's way, or it has none", str(at), f"0 to {len(waits)}")
+    if command.target_id != (command.child_id if at == len(waits) else waits[at].child_id):
+        raise _invalid("The target is not what is looked at next", command.target_id.hex(), "the next on the way")
+    for place, wait in enumerate(waits):
+        if not -1 <= wait.before < place or wait.workflow_id[: ids.PREFIX_BYTES] != wait.child_id[: ids.PREFIX_BYTES]:
+            raise _invalid("A wait on the way is none", str(place), "a child of its workflow, after the one before it")
 
 
 def _check_spread_limit(command: c.SpreadLimit) -> None:

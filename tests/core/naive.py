@@ -170,7 +170,7 @@ class Naive:
             raise Refused("invalid_parameters")  # the target is asked first
         target = None if link is None else self.nodes.get(link)
         is_new = ids.node_id(command.workflow_id, command.id, 0) not in self.nodes
-        if target is not None and is_new and target.tree.id == command.workflow_id and self._holds_up(target):
+        if target is not None and is_new and target.tree.id == command.workflow_id and self._first_held(target):
             raise Refused("invalid_parameters")  # it would wait for a signal that comes after it
         if ids.node_id(command.workflow_id, command.id, 0) in self.removed:
             if command.reply_to is None:
@@ -195,12 +195,7 @@ class Naive:
         if tree is not None and tree.complete:
             raise Refused("workflow_complete")
         if tree is not None and target is not None and not target.closed:
-            for other in self.nodes.values():
-                waits = None if other.link is None else self.nodes.get(other.link)
-                is_theirs = other.parent is other.tree and other.tree is target.tree and other.tree is not tree
-                is_awaited = not other.closed and waits is not None and waits.tree is tree and self._holds_up(waits)
-                if is_theirs and is_awaited:
-                    raise Refused("invalid_parameters")  # each would wait for the other
+            self._check_cycle(tree, target)
         if tree is None:
             assert command.workflow is not None
             tree = self._found_or_made(command.workflow)
@@ -217,6 +212,25 @@ class Naive:
         answer = ("node", node.id, "ready", "ready")
         self._schedule_next(tree)
         return answer
+
+    def _check_cycle(self, tree: Tree, target: Child) -> None:
+        """Refuse a new signal of this tree where the tree waits, over however many others, for the target."""
+        places: list[tuple[Tree, Child | None]] = [(tree, None)]
+        for place, child in places:
+            first = self._first_held(target)
+            if child is not None and place is target.tree and first is not None and first.seq <= child.seq:
+                raise Refused("invalid_parameters")
+            for other in self.nodes.values():
+                waits = None if other.link is None else self.nodes.get(other.link)
+                if waits is None or other.parent is not other.tree or other.closed or waits.tree is not place:
+                    continue
+                first = self._first_held(waits)
+                if first is None or other.tree is place or (child is not None and first.seq > child.seq):
+                    continue
+                if child is None and other.tree is target.tree:
+                    raise Refused("invalid_parameters")  # each would wait for the other
+                if (other.tree, other) not in places and other.tree is not tree:
+                    places.append((other.tree, other))
 
     def _waiting(self, tree: Tree, key: str) -> list[Child]:
         """The newest signal of this key, if it was never sent to its client and is not over."""
@@ -541,13 +555,13 @@ class Naive:
         if command.children and node.depth + 1 > self.settings.depth_max:
             raise Refused("limit_exceeded")
 
-    def _holds_up(self, node: Child) -> bool:
-        """Whether the later signals of its workflow cannot begin before this node is complete."""
+    def _first_held(self, node: Child) -> Child | None:
+        """The signal that waits for this node, and whose workflow's later signals do, too; null: nothing does."""
         while node.mode != "fire_and_forget" and not node.closed:
             if not isinstance(node.parent, Child):
-                return True
+                return node
             node = node.parent
-        return False
+        return None
 
     def _add(self, node: Child, command: c.AddChildren | c.ChangeNode) -> bool:
         """Whether the children came late and are ready at once."""

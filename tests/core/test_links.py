@@ -1,6 +1,7 @@
 """OpenLink, CloseLink: a node that can't complete before another one, in whatever workflow and partition."""
 
 import itertools
+from copy import copy
 
 import pytest
 
@@ -8,6 +9,7 @@ from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.status import ServerStatus
 from backbeat.streams.core.effects import Ignored, Refuse, Send
 from tests.core.rig import CAMERA, CAMERA_ID, FORGET, NON_BLOCKING, Rig, flag, id_of, new, running, workflow
 from tests.core.world import USER, reply_to
@@ -317,13 +319,13 @@ def test_a_child_whose_target_in_the_same_workflow_is_closed():
     assert rig.server("signal") == ["complete"]
 
 
-# --- circles ---------------------------------------------------------------------------------------------------------
+# --- cycles ----------------------------------------------------------------------------------------------------------
 
 
 def refused(happened) -> str:
     (refusal,) = happened.of(Refuse)
     assert refusal.rejection.reason is Reason.INVALID_PARAMETERS
-    assert refusal.rejection.found == "a circle"
+    assert refusal.rejection.found == "a cycle"
     return refusal.rejection.message
 
 
@@ -347,7 +349,7 @@ def test_what_nothing_waits_for_may_wait_for_a_later_signal():
     assert rig.server("a") == ["complete"]
 
 
-def test_a_workers_signal_that_would_close_a_circle_is_its_nodes_error():
+def test_a_workers_signal_that_would_close_a_cycle_is_its_nodes_error():
     rig = running(new("a", retries=0), partitions=4)
     signal = c.Signal(id=rig.new_id(), user_id=USER, workflow_id=CAMERA_ID, workflow=CAMERA,
                       node=new("follow up", parent_link_id=rig["a"]))  # fmt: skip
@@ -376,8 +378,119 @@ def test_two_workflows_cannot_wait_for_each_other(of):
     assert rig.server("a") == ["complete"]
 
 
+#: Workflows in all partitions, and the node of each that waits for a signal of the next.
+RING = [CAMERA, *(workflow(b"%d" % number) for number in range(9))]
+
+
+def ring(size: int, order: list[int] | None = None) -> Rig:
+    """Workflows that wait for each other, but for the last one; their links are opened in this order."""
+    rig = Rig(4)
+    for number in range(size):
+        rig.signal(f"n{number}", of=RING[number], retries=0)
+    for number in order or range(size - 1):
+        rig.signal(f"s{number + 1}", of=RING[number + 1], parent_link_id=rig[f"n{number}"])
+    return rig
+
+
+@pytest.mark.parametrize("size", [3, 4, 10])
+@pytest.mark.parametrize("is_forward", [True, False], ids=["forward", "backward"])
+def test_a_cycle_over_many_workflows_is_refused_with_its_path(size, is_forward):
+    links = list(range(size - 1))
+    rig = ring(size, links if is_forward else links[::-1])
+    told = refused(rig.signal("s0", of=RING[0], parent_link_id=rig[f"n{size - 1}"], reply_to=None))
+    names = [f"n{size - 1}", "s0", *(f"n{number}" for number in range(size - 1)), f"n{size - 1}"]
+    assert " → ".join(names) in told
+    assert rig.row(f"n{size - 1}").links_open == 0
+    # Nothing stands still: from the last one on each lets the one before it go on.
+    for number in reversed(range(size)):
+        rig.complete(f"n{number}")
+        if number + 1 < size:
+            rig.complete(f"s{number + 1}")
+    assert {node.server for node in rig.nodes().values()} == {ServerStatus.COMPLETE}
+
+
+def test_a_cycle_whose_links_are_opened_at_once_is_refused():
+    """No signal is added yet where the others come by: each knows of the waits only."""
+    rig = ring(3, order=[])
+    signals = [
+        c.Signal(id=rig.new_id(), user_id=USER, workflow_id=id_of(RING[number]), workflow=RING[number],
+                 node=new(f"s{number}", parent_link_id=rig[f"n{(number - 1) % 3}"]))
+        for number in range(3)
+    ]  # fmt: skip
+    for signal in signals:
+        rig.send(signal)
+    rig.drain()
+    while running_now := [node for node in rig.nodes().values() if node.server is ServerStatus.SENT_TO_CLIENT]:
+        rig.complete(running_now[0].name)
+    assert {node.server for node in rig.nodes().values()} == {ServerStatus.COMPLETE}
+
+
+def test_who_asks_is_answered_of_a_cycle_and_again_under_its_key():
+    rig = ring(3)
+    asked = {"of": RING[0], "id": rig.new_id(), "body_hash": b"hash", "parent_link_id": rig["n2"]}
+    for _ in range(2):
+        assert rig.signal("s0", **asked).reply.found == "a cycle"
+    # With nothing in the way it is added, once.
+    rig.complete("n1")
+    rig.say("canceled", "n1")
+    again = {**asked, "id": rig.new_id()}
+    assert [rig.signal("s0", **again).reply.name for _ in range(2)] == ["s0", "s0"]
+    assert rig.row("n2").links_open == 1
+
+
+def test_a_signal_with_a_link_goes_to_a_workflow_that_waits_for_others():
+    rig = ring(4, order=[0, 1])
+    happened = rig.signal("s0", of=RING[0], parent_link_id=rig["n3"])
+    assert happened.reply.name == "s0"
+    # Sent to its target, opened, sent on, followed over two workflows, added.
+    assert happened.commands == 6
+    assert (rig.row("n3").links_open, rig.server("s0")) == (1, ["ready"])
+    for number in (2, 1, 0):
+        rig.complete(f"n{number}")
+        if number:
+            rig.complete(f"s{number}")
+    rig.complete("s0")
+    rig.complete("n3")
+    assert {node.server for node in rig.nodes().values()} == {ServerStatus.COMPLETE}
+
+
+def test_a_way_along_links_looks_and_changes_nothing():
+    rig = ring(3)
+    before = {key: copy(row) for key, row in {**rig.nodes(), **rig.workflows()}.items()}
+    refused(rig.signal("s0", of=RING[0], parent_link_id=rig["n2"], reply_to=None))
+    after = {**rig.nodes(), **rig.workflows()}
+    assert {key for key in after if after[key] != before.get(key)} == {rig["n2"], id_of(RING[2])}
+
+
+def test_a_wait_for_a_signal_before_the_target_closes_no_cycle():
+    """The third workflow waits for an earlier signal of the target's own, which need not wait for it."""
+    rig = Rig(4)
+    for number in range(3):
+        rig.signal(f"n{number}", of=RING[number])
+    rig.signal("s1", of=RING[1], parent_link_id=rig["n0"])
+    rig.signal("first", of=RING[2], parent_link_id=rig["n1"])
+    rig.signal("later", of=RING[2])
+    assert rig.signal("s0", of=RING[0], parent_link_id=rig["later"]).reply.name == "s0"
+
+
+def test_a_signal_is_followed_along_no_more_than_32_links():
+    rig = Rig(4)
+    for number in range(3):
+        rig.signal(f"n{number}", of=RING[number])
+    many = [workflow(b"%d" % number) for number in range(100, 150)]
+    for of in many:
+        rig.signal(f"n{of.subject}", of=of)
+        rig.signal(f"s{of.subject}", of=of, parent_link_id=rig["n0"])
+        for far in many[:3]:
+            rig.signal(f"{of.subject} {far.subject}", of=workflow(b"%d" % hash((of.subject, far.subject))),
+                       parent_link_id=rig[f"n{of.subject}"])  # fmt: skip
+    happened = rig.signal("s0", of=RING[0], parent_link_id=rig["n1"])
+    assert happened.reply.name == "s0"
+    assert happened.commands == 4 + 32
+
+
 @pytest.mark.parametrize("of", [FAR, NEAR], ids=["far", "near"])
-def test_a_wait_that_is_over_closes_no_circle(of):
+def test_a_wait_that_is_over_closes_no_cycle(of):
     rig = running(new("a"), new("b"), partitions=4)
     rig.signal("to the other", of=of, parent_link_id=rig["a"])
     rig.complete("to the other")

@@ -264,6 +264,41 @@ def test_an_answer_inside_a_link_that_can_go_nowhere(loop):
 
 
 @pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"source": None}, "only engines send them"),
+        ({"waits_at": -1}, "not on the signal's way"),
+        ({"waits_at": 2, "target_id": CAMERA_ID}, "not what is looked at next"),
+        ({"waits_at": 3}, "not on the signal's way"),
+        ({"target_id": JOB}, "not what is looked at next"),
+        ({"signal": None}, "followed for a signal"),
+        ({"waits": (c.LinkWait(OTHERS_NODE, CAMERA_ID, "a"),) * 34}, "followed along"),
+        ({"waits": (c.LinkWait(OTHERS_NODE, CAMERA_ID, "a"),)}, "A wait on the way is none"),
+        (
+            {"waits": (c.LinkWait(OTHERS_NODE, ids.workflow_id(USER, "other", b'"other"'), "a", 0),)},
+            "on the way is none",
+        ),
+    ],
+)
+def test_a_way_along_links_that_no_engine_sent_a_signal(loop, change, reason):
+    target_id = loop.signal()
+    signal = c.Signal(
+        id=JOB, workflow_id=CAMERA_ID, workflow=CAMERA, node=new("s", parent_link_id=target_id), link_open=True
+    )
+    wait = c.LinkWait(OTHERS_NODE, ids.workflow_id(USER, "other", b'"other"'), "a")
+    way = {
+        "source": SOURCE,
+        "target_id": OTHERS_NODE,
+        "child_id": ids.node_id(CAMERA_ID, JOB, 0),
+        "signal": signal,
+        "waits": (wait, wait),
+    }
+    loop.send(c.OpenLink, **{**way, **change})
+    assert reason in loop.reason
+    assert loop.goes_on()
+
+
+@pytest.mark.parametrize(
     "record",
     [
         Record(0, 0, 0, b"key", b"v" * 3_000_000, None),

@@ -43,7 +43,7 @@ class World:
         self.sent, self.young = deque(maxlen=4), deque()
         for _ in range(12):
             self.grow()
-        #: A node to link to, of a workflow that waits for nothing: links among the others could close a circle.
+        #: A node to link to, of a workflow that waits for nothing: links among the others could close a cycle.
         self.target: str = self.user.signal({"id": self.user.workflow()["id"]})["id"]
         self.job: str = self.user.door.post("/jobs", {"action": "retry", "all": True, "dry_run": True}).json["id"]
 

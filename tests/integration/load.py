@@ -74,7 +74,7 @@ class Load:
     def _signal(self) -> None:
         number = self._random.randrange(len(self.subjects))
         link = None
-        # What waits stands before what it waits for: no circle.
+        # What waits stands before what it waits for: no cycle.
         before = [each for each in self._newest if each < number]
         if before and self._random.random() < 0.15:
             link = self._newest[self._random.choice(before)].hex()

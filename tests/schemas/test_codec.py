@@ -123,6 +123,14 @@ def test_a_status_of_the_other_machine_is_refused():
         codec.decode_status_changes(bytes(value))
 
 
+def test_the_links_that_a_signal_is_followed_along_cross():
+    waits = (commands.LinkWait(identity(5), identity(4), "pay"), commands.LinkWait(identity(7), identity(3), "é", 0))
+    command = commands.OpenLink(
+        id=identity(1), target_id=identity(7), child_id=identity(6), signal=examples.SIGNAL, waits=waits, waits_at=1
+    )
+    assert codec.decode_command(codec.encode_command(command)) == command
+
+
 def test_source_marks_a_command():
     command = msgspec.structs.replace(examples.COMMANDS[5], source=None)
     found = codec.decode_command(codec.encode_command(command, examples.SOURCE))

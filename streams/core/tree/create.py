@@ -22,7 +22,7 @@ from backbeat.streams.core.retention import removal
 from backbeat.streams.core.step import Refused, Step, refuse
 from backbeat.streams.core.tree.coalesce import still_waits
 from backbeat.streams.core.tree.deactivation import is_left_over
-from backbeat.streams.core.tree.links import check_circle, open_child_link
+from backbeat.streams.core.tree.links import follow_waits, open_child_link
 from backbeat.streams.core.tree.progress import make_ready, reset, schedule_later
 
 _T = TypeVar("_T")
@@ -57,8 +57,11 @@ def make_workflow(step: Step, new: NewWorkflow, wanted_id: bytes | None = None) 
     return workflow
 
 
-def add_signal(step: Step, command: Signal) -> None:
-    """A top-level node, ready at once; then schedule next of the workflow."""
+def add_signal(step: Step, command: Signal, *, is_followed: bool = False) -> None:
+    """A top-level node, ready at once; then schedule next of the workflow.
+
+    `is_followed`: its link was looked for along the waits of other workflows, and closes no cycle.
+    """
     if command.node.parent_link_id is not None and not command.link_open:
         # The link is opened first, at its target, which sends the signal on. One that is too large is refused here:
         # wrapped in the other command it would be larger still.
@@ -97,8 +100,8 @@ def add_signal(step: Step, command: Signal) -> None:
     if workflow.complete:
         message = "The workflow is complete and takes no more signals"
         raise refuse(Reason.WORKFLOW_COMPLETE, message, found="complete", wanted="a workflow that is not complete")
-    if command.node.parent_link_id is not None and workflow.waits:
-        check_circle(step, command)
+    if command.node.parent_link_id is not None and workflow.waits and not is_followed and follow_waits(step, command):
+        return
     if command.coalesce_key is not None and _coalesce(step, command):
         return
     node = _add(step, None, _as_signal(command.node), 0)

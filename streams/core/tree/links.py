@@ -6,9 +6,11 @@ opening that comes after its closing, changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
-from backbeat.schemas.messages.commands import CloseLink, OpenLink, Signal
+from backbeat.schemas.messages.commands import CloseLink, LinkWait, OpenLink, Signal
 from backbeat.schemas.messages.ids import PREFIX_BYTES, node_id
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.status import CLOSED, Mode
@@ -19,9 +21,12 @@ from backbeat.streams.core.step import Refused, Step, refuse
 from backbeat.streams.core.tree.progress import schedule_later
 
 ID_BYTES = 16
-#: Links that are remembered of a workflow, and levels that are looked at from a target up.
+#: Links that are remembered of a workflow, those that one signal is followed along, and levels from a target up.
 _WAITS_MAX = 16
+FOLLOWED_MAX = 32
 _LEVELS_MAX = 100
+#: Characters of each name in a path: every hop writes them.
+_NAME_CHARACTERS = 60
 
 
 def open_link(step: Step, command: OpenLink) -> None:
@@ -43,7 +48,7 @@ def open_link(step: Step, command: OpenLink) -> None:
     if command.signal is not None:
         signal = msgspec.structs.replace(command.signal, link_open=True)
         if target is None or target.server in CLOSED:
-            # Nobody waits for it, so that it closes no circle.
+            # Nobody waits for it, so that it closes no cycle.
             signal = msgspec.structs.replace(signal, node=msgspec.structs.replace(signal.node, parent_link_id=None))
         step.effects.append(Send(signal))
 
@@ -78,42 +83,119 @@ def open_child_link(step: Step, child: Node, target_id: bytes) -> None:
     step.effects.append(Send(OpenLink(id=command.id, tid=command.tid, target_id=target_id, child_id=child.id)))
 
 
-# --- circles ---------------------------------------------------------------------------------------------------------
+# --- cycles ----------------------------------------------------------------------------------------------------------
 
-# A link closes a circle where the child cannot begin before its target is complete. Looked at are what a command can
-# know at a cost that no tree raises: the target's ancestors, so many of them, and the newest links of one workflow.
+# A link closes a cycle where the child cannot begin before its target is complete. A workflow takes its signals in
+# turn, so a signal waits for what holds up an earlier one. Each workflow remembers its newest links to other workflows.
+# A signal whose link is open goes along them from partition to partition before it is added; where it comes to its
+# target it goes back and is refused. Nearly every signal arrives at a workflow that waits for nobody, and goes nowhere.
 
 
-def check_circle(step: Step, command: Signal) -> None:
-    """Refuse a signal that its target's workflow waits for, where this workflow waits for that one already."""
+def follow_waits(step: Step, command: Signal) -> bool:
+    """Send a signal with a link along what its workflow waits for; false: that is nothing, and it can be added.
+
+    Refused at once: a signal that its target's workflow waits for, where this workflow waits for that one already.
+    """
     target_id = command.node.parent_link_id
     assert target_id is not None, "a signal with a link"
-    for wait in step.workflow.waits:
-        waiting_id, child_id = wait[:ID_BYTES], wait[ID_BYTES:]
-        if child_id[:PREFIX_BYTES] != target_id[:PREFIX_BYTES] or not _is_open(step, waiting_id, child_id):
-            continue
-        waiting = step.node(waiting_id)
-        if not _holds_up(step, waiting):
-            continue
-        raise _circle(
-            waiting,
-            command.node.name,
-            f"{command.node.name!r} begins after {waiting.name!r} of this workflow, which waits for the signal "
-            f"{child_id.hex()} of the workflow of {target_id.hex()}",
+    for waiting, child_id, _ in _open_waits(step):
+        if child_id[:PREFIX_BYTES] == target_id[:PREFIX_BYTES]:
+            why = (
+                f"{command.node.name!r} begins after {waiting.name!r} of this workflow, which waits for the signal "
+                f"{child_id.hex()} of the workflow of {target_id.hex()}"
+            )
+            raise _cycle(waiting.id, waiting.name, (command.node.name,), why)
+    waits = _further(step, command, (), -1, None)
+    if waits:
+        _send_on(step, command, waits, 0)
+    return bool(waits)
+
+
+def follow_wait(step: Step, command: OpenLink) -> None:
+    """One hop of a signal along the waits of others; where its target waits for it, it comes back and is refused."""
+    signal, wait, at = command.signal, command.waits[command.waits_at], command.waits_at
+    assert signal is not None, "a signal on its way"
+    assert signal.node.parent_link_id is not None, "a signal with a link"
+    if wait.child_id == command.child_id:
+        raise _cycle(signal.node.parent_link_id, wait.name, *_path(command))
+    waits = command.waits
+    child = step.get_node(wait.child_id)
+    if step.enter(wait.workflow_id) is not None and (child is None or step.node(child.id).server not in CLOSED):
+        target = step.get_node(signal.node.parent_link_id)
+        if target is not None and target.workflow_id == wait.workflow_id and _holds_up(step, target.id, child):
+            closing = LinkWait(command.child_id, signal.workflow_id, target.name[:_NAME_CHARACTERS], at)
+            _send_on(step, signal, (*waits, closing), len(waits))
+            return
+        waits += _further(step, signal, waits, at, child)
+    _send_on(step, signal, waits, at + 1)
+
+
+def _further(
+    step: Step, signal: Signal, waits: tuple[LinkWait, ...], before: int, child: Node | None
+) -> tuple[LinkWait, ...]:
+    """Where the entered workflow's waits lead to that is not on the way yet; `child`: before what they must stand."""
+    known = {wait.child_id for wait in waits}
+    return tuple(
+        LinkWait(child_id, workflow_id, waiting.name[:_NAME_CHARACTERS], before)
+        for waiting, child_id, workflow_id in _open_waits(step, child)
+        if workflow_id not in {b"", signal.workflow_id} and child_id not in known
+    )[: FOLLOWED_MAX - len(waits)]
+
+
+def _send_on(step: Step, signal: Signal, waits: tuple[LinkWait, ...], at: int) -> None:
+    child_id = node_id(signal.workflow_id, signal.id, 0)
+    is_last = at == len(waits) or waits[at].child_id == child_id
+    step.effects.append(
+        Send(
+            OpenLink(
+                id=signal.id,
+                tid=signal.tid,
+                reply_to=signal.reply_to,
+                # The answer to a caller's key is kept where the signal is added or refused.
+                body_hash=signal.body_hash if is_last else None,
+                target_id=child_id if is_last else waits[at].child_id,
+                child_id=child_id,
+                signal=signal,
+                waits=waits,
+                waits_at=at,
+            )
         )
+    )
+
+
+def _path(command: OpenLink) -> tuple[tuple[str, ...], str]:
+    """The names on a signal's way from its own to its target, and why that is a cycle."""
+    assert command.signal is not None, "a signal on its way"
+    names: list[str] = []
+    at = command.waits[command.waits_at].before
+    while at >= 0:
+        names.insert(0, command.waits[at].name)
+        at = command.waits[at].before
+    name = command.signal.node.name
+    return (name, *names), f"{name!r} begins after {names[0]!r} of its workflow, which waits for it in the end"
 
 
 def _note_wait(step: Step, target: Node, signal: Signal) -> None:
     """A target that waits for a signal: refused where it is of the target's own workflow, whose turn comes later."""
-    if not _holds_up(step, target):
+    if not _holds_up(step, target.id, None):
         return
     if signal.workflow_id == target.workflow_id:
         why = f"{signal.node.name!r} is a later signal of its own workflow and begins after it"
-        raise _circle(target, signal.node.name, why)
+        raise _cycle(target.id, target.name, (signal.node.name,), why)
     waits = step.workflow.waits
     if len(waits) >= _WAITS_MAX:
-        waits = tuple(one for one in waits if _is_open(step, one[:ID_BYTES], one[ID_BYTES:]))[1 - _WAITS_MAX :]
-    step.workflow.waits = (*waits, target.id + node_id(signal.workflow_id, signal.id, 0))
+        waits = tuple(one for one in waits if _is_open(step, one[:ID_BYTES], one[ID_BYTES : 2 * ID_BYTES]))
+        waits = waits[1 - _WAITS_MAX :]
+    step.workflow.waits = (*waits, target.id + node_id(signal.workflow_id, signal.id, 0) + signal.workflow_id)
+
+
+def _open_waits(step: Step, child: Node | None = None) -> Iterator[tuple[Node, bytes, bytes]]:
+    """What holds up the entered workflow, or one of its signals: which node waits for which signal of which."""
+    for wait in step.workflow.waits:
+        waiting_id, child_id, workflow_id = wait[:ID_BYTES], wait[ID_BYTES : 2 * ID_BYTES], wait[2 * ID_BYTES :]
+        # An earlier release wrote no workflow: such a wait is seen from its own two workflows only.
+        if _is_open(step, waiting_id, child_id) and _holds_up(step, waiting_id, child):
+            yield step.node(waiting_id), child_id, workflow_id
 
 
 def _is_open(step: Step, target_id: bytes, child_id: bytes) -> bool:
@@ -121,24 +203,25 @@ def _is_open(step: Step, target_id: bytes, child_id: bytes) -> bool:
     return link is not None and link.open and step.node(target_id).server not in CLOSED
 
 
-def _holds_up(step: Step, target: Node) -> bool:
-    """Whether the workflow's later signals cannot begin before the target is complete."""
-    node = target
+def _holds_up(step: Step, target_id: bytes, child: Node | None) -> bool:
+    """Whether a signal of the target's workflow cannot end before the target is complete; null: one that is new."""
+    node = step.node(target_id)
     for _ in range(_LEVELS_MAX):
         if node.mode is Mode.FIRE_AND_FORGET or node.server in CLOSED:
             return False
         if node.parent_id is None:
-            return True
+            return child is None or node.seq <= child.seq
         node = step.node(node.parent_id)
     return False
 
 
-def _circle(target: Node, name: str, why: str) -> Refused:
+def _cycle(target_id: bytes, target: str, names: tuple[str, ...], why: str) -> Refused:
+    path = " → ".join((target, *names, target))
     message = (
-        f"The node {target.id.hex()} ({target.name!r}) would wait for itself: it would wait for {name!r} by this link, "
-        f"and {why}: {target.name} → {name} → {target.name}. Nothing is added"
+        f"The node {target_id.hex()} ({target!r}) would wait for itself: it would wait for {names[0]!r} by this link, "
+        f"and {why}: {path}. Nothing is added"
     )
-    return refuse(Reason.INVALID_PARAMETERS, message, found="a circle", wanted="a link to what can end before it")
+    return refuse(Reason.INVALID_PARAMETERS, message, found="a cycle", wanted="a link to what can end before it")
 
 
 def _put(step: Step, target: Node, child_id: bytes, *, is_open: bool) -> None:
