@@ -20,6 +20,8 @@ from backbeat.schemas.messages import ids
 from backbeat.streams.core import apply
 from backbeat.streams.core.records import Meta, Node, Workflow
 from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.core.tables import NODES, WORKFLOWS
+from backbeat.streams.core.transaction import Transaction
 from backbeat.streams.state.store import PartitionStore
 
 #: One of so many workflows is open: its last node is with its worker, and has a deadline.
@@ -89,18 +91,20 @@ def _template(maker: Maker, nodes: int, *, is_open: bool) -> _Template:
     for command in commands[:-1] if is_open else commands:
         now += 1
         apply(command, now, store)
-    (workflow,) = store.workflows.values()
-    assert len(store.nodes) == nodes, "a template whose nodes were not made"
-    return _Template(workflow, list(store.nodes.values()))
+    (workflow,) = store[WORKFLOWS].values()
+    assert len(store[NODES]) == nodes, "a template whose nodes were not made"
+    return _Template(workflow, list(store[NODES].values()))
 
 
 def _put(stores: list[PartitionStore], maker: Maker, template: _Template, subject: bytes) -> None:
     workflow_id = maker.workflow_id(subject)
     new = {node.id: ids.node_id(workflow_id, node.id, 0) for node in template.nodes}
     old = template.workflow
-    store = stores[ids.partition_of(workflow_id, len(stores))]
+    transaction = Transaction(stores[ids.partition_of(workflow_id, len(stores))])
     replace = msgspec.structs.replace
-    store.put_workflow(
+    transaction.add(
+        WORKFLOWS,
+        workflow_id,
         replace(
             old,
             id=workflow_id,
@@ -109,10 +113,12 @@ def _put(stores: list[PartitionStore], maker: Maker, template: _Template, subjec
             last_child=_new(new, old.last_child),
             fresh_child=_new(new, old.fresh_child),
             cursor=_new(new, old.cursor),
-        )
+        ),
     )
     for node in template.nodes:
-        store.put_node(
+        transaction.add(
+            NODES,
+            new[node.id],
             replace(
                 node,
                 id=new[node.id],
@@ -123,8 +129,9 @@ def _put(stores: list[PartitionStore], maker: Maker, template: _Template, subjec
                 fresh_child=_new(new, node.fresh_child),
                 cursor=_new(new, node.cursor),
                 next_sibling=_new(new, node.next_sibling),
-            )
+            ),
         )
+    transaction.commit()
 
 
 def _new(new: dict[bytes, bytes], old: bytes | None) -> bytes | None:

@@ -57,7 +57,9 @@ from backbeat.streams.core.retention import policies, removal
 from backbeat.streams.core.schedules import runs
 from backbeat.streams.core.step import Refused, Step, own_node, refuse
 from backbeat.streams.core.store import Store
+from backbeat.streams.core.tables import ANSWERS
 from backbeat.streams.core.timers import fired_early
+from backbeat.streams.core.transaction import Transaction
 from backbeat.streams.core.tree import operator, progress
 from backbeat.streams.core.tree.create import (
     add_children,
@@ -91,20 +93,23 @@ def apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
     source = command.source
     if source is not None and (source.offset, source.index) <= meta.high_water.get(source.partition, (-1, -1)):
         return [Ignored("an engine command that was already taken")]
-    effects = _answered_before(command, store)
+    transaction = Transaction(store)
+    effects = _answered_before(command, transaction)
     if effects is None:
-        effects = _apply(command, now, store)
+        effects = _apply(command, now, transaction)
+    transaction.commit()
+    # Where the partition is: nothing can come between this and the commit.
     meta.now = now
     if source is not None:
         meta.high_water[source.partition] = (source.offset, source.index)
     return effects
 
 
-def _answered_before(command: AnyCommand, store: Store) -> list[Effect] | None:
+def _answered_before(command: AnyCommand, transaction: Transaction) -> list[Effect] | None:
     """The answer that a command with this key was given, or null when it is new."""
     if command.body_hash is None:
         return None
-    stored = store.get_answer(command.id)
+    stored = transaction.get(ANSWERS, command.id)
     if stored is None:
         return None
     if stored.body_hash == command.body_hash:
@@ -113,25 +118,27 @@ def _answered_before(command: AnyCommand, store: Store) -> list[Effect] | None:
     return answered(command, Rejection(Reason.KEY_REUSED, message, found="another body", wanted="the same body"))
 
 
-def _apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
-    step = Step(store, command, now)
+def _apply(command: AnyCommand, now: int, transaction: Transaction) -> list[Effect]:
+    step = Step(transaction, command, now)
     try:
         check_tid(step)
         _work(step, command)
+        return step.finish()
     except Refused as refused:
-        effects = answered(command, refused.rejection)
-        signal = command.signal if isinstance(command, OpenLink) and command.waits else command
-        if isinstance(signal, Signal) and signal.link_open and signal.node.parent_link_id is not None:
-            # Its target waits for a node that will never be.
-            child_id = ids.node_id(signal.workflow_id, signal.id, 0)
-            close = CloseLink(id=signal.id, tid=signal.tid, target_id=signal.node.parent_link_id, child_id=child_id)
-            effects.append(Send(close))
-        remember(store, command, refused.rejection, now)
-        return effects + _fail_refused_result(command, refused.rejection, now, store)
-    return step.finish()
+        rejection = refused.rejection
+    transaction.rollback()
+    effects = answered(command, rejection)
+    signal = command.signal if isinstance(command, OpenLink) and command.waits else command
+    if isinstance(signal, Signal) and signal.link_open and signal.node.parent_link_id is not None:
+        # Its target waits for a node that will never be.
+        child_id = ids.node_id(signal.workflow_id, signal.id, 0)
+        close = CloseLink(id=signal.id, tid=signal.tid, target_id=signal.node.parent_link_id, child_id=child_id)
+        effects.append(Send(close))
+    remember(transaction, command, rejection, now)
+    return effects + _fail_refused_result(command, rejection, now, transaction)
 
 
-def _fail_refused_result(command: AnyCommand, rejection: Rejection, now: int, store: Store) -> list[Effect]:
+def _fail_refused_result(command: AnyCommand, rejection: Rejection, now: int, transaction: Transaction) -> list[Effect]:
     """A worker's result that cannot be taken is a client error of its node: nobody else would tell the worker."""
     attempt: int | None = None
     match command:
@@ -144,7 +151,7 @@ def _fail_refused_result(command: AnyCommand, rejection: Rejection, now: int, st
             return []
     if rejection.reason not in (Reason.LIMIT_EXCEEDED, Reason.INVALID_PARAMETERS):
         return []
-    step = Step(store, msgspec.structs.replace(command, reply_to=None, body_hash=None, tid=""), now)
+    step = Step(transaction, msgspec.structs.replace(command, reply_to=None, body_hash=None, tid=""), now)
     node = step.enter_node(node_id)
     if node is None or _is_late(step, node, node.attempt if attempt is None else attempt):
         return []
@@ -338,7 +345,7 @@ def _timer_fired(step: Step, command: TimerFired) -> None:
     if fired_early(step, command.kind, command.subject_id, command.number):
         return
     if command.kind == TimerKind.ANSWER:
-        if not forget(step.store, command.subject_id):
+        if not forget(step.transaction, command.subject_id):
             step.ignore("an answer that was forgotten before")
         return
     if command.kind == TimerKind.SLOT:

@@ -7,10 +7,10 @@ import msgspec
 from backbeat.schemas.messages.commands import Command, ReplyTo
 from backbeat.schemas.messages.replies import Answer as AnswerBody
 from backbeat.schemas.messages.replies import Rejection
-from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.effects import Effect, Refuse, Reply
 from backbeat.streams.core.records import Answer
-from backbeat.streams.core.store import Store
+from backbeat.streams.core.tables import ANSWERS
+from backbeat.streams.core.transaction import Transaction
 
 #: Characters of the transaction id that an answer carries, also where the id itself is what was refused.
 _REPLY_TID_MAX = 256
@@ -33,24 +33,21 @@ def kept(answer: Answer) -> AnswerBody:
     return _UNPACK.decode(answer.effect)
 
 
-def remember(store: Store, command: Command, answer: AnswerBody, now: int) -> None:
+def remember(transaction: Transaction, command: Command, answer: AnswerBody, now: int) -> None:
     """Keep what a command with a caller's key was answered, for as long as the settings say."""
     if command.body_hash is not None:
-        keep(store, command.id, command.body_hash, answer, now)
+        keep(transaction, command.id, command.body_hash, answer, now)
 
 
-def keep(store: Store, command_id: bytes, body_hash: bytes, answer: AnswerBody, now: int) -> None:
-    """Keep what a command was answered, for as long as the settings say."""
-    due = now + int(store.meta.settings.answer_retention_seconds * 1000)
-    store.put_answer(command_id, Answer(body_hash, _PACK.encode(answer), due))
-    store.set_timer(due, command_id, TimerKind.ANSWER, 0)
+def keep(transaction: Transaction, command_id: bytes, body_hash: bytes, answer: AnswerBody, now: int) -> None:
+    """Keep what a command was answered, for as long as the settings say. Nothing is kept under its id yet."""
+    forget_at = now + int(transaction.meta.settings.answer_retention_seconds * 1000)
+    transaction.add(ANSWERS, command_id, Answer(body_hash, _PACK.encode(answer), forget_at))
 
 
-def forget(store: Store, command_id: bytes) -> bool:
+def forget(transaction: Transaction, command_id: bytes) -> bool:
     """Forget what a command with a caller's key was answered. False: nothing was remembered."""
-    answer = store.get_answer(command_id)
-    if answer is None:
+    if transaction.get(ANSWERS, command_id) is None:
         return False
-    store.delete_answer(command_id)
-    store.clear_timer(answer.forget_at, command_id, TimerKind.ANSWER)
+    transaction.delete(ANSWERS, command_id)
     return True

@@ -38,11 +38,12 @@ from backbeat.streams.core.effects import node_view, workflow_view
 from backbeat.streams.core.limits.views import limit_views
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.schedules.schedule import schedule_view
+from backbeat.streams.core.tables import CHUNKS, DUE, JOBS, NODES, SCHEDULES, WORKFLOWS
 from backbeat.streams.core.tree import history
 from backbeat.streams.core.tree.deactivation import Marks, is_deactivated, is_left_over
 from backbeat.streams.core.tree.traverse import RemovedError, walk
 
-from .store import Store
+from .store import Store, every
 
 _T = TypeVar("_T")
 
@@ -61,16 +62,16 @@ def current_node(store: Store, node: Node, workflow: Workflow, marks: Marks | No
 
 def find_node(store: Store, node_id: bytes, user_id: bytes | None) -> tuple[Node, Workflow] | None:
     """A node that the user may see, and its workflow."""
-    node = store.get_node(node_id)
+    node = store.get(NODES, node_id)
     if node is None or (user_id is not None and node.user_id != user_id):
         return None
-    workflow = store.get_workflow(node.workflow_id)
+    workflow = store.get(WORKFLOWS, node.workflow_id)
     return None if workflow is None or is_left_over(node, workflow) else (node, workflow)
 
 
 def find_workflow(store: Store, workflow_id: bytes, user_id: bytes | None) -> Workflow | None:
     """A workflow that the user may see."""
-    workflow = store.get_workflow(workflow_id)
+    workflow = store.get(WORKFLOWS, workflow_id)
     if workflow is None or (user_id is not None and workflow.user_id != user_id):
         return None
     return workflow
@@ -120,11 +121,11 @@ def _answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
         case GetLimits():
             yield from _parts(limit_views(store, query.user_id), Limits)
         case GetSchedule():
-            schedule = store.get_schedule(query.schedule_id)
+            schedule = store.get(SCHEDULES, query.schedule_id)
             known = schedule is not None and query.user_id in (None, schedule.plan.user_id)
             yield schedule_view(schedule) if schedule and known else _not_found("schedule", query.schedule_id)
         case GetSchedules():
-            seen = (each for each in store.schedules() if query.user_id in (None, each.plan.user_id))
+            seen = (each for each in every(store, SCHEDULES) if query.user_id in (None, each.plan.user_id))
             yield from _parts(map(schedule_view, seen), Schedules)
         case GetJobs():
             yield from _jobs(store, query)
@@ -165,8 +166,8 @@ def _due(store: Store, query: GetDue) -> DueWorkflows:
         after = query.after_due_at, query.after_id
     found: list[DueWorkflow] = []
     size = 0
-    for due_at, workflow_id in store.due_after(after, min(max(query.limit, 1), DUE_MAX)):
-        workflow = store.get_workflow(workflow_id)
+    for (due_at, workflow_id), _ in store.scan(DUE, after, min(max(query.limit, 1), DUE_MAX)):
+        workflow = store.get(WORKFLOWS, workflow_id)
         assert workflow is not None, "a workflow that is due is not stored"
         due = DueWorkflow(workflow_id, workflow.user_id, workflow.name, due_at, revision=workflow.removal_number)
         size += len(_pack(due))
@@ -177,7 +178,7 @@ def _due(store: Store, query: GetDue) -> DueWorkflows:
 
 
 def _tree(store: Store, workflow: Workflow, query: GetTree) -> Iterator[QueryAnswer]:
-    after = None if query.after is None else store.get_node(query.after)
+    after = None if query.after is None else store.get(NODES, query.after)
     if query.after is not None and (after is None or after.workflow_id != workflow.id or is_left_over(after, workflow)):
         yield Rejection(
             Reason.INVALID_PARAMETERS,
@@ -198,7 +199,7 @@ def _tree(store: Store, workflow: Workflow, query: GetTree) -> Iterator[QueryAns
 
 def _history(store: Store, node: Node) -> Iterator[History]:
     for number in range(node.history_chunks):
-        chunk = store.get_chunk(node.id, number)
+        chunk = store.get(CHUNKS, (node.id, number))
         if chunk is None:
             raise RemovedError(f"The node {node.id.hex()} was removed while its history was read")
         yield History(tuple(history.unpack(chunk)))
@@ -206,7 +207,7 @@ def _history(store: Store, node: Node) -> Iterator[History]:
 
 
 def _jobs(store: Store, query: GetJobs) -> Iterator[QueryAnswer]:
-    kept = store.jobs() if query.job_id is None else [store.get_job(query.job_id)]
+    kept = every(store, JOBS) if query.job_id is None else [store.get(JOBS, query.job_id)]
     seen = [job for job in kept if job is not None and query.user_id in (None, job.user_id)]
     yield from _parts(seen, Jobs)
 

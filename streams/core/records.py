@@ -1,4 +1,4 @@
-"""What is stored: workflow, node, link, answer, meta.
+"""What is stored: workflow, node, link, answer, meta. Other rooms have records of their own; `tables` lists all.
 
 Records are msgspec structs, stored as msgpack arrays that begin with a version. New fields go at the end with a
 default, so that records of every earlier version load. Times are milliseconds since the epoch; ids are 16 bytes
@@ -16,7 +16,7 @@ from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.limits import Limit
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
-from backbeat.schemas.messages.values import PRIORITY_DEFAULT, PRIORITY_LAST
+from backbeat.schemas.messages.values import PRIORITY_DEFAULT
 
 #: `timeout_seconds` of a node that gave none: the configured default applies when it starts.
 TIMEOUT_DEFAULT = -1.0
@@ -142,71 +142,6 @@ class Answer(msgspec.Struct, gc=False, array_like=True):
     effect: bytes  #: the reply's body, packed
     forget_at: int  #: when its timer is due
     version: int = 1
-
-
-class Due(msgspec.Struct, gc=False, array_like=True):
-    """A workflow waits to be archived: its key has since when, and which."""
-
-    version: int = 1
-
-
-class SignalTombstone(msgspec.Struct, gc=False, array_like=True, kw_only=True):
-    """There was a node of this id at the top of a workflow that was removed: no repeat makes it again."""
-
-    version: int = 1
-    forget_at: int  #: when its timer is due
-
-
-class PriorityBand(msgspec.Struct, gc=False, frozen=True, array_like=True):
-    """The nodes of one priority that wait at a pool."""
-
-    turn: bytes | None = None  #: the lane that is served next
-    oldest: bytes | None = None  #: chain of the nodes, by the time of asking
-    newest: bytes | None = None
-    waiting: int = 0
-
-
-class Pool(msgspec.Struct, gc=False, array_like=True, kw_only=True):
-    """The slots of one activity type and key: who has one is counted, who waits is in a queue (`limits.pool`)."""
-
-    version: int = 1
-    id: bytes
-    client_id: bytes
-    activity: str
-    key: str  #: JSON text of the key's value; empty: the limit has none
-    out: int = 0  #: slots given and not taken back
-    levels: tuple[PriorityBand, ...] = (PriorityBand(),) * PRIORITY_LAST  #: by priority
-    #: the rate (GCRA): when the next start would be due if they came evenly, in microseconds since the epoch
-    due_us: int = 0
-    timer_at: int | None = None
-    timer_number: int = 0
-    before: bytes | None = None  #: chain of the limit's pools in this partition
-    next: bytes | None = None
-
-
-class Lane(msgspec.Struct, gc=False, array_like=True, kw_only=True):
-    """The nodes of one priority and fairness key that wait at a pool, by the time of asking; lanes form a ring."""
-
-    version: int = 1
-    first: bytes | None = None
-    last: bytes | None = None
-    before: bytes  #: the lanes beside it in the ring; itself when it is alone
-    next: bytes
-
-
-class Place(msgspec.Struct, gc=False, array_like=True, kw_only=True):
-    """One node at a pool: it waits for a slot, or has one."""
-
-    version: int = 1
-    number: int  #: of the asking
-    out: bool  #: it has a slot
-    asked_at: int
-    priority: int = PRIORITY_DEFAULT
-    lane: bytes = b""
-    before: bytes | None = None  #: its neighbours in the lane
-    next: bytes | None = None
-    older: bytes | None = None  #: its neighbours in the level
-    younger: bytes | None = None
 
 
 class Meta(msgspec.Struct, gc=False, array_like=True, kw_only=True):

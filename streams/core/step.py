@@ -1,15 +1,13 @@
-"""One command's work: copies of the records that it touches, and the effects that it will have.
+"""One command's work on one workflow: its nodes as the command leaves them, and the effects that it will have.
 
-A step changes nothing until `finish`: a refused command leaves no trace, whatever it had done by then. Every status
-change goes through `set_client` and `set_server`, which keep the history, the parent's ledger and the links; nobody
-else does.
+Records are read and changed through the step's transaction, so a refused command leaves no trace, whatever it had done
+by then. Every status change goes through `set_client` and `set_server`, which keep the history, the parent's ledger and
+the links; nobody else does.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from copy import copy
 
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.commands import CloseLink, Command, ReleaseSlot, Task, TaskKind
@@ -22,13 +20,15 @@ from backbeat.streams.core.effects import Effect, Ignored, Send, StatusChanged, 
 from backbeat.streams.core.idempotency import answered, remember
 from backbeat.streams.core.records import Link, Node, Parent, Workflow
 from backbeat.streams.core.schedules.schedule import Schedule
+from backbeat.streams.core.tables import CHUNKS, LINKS, NODES, WORKFLOWS
+from backbeat.streams.core.transaction import Transaction
 from backbeat.streams.core.tree import coalesce, history
 from backbeat.streams.core.tree.deactivation import Marks, is_below_mark, is_left_over
 from backbeat.streams.core.tree.status import CLIENT_TRANSITIONS, SERVER_TRANSITIONS
 
 from .effects import Dispatch as DispatchEffect
-from .node_reader import NodeReader
-from .store import Store
+
+_HISTORY_BYTES_MAX = history.INLINE_BYTES_MAX
 
 
 class Refused(Exception):  # noqa: N818 - it is no error: it ends a command that a client may well send
@@ -47,25 +47,18 @@ def refuse(reason: Reason, message: str, *, found: str = "", wanted: str = "") -
 class Step:
     """The work of one command on one workflow."""
 
-    def __init__(self, store: Store, command: Command, now: int) -> None:
-        self.store = store
+    def __init__(self, transaction: Transaction, command: Command, now: int) -> None:
+        self.transaction = transaction
         self.command = command
         self.now = now
-        self.settings: Settings = store.meta.settings
+        self.settings: Settings = transaction.meta.settings
         self.effects: list[Effect] = []
         self.tasks: deque[Task] = deque()  #: work still to be done, in order (`tree.progress`)
         self.budget = self.settings.slice_nodes_max
-        self._nodes: dict[bytes, Node] = {}
-        self._marks: Marks = {}
+        self._nodes = transaction.own(NODES)
         self._workflow: Workflow | None = None
+        self._marks: Marks = {}
         self._changes: list[NodeChange] = []
-        self._timers: list[tuple[int, bytes, int, int | None]] = []
-        self._made: set[bytes] = set()
-        self._links: dict[tuple[bytes, bytes], Link | None] = {}
-        self._schedules: dict[bytes, Schedule | None] = {}
-        self._answer: AnswerBody | None = None
-        #: what else is written once the command holds, in order, after the nodes and the workflow
-        self.writes: list[Callable[[Store], None]] = []
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -84,30 +77,22 @@ class Step:
     def has_changed(self) -> bool:
         """Whether anything of the workflow or its nodes will be other than before."""
         workflow = self._workflow
-        if self._changes or self._made:
-            return True
-        return workflow is not None and workflow != self.store.get_workflow(workflow.id)
+        return bool(self._changes) or (workflow is not None and self.transaction.has_changed(WORKFLOWS, workflow.id))
 
     def enter(self, workflow_id: bytes) -> Workflow | None:
-        """Work on this workflow. A step works on one only."""
-        stored = self.store.get_workflow(workflow_id)
-        if stored is not None:
-            self._workflow = copy(stored)
+        """Work on this workflow, if it is there. A step works on one only."""
+        assert self._workflow is None or self._workflow.id == workflow_id, "a step works on one workflow only"
+        self._workflow = self.transaction.edit(WORKFLOWS, workflow_id)
         return self._workflow
 
     def make(self, workflow: Workflow) -> None:
         """Work on a workflow that did not exist."""
         self._workflow = workflow
+        self.transaction.add(WORKFLOWS, workflow.id, workflow)
 
     def get_node(self, node_id: bytes) -> Node | None:
-        """A copy of a node as its record says, to be read or changed."""
-        node = self._nodes.get(node_id)
-        if node is None:
-            stored = self.store.get_node(node_id)
-            if stored is None:
-                return None
-            node = self._nodes[node_id] = copy(stored)
-        return node
+        """A node as its record says, to be read or changed."""
+        return self._nodes.get(node_id) or self.transaction.edit(NODES, node_id)
 
     def enter_node(self, node_id: bytes) -> Node | None:
         """A node by its id, its workflow entered; null where that was removed, and the node is about to be."""
@@ -123,7 +108,7 @@ class Step:
 
     def node(self, node_id: bytes) -> Node:
         """A node of the workflow that must exist, as it is now (`tree.deactivation`)."""
-        node = self.get_node(node_id)
+        node = self._nodes.get(node_id) or self.transaction.edit(NODES, node_id)
         assert node is not None, "a pointer to a node that is not stored"
         self._settle(node)
         return node
@@ -136,12 +121,6 @@ class Step:
         assert parent is not None, "a child without its parent"
         return parent
 
-    def get_schedule(self, schedule_id: bytes) -> Schedule | None:
-        """A copy of a schedule, to be read or changed."""
-        if schedule_id not in self._schedules:
-            self._schedules[schedule_id] = copy(self.store.get_schedule(schedule_id))
-        return self._schedules[schedule_id]
-
     def _settle(self, node: Node) -> None:
         """Write down the deactivation that a mark above the node, or the watermark, has already made true."""
         workflow = self.workflow
@@ -152,7 +131,7 @@ class Step:
             self.deactivate(node)
 
     def _is_below_mark(self, node: Node) -> bool:
-        return is_below_mark(NodeReader(self._nodes, self.store), node, self._marks)
+        return is_below_mark(self.transaction, node, self._marks)
 
     def forget_marks(self) -> None:
         """A mark was set."""
@@ -178,16 +157,6 @@ class Step:
             else:
                 parent.children_open += 1
         self._nodes[node.id] = node
-        self._made.add(node.id)
-
-    def add_schedule(self, schedule: Schedule) -> Schedule:
-        """A new schedule."""
-        self._schedules[schedule.id] = schedule
-        return schedule
-
-    def forget_schedule(self, schedule_id: bytes) -> None:
-        """The schedule is deleted."""
-        self._schedules[schedule_id] = None
 
     def check_client(self, node: Node, to: ClientStatus) -> None:
         """Refuse what the client status does not allow."""
@@ -259,7 +228,7 @@ class Step:
     def note_waiting(self, node: Node) -> None:
         """Whether the node waits under a coalesce_key may be other than before."""
         if node.coalesce_key:
-            self.writes.append(lambda store: coalesce.write_down(store, node))
+            coalesce.write_down(self.transaction, node)
 
     def deactivate(self, node: Node) -> None:
         """Deactivated: final. A node that already is gets one more entry."""
@@ -273,21 +242,17 @@ class Step:
 
     def put_link(self, target_id: bytes, link: Link) -> None:
         """Keep a new or changed link of the target."""
-        self._links[target_id, link.child] = link
+        self.transaction.put(LINKS, (target_id, link.child), link)
 
     def get_link(self, target_id: bytes, child_id: bytes) -> Link | None:
         """A link as it is now."""
-        key = (target_id, child_id)
-        return self._links[key] if key in self._links else self.store.get_link(target_id, child_id)
+        return self.transaction.get(LINKS, (target_id, child_id))
 
     def forget_link(self, target_id: bytes, child_id: bytes) -> bytes | None:
         """Forget a link of a target that is over; the next one in its chain."""
         link = self.get_link(target_id, child_id)
         assert link is not None, "a chain of links with a hole"
-        if self.store.get_link(target_id, child_id) is None:
-            del self._links[target_id, child_id]
-        else:
-            self._links[target_id, child_id] = None
+        self.transaction.delete(LINKS, (target_id, child_id))
         return link.next
 
     def _enter_history(
@@ -306,17 +271,13 @@ class Step:
 
     def set_timer(self, node: Node | Schedule, due: int, kind: TimerKind) -> None:
         """Set the one timer of a node or schedule; one that stood is forgotten."""
-        self.clear_timer(node)
         node.timer_number += 1
         node.timer_at = due
         node.timer_kind = kind
-        self._timers.append((due, node.id, kind, node.timer_number))
 
     def clear_timer(self, node: Node | Schedule) -> None:
         """Forget the timer of a node or schedule, if it has one."""
-        if node.timer_at is not None:
-            self._timers.append((node.timer_at, node.id, node.timer_kind, None))
-            node.timer_at = None
+        node.timer_at = None
 
     # --- ending ----------------------------------------------------------------------------------------------------
 
@@ -328,45 +289,19 @@ class Step:
         """Answer the command, and remember the answer where the caller gave a key."""
         self.effects.extend(answered(self.command, answer))
         if self.command.body_hash is not None:
-            self._answer = answer
+            remember(self.transaction, self.command, answer, self.now)
 
     def ignore(self, why: str) -> None:
         """The command changes nothing, and rightly so."""
         self.effects.append(Ignored(why))
 
     def finish(self) -> list[Effect]:
-        """Put everything back that has changed, and give the effects."""
-        store = self.store
-        for node_id, node in self._nodes.items():
-            if len(node.history) > history.INLINE_BYTES_MAX:
-                store.put_chunk(node_id, node.history_chunks, node.history)
+        """Give the effects. What has changed is in the transaction."""
+        for node in self._nodes.values():
+            if node is not None and len(node.history) > _HISTORY_BYTES_MAX:
+                self.transaction.add(CHUNKS, (node.id, node.history_chunks), node.history)
                 node.history_chunks += 1
                 node.history = b""
-            if node_id in self._made or node != store.get_node(node_id):
-                store.put_node(node)
-        workflow = self._workflow
-        if workflow is not None and workflow != store.get_workflow(workflow.id):
-            store.put_workflow(workflow)
-        for (target_id, child_id), link in self._links.items():
-            if link is None:
-                store.delete_link(target_id, child_id)
-            else:
-                store.put_link(target_id, link)
-        for schedule_id, schedule in self._schedules.items():
-            stored = store.get_schedule(schedule_id)
-            if schedule is None and stored is not None:
-                store.delete_schedule(schedule_id)
-            elif schedule is not None and schedule != stored:
-                store.put_schedule(schedule)
-        for write in self.writes:
-            write(store)
-        for due, subject_id, kind, number in self._timers:
-            if number is None:
-                store.clear_timer(due, subject_id, kind)
-            else:
-                store.set_timer(due, subject_id, kind, number)
-        if self._answer is not None:
-            remember(store, self.command, self._answer, self.now)
         if self._changes:
             self.effects.append(StatusChanged(self.workflow.id, tuple(self._changes)))
         return self.effects

@@ -1,314 +1,174 @@
-# ruff: noqa: D102 - MemoryStore does what the protocol above it says
-"""What `apply` asks of whoever keeps the records. It changes copies, and puts them back when the command holds."""
+"""Where records are kept: what `apply` asks of a partition's store, and the store that keeps them in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import nsmallest
-from itertools import islice
-from typing import Protocol
+from operator import attrgetter
+from typing import Any, Protocol, TypeVar
 
-from backbeat.schemas.messages.jobs import Job
-from backbeat.streams.core.schedules.schedule import Schedule
+from backbeat.streams.core.records import Meta
+from backbeat.streams.core.tables import META_FIELDS, META_TABLES, TABLES, MetaTable, Table, Timer, TimerFields
 
-from .records import Answer, CoalesceIndex, Due, Lane, Link, Meta, Node, Place, Pool, SignalTombstone, Workflow
+_K = TypeVar("_K")
+_R = TypeVar("_R")
+
+#: Records that are read at a time.
+_PAGE_RECORDS = 200
+
+#: By table: the keys of records, as they were, and as they are (null: there is none).
+Changes = list[tuple[Any, list[tuple[Any, Any, Any]]]]
 
 
 class Store(Protocol):
-    """One partition's records. What `get` methods give must not be changed by the caller."""
+    """One partition's records. What is read must not be changed by the caller."""
 
-    meta: Meta
+    @property
+    def meta(self) -> Meta:
+        """Where the partition is, and what nearly every command needs."""
 
-    def get_workflow(self, workflow_id: bytes) -> Workflow | None:
-        """A workflow, or null."""
+    def get(self, table: Table[_K, _R] | MetaTable[_K, _R], key: _K) -> _R | None:
+        """A record, or null."""
 
-    def get_node(self, node_id: bytes) -> Node | None:
-        """A node, or null."""
+    def keys(self, table: MetaTable[_K, _R]) -> set[_K]:
+        """The keys of all entries of the meta record's table."""
 
-    def get_link(self, target_id: bytes, child_id: bytes) -> Link | None:
-        """A link, or null."""
+    def scan(self, table: Table[_K, _R], after: _K | None, count: int) -> list[tuple[_K, _R]]:
+        """The first `count` records behind a key, in the order of keys; null: from the first on."""
 
-    def get_answer(self, command_id: bytes) -> Answer | None:
-        """The answer to a command with a caller's key, or null."""
+    def merge(self, changes: Changes, meta: Meta | None, rearmed: Iterable[Timer]) -> None:
+        """Keep what a transaction has changed, all of it or, where this raises, nothing.
 
-    def get_chunk(self, node_id: bytes, number: int) -> bytes | None:
-        """An older part of a node's history (`history`), or null."""
+        `meta`: changed in `META_FIELDS`. `rearmed`: timers that stand, and are to fire again.
+        """
 
-    def get_job(self, job_id: bytes) -> Job | None:
-        """A job, or null."""
 
-    def jobs(self) -> list[Job]:
-        """All jobs, in the order of their ids."""
+class PartitionRecords(ABC):
+    """What the stores have in common: the meta record, and the timers that follow from records."""
 
-    def workflows_after(self, workflow_id: bytes, count: int) -> list[Workflow]:
-        """The first `count` workflows behind this id, in the order of their ids; of empty bytes: from the first on."""
+    def __init__(self, meta: Meta) -> None:
+        #: the dictionaries of the meta record, found by table
+        self._entries: dict[Any, dict[Any, Any]] = {}
+        self.meta = meta
 
-    def nodes_after(self, node_id: bytes, count: int) -> list[Node]:
-        """The same of nodes."""
+    def _take_meta(self, meta: Meta) -> None:
+        self._meta = meta
+        self._entries.update({table: getattr(meta, table.name) for table in META_TABLES})
 
-    def get_waiting(self, workflow_id: bytes, coalesce_key: str) -> CoalesceIndex | None:
-        """Which signal waits under this key, or null."""
+    #: Where the partition is, and what nearly every command needs. Not a method that reads it: that takes too long.
+    meta = property(attrgetter("_meta"), _take_meta)
 
-    def get_removed(self, node_id: bytes) -> SignalTombstone | None:
-        """What is left of a node that was removed, or null."""
+    def keys(self, table: MetaTable[_K, _R]) -> set[_K]:
+        """The keys of all entries of the meta record's table."""
+        return set(self._entries[table])
 
-    def due_after(self, place: tuple[int, bytes] | None, limit: int) -> list[tuple[int, bytes]]:
-        """The workflows that wait to be archived: (since when, id), behind this place or from the first on."""
+    def merge(self, changes: Changes, meta: Meta | None, rearmed: Iterable[Timer]) -> None:
+        """Keep what a transaction has changed. Touches memory only, so that nothing can come in between."""
+        for table, changed in changes:
+            self._keep(table, changed)
+            if table.timer is not None:
+                due_at, state = table.timer.due_at, table.timer.state
+                for key, before, record in changed:
+                    if before is None or record is None:
+                        moves = due_at(record or before) is not None
+                    else:
+                        moves = state(before) != state(record)
+                    if moves:
+                        self._move_timer(table.timer, key, before, record)
+        for timer in rearmed:
+            self.clear_timer(*timer[:3])
+            self.set_timer(*timer)
+        if meta is not None:
+            for name in META_FIELDS:
+                setattr(self._meta, name, getattr(meta, name))
 
-    def put_workflow(self, workflow: Workflow) -> None:
-        """Keep a new or changed workflow."""
+    def _move_timer(self, fields: TimerFields, key: bytes, before: object, record: object) -> None:
+        if before is not None and (timer := fields.of(key, before)) is not None:
+            self.clear_timer(timer[0], key, timer[2])
+        if record is not None and (timer := fields.of(key, record)) is not None:
+            self.set_timer(*timer)
 
-    def put_node(self, node: Node) -> None:
-        """Keep a new or changed node."""
+    @abstractmethod
+    def _keep(self, table: Table[_K, _R], changed: list[tuple[_K, _R | None, _R | None]]) -> None:
+        """Keep records of a table, by key: each as it was, and as it is."""
 
-    def put_link(self, target_id: bytes, link: Link) -> None:
-        """Keep a new or changed link."""
-
-    def delete_link(self, target_id: bytes, child_id: bytes) -> None:
-        """Forget a link."""
-
-    def put_answer(self, command_id: bytes, answer: Answer) -> None:
-        """Keep an answer."""
-
-    def delete_answer(self, command_id: bytes) -> None:
-        """Forget an answer."""
-
-    def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
-        """Keep an older part of a node's history. It is written once."""
-
-    def get_pool(self, pool_id: bytes) -> Pool | None:
-        """A pool of slots, or null."""
-
-    def put_pool(self, pool: Pool) -> None:
-        """Keep a new or changed pool."""
-
-    def delete_pool(self, pool_id: bytes) -> None:
-        """Forget a pool."""
-
-    def get_lane(self, pool_id: bytes, key: bytes) -> Lane | None:
-        """A lane of a pool, or null."""
-
-    def put_lane(self, pool_id: bytes, key: bytes, lane: Lane) -> None:
-        """Keep a new or changed lane."""
-
-    def delete_lane(self, pool_id: bytes, key: bytes) -> None:
-        """Forget a lane."""
-
-    def get_place(self, pool_id: bytes, node_id: bytes) -> Place | None:
-        """A node's place at a pool, or null."""
-
-    def put_place(self, pool_id: bytes, node_id: bytes, place: Place) -> None:
-        """Keep a new or changed place."""
-
-    def delete_place(self, pool_id: bytes, node_id: bytes) -> None:
-        """Forget a place."""
-
-    def get_schedule(self, schedule_id: bytes) -> Schedule | None:
-        """A schedule, or null."""
-
-    def put_schedule(self, schedule: Schedule) -> None:
-        """Keep a new or changed schedule."""
-
-    def delete_schedule(self, schedule_id: bytes) -> None:
-        """Forget a schedule."""
-
-    def schedules(self) -> Iterator[Schedule]:
-        """All schedules of the partition, by id."""
-
-    def put_job(self, job: Job) -> None:
-        """Keep a new or changed job."""
-
-    def delete_job(self, job_id: bytes) -> None:
-        """Forget a job."""
-
-    def put_waiting(self, workflow_id: bytes, coalesce_key: str, waiting: CoalesceIndex) -> None:
-        """Keep which signal waits under this key."""
-
-    def delete_waiting(self, workflow_id: bytes, coalesce_key: str) -> None:
-        """Forget which signal waits under this key."""
-
-    def delete_workflow(self, workflow_id: bytes) -> None:
-        """Forget a workflow."""
-
-    def delete_node(self, node_id: bytes) -> None:
-        """Forget a node."""
-
-    def delete_chunk(self, node_id: bytes, number: int) -> None:
-        """Forget an older part of a node's history."""
-
-    def put_removed(self, node_id: bytes, removed: SignalTombstone) -> None:
-        """Keep that there was such a node."""
-
-    def delete_removed(self, node_id: bytes) -> None:
-        """Forget that there was such a node."""
-
-    def put_due(self, due_at: int, workflow_id: bytes) -> None:
-        """Keep that a workflow waits to be archived."""
-
-    def delete_due(self, due_at: int, workflow_id: bytes) -> None:
-        """Forget that a workflow waits to be archived."""
-
+    @abstractmethod
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         """Have a TimerFired sent at `due` (milliseconds since the epoch)."""
 
+    @abstractmethod
     def clear_timer(self, due: int, subject_id: bytes, kind: int) -> None:
         """Forget a timer that was set."""
 
 
-class MemoryStore:
-    """Records in dictionaries: for tests, and for running workflows in memory."""
+class MemoryStore(PartitionRecords):
+    """Records in dictionaries: for tests, and for running workflows in memory. `store[NODES]` has all nodes."""
 
     def __init__(self, meta: Meta | None = None) -> None:
-        self.meta = meta or Meta()
-        self.workflows: dict[bytes, Workflow] = {}
-        self.nodes: dict[bytes, Node] = {}
-        self.links: dict[tuple[bytes, bytes], Link] = {}
-        self.answers: dict[bytes, Answer] = {}
-        self.chunks: dict[tuple[bytes, int], bytes] = {}
-        self.pools: dict[bytes, Pool] = {}
-        self.lanes: dict[tuple[bytes, bytes], Lane] = {}
-        self.places: dict[tuple[bytes, bytes], Place] = {}
-        self._schedules: dict[bytes, Schedule] = {}
-        self.jobs_kept: dict[bytes, Job] = {}
-        self.waiting: dict[tuple[bytes, str], CoalesceIndex] = {}
-        self.removed: dict[bytes, SignalTombstone] = {}
-        self.due: dict[tuple[int, bytes], Due] = {}
+        super().__init__(meta or Meta())
+        self._entries.update({table: {} for table in TABLES})
         #: (due, subject, kind) -> number
         self.timers: dict[tuple[int, bytes, int], int] = {}
 
-    def get_workflow(self, workflow_id: bytes) -> Workflow | None:
-        return self.workflows.get(workflow_id)
+    def __getitem__(self, table: Table[_K, _R]) -> dict[_K, _R]:
+        return self._entries[table]
 
-    def get_node(self, node_id: bytes) -> Node | None:
-        return self.nodes.get(node_id)
+    def get(self, table: Table[_K, _R] | MetaTable[_K, _R], key: _K) -> _R | None:
+        """A record, or null."""
+        return self._entries[table].get(key)
 
-    def get_link(self, target_id: bytes, child_id: bytes) -> Link | None:
-        return self.links.get((target_id, child_id))
+    def scan(self, table: Table[_K, _R], after: _K | None, count: int) -> list[tuple[_K, _R]]:
+        """The first `count` records behind a key, in the order of keys; null: from the first on."""
+        records = self[table]
+        keys: list[Any] = nsmallest(count, (key for key in records if after is None or key > after))  # type: ignore[operator]
+        return [(key, records[key]) for key in keys]
 
-    def get_answer(self, command_id: bytes) -> Answer | None:
-        return self.answers.get(command_id)
-
-    def get_chunk(self, node_id: bytes, number: int) -> bytes | None:
-        return self.chunks.get((node_id, number))
-
-    def get_job(self, job_id: bytes) -> Job | None:
-        return self.jobs_kept.get(job_id)
-
-    def jobs(self) -> list[Job]:
-        return [self.jobs_kept[job_id] for job_id in sorted(self.jobs_kept)]
-
-    def workflows_after(self, workflow_id: bytes, count: int) -> list[Workflow]:
-        return [
-            self.workflows[one] for one in nsmallest(count, (each for each in self.workflows if each > workflow_id))
-        ]
-
-    def nodes_after(self, node_id: bytes, count: int) -> list[Node]:
-        return [self.nodes[one] for one in nsmallest(count, (each for each in self.nodes if each > node_id))]
-
-    def get_waiting(self, workflow_id: bytes, coalesce_key: str) -> CoalesceIndex | None:
-        return self.waiting.get((workflow_id, coalesce_key))
-
-    def get_removed(self, node_id: bytes) -> SignalTombstone | None:
-        return self.removed.get(node_id)
-
-    def due_after(self, place: tuple[int, bytes] | None, limit: int) -> list[tuple[int, bytes]]:
-        return list(islice((each for each in sorted(self.due) if place is None or each > place), limit))
-
-    def put_workflow(self, workflow: Workflow) -> None:
-        self.workflows[workflow.id] = workflow
-
-    def put_node(self, node: Node) -> None:
-        self.nodes[node.id] = node
-
-    def put_link(self, target_id: bytes, link: Link) -> None:
-        self.links[target_id, link.child] = link
-
-    def delete_link(self, target_id: bytes, child_id: bytes) -> None:
-        self.links.pop((target_id, child_id), None)
-
-    def put_answer(self, command_id: bytes, answer: Answer) -> None:
-        self.answers[command_id] = answer
-
-    def delete_answer(self, command_id: bytes) -> None:
-        self.answers.pop(command_id, None)
-
-    def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
-        self.chunks[node_id, number] = chunk
-
-    def get_pool(self, pool_id: bytes) -> Pool | None:
-        return self.pools.get(pool_id)
-
-    def put_pool(self, pool: Pool) -> None:
-        self.pools[pool.id] = pool
-
-    def delete_pool(self, pool_id: bytes) -> None:
-        self.pools.pop(pool_id, None)
-
-    def get_lane(self, pool_id: bytes, key: bytes) -> Lane | None:
-        return self.lanes.get((pool_id, key))
-
-    def put_lane(self, pool_id: bytes, key: bytes, lane: Lane) -> None:
-        self.lanes[pool_id, key] = lane
-
-    def delete_lane(self, pool_id: bytes, key: bytes) -> None:
-        self.lanes.pop((pool_id, key), None)
-
-    def get_place(self, pool_id: bytes, node_id: bytes) -> Place | None:
-        return self.places.get((pool_id, node_id))
-
-    def put_place(self, pool_id: bytes, node_id: bytes, place: Place) -> None:
-        self.places[pool_id, node_id] = place
-
-    def delete_place(self, pool_id: bytes, node_id: bytes) -> None:
-        self.places.pop((pool_id, node_id), None)
-
-    def get_schedule(self, schedule_id: bytes) -> Schedule | None:
-        return self._schedules.get(schedule_id)
-
-    def put_schedule(self, schedule: Schedule) -> None:
-        self._schedules[schedule.id] = schedule
-
-    def delete_schedule(self, schedule_id: bytes) -> None:
-        self._schedules.pop(schedule_id, None)
-
-    def schedules(self) -> Iterator[Schedule]:
-        return (self._schedules[key] for key in sorted(self._schedules))
-
-    def put_job(self, job: Job) -> None:
-        self.jobs_kept[job.id] = job
-
-    def delete_job(self, job_id: bytes) -> None:
-        self.jobs_kept.pop(job_id, None)
-
-    def put_waiting(self, workflow_id: bytes, coalesce_key: str, waiting: CoalesceIndex) -> None:
-        self.waiting[workflow_id, coalesce_key] = waiting
-
-    def delete_waiting(self, workflow_id: bytes, coalesce_key: str) -> None:
-        self.waiting.pop((workflow_id, coalesce_key), None)
-
-    def delete_workflow(self, workflow_id: bytes) -> None:
-        del self.workflows[workflow_id]
-
-    def delete_node(self, node_id: bytes) -> None:
-        del self.nodes[node_id]
-
-    def delete_chunk(self, node_id: bytes, number: int) -> None:
-        del self.chunks[node_id, number]
-
-    def put_removed(self, node_id: bytes, removed: SignalTombstone) -> None:
-        self.removed[node_id] = removed
-
-    def delete_removed(self, node_id: bytes) -> None:
-        del self.removed[node_id]
-
-    def put_due(self, due_at: int, workflow_id: bytes) -> None:
-        self.due[due_at, workflow_id] = Due()
-
-    def delete_due(self, due_at: int, workflow_id: bytes) -> None:
-        del self.due[due_at, workflow_id]
+    def _keep(self, table: Table[_K, _R], changed: list[tuple[_K, _R | None, _R | None]]) -> None:
+        keep_entries(self._entries[table], changed)
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
+        """A timer stands."""
         self.timers[due, subject_id, kind] = number
 
     def clear_timer(self, due: int, subject_id: bytes, kind: int) -> None:
+        """A timer stands no more."""
         self.timers.pop((due, subject_id, kind), None)
+
+
+def keep_entries(entries: dict[_K, _R], changed: Iterable[tuple[_K, _R | None, _R | None]]) -> None:
+    """Change entries of a dictionary."""
+    for key, _, record in changed:
+        if record is None:
+            entries.pop(key, None)
+        else:
+            entries[key] = record
+
+
+def every(store: Store, table: Table[_K, _R]) -> Iterator[_R]:
+    """All records of a table, in the order of keys. Commands may come in between two of them."""
+    after: _K | None = None
+    while page := store.scan(table, after, _PAGE_RECORDS):
+        yield from (record for _, record in page)
+        after = page[-1][0]
+
+
+def in_order(
+    stored: Callable[[Any, int], list[tuple[Any, Any]]], changed: Mapping[Any, Any], after: Any, count: int
+) -> list[tuple[Any, Any]]:
+    """The first `count` records behind a key, of what is stored and what is changed above it (null: deleted)."""
+    found: list[tuple[Any, Any]] = []
+    while True:
+        wanted = count - len(found)
+        below = dict(stored(after, wanted))
+        # Behind the last of these there may be more below: what is changed there is looked at in the next round.
+        until = max(below) if wanted and len(below) == wanted else None
+        below |= {
+            key: record
+            for key, record in changed.items()
+            if (after is None or key > after) and (until is None or key <= until)
+        }
+        found += [(key, below[key]) for key in sorted(below) if below[key] is not None][:wanted]
+        if until is None or len(found) == count:
+            return found
+        after = until

@@ -10,6 +10,7 @@ from backbeat.schemas.cron import RecurrenceError, times_after
 from backbeat.schemas.messages.commands import ScheduleDue, TimerFired
 from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.schedules.schedule import Schedule
+from backbeat.streams.core.tables import SCHEDULES
 from backbeat.streams.engine.ports import PartitionState
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ def due_records(store: PartitionState, now: int) -> Iterator[tuple[bytes, bytes]
     worked_out = 0
     for fired in store.timers.due(now):
         command: TimerFired | ScheduleDue = fired
-        schedule = store.get_schedule(fired.subject_id) if fired.kind is TimerKind.SCHEDULE else None
+        schedule = store.get(SCHEDULES, fired.subject_id) if fired.kind is TimerKind.SCHEDULE else None
         if schedule is not None:
             command = schedule_due(schedule, fired, store, now)
             worked_out += 1 + len(command.times)

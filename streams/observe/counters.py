@@ -16,6 +16,7 @@ from backbeat.schemas.messages.commands import AnyCommand, ChangeNode, DeliveryF
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.streams.core.effects import Dispatch, Effect, Refuse, StatusChanged
 from backbeat.streams.core.store import Store
+from backbeat.streams.core.tables import NODES
 
 #: Activity names with counters of their own; later names are counted together.
 ACTIVITIES_MAX = 200
@@ -92,7 +93,7 @@ class EngineCounters:
             outcome = "undeliverable"
         else:
             return
-        node = store.get_node(finished.node_id)
+        node = store.get(NODES, finished.node_id)
         if node is not None:
             self.of(node.name).finished[outcome] += 1
 

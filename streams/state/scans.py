@@ -1,4 +1,4 @@
-"""What RocksDB holds of one kind of record, in the order of keys: what a walk over a partition reads (`table.scan`).
+"""What RocksDB holds of one kind of record, in the order of keys: what a walk over a partition reads (`layers.scan`).
 
 An iterator that meets a damaged block is at its end, as if there were nothing more: only `status` raises.
 """
@@ -9,9 +9,7 @@ from collections.abc import Iterator
 
 from rocksdict import Rdict, ReadOptions
 
-from backbeat.schemas.messages.ids import PREFIX_BYTES
-
-_KIND_AT = 1 + PREFIX_BYTES
+from backbeat.streams.core.tables import KIND_AT
 
 
 def pairs_with(db: Rdict, prefix: bytes, begin: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -41,12 +39,12 @@ def keys_of_kind(db: Rdict, kind: bytes, after: bytes) -> Iterator[tuple[bytes, 
         key = iterator.key()
         if key[:1] != b"w":
             return
-        kind_here = key[_KIND_AT : _KIND_AT + 1]
+        kind_here = key[KIND_AT : KIND_AT + 1]
         if kind_here < kind:
-            iterator.seek(key[:_KIND_AT] + kind)
+            iterator.seek(key[:KIND_AT] + kind)
             continue
         if kind_here > kind:
-            iterator.seek(key[:_KIND_AT] + b"\xff")
+            iterator.seek(key[:KIND_AT] + b"\xff")
             continue
         if key > after:
             yield key, iterator.value()

@@ -1,8 +1,4 @@
-# ruff: noqa: D102 - what `apply` asks for is documented in core.store.Store
-"""One partition's records: what `apply` reads and changes, in RocksDB as of the last commit and in memory since.
-
-What is kept under which key: `stored_records`.
-"""
+"""One partition's records: what `apply` reads and changes, in RocksDB as of the last commit and in memory since."""
 
 from __future__ import annotations
 
@@ -12,22 +8,20 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
-from rocksdict import Rdict, WriteBatch
+from rocksdict import WriteBatch
 
-from backbeat.streams.core.records import (
-    Meta,
-)
+from backbeat.streams.core.records import Meta
+from backbeat.streams.core.tables import META_KEY, META_VERSION
 from backbeat.streams.engine.ports import ChangelogPosition, NewerRecordError, Snapshot
 from backbeat.streams.state.rocksdb import open_database
 from backbeat.streams.state.store_folder import StoreFolder
 from backbeat.streams.state.stored_records import StoredRecords
 from backbeat.streams.state.stored_timers import TIMER, timer_key, timer_of
 from backbeat.streams.state.timers import Timers
-from backbeat.streams.state.versions import KNOWN, why_unknown, why_unknown_record, why_unknown_rules
+from backbeat.streams.state.versions import why_unknown, why_unknown_record, why_unknown_rules
 
 logger = logging.getLogger(__name__)
 
-META_KEY = b"m"
 _ORIGIN_KEY = b"o"
 #: How old what a kill takes back may be, at most, where few records change: RocksDB writes out its memory by itself
 #: only when it is full.
@@ -38,22 +32,15 @@ class PartitionStore(StoredRecords):
     """The records of one partition of the commands topic (see `core.store.Store` for what each method is for)."""
 
     def __init__(self, path: Path, partition: int, cache_records: int = 4_000) -> None:
-        self.path = path
-        self.partition = partition
-        self._db: Rdict = open_database(StoreFolder(path), partition)
+        super().__init__(path, partition, open_database(StoreFolder(path), partition), cache_records)
         self._flushed_at = host_now()
         try:
-            self._begin(cache_records)
+            self.origin = self._read_origin()
+            self.meta = self._newest_meta()
         except BaseException:
             self.close()
             raise
-
-    def _begin(self, cache_records: int) -> None:
-        encode = self._make_tables(cache_records)
-        self.origin = self._read_origin()
-        self._encode_meta = encode
-        self.meta = self._newest_meta()
-        self._meta_written = encode(self.meta)
+        self._meta_written = self._encode(self.meta)
         self.timers = Timers(self._scan_timers)
 
     def _read_origin(self) -> ChangelogPosition | None:
@@ -73,7 +60,7 @@ class PartitionStore(StoredRecords):
     def _newest_meta(self) -> Meta:
         meta = self.stored_meta() or Meta()
         # What is written from here on is this version's: an older one must not take it for its own.
-        meta.version = KNOWN[Meta]
+        meta.version = META_VERSION
         return meta
 
     def _refuse(self, why: str | None) -> None:
@@ -81,9 +68,11 @@ class PartitionStore(StoredRecords):
             raise NewerRecordError(f"partition {self.partition}: {why}")
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
+        """A timer stands."""
         self.timers.set(due, subject_id, kind, number)
 
     def clear_timer(self, due: int, subject_id: bytes, kind: int) -> None:
+        """A timer stands no more."""
         self.timers.clear(due, subject_id, kind)
 
     # --- commit ----------------------------------------------------------------------------------------------------
@@ -91,16 +80,16 @@ class PartitionStore(StoredRecords):
     @property
     def changed_count(self) -> int:
         """How many records wait for the next commit."""
-        return sum(table.changed_count for table in self._tables)
+        return sum(layers.changed_count for layers in self._records.values())
 
     def is_dirty(self) -> bool:
         """Whether a commit would write anything."""
-        return self._encode_meta(self.meta) != self._meta_written
+        return self._encode(self.meta) != self._meta_written
 
     def snapshot(self) -> Snapshot:
         """Everything that changed since the last one, and the position that it belongs to. Must not be interrupted."""
-        records = [record for table in self._tables for record in table.snapshot()]
-        meta = self._encode_meta(self.meta)
+        records = [record for layers in self._records.values() for record in layers.snapshot()]
+        meta = self._encode(self.meta)
         self._meta_written = meta
         records.append((META_KEY, meta))
         timers = [
@@ -126,8 +115,8 @@ class PartitionStore(StoredRecords):
 
     def mark_durable(self) -> None:
         """The written snapshot need not be held in memory any more. Must not be interrupted."""
-        for table in self._tables:
-            table.mark_durable()
+        for layers in self._records.values():
+            layers.mark_durable()
         self.timers.mark_durable()
 
     def _write(self, batch: WriteBatch) -> None:
@@ -175,11 +164,11 @@ class PartitionStore(StoredRecords):
     def restored(self) -> None:
         """The store is as of the end of the changelog: begin from there."""
         self.meta = self._newest_meta()
-        self._meta_written = self._encode_meta(self.meta)
+        self._meta_written = self._encode(self.meta)
 
     def _scan_timers(self, begin: int, until: int) -> Iterator[tuple[tuple[int, bytes, int], int]]:
         start = max(begin, self.origin.timers_from if self.origin else 0)
-        for key, value in self._scan(timer_key(start, bytes(16), 0), b"t"):
+        for key, value in self._pairs(timer_key(start, bytes(16), 0), b"t"):
             _, due, subject_id, kind = TIMER.unpack(key)
             if due >= until:
                 break
@@ -190,7 +179,7 @@ class PartitionStore(StoredRecords):
     @property
     def cached_count(self) -> int:
         """Decoded records in memory."""
-        return sum(table.cached_count for table in self._tables)
+        return sum(layers.cached_count for layers in self._records.values())
 
     def stored_estimate(self) -> tuple[int, int]:
         """How many records RocksDB holds, as it estimates, and their bytes on disk and in write buffers."""

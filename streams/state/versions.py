@@ -15,56 +15,18 @@ import re
 
 import msgspec
 
-from backbeat.schemas.messages.ids import PREFIX_BYTES
-from backbeat.schemas.messages.jobs import Job
-from backbeat.streams.core.records import (
-    Answer,
-    CoalesceIndex,
-    Due,
-    Lane,
-    Link,
-    Meta,
-    Node,
-    Place,
-    Pool,
-    SignalTombstone,
-    Workflow,
-)
-from backbeat.streams.core.schedules.schedule import Schedule
+from backbeat.streams.core.records import Meta
+from backbeat.streams.core.tables import META_KEY, known_versions, table_of
 
 #: The newest version of each kind of record that this code knows.
-KNOWN: dict[type[msgspec.Struct], int] = {
-    Meta: 2,
-    Workflow: 1,
-    Node: 1,
-    Link: 1,
-    Answer: 1,
-    Pool: 1,
-    Lane: 1,
-    Place: 1,
-    Schedule: 1,
-    Job: 1,
-    CoalesceIndex: 1,
-    SignalTombstone: 1,
-    Due: 1,
-}
+KNOWN = known_versions()
 #: The newest rules (`apply`) that this code knows; a partition's are in its meta record.
 RULES_VERSION = 1
 
-_KIND_AT = 1 + PREFIX_BYTES
-_OF_WORKFLOW: dict[bytes, type[msgspec.Struct] | None] = {
-    b"w": Workflow,
-    b"n": Node,
-    b"l": Link,
-    b"h": None,
-    b"p": Pool,
-    b"q": Lane,
-    b"o": Place,
-    b"c": CoalesceIndex,
-    b"d": SignalTombstone,
-}
 #: Kinds whose version is no first field: where it is.
-_LATER = {Link: 3, Answer: 3}
+_LATER = {
+    kind: place for kind in KNOWN if (place := [field.name for field in msgspec.structs.fields(kind)].index("version"))
+}
 _ARRAY_16, _ARRAY_SMALL, _ARRAY_SMALL_BITS = 0xDC, 0x90, 0xF0
 
 
@@ -103,26 +65,14 @@ def why_unknown_record(key: bytes, value: bytes) -> str | None:
 
     With the meta record come the rules that made the others.
     """
-    match key[:1]:
-        case b"w":
-            kind = _OF_WORKFLOW.get(key[_KIND_AT : _KIND_AT + 1], Meta)
-        case b"i":
-            kind = Answer
-        case b"c":
-            kind = Schedule
-        case b"j":
-            kind = Job
-        case b"a":
-            kind = Due
-        case b"m" if len(key) == 1:
-            return why_unknown(Meta, value) or why_unknown_rules(msgspec.msgpack.decode(value, type=Meta))
-        case _:
-            kind = Meta
-    if kind is None:
-        return None  # Packed history: each change says what it is.
-    if kind is Meta:
+    if key == META_KEY:
+        return why_unknown(Meta, value) or why_unknown_rules(msgspec.msgpack.decode(value, type=Meta))
+    table = table_of(key)
+    if table is None:
         return newer_text(f"a record under the key {key[:12].hex()}…", "it knows no such kind")
-    return why_unknown(kind, value)
+    if table.struct is bytes:
+        return None  # Packed history: each change says what it is.
+    return why_unknown(table.struct, value)
 
 
 def newer_text(found: str, known: str) -> str:

@@ -15,6 +15,7 @@ from backbeat.schemas.messages.status import ServerStatus
 from backbeat.streams.core import apply
 from backbeat.streams.core.effects import Dispatch, Ignored, Refuse
 from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.core.tables import NODES, WORKFLOWS
 
 USER = b"u" * 16
 PARTITIONS = 4
@@ -41,8 +42,8 @@ def test_a_workflow_made_ahead_runs_to_its_end(maker):
     bad, dispatched = perform(maker.workflow(subject_of(1)), store)
 
     assert bad == []
-    assert dispatched == len(store.nodes) == 4
-    assert {node.server for node in store.nodes.values()} == {ServerStatus.COMPLETE}
+    assert dispatched == len(store[NODES]) == 4
+    assert {node.server for node in store[NODES].values()} == {ServerStatus.COMPLETE}
 
 
 def test_a_second_signal_to_a_workflow_is_new_work(maker):
@@ -51,7 +52,7 @@ def test_a_second_signal_to_a_workflow_is_new_work(maker):
 
     assert bad == []
     assert dispatched == 8
-    assert len(store.workflows) == 1
+    assert len(store[WORKFLOWS]) == 1
 
 
 @pytest.mark.parametrize("leaves", [1, 3, 120])
@@ -62,12 +63,12 @@ def test_the_children_of_a_fan_are_in_work_and_take_their_results(maker, leaves)
 
     assert bad == []
     assert dispatched == leaves + 1
-    assert all(store.nodes[child].server is ServerStatus.SENT_TO_CLIENT for child in fan.children)
+    assert all(store[NODES][child].server is ServerStatus.SENT_TO_CLIENT for child in fan.children)
 
     bad, _ = perform(maker.results(fan.children), store)
 
     assert bad == []
-    assert {node.server for node in store.nodes.values()} == {ServerStatus.COMPLETE}
+    assert {node.server for node in store[NODES].values()} == {ServerStatus.COMPLETE}
 
 
 def test_stored_workflows_are_as_if_they_had_run(maker):
@@ -76,14 +77,14 @@ def test_stored_workflows_are_as_if_they_had_run(maker):
     for number in range(40):
         stored._put(stores, maker, template, subject_of(number, stored.KIND))
 
-    assert sum(len(store.workflows) for store in stores) == 40
+    assert sum(len(store[WORKFLOWS]) for store in stores) == 40
     for store in stores:
-        for workflow in store.workflows.values():
+        for workflow in store[WORKFLOWS].values():
             (top,) = chain(store, workflow.first_child)
             assert top.workflow_id == workflow.id
             assert [child.parent_id for child in chain(store, top.first_child)] == [top.id] * 9
     subject = next(stored.stored_subjects(40))
-    store = next(store for store in stores if maker.workflow_id(subject) in store.workflows)
+    store = next(store for store in stores if maker.workflow_id(subject) in store[WORKFLOWS])
     bad, dispatched = perform(maker.workflow(subject), store, begin=template.workflow.created_at + 1_000)
     assert bad == []
     assert dispatched == 4
@@ -100,7 +101,7 @@ def test_some_stored_workflows_are_open_and_have_a_deadline(maker):
 def chain(store, first):
     found = []
     while first is not None:
-        found.append(store.nodes[first])
+        found.append(store[NODES][first])
         first = found[-1].next_sibling
     return found
 

@@ -20,6 +20,7 @@ from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.core import effects as e
 from backbeat.streams.core import records
+from backbeat.streams.core.tables import DUE, TOMBSTONES
 from tests.core.naive import Naive, Outcome
 from tests.core.world import OTHER, TIMER_NUMBERS, USER, Happened, World, reply_to
 
@@ -203,7 +204,7 @@ class Player:
 
     def _archived(self, move: Move) -> c.RemoveWorkflow | None:
         """A workflow that waits to be archived was; at times one that has moved on, or was removed already."""
-        waits = sorted(identity for store in self.world.stores for _, identity in store.due)
+        waits = sorted(identity for store in self.world.stores for _, identity in store[DUE])
         identity = waits[move.node % len(waits)] if waits else WORKFLOW_IDS[move.node % len(WORKFLOW_IDS)]
         workflow = self.world.workflows().get(identity)
         revision = 0 if workflow is None else workflow.removal_number - (move.how % 5 == 4)
@@ -363,7 +364,7 @@ class Player:
             assert self.world.history(node_id) == node.history, f"history of {node.name}; {story}"
         workflows = self.world.workflows()
         assert set(workflows) == set(self.naive.trees), story
-        assert {each for store in self.world.stores for each in store.removed} == self.naive.removed
+        assert {each for store in self.world.stores for each in store[TOMBSTONES]} == self.naive.removed
         for identity, tree in self.naive.trees.items():
             workflow = workflows[identity]
             assert (workflow.complete, workflow.paused) == (tree.complete, tree.paused)

@@ -8,6 +8,7 @@ from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import Overlap
 from backbeat.streams.core.schedules.schedule import Schedule
+from backbeat.streams.core.tables import SCHEDULES
 from tests.core.rig import Rig, new
 from tests.core.world import USER, Happened
 
@@ -42,7 +43,7 @@ class ScheduleRig(Rig):
 
     def scheduled(self, name: str = "nightly") -> Schedule:
         identity = ids.schedule_id(USER, name)
-        found = self.store_of(identity).get_schedule(identity)
+        found = self.store_of(identity).get(SCHEDULES, identity)
         assert found is not None, name
         return found
 

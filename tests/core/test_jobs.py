@@ -18,9 +18,11 @@ from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core import effects as e
 from backbeat.streams.core import queries
 from backbeat.streams.core.step import Refused
+from backbeat.streams.core.tables import JOBS, NODES, WORKFLOWS
 from backbeat.streams.input.validate import check_command
 from tests.core.player import Move, Player
 from tests.core.rig import CAMERA_ID, NON_BLOCKING, Rig, id_of, new, workflow
+from tests.core.storing import put
 from tests.core.test_properties import MOVES, NUMBERS
 from tests.core.test_retention import DAY_MS, Kept
 from tests.core.test_slices import Quick
@@ -60,7 +62,7 @@ def run(rig: World, action: str = "retry", job_id: bytes = JOB, **given) -> Job:
 
 
 def total(rig: World, job_id: bytes = JOB) -> Job:
-    jobs = [store.get_job(job_id) for store in rig.stores]
+    jobs = [store.get(JOBS, job_id) for store in rig.stores]
     first = jobs[0]
     fields = ("examined", "matched", "done", "refused", "matches", "refusals")
     counts = {name: sum((getattr(job, name) for job in jobs[1:]), getattr(first, name)) for name in fields}
@@ -110,7 +112,7 @@ def test_it_does_what_the_single_commands_do(action, single, slice_nodes_max):
         expected.effects += one_by_one.do(kind(id=ids.command_id(b"job", JOB, node_id), tid="tid", **about)).effects
     assert (total(mass).matched, total(mass).done, total(mass).refused) == (12, 12, 0)
     for store in mass.stores:
-        store.delete_job(JOB)
+        put(store, JOBS, JOB, None)
         store.timers = {key: number for key, number in store.timers.items() if key[2] != TimerKind.JOB}
     assert mass.snapshot() == one_by_one.snapshot()
     assert happened.dispatches == expected.dispatches
@@ -201,7 +203,7 @@ def test_a_dry_run_counts_and_changes_nothing():
     job = total(rig)
     assert (job.examined, job.matched, job.done, job.refused) == (270, 60, 0, 0)
     assert all(match.name.startswith("charge") and match.workflow_name == "purchase" for match in job.matches)
-    assert [len(store.get_job(JOB).matches) for store in rig.stores] == [20, 20]
+    assert [len(store.get(JOBS, JOB).matches) for store in rig.stores] == [20, 20]
     assert {node_id: msgspec.msgpack.encode(node) for node_id, node in rig.nodes().items()} == before
     assert not happened.of(e.Dispatch)
 
@@ -222,9 +224,9 @@ def test_a_node_that_cannot_be_changed_is_told_of_and_the_others_are_changed():
 def test_a_node_that_the_engine_fails_on_shows_it_and_does_not_end_the_job():
     rig = shop(1)
     broken = rig.row("charge3")
-    parent = rig.stores[0].nodes.pop(broken.parent_id)
+    parent = rig.stores[0][NODES].pop(broken.parent_id)
     job = run(rig)
-    rig.stores[0].nodes[parent.id] = parent
+    rig.stores[0][NODES][parent.id] = parent
     assert (job.matched, job.done, job.refused, job.state) == (8, 7, 1, JobState.DONE)
     assert [(one.id, one.reason) for one in job.refusals] == [(broken.id, "defect")]
     assert rig.server("charge3") == ["errored"]
@@ -232,7 +234,7 @@ def test_a_node_that_the_engine_fails_on_shows_it_and_does_not_end_the_job():
 
 def test_a_node_whose_workflow_is_gone_does_not_end_the_job():
     rig = shop(1)
-    rig.stores[0].workflows.pop(rig.row("charge3").workflow_id)
+    rig.stores[0][WORKFLOWS].pop(rig.row("charge3").workflow_id)
     job = run(rig)
     assert (job.state, job.matched, job.done) == (JobState.DONE, 7, 7)
 
@@ -249,7 +251,7 @@ def test_a_workflow_that_a_job_finishes_is_kept_as_long_as_its_policy_says(slice
     assert kept.planned() == (kept.now, kept.now + DAY_MS, None)
     # Removed slice by slice, its nodes are nobody's any more.
     kept.send(kept.fired(CAMERA_ID), kept.now + DAY_MS)
-    assert bool(kept.stores[0].nodes) is (slice_nodes_max == 1)
+    assert bool(kept.stores[0][NODES]) is (slice_nodes_max == 1)
     start(kept, "cancel", b"2" * 16, current_status="complete")
     kept.drain()
     job = total(kept, b"2" * 16)
@@ -267,7 +269,7 @@ def test_a_defect_in_the_rest_of_a_change_does_not_end_the_job():
     (waiting,) = [command for queue in rig.under_way.values() for command in queue]
     assert waiting.tasks
     (lost,) = [task.cursor for task in waiting.tasks if task.cursor is not None]
-    rig.stores[0].nodes.pop(lost)
+    rig.stores[0][NODES].pop(lost)
     rig.drain()
     assert (total(rig).state, total(rig).done) == (JobState.DONE, 2)
 
@@ -378,7 +380,7 @@ def test_what_cannot_be_a_job_is_refused(action, wanted, says):
     (refused,) = start(rig, action, **wanted).replies
     assert refused.message.startswith(says)
     assert not rig.drain().commands
-    assert rig.stores[0].jobs() == []
+    assert list(rig.stores[0][JOBS].values()) == []
 
 
 # --- its life --------------------------------------------------------------------------------------------------------
@@ -403,7 +405,7 @@ def test_one_that_was_asked_of_some_partitions_is_completed_by_asking_again():
     rig = shop(3)
     rig.send(c.StartJob(id=JOB, user_id=USER, tid="tid", partition=1, action="retry"))
     rig.drain()
-    assert [store.get_job(JOB) is not None for store in rig.stores] == [False, True, False]
+    assert [store.get(JOBS, JOB) is not None for store in rig.stores] == [False, True, False]
     assert run(rig).done == 8
 
 
@@ -477,7 +479,7 @@ def test_one_that_has_ended_is_forgotten_in_time():
         fired = rig.timer_fired(JOB, TimerKind.JOB, 0)
         rig.now = due
         rig._apply(partition, fired, Happened())
-        assert store.jobs() == []
+        assert store[JOBS] == {}
         again = Happened()
         rig._apply(partition, fired, again)
         assert again.of(e.Ignored)
@@ -490,7 +492,7 @@ def test_the_oldest_that_has_ended_makes_room():
     for number in range(KEPT_MAX + 3):
         run(rig, job_id=b"%016d" % number, dry_run=True)
         rig.now += 1
-    kept = [job.id for job in rig.stores[0].jobs()]
+    kept = [job.id for job in list(rig.stores[0][JOBS].values())]
     assert (len(kept), kept[0]) == (KEPT_MAX, b"%016d" % 3)
     rig.check()
     rig = shop(1, workflows=1)

@@ -8,6 +8,7 @@ from backbeat.schemas.messages.replies import Reason, Rejection
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.dispatch import apply
 from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.core.tables import NODES, WORKFLOWS
 from tests.core.rig import new, running
 
 USER = b"u" * 16
@@ -32,8 +33,8 @@ def signal(*, tid="", client_data=b"{}", link=None):
 def refused(command):
     store = MemoryStore()
     effects = apply(command, 1_000, store)
-    assert not store.nodes
-    assert not store.workflows
+    assert not store[NODES]
+    assert not store[WORKFLOWS]
     (reply,) = effects
     assert isinstance(reply, fx.Reply)
     assert isinstance(reply.answer, Rejection)
@@ -64,7 +65,7 @@ def test_a_linked_signal_goes_through_its_target():
 def test_a_workers_result_that_is_too_large_is_a_client_error():
     store = MemoryStore()
     apply(signal(), 1_000, store)
-    (node_id,) = store.nodes
+    (node_id,) = store[NODES]
     result = c.ChangeNode(
         id=b"2" * 16,
         user_id=USER,
@@ -75,23 +76,23 @@ def test_a_workers_result_that_is_too_large_is_a_client_error():
     )
     effects = apply(result, 2_000, store)
     assert isinstance(effects[0], fx.Refuse)
-    node = store.nodes[node_id]
+    node = store[NODES][node_id]
     assert (node.server.name, node.client.name, node.retries_remaining) == ("RETRYING", "ERRORED", 5)
     assert b"payload_bytes_max" in node.history
     assert apply(result, 3_000, store) != effects  # The attempt is over: it changes nothing any more.
-    assert store.nodes[node_id] == node
+    assert store[NODES][node_id] == node
 
 
 def test_the_same_refused_of_a_caller_without_attempt_changes_nothing():
     store = MemoryStore()
     apply(signal(), 1_000, store)
-    (node_id,) = store.nodes
-    before = store.nodes[node_id]
+    (node_id,) = store[NODES]
+    before = store[NODES][node_id]
     response = b'"' + b"x" * 262_144 + b'"'
     change = c.ChangeNode(id=b"2" * 16, user_id=USER, node_id=node_id, status="completed", response=response)
     (refuse,) = apply(change, 2_000, store)
     assert isinstance(refuse, fx.Refuse)
-    assert store.nodes[node_id] == before
+    assert store[NODES][node_id] == before
 
 
 def test_a_result_that_is_refused_is_no_error_of_an_attempt_that_is_over():

@@ -11,6 +11,7 @@ from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.streams.core.effects import Ignored, Refuse, Send
+from backbeat.streams.core.tables import LINKS
 from tests.core.rig import CAMERA, CAMERA_ID, FORGET, NON_BLOCKING, Rig, flag, id_of, new, running, workflow
 from tests.core.world import USER, reply_to
 
@@ -147,7 +148,7 @@ def test_an_opening_that_is_repeated_after_its_closing_opens_nothing():
     assert rig.server("a") == ["complete"]
     assert rig.tell(c.OpenLink, **opening).of(Ignored)
     assert rig.tell(c.CloseLink, **opening).of(Ignored)
-    assert not any(store.links for store in rig.stores)
+    assert not any(store[LINKS] for store in rig.stores)
 
 
 def test_an_opening_that_is_repeated_counts_once():
@@ -251,7 +252,7 @@ def test_a_canceled_parent_with_a_child_linked_to_it_in_one_command():
     rig = running(new("a"), new("b"))
     assert rig.say("canceled", "a", new("x", parent_link_id=rig["a"])).dispatched == ["b"]
     assert rig.server("a", "x") == ["deactivated", "deactivated"]
-    assert not any(store.links for store in rig.stores)
+    assert not any(store[LINKS] for store in rig.stores)
 
 
 def test_a_child_born_deactivated_links_nothing():
@@ -278,7 +279,7 @@ def test_many_links_are_closed_and_forgotten_in_slices(slice_nodes_max):
         rig.complete(f"x{n}")
     assert rig.server("a") == ["processing_children"]
     assert rig.complete("x6").dispatched == ["b"]
-    assert not any(store.links for store in rig.stores)
+    assert not any(store[LINKS] for store in rig.stores)
 
 
 @pytest.mark.parametrize("slice_nodes_max", [1, 3, 250])

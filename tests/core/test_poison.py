@@ -18,6 +18,7 @@ from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.limits import LimitValues
 from backbeat.schemas.messages.retention import DueWorkflows, RetentionPolicy
 from backbeat.streams.core import apply
+from backbeat.streams.core.tables import JOBS, LINKS, POOLS, WORKFLOWS
 from backbeat.streams.engine.partition import Record
 from backbeat.streams.engine.ports import StoreError
 from backbeat.testing.clock import Clock
@@ -110,7 +111,7 @@ def test_a_partition_that_there_is_not(loop, kind, given, partition):
     assert f"for partition {partition} was sent to partition 0" in loop.reason
     loop.send(kind, partition=partition, asks=True, **given)
     assert f"for partition {partition} was sent to partition 0" in loop.rejection.message
-    assert loop.store.jobs() == []
+    assert loop.store[JOBS] == {}
     assert loop.goes_on()
 
 
@@ -227,7 +228,7 @@ def test_a_slice_of_a_job_that_fails_ends_its_job(loop):
 
     loop.engine._rules = broken
     loop.send(c.StartJob, partition=0, action="retry", id=JOB)
-    (job,) = loop.store.jobs()
+    (job,) = loop.store[JOBS].values()
     assert job.state == "stopped"
     assert "defect: UnknownError" in loop.reason
 
@@ -260,7 +261,7 @@ def test_an_answer_inside_a_link_that_can_go_nowhere(loop):
     child_id = ids.node_id(CAMERA_ID, JOB, 0)
     loop.send(c.OpenLink, target_id=loop.signal(), child_id=child_id, signal=signal)
     assert "reply_to is below 0" in loop.reason
-    assert loop.store.links == {}
+    assert loop.store[LINKS] == {}
 
 
 @pytest.mark.parametrize(
@@ -374,7 +375,7 @@ def test_a_tree_that_is_removed_while_it_is_read(loop):
     next(reading)
     loop.clock.move(loop.clock.milliseconds + 5_000)
     assert loop._memory.fire()
-    assert loop.store.workflows == {}
+    assert loop.store[WORKFLOWS] == {}
 
     for _ in reading:
         pass
@@ -410,7 +411,7 @@ def test_limits_with_pools_of_large_keys_come_in_parts_that_fit(loop):
         signal = {"workflow_id": ids.workflow_id(USER, "w", subject), "workflow": of}
         loop.send(c.Signal, asks=True, **signal, node=new("signal", type="decision"))
         loop.send(c.ChangeNode, node_id=loop.replies[-1].answer.id, status="completed", children=(node,))
-    assert len(loop.store.pools) == 60
+    assert len(loop.store[POOLS]) == 60
     loop.replies.clear()
     for _ in loop.ask(q.GetLimits, partition=0):
         pass

@@ -14,6 +14,7 @@ from backbeat.schemas.messages.views import NodeView
 from backbeat.streams.core import queries as q
 from backbeat.streams.core.effects import Ignored, Refuse
 from backbeat.streams.core.retention.policies import POLICIES_MAX
+from backbeat.streams.core.tables import CHUNKS, DUE, LINKS, NODES, TOMBSTONES, WAITING, WORKFLOWS
 from tests.core.rig import CAMERA, CAMERA_ID, FORGET, NON_BLOCKING, Rig, id_of, new, workflow
 from tests.core.world import OTHER, USER, reply_to
 
@@ -49,11 +50,7 @@ class Kept(Rig):
 
     @property
     def is_empty(self):
-        return not any(
-            getattr(store, name)
-            for store in self.stores
-            for name in ("workflows", "nodes", "links", "chunks", "waiting", "due")
-        )
+        return not any(store[each] for store in self.stores for each in (WORKFLOWS, NODES, LINKS, CHUNKS, WAITING, DUE))
 
 
 def finished(*, retain=True, **given):
@@ -376,12 +373,12 @@ def test_a_removal_leaves_nothing_but_what_is_refused(slice_nodes_max):
     happened = rig.over()
     assert happened.commands > 12 / slice_nodes_max
     assert [node.name for node in rig.nodes().values()] == ["elsewhere"]
-    assert not any(store.chunks for store in rig.stores)
-    assert sorted(each for store in rig.stores for each in store.removed) == sorted(signals)
+    assert not any(store[CHUNKS] for store in rig.stores)
+    assert sorted(each for store in rig.stores for each in store[TOMBSTONES]) == sorted(signals)
     assert {kind for _, kind in rig.timers()} == {"refusal", "expiry"}
     for node_id in signals:
         rig.fire(node_id)
-    assert not any(store.removed for store in rig.stores)
+    assert not any(store[TOMBSTONES] for store in rig.stores)
 
 
 def test_no_slice_works_on_more_than_the_setting_says():
@@ -392,9 +389,9 @@ def test_no_slice_works_on_more_than_the_setting_says():
     for n in range(100):
         rig.complete(f"n{n}")
     happened = rig.send(rig.fired(CAMERA_ID), rig.now + DAY_MS)
-    counts = [len(rig.stores[0].nodes)]
+    counts = [len(rig.stores[0][NODES])]
     while rig.deliver(happened):
-        counts.append(len(rig.stores[0].nodes))
+        counts.append(len(rig.stores[0][NODES]))
     assert counts[-1] == 0
     assert all(before - after <= 10 for before, after in itertools.pairwise(counts))
 
@@ -482,7 +479,7 @@ def test_a_late_repeat_with_a_link_holds_nothing():
 
 def test_its_id_is_forgotten_in_the_end():
     rig = removed(refuse_seconds=60.0)
-    (node_id,) = rig.stores[0].removed
+    (node_id,) = rig.stores[0][TOMBSTONES]
     timer = rig.fired(node_id)
     assert rig.timers()[node_id, "refusal"] == (rig.now + 60_000, 0)
     rig.fire(node_id)

@@ -19,6 +19,7 @@ from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core import effects as e
 from backbeat.streams.core import queries
 from backbeat.streams.core.limits import slots, views
+from backbeat.streams.core.tables import LANES, PLACES, POOLS
 from tests.core.rig import NON_BLOCKING, Rig, id_of, new, workflow
 from tests.core.test_slices import Counting
 from tests.core.world import OTHER, USER, Happened, World, reply_to
@@ -75,7 +76,7 @@ class Bank(Rig):
         )
 
     def pool(self, identity=POOL):
-        return self.store_of(identity).pools.get(identity)
+        return self.store_of(identity)[POOLS].get(identity)
 
 
 def limited(partitions=4, settings_=None, **bounds):
@@ -292,7 +293,7 @@ def test_each_value_of_the_key_has_slots_of_its_own(path, keys):
     datas = ['{"params":[0,"é"]}'.encode(), b'{"params":[0]}']
     for number, data in zip((1, 2), datas, strict=True):
         bank.pay({"id": number}, metadata=b'{"bank":"B%d"}' % number, client_data=data)
-    pools = {pool.key: pool for store in bank.stores for pool in store.pools.values()}
+    pools = {pool.key: pool for store in bank.stores for pool in store[POOLS].values()}
     assert set(pools) == set(keys)
     assert sum(pool.out for pool in pools.values()) == len(set(keys))
 
@@ -392,7 +393,7 @@ def test_pools_that_empty_while_a_change_goes_through_them_break_no_chain():
                     bank.send(c.ChangeNode(id=bank.new_id(), node_id=node.id, status=word))
         bank.drain(chance=chance)
         bank.check()
-    assert not bank.stores[0].pools
+    assert not bank.stores[0][POOLS]
 
 
 def test_changes_are_ordered_by_one_partition_and_reach_all():
@@ -589,7 +590,7 @@ class Watched(World):
 
     def _apply(self, number, command, happened):
         super()._apply(number, command, happened)
-        for pool in self.stores[number].pools.values():
+        for pool in self.stores[number][POOLS].values():
             limit = self.stores[number].meta.limits.get(limit_key(pool.client_id, pool.activity))
             if limit is None or limit.values.concurrency is None:
                 self.allowed.pop(pool.id, None)
@@ -602,7 +603,7 @@ class Watched(World):
             if node.slot is not None and node.server is ServerStatus.SENT_TO_CLIENT:
                 running.setdefault(node.slot, []).append(node)
         for pool_id, found in running.items():
-            places = self.store_of(pool_id).places
+            places = self.store_of(pool_id)[PLACES]
             known = [node for node in found if (pool_id, node.id) in places]
             assert all(places[pool_id, node.id].out for node in known), "a node runs without a slot"
 
@@ -629,7 +630,7 @@ def test_never_more_out_than_the_limit_and_no_slot_is_lost(moves, seed, slice_no
     world.drain(chance=chance)
     world.check()
     finish(world, chance)
-    assert not any(store.pools or store.lanes or store.places for store in world.stores), "something is left"
+    assert not any(store[POOLS] or store[LANES] or store[PLACES] for store in world.stores), "something is left"
     assert all(node.server in (ServerStatus.COMPLETE, ServerStatus.DEACTIVATED) for node in world.nodes().values())
 
 

@@ -20,6 +20,7 @@ from backbeat.schemas.messages.status import CLOSED
 from backbeat.streams.core.effects import Notify
 from backbeat.streams.core.jobs import filters
 from backbeat.streams.core.limits import slots
+from backbeat.streams.core.tables import WORKFLOWS
 from tests.core.rig import CAMERA, CAMERA_ID, Rig, id_of, new, running, workflow
 from tests.core.test_slots import BANK, Bank, limited
 from tests.core.world import USER, World
@@ -186,7 +187,7 @@ def test_the_id_of_a_workflow_is_derived_from_what_it_is_of():
     other = id_of(workflow(b'"Other"'))
     answer = rig.ask(c.Signal, workflow_id=other, workflow=CAMERA, node=new("signal", type="decision")).reply
     assert (answer.reason, answer.found, answer.wanted) == (Reason.INVALID_PARAMETERS, other.hex(), CAMERA_ID.hex())
-    assert not any(store.workflows for store in rig.stores)
+    assert not any(store[WORKFLOWS] for store in rig.stores)
     rig.signal("signal")
 
 

@@ -27,8 +27,24 @@ from backbeat.streams.core import records
 from backbeat.streams.core.dispatch import apply
 from backbeat.streams.core.retention import policies
 from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.core.tables import (
+    ANSWERS,
+    CHUNKS,
+    DUE,
+    JOBS,
+    LANES,
+    LINKS,
+    NODES,
+    PLACES,
+    POOLS,
+    SCHEDULES,
+    TOMBSTONES,
+    WAITING,
+    WORKFLOWS,
+)
 from backbeat.streams.core.tree import coalesce, history, status
 from backbeat.streams.core.tree.deactivation import is_deactivated, is_left_over
+from tests.core.storing import encoded
 
 USER = b"u" * 16
 OTHER = b"o" * 16
@@ -173,30 +189,30 @@ class World:
         return {
             node.id: node
             for store in self.stores
-            for node in store.nodes.values()
-            if not is_left_over(node, store.workflows.get(node.workflow_id))
+            for node in store[NODES].values()
+            if not is_left_over(node, store[WORKFLOWS].get(node.workflow_id))
         }
 
     def workflows(self) -> dict[bytes, records.Workflow]:
-        return {workflow.id: workflow for store in self.stores for workflow in store.workflows.values()}
+        return {workflow.id: workflow for store in self.stores for workflow in store[WORKFLOWS].values()}
 
     def node(self, node_id: bytes) -> records.Node:
-        return self.store_of(node_id).nodes[node_id]
+        return self.store_of(node_id)[NODES][node_id]
 
     def statuses(self, node_id: bytes) -> tuple[str, str]:
         """Server and client status as a reader sees them."""
         store = self.store_of(node_id)
-        node = store.nodes[node_id]
+        node = store[NODES][node_id]
         server = node.server
-        if is_deactivated(store, node, store.workflows[node.workflow_id]):
+        if is_deactivated(store, node, store[WORKFLOWS][node.workflow_id]):
             server = ServerStatus.DEACTIVATED
         return word(server), word(node.client)
 
     def history(self, node_id: bytes) -> list[tuple[str, str, str, int, bytes | None]]:
         """The status changes of a node, oldest first."""
         store = self.store_of(node_id)
-        node = store.nodes[node_id]
-        chunks = [store.chunks[node_id, number] for number in range(node.history_chunks)]
+        node = store[NODES][node_id]
+        chunks = [store[CHUNKS][node_id, number] for number in range(node.history_chunks)]
         return [
             (
                 "server" if change.server else "client",
@@ -248,32 +264,11 @@ class World:
         """All records, byte for byte; positions and times of the partition left out."""
         return msgspec.msgpack.encode(
             [
-                sorted(
-                    [
-                        *((b"w", key, msgspec.msgpack.encode(row)) for key, row in store.workflows.items()),
-                        *((b"n", key, msgspec.msgpack.encode(row)) for key, row in store.nodes.items()),
-                        *((b"l", b"".join(key), msgspec.msgpack.encode(row)) for key, row in store.links.items()),
-                        *((b"a", key, msgspec.msgpack.encode(row)) for key, row in store.answers.items()),
-                        *((b"c", key[0] + bytes([key[1]]), row) for key, row in store.chunks.items()),
-                        *((b"j", key, msgspec.msgpack.encode(row)) for key, row in store.jobs_kept.items()),
-                        *(
-                            (b"k", key[0] + key[1].encode(), msgspec.msgpack.encode(row))
-                            for key, row in store.waiting.items()
-                        ),
-                        *(
-                            (b"t", msgspec.msgpack.encode(key), msgspec.msgpack.encode(n))
-                            for key, n in store.timers.items()
-                        ),
-                        *((b"p", key, msgspec.msgpack.encode(row)) for key, row in store.pools.items()),
-                        *((b"q", b"".join(key), msgspec.msgpack.encode(row)) for key, row in store.lanes.items()),
-                        *((b"o", b"".join(key), msgspec.msgpack.encode(row)) for key, row in store.places.items()),
-                        *((b"r", row.id, msgspec.msgpack.encode(row)) for row in store.schedules()),
-                        (b"s", b"", msgspec.msgpack.encode([store.meta.settings, store.meta.retention])),
-                        (b"s", b"limits", msgspec.msgpack.encode(store.meta.limits)),
-                        *((b"g", key, msgspec.msgpack.encode(row)) for key, row in store.removed.items()),
-                        *((b"d", msgspec.msgpack.encode(key), b"") for key in store.due),
-                    ]
-                )
+                [
+                    sorted(encoded(store).items()),
+                    sorted(store.timers.items()),
+                    [store.meta.settings, store.meta.retention, store.meta.limits],
+                ]
                 for store in self.stores
             ]
         )
@@ -284,8 +279,8 @@ class World:
         """What must hold whenever nothing is under way."""
         assert not any(self.under_way.values()), "commands are under way"
         nodes = self.nodes()
-        assert len(nodes) == sum(len(store.nodes) for store in self.stores), "nodes of a workflow that was removed"
-        assert {key[0] for store in self.stores for key in store.chunks} <= set(nodes), "history of a removed node"
+        assert len(nodes) == sum(len(store[NODES]) for store in self.stores), "nodes of a workflow that was removed"
+        assert {key[0] for store in self.stores for key in store[CHUNKS]} <= set(nodes), "history of a removed node"
         parents: dict[bytes, records.Parent] = {**self.workflows(), **nodes}
         below: dict[bytes, list[records.Node]] = {identity: [] for identity in parents}
         for node in sorted(nodes.values(), key=lambda node: node.seq):
@@ -301,20 +296,20 @@ class World:
         self._check_waiting(nodes)
         expected = {
             (each.timer_at, each.id, each.timer_kind): each.timer_number
-            for each in [*nodes.values(), *(one for store in self.stores for one in store.schedules())]
+            for each in [*nodes.values(), *(one for store in self.stores for one in store[SCHEDULES].values())]
             if each.timer_at is not None
         }
         expected |= {key: n for store in self.stores for key, n in store.timers.items() if key[2] == TimerKind.ANSWER}
         expected |= {
             (pool.timer_at, pool.id, TimerKind.SLOT): pool.timer_number
             for store in self.stores
-            for pool in store.pools.values()
+            for pool in store[POOLS].values()
             if pool.timer_at is not None
         }
         expected |= {
             (job.forget_at, job.id, TimerKind.JOB): 0
             for store in self.stores
-            for job in store.jobs()
+            for job in store[JOBS].values()
             if job.forget_at is not None
         }
         expected |= {
@@ -325,15 +320,15 @@ class World:
         expected |= {
             (removed.forget_at, node_id, TimerKind.REFUSAL): 0
             for store in self.stores
-            for node_id, removed in store.removed.items()
+            for node_id, removed in store[TOMBSTONES].items()
         }
         assert {key: n for store in self.stores for key, n in store.timers.items()} == expected
         check_slots(self)
         for store in self.stores:
-            assert store.meta.removed == len(store.removed)
-            assert {identity for _, identity in store.due} <= set(store.workflows)
+            assert store.meta.removed == len(store[TOMBSTONES])
+            assert {identity for _, identity in store[DUE]} <= set(store[WORKFLOWS])
             answered = {subject for (_, subject, kind) in store.timers if kind == TimerKind.ANSWER}
-            assert answered >= set(store.answers)
+            assert answered >= set(store[ANSWERS])
 
     def _check_rest(self, workflow: records.Workflow, nodes: dict[bytes, records.Node]) -> None:
         """Whether anything is left to do is known from the workflow's record alone; what is planned for it fits."""
@@ -352,9 +347,9 @@ class World:
         assert policies.is_finished(workflow) == is_over, "a workflow is finished when all of its nodes are closed"
         store = self.store_of(workflow.id)
         planned = (workflow.removal_at is not None, workflow.due_at is not None)
-        under_policy = is_over and policies.policy_of(store.meta, workflow) is not None
+        under_policy = is_over and policies.policy_of(store, workflow) is not None
         assert sum(planned) == under_policy == (workflow.finished_at is not None), (planned, under_policy)
-        due = [since for since, identity in store.due if identity == workflow.id]
+        due = [since for since, identity in store[DUE] if identity == workflow.id]
         assert due == ([] if workflow.due_at is None else [workflow.due_at])
 
     def _check_waiting(self, nodes: dict[bytes, records.Node]) -> None:
@@ -365,7 +360,7 @@ class World:
             if node.coalesce_key
         }
         expected = {key: node.id for key, node in newest.items() if coalesce.still_waits(node)}
-        found = {key: row.node_id for store in self.stores for key, row in store.waiting.items()}
+        found = {key: row.node_id for store in self.stores for key, row in store[WAITING].items()}
         assert {key: row for key, row in found.items() if key in expected} == expected
         for key, node_id in found.items():
             assert newest[key].id == node_id, "an older signal stands under its key"
@@ -376,7 +371,7 @@ class World:
         child_id = parent.first_child
         while child_id is not None:
             chain.append(child_id)
-            child_id = store.nodes[child_id].next_sibling
+            child_id = store[NODES][child_id].next_sibling
         assert chain == [child.id for child in children], "the chain of children"
         assert parent.last_child == (chain[-1] if chain else None)
         open_children = [
@@ -396,10 +391,12 @@ class World:
 
     def _check_node(self, node: records.Node, children: list[records.Node], nodes: dict[bytes, records.Node]) -> None:
         store = self.store_of(node.id)
-        waiting = [link for (target, _), link in store.links.items() if target == node.id and link.open]
+        waiting = [link for (target, _), link in store[LINKS].items() if target == node.id and link.open]
         assert node.links_open == len(waiting), "links_open and a recount differ"
         if node.server in CLOSED:
-            assert not [1 for target, _ in store.links if target == node.id], "links are kept until the target is final"
+            assert not [1 for target, _ in store[LINKS] if target == node.id], (
+                "links are kept until the target is final"
+            )
         for link in waiting:
             assert link.child not in nodes or nodes[link.child].server not in CLOSED, "an open link to a closed node"
         if node.server is ServerStatus.COMPLETE:
@@ -430,7 +427,7 @@ class World:
 
 def check_slots(world: World) -> None:
     """Every node that asked has its place, and no other has; lines, rings and counts are whole."""
-    places = {pair: (store, place) for store in world.stores for pair, place in store.places.items()}
+    places = {pair: (store, place) for store in world.stores for pair, place in store[PLACES].items()}
     for node in world.nodes().values():
         if node.slot is None:
             continue
@@ -447,20 +444,20 @@ def check_slots(world: World) -> None:
         for key, first in store.meta.pools.items():
             before, pool_id = None, first
             while pool_id is not None:
-                pool = store.pools[pool_id]
+                pool = store[POOLS][pool_id]
                 assert pool.before == before
                 assert limit_key(pool.client_id, pool.activity) == key
                 chained.add(pool_id)
                 before, pool_id = pool_id, pool.next
-        assert chained == set(store.pools), "a pool that no chain leads to"
+        assert chained == set(store[POOLS]), "a pool that no chain leads to"
         assert not store.meta.filling
         assert not store.meta.limits_ordered
-        lanes = {pair for pool in store.pools.values() for pair in _check_line(store, pool)}
-        assert lanes == set(store.lanes)
+        lanes = {pair for pool in store[POOLS].values() for pair in _check_line(store, pool)}
+        assert lanes == set(store[LANES])
 
 
 def _check_line(store: MemoryStore, pool: records.Pool) -> set[tuple[bytes, bytes]]:
-    places = {node_id: place for (pool_id, node_id), place in store.places.items() if pool_id == pool.id}
+    places = {node_id: place for (pool_id, node_id), place in store[PLACES].items() if pool_id == pool.id}
     assert pool.out == sum(place.out for place in places.values()), "out and a recount differ"
     lanes: set[tuple[bytes, bytes]] = set()
     for at, level in enumerate(pool.levels):
@@ -477,8 +474,8 @@ def _check_line(store: MemoryStore, pool: records.Pool) -> set[tuple[bytes, byte
         ring, key = [], level.turn
         while key is not None and key not in ring:
             ring.append(key)
-            lane = store.lanes[pool.id, key]
-            assert store.lanes[pool.id, lane.next].before == key
+            lane = store[LANES][pool.id, key]
+            assert store[LANES][pool.id, lane.next].before == key
             in_lane, node_id = [], lane.first
             while node_id is not None:
                 assert waiting[node_id].lane == key

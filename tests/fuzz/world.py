@@ -30,6 +30,7 @@ from backbeat.schemas.kafka.topics import (
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
+from backbeat.streams.core.tables import ANSWERS, CHUNKS, LINKS, NODES, TOMBSTONES, WAITING, WORKFLOWS
 from backbeat.streams.engine.loop import Engine
 from backbeat.streams.engine.partition import Record
 from backbeat.streams.input.signal_command import admit_signal
@@ -50,7 +51,7 @@ _OF_MANY = (c.WorkJob, c.ChangeRetention, c.SpreadLimit)
 
 
 #: What is stored of a workflow. Pools, schedules, jobs and answers are nobody's workflow.
-_OF_WORKFLOWS = ("workflow", "node", "link", "chunk", "waiting", "removed")
+_OF_WORKFLOWS = (WORKFLOWS, NODES, LINKS, CHUNKS, WAITING, TOMBSTONES)
 
 
 class Found(Exception):  # noqa: N818 - what a fuzzer looks for
@@ -67,26 +68,17 @@ class Watched(PartitionStore):
     def forget(self) -> None:
         self.touched, self.written, self.accesses = set(), False, 0
 
-
-def _watch(name: str, *, writes: bool) -> None:
-    plain = getattr(PartitionStore, name)
-
-    def watched(self: Any, identity: Any, *rest: Any) -> Any:
+    def get(self, table: Any, key: Any) -> Any:
         self.accesses += 1
-        if writes:
-            self.written = self.written or name != "put_answer"
-            if name.partition("_")[2] in _OF_WORKFLOWS:
-                self.touched.add((identity if isinstance(identity, bytes) else identity.id)[:7])
-        return plain(self, identity, *rest)
+        return super().get(table, key)
 
-    setattr(Watched, name, watched)
-
-
-for _name in dir(PartitionStore):
-    if _name.startswith(("put_", "delete_")):
-        _watch(_name, writes=True)
-    elif _name.startswith("get_"):
-        _watch(_name, writes=False)
+    def merge(self, changes: Any, meta: Any, rearmed: Any) -> None:
+        super().merge(changes, meta, rearmed)
+        for table, changed in changes:
+            self.accesses += len(changed)
+            self.written = self.written or table is not ANSWERS
+            if table in _OF_WORKFLOWS:
+                self.touched.update(table.key(key)[1:8] for key, _, _ in changed)
 
 
 class Fuzzed:

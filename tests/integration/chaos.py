@@ -15,6 +15,7 @@ from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core import effects
 from backbeat.streams.core.effects import node_view
 from backbeat.streams.core.records import Meta, Node
+from backbeat.streams.core.tables import NODES, WORKFLOWS
 from tests.integration.caller import Caller
 from tests.integration.hand import Hand
 from tests.integration.ledger import Ledger
@@ -119,15 +120,15 @@ def compare(ledger: Ledger, asking: Caller, caller: Caller, load: Load) -> None:
     assert not load.unread, load.unread
     nodes = 0
     for store in ledger.stores:
-        for workflow in store.workflows.values():
+        for workflow in store[WORKFLOWS].values():
             wanted_nodes = {
-                node.id: node_view(node, workflow) for node in store.nodes.values() if node.workflow_id == workflow.id
+                node.id: node_view(node, workflow) for node in store[NODES].values() if node.workflow_id == workflow.id
             }
             nodes += len(wanted_nodes)
             found = asking.tree(workflow.id)
             assert {node.id: node for node in found} == wanted_nodes
             assert len(found) == len(wanted_nodes)
             assert asking.workflow(workflow.id) == effects.workflow_view(workflow)
-    print(f"{nodes} nodes, {sum(map(len, (s.workflows for s in ledger.stores)))} workflows; {dict(ledger.commands)}")
+    print(f"{nodes} nodes, {sum(map(len, (s[WORKFLOWS] for s in ledger.stores)))} workflows; {dict(ledger.commands)}")
     total = sum(ends(ledger.kafka, COMMANDS).values())
     assert total == ledger.commands.total()

@@ -24,6 +24,8 @@ from backbeat.streams.core import apply
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.core.tables import NODES
+from tests.core.storing import encoded
 from tests.integration.topic import Reader, read_whole, state
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -57,7 +59,7 @@ class Ledger:
     @property
     def open_nodes(self) -> list[Any]:
         """Nodes that something has still to happen to."""
-        return [node for store in self.stores for node in store.nodes.values() if node.server not in CLOSED]
+        return [node for store in self.stores for node in store[NODES].values() if node.server not in CLOSED]
 
     def _take(self, message: Message) -> None:
         partition, offset = message.partition(), message.offset()
@@ -106,16 +108,7 @@ class Ledger:
 
     def records(self, partition: int) -> dict[bytes, bytes]:
         """The partition's records as they have to be stored, without meta."""
-        store = self.stores[partition]
-        found = {_key(b"w", each.id): _encode(each) for each in store.workflows.values()}
-        found |= {_key(b"n", each.id): _encode(each) for each in store.nodes.values()}
-        found |= {_key(b"l", target, child): _encode(each) for (target, child), each in store.links.items()}
-        found |= {b"i" + identity: _encode(each) for identity, each in store.answers.items()}
-        found |= {_key(b"h", node, number.to_bytes(4, "big")): each for (node, number), each in store.chunks.items()}
-        found |= {_key(b"p", each.id): _encode(each) for each in store.pools.values()}
-        found |= {_key(b"q", pool, key): _encode(each) for (pool, key), each in store.lanes.items()}
-        found |= {_key(b"o", pool, node): _encode(each) for (pool, node), each in store.places.items()}
-        return found
+        return encoded(self.stores[partition])
 
     def differences(self, topic: str) -> list[str]:
         """How the changelog differs from what has to be stored."""

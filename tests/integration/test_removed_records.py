@@ -15,9 +15,11 @@ from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.dispatch import apply
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.core.tables import DUE, TOMBSTONES, WORKFLOWS
 from backbeat.streams.engine.ports import ChangelogPosition
 from backbeat.streams.state.store import META_KEY, PartitionStore
 from backbeat.streams.state.stored_timers import TIMER
+from tests.core.storing import encoded
 
 USER = b"u" * 16
 FAR_MS = 10**15
@@ -56,14 +58,13 @@ class Both:
 
     def check(self):
         after, place = None, None
-        wanted, due = sorted(self.memory.workflows), sorted(self.memory.due)
+        wanted, due = sorted(self.memory[WORKFLOWS]), sorted(self.memory[DUE])
         for limit in (2, 1_000):
-            found = self.stored.workflows_after(after, limit)
-            assert [each.id for each in found] == [each for each in wanted if after is None or each > after][:limit]
-            assert (
-                self.stored.due_after(place, limit) == [each for each in due if place is None or each > place][:limit]
-            )
-            after, place = (found[-1].id if found else after), (due[1] if len(due) > 1 else place)
+            found = [key for key, _ in self.stored.scan(WORKFLOWS, after, limit)]
+            assert found == [each for each in wanted if after is None or each > after][:limit]
+            due_found = [key for key, _ in self.stored.scan(DUE, place, limit)]
+            assert due_found == [each for each in due if place is None or each > place][:limit]
+            after, place = (found[-1] if found else after), (due[1] if len(due) > 1 else place)
 
     def timers(self, store):
         return dict(store._scan_timers(0, FAR_MS))
@@ -118,20 +119,20 @@ def test_stores_agree_whatever_is_committed_in_between(both, seed):
             both.now = max(both.now, due)
             fired = c.TimerFired(id=both.identity(), subject_id=subject, kind=TimerKind(kind), number=number)
             both.do(fired)
-        elif both.memory.due:
-            _, workflow_id = min(both.memory.due)
-            revision = both.memory.workflows[workflow_id].removal_number
+        elif both.memory[DUE]:
+            _, workflow_id = min(both.memory[DUE])
+            revision = both.memory[WORKFLOWS][workflow_id].removal_number
             both.do(c.RemoveWorkflow(id=both.identity(), workflow_id=workflow_id, revision=revision))
         if chance.random() < 0.3:
             both.commit()
         both.check()
-    assert both.memory.removed
+    assert both.memory[TOMBSTONES]
     both.commit()
     restored = both.restored()
     try:
         assert both.timers(restored) == both.timers(both.stored) == both.memory.timers
         for store in (restored, both.stored):
-            assert contents(store) == remembered(both.memory)
+            assert contents(store) == encoded(both.memory)
             assert msgspec.structs.replace(store.meta, next_offset=0) == both.memory.meta
     finally:
         restored.close()
@@ -139,23 +140,6 @@ def test_stores_agree_whatever_is_committed_in_between(both, seed):
 
 def contents(store):
     return {key: value for key, value in store._db.items() if key[:1] not in (b"t", b"o") and key != META_KEY}
-
-
-def remembered(memory):
-    """What the records in memory are in RocksDB."""
-    encode = msgspec.msgpack.encode
-
-    def key(kind, identity, rest=b""):
-        return b"w" + identity[:7] + kind + identity[7:] + rest
-
-    return {
-        **{key(b"w", each): encode(row) for each, row in memory.workflows.items()},
-        **{key(b"n", each): encode(row) for each, row in memory.nodes.items()},
-        **{key(b"d", each): encode(row) for each, row in memory.removed.items()},
-        **{key(b"c", each, text.encode()): encode(row) for (each, text), row in memory.waiting.items()},
-        **{key(b"h", each, number.to_bytes(4, "big")): row for (each, number), row in memory.chunks.items()},
-        **{b"a" + since.to_bytes(8, "big") + each: encode(row) for (since, each), row in memory.due.items()},
-    }
 
 
 def test_timers_have_their_place_in_the_local_store(both):

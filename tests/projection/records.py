@@ -9,8 +9,8 @@ import msgspec
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.streams.core.records import Node, Workflow
+from backbeat.streams.core.tables import CHUNKS, NODES, WORKFLOWS
 from backbeat.streams.core.tree import history
-from backbeat.streams.state.stored_records import _key
 
 encode = msgspec.msgpack.Encoder().encode
 
@@ -65,11 +65,11 @@ def packed(*changes: tuple[ClientStatus | ServerStatus, int]) -> bytes:
 
 def record(one: Workflow | Node) -> tuple[bytes, bytes]:
     """Key and value in the changelog."""
-    return _key(b"w" if isinstance(one, Workflow) else b"n", one.id), encode(one)
+    return (WORKFLOWS if isinstance(one, Workflow) else NODES).key(one.id), encode(one)
 
 
 def chunk(of: Node, number: int, content: bytes) -> tuple[bytes, bytes]:
-    return _key(b"h", of.id, number.to_bytes(4, "big")), content
+    return CHUNKS.key((of.id, number)), content
 
 
 def shuffled(records: list[tuple[bytes, bytes]], seed: int) -> list[tuple[bytes, bytes]]:

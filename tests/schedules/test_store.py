@@ -8,8 +8,11 @@ from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.schedules.schedule import Schedule
+from backbeat.streams.core.store import every
+from backbeat.streams.core.tables import SCHEDULES
 from backbeat.streams.engine.due_timers import due_records
 from backbeat.streams.state.store import ChangelogPosition, PartitionStore
+from tests.core.storing import put
 from tests.schedules.test_times import ms, plan
 
 BEGIN = ms("2026-01-01T00:00:00+00:00")
@@ -35,6 +38,10 @@ def store(tmp_path):
     store.close()
 
 
+def keep(store, one):
+    put(store, SCHEDULES, one.id, one)
+
+
 def commit(store, next_offset=1):
     snapshot = store.snapshot()
     store.write(snapshot, ChangelogPosition("state", next_offset, 0))
@@ -44,25 +51,25 @@ def commit(store, next_offset=1):
 
 def test_a_list_has_what_was_committed_and_what_was_not_yet(store):
     for number in (1, 3, 5):
-        store.put_schedule(schedule(number))
+        keep(store, schedule(number))
     commit(store)
-    store.put_schedule(schedule(4))
+    keep(store, schedule(4))
     snapshot = store.snapshot()  # under way: neither stored nor changed
-    store.put_schedule(schedule(2))
-    store.put_schedule(schedule(3, paused=True))
-    store.delete_schedule(schedule(5).id)
-    found = list(store.schedules())
+    keep(store, schedule(2))
+    keep(store, schedule(3, paused=True))
+    put(store, SCHEDULES, schedule(5).id, None)
+    found = list(every(store, SCHEDULES))
     assert [one.id[0] for one in found] == [1, 2, 3, 4]
     assert [one.paused for one in found] == [False, False, True, False]
     store.write(snapshot, ChangelogPosition("state", 2, 0))
     store.mark_durable()
     commit(store, 3)
-    assert list(store.schedules()) == found
+    assert list(every(store, SCHEDULES)) == found
 
 
 def test_a_restored_store_has_the_timers_of_its_schedules(store, tmp_path):
     for number, given in ((1, {}), (2, {"timer_at": None}), (3, {"timer_at": BEGIN + 5})):
-        store.put_schedule(schedule(number, **given))
+        keep(store, schedule(number, **given))
     records = commit(store)
     restored = PartitionStore(tmp_path / "restored", 3)
     restored.restore(records, ChangelogPosition("state", 1, 0))
@@ -81,8 +88,7 @@ def fired(store, now):
 def due(store, now, **given):
     """The command of the one timer."""
     one = schedule(1, **given)
-    store.put_schedule(one)
-    store.set_timer(one.timer_at, one.id, TimerKind.SCHEDULE, one.timer_number)
+    put(store, SCHEDULES, one.id, one)
     (command,) = fired(store, now)
     return command
 
@@ -114,8 +120,7 @@ def test_one_that_this_machine_cannot_read_says_so(store):
 def test_many_that_are_late_leave_others_their_turn(store):
     for number in range(30):
         one = schedule(number + 1)
-        store.put_schedule(one)
-        store.set_timer(one.timer_at, one.id, TimerKind.SCHEDULE, one.timer_number)
+        keep(store, one)
     rounds = []
     while found := fired(store, BEGIN + 300 * HOUR):
         rounds.append([command.schedule_id[0] for command in found])

@@ -16,9 +16,9 @@ from backbeat.streams.engine.ports import ChangelogPosition
 from backbeat.streams.process import lifecycle
 from backbeat.streams.process.lease import Lease
 from backbeat.streams.state import commit, restore, store
+from backbeat.streams.state.layers import Layers
 from backbeat.streams.state.local_stores import LocalStores
 from backbeat.streams.state.restore import Ends
-from backbeat.streams.state.table import Table
 from backbeat.streams.state.timers import Timers
 
 from .changelog import SimChangelog
@@ -56,7 +56,7 @@ async def _find_nobody(process_: lifecycle.EngineProcess) -> None:
     process_.engine.unknown.clear()
 
 
-def _fresh_in_flight(table: Table[Any], key: bytes) -> None:
+def _fresh_in_flight(table: Layers[Any], key: bytes) -> None:
     """Takes a record that is being committed for one that nobody has written."""
     if key in table._in_flight:
         table._young.pop(key, None)
@@ -66,10 +66,10 @@ def _fresh_in_flight(table: Table[Any], key: bytes) -> None:
         _DELETE(table, key)
 
 
-_DELETE = Table.delete
+_DELETE = Layers.delete
 
 
-def _no_tombstone(table: Table[Any], key: bytes) -> None:
+def _no_tombstone(table: Layers[Any], key: bytes) -> None:
     table._young.pop(key, None)
     table._old.pop(key, None)
     table._changed.pop(key, None)
@@ -102,8 +102,8 @@ BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     "the local store is written before the transaction": [(lifecycle, "commit", _write_first)],
     "a commit does not wait for its effects": [(lifecycle, "commit", _no_flush)],
     "a commit forgets what waits for the registry": [(lifecycle.EngineProcess, "_find_clients", _find_nobody)],
-    "a record in flight counts as never written": [(Table, "delete", _fresh_in_flight)],
-    "deletions leave no mark": [(Table, "delete", _no_tombstone)],
+    "a record in flight counts as never written": [(Layers, "delete", _fresh_in_flight)],
+    "deletions leave no mark": [(Layers, "delete", _no_tombstone)],
     "cleared timers stay": [(Timers, "snapshot", _forget_in_flight)],
     "timers are lost in a restore": [(store, "timer_of", lambda *_: None)],
     "a restore stops before an open transaction": [(SimChangelog, "state_ends", _stable_ends)],

@@ -16,6 +16,7 @@ from backbeat.schemas.messages.activities import ActivityKind
 from backbeat.schemas.messages.commands import DeliveryFailed, ScheduleDue, TimerFired
 from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.records import Meta
+from backbeat.streams.core.tables import POOLS
 from backbeat.streams.engine.loop import Engine, Record
 from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError, Snapshot
 from backbeat.streams.state.store import META_KEY, PartitionStore
@@ -192,7 +193,7 @@ class Checks:
 
     def limits(self, number: int) -> None:
         """No quiet activity type has more out than its limit, which never changes."""
-        for pool in self._reference.stores[number].pools.values():
+        for pool in self._reference.stores[number][POOLS].values():
             limit = self._world.plan.limits[pool.activity]
             if pool.activity == LIMITED["quiet"] and pool.out > limit:
                 self.fail(f"partition {number}: {pool.out} of {pool.activity} are out, {limit} may be")

@@ -14,6 +14,8 @@ from backbeat.schemas.messages.activities import ActivityKind
 from backbeat.schemas.messages.jobs import WORKFLOW_ACTIONS, JobFilter
 from backbeat.schemas.messages.limits import LimitValues
 from backbeat.schemas.messages.status import CLOSED, ServerStatus
+from backbeat.streams.core.store import every
+from backbeat.streams.core.tables import DUE, NODES, SCHEDULES, WORKFLOWS
 
 from . import poison
 from .checks import QUERY_ASKER
@@ -282,8 +284,8 @@ class Clients:
     def archive(self) -> None:
         """What waits to be archived is; at times something has happened to it since, or it is gone."""
         for store in self._world.reference.stores:
-            for _, workflow_id in sorted(store.due):
-                revision = store.workflows[workflow_id].removal_number - (self._of_retention.random() < 0.1)
+            for _, workflow_id in sorted(store[DUE]):
+                revision = store[WORKFLOWS][workflow_id].removal_number - (self._of_retention.random() < 0.1)
                 self.send(c.RemoveWorkflow(id=self.new_id(), workflow_id=workflow_id, revision=revision))
 
     def settle(self, *, at_last: bool) -> bool:
@@ -294,14 +296,14 @@ class Clients:
             said = True
         self.archive()
         for store in self._world.reference.stores:
-            for schedule in store.schedules():
+            for schedule in every(store, SCHEDULES):
                 self.send(c.ChangeSchedule(id=self.new_id(), schedule_id=schedule.id, change="delete"))
                 said = True
-            for workflow in sorted(store.workflows.values(), key=lambda each: each.id):
+            for workflow in sorted(store[WORKFLOWS].values(), key=lambda each: each.id):
                 if workflow.paused:
                     self.send(c.ChangeWorkflow(id=self.new_id(), workflow_id=workflow.id, change="resume"))
                     said = True
-            for node in [each for each in store.nodes.values() if self._is_loud(each)]:
+            for node in [each for each in store[NODES].values() if self._is_loud(each)]:
                 if at_last and node.server not in CLOSED:
                     word = "canceled"
                 elif node.server is ServerStatus.RETRIES_EXHAUSTED:

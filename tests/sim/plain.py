@@ -19,6 +19,7 @@ from backbeat.streams.core import apply
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.core.tables import NODES
 
 from .clients import answers
 from .plan import Plan, name_of
@@ -32,7 +33,7 @@ def outcome(stores: Iterable[MemoryStore]) -> Outcome:
     return Counter(
         (name_of(node), node.server.name, node.client.name)
         for store in stores
-        for node in store.nodes.values()
+        for node in store[NODES].values()
         if node.name.startswith("quiet") and node.server is not ServerStatus.DEACTIVATED
     )
 

@@ -23,9 +23,9 @@ from backbeat.streams.core import effects as fx
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.step import Refused
 from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.core.tables import NODES, Table
 from backbeat.streams.engine import defects
 from backbeat.streams.input.validate import check_command
-from backbeat.streams.state import stored_records
 
 from .broker import Entry
 
@@ -66,109 +66,13 @@ class VersionedStore(MemoryStore):
         self.changed: dict[bytes, bytes | None] = {}
         self.timers_changed: dict[tuple[int, bytes, int], int | None] = {}
 
-    def put_workflow(self, workflow: Any) -> None:
-        super().put_workflow(workflow)
-        self.changed[stored_records._key(b"w", workflow.id)] = _pack(workflow)
-
-    def put_node(self, node: Any) -> None:
-        super().put_node(node)
-        self.changed[stored_records._key(b"n", node.id)] = _pack(node)
-
-    def put_link(self, target_id: bytes, link: Any) -> None:
-        super().put_link(target_id, link)
-        self.changed[stored_records._key(b"l", target_id, link.child)] = _pack(link)
-
-    def delete_link(self, target_id: bytes, child_id: bytes) -> None:
-        super().delete_link(target_id, child_id)
-        self.changed[stored_records._key(b"l", target_id, child_id)] = None
-
-    def put_answer(self, command_id: bytes, answer: Any) -> None:
-        super().put_answer(command_id, answer)
-        self.changed[b"i" + command_id] = _pack(answer)
-
-    def delete_answer(self, command_id: bytes) -> None:
-        super().delete_answer(command_id)
-        self.changed[b"i" + command_id] = None
-
-    def put_chunk(self, node_id: bytes, number: int, chunk: bytes) -> None:
-        super().put_chunk(node_id, number, chunk)
-        self.changed[stored_records._key(b"h", node_id, number.to_bytes(4, "big"))] = chunk
-
-    def put_pool(self, pool: Any) -> None:
-        super().put_pool(pool)
-        self.changed[stored_records._key(b"p", pool.id)] = _pack(pool)
-
-    def delete_pool(self, pool_id: bytes) -> None:
-        super().delete_pool(pool_id)
-        self.changed[stored_records._key(b"p", pool_id)] = None
-
-    def put_lane(self, pool_id: bytes, key: bytes, lane: Any) -> None:
-        super().put_lane(pool_id, key, lane)
-        self.changed[stored_records._key(b"q", pool_id, key)] = _pack(lane)
-
-    def delete_lane(self, pool_id: bytes, key: bytes) -> None:
-        super().delete_lane(pool_id, key)
-        self.changed[stored_records._key(b"q", pool_id, key)] = None
-
-    def put_place(self, pool_id: bytes, node_id: bytes, place: Any) -> None:
-        super().put_place(pool_id, node_id, place)
-        self.changed[stored_records._key(b"o", pool_id, node_id)] = _pack(place)
-
-    def delete_place(self, pool_id: bytes, node_id: bytes) -> None:
-        super().delete_place(pool_id, node_id)
-        self.changed[stored_records._key(b"o", pool_id, node_id)] = None
-
-    def put_schedule(self, schedule: Any) -> None:
-        super().put_schedule(schedule)
-        self.changed[b"c" + schedule.id] = _pack(schedule)
-
-    def delete_schedule(self, schedule_id: bytes) -> None:
-        super().delete_schedule(schedule_id)
-        self.changed[b"c" + schedule_id] = None
-
-    def put_job(self, job: Any) -> None:
-        super().put_job(job)
-        self.changed[b"j" + job.id] = _pack(job)
-
-    def delete_job(self, job_id: bytes) -> None:
-        super().delete_job(job_id)
-        self.changed[b"j" + job_id] = None
-
-    def delete_workflow(self, workflow_id: bytes) -> None:
-        super().delete_workflow(workflow_id)
-        self.changed[stored_records._key(b"w", workflow_id)] = None
-
-    def delete_node(self, node_id: bytes) -> None:
-        super().delete_node(node_id)
-        self.changed[stored_records._key(b"n", node_id)] = None
-
-    def delete_chunk(self, node_id: bytes, number: int) -> None:
-        super().delete_chunk(node_id, number)
-        self.changed[stored_records._key(b"h", node_id, number.to_bytes(4, "big"))] = None
-
-    def put_removed(self, node_id: bytes, removed: Any) -> None:
-        super().put_removed(node_id, removed)
-        self.changed[stored_records._key(b"d", node_id)] = _pack(removed)
-
-    def delete_removed(self, node_id: bytes) -> None:
-        super().delete_removed(node_id)
-        self.changed[stored_records._key(b"d", node_id)] = None
-
-    def put_due(self, due_at: int, workflow_id: bytes) -> None:
-        super().put_due(due_at, workflow_id)
-        self.changed[stored_records._due_key(due_at, workflow_id)] = _pack(self.due[due_at, workflow_id])
-
-    def delete_due(self, due_at: int, workflow_id: bytes) -> None:
-        super().delete_due(due_at, workflow_id)
-        self.changed[stored_records._due_key(due_at, workflow_id)] = None
-
-    def put_waiting(self, workflow_id: bytes, coalesce_key: str, waiting: Any) -> None:
-        super().put_waiting(workflow_id, coalesce_key, waiting)
-        self.changed[stored_records._key(b"c", workflow_id, coalesce_key.encode())] = _pack(waiting)
-
-    def delete_waiting(self, workflow_id: bytes, coalesce_key: str) -> None:
-        super().delete_waiting(workflow_id, coalesce_key)
-        self.changed[stored_records._key(b"c", workflow_id, coalesce_key.encode())] = None
+    def merge(self, changes: Any, meta: Any, rearmed: Any) -> None:
+        super().merge(changes, meta, rearmed)
+        for table, changed in changes:
+            if isinstance(table, Table):
+                for key, _, record in changed:
+                    value = record if record is None or table.struct is bytes else _pack(record)
+                    self.changed[table.key(key)] = value
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         super().set_timer(due, subject_id, kind, number)
@@ -299,4 +203,4 @@ class Reference:
 
     def nodes(self, wanted: Callable[[Any], bool]) -> list[Any]:
         """The nodes as of the end of the log."""
-        return [node for store in self.stores for node in store.nodes.values() if wanted(node)]
+        return [node for store in self.stores for node in store[NODES].values() if wanted(node)]

@@ -20,6 +20,7 @@ from backbeat.schemas.kafka import topics
 from backbeat.schemas.kafka.topics import COMMANDS, STATE, activities_topic
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages.status import CLOSED
+from backbeat.streams.core.tables import DUE, TOMBSTONES, WORKFLOWS
 from backbeat.streams.engine import deliveries
 from backbeat.streams.kafka import clock, log_tail
 from backbeat.streams.output import outbox
@@ -299,7 +300,7 @@ class Simulation:
             lambda node: (node.parent_id is None or node.workflow_id in removes) and node.server not in CLOSED
         )
         waiting = [f"{node.name} {node.server.name}" for node in nodes]
-        waiting += ["to be archived" for store in self.reference.stores for _ in store.due]
+        waiting += ["to be archived" for store in self.reference.stores for _ in store[DUE]]
         return waiting + ["answers under way"] * self.clients.busy
 
     def _timers(self) -> bool:
@@ -323,8 +324,8 @@ class Simulation:
         wanted, found = PlainRun(self.plan).run(), outcome(self.reference.stores)
         if wanted != found:
             raise StuckError(f"ended otherwise: too many {found - wanted}, missing {wanted - found}")
-        left = [each for store in self.reference.stores for each in store.workflows.values() if each.name == PASSING]
-        if left or any(store.removed for store in self.reference.stores):
+        left = [each for store in self.reference.stores for each in store[WORKFLOWS].values() if each.name == PASSING]
+        if left or any(store[TOMBSTONES] for store in self.reference.stores):
             raise StuckError(f"never removed, or never forgotten: {left}")
         if self.seed % 3 == 0:
             self._end_with_markers()

@@ -12,11 +12,13 @@ import msgspec
 
 from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.records import Answer
+from backbeat.streams.core.tables import ANSWERS, CHUNKS, NODES, WORKFLOWS
 from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError
 from backbeat.streams.state.disk_space import DiskSpace
 from backbeat.streams.state.restore import Ends, restore
 from backbeat.streams.state.store import PartitionStore, host_now
 from backbeat.streams.state.store_folder import StoreFolder
+from tests.core.storing import put
 from tests.watch.test_versions import NODE, WORKFLOW
 
 PARTITION = 3
@@ -121,29 +123,21 @@ class Kept:
         identity = chance.randrange(_NODES).to_bytes(16, "big")
         match chance.randrange(4):
             case 0:
-                node = store.get_node(identity)
-                if node is not None and node.timer_at is not None:
-                    store.clear_timer(node.timer_at, identity, node.timer_kind)
                 due = chance.randrange(10**15)
                 number = chance.randrange(10**6)
                 node = msgspec.structs.replace(
                     NODE, id=identity, seq=number, timer_at=due, timer_kind=TimerKind.RETRY, timer_number=number
                 )
-                store.put_node(node)
-                store.set_timer(due, identity, TimerKind.RETRY, number)
+                put(store, NODES, identity, node)
             case 1:
-                store.put_chunk(identity, chance.randrange(3), chance.randbytes(chance.randrange(900)))
+                put(store, CHUNKS, (identity, chance.randrange(3)), chance.randbytes(chance.randrange(900)))
             case 2:
-                store.put_workflow(msgspec.structs.replace(WORKFLOW, id=identity, name=chance.randbytes(20).hex()))
+                workflow = msgspec.structs.replace(WORKFLOW, id=identity, name=chance.randbytes(20).hex())
+                put(store, WORKFLOWS, identity, workflow)
             case _:
-                answer = store.get_answer(identity)
-                if answer is None:
-                    forget_at = chance.randrange(10**15)
-                    store.put_answer(identity, Answer(b"", chance.randbytes(60), forget_at))
-                    store.set_timer(forget_at, identity, TimerKind.ANSWER, 0)
-                else:
-                    store.delete_answer(identity)
-                    store.clear_timer(answer.forget_at, identity, TimerKind.ANSWER)
+                kept = store.get(ANSWERS, identity) is not None
+                answer = None if kept else Answer(b"", chance.randbytes(60), chance.randrange(10**15))
+                put(store, ANSWERS, identity, answer)
 
     def _repair(self, reason: str) -> None:
         # Not while the error is held: it holds the walk that it came from, and that holds the files.

@@ -7,6 +7,7 @@ from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.dispatch import apply
 from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.core.tables import NODES
 from backbeat.streams.observe.counters import ACTIVITIES_MAX, EngineCounters, label_of
 from tests.core.rig import CAMERA, CAMERA_ID, new
 from tests.core.world import USER
@@ -31,7 +32,7 @@ class Counted:
         return effects
 
     def fire(self, node):
-        timer = self.store.get_node(node.id)
+        timer = self.store.get(NODES, node.id)
         self.now = max(self.now, timer.timer_at)
         self.do(c.TimerFired, user_id=None, subject_id=node.id, kind=timer.timer_kind, number=timer.timer_number)
 

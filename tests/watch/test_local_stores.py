@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from backbeat.streams.core.tables import CHUNKS
 from backbeat.streams.engine.loop import Engine
 from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError
 from backbeat.streams.process.settings import EngineSettings
@@ -17,6 +18,7 @@ from backbeat.streams.state.local_stores import LocalStores
 from backbeat.streams.state.restorer import Restorer
 from backbeat.streams.state.store import PartitionStore
 from backbeat.streams.state.store_folder import set_aside_in
+from tests.core.storing import put
 from tests.watch.damage import PARTITION, Kept
 from tests.watch.test_disk_full import SECONDS_MAX
 
@@ -94,7 +96,7 @@ def test_a_damaged_store_is_made_anew_and_what_came_since_the_last_commit_is_rea
     async def story():
         owner = Owner(kept)
         store = await owner.assigned()
-        store.put_chunk(bytes(16), 0, b"not committed")
+        put(store, CHUNKS, (bytes(16), 0), b"not committed")
         owner.asked.clear()
         owner.stores.repair(DAMAGE)
         owner.stores.repair(DAMAGE)  # Whoever reads next finds it, too.

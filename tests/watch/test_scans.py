@@ -8,22 +8,23 @@ import pytest
 
 from backbeat.schemas.messages.jobs import RETENTION_MS, Job, JobFilter
 from backbeat.schemas.messages.values import TimerKind
-from backbeat.streams.core.records import Place
-from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.core.limits.records import Place
+from backbeat.streams.core.store import MemoryStore, every
+from backbeat.streams.core.tables import CHUNKS, JOBS, NODES, PLACES, WORKFLOWS
 from backbeat.streams.state.scans import keys_of_kind
 from backbeat.streams.state.store import ChangelogPosition, PartitionStore
-from backbeat.streams.state.stored_records import _key
+from tests.core.storing import put
 from tests.watch.test_versions import NODE, WORKFLOW
 
 ORIGIN = ChangelogPosition("state", 0, 0)
 
 
-def walked(behind, count):
-    found, last = [], b""
-    while some := behind(last, count):
+def walked(store, table, count):
+    found, last = [], None
+    while some := store.scan(table, last, count):
         assert len(some) <= count
         found += some
-        last = some[-1].id
+        last = some[-1][0]
     return found
 
 
@@ -40,19 +41,19 @@ def test_every_layer_is_seen_and_none_twice(tmp_path, seed):
         match chance.randrange(8):
             case 0 | 1 | 2:
                 for each in (store, plain):
-                    each.put_node(msgspec.structs.replace(NODE, id=one, seq=chance.randrange(10**6)))
+                    put(each, NODES, one, msgspec.structs.replace(NODE, id=one, seq=chance.randrange(10**6)))
                     # What is of no interest lies in between.
-                    each.put_chunk(one, 0, b"")
-                plain.nodes[one] = store.get_node(one)
+                    put(each, CHUNKS, (one, 0), b"")
+                plain[NODES][one] = store.get(NODES, one)
             case 3:
-                store._nodes.delete(_key(b"n", one))
-                plain.nodes.pop(one, None)
+                put(store, NODES, one, None)
+                plain[NODES].pop(one, None)
             case 4:
                 for each in (store, plain):
-                    each.put_workflow(msgspec.structs.replace(WORKFLOW, id=one))
+                    put(each, WORKFLOWS, one, msgspec.structs.replace(WORKFLOW, id=one))
             case 5:
-                store._workflows.delete(_key(b"w", one))
-                plain.workflows.pop(one, None)
+                put(store, WORKFLOWS, one, None)
+                plain[WORKFLOWS].pop(one, None)
             case 6 if written is None:
                 written = store.snapshot()
                 if chance.random() < 0.5:
@@ -63,9 +64,9 @@ def test_every_layer_is_seen_and_none_twice(tmp_path, seed):
                 written = None
         if chance.random() < 0.2:
             count = chance.choice([1, 2, 7, 100])
-            assert walked(store.nodes_after, count) == walked(plain.nodes_after, count)
-            assert walked(store.workflows_after, count) == walked(plain.workflows_after, count)
-    assert len(walked(store.nodes_after, 5)) > 20
+            for table in (NODES, WORKFLOWS):
+                assert walked(store, table, count) == walked(plain, table, count)
+    assert len(walked(store, NODES, 5)) > 20
     store.close()
 
 
@@ -88,11 +89,12 @@ def test_what_is_of_another_kind_is_passed_over_as_a_whole(tmp_path, kind, count
     store = PartitionStore(tmp_path / "one", 0, 16)
     for number in range(3):
         identity = bytes(6) + bytes([number]) + bytes(9)
-        store.put_node(msgspec.structs.replace(NODE, id=identity))
+        put(store, NODES, identity, msgspec.structs.replace(NODE, id=identity))
         for other in range(1_000):
-            store.put_place(identity, other.to_bytes(16, "big"), Place(number=1, out=False, asked_at=0))
+            place = Place(number=1, out=False, asked_at=0)
+            put(store, PLACES, (identity, other.to_bytes(16, "big")), place)
             if kind != b"h":
-                store.put_chunk(identity, other, b"")
+                put(store, CHUNKS, (identity, other), b"")
     store.write(store.snapshot(), ORIGIN)
     made = []
     db = SimpleNamespace(iter=lambda options: made.append(Counted(store._db.iter(options))) or made[-1])
@@ -108,21 +110,20 @@ def test_a_job_and_its_timer_come_back_from_the_changelog(tmp_path):
         for n in range(3)
     ]
     for job in jobs:
-        store.put_job(job)
+        put(store, JOBS, job.id, job)
     jobs[1] = msgspec.structs.replace(jobs[1], ended_at=5, forget_at=5 + RETENTION_MS)
-    store.put_job(jobs[1])
-    store.set_timer(5 + RETENTION_MS, jobs[1].id, TimerKind.JOB, 0)
-    assert store.jobs() == jobs
+    put(store, JOBS, jobs[1].id, jobs[1])
+    assert list(every(store, JOBS)) == jobs
     snapshot = store.snapshot()
     store.write(snapshot, ORIGIN)
     store.mark_durable()
-    store.delete_job(jobs[0].id)
-    assert store.jobs() == jobs[1:]
+    put(store, JOBS, jobs[0].id, None)
+    assert list(every(store, JOBS)) == jobs[1:]
     store.close()
     restored = PartitionStore(tmp_path / "two", 0, 16)
     restored.restore(snapshot.records, ORIGIN)
     restored.restored()
-    assert restored.jobs() == jobs
+    assert list(every(restored, JOBS)) == jobs
     (fired,) = restored.timers.due(5 + RETENTION_MS)
     assert (fired.kind, fired.subject_id) == (TimerKind.JOB, jobs[1].id)
     restored.close()

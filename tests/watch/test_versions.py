@@ -6,28 +6,24 @@ import pytest
 from backbeat.schemas.messages.commands import NewNode, NewSchedule, NewWorkflow
 from backbeat.schemas.messages.jobs import Job, JobFilter
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
-from backbeat.streams.core.records import (
-    Answer,
-    CoalesceIndex,
-    Due,
-    Lane,
-    Link,
-    Meta,
-    Node,
-    Place,
-    Pool,
-    SignalTombstone,
-    Workflow,
-)
+from backbeat.streams.core.limits.records import Lane, Place, Pool
+from backbeat.streams.core.records import Answer, CoalesceIndex, Link, Meta, Node, Workflow
+from backbeat.streams.core.retention.records import Due, SignalTombstone
 from backbeat.streams.core.schedules.schedule import Schedule
+from backbeat.streams.core.tables import CHUNKS, NODES
 from backbeat.streams.engine.ports import NewerRecordError
 from backbeat.streams.state.restore import Ends, restore
 from backbeat.streams.state.store import META_KEY, ChangelogPosition, PartitionStore
 from backbeat.streams.state.store_folder import StoreFolder
-from backbeat.streams.state.stored_records import _key
 from backbeat.streams.state.versions import KNOWN, RULES_VERSION, why_unknown_record
 
 ID = bytes(range(16))
+
+
+def _key(kind, identity, rest=b""):
+    return b"w" + identity[:7] + kind + identity[7:] + rest
+
+
 NODE = Node(
     id=ID,
     workflow_id=ID,
@@ -182,7 +178,7 @@ def test_a_newer_record_in_the_local_store_is_refused_when_it_is_read(tmp_path):
     store = PartitionStore(tmp_path / "one", 3)
     try:
         with pytest.raises(NewerRecordError, match="a node record of version 2"):
-            store.get_node(ID)
+            store.get(NODES, ID)
     finally:
         store.close()
 
@@ -190,5 +186,5 @@ def test_a_newer_record_in_the_local_store_is_refused_when_it_is_read(tmp_path):
 def test_packed_history_has_no_version(tmp_path):
     store = PartitionStore(tmp_path / "one", 3)
     store.restore([(_key(b"h", ID, bytes(4)), b"\xff" * 15)], ChangelogPosition("state", 1, 0))
-    assert store.get_chunk(ID, 0) == b"\xff" * 15
+    assert store.get(CHUNKS, (ID, 0)) == b"\xff" * 15
     store.close()

@@ -15,6 +15,7 @@ from backbeat.schemas.messages.status import CLIENT_WORDS, SERVER_WORDS, ClientS
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.step import Refused, refuse
 from backbeat.streams.core.store import Store
+from backbeat.streams.core.tables import CHUNKS, WORKFLOWS
 from backbeat.streams.core.tree import history
 from backbeat.streams.core.tree.deactivation import is_deactivated, is_left_over
 
@@ -83,7 +84,7 @@ class Matcher:
             return None
         if wanted.workflow_id is not None and wanted.workflow_id != node.workflow_id:
             return None
-        workflow = self._store.get_workflow(node.workflow_id)
+        workflow = self._store.get(WORKFLOWS, node.workflow_id)
         if workflow is None or is_left_over(node, workflow):
             return None
         if not self._has_words(workflow) or not self._is_at(node, workflow):
@@ -132,7 +133,7 @@ class Matcher:
         yield from reversed(list(history.unpack(node.history)))
         for number in reversed(range(node.history_chunks)):
             self.reads += 1
-            chunk = self._store.get_chunk(node.id, number)
+            chunk = self._store.get(CHUNKS, (node.id, number))
             assert chunk is not None, "a chunk of history that is not stored"
             yield from reversed(list(history.unpack(chunk)))
 

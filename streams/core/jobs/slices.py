@@ -9,7 +9,6 @@ in the log. What a change leaves to be done (the sweep of a large cancel) goes w
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
 
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import (
@@ -35,12 +34,12 @@ from backbeat.schemas.messages.jobs import (
     JobState,
 )
 from backbeat.schemas.messages.replies import Reason
-from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.effects import Effect, Reply, Send
 from backbeat.streams.core.jobs.filters import Matcher, checked
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.step import Refused, Step, refuse
-from backbeat.streams.core.store import Store
+from backbeat.streams.core.tables import JOBS, NODES, WORKFLOWS
+from backbeat.streams.core.transaction import Transaction
 from backbeat.streams.core.tree.create import check_response
 
 #: Does a command within a step, and all that follows from it: `dispatch` gives its own.
@@ -67,22 +66,16 @@ def run_job(step: Step, command: StartJob | StopJob | WorkJob, work: Work) -> No
         case StopJob():
             _answer(step, _stop(step, command))
         case WorkJob():
-            step.effects += _Slice(step.store, command, step.now, work).work()
+            step.effects += _Slice(step.transaction, command, step.now, work).work()
 
 
 def forget_job(step: Step, job_id: bytes) -> None:
     """The time of a job that has ended is over."""
-    job = step.store.get_job(job_id)
+    job = step.transaction.get(JOBS, job_id)
     if job is None or job.forget_at is None:
         step.ignore("a job that was forgotten before")
     else:
-        _forget(step.store, job)
-
-
-def _forget(store: Store, job: Job) -> None:
-    assert job.forget_at is not None, "only a job that has ended is forgotten"
-    store.delete_job(job.id)
-    store.clear_timer(job.forget_at, job.id, TimerKind.JOB)
+        step.transaction.delete(JOBS, job_id)
 
 
 def _answer(step: Step, job: Job) -> None:
@@ -92,9 +85,9 @@ def _answer(step: Step, job: Job) -> None:
 
 
 def _start(step: Step, command: StartJob) -> Job:
-    store = step.store
+    transaction = step.transaction
     wanted = checked(command.action, command.filter, step.settings)
-    found = store.get_job(command.id)
+    found = transaction.get(JOBS, command.id)
     if found is not None:
         said = (command.user_id, command.action, wanted, command.response, command.dry_run)
         if said != (found.user_id, found.action, found.filter, found.response, found.dry_run):
@@ -102,7 +95,7 @@ def _start(step: Step, command: StartJob) -> Job:
             raise refuse(Reason.KEY_REUSED, message, found="another job", wanted="the same job")
         return found
     check_response(step, command.response)
-    _make_room(store)
+    _make_room(transaction)
     job = Job(
         id=command.id,
         partition=command.partition,
@@ -114,50 +107,46 @@ def _start(step: Step, command: StartJob) -> Job:
         tid=command.tid,
         started_at=step.now,
     )
-    store.put_job(job)
+    transaction.put(JOBS, job.id, job)
     step.effects.append(Send(WorkJob(id=job.id, tid=job.tid, partition=job.partition, job_id=job.id)))
     return job
 
 
-def _make_room(store: Store) -> None:
-    kept = store.jobs()
+def _make_room(transaction: Transaction) -> None:
+    kept = [job for _, job in transaction.scan(JOBS, None, KEPT_MAX)]
     if len(kept) < KEPT_MAX:
         return
     ended = [job for job in kept if job.ended_at is not None]
     if not ended:
         message = f"{KEPT_MAX} jobs are running; stop one first"
         raise refuse(Reason.LIMIT_EXCEEDED, message, found=f"{KEPT_MAX} jobs", wanted="fewer")
-    _forget(store, min(ended, key=lambda job: (job.ended_at or 0, job.id)))
+    transaction.delete(JOBS, min(ended, key=lambda job: (job.ended_at or 0, job.id)).id)
 
 
 def _stop(step: Step, command: StopJob) -> Job:
-    found = step.store.get_job(command.job_id)
-    if found is None or command.user_id not in (None, found.user_id):
+    job = step.transaction.edit(JOBS, command.job_id)
+    if job is None or command.user_id not in (None, job.user_id):
         message = f"No job has the id {command.job_id.hex()}"
         raise refuse(Reason.NOT_FOUND, message, found="nothing", wanted="a job")
-    if found.ended_at is not None:
-        return found
-    job = copy(found)
-    _end(step.store, job, JobState.STOPPED, step.now)
-    step.store.put_job(job)
+    if job.ended_at is None:
+        _end(job, JobState.STOPPED, step.now)
     return job
 
 
-def _end(store: Store, job: Job, state: JobState, now: int) -> None:
+def _end(job: Job, state: JobState, now: int) -> None:
     job.state, job.ended_at, job.forget_at = state, now, now + RETENTION_MS
-    store.set_timer(job.forget_at, job.id, TimerKind.JOB, 0)
 
 
 class _Slice:
     """One command's part of a job."""
 
-    def __init__(self, store: Store, command: WorkJob, now: int, work: Work) -> None:
-        self._store = store
+    def __init__(self, transaction: Transaction, command: WorkJob, now: int, work: Work) -> None:
+        self._transaction = transaction
         self._command = command
         self._now = now
         self._do = work
         self._effects: list[Effect] = []
-        self._nodes_left = max(1, store.meta.settings.slice_nodes_max // _SHARE)
+        self._nodes_left = max(1, transaction.meta.settings.slice_nodes_max // _SHARE)
         self._examined_left = self._nodes_left * _EXAMINED_PER_NODE
         #: what the newest change has left to be done
         self._rest: Continue | None = None
@@ -171,11 +160,9 @@ class _Slice:
             # Also of a job that was stopped: a change that was begun is brought to its end.
             rest = Continue(id=command.id, tid=command.tid, workflow_id=command.workflow_id, tasks=command.tasks)
             self._act_whole(rest, command.tasks[0].id)
-        found = self._store.get_job(command.job_id)
-        if found is not None and found.state is JobState.RUNNING:
-            job = copy(found)
+        job = self._transaction.edit(JOBS, command.job_id)
+        if job is not None and job.state is JobState.RUNNING:
             self._walk(job)
-            self._store.put_job(job)
             if job.state is JobState.RUNNING:
                 self._go_on()
                 return self._effects
@@ -199,13 +186,11 @@ class _Slice:
         )
 
     def _walk(self, job: Job) -> None:
-        matcher = Matcher(self._store, job)
-        of_workflows = job.action in WORKFLOW_ACTIONS
-        behind = self._store.workflows_after if of_workflows else self._store.nodes_after
+        matcher = Matcher(self._transaction, job)
         while self._may_go_on(matcher):
-            batch = behind(job.cursor, min(self._examined_left, _BATCH_RECORDS))
+            batch = self._batch(job)
             if not batch:
-                _end(self._store, job, JobState.DONE, self._now)
+                _end(job, JobState.DONE, self._now)
                 return
             self._stale = False
             for record in batch:
@@ -219,11 +204,18 @@ class _Slice:
                 if not self._may_go_on(matcher):
                     break
 
+    def _batch(self, job: Job) -> list[Node] | list[Workflow]:
+        """The next records behind those that were examined."""
+        scan, behind, most = self._transaction.scan, job.cursor or None, min(self._examined_left, _BATCH_RECORDS)
+        if job.action in WORKFLOW_ACTIONS:
+            return [workflow for _, workflow in scan(WORKFLOWS, behind, most)]
+        return [node for _, node in scan(NODES, behind, most)]
+
     def _may_go_on(self, matcher: Matcher) -> bool:
         return self._rest is None and self._nodes_left > 0 and self._examined_left > matcher.reads
 
     def _look_at_node(self, job: Job, matcher: Matcher, read: Node) -> None:
-        node = self._store.get_node(read.id) if self._stale else read
+        node = self._transaction.get(NODES, read.id) if self._stale else read
         workflow = None if node is None else matcher.node(node)
         if node is None or workflow is None:
             return
@@ -283,13 +275,16 @@ class _Slice:
 
     def _act(self, command: AnyCommand) -> None:
         """Do it within what is left of this slice."""
-        step = Step(self._store, command, self._now)
+        within = Transaction(self._transaction)
+        step = Step(within, command, self._now)
         step.budget = self._nodes_left
         self._nodes_left -= 1
         self._do(step, command)
         self._nodes_left = min(self._nodes_left, step.budget)
         self._stale = True
-        for effect in step.finish():
+        effects = step.finish()
+        within.commit()
+        for effect in effects:
             if isinstance(effect, Send) and isinstance(effect.command, Continue):
                 self._rest = effect.command
             else:

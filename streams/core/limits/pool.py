@@ -16,15 +16,15 @@ from backbeat.schemas.messages.commands import AskSlot, FillPool, GrantSlot, Rel
 from backbeat.schemas.messages.limits import Limit
 from backbeat.streams.core.effects import Send
 from backbeat.streams.core.limits.pool_records import PoolRecords
+from backbeat.streams.core.limits.records import Place, Pool
 from backbeat.streams.core.limits.wait_queue import is_empty, lane_key, leave, next_in_line, serve, stand
-from backbeat.streams.core.records import Place, Pool
 from backbeat.streams.core.step import Step
 
 PoolCommand = AskSlot | ReleaseSlot | FillPool | SpreadLimit | TimerFired
 
 
 def do(step: Step, command: PoolCommand) -> None:
-    """Do one command on pools. None of them is ever refused, so what it changes is put back here."""
+    """Do one command on pools. None of them is ever refused."""
     work = _Work(step)
     match command:
         case AskSlot():
@@ -37,7 +37,6 @@ def do(step: Step, command: PoolCommand) -> None:
             work.spread(command)
         case TimerFired():
             work.fired(command)
-    work.put_back()
 
 
 class _Work:
@@ -45,7 +44,7 @@ class _Work:
 
     def __init__(self, step: Step) -> None:
         self._step = step
-        self._records = PoolRecords(step.store)
+        self._records = PoolRecords(step.transaction)
         self._command = step.command
         self._now = step.now
 
@@ -61,7 +60,7 @@ class _Work:
             records.add(pool)
         assert records.find_place(pool, command.node_id) is None, "a node asks once it has given back what it had"
         place = Place(number=command.number, out=False, asked_at=self._now, priority=command.priority)
-        records.put_place(pool, command.node_id, place)
+        records.add_place(pool, command.node_id, place)
         limit = records.limit_of(pool.client_id, pool.activity)
         if is_empty(pool) and self._has_room(pool, limit):
             # Nobody is in the way: the line need not be touched.
@@ -85,7 +84,7 @@ class _Work:
             assert pool.out >= 0, "more slots came back than were given"
         else:
             leave(records, pool, place)
-        records.put_place(pool, command.node_id, None)
+        records.drop_place(pool, command.node_id)
         self._fill(pool)
 
     def fired(self, command: TimerFired) -> None:
@@ -110,10 +109,6 @@ class _Work:
             self._fill_chain(command.client_id, command.activity)
         elif pool is not None:
             self._fill(pool)
-
-    def put_back(self) -> None:
-        """Put back what has changed."""
-        self._records.put_back()
 
     # --- giving ------------------------------------------------------------------------------------------------------
 
@@ -180,7 +175,7 @@ class _Work:
     def _send_out(self, pool: Pool, node_id: bytes, place: Place, limit: Limit | None) -> None:
         self._grant(pool.id, node_id, place.number)
         if limit is None:
-            self._records.put_place(pool, node_id, None)
+            self._records.drop_place(pool, node_id)
             return
         place.out = True
         pool.out += 1

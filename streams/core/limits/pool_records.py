@@ -1,190 +1,122 @@
-"""The records of pools that one command works on: copies, put back when its work is done."""
+"""The pools of a command's transaction, with their lanes and places, and the chains of each limit's pools."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from copy import copy
 from typing import TypeVar
 
 from backbeat.schemas.messages.limits import Limit, limit_key
-from backbeat.schemas.messages.values import TimerKind
-from backbeat.streams.core.records import Lane, Place, Pool
-from backbeat.streams.core.store import Store
+from backbeat.streams.core.limits.records import Lane, Place, Pool
+from backbeat.streams.core.tables import FILLING, FIRST_POOLS, LANES, LIMITS, LIMITS_ORDERED, PLACES, POOLS
+from backbeat.streams.core.transaction import Transaction
 
-_K = TypeVar("_K")
 _R = TypeVar("_R")
 
 
 class PoolRecords:
-    """Pools, their lanes and places, and the chains of each limit's pools. Nothing is changed until `put_back`."""
+    """Records that are read and changed in a transaction. What a pointer leads to must be there."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._pools: dict[bytes, Pool | None] = {}
-        self._lanes: dict[tuple[bytes, bytes], Lane | None] = {}
-        self._places: dict[tuple[bytes, bytes], Place | None] = {}
-        #: by limit: the first pool of its chain, and the pool that a change of the limit has come to
-        self._first: dict[bytes, bytes | None] = {}
-        self._filling: dict[bytes, bytes | None] = {}
-        self._timers: list[tuple[int, bytes, int | None]] = []
-        self._limit: Limit | None = None
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
 
     # --- limits ------------------------------------------------------------------------------------------------------
 
     def limit_of(self, client_id: bytes, activity: str) -> Limit | None:
-        """The limit of an activity type as this command leaves it; null: there is none (any more)."""
-        changed = self._limit
-        if changed is not None and (changed.client_id, changed.activity) == (client_id, activity):
-            return changed if changed.binds else None
-        return self._store.meta.limits.get(limit_key(client_id, activity))
+        """The limit of an activity type; null: there is none (any more)."""
+        return self._transaction.get(LIMITS, limit_key(client_id, activity))
 
     def change_limit(self, limit: Limit) -> None:
         """Keep a limit from now on, and go through its pools again."""
-        self._limit = limit
-        key = limit_key(limit.client_id, limit.activity)
-        self._filling[key] = self._store.meta.pools.get(key)
+        transaction, key = self._transaction, limit_key(limit.client_id, limit.activity)
+        if transaction.get(LIMITS_ORDERED, key) == limit:
+            transaction.delete(LIMITS_ORDERED, key)
+        transaction.put(LIMITS, key, limit if limit.binds else None)
+        transaction.put(FILLING, key, transaction.get(FIRST_POOLS, key))
 
     def filling(self, client_id: bytes, activity: str) -> bytes | None:
         """The pool that a change of the limit has come to; null: it has come to the end."""
-        key = limit_key(client_id, activity)
-        return self._filling[key] if key in self._filling else self._store.meta.filling.get(key)
+        return self._transaction.get(FILLING, limit_key(client_id, activity))
 
     def set_filling(self, pool: Pool, pool_id: bytes | None) -> None:
         """A change of the pool's limit has come to this pool."""
-        self._filling[limit_key(pool.client_id, pool.activity)] = pool_id
+        self._transaction.put(FILLING, limit_key(pool.client_id, pool.activity), pool_id)
 
     # --- pools -------------------------------------------------------------------------------------------------------
 
     def find(self, pool_id: bytes) -> Pool | None:
         """A pool, or null."""
-        return _copied(self._pools, pool_id, self._store.get_pool)
+        return self._transaction.edit(POOLS, pool_id)
 
     def pool(self, pool_id: bytes) -> Pool:
         """A pool that must be there."""
-        pool = self.find(pool_id)
-        assert pool is not None, "a chain of pools with a hole"
-        return pool
+        return _there(self.find(pool_id), "a chain of pools with a hole")
 
     def add(self, pool: Pool) -> None:
         """A new pool, at the head of its limit's chain."""
         key = limit_key(pool.client_id, pool.activity)
-        first = self._first[key] if key in self._first else self._store.meta.pools.get(key)
+        first = self._transaction.get(FIRST_POOLS, key)
         if first is not None:
             pool.next = first
             self.pool(first).before = pool.id
-        self._first[key] = pool.id
-        self._pools[pool.id] = pool
+        self._transaction.put(FIRST_POOLS, key, pool.id)
+        self._transaction.add(POOLS, pool.id, pool)
 
     def drop(self, pool: Pool) -> None:
         """Forget a pool; a change of the limit that has come to it goes on behind it."""
-        key = limit_key(pool.client_id, pool.activity)
         if self.filling(pool.client_id, pool.activity) == pool.id:
-            self._filling[key] = pool.next
+            self.set_filling(pool, pool.next)
         if pool.before is None:
-            self._first[key] = pool.next
+            self._transaction.put(FIRST_POOLS, limit_key(pool.client_id, pool.activity), pool.next)
         else:
             self.pool(pool.before).next = pool.next
         if pool.next is not None:
             self.pool(pool.next).before = pool.before
-        self.clear_timer(pool)
-        self._pools[pool.id] = None
+        self._transaction.delete(POOLS, pool.id)
 
     def set_timer(self, pool: Pool, due: int) -> None:
         """Look at the pool again at this time."""
-        if pool.timer_at == due:
-            return
-        self.clear_timer(pool)
-        pool.timer_at = due
-        pool.timer_number += 1
-        self._timers.append((due, pool.id, pool.timer_number))
+        if pool.timer_at != due:
+            pool.timer_at = due
+            pool.timer_number += 1
 
     def clear_timer(self, pool: Pool) -> None:
         """Forget the pool's timer, if it has one."""
-        if pool.timer_at is not None:
-            self._timers.append((pool.timer_at, pool.id, None))
-            pool.timer_at = None
+        pool.timer_at = None
 
-    # --- lanes and places --------------------------------------------------------------------------------------------
+    # --- who waits ---------------------------------------------------------------------------------------------------
 
     def find_lane(self, pool: Pool, key: bytes) -> Lane | None:
         """A lane, or null."""
-        return _copied(self._lanes, (pool.id, key), lambda pair: self._store.get_lane(*pair))
+        return self._transaction.edit(LANES, (pool.id, key))
 
     def lane(self, pool: Pool, key: bytes) -> Lane:
         """A lane that must be there."""
-        lane = self.find_lane(pool, key)
-        assert lane is not None, "a ring of lanes with a hole"
-        return lane
+        return _there(self.find_lane(pool, key), "a ring of lanes with a hole")
 
-    def put_lane(self, pool: Pool, key: bytes, lane: Lane | None) -> None:
-        """Keep a new lane, or forget one (null)."""
-        self._lanes[pool.id, key] = lane
+    def add_lane(self, pool: Pool, key: bytes, lane: Lane) -> None:
+        """A new lane."""
+        self._transaction.add(LANES, (pool.id, key), lane)
+
+    def drop_lane(self, pool: Pool, key: bytes) -> None:
+        """Forget a lane."""
+        self._transaction.delete(LANES, (pool.id, key))
 
     def find_place(self, pool: Pool, node_id: bytes) -> Place | None:
         """A node's place, or null."""
-        return _copied(self._places, (pool.id, node_id), lambda pair: self._store.get_place(*pair))
+        return self._transaction.edit(PLACES, (pool.id, node_id))
 
     def place(self, pool: Pool, node_id: bytes) -> Place:
         """A place that must be there."""
-        place = self.find_place(pool, node_id)
-        assert place is not None, "a line with a hole"
-        return place
+        return _there(self.find_place(pool, node_id), "a line with a hole")
 
-    def put_place(self, pool: Pool, node_id: bytes, place: Place | None) -> None:
-        """Keep a new place, or forget one (null)."""
-        self._places[pool.id, node_id] = place
+    def add_place(self, pool: Pool, node_id: bytes, place: Place) -> None:
+        """A new place."""
+        self._transaction.add(PLACES, (pool.id, node_id), place)
 
-    # --- ending ------------------------------------------------------------------------------------------------------
-
-    def put_back(self) -> None:
-        """Put everything back that has changed."""
-        store, meta = self._store, self._store.meta
-        for pool_id, pool in self._pools.items():
-            if pool is None:
-                store.delete_pool(pool_id)
-            elif pool != store.get_pool(pool_id):
-                store.put_pool(pool)
-        for (pool_id, key), lane in self._lanes.items():
-            if lane is None:
-                store.delete_lane(pool_id, key)
-            elif lane != store.get_lane(pool_id, key):
-                store.put_lane(pool_id, key, lane)
-        for (pool_id, node_id), place in self._places.items():
-            if place is None:
-                store.delete_place(pool_id, node_id)
-            elif place != store.get_place(pool_id, node_id):
-                store.put_place(pool_id, node_id, place)
-        _put_heads(meta.pools, self._first)
-        _put_heads(meta.filling, self._filling)
-        for due, pool_id, number in self._timers:
-            if number is None:
-                store.clear_timer(due, pool_id, TimerKind.SLOT)
-            else:
-                store.set_timer(due, pool_id, TimerKind.SLOT, number)
-        limit = self._limit
-        if limit is not None:
-            key = limit_key(limit.client_id, limit.activity)
-            if meta.limits_ordered.get(key) == limit:
-                del meta.limits_ordered[key]
-            if limit.binds:
-                meta.limits[key] = limit
-            else:
-                meta.limits.pop(key, None)
+    def drop_place(self, pool: Pool, node_id: bytes) -> None:
+        """Forget a place."""
+        self._transaction.delete(PLACES, (pool.id, node_id))
 
 
-def _put_heads(kept: dict[bytes, bytes], changed: dict[bytes, bytes | None]) -> None:
-    for key, head in changed.items():
-        if head is None:
-            kept.pop(key, None)
-        else:
-            kept[key] = head
-
-
-def _copied(cache: dict[_K, _R | None], key: _K, get: Callable[[_K], _R | None]) -> _R | None:
-    """A copy of a record, to be read or changed, the same one each time."""
-    if key not in cache:
-        stored = get(key)
-        if stored is None:
-            return None
-        cache[key] = copy(stored)
-    return cache[key]
+def _there(record: _R | None, why: str) -> _R:
+    assert record is not None, why
+    return record

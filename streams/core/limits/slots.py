@@ -17,8 +17,10 @@ from backbeat.schemas.messages.json_text import JsonTextError, parse
 from backbeat.schemas.messages.limits import Limit, Limits, LimitValues, LimitView, limit_key
 from backbeat.schemas.messages.replies import Reason
 from backbeat.streams.core.effects import Broadcast, Send
-from backbeat.streams.core.records import Meta, Node
+from backbeat.streams.core.records import Node
 from backbeat.streams.core.step import Step, refuse
+from backbeat.streams.core.tables import LIMITS, LIMITS_ORDERED
+from backbeat.streams.core.transaction import Transaction
 
 #: Limits that an installation may have: every partition keeps all of them in the record that each commit writes.
 LIMITS_MAX = 500
@@ -34,10 +36,9 @@ _NULL = "null"
 
 def limit_of(step: Step, node: Node) -> Limit | None:
     """The limit of the node's activity type. A flag is never sent, so it has none."""
-    limits = step.store.meta.limits
-    if not limits or node.type == "flag":
+    if node.type == "flag" or not step.transaction.meta.limits:
         return None
-    return limits.get(limit_key(node.user_id, node.name))
+    return step.transaction.get(LIMITS, limit_key(node.user_id, node.name))
 
 
 def ask(step: Step, node: Node, limit: Limit) -> None:
@@ -108,32 +109,36 @@ def change_limit(step: Step, command: ChangeLimit) -> None:
     if not command.activity or len(command.activity.encode()) > step.settings.name_bytes_max:
         message = f"An activity's name has 1 to {step.settings.name_bytes_max} bytes"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=command.activity[:100], wanted="an activity's name")
-    meta = step.store.meta
+    transaction = step.transaction
     key = limit_key(command.client_id, command.activity)
-    known = meta.limits_ordered.get(key) or meta.limits.get(key)
-    if known is None and len(meta.limits.keys() | meta.limits_ordered.keys()) >= LIMITS_MAX:
-        message = f"There are {LIMITS_MAX} limits already: remove one that is not needed"
-        raise refuse(Reason.LIMIT_EXCEEDED, message, found=str(LIMITS_MAX), wanted=f"fewer than {LIMITS_MAX} limits")
+    known = transaction.get(LIMITS_ORDERED, key) or transaction.get(LIMITS, key)
+    if known is None:
+        _check_room(transaction, key)
     before = known or Limit(client_id=command.client_id, activity=command.activity)
-    if known is None and _names_bytes(meta) + len(key) > bounds.NAMES_BYTES_MAX:
-        message = f"The names of all limits together have more than {bounds.NAMES_BYTES_MAX} bytes: remove one"
-        raise refuse(Reason.LIMIT_EXCEEDED, message, found="more", wanted=f"at most {bounds.NAMES_BYTES_MAX} bytes")
     if command.values is not None:
         check_values(command.values)
+    meta = transaction.edit_meta()
+    meta.limit_revision += 1
     limit = msgspec.structs.replace(
         before,
         values=before.values if command.values is None else command.values,
         paused=before.paused if command.paused is None else command.paused,
-        revision=meta.limit_revision + 1,
+        revision=meta.limit_revision,
     )
-    meta.limit_revision = limit.revision
-    meta.limits_ordered[key] = limit
+    transaction.put(LIMITS_ORDERED, key, limit)
     step.effects.append(Broadcast(SpreadLimit(id=command.id, tid=command.tid, limit=limit)))
     step.reply(Limits((LimitView(limit),)))
 
 
-def _names_bytes(meta: Meta) -> int:
-    return sum(map(len, meta.limits.keys() | meta.limits_ordered.keys()))
+def _check_room(transaction: Transaction, key: bytes) -> None:
+    """Refuse one limit more than every partition can keep."""
+    keys = transaction.keys(LIMITS) | transaction.keys(LIMITS_ORDERED)
+    if len(keys) >= LIMITS_MAX:
+        message = f"There are {LIMITS_MAX} limits already: remove one that is not needed"
+        raise refuse(Reason.LIMIT_EXCEEDED, message, found=str(LIMITS_MAX), wanted=f"fewer than {LIMITS_MAX} limits")
+    if sum(map(len, keys)) + len(key) > bounds.NAMES_BYTES_MAX:
+        message = f"The names of all limits together have more than {bounds.NAMES_BYTES_MAX} bytes: remove one"
+        raise refuse(Reason.LIMIT_EXCEEDED, message, found="more", wanted=f"at most {bounds.NAMES_BYTES_MAX} bytes")
 
 
 def check_values(values: LimitValues) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from backbeat.schemas.messages.limits import LimitView, PoolView
-from backbeat.streams.core.records import Pool
+from backbeat.streams.core.limits.records import Pool
 from backbeat.streams.core.store import Store
+from backbeat.streams.core.tables import PLACES, POOLS
 
 #: Pools of one limit that one answer shows, and bytes of their keys: a key is any text out of a node.
 _POOLS_MAX = 100
@@ -27,7 +28,7 @@ def _pools(store: Store, pool_id: bytes | None) -> tuple[list[Pool], bool]:
     found: list[Pool] = []
     size = 0
     while pool_id is not None and len(found) < _POOLS_MAX:
-        pool = store.get_pool(pool_id)
+        pool = store.get(POOLS, pool_id)
         assert pool is not None, "a chain of pools with a hole"
         size += len(pool.key)
         if found and size > _KEYS_BYTES_MAX:
@@ -38,7 +39,7 @@ def _pools(store: Store, pool_id: bytes | None) -> tuple[list[Pool], bool]:
 
 
 def _pool_view(store: Store, pool: Pool, now: int) -> PoolView:
-    oldest = [store.get_place(pool.id, level.oldest) for level in pool.levels if level.oldest is not None]
+    oldest = [store.get(PLACES, (pool.id, level.oldest)) for level in pool.levels if level.oldest is not None]
     return PoolView(
         key=pool.key,
         out=pool.out,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from backbeat.streams.core.limits.pool_records import PoolRecords
-from backbeat.streams.core.records import Lane, Place, Pool, PriorityBand
+from backbeat.streams.core.limits.records import Lane, Place, Pool, PriorityBand
 
 _LANE_BYTES = 8
 
@@ -127,14 +127,14 @@ def _add_lane(records: PoolRecords, pool: Pool, key: bytes, turn: bytes | None) 
         lane = Lane(before=after.before, next=turn)
         records.lane(pool, after.before).next = key
         after.before = key
-    records.put_lane(pool, key, lane)
+    records.add_lane(pool, key, lane)
     return lane
 
 
 def _drop_lane(records: PoolRecords, pool: Pool, key: bytes, turn: bytes | None) -> bytes | None:
     """Take an empty lane out of the ring; whose turn it is then."""
     lane = records.lane(pool, key)
-    records.put_lane(pool, key, None)
+    records.drop_lane(pool, key)
     if lane.next == key:
         return None
     records.lane(pool, lane.before).next = lane.next

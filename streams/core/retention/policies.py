@@ -8,17 +8,17 @@ later goes through all workflows of the partition, slice by slice. What happens 
 from __future__ import annotations
 
 import math
-from copy import copy
 
 from backbeat.schemas.messages.bounds import NAMES_BYTES_MAX
 from backbeat.schemas.messages.commands import ChangeRetention, Continue, CreateWorkflow, Task, TaskKind
 from backbeat.schemas.messages.replies import Done, Reason
 from backbeat.schemas.messages.retention import RetentionPolicy
-from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.effects import Send
-from backbeat.streams.core.records import Meta, Workflow
+from backbeat.streams.core.records import Workflow
 from backbeat.streams.core.step import Step, refuse
 from backbeat.streams.core.store import Store
+from backbeat.streams.core.tables import DUE, RETENTION, WORKFLOWS
+from backbeat.streams.core.transaction import Transaction
 
 #: Policies that a partition holds: they are written with every commit.
 POLICIES_MAX = 200
@@ -31,9 +31,9 @@ def policy_key(owner_id: bytes, name: str) -> bytes:
     return owner_id + name.encode()
 
 
-def policy_of(meta: Meta, workflow: Workflow) -> RetentionPolicy | None:
+def policy_of(store: Store, workflow: Workflow) -> RetentionPolicy | None:
     """The policy that a workflow is under; null: it is kept."""
-    return meta.retention.get(policy_key(workflow.user_id, workflow.name)) if meta.retention else None
+    return store.get(RETENTION, policy_key(workflow.user_id, workflow.name))
 
 
 def is_finished(workflow: Workflow) -> bool:
@@ -43,36 +43,33 @@ def is_finished(workflow: Workflow) -> bool:
 
 def review(step: Step) -> None:
     """At the end of a command: set, move or clear the timer of the workflow that it was about."""
-    workflow, meta = step.entered, step.store.meta
-    if workflow is None or not (meta.retention or workflow.finished_at is not None):
+    workflow = step.entered
+    if workflow is None or not (workflow.finished_at is not None or step.transaction.meta.retention):
         return
     # Who finds a workflow is about to signal it, though nothing has changed yet.
     if not step.has_changed and not isinstance(step.command, CreateWorkflow):
         return
     finished = is_finished(workflow)
     if finished or workflow.finished_at is not None:
-        arrange(step.store, workflow, step.now if finished else None, step.now)
+        arrange(step.transaction, workflow, step.now if finished else None, step.now)
 
 
-def arrange(store: Store, workflow: Workflow, finished_at: int | None, now: int) -> None:
+def arrange(transaction: Transaction, workflow: Workflow, finished_at: int | None, now: int) -> None:
     """Plan when a workflow is to be removed that is finished since then; null: it is not."""
-    clear(store, workflow)
-    policy = policy_of(store.meta, workflow)
+    clear(transaction, workflow)
+    policy = policy_of(transaction, workflow)
     if policy is None or finished_at is None:
         return
     workflow.finished_at = finished_at
     workflow.removal_at = max(now, finished_at + int(policy.keep_seconds * 1000))
     # Beginning with the time, it is none that an earlier workflow of the same id ever had.
     workflow.removal_number = max(workflow.removal_number + 1, now)
-    store.set_timer(workflow.removal_at, workflow.id, TimerKind.RETENTION, workflow.removal_number)
 
 
-def clear(store: Store, workflow: Workflow) -> None:
+def clear(transaction: Transaction, workflow: Workflow) -> None:
     """Nothing is planned for the workflow any more."""
-    if workflow.removal_at is not None:
-        store.clear_timer(workflow.removal_at, workflow.id, TimerKind.RETENTION)
     if workflow.due_at is not None:
-        store.delete_due(workflow.due_at, workflow.id)
+        transaction.delete(DUE, (workflow.due_at, workflow.id))
     workflow.finished_at = workflow.removal_at = workflow.due_at = None
 
 
@@ -81,10 +78,10 @@ def clear(store: Store, workflow: Workflow) -> None:
 
 def change(step: Step, command: ChangeRetention) -> None:
     """Set a policy or remove it; then go through the workflows that are there."""
-    policy, policies = command.policy, step.store.meta.retention
+    policy, policies = command.policy, step.transaction.keys(RETENTION)
     key = policy_key(policy.owner_id, policy.name)
     if command.forget:
-        policies.pop(key, None)
+        step.transaction.delete(RETENTION, key)
     else:
         _check(step, policy)
         if key not in policies and len(policies) >= POLICIES_MAX:
@@ -93,7 +90,7 @@ def change(step: Step, command: ChangeRetention) -> None:
         if key not in policies and sum(map(len, policies)) + len(key) > NAMES_BYTES_MAX:
             message = f"The names of all policies of retention together have more than {NAMES_BYTES_MAX} bytes"
             raise refuse(Reason.LIMIT_EXCEEDED, message, found="more", wanted=f"at most {NAMES_BYTES_MAX} bytes")
-        policies[key] = policy
+        step.transaction.put(RETENTION, key, policy)
     step.reply(Done())
     _walk(step, None)
 
@@ -115,29 +112,28 @@ def go_on(step: Step, task: Task) -> None:
 
 
 def _walk(step: Step, cursor: bytes | None) -> None:
-    found = step.store.workflows_after(cursor or b"", step.budget)
-    for workflow in found:
-        changed = copy(workflow)
-        _follow(step.store, changed, step.now)
-        if changed != workflow:
-            step.store.put_workflow(changed)
-    if len(found) == step.budget:
+    workflow_ids = [identity for identity, _ in step.transaction.scan(WORKFLOWS, cursor, step.budget)]
+    for workflow_id in workflow_ids:
+        workflow = step.transaction.edit(WORKFLOWS, workflow_id)
+        assert workflow is not None, "a workflow that a scan has found"
+        _follow(step.transaction, workflow, step.now)
+    if len(workflow_ids) == step.budget:
         # Its route leads back here: it is one of this partition.
-        last = found[-1].id
+        last = workflow_ids[-1]
         rest = Task(TaskKind.RETAIN, last, last)
         command = step.command
         step.effects.append(Send(Continue(id=command.id, tid=command.tid, workflow_id=last, tasks=(rest,))))
 
 
-def _follow(store: Store, workflow: Workflow, now: int) -> None:
+def _follow(transaction: Transaction, workflow: Workflow, now: int) -> None:
     """Have a workflow follow the policies as they are now. One that finished before its policy came counts from now."""
-    policy = policy_of(store.meta, workflow)
+    policy = policy_of(transaction, workflow)
     finished_at = workflow.finished_at
     if policy is None or not is_finished(workflow):
-        clear(store, workflow)
+        clear(transaction, workflow)
         return
     if finished_at is not None:
         wanted = finished_at + int(policy.keep_seconds * 1000)
         if workflow.removal_at == wanted or (workflow.due_at is not None and policy.archive and wanted <= now):
             return
-    arrange(store, workflow, now if finished_at is None else finished_at, now)
+    arrange(transaction, workflow, now if finished_at is None else finished_at, now)

@@ -43,6 +43,7 @@ from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.effects import Send
 from backbeat.streams.core.schedules.schedule import QUEUED_MAX, RECENT_MAX, RUNNING_MAX, Schedule, schedule_view
 from backbeat.streams.core.step import Refused, Step, refuse
+from backbeat.streams.core.tables import SCHEDULES
 from backbeat.streams.core.timers import fired_early
 from backbeat.streams.core.tree.create import check_node, check_text, check_workflow, timeout_of
 
@@ -78,19 +79,18 @@ def _put(step: Step, command: PutSchedule) -> None:
     if ids.schedule_id(plan.user_id, plan.name) != command.schedule_id or command.user_id not in (None, plan.user_id):
         raise refuse(Reason.NOT_FOUND, "The schedule's id is not that of its user and name", wanted="the id of both")
     _check(step, plan)
-    schedule = step.get_schedule(command.schedule_id)
+    schedule = step.transaction.edit(SCHEDULES, command.schedule_id)
     if schedule is None:
-        schedule = step.add_schedule(
-            Schedule(
-                id=command.schedule_id,
-                plan=plan,
-                made_by=command.id,
-                created_at=step.now,
-                updated_at=step.now,
-                after=step.now,
-                paused=bool(command.paused),
-            )
+        schedule = Schedule(
+            id=command.schedule_id,
+            plan=plan,
+            made_by=command.id,
+            created_at=step.now,
+            updated_at=step.now,
+            after=step.now,
+            paused=bool(command.paused),
         )
+        step.transaction.add(SCHEDULES, schedule.id, schedule)
         _work_out(step, schedule)
     else:
         paused = schedule.paused if command.paused is None else command.paused
@@ -109,8 +109,7 @@ def _change(step: Step, command: ChangeSchedule) -> None:
     schedule = _own(step, command.schedule_id)
     match command.change:
         case "delete":
-            step.clear_timer(schedule)
-            step.forget_schedule(schedule.id)
+            step.transaction.delete(SCHEDULES, schedule.id)
             step.reply(Done())
             return
         case "pause" | "resume" as change:
@@ -148,7 +147,7 @@ def _trigger(step: Step, command: RunSchedule) -> None:
 
 def _own(step: Step, schedule_id: bytes) -> Schedule:
     """The schedule, if the caller may touch it: another's is not found."""
-    schedule = step.get_schedule(schedule_id)
+    schedule = step.transaction.edit(SCHEDULES, schedule_id)
     caller = step.command.user_id
     if schedule is None or (caller is not None and caller != schedule.plan.user_id):
         raise refuse(
@@ -175,7 +174,7 @@ def _work_out(step: Step, schedule: Schedule) -> None:
 
 def _due(step: Step, command: ScheduleDue) -> None:
     """Times have come, or the next one was worked out."""
-    schedule = step.get_schedule(command.schedule_id)
+    schedule = step.transaction.edit(SCHEDULES, command.schedule_id)
     if schedule is None or schedule.timer_at is None or schedule.timer_number != command.number:
         step.ignore("a timer that no longer stands")
         return
@@ -197,7 +196,7 @@ def _due(step: Step, command: ScheduleDue) -> None:
 
 def run_ended(step: Step, command: CloseLink) -> bool:
     """A run's node is over, or was never made. False: the target of the link is no schedule."""
-    schedule = step.get_schedule(command.target_id)
+    schedule = step.transaction.edit(SCHEDULES, command.target_id)
     if schedule is None:
         return False
     ended = [run for run in schedule.running if run.node_id == command.child_id]

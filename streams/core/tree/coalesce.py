@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.streams.core.records import CoalesceIndex, Node
-from backbeat.streams.core.store import Store
+from backbeat.streams.core.tables import WAITING
+from backbeat.streams.core.transaction import Transaction
 
 _WAITS = frozenset({ServerStatus.READY, ServerStatus.STARTED, ServerStatus.PAUSED})
 
@@ -17,11 +18,12 @@ def still_waits(node: Node) -> bool:
     return node.attempt == 0 and node.server in _WAITS
 
 
-def write_down(store: Store, node: Node) -> None:
+def write_down(transaction: Transaction, node: Node) -> None:
     """Keep that this node waits under its key, or forget that it did. Another's place is left alone."""
-    workflow_id, key = node.workflow_id, node.coalesce_key
-    found = store.get_waiting(workflow_id, key)
+    key = (node.workflow_id, node.coalesce_key)
     if still_waits(node):
-        store.put_waiting(workflow_id, key, CoalesceIndex(node_id=node.id))
-    elif found is not None and found.node_id == node.id:
-        store.delete_waiting(workflow_id, key)
+        transaction.put(WAITING, key, CoalesceIndex(node_id=node.id))
+    else:
+        waiting = transaction.get(WAITING, key)
+        if waiting is not None and waiting.node_id == node.id:
+            transaction.delete(WAITING, key)

@@ -20,6 +20,7 @@ from backbeat.streams.core.idempotency import keep, kept
 from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Workflow
 from backbeat.streams.core.retention import removal
 from backbeat.streams.core.step import Refused, Step, refuse
+from backbeat.streams.core.tables import ANSWERS, WAITING
 from backbeat.streams.core.tree.coalesce import still_waits
 from backbeat.streams.core.tree.deactivation import is_left_over
 from backbeat.streams.core.tree.links import follow_waits, open_child_link
@@ -81,7 +82,7 @@ def add_signal(step: Step, command: Signal, *, is_followed: bool = False) -> Non
         return
     identity = ids.node_id(command.workflow_id, command.id, 0)
     there = step.get_node(identity)
-    if removal.was_removed(step.store, identity, there):
+    if removal.was_removed(step.transaction, identity, there):
         removal.refuse_repeat(step, command)
         return
     if command.workflow is None:
@@ -121,7 +122,7 @@ def _as_signal(new: NewNode) -> NewNode:
 
 def _was_dropped(step: Step, command: Signal) -> bool:
     """Answer the repeat of a signal that was dropped: no node tells of it, so the one that stands for it was kept."""
-    answer = step.store.get_answer(command.id)
+    answer = step.transaction.get(ANSWERS, command.id)
     if answer is None:
         return False
     said = kept(answer)
@@ -147,7 +148,7 @@ def _coalesce(step: Step, command: Signal) -> bool:
     check_text("coalesce_key", key, step.settings.name_bytes_max)
     check_node(step, command.node)
     workflow = step.workflow
-    found = step.store.get_waiting(workflow.id, key)
+    found = step.transaction.get(WAITING, (workflow.id, key))
     waiting = None if found is None else step.node(found.node_id)
     if waiting is None or not still_waits(waiting):
         return False
@@ -159,7 +160,7 @@ def _coalesce(step: Step, command: Signal) -> bool:
     step.ignore("a signal of its coalesce_key still waits and stands for it")
     if command.body_hash is None:
         stands = Made((waiting.id,))
-        step.writes.append(lambda store: keep(store, command.id, b"", stands, step.now))
+        keep(step.transaction, command.id, b"", stands, step.now)
     if command.link_open and command.node.parent_link_id is not None:
         step.close_link(command.node.parent_link_id, ids.node_id(workflow.id, command.id, 0))
     step.reply(node_view(waiting, workflow))

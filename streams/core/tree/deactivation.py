@@ -6,25 +6,20 @@ that the slices have not reached yet counts as deactivated from the first comman
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.streams.core.records import Node, Workflow
-
-
-class _Nodes(Protocol):
-    def get_node(self, node_id: bytes) -> Node | None: ...
-
+from backbeat.streams.core.store import Store
+from backbeat.streams.core.tables import NODES
 
 #: Node -> the newest mark of its own and of what is above it, as long as none is set.
 Marks = dict[bytes, int]
 
 
-def is_deactivated(nodes: _Nodes, node: Node, workflow: Workflow, marks: Marks | None = None) -> bool:
+def is_deactivated(store: Store, node: Node, workflow: Workflow, marks: Marks | None = None) -> bool:
     """Whether the node is deactivated, by its record or by a mark. Looks above it only while a sweep is going on."""
     if node.server is ServerStatus.DEACTIVATED or node.seq < workflow.watermark:
         return True
-    return workflow.sweeps > 0 and is_below_mark(nodes, node, {} if marks is None else marks)
+    return workflow.sweeps > 0 and is_below_mark(store, node, {} if marks is None else marks)
 
 
 def is_left_over(node: Node, workflow: Workflow | None) -> bool:
@@ -36,7 +31,7 @@ def is_left_over(node: Node, workflow: Workflow | None) -> bool:
     return workflow is None or node.created_at < workflow.created_at
 
 
-def is_below_mark(nodes: _Nodes, node: Node, marks: Marks) -> bool:
+def is_below_mark(store: Store, node: Node, marks: Marks) -> bool:
     """Whether an ancestor's cancel or reset was after this node was made.
 
     Costs the way up to the first ancestor whose mark is known: nodes that are looked at together share it.
@@ -47,7 +42,7 @@ def is_below_mark(nodes: _Nodes, node: Node, marks: Marks) -> bool:
         if known is not None:
             mark = known
             break
-        parent = nodes.get_node(parent_id)
+        parent = store.get(NODES, parent_id)
         assert parent is not None, "a child without its parent"
         path.append(parent)
         parent_id = parent.parent_id

@@ -34,7 +34,7 @@ def open_link(step: Step, command: OpenLink) -> None:
     target = step.enter_node(command.target_id)
     if target is None or target.server in CLOSED:
         is_known = target is not None or was_removed(
-            step.store, command.target_id, step.store.get_node(command.target_id)
+            step.transaction, command.target_id, step.get_node(command.target_id)
         )
         found = "a node that is closed" if is_known else "no such node"
         if command.strict or (not is_known and command.signal is not None):

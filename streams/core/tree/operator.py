@@ -100,11 +100,11 @@ def change_settings(step: Step, command: ChangeSettings) -> None:
                 wanted = ", ".join(bounds.SETTINGS)
                 raise refuse(Reason.INVALID_PARAMETERS, f"There is no setting {name!r}", found=name, wanted=wanted)
         changes = {name: getattr(settings, name) for name in command.names}
-        settings = msgspec.structs.replace(step.store.meta.settings, **changes)
+        settings = msgspec.structs.replace(step.settings, **changes)
     for name, (least, most) in bounds.SETTINGS.items():
         value = getattr(settings, name)
         if not least <= value <= most:
             message = f"{name} is {value}; {least:g} is the least and {most:.0f} the most"
             raise refuse(Reason.INVALID_PARAMETERS, message, found=str(value), wanted=f"{least:g} to {most:.0f}")
-    step.store.meta.settings = settings
+    step.transaction.edit_meta().settings = settings
     step.reply(Done())

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.store import Store
+from backbeat.streams.core.tables import NODES
 
 
 class RemovedError(Exception):
@@ -24,7 +25,7 @@ def walk(
         node_id = stack.pop()
         if node_id is None:
             continue
-        node = store.get_node(node_id)
+        node = store.get(NODES, node_id)
         if node is None:
             raise RemovedError(f"The workflow {workflow.id.hex()} was removed while it was read")
         stack.append(node.next_sibling)
@@ -39,7 +40,7 @@ def _behind(store: Store, node: Node, *, top_level_only: bool) -> list[bytes | N
     above: Node | None = node
     while above is not None:
         stack.append(above.next_sibling)
-        above = None if above.parent_id is None else store.get_node(above.parent_id)
+        above = None if above.parent_id is None else store.get(NODES, above.parent_id)
     if top_level_only:
         # Below the top there is nothing to go on with but what is behind its ancestor there.
         return stack[-1:]

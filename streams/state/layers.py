@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
+from backbeat.streams.core.store import in_order
+
 R = TypeVar("R")
 _MISSING: Any = object()
 
 
-class Table(Generic[R]):
+class Layers(Generic[R]):
     """Records of one kind by their keys in RocksDB."""
 
     def __init__(
@@ -62,44 +64,19 @@ class Table(Generic[R]):
             self._old = self._young
             self._young = {}
 
-    def scan(self, after: bytes, count: int, stored: Callable[[bytes], Iterator[tuple[bytes, bytes]]]) -> list[R]:
+    def scan(
+        self, after: bytes, count: int, stored: Callable[[bytes], Iterator[tuple[bytes, bytes]]]
+    ) -> list[tuple[bytes, R]]:
         """The first `count` records behind a key, in the order of their keys, as all layers together have them.
 
         `stored` reads what RocksDB has behind a key. What is found does not depend on how far a commit is, so every
         replay finds the same.
         """
-        return [record for _, record in self._scan(after, count, stored)]
 
-    def scan_keys(
-        self, after: bytes, count: int, stored: Callable[[bytes], Iterator[tuple[bytes, bytes]]]
-    ) -> list[bytes]:
-        """The keys of the same."""
-        return [key for key, _ in self._scan(after, count, stored)]
+        def below(behind: bytes, most: int) -> list[tuple[bytes, R]]:
+            return [(key, self._decode(value)) for key, value in islice(stored(behind), most)]
 
-    def _scan(
-        self, after: bytes, count: int, stored: Callable[[bytes], Iterator[tuple[bytes, bytes]]]
-    ) -> list[tuple[bytes, R]]:
-        found: list[tuple[bytes, R]] = []
-        while True:
-            below = dict(islice(stored(after), count - len(found)))
-            # Behind the last of these there may be more in RocksDB: what is newer there is looked at in the next round.
-            until = max(below) if len(below) == count - len(found) else None
-            above = {
-                key: record
-                for layer in (self._in_flight, self._changed)
-                for key, record in layer.items()
-                if key > after and (until is None or key <= until)
-            }
-            for key in sorted(below.keys() | above.keys()):
-                record = above[key] if key in above else self._decode(below[key])
-                if record is None:
-                    continue
-                found.append((key, record))
-                if len(found) == count:
-                    return found
-            if until is None:
-                return found
-            after = until
+        return in_order(below, {**self._in_flight, **self._changed}, after, count)
 
     def put(self, key: bytes, record: R, *, fresh: bool = False) -> None:
         """Keep a new or changed record. `fresh`: the caller knows that there was none."""
@@ -122,11 +99,6 @@ class Table(Generic[R]):
     def changed_count(self) -> int:
         """How many records the next snapshot will have."""
         return len(self._changed)
-
-    @property
-    def changed_keys(self) -> set[bytes]:
-        """The keys that what is stored may not have yet, deleted ones among them."""
-        return {*self._changed, *self._in_flight}
 
     @property
     def cached_count(self) -> int:

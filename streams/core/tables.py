@@ -1,0 +1,273 @@
+"""The catalogue: one row for each kind of record that a partition keeps.
+
+Everything that has to know which kinds there are goes by these rows: records in memory (`store`) and in RocksDB, the
+keys of both and of the changelog, the versions that this code knows, the timers that follow from records. A new kind of
+record is a struct and a row here.
+
+Keys in RocksDB and in the changelog. Everything of a workflow begins with `w` and the 7 bytes that its ids share, so it
+lies together; then the kind, and the rest of the id. What belongs to no workflow begins with a letter of its own. `m`
+is the meta record; `t` (timers) and `o` (how far the changelog was read) are local to RocksDB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from backbeat.schemas.messages.ids import PREFIX_BYTES
+from backbeat.schemas.messages.jobs import Job
+from backbeat.schemas.messages.limits import Limit
+from backbeat.schemas.messages.retention import RetentionPolicy
+from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core.limits.records import Lane, Place, Pool
+from backbeat.streams.core.records import Answer, CoalesceIndex, Link, Meta, Node, Workflow
+from backbeat.streams.core.retention.records import Due, SignalTombstone
+from backbeat.streams.core.schedules.schedule import Schedule
+
+K = TypeVar("K")
+R = TypeVar("R")
+
+#: When it is due (milliseconds since the epoch), what it is about, its kind, its number. A subject and kind have one.
+Timer = tuple[int, bytes, int, int]
+
+META_KEY = b"m"
+#: Where the kind is, in the key of what belongs to a workflow.
+KIND_AT = 1 + PREFIX_BYTES
+
+
+class KeyForm(NamedTuple, Generic[K]):
+    """How the key of a kind of record is written."""
+
+    prefix: bytes  #: its first byte
+    kind: bytes  #: the byte of a workflow's records that tells this kind; empty: it belongs to no workflow
+    encode: Callable[[K], bytes]
+    decode: Callable[[bytes], K]
+
+
+class TimerFields:
+    """The timer that follows from a record: in which fields it is due, and has its number."""
+
+    __slots__ = ("_number", "due_at", "kinds", "state")
+
+    def __init__(self, due: str, number: str | None, *kinds: TimerKind) -> None:
+        """Take the timer from these fields; null: there is one in the record's life, and it has no number.
+
+        Where there are several kinds the record says which, in `timer_kind`. What the timer is about is the key.
+        """
+        self.kinds = kinds
+        self._number = number
+        # Functions of C: every change of a record asks them.
+        self.due_at: Callable[[Any], int | None] = attrgetter(due)
+        #: what the timer is other than another one by
+        self.state: Callable[[Any], Any] = attrgetter(due, number or due)
+
+    def of(self, key: bytes, record: Any) -> Timer | None:
+        """The timer that stands; null: none does."""
+        due, number = self.state(record)
+        if due is None:
+            return None
+        kinds = self.kinds
+        return due, key, record.timer_kind if len(kinds) > 1 else kinds[0], number if self._number else 0
+
+
+class Table(Generic[K, R]):
+    """One kind of record: where it is kept, of which version it is, which timer follows from it."""
+
+    __slots__ = ("cache_part", "comes_and_goes", "decode_key", "form", "key", "struct", "timer", "version")
+
+    def __init__(
+        self,
+        struct: type[R],
+        form: KeyForm[K],
+        *,
+        version: int = 1,
+        timer: TimerFields | None = None,
+        cache_part: int | None = 8,
+        comes_and_goes: bool = False,
+    ) -> None:
+        """Keep records of this struct; `version` is the newest that this code knows.
+
+        `cache_part`: of the records that a partition holds decoded, this kind may have one in so many; null: a few.
+        `comes_and_goes`: such records are often made and deleted between two commits, and leave nothing to write then.
+        """
+        self.struct = struct
+        self.form = form
+        self.key, self.decode_key = form.encode, form.decode
+        self.version = version
+        self.timer = timer
+        self.cache_part = cache_part
+        self.comes_and_goes = comes_and_goes
+
+
+class MetaTable(Generic[K, R]):
+    """Entries that lie in the meta record, which each commit writes: few, and needed by nearly every command."""
+
+    __slots__ = ("name",)
+
+    #: In the dictionary the key is as it is. (A function of C.)
+    key: Callable[[Any], Any] = bytes
+    #: No timer follows from an entry.
+    timer = None
+
+    def __init__(self, name: str) -> None:
+        """Keep them in the dictionary of this name."""
+        self.name = name
+
+
+# --- forms of keys ---------------------------------------------------------------------------------------------------
+
+
+def _of_workflow(kind: bytes) -> KeyForm[bytes]:
+    def encode(identity: bytes) -> bytes:
+        return b"w" + identity[:PREFIX_BYTES] + kind + identity[PREFIX_BYTES:]
+
+    return KeyForm(b"w", kind, encode, _id_in)
+
+
+def _id_in(key: bytes) -> bytes:
+    return key[1:KIND_AT] + key[KIND_AT + 1 :]
+
+
+def _below(
+    kind: bytes, encode_rest: Callable[[Any], bytes] = bytes, decode_rest: Callable[[bytes], Any] = bytes
+) -> KeyForm[tuple[bytes, Any]]:
+    """What there are several of below one id: the rest of the key tells them apart."""
+
+    def encode(pair: tuple[bytes, Any]) -> bytes:
+        identity, rest = pair
+        return b"w" + identity[:PREFIX_BYTES] + kind + identity[PREFIX_BYTES:] + encode_rest(rest)
+
+    def decode(key: bytes) -> tuple[bytes, Any]:
+        whole = _id_in(key)
+        return whole[:16], decode_rest(whole[16:])
+
+    return KeyForm(b"w", kind, encode, decode)
+
+
+def _by_itself(prefix: bytes) -> KeyForm[bytes]:
+    return KeyForm(prefix, b"", lambda identity: prefix + identity, lambda key: key[1:])
+
+
+def _number_bytes(number: int) -> bytes:
+    return number.to_bytes(4, "big")
+
+
+def _number_of(rest: bytes) -> int:
+    return int.from_bytes(rest, "big")
+
+
+def _by_time(prefix: bytes) -> KeyForm[tuple[int, bytes]]:
+    return KeyForm(
+        prefix,
+        b"",
+        lambda pair: prefix + pair[0].to_bytes(8, "big") + pair[1],
+        lambda key: (int.from_bytes(key[1:9], "big"), key[9:]),
+    )
+
+
+# --- the catalogue ---------------------------------------------------------------------------------------------------
+
+WORKFLOWS: Table[bytes, Workflow] = Table(
+    Workflow,
+    _of_workflow(b"w"),
+    timer=TimerFields("removal_at", "removal_number", TimerKind.RETENTION),
+    cache_part=2,
+)
+NODES: Table[bytes, Node] = Table(
+    Node,
+    _of_workflow(b"n"),
+    timer=TimerFields("timer_at", "timer_number", TimerKind.START, TimerKind.RETRY, TimerKind.EXPIRY),
+    cache_part=1,
+)
+#: By node and number: an older part of a node's history, packed (`tree.history`). It is written once.
+CHUNKS: Table[tuple[bytes, int], bytes] = Table(bytes, _below(b"h", _number_bytes, _number_of), cache_part=None)
+#: By target and child.
+LINKS: Table[tuple[bytes, bytes], Link] = Table(Link, _below(b"l"), comes_and_goes=True)
+#: By workflow and coalesce_key.
+WAITING: Table[tuple[bytes, str], CoalesceIndex] = Table(
+    CoalesceIndex, _below(b"c", str.encode, bytes.decode), comes_and_goes=True
+)
+#: By the command's id.
+ANSWERS: Table[bytes, Answer] = Table(
+    Answer, _by_itself(b"i"), timer=TimerFields("forget_at", None, TimerKind.ANSWER), comes_and_goes=True
+)
+
+POOLS: Table[bytes, Pool] = Table(
+    Pool, _of_workflow(b"p"), timer=TimerFields("timer_at", "timer_number", TimerKind.SLOT), comes_and_goes=True
+)
+#: By pool and lane.
+LANES: Table[tuple[bytes, bytes], Lane] = Table(Lane, _below(b"q"), comes_and_goes=True)
+#: By pool and node.
+PLACES: Table[tuple[bytes, bytes], Place] = Table(Place, _below(b"o"), cache_part=4, comes_and_goes=True)
+
+SCHEDULES: Table[bytes, Schedule] = Table(
+    Schedule, _by_itself(b"c"), timer=TimerFields("timer_at", "timer_number", TimerKind.SCHEDULE)
+)
+
+JOBS: Table[bytes, Job] = Table(
+    Job, _by_itself(b"j"), timer=TimerFields("forget_at", None, TimerKind.JOB), cache_part=None
+)
+
+#: By node.
+TOMBSTONES: Table[bytes, SignalTombstone] = Table(
+    SignalTombstone,
+    _of_workflow(b"d"),
+    timer=TimerFields("forget_at", None, TimerKind.REFUSAL),
+    comes_and_goes=True,
+)
+#: By the time since when it waits, and workflow.
+DUE: Table[tuple[int, bytes], Due] = Table(Due, _by_time(b"a"), cache_part=None, comes_and_goes=True)
+
+TABLES: tuple[Table[Any, Any], ...] = (
+    WORKFLOWS,
+    NODES,
+    CHUNKS,
+    LINKS,
+    WAITING,
+    ANSWERS,
+    POOLS,
+    LANES,
+    PLACES,
+    SCHEDULES,
+    JOBS,
+    TOMBSTONES,
+    DUE,
+)
+#: The newest version of the meta record that this code knows.
+META_VERSION = 2
+
+#: Client id and activity's name (`limit_key`) -> the limit that nodes of that type ask by.
+LIMITS: MetaTable[bytes, Limit] = MetaTable("limits")
+#: As `LIMITS`: the first of the limit's pools here.
+FIRST_POOLS: MetaTable[bytes, bytes] = MetaTable("pools")
+#: As `LIMITS`: the pool that a change of the limit has come to.
+FILLING: MetaTable[bytes, bytes] = MetaTable("filling")
+#: As `LIMITS`: changes that this partition has ordered and that have not come back to it.
+LIMITS_ORDERED: MetaTable[bytes, Limit] = MetaTable("limits_ordered")
+#: Client id and workflow's name -> what is not kept for ever.
+RETENTION: MetaTable[bytes, RetentionPolicy] = MetaTable("retention")
+
+META_TABLES: tuple[MetaTable[Any, Any], ...] = (LIMITS, FIRST_POOLS, FILLING, LIMITS_ORDERED, RETENTION)
+#: What else commands change of the meta record.
+META_FIELDS = ("settings", "limit_revision", "removed")
+
+#: The table whose records have timers of a kind.
+TIMED: dict[int, Table[bytes, Any]] = {
+    kind: table for table in TABLES if table.timer is not None for kind in table.timer.kinds
+}
+
+_OF_WORKFLOWS = {table.form.kind: table for table in TABLES if table.form.kind}
+_BY_PREFIX = {table.form.prefix: table for table in TABLES if not table.form.kind}
+
+
+def table_of(key: bytes) -> Table[Any, Any] | None:
+    """The table of a record by its key in the changelog; null: no kind of record has such a key."""
+    if key[:1] == b"w":
+        return _OF_WORKFLOWS.get(key[KIND_AT : KIND_AT + 1])
+    return _BY_PREFIX.get(key[:1])
+
+
+def known_versions() -> dict[type, int]:
+    """The newest version of each kind of record that this code knows. Packed history has none."""
+    return {Meta: META_VERSION} | {table.struct: table.version for table in TABLES if table.struct is not bytes}
