@@ -77,7 +77,7 @@ def find_schema(fingerprint: bytes) -> Schema | None:
 
 
 def learn(schema: Schema) -> None:
-    """Read records of this schema from now on, by Avro's rules of resolution. DecodeError: it is no record of ours."""
+    """Read records of this schema from now on, by Avro's rules of resolution. ValueError: it is no schema of ours."""
     _wire().learn(schema)
 
 

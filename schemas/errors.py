@@ -8,8 +8,8 @@ class DecodeError(ValueError):
 class UnknownSchemaError(DecodeError):
     """A record whose schema is no version of any of ours: a newer version wrote it, or somebody else."""
 
-    def __init__(self, fingerprint: bytes) -> None:
-        super().__init__(f"unknown fingerprint {fingerprint.hex()}: the schema is no version of any of ours")
+    def __init__(self, message: str, fingerprint: bytes) -> None:
+        super().__init__(message)
         self.fingerprint = fingerprint
 
 

@@ -86,12 +86,12 @@ class Wire:
         return schema
 
     def learn(self, schema: Schema) -> None:
-        """Read records of a schema that came to be after this version, as today's. DecodeError: it cannot be."""
+        """Read records of a schema that is newer than this version, as today's. ValueError: it is no schema of ours."""
         try:
             writer = Record(schema)
             key = MARKER + writer.fingerprint
         except Exception as error:  # the library raises whatever it meets
-            raise DecodeError(f"what should be a schema is none: {error!r}") from error
+            raise ValueError(f"what should be a schema is none: {error!r}") from error
         self._decoders[key] = self._translator(writer)
 
     def _functions(self, name: str) -> tuple[Encode, Decode]:
@@ -119,7 +119,7 @@ class Wire:
         elif len(value) < HEADER_BYTES:
             raise DecodeError(f"truncated: {len(value)} of the {HEADER_BYTES} bytes of a header")
         else:
-            raise UnknownSchemaError(key)
+            raise UnknownSchemaError(f"unknown fingerprint {key.hex()}: the schema is no version of any of ours", key)
         self._decoders[value[:HEADER_BYTES]] = found
         return found
 

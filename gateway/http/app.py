@@ -159,7 +159,7 @@ class Gateway:
                     else await asyncio.to_thread(_read_body, request, body)
                 )
                 parameters = parameters.merged(read)
-        if route.new:
+        if route.new and (query or not route.takes_record):
             check_words(route, query, b"" if route.takes_record else body, form=request.content_type == _FORM)
         if wishes.whole:
             parameters = parameters.with_keys_as_they_are()

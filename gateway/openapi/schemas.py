@@ -169,6 +169,10 @@ _ERROR: Schema = {
             "description": "the client status that the node has; of a refused change of it alone",
         },
         "attemptedStatus": {"type": "string", "description": "the client status that it cannot change to"},
+        "rejection": given(
+            {"reason": TEXT, "message": TEXT, "found": TEXT, "wanted": TEXT},
+            "the engine's own words; of records, and with `X-backbeat-whole: 1`",
+        ),
     },
     "additionalProperties": False,
 }

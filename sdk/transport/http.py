@@ -17,7 +17,7 @@ from backbeat.delivery.kafka import logger
 from backbeat.errors import InvalidParameters, Rejected, Timeout, Unavailable
 from backbeat.payload.values import id_text
 from backbeat.schemas import bodies
-from backbeat.schemas.errors import DecodeError, UnknownSchemaError
+from backbeat.schemas.errors import UnknownSchemaError
 from backbeat.schemas.messages import ids, queries
 from backbeat.schemas.messages.commands import AnyCommand, Signal
 from backbeat.schemas.messages.replies import Reason, ReplyRecord
@@ -335,7 +335,7 @@ class HttpTransport:
                 text, _ = await self._get(f"/schemas/{error.fingerprint.hex()}", _CONNECT_SECONDS_MAX, "a schema")
                 bodies.learn(read_value(text))
                 return bodies.read_reply(reply)
-        except (DecodeError, RecursionError, Rejected) as error:
+        except (ValueError, RecursionError, Rejected) as error:
             raise Unavailable(
                 f"This client cannot read what the gateway {self._url} answers: {error}. What to do: use a newer client"
             ) from error

@@ -16,12 +16,18 @@ from collections import deque
 import pytest
 import requests
 import schemathesis
+from hypothesis import strategies as st
 from schemathesis.core import NOT_SET
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
 
 from backbeat.gateway.api.routes import ROUTES
 from backbeat.gateway.openapi import document
+from backbeat.schemas import bodies
+from backbeat.schemas.messages import commands, queries
+from backbeat.schemas.messages.commands import AnyCommand
+from backbeat.schemas.messages.queries import AnyQuery
 from backbeat.streams.kafka.registration import add_client
+from backbeat.transport.base import NOBODY
 from tests.gateway.conftest import PARTITIONS
 from tests.gateway.door import Door, User
 
@@ -84,12 +90,40 @@ class World:
         }
         for said in (case.query, case.body):
             _put_in(ids, said)
+        if case.media_type == bodies.MEDIA_TYPE and case.body is not NOT_SET:
+            known = _records(case.path, node_id, workflow_id)
+            case.body = bodies.write(known[number % len(known)])
         if case.path == "/jobs" and isinstance(case.body, dict) and _is_uuid(case.body.get("id")):
             # As with keys: the same one would be another job's.
             case.body["id"] = str(uuid.uuid4())
         if case.headers and case.headers.get("Idempotency-Key"):
             # Made up, they would soon be used for something else.
             case.headers["Idempotency-Key"] = f"{uuid.uuid4()}{case.headers['Idempotency-Key']}"[:255]
+
+
+def _records(path: str, node_id: str, workflow_id: str) -> list[AnyCommand | AnyQuery]:
+    """What may be sent to a path that takes records, about this node and workflow."""
+    node, workflow, command_id = uuid.UUID(node_id).bytes, uuid.UUID(workflow_id).bytes, uuid.uuid4().bytes
+    if path == "/commands":
+        return [
+            commands.RestartNode(id=command_id, node_id=node),
+            commands.ScheduleNode(id=command_id, node_id=node),
+            commands.ChangeNode(id=command_id, node_id=node, status="canceled"),
+            commands.ChangeWorkflow(id=command_id, workflow_id=workflow, change="resume"),
+            commands.StartJob(id=command_id, partition=0, action="retry", dry_run=True),
+        ]
+    common = {"reply_to": NOBODY, "deadline": 0}
+    return [
+        queries.GetNode(node_id=node, **common),
+        queries.GetTree(workflow_id=workflow, **common),
+        queries.GetHistory(node_id=node, **common),
+        queries.GetLimits(partition=queries.ALL_PARTITIONS, **common),
+        queries.GetJobs(partition=PARTITIONS - 1, **common),
+    ]
+
+
+# Whatever is generated, a record stands in its place.
+schemathesis.openapi.media_type(bodies.MEDIA_TYPE, st.just(b"record"))
 
 
 def _put_in(known, said) -> None:

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from backbeat import Client, Unavailable
+from backbeat.errors import InvalidParameters
 from backbeat.schemas import bodies
 from backbeat.schemas.catalogue import RECORDS, Record
 from backbeat.schemas.errors import DecodeError, UnknownSchemaError
@@ -59,7 +60,7 @@ async def test_a_gateway_that_takes_no_records_is_older() -> None:
 async def test_a_gateway_that_has_not_reached_kafka_has_no_partitions_yet() -> None:
     async with gateway({}, partitions="0") as url, Client(url, "shop") as client:
         with pytest.raises(Unavailable, match="has not reached Kafka yet"):
-            await client.jobs()
+            await client.jobs.list()
 
 
 def reply_of(schema: dict[str, Any], more: dict[str, Any]) -> bytes:
@@ -128,10 +129,10 @@ async def test_what_answers_something_else_is_no_gateway() -> None:
 
 async def test_what_is_for_all_client_applications_is_asked_over_kafka() -> None:
     async with gateway({}) as url, Client(url, "shop") as client:
-        with pytest.raises(Exception, match="a client of Kafka sends it"):
-            await client.start_job("retry", all=True, all_clients=True)
+        with pytest.raises(InvalidParameters, match="a client of Kafka sends it"):
+            await client.jobs.start("retry", all=True, all_clients=True)
         with pytest.raises(Unavailable, match="a client of Kafka asks it"):
-            await client.jobs(all_clients=True)
+            await client.jobs.list(all_clients=True)
 
 
 # --- bodies ----------------------------------------------------------------------------------------------------------
