@@ -1,1 +1,1 @@
-"""Activities: the decorator, and what a handler sees and asks for while it runs."""
+"""Activities: the decorator, and the running activity as its handler has it."""

@@ -1,14 +1,14 @@
-"""What a running activity asks for beside its result: children, groups of them, signals. As the core's structs."""
+"""Children, groups of them and signals of a running activity, as the structs of commands."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 
-from backbeat.activities.definition import CHILD_WORDS, ActivityFunction, ChildOptions, Prepared
+from backbeat.activities.definition import CHILD_WORDS, ActivityFunction, BoundActivity, ChildOptions
+from backbeat.activities.environment import Defaults, NodeEnvironment
 from backbeat.client.words import check_options
 from backbeat.errors import BackbeatError, LimitExceeded
 from backbeat.payload.values import (
@@ -30,32 +30,8 @@ from backbeat.schemas.messages.commands import NewNode, OpenLink, Signal
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.views import NodeView
 
-#: How an activity is named where a child of it is added.
-Named = str | Callable[..., Any] | Prepared[...]
-
-
-class Defaults(Protocol):
-    """What a worker knows of an activity that it registered, for children of that name."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def mode(self) -> ModeWord:
-        """Its children's mode."""
-
-    @property
-    def retries(self) -> int | None:
-        """Their retries."""
-
-    @property
-    def backoff(self) -> float | timedelta | None:
-        """Their retry interval, in seconds."""
-
-    @property
-    def timeout(self) -> float | timedelta | None:
-        """How long their worker has to answer, in seconds."""
+#: An activity where a child of it is added: its name, its function, or that with options.
+Named = str | Callable[..., Any] | BoundActivity[...]
 
 
 class Group(NamedTuple):
@@ -65,27 +41,11 @@ class Group(NamedTuple):
     members: tuple[NewNode, ...]
 
 
-class Workshop(Protocol):
-    """What an activity asks of the worker that runs it, to make nodes."""
-
-    def defaults(self, activity: str | Callable[..., Any]) -> Defaults | None:
-        """What was registered for the activity; None: somebody else runs it."""
-
-    def user_id(self, client: str | None) -> bytes:
-        """The id of a client application; None: the worker's own."""
-
-    def now(self) -> float:
-        """What time it is, in seconds since the epoch."""
-
-    def pack(self, what: str, value: Any) -> Any:
-        """A JSON value for a node's arguments; `what` names it in errors."""
-
-
-def named(activity: Named, workshop: Workshop) -> tuple[str, Defaults | None]:
-    """An activity's name, and what is known of it."""
-    if isinstance(activity, Prepared):
+def named(activity: Named, environment: NodeEnvironment) -> tuple[str, Defaults | None]:
+    """Name of an activity, and the defaults for its children, where they are known."""
+    if isinstance(activity, BoundActivity):
         activity = activity.activity
-    known = workshop.defaults(activity)
+    known = environment.defaults(activity)
     if isinstance(activity, ActivityFunction):
         # A worker may know it by other words than its declaration; one that does not run it knows those.
         return activity.name, known or activity.declared
@@ -97,10 +57,10 @@ def named(activity: Named, workshop: Workshop) -> tuple[str, Defaults | None]:
 
 
 def arguments(activity: Named, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[Arguments, ChildOptions]:
-    """What of the words of an `add` are the handler's arguments, and what are options."""
-    if isinstance(activity, Prepared):
-        found, options = activity.activity.arguments(args, given)
-        return found, {**activity.options, **options}
+    """Arguments of the handler, and options of the child, from the words of an `add`."""
+    if isinstance(activity, BoundActivity):
+        handler_arguments, options = activity.activity.arguments(args, given)
+        return handler_arguments, {**activity.options, **options}
     if isinstance(activity, ActivityFunction):
         return activity.arguments(args, given)
     check_options("add", given, CHILD_WORDS, "; a handler's keyword arguments go into params")
@@ -110,7 +70,13 @@ def arguments(activity: Named, args: tuple[Any, ...], given: dict[str, Any]) -> 
 
 
 def make_child(
-    parent: NodeView, name: str, known: Defaults | None, args: Arguments, options: ChildOptions, *, workshop: Workshop
+    parent: NodeView,
+    name: str,
+    known: Defaults | None,
+    args: Arguments,
+    options: ChildOptions,
+    *,
+    environment: NodeEnvironment,
 ) -> NewNode:
     """The node to be made below `parent`. What the engine would refuse is refused here (`Rejected`)."""
     _check_depth(parent.depth + 1)
@@ -120,21 +86,21 @@ def make_child(
         retries = known.retries if retries is None else retries
         backoff = known.backoff if backoff is None else backoff
         timeout = known.timeout if timeout is None else timeout
-    interval = None if backoff is None else seconds(backoff, "backoff")
-    check_node(name, retries, interval)  # type: ignore[arg-type]  # as above
+    backoff_seconds = None if backoff is None else seconds(backoff, "backoff")
+    check_node(name, retries, backoff_seconds)  # type: ignore[arg-type]  # as above
     kind = options.get("type", "activity")
     check_node(kind, None, None)
     optional: dict[str, Any] = {}
     if retries is not None:
         optional["retries"] = retries
-    if interval is not None:
-        optional["retry_interval_seconds"] = interval
+    if backoff_seconds is not None:
+        optional["retry_interval_seconds"] = backoff_seconds
     if options.get("fairness_key") is not None:
         to_text("fairness_key", options.get("fairness_key"), may_be_empty=True)
     params, at, link = options.get("params"), options.get("at"), options.get("link")
     return NewNode(
         name=name,
-        user_id=workshop.user_id(options.get("client")),
+        user_id=environment.user_id(options.get("client")),
         mode=to_mode(mode or "blocking"),
         type=kind,
         client_data=to_client_data(
@@ -142,10 +108,10 @@ def make_child(
             args if params is None else params,
             options.get("client_data"),
             timeout,  # type: ignore[arg-type]  # as above
-            workshop.pack,
+            environment.pack,
         ),
         metadata=to_metadata(options.get("metadata")),
-        fires_at=None if at is None else to_milliseconds(at, workshop.now()),
+        fires_at=None if at is None else to_milliseconds(at, environment.now()),
         parent_link_id=None if link is None else to_id(link),
         priority=to_priority(options.get("priority")),
         fairness_key=options.get("fairness_key"),
@@ -153,12 +119,14 @@ def make_child(
     )
 
 
-def make_group(parent: NodeView, name: str, members: list[NewNode], mode: ModeWord, workshop: Workshop) -> Group:
+def make_group(
+    parent: NodeView, name: str, members: list[NewNode], mode: ModeWord, environment: NodeEnvironment
+) -> Group:
     """A flag with these children below it."""
     _check_depth(parent.depth + 2)
     flag = NewNode(
         name=f"{name} ({len(members)})",
-        user_id=workshop.user_id(None),
+        user_id=environment.user_id(None),
         mode=to_mode(mode),
         type="flag",
     )
@@ -172,16 +140,16 @@ def named_by_content(signal: Signal, content: bytes, node: NodeView, sent: Seque
     arguments as they were before a codec, which may make something else of them each time. `sent` are the signals
     that the running attempt has sent before: what is sent twice is two signals.
     """
-    told = msgspec.msgpack.encode((signal.workflow_id, signal.node.name, content))
-    earlier = [one.id for one in sent]
+    encoded = msgspec.msgpack.encode((signal.workflow_id, signal.node.name, content))
+    sent_ids = [command.id for command in sent]
     for place in range(len(sent) + 1):
-        identity = ids.command_id(node.id, b"signal", told, place.to_bytes(4, "big"))
-        if identity not in earlier:
-            return msgspec.structs.replace(signal, id=identity)
+        command_id = ids.command_id(node.id, b"signal", encoded, place.to_bytes(4, "big"))
+        if command_id not in sent_ids:
+            return msgspec.structs.replace(signal, id=command_id)
     raise AssertionError("more places are taken than there are signals")
 
 
-def through(signal: Signal, node: NodeView) -> Signal | OpenLink:
+def route_via_parent(signal: Signal, node: NodeView) -> Signal | OpenLink:
     """The command that brings a signal on its way.
 
     One that the running node waits for goes through that node's partition, ahead of its answer, so that the link is

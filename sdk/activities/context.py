@@ -1,18 +1,24 @@
-"""What a handler sees of the activity that it runs, and what it may ask for."""
+"""The running activity as its handler has it: the node, children, signals, questions, heartbeats."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 import msgspec
 
-from backbeat.activities.children import Group, arguments, make_child, make_group, named, named_by_content
-from backbeat.activities.children import Workshop as MakesNodes
-from backbeat.activities.definition import ActivityFunction, ChildOptions, Prepared
+from backbeat.activities.children import (
+    Group,
+    arguments,
+    make_child,
+    make_group,
+    named,
+    named_by_content,
+)
+from backbeat.activities.definition import ActivityFunction, BoundActivity, ChildOptions
+from backbeat.activities.environment import ActivityEnvironment
 from backbeat.activities.pending import Pending
 from backbeat.client.signals import SIGNAL_WORDS, SignalOptions, make_signal, make_workflow
 from backbeat.client.views import NodeValue, StatusChange, Tree, Workflow
@@ -31,25 +37,8 @@ from backbeat.transport.base import NOBODY, Transport
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: How long an answer from the engine is awaited inside of a handler.
+#: Time limit of an answer from the engine inside of a handler.
 _ASK_SECONDS = 10.0
-
-
-class Outside(Protocol):
-    """What surrounds a `Runner`: Kafka and its registry, or what stands for them in memory."""
-
-    def user_id(self, client: str | None) -> bytes:
-        """The id of a client application; None: the worker's own. NotFound: there is none of this name."""
-
-    def now(self) -> float:
-        """What time it is, in seconds since the epoch: "in two hours" counts from here. A test may move it."""
-
-    def ask(self, question: Callable[[Transport], Awaitable[T]]) -> Future[T]:
-        """Have a question asked in the event loop, with a transport that is connected. From any thread."""
-
-
-class Workshop(MakesNodes, Outside, Protocol):
-    """What an activity asks of the worker that runs it."""
 
 
 class Activity(NodeValue):
@@ -58,18 +47,18 @@ class Activity(NodeValue):
     What is asked of the engine comes as a `Pending`: `await` it in an async handler, `.result()` in a plain one.
     """
 
-    __slots__ = ("_added", "_on_cancel", "_signals", "_workshop", "cancelled", "record", "traced")
+    __slots__ = ("_added", "_environment", "_on_cancel", "_signals", "cancelled", "record", "traced")
 
-    def __init__(self, record: ActivityRecord, workshop: Workshop) -> None:
+    def __init__(self, record: ActivityRecord, environment: ActivityEnvironment) -> None:
         super().__init__(record.node)
-        #: As it came from the engine.
+        #: The record that came from the engine.
         self.record = record
-        #: Whether the attempt is over while it runs: canceled, reset, expired, or answered by somebody else. An async
+        #: True: the attempt is over while it runs: canceled, reset, expired, or answered by somebody else. An async
         #: handler gets a CancelledError, a plain one may look here now and then. Its answer is dropped.
         self.cancelled = False
-        #: Its span, while it runs, where OpenTelemetry is installed.
+        #: Span of the attempt, while it runs, where OpenTelemetry is installed.
         self.traced: Traced | None = None
-        self._workshop = workshop
+        self._environment = environment
         self._added: list[NewNode | Group] = []
         self._signals: list[Signal] = []
         self._on_cancel: Callable[[], object] | None = None
@@ -82,10 +71,12 @@ class Activity(NodeValue):
     # --- children --------------------------------------------------------------------------------------------------
 
     @overload
-    def add(self, activity: ActivityFunction[P, Any] | Prepared[P], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
+    def add(
+        self, activity: ActivityFunction[P, Any] | BoundActivity[P], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None: ...
     @overload
     def add(self, activity: str, /, *args: Any, **options: Unpack[ChildOptions]) -> None: ...
-    def add(self, activity: str | Callable[..., Any] | Prepared[...], /, *args: Any, **given: Any) -> None:
+    def add(self, activity: str | Callable[..., Any] | BoundActivity[...], /, *args: Any, **given: Any) -> None:
         """Add a child, by its activity's function or name. It starts once this handler has returned.
 
         `args` are its handler's arguments. By a function, keyword arguments may follow; what else is to be said of the
@@ -93,14 +84,16 @@ class Activity(NodeValue):
         `params`. What the options mean: `backbeat.activities.ChildOptions`. What is not given comes from the
         activity's declaration, else from the engine's defaults. If the handler raises, no child is added.
         """
-        name, known = named(activity, self._workshop)
-        found, options = arguments(activity, args, given)
-        self._added.append(make_child(self._view, name, known, found, options, workshop=self._workshop))
+        name, known = named(activity, self._environment)
+        handler_arguments, options = arguments(activity, args, given)
+        self._added.append(
+            make_child(self._view, name, known, handler_arguments, options, environment=self._environment)
+        )
 
     @overload
     def spread(
         self,
-        activity: ActivityFunction[[T], Any] | Prepared[[T]],
+        activity: ActivityFunction[[T], Any] | BoundActivity[[T]],
         values: Iterable[T],
         /,
         *,
@@ -109,7 +102,7 @@ class Activity(NodeValue):
     @overload
     def spread(
         self,
-        activity: ActivityFunction[..., Any] | Prepared[...],
+        activity: ActivityFunction[..., Any] | BoundActivity[...],
         values: Iterable[tuple[Any, ...]],
         /,
         *,
@@ -121,7 +114,7 @@ class Activity(NodeValue):
     ) -> int: ...
     def spread(
         self,
-        activity: str | Callable[..., Any] | Prepared[...],
+        activity: str | Callable[..., Any] | BoundActivity[...],
         values: Iterable[Any],
         /,
         *,
@@ -134,15 +127,17 @@ class Activity(NodeValue):
         complete when all of them are. `group_mode` is its mode: `blocking` (what is added later waits for it), or
         `non_blocking` (only this activity does).
         """
-        name, known = named(activity, self._workshop)
+        name, known = named(activity, self._environment)
         members = []
         for value in values:
             args = value if isinstance(value, tuple) else (value,)
-            found, said = arguments(activity, args, dict(options))
-            said.setdefault("mode", "non_blocking")
-            members.append(make_child(self._view, name, known, found, said, workshop=self._workshop))
+            handler_arguments, child_options = arguments(activity, args, dict(options))
+            child_options.setdefault("mode", "non_blocking")
+            members.append(
+                make_child(self._view, name, known, handler_arguments, child_options, environment=self._environment)
+            )
         if members:
-            self._added.append(make_group(self._view, name, members, group_mode, self._workshop))
+            self._added.append(make_group(self._view, name, members, group_mode, self._environment))
         return len(members)
 
     # --- signals ---------------------------------------------------------------------------------------------------
@@ -167,7 +162,7 @@ class Activity(NodeValue):
             raise TypeError("give linked or link, not both")
         if linked:
             options["link"] = self.id
-        user_id = self._workshop.user_id(None)
+        user_id = self._environment.user_id(None)
         return self._send(
             make_workflow(user_id, workflow, subject, options.get("decider")),
             name if isinstance(name, str) else name.name,
@@ -188,8 +183,8 @@ class Activity(NodeValue):
         """
         if params is not None and args:
             raise TypeError("give positional arguments or params, not both")
-        called = self.name if name is None else name if isinstance(name, str) else name.name
-        known = self._workshop.defaults(called)
+        signal_name = self.name if name is None else name if isinstance(name, str) else name.name
+        known = self._environment.defaults(signal_name)
         options: SignalOptions = {
             "args": args if params is None else params,
             "metadata": self.metadata,
@@ -198,24 +193,24 @@ class Activity(NodeValue):
             "backoff": None if known is None else known.backoff,
             "timeout": None if known is None else known.timeout,
         }
-        return self._send(None, called, options)
+        return self._send(None, signal_name, options)
 
     def _send(self, workflow: NewWorkflow | None, name: str, options: SignalOptions) -> str:
-        runner, key = options.get("client"), options.get("idempotency_key")
-        user_id = self._workshop.user_id(None)
+        client, key = options.get("client"), options.get("idempotency_key")
+        user_id = self._environment.user_id(None)
         args = options.get("args", ())
         content = _content(options.get("client_data") or args)
         if args:
-            options["args"] = self._workshop.pack(f"arguments of {name!r}", args)
+            options["args"] = self._environment.pack(f"arguments of {name!r}", args)
         signal = make_signal(
             user_id=user_id,
-            runs_it=self._workshop.user_id(runner),
+            runs_it=self._environment.user_id(client),
             command_id=b"" if key is None else ids.command_id(user_id, key.encode()),
             tid=self.tid_sent,
             workflow=workflow or make_workflow(user_id, self._view.workflow_name, self.subject, self._view.decider),
             name=name,
             options=options,
-            now=self._workshop.now(),
+            now=self._environment.now(),
         )
         if workflow is None:
             # The workflow that runs it, whosever it is.
@@ -235,11 +230,11 @@ class Activity(NodeValue):
         async def ask(transport: Transport) -> dict[str, Any] | None:
             for change in reversed(await self._changes(transport)):
                 if not change.server and change.to_status is ClientStatus.ERRORED:
-                    found: dict[str, Any] = from_json(error_of(change.response))
-                    return found
+                    error: dict[str, Any] = from_json(error_of(change.response))
+                    return error
             return None
 
-        return Pending(self._workshop.ask(ask))
+        return Pending(self._environment.ask(ask))
 
     def history(self) -> Pending[list[StatusChange]]:
         """The status changes of this node, oldest first."""
@@ -247,7 +242,7 @@ class Activity(NodeValue):
         async def ask(transport: Transport) -> list[StatusChange]:
             return [StatusChange(change) for change in await self._changes(transport)]
 
-        return Pending(self._workshop.ask(ask))
+        return Pending(self._environment.ask(ask))
 
     def parent(self) -> Pending[NodeValue | None]:
         """The node that this one was added to, as it is now; None at the top. NotFound where another client runs it."""
@@ -256,47 +251,50 @@ class Activity(NodeValue):
             return Pending.of(None)
 
         async def ask(transport: Transport) -> NodeValue | None:
-            (view,) = await self._ask(transport, queries.GetNode(node_id=parent_id, **self._asked()), "the parent")
+            (view,) = await self._ask(
+                transport, queries.GetNode(node_id=parent_id, **self._query_fields()), "the parent"
+            )
             return NodeValue(view)
 
-        return Pending(self._workshop.ask(ask))
+        return Pending(self._environment.ask(ask))
 
     def workflow(self) -> Pending[Workflow]:
         """The workflow, as it is now. NotFound where it is another client's."""
         workflow_id = self._view.workflow_id
 
         async def ask(transport: Transport) -> Workflow:
-            query = queries.GetWorkflow(workflow_id=workflow_id, **self._asked())
+            query = queries.GetWorkflow(workflow_id=workflow_id, **self._query_fields())
             (view,) = await self._ask(transport, query, "the workflow")
             return Workflow(view)
 
-        return Pending(self._workshop.ask(ask))
+        return Pending(self._environment.ask(ask))
 
     def tree(self) -> Pending[Tree[NodeValue]]:
         """The workflow with all its nodes, as they are now. NotFound where it is another client's."""
         workflow_id = self._view.workflow_id
 
         async def ask(transport: Transport) -> Tree[NodeValue]:
-            query = queries.GetTree(workflow_id=workflow_id, **self._asked())
+            query = queries.GetTree(workflow_id=workflow_id, **self._query_fields())
             workflow, *parts = await self._ask(transport, query, "the tree")
             return Tree(Workflow(workflow), [NodeValue(view) for part in parts for view in part.nodes])
 
-        return Pending(self._workshop.ask(ask))
+        return Pending(self._environment.ask(ask))
 
     async def _changes(self, transport: Transport) -> list[Change]:
-        query = queries.GetHistory(node_id=self._view.id, **self._asked())
+        query = queries.GetHistory(node_id=self._view.id, **self._query_fields())
         return [change for part in await self._ask(transport, query, "the history") for change in part.changes]
 
-    def _asked(self) -> dict[str, Any]:
+    def _query_fields(self) -> dict[str, Any]:
+        """Fields that every query has."""
         return {
             "reply_to": NOBODY,
             "deadline": 0,
-            "user_id": self._workshop.user_id(None),
+            "user_id": self._environment.user_id(None),
             "tid": self._view.tid,
         }
 
-    async def _ask(self, transport: Transport, query: queries.AnyQuery, what: str) -> list[Any]:
-        return await transport.query(query, _ASK_SECONDS, f"{what} of node {self.id}")
+    async def _ask(self, transport: Transport, query: queries.AnyQuery, label: str) -> list[Any]:
+        return await transport.query(query, _ASK_SECONDS, f"{label} of node {self.id}")
 
     # --- while it runs ---------------------------------------------------------------------------------------------
 
@@ -309,7 +307,7 @@ class Activity(NodeValue):
         async def beat(transport: Transport) -> None:
             command = Heartbeat(
                 id=os.urandom(16),
-                user_id=self._workshop.user_id(None),
+                user_id=self._environment.user_id(None),
                 tid=self._view.tid,
                 node_id=self._view.id,
                 attempt=self._view.attempt,
@@ -320,7 +318,7 @@ class Activity(NodeValue):
                 self.tell_cancelled()
                 self.raise_if_cancelled()
 
-        return Pending(self._workshop.ask(beat))
+        return Pending(self._environment.ask(beat))
 
     def raise_if_cancelled(self) -> None:
         """Cancelled where the attempt is over: for plain handlers that run for long."""
@@ -328,27 +326,27 @@ class Activity(NodeValue):
             raise Cancelled(f"attempt {self.attempt} of node {self.id} is over")
 
     def tell_cancelled(self) -> None:
-        """The attempt is over (`cancelled`). For whoever runs it, in its event loop."""
+        """Mark the attempt as over (`cancelled`). For whoever runs it, in its event loop."""
         if not self.cancelled:
             self.cancelled = True
             if self._on_cancel is not None:
                 self._on_cancel()
 
     def when_cancelled(self, stop: Callable[[], object]) -> None:
-        """What `tell_cancelled` calls, once. For whoever runs it."""
+        """Register the function that `tell_cancelled` calls, once. For whoever runs it."""
         self._on_cancel = stop
 
     @property
     def tid_sent(self) -> str:
-        """The transaction id of what it sends: it carries the span of this attempt, where there is one."""
+        """Transaction id of its commands: it carries the span of this attempt, where there is one."""
         return self._view.tid if self.traced is None else self.traced.tid
 
-    # --- what came of it -------------------------------------------------------------------------------------------
+    # --- its outcome -----------------------------------------------------------------------------------------------
 
     @property
     def children(self) -> tuple[NewNode, ...]:
         """The children added so far; a group is the flag that joins it."""
-        return tuple(one.flag if isinstance(one, Group) else one for one in self._added)
+        return tuple(child.flag if isinstance(child, Group) else child for child in self._added)
 
     @property
     def added(self) -> tuple[NewNode | Group, ...]:
@@ -362,7 +360,7 @@ class Activity(NodeValue):
 
 
 def _content(arguments: Any) -> bytes:
-    """What a repeat of a signal is known by; for what only the caller's codec can write, nothing."""
+    """Bytes that a repeat of a signal is known by; empty for arguments that only the caller's codec can write."""
     try:
         return to_json("arguments", arguments)
     except InvalidParameters:

@@ -1,4 +1,4 @@
-"""Activities as functions: the decorator, what is said with it, and what may be said where a child is added.
+"""Activities as functions: the decorator, its options, and those of a child where it is added.
 
     @activity("Reserve money", retries=3, backoff=2)
     async def reserve_money(amount: int) -> str: ...
@@ -30,42 +30,42 @@ ErrorHook: TypeAlias = Callable[[Any, dict[str, Any]], Awaitable[None] | None]
 
 
 class ActivityOptions(TypedDict, total=False):
-    """What may be said of an activity where its function is declared."""
+    """Options of an activity where its function is declared."""
 
-    #: What children of it get when nothing else is said where they are added: blocking, non_blocking, fire_and_forget.
+    #: Mode of children of it, where none is given when they are added: blocking, non_blocking, fire_and_forget.
     mode: ModeWord
-    #: How many times it is tried again when it fails.
+    #: Number of further attempts when it fails; by default 6.
     retries: int | None
-    #: The retry interval, in seconds: what it waits before it is tried again at first. It doubles later.
+    #: Retry interval, in seconds, by default 1,200: doubled for each of the last six retries that is gone, ± 20 %.
     backoff: float | timedelta | None
-    #: How long its worker has to answer, in seconds.
+    #: Time that its worker has to answer, in seconds; by default the engine's setting.
     timeout: float | timedelta | None
-    #: How many of it run at once in one worker.
+    #: Number of it that run at once in one worker, at most.
     max_concurrent: int | None
-    #: Called with the activity and its error when its retries are exhausted.
+    #: Function called with the activity and its error when its retries are exhausted.
     rescue: ErrorHook | None
-    #: It is not completed by returning: somebody completes it later, by its id (`Client.answer`).
+    #: True: it is not completed by returning; somebody completes it later, by its id (`Client.answer`).
     asynchronous: bool
-    #: While it runs its deadline is renewed this often, in seconds, by itself.
+    #: Interval, in seconds, at which its deadline is renewed by itself while it runs.
     heartbeat: float | timedelta | None
 
 
 class ChildOptions(TypedDict, total=False):
-    """What may be said of a child where it is added."""
+    """Options of a child where it is added."""
 
     #: `blocking` (what is added later waits for it), `non_blocking` (its parent does), `fire_and_forget`.
     mode: ModeWord | None
-    #: Not before this time, or this long from now.
+    #: Earliest start: an aware datetime, or a timedelta from now.
     at: When | None
-    #: How many times it is tried again when it fails.
+    #: Number of further attempts when it fails; by default the declaration's.
     retries: int | None
-    #: The retry interval, in seconds: doubled for each of the last six retries that is gone, ± 20 %.
+    #: Retry interval, in seconds; by default the declaration's.
     backoff: float | timedelta | None
-    #: How long its worker has to answer, in seconds.
+    #: Time that its worker has to answer, in seconds; by default the declaration's.
     timeout: float | timedelta | None
     #: Notes, for searches.
     metadata: Mapping[str, Any] | None
-    #: Another client application, which runs it.
+    #: The client application that runs it, if it is another than the worker's.
     client: str | None
     #: A node that does not complete before it.
     link: Id | None
@@ -89,7 +89,7 @@ _ACTIVITY_WORDS = tuple(ActivityOptions.__annotations__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivityDefinition:
-    """What was said of an activity: `ActivityOptions`, and its name."""
+    """Declaration of an activity: `ActivityOptions`, and its name."""
 
     name: str
     mode: ModeWord = "blocking"
@@ -154,13 +154,13 @@ class ActivityFunction(Generic[P, R]):
         """Call the function."""
         return self.function(*args, **kwargs)
 
-    def with_options(self, **options: Unpack[ChildOptions]) -> Prepared[P]:
-        """The activity and what is to be said of a child: `add(reserve_money.with_options(mode="non_blocking"), 703)`.
+    def with_options(self, **options: Unpack[ChildOptions]) -> BoundActivity[P]:
+        """The activity with options of a child: `add(reserve_money.with_options(mode="non_blocking"), 703)`.
 
         A type checker then still looks at the arguments, which follow.
         """
         check_options("with_options", options, CHILD_WORDS)
-        return Prepared(self, options)
+        return BoundActivity(self, options)
 
     def arguments(self, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[Arguments, ChildOptions]:
         """The handler's arguments, and the options among the keywords: those that the function has no parameter for.
@@ -199,8 +199,8 @@ def _by_name(bound: inspect.BoundArguments) -> dict[str, Any]:
     return named
 
 
-class Prepared(Generic[P]):
-    """An activity and what is said of one child of it (`ActivityFunction.with_options`)."""
+class BoundActivity(Generic[P]):
+    """An activity with options of one child of it (`ActivityFunction.with_options`)."""
 
     __slots__ = ("activity", "options")
 
@@ -229,11 +229,11 @@ def activity(name: Any = None, **options: Unpack[ActivityOptions]) -> Any:
 
     def declare(function: Callable[P, R]) -> ActivityFunction[P, R]:
         # It may have got its name as a decorator above another one.
-        own = getattr(function, "__name__", None)
-        chosen = name if isinstance(name, str) else own
-        if chosen is None:
+        function_name = getattr(function, "__name__", None)
+        activity_name = name if isinstance(name, str) else function_name
+        if activity_name is None:
             raise TypeError(f"{function!r} has no name of its own: give one")
-        return ActivityFunction(function, ActivityDefinition(name=chosen, **options), _declaring_module())
+        return ActivityFunction(function, ActivityDefinition(name=activity_name, **options), _declaring_module())
 
     return declare(name) if callable(name) else declare
 
@@ -248,10 +248,10 @@ def _declaring_module() -> str:
 
 def declared_in(module: ModuleType) -> list[ActivityFunction[..., Any]]:
     """The activities that a module declares, each once. BackbeatError: there are none."""
-    several = {id(value): value for value in vars(module).values() if isinstance(value, ActivityFunction)}
-    within = f"{module.__name__}."
-    own = [one for one in several.values() if one.module == module.__name__ or one.module.startswith(within)]
+    activities = {id(value): value for value in vars(module).values() if isinstance(value, ActivityFunction)}
+    package = f"{module.__name__}."
+    own = [item for item in activities.values() if f"{item.module}.".startswith(package)]
     if not own:
-        imported = "; those that it imports are registered where they are declared" if several else ""
+        imported = "; those that it imports are registered where they are declared" if activities else ""
         raise BackbeatError(f"the module {module.__name__} declares no activities{imported}")
     return own

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Pending(Generic[T]):
-    """What was asked for: `await` it in an async handler, call `result()` in a plain one, or let it be."""
+    """Answer to come: `await` it in an async handler, call `result()` in a plain one, or let it be."""
 
     __slots__ = ("_future",)
 
@@ -22,7 +22,7 @@ class Pending(Generic[T]):
 
     @classmethod
     def of(cls, value: T) -> Pending[T]:
-        """One that is there already."""
+        """An answer that is there already."""
         future: Future[T] = Future()
         future.set_result(value)
         return cls(future)
@@ -38,7 +38,7 @@ class Pending(Generic[T]):
 
 
 def in_a_loop() -> bool:
-    """Whether this is an event loop's thread, in the middle of it."""
+    """True in the thread of an event loop that runs."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

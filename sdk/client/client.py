@@ -70,7 +70,7 @@ class Client:
         self.limits = Limits(self._session)
         #: Workflows that are signalled at times: `await client.schedules.put("nightly", …)`.
         self.schedules = Schedules(self._session)
-        #: One change for all that match: `await client.jobs.start("retry", name="Charge card")`.
+        #: Changes of all nodes that match: `await client.jobs.start("retry", name="Charge card")`.
         self.jobs = Jobs(self._session)
 
     @property
@@ -162,7 +162,7 @@ class Client:
         return Node(self._session, await node_calls.get_node(self._session, to_id(node_id)))
 
     async def status(self, node_id: Id | bytes) -> str:
-        """Where the engine is with a node now, `sent_to_client` or `complete` for example."""
+        """The server status of a node now, `sent_to_client` or `complete` for example."""
         return (await self.node(node_id)).status
 
     async def history(self, node_id: Id | bytes) -> list[StatusChange]:

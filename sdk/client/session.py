@@ -18,7 +18,7 @@ from backbeat.transport.base import NOBODY, Transport
 
 
 class Session:
-    """One client application's connection to an engine. The parts of a `Client` share it; users do not see it."""
+    """A client application's connection to an engine. The parts of a `Client` share it; users do not see it."""
 
     def __init__(self, name: str, transport: Transport, packing: Packing, timeout: float) -> None:
         #: The client application that asks: its name, or over HTTP also its id.
@@ -99,7 +99,7 @@ class Session:
         return await self.transport.query(query, self.timeout if timeout is None else timeout, label)
 
     async def search(self, call: str, filters: dict[str, Any]) -> Any:
-        """One page of a search; filters that are None are left out."""
+        """A page of a search; filters that are None are left out."""
         self.check_connected()
         given = {name: value for name, value in filters.items() if value is not None}
         return await self.transport.search(call, given, self.timeout)

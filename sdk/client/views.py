@@ -19,7 +19,7 @@ N = TypeVar("N", bound="NodeValue")
 
 
 class NodeValue:
-    """A node as it was when it was asked for."""
+    """Snapshot of a node: as it was when it was asked for."""
 
     __slots__ = ("_view",)
 
@@ -28,7 +28,7 @@ class NodeValue:
 
     @property
     def view(self) -> NodeView:
-        """The same as the engine has it."""
+        """The record that the engine sent."""
         return self._view
 
     @property
@@ -48,7 +48,7 @@ class NodeValue:
 
     @property
     def name(self) -> str:
-        """What is to be done."""
+        """The activity's name."""
         return self._view.name
 
     @property
@@ -58,12 +58,12 @@ class NodeValue:
 
     @property
     def status(self) -> str:
-        """Where the engine is with it, `sent_to_client` or `complete` for example."""
+        """Server status, `sent_to_client` or `complete` for example: where the engine is with it."""
         return word(self._view.server)
 
     @property
     def client_status(self) -> str:
-        """What its worker said of it, `received` or `errored` for example."""
+        """Client status, `received` or `errored` for example: its worker's last word."""
         return word(self._view.client)
 
     @property
@@ -83,49 +83,49 @@ class NodeValue:
 
     @property
     def client_data(self) -> dict[str, Any]:
-        """What it was given: {"name","params"}, or what its maker gave whole."""
+        """Client data as a value: {"name", "params"}, or another object where its maker gave `client_data`."""
         data: dict[str, Any] = from_json(self._view.client_data)
         return data
 
     @property
     def client_data_text(self) -> bytes:
-        """The same as the JSON text that it came as."""
+        """Client data as the JSON text that it came as."""
         return self._view.client_data
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What its maker noted on it."""
+        """Notes of its maker, for searches."""
         data: dict[str, Any] = from_json(self._view.metadata)
         return data
 
     @property
     def priority(self) -> int:
-        """Among nodes that wait for the same limit: 1 goes first, 5 last."""
+        """Priority among nodes that wait for the same limit: 1 goes first, 5 last."""
         return self._view.priority
 
     @property
     def fairness_key(self) -> str:
-        """Nodes of one priority that wait for the same limit take turns by it."""
+        """Key by which nodes of one priority that wait for the same limit take turns."""
         return self._view.fairness_key
 
     @property
     def waits_for_slot(self) -> bool:
-        """Whether it would start, and the limit of its activity leaves no room yet."""
+        """True: it would start, and the limit of its activity leaves no room yet."""
         return self._view.waits_for_slot
 
     @property
     def attempt(self) -> int:
-        """How many times it was started."""
+        """Number of its attempts so far."""
         return self._view.attempt
 
     @property
     def retries_remaining(self) -> int:
-        """How many times it will be tried again when it fails."""
+        """Number of further attempts when it fails."""
         return self._view.retries_remaining
 
     @property
     def created_at(self) -> datetime:
-        """When it was made."""
+        """Time of its creation."""
         return to_datetime(self._view.created_at)
 
     @property
@@ -135,12 +135,12 @@ class NodeValue:
 
     @property
     def complete_by(self) -> datetime | None:
-        """Until when its worker must have begun to answer; None: it has no deadline now."""
+        """Deadline of its attempt: its worker must have begun to answer by then. None: it has none now."""
         return None if self._view.complete_by is None else to_datetime(self._view.complete_by)
 
     @property
     def tid(self) -> str:
-        """The transaction id of what made it."""
+        """Transaction id of the command that made it."""
         return transaction_ids.plain(self._view.tid)
 
     def __eq__(self, other: object) -> bool:
@@ -154,7 +154,7 @@ class NodeValue:
 
 
 class Workflow:
-    """A workflow as it was when it was asked for."""
+    """Snapshot of a workflow: as it was when it was asked for."""
 
     __slots__ = ("_view",)
 
@@ -168,17 +168,17 @@ class Workflow:
 
     @property
     def name(self) -> str:
-        """What kind of workflow it is."""
+        """The workflow's name, which many share."""
         return self._view.name
 
     @property
     def subject(self) -> Any:
-        """What it is done for."""
+        """Subject of the workflow: with the name it makes one workflow of a client application."""
         return from_json(self._view.subject)
 
     @property
     def decider(self) -> str:
-        """Who decides what is to be done."""
+        """Decider of the workflow: a word for the service that decides, by default the workflow's name."""
         return self._view.decider
 
     @property
@@ -188,12 +188,12 @@ class Workflow:
 
     @property
     def paused(self) -> bool:
-        """Whether nothing in it starts until it is resumed."""
+        """True: nothing in it starts until it is resumed."""
         return bool(self._view.paused)
 
     @property
     def created_at(self) -> datetime:
-        """When it was made."""
+        """Time of its creation."""
         return to_datetime(self._view.created_at)
 
     def __eq__(self, other: object) -> bool:
@@ -207,7 +207,7 @@ class Workflow:
 
 
 class User:
-    """A client application: an owner of workflows, and who runs their nodes."""
+    """Client application: it owns workflows and runs their nodes."""
 
     __slots__ = ("_id", "name")
 
@@ -231,7 +231,7 @@ class User:
 
 
 class Branch(Generic[N]):
-    """A node and what is below it."""
+    """Node with its children."""
 
     __slots__ = ("children", "node")
 
@@ -275,7 +275,7 @@ class Tree(Generic[N]):
 
 
 class StatusChange:
-    """One entry of a node's history."""
+    """Entry of a node's history."""
 
     __slots__ = ("_change",)
 
@@ -299,12 +299,12 @@ class StatusChange:
 
     @property
     def at(self) -> datetime:
-        """When it changed."""
+        """Time of the change."""
         return to_datetime(self._change.at)
 
     @property
     def response(self) -> Any:
-        """What the client said with it; None where it said nothing."""
+        """Response that the client gave with it; None: there was none."""
         return None if self._change.response is None else from_json(self._change.response)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Words that a call does not know: refused with the nearest one that it knows, never passed over."""
+"""Keyword arguments that a call does not know: refused with the nearest that it knows, never passed over."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def hint(word: str, known: Iterable[str]) -> str:
     >>> hint("colour", ["name", "subject"])
     'known are name, subject'
     """
-    words = {each.lower(): each for each in known}
-    elsewhere = (other for other in _ELSEWHERE.get(word.lower(), ()) if other in words)
+    words = {name.lower(): name for name in known}
+    elsewhere = (name for name in _ELSEWHERE.get(word.lower(), ()) if name in words)
     nearest = next(elsewhere, None) or next(iter(get_close_matches(word.lower(), words, 1, _LIKENESS_MIN)), None)
     if nearest is not None:
         return f"did you mean `{words[nearest]}`?"

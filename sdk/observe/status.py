@@ -14,8 +14,8 @@ from backbeat.delivery.records import Job
 from backbeat.errors import BackbeatError
 from backbeat.observe.prometheus import counter, counters, gauge, gauges, histograms, new_registry, version
 from backbeat.observe.status_server import Address, Status, StatusError, StatusServer
-from backbeat.worker.concurrency_slots import Lanes
-from backbeat.worker.counters import Figures
+from backbeat.worker.concurrency_slots import ConcurrencySlots
+from backbeat.worker.counters import Counters
 from backbeat.worker.handlers import Handlers
 from backbeat.worker.responses import describe
 
@@ -23,14 +23,14 @@ from backbeat.worker.responses import describe
 _LOOP_SECONDS_MAX = 60.0
 
 
-class Shown(NamedTuple):
-    """What a status shows of a worker. The functions are called from other threads."""
+class WorkerStatus(NamedTuple):
+    """A worker as its status shows it. The functions are called from other threads."""
 
     client: str
     delivery: str
-    figures: Figures
+    counters: Counters
     handlers: Handlers
-    lanes: Lanes[Job]
+    slots: ConcurrencySlots[Job]
     intake: AnyIntake
     #: when the event loop came round the last time, on the monotonic clock; 0: it has not begun
     came_round_at: Callable[[], float]
@@ -39,7 +39,7 @@ class Shown(NamedTuple):
     failure: Callable[[], BaseException | None]
 
 
-def make_status(shown: Shown, host: str, port: int) -> StatusServer:
+def make_status(shown: WorkerStatus, host: str, port: int) -> StatusServer:
     """What serves a worker's status, from its `start()` to its `stop()`. BackbeatError: it cannot be served there."""
     registry = new_registry()
     registry.register(_WorkerCollector(shown))
@@ -53,12 +53,12 @@ def make_status(shown: Shown, host: str, port: int) -> StatusServer:
         ) from error
 
 
-def _loop_delay(shown: Shown) -> float:
+def _loop_delay(shown: WorkerStatus) -> float:
     came_round_at = shown.came_round_at()
     return time.monotonic() - came_round_at if came_round_at else 0.0
 
 
-def _why_not_live(shown: Shown) -> list[str]:
+def _why_not_live(shown: WorkerStatus) -> list[str]:
     reasons = []
     failure = shown.failure()
     if failure is not None:
@@ -71,7 +71,7 @@ def _why_not_live(shown: Shown) -> list[str]:
     return reasons
 
 
-def _why_not_ready(shown: Shown) -> list[str]:
+def _why_not_ready(shown: WorkerStatus) -> list[str]:
     if shown.stopping():
         return ["it is stopping"]
     return [] if shown.intake.state().rebalanced_at else ["it is not in its group yet"]
@@ -80,12 +80,12 @@ def _why_not_ready(shown: Shown) -> list[str]:
 class _WorkerCollector(Collector):
     """Gives the metrics of a worker."""
 
-    def __init__(self, shown: Shown) -> None:
+    def __init__(self, shown: WorkerStatus) -> None:
         self._shown = shown
 
     def collect(self) -> Iterator[Metric]:
         """Everything, as of now."""
-        shown, figures = self._shown, self._shown.figures
+        shown, counts = self._shown, self._shown.counters
         intake, lag = shown.intake.state(), shown.intake.lag()
         yield gauges(
             "backbeat_worker_info",
@@ -97,24 +97,24 @@ class _WorkerCollector(Collector):
             "backbeat_worker_activities",
             "Activities whose handlers have ended.",
             ("activity", "outcome"),
-            figures.ended.copy().items(),
+            counts.ended.copy().items(),
         )
         yield histograms(
             "backbeat_worker_activity_seconds",
             "How long a handler took.",
             ("activity",),
-            [((name,), buckets) for name, buckets in figures.seconds.copy().items()],
+            [((name,), buckets) for name, buckets in counts.seconds.copy().items()],
         )
-        yield counter("backbeat_worker_notifications", "Error notifications told to hooks.", figures.notifications)
-        running = [(handler.name, handler.lane.running) for handler in shown.handlers.all()]
+        yield counter("backbeat_worker_notifications", "Error notifications told to hooks.", counts.notifications)
+        running = [(handler.name, handler.activity_slots.running) for handler in shown.handlers.all()]
         yield gauges(
             "backbeat_worker_activities_running",
             "Activities that run.",
             ("activity",),
             [((name,), count) for name, count in running],
         )
-        yield gauge("backbeat_worker_activities_waiting", "Activities that have not begun.", shown.lanes.waiting)
-        yield gauge("backbeat_worker_concurrency", "How many may run at once.", shown.lanes.concurrency)
+        yield gauge("backbeat_worker_activities_waiting", "Activities that have not begun.", shown.slots.waiting)
+        yield gauge("backbeat_worker_concurrency", "How many may run at once.", shown.slots.concurrency)
         yield gauge("backbeat_worker_activities_held", "Activities in the worker.", intake.held)
         yield gauge(
             "backbeat_worker_answers_unacknowledged",

@@ -27,8 +27,8 @@ from backbeat.worker.worker import Worker
 T = TypeVar("T")
 
 
-class Around:
-    """What surrounds the handlers of one worker in memory (`backbeat.activities.context.Outside`)."""
+class MemoryEnvironment:
+    """Clients and engine in memory, as handlers know them (`backbeat.activities.environment.EngineEnvironment`)."""
 
     def __init__(self, worker: Worker, directory: MemoryRegistry, clock: Clock, transport: Transport) -> None:
         self._name = worker.name
@@ -186,12 +186,12 @@ class Stage:
     def _has_lane(self, worker: Worker, queued: Queued) -> bool:
         """Whether fewer activities of this name run at this worker than may (`max_concurrent`)."""
         handler = self._handler(worker, queued)
-        limit = None if handler is None else handler.lane.limit
+        limit = None if handler is None else handler.activity_slots.limit
         return limit is None or self._in_lane[worker, queued.name] < limit
 
     async def _perform(self, queued: Queued, worker: Worker) -> None:
         """One activity, from its begin to its answer."""
-        runner = worker.runner.within(Around(worker, self._directory, self._clock, self.transport))
+        runner = worker.runner.within(MemoryEnvironment(worker, self._directory, self._clock, self.transport))
         activity = runner.open(queued.record)
         about = (queued.name, queued.attempt, queued.id)
         if queued.is_notification:

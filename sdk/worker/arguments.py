@@ -22,7 +22,7 @@ import msgspec
 from backbeat.errors import BackbeatError, Fail
 
 _Converter = Callable[[Any], Any]
-#: What JSON values are already.
+#: Annotations of JSON's own kinds.
 _JSON_KINDS = {
     *(Any, object, str, int, float, bool, list, dict, types.NoneType, None, inspect.Parameter.empty),
     *(kinds.Sequence, kinds.Mapping, kinds.Iterable, kinds.Collection),
@@ -31,7 +31,7 @@ _UNIONS = {typing.Union, types.UnionType}
 
 
 class Arguments:
-    """What the annotations of one function make of the arguments that it is called with.
+    """Converters of a function's arguments, from its annotations.
 
     BackbeatError, which names the parameter, for an annotation that nothing can be made into.
     """
@@ -54,33 +54,34 @@ class Arguments:
                         self._by_place.append((parameter.name, converter))
                     if converter is not None:
                         self._by_name[parameter.name] = converter
-        #: Whether no argument is changed: then there is nothing to call.
+        #: True: no argument is changed, and there is no converter to call.
         self.are_plain = not (self._by_name or self._rest or self._other)
 
     def by_place(self, values: Sequence[Any]) -> list[Any]:
         """Positional arguments. Fail, which names the argument: trying again cannot help."""
         places = self._by_place
-        known = zip(places, values, strict=False)
-        found = [value if to is None else self._convert(to, name, value) for (name, to), value in known]
+        named = zip(places, values, strict=False)
+        converted = [value if to is None else self._convert(to, name, value) for (name, to), value in named]
         rest = values[len(places) :]
         if self._rest is None:
-            return [*found, *rest]
-        return [*found, *(self._convert(self._rest, f"*{len(places) + at}", one) for at, one in enumerate(rest))]
+            return [*converted, *rest]
+        numbered = enumerate(rest, start=len(places))
+        return [*converted, *(self._convert(self._rest, f"*{number}", value) for number, value in numbered)]
 
     def by_name(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Keyword arguments. Fail as above."""
-        found = {}
+        converted = {}
         for name, value in values.items():
             to = self._by_name.get(name, None if any(name == known for known, _ in self._by_place) else self._other)
-            found[name] = value if to is None else self._convert(to, name, value)
-        return found
+            converted[name] = value if to is None else self._convert(to, name, value)
+        return converted
 
     def _converter_of(self, parameter: inspect.Parameter, function: Callable[..., Any]) -> _Converter | None:
         try:
             return converter_for(_resolved(parameter, function))
         except UnknownAnnotationError as error:
-            shown = _shown(parameter.annotation)
-            text = f"parameter {parameter.name} of {self._name!r} is annotated with {shown}, {error}"
+            annotation = _annotation_text(parameter.annotation)
+            text = f"parameter {parameter.name} of {self._name!r} is annotated with {annotation}, {error}"
             if parameter.default is inspect.Parameter.empty:
                 raise BackbeatError(text) from None
             default = parameter.default
@@ -102,15 +103,15 @@ def _refuse(text: str) -> typing.NoReturn:
 
 
 def _why(error: Exception) -> str:
-    """Where and what, without the value: it may have been encrypted, and the tree shows the text to many."""
+    """Place and reason, without the value: it may have been encrypted, and the tree shows the text to many."""
     details = getattr(error, "errors", None)
     if not callable(details):
         return str(error)
-    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in details())
+    return "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in details())
 
 
 def converter_for(annotation: Any) -> _Converter | None:
-    """What makes a JSON value into what an annotation says; None: it stays as it is. UnknownAnnotationError."""
+    """Converter of JSON values to what an annotation says; None: they stay as they are. UnknownAnnotationError."""
     if is_plain(annotation):
         return None
     validate = _model_validate(annotation)
@@ -163,16 +164,16 @@ def _make_model(kind: Any, value: Any) -> Any:
 
 
 def _has_pydantics_words(annotation: Any) -> bool:
-    """Whether pydantic's `Field` and its like stand in an annotation: msgspec would pass them over."""
+    """True: pydantic's `Field` or its like stands in an annotation. msgspec would pass it over."""
     if typing.get_origin(annotation) is typing.Annotated:
         words = (type(word).__module__.partition(".")[0] for word in annotation.__metadata__)
         if any(word in ("pydantic", "annotated_types") for word in words):
             return True
-    return any(_has_pydantics_words(one) for one in typing.get_args(annotation))
+    return any(_has_pydantics_words(argument) for argument in typing.get_args(annotation))
 
 
 def is_plain(annotation: Any) -> bool:
-    """Whether JSON has values of this kind itself."""
+    """True: JSON has values of this kind itself."""
     arguments = typing.get_args(annotation)
     if not arguments:
         try:
@@ -183,7 +184,7 @@ def is_plain(annotation: Any) -> bool:
     if origin in (dict, kinds.Mapping):
         # The keys of a JSON object are text.
         return arguments[0] in (str, Any, object) and is_plain(arguments[1])
-    return (origin in _UNIONS or origin in _JSON_KINDS) and all(is_plain(one) for one in arguments)
+    return (origin in _UNIONS or origin in _JSON_KINDS) and all(is_plain(argument) for argument in arguments)
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -236,5 +237,5 @@ def _code_of(function: Callable[..., Any]) -> Any:
     return inspect.unwrap(getattr(function, "__func__", function))
 
 
-def _shown(annotation: Any) -> str:
+def _annotation_text(annotation: Any) -> str:
     return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", None) or repr(annotation)

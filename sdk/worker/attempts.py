@@ -1,4 +1,4 @@
-"""The activities that are in a worker: begun in their turn, run, answered, or given back when it ends."""
+"""Attempts in a worker: begun in their turn, run, answered, or given back when it ends."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from backbeat.delivery.records import Job
 from backbeat.delivery.result_producer import routed
 from backbeat.schemas.messages.activities import ActivityKind
 from backbeat.schemas.messages.commands import AnyCommand
-from backbeat.worker.cancellation_watcher import Watch
-from backbeat.worker.concurrency_slots import Lane, Lanes
-from backbeat.worker.counters import Figures, outcome_of
+from backbeat.worker.cancellation_watcher import CancellationWatcher
+from backbeat.worker.concurrency_slots import ActivitySlots, ConcurrencySlots
+from backbeat.worker.counters import Counters, outcome_of
 from backbeat.worker.environment import Environment
 from backbeat.worker.handlers import Handler
 from backbeat.worker.runner import Runner
@@ -26,63 +26,63 @@ from backbeat.worker.threads import Threads
 
 
 class Attempts:
-    """Runs what an intake hands over (`take`), in the worker's event loop, from `begin()` to `finish()`.
+    """Runs the jobs that an intake hands over (`take`), in the worker's event loop, from `begin()` to `finish()`.
 
-    `stopping` is set when nothing more is to be begun; `fail` is told what keeps the worker from going on.
+    `stopping` is set when nothing more is to be begun; `fail` gets the error that keeps the worker from going on.
     """
 
     def __init__(
         self,
         runner: Runner,
-        around: Environment,
-        lanes: Lanes[Job],
-        watch: Watch,
-        figures: Figures | None,
+        environment: Environment,
+        slots: ConcurrencySlots[Job],
+        watcher: CancellationWatcher,
+        counters: Counters | None,
         *,
         stopping: asyncio.Event,
         fail: Callable[[BaseException], None],
     ) -> None:
         self._runner = runner
-        self._around = around
-        self._lanes = lanes
-        self._watch = watch
-        self._figures = figures
+        self._environment = environment
+        self._slots = slots
+        self._watcher = watcher
+        self._counters = counters
         self._stopping = stopping
         self._fail = fail
-        #: Notifications, and activities that nothing is registered for.
-        self._free: Lane[Job] = Lane()
+        #: Slots of notifications, and of activities that nothing is registered for.
+        self._free: ActivitySlots[Job] = ActivitySlots()
         self._pumping = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._grace_is_over = False
-        #: That of `Worker.run()`.
+        #: Task of `Worker.run()`.
         self._task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._intake: AnyIntake
         self._threads: Threads
 
     def begin(self, intake: AnyIntake) -> None:
-        """From now on jobs come from this intake, and answers go there. In the task that runs the worker."""
+        """Take jobs from this intake from now on, and send answers there. In the task that runs the worker."""
         self._intake = intake
         self._task = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
-        self._threads = Threads(self._lanes.concurrency, self._loop)
+        self._threads = Threads(self._slots.concurrency, self._loop)
 
-    def hurry(self) -> None:
-        """Do not wait any longer for what has begun."""
+    def end_grace(self) -> None:
+        """Wait no longer for attempts that have begun."""
         self._idle.set()
 
     async def finish(self, grace_seconds: float) -> None:
-        """Give back what has not begun, let end what has, for at most so long, and cut off the rest."""
-        for job in self._lanes.clear():
+        """Give back jobs that have not begun, let the others end for at most so long, and cut off the rest."""
+        for job in self._slots.clear():
             self._intake.settle(job, answered=False)
-        if self._lanes.running and grace_seconds:
-            logger.info("stopping: %d activities may end within %g s", self._lanes.running, grace_seconds)
+        if self._slots.running and grace_seconds:
+            logger.info("stopping: %d activities may end within %g s", self._slots.running, grace_seconds)
             try:
                 async with asyncio.timeout(grace_seconds):
                     await self._idle.wait()
             except TimeoutError:
-                logger.warning("%d activities had not ended after %g s", self._lanes.running, grace_seconds)
+                logger.warning("%d activities had not ended after %g s", self._slots.running, grace_seconds)
         self._grace_is_over = True
         tasks = list(self._tasks)
         for task in tasks:
@@ -90,54 +90,54 @@ class Attempts:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def stop(self) -> None:
-        """Let the threads end, each when it is through."""
+        """Let each thread end after its present work."""
         self._threads.stop()
 
     @property
     def _gives_back(self) -> bool:
-        """Whether a handler that is cancelled is not at fault: the grace is over, or everything here is cancelled."""
+        """True: a handler that is cancelled is not at fault. The grace is over, or everything here is cancelled."""
         return self._grace_is_over or (self._task is not None and self._task.cancelling() > 0)
 
     def take(self, jobs: Sequence[Job]) -> None:
-        """Jobs have come: they begin in their turn."""
+        """Add jobs, which begin in their turn."""
         for job in jobs:
-            self._lanes.offer(job, self._lane(job))
+            self._slots.offer(job, self._slots_of(job))
         self._pump()
 
-    def _lane(self, job: Job) -> Lane[Job]:
+    def _slots_of(self, job: Job) -> ActivitySlots[Job]:
         handler = self._runner.handler(job.record)
-        return self._free if handler is None else handler.lane
+        return self._free if handler is None else handler.activity_slots
 
     def _pump(self) -> None:
-        """Begin what may begin. What ends at once frees its place within this very loop."""
+        """Begin the jobs that may begin. A job that ends at once frees its slot within this very loop."""
         if self._pumping:
             return
         self._pumping = True
         try:
-            while not self._stopping.is_set() and (taken := self._lanes.take()) is not None:
-                job, lane = taken
+            while not self._stopping.is_set() and (next_job := self._slots.take()) is not None:
+                job, activity_slots = next_job
                 # Before it is looked whose it is: whoever takes its partition away waits for it, or is seen here.
                 job.begun = True
                 if job.revoked:
                     self._intake.settle(job, answered=False)
-                    self._lanes.done(lane)
+                    self._slots.done(activity_slots)
                 else:
-                    if self._figures is not None:
-                        self._figures.begin(job)
+                    if self._counters is not None:
+                        self._counters.begin(job)
                     self._begin(job)
         finally:
             self._pumping = False
-        self._intake.has_room(self._lanes.free)
+        self._intake.has_room(self._slots.free)
 
     def _begin(self, job: Job) -> None:
-        if is_late(job.record, self._around.now()):
+        if is_late(job.record, self._environment.now()):
             self._start(self._open_late(job))
         else:
             self._open(job)
 
     async def _open_late(self, job: Job) -> None:
         try:
-            runs = await still_runs(job.record, self._around.connected, self._stopping)
+            runs = await still_runs(job.record, self._environment.connected, self._stopping)
         except asyncio.CancelledError:
             # The grace is over.
             runs = None
@@ -148,7 +148,7 @@ class Attempts:
             self._end(job)
 
     def _open(self, job: Job) -> None:
-        """Begin an activity. What keeps it from being begun is its node's error."""
+        """Begin an activity. An error that keeps it from being begun is its node's."""
         activity = self._runner.open(job.record)
         handler = self._runner.handler(job.record)
         try:
@@ -158,7 +158,7 @@ class Attempts:
                 self._answer(job, activity, self._runner.unknown(activity))
                 self._end(job)
             else:
-                self._watch.began(activity, handler)
+                self._watcher.began(activity, handler)
                 if handler.is_async:
                     self._start(self._run_async(job, activity, self._runner.run_async(activity, handler)))
                 else:
@@ -188,7 +188,7 @@ class Attempts:
             self._ended(job, activity)
 
     def _run_plain(self, job: Job, activity: Activity, handler: Handler) -> Callable[[], None]:
-        """In a thread; what is returned is done in the loop."""
+        """Run a plain handler, in a thread; the function returned is called in the loop."""
         try:
             commands = self._runner.run_plain(activity, handler)
             if not isinstance(commands, list):
@@ -196,8 +196,8 @@ class Attempts:
                 return lambda: self._start(self._run_async(job, activity, attempt))
             self._answer(job, activity, commands)
         except BaseException as error:  # noqa: BLE001 - as above
-            broken = error
-            return lambda: self._ended(job, activity, broken)
+            failure = error
+            return lambda: self._ended(job, activity, failure)
         return partial(self._ended, job, activity)
 
     async def _notify(self, job: Job, activity: Activity) -> None:
@@ -211,29 +211,28 @@ class Attempts:
             self._end(job)
 
     def _answer(self, job: Job, activity: Activity, commands: Sequence[AnyCommand]) -> None:
-        """Send what came of it. What cannot be written is an error of its node."""
-        if self._figures is not None:
+        """Send the commands of an attempt. Where they cannot be written, that is an error of its node."""
+        if self._counters is not None:
             job.outcome = outcome_of(activity, commands)
         if not commands:
             # Nobody waits for the answer, or somebody else gives it.
             self._intake.settle(job, answered=True)
             return
         try:
-            answers = [routed(one) for one in commands]
-        except Exception as refused:  # noqa: BLE001 - whatever an encoder raises
-            commands = self._runner.failed(activity, refused)
-            answers = [routed(one) for one in commands]
+            answers = [routed(command) for command in commands]
+        except Exception as error:  # noqa: BLE001 - whatever an encoder raises
+            answers = [routed(command) for command in self._runner.failed(activity, error)]
         self._intake.send(answers, job)
 
-    def _ended(self, job: Job, activity: Activity, broken: BaseException | None = None) -> None:
-        """A handler has ended; `broken`: what came of it cannot be told, so that others must run it."""
-        if broken is not None:
-            self._break(job, broken)
-        self._watch.ended(activity)
+    def _ended(self, job: Job, activity: Activity, failure: BaseException | None = None) -> None:
+        """End an attempt; `failure` keeps its outcome from being told, so that others must run it."""
+        if failure is not None:
+            self._break(job, failure)
+        self._watcher.ended(activity)
         self._end(job)
 
     def _break(self, job: Job, error: BaseException) -> None:
-        """This worker cannot tell what came of a job: others get it, and this one ends."""
+        """End this worker, which cannot tell a job's outcome: others get the job."""
         self._intake.settle(job, answered=False)
         self._fail(error)
 
@@ -242,9 +241,9 @@ class Attempts:
         if self._loop.is_closed():
             # Nobody has waited for it.
             return
-        self._lanes.done(self._lane(job))
-        if self._figures is not None:
-            self._figures.end(job)
-        if self._stopping.is_set() and self._lanes.running == 0:
+        self._slots.done(self._slots_of(job))
+        if self._counters is not None:
+            self._counters.end(job)
+        if self._stopping.is_set() and self._slots.running == 0:
             self._idle.set()
         self._pump()

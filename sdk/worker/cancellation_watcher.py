@@ -1,4 +1,4 @@
-"""What happens to activities that run for long: their deadlines are renewed, and they are told when they are over.
+"""Activities that run for long: their deadlines are renewed, and they are told when their attempt is over.
 
 A handler that ends within a second costs nothing of this: what runs is looked at once a second, and only what is met
 twice is followed. The engine answers a wait on the node at once when the node is canceled; what else ends an attempt
@@ -29,7 +29,7 @@ _GRACE_SECONDS = 2.0
 
 
 class _Run:
-    """A handler that runs, and what goes on beside it."""
+    """A handler that runs, and the tasks beside it."""
 
     __slots__ = ("activity", "followed", "seen", "tasks")
 
@@ -40,18 +40,18 @@ class _Run:
         self.tasks: list[asyncio.Task[None]] = []
 
 
-class Watch:
-    """Watches what runs in one worker, in its event loop. `connect` gives a transport that is connected."""
+class CancellationWatcher:
+    """Watches the running handlers of one worker, in its event loop. `connect` gives a connected transport."""
 
     def __init__(self, connect: Callable[[], Awaitable[Transport]]) -> None:
         self._connect = connect
         self._runs: dict[int, _Run] = {}
         self._timer: asyncio.TimerHandle | None = None
-        #: When the event loop came round the last time, on the monotonic clock; 0: not yet.
+        #: Time, on the monotonic clock, at which the event loop came round last; 0: not yet.
         self.came_round_at = 0.0
 
     def start(self) -> None:
-        """Look from now on, now and then."""
+        """Look at the handlers once a second from now on."""
         self.came_round_at = time.monotonic()
         self._timer = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
 
@@ -65,13 +65,13 @@ class Watch:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def began(self, activity: Activity, handler: Handler) -> None:
-        """A handler begins."""
+        """Note a handler that begins."""
         run = self._runs[id(activity)] = _Run(activity)
         if handler.heartbeat_seconds is not None:
             self._beside(run, self._beat(activity, handler.heartbeat_seconds))
 
     def ended(self, activity: Activity) -> None:
-        """A handler has ended."""
+        """Forget a handler that has ended."""
         run = self._runs.pop(id(activity), None)
         if run is not None:
             for task in run.tasks:
@@ -85,8 +85,8 @@ class Watch:
             run.seen = True
         self.start()
 
-    def _beside(self, run: _Run, what: Coroutine[Any, Any, None]) -> None:
-        run.tasks.append(asyncio.get_running_loop().create_task(what))
+    def _beside(self, run: _Run, work: Coroutine[Any, Any, None]) -> None:
+        run.tasks.append(asyncio.get_running_loop().create_task(work))
 
     async def _follow(self, activity: Activity) -> None:
         """Tell the activity when its attempt is over."""
@@ -96,7 +96,7 @@ class Watch:
             query = WaitNode(node_id=view.id, user_id=view.user_id, tid=view.tid, reply_to=NOBODY, deadline=deadline)
             try:
                 transport = await self._connect()
-                now, *_ = await transport.query(query, _SLICE_SECONDS + _GRACE_SECONDS, f"wait for {activity.id}")
+                newest, *_ = await transport.query(query, _SLICE_SECONDS + _GRACE_SECONDS, f"wait for {activity.id}")
             except Timeout:
                 # Nobody answers: an engine starts, or the partition changes its owner.
                 continue
@@ -107,7 +107,7 @@ class Watch:
                 logger.warning("%s %s is not followed for now: %s", activity.name, activity.id, error)
                 await asyncio.sleep(_SLICE_SECONDS)
                 continue
-            if not still_runs(now, view.attempt):
+            if not still_runs(newest, view.attempt):
                 logger.info("%s %s: attempt %d is over", activity.name, activity.id, view.attempt)
                 activity.tell_cancelled()
 
@@ -124,7 +124,7 @@ class Watch:
 
 
 def still_runs(view: NodeView, attempt: int) -> bool:
-    """Whether this attempt of a node is not over."""
+    """True: this attempt of the node is not over."""
     return (
         view.attempt == attempt
         and view.server is ServerStatus.SENT_TO_CLIENT

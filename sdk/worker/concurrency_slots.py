@@ -1,6 +1,6 @@
-"""What may run now: at most so many activities in all, and at most so many of one name.
+"""Concurrency slots of a worker: at most so many activities run at once in all, and at most so many of one name.
 
-A job that must wait for its name's turn waits in that name's lane, where it holds up nobody else.
+A job that must wait for a slot of its name waits there, where it holds up nobody else.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 J = TypeVar("J")
 
 
-class Lane(Generic[J]):
-    """The activities of one name."""
+class ActivitySlots(Generic[J]):
+    """Slots of the activities of one name."""
 
     __slots__ = ("limit", "running", "waiting")
 
@@ -24,56 +24,56 @@ class Lane(Generic[J]):
         self.waiting: deque[J] = deque()
 
 
-class Lanes(Generic[J]):
-    """Jobs in the order in which they came, and how many run."""
+class ConcurrencySlots(Generic[J]):
+    """Jobs in the order in which they came, and the number of those that run."""
 
     def __init__(self, concurrency: int) -> None:
         if concurrency < 1:
             raise ValueError(f"concurrency is {concurrency}; it must be 1 or more")
         self.concurrency = concurrency
         self.running = 0
-        self._ready: deque[tuple[J, Lane[J]]] = deque()
-        self._held: set[Lane[J]] = set()
+        self._ready: deque[tuple[J, ActivitySlots[J]]] = deque()
+        self._held: set[ActivitySlots[J]] = set()
 
     @property
     def free(self) -> int:
-        """How many more could begin at once."""
+        """Number of further jobs that could begin now."""
         return self.concurrency - self.running - len(self._ready)
 
     @property
     def waiting(self) -> int:
-        """How many have not begun. From any thread."""
-        return len(self._ready) + sum(len(lane.waiting) for lane in list(self._held))
+        """Number of jobs that have not begun. From any thread."""
+        return len(self._ready) + sum(len(activity_slots.waiting) for activity_slots in list(self._held))
 
-    def offer(self, job: J, lane: Lane[J]) -> None:
-        """A job that is to run some time."""
-        self._ready.append((job, lane))
+    def offer(self, job: J, activity_slots: ActivitySlots[J]) -> None:
+        """Add a job, which runs in its turn."""
+        self._ready.append((job, activity_slots))
 
-    def take(self) -> tuple[J, Lane[J]] | None:
+    def take(self) -> tuple[J, ActivitySlots[J]] | None:
         """The next job that may run now; it counts as running until it is `done`."""
         while self._ready and self.running < self.concurrency:
-            job, lane = self._ready.popleft()
-            if lane.limit is not None and lane.running >= lane.limit:
-                lane.waiting.append(job)
-                self._held.add(lane)
+            job, activity_slots = self._ready.popleft()
+            if activity_slots.limit is not None and activity_slots.running >= activity_slots.limit:
+                activity_slots.waiting.append(job)
+                self._held.add(activity_slots)
                 continue
-            lane.running += 1
+            activity_slots.running += 1
             self.running += 1
-            return job, lane
+            return job, activity_slots
         return None
 
-    def done(self, lane: Lane[J]) -> None:
-        """A job has ended: the longest waiting one of its name is next."""
-        lane.running -= 1
+    def done(self, activity_slots: ActivitySlots[J]) -> None:
+        """Free the slot of a job that has ended: the longest waiting one of its name is next."""
+        activity_slots.running -= 1
         self.running -= 1
-        if lane.waiting:
-            self._ready.appendleft((lane.waiting.popleft(), lane))
+        if activity_slots.waiting:
+            self._ready.appendleft((activity_slots.waiting.popleft(), activity_slots))
 
     def clear(self) -> list[J]:
         """Take out every job that has not begun."""
         jobs = [job for job, _ in self._ready]
         self._ready.clear()
-        for lane in self._held:
-            jobs += lane.waiting
-            lane.waiting.clear()
+        for activity_slots in self._held:
+            jobs += activity_slots.waiting
+            activity_slots.waiting.clear()
         return jobs

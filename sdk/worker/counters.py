@@ -1,4 +1,4 @@
-"""What a worker counts of its activities where a status is served: plain numbers, made into metrics when asked for."""
+"""Counters of a worker's activities, where a status is served: plain numbers, made into metrics when asked for."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ OUTCOMES = (COMPLETE, ERRORED, FAILED, POSTPONED, DROPPED, GIVEN_UP)
 _LONG_SECONDS = (*SECONDS, 300.0, 900.0, 3_600.0)
 
 
-class Figures:
-    """Counted in the worker's event loop; read from any thread by copying."""
+class Counters:
+    """Numbers and durations of attempts. Counted in the worker's event loop; read from any thread by copying."""
 
     def __init__(self, handlers: Handlers) -> None:
         self._handlers = handlers
-        #: (activity, outcome) -> how many
+        #: (activity, outcome) -> number of attempts
         self.ended: dict[tuple[str, str], int] = {}
-        #: activity -> how long its attempts took
+        #: activity -> durations of its attempts, in seconds
         self.seconds: dict[str, Buckets] = {}
         self.notifications = 0
 
     def begin(self, job: Job) -> None:
-        """It begins."""
+        """Note the start of a job."""
         job.begun_at = time.perf_counter()
 
     def end(self, job: Job) -> None:
-        """It has ended. What is not registered here is counted together: names have no bound."""
+        """Count a job that has ended. Activities that are not registered are counted together: names have no bound."""
         if job.record.kind is ActivityKind.NOTIFICATION:
             self.notifications += 1
             return
@@ -52,7 +52,7 @@ class Figures:
 
 
 def outcome_of(activity: Activity, commands: Sequence[AnyCommand]) -> str:
-    """What came of an attempt, in a word, from the commands that tell the engine."""
+    """Outcome of an attempt, one of `OUTCOMES`, from its commands."""
     answer = commands[-1] if commands else None
     if not isinstance(answer, ChangeNode):
         return DROPPED if activity.cancelled else POSTPONED

@@ -1,4 +1,4 @@
-"""What surrounds a worker's running activities: who the client applications are, and the way to the engine."""
+"""The client applications and the engine, as a worker's running activities reach them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from backbeat.transport.kafka import KafkaTransport, find_user, open_registry
 
 T = TypeVar("T")
 
-#: How long a question of a running activity may take to get to Kafka.
+#: Time that a question of a running activity has to get to Kafka.
 _ASK_SECONDS = 10.0
 
 
 class Environment:
-    """Kafka and its registry, from `start()` to `stop()`, in the worker's event loop (`context.Outside`)."""
+    """Kafka and its registry (an `EngineEnvironment`), from `start()` to `stop()`, in the worker's event loop."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
@@ -32,7 +32,7 @@ class Environment:
         self._connecting = asyncio.Lock()
 
     async def start(self, client: str) -> None:
-        """Find out who the client applications are. NotFound: the worker's own is none of them."""
+        """Read the registry of client applications. NotFound: the worker's own is none of them."""
         self._loop = asyncio.get_running_loop()
         self._registry = await connect_in_thread(lambda: open_registry(self._bootstrap_servers), Registry.stop)
         self._user_id = find_user(self._registry, client).id_bytes
@@ -57,13 +57,13 @@ class Environment:
         if self._loop is None:
             raise BackbeatError("the worker does not run")
 
-        async def asked() -> T:
+        async def ask() -> T:
             return await question(await self.connected())
 
-        return asyncio.run_coroutine_threadsafe(asked(), self._loop)
+        return asyncio.run_coroutine_threadsafe(ask(), self._loop)
 
     async def connected(self) -> Transport:
-        """The way to the engine for questions, made when the first is asked."""
+        """Transport for questions, connected when the first is asked."""
         async with self._connecting:
             if self._transport is None:
                 transport = KafkaTransport(self._bootstrap_servers, _ASK_SECONDS)

@@ -17,7 +17,7 @@ from backbeat.delivery.records import Job
 from backbeat.errors import BackbeatError
 from backbeat.payload.values import ModeWord, seconds
 from backbeat.worker.arguments import Arguments
-from backbeat.worker.concurrency_slots import Lane
+from backbeat.worker.concurrency_slots import ActivitySlots
 
 
 class _ClientData(msgspec.Struct):
@@ -28,11 +28,21 @@ _client_data = msgspec.json.Decoder(_ClientData)
 
 
 class Handler:
-    """A function that runs activities of one name, and what was registered with it."""
+    """A function that runs activities of one name, with its declaration."""
 
     __slots__ = (
-        "arguments", "asynchronous", "backoff", "function", "heartbeat_seconds", "is_async", "lane", "mode", "name",
-        "rescue", "retries", "timeout",
+        "activity_slots",
+        "arguments",
+        "asynchronous",
+        "backoff",
+        "function",
+        "heartbeat_seconds",
+        "is_async",
+        "mode",
+        "name",
+        "rescue",
+        "retries",
+        "timeout",
     )  # fmt: skip
 
     def __init__(self, activity: ActivityFunction[..., Any]) -> None:
@@ -49,7 +59,7 @@ class Handler:
         self.rescue = declared.rescue
         self.asynchronous = declared.asynchronous
         self.heartbeat_seconds = None if declared.heartbeat is None else seconds(declared.heartbeat)
-        self.lane: Lane[Job] = Lane(declared.max_concurrent)
+        self.activity_slots: ActivitySlots[Job] = ActivitySlots(declared.max_concurrent)
 
     def params(self, activity: Activity) -> Any:
         """The arguments in the activity's client data, as they travelled."""
@@ -73,18 +83,18 @@ class Handler:
 
 
 class Handlers:
-    """What a worker has registered: by the activity's name, and by the function."""
+    """Handlers of a worker, by the activity's name and by the function."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, Handler] = {}
         self._by_function: dict[Callable[..., Any], Handler] = {}
 
     def add(self, handler: Handler) -> None:
-        """Register one. BackbeatError: the name is taken."""
-        there = self._by_name.get(handler.name)
-        if there is not None:
+        """Register a handler. BackbeatError: the name is taken."""
+        registered = self._by_name.get(handler.name)
+        if registered is not None:
             raise BackbeatError(
-                f"{handler.name!r} is registered already: as {_place(there.function)}, and now as "
+                f"{handler.name!r} is registered already: as {_place(registered.function)}, and now as "
                 f"{_place(handler.function)}. What to do: register it once, or give one of them another name"
             )
         self._by_name[handler.name] = handler
@@ -93,11 +103,11 @@ class Handlers:
             self._by_function[handler.function] = handler
 
     def find(self, name: str) -> Handler | None:
-        """What runs activities of this name."""
+        """The handler of activities of this name."""
         return self._by_name.get(name)
 
     def of(self, activity: str | Callable[..., Any]) -> Handler | None:
-        """What was registered under a name, or for a function."""
+        """The handler of a name, or of a function."""
         if isinstance(activity, ActivityFunction):
             activity = activity.function
         if isinstance(activity, str):
@@ -108,17 +118,17 @@ class Handlers:
             return None
 
     def all(self) -> list[Handler]:
-        """All that are registered."""
+        """All handlers."""
         return list(self._by_name.values())
 
     @property
     def names(self) -> list[str]:
-        """The names that are registered, in the order in which they were."""
+        """Names of the handlers, in the order in which they were registered."""
         return list(self._by_name)
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Whether a call of it gives a coroutine: an async function, or an object whose `__call__` is one."""
+    """True: a call gives a coroutine (an async function, or an object whose `__call__` is one)."""
     function = _innermost(function)
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - not whether it can be called
 
@@ -149,6 +159,6 @@ def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _place(function: Callable[..., Any]) -> str:
-    """Where a function was written, for errors."""
+    """Module and name of a function, for errors."""
     kind = function if hasattr(function, "__qualname__") else type(function)
     return f"{kind.__module__}.{kind.__qualname__}"

@@ -9,42 +9,42 @@ from collections.abc import Callable
 from typing import Any
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-#: By event loop: what is to be called.
+#: By event loop: the functions to be called.
 _listeners: dict[asyncio.AbstractEventLoop, list[Callable[[], None]]] = {}
-#: By event loop: what each signal did before.
+#: By event loop: the handler that each signal had before.
 _before: dict[asyncio.AbstractEventLoop, dict[signal.Signals, Any]] = {}
 
 
-def listen(loop: asyncio.AbstractEventLoop, heard: Callable[[], None]) -> Callable[[], None]:
-    """Have `heard` called on each signal; what is returned ends that, and the signals do what they did before.
+def listen(loop: asyncio.AbstractEventLoop, listener: Callable[[], None]) -> Callable[[], None]:
+    """Have `listener` called on each signal; the function returned ends that, and the signals do what they did before.
 
-    Outside the main thread nothing is heard.
+    Outside the main thread it is never called.
     """
     if threading.current_thread() is not threading.main_thread():
         return _nothing
     listeners = _listeners.setdefault(loop, [])
     if not listeners:
-        _before[loop] = {one: signal.getsignal(one) for one in _SIGNALS}
-        for one in _SIGNALS:
-            loop.add_signal_handler(one, _tell, loop)
-    listeners.append(heard)
+        _before[loop] = {number: signal.getsignal(number) for number in _SIGNALS}
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, _call_listeners, loop)
+    listeners.append(listener)
 
     def end() -> None:
-        listeners.remove(heard)
+        listeners.remove(listener)
         if not listeners:
             del _listeners[loop]
-            for one, handler in _before.pop(loop).items():
-                loop.remove_signal_handler(one)
+            for number, handler in _before.pop(loop).items():
+                loop.remove_signal_handler(number)
                 if handler is not None:
                     # None: it was not set from Python, and cannot be set again from there.
-                    signal.signal(one, handler)
+                    signal.signal(number, handler)
 
     return end
 
 
-def _tell(loop: asyncio.AbstractEventLoop) -> None:
-    for heard in list(_listeners.get(loop, ())):
-        heard()
+def _call_listeners(loop: asyncio.AbstractEventLoop) -> None:
+    for listener in list(_listeners.get(loop, ())):
+        listener()
 
 
 def _nothing() -> None:

@@ -1,4 +1,4 @@
-"""What came of an attempt, as the commands that tell the engine (section 6 of the behaviour document).
+"""Outcome of an attempt, as the commands that tell the engine (section 6 of the behaviour document).
 
 An attempt is answered by one command: its status, its response and its children together. Children too many for one
 command go ahead in commands of their own, and so do groups of them and signals. Each command's id follows from node,
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from backbeat.activities.children import Group, through
+from backbeat.activities.children import Group, route_via_parent
 from backbeat.errors import Fail
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import AddChildren, AnyCommand, ChangeNode, NewNode, Signal
@@ -34,7 +34,7 @@ def completed(
     """The commands of an attempt whose handler returned; the last one is its answer."""
     response = result_response(result)
     for signal in signals:
-        yield through(signal, view)
+        yield route_via_parent(signal, view)
     rest: tuple[NewNode, ...] = ()
     if added:
         ahead, rest = _ahead(view, user_id, added)
@@ -45,9 +45,9 @@ def completed(
 def postponed(
     view: NodeView, user_id: bytes, added: Sequence[NewNode | Group], signals: Sequence[Signal]
 ) -> Iterator[AnyCommand]:
-    """The commands of an attempt that somebody will answer later, by its node's id: all but the answer."""
+    """The commands of an attempt that is answered later, by its node's id: all but the answer."""
     for signal in signals:
-        yield through(signal, view)
+        yield route_via_parent(signal, view)
     ahead, rest = _ahead(view, user_id, added)
     yield from ahead
     if rest:
@@ -89,16 +89,20 @@ def _ahead(
     A group's flag must be there, and what is below it too, before the answer lets it start: it would be complete at
     once. So all children up to the last group go ahead, then the members of the groups.
     """
-    last = max((place for place, one in enumerate(added) if isinstance(one, Group)), default=-1) + 1
-    parts, first = _split([one.flag if isinstance(one, Group) else one for one in added[:last]])
+    last = max((place for place, child in enumerate(added) if isinstance(child, Group)), default=-1) + 1
+    parts, first = _split([child.flag if isinstance(child, Group) else child for child in added[:last]])
     if first:
         parts.append(first)
-    after, rest = _split([one for one in added[last:] if not isinstance(one, Group)])
+    after, rest = _split([child for child in added[last:] if not isinstance(child, Group)])
     commands = [_children(view, user_id, place, part) for place, part in enumerate([*parts, *after], start=_ANSWER + 1)]
-    flags = [ids.node_id(view.workflow_id, one.id, index) for one in commands for index in range(len(one.children))]
-    for flag, one in zip(flags, added[:last], strict=False):
-        if isinstance(one, Group):
-            parts, first = _split(one.members)
+    flags = [
+        ids.node_id(view.workflow_id, command.id, index)
+        for command in commands
+        for index in range(len(command.children))
+    ]
+    for flag, child in zip(flags, added[:last], strict=False):
+        if isinstance(child, Group):
+            parts, first = _split(child.members)
             for part in [*parts, first]:
                 commands.append(_children(view, user_id, len(commands) + 1, part, flag=flag))
     return commands, rest

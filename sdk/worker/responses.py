@@ -1,4 +1,4 @@
-"""What is said of an attempt: JSON-RPC shaped responses, as the original's clients said it."""
+"""Responses of attempts: JSON-RPC shaped, as the original's clients gave them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TRACEBACK_CHARACTERS_MAX = 32_000
 #: JSON-RPC's code for an error of the server's own kind.
 _ERROR_CODE = -32000
 
-#: Of the package; its examples are handlers as anybody's.
+#: Folder of the package; its examples are handlers as anybody's.
 _PACKAGE = Path(__file__).parents[1]
 
 _RESULT_HEAD = b'{"jsonrpc":"2.0","result":'
@@ -41,7 +41,7 @@ def result_response(result: Any) -> bytes:
 
 
 def error_response(error: BaseException | str) -> bytes:
-    """The response of an attempt that failed: what the error says, and its traceback."""
+    """The response of an attempt that failed: the error's text and traceback."""
     if isinstance(error, str):
         message, lines = error, []
     else:
@@ -68,10 +68,10 @@ def describe(error: BaseException) -> str:
 
 def handlers_own(error: BaseException) -> TracebackType | None:
     """An error's traceback from the handler's first frame on: those before are the worker's own."""
-    at = error.__traceback__
-    while at is not None and _is_ours(Path(at.tb_frame.f_code.co_filename)):
-        at = at.tb_next
-    return at or error.__traceback__
+    frame = error.__traceback__
+    while frame is not None and _is_ours(Path(frame.tb_frame.f_code.co_filename)):
+        frame = frame.tb_next
+    return frame or error.__traceback__
 
 
 def _is_ours(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What a worker does with one activity, without Kafka: its handler is run, and what came of it is told as commands.
+"""Runner of one activity, without Kafka: its handler is run, and its outcome told as commands.
 
     activity = runner.open(record)
     for command in await runner.run(activity): ...
@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from backbeat.activities.context import Activity, Outside, running
+from backbeat.activities.context import Activity, running
 from backbeat.activities.definition import ErrorHook
+from backbeat.activities.environment import EngineEnvironment
 from backbeat.codecs import mark_of
 from backbeat.delivery.kafka import logger
 from backbeat.errors import Fail
@@ -43,24 +44,24 @@ _CLIENT_ERROR = "Client Error"
 class Runner:
     """Runs activities with the handlers that are registered for their names.
 
-    `handlers` may grow while it runs. `outside` is what surrounds it: who the client applications are, and how
-    commands and queries of a running handler get to an engine.
+    `handlers` may grow while it runs. `environment` knows the client applications, and brings commands and queries
+    of a running handler to an engine.
     """
 
-    def __init__(self, handlers: Handlers, outside: Outside, packing: Packing | None = None) -> None:
+    def __init__(self, handlers: Handlers, environment: EngineEnvironment, packing: Packing | None = None) -> None:
         self.handlers = handlers
-        #: What arguments and results go through.
+        #: Codec and store of arguments and results.
         self.packing = packing or Packing()
-        self._outside = outside
-        #: Made when it is first needed: the application may set up OpenTelemetry after this.
+        self._environment = environment
+        #: Tracing, made when it is first needed: the application may set up OpenTelemetry after this.
         self._tracing: Tracing | None = None
-        #: Called with the activity and its error when an activity's retries are exhausted; None: a log line.
+        #: Hook called with the activity and its error when an activity's retries are exhausted; None: a log line.
         self.error_hook: ErrorHook | None = None
 
-    def within(self, outside: Outside) -> Runner:
-        """The same handlers and hooks with something else around them."""
+    def within(self, environment: EngineEnvironment) -> Runner:
+        """The same handlers and hooks in another environment."""
         runner = copy.copy(self)
-        runner._outside = outside  # noqa: SLF001 - it is one of us
+        runner._environment = environment  # noqa: SLF001 - it is one of us
         return runner
 
     def open(self, record: ActivityRecord) -> Activity:
@@ -68,7 +69,7 @@ class Runner:
         return Activity(record, self)
 
     def handler(self, record: ActivityRecord) -> Handler | None:
-        """What runs an activity; None for a notification, and for a name that nothing is registered for."""
+        """The handler of an activity; None for a notification, and for a name that nothing is registered for."""
         return None if record.kind is ActivityKind.NOTIFICATION else self.handlers.find(record.node.name)
 
     async def run(self, activity: Activity) -> list[AnyCommand]:
@@ -193,23 +194,23 @@ class Runner:
         for hook in hooks:
             try:
                 if is_async(hook):
-                    told = hook(activity, error)
+                    answer = hook(activity, error)
                 else:
-                    told = await asyncio.to_thread(hook, activity, error)
-                if inspect.isawaitable(told):
-                    await told
+                    answer = await asyncio.to_thread(hook, activity, error)
+                if inspect.isawaitable(answer):
+                    await answer
             except BaseException as failure:
                 if _is_ended(task, failure):
                     raise
                 logger.exception("the error hook failed on %s %s", activity.name, activity.id)
 
-    # --- what came of it -------------------------------------------------------------------------------------------
+    # --- its outcome -----------------------------------------------------------------------------------------------
 
     def _returned(self, activity: Activity, result: Any, handler: Handler) -> list[AnyCommand]:
         """The commands of an attempt whose handler returned. It raises what packing the result raises."""
         if activity.cancelled:
             return []
-        node, user_id, added, signals = _told(activity), self.user_id(None), activity.added, activity.signals
+        node, user_id, added, signals = _node_of(activity), self.user_id(None), activity.added, activity.signals
         if handler.asynchronous:
             return list(postponed(node, user_id, added, signals))
         if result is not None:
@@ -223,7 +224,7 @@ class Runner:
         if activity.traced is not None:
             activity.traced.failed(error)
         _log_failed(activity, error)
-        return [errored(_told(activity), self.user_id(None), error)]
+        return [errored(_node_of(activity), self.user_id(None), error)]
 
     def unknown(self, activity: Activity) -> list[AnyCommand]:
         """The commands for an activity that nothing is registered for."""
@@ -232,64 +233,61 @@ class Runner:
         known = ", ".join(names) or "none"
         return self.failed(activity, f"no activity {activity.name!r} is registered here; {nearest}known: {known}")
 
-    # --- what an activity asks for (`activities.context.Workshop`) ---------------------------------------------------
+    # --- the environment of an activity (`activities.environment.ActivityEnvironment`) -------------------------------
 
     def defaults(self, activity: str | Callable[..., Any]) -> Handler | None:
-        """What was registered for an activity; None: somebody else runs it."""
+        """The handler of an activity; None: somebody else runs it."""
         return self.handlers.of(activity)
 
     def user_id(self, client: str | None) -> bytes:
         """The id of a client application; None: the worker's own."""
-        return self._outside.user_id(client)
+        return self._environment.user_id(client)
 
     def now(self) -> float:
-        """What time it is, in seconds since the epoch."""
-        return self._outside.now()
+        """Time, in seconds since the epoch."""
+        return self._environment.now()
 
-    def pack(self, what: str, value: Any) -> Any:
-        """A JSON value for arguments; `what` names it in errors."""
-        return self.packing.pack(what, value)
+    def pack(self, label: str, value: Any) -> Any:
+        """A JSON value for arguments; `label` names it in errors."""
+        return self.packing.pack(label, value)
 
     def ask(self, question: Callable[[Transport], Awaitable[T]]) -> Future[T]:
         """Have a question asked with a transport that is connected."""
-        return self._outside.ask(question)
+        return self._environment.ask(question)
 
 
 def _log_failed(activity: Activity, error: BaseException | str) -> None:
     """A line for an attempt that failed, with the traceback where the handler did not see it coming (`Fail`)."""
-    left = activity.record.node.retries_remaining
+    retries = activity.record.node.retries_remaining
     if isinstance(error, Fail):
-        then = "it is not tried again"
+        outlook = "it is not tried again"
     else:
-        then = f"{left} {'retry' if left == 1 else 'retries'} left" if left else "no retry is left"
+        outlook = f"{retries} {'retry' if retries == 1 else 'retries'} left" if retries else "no retry is left"
     text, raised = (error, None) if isinstance(error, str) else (describe(error), error)
     logger.warning(
         "%s %s failed in attempt %d (%s): %s",
-        *(activity.name, activity.id, activity.attempt, then, text),
+        *(activity.name, activity.id, activity.attempt, outlook, text),
         exc_info=None if raised is None or isinstance(raised, Fail) else (type(raised), raised, handlers_own(raised)),
     )
 
 
 def _exhausted(activity: Activity, error: Any) -> str:
-    """A notification as a sentence: what happened, and what somebody may do about it."""
-    why = error.get("message") if isinstance(error, dict) else None
+    """Text of a notification: the failure, and the remedy."""
+    reason = (error.get("message") if isinstance(error, dict) else None) or "no reason was given"
     head = f"{activity.name} {activity.id}"
     if activity.record.message != _CLIENT_ERROR:
-        return f"{head}: {activity.record.message}: {why or 'no reason was given'}"
-    return (
-        f"{head} is not tried again: {why or 'no reason was given'}. "
-        f"What to do: mend the cause, then `backbeat node retry {activity.id}`"
-    )
+        return f"{head}: {activity.record.message}: {reason}"
+    return f"{head} is not tried again: {reason}. What to do: mend the cause, then `backbeat node retry {activity.id}`"
 
 
-def _told(activity: Activity) -> NodeView:
+def _node_of(activity: Activity) -> NodeView:
     """The node as its answer names it: with the attempt's span behind the transaction id, where there is one."""
     node = activity.record.node
     return node if activity.traced is None else msgspec.structs.replace(node, tid=activity.traced.tid)
 
 
 def _runs(task: asyncio.Task[Any]) -> bool:
-    """Whether this is the task, in its event loop; not so where a loop that was closed lets go of it."""
+    """True: this is the task, in its event loop. False where a loop that was closed lets go of it."""
     try:
         return asyncio.current_task() is task
     except RuntimeError:
@@ -297,7 +295,7 @@ def _runs(task: asyncio.Task[Any]) -> bool:
 
 
 def _is_ended(task: asyncio.Task[Any], error: BaseException) -> bool:
-    """Whether an error is the end of its task, and not what the code in it raised."""
+    """True: an error is the end of its task, and not raised by the code in it."""
     if isinstance(error, asyncio.CancelledError):
         return task.cancelling() > 0
     return isinstance(error, GeneratorExit) and not _runs(task)

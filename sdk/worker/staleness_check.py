@@ -1,4 +1,4 @@
-"""Activities of a limited type that begin late: whether their attempt still runs, or their slot is another's by now.
+"""Staleness of activities of a limited type that begin late: their attempt may be over, their slot another's.
 
 An activity may come again: an engine was ended between sending and committing, a worker between running and committing.
 Run again, it would be one more at once than its limit allows. One that has just been given its slot is no repeat.
@@ -24,7 +24,7 @@ _AGAIN_SECONDS = 0.5
 
 
 def is_late(record: ActivityRecord, now: float) -> bool:
-    """Whether it has to be asked. `now` is in seconds since the epoch; a clock that is wrong costs a question more."""
+    """True: the engine has to be asked. `now` is in seconds since the epoch; a wrong clock costs a question more."""
     granted_at = record.node.granted_at
     if granted_at is None or record.kind is ActivityKind.NOTIFICATION:
         return False
@@ -34,7 +34,7 @@ def is_late(record: ActivityRecord, now: float) -> bool:
 async def still_runs(
     record: ActivityRecord, connected: Callable[[], Awaitable[Transport]], stopping: asyncio.Event
 ) -> bool | None:
-    """Whether its attempt runs; null: the worker stops before that is known. Its deadline is renewed by the way."""
+    """True: current attempt. False: superseded. None: the worker stopped before an answer. Renews its deadline."""
     node = record.node
     beat = Heartbeat(id=os.urandom(16), user_id=node.user_id, node_id=node.id, attempt=node.attempt)
     while not stopping.is_set():

@@ -48,7 +48,7 @@ class Threads:
         self._work.put(work)
 
     def stop(self) -> None:
-        """Let the threads end when they are through with what they do."""
+        """Let each thread end after its present work."""
         for _ in range(self._count):
             self._work.put(None)
 

@@ -32,9 +32,9 @@ from backbeat.payload.payload_codec import Packing
 from backbeat.stores import Store
 from backbeat.worker import os_signals
 from backbeat.worker.attempts import Attempts
-from backbeat.worker.cancellation_watcher import Watch
-from backbeat.worker.concurrency_slots import Lanes
-from backbeat.worker.counters import Figures
+from backbeat.worker.cancellation_watcher import CancellationWatcher
+from backbeat.worker.concurrency_slots import ConcurrencySlots
+from backbeat.worker.counters import Counters
 from backbeat.worker.environment import Environment
 from backbeat.worker.handlers import Handler, Handlers
 from backbeat.worker.responses import describe
@@ -43,7 +43,7 @@ from backbeat.worker.runner import Runner
 if TYPE_CHECKING:
     from backbeat.observe.status_server import StatusServer
 
-#: Of the activities' names in the line that says that a worker is ready.
+#: Length of the activities' names in the log line of a worker that is ready.
 _NAMES_CHARACTERS_MAX = 200
 
 P = ParamSpec("P")
@@ -104,7 +104,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._figures = None if status_port is None else Figures(self._handlers)
+        self._counters = None if status_port is None else Counters(self._handlers)
         self._make_status = partial(self._status_of, status_host, status_port)
         self._status: StatusServer | None = None
         self.configure(bootstrap_servers, client, concurrency)
@@ -116,16 +116,16 @@ class Worker:
         Only before it runs: `backbeat worker` does it for what is said at the command line.
         """
         self.bootstrap_servers, self.name = bootstrap_servers, client
-        self._around = Environment(bootstrap_servers)
-        self._runner = self._runner.within(self._around)
-        self._lanes: Lanes[Job] = Lanes(concurrency)
-        self._watch = Watch(self._around.connected)
+        self._environment = Environment(bootstrap_servers)
+        self._runner = self._runner.within(self._environment)
+        self._slots: ConcurrencySlots[Job] = ConcurrencySlots(concurrency)
+        self._watcher = CancellationWatcher(self._environment.connected)
         self._attempts = Attempts(
             self._runner,
-            self._around,
-            self._lanes,
-            self._watch,
-            self._figures,
+            self._environment,
+            self._slots,
+            self._watcher,
+            self._counters,
             stopping=self._stopping,
             fail=self._fail,
         )
@@ -162,37 +162,37 @@ class Worker:
 
         What a module only imports is not its own. BackbeatError: a name is taken already, or a function cannot run.
         """
-        for one in activities:
-            if isinstance(one, ModuleType):
-                for declared in declared_in(one):
+        for item in activities:
+            if isinstance(item, ModuleType):
+                for declared in declared_in(item):
                     self._handlers.add(Handler(declared))
-            elif isinstance(one, ActivityFunction):
-                self._handlers.add(Handler(one))
+            elif isinstance(item, ActivityFunction):
+                self._handlers.add(Handler(item))
             else:
-                raise BackbeatError(f"{one!r} is no activity: put @backbeat.activity above it")
+                raise BackbeatError(f"{item!r} is no activity: put @backbeat.activity above it")
 
     def on_error(self, hook: ErrorHook) -> ErrorHook:
-        """Register what is called, with the activity and its error, when any activity's retries are exhausted."""
+        """Register a function called with the activity and its error when any activity's retries are exhausted."""
         self._runner.error_hook = hook
         return hook
 
     def defaults(self, activity: str | Callable[..., Any]) -> Handler | None:
-        """What was registered for an activity; None: somebody else runs it."""
+        """The handler of an activity; None: somebody else runs it."""
         return self._handlers.of(activity)
 
     @property
     def concurrency(self) -> int:
-        """How many activities run at once here."""
-        return self._lanes.concurrency
+        """Number of activities that run at once here, at most."""
+        return self._slots.concurrency
 
     @property
     def runner(self) -> Runner:
-        """What runs its handlers: `backbeat.testing` runs them with it, without Kafka."""
+        """Runner of its handlers: `backbeat.testing` uses it without Kafka."""
         return self._runner
 
     @property
     def status_url(self) -> str | None:
-        """Where its status is served; None: nowhere."""
+        """URL of its status; None: it serves none."""
         return None if self._status is None else self._status.url
 
     # --- running ---------------------------------------------------------------------------------------------------
@@ -212,8 +212,8 @@ class Worker:
             )
         self._loop = asyncio.get_running_loop()
         self._attempts.begin(self._intake)
-        unfiltered = logs.install() if self._log_context else None
-        deaf = os_signals.listen(self._loop, self._interrupted) if handle_signals else None
+        uninstall = logs.install() if self._log_context else None
+        unlisten = os_signals.listen(self._loop, self._interrupted) if handle_signals else None
         try:
             await self._work()
         except BaseException:
@@ -221,10 +221,10 @@ class Worker:
             raise
         finally:
             await self._leave()
-            if deaf is not None:
-                deaf()
-            if unfiltered is not None:
-                unfiltered()
+            if unlisten is not None:
+                unlisten()
+            if uninstall is not None:
+                uninstall()
         if self._failure is not None:
             raise self._failure
 
@@ -241,14 +241,14 @@ class Worker:
         self._status = self._make_status()
         if self._status is not None:
             self._status.start()
-        await self._around.start(self.name)
+        await self._environment.start(self.name)
         await self._intake.start()
-        self._intake.has_room(self._lanes.free)
-        self._watch.start()
+        self._intake.has_room(self._slots.free)
+        self._watcher.start()
         await self._stopping.wait()
 
     async def _leave(self) -> None:
-        """Let end what has begun, give back the rest, and disconnect, whoever is cancelled meanwhile."""
+        """Let attempts that have begun end, give back the rest, and disconnect, whoever is cancelled meanwhile."""
         leaving = asyncio.ensure_future(self._disconnect())
         cancelled: asyncio.CancelledError | None = None
         while not leaving.done():
@@ -256,7 +256,7 @@ class Worker:
                 await asyncio.shield(leaving)
             except asyncio.CancelledError as error:
                 cancelled = error
-                self._attempts.hurry()
+                self._attempts.end_grace()
             except Exception:  # noqa: BLE001 - it is raised below
                 break
         leaving.result()
@@ -269,9 +269,9 @@ class Worker:
             await self._attempts.finish(0 if self._failure is not None else self.grace_seconds)
         finally:
             self._attempts.stop()
-            await self._watch.stop()
+            await self._watcher.stop()
             await self._intake.stop()
-            await self._around.stop()
+            await self._environment.stop()
             if self._status is not None:
                 await asyncio.to_thread(self._status.stop)
 
@@ -284,7 +284,7 @@ class Worker:
 
     def _interrupted(self) -> None:
         if self._stopping.is_set():
-            self._attempts.hurry()
+            self._attempts.end_grace()
         self._stopping.set()
 
     def _joined(self) -> None:
@@ -292,31 +292,31 @@ class Worker:
         logger.info("ready: client %s, Kafka at %s, activities: %s", self.name, self.bootstrap_servers, names)
 
     def _fail(self, error: BaseException) -> None:
-        """It cannot go on: `run()` ends with this error."""
+        """End a worker that cannot go on: `run()` raises this error."""
         if self._failure is None:
             self._failure = error
             logger.error("the worker of %s ends: %s", self.name, describe(error))
         self._stopping.set()
 
     def _status_of(self, host: str, port: int | None) -> StatusServer | None:
-        if port is None or self._figures is None:
+        if port is None or self._counters is None:
             return None
         try:
             # It needs the extra `metrics`.
-            from backbeat.observe.status import Shown, make_status  # noqa: PLC0415
+            from backbeat.observe.status import WorkerStatus, make_status  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise BackbeatError(
                 f"status_port needs the package {error.name}. What to do: pip install 'backbeat[metrics]'"
             ) from error
-        shown = Shown(
+        status = WorkerStatus(
             client=self.name,
             delivery=self._delivery,
-            figures=self._figures,
+            counters=self._counters,
             handlers=self._handlers,
-            lanes=self._lanes,
+            slots=self._slots,
             intake=self._intake,
-            came_round_at=lambda: self._watch.came_round_at,
+            came_round_at=lambda: self._watcher.came_round_at,
             stopping=self._stopping.is_set,
             failure=lambda: self._failure,
         )
-        return make_status(shown, host, port)
+        return make_status(status, host, port)

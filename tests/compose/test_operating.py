@@ -469,7 +469,11 @@ def test_a_job_that_some_partitions_were_not_asked_for_is_told_of_and_completed(
     identity = uuid.uuid4()
     # Whoever started it died after the first.
     command = StartJob(
-        id=identity.bytes, user_id=shop.client._user_id, partition=0, action="retry", filter=JobFilter(name="nothing")
+        id=identity.bytes,
+        user_id=shop.client._session.user_id,
+        partition=0,
+        action="retry",
+        filter=JobFilter(name="nothing"),
     )
     sent = shop.client._session.transport.command(command, 30, "job", key="job")
     asyncio.run_coroutine_threadsafe(sent, shop.loop).result(120)

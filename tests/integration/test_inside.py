@@ -216,7 +216,7 @@ async def test_a_node_that_is_cancelled_while_it_runs_is_told(client: Client, wo
             await node.cancel()
         await asyncio.wait_for(done.wait(), 120)
         assert await asyncio.to_thread(plain_ended.wait, 20)
-        await until(lambda: worker._lanes.running == 0)
+        await until(lambda: worker._slots.running == 0)
         assert [(await node.refresh()).status for node in nodes] == ["deactivated", "deactivated"]
         # What was dropped holds up nothing.
         other = await client.signal("Sale", "B", "Async")
@@ -286,7 +286,7 @@ async def test_an_asynchronous_activity_is_answered_by_somebody_else(client: Cli
     async with running(worker):
         node = await client.signal("Sale", "A", "Ask")
         await asyncio.wait_for(begun.wait(), 120)
-        await until(lambda: worker._lanes.running == 0)
+        await until(lambda: worker._slots.running == 0)
         assert (await node.refresh()).client_status == "received"
         await client.answer(node.id, result="yes")
         assert await node.result(120) == "yes"

@@ -351,8 +351,8 @@ async def test_whatever_a_handler_does_its_slot_is_free_again(
                 await node.result(60)
         assert await (await client.signal("Sale", "fine", "fine")).result(60) == "ok"
         await until(lambda: worker._intake.state().held == 0, 60)
-        assert worker._lanes.running == 0
-        assert not worker._watch._runs
+        assert worker._slots.running == 0
+        assert not worker._watcher._runs
 
 
 def refuse_handlers(start: Any) -> Any:

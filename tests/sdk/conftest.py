@@ -44,7 +44,7 @@ VIEW = NodeView(
 )
 
 
-class Workshop:
+class Environment:
     """What an activity asks of its worker."""
 
     def __init__(self, **known: Any) -> None:
@@ -78,6 +78,6 @@ def activity(view: Callable[..., NodeView]) -> Callable[..., Activity]:
     def make(known: dict[str, dict[str, Any]] | None = None, **changes: Any) -> Activity:
         defaults = {"mode": "blocking", "retries": None, "backoff": None, "timeout": None}
         registered = {name: SimpleNamespace(**{"name": name, **defaults, **one}) for name, one in (known or {}).items()}
-        return Activity(ActivityRecord(view(**changes), ActivityKind.ACTIVITY), Workshop(**registered))
+        return Activity(ActivityRecord(view(**changes), ActivityKind.ACTIVITY), Environment(**registered))
 
     return make

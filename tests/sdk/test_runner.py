@@ -22,7 +22,7 @@ from backbeat.worker.runner import Runner
 View = Callable[..., Any]
 
 
-class Outside:
+class Environment:
     """A worker without Kafka: nothing of it is asked here."""
 
     def user_id(self, client: str | None) -> bytes:
@@ -39,7 +39,7 @@ def runner_of(*activities: ActivityFunction[..., Any]) -> Runner:
     handlers = Handlers()
     for one in activities:
         handlers.add(Handler(one))
-    return Runner(handlers, Outside())
+    return Runner(handlers, Environment())
 
 
 def opened(runner: Runner, view: View, name: str, **changes: Any) -> Activity:

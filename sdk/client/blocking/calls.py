@@ -30,7 +30,7 @@ def blocking(call: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> Cal
 def blocking_rows(call: Callable[Concatenate[Any, P], AsyncIterator[T]]) -> Callable[Concatenate[Any, P], Iterator[T]]:
     """A call that gives an iterator, which waits for each row."""
     returns = inspect.signature(call).return_annotation.replace("AsyncIterator", "Iterator")
-    method: Callable[Concatenate[Any, P], Iterator[T]] = made_from(call, lambda loop, rows: loop.each(rows), returns)
+    method: Callable[Concatenate[Any, P], Iterator[T]] = made_from(call, lambda loop, rows: loop.iterate(rows), returns)
     return method
 
 

@@ -102,7 +102,7 @@ class PlainClient(Blocking):
 
     @property
     def jobs(self) -> PlainJobs:
-        """One change for all that match: `client.jobs.start("retry", name="Charge card")`."""
+        """Changes of all nodes that match: `client.jobs.start("retry", name="Charge card")`."""
         return PlainJobs(self._original.jobs, self._loop)
 
     @property

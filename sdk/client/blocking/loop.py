@@ -32,7 +32,7 @@ class Loop:
 
     @property
     def is_inherited(self) -> bool:
-        """Whether it was begun before a fork: its thread is the parent's."""
+        """True: it was begun before a fork, and its thread is the parent's."""
         return self._loop is not None and self._process != os.getpid()
 
     def start(self) -> bool:
@@ -61,7 +61,7 @@ class Loop:
         self._loop = self._thread = self._kept = None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What a coroutine gives. It runs in the caller's context, so that an activity running here is known."""
+        """The value of a coroutine. It runs in the caller's context, so that an activity running here is known."""
         loop = self._loop
         reason = self._why_not()
         if loop is None or reason is not None:
@@ -93,8 +93,8 @@ class Loop:
             return "the interpreter ends, and the client's thread with it: call stop() before"
         return None if self._thread.is_alive() else "the client's thread has ended: make another client"
 
-    def each(self, items: AsyncIterator[T]) -> Iterator[T]:
-        """What an async iterator gives, one after the other."""
+    def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """The items of an async iterator, one after the other."""
 
         async def following() -> T | object:
             return await anext(items, _END)

@@ -44,7 +44,7 @@ def blocking_nodes(
     """A call that gives an iterator of nodes, which waits for each."""
 
     def give(loop: Loop, rows: AsyncIterator[Node]) -> Iterator[PlainNode]:
-        return (PlainNode(node, loop) for node in loop.each(rows))
+        return (PlainNode(node, loop) for node in loop.iterate(rows))
 
     method: Callable[Concatenate[Any, P], Iterator[PlainNode]] = made_from(call, give, "Iterator[PlainNode]")
     return method

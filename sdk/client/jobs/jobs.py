@@ -103,7 +103,7 @@ class Jobs:
         )
 
     async def get(self, job_id: Id | bytes, *, all_clients: bool = False) -> Job:
-        """How far a job is; NotFound where there is none, or no more. `all_clients`: another's, too."""
+        """A job as it is now; NotFound where there is none, or no more. `all_clients`: another's, too."""
         id_bytes, text = as_id(job_id)
         asker = _asker(all_clients=all_clients)
         return await self._added_up(
@@ -167,7 +167,7 @@ async def _all(parts: Iterable[Coroutine[Any, Any, tuple[JobRecord, ...]]]) -> l
 
 
 def _asker(*, all_clients: bool) -> dict[str, Any]:
-    """Who asks, where it is not the client application: the system, to which everybody's belongs."""
+    """Fields of the caller, where it is not the client application but the system, to which all jobs belong."""
     return {"user_id": None} if all_clients else {}
 
 

@@ -1,4 +1,4 @@
-"""Jobs as a caller sees them: ids as text, times as datetimes, all partitions added up."""
+"""Jobs as callers have them: ids as text, times as datetimes, all partitions added up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backbeat.schemas.messages import jobs
 
 @dataclass(frozen=True, slots=True)
 class JobMatch:
-    """A node or workflow that a job is about."""
+    """Node or workflow that a job's filter matches."""
 
     id: str
     name: str
@@ -21,7 +21,7 @@ class JobMatch:
 
 @dataclass(frozen=True, slots=True)
 class JobRefusal:
-    """A node or workflow that a job could not change, and why: the reason of a `Rejected`, or `defect`."""
+    """Node or workflow that a job could not change, and why: the reason of a `Rejected`, or `defect`."""
 
     id: str
     reason: str
@@ -29,7 +29,7 @@ class JobRefusal:
 
 
 class Job:
-    """One change for all that match, as it was when it was asked for."""
+    """Snapshot of a job: as it was when it was asked for."""
 
     __slots__ = ("_job",)
 
@@ -51,18 +51,18 @@ class Job:
 
     @property
     def filters(self) -> dict[str, Any]:
-        """What it is about: what `start_job` was given, and the status that its action means."""
-        found = {name: getattr(self._job.filter, name) for name in jobs.JobFilter.__struct_fields__}
-        return {name: _shown(name, value) for name, value in found.items() if value is not None}
+        """Filters that `jobs.start` was given, and the status that its action means."""
+        filters = {name: getattr(self._job.filter, name) for name in jobs.JobFilter.__struct_fields__}
+        return {name: _filter_value(name, value) for name, value in filters.items() if value is not None}
 
     @property
     def response(self) -> Any:
-        """What resolved nodes and those shut down keep; None: nothing."""
+        """Response that resolved nodes and those shut down keep; None: none."""
         return None if self._job.response is None else from_json(self._job.response)
 
     @property
     def dry_run(self) -> bool:
-        """Whether it only counts."""
+        """True: it only counts."""
         return self._job.dry_run
 
     @property
@@ -72,51 +72,51 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """Whether it is done, or was stopped."""
+        """True: it is done, or was stopped."""
         return self._job.state in (jobs.JobState.DONE, jobs.JobState.STOPPED)
 
     @property
     def started_at(self) -> datetime:
-        """When it began. What was made later is left alone."""
+        """Time of its start. Nodes and workflows made later are left alone."""
         return to_datetime(self._job.started_at)
 
     @property
     def ended_at(self) -> datetime | None:
-        """When it had ended everywhere."""
+        """Time of its end in the last partition."""
         return None if self._job.ended_at is None else to_datetime(self._job.ended_at)
 
     @property
     def examined(self) -> int:
-        """Nodes, or workflows, that were looked at, other client applications' too."""
+        """Number of nodes, or workflows, looked at, other client applications' too."""
         return self._job.examined
 
     @property
     def matched(self) -> int:
-        """Of those, the ones that matched."""
+        """Number of those that matched."""
         return self._job.matched
 
     @property
     def done(self) -> int:
-        """Of those, the ones that were changed."""
+        """Number of those that were changed."""
         return self._job.done
 
     @property
     def refused(self) -> int:
-        """And those that could not be."""
+        """Number of those that could not be changed."""
         return self._job.refused
 
     @property
     def matches(self) -> list[JobMatch]:
         """Some that matched, at most 20."""
-        return [JobMatch(id_text(one.id), one.name, one.workflow_name) for one in self._job.matches]
+        return [JobMatch(id_text(match.id), match.name, match.workflow_name) for match in self._job.matches]
 
     @property
     def refusals(self) -> list[JobRefusal]:
         """Some that were refused, at most 20."""
-        return [JobRefusal(id_text(one.id), one.reason, one.message) for one in self._job.refusals]
+        return [JobRefusal(id_text(item.id), item.reason, item.message) for item in self._job.refusals]
 
 
-def _shown(name: str, value: Any) -> Any:
+def _filter_value(name: str, value: Any) -> Any:
     if isinstance(value, bytes):
         return id_text(value)
     return to_datetime(value) if name in jobs.TIME_FILTERS else value

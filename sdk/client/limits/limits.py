@@ -1,4 +1,4 @@
-"""Limits: how many nodes of an activity type may be out at once. `client.limits` (docs/how-to/limits.md)."""
+"""Limits: nodes of an activity type out at once, and starts in a time. `client.limits` (docs/how-to/limits.md)."""
 
 from __future__ import annotations
 

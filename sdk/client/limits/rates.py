@@ -1,4 +1,4 @@
-"""How often something may happen, as people write it: `5/s`, `100/min`, `1000/h`, `10/30s`."""
+"""Rates as people write them: `5/s`, `100/min`, `1000/h`, `10/30s`."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _SECONDS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
 
 
 def read_rate(text: Any) -> tuple[int, float]:
-    """How many, and in how many seconds. InvalidParameters.
+    """Count and period, in seconds, of a rate. InvalidParameters.
 
     >>> read_rate("100/min")
     (100, 60.0)
     """
-    found = _RATE.fullmatch(text.replace(" ", "")) if isinstance(text, str) else None
-    if found is None:
+    match = _RATE.fullmatch(text.replace(" ", "")) if isinstance(text, str) else None
+    if match is None:
         given = repr(text)[:64]
         raise InvalidParameters(
             Reason.INVALID_PARAMETERS, f"{given} is no rate: give 5/s, 100/min, 1000/h or 10/30s", given, "N/unit"
         )
-    return int(found["count"]), float(int(found["times"] or 1) * _SECONDS[found["unit"]])
+    return int(match["count"]), float(int(match["times"] or 1) * _SECONDS[match["unit"]])
 
 
 def rate_text(count: int, period_seconds: float) -> str:
-    """The same as text.
+    """Text of a rate.
 
     >>> rate_text(100, 60.0)
     '100/min'

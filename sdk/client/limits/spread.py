@@ -1,4 +1,4 @@
-"""When a change of a limit has come to every partition: the client waits for that, and the gateway for its callers."""
+"""A limit on its way to every partition: the client waits for its arrival, and the gateway for its callers."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from backbeat.schemas.messages.limits import Limits, LimitView, PoolView
 
 
 class LimitPool:
-    """The slots of one key."""
+    """Slots that the nodes of a key share."""
 
     __slots__ = ("_view",)
 
@@ -22,38 +22,38 @@ class LimitPool:
 
     @property
     def key(self) -> Any:
-        """The key's value; None where the limit has no key, or the key leads nowhere."""
+        """Value of the key; None where the limit has no key, or the key leads nowhere."""
         return from_json(self._view.key.encode()) if self._view.key else None
 
     @property
     def out(self) -> int:
-        """Nodes that are started and not answered."""
+        """Number of nodes that are started and not answered."""
         return self._view.out
 
     @property
     def waiting(self) -> int:
-        """Nodes that wait for a slot."""
+        """Number of nodes that wait for a slot."""
         return sum(self._view.waiting)
 
     @property
     def waiting_by_priority(self) -> dict[int, int]:
-        """The same by priority, 1 to 5."""
+        """Number of nodes that wait, by priority, 1 to 5."""
         return dict(enumerate(self._view.waiting, start=1))
 
     @property
     def oldest_asked_at(self) -> datetime | None:
-        """Since when the oldest of them waits."""
+        """Time since which the oldest of them waits."""
         return _time(self._view.oldest_asked_at)
 
     @property
     def next_start_at(self) -> datetime | None:
-        """When the rate allows the next start; None: it holds nobody up."""
+        """Time at which the rate allows the next start; None: it holds nobody up."""
         return _time(self._view.next_start_at)
 
 
 @dataclass(frozen=True)
 class ActivityLimit:
-    """How many nodes of an activity type may be out at once, and how often one may start; and how it stands."""
+    """Limit of an activity type (nodes out at once, starts in a time), and how it stands."""
 
     activity: str
     concurrency: int | None
@@ -67,22 +67,22 @@ class ActivityLimit:
 
     @property
     def out(self) -> int:
-        """Nodes that are started and not answered, in all pools."""
+        """Number of nodes that are started and not answered, in all pools."""
         return sum(pool.out for pool in self.pools)
 
     @property
     def waiting(self) -> int:
-        """Nodes that wait for a slot, in all pools."""
+        """Number of nodes that wait for a slot, in all pools."""
         return sum(pool.waiting for pool in self.pools)
 
 
 def read_limits(parts: Iterable[Limits]) -> list[ActivityLimit]:
-    """The limits as all partitions together know them, by activity."""
-    found: dict[tuple[bytes, str], list[LimitView]] = {}
+    """Limits as all partitions together know them, by activity."""
+    by_activity: dict[tuple[bytes, str], list[LimitView]] = {}
     for part in parts:
         for view in part.limits:
-            found.setdefault((view.limit.client_id, view.limit.activity), []).append(view)
-    return [_read(views) for _, views in sorted(found.items())]
+            by_activity.setdefault((view.limit.client_id, view.limit.activity), []).append(view)
+    return [_read(views) for _, views in sorted(by_activity.items())]
 
 
 def _read(views: list[LimitView]) -> ActivityLimit:

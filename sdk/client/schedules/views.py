@@ -12,7 +12,7 @@ from backbeat.schemas.messages.status import word
 
 
 class Run:
-    """One run of a schedule; of skipped and missed ones, several in a row."""
+    """Run of a schedule; skipped or missed ones in a row stand together."""
 
     __slots__ = ("_run",)
 
@@ -21,17 +21,17 @@ class Run:
 
     @property
     def scheduled_at(self) -> datetime:
-        """The time that it is for; of several in a row, that of the first."""
+        """Time that it is for; of several in a row, that of the first."""
         return to_datetime(self._run.scheduled_at)
 
     @property
     def last_at(self) -> datetime:
-        """The same of the last of several in a row."""
+        """Time that the last of several in a row is for."""
         return to_datetime(self._run.scheduled_at if self._run.last_at is None else self._run.last_at)
 
     @property
     def count(self) -> int:
-        """How many there are in a row: 1 for each that was not skipped or missed."""
+        """Number of runs in a row: 1, unless they were skipped or missed."""
         return self._run.count
 
     @property
@@ -46,22 +46,22 @@ class Run:
 
     @property
     def at(self) -> datetime:
-        """When it came to this state."""
+        """Time of the change to this state."""
         return to_datetime(self._run.at)
 
     @property
     def started_at(self) -> datetime | None:
-        """When its workflow was signalled; None: it was not."""
+        """Time of its signal; None: there was none."""
         return None if self._run.started_at is None else to_datetime(self._run.started_at)
 
     @property
     def workflow_id(self) -> str | None:
-        """The workflow that was signalled."""
+        """Id of the workflow that was signalled."""
         return None if self._run.workflow_id is None else id_text(self._run.workflow_id)
 
     @property
     def node_id(self) -> str | None:
-        """The signal's node. NotFound of it means that the signal was refused: the dead letters say why."""
+        """Id of the signal's node. NotFound of it: the signal was refused, and the dead letters say why."""
         return None if self._run.node_id is None else id_text(self._run.node_id)
 
     def __repr__(self) -> str:
@@ -70,7 +70,7 @@ class Run:
 
 
 class Schedule:
-    """A schedule as it was when it was asked for."""
+    """Snapshot of a schedule: as it was when it was asked for."""
 
     __slots__ = ("_view",)
 
@@ -79,7 +79,7 @@ class Schedule:
 
     @property
     def view(self) -> ScheduleView:
-        """The same as the engine has it."""
+        """The record that the engine sent."""
         return self._view
 
     @property
@@ -89,7 +89,7 @@ class Schedule:
 
     @property
     def name(self) -> str:
-        """What it is known by."""
+        """The schedule's name, of which a client application has one."""
         return self._view.plan.name
 
     @property
@@ -109,7 +109,7 @@ class Schedule:
 
     @property
     def offset(self) -> timedelta:
-        """How long after the epoch its intervals begin."""
+        """Time after the epoch at which its intervals begin."""
         return timedelta(seconds=self._view.plan.offset_seconds)
 
     @property
@@ -134,19 +134,19 @@ class Schedule:
 
     @property
     def client_data(self) -> dict[str, Any]:
-        """What the signal is given."""
+        """Client data of the signal."""
         data: dict[str, Any] = from_json(self._view.plan.node.client_data)
         return data
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What is noted on it; each run adds a `schedule` with name and scheduled_at."""
+        """Notes on the signal; each run adds a `schedule` with name and scheduled_at."""
         data: dict[str, Any] = from_json(self._view.plan.node.metadata)
         return data
 
     @property
     def retries(self) -> int:
-        """How many times a run is tried again when it fails."""
+        """Number of further attempts of a run that fails."""
         return self._view.plan.node.retries
 
     @property
@@ -156,91 +156,91 @@ class Schedule:
 
     @property
     def priority(self) -> int | None:
-        """Where a limit holds a run up: 1 goes first; None: that of any node."""
+        """Priority where a limit holds a run up: 1 goes first. None: that of any node."""
         return self._view.plan.node.priority
 
     @property
     def fairness_key(self) -> str | None:
-        """By what its runs take turns where a limit holds them up."""
+        """Key by which its runs take turns where a limit holds them up."""
         return self._view.plan.node.fairness_key
 
     @property
     def overlap(self) -> str:
-        """What is done with a run that is due while an earlier one has not ended: skip, queue, cancel or allow."""
+        """Fate of a run that is due while an earlier one has not ended: skip, queue, cancel or allow."""
         return word(self._view.plan.overlap)
 
     @property
     def catch_up(self) -> timedelta:
-        """A run that is later than this is missed."""
+        """Lateness up to which a run is made up for; a later one is missed."""
         return timedelta(seconds=self._view.plan.catch_up_seconds)
 
     @property
     def paused(self) -> bool:
-        """Whether nothing is due until it is resumed."""
+        """True: nothing is due until it is resumed."""
         return self._view.paused
 
     @property
     def note(self) -> str:
-        """Why it was paused or resumed."""
+        """Reason that was given when it was paused or resumed."""
         return self._view.note
 
     @property
     def problem(self) -> str:
-        """Why it has no next time: an engine cannot read it. Empty: nothing is wrong."""
+        """Reason why an engine cannot work out its next time. Empty: there is none."""
         return self._view.problem
 
     @property
     def created_at(self) -> datetime:
-        """When it was made."""
+        """Time of its creation."""
         return to_datetime(self._view.created_at)
 
     @property
     def updated_at(self) -> datetime:
-        """When it was last changed by somebody."""
+        """Time of its last change by somebody."""
         return to_datetime(self._view.updated_at)
 
     @property
     def started(self) -> int:
-        """How many runs there were, ever."""
+        """Number of runs so far."""
         return self._view.started
 
     @property
     def skipped(self) -> int:
-        """How many were left out because an earlier one had not ended."""
+        """Number of runs left out because an earlier one had not ended."""
         return self._view.skipped
 
     @property
     def missed(self) -> int:
-        """How many were too late."""
+        """Number of runs that were too late."""
         return self._view.missed
 
     @property
     def running(self) -> list[Run]:
         """The runs that have not ended, oldest first."""
-        return [Run(one) for one in self._view.running]
+        return [Run(run) for run in self._view.running]
 
     @property
     def queued(self) -> list[Run]:
         """The runs that wait for those, the next one first; `queued_count` of them, of which 20 are shown."""
-        return [Run(one) for one in self._view.queued]
+        return [Run(run) for run in self._view.queued]
 
     @property
     def queued_count(self) -> int:
-        """How many runs wait."""
+        """Number of runs that wait."""
         return self._view.queued_count
 
     @property
     def past(self) -> list[Run]:
         """The newest of the other runs, oldest first."""
-        return [Run(one) for one in self._view.recent]
+        return [Run(run) for run in self._view.recent]
 
     @property
     def next_run(self) -> datetime | None:
-        """When it is due next; None: it never is, or is paused."""
+        """Time of the next run; None: there is none, or it is paused."""
         return next(iter(self.next_runs(1)), None)
 
     def next_runs(self, count: int = 5) -> list[datetime]:
-        """When it is due next, `count` times at most; as this machine's time zones have it."""
+        """Times of the next runs, `count` at most; as this machine's time zones have it."""
         return [to_datetime(at) for at in upcoming(self._view, count)]
 
     def __eq__(self, other: object) -> bool:

@@ -1,0 +1,70 @@
+"""The environment of a running activity: defaults, client applications and the engine, by a worker or in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from datetime import timedelta
+from typing import Any, Protocol, TypeVar
+
+from backbeat.payload.values import ModeWord
+from backbeat.transport.base import Transport
+
+T = TypeVar("T")
+
+
+class Defaults(Protocol):
+    """Defaults for children of a name, from the activity that a worker registered."""
+
+    @property
+    def name(self) -> str:
+        """The activity's name."""
+
+    @property
+    def mode(self) -> ModeWord:
+        """Mode of the children."""
+
+    @property
+    def retries(self) -> int | None:
+        """Number of their further attempts when they fail; None: the engine's default."""
+
+    @property
+    def backoff(self) -> float | timedelta | None:
+        """Retry interval of the children, in seconds; None: the engine's default."""
+
+    @property
+    def timeout(self) -> float | timedelta | None:
+        """Time that their worker has to answer, in seconds; None: the engine's default."""
+
+
+class NodeEnvironment(Protocol):
+    """The worker that runs an activity, as the maker of nodes knows it."""
+
+    def defaults(self, activity: str | Callable[..., Any]) -> Defaults | None:
+        """Declaration that was registered for the activity; None: somebody else runs it."""
+
+    def user_id(self, client: str | None) -> bytes:
+        """The id of a client application; None: the worker's own."""
+
+    def now(self) -> float:
+        """Time, in seconds since the epoch."""
+
+    def pack(self, label: str, value: Any) -> Any:
+        """A JSON value for a node's arguments; `label` names it in errors."""
+
+
+class EngineEnvironment(Protocol):
+    """Kafka and its registry as a `Runner` knows them, or their stand-ins in memory."""
+
+    def user_id(self, client: str | None) -> bytes:
+        """The id of a client application; None: the worker's own. NotFound: there is none of this name."""
+
+    def now(self) -> float:
+        """Time, in seconds since the epoch: "in two hours" counts from here. A test may move it."""
+
+    def ask(self, question: Callable[[Transport], Awaitable[T]]) -> Future[T]:
+        """Have a question asked in the event loop, with a transport that is connected. From any thread."""
+
+
+class ActivityEnvironment(NodeEnvironment, EngineEnvironment, Protocol):
+    """The worker that runs an activity, as the activity knows it."""
