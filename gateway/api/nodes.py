@@ -43,12 +43,13 @@ def new_node(call: Call, parameters: Parameters, name: str, *, signal: bool = Fa
         parent_link_id=options.uuid("parent_link_id"),
         retry_interval_seconds=_NODE.retry_interval_seconds if interval is None else interval,
         retries=_NODE.retries if retries is None else retries,
-        priority=_priority(parameters),
+        priority=priority_of(parameters),
         fairness_key=parameters.text("fairness_key"),
     )
 
 
-def _priority(parameters: Parameters) -> int | None:
+def priority_of(parameters: Parameters) -> int | None:
+    """Priority of a node, 1 to 5; None: that of its parent, or of any node."""
     priority = parameters.whole_number("priority")
     if priority is not None and not PRIORITY_FIRST <= priority <= PRIORITY_LAST:
         raise errors.invalid(f"priority is {priority}; {PRIORITY_FIRST} goes first and {PRIORITY_LAST} last")

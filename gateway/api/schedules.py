@@ -11,7 +11,7 @@ from aiohttp.web import Response
 
 from backbeat.client.schedules.views import upcoming
 from backbeat.gateway import engine_calls
-from backbeat.gateway.api.nodes import new_node
+from backbeat.gateway.api.nodes import priority_of
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer, success
 from backbeat.gateway.http.parameters import find_id
@@ -89,7 +89,7 @@ def _plan(call: Call, name: str) -> commands.NewSchedule:
         user_id=call.user_id,
         name=name,
         workflow=commands.NewWorkflow(user_id=call.user_id, name=workflow, subject=subject, decider=decider),
-        node=new_node(call, parameters, signal, signal=True),
+        node=_signal(call, signal),
         **{key: value for key, value in times.items() if value is not None},  # type: ignore[arg-type]  # each its own
     )
     if times["interval_seconds"] == 0:
@@ -101,6 +101,39 @@ def _plan(call: Call, name: str) -> commands.NewSchedule:
     except RecurrenceError as error:
         raise errors.invalid(str(error)) from error
     return plan
+
+
+def _signal(call: Call, name: str) -> commands.NewNode:
+    """The signal of each run."""
+    parameters = call.parameters
+    client_data, metadata = parameters.untouched_object("client_data"), parameters.untouched("metadata")
+    retries, backoff = parameters.whole_number("retries"), parameters.number("backoff")
+    given = {
+        "client_data": client_data or None,
+        "metadata": metadata or None,
+        "retries": retries,
+        "retry_interval_seconds": backoff,
+    }
+    return commands.NewNode(
+        name=name,
+        user_id=_client(call),
+        type="decision",
+        priority=priority_of(parameters),
+        fairness_key=parameters.text("fairness_key"),
+        **{key: value for key, value in given.items() if value is not None},  # type: ignore[arg-type]  # as above
+    )
+
+
+def _client(call: Call) -> bytes:
+    """Id of the client application that runs the signals, by its name or id; default: the caller."""
+    client = call.parameters.text("client")
+    if client is None:
+        return call.user_id
+    client_id = find_id(client)
+    registered = call.engine.registry.by_name(client) if client_id is None else call.engine.client(client_id)
+    if registered is None:
+        raise errors.invalid(f"There is no client application {client[:64]!r} (client)")
+    return registered.id_bytes
 
 
 def _overlap(call: Call) -> commands.Overlap | None:
@@ -229,8 +262,8 @@ def schedule_json(view: ScheduleView) -> dict[str, Any]:
         "clientId": id_text(plan.node.user_id),
         "clientData": msgspec.Raw(plan.node.client_data),
         "metadata": msgspec.Raw(plan.node.metadata),
-        "retry": plan.node.retries,
-        "retryInterval": plan.node.retry_interval_seconds,
+        "retries": plan.node.retries,
+        "backoff": plan.node.retry_interval_seconds,
         "priority": plan.node.priority,
         "fairnessKey": plan.node.fairness_key,
         "cron": plan.cron or None,

@@ -55,8 +55,8 @@ _SCHEDULE: dict[str, Any] = {
     "clientId": _USER_ID,
     "clientData": {"name": "Make report", "params": ["all shops"]},
     "metadata": {},
-    "retry": 6,
-    "retryInterval": 1200.0,
+    "retries": 6,
+    "backoff": 1200.0,
     "priority": None,
     "fairnessKey": None,
     "cron": "30 2 * * *",
@@ -122,17 +122,13 @@ _NEW: Schema = {
         ),
         "metadata": said({"type": "object"}, "kept with each run's signal, which adds what run it is"),
         "paused": said({"type": "boolean"}, "whether it is paused; without a word it stays as it is"),
-        **{
-            name: NODE_SAID[name]
-            for name in (
-                "client_id",
-                "client_data",
-                "retry",
-                "retry_interval",
-                "priority",
-                "fairness_key",
-            )
+        "client": said(WORD, "name or id of the client application that runs it (the caller)"),
+        "retries": NODE_SAID["retry"],
+        "backoff": {
+            **NODE_SAID["retry_interval"],
+            "description": "seconds until the first retry (1200); later ones wait longer",
         },
+        **{name: NODE_SAID[name] for name in ("client_data", "priority", "fairness_key")},
     },
 }
 
@@ -169,8 +165,8 @@ SCHEDULE_SCHEMAS: dict[str, Schema] = {
             "clientId": {**UUID, "description": "the user that runs it"},
             "clientData": {"type": "object", "description": "as it was given"},
             "metadata": {"type": "object", "description": "as it was given; each run adds a schedule"},
-            "retry": COUNT,
-            "retryInterval": {"type": "number"},
+            "retries": COUNT,
+            "backoff": {"type": "number", "description": "seconds until the first retry"},
             "priority": {**or_null({"type": "integer"}), "description": "null: that of any node"},
             "fairnessKey": or_null(TEXT),
             "cron": or_null(TEXT),
@@ -240,8 +236,8 @@ SCHEDULES: dict[str, OperationDoc] = {
     "PUT /schedules/{name}": OperationDoc(
         text=(
             "At each of its times the workflow is signalled. Said again, it is changed, and keeps what it has done. "
-            "Either `cron` or `interval` says when. Its signals take what a signal takes, but for `fires_at` and "
-            "`parent_link_id`."
+            "Either `cron` or `interval` says when. Its signals take what a signal takes, without time and link, "
+            "by the SDK's words: `retries`, `backoff`, `client`."
         ),
         answer=ref("Schedule"),
         example=_SCHEDULE,

@@ -30,12 +30,21 @@ def put(user, path=PATH, **more):
 
 def test_a_schedule_is_made_shown_listed_and_deleted(user, other):
     made = put(
-        user, client_data={"a": 1}, metadata={"b": 2}, retry=3, overlap="queue", catchUp=60, decider="D", priority=2
+        user,
+        client_data={"a": 1},
+        metadata={"b": 2},
+        retries=3,
+        backoff=1.5,
+        overlap="queue",
+        catchUp=60,
+        decider="D",
+        priority=2,
     )
     assert (made["name"], made["cron"], made["zone"], made["interval"]) == (
         "nightly report", "30 2 * * *", "Europe/Berlin", None,
     )  # fmt: skip
-    assert (made["clientData"], made["metadata"], made["retry"], made["priority"]) == ({"a": 1}, {"b": 2}, 3, 2)
+    assert (made["clientData"], made["metadata"], made["retries"], made["priority"]) == ({"a": 1}, {"b": 2}, 3, 2)
+    assert (made["backoff"], made["clientId"]) == (1.5, user.id)
     assert (made["overlap"], made["catchUp"], made["decider"], made["userId"]) == ("queue", 60.0, "D", user.id)
     assert len(made["nextRuns"]) == 10
     shown = until(lambda: (found := user.door.get(PATH).json)["nextAt"] and found, "its next time is worked out")
@@ -50,6 +59,11 @@ def test_a_schedule_is_made_shown_listed_and_deleted(user, other):
     assert user.door.call("DELETE", PATH).json == {"success": True}
     assert user.door.get(PATH).status == 404
     assert user.door.call("DELETE", PATH).status == 404
+
+
+def test_another_client_application_runs_it_by_its_name_or_id(user, other):
+    for client in (other.client.name, other.id):
+        assert put(user, client=client)["clientId"] == other.id
 
 
 def test_a_name_that_ends_in_json_is_another_name(user):
@@ -114,10 +128,13 @@ def test_with_a_key_it_is_triggered_once(user):
     (PATH, {"catch_up": 1}, "catch-up window"),
     (PATH, {"fires_at": "2026-01-01"}, "knows no `fires_at`"),
     (PATH, {"timezone": "Europe/Berlin"}, "did you mean `zone`?"),
-    (PATH, {"retries": 0}, "did you mean `retry`?"),
+    (PATH, {"retry": 0}, "did you mean `retries`?"),
+    (PATH, {"retry_interval": 0}, "did you mean `backoff`?"),
     (PATH, {"options": {"metadata": {}}}, "knows no `options`"),
     ("/schedules/5b0c6a52-9a3d-8e71-a5d0-77c1e2f30415", {}, "is a schedule's id"),
-    (PATH, {"client_id": "5b0c6a52-9a3d-8e71-a5d0-77c1e2f30415"}, "No user"),
+    (PATH, {"client": "5b0c6a52-9a3d-8e71-a5d0-77c1e2f30415"}, "There is no client application"),
+    (PATH, {"client": "nobody"}, "There is no client application"),
+    (PATH, {"client_id": "5b0c6a52-9a3d-8e71-a5d0-77c1e2f30415"}, "did you mean `client`?"),
     ("/schedules/%20", {}, "name is missing"),
 ])  # fmt: skip
 def test_what_is_no_schedule_is_refused(user, path, said, word):
