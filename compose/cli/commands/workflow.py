@@ -1,4 +1,4 @@
-"""`backbeat workflow`: list, show and draw workflows; pause, resume, complete and cancel them."""
+"""`backbeat workflow`: list, show and draw workflows; pause, resume, close and cancel them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CLOSED = ("complete", "deactivated")
 
 @click.group()
 def workflow() -> None:
-    """List, show, draw, pause, resume, complete and cancel workflows.
+    """List, show, draw, pause, resume, close and cancel workflows.
 
     A workflow is named by its id, or by its NAME and SUBJECT. SUBJECT is JSON, or else text: 703 is a number, '"703"' a
     text.
