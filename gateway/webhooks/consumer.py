@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from backbeat.delivery.kafka import leave, make_consumer
+from backbeat.delivery.kafka import make_consumer
 from backbeat.delivery.offsets import Offsets
 from backbeat.delivery.positions import Place, Positions
 from backbeat.errors import Unavailable
@@ -29,6 +29,7 @@ from backbeat.gateway.webhooks.webhook import Key, Webhook, key_of
 from backbeat.schemas.codec import decode_activity
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.membership import leave
 
 GROUP = "backbeat-webhooks"
 

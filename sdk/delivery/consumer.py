@@ -18,7 +18,7 @@ from functools import partial
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from backbeat.delivery.kafka import leave, logger, make_consumer
+from backbeat.delivery.kafka import logger, make_consumer
 from backbeat.delivery.offsets import Offsets
 from backbeat.delivery.positions import Place, Positions
 from backbeat.delivery.records import IntakeState, Job, Key, Recent, key_of
@@ -26,6 +26,7 @@ from backbeat.delivery.result_producer import FULL_SECONDS, Answers
 from backbeat.errors import Unavailable
 from backbeat.schemas.codec import decode_activity
 from backbeat.schemas.errors import DecodeError
+from backbeat.schemas.kafka.membership import leave
 from backbeat.schemas.kafka.topics import activities_topic
 from backbeat.schemas.messages.activities import ActivityRecord
 from backbeat.transport.connecting import Kept, connect_in_thread
@@ -110,7 +111,7 @@ class Intake:
     async def start(self) -> None:
         """Connect, join the group, begin to read."""
         self._loop = asyncio.get_running_loop()
-        self._consumer = await connect_in_thread(self._connect, Consumer.close)
+        self._consumer = await connect_in_thread(self._connect, leave)
         self._kept = Kept(self._consumer)
         self._thread = threading.Thread(target=self._run, name="backbeat-intake", daemon=True)
         self._thread.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,9 +20,6 @@ logger = logging.getLogger("backbeat")
 _VARIABLE, _USUAL = "BACKBEAT_BOOTSTRAP_SERVERS", "127.0.0.1:9092"
 #: How long a first connection may take.
 CONNECT_SECONDS_MAX = 20.0
-_LEAVE_SECONDS_MAX = 10.0
-_LEAVE_POLL_SECONDS = 0.02
-_LEFT_RECORDS_MAX = 1_000
 
 _COMMON: dict[str, Any] = {
     # A broker that restarts is back within seconds: look for it often.
@@ -82,24 +78,6 @@ def make_consumer(bootstrap_servers: str, group: str, settings: Mapping[str, Any
             **settings,
         }
     )
-
-
-def leave(consumer: Consumer) -> None:
-    """Leave the group and close the consumer.
-
-    What close() itself calls back about partitions may wait for the group's own thread for ever, and the interpreter's
-    lock with it (librdkafka, issue 4041). So it has no partitions any more when it is closed.
-    """
-    try:
-        consumer.unsubscribe()
-        ends_at = time.monotonic() + _LEAVE_SECONDS_MAX
-        while True:
-            # What is read meanwhile is not committed: its next owner reads it.
-            records = consumer.consume(_LEFT_RECORDS_MAX, _LEAVE_POLL_SECONDS)
-            if not (records or consumer.assignment()) or time.monotonic() > ends_at:
-                break
-    finally:
-        consumer.close()
 
 
 def partition_counts(client: Producer | Consumer, bootstrap_servers: str, *topics: str) -> list[int]:

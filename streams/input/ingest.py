@@ -23,6 +23,7 @@ from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.kafka import dead_letters, topics
 from backbeat.schemas.kafka.broker_log import OUTAGES, BrokerLog
 from backbeat.schemas.kafka.clients import Clients, RegisteredClient
+from backbeat.schemas.kafka.membership import leave
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.messages import ids
 from backbeat.streams.input.signal_command import admit_signal
@@ -163,7 +164,7 @@ class Ingest:
             self._subscribe(consumer)
             self._follow(consumer)
         finally:
-            consumer.close()
+            leave(consumer)
 
     def _subscribe(self, consumer: Consumer) -> None:
         consumer.subscribe(

@@ -78,7 +78,7 @@ class Door:
     def add(self, name: str) -> RegisteredClient:
         return add_client(self.kafka, name, partitions=PARTITIONS)
 
-    def start(self, registry: Any = None) -> Ingest:
+    def start(self, registry: Any = None, **given: Any) -> Ingest:
         """An ingest; those of one door are one group, so each goes on where the one before ended."""
 
         def failed(error: Exception) -> None:
@@ -91,6 +91,7 @@ class Door:
             failed=failed,
             application_id=self.group,
             instance_id=self.name,
+            **given,
         )
         ingest.start()
         return ingest
@@ -287,12 +288,9 @@ def test_what_was_published_while_nobody_followed_is_taken_once(door):
     assert command.workflow.subject == b'"c"'
 
 
-def test_one_that_was_killed_goes_on_at_once_when_it_is_started_again(door, kafka):
-    """It left no word: its place in the group is kept for its instance id, and not for whoever has another."""
-    door.publish(document("before"))
-    door.next_commands()
-    door.ingest.stop()
-    killed = Consumer(
+def member(kafka: str, door: Door) -> Consumer:
+    """A member of the door's group with its instance id, once it has partitions."""
+    consumer = Consumer(
         {
             "bootstrap.servers": kafka,
             "group.id": f"{door.name}-ingest",
@@ -303,16 +301,60 @@ def test_one_that_was_killed_goes_on_at_once_when_it_is_started_again(door, kafk
             "partition.assignment.strategy": "cooperative-sticky",
         }
     )
-    killed.subscribe([topics.signals_topic(door.name)])
+    consumer.subscribe([topics.signals_topic(door.name)])
     deadline = time.monotonic() + SECONDS_MAX
-    while not killed.assignment():
-        killed.poll(0.1)
+    while not consumer.assignment():
+        consumer.poll(0.1)
         assert time.monotonic() < deadline
+    return consumer
+
+
+def test_one_that_was_killed_goes_on_at_once_when_it_is_started_again(door, kafka):
+    """It left no word: its place in the group is kept for its instance id, and not for whoever has another."""
+    door.publish(document("before"))
+    door.next_commands()
+    door.ingest.stop()
+    killed = member(kafka, door)
     door.publish(document("after"))
     door.ingest = door.start()
     ((_, command),) = door.next_commands()
     assert command.workflow.subject == b'"after"'
     killed.close()
+
+
+def test_one_that_was_taken_for_another_joins_its_group_again(door, kafka, caplog):
+    """So brokers that were away may take an older request of its own: where another has the id, its engine ends."""
+    door.publish(document("before"))
+    door.next_commands()
+    other = member(kafka, door)
+    deadline = time.monotonic() + SECONDS_MAX
+    while "joins its group again" not in caplog.text:
+        other.poll(0.1)
+        assert door.failures == []
+        assert time.monotonic() < deadline
+    door.publish(document("after"))
+    ((_, command),) = door.next_commands()
+    assert command.workflow.subject == b'"after"'
+    assert door.failures == []
+    other.close()
+
+
+def test_one_that_is_stopped_leaves_its_group(door, kafka):
+    """Whoever is there goes on with its topics at once, and does not wait for the end of a session."""
+    door.ingest.stop()
+    door.ingest = door.start(session_timeout_seconds=600.0)
+    door.publish(document("before"))
+    door.next_commands()
+    group = f"{door.name}-ingest"
+    admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+
+    def members() -> list[str]:
+        found = admin.describe_consumer_groups([group], request_timeout=120)[group].result()
+        return [each.group_instance_id for each in found.members]
+
+    assert members() == [door.name]
+    door.ingest.stop()
+    assert members() == []
 
 
 def test_a_topic_made_while_none_followed_is_followed_after_the_start(door, unique):
