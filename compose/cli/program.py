@@ -11,6 +11,7 @@ import click
 
 from backbeat.compose.cli.exit_codes import defect, explain
 from backbeat.compose.cli.profile import Section, find_file, load_profile
+from backbeat.schemas import environment
 
 
 class _Entry(NamedTuple):
@@ -97,7 +98,6 @@ _SECTIONS: dict[str, dict[str, _Entry]] = {
 }
 #: Nobody looks at what these print: a defect's traceback belongs into their log.
 _SERVERS = ("engine", "gateway", "projection", "worker")
-_VARIABLES = "BACKBEAT_"
 _COMMANDS = {name: entry for section in _SECTIONS.values() for name, entry in section.items()}
 
 
@@ -132,7 +132,7 @@ class LazyGroup(click.Group):
         for text in args:
             _check_text(text, "the command line")
         for name, value in os.environ.items():
-            if name.startswith(_VARIABLES):
+            if name.startswith(environment.PREFIX):
                 _check_text(value, f"the variable {name}")
         return super().parse_args(ctx, args)
 
@@ -159,6 +159,12 @@ def _check_text(text: str, place: str) -> None:
         raise click.UsageError(f"{text[:80]!r} in {place} is no UTF-8.") from None
 
 
+def _warn() -> None:
+    text = environment.take()
+    if text is not None:
+        click.echo(f"warning: {text}", err=True)
+
+
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
@@ -180,5 +186,10 @@ def backbeat(context: click.Context, profile: str | None, config: Path | None) -
     Start here: `backbeat init FOLDER` writes a first project, `backbeat dev` runs everything on this machine, and
     `backbeat demo` shows it at work.
     """
+    if context.invoked_subcommand in _SERVERS:
+        # Its log says it; what writes none says it in the end.
+        context.call_on_close(_warn)
+    else:
+        _warn()
     found = load_profile(config or find_file(Path.cwd(), Path.home()), profile)
     context.default_map = Section(context.command, context, found, found.commands)

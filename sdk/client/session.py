@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from typing import Any
 
@@ -13,6 +14,7 @@ from backbeat.client.signals import change_hash
 from backbeat.errors import NotFound, Unavailable
 from backbeat.payload.payload_codec import Packing, is_stored
 from backbeat.payload.values import Id, id_text, to_id, to_text
+from backbeat.schemas import environment
 from backbeat.schemas.messages import commands, ids, queries
 from backbeat.transport.base import NOBODY, Transport
 
@@ -33,6 +35,7 @@ class Session:
 
     async def start(self) -> None:
         """Connect. Nothing where it is connected already."""
+        environment.tell(logging.getLogger("backbeat"))
         async with self._starting:
             await self.transport.start()
             try:

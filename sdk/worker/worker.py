@@ -29,6 +29,7 @@ from backbeat.delivery.kafka import logger, servers_of
 from backbeat.delivery.records import Job
 from backbeat.errors import BackbeatError
 from backbeat.payload.payload_codec import Packing
+from backbeat.schemas import environment
 from backbeat.stores import Store
 from backbeat.worker import os_signals
 from backbeat.worker.attempts import Attempts
@@ -210,6 +211,7 @@ class Worker:
                 "a worker runs once: make another one. A module for `backbeat worker` calls serve() only below "
                 '`if __name__ == "__main__":`'
             )
+        environment.tell(logger)
         self._loop = asyncio.get_running_loop()
         self._attempts.begin(self._intake)
         uninstall = logs.install() if self._log_context else None

@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from backbeat.observe import transaction_ids
+from backbeat.schemas import environment
 
 FORMATS = ("auto", "json", "text")
 #: Subjects of events, under these names and only where they are known (docs/reference/logs.md).
@@ -49,10 +50,14 @@ def redact(text: str) -> str:
 
 
 def to_stderr(log_format: str = "auto", level: int = logging.INFO) -> None:
-    """Write this process's log to stderr, one event a line. `auto`: text at a terminal, JSON elsewhere."""
+    """Write this process's log to stderr, one event a line. `auto`: text at a terminal, JSON elsewhere.
+
+    Its first event, where there are some: variables of the environment that nothing reads.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(formatter(as_json=log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    environment.tell(logging.getLogger("backbeat"))
 
 
 def formatter(*, as_json: bool) -> logging.Formatter:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from backbeat.compose.cli.show.settings_table import put
+from backbeat.schemas.environment import KNOWN
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "reference" / "settings.md"
@@ -22,6 +23,14 @@ def test_every_setting_says_what_it_means():
 
     assert len(rows) > 50
     assert [row[0] for row in rows if row[-1].strip(" |") == ""] == []
+
+
+def test_every_variable_is_known_and_none_is_known_that_is_not_there():
+    """What the environment's check knows is what commands and documents say."""
+    said = set(re.findall(r"`(BACKBEAT_[A-Z_]*[A-Z])`", DOCUMENT.read_text()))
+
+    assert said - KNOWN == set()
+    assert KNOWN - said == set()
 
 
 def test_every_variable_that_the_code_reads_is_in_the_document():
