@@ -14,7 +14,7 @@ from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 
 #: What an answer may take beyond the end of a wait.
-GRACE_SECONDS = 1.0
+_GRACE_SECONDS = 1.0
 
 
 async def change(call: Call, kind: type[commands.AnyCommand], key: bytes, what: str, **fields: Any) -> Any:
@@ -68,7 +68,7 @@ async def wait_for_node(call: Call, node_id: bytes) -> NodeView:
                 reply_to=reply_to, deadline=deadline, user_id=call.user_id, tid=call.tid, node_id=node_id
             ),
             what,
-            seconds + GRACE_SECONDS,
+            seconds + _GRACE_SECONDS,
         )
     except Rejected as rejected:
         raise errors.refused(rejected, what, whole=call.wishes.whole) from rejected

@@ -19,7 +19,6 @@ from aiohttp.web import Response
 from backbeat.errors import Rejected
 from backbeat.gateway.api.activities import ERRORED
 from backbeat.gateway.api.nodes import check_runner, fit_response, keep_large
-from backbeat.gateway.engine_calls import GRACE_SECONDS
 from backbeat.gateway.engine_client import routed
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.authentication import authenticate
@@ -36,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 #: Nodes of a tree that are asked of the engine at once: what a large tree takes of the gateway's memory.
 _PAGE_NODES = 1_000
+#: A wait that is shorter may be over before an engine hears of it.
+_WAIT_SECONDS_MIN = 0.1
 
 _with = msgspec.structs.replace
 
@@ -249,15 +250,15 @@ def _what(asked: Any) -> str:
 
 async def _ask(call: Call, asked: Any) -> list[Any]:
     """All parts of an answer, with client data and responses whole."""
-    wait_seconds = seconds = None
-    if isinstance(asked, queries.WaitNode):
-        wait_seconds = call.wishes.wait_seconds
-        seconds = wait_seconds + GRACE_SECONDS
-    ends_at = None if wait_seconds is None else int((time.time() + wait_seconds) * 1000)
+    waits = isinstance(asked, queries.WaitNode)
+    wait_ends_at = time.time() + call.wishes.wait_seconds
+    seconds = call.wishes.wait_seconds + call.engine.answer_seconds if waits else None
     what = _what(asked)
 
     def addressed(reply_to: commands.ReplyTo, deadline: int) -> Any:
-        deadline = deadline if ends_at is None else ends_at
+        if waits:
+            # Engines pass over what comes after its deadline: asked again, it needs another.
+            deadline = int(max(wait_ends_at, time.time() + _WAIT_SECONDS_MIN) * 1000)
         return _with(asked, reply_to=reply_to, deadline=deadline, user_id=call.user_id, tid=call.tid)
 
     try:
