@@ -37,55 +37,56 @@ logger = logging.getLogger(__name__)
 _PAGE_NODES = 1_000
 #: A wait that is shorter may be over before an engine hears of it.
 _WAIT_SECONDS_MIN = 0.1
+_UNAVAILABLE_MIN = 500
 
 _with = msgspec.structs.replace
 
 
 async def command(call: Call) -> Response:
     """POST /commands: a command, answered when the engine has applied it."""
-    asked = await _read(call, bodies.read_command)
-    rule = _COMMANDS.get(type(asked))
+    record = await _read(call, bodies.read_command)
+    rule = _COMMANDS.get(type(record))
     if rule is None:
-        raise errors.invalid(f"{_kind(asked)} is none of the commands that are taken here: {_names(_COMMANDS)}")
+        raise errors.invalid(f"{_kind(record)} is none of the commands that are taken here: {_names(_COMMANDS)}")
     if rule.access is Access.WRITER:
         await authenticate(call.headers, rule.access, call.parts.settings.require_auth_token, call.engine)
-    _check_partition(call, asked)
+    _check_partition(call, record)
     if rule.own is not None:
-        asked = rule.own(call, asked)
-    asked = await _kept(call, _identified(call, asked))
-    route = routed(asked)
-    what = _what(asked)
+        record = rule.own(call, record)
+    record = await _kept(call, _identified(call, record))
+    route = routed(record)
+    what = _what(record)
     try:
-        found = await call.engine.command(lambda reply_to: _with(asked, reply_to=reply_to), route, route, what)
+        result = await call.engine.command(lambda reply_to: _with(record, reply_to=reply_to), route, route, what)
     except Rejected as rejected:
         raise errors.refused(rejected, what, whole=True) from rejected
-    return _answered(call, [await _whole(call, found)])
+    return _answered(call, [await _whole(call, result)])
 
 
 async def query(call: Call) -> Response:
     """POST /queries: a query, answered by the engine in as many replies as it takes."""
-    asked = await _read(call, bodies.read_query)
-    if type(asked) not in _QUERIES:
-        raise errors.invalid(f"{_kind(asked)} is none of the queries that are answered here: {_names(_QUERIES)}")
-    if isinstance(asked, queries.GetTree):
-        return await _tree(call, asked)
-    if getattr(asked, "partition", None) == queries.ALL_PARTITIONS:
-        each = [_ask(call, _with(asked, partition=number)) for number in call.engine.every_partition()]
+    record = await _read(call, bodies.read_query)
+    if type(record) not in _QUERIES:
+        raise errors.invalid(f"{_kind(record)} is none of the queries that are answered here: {_names(_QUERIES)}")
+    if isinstance(record, queries.GetTree):
+        return await _tree(call, record)
+    if getattr(record, "partition", None) == queries.ALL_PARTITIONS:
+        each = [_ask(call, _with(record, partition=number)) for number in call.engine.every_partition()]
         return _answered(call, [part for parts in await asyncio.gather(*each) for part in parts])
-    _check_partition(call, asked)
-    return _answered(call, await _ask(call, asked))
+    _check_partition(call, record)
+    return _answered(call, await _ask(call, record))
 
 
 async def schema(call: Call) -> Response:
     """GET /schemas/:fingerprint: by which records of another version are read."""
     text = call.segment("fingerprint")
     try:
-        found = bodies.find_schema(bytes.fromhex(text))
+        schema_json = bodies.find_schema(bytes.fromhex(text))
     except ValueError:
-        found = None
-    if found is None:
+        schema_json = None
+    if schema_json is None:
         raise errors.not_found(f"No record has a schema of the fingerprint {text[:64]}")
-    return answer(found)
+    return answer(schema_json)
 
 
 # --- what comes ------------------------------------------------------------------------------------------------------
@@ -111,44 +112,44 @@ async def _read(call: Call, reading: Callable[[bytes], Any]) -> Any:
         raise errors.invalid(f"The body is no record: {error}") from error
 
 
-def _check_partition(call: Call, asked: Any) -> None:
+def _check_partition(call: Call, record: Any) -> None:
     """Refuse a partition that is none: nobody would answer."""
-    named = getattr(asked, "partition", 0)
+    named = getattr(record, "partition", 0)
     if named not in (every := call.engine.every_partition()):
         raise errors.invalid(f"There is no partition {named}: commands have {len(every)}, counted from 0")
 
 
-def _identified(call: Call, asked: commands.AnyCommand) -> commands.AnyCommand:
+def _identified(call: Call, record: commands.AnyCommand) -> commands.AnyCommand:
     """The command as this caller's, with an id that no other caller's can have."""
     common: dict[str, Any] = {"user_id": call.user_id, "tid": call.tid, "reply_to": None, "source": None}
-    if isinstance(asked, commands.StartJob):
+    if isinstance(record, commands.StartJob):
         # The job is known by its id, in every partition: the caller names it.
-        return _with(asked, **common, body_hash=None)
+        return _with(record, **common, body_hash=None)
     command_id = call.command_id()
     if command_id is None:
-        return _with(asked, **common, id=next_command_id(), body_hash=None)
-    asked = _with(asked, **common, id=command_id)
-    if asked.body_hash is not None:
-        return asked
-    text = bodies.write(_with(asked, tid=""))
-    return _with(asked, body_hash=hashlib.blake2b(text, digest_size=16).digest())
+        return _with(record, **common, id=next_command_id(), body_hash=None)
+    record = _with(record, **common, id=command_id)
+    if record.body_hash is not None:
+        return record
+    text = bodies.write(_with(record, tid=""))
+    return _with(record, body_hash=hashlib.blake2b(text, digest_size=16).digest())
 
 
-async def _kept(call: Call, asked: Any) -> Any:
+async def _kept(call: Call, record: Any) -> Any:
     """The command with client data and responses kept elsewhere where they are too large, as for other calls."""
-    match asked:
+    match record:
         case commands.Signal():
-            (node,) = await keep_large(call, (asked.node,))
-            return asked if node is asked.node else _with(asked, node=node)
+            (node,) = await keep_large(call, (record.node,))
+            return record if node is record.node else _with(record, node=node)
         case commands.AddChildren():
-            return _with(asked, children=await keep_large(call, asked.children))
+            return _with(record, children=await keep_large(call, record.children))
         case commands.ChangeNode():
-            if asked.response is None:
-                return asked
-            is_error = asked.status == ERRORED
-            return _with(asked, response=await fit_response(call, asked.response, is_error=is_error))
+            if record.response is None:
+                return record
+            is_error = record.status == ERRORED
+            return _with(record, response=await fit_response(call, record.response, is_error=is_error))
         case _:
-            return asked
+            return record
 
 
 # --- what is the caller's --------------------------------------------------------------------------------------------
@@ -166,31 +167,31 @@ def _own_workflow(call: Call, new: commands.NewWorkflow) -> commands.NewWorkflow
     return _with(new, user_id=call.user_id)
 
 
-def _own_create(call: Call, asked: commands.CreateWorkflow) -> commands.CreateWorkflow:
-    return _with(asked, workflow=_own_workflow(call, asked.workflow))
+def _own_create(call: Call, record: commands.CreateWorkflow) -> commands.CreateWorkflow:
+    return _with(record, workflow=_own_workflow(call, record.workflow))
 
 
-def _own_signal(call: Call, asked: commands.Signal) -> commands.Signal:
-    check_runner(call, asked.node.user_id)
-    new = asked.workflow
-    return _with(asked, workflow=None if new is None else _own_workflow(call, new), link_open=False)
+def _own_signal(call: Call, record: commands.Signal) -> commands.Signal:
+    check_runner(call, record.node.user_id)
+    new = record.workflow
+    return _with(record, workflow=None if new is None else _own_workflow(call, new), link_open=False)
 
 
-def _own_children(call: Call, asked: Any) -> Any:
-    for child in asked.children:
+def _own_children(call: Call, record: Any) -> Any:
+    for child in record.children:
         check_runner(call, child.user_id)
-    return asked
+    return record
 
 
-def _own_limit(call: Call, asked: commands.ChangeLimit) -> commands.ChangeLimit:
-    return _with(asked, client_id=call.user_id)
+def _own_limit(call: Call, record: commands.ChangeLimit) -> commands.ChangeLimit:
+    return _with(record, client_id=call.user_id)
 
 
-def _own_schedule(call: Call, asked: commands.PutSchedule) -> commands.PutSchedule:
-    plan = asked.schedule
+def _own_schedule(call: Call, record: commands.PutSchedule) -> commands.PutSchedule:
+    plan = record.schedule
     check_runner(call, plan.node.user_id)
     plan = _with(plan, user_id=call.user_id, workflow=_own_workflow(call, plan.workflow))
-    return _with(asked, schedule=plan, schedule_id=ids.schedule_id(call.user_id, plan.name))
+    return _with(record, schedule=plan, schedule_id=ids.schedule_id(call.user_id, plan.name))
 
 
 #: What a client application may send, and who of them. What is not here, engines, archivers and operators send.
@@ -226,8 +227,8 @@ _QUERIES = frozenset(
 )
 
 
-def _kind(asked: Any) -> str:
-    return type(asked).__name__
+def _kind(record: Any) -> str:
+    return type(record).__name__
 
 
 def _names(kinds: Any) -> str:
@@ -237,29 +238,29 @@ def _names(kinds: Any) -> str:
 _NOUNS = {"node_id": "node", "workflow_id": "workflow", "schedule_id": "schedule", "job_id": "job"}
 
 
-def _what(asked: Any) -> str:
+def _what(record: Any) -> str:
     """What a record is about, for errors."""
     for name, noun in _NOUNS.items():
-        if isinstance(identity := getattr(asked, name, None), bytes):
+        if isinstance(identity := getattr(record, name, None), bytes):
             return f"{noun} {id_text(identity)}"
-    return _kind(asked)
+    return _kind(record)
 
 
 # --- what is answered ------------------------------------------------------------------------------------------------
 
 
-async def _ask(call: Call, asked: Any) -> list[Any]:
+async def _ask(call: Call, record: Any) -> list[Any]:
     """All parts of an answer, with client data and responses whole."""
-    waits = isinstance(asked, queries.WaitNode)
+    waits = isinstance(record, queries.WaitNode)
     wait_ends_at = time.time() + call.wishes.wait_seconds
     seconds = call.wishes.wait_seconds + call.engine.answer_seconds if waits else None
-    what = _what(asked)
+    what = _what(record)
 
     def addressed(reply_to: commands.ReplyTo, deadline: int) -> Any:
         if waits:
             # Engines pass over what comes after its deadline: asked again, it needs another.
             deadline = int(max(wait_ends_at, time.time() + _WAIT_SECONDS_MIN) * 1000)
-        return _with(asked, reply_to=reply_to, deadline=deadline, user_id=call.user_id, tid=call.tid)
+        return _with(record, reply_to=reply_to, deadline=deadline, user_id=call.user_id, tid=call.tid)
 
     try:
         parts = await call.engine.query(addressed, what, seconds)
@@ -287,23 +288,23 @@ def _answered(call: Call, parts: list[Any]) -> Response:
 Page = tuple[list[Any], bool]
 
 
-async def _tree(call: Call, asked: queries.GetTree) -> Response:
+async def _tree(call: Call, record: queries.GetTree) -> Response:
     """A tree by the page, each asked for when the one before has gone out: little of a large one is in memory."""
-    if asked.limit is not None and asked.limit < 1:
-        raise errors.invalid(f"limit is {asked.limit}; 1 is the least")
-    pages = _pages(call, asked)
+    if record.limit is not None and record.limit < 1:
+        raise errors.invalid(f"limit is {record.limit}; 1 is the least")
+    pages = _pages(call, record)
     first, is_end = await anext(pages)
     if is_end:
         return _answered(call, first)
     return Response(body=_stream(call, first, pages), content_type=bodies.MEDIA_TYPE)
 
 
-async def _pages(call: Call, asked: queries.GetTree) -> AsyncIterator[Page]:
+async def _pages(call: Call, record: queries.GetTree) -> AsyncIterator[Page]:
     """The parts of each page, and whether it is the last: the workflow, then nodes."""
-    after, left = asked.after, asked.limit
+    after, left = record.after, record.limit
     while True:
         wanted = _PAGE_NODES if left is None else min(left, _PAGE_NODES)
-        parts = await _ask(call, _with(asked, limit=wanted, after=after))
+        parts = await _ask(call, _with(record, limit=wanted, after=after))
         nodes = [node for part in parts[1:] for node in part.nodes]
         left = None if left is None else left - len(nodes)
         is_end = len(nodes) < wanted or left == 0
@@ -327,12 +328,11 @@ async def _stream(call: Call, first: list[Any], pages: AsyncIterator[Page]) -> A
 
 
 def _rejection(call: Call, refusal: errors.Refusal) -> Rejection:
-    """A refusal as a reply. ConnectionError for what is none of the engine's: the answer breaks off then."""
-    match refusal.__cause__:
-        case Rejected() as rejected:
-            return Rejection(Reason(rejected.reason), rejected.message, rejected.found, rejected.wanted)
-        case None:
-            return Rejection(Reason.INVALID_PARAMETERS, str(refusal))
-        case error:
-            logger.warning("an answer to %s breaks off: %s", call.tid, refusal)
-            raise ConnectionError(str(refusal)) from error
+    """A refusal as a reply. ConnectionError where nobody refused, but a part is away: the answer breaks off then."""
+    if refusal.status >= _UNAVAILABLE_MIN:
+        logger.warning("the answer to %s breaks off: %s", call.tid, refusal)
+        raise ConnectionError(str(refusal)) from refusal
+    rejected = refusal.__cause__
+    if isinstance(rejected, Rejected):
+        return Rejection(Reason(rejected.reason), rejected.message, rejected.found, rejected.wanted)
+    return Rejection(Reason.INVALID_PARAMETERS, str(refusal))

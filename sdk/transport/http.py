@@ -23,7 +23,14 @@ from backbeat.schemas.messages.commands import AnyCommand, Signal
 from backbeat.schemas.messages.replies import Reason, ReplyRecord
 from backbeat.transport.base import checked, written
 from backbeat.transport.connecting import Home
-from backbeat.transport.http_values import read_nodes, read_users, read_value, read_workflows, refusal
+from backbeat.transport.http_values import (
+    IncompatibleGatewayError,
+    read_nodes,
+    read_users,
+    read_value,
+    read_workflows,
+    refusal,
+)
 from backbeat.transport.http_words import (
     CLIENT_HEADER,
     KEY_HEADER,
@@ -152,7 +159,8 @@ class HttpTransport:
         """Ask who the client applications are, and how many partitions there are."""
         text, headers = await self._get("/users", _CONNECT_SECONDS_MAX, "users")
         self._users = read_users(text)
-        self._partitions = int(headers.get(PARTITIONS_HEADER, "0"))
+        partitions = headers.get(PARTITIONS_HEADER, "")
+        self._partitions = int(partitions) if partitions.isdecimal() else 0
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -237,7 +245,7 @@ class HttpTransport:
             headers[PREFER_HEADER] = f"wait={wait_seconds:.3f}"
             return await self._send(_QUERIES, body, timeout, what, headers)
         except Unavailable as error:
-            if self._session is None:
+            if self._session is None or isinstance(error, IncompatibleGatewayError):
                 raise
             # A gateway that is started again is back within moments: a wait outlives it, as it outlives an engine.
             await asyncio.sleep(min(_AGAIN_SECONDS, wait_seconds))
@@ -245,8 +253,8 @@ class HttpTransport:
 
     async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
         """One page of a search."""
-        said = {name: str(value) for name, value in filters.items()}
-        text, headers = await self._get(_SEARCHES[call], timeout, f"search of {call}", said)
+        parameters = {name: str(value) for name, value in filters.items()}
+        text, headers = await self._get(_SEARCHES[call], timeout, f"search of {call}", parameters)
         if STALE_HEADER in headers:
             logger.warning("a search of %s may miss what was written in the last %s s", call, headers[STALE_HEADER])
         match call:
@@ -283,7 +291,7 @@ class HttpTransport:
         what: str,
         *,
         headers: Mapping[str, str] | None = None,
-        **sent: Any,
+        **request: Any,
     ) -> T:
         """A call's answer as `read` gives it, or what it was refused with."""
         import aiohttp  # noqa: PLC0415 - as in start, which every call comes after
@@ -295,15 +303,17 @@ class HttpTransport:
         try:
             async with (
                 asyncio.timeout(timeout),
-                self._session.request(method, self._url + path, headers={**own, **(headers or {})}, **sent) as response,
+                self._session.request(
+                    method, self._url + path, headers={**own, **(headers or {})}, **request
+                ) as response,
             ):
                 if response.status <= _OK_MAX:
                     return await read(response)
                 text = await response.read()
         except TimeoutError as error:
             again = "It may still be applied; to ask again without doing it twice, use the same idempotency key"
-            said = again if path == _COMMANDS else "Is a gateway running?"
-            raise Timeout(f"{what}: no answer within {timeout:g} s. {said}") from error
+            advice = again if path == _COMMANDS else "Is a gateway running?"
+            raise Timeout(f"{what}: no answer within {timeout:g} s. {advice}") from error
         except aiohttp.ClientError as error:
             raise Unavailable(f"The gateway {self._url} cannot be reached: {error}") from error
         raise refusal(response.status, text, what, is_record=path in (_COMMANDS, _QUERIES))
@@ -311,7 +321,8 @@ class HttpTransport:
     async def _replies(self, response: aiohttp.ClientResponse) -> list[Any]:
         """The answers in a response, each read as it comes."""
         if response.content_type != bodies.MEDIA_TYPE:
-            raise Unavailable(f"What answers at {self._url} is no gateway of Backbeat: {response.content_type}")
+            message = f"What answers at {self._url} is no gateway of Backbeat: {response.content_type}"
+            raise IncompatibleGatewayError(message)
         answers, content = [], response.content
         try:
             while True:
@@ -336,7 +347,7 @@ class HttpTransport:
                 bodies.learn(read_value(text))
                 return bodies.read_reply(reply)
         except (ValueError, RecursionError, Rejected) as error:
-            raise Unavailable(
+            raise IncompatibleGatewayError(
                 f"This client cannot read what the gateway {self._url} answers: {error}. What to do: use a newer client"
             ) from error
 

@@ -236,6 +236,10 @@ _UNAUTHORIZED = 401
 _UNAVAILABLE = 503
 
 
+class IncompatibleGatewayError(Unavailable):
+    """No gateway of Backbeat, or one of a version that this client cannot speak with: asking again is no use."""
+
+
 def refusal(status: int, text: bytes, what: str, *, is_record: bool = False) -> BackbeatError:
     """An answer that is no success, as the exception that a client of Kafka would get; `is_record`: to a record."""
     try:
@@ -258,7 +262,7 @@ def refusal(status: int, text: bytes, what: str, *, is_record: bool = False) -> 
             "a client that is known, with its token",
         )
     if is_record and status in _NO_ROUTE:
-        return Unavailable(
+        return IncompatibleGatewayError(
             f"{what}: the gateway takes no records ({status}): its version is older than this client's. What to do: "
             "upgrade engines and gateways before their clients"
         )

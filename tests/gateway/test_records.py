@@ -2,13 +2,16 @@
 
 import time
 import uuid
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from backbeat.errors import Rejected
 from backbeat.gateway.api import records
+from backbeat.gateway.http import errors
 from backbeat.gateway.openapi.records import RECORDS
 from backbeat.schemas import bodies
 from backbeat.schemas.bindings import COMMANDS, QUERIES
@@ -18,11 +21,12 @@ from backbeat.schemas.kafka.topics import RECORD_BYTES_MAX
 from backbeat.schemas.messages import commands, ids, queries
 from backbeat.schemas.messages.commands import NewNode, NewWorkflow
 from backbeat.schemas.messages.limits import LimitValues
-from backbeat.schemas.messages.replies import Done, History, Jobs, Made, Nodes
+from backbeat.schemas.messages.replies import Done, History, Jobs, Made, Nodes, Reason, Rejection
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from tests.gateway.conftest import PARTITIONS
-from tests.schemas.examples import EXAMPLES, REPLY_TO, SOURCE, identity
+from tests.gateway.door import Answer
+from tests.schemas.examples import EXAMPLES, NODE, REPLY_TO, SOURCE, WORKFLOW, identity
 
 #: What engines, archivers and operators send, and nobody else.
 NOT_TAKEN = {
@@ -43,6 +47,26 @@ def test_of_every_kind_of_record_it_is_known_whether_it_is_taken():
         assert (kind.__name__ in RECORDS["POST /commands"].text) is (kind not in NOT_TAKEN), kind
     for kind in QUERIES:
         assert (kind.__name__ in RECORDS["POST /queries"].text) is (kind not in NOT_ANSWERED), kind
+
+
+async def test_what_ends_a_tree_that_has_begun_is_its_last_reply_or_breaks_it_off():
+    async def read(error: Exception) -> list:
+        async def pages():
+            yield [WORKFLOW, Nodes((NODE,))], False
+            raise error
+
+        call = SimpleNamespace(tid="t")
+        chunks = [chunk async for chunk in records._stream(call, [WORKFLOW, Nodes(())], pages())]
+        return Answer(200, {"content-type": bodies.MEDIA_TYPE}, b"".join(chunks)).answers
+
+    removed = Rejected(Reason.NOT_FOUND, "No workflow", "nothing", "a workflow")
+    refused = errors.refused(removed, "workflow")
+    refused.__cause__ = removed
+    begun = [WORKFLOW, Nodes(()), Nodes((NODE,))]
+    assert await read(refused) == [*begun, Rejection(Reason.NOT_FOUND, "No workflow", "nothing", "a workflow")]
+    assert await read(errors.invalid("too much")) == [*begun, Rejection(Reason.INVALID_PARAMETERS, "too much")]
+    with pytest.raises(ConnectionError, match="Kafka is away"):
+        await read(errors.unavailable("Kafka is away", "Backbeat::Unavailable"))
 
 
 def id_of(user) -> bytes:

@@ -50,7 +50,8 @@ async def gateway(answers: dict[str, Any], partitions: str | None = "4") -> Asyn
 
 async def test_a_gateway_that_takes_no_records_is_older() -> None:
     async with gateway({}, partitions=None) as url, Client(url, "shop") as client:
-        for call in (client.node(NODE_ID), client.pause(VIEW.workflow_id.hex()), client.tree(VIEW.workflow_id.hex())):
+        workflow_id = VIEW.workflow_id.hex()
+        for call in (client.node(NODE_ID), client.pause(workflow_id), client.tree(workflow_id), client.wait(NODE_ID)):
             with pytest.raises(Unavailable, match="older than this client's"):
                 await call
         with pytest.raises(Unavailable, match="does not say how many partitions"):
