@@ -34,7 +34,7 @@ from backbeat.schemas.messages.views import NodeView
 logger = logging.getLogger(__name__)
 
 #: Nodes of a tree that are asked of the engine at once: what a large tree takes of the gateway's memory.
-_PAGE_NODES = 1_000
+_PAGE_NODES = 4_000
 #: A wait that is shorter may be over before an engine hears of it.
 _WAIT_SECONDS_MIN = 0.1
 _UNAVAILABLE_MIN = 500

@@ -36,7 +36,7 @@ NOT_TAKEN = {
     commands.WorkJob,
 }  # fmt: skip
 NOT_ANSWERED = {queries.Flush, queries.GetSettings, queries.GetRetention, queries.GetDue}
-TREE_NODES = 2_500
+TREE_NODES = 4_500
 LATER = 3_600_000
 
 
@@ -263,8 +263,8 @@ def test_a_large_tree_comes_by_the_page_and_in_its_order(user):
         return [one.id for part in parts for one in part.nodes]
 
     assert read() == [node.id, *children]
-    assert read(limit=2_000) == [node.id, *children[:1_999]]
-    assert read(limit=1_500, after=children[999]) == children[1_000:]
+    assert read(limit=4_200) == [node.id, *children[:4_199]]
+    assert read(limit=4_000, after=children[999]) == children[1_000:]
     assert read(limit=3) == [node.id, *children[:2]]
     assert user.door.record(msgspec.structs.replace(asked, limit=0)).error == (400, "Backbeat::InvalidParameters")
 
