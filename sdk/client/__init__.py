@@ -1,1 +1,1 @@
-"""The client: workflows, nodes, searches, and what a service does with them."""
+"""Client: signals, workflows, nodes and searches; jobs, limits and schedules as its parts; and its blocking twin."""
