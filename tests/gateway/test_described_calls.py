@@ -134,6 +134,8 @@ def _put_in(known, said) -> None:
         for name, value in said.items():
             if name in known and _is_uuid(value):
                 said[name] = known[name]
+            elif name == "client" and isinstance(value, str) and re.search(r"\S", value):
+                said[name] = known["client_id"]
             elif name in _OF_A_SHAPE and isinstance(value, str) and re.fullmatch(_OF_A_SHAPE[name][0], value):
                 said[name] = _OF_A_SHAPE[name][1]
             elif name in {"options", "args", "decisions"}:
