@@ -22,6 +22,7 @@ _MEANINGS = {
     "commit_stall_timeout_seconds": "After which a committed position that stands still ends the process.",
     "commit_timeout_seconds": "After which a commit that does not succeed ends the process.",
     "heartbeat_interval_seconds": "How often it tells its group that it is there.",
+    "leave_records_max": "Stored records up to which the others take over at once when it is stopped.",
     "loop_timeout_seconds": "After which an event loop that does not come round ends the process.",
     "pending_records_max": "Records of one partition that wait in memory while it is restored.",
     "rebalance_timeout_seconds": "How long it may take to give its partitions back.",

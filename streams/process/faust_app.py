@@ -232,6 +232,7 @@ class BatchConsumer(Consumer):
 
 def _attach(app: faust.App, process: EngineProcess, reader: Reader) -> None:
     settings = process.settings
+    coordinators: list[Any] = []
 
     class Listener(ConsumerRebalanceListener):
         async def on_partitions_assigned(self, assigned: Any) -> None:
@@ -243,6 +244,7 @@ def _attach(app: faust.App, process: EngineProcess, reader: Reader) -> None:
                 Member(settings.application_id, settings.instance_id, coordinator.generation, coordinator.member_id)
             )
             _listen(coordinator, process)
+            coordinators[:] = [coordinator]
             # At once: until the first one is answered nothing is done.
             await coordinator._do_heartbeat()  # noqa: SLF001 - nobody else does
             await super().on_partitions_assigned(assigned)
@@ -266,7 +268,12 @@ def _attach(app: faust.App, process: EngineProcess, reader: Reader) -> None:
     @app.on_before_shutdown.connect
     async def stopping(*_: Any, **__: Any) -> None:
         # Told to stop in order: commit now, so that nothing has to be done again.
+        hands_over = process.hands_over
         await process.revoked()
+        if hands_over:
+            for coordinator in coordinators:
+                # A static member does not leave when it is closed, and its partitions wait for its session's end.
+                coordinator._group_instance_id = None  # noqa: SLF001 - aiokafka has no other way
 
     process.pause = reader.pause
     process.resume = reader.resume

@@ -62,7 +62,7 @@ class EngineProcess:
         was_away: Callable[[float], bool] = lambda _: False,
     ) -> None:
         """`was_away`: whether no broker answered at some time since then; what has a deadline begins anew."""
-        self.settings = settings
+        self.settings, self._partitions_count = settings, partitions_count
         self.clock = BrokerClock()
         self.ownership = Lease(settings.session_timeout_seconds)
         self._registry = registry
@@ -229,6 +229,13 @@ class EngineProcess:
             self._said_ready = True
             sys.stdout.write(f"{READY_LINE}: {len(partitions)} partitions\n")
             sys.stdout.flush()
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether others are to take over at once when it is stopped: there are some, and they can within seconds."""
+        stores = [partition.store for partition in self.engine.partitions.values()]
+        records = sum(store.stored_estimate()[0] for store in stores if isinstance(store, PartitionStore))
+        return len(stores) < self._partitions_count and records < self.settings.leave_records_max
 
     async def revoked(self) -> None:
         """The assignment ends: commit what was done, then forget it."""

@@ -35,6 +35,9 @@ class EngineSettings:
     #: also how soon a process finds out that another one has its instance id
     heartbeat_interval_seconds: float = 1.0
     rebalance_timeout_seconds: float = 15.0
+    #: stored records up to which an engine that is stopped leaves its group: the others read them sooner than its
+    #: session ends. With more it keeps its partitions for when it comes back; 0: always
+    leave_records_max: int = 50_000
     #: after which the broker aborts a transaction whose process is gone
     transaction_timeout_seconds: float = 10.0
     #: how long one commit may take, retries included, before the process ends
@@ -63,6 +66,8 @@ class EngineSettings:
             seconds = getattr(self, f"{name}_timeout_seconds")
             if seconds <= 0:
                 raise SettingsError(f"{name}_timeout_seconds is {seconds:g}: give more than 0")
+        if self.leave_records_max < 0:
+            raise SettingsError(f"leave_records_max is {self.leave_records_max}: give 0 or more")
         if self.rebalance_timeout_seconds < self.session_timeout_seconds:
             # Else a member that gives its partitions back too late could take itself for their owner (`lease`).
             raise SettingsError(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 from backbeat.streams.core.records import Meta
 from backbeat.streams.engine.loop import Engine
 from backbeat.streams.process.lifecycle import EngineProcess
+from backbeat.streams.process.settings import EngineSettings
 from backbeat.streams.state.local_stores import LocalStores
+from backbeat.streams.state.store import PartitionStore
 
 
 class Reader:
@@ -82,3 +85,23 @@ async def test_a_partition_is_read_from_its_position_whatever_is_in_hand():
     process._command = taken.append
     await process.commands(0, [object()], read_number)
     assert taken == []
+
+
+def test_one_that_is_stopped_hands_over_what_others_have_within_seconds(tmp_path):
+    process = engine_process(Reader())
+    process._partitions_count = 2
+    process.engine.partitions = {}
+
+    def hands_over(records_max: int) -> bool:
+        process.settings = EngineSettings(instance_id="a", leave_records_max=records_max)
+        return process.hands_over
+
+    store = PartitionStore(tmp_path / "store", 0)
+    for number in range(100):
+        store._db[b"w" + number.to_bytes(15, "big")] = b"record"
+    process.engine.partitions[0] = SimpleNamespace(store=store)
+    assert [hands_over(limit) for limit in (0, 50, 1_000)] == [False, False, True]
+    # Nobody else is there: a group that is empty waits for others before it gives partitions to the next.
+    process.engine.partitions[1] = SimpleNamespace(store=None)
+    assert not hands_over(1_000)
+    store.close()
