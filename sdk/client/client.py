@@ -19,7 +19,7 @@ from backbeat.client.waiting import wait_for_result
 from backbeat.client.words import check_options
 from backbeat.codecs import Codec
 from backbeat.delivery.kafka import servers_of
-from backbeat.payload.payload_codec import Packing
+from backbeat.payload.payload_codec import PayloadCodec
 from backbeat.payload.values import Id, id_text, to_id, to_subject
 from backbeat.schemas.messages import ids
 from backbeat.stores import Store
@@ -64,7 +64,7 @@ class Client:
     ) -> None:
         if transport is None:
             transport = _open_transport(address, client, timeout, gateway, token)
-        self._session = Session(client, transport, Packing(codec, store), timeout)
+        self._session = Session(client, transport, PayloadCodec(codec, store), timeout)
         self._publisher = workflow_calls.Publisher(self._session)
         #: Limits of activities: `await client.limits.set("Send to Bank", concurrency=3)`.
         self.limits = Limits(self._session)

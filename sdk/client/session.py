@@ -12,7 +12,7 @@ import msgspec
 from backbeat.activities.context import transaction_id
 from backbeat.client.signals import change_hash
 from backbeat.errors import NotFound, Unavailable
-from backbeat.payload.payload_codec import Packing, is_stored
+from backbeat.payload.payload_codec import PayloadCodec, is_stored
 from backbeat.payload.values import Id, id_text, to_id, to_text
 from backbeat.schemas import environment
 from backbeat.schemas.messages import commands, ids, queries
@@ -22,7 +22,7 @@ from backbeat.transport.base import NOBODY, Transport
 class Session:
     """A client application's connection to an engine. The parts of a `Client` share it; users do not see it."""
 
-    def __init__(self, name: str, transport: Transport, packing: Packing, timeout: float) -> None:
+    def __init__(self, name: str, transport: Transport, packing: PayloadCodec, timeout: float) -> None:
         #: The client application that asks: its name, or over HTTP also its id.
         self.name = name
         #: Time limit of each answer, in seconds.

@@ -1,4 +1,4 @@
-"""How activities come to a worker: the two ways, and what a worker needs of either."""
+"""Delivery of activities to a worker: the two ways, and the interface that a worker needs of either."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _AHEAD = 1_000
 
 
 class AnyIntake(Protocol):
-    """What takes activities and gives out answers."""
+    """Source of activities, and the way of their answers."""
 
     async def start(self) -> None:
         """Connect, join the group, begin to take."""
@@ -27,22 +27,22 @@ class AnyIntake(Protocol):
         """Send the commands that answer a job, each with its route, in order: it is settled once Kafka has them."""
 
     def settle(self, job: Job, *, answered: bool) -> None:
-        """A job that needs no answer, or that is given up: then another worker gets it."""
+        """Settle a job that needs no answer, or that is given up: then another worker gets it."""
 
     def has_room(self, count: int) -> None:
-        """So many more may begin at once."""
+        """Allow so many more to begin at once."""
 
     def drain(self) -> None:
         """Take nothing more."""
 
     def state(self) -> IntakeState:
-        """What it shows of itself, from any thread."""
+        """Counts and times for reports, from any thread."""
 
     def lag(self) -> Mapping[int, int | None]:
         """Partition -> records that are not done; None: not known. May block: not from the worker's loop."""
 
     async def stop(self) -> None:
-        """Say what became of everything and leave the group."""
+        """Settle everything that is held and leave the group."""
 
 
 def make_intake(
@@ -79,5 +79,5 @@ def make_intake(
         raise BackbeatError(
             f"delivery=\"share\" needs the package {error.name}. What to do: pip install 'backbeat[share]'"
         ) from error
-    # What waits for the turn of its name is held here while others could run it: no more of it than can run at once.
+    # Activities that wait for a slot of their name are held while others could run them: no more than can run at once.
     return ShareIntake(bootstrap_servers, client, jobs_max=2 * concurrency, accept=accept, fail=fail, joined=joined)

@@ -21,37 +21,37 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from backbeat.delivery.kafka import logger, make_consumer
 from backbeat.delivery.offsets import Offsets
 from backbeat.delivery.positions import Place, Positions
-from backbeat.delivery.records import IntakeState, Job, Key, Recent, key_of
-from backbeat.delivery.result_producer import FULL_SECONDS, Answers
+from backbeat.delivery.records import IntakeState, Job, Key, RecentKeys, key_of
+from backbeat.delivery.result_producer import FULL_SECONDS, ResultProducer
 from backbeat.errors import Unavailable
 from backbeat.schemas.codec import decode_activity
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.kafka.membership import leave
 from backbeat.schemas.kafka.topics import activities_topic
 from backbeat.schemas.messages.activities import ActivityRecord
-from backbeat.transport.connecting import Kept, connect_in_thread
+from backbeat.transport.connecting import Pinned, connect_in_thread
 
 _POLL_SECONDS = 0.1
-#: How long a full worker waits before it says so to Kafka. Pausing throws away what was fetched ahead.
+#: Time for which a full worker waits before it pauses its partitions: a pause throws away what was fetched ahead.
 _FULL_SECONDS_MAX = 1.0
 _COMMIT_SECONDS = 0.2
 _METADATA_REFRESH_MS = 5_000
 _LAG_SECONDS_MAX = 1.0
 _RECORDS_MAX = 500
-#: How long the handlers of a partition that is taken away may go on before its new owner may start them again.
+#: Time that the handlers of a partition that is taken away have before its new owner may start them again.
 _REVOKE_SECONDS_MAX = 5.0
 #: The same where some of it is of a limited type: run twice at once it would be one more than the limit allows.
 _REVOKE_LIMITED_SECONDS_MAX = 60.0
 
 
 class _GroupJob(Job):
-    """A job, and where it was read."""
+    """A job, and the records that it was read from."""
 
     __slots__ = ("places",)
 
     def __init__(self, record: ActivityRecord, key: Key, offsets: Offsets, offset: int) -> None:
         super().__init__(record, key)
-        #: Where it was read; repeats of it add theirs.
+        #: The record that it was read from; repeats of it add theirs.
         self.places = [(offsets, offset)]
 
     @property
@@ -85,26 +85,26 @@ class Intake:
         self._joined = joined
         self._loop: asyncio.AbstractEventLoop
         self._consumer: Consumer
-        self._kept: Kept
+        self._pinned: Pinned
         self._thread: threading.Thread | None = None
         self._draining = False
         self._ending = False
-        #: Whether some partitions are paused, and whether some are not: new ones are not.
+        #: True: some partitions are paused, and some are not: new ones are not.
         self._paused = False
         self._unpaused = True
         self._full_since: float | None = None
         self._committed_at = 0.0
         self._positions = Positions()
         self._jobs: dict[Key, _GroupJob] = {}
-        self._recent = Recent()
-        self._repeats = self._put_aside_count = 0
+        self._recent = RecentKeys()
+        self._repeats = self._dead_letter_count = 0
         self._rebalanced_at = 0.0
         self._lag: dict[int, int | None] = {}
-        #: Cleared by who wants to know: the library is asked by the thread that polls it, any other it would block.
+        #: Cleared by who reads the lag: the library is asked by the thread that polls it, any other it would block.
         self._lag_known = threading.Event()
         self._lag_known.set()
         self._settled: deque[Job] = deque()
-        self._answers = Answers(bootstrap_servers, self._settled.append)
+        self._results = ResultProducer(bootstrap_servers, self._settled.append)
 
     # --- the loop's side -------------------------------------------------------------------------------------------
 
@@ -112,31 +112,31 @@ class Intake:
         """Connect, join the group, begin to read."""
         self._loop = asyncio.get_running_loop()
         self._consumer = await connect_in_thread(self._connect, leave)
-        self._kept = Kept(self._consumer)
+        self._pinned = Pinned(self._consumer)
         self._thread = threading.Thread(target=self._run, name="backbeat-intake", daemon=True)
         self._thread.start()
 
     def send(self, answers: Sequence[tuple[bytes, bytes]], job: Job) -> None:
         """Send the commands that answer a job, each with its route, in order: it is settled once Kafka has them."""
-        self._answers.send(answers, job)
+        self._results.send(answers, job)
 
     def settle(self, job: Job, *, answered: bool) -> None:
-        """A job that needs no answer, or that is given up: then another worker gets it."""
+        """Settle a job that needs no answer, or that is given up: then another worker gets it."""
         job.answered = answered
         self._settled.append(job)
 
     def has_room(self, count: int) -> None:
-        """So many more may begin at once: fetching ahead has seen to it already."""
+        """Nothing: fetching ahead has seen to it already."""
 
     def state(self) -> IntakeState:
-        """What it shows of itself, from any thread."""
+        """Counts and times for reports, from any thread."""
         jobs = list(self._jobs.values())
         return IntakeState(
             held=len(jobs),
             unacknowledged=sum(1 for job in jobs if job.unsent),
             repeats=self._repeats,
-            put_aside=self._put_aside_count,
-            put_back=0,
+            dead_letters=self._dead_letter_count,
+            requeued=0,
             rebalanced_at=self._rebalanced_at,
             alive=self._thread is not None and self._thread.is_alive(),
         )
@@ -160,7 +160,7 @@ class Intake:
     # --- the thread's side -----------------------------------------------------------------------------------------
 
     def _connect(self) -> Consumer:
-        self._answers.connect(self._topic)
+        self._results.connect(self._topic)
         consumer = make_consumer(
             self._bootstrap_servers,
             self._group,
@@ -190,11 +190,11 @@ class Intake:
             # The loop was closed without stopping the worker: nobody is there any more.
             logger.error("the worker's event loop is closed: its intake ends")
         except BaseException as error:  # noqa: BLE001 - it is raised again where run() is awaited
-            self._tell(error)
+            self._fail_worker(error)
         finally:
             self._leave()
 
-    def _tell(self, error: BaseException) -> None:
+    def _fail_worker(self, error: BaseException) -> None:
         try:
             self._loop.call_soon_threadsafe(self._fail, error)
         except RuntimeError:
@@ -208,7 +208,7 @@ class Intake:
         message = self._consumer.poll(0.0 if self._paused else _POLL_SECONDS)
         if message is None:
             if self._paused:
-                self._answers.serve(FULL_SECONDS)
+                self._results.serve(FULL_SECONDS)
             return
         messages = [message]
         room = min(self._jobs_max - len(self._jobs), _RECORDS_MAX) - 1
@@ -225,7 +225,7 @@ class Intake:
             if assignment:
                 self._consumer.pause(assignment)
             self._paused, self._unpaused = True, False
-        self._answers.serve(FULL_SECONDS)
+        self._results.serve(FULL_SECONDS)
         if self._paused:
             # A paused consumer must still be polled: rebalances happen in it, and Kafka sees that it is alive.
             message = self._consumer.poll(0)
@@ -260,27 +260,27 @@ class Intake:
             record = decode_activity(message.value())
         except (DecodeError, RecursionError) as reason:
             logger.error("%s/%s at %s is no activity: %s", self._topic, offsets.partition, offset, reason)
-            self._put_aside(message, str(reason), offsets, offset)
+            self._dead_letter(message, str(reason), offsets, offset)
             return None
         key = key_of(record)
         if key in self._recent:
             self._repeats += 1
             offsets.answered(offset)
             return None
-        same = self._jobs.get(key)
-        if same is not None:
+        known_job = self._jobs.get(key)
+        if known_job is not None:
             self._repeats += 1
-            same.places.append((offsets, offset))
+            known_job.places.append((offsets, offset))
             return None
         return _GroupJob(record, key, offsets, offset)
 
-    def _put_aside(self, message: Message, reason: str, offsets: Offsets, offset: int) -> None:
+    def _dead_letter(self, message: Message, reason: str, offsets: Offsets, offset: int) -> None:
         """A record that is no activity goes to the dead letters, and the partition goes on."""
         while True:
             try:
-                self._answers.put_aside(message, reason, partial(offsets.answered, offset))
+                self._results.dead_letter(message, reason, partial(offsets.answered, offset))
             except BufferError:
-                self._answers.serve(FULL_SECONDS)
+                self._results.serve(FULL_SECONDS)
             else:
                 return
 
@@ -296,8 +296,8 @@ class Intake:
             self._positions.commit(self._consumer, wait=False)
 
     def _settle(self) -> None:
-        self._answers.serve(0)
-        again = []
+        self._results.serve(0)
+        given_up = []
         while self._settled:
             job = self._settled.popleft()
             assert isinstance(job, _GroupJob)
@@ -310,9 +310,9 @@ class Intake:
                 self._jobs.pop(job.key, None)
             else:
                 # It was given up when its partition went away, and has come back with it.
-                again.append(job)
-        if again:
-            self._loop.call_soon_threadsafe(self._accept, again)
+                given_up.append(job)
+        if given_up:
+            self._loop.call_soon_threadsafe(self._accept, given_up)
 
     # --- partitions come and go ------------------------------------------------------------------------------------
 
@@ -325,15 +325,15 @@ class Intake:
         self._unpaused = True
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        gone = self._forget(partitions)
-        began = time.monotonic()
-        while not self._ending and (begun := self._begun(gone)):
+        revoked = self._forget(partitions)
+        began_at = time.monotonic()
+        while not self._ending and (begun := self._begun(revoked)):
             limited = any(job.record.node.granted_at is not None for job in begun)
-            if time.monotonic() - began > (_REVOKE_LIMITED_SECONDS_MAX if limited else _REVOKE_SECONDS_MAX):
+            if time.monotonic() - began_at > (_REVOKE_LIMITED_SECONDS_MAX if limited else _REVOKE_SECONDS_MAX):
                 break
-            self._answers.serve(FULL_SECONDS)
+            self._results.serve(FULL_SECONDS)
             self._settle()
-        self._positions.commit(self._consumer, gone, wait=True)
+        self._positions.commit(self._consumer, revoked, wait=True)
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         # Others have them already: there is nothing to commit any more.
@@ -345,16 +345,18 @@ class Intake:
         self._consumer.resume(partitions)
         return self._positions.forget(partitions)
 
-    def _begun(self, gone: dict[Place, Offsets]) -> list[Job]:
-        """What was begun of these partitions and is not answered."""
-        several = {id(offsets) for offsets in gone.values()}
+    def _begun(self, revoked: dict[Place, Offsets]) -> list[Job]:
+        """Jobs of these partitions that were begun and are not answered."""
+        offsets_ids = {id(offsets) for offsets in revoked.values()}
         return [
-            job for job in self._jobs.values() if job.begun and any(id(offsets) in several for offsets, _ in job.places)
+            job
+            for job in self._jobs.values()
+            if job.begun and any(id(offsets) in offsets_ids for offsets, _ in job.places)
         ]
 
     def _leave(self) -> None:
         try:
-            self._answers.flush()
+            self._results.flush()
             self._settle()
             self._positions.commit(self._consumer, wait=True)
         except (Unavailable, RuntimeError, KafkaException) as error:

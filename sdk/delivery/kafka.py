@@ -1,4 +1,4 @@
-"""How this package speaks to Kafka: the settings of its producers and consumers, and why they are what they are."""
+"""Settings of this package's producers and consumers of Kafka, and why they are what they are."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from backbeat.schemas.kafka.topics import DEAD_LETTER_BYTES_MAX
 
 logger = logging.getLogger("backbeat")
 
-#: What says where Kafka is, and where it is if nothing does: there `backbeat dev` starts one.
-_VARIABLE, _USUAL = "BACKBEAT_BOOTSTRAP_SERVERS", "127.0.0.1:9092"
-#: How long a first connection may take.
+#: The environment variable of the bootstrap servers, and their default: where `backbeat dev` starts a broker.
+_VARIABLE, _DEFAULT = "BACKBEAT_BOOTSTRAP_SERVERS", "127.0.0.1:9092"
+#: Bound of a first connection.
 CONNECT_SECONDS_MAX = 20.0
 
 _COMMON: dict[str, Any] = {
@@ -32,13 +32,13 @@ _COMMON: dict[str, Any] = {
 }
 
 
-def servers_of(given: str | None) -> str:
-    """The bootstrap servers: those that are given, else those of the environment, else this machine's."""
-    return given or os.environ.get(_VARIABLE) or _USUAL
+def servers_of(bootstrap_servers: str | None) -> str:
+    """The bootstrap servers: the caller's, else those of the environment, else this machine's."""
+    return bootstrap_servers or os.environ.get(_VARIABLE) or _DEFAULT
 
 
 def make_producer(bootstrap_servers: str, settings: Mapping[str, Any]) -> Producer:
-    """A producer that keeps the order of what it is given, and sends it at once."""
+    """A producer that keeps the order of its records, and sends them at once."""
     return Producer(
         {
             **_COMMON,
@@ -70,7 +70,7 @@ def make_consumer(bootstrap_servers: str, group: str, settings: Mapping[str, Any
             "fetch.min.bytes": 1,
             # A fetch that waits holds up a partition that was just resumed.
             "fetch.wait.max.ms": 100,
-            # How much is fetched ahead, and how soon is looked again when that was reached (the default is a second).
+            # Records that are fetched ahead, and how soon is looked again when that was reached (default: 1 s).
             "queued.min.messages": 2_000,
             "queued.max.messages.kbytes": 16_384,
             "fetch.queue.backoff.ms": 2,
@@ -81,18 +81,18 @@ def make_consumer(bootstrap_servers: str, group: str, settings: Mapping[str, Any
 
 
 def partition_counts(client: Producer | Consumer, bootstrap_servers: str, *topics: str) -> list[int]:
-    """How many partitions the topics have."""
+    """Numbers of partitions, in the order of the topics. Unavailable: a topic is missing, or Kafka does not answer."""
     try:
-        found = client.list_topics(timeout=CONNECT_SECONDS_MAX).topics
+        metadata = client.list_topics(timeout=CONNECT_SECONDS_MAX).topics
     except KafkaException as error:
         raise unreachable(bootstrap_servers, error) from error
     for topic in topics:
-        if topic not in found:
+        if topic not in metadata:
             raise Unavailable(
                 f"Kafka at {bootstrap_servers} has no topic {topic}. What to do: `backbeat topics create` makes "
                 "the system's topics, `backbeat user add` those of a client."
             )
-    return [len(found[topic].partitions) for topic in topics]
+    return [len(metadata[topic].partitions) for topic in topics]
 
 
 def end_of(consumer: Consumer, topic: str, partition: int, bootstrap_servers: str) -> TopicPartition:
@@ -105,5 +105,5 @@ def end_of(consumer: Consumer, topic: str, partition: int, bootstrap_servers: st
 
 
 def unreachable(bootstrap_servers: str, error: KafkaException) -> Unavailable:
-    """Kafka does not answer."""
+    """The error for a Kafka that does not answer."""
     return Unavailable(f"Kafka at {bootstrap_servers} does not answer: {error.args[0].str()}")

@@ -1,4 +1,4 @@
-"""How far a partition may be committed: up to the first record that is not answered."""
+"""Offset up to which a partition may be committed: that of the first record that is not answered."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Offsets:
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
-        #: Whether the partition was taken away: somebody else reads it from the committed offset on.
+        #: True: the partition was taken away, and somebody else reads it from the committed offset on.
         self.revoked = False
         #: The offset up to which everything is answered; None: nothing was taken yet.
         self.mark: int | None = None
         self.committed: int | None = None
-        #: What was committed with it for the next owner.
+        #: The committed offset's metadata, for the next owner.
         self.note = ""
         self._taken: deque[int] = deque()
         self._answered: set[int] = set()
@@ -31,7 +31,7 @@ class Offsets:
         self._taken.append(offset)
 
     def answered(self, offset: int) -> None:
-        """Nothing more is to be done about a record."""
+        """A record is settled: nothing more is to be done about it."""
         self._answered.add(offset)
         while self._taken and self._taken[0] in self._answered:
             first = self._taken.popleft()
@@ -45,5 +45,5 @@ class Offsets:
 
     @property
     def open(self) -> int:
-        """How many records are taken and not passed by the mark."""
+        """Number of records that are taken and not passed by the mark."""
         return len(self._taken)

@@ -1,4 +1,4 @@
-"""How far each assigned partition is done, and the commits that say so to Kafka."""
+"""Positions of the assigned partitions, and the commits that report them to Kafka."""
 
 from __future__ import annotations
 
@@ -35,53 +35,53 @@ class Positions:
         return [TopicPartition(*place) for place in self._offsets if place[0] == topic]
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
-        """Partitions come."""
-        for one in partitions:
-            self._offsets[one.topic, one.partition] = Offsets(one.partition)
+        """Add partitions that were assigned."""
+        for partition in partitions:
+            self._offsets[partition.topic, partition.partition] = Offsets(partition.partition)
 
     def begin(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """Have partitions read that were just assigned, each from where the group has committed it: that is returned.
+        """Read newly assigned partitions, each from the group's committed offset; these offsets are returned.
 
         The library would ask for the beginning of each partition without a commit on its own, one question behind
         one fetch that waits: seconds for a hundred. A topic of ours begins at 0 until its oldest records are deleted,
         and the library finds the beginning then.
         """
         try:
-            found = consumer.committed(partitions, timeout=_COMMITTED_SECONDS_MAX)
+            committed = consumer.committed(partitions, timeout=_COMMITTED_SECONDS_MAX)
         except KafkaException as error:
             logger.warning("what was committed is not known yet: %s", error.args[0].str())
-            found = partitions
+            committed = partitions
         else:
-            for one in found:
-                if one.error is None and one.offset < 0:
-                    one.offset = 0
-        consumer.incremental_assign(found)
-        return found
+            for place in committed:
+                if place.error is None and place.offset < 0:
+                    place.offset = 0
+        consumer.incremental_assign(committed)
+        return committed
 
     def forget(self, partitions: Iterable[TopicPartition]) -> dict[Place, Offsets]:
-        """Partitions go: what was known of them."""
-        places = [(one.topic, one.partition) for one in partitions]
-        gone = {place: self._offsets.pop(place) for place in places if place in self._offsets}
-        for offsets in gone.values():
+        """Drop partitions that were taken away; their offsets are returned."""
+        places = [(partition.topic, partition.partition) for partition in partitions]
+        revoked = {place: self._offsets.pop(place) for place in places if place in self._offsets}
+        for offsets in revoked.values():
             offsets.revoked = True
-        return gone
+        return revoked
 
     def lag(self, consumer: Consumer) -> dict[int, int | None]:
-        """Partition -> records that are not done, as far as the newest fetch knows; None: it does not."""
-        found: dict[int, int | None] = {}
+        """Partition -> records that are not done, as far as the newest fetch knows; None: not known."""
+        lag: dict[int, int | None] = {}
         for (topic, partition), offsets in self._offsets.items():
             _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
-            found[partition] = None if end < 0 or offsets.mark is None else max(0, end - offsets.mark)
-        return found
+            lag[partition] = None if end < 0 or offsets.mark is None else max(0, end - offsets.mark)
+        return lag
 
-    def commit(self, consumer: Consumer, gone: dict[Place, Offsets] | None = None, *, wait: bool) -> None:
+    def commit(self, consumer: Consumer, revoked: dict[Place, Offsets] | None = None, *, wait: bool) -> None:
         """Commit what is done since the last time: of all partitions, or of those that were just forgotten.
 
         With `wait` also what was sent before: a commit that is under way while partitions move may be refused, and
         nobody would send it again.
         """
         marks = []
-        for (topic, number), offsets in (self._offsets if gone is None else gone).items():
+        for (topic, number), offsets in (self._offsets if revoked is None else revoked).items():
             if offsets.mark is None:
                 continue
             note = "" if self._note is None else self._note(offsets)
@@ -99,15 +99,15 @@ class Positions:
             self.on_commit(error.args[0], marks)
 
     def on_commit(self, error: KafkaError | None, marks: list[TopicPartition]) -> None:
-        """What became of a commit."""
-        for one in marks:
-            reason = error or one.error
+        """Log a commit that failed, and have it repeated."""
+        for mark in marks:
+            reason = error or mark.error
             if reason is None:
                 continue
             # While partitions move, a commit may be of the group's generation before: that is no news.
             level = logging.DEBUG if reason.code() in _REBALANCING else logging.WARNING
-            logger.log(level, "%s/%s is not committed: %s", one.topic, one.partition, reason.str())
-            offsets = self._offsets.get((one.topic, one.partition))
+            logger.log(level, "%s/%s is not committed: %s", mark.topic, mark.partition, reason.str())
+            offsets = self._offsets.get((mark.topic, mark.partition))
             if offsets is not None:
                 # Once more, also when nothing new is answered.
                 offsets.committed = None

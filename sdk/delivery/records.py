@@ -1,4 +1,4 @@
-"""Activities in a worker, from when they are taken until they are answered, and how a repeat is known."""
+"""Activities in a worker, from when they are taken until they are answered, and the key that finds repeats."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 
-#: (node id, attempt, whether it is a notification): what a repeat is known by.
+#: (node id, attempt, whether it is a notification): the same for all repeats of an activity.
 Key = tuple[bytes, int, bool]
 
 #: Answered activities that are remembered: an engine that was restarted sends some twice.
@@ -15,7 +15,7 @@ _RECENT_MAX = 20_000
 
 
 def key_of(record: ActivityRecord) -> Key:
-    """What a repeat of it is known by."""
+    """Key that all repeats of an activity have."""
     return record.node.id, record.node.attempt, record.kind is ActivityKind.NOTIFICATION
 
 
@@ -28,21 +28,21 @@ class Job(ABC):
         self.record = record
         self.key = key
         self.begun = False
-        #: On the host's clock for durations, and what came of it in a word; only where figures are kept.
+        #: Begin on the host's monotonic clock, and the outcome in a word; only where metrics are kept.
         self.begun_at = 0.0
         self.outcome = ""
         self.answered = False
-        #: How many of its answer's commands Kafka has not acknowledged.
+        #: Number of its answer's commands that Kafka has not acknowledged.
         self.unsent = 0
 
     @property
     @abstractmethod
     def revoked(self) -> bool:
-        """Whether it is somebody else's by now."""
+        """True where another worker has it by now."""
 
 
-class Recent:
-    """The newest answered activities."""
+class RecentKeys:
+    """Keys of the newest answered activities."""
 
     def __init__(self) -> None:
         self._keys: dict[Key, None] = {}
@@ -51,22 +51,22 @@ class Recent:
         return key in self._keys
 
     def add(self, key: Key) -> None:
-        """One more was answered; the oldest is forgotten."""
+        """Add a key; the oldest is forgotten."""
         self._keys[key] = None
         while len(self._keys) > _RECENT_MAX:
             del self._keys[next(iter(self._keys))]
 
 
 class IntakeState(NamedTuple):
-    """What an intake shows of itself, from any thread."""
+    """Counts and times of an intake, readable from any thread."""
 
     #: activities in the worker, and answers of which Kafka has not acknowledged all
     held: int
     unacknowledged: int
     #: repeats that were not run, and records that went to the dead letters or back to the end of their topic
     repeats: int
-    put_aside: int
-    put_back: int
+    dead_letters: int
+    requeued: int
     #: when partitions came or went the last time, or the share group was joined, in seconds since the epoch; 0: never
     rebalanced_at: float
     #: whether its thread works

@@ -1,4 +1,4 @@
-"""Answers out: what came of activities is sent to the engine, and whoever waits is told when Kafka has it."""
+"""Answers out: outcomes of activities are sent to the engine, and their jobs are settled when Kafka has them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from backbeat.schemas.kafka import dead_letters
 from backbeat.schemas.kafka.topics import COMMANDS
 from backbeat.schemas.messages.commands import AnyCommand, route
 from backbeat.schemas.messages.ids import partition_of
-from backbeat.transport.connecting import Kept
+from backbeat.transport.connecting import Pinned
 
-#: How long is waited for room where Kafka does not keep up, or is away; what serves the reports makes it.
+#: Wait for room where Kafka does not keep up, or is away; serving the reports makes it.
 FULL_SECONDS = 0.05
 _FLUSH_SECONDS_MAX = 10.0
 
@@ -27,19 +27,19 @@ Report = Callable[[KafkaError | None, Message], None]
 
 def routed(command: AnyCommand) -> tuple[bytes, bytes]:
     """A command's route and its bytes. EncodeError: it cannot be written."""
-    to = route(command)
-    assert to is not None, "a command that is sent to every partition"
-    return to, encode_command(command)
+    route_key = route(command)
+    assert route_key is not None, "a command that is sent to every partition"
+    return route_key, encode_command(command)
 
 
-class Answers:
-    """The producer of a worker. Reports of what was sent are served, and `done` is called, by whoever calls `serve`."""
+class ResultProducer:
+    """The worker's producer. Reports of sent records are served, and `done` is called, by the caller of `serve`."""
 
     def __init__(self, bootstrap_servers: str, done: Callable[[Job], None]) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._done = done
         self._producer: Producer
-        self._kept: Kept
+        self._pinned: Pinned
         self._partitions = 0
         self._refused: KafkaError | None = None
 
@@ -52,7 +52,7 @@ class Answers:
             # an answer that comes alone.
             {"message.timeout.ms": 0, "max.in.flight.requests.per.connection": 1},
         )
-        self._kept = Kept(self._producer)
+        self._pinned = Pinned(self._producer)
         self._partitions, _ = partition_counts(self._producer, self._bootstrap_servers, COMMANDS, topic)
 
     def send(self, answers: Sequence[tuple[bytes, bytes]], job: Job) -> None:
@@ -71,14 +71,14 @@ class Answers:
                 job.answered = True
                 self._done(job)
 
-        for to, value in answers:
+        for route_key, value in answers:
             while True:
                 try:
                     self._producer.produce(
                         COMMANDS,
                         value,
                         job.record.node.subject,
-                        partition=partition_of(to, self._partitions),
+                        partition=partition_of(route_key, self._partitions),
                         on_delivery=report,
                     )
                 except BufferError:
@@ -87,12 +87,12 @@ class Answers:
                 else:
                     break
 
-    def put_aside(self, message: Message, reason: str, done: Callable[[], None]) -> None:
+    def dead_letter(self, message: Message, reason: str, done: Callable[[], None]) -> None:
         """Send a record that is no activity to the dead letters. BufferError: there is no room."""
         dead_letters.send(self._producer, message, reason, self._report(done))
 
-    def put_back(self, message: Message, done: Callable[[], None]) -> None:
-        """Send a record to the end of the topic that it is from. BufferError: there is no room."""
+    def requeue(self, message: Message, done: Callable[[], None]) -> None:
+        """Send a record to the end of its topic. BufferError: there is no room."""
         topic = message.topic()
         assert topic is not None
         headers = cast("list[tuple[str, str | bytes | None]]", dead_letters.headers_of(message) or [])
@@ -108,11 +108,11 @@ class Answers:
         return report
 
     def serve(self, seconds: float) -> None:
-        """Serve reports, awaited for at most so long. Unavailable: Kafka refuses what was sent."""
+        """Serve reports, awaited for at most so long. Unavailable: Kafka refuses a result."""
         self._producer.poll(seconds)
         if self._refused is not None:
             raise Unavailable(f"Kafka does not take a result: {self._refused.str()}")
 
     def flush(self) -> None:
-        """Wait until Kafka has all that was sent, for some seconds; reports are served here."""
+        """Wait until Kafka has all results, for some seconds; reports are served here."""
         self._producer.flush(_FLUSH_SECONDS_MAX)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
-#: The label of what is counted together, because there are too many to be told apart.
+#: Label under which are counted together those that are too many to be told apart.
 OTHER = "other"
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -31,10 +31,10 @@ class Buckets:
         self.total += value
 
     def cumulative(self) -> list[tuple[str, float]]:
-        """As Prometheus has it: (upper bound, how many values up to there), the last one without a bound."""
-        done = 0
-        found = []
+        """Prometheus' form: (upper bound, count of values up to there), the last one without a bound."""
+        count_so_far = 0
+        buckets: list[tuple[str, float]] = []
         for bound, count in zip([*map(str, map(float, self.bounds)), "+Inf"], list(self.counts), strict=True):
-            done += count
-            found.append((bound, float(done)))
-        return found
+            count_so_far += count
+            buckets.append((bound, float(count_so_far)))
+        return buckets

@@ -1,4 +1,4 @@
-"""What the metrics of every process are made of: families in Prometheus' terms, from plain numbers."""
+"""Metrics of every process: families in Prometheus' terms, from plain numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backbeat.observe.histograms import Buckets
 
 
 def new_registry() -> CollectorRegistry:
-    """A registry with what every process has: its memory, its processor time, its Python."""
+    """A registry with the metrics of every process: its memory, its processor time, its Python."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -41,16 +41,16 @@ def gauge(name: str, text: str, value: float) -> Metric:
 def counters(name: str, text: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
     """A counter with labels."""
     family = CounterMetricFamily(name, text, labels=labels)
-    for given, value in values:
-        family.add_metric(given, value)
+    for label_values, value in values:
+        family.add_metric(label_values, value)
     return family
 
 
 def gauges(name: str, text: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
     """A gauge with labels."""
     family = GaugeMetricFamily(name, text, labels=labels)
-    for given, value in values:
-        family.add_metric(given, value)
+    for label_values, value in values:
+        family.add_metric(label_values, value)
     return family
 
 
@@ -59,6 +59,6 @@ def histograms(
 ) -> Metric:
     """A histogram with labels, or, with none of them, a single one."""
     family = HistogramMetricFamily(name, text, labels=labels)
-    for given, buckets in values:
-        family.add_metric(given, buckets.cumulative(), buckets.total)
+    for label_values, buckets in values:
+        family.add_metric(label_values, buckets.cumulative(), buckets.total)
     return family

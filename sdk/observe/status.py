@@ -39,11 +39,11 @@ class WorkerStatus(NamedTuple):
     failure: Callable[[], BaseException | None]
 
 
-def make_status(shown: WorkerStatus, host: str, port: int) -> StatusServer:
+def make_status(worker: WorkerStatus, host: str, port: int) -> StatusServer:
     """What serves a worker's status, from its `start()` to its `stop()`. BackbeatError: it cannot be served there."""
     registry = new_registry()
-    registry.register(_WorkerCollector(shown))
-    status = Status(registry, lambda: _why_not_live(shown), lambda: _why_not_ready(shown))
+    registry.register(_WorkerCollector(worker))
+    status = Status(registry, lambda: _why_not_live(worker), lambda: _why_not_ready(worker))
     try:
         return StatusServer(status, Address(host, port))
     except StatusError as error:
@@ -53,45 +53,45 @@ def make_status(shown: WorkerStatus, host: str, port: int) -> StatusServer:
         ) from error
 
 
-def _loop_delay(shown: WorkerStatus) -> float:
-    came_round_at = shown.came_round_at()
+def _loop_delay(worker: WorkerStatus) -> float:
+    came_round_at = worker.came_round_at()
     return time.monotonic() - came_round_at if came_round_at else 0.0
 
 
-def _why_not_live(shown: WorkerStatus) -> list[str]:
+def _why_not_live(worker: WorkerStatus) -> list[str]:
     reasons = []
-    failure = shown.failure()
+    failure = worker.failure()
     if failure is not None:
         reasons.append(f"the worker ends: {describe(failure)}")
-    delay = _loop_delay(shown)
+    delay = _loop_delay(worker)
     if delay > _LOOP_SECONDS_MAX:
         reasons.append(f"the event loop has not come round for {delay:.0f} s: a handler blocks it")
-    if shown.came_round_at() and not shown.stopping() and not shown.intake.state().alive:
+    if worker.came_round_at() and not worker.stopping() and not worker.intake.state().alive:
         reasons.append("what takes activities has ended")
     return reasons
 
 
-def _why_not_ready(shown: WorkerStatus) -> list[str]:
-    if shown.stopping():
+def _why_not_ready(worker: WorkerStatus) -> list[str]:
+    if worker.stopping():
         return ["it is stopping"]
-    return [] if shown.intake.state().rebalanced_at else ["it is not in its group yet"]
+    return [] if worker.intake.state().rebalanced_at else ["it is not in its group yet"]
 
 
 class _WorkerCollector(Collector):
     """Gives the metrics of a worker."""
 
-    def __init__(self, shown: WorkerStatus) -> None:
-        self._shown = shown
+    def __init__(self, worker: WorkerStatus) -> None:
+        self._worker = worker
 
     def collect(self) -> Iterator[Metric]:
         """Everything, as of now."""
-        shown, counts = self._shown, self._shown.counters
-        intake, lag = shown.intake.state(), shown.intake.lag()
+        worker, counts = self._worker, self._worker.counters
+        intake, lag = worker.intake.state(), worker.intake.lag()
         yield gauges(
             "backbeat_worker_info",
             "Which worker this is.",
             ("version", "client", "delivery"),
-            [((version(), shown.client, shown.delivery), 1)],
+            [((version(), worker.client, worker.delivery), 1)],
         )
         yield counters(
             "backbeat_worker_activities",
@@ -106,15 +106,15 @@ class _WorkerCollector(Collector):
             [((name,), buckets) for name, buckets in counts.seconds.copy().items()],
         )
         yield counter("backbeat_worker_notifications", "Error notifications told to hooks.", counts.notifications)
-        running = [(handler.name, handler.activity_slots.running) for handler in shown.handlers.all()]
+        running = [(handler.name, handler.activity_slots.running) for handler in worker.handlers.all()]
         yield gauges(
             "backbeat_worker_activities_running",
             "Activities that run.",
             ("activity",),
             [((name,), count) for name, count in running],
         )
-        yield gauge("backbeat_worker_activities_waiting", "Activities that have not begun.", shown.slots.waiting)
-        yield gauge("backbeat_worker_concurrency", "How many may run at once.", shown.slots.concurrency)
+        yield gauge("backbeat_worker_activities_waiting", "Activities that have not begun.", worker.slots.waiting)
+        yield gauge("backbeat_worker_concurrency", "How many may run at once.", worker.slots.concurrency)
         yield gauge("backbeat_worker_activities_held", "Activities in the worker.", intake.held)
         yield gauge(
             "backbeat_worker_answers_unacknowledged",
@@ -122,16 +122,20 @@ class _WorkerCollector(Collector):
             intake.unacknowledged,
         )
         yield counter("backbeat_worker_repeats", "Repeats that were not run.", intake.repeats)
-        yield counter("backbeat_worker_dead_letters", "Records that were no activities.", intake.put_aside)
-        yield counter("backbeat_worker_put_back", "Records put back to the end of their topic.", intake.put_back)
+        yield counter("backbeat_worker_dead_letters", "Records that were no activities.", intake.dead_letters)
+        yield counter("backbeat_worker_put_back", "Records put back to the end of their topic.", intake.requeued)
         yield gauge("backbeat_worker_partitions", "Partitions that it takes from.", len(lag))
         yield gauges(
             "backbeat_worker_lag_records",
             "Records that are not done.",
             ("partition",),
-            [((str(one),), behind) for one, behind in sorted(lag.items()) if behind is not None],
+            [
+                ((str(partition),), records_behind)
+                for partition, records_behind in sorted(lag.items())
+                if records_behind is not None
+            ],
         )
         yield gauge(
             "backbeat_worker_last_rebalance_timestamp_seconds", "When partitions came or went.", intake.rebalanced_at
         )
-        yield gauge("backbeat_worker_loop_delay_seconds", "Since the event loop came round.", _loop_delay(shown))
+        yield gauge("backbeat_worker_loop_delay_seconds", "Since the event loop came round.", _loop_delay(worker))

@@ -26,14 +26,14 @@ class StatusError(Exception):
 
 
 class Address(NamedTuple):
-    """Where a status is served; port 0 takes a free one."""
+    """Host and port that a status is served on; port 0 takes a free one."""
 
     host: str
     port: int
 
 
-class Answer(NamedTuple):
-    """One HTTP answer."""
+class Response(NamedTuple):
+    """An HTTP response."""
 
     status: int
     content_type: str
@@ -41,7 +41,7 @@ class Answer(NamedTuple):
 
 
 class Status:
-    """What a process says of itself. Each of the two gives the reasons why not; none: it is."""
+    """Status of a process. Both functions give the reasons why it is not live or not ready; none: it is."""
 
     def __init__(
         self,
@@ -52,14 +52,14 @@ class Status:
         self._registry = registry
         self._why_not = {LIVE: why_not_live, READY: why_not_ready}
 
-    def answer(self, path: str, accept: str = "") -> Answer:
-        """The answer under one of the `PATHS`. Blocks as long as the figures take."""
+    def answer(self, path: str, accept: str = "") -> Response:
+        """The response under one of the `PATHS`. Blocks as long as the metrics take."""
         if path == METRICS:
             encode, content_type = choose_encoder(accept)
-            return Answer(200, content_type, encode(self._registry))
+            return Response(200, content_type, encode(self._registry))
         reasons = self._why_not[path]()
         lines = ["not ok" if reasons else "ok", *reasons]
-        return Answer(503 if reasons else 200, _TEXT, ("\n".join(lines) + "\n").encode())
+        return Response(503 if reasons else 200, _TEXT, ("\n".join(lines) + "\n").encode())
 
 
 class StatusServer:
@@ -70,18 +70,22 @@ class StatusServer:
         try:
             self._server = ThreadingHTTPServer((address.host, address.port), _handler(status))
         except OSError as error:
-            where = f"{address.host}:{address.port}"
+            address_text = f"{address.host}:{address.port}"
             if error.errno == errno.EADDRINUSE:
-                why = "another process listens there. What to do: name another with --status-port, or 0 for a free one"
+                reason = (
+                    "another process listens there. What to do: name another with --status-port, or 0 for a free one"
+                )
             else:
-                why = f"{error.strerror}. What to do: name an address of this machine with --status-host"
-            raise StatusError(f"the status cannot be served on {where}: {why}, or `--status-port none`") from error
+                reason = f"{error.strerror}. What to do: name an address of this machine with --status-host"
+            raise StatusError(
+                f"the status cannot be served on {address_text}: {reason}, or `--status-port none`"
+            ) from error
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="status", daemon=True)
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The address as a URL."""
         host, port = self._server.server_address[:2]
         return f"http://{host!s}:{port}"
 
@@ -90,7 +94,7 @@ class StatusServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Answer no more."""
+        """Stop answering."""
         if self._thread.is_alive():
             self._server.shutdown()
         self._server.server_close()
@@ -104,19 +108,19 @@ def _handler(status: Status) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path in PATHS:
-                answer = status.answer(path, self.headers.get("Accept", ""))
+                response = status.answer(path, self.headers.get("Accept", ""))
             else:
-                answer = Answer(404, _TEXT, f"there are {', '.join(PATHS)}\n".encode())
-            self.send_response(answer.status)
-            self.send_header("Content-Type", answer.content_type)
-            self.send_header("Content-Length", str(len(answer.body)))
+                response = Response(404, _TEXT, f"there are {', '.join(PATHS)}\n".encode())
+            self.send_response(response.status)
+            self.send_header("Content-Type", response.content_type)
+            self.send_header("Content-Length", str(len(response.body)))
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(answer.body)
+                self.wfile.write(response.body)
 
         do_HEAD = do_GET  # noqa: N815 - as above
 
-        def log_message(self, format: str, *given: object) -> None:  # noqa: A002 - its name in http.server
-            """Every few seconds somebody asks: no news."""
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in http.server
+            """No log: requests come every few seconds."""
 
     return Handler

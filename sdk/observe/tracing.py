@@ -27,7 +27,7 @@ _logger = logging.getLogger(_NAME)
 
 
 def is_installed() -> bool:
-    """Whether there is an OpenTelemetry to speak to.
+    """True where opentelemetry-api is installed.
 
     >>> is_installed() in (True, False)
     True
@@ -41,7 +41,7 @@ def _api_is_whole() -> bool:
 
 
 class Traced:
-    """The span of one attempt of an activity, from `Tracing.begin` until `end`."""
+    """Span of one attempt of an activity, from `Tracing.begin` until `end`."""
 
     __slots__ = ("_span", "_token", "tid")
 
@@ -106,8 +106,8 @@ def carrying(tid: str) -> str:
 
     carrier: dict[str, Any] = {}
     TraceContextTextMapPropagator().inject(carrier)
-    found = carrier.get(_HEADER)
-    return tid if found is None else transaction_ids.joined(tid, found)
+    traceparent = carrier.get(_HEADER)
+    return tid if traceparent is None else transaction_ids.joined(tid, traceparent)
 
 
 def context_of(tid: str) -> Context:
@@ -115,14 +115,14 @@ def context_of(tid: str) -> Context:
     from opentelemetry.context import Context  # noqa: PLC0415 - as above
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415 - as above
 
-    found = transaction_ids.split(tid)[1]
-    carrier = {} if found is None else {_HEADER: found}
+    traceparent = transaction_ids.split(tid)[1]
+    carrier = {} if traceparent is None else {_HEADER: traceparent}
     # Not the worker's own context: a task may have been made within somebody's span.
     return TraceContextTextMapPropagator().extract(carrier, Context())
 
 
 def is_set_up() -> bool:
-    """Whether the application has set up an OpenTelemetry SDK, so that spans go somewhere."""
+    """True where the application has set up an OpenTelemetry SDK, so that spans go somewhere."""
     if not _INSTALLED:
         return False
     from opentelemetry import trace  # noqa: PLC0415 - as above

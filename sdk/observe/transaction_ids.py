@@ -1,8 +1,8 @@
 """Transaction ids, and the trace context that may travel behind one.
 
-A transaction id is what a caller, its logs and everybody's who works for it have in common. Where OpenTelemetry is
+A transaction id is common to a caller, its logs and all work that is done for it. Where OpenTelemetry is
 installed, what a client or a running activity sends has the W3C `traceparent` of its span behind the id, after a
-semicolon. The engine passes both on as one text; who shows the id shows the part before.
+semicolon. The engine passes both on as one text; the id is shown without the part behind the semicolon.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def split(tid: str) -> tuple[str, str | None]:
     """The transaction id, and the traceparent behind it if there is one."""
     if len(tid) < _CARRIED_CHARACTERS_MIN:
         return tid, None
-    found = _CARRIED.match(tid)
-    return (tid, None) if found is None else (found[1], found[2])
+    match = _CARRIED.match(tid)
+    return (tid, None) if match is None else (match[1], match[2])
 
 
 def joined(tid: str, traceparent: str) -> str:

@@ -1,1 +1,1 @@
-"""Values on their way: JSON, codecs, payloads that are kept elsewhere."""
+"""Payloads between a caller's values and the wire: JSON, codecs, stores for large ones."""

@@ -1,4 +1,4 @@
-"""JSON texts that are read as the values that were written: what would arrive as something else is refused.
+"""JSON text that is read back as the value that was written: a value that would arrive as another one is refused.
 
 msgspec writes NaN and infinity as null, and two keys that have one text (1 and "1") twice, of which readers keep the
 last; times with an offset of seconds it rounds.
@@ -17,32 +17,32 @@ from typing import Any
 
 import msgspec
 
-#: Levels of lists and objects of a value that is looked at; the engine has a bound of its own.
+#: Levels of lists and objects that are checked; the engine has a bound of its own.
 DEPTH_MAX = 100
 TOO_DEEP = f"holds itself, or is nested more than {DEPTH_MAX} levels deep"
 _AS_THEY_ARE = frozenset({str, int, bool, type(None), bytes})
 
 
 class UnfaithfulError(ValueError):
-    """A value that would arrive as another one; `path` says where it is."""
+    """A value that would arrive as another one; the text gives its path."""
 
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self._why = why
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self._reason = reason
         self._path: list[Any] = []
 
     def within(self, place: Any) -> UnfaithfulError:
-        """The same, seen from one level above."""
+        """The same error, with one more level in front of its path."""
         self._path.insert(0, place)
         return self
 
     def __str__(self) -> str:
         path = "".join(f"[{place!r}]" for place in self._path)
-        return f"at {path}: {self._why}" if path else self._why
+        return f"at {path}: {self._reason}" if path else self._reason
 
 
 def to_builtin(value: Any) -> Any:
-    """What msgspec does not write by itself: pydantic's models, which are not imported for it."""
+    """Conversion for types that msgspec does not write: pydantic's models, which are not imported for it."""
     dump = getattr(value, "model_dump", None)
     if callable(dump):
         return dump(mode="json")
@@ -68,7 +68,7 @@ def json_text(value: Any) -> bytes:
 
 
 def _may_differ(text: bytes) -> bool:
-    """Whether the value of this text must be looked at; told from the text alone, which costs far less."""
+    """True where the value of this text must be checked; told from the text alone, which costs far less."""
     # A number may have become null, a time may have lost some of its offset, a key may stand there twice.
     if b"null" in text or _TIME.search(text) is not None:
         return True
@@ -110,7 +110,7 @@ def check(value: Any, depth: int = 0, *, has_null: bool = True) -> None:
 
 
 def _check_keys(value: Mapping[Any, Any]) -> None:
-    """Keys that are no text: each must have a text of its own. What has none at all, msgspec refuses."""
+    """Keys that are no text: each must have a text of its own. Keys without any, msgspec refuses."""
     texts: dict[str, Any] = {}
     for key in value:
         text = key if type(key) is str else next(iter(msgspec.json.decode(msgspec.json.encode({key: None}))))

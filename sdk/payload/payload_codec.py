@@ -1,7 +1,7 @@
-"""Arguments and results, packed for their way and unpacked: the codec first, then the store for what is too large.
+"""Packing and unpacking of arguments and results: the codec first, then the store for what is too large.
 
-A `Client` and a `Worker` have one `Packing` each. `pack` and `unpack` are plain functions that may be called in any
-thread; they wait for the store only for payloads that are, or are to be, in it (`is_stored`, `is_plain`).
+A `Client` and a `Worker` have one `PayloadCodec` each. `pack` and `unpack` are plain functions for any thread; they
+wait for the store only for payloads that are, or are to be, in it (`is_stored`, `is_plain`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from backbeat.schemas.messages.replies import Reason
 from backbeat.stores import Store, open_store
 
 _STORED = "stored"
-#: A payload has company in its record: a name, a timeout, the shell of a response.
-_COMPANY_BYTES = 4_096
-STORE_ABOVE_BYTES = LIMITS.payload_bytes_max - _COMPANY_BYTES
+#: Bytes left for the rest of a payload's record: a name, a timeout, the shell of a response.
+_RECORD_OVERHEAD_BYTES = 4_096
+STORE_ABOVE_BYTES = LIMITS.payload_bytes_max - _RECORD_OVERHEAD_BYTES
 
 
-class Packing:
-    """What `params` and `result` go through. `store` is a URL, or a `Store`."""
+class PayloadCodec:
+    """Codec and store of `params` and `result`. `store` is a URL, or a `Store`."""
 
     def __init__(
         self,
@@ -37,18 +37,18 @@ class Packing:
         self._codec: Codec = Json() if codec is None else codec
         self._store = open_store(store) if isinstance(store, str) else store
         self._store_above_bytes = store_above_bytes
-        #: Whether values pass as they are, so that packing costs nothing.
+        #: True: values pass as they are, and packing costs nothing.
         self.is_plain = codec is None and store is None
-        #: Whether packing may wait for a store.
+        #: True: packing may wait for a store.
         self.has_store = store is not None
-        #: Whether the same value packed twice is the same: one that is encrypted is not.
+        #: True: the same value packed twice is the same; one that is encrypted is not.
         self.is_repeatable = isinstance(self._codec, Json)
 
-    def pack(self, what: str, value: Any) -> Any:
-        """A JSON value for arguments or a result; `what` names it in errors. It may wait for the store."""
+    def pack(self, label: str, value: Any) -> Any:
+        """A JSON value for arguments or a result; `label` names it in errors. It may wait for the store."""
         if self.is_plain:
             if mark_of(value) is not None:
-                raise _unwritable(what, f"an object with the key {MARK!r}: that key is Backbeat's own", value)
+                raise _unwritable(label, f"an object with the key {MARK!r}: that key is Backbeat's own", value)
             return value
         try:
             encoded = self._codec.encode(value)
@@ -56,22 +56,22 @@ class Packing:
                 return encoded
             text = json_text(encoded)
         except Exception as error:
-            raise _unwritable(what, str(error) or type(error).__name__, value) from error
+            raise _unwritable(label, str(error) or type(error).__name__, value) from error
         if len(text) <= self._store_above_bytes:
             return msgspec.Raw(text)
         digest = hashlib.sha256(text).hexdigest()
         return {MARK: _STORED, "url": self._store.put(digest, text), "sha256": digest, "bytes": len(text)}
 
-    def unpack(self, what: str, value: Any) -> Any:
-        """What was packed. CodecError, which begins with `what`, where it cannot be had or is not what it was."""
+    def unpack(self, label: str, value: Any) -> Any:
+        """The value that was packed. CodecError, which begins with `label`, where it cannot be had or was changed."""
         try:
             return self._codec.decode(self._fetch(value) if is_stored(value) else value)
         except Unavailable:
-            # The payload may be as it should: whoever tries again later may have it.
+            # The payload may be intact: a later attempt may have it.
             raise
         except Exception as error:
             text = str(error) or type(error).__name__
-            raise CodecError(f"The {what} cannot be read: {text}") from error
+            raise CodecError(f"The {label} cannot be read: {text}") from error
 
     def _fetch(self, reference: dict[str, Any]) -> Any:
         if self._store is None:
@@ -86,11 +86,11 @@ class Packing:
 
 
 def is_stored(value: Any) -> bool:
-    """Whether a payload is in a store: unpacking it waits for that."""
+    """True where a payload is in a store: unpacking it waits for that."""
     return mark_of(value) == _STORED
 
 
-def _unwritable(what: str, why: str, value: Any) -> InvalidParameters:
+def _unwritable(label: str, reason: str, value: Any) -> InvalidParameters:
     return InvalidParameters(
-        Reason.INVALID_PARAMETERS, f"The {what} cannot be written: {why}", type(value).__name__, "a JSON value"
+        Reason.INVALID_PARAMETERS, f"The {label} cannot be written: {reason}", type(value).__name__, "a JSON value"
     )

@@ -27,10 +27,10 @@ ModeWord = Literal["blocking", "non_blocking", "fire_and_forget"]
 #: Positional arguments, or keyword arguments.
 Arguments = Sequence[Any] | Mapping[str, Any]
 Id = str | uuid.UUID
-#: A time, or how long from now.
+#: A time, or a length of time from now.
 When = datetime | timedelta
 
-#: What the engine accepts unless its operator has changed it.
+#: Limits of an engine whose operator has changed none.
 LIMITS = Settings()
 
 
@@ -38,19 +38,19 @@ _decoder = msgspec.json.Decoder()
 _ID_BYTES = 16
 
 
-def to_json(what: str, value: Any, bytes_max: int = LIMITS.payload_bytes_max) -> bytes:
-    """A value as JSON text; `what` names it in the error."""
+def to_json(label: str, value: Any, bytes_max: int = LIMITS.payload_bytes_max) -> bytes:
+    """A value as JSON text; `label` names it in the error."""
     try:
         text = json_text(value)
     except Exception as error:
         # A model's own code may raise anything.
         raise invalid(
-            f"The {what} cannot be written as JSON: {str(error) or kind_of(error)}", kind_of(value), "JSON"
+            f"The {label} cannot be written as JSON: {str(error) or kind_of(error)}", kind_of(value), "JSON"
         ) from error
     if len(text) > bytes_max:
         raise LimitExceeded(
             Reason.LIMIT_EXCEEDED,
-            f"The {what} has {len(text)} bytes; payload_bytes_max is {bytes_max}. Larger arguments and results can go "
+            f"The {label} has {len(text)} bytes; payload_bytes_max is {bytes_max}. Larger arguments and results can go "
             "to a store by reference: store=… of client and worker",
             f"{len(text)} bytes",
             f"payload_bytes_max {bytes_max}",
@@ -82,9 +82,9 @@ def to_client_data(
     timeout: float | timedelta | None,
     pack: Callable[[str, Any], Any] | None = None,
 ) -> bytes:
-    """Client data: what the caller gives whole, else {"name","params"}; `timeout` is put into it.
+    """Client data: the caller's mapping, else {"name","params"}; `timeout` is put into it.
 
-    `pack` is what the arguments go through (`payload_codec`). Client data given whole is packed by who gives it.
+    `pack` is applied to the arguments (`payload_codec`). Client data given whole is packed by its caller.
     """
     if isinstance(args, str | bytes):
         raise invalid("args is text; put it into a list", "text", "a list or a mapping")
@@ -153,13 +153,13 @@ def to_count(name: str, value: Any, low: int, high: int = 2**31 - 1) -> int:
         raise invalid(f"{name} is no whole number", ascii(value)[:40], f"{low} to {high}")
     number = operator.index(value)
     if not low <= number <= high:
-        why = f"below {low}" if number < low else f"above {high}"
-        raise invalid(f"{name} is {why}", hex(number)[:40], f"{low} to {high}")
+        reason = f"below {low}" if number < low else f"above {high}"
+        raise invalid(f"{name} is {reason}", hex(number)[:40], f"{low} to {high}")
     return number
 
 
 def to_milliseconds(at: When | None, now: float) -> int | None:
-    """A time as milliseconds since the epoch; `now` is seconds since then. InvalidParameters, also beyond year 9999."""
+    """Milliseconds since the epoch of a time; `now` is seconds since then. InvalidParameters, also beyond year 9999."""
     if at is None:
         return None
     if isinstance(at, timedelta):
@@ -181,19 +181,19 @@ def to_datetime(milliseconds: int) -> datetime:
 
 
 def to_mode(mode: Any) -> Mode:
-    """A mode by its word."""
-    found = MODE_WORDS.get(mode) if isinstance(mode, str) else None
-    if found is None:
+    """The mode of a word."""
+    value = MODE_WORDS.get(mode) if isinstance(mode, str) else None
+    if value is None:
         raise invalid(f"There is no mode {mode!r}", str(mode), ", ".join(MODE_WORDS))
-    return found
+    return value
 
 
-def to_coalesce(how: Any) -> Coalesce:
-    """Which of two signals remains, by its word."""
-    found = COALESCE_WORDS.get(how) if isinstance(how, str) else None
-    if found is None:
-        raise invalid(f"coalesce cannot be {how!r}", str(how), ", ".join(COALESCE_WORDS))
-    return found
+def to_coalesce(word: Any) -> Coalesce:
+    """The rule for signals that coalesce, by its word."""
+    rule = COALESCE_WORDS.get(word) if isinstance(word, str) else None
+    if rule is None:
+        raise invalid(f"coalesce cannot be {word!r}", str(word), ", ".join(COALESCE_WORDS))
+    return rule
 
 
 def to_id(identity: Id | bytes) -> bytes:
@@ -208,12 +208,12 @@ def to_id(identity: Id | bytes) -> bytes:
     return value
 
 
-def aware(what: str, at: datetime) -> datetime:
-    """A time that is one everywhere; InvalidParameters for one without a time zone."""
+def aware(name: str, at: datetime) -> datetime:
+    """A time with a time zone; `name` is the parameter's. InvalidParameters for one without."""
     if not isinstance(at, datetime):
-        raise invalid(f"{what} is a {kind_of(at)}", kind_of(at), "a datetime with a time zone")
+        raise invalid(f"{name} is a {kind_of(at)}", kind_of(at), "a datetime with a time zone")
     if at.utcoffset() is None:
-        raise invalid(f"{what} is a time without a time zone", at.isoformat(), "datetime.now(UTC) - …")
+        raise invalid(f"{name} is a time without a time zone", at.isoformat(), "datetime.now(UTC) - …")
     return at
 
 
@@ -224,7 +224,7 @@ def id_text(identity: bytes) -> str:
 
 
 def check_node(name: str, retries: int | None, backoff: float | None) -> None:
-    """Refuse at the caller what the engine would refuse later, when nobody waits for its answer."""
+    """Refuse at the caller what the engine would refuse later, when nobody awaits its answer."""
     to_text("A name", name)
     if retries is not None:
         to_count("retries", retries, 0)

@@ -4,8 +4,8 @@
         node = await backbeat.client().signal("Sales", "Camera 703", "Make Purchase", args=["Ann"])
         assert await node.result() == {"buyer": "Ann"}
 
-What runs is `backbeat.streams.engine` with its rules (`backbeat.streams.core`), its checks and its codec; in memory are
-only the topics, the records and the time.
+The engine is `backbeat.streams.engine` with its rules (`backbeat.streams.core`), its checks and its codec. Only the
+topics, the records and the time are in memory.
 """
 
 from backbeat.testing.blocking import PlainBackbeat

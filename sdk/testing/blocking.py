@@ -24,7 +24,7 @@ from backbeat.worker.worker import Worker
 T = TypeVar("T")
 
 
-class LoopHere(Loop):
+class CallerLoop(Loop):
     """An event loop in the caller's thread, that runs while a call lasts."""
 
     def __init__(self) -> None:
@@ -32,18 +32,18 @@ class LoopHere(Loop):
         self._runner = asyncio.Runner()
 
     def start(self) -> bool:
-        """It begins with the first call."""
+        """Nothing: it begins with the first call."""
         return False
 
     def stop(self) -> None:
-        """Others may still use it: `close` ends it."""
+        """Nothing, since others may still use it: `close` ends it."""
 
     def close(self) -> None:
         """End it, and what is still under way in it."""
         self._runner.close()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What a coroutine gives. It runs in the caller's context. BackbeatError in an event loop."""
+        """Result of a coroutine, which runs in the caller's context. BackbeatError in an event loop."""
         if in_a_loop():
             coroutine.close()
             raise BackbeatError("this test runs in an event loop: use `Backbeat` (the fixture `backbeat`), and await")
@@ -59,11 +59,11 @@ class _Client(PlainClient):
 
 
 class PlainBackbeat:
-    """`Backbeat` for plain tests: `with PlainBackbeat(worker) as backbeat`. What is given means the same there."""
+    """`Backbeat` for plain tests: `with PlainBackbeat(worker) as backbeat`. Its parameters are those of `Backbeat`."""
 
     def __init__(self, *workers: Worker, **options: Any) -> None:
         self._backbeat = Backbeat(*workers, **options)
-        self._loop = LoopHere()
+        self._loop = CallerLoop()
 
     def __enter__(self) -> Self:
         return self
@@ -77,11 +77,11 @@ class PlainBackbeat:
         self._loop.close()
 
     def add(self, *workers: Worker) -> None:
-        """Workers, from now on: their handlers run what waits for their client."""
+        """Add workers: from now on their handlers run the activities of their client."""
         self._backbeat.add(*workers)
 
     def register(self, *names: str) -> None:
-        """Client applications that there are, as `backbeat user add` adds them."""
+        """Register client applications, as `backbeat user add` does."""
         self._backbeat.register(*names)
 
     def client(self, name: str = CLIENT_DEFAULT, **options: Any) -> PlainClient:
@@ -92,24 +92,24 @@ class PlainBackbeat:
         return client
 
     def publish(self, value: bytes | Mapping[str, Any], client: str = CLIENT_DEFAULT, headers: Headers = ()) -> None:
-        """What a service publishes on `backbeat.signals.<client>`: JSON, as bytes or as a mapping, or Avro."""
+        """Publish on `backbeat.signals.<client>` as a service does: JSON, as bytes or as a mapping, or Avro."""
         self._backbeat.publish(value, client, headers)
 
-    # --- what there is ---------------------------------------------------------------------------------------------
+    # --- state -----------------------------------------------------------------------------------------------------
 
     @property
     def faults(self) -> Faults:
-        """What is to go wrong."""
+        """Faults to inject."""
         return self._backbeat.faults
 
     @property
     def now(self) -> datetime:
-        """What the clock says."""
+        """The clock's time."""
         return self._backbeat.now
 
     @property
     def queued(self) -> list[Queued]:
-        """What waits to be run, in the order in which it came."""
+        """The activities that wait to be run, in the order in which they came."""
         return self._backbeat.queued
 
     def sent(self, name: str | None = None) -> list[Queued]:
@@ -122,7 +122,7 @@ class PlainBackbeat:
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
-        """What the engine refused where nobody waited for an answer."""
+        """Records that the engine refused where no answer was awaited."""
         return self._backbeat.dead_letters
 
     @property
@@ -132,7 +132,7 @@ class PlainBackbeat:
 
     @property
     def next_due(self) -> datetime | None:
-        """When the next timer is due; None: nothing waits for a time."""
+        """Due time of the next timer; None: no timer is set."""
         return self._backbeat.next_due
 
     # --- running ---------------------------------------------------------------------------------------------------
@@ -141,9 +141,9 @@ class PlainBackbeat:
         """Run until nothing is left to run now; with `skip_time`, until no timer is left either."""
         self._loop.run(self._backbeat.run(**options))
 
-    def run_one(self, which: Queued | str | None = None) -> Queued:
-        """Run one activity that waits, and give it: the first one, the first of a name, or this one."""
-        return self._loop.run(self._backbeat.run_one(which))
+    def run_one(self, activity: Queued | str | None = None) -> Queued:
+        """Run one activity that waits, and return it: the first one, the first of a name, or this one."""
+        return self._loop.run(self._backbeat.run_one(activity))
 
     def advance(
         self,

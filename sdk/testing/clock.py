@@ -9,7 +9,7 @@ from backbeat.payload.values import to_datetime
 
 
 class Clock:
-    """What time it is. The engine, its timers, its clients and their workers all go by it."""
+    """Current time of the engine, its timers, its clients and their workers."""
 
     def __init__(self, start: datetime | None = None) -> None:
         start = datetime.now(UTC) if start is None else start

@@ -16,7 +16,7 @@ from backbeat.streams.core.queries import current_node, find_node
 from backbeat.streams.engine.loop import Engine
 from backbeat.streams.engine.partition import Record
 from backbeat.streams.input.signal_command import Admitted
-from backbeat.testing.memory_store import Shelf
+from backbeat.testing.memory_store import MemoryPartition
 from backbeat.transport.base import written
 
 from .clock import Clock
@@ -38,12 +38,12 @@ class MemoryEngine:
         activities_topic: Callable[[bytes], str | None],
         settings: Settings,
     ) -> None:
-        self._partitions = partitions
+        self._partition_count = partitions
         self._clock = clock
         self._topics = topics
-        #: Which of the partitions that have commands is next.
+        #: Choice of the next of the partitions that have commands.
         self.choose: Callable[[Sequence[int]], int] = lambda numbers: numbers[0]
-        self.shelves = [Shelf() for _ in range(partitions)]
+        self.partitions = [MemoryPartition() for _ in range(partitions)]
         self._engine = Engine(
             partitions_count=partitions,
             transactional_id="testing",
@@ -54,19 +54,21 @@ class MemoryEngine:
             sample=lambda _now: None,
         )
         self._engine.assign(range(partitions))
-        for number, shelf in enumerate(self.shelves):
-            shelf.meta.settings = settings
-            self._engine.ready(number, shelf, 0)
+        for number, partition in enumerate(self.partitions):
+            partition.meta.settings = settings
+            self._engine.ready(number, partition, 0)
 
     def send(self, command: AnyCommand, key: bytes | None = None) -> None:
         """Put a command into its partition. InvalidParameters, Unavailable: it cannot be one."""
-        routed = route(command)
-        assert routed is not None, "a command that is sent to every partition"
-        self._topics.append(written(encode_command, command), ids.partition_of(routed, self._partitions), key or routed)
+        route_key = route(command)
+        assert route_key is not None, "a command that is sent to every partition"
+        self._topics.append(
+            written(encode_command, command), ids.partition_of(route_key, self._partition_count), key or route_key
+        )
 
     def admit(self, signal: Admitted) -> None:
-        """Apply a service's signal that has passed its door."""
-        self._topics.append(signal.value, ids.partition_of(signal.route, self._partitions), signal.key)
+        """Apply a service's signal that has passed the checks."""
+        self._topics.append(signal.value, ids.partition_of(signal.route, self._partition_count), signal.key)
         self.settle()
 
     def settle(self) -> None:
@@ -79,14 +81,14 @@ class MemoryEngine:
     def ask(self, query: AnyQuery) -> None:
         """Answer a query; a wait is answered once the node is final, or its retries are exhausted."""
         self.settle()
-        partition = ids.partition_of(query_route(query), self._partitions)
+        partition = ids.partition_of(query_route(query), self._partition_count)
         record = Record(partition, _QUERY, self._clock.milliseconds, None, encode_query(query))
         for _ in self._engine.on_query(record, self._clock.milliseconds):
             # Nothing comes between the parts of a large tree here.
             continue
 
     def is_exhausted(self, node_id: bytes) -> bool:
-        """Whether a node's retries are exhausted: nobody but an operator brings it forward."""
+        """True where a node's retries are exhausted: nobody but an operator brings it forward."""
         node = self.node(node_id)
         return node is not None and node.server is ServerStatus.RETRIES_EXHAUSTED
 
@@ -101,20 +103,21 @@ class MemoryEngine:
         return fired > 0
 
     def next_due(self) -> int | None:
-        """When the next timer of a node or schedule is due, in milliseconds since the epoch; None: there is none."""
-        return min((due for shelf in self.shelves if (due := shelf.timers.next_due()) is not None), default=None)
+        """Due time of the next timer of a node or schedule, in milliseconds since the epoch; None: there is none."""
+        due_times = (partition.timers.next_due() for partition in self.partitions)
+        return min((due for due in due_times if due is not None), default=None)
 
     def node_waits(self) -> bool:
-        """Whether a node waits for a time."""
-        return any(shelf.timers.has_one_of_a_node() for shelf in self.shelves)
+        """True where a node waits for a time."""
+        return any(partition.timers.has_one_of_a_node() for partition in self.partitions)
 
     def node(self, node_id: bytes) -> NodeView | None:
         """A node as it is now."""
-        shelf = self.shelves[ids.partition_of(node_id, self._partitions)]
-        found = find_node(shelf, node_id, None)
-        return None if found is None else current_node(shelf, *found)
+        partition = self.partitions[ids.partition_of(node_id, self._partition_count)]
+        stored = find_node(partition, node_id, None)
+        return None if stored is None else current_node(partition, *stored)
 
     @property
     def counts(self) -> dict[str, Any]:
-        """What the engine counts: commands, dispatches, repeats, refused, ignored and more."""
+        """Counters of the engine: commands, dispatches, repeats, refused, ignored and more."""
         return dict(self._engine.counts)

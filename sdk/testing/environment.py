@@ -29,14 +29,14 @@ from backbeat.testing.queued import Queued
 from backbeat.testing.run_sync import run_sync
 from backbeat.testing.topics import DeadLetter, Topics
 from backbeat.testing.transport import MemoryTransport, Replies
-from backbeat.testing.workers import Stage
+from backbeat.testing.workers import MemoryWorkers
 from backbeat.worker.worker import Worker
 
 CLIENT_DEFAULT = "default"
 #: Two, so that what goes from one partition to another does so here.
 _PARTITIONS = 2
 _ACTIVITIES_MAX = 100_000
-#: How long the test's other tasks may be silent while somebody waits for a node: host's time.
+#: Time for which the test's other tasks may be silent while a node is awaited: host's time.
 _PATIENCE_SECONDS = 5.0
 _SHOWN_MAX = 5
 
@@ -48,7 +48,7 @@ class Backbeat:
             node = await backbeat.client().signal("Sales", "Camera 703", "Make Purchase")
             await backbeat.run()
 
-    `workers` run the activities of their clients; `clients` are further client applications that there are. The clock
+    `workers` run the activities of their clients; `clients` are further client applications. The clock
     begins at `start` (without: now) and stands still until `advance`; with `skip_time` it jumps to the next timer
     whenever nothing is left to run. `settings` are the engine's limits and defaults.
     """
@@ -62,22 +62,22 @@ class Backbeat:
         settings: Settings | None = None,
     ) -> None:
         self.skip_time = skip_time
-        #: How long a wait for a node lets the test's other tasks be silent before it gives up: host's time.
+        #: Time for which a wait for a node lets the test's other tasks be silent before it gives up: host's time.
         self.patience_seconds = _PATIENCE_SECONDS
-        #: What is to go wrong.
+        #: Faults to inject.
         self.faults = Faults()
         self._clock = Clock(start)
-        self._directory = MemoryRegistry()
-        self._news = ProgressEvent()
-        self._topics = Topics(_PARTITIONS, lambda: self._clock.milliseconds, self._news.tell)
+        self._registry = MemoryRegistry()
+        self._progress = ProgressEvent()
+        self._topics = Topics(_PARTITIONS, lambda: self._clock.milliseconds, self._progress.tell)
         self._engine = MemoryEngine(
-            _PARTITIONS, self._clock, self._topics, self._directory.topic, settings or Settings()
+            _PARTITIONS, self._clock, self._topics, self._registry.topic, settings or Settings()
         )
         self._replies = Replies()
-        self._stage = Stage(self._engine, self._clock, self._directory, self.faults)
+        self._workers = MemoryWorkers(self._engine, self._clock, self._registry, self.faults)
         self._published = 0
-        self._stage.transport = self.transport(gives_way=False)
-        self._topics.on_activity = self._stage.take
+        self._workers.transport = self.transport(gives_way=False)
+        self._topics.on_activity = self._workers.take
         self._topics.on_reply = self._replies.take
         self._topics.times = self.faults.times
         self._engine.choose = self.faults.choose
@@ -94,17 +94,17 @@ class Backbeat:
 
     async def stop(self) -> None:
         """End the handlers that still run; `async with` does it."""
-        await self._stage.stop()
+        await self._workers.stop()
 
     def add(self, *workers: Worker) -> None:
-        """Workers, from now on: their handlers run what waits for their client."""
+        """Add workers: from now on their handlers run the activities of their client."""
         for worker in workers:
-            self._stage.add(worker)
+            self._workers.add(worker)
 
     def register(self, *names: str) -> None:
-        """Client applications that there are, as `backbeat user add` adds them."""
+        """Register client applications, as `backbeat user add` does."""
         for name in names:
-            self._directory.add(name)
+            self._registry.add(name)
 
     def client(self, name: str = CLIENT_DEFAULT, **options: Any) -> Client:
         """A client, ready to be used, of the client application of this name, which is added if there is none.
@@ -117,18 +117,18 @@ class Backbeat:
         return client
 
     def transport(self, *, gives_way: bool = True) -> MemoryTransport:
-        """What a `Client` that is made elsewhere speaks through: `Client(client=…, transport=…)`.
+        """Transport for a `Client` that is made elsewhere: `Client(client=…, transport=…)`.
 
         `gives_way`: other tasks get a turn while an answer "travels", as they would on Kafka.
         """
         return MemoryTransport(
             engine=self._engine,
             clock=self._clock,
-            directory=self._directory,
+            registry=self._registry,
             replies=self._replies,
             faults=self.faults,
             until=self._until,
-            look=self._stage.look,
+            end_attempts=self._workers.end_attempts,
             gives_way=gives_way,
         )
 
@@ -144,8 +144,8 @@ class Backbeat:
                 record,
                 headers,
                 client,
-                by_name=self._directory.by_name,
-                by_id=self._directory.by_id,
+                by_name=self._registry.by_name,
+                by_id=self._registry.by_id,
                 place=lambda: (f"signals of {client}", 0, self._published),
             )
         except DecodeError as refused:
@@ -153,29 +153,29 @@ class Backbeat:
         else:
             self._engine.admit(signal)
 
-    # --- what there is ---------------------------------------------------------------------------------------------
+    # --- state -----------------------------------------------------------------------------------------------------
 
     @property
     def now(self) -> datetime:
-        """What the clock says."""
+        """The clock's time."""
         return self._clock.now
 
     @property
     def queued(self) -> list[Queued]:
         """The activities that wait to be run, in the order in which they came."""
-        return list(self._stage.queue)
+        return list(self._workers.queue)
 
     def sent(self, name: str | None = None) -> list[Queued]:
         """The activities that were ever sent to workers, all or those of one name; each attempt is one."""
-        return [one for one in self._stage.sent if name in (None, one.name) and not one.is_notification]
+        return [queued for queued in self._workers.sent if name in (None, queued.name) and not queued.is_notification]
 
     def notified(self, name: str | None = None) -> list[Queued]:
         """The notifications that workers were ever sent: of nodes whose retries were exhausted, or that failed."""
-        return [one for one in self._stage.sent if name in (None, one.name) and one.is_notification]
+        return [queued for queued in self._workers.sent if name in (None, queued.name) and queued.is_notification]
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
-        """What the engine refused where nobody waited for an answer."""
+        """Records that the engine refused where no answer was awaited."""
         return list(self._topics.dead_letters)
 
     @property
@@ -185,7 +185,7 @@ class Backbeat:
 
     @property
     def next_due(self) -> datetime | None:
-        """When the next timer (a start, a retry, a deadline, a schedule) is due; None: nothing waits for a time."""
+        """Due time of the next timer (a start, a retry, a deadline, a schedule); None: no timer is set."""
         due = self._engine.next_due()
         return None if due is None else to_datetime(due)
 
@@ -196,21 +196,21 @@ class Backbeat:
 
         BackbeatError when more than `activities_max` have run: a workflow that goes on for ever.
         """
-        begun = self._stage.begun
+        begun = self._workers.begun
         while await self._step():
-            if self._stage.begun - begun > activities_max:
+            if self._workers.begun - begun > activities_max:
                 raise BackbeatError(
                     f"more than {activities_max} activities have run and there is no end: does a workflow start itself "
                     "again? Use run_one(), or advance() in steps"
                 )
 
-    async def run_one(self, which: Queued | str | None = None) -> Queued:
-        """Run one activity that waits, and give it: the first one, the first of a name, or this one.
+    async def run_one(self, activity: Queued | str | None = None) -> Queued:
+        """Run one activity that waits, and return it: the first one, the first of a name, or this one.
 
         BackbeatError where there is none, or its client has no worker here.
         """
-        queued = self._find(which)
-        task = self._stage.begin(queued)
+        queued = self._find(activity)
+        task = self._workers.begin(queued)
         await self._wait({task})
         return queued
 
@@ -241,13 +241,13 @@ class Backbeat:
         self._clock.move(target)
         self._fire()
 
-    def _find(self, which: Queued | str | None) -> Queued:
-        waiting = self._stage.queue
+    def _find(self, activity: Queued | str | None) -> Queued:
+        waiting = self._workers.queue
         for queued in waiting:
-            if which is None or which is queued or which == queued.name:
+            if activity is None or activity is queued or activity == queued.name:
                 return queued
         names = ", ".join(sorted({queued.name for queued in waiting})) or "nothing"
-        wanted = "an activity" if which is None else repr(which)
+        wanted = "an activity" if activity is None else repr(activity)
         raise BackbeatError(f"{wanted} does not wait to be run; what waits: {names}")
 
     def _target(self, by: timedelta | None, to: datetime | None, units: dict[str, float]) -> int:
@@ -263,7 +263,7 @@ class Backbeat:
         return target
 
     async def _step(self) -> bool:
-        """Bring it forward a little. False: nothing is left to do."""
+        """Bring the workflows forward a little. False: nothing is left to do."""
         if await self._advance_handlers():
             return True
         due = self._engine.next_due()
@@ -275,9 +275,9 @@ class Backbeat:
         return True
 
     def _fire(self) -> None:
-        """What is due at this time; a deadline that passes ends an attempt that runs."""
+        """Fire the timers that are due; a deadline that passes ends an attempt that runs."""
         while self._engine.fire():
-            self._stage.look()
+            self._workers.end_attempts()
 
     async def _settle(self) -> None:
         while await self._advance_handlers():
@@ -286,38 +286,40 @@ class Backbeat:
     async def _advance_handlers(self) -> bool:
         """Begin what waits, and let the handlers come to the next one's end. False: no handler runs."""
         self._fire()
-        began = self._stage.begin_all()
-        if not self._stage.others:
-            return began
-        await self._wait(self._stage.others)
+        has_begun = self._workers.begin_all()
+        if not self._workers.others:
+            return has_begun
+        await self._wait(self._workers.others)
         return True
 
     async def _wait(self, tasks: Iterable[asyncio.Task[None]]) -> None:
-        """Until one of these handlers has ended."""
+        """Await the end of one of these handlers."""
         await asyncio.wait(set(tasks), return_when=asyncio.FIRST_COMPLETED)
-        self._stage.check()
+        self._workers.check()
 
-    async def _until(self, done: Callable[[], bool], node_id: bytes) -> None:
-        """Run until the node is done. NothingDue where nothing that is here can bring that about."""
+    async def _until(self, is_done: Callable[[], bool], node_id: bytes) -> None:
+        """Run until the node is done. NothingDue where nothing in memory can bring that about."""
         current = asyncio.current_task()
         # A handler that waits here is not what others wait for.
-        self._stage.waiting.add(current)
+        self._workers.waiting.add(current)
         try:
-            while not done():
-                if await self._step() or done():
+            while not is_done():
+                if await self._step() or is_done():
                     continue
                 if self._engine.is_exhausted(node_id):
                     # As at the end of a wait's slice on Kafka: it is answered with the node as it is.
                     self._engine.end_waits()
                 else:
                     others = asyncio.all_tasks() - {current}
-                    if not others or not await self._news.wait(others - self._stage.waiting, self.patience_seconds):
-                        raise NothingDue(self._why(node_id))
+                    if not others or not await self._progress.wait(
+                        others - self._workers.waiting, self.patience_seconds
+                    ):
+                        raise NothingDue(self._why_not_done(node_id))
         finally:
-            self._stage.waiting.discard(current)
+            self._workers.waiting.discard(current)
 
-    def _why(self, node_id: bytes) -> str:
-        """Why a node is not done, and what would help."""
+    def _why_not_done(self, node_id: bytes) -> str:
+        """Text: why a node is not done, and what would help."""
         node = self._engine.node(node_id)
         name, status = ("?", "unknown") if node is None else (node.name, word(node.server))
         text = f"{name!r} ({id_text(node_id)}) is {status}, and nothing is left to run at {self.now.isoformat()}."
@@ -326,6 +328,6 @@ class Backbeat:
                 f" The next timer is due at {self.next_due.isoformat()}: `await backbeat.advance(…)` goes there, "
                 "Backbeat(skip_time=True) does it by itself."
             )
-        if self._stage.queue:
-            text += f" Without a worker wait: {', '.join(repr(queued) for queued in self._stage.queue[:_SHOWN_MAX])}."
+        if self._workers.queue:
+            text += f" Without a worker wait: {', '.join(repr(queued) for queued in self._workers.queue[:_SHOWN_MAX])}."
         return text

@@ -1,4 +1,4 @@
-"""What only a Backbeat in memory raises."""
+"""Errors that only a Backbeat in memory raises."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from backbeat.errors import BackbeatError
 
 
 class NothingDue(BackbeatError):  # noqa: N818 - named by what is the case
-    """What is waited for cannot come by itself: nothing is left to run at this time. The text says what would help.
+    """The awaited node cannot be done by itself: nothing is left to run at this time. The text says what would help.
 
     On Kafka the wait would go on until its timeout. It is no `Timeout`: code under test must not take it for one.
     """

@@ -12,12 +12,12 @@ from backbeat.errors import BackbeatError
 
 T = TypeVar("T")
 
-#: What a seed's faults leave alone: an attempt that was hit so often runs through, so that everything ends some day.
+#: Faults that a seed draws for one attempt at most: after that it runs through, so that everything ends some day.
 _HITS_MAX = 3
 
 
 class FaultKind(enum.StrEnum):
-    """What goes wrong."""
+    """Kinds of faults."""
 
     #: The handler does not run; the attempt fails.
     FAIL = "fail"
@@ -42,13 +42,13 @@ class Injected(NamedTuple):
 
 
 class Faults:
-    """What is to go wrong. Everything that was injected is in `injected`, oldest first."""
+    """Faults to inject. Those that were injected are in `injected`, oldest first."""
 
     def __init__(self) -> None:
         self.injected: list[Injected] = []
         self._planned: dict[tuple[FaultKind, str | None], int] = defaultdict(int)
         self._messages: dict[str, str] = {}
-        self._chance = random.Random(0)  # noqa: S311 - a test must be able to repeat it
+        self._random = random.Random(0)  # noqa: S311 - a test must be able to repeat it
         self._odds: dict[FaultKind, float] = {}
         self._hits: dict[tuple[object, ...], int] = defaultdict(int)
         self._shuffles = False
@@ -61,15 +61,15 @@ class Faults:
         self._plan(FaultKind.FAIL, name, times)
 
     def crash(self, name: str, times: int = 1) -> None:
-        """Its handler runs, the worker dies before it has answered, and the same attempt comes again."""
+        """The handler runs, the worker dies before it has answered, and the same attempt comes again."""
         self._plan(FaultKind.CRASH, name, times)
 
     def duplicate(self, name: str, times: int = 1) -> None:
-        """It comes twice, and its handler runs twice."""
+        """The activity comes twice, and its handler runs twice."""
         self._plan(FaultKind.DUPLICATE, name, times)
 
     def hang(self, name: str, times: int = 1) -> None:
-        """Its worker dies, and it comes to nobody else: its deadline passes (move the clock)."""
+        """The activity's worker dies, and it comes to nobody else: its deadline passes (move the clock)."""
         self._plan(FaultKind.HANG, name, times)
 
     def lose_reply(self, times: int = 1) -> None:
@@ -101,10 +101,10 @@ class Faults:
             FaultKind.HANG: hang,
             FaultKind.REPEAT: repeat,
         }
-        wrong = [f"{kind} = {one:g}" for kind, one in odds.items() if not 0 <= one <= 1]
+        wrong = [f"{kind} = {chance:g}" for kind, chance in odds.items() if not 0 <= chance <= 1]
         if wrong:
             raise BackbeatError(f"odds are from 0 to 1: {', '.join(wrong)}")
-        self._chance.seed(seed)
+        self._random.seed(seed)
         self._odds = odds
         self._shuffles = shuffle
 
@@ -114,10 +114,10 @@ class Faults:
         self._odds = {}
         self._shuffles = False
 
-    # --- what is asked where something can go wrong ------------------------------------------------------------------
+    # --- queries of the engine and the workers -----------------------------------------------------------------------
 
     def strikes(self, kind: FaultKind, name: str, attempt: int, *key: object) -> bool:
-        """Whether this goes wrong now; `key` tells one activity from others of its name."""
+        """True where this fault happens now; `key` tells one activity from others of its name."""
         if not self._is_planned(kind, name):
             if self._hits[name, attempt, *key] >= _HITS_MAX or not self._is_drawn(kind):
                 return False
@@ -126,34 +126,34 @@ class Faults:
         return True
 
     def message(self, name: str) -> str:
-        """What an injected failure of this activity says."""
+        """Message of an injected failure of this activity."""
         return self._messages.get(name, "injected by the test")
 
-    def loses_reply(self, what: str) -> bool:
-        """Whether the answer to a client's command is lost."""
+    def loses_reply(self, operation: str) -> bool:
+        """True where the answer to a client's command is lost."""
         if not self._is_planned(FaultKind.LOSE_REPLY, None):
             return False
-        self.injected.append(Injected(FaultKind.LOSE_REPLY, what))
+        self.injected.append(Injected(FaultKind.LOSE_REPLY, operation))
         return True
 
     def times(self) -> int:
-        """How often an engine's command is sent."""
+        """Number of times that an engine's command is sent."""
         if not self._is_drawn(FaultKind.REPEAT):
             return 1
         self.injected.append(Injected(FaultKind.REPEAT, "a command of the engine"))
         return 2
 
-    def order(self, several: Sequence[T]) -> list[T]:
-        """In which order they come: as they are, or any."""
-        return self._chance.sample(several, len(several)) if self._shuffles else list(several)
+    def order(self, items: Sequence[T]) -> list[T]:
+        """The items as they are, or in any order."""
+        return self._random.sample(items, len(items)) if self._shuffles else list(items)
 
-    def choose(self, several: Sequence[T]) -> T:
-        """Which is next: the first, or any."""
-        return self._chance.choice(several) if self._shuffles else several[0]
+    def choose(self, items: Sequence[T]) -> T:
+        """The next of the items: the first, or any."""
+        return self._random.choice(items) if self._shuffles else items[0]
 
     @property
     def planned(self) -> Mapping[tuple[FaultKind, str | None], int]:
-        """What was asked for by name and has not happened yet: (kind, name) -> how often."""
+        """Faults that were asked for by name and have not happened yet: (kind, name) -> number."""
         return {key: times for key, times in self._planned.items() if times}
 
     def _plan(self, kind: FaultKind, name: str | None, times: int) -> None:
@@ -169,4 +169,4 @@ class Faults:
 
     def _is_drawn(self, kind: FaultKind) -> bool:
         odds = self._odds.get(kind, 0.0)
-        return odds > 0 and self._chance.random() < odds
+        return odds > 0 and self._random.random() < odds

@@ -1,4 +1,4 @@
-"""The client applications of a Backbeat in memory: what the registry is on Kafka."""
+"""Registry of the client applications of a Backbeat in memory."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class MemoryRegistry:
 
     def add(self, name: str) -> RegisteredClient:
         """A client application of this name, served on its topic; one that is there already stays."""
-        found = self._by_name.get(name)
-        if found is None:
-            found = RegisteredClient(id=str(uuid.uuid5(_NAMESPACE, name)), name=name)
-            check_client(found)
-            self._by_name[name] = self._by_id[found.id_bytes] = found
-        return found
+        client = self._by_name.get(name)
+        if client is None:
+            client = RegisteredClient(id=str(uuid.uuid5(_NAMESPACE, name)), name=name)
+            check_client(client)
+            self._by_name[name] = self._by_id[client.id_bytes] = client
+        return client
 
     def find(self, name: str) -> RegisteredClient:
         """The client application of this name; NotFound names those that there are."""
-        found = self._by_name.get(name)
-        if found is None:
+        client = self._by_name.get(name)
+        if client is None:
             raise unknown_user(name, self._by_name)
-        return found
+        return client
 
     def by_id(self, client_id: bytes) -> RegisteredClient | None:
         """The client application with this id."""
@@ -43,9 +43,9 @@ class MemoryRegistry:
         return self._by_name.get(name)
 
     def topic(self, client_id: bytes) -> str | None:
-        """Where the engine puts a client application's activities; None: nobody has this id."""
-        found = self._by_id.get(client_id)
-        return None if found is None else found.topic
+        """Topic of a client application's activities; None: nobody has this id."""
+        client = self._by_id.get(client_id)
+        return None if client is None else client.topic
 
     def __iter__(self) -> Iterator[RegisteredClient]:
         return iter(self._by_name.values())

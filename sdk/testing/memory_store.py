@@ -11,9 +11,9 @@ from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.engine.ports import ChangelogPosition, Snapshot
 from backbeat.streams.state.timers import TimerKey, timer_fired
 
-#: What such timers are for comes some day: nothing to wait for.
-_FORGOTTEN = (TimerKind.ANSWER, TimerKind.JOB, TimerKind.RETENTION, TimerKind.REFUSAL)
-_NOT_OF_NODES = (*_FORGOTTEN, TimerKind.SCHEDULE)
+#: Timers that only remove records: nothing to wait for.
+_REMOVALS = (TimerKind.ANSWER, TimerKind.JOB, TimerKind.RETENTION, TimerKind.REFUSAL)
+_NOT_OF_NODES = (*_REMOVALS, TimerKind.SCHEDULE)
 
 
 class Timetable(dict[TimerKey, int]):
@@ -46,18 +46,18 @@ class Timetable(dict[TimerKey, int]):
             yield timer_fired(first, self[first])
 
     def next_due(self) -> int | None:
-        """When the next timer is due. What is forgotten some day is nothing to wait for."""
+        """Due time of the next timer; those that only remove records do not count."""
         first = self.first()
-        if first is None or first[2] not in _FORGOTTEN:
+        if first is None or first[2] not in _REMOVALS:
             return None if first is None else first[0]
-        return min((due for due, _, kind in self if kind not in _FORGOTTEN), default=None)
+        return min((due for due, _, kind in self if kind not in _REMOVALS), default=None)
 
     def has_one_of_a_node(self) -> bool:
-        """Whether a node waits for a time. A schedule always does: that is no reason to wait for it."""
+        """True where a node waits for a time. A schedule always does: that is no reason to wait for it."""
         return any(kind not in _NOT_OF_NODES for _, _, kind in self)
 
 
-class Shelf(MemoryStore):
+class MemoryPartition(MemoryStore):
     """A partition of the engine in memory. It lives as long as the test: nothing is ever committed."""
 
     def __init__(self) -> None:

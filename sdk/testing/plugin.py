@@ -24,27 +24,27 @@ from backbeat.testing.environment import Backbeat
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
-        "markers", "backbeat(*workers, **options): what the fixture `backbeat` is made from (backbeat.testing)"
+        "markers", "backbeat(*workers, **options): parameters of the fixture `backbeat` (backbeat.testing)"
     )
 
 
 @pytest.fixture
 def backbeat(request: pytest.FixtureRequest) -> Backbeat:
     """A Backbeat in memory of this test's own. It needs no plugin for asyncio, and goes with any."""
-    workers, options = _asked_for(request)
+    workers, options = _parameters(request)
     return Backbeat(*workers, **options)
 
 
 @pytest.fixture
 def plain_backbeat(request: pytest.FixtureRequest) -> Iterator[PlainBackbeat]:
     """The same for tests that are plain functions."""
-    workers, options = _asked_for(request)
+    workers, options = _parameters(request)
     with PlainBackbeat(*workers, **options) as backbeat:
         yield backbeat
 
 
-def _asked_for(request: pytest.FixtureRequest) -> tuple[list[Any], dict[str, Any]]:
-    """What the markers say: all workers, outermost first, and of each option the nearest."""
+def _parameters(request: pytest.FixtureRequest) -> tuple[list[Any], dict[str, Any]]:
+    """Workers and options of the markers: all workers, outermost first, and of each option the nearest."""
     workers: list[Any] = []
     options: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers("backbeat"))):

@@ -1,4 +1,4 @@
-"""Whether anything has come to pass: what waits without anything of its own to do listens here."""
+"""Progress of the engine: tasks that wait without anything of their own to do listen here."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 
 class ProgressEvent:
-    """Told whenever a command is sent. It belongs to no event loop: only those who listen do."""
+    """Set whenever a command is sent. It belongs to no event loop: only its listeners do."""
 
     def __init__(self) -> None:
         self._listeners: set[asyncio.Future[None]] = set()
 
     def tell(self) -> None:
-        """Wake whoever listens."""
+        """Wake the listeners."""
         for listener in self._listeners:
             if not listener.done():
                 listener.set_result(None)
 
     async def wait(self, tasks: Iterable[asyncio.Task[Any]], seconds: float) -> bool:
-        """Until something is told, or one of the tasks has ended. False: nothing for so long (host's time)."""
+        """Await progress, or the end of one of the tasks. False: neither within these seconds (host's time)."""
         listener: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._listeners.add(listener)
         try:

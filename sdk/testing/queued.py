@@ -1,4 +1,4 @@
-"""An activity as the engine has sent it: what a test looks at before it is run."""
+"""An activity as the engine has sent it, for a test to look at before it is run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Queued(NodeValue):
 
     @property
     def is_notification(self) -> bool:
-        """Whether nothing is to be run: its client is told of an error."""
+        """True where nothing is to be run: its client is told of an error."""
         return self.kind is ActivityKind.NOTIFICATION
 
     @property
@@ -37,7 +37,7 @@ class Queued(NodeValue):
 
     @property
     def key(self) -> tuple[bytes, int, bool]:
-        """What a repeat is known by: node, attempt, whether it is a notification."""
+        """Key that all repeats have: node, attempt, whether it is a notification."""
         return self._view.id, self._view.attempt, self.is_notification
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Coroutines that have nothing to wait for: in memory, whatever is asked is answered at once."""
+"""Coroutines that have nothing to wait for: in memory, every request is answered at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def run_sync(awaitable: Awaitable[T]) -> T:
-    """What it gives, without an event loop. BackbeatError where it has to wait for something after all."""
+    """Result of a coroutine, without an event loop. BackbeatError where it has to wait for something after all."""
     steps = awaitable.__await__()
     try:
         next(steps)

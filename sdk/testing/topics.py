@@ -1,4 +1,4 @@
-"""What stands for Kafka's topics in memory: where commands and effects lie until they are read.
+"""Kafka's topics in memory: commands and effects until they are read.
 
 Everything is encoded and decoded as it is on Kafka, so what cannot be written there cannot be written here.
 """
@@ -40,7 +40,7 @@ class Topics:
         self.on_activity: Callable[[str, ActivityRecord], None] = lambda _topic, _record: None
         #: Called with each part of an answer.
         self.on_reply: Callable[[ReplyRecord], None] = lambda _reply: None
-        #: How often the engine's next command is sent: an engine that was restarted sends some again.
+        #: Number of times that the engine's next command is sent: an engine that was restarted sends some again.
         self.times: Callable[[], int] = lambda: 1
         self.dead_letters: list[DeadLetter] = []
         self._history: list[bytes] = []
@@ -72,7 +72,7 @@ class Topics:
             self.on_activity(topic, decode_activity(value))
 
     def append(self, value: bytes, partition: int, key: bytes | None) -> None:
-        """A command, at the end of its partition. Unavailable for one that no broker would take."""
+        """Append a command to its partition. Unavailable for one that no broker would take."""
         if len(value) > RECORD_BYTES_MAX:
             raise Unavailable(
                 f"Kafka does not take it: a record of {len(value)} bytes; the topic's max.message.bytes is "

@@ -23,7 +23,7 @@ C = TypeVar("C", bound=AnyCommand)
 
 
 class Replies:
-    """The answers that somebody waits for, by the number of the question."""
+    """Answers that are awaited, by the number of the request."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -32,56 +32,56 @@ class Replies:
         self._whole: set[int] = set()
 
     def expect(self) -> ReplyTo:
-        """A new question's return address."""
+        """Return address of a new request."""
         self._number += 1
         self._parts[self._number] = []
         return ReplyTo(0, bytes(16), self._number)
 
     def next_id(self) -> bytes:
-        """An id for a command that nobody gave a key."""
+        """An id for a command without a key."""
         self._ids += 1
         return ids.command_id(b"testing", self._ids.to_bytes(8, "big"))
 
     def take(self, reply: ReplyRecord) -> None:
-        """One part of an answer; nobody may wait for it any more."""
+        """Add one part of an answer, if it is still awaited."""
         parts = self._parts.get(reply.number)
         if parts is not None and reply.part == len(parts):
             parts.append(reply.answer)
             if reply.last:
                 self._whole.add(reply.number)
 
-    def here(self, number: int) -> bool:
-        """Whether the whole answer is there."""
+    def is_whole(self, number: int) -> bool:
+        """True once all parts of the answer are there."""
         return number in self._whole
 
     def forget(self, number: int) -> list[Any]:
-        """The parts of the answer; nobody waits for it from now on."""
+        """Parts of the answer, which is awaited no more."""
         self._whole.discard(number)
         return self._parts.pop(number)
 
 
 class MemoryTransport:
-    """Speaks to an engine in memory. What waits for a node runs what has to run for it (`until`)."""
+    """Speaks to an engine in memory. Waiting for a node runs the activities that it needs (`until`)."""
 
     def __init__(
         self,
         *,
         engine: MemoryEngine,
         clock: Clock,
-        directory: MemoryRegistry,
+        registry: MemoryRegistry,
         replies: Replies,
         faults: Faults,
         until: Callable[[Callable[[], bool], bytes], Awaitable[None]],
-        look: Callable[[], None],
+        end_attempts: Callable[[], None],
         gives_way: bool,
     ) -> None:
         self._engine = engine
         self._clock = clock
-        self._directory = directory
+        self._registry = registry
         self._replies = replies
         self._faults = faults
         self._until = until
-        self._look = look
+        self._end_attempts = end_attempts
         self._gives_way = gives_way
 
     async def start(self) -> None:
@@ -96,21 +96,21 @@ class MemoryTransport:
 
     @property
     def partitions(self) -> int:
-        """How many partitions commands have."""
-        return len(self._engine.shelves)
+        """Number of partitions that commands have."""
+        return len(self._engine.partitions)
 
     def user_id(self, client: str) -> bytes:
         """The id of a client application by its name."""
-        return self._directory.find(client).id_bytes
+        return self._registry.find(client).id_bytes
 
     def users(self) -> Mapping[str, bytes]:
         """The ids of all client applications by their names."""
-        return {client.name: client.id_bytes for client in self._directory}
+        return {client.name: client.id_bytes for client in self._registry}
 
     async def refresh(self) -> None:
-        """The directory is always the newest."""
+        """The registry is always the newest."""
 
-    async def command(self, command: AnyCommand, timeout: float, what: str, *, key: str | None = None) -> Any:
+    async def command(self, command: AnyCommand, timeout: float, operation: str, *, key: str | None = None) -> Any:
         """Apply a command and give its answer; Timeout where the test has its reply lost."""
         reply_to = self._replies.expect()
         try:
@@ -119,28 +119,28 @@ class MemoryTransport:
             self._engine.settle()
         finally:
             answers = self._replies.forget(reply_to.number)
-        self._look()
+        self._end_attempts()
         await self._travel()
-        if self._faults.loses_reply(what):
+        if self._faults.loses_reply(operation):
             raise Timeout(
-                f"{what}: no answer within {timeout:g} s (a reply lost by the test). It may still be applied; "
+                f"{operation}: no answer within {timeout:g} s (a reply lost by the test). It may still be applied; "
                 "to ask again without doing it twice, use the same idempotency key"
             )
         return _checked(answers)[0]
 
-    async def query(self, query: AnyQuery, timeout: float, what: str) -> list[Any]:
+    async def query(self, query: AnyQuery, timeout: float, operation: str) -> list[Any]:
         """Ask, and give all parts of the answer; of all partitions, where the query says so."""
         if isinstance(query, GetSchedules) and query.partition == ALL_PARTITIONS:
-            each = [msgspec.structs.replace(query, partition=number) for number in range(len(self._engine.shelves))]
-            return [part for one in each for part in await self.query(one, timeout, what)]
-        del timeout, what
+            queries = [msgspec.structs.replace(query, partition=number) for number in range(self.partitions)]
+            return [part for single in queries for part in await self.query(single, timeout, operation)]
+        del timeout, operation
         reply_to = self._replies.expect()
         addressed = msgspec.structs.replace(query, reply_to=reply_to, deadline=NEVER)
         try:
             self._engine.ask(addressed)
             await self._travel()
             if isinstance(addressed, WaitNode):
-                await self._until(lambda: self._replies.here(reply_to.number), addressed.node_id)
+                await self._until(lambda: self._replies.is_whole(reply_to.number), addressed.node_id)
         finally:
             answers = self._replies.forget(reply_to.number)
         return _checked(answers)
@@ -162,12 +162,12 @@ class MemoryTransport:
         del timeout
 
     async def _travel(self) -> None:
-        """Whoever waits elsewhere gets a turn, as he would while the answer travels."""
+        """Give other tasks a turn, as they would have while the answer travels."""
         if self._gives_way:
             await asyncio.sleep(0)
 
     def _numbered(self, command: C) -> C:
-        """With an id that counts: on Kafka it is random. So nodes have the same ids, and jitter, in every run."""
+        """The command with a serial id, random on Kafka: so nodes have the same ids, and jitter, in every run."""
         return msgspec.structs.replace(command, id=self._replies.next_id())
 
     async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:

@@ -1,4 +1,4 @@
-"""Where activities wait and run: what the workers of a Backbeat in memory do with what the engine sends them."""
+"""Workers of a Backbeat in memory: the activities that wait and run there."""
 
 from __future__ import annotations
 
@@ -30,45 +30,45 @@ T = TypeVar("T")
 class MemoryEnvironment:
     """Clients and engine in memory, as handlers know them (`backbeat.activities.environment.EngineEnvironment`)."""
 
-    def __init__(self, worker: Worker, directory: MemoryRegistry, clock: Clock, transport: Transport) -> None:
+    def __init__(self, worker: Worker, registry: MemoryRegistry, clock: Clock, transport: Transport) -> None:
         self._name = worker.name
-        self._directory = directory
+        self._registry = registry
         self._clock = clock
         self._transport = transport
 
     def user_id(self, client: str | None) -> bytes:
         """The id of a client application; None: the worker's own."""
-        return self._directory.find(self._name if client is None else client).id_bytes
+        return self._registry.find(self._name if client is None else client).id_bytes
 
     def now(self) -> float:
         """The time of the test's clock."""
         return self._clock.seconds()
 
-    def ask(self, question: Callable[[Transport], Awaitable[T]]) -> Future[T]:
-        """Have a question asked: it is answered when this returns, so a plain handler need not wait in the loop."""
+    def ask(self, request: Callable[[Transport], Awaitable[T]]) -> Future[T]:
+        """Answer a request before this returns, so a plain handler need not wait in the loop."""
         future: Future[T] = Future()
         try:
-            future.set_result(run_sync(question(self._transport)))
-        except Exception as error:  # noqa: BLE001 - whoever asked gets it
+            future.set_result(run_sync(request(self._transport)))
+        except Exception as error:  # noqa: BLE001 - its caller gets it
             future.set_exception(error)
         return future
 
 
-class Stage:
+class MemoryWorkers:
     """The activities that wait, those that run, and the workers that run them.
 
     Handlers run as tasks of the caller's event loop, side by side as far as their worker allows (`concurrency`,
     `max_concurrent`). A plain function runs in the loop too: no thread, so the order is the same every time.
     """
 
-    def __init__(self, engine: MemoryEngine, clock: Clock, directory: MemoryRegistry, faults: Faults) -> None:
+    def __init__(self, engine: MemoryEngine, clock: Clock, registry: MemoryRegistry, faults: Faults) -> None:
         self._engine = engine
         self._clock = clock
-        self._directory = directory
+        self._registry = registry
         self._faults = faults
         self._workers: dict[str, list[Worker]] = defaultdict(list)
         self._turn: Counter[str] = Counter()
-        #: How a running handler's questions get to the engine; they are answered at once.
+        #: Transport of a running handler's requests; they are answered at once.
         self.transport: Transport
         #: Sent and not begun, in the order in which they came.
         self.queue: list[Queued] = []
@@ -77,24 +77,24 @@ class Stage:
         self._seen: set[tuple[bytes, int, bool]] = set()
         self._running: set[asyncio.Task[None]] = set()
         self._activities: dict[int, Activity] = {}
-        self._at_work: Counter[Worker] = Counter()
+        self._running_counts: Counter[Worker] = Counter()
         self._in_lane: Counter[tuple[Worker, str]] = Counter()
         #: Tasks that wait for others: a handler that waits for a workflow is not what brings it forward.
         self.waiting: set[asyncio.Task[object] | None] = set()
         self._failure: BaseException | None = None
         self._stopping = False
-        #: How many handlers were begun.
+        #: Number of handlers that were begun.
         self.begun = 0
 
     def add(self, worker: Worker) -> None:
-        """A worker, from now on."""
-        client = self._directory.add(worker.name)
+        """Add a worker."""
+        client = self._registry.add(worker.name)
         if worker not in self._workers[client.name]:
             self._workers[client.name].append(worker)
 
     def take(self, topic: str, record: ActivityRecord) -> None:
-        """An activity that the engine sends. A repeat of the engine is dropped, as a worker does it."""
-        client = self._directory.by_id(record.node.user_id)
+        """Take an activity that the engine sends. A repeat of the engine is dropped, as a worker does it."""
+        client = self._registry.by_id(record.node.user_id)
         assert client is not None, f"{topic} is nobody's"
         queued = Queued(record, client.name)
         if queued.key in self._seen:
@@ -105,7 +105,7 @@ class Stage:
         if self._faults.strikes(FaultKind.DUPLICATE, queued.name, queued.attempt, queued.id):
             self.queue.append(Queued(record, client.name))
 
-    def look(self) -> None:
+    def end_attempts(self) -> None:
         """Tell the handlers whose attempt is over by now. A real worker tells those that run for a second or more."""
         for activity in list(self._activities.values()):
             view = self._engine.node(activity.record.node.id)
@@ -115,36 +115,36 @@ class Stage:
     # --- running ---------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise what went wrong outside of the handlers, once."""
+        """Raise an error from outside of the handlers, once."""
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
 
     @property
     def others(self) -> set[asyncio.Task[None]]:
-        """The handlers that run and do not wait for others."""
+        """Handlers that run and do not wait for others."""
         return {task for task in self._running if task not in self.waiting}
 
     def begin_all(self) -> bool:
-        """Begin what may begin. Whether anything was begun."""
-        before = self.begun
-        room = sum(worker.concurrency - self._at_work[worker] for worker in self._all())
+        """Begin the activities that may begin. False: there was none."""
+        begun_before = self.begun
+        room = sum(worker.concurrency - self._running_counts[worker] for worker in self._all())
         for queued in self._faults.order(self.queue) if room > 0 else ():
             if self._free(queued) is not None:
                 self.begin(queued)
                 room -= 1
                 if room <= 0:
                     break
-        return self.begun > before
+        return self.begun > begun_before
 
     def begin(self, queued: Queued) -> asyncio.Task[None]:
         """Begin one that waits, at once, even where its worker has enough to do."""
-        several = self._of(queued)
+        workers = self._workers_of(queued)
         self._turn[queued.client] += 1
-        worker = self._free(queued) or several[self._turn[queued.client] % len(several)]
+        worker = self._free(queued) or workers[self._turn[queued.client] % len(workers)]
         self.queue.remove(queued)
         self.begun += 1
-        self._at_work[worker] += 1
+        self._running_counts[worker] += 1
         self._in_lane[worker, queued.name] += 1
         task = asyncio.get_running_loop().create_task(self._perform(queued, worker), name=repr(queued))
         self._running.add(task)
@@ -152,64 +152,64 @@ class Stage:
         return task
 
     def _all(self) -> list[Worker]:
-        return [worker for several in self._workers.values() for worker in several]
+        return [worker for workers in self._workers.values() for worker in workers]
 
-    def _of(self, queued: Queued) -> list[Worker]:
-        """The workers that run it. BackbeatError where only some of a client's workers could."""
-        several = self._workers.get(queued.client)
-        if not several:
+    def _workers_of(self, queued: Queued) -> list[Worker]:
+        """The workers of its client. BackbeatError where only some of them have the activity."""
+        workers = self._workers.get(queued.client)
+        if not workers:
             raise BackbeatError(
                 f"{queued!r} is for the client {queued.client!r}, which has no worker here: add(worker)"
             )
         if not queued.is_notification:
-            known = [self._handler(worker, queued) is not None for worker in several]
+            known = [self._handler(worker, queued) is not None for worker in workers]
             if any(known) and not all(known):
                 raise BackbeatError(
                     f"{queued.name!r} is registered with some workers of the client {queued.client!r} and not with "
                     "others; on Kafka any of them may get it. Register it with all, or give them clients of their own"
                 )
-        return several
+        return workers
 
     @staticmethod
     def _handler(worker: Worker, queued: Queued) -> Handler | None:
         return worker.runner.handler(queued.record)
 
     def _free(self, queued: Queued) -> Worker | None:
-        """The worker that would begin it now, the one that does least. None: there is none, or all do enough."""
+        """The worker that would begin it now, the one that runs least. None: there is none, or all run enough."""
         free = [
             worker
             for worker in self._workers.get(queued.client, ())
-            if self._at_work[worker] < worker.concurrency and self._has_lane(worker, queued)
+            if self._running_counts[worker] < worker.concurrency and self._has_lane(worker, queued)
         ]
-        return min(free, key=lambda worker: self._at_work[worker], default=None)
+        return min(free, key=lambda worker: self._running_counts[worker], default=None)
 
     def _has_lane(self, worker: Worker, queued: Queued) -> bool:
-        """Whether fewer activities of this name run at this worker than may (`max_concurrent`)."""
+        """True where fewer activities of this name run at this worker than may (`max_concurrent`)."""
         handler = self._handler(worker, queued)
         limit = None if handler is None else handler.activity_slots.limit
         return limit is None or self._in_lane[worker, queued.name] < limit
 
     async def _perform(self, queued: Queued, worker: Worker) -> None:
-        """One activity, from its begin to its answer."""
-        runner = worker.runner.within(MemoryEnvironment(worker, self._directory, self._clock, self.transport))
+        """Run an activity, from its begin to its answer."""
+        runner = worker.runner.within(MemoryEnvironment(worker, self._registry, self._clock, self.transport))
         activity = runner.open(queued.record)
-        about = (queued.name, queued.attempt, queued.id)
+        fault_key = (queued.name, queued.attempt, queued.id)
         if queued.is_notification:
             await runner.notify(activity)
             return
-        if self._faults.strikes(FaultKind.HANG, *about):
+        if self._faults.strikes(FaultKind.HANG, *fault_key):
             return
-        if self._faults.strikes(FaultKind.FAIL, *about):
+        if self._faults.strikes(FaultKind.FAIL, *fault_key):
             commands = runner.failed(activity, self._faults.message(queued.name))
         else:
             commands = await self._handle(runner, activity)
-        if self._faults.strikes(FaultKind.CRASH, *about):
+        if self._faults.strikes(FaultKind.CRASH, *fault_key):
             self.queue.append(Queued(queued.record, queued.client))
             return
         try:
             self._send(commands)
-        except InvalidParameters as refused:
-            self._send(runner.failed(activity, refused))
+        except InvalidParameters as error:
+            self._send(runner.failed(activity, error))
         self._engine.settle()
 
     async def _handle(self, runner: Runner, activity: Activity) -> list[AnyCommand]:
@@ -236,7 +236,7 @@ class Stage:
 
     def _ended(self, task: asyncio.Task[None], worker: Worker, queued: Queued) -> None:
         self._running.discard(task)
-        self._at_work[worker] -= 1
+        self._running_counts[worker] -= 1
         self._in_lane[worker, queued.name] -= 1
         if not task.cancelled() and task.exception() is not None:
             self._failure = self._failure or task.exception()

@@ -1,7 +1,7 @@
-"""What a client speaks through: the commands and queries of the core, whatever brings them to an engine.
+"""Transport of commands and queries from a client to an engine: the interface that all of them have.
 
 Over Kafka (`kafka`), over a gateway's HTTP API (`http`), or to a core in the same process
-(`backbeat.testing`). A `Client` says the same on all of them, and gets the same answers and errors.
+(`backbeat.testing`). A `Client` makes the same calls on all of them, and gets the same answers and errors.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from backbeat.schemas.messages.replies import Reason, Rejection
 
 T = TypeVar("T")
 
-#: Stands in a query until the transport has put its own return address there.
+#: Return address of a query until the transport has put its own there.
 NOBODY = ReplyTo(0, bytes(16), 0)
 
 
 def written(encode: Callable[[T], bytes], value: T) -> bytes:
-    """A command or query as its bytes. InvalidParameters for what the schema does not have, whoever let it through."""
+    """Bytes of a command or query. InvalidParameters: a value that the schema does not have, whoever let it through."""
     try:
         return encode(value)
     except EncodeError as error:
@@ -49,11 +49,11 @@ class Transport(Protocol):
         """Send what was published, and leave; whoever waits for an answer gets Unavailable."""
 
     def now(self) -> float:
-        """What time it is, in seconds since the epoch: "in two hours" counts from here. A test may move it."""
+        """Seconds since the epoch: "in two hours" counts from here. A test may move it."""
 
     @property
     def partitions(self) -> int:
-        """How many answers a question has that goes to every partition. Unavailable before the start."""
+        """Number of answers to a query that goes to every partition. Unavailable before the start."""
 
     def user_id(self, client: str) -> bytes:
         """The id of a client application, 16 bytes, by its name. NotFound; Unavailable before the start."""
@@ -64,15 +64,15 @@ class Transport(Protocol):
     async def refresh(self) -> None:
         """Learn of client applications that were added since, where that is not done all the time."""
 
-    async def command(self, command: AnyCommand, timeout: float, what: str, *, key: str | None = None) -> Any:
+    async def command(self, command: AnyCommand, timeout: float, operation: str, *, key: str | None = None) -> Any:
         """Send a command and give the core's answer: WorkflowView, NodeView, Done or Made.
 
-        `reply_to` is the transport's to set. `what` names the question in errors, `timeout` is in seconds. `key` is
+        `reply_to` is the transport's to set. `operation` names the call in errors, `timeout` is in seconds. `key` is
         the caller's idempotency key, from which the command's id was made; the command then has a body hash.
         A `Rejected` of the reason's kind where the core refuses; Timeout; Unavailable.
         """
 
-    async def query(self, query: AnyQuery, timeout: float, what: str) -> list[Any]:
+    async def query(self, query: AnyQuery, timeout: float, operation: str) -> list[Any]:
         """Ask, and give all parts of the answer. `reply_to` is the transport's to set (`NOBODY` stands there).
 
         A `deadline` of 0 becomes the end of the timeout; a GetSchedules of ALL_PARTITIONS is asked of each. Errors as
@@ -86,7 +86,7 @@ class Transport(Protocol):
         """
 
     def under_way(self) -> int:
-        """How many published signals have not been acknowledged yet."""
+        """Number of published signals that have not been acknowledged."""
 
     async def flush(self, timeout: float) -> None:
         """Wait until everything published is acknowledged; Unavailable if any was refused, Timeout."""

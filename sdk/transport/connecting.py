@@ -25,12 +25,12 @@ async def connect_in_thread(connect: Callable[[], T], close: Callable[[T], objec
     """A connection that `connect` makes in a thread. Where the caller is cancelled meanwhile, that thread closes it."""
     lock = threading.Lock()
     is_wanted = True
-    made: list[T] = []
+    connections: list[T] = []
 
     def make() -> T:
         connection = connect()
         with lock:
-            made.append(connection)
+            connections.append(connection)
             keep = is_wanted
         if not keep:
             close(connection)
@@ -41,28 +41,28 @@ async def connect_in_thread(connect: Callable[[], T], close: Callable[[T], objec
     except asyncio.CancelledError:
         with lock:
             is_wanted = False
-            late = bool(made)
-        if late:
+            is_late = bool(connections)
+        if is_late:
             # It was made, and the cancel came before anybody had it.
-            await in_thread(lambda: close(made[0]))
+            await in_thread(lambda: close(connections[0]))
         raise
 
 
-async def in_thread(work: Callable[[], T]) -> T:
-    """`asyncio.to_thread`, also while the interpreter ends: then no thread can be started, and it is done here."""
+async def in_thread(function: Callable[[], T]) -> T:
+    """`asyncio.to_thread`, also while the interpreter ends: then no thread can be started, and it is called here."""
     try:
-        return await asyncio.to_thread(work)
+        return await asyncio.to_thread(function)
     except RuntimeError:
         if not _ends():
             raise
-    return work()
+    return function()
 
 
 def _ends() -> bool:
     return sys.is_finalizing() or not threading.main_thread().is_alive()
 
 
-class Kept:
+class Pinned:
     """Objects that a forked process never frees, not even when it ends.
 
     Freed there, Kafka's clients crash, since their threads are the parent's; an event loop and its sockets take
@@ -71,27 +71,27 @@ class Kept:
 
     def __init__(self, *objects: Any) -> None:
         self._objects = list(objects)
-        _all_kept.add(self)
+        _all_pinned.add(self)
 
     def keep(self, *objects: Any) -> None:
-        """These, too."""
+        """Further objects, to be held like the first."""
         self._objects += objects
 
 
-_all_kept: weakref.WeakSet[Kept] = weakref.WeakSet()
+_all_pinned: weakref.WeakSet[Pinned] = weakref.WeakSet()
 
 
-def _keep_for_ever() -> None:
-    for kept in list(_all_kept):
+def _pin_for_ever() -> None:
+    for pinned in list(_all_pinned):
         # One reference more than there are: the interpreter's end does not let go of it either.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(pinned))
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_keep_for_ever)
+    os.register_at_fork(after_in_child=_pin_for_ever)
 
 
-class Home(Kept):
+class Home(Pinned):
     """The process and the event loop that a connection belongs to. In another one its threads or sockets are not."""
 
     def __init__(self) -> None:
@@ -101,11 +101,11 @@ class Home(Kept):
 
     @property
     def is_inherited(self) -> bool:
-        """Whether this process was forked from the one of the connection."""
+        """True in a process that was forked from the connection's."""
         return self._process != os.getpid()
 
     def check(self) -> None:
-        """Unavailable, which says what to do, in a forked process and in another event loop."""
+        """Raise Unavailable, which says what to do, in a forked process and in another event loop."""
         if self.is_inherited:
             raise Unavailable(BEFORE_FORK)
         if asyncio.get_running_loop() is not self._loop:

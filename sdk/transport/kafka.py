@@ -29,10 +29,10 @@ class KafkaTransport:
     def __init__(self, bootstrap_servers: str, send_seconds_max: float, searches: Transport | None = None) -> None:
         """`searches` answers the searches, once the first is asked: a client without a gateway does all the rest."""
         self._bootstrap_servers = bootstrap_servers
-        self._asker = RequestClient(bootstrap_servers, send_seconds_max)
+        self._requests = RequestClient(bootstrap_servers, send_seconds_max)
         self._registry: Registry | None = None
         self._searches = searches
-        self._can_search = asyncio.Lock()
+        self._search_lock = asyncio.Lock()
         self._searches_started = False
         self._home: Home
 
@@ -44,7 +44,7 @@ class KafkaTransport:
         self._home = Home()
         self._registry = await connect_in_thread(lambda: open_registry(self._bootstrap_servers), Registry.stop)
         try:
-            await self._asker.start()
+            await self._requests.start()
         except BaseException:
             await self.stop()
             raise
@@ -53,7 +53,7 @@ class KafkaTransport:
         """Send what was published, and leave. In a forked process nothing: all of it is the parent's."""
         if self._registry is not None and self._home.is_inherited:
             return
-        await self._asker.stop()
+        await self._requests.stop()
         if self._searches is not None and self._searches_started:
             self._searches_started = False
             await self._searches.stop()
@@ -67,8 +67,8 @@ class KafkaTransport:
 
     @property
     def partitions(self) -> int:
-        """How many partitions commands have."""
-        return self._asker.partitions
+        """Number of partitions that commands have."""
+        return self._requests.partitions
 
     def user_id(self, client: str) -> bytes:
         """The id of a client application by its name."""
@@ -84,44 +84,44 @@ class KafkaTransport:
     async def refresh(self) -> None:
         """The registry is followed all the time."""
 
-    async def command(self, command: AnyCommand, timeout: float, what: str, *, key: str | None = None) -> Any:
+    async def command(self, command: AnyCommand, timeout: float, operation: str, *, key: str | None = None) -> Any:
         """Send a command and await its answer; `key` is in the command's id already."""
         del key
-        routed = _routed(command)
-        return await self._asker.command(
+        route_key = _routed(command)
+        return await self._requests.command(
             lambda reply_to: written(encode_command, msgspec.structs.replace(command, reply_to=reply_to)),
-            routed,
-            _record_key(command, routed),
+            route_key,
+            _record_key(command, route_key),
             timeout,
-            what,
+            operation,
         )
 
-    async def query(self, query: AnyQuery, timeout: float, what: str) -> list[Any]:
+    async def query(self, query: AnyQuery, timeout: float, operation: str) -> list[Any]:
         """Ask, and await all parts of the answer; of all partitions, where the query says so."""
         if isinstance(query, GetSchedules) and query.partition == ALL_PARTITIONS:
-            each = [msgspec.structs.replace(query, partition=number) for number in range(self._asker.partitions)]
-            found = await asyncio.gather(*(self.query(one, timeout, what) for one in each))
-            return [part for parts in found for part in parts]
+            queries = [msgspec.structs.replace(query, partition=number) for number in range(self._requests.partitions)]
+            answers = await asyncio.gather(*(self.query(part, timeout, operation) for part in queries))
+            return [part for answer in answers for part in answer]
 
         def addressed(reply_to: ReplyTo, deadline: int) -> AnyQuery:
             return msgspec.structs.replace(query, reply_to=reply_to, deadline=query.deadline or deadline)
 
-        return await self._asker.query(addressed, timeout, what)
+        return await self._requests.query(addressed, timeout, operation)
 
     def publish(self, command: Signal, *, key: str | None = None) -> bytes:
         """Send a signal without waiting."""
         del key
-        routed = _routed(command)
-        self._asker.publish(written(encode_command, command), routed, _record_key(command, routed))
+        route_key = _routed(command)
+        self._requests.publish(written(encode_command, command), route_key, _record_key(command, route_key))
         return ids.node_id(command.workflow_id, command.id, 0)
 
     def under_way(self) -> int:
-        """How many records Kafka has not acknowledged."""
-        return self._asker.under_way()
+        """Number of records that Kafka has not acknowledged."""
+        return self._requests.under_way()
 
     async def flush(self, timeout: float) -> None:
         """Wait until Kafka has acknowledged all that was published."""
-        await self._asker.flush(timeout)
+        await self._requests.flush(timeout)
 
     async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
         """Searches are a gateway's."""
@@ -130,7 +130,7 @@ class KafkaTransport:
                 f"A search of {call} is answered by a gateway, and this client knows none: give it one, "
                 'Client(…, gateway="http://127.0.0.1:9292")'
             )
-        async with self._can_search:
+        async with self._search_lock:
             self._home.check()
             if not self._searches_started:
                 await self._searches.start()
@@ -139,20 +139,20 @@ class KafkaTransport:
 
 
 def _routed(command: AnyCommand) -> bytes:
-    found = route(command)
-    assert found is not None, "a command that is sent to every partition"
-    return found
+    routed = route(command)
+    assert routed is not None, "a command that is sent to every partition"
+    return routed
 
 
-def _record_key(command: AnyCommand, routed: bytes) -> bytes:
+def _record_key(command: AnyCommand, route_key: bytes) -> bytes:
     """The record's key in the topic: the subject where it is known, for whoever reads the topic."""
     match command:
-        case CreateWorkflow(workflow=new):
-            return new.subject
-        case Signal(workflow=new) if new is not None:
-            return new.subject
+        case CreateWorkflow(workflow=workflow):
+            return workflow.subject
+        case Signal(workflow=workflow) if workflow is not None:
+            return workflow.subject
         case _:
-            return routed
+            return route_key
 
 
 def open_registry(bootstrap_servers: str) -> Registry:
@@ -169,14 +169,14 @@ def find_user(registry: Registry | None, name: str) -> RegisteredClient:
         raise Unavailable("the client is not connected: use `async with Client(…) as client`")
     if registry.failure is not None:
         raise Unavailable(f"the registry of clients is followed no more: {registry.failure}")
-    found = registry.by_name(name)
-    if found is None:
+    client = registry.by_name(name)
+    if client is None:
         raise unknown_user(name, (client.name for client in registry.all()))
-    return found
+    return client
 
 
 def unknown_user(name: str, known: Iterable[str]) -> NotFound:
-    """No client application has this name."""
+    """The error for a name that no client application has; `known` are the names that there are."""
     names = ", ".join(known) or "none"
     return NotFound(
         Reason.NOT_FOUND,

@@ -1,7 +1,7 @@
 """Commands and queries, and the answers to them: one producer, and one thread that reads one partition of replies.
 
-An ask names that partition, this process (16 random bytes) and a number; the answer carries them back, in parts where
-it is large. Other processes may read the same partition: what is not for us is passed over without being decoded.
+A request names that partition, this process (16 random bytes) and a number; the answer carries them back, in parts
+where it is large. Other processes may read the same partition: what is not for us is passed over undecoded.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _RECORDS_MAX = 500
 #: A query whose answer does not come is asked again: the partition may have got another owner, who never saw it.
 _ASK_AGAIN_SECONDS = 3.0
 _FLUSH_SECONDS_MAX = 10.0
-#: How often it is looked whose time is over: one timer for all asks, since one each is a twentieth of what they cost.
-_LOOK_SECONDS = 0.05
-#: How soon a query is asked again that a broker has refused because of what came before it.
+#: Interval of the one timer that expires pending requests: one each would be a twentieth of what they cost.
+_EXPIRE_SECONDS = 0.05
+#: Delay of a query's next send after a broker refused one because of what came before it.
 _PRODUCE_AGAIN_SECONDS = 0.1
 #: A broker that has just started, or has lost what it knew of a producer, may refuse a first record so.
 _OUT_OF_SEQUENCE = (KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, KafkaError.UNKNOWN_PRODUCER_ID)
-#: The asker stands at the beginning of a reply: behind the longer of the two headers and its own 16 bytes at most.
+#: The requester's id is at the beginning of a reply: behind the longer of the two headers and its own 16 bytes at most.
 _HEAD_BYTES = 26
 
 
@@ -48,14 +48,14 @@ class _OutOfSequenceError(Unavailable):
     """A broker has refused a record because of what came before it: the next one it may take."""
 
 
-class _Waiting:
-    """An ask that has not been answered yet."""
+class _PendingRequest:
+    """A request that has not been answered yet."""
 
     __slots__ = ("answers", "ends_at", "future", "heard_at")
 
     def __init__(self, future: asyncio.Future[list[Any]], ends_at: float) -> None:
         self.future = future
-        #: When nobody waits for it any more (the loop's time).
+        #: Its deadline, on the loop's clock.
         self.ends_at = ends_at
         self.answers: list[Any] = []
         self.heard_at = time.monotonic()
@@ -67,10 +67,10 @@ class RequestClient:
     def __init__(self, bootstrap_servers: str, send_seconds_max: float) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._send_seconds_max = send_seconds_max
-        self._asker = b""
+        self._requester_id = b""
         self._number = 0
-        self._waiting: dict[int, _Waiting] = {}
-        self._look_timer: asyncio.TimerHandle | None = None
+        self._pending: dict[int, _PendingRequest] = {}
+        self._expiry_timer: asyncio.TimerHandle | None = None
         self._stopping: threading.Event
         self._thread: threading.Thread | None = None
         self._failed: list[KafkaError] = []
@@ -84,9 +84,9 @@ class RequestClient:
         """Connect, again too after `stop`. Once this returns, no answer can be missed."""
         self._loop, self._home = asyncio.get_running_loop(), Home()
         # Made here, not with the object: that may be one in several processes (a fork), and each has its own answers.
-        self._asker = os.urandom(16)
-        self._waiting.clear()
-        self._look_timer = None
+        self._requester_id = os.urandom(16)
+        self._pending.clear()
+        self._expiry_timer = None
         self._stopping = threading.Event()
         consumer = await connect_in_thread(self._connect, Consumer.close)
         self._home.keep(consumer, self._producer)
@@ -113,7 +113,7 @@ class RequestClient:
                     f"{QUERIES} has {queries} partitions, {COMMANDS} {self.partitions}"
                 )
             self._reply_partition = random.randrange(replies)  # noqa: S311 - it spreads load and keeps no secret
-            # The end is asked for now: an answer to whatever is asked later lies behind it.
+            # The end is read before anything is asked: every answer lies behind it.
             consumer.assign([end_of(consumer, REPLIES, self._reply_partition, self._bootstrap_servers)])
         except BaseException:
             consumer.close()
@@ -121,21 +121,21 @@ class RequestClient:
         return consumer
 
     async def stop(self) -> None:
-        """Send what was published, and leave; asks that wait get Unavailable."""
+        """Send what was published, and leave; pending requests get Unavailable."""
         if self._thread is None:
             return
         self._home.check()
-        for waiting in self._waiting.values():
-            if not waiting.future.done():
-                waiting.future.set_exception(Unavailable("the client was closed"))
-        self._waiting.clear()
-        if self._look_timer is not None:
-            self._look_timer.cancel()
-            self._look_timer = None
-        left = await in_thread(lambda: self._producer.flush(_FLUSH_SECONDS_MAX))
+        for request in self._pending.values():
+            if not request.future.done():
+                request.future.set_exception(Unavailable("the client was closed"))
+        self._pending.clear()
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
+            self._expiry_timer = None
+        unsent_count = await in_thread(lambda: self._producer.flush(_FLUSH_SECONDS_MAX))
         failed, self._failed = self._failed, []
-        if left or failed:
-            logger.error("Kafka has not taken %d records that were sent", left + len(failed))
+        if unsent_count or failed:
+            logger.error("Kafka has not taken %d records that were sent", unsent_count + len(failed))
         self._stopping.set()
         await in_thread(self._thread.join)
         self._thread = None
@@ -143,41 +143,41 @@ class RequestClient:
     # --- sending ---------------------------------------------------------------------------------------------------
 
     async def command(
-        self, make: Callable[[ReplyTo], bytes], route: bytes, key: bytes, timeout: float, what: str
+        self, encode: Callable[[ReplyTo], bytes], route: bytes, key: bytes, timeout: float, operation: str
     ) -> Any:
-        """Send a command (`make` encodes it with its return address) and await its one answer."""
+        """Send a command (`encode` takes its return address) and await its one answer."""
         future = self._expect(timeout)
         number = self._number
         try:
-            self._produce(COMMANDS, make(self._reply_to(number)), route, key, number)
-            if self._look_timer is None:
-                self._look_timer = self._loop.call_later(_LOOK_SECONDS, self._look)
+            self._produce(COMMANDS, encode(self._reply_to(number)), route, key, number)
+            if self._expiry_timer is None:
+                self._expiry_timer = self._loop.call_later(_EXPIRE_SECONDS, self._expire)
             answers = await future
         except TimeoutError as error:
             raise Timeout(
-                f"{what}: no answer within {timeout:g} s. It may still be applied; "
+                f"{operation}: no answer within {timeout:g} s. It may still be applied; "
                 "to ask again without doing it twice, use the same idempotency key"
             ) from error
         finally:
-            self._waiting.pop(number, None)
+            self._pending.pop(number, None)
         return checked(answers)[0]
 
-    async def query(self, make: Callable[[ReplyTo, int], AnyQuery], timeout: float, what: str) -> list[Any]:
+    async def query(self, make: Callable[[ReplyTo, int], AnyQuery], timeout: float, operation: str) -> list[Any]:
         """Ask a query (`make` takes a return address and a deadline) and await all parts of its answer.
 
-        It is asked again while nothing is heard, until the timeout.
+        It is sent again while nothing is heard, until the timeout.
         """
         ends_at = time.monotonic() + timeout
         while True:
             future = self._expect(math.inf)
             number = self._number
-            waiting = self._waiting[number]
+            request = self._pending[number]
             query = make(self._reply_to(number), int((time.time() + ends_at - time.monotonic()) * 1000))
             route = query_route(query)
             try:
                 self._produce(QUERIES, written(encode_query, query), route, route, number)
-                while (left := min(ends_at, waiting.heard_at + _ASK_AGAIN_SECONDS) - time.monotonic()) > 0:
-                    done, _ = await asyncio.wait((future,), timeout=left)
+                while (wait_seconds := min(ends_at, request.heard_at + _ASK_AGAIN_SECONDS) - time.monotonic()) > 0:
+                    done, _ = await asyncio.wait((future,), timeout=wait_seconds)
                     if done:
                         return checked(future.result())
             except _OutOfSequenceError:
@@ -185,9 +185,9 @@ class RequestClient:
                     raise
                 await asyncio.sleep(_PRODUCE_AGAIN_SECONDS)
             finally:
-                self._waiting.pop(number, None)
+                self._pending.pop(number, None)
             if time.monotonic() >= ends_at:
-                raise Timeout(f"{what}: no answer within {timeout:g} s. Is an engine running?")
+                raise Timeout(f"{operation}: no answer within {timeout:g} s. Is an engine running?")
 
     def publish(self, value: bytes, route: bytes, key: bytes) -> None:
         """Send a command whose answer nobody waits for. BufferError: too many are under way."""
@@ -201,36 +201,36 @@ class RequestClient:
         )
 
     def under_way(self) -> int:
-        """How many records Kafka has not acknowledged."""
+        """Number of records that Kafka has not acknowledged."""
         return len(self._producer)
 
     async def flush(self, timeout: float) -> None:
         """Wait until Kafka has acknowledged all that was published."""
         self._check()
-        left = await in_thread(lambda: self._producer.flush(timeout))
+        unsent_count = await in_thread(lambda: self._producer.flush(timeout))
         failed, self._failed = self._failed, []
         if failed:
             raise Unavailable(f"Kafka did not take {len(failed)} of the published signals: {failed[0].str()}")
-        if left:
-            raise Timeout(f"Kafka has not acknowledged {left} records within {timeout:g} s")
+        if unsent_count:
+            raise Timeout(f"Kafka has not acknowledged {unsent_count} records within {timeout:g} s")
 
     def _failed_publish(self, error: KafkaError | None, _: Message) -> None:
         if error is not None:
             self._failed.append(error)
 
-    def _look(self) -> None:
-        """Tell those whose time is over; look again while anybody waits."""
+    def _expire(self) -> None:
+        """Fail the requests whose time is over; look again while any is pending."""
         now = self._loop.time()
-        for waiting in self._waiting.values():
-            if waiting.ends_at <= now and not waiting.future.done():
-                waiting.future.set_exception(TimeoutError())
-        self._look_timer = self._loop.call_later(_LOOK_SECONDS, self._look) if self._waiting else None
+        for request in self._pending.values():
+            if request.ends_at <= now and not request.future.done():
+                request.future.set_exception(TimeoutError())
+        self._expiry_timer = self._loop.call_later(_EXPIRE_SECONDS, self._expire) if self._pending else None
 
     def _expect(self, timeout: float) -> asyncio.Future[list[Any]]:
         self._check()
         self._number += 1
         future: asyncio.Future[list[Any]] = self._loop.create_future()
-        self._waiting[self._number] = _Waiting(future, self._loop.time() + timeout)
+        self._pending[self._number] = _PendingRequest(future, self._loop.time() + timeout)
         return future
 
     def _check(self) -> None:
@@ -239,7 +239,7 @@ class RequestClient:
         self._home.check()
 
     def _reply_to(self, number: int) -> ReplyTo:
-        return ReplyTo(self._reply_partition, self._asker, number)
+        return ReplyTo(self._reply_partition, self._requester_id, number)
 
     def _produce(self, topic: str, value: bytes, route: bytes, key: bytes, number: int) -> None:
         def report(error: KafkaError | None, _: Message) -> None:
@@ -261,12 +261,12 @@ class RequestClient:
         while not self._stopping.is_set():
             try:
                 message = consumer.poll(_POLL_SECONDS)
-                # Reports of what failed: seldom any, and soon enough here.
+                # Reports of failed sends: seldom any, and soon enough here.
                 self._producer.poll(0)
                 if message is None:
                     continue
                 messages = [message, *consumer.consume(_RECORDS_MAX, 0)]
-                replies = [reply for one in messages if (reply := self._take(one)) is not None]
+                replies = [reply for message in messages if (reply := self._take(message)) is not None]
             except KafkaException as error:
                 logger.warning("reading replies: %s", error.args[0].str())
                 self._stopping.wait(_POLL_SECONDS)
@@ -284,7 +284,7 @@ class RequestClient:
         if error is not None:
             logger.warning("reading replies: %s", error.str())
             return None
-        if value is None or self._asker not in value[:_HEAD_BYTES]:
+        if value is None or self._requester_id not in value[:_HEAD_BYTES]:
             return None
         try:
             return decode_reply(value)
@@ -294,17 +294,17 @@ class RequestClient:
 
     def _match(self, replies: list[ReplyRecord]) -> None:
         for reply in replies:
-            waiting = self._waiting.get(reply.number)
+            request = self._pending.get(reply.number)
             # An engine that was restarted answers again: a part that is here already is passed over.
-            if waiting is None or waiting.future.done() or reply.part != len(waiting.answers):
+            if request is None or request.future.done() or reply.part != len(request.answers):
                 continue
-            waiting.answers.append(reply.answer)
-            waiting.heard_at = time.monotonic()
+            request.answers.append(reply.answer)
+            request.heard_at = time.monotonic()
             if reply.last:
-                waiting.future.set_result(waiting.answers)
+                request.future.set_result(request.answers)
 
     def _fail(self, number: int, error: KafkaError) -> None:
-        waiting = self._waiting.get(number)
-        if waiting is not None and not waiting.future.done():
+        request = self._pending.get(number)
+        if request is not None and not request.future.done():
             kind = _OutOfSequenceError if error.code() in _OUT_OF_SEQUENCE else Unavailable
-            waiting.future.set_exception(kind(f"Kafka did not take it: {error.str()}"))
+            request.future.set_exception(kind(f"Kafka did not take it: {error.str()}"))

@@ -25,7 +25,7 @@ from backbeat.codecs import mark_of
 from backbeat.delivery.kafka import logger
 from backbeat.errors import Fail
 from backbeat.observe.tracing import Traced, Tracing, is_set_up
-from backbeat.payload.payload_codec import Packing, is_stored
+from backbeat.payload.payload_codec import PayloadCodec, is_stored
 from backbeat.payload.values import from_json
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 from backbeat.schemas.messages.commands import AnyCommand
@@ -48,10 +48,10 @@ class Runner:
     of a running handler to an engine.
     """
 
-    def __init__(self, handlers: Handlers, environment: EngineEnvironment, packing: Packing | None = None) -> None:
+    def __init__(self, handlers: Handlers, environment: EngineEnvironment, packing: PayloadCodec | None = None) -> None:
         self.handlers = handlers
         #: Codec and store of arguments and results.
-        self.packing = packing or Packing()
+        self.packing = packing or PayloadCodec()
         self._environment = environment
         #: Tracing, made when it is first needed: the application may set up OpenTelemetry after this.
         self._tracing: Tracing | None = None

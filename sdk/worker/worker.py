@@ -28,7 +28,7 @@ from backbeat.delivery.base import Delivery, make_intake
 from backbeat.delivery.kafka import logger, servers_of
 from backbeat.delivery.records import Job
 from backbeat.errors import BackbeatError
-from backbeat.payload.payload_codec import Packing
+from backbeat.payload.payload_codec import PayloadCodec
 from backbeat.schemas import environment
 from backbeat.stores import Store
 from backbeat.worker import os_signals
@@ -101,7 +101,7 @@ class Worker:
         self._session_timeout_seconds = session_timeout_seconds
         self._log_context = log_context
         self._handlers = Handlers()
-        self._runner = Runner(self._handlers, Environment(bootstrap_servers), Packing(codec, store))
+        self._runner = Runner(self._handlers, Environment(bootstrap_servers), PayloadCodec(codec, store))
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -42,7 +42,7 @@ class Poisoned:
         self.topics.on_reply = self.replies.append
         self._memory = MemoryEngine(1, self.clock, self.topics, lambda _: "backbeat.activities.shop", Settings())
         self.engine = self._memory._engine
-        self.store = self._memory.shelves[0]
+        self.store = self._memory.partitions[0]
         self._count = 0
 
     def put(self, value: bytes | None) -> None:

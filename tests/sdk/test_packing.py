@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 from backbeat import BackbeatError, Fail, Unavailable, Worker, activity
 from backbeat.codecs import MARK, Fernet, Json
 from backbeat.errors import CodecError, InvalidParameters, LimitExceeded
-from backbeat.payload.payload_codec import Packing, is_stored
+from backbeat.payload.payload_codec import PayloadCodec, is_stored
 from backbeat.payload.values import LIMITS, from_json, to_client_data, to_json
 from backbeat.stores import FolderStore, open_store
 from backbeat.worker.arguments import Arguments
@@ -51,25 +51,25 @@ def sent(packed: Any) -> Any:
 
 def test_without_codec_and_store_a_value_passes_as_it_is() -> None:
     value = [1, {"a": None}]
-    assert Packing().pack("arguments", value) is value
-    assert Packing().is_plain
+    assert PayloadCodec().pack("arguments", value) is value
+    assert PayloadCodec().is_plain
 
 
 def test_what_fernet_sealed_only_its_key_opens() -> None:
     key, other = Fernet.new_key(), Fernet.new_key()
-    packed = sent(Packing(Fernet(key)).pack("arguments", ["4000 1234"]))
+    packed = sent(PayloadCodec(Fernet(key)).pack("arguments", ["4000 1234"]))
     assert packed.keys() == {MARK, "data"}
     assert "4000" not in packed["data"]
-    assert Packing(Fernet(key)).unpack("arguments", packed) == ["4000 1234"]
+    assert PayloadCodec(Fernet(key)).unpack("arguments", packed) == ["4000 1234"]
     with pytest.raises(CodecError, match=r"The params of node n-1 cannot be read: .*no key given here fits"):
-        Packing(Fernet(other)).unpack("params of node n-1", packed)
+        PayloadCodec(Fernet(other)).unpack("params of node n-1", packed)
     with pytest.raises(CodecError, match="written by the codec 'fernet'"):
-        Packing().unpack("result", packed)
+        PayloadCodec().unpack("result", packed)
 
 
 def test_keys_are_changed_one_party_at_a_time() -> None:
     old, new = Fernet.new_key(), Fernet.new_key()
-    before, between, after = Packing(Fernet(old)), Packing(Fernet(old, new)), Packing(Fernet(new, old))
+    before, between, after = PayloadCodec(Fernet(old)), PayloadCodec(Fernet(old, new)), PayloadCodec(Fernet(new, old))
     for writer in (before, between, after):
         packed = sent(writer.pack("result", 1))
         for reader in (between, after):
@@ -84,8 +84,8 @@ def test_a_wrong_key_is_refused_without_being_shown() -> None:
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("packing", [Packing(), Packing(Json())])
-def test_our_own_key_cannot_be_forged(packing: Packing) -> None:
+@pytest.mark.parametrize("packing", [PayloadCodec(), PayloadCodec(Json())])
+def test_our_own_key_cannot_be_forged(packing: PayloadCodec) -> None:
     with pytest.raises(InvalidParameters, match=r"The result cannot be written.*Backbeat's own"):
         packing.pack("result", {MARK: "stored", "sha256": "0" * 64})
 
@@ -98,9 +98,9 @@ def test_a_codec_that_fails_says_on_what() -> None:
         decode = encode
 
     with pytest.raises(InvalidParameters, match="The result cannot be written: 'a'"):
-        Packing(Broken()).pack("result", "a")
+        PayloadCodec(Broken()).pack("result", "a")
     with pytest.raises(CodecError, match="The result of node 7 cannot be read: 'a'"):
-        Packing(Broken()).unpack("result of node 7", "a")
+        PayloadCodec(Broken()).unpack("result of node 7", "a")
 
 
 def test_values_of_rich_types_are_written_as_json() -> None:
@@ -108,10 +108,12 @@ def test_values_of_rich_types_are_written_as_json() -> None:
     args = [Camera("M3", Decimal("99.50")), Buyer(name="Ann", born=born), Shop(shop)]
     wanted = [{"model": "M3", "price": "99.50"}, {"name": "Ann", "born": "1990-01-02T00:00:00Z"}, {"id": str(shop)}]
     assert from_json(to_client_data("buy", args, None, None))["params"] == wanted
-    assert sent(Packing(Json()).pack("arguments", args)) == wanted
+    assert sent(PayloadCodec(Json()).pack("arguments", args)) == wanted
     with pytest.raises(InvalidParameters, match="cannot be written as JSON"):
         to_client_data("buy", [object()], None, None)
-    assert sent(Packing(Json(enc_hook=lambda value: type(value).__name__)).pack("arguments", [object()])) == ["object"]
+    assert sent(PayloadCodec(Json(enc_hook=lambda value: type(value).__name__)).pack("arguments", [object()])) == [
+        "object"
+    ]
 
 
 # --- arguments by annotation -------------------------------------------------------------------------------------
@@ -276,33 +278,33 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def test_what_is_too_large_goes_to_the_store_and_comes_back(store: str) -> None:
     key = Fernet.new_key()
-    packing = Packing(Fernet(key), store)
+    packing = PayloadCodec(Fernet(key), store)
     reference = sent(packing.pack("result", LARGE))
     assert is_stored(reference)
     assert reference["bytes"] > LIMITS.payload_bytes_max
     assert reference["url"].endswith(reference["sha256"])
-    assert Packing(Fernet(key), store).unpack("result", reference) == LARGE
+    assert PayloadCodec(Fernet(key), store).unpack("result", reference) == LARGE
     # The same text a second time is the same object.
-    small = sent(Packing(store=store, store_above_bytes=1).pack("result", ["a"]))
-    assert sent(Packing(store=store, store_above_bytes=1).pack("result", ["a"])) == small
+    small = sent(PayloadCodec(store=store, store_above_bytes=1).pack("result", ["a"]))
+    assert sent(PayloadCodec(store=store, store_above_bytes=1).pack("result", ["a"])) == small
     with pytest.raises(CodecError, match=r"it is in a store, .*give this client or worker that store"):
-        Packing().unpack("result", reference)
+        PayloadCodec().unpack("result", reference)
 
 
 def test_what_fits_stays_in_the_record(store: str) -> None:
-    assert sent(Packing(store=store).pack("result", ["small"])) == ["small"]
+    assert sent(PayloadCodec(store=store).pack("result", ["small"])) == ["small"]
 
 
 def test_a_payload_that_is_gone_says_where_it_was(store: str) -> None:
     digest = hashlib.sha256(b"never stored").hexdigest()
     with pytest.raises(CodecError, match=f"params of node 7 cannot be read: .*{digest} is not there"):
-        Packing(store=store).unpack("params of node 7", {MARK: "stored", "sha256": digest, "url": "", "bytes": 1})
+        PayloadCodec(store=store).unpack("params of node 7", {MARK: "stored", "sha256": digest, "url": "", "bytes": 1})
     with pytest.raises(CodecError, match="is no SHA-256"):
-        Packing(store=store).unpack("params", {MARK: "stored", "sha256": "../../etc/passwd"})
+        PayloadCodec(store=store).unpack("params", {MARK: "stored", "sha256": "../../etc/passwd"})
 
 
 def test_a_payload_that_was_changed_is_not_taken(tmp_path: Path) -> None:
-    packing = Packing(store=tmp_path.as_uri(), store_above_bytes=1)
+    packing = PayloadCodec(store=tmp_path.as_uri(), store_above_bytes=1)
     reference = packing.pack("result", "abc")
     (written,) = [path for path in tmp_path.rglob("*") if path.is_file()]
     written.write_bytes(b'"abd"')
@@ -316,7 +318,7 @@ def test_a_store_that_is_not_there_is_unavailable(tmp_path: Path, bucket: str) -
     with pytest.raises(Unavailable, match="does not take a payload"):
         FolderStore(taken).put("0" * 64, b"1")
     with pytest.raises(Unavailable, match="cannot be read"):
-        Packing(store=taken.as_uri()).unpack("result", {MARK: "stored", "sha256": "0" * 64})
+        PayloadCodec(store=taken.as_uri()).unpack("result", {MARK: "stored", "sha256": "0" * 64})
     nowhere = open_store(bucket.replace("s3://payloads", "s3://no-such-bucket"))
     with pytest.raises(Unavailable, match="NoSuchBucket"):
         nowhere.put("0" * 64, b"1")
@@ -333,7 +335,7 @@ def test_a_url_that_names_no_store_is_refused(url: str) -> None:
 
 def test_without_a_store_the_limit_is_named_at_the_caller() -> None:
     with pytest.raises(LimitExceeded, match=r"payload_bytes_max is 262144.*store=") as caught:
-        to_client_data("buy", LARGE, None, None, Packing().pack)
+        to_client_data("buy", LARGE, None, None, PayloadCodec().pack)
     assert pickle.loads(pickle.dumps(caught.value)).reason == "limit_exceeded"  # noqa: S301 - our own
 
 

@@ -13,7 +13,7 @@ from backbeat.activities.context import Activity
 from backbeat.activities.definition import ActivityFunction
 from backbeat.codecs import Fernet
 from backbeat.errors import Cancelled
-from backbeat.payload.payload_codec import Packing
+from backbeat.payload.payload_codec import PayloadCodec
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 from backbeat.schemas.messages.commands import AddChildren, ChangeNode
 from backbeat.worker.handlers import Handler, Handlers
@@ -258,7 +258,7 @@ async def test_arguments_and_results_go_through_the_codec(view: View) -> None:
         return msgspec.json.encode({"params": codec.encode(value)})
 
     runner = runner_of(pay, plain)
-    runner.packing = Packing(codec)
+    runner.packing = PayloadCodec(codec)
     record = ActivityRecord(view(name="pay", client_data=packed([703])), ActivityKind.ACTIVITY)
     signal, answer = await runner.run(runner.open(record))
     again, _ = await runner.run(runner.open(record))
@@ -272,7 +272,7 @@ async def test_arguments_and_results_go_through_the_codec(view: View) -> None:
     (answer,) = await runner.run(runner.open(record))
     assert codec.decode(json.loads(answer.response)["result"]) == 7
     # A worker without the key says what is missing.
-    runner.packing = Packing()
+    runner.packing = PayloadCodec()
     (answer,) = await runner.run(runner.open(record))
     assert "CodecError: The arguments of node" in answer.response.decode()
 
@@ -285,7 +285,7 @@ async def test_a_large_payload_comes_from_and_goes_to_the_store(view: View, tmp_
         return text * 2
 
     runner = runner_of(double)
-    runner.packing = packing = Packing(store=store, store_above_bytes=100)
+    runner.packing = packing = PayloadCodec(store=store, store_above_bytes=100)
     params = packing.pack("arguments", ["x" * 1_000])
     record = ActivityRecord(
         view(name="double", client_data=msgspec.json.encode({"params": params})), ActivityKind.ACTIVITY
@@ -430,7 +430,7 @@ async def test_a_result_that_cannot_be_written_is_an_error_of_its_node(
     runner = runner_of(give if is_async else activity("Give")(lambda: value))
     if packing != "plain":
         codec = Fernet(Fernet.new_key()) if packing == "codec" else None
-        runner.packing = Packing(codec, tmp_path.as_uri() if packing == "store" else None)
+        runner.packing = PayloadCodec(codec, tmp_path.as_uri() if packing == "store" else None)
     (answer,) = await runner.run(opened(runner, view, "Give"))
     assert answer.status == "errored"
     assert json.loads(answer.response)["error"]["message"]
@@ -466,7 +466,7 @@ async def test_a_codec_or_store_that_fails_is_an_error_of_the_node(view: View, e
             return "x" * 100
 
         runner = runner_of(give if is_async else activity("Give")(lambda: "x" * 100))
-        runner.packing = Packing(
+        runner.packing = PayloadCodec(
             broken if part == "codec" else None, broken if part == "store" else None, store_above_bytes=10
         )
         (answer,) = await runner.run(opened(runner, view, "Give"))

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from backbeat.errors import Unavailable
-from backbeat.transport.connecting import BEFORE_FORK, Kept
+from backbeat.transport.connecting import BEFORE_FORK, Pinned
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class Loop:
         self._thread: threading.Thread | None = None
         #: The process that has the thread; a fork does not copy it.
         self._process = 0
-        self._kept: Kept | None = None
+        self._pinned: Pinned | None = None
 
     @property
     def is_inherited(self) -> bool:
@@ -46,7 +46,7 @@ class Loop:
         except RuntimeError as error:
             loop.close()
             raise Unavailable(f"no thread can be started for the client: {error}") from error
-        self._loop, self._thread, self._process, self._kept = loop, thread, os.getpid(), Kept(loop)
+        self._loop, self._thread, self._process, self._pinned = loop, thread, os.getpid(), Pinned(loop)
         return True
 
     def stop(self) -> None:
@@ -58,7 +58,7 @@ class Loop:
             self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self._loop = self._thread = self._kept = None
+        self._loop = self._thread = self._pinned = None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """The value of a coroutine. It runs in the caller's context, so that an activity running here is known."""

@@ -1,4 +1,4 @@
-"""Connections to the brokers that a share group's member speaks to: who leads what, and who coordinates the group."""
+"""Connections of a share group's member to the brokers: the leaders of partitions, and the group's coordinator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COORDINATOR_MOVED = {14, 15, 16}  # COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NO
 #: Asking again does not help.
 REFUSED_FOR_GOOD = {KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED}
 
-#: What a broken connection, or a broker that hangs, raises.
+#: Errors of a broken connection, or of a broker that hangs.
 TROUBLE = (ConnectionTrouble, OSError, TimeoutError)
 
 
@@ -48,21 +48,21 @@ class Cluster:
         self._security = security_of(bootstrap_servers)
         self._group = group
         self._topic = topic
-        #: By the broker and what it is for: a fetch that waits holds up what comes behind it on its connection.
+        #: By the broker and the purpose: a fetch that waits holds up what comes behind it on its connection.
         self._connections: dict[tuple[int, str], AIOKafkaConnection] = {}
         self._connecting: defaultdict[tuple[int, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._addresses: dict[int, tuple[str, int]] = {}
         self._coordinator: int | None = None
         self.topic_id = b""
-        #: Partition -> the broker that leads it; and whether there are some that nobody leads at the moment.
+        #: Partition -> the broker that leads it; False: some have no leader at the moment.
         self.leaders: dict[int, int] = {}
         self.is_whole = False
 
     async def refresh(self) -> None:
         """Ask where everything is. Unavailable: there is no such topic, or no broker answers."""
-        answer = await self._ask_any(metadata(self._topic))
-        self._addresses = {node_id: (host, port) for node_id, host, port, *_ in answer.brokers}
-        ((code, _, topic_id, _, partitions, *_),) = answer.topics
+        response = await self._ask_any(metadata(self._topic))
+        self._addresses = {node_id: (host, port) for node_id, host, port, *_ in response.brokers}
+        ((code, _, topic_id, _, partitions, *_),) = response.topics
         if code:
             raise Unavailable(f"the topic {self._topic}: {KafkaError(code).str()}")
         self.topic_id = topic_id
@@ -71,7 +71,7 @@ class Cluster:
         self._coordinator = None
 
     async def ask(self, node_id: int, purpose: str, request: Any) -> Any:
-        """Send a request to a broker and await its answer, over a connection of this purpose's own."""
+        """Send a request to a broker and await its response, over a connection of this purpose's own."""
         async with self._connecting[node_id, purpose]:
             connection = self._connections.get((node_id, purpose))
             if connection is None or not connection.connected():
@@ -82,35 +82,35 @@ class Cluster:
         try:
             return await connection.send(request)
         except TimeoutError:
-            # Its answer would be taken for the next one's.
+            # Its response would be taken for the next one's.
             connection.close()
             raise
 
     async def ask_coordinator(self, request: Any) -> Any:
-        """Send a request to the group's coordinator and await its answer."""
+        """Send a request to the group's coordinator and await its response."""
         if self._coordinator is None:
-            answer = await self._ask_any(find_coordinator(self._group))
-            ((_, node_id, host, port, code, message, _),) = answer.coordinators
+            response = await self._ask_any(find_coordinator(self._group))
+            ((_, node_id, host, port, code, message, _),) = response.coordinators
             if code:
                 raise RefusedError(code, message)
             self._addresses[node_id] = (host, port)
             self._coordinator = node_id
         return await self.ask(self._coordinator, "group", request)
 
-    async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """What is asked of the coordinator, again for some seconds while there is none. TimeoutError, RefusedError."""
+    async def patiently(self, request: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a request to the coordinator for some seconds while there is none. TimeoutError, RefusedError."""
         async with asyncio.timeout(CONNECT_SECONDS_MAX):
             while True:
                 try:
-                    return await ask()
-                except RefusedError as refused:
-                    if refused.code not in COORDINATOR_MOVED:
+                    return await request()
+                except RefusedError as error:
+                    if error.code not in COORDINATOR_MOVED:
                         raise
                     self._coordinator = None
                     await asyncio.sleep(_AGAIN_SECONDS)
 
     def forget_coordinator(self) -> None:
-        """It moved: look for it before the next question."""
+        """Look for the coordinator before the next request."""
         self._coordinator = None
 
     def disconnect(self, node_id: int, purpose: str) -> None:
@@ -121,14 +121,14 @@ class Cluster:
 
     async def close(self) -> None:
         """Close all connections."""
-        closed = [connection.close() for connection in self._connections.values()]
+        closings = [connection.close() for connection in self._connections.values()]
         self._connections.clear()
-        for one in closed:
-            if one is not None:
-                await one
+        for closing in closings:
+            if closing is not None:
+                await closing
 
     async def _ask_any(self, request: Any) -> Any:
-        """Ask whichever broker answers, the ones that were named at the beginning among them."""
+        """Send a request to any broker that answers, the bootstrap servers among them."""
         trouble: Exception | None = None
         for node_id in list(self._addresses):
             try:
@@ -165,6 +165,6 @@ async def _connect(host: str, port: int, security: KafkaSecurity) -> AIOKafkaCon
 
 
 def _addresses(bootstrap_servers: str) -> Iterable[tuple[str, int]]:
-    for one in bootstrap_servers.split(","):
-        host, _, port = one.strip().rpartition(":")
+    for address in bootstrap_servers.split(","):
+        host, _, port = address.strip().rpartition(":")
         yield host.strip("[]"), int(port)

@@ -22,8 +22,8 @@ from functools import partial
 from confluent_kafka import KafkaException, Message
 
 from backbeat.delivery.kafka import logger
-from backbeat.delivery.records import IntakeState, Job, Key, Recent, key_of
-from backbeat.delivery.result_producer import FULL_SECONDS, Answers
+from backbeat.delivery.records import IntakeState, Job, Key, RecentKeys, key_of
+from backbeat.delivery.result_producer import FULL_SECONDS, ResultProducer
 from backbeat.delivery.share.cluster import TROUBLE, RefusedError
 from backbeat.delivery.share.member import Member
 from backbeat.delivery.share.offsets import begin_at, commit, ends, positions, prepare
@@ -56,7 +56,7 @@ class _ShareJob(Job):
 
 
 class ShareIntake:
-    """Takes activities and hands them to the worker's loop; takes answers and says what became of the records."""
+    """Takes activities and hands them to the worker's loop; takes answers and settles the records."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class ShareIntake:
         self._accept = accept
         self._fail = fail
         self._joined = joined
-        self._answers = Answers(bootstrap_servers, self._later)
+        self._results = ResultProducer(bootstrap_servers, self._settle_later)
         self._outer: asyncio.AbstractEventLoop
         self._loop: asyncio.AbstractEventLoop
         self._member: Member
@@ -88,16 +88,16 @@ class ShareIntake:
         self._reporting = True
         self._last_delivery = 0
         self._jobs: dict[Key, _ShareJob] = {}
-        self._recent = Recent()
-        self._repeats = self._put_aside = self._put_back = 0
+        self._recent = RecentKeys()
+        self._repeats = self._dead_letter_count = self._requeued_count = 0
         self._lag: dict[int, int | None] = {}
         self._joined_at = 0.0
-        #: Jobs handed to the worker's loop, and those that it has got, ever.
-        self._given = 0
-        self._got = 0
-        #: What it said last: how many more may begin, and how many it had got then.
+        #: Jobs handed to the worker's loop, and those that have arrived there, ever.
+        self._handed_over = 0
+        self._arrived = 0
+        #: Room that the worker reported last: how many more may begin, and `_arrived` at that time.
         self._room = (0, 0)
-        #: From other threads: settled jobs, and whether this loop knows that there is something to look at.
+        #: From other threads: settled jobs, and whether this loop is about to look at them.
         self._settled: deque[Job] = deque()
         self._woken = False
 
@@ -108,33 +108,33 @@ class ShareIntake:
         self._outer = asyncio.get_running_loop()
         started: Future[None] = Future()
         self._spawn("backbeat-intake", lambda: asyncio.run(self._main(started)))
-        # Not cancelled with who waits for it: the thread says there how it went.
+        # Not cancelled with its caller: the thread reports there how it went.
         await asyncio.shield(asyncio.wrap_future(started))
 
     def send(self, answers: Sequence[tuple[bytes, bytes]], job: Job) -> None:
         """Send the commands that answer a job, each with its route, in order: it is settled once Kafka has them."""
-        self._answers.send(answers, job)
+        self._results.send(answers, job)
 
     def settle(self, job: Job, *, answered: bool) -> None:
-        """A job that needs no answer, or that is given up: then another worker gets it."""
+        """Settle a job that needs no answer, or that is given up: then another worker gets it."""
         job.answered = answered
-        self._later(job)
+        self._settle_later(job)
 
     def has_room(self, count: int) -> None:
-        """So many more may begin at once."""
-        self._room = (count, self._got)
+        """Allow so many more to begin at once."""
+        self._room = (count, self._arrived)
         if count > 0:
             self._wake()
 
     def state(self) -> IntakeState:
-        """What it shows of itself, from any thread."""
+        """Counts and times for reports, from any thread."""
         jobs = list(self._jobs.values())
         return IntakeState(
             held=len(jobs),
             unacknowledged=sum(1 for job in jobs if job.unsent),
             repeats=self._repeats,
-            put_aside=self._put_aside,
-            put_back=self._put_back,
+            dead_letters=self._dead_letter_count,
+            requeued=self._requeued_count,
             rebalanced_at=self._joined_at,
             alive=bool(self._threads) and self._threads[0].is_alive(),
         )
@@ -148,7 +148,7 @@ class ShareIntake:
         self._draining = True
 
     async def stop(self) -> None:
-        """Say what became of everything, give back the rest, leave the group."""
+        """Settle what is answered, give back the rest, leave the group."""
         self._draining = True
         self._stopped.set()
         if self._threads and self._threads[0].is_alive():
@@ -163,7 +163,7 @@ class ShareIntake:
         self._threads.append(thread)
         thread.start()
 
-    def _later(self, job: Job) -> None:
+    def _settle_later(self, job: Job) -> None:
         self._settled.append(job)
         self._wake()
 
@@ -172,13 +172,13 @@ class ShareIntake:
             return
         self._woken = True
         try:
-            self._loop.call_soon_threadsafe(self._look)
+            self._loop.call_soon_threadsafe(self._settle_jobs)
         except RuntimeError:
             logger.debug("the intake has ended before a handler did")
 
     def _hand_over(self, jobs: list[Job]) -> None:
-        """In the worker's loop."""
-        self._got += len(jobs)
+        """Runs in the worker's loop."""
+        self._arrived += len(jobs)
         self._accept(jobs)
 
     # --- the thread's side -----------------------------------------------------------------------------------------
@@ -189,7 +189,12 @@ class ShareIntake:
         if self._stopped.is_set():
             self._ending.set()
         self._member = Member(
-            self._bootstrap_servers, self._group, self._topic, room=self._free, accept=self._take, fail=self._tell
+            self._bootstrap_servers,
+            self._group,
+            self._topic,
+            room=self._free,
+            accept=self._take,
+            fail=self._fail_worker,
         )
         try:
             await self._begin()
@@ -206,18 +211,18 @@ class ShareIntake:
             await self._member.cluster.close()
 
     async def _begin(self) -> None:
-        await asyncio.to_thread(self._answers.connect, self._topic)
+        await asyncio.to_thread(self._results.connect, self._topic)
         cluster = self._member.cluster
         try:
             await cluster.refresh()
-            # The first that an old broker does not know.
+            # The first request that an old broker does not know.
             await cluster.patiently(lambda: positions(cluster, self._group, self._topic))
-            prepared = await asyncio.to_thread(
+            setup = await asyncio.to_thread(
                 prepare, self._bootstrap_servers, self._group, self._topic, self._consumer_group
             )
             # The last but one: who dies while it puts a record back leaves one more delivery to do it.
-            self._last_delivery = max(2, prepared.deliveries_max - 1)
-            await cluster.patiently(lambda: begin_at(cluster, self._group, self._topic, prepared.committed, self._ends))
+            self._last_delivery = max(2, setup.deliveries_max - 1)
+            await cluster.patiently(lambda: begin_at(cluster, self._group, self._topic, setup.committed, self._ends))
             await self._member.join()
             self._joined_at = time.time()
             self._outer.call_soon_threadsafe(self._joined)
@@ -227,10 +232,10 @@ class ShareIntake:
 
     async def _end(self) -> None:
         self._reporting = False
-        # Two that serve reports at once would miscount what is unsent.
+        # Two threads that serve reports at once would miscount what is unsent.
         await asyncio.to_thread(self._threads[-1].join)
-        await asyncio.to_thread(self._answers.flush)
-        self._look()
+        await asyncio.to_thread(self._results.flush)
+        self._settle_jobs()
         if await self._member.leave():
             await self._commit()
 
@@ -238,24 +243,24 @@ class ShareIntake:
         """In a thread of its own: reports make room where answers wait for it."""
         try:
             while self._reporting:
-                self._answers.serve(_REPORT_SECONDS)
+                self._results.serve(_REPORT_SECONDS)
         except BaseException as error:  # noqa: BLE001 - it is raised again where run() is awaited
-            self._tell(error)
+            self._fail_worker(error)
 
-    def _tell(self, error: BaseException) -> None:
+    def _fail_worker(self, error: BaseException) -> None:
         try:
             self._outer.call_soon_threadsafe(self._fail, error)
         except RuntimeError:
             logger.error("the worker's intake failed: %s", error)
 
     def _free(self) -> int:
-        count, got = self._room
+        count, arrived = self._room
         if self._draining:
             return 0
-        return min(count - (self._given - got), self._jobs_max - len(self._jobs))
+        return min(count - (self._handed_over - arrived), self._jobs_max - len(self._jobs))
 
-    def _look(self) -> None:
-        """What other threads have left here."""
+    def _settle_jobs(self) -> None:
+        """Settle the jobs that other threads have left here."""
         self._woken = False
         while self._settled:
             job = self._settled.popleft()
@@ -267,15 +272,15 @@ class ShareIntake:
                 self._member.settle(lock, AckType.ACCEPT if job.answered else AckType.RELEASE)
         self._member.wake()
 
-    def _take(self, taken: list[AcquiredRecord]) -> None:
+    def _take(self, records: list[AcquiredRecord]) -> None:
         jobs: list[Job] = []
-        for one in taken:
-            job = self._job(one)
+        for record in records:
+            job = self._job(record)
             if job is not None:
                 self._jobs[job.key] = job
                 jobs.append(job)
         if jobs:
-            self._given += len(jobs)
+            self._handed_over += len(jobs)
             try:
                 self._outer.call_soon_threadsafe(self._hand_over, jobs)
             except RuntimeError:
@@ -283,57 +288,57 @@ class ShareIntake:
                 logger.error("the worker's event loop is closed: its intake ends")
                 self._ending.set()
 
-    def _job(self, taken: AcquiredRecord) -> _ShareJob | None:
-        lock = taken.lock
+    def _job(self, acquired: AcquiredRecord) -> _ShareJob | None:
+        lock = acquired.lock
         try:
-            record = decode_activity(taken.value)
+            record = decode_activity(acquired.value)
         except (DecodeError, RecursionError) as reason:
             logger.error("%s/%s at %s is no activity: %s", self._topic, *lock.place, reason)
-            self._put_aside += 1
-            self._away(taken, partial(self._answers.put_aside, reason=str(reason)))
+            self._dead_letter_count += 1
+            self._move(acquired, partial(self._results.dead_letter, reason=str(reason)))
             return None
         key = key_of(record)
         if key in self._recent:
             self._repeats += 1
             self._member.settle(lock, AckType.ACCEPT)
             return None
-        if taken.deliveries >= self._last_delivery:
+        if acquired.deliveries >= self._last_delivery:
             logger.warning(
                 "%s %s was taken %d times and not answered: it is put back to the end of its topic",
                 record.node.name,
                 record.node.id.hex(),
-                taken.deliveries,
+                acquired.deliveries,
             )
-            self._put_back += 1
-            self._away(taken, self._answers.put_back)
+            self._requeued_count += 1
+            self._move(acquired, self._results.requeue)
             return None
-        same = self._jobs.get(key)
-        if same is not None:
+        known_job = self._jobs.get(key)
+        if known_job is not None:
             self._repeats += 1
-            same.locks.append(lock)
+            known_job.locks.append(lock)
             return None
         return _ShareJob(record, key, lock)
 
-    def _away(self, taken: AcquiredRecord, put: Callable[..., None]) -> None:
-        """Send a record to where it is safe; then it is done here."""
-        partition, offset = taken.lock.place
+    def _move(self, acquired: AcquiredRecord, put: Callable[..., None]) -> None:
+        """Send a record to another topic, or to the end of its own; then it is done here."""
+        partition, offset = acquired.lock.place
         message = Message(
             topic=self._topic,
             partition=partition,
             offset=offset,
-            key=taken.key,
-            value=taken.value,
-            headers=list(taken.headers),
+            key=acquired.key,
+            value=acquired.value,
+            headers=list(acquired.headers),
         )
 
         def done() -> None:
-            self._loop.call_soon_threadsafe(self._member.settle, taken.lock, AckType.ACCEPT)
+            self._loop.call_soon_threadsafe(self._member.settle, acquired.lock, AckType.ACCEPT)
 
         try:
             put(message, done=done)
         except BufferError:
             # Kafka does not keep up, or is away. The lock goes on meanwhile.
-            self._loop.call_later(FULL_SECONDS, self._away, taken, put)
+            self._loop.call_later(FULL_SECONDS, self._move, acquired, put)
 
     # --- the consumer group's position ------------------------------------------------------------------------------
 
@@ -345,14 +350,14 @@ class ShareIntake:
     async def _commit(self) -> None:
         """Commit, for the consumer group, up to where everything is done."""
         try:
-            # The ends first: where nothing is behind after that, everything up to there is done.
+            # The ends first: where nothing is behind after that, everything up to them is done.
             end = await asyncio.to_thread(self._ends)
-            found = await positions(self._member.cluster, self._group, self._topic)
-            self._lag = {partition: one.lag for partition, one in found.items()}
+            group_positions = await positions(self._member.cluster, self._group, self._topic)
+            self._lag = {partition: position.lag for partition, position in group_positions.items()}
             starts = {
-                partition: max(one.start, end[partition]) if one.lag == 0 else one.start
-                for partition, one in found.items()
-                if one.start is not None and partition in end
+                partition: max(position.start, end[partition]) if position.lag == 0 else position.start
+                for partition, position in group_positions.items()
+                if position.start is not None and partition in end
             }
             if starts:
                 await asyncio.to_thread(commit, self._bootstrap_servers, self._consumer_group, self._topic, starts)

@@ -1,4 +1,4 @@
-"""A member of a share group: takes records one by one under locks, keeps the locks, and says what became of them.
+"""A member of a share group: takes records one by one under locks, renews the locks, and settles the records.
 
 It reads all partitions, whichever the group gives it. The group gives each partition to some members only, and what
 lies in one would wait while those are busy; brokers hand out records to whoever is in the group.
@@ -22,9 +22,9 @@ from backbeat.delivery.share.session import BACKOFF_SECONDS_MAX, BACKOFF_SECONDS
 from backbeat.errors import BackbeatError, Unavailable
 
 _LEAVE_SECONDS_MAX = 5.0
-#: Until the broker has said how long its locks last.
-_LOCK_SECONDS_USUAL = 30.0
-#: How often is asked who leads what: partitions may be added.
+#: Until the broker has told how long its locks last.
+_LOCK_SECONDS_DEFAULT = 30.0
+#: Interval of looking up the leaders: partitions may be added.
 _LOOK_SECONDS = 60.0
 
 _MEMBER_UNKNOWN = {KafkaError.UNKNOWN_MEMBER_ID, 110}  # FENCED_MEMBER_EPOCH
@@ -33,7 +33,7 @@ _MEMBER_UNKNOWN = {KafkaError.UNKNOWN_MEMBER_ID, 110}  # FENCED_MEMBER_EPOCH
 class Member:
     """One member, from `join()` to `leave()`, in one event loop.
 
-    `room` says how many more records may be taken now, `accept` gets those that were, `fail` is told what ends it.
+    `room` gives how many more records may be taken now, `accept` gets those that were, `fail` the error that ends it.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class Member:
         self.cluster = Cluster(bootstrap_servers, group, topic)
         self.accept = accept
         self.leaving = False
-        self.lock_seconds = _LOCK_SECONDS_USUAL
-        self.who = MemberIdentity(group, base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("="), topic, b"")
+        self.lock_seconds = _LOCK_SECONDS_DEFAULT
+        self.identity = MemberIdentity(group, base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("="), topic, b"")
         self._room = room
         self._fail = fail
         #: Records that fetches under way may bring.
@@ -62,26 +62,26 @@ class Member:
         self._looking: asyncio.Task[None] | None = None
 
     async def join(self) -> None:
-        """Enter the group. RefusedError, or what is in TROUBLE: it cannot be."""
+        """Enter the group. RefusedError, or an error of TROUBLE: it cannot be."""
         if not self.cluster.topic_id:
             await self.cluster.refresh()
-        self.who = self.who._replace(topic_id=self.cluster.topic_id)
+        self.identity = self.identity._replace(topic_id=self.cluster.topic_id)
         await self.cluster.patiently(self._beat)
         self._beating = asyncio.create_task(self._watched(self._keep_beating()))
         self._distribute()
 
     def wake(self) -> None:
-        """There may be room."""
+        """Have the sessions look for room again."""
         for session in self._sessions.values():
-            session.news.set()
+            session.wakeup.set()
 
     def settle(self, lock: Lock, kind: AckType) -> None:
-        """Say what became of a record. One whose lock is lost is somebody else's."""
+        """Accept or release a record. One whose lock is lost is somebody else's."""
         if not lock.revoked:
             lock.session.settle(lock, kind)
 
     async def leave(self) -> bool:
-        """Say what was not said yet, give back the rest, and leave the group; whether the brokers have heard of it."""
+        """Settle what is due, give back the rest, and leave the group. False: the brokers have not heard of it."""
         self.leaving = True
         self.wake()
         tasks = [session.task for session in self._sessions.values() if session.task is not None]
@@ -97,24 +97,24 @@ class Member:
                     await self._ask_group(EPOCH_LEAVE)
         except (*TROUBLE, BackbeatError, RefusedError) as error:
             # The broker notices by itself, after the session timeout; what was held is given back with the connection.
-            logger.warning("leaving the share group %s: %s", self.who.group, error)
+            logger.warning("leaving the share group %s: %s", self.identity.group, error)
             return False
         return True
 
-    # --- what sessions ask for --------------------------------------------------------------------------------------
+    # --- for the sessions -------------------------------------------------------------------------------------------
 
     def partitions_of(self, node_id: int) -> set[int]:
         """The partitions that a broker leads."""
-        return {one for one, leader in self.cluster.leaders.items() if leader == node_id}
+        return {partition for partition, leader in self.cluster.leaders.items() if leader == node_id}
 
     def claim(self, session: Session) -> int:
-        """How many records a session may fetch now: its part of the room, given back with `unclaim`.
+        """Number of records that a session may fetch now: its part of the room, given back with `unclaim`.
 
-        Where there is not enough for all, who got none the last time comes first.
+        Where there is not enough for all, a session that got none the last time comes first.
         """
         free = 0 if self.leaving else self._room() - self._claimed
-        others = [one for one in self._sessions.values() if one is not session]
-        if free <= 0 or (free <= len(others) and not session.starved and any(one.starved for one in others)):
+        others = [other for other in self._sessions.values() if other is not session]
+        if free <= 0 or (free <= len(others) and not session.starved and any(other.starved for other in others)):
             session.starved = True
             return 0
         session.starved = False
@@ -123,18 +123,18 @@ class Member:
         return part
 
     def unclaim(self, count: int) -> None:
-        """A fetch is over; what it brought is counted in `room` now."""
+        """End a fetch; the records that it brought are counted in `room` now."""
         self._claimed -= count
         if any(session.starved for session in self._sessions.values()):
             self.wake()
 
     def look_again(self) -> None:
-        """A partition is led by another broker now: ask by whom."""
+        """Look up the leaders: a partition has another one now."""
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
 
     async def _look(self) -> None:
-        """Until it is known of each partition who leads it."""
+        """Look up the leaders until those of all partitions are known."""
         backoff = BACKOFF_SECONDS_MIN
         while True:
             await asyncio.sleep(backoff)
@@ -142,10 +142,10 @@ class Member:
             try:
                 await self.cluster.refresh()
             except (*TROUBLE, Unavailable) as error:
-                logger.info("where %s is, is not known yet: %s", self.who.topic, error)
+                logger.info("where %s is, is not known yet: %s", self.identity.topic, error)
                 continue
-            if self.cluster.topic_id != self.who.topic_id:
-                self._fail(Unavailable(f"the topic {self.who.topic} was deleted and made again"))
+            if self.cluster.topic_id != self.identity.topic_id:
+                self._fail(Unavailable(f"the topic {self.identity.topic} was deleted and made again"))
             for session in self._sessions.values():
                 session.broken.clear()
             self._distribute()
@@ -154,9 +154,9 @@ class Member:
 
     # --- membership ---------------------------------------------------------------------------------------------------
 
-    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _watched(self, coroutine: Coroutine[Any, Any, None]) -> None:
         try:
-            await work
+            await coroutine
         except Exception as error:  # noqa: BLE001 - it is raised again where the worker runs
             self._fail(error)
 
@@ -171,14 +171,14 @@ class Member:
             try:
                 await self._beat()
             except (*TROUBLE, Unavailable) as error:
-                logger.info("the coordinator of %s does not answer: %s", self.who.group, error)
+                logger.info("the coordinator of %s does not answer: %s", self.identity.group, error)
                 self.cluster.forget_coordinator()
                 backoff = min(2 * backoff, BACKOFF_SECONDS_MAX)
-            except RefusedError as refused:
-                if refused.code in REFUSED_FOR_GOOD:
-                    raise Unavailable(f"the share group {self.who.group}: {refused}") from refused
-                logger.info("the coordinator of %s: %s", self.who.group, refused)
-                if refused.code in _MEMBER_UNKNOWN:
+            except RefusedError as error:
+                if error.code in REFUSED_FOR_GOOD:
+                    raise Unavailable(f"the share group {self.identity.group}: {error}") from error
+                logger.info("the coordinator of %s: %s", self.identity.group, error)
+                if error.code in _MEMBER_UNKNOWN:
                     self._epoch = EPOCH_JOIN
                 self.cluster.forget_coordinator()
                 backoff = min(2 * backoff, BACKOFF_SECONDS_MAX)
@@ -186,19 +186,21 @@ class Member:
                 backoff = BACKOFF_SECONDS_MIN
 
     async def _beat(self) -> None:
-        answer = await self._ask_group(self._epoch)
-        self._epoch = answer.member_epoch
-        self._interval_seconds = answer.heartbeat_interval_ms / 1000
+        response = await self._ask_group(self._epoch)
+        self._epoch = response.member_epoch
+        self._interval_seconds = response.heartbeat_interval_ms / 1000
 
     async def _ask_group(self, epoch: int) -> Any:
-        who = self.who
-        answer = await self.cluster.ask_coordinator(heartbeat(who.group, who.member_id, epoch, who.topic))
-        if answer.error_code:
-            raise RefusedError(answer.error_code, answer.error_message)
-        return answer
+        identity = self.identity
+        response = await self.cluster.ask_coordinator(
+            heartbeat(identity.group, identity.member_id, epoch, identity.topic)
+        )
+        if response.error_code:
+            raise RefusedError(response.error_code, response.error_message)
+        return response
 
     def _distribute(self) -> None:
-        """See that each broker that leads partitions has a session."""
+        """Start a session with each broker that leads partitions."""
         for node_id in set(self.cluster.leaders.values()):
             if node_id not in self._sessions and not self.leaving:
                 session = self._sessions[node_id] = Session(self, node_id)

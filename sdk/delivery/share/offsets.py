@@ -1,4 +1,4 @@
-"""Where a share group stands, and where the consumer group of the same client application does.
+"""Positions of a share group, and of the consumer group of the same client application.
 
 Each takes from its own position. So that a change of delivery neither runs again what is done nor leaves anything out,
 a share group begins where the consumer group has committed if that is further, and while it runs it commits its own
@@ -31,18 +31,18 @@ from backbeat.schemas.kafka.security import connection
 
 _EARLIEST = "earliest"
 _RESET, _RENEW, _LIMIT = "share.auto.offset.reset", "share.renew.acknowledge.enable", "share.delivery.count.limit"
-#: Kafka's own, where a broker does not say.
-_LIMIT_USUAL = 5
-#: Whether it can be read; all others always can.
+#: Kafka's default, where a broker does not tell.
+_LIMIT_DEFAULT = 5
+#: Compressions that need a package: True where it is installed.
 _COMPRESSIONS: Mapping[str, Callable[[], bool]] = {"snappy": has_snappy, "lz4": has_lz4, "zstd": has_zstd}
-#: A question of one who may be about to leave.
+#: Bound of a request of a worker that may be about to leave.
 _ASK_SECONDS_MAX = 5.0
 _GROUP_ID_NOT_FOUND = 69
 _NON_EMPTY_GROUP = 68
 
 
-class DescribeAnswer(Response):
-    """Where a share group stands."""
+class DescribeResponse(Response):
+    """Position of a share group."""
 
     API_KEY, API_VERSION = 90, 1
     SCHEMA = Schema(
@@ -78,10 +78,10 @@ class DescribeAnswer(Response):
 
 
 class Describe(Request):
-    """Asks where a share group stands."""
+    """Asks for the position of a share group."""
 
     API_KEY, API_VERSION = 90, 1
-    RESPONSE_TYPE = DescribeAnswer
+    RESPONSE_TYPE = DescribeResponse
     SCHEMA = Schema(
         (
             "groups",
@@ -91,8 +91,8 @@ class Describe(Request):
     )
 
 
-class AlterAnswer(Response):
-    """Whether a share group was moved."""
+class AlterResponse(Response):
+    """Result of moving a share group."""
 
     API_KEY, API_VERSION = 91, 0
     SCHEMA = Schema(
@@ -115,7 +115,7 @@ class Alter(Request):
     """Moves a share group that has no members."""
 
     API_KEY, API_VERSION = 91, 0
-    RESPONSE_TYPE = AlterAnswer
+    RESPONSE_TYPE = AlterResponse
     SCHEMA = Schema(
         ("group_id", STRING),
         (
@@ -127,7 +127,7 @@ class Alter(Request):
 
 
 class Position(NamedTuple):
-    """Where a share group stands in a partition."""
+    """Position of a share group in a partition."""
 
     #: everything before it is done; None: it has taken nothing yet
     start: int | None
@@ -135,17 +135,17 @@ class Position(NamedTuple):
     lag: int | None
 
 
-class Prepared(NamedTuple):
-    """What is known before the first record is taken."""
+class GroupSetup(NamedTuple):
+    """Setup of a share group, known before the first record is taken."""
 
-    #: how often a record is taken by somebody before the broker takes it out
+    #: number of times that a record is taken by somebody before the broker takes it out
     deliveries_max: int
     #: partition -> the next record of the consumer group
     committed: Mapping[int, int]
 
 
-def prepare(bootstrap_servers: str, group: str, topic: str, consumer_group: str) -> Prepared:
-    """See that a share group can be used, and set it up. BackbeatError says why it cannot."""
+def prepare(bootstrap_servers: str, group: str, topic: str, consumer_group: str) -> GroupSetup:
+    """Check that a share group can be used, and set it up. BackbeatError: it cannot, and why."""
     admin = _admin(bootstrap_servers)
     try:
         admin.list_topics(timeout=CONNECT_SECONDS_MAX)
@@ -153,36 +153,36 @@ def prepare(bootstrap_servers: str, group: str, topic: str, consumer_group: str)
         raise unreachable(bootstrap_servers, error) from error
     resource = ConfigResource(ConfigResource.Type.GROUP, group)
     try:
-        found = {name: entry.value for name, entry in _one(admin.describe_configs([resource])).items()}
-        if _RESET not in found:
+        config = {name: entry.value for name, entry in _result(admin.describe_configs([resource])).items()}
+        if _RESET not in config:
             raise BackbeatError(
                 f"this Kafka has no share groups (its groups have no {_RESET}). What to do: Kafka 4.2 or newer, or "
                 'Worker(delivery="group")'
             )
-        if found.get(_RENEW, "true") != "true":
+        if config.get(_RENEW, "true") != "true":
             raise BackbeatError(
                 f"the share group {group} may not renew its locks: set {_RENEW}=true for it, or use "
                 'Worker(delivery="group")'
             )
-        _check_compression(topic, _one(admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)])))
-        state = _one(admin.describe_consumer_groups([consumer_group])).state
+        _check_compression(topic, _result(admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)])))
+        state = _result(admin.describe_consumer_groups([consumer_group])).state
         if state not in {ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD}:
             raise BackbeatError(
                 f'workers with delivery="group" run ({consumer_group} is {state.name.lower()}): both would run every '
                 "activity. What to do: stop them all first; one that was killed is gone after its session timeout"
             )
-        if found[_RESET] != _EARLIEST:
+        if config[_RESET] != _EARLIEST:
             # A new group would leave out what was there before it.
             entry = ConfigEntry(_RESET, _EARLIEST, incremental_operation=AlterConfigOpType.SET)
-            asked = ConfigResource(ConfigResource.Type.GROUP, group, incremental_configs=[entry])
-            _one(admin.incremental_alter_configs([asked]))
-        places = _one(
+            change = ConfigResource(ConfigResource.Type.GROUP, group, incremental_configs=[entry])
+            _result(admin.incremental_alter_configs([change]))
+        places = _result(
             admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(consumer_group)])
         ).topic_partitions
     except KafkaException as error:
         raise Unavailable(f"the share group {group} cannot be set up: {error.args[0].str()}") from error
-    committed = {one.partition: one.offset for one in places if one.topic == topic and one.offset >= 0}
-    return Prepared(int(found.get(_LIMIT) or _LIMIT_USUAL), committed)
+    committed = {place.partition: place.offset for place in places if place.topic == topic and place.offset >= 0}
+    return GroupSetup(int(config.get(_LIMIT) or _LIMIT_DEFAULT), committed)
 
 
 def _check_compression(topic: str, config: Mapping[str, ConfigEntry]) -> None:
@@ -199,29 +199,29 @@ def commit(bootstrap_servers: str, consumer_group: str, topic: str, starts: Mapp
     """Commit a share group's position for the consumer group. KafkaException: it could not be."""
     marks = [TopicPartition(topic, partition, offset) for partition, offset in starts.items()]
     admin = _admin(bootstrap_servers)
-    done = _one(
+    result = _result(
         admin.alter_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(consumer_group, marks)], request_timeout=_ASK_SECONDS_MAX
         )
     )
-    for one in done.topic_partitions:
-        if one.error is not None:
-            raise KafkaException(one.error)
+    for place in result.topic_partitions:
+        if place.error is not None:
+            raise KafkaException(place.error)
 
 
 async def positions(cluster: Cluster, group: str, topic: str) -> dict[int, Position]:
-    """Where a share group stands, by partition; empty: nobody has been in it yet. RefusedError."""
+    """Positions of a share group, by partition; empty: nobody has been in it yet. RefusedError."""
     partitions = sorted(cluster.leaders)
-    answer = await cluster.ask_coordinator(Describe([(group, [(topic, partitions, NO_TAGS)], NO_TAGS)], NO_TAGS))
-    ((_, topics, code, message, _),) = answer.groups
+    response = await cluster.ask_coordinator(Describe([(group, [(topic, partitions, NO_TAGS)], NO_TAGS)], NO_TAGS))
+    ((_, topics, code, message, _),) = response.groups
     if code == _GROUP_ID_NOT_FOUND:
         return {}
     if code:
         raise RefusedError(code, message)
     return {
         number: Position(start if start >= 0 else None, lag if lag >= 0 else None)
-        for _, _, found, _ in topics
-        for number, start, _, lag, error, *_ in found
+        for _, _, partitions_of_topic, _ in topics
+        for number, start, _, lag, error, *_ in partitions_of_topic
         if not error
     }
 
@@ -229,7 +229,7 @@ async def positions(cluster: Cluster, group: str, topic: str) -> dict[int, Posit
 async def begin_at(
     cluster: Cluster, group: str, topic: str, committed: Mapping[int, int], ends: Callable[[], Mapping[int, int]]
 ) -> None:
-    """Have a share group go on where the consumer group has got to, if that is further. BackbeatError: it cannot.
+    """Move a share group to where the consumer group has got to, if that is further. BackbeatError: it cannot.
 
     Where all that the share group has not done may lie behind the committed offset it stays: being moved it would
     forget what else it has done there. `ends` gives the end of each partition, and may block.
@@ -245,15 +245,17 @@ async def begin_at(
             return start is None or start < offset
         return start < offset and lag > end.get(partition, offset) - offset
 
-    starts = [(one, offset, NO_TAGS) for one, offset in sorted(committed.items()) if is_behind(one, offset)]
+    starts = [
+        (partition, offset, NO_TAGS) for partition, offset in sorted(committed.items()) if is_behind(partition, offset)
+    ]
     if not starts:
         return
-    answer = await cluster.ask_coordinator(Alter(group, [(topic, starts, NO_TAGS)], NO_TAGS))
-    if answer.error_code == _NON_EMPTY_GROUP:
+    response = await cluster.ask_coordinator(Alter(group, [(topic, starts, NO_TAGS)], NO_TAGS))
+    if response.error_code == _NON_EMPTY_GROUP:
         # Another worker has just done it, and is in.
         return
-    errors = [answer.error_message or "refused"] if answer.error_code else []
-    errors += [said for _, _, found, _ in answer.topics for _, code, said, _ in found if code]
+    errors = [response.error_message or "refused"] if response.error_code else []
+    errors += [text for _, _, results, _ in response.topics for _, code, text, _ in results if code]
     if errors:
         raise BackbeatError(f"the share group {group} cannot go on where {topic} was read before: {errors[0]}")
     logger.info("the share group %s goes on where the consumer group was", group)
@@ -263,23 +265,23 @@ def ends(bootstrap_servers: str, topic: str, partitions: Iterable[int]) -> dict[
     """The end of each partition. KafkaException."""
     latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     admin = _admin(bootstrap_servers)
-    asked = admin.list_offsets(
-        dict.fromkeys([TopicPartition(topic, one) for one in partitions], latest),
+    futures = admin.list_offsets(
+        dict.fromkeys([TopicPartition(topic, partition) for partition in partitions], latest),
         isolation_level=IsolationLevel.READ_UNCOMMITTED,
         request_timeout=_ASK_SECONDS_MAX,
     )
-    return {place.partition: future.result(_ASK_SECONDS_MAX).offset for place, future in asked.items()}
+    return {place.partition: future.result(_ASK_SECONDS_MAX).offset for place, future in futures.items()}
 
 
 def _admin(bootstrap_servers: str) -> AdminClient:
-    """A client for some questions, to be held until they are answered.
+    """A client for some requests, to be held until they are answered.
 
     One that is kept for longer would ask as if a broker that was restarted led as before.
     """
     return AdminClient({**connection(bootstrap_servers), "log_level": 2})
 
 
-def _one(futures: Mapping[Any, Any]) -> Any:
-    """What was asked of one thing alone."""
+def _result(futures: Mapping[Any, Any]) -> Any:
+    """Result of a request for one thing alone."""
     (future,) = futures.values()
     return future.result(CONNECT_SECONDS_MAX)

@@ -1,4 +1,4 @@
-"""The requests of a share group's member, and their answers, as Kafka 4.2 and later have them (KIP-932, 1206, 1222)."""
+"""Requests of a share group's member, and their responses, as Kafka 4.2 and later have them (KIP-932, 1206, 1222)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from aiokafka.protocol.types import (
 
 from backbeat.delivery.share.wire import NO_TAGS, STRING, TAGS, Request, Uuid, array
 
-#: At most so many bytes in the answer to a fetch; a single record may be larger.
+#: Bound of the response to a fetch; a single record may be larger.
 _FETCH_BYTES_MAX = 16 * 1024 * 1024
-#: How the broker keeps what a fetch took: records that are acknowledged together should lie together.
+#: Size of the broker's batches of records: those that are acknowledged together should lie together.
 _BATCH_RECORDS = 100
 _RECORD_LIMIT = 1  #: never more records than were asked for
 
 
 class AckType(enum.IntEnum):
-    """What is said of a record that was taken."""
+    """Acknowledgement of a record that was taken."""
 
     #: there is no record at this offset
     GAP = 0
@@ -44,8 +44,8 @@ class AckType(enum.IntEnum):
 EPOCH_JOIN, EPOCH_LEAVE = 0, -1
 
 
-class HeartbeatAnswer(Response):
-    """That a member is in; what the group gives it to read comes behind and is not looked at (`member`)."""
+class HeartbeatResponse(Response):
+    """Membership; the partitions that the group assigns come behind and are not looked at (`member`)."""
 
     API_KEY, API_VERSION = 76, 1
     SCHEMA = Schema(
@@ -62,7 +62,7 @@ class Heartbeat(Request):
     """Joins a share group, stays in it, leaves it."""
 
     API_KEY, API_VERSION = 76, 1
-    RESPONSE_TYPE = HeartbeatAnswer
+    RESPONSE_TYPE = HeartbeatResponse
     SCHEMA = Schema(
         ("group_id", STRING),
         ("member_id", STRING),
@@ -74,7 +74,7 @@ class Heartbeat(Request):
 
 
 def heartbeat(group: str, member_id: str, epoch: int, topic: str) -> Heartbeat:
-    """Say that a member is there; the topic is said when it joins."""
+    """The heartbeat of a member; the topic is in the one that joins."""
     return Heartbeat(group, member_id, epoch, None, [topic] if epoch == EPOCH_JOIN else None, NO_TAGS)
 
 
@@ -94,8 +94,8 @@ _ENDPOINTS = (
 )
 
 
-class FetchAnswer(Response):
-    """Records, and which of them are ours."""
+class FetchResponse(Response):
+    """Records, and the offsets that are acquired."""
 
     API_KEY, API_VERSION = 78, 2
     SCHEMA = Schema(
@@ -131,10 +131,10 @@ class FetchAnswer(Response):
 
 
 class Fetch(Request):
-    """Takes records, and says what became of earlier ones."""
+    """Takes records, and acknowledges earlier ones."""
 
     API_KEY, API_VERSION = 78, 2
-    RESPONSE_TYPE = FetchAnswer
+    RESPONSE_TYPE = FetchResponse
     SCHEMA = Schema(
         ("group_id", STRING),
         ("member_id", STRING),
@@ -152,8 +152,8 @@ class Fetch(Request):
     )
 
 
-class AcknowledgeAnswer(Response):
-    """Whether it was taken, by partition."""
+class AcknowledgeResponse(Response):
+    """Results of acknowledgements, by partition."""
 
     API_KEY, API_VERSION = 79, 2
     SCHEMA = Schema(
@@ -177,10 +177,10 @@ class AcknowledgeAnswer(Response):
 
 
 class Acknowledge(Request):
-    """Says what became of records."""
+    """Acknowledges records."""
 
     API_KEY, API_VERSION = 79, 2
-    RESPONSE_TYPE = AcknowledgeAnswer
+    RESPONSE_TYPE = AcknowledgeResponse
     SCHEMA = Schema(
         ("group_id", STRING),
         ("member_id", STRING),
@@ -201,7 +201,7 @@ class MemberIdentity(NamedTuple):
 
 
 def fetch(
-    who: MemberIdentity,
+    identity: MemberIdentity,
     epoch: int,
     *,
     records_max: int,
@@ -209,12 +209,12 @@ def fetch(
     added: Iterable[int],
     forgotten: Iterable[int],
 ) -> Fetch:
-    """Take at most so many records; partitions are said when they join the session or leave it."""
-    new: list[Any] = [(one, [], NO_TAGS) for one in sorted(added)]
-    old = sorted(forgotten)
+    """The request for at most so many records; partitions are in it when they join the session or leave it."""
+    partitions: list[Any] = [(partition, [], NO_TAGS) for partition in sorted(added)]
+    left = sorted(forgotten)
     return Fetch(
-        who.group,
-        who.member_id,
+        identity.group,
+        identity.member_id,
         epoch,
         wait_ms,
         1,
@@ -223,29 +223,29 @@ def fetch(
         _BATCH_RECORDS,
         _RECORD_LIMIT,
         False,
-        [(who.topic_id, new, NO_TAGS)] if new else [],
-        [(who.topic_id, old, NO_TAGS)] if old else [],
+        [(identity.topic_id, partitions, NO_TAGS)] if partitions else [],
+        [(identity.topic_id, left, NO_TAGS)] if left else [],
         NO_TAGS,
     )
 
 
-def acknowledge(who: MemberIdentity, epoch: int, batches: Sequence[AckBatch]) -> Acknowledge:
-    """Say what became of records; with EPOCH_LEAVE as the epoch the session is over."""
-    said: dict[int, list[Any]] = {}
+def acknowledge(identity: MemberIdentity, epoch: int, batches: Sequence[AckBatch]) -> Acknowledge:
+    """The request that acknowledges records; with EPOCH_LEAVE as the epoch the session is over."""
+    batches_by_partition: dict[int, list[Any]] = {}
     for partition, first, types in batches:
-        said.setdefault(partition, []).append((first, first + len(types) - 1, types, NO_TAGS))
-    partitions = [(partition, found, NO_TAGS) for partition, found in said.items()]
-    topics = [(who.topic_id, partitions, NO_TAGS)] if partitions else []
+        batches_by_partition.setdefault(partition, []).append((first, first + len(types) - 1, types, NO_TAGS))
+    partitions = [(partition, acks, NO_TAGS) for partition, acks in batches_by_partition.items()]
+    topics = [(identity.topic_id, partitions, NO_TAGS)] if partitions else []
     renewal = any(AckType.RENEW in types for _, _, types in batches)
-    return Acknowledge(who.group, who.member_id, epoch, renewal, topics, NO_TAGS)
+    return Acknowledge(identity.group, identity.member_id, epoch, renewal, topics, NO_TAGS)
 
 
 def batches_of(acks: Mapping[tuple[int, int], AckType]) -> list[AckBatch]:
     """Acknowledgements of (partition, offset), those of neighbours together."""
-    found: list[AckBatch] = []
+    batches: list[AckBatch] = []
     for (partition, offset), kind in sorted(acks.items()):
-        if found and found[-1][0] == partition and found[-1][1] + len(found[-1][2]) == offset:
-            found[-1][2].append(int(kind))
+        if batches and batches[-1][0] == partition and batches[-1][1] + len(batches[-1][2]) == offset:
+            batches[-1][2].append(int(kind))
         else:
-            found.append((partition, offset, [int(kind)]))
-    return found
+            batches.append((partition, offset, [int(kind)]))
+    return batches

@@ -1,8 +1,8 @@
 """The records that one broker leads, for a member of a share group: requests one after the other.
 
-First what became of records and which locks go on, then a fetch of as many records as there is room for. A lock goes on
+First the acknowledgements and renewals, then a fetch of as many records as there is room for. A lock goes on
 for as long as the record is with us: it is renewed when half of its time has passed. Whatever breaks a session gives
-its records back; they come again, here or elsewhere, and whoever runs them knows a repeat when it sees one.
+its records back; they come again, here or elsewhere, and their worker recognises repeats.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from backbeat.errors import BackbeatError, Unavailable
 
 BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.05, 1.0
 
-#: How long a fetch waits for records. What became of others is said after it, so this is no longer than a commit waits.
+#: Bound of a fetch's wait for records. Acknowledgements go after it, so this is no longer than a commit waits.
 _WAIT_MS = 200
 #: A record that is not ours any more; one of them makes the broker refuse all of its partition's.
 _INVALID_RECORD_STATE = 121
@@ -33,7 +33,7 @@ Place = tuple[int, int]
 
 
 class Lock:
-    """A record that is ours until we say what became of it, or until it is lost: then it goes to somebody else."""
+    """A record that is ours until it is acknowledged, or until it is lost: then it goes to somebody else."""
 
     __slots__ = ("place", "renew_at", "revoked", "session")
 
@@ -46,21 +46,21 @@ class Lock:
 
 
 class AcquiredRecord(NamedTuple):
-    """A record that was taken."""
+    """A record that was taken, with its lock."""
 
     lock: Lock
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes | None]]
-    #: how often it was taken by anybody, this time included
+    #: number of times that it was taken by anybody, this time included
     deliveries: int
 
 
 class Group(Protocol):
-    """What a session needs of the member of the group that it is of (`member.Member`)."""
+    """Interface of the member that a session belongs to (`member.Member`)."""
 
     cluster: Cluster
-    who: MemberIdentity
+    identity: MemberIdentity
     leaving: bool
     lock_seconds: float
     accept: Callable[[list[AcquiredRecord]], None]
@@ -69,7 +69,7 @@ class Group(Protocol):
         """The partitions that a broker leads."""
 
     def claim(self, session: Session) -> int:
-        """How many records a session may take now; they are reserved for it."""
+        """Number of records that a session may take now; they are reserved for it."""
 
     def unclaim(self, count: int) -> None:
         """Let others take what a session has not."""
@@ -89,22 +89,22 @@ class Session:
         self._read: set[int] = set()
         self._locks: dict[Place, Lock] = {}
         self._acks: dict[Place, AckType] = {}
-        self.news = asyncio.Event()
+        self.wakeup = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
-        #: Whether it wanted room and got none.
+        #: True: it wanted room and got none.
         self.starved = False
         #: Partitions that are not read until it is known who leads them.
         self.broken: set[int] = set()
 
     def settle(self, lock: Lock, kind: AckType) -> None:
-        """Say what became of a record, with the next request."""
+        """Acknowledge a record, with the next request."""
         del self._locks[lock.place]
         lock.revoked = True
         self._acks[lock.place] = kind
-        self.news.set()
+        self.wakeup.set()
 
     async def run(self) -> None:
-        """Until the member leaves."""
+        """Read until the member leaves."""
         backoff = BACKOFF_SECONDS_MIN
         while not self._member.leaving:
             try:
@@ -112,7 +112,7 @@ class Session:
                 backoff = BACKOFF_SECONDS_MIN
             except (*TROUBLE, RefusedError) as error:
                 if isinstance(error, RefusedError) and error.code in REFUSED_FOR_GOOD:
-                    raise Unavailable(f"reading {self._member.who.topic}: {error}") from error
+                    raise Unavailable(f"reading {self._member.identity.topic}: {error}") from error
                 logger.warning("the share session with broker %s is made again: %s", self._node_id, error)
                 self._reset()
                 self._member.look_again()
@@ -121,12 +121,12 @@ class Session:
         try:
             if self._epoch:
                 # What is still held is given back with the session.
-                await self._ask(acknowledge(self._member.who, EPOCH_LEAVE, batches_of(self._acks)))
+                await self._ask(acknowledge(self._member.identity, EPOCH_LEAVE, batches_of(self._acks)))
         except (*TROUBLE, RefusedError) as error:
             logger.info("the share session with broker %s is not ended in order: %s", self._node_id, error)
 
     async def _turn(self) -> None:
-        self.news.clear()
+        self.wakeup.clear()
         now = time.monotonic()
         due = [place for place, lock in self._locks.items() if lock.renew_at <= now]
         if self._acks or due:
@@ -145,22 +145,22 @@ class Session:
             self._member.unclaim(room)
 
     async def _rest(self) -> None:
-        """Until there are news, or a lock is to be renewed."""
+        """Wait until there is room or an acknowledgement, or a lock is to be renewed."""
         renew_at = min((lock.renew_at for lock in self._locks.values()), default=None)
         try:
             async with asyncio.timeout(None if renew_at is None else max(0.0, renew_at - time.monotonic())):
-                await self.news.wait()
+                await self.wakeup.wait()
         except TimeoutError:
             return
 
     async def _ask(self, request: Any) -> Any:
-        answer = await self._member.cluster.ask(self._node_id, self._purpose, request)
-        if answer.error_code:
-            raise RefusedError(answer.error_code, answer.error_message)
+        response = await self._member.cluster.ask(self._node_id, self._purpose, request)
+        if response.error_code:
+            raise RefusedError(response.error_code, response.error_message)
         self._epoch += 1
-        if answer.lock_ms > 0:
-            self._member.lock_seconds = answer.lock_ms / 1000
-        return answer
+        if response.lock_ms > 0:
+            self._member.lock_seconds = response.lock_ms / 1000
+        return response
 
     def _reset(self) -> None:
         """The broker has given up what we held, or will: with the connection."""
@@ -180,7 +180,7 @@ class Session:
 
     async def _fetch(self, wanted: set[int], room: int) -> None:
         request = fetch(
-            self._member.who,
+            self._member.identity,
             self._epoch,
             records_max=room,
             wait_ms=_WAIT_MS,
@@ -188,10 +188,10 @@ class Session:
             forgotten=self._read - wanted,
         )
         sent_at = time.monotonic()
-        answer = await self._ask(request)
+        response = await self._ask(request)
         self._read = set(wanted)
         taken: list[AcquiredRecord] = []
-        for _, partitions, _ in answer.topics:
+        for _, partitions, _ in response.topics:
             for number, code, message, _, _, _, records, acquired, _ in partitions:
                 if code:
                     self._break(number, code, message)
@@ -201,50 +201,54 @@ class Session:
             self._member.accept(taken)
 
     def _taken(self, partition: int, raw: bytes, acquired: Iterable[Any], renew_at: float) -> list[AcquiredRecord]:
-        there, holes = _records(raw)
-        found = []
+        records, holes = _records(raw)
+        acquired_records = []
         for first, last, deliveries, _ in acquired:
             for offset in range(first, last + 1):
                 place = (partition, offset)
-                record = there.get(offset)
+                record = records.get(offset)
                 if record is None:
-                    # One that may exist and did not come is not to be called a gap: nobody would run it.
+                    # A record that may exist and did not come is not to be called a gap: nobody would run it.
                     self._acks[place] = AckType.GAP if offset in holes else AckType.RELEASE
                     continue
-                # One that was ours all the same was lost without our knowledge.
+                # A record that was ours all the same was lost without our knowledge.
                 self._lose([place])
                 lock = self._locks[place] = Lock(self, place, renew_at)
-                found.append(AcquiredRecord(lock, record.key, record.value, list(record.headers), deliveries))
-        return found
+                acquired_records.append(
+                    AcquiredRecord(lock, record.key, record.value, list(record.headers), deliveries)
+                )
+        return acquired_records
 
     def _break(self, partition: int, code: int, message: str | None) -> None:
-        """Read it again once it is known who leads it; what we held of it is given up."""
-        logger.info("%s/%s: %s", self._member.who.topic, partition, message or KafkaError(code).str())
+        """Leave out a partition until its leader is known; the records that we hold of it are given up."""
+        logger.info("%s/%s: %s", self._member.identity.topic, partition, message or KafkaError(code).str())
         self.broken.add(partition)
         self._lose([place for place in self._locks if place[0] == partition])
         self._acks = {place: kind for place, kind in self._acks.items() if place[0] != partition}
         self._member.look_again()
 
-    # --- saying what became of it --------------------------------------------------------------------------------
+    # --- acknowledging -------------------------------------------------------------------------------------------
 
     async def _acknowledge(self, acks: Mapping[Place, AckType]) -> None:
         sent_at = time.monotonic()
-        answer = await self._ask(acknowledge(self._member.who, self._epoch, batches_of(acks)))
-        failed = {number: (code, said) for _, found, _ in answer.topics for number, code, said, *_ in found if code}
+        response = await self._ask(acknowledge(self._member.identity, self._epoch, batches_of(acks)))
+        failed = {
+            number: (code, text) for _, results, _ in response.topics for number, code, text, *_ in results if code
+        }
         for place, kind in acks.items():
             if kind is AckType.RENEW and place[0] not in failed and place in self._locks:
                 self._locks[place].renew_at = sent_at + self._member.lock_seconds / 2
         for number, (code, message) in failed.items():
-            several = {place: kind for place, kind in acks.items() if place[0] == number}
+            refused = {place: kind for place, kind in acks.items() if place[0] == number}
             if code != _INVALID_RECORD_STATE:
                 self._break(number, code, message)
-            elif len(several) > 1:
+            elif len(refused) > 1:
                 # One of them is lost, and the broker has refused all.
-                for place, kind in several.items():
+                for place, kind in refused.items():
                     await self._acknowledge({place: kind})
             else:
-                logger.debug("%s/%s at %s was lost", self._member.who.topic, *next(iter(several)))
-                self._lose(several)
+                logger.debug("%s/%s at %s was lost", self._member.identity.topic, *next(iter(refused)))
+                self._lose(refused)
 
 
 def _records(raw: bytes) -> tuple[dict[int, Any], set[int]]:
@@ -252,7 +256,7 @@ def _records(raw: bytes) -> tuple[dict[int, Any], set[int]]:
 
     BackbeatError: they cannot be read.
     """
-    found: dict[int, Any] = {}
+    records_by_offset: dict[int, Any] = {}
     holes: set[int] = set()
     batches = MemoryRecords(raw)
     try:
@@ -260,8 +264,8 @@ def _records(raw: bytes) -> tuple[dict[int, Any], set[int]]:
             batch = batches.next_batch()
             records = {} if batch.is_control_batch else {record.offset: record for record in batch}
             holes.update(set(range(batch.base_offset, batch.next_offset)) - records.keys())
-            found.update(records)
+            records_by_offset.update(records)
     except RecordTrouble as error:
         # Not to be tried again: each time counts as a delivery.
         raise BackbeatError(f"records cannot be read: {error}") from error
-    return found, holes
+    return records_by_offset, holes

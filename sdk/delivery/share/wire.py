@@ -1,4 +1,4 @@
-"""How a member of a share group speaks to brokers: the types of its requests, and the questions where everything is.
+"""Wire format of a share group's requests: their types, and the requests for metadata and the coordinator.
 
 Written with aiokafka's types and sent over its connections. librdkafka's own share consumer is not used: it takes whole
 batches of a producer however few records are asked for, and cannot renew a lock.
@@ -24,14 +24,14 @@ class Uuid:
 
     @classmethod
     def encode(cls, value: bytes) -> bytes:
-        """As it is."""
+        """The bytes as they are."""
         return value
 
     @classmethod
     def decode(cls, data: Any) -> bytes:
-        """As it is."""
-        found: bytes = data.read(16)
-        return found
+        """The bytes as they are."""
+        value: bytes = data.read(16)
+        return value
 
     @classmethod
     def repr(cls, value: bytes) -> str:
@@ -41,9 +41,9 @@ class Uuid:
 
 def array(*fields: tuple[str, Any]) -> CompactArray:
     """An array of structures; aiokafka's own constructor knows its own types only."""
-    found = CompactArray(Int32)
-    found.array_of = Schema(*fields, TAGS)
-    return found
+    structures = CompactArray(Int32)
+    structures.array_of = Schema(*fields, TAGS)
+    return structures
 
 
 class Request(RequestStruct):
@@ -55,7 +55,7 @@ class Request(RequestStruct):
     SCHEMA = Schema()
 
     def prepare(self, versions: Mapping[int, tuple[int, int]]) -> Request:
-        """What the connection sends. BackbeatError: the broker does not know it."""
+        """The request as the connection sends it. BackbeatError: the broker does not know it."""
         low, high = versions.get(self.API_KEY, (-1, -1))
         if not low <= self.API_VERSION <= high:
             raise BackbeatError(
@@ -66,10 +66,10 @@ class Request(RequestStruct):
         return self
 
 
-# --- where everything is ----------------------------------------------------------------------------------------------
+# --- metadata and coordinator -----------------------------------------------------------------------------------------
 
 
-class MetadataAnswer(Response):
+class MetadataResponse(Response):
     """Brokers, topics and the leaders of their partitions."""
 
     API_KEY, API_VERSION = 3, 12
@@ -108,7 +108,7 @@ class Metadata(Request):
     """Asks for one topic."""
 
     API_KEY, API_VERSION = 3, 12
-    RESPONSE_TYPE = MetadataAnswer
+    RESPONSE_TYPE = MetadataResponse
     SCHEMA = Schema(
         ("topics", array(("topic_id", Uuid), ("name", STRING))),
         ("allow_auto_topic_creation", Boolean),
@@ -118,12 +118,12 @@ class Metadata(Request):
 
 
 def metadata(topic: str) -> Metadata:
-    """Ask where a topic is."""
+    """The request for a topic's metadata."""
     return Metadata([(bytes(16), topic, NO_TAGS)], False, False, NO_TAGS)
 
 
-class CoordinatorAnswer(Response):
-    """Which broker coordinates a group."""
+class CoordinatorResponse(Response):
+    """Coordinator of a group."""
 
     API_KEY, API_VERSION = 10, 4
     SCHEMA = Schema(
@@ -144,13 +144,13 @@ class CoordinatorAnswer(Response):
 
 
 class FindCoordinator(Request):
-    """Asks which broker coordinates a group."""
+    """Asks for a group's coordinator."""
 
     API_KEY, API_VERSION = 10, 4
-    RESPONSE_TYPE = CoordinatorAnswer
+    RESPONSE_TYPE = CoordinatorResponse
     SCHEMA = Schema(("key_type", Int8), ("keys", CompactArray(STRING)), TAGS)
 
 
 def find_coordinator(group: str) -> FindCoordinator:
-    """Ask which broker coordinates a group."""
+    """The request for a group's coordinator."""
     return FindCoordinator(0, [group], NO_TAGS)

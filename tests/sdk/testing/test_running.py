@@ -493,7 +493,7 @@ async def test_a_node_for_a_client_that_nobody_knows_fails_as_on_kafka(shop):
     async with Backbeat(shop.worker) as backbeat:
         client = backbeat.client()
         # The client is removed while somebody still works for it.
-        backbeat._directory._by_id.clear()
+        backbeat._registry._by_id.clear()
         node = await client.signal("Camera sale", "Camera 703", "Make Purchase", args=["Ann"], retries=0)
         with pytest.raises(NodeFailed, match="No client has the id"):
             await node.result()
