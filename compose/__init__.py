@@ -1,1 +1,1 @@
-"""How the parts are put together: the command line, `backbeat dev`, and the Kafka that it starts."""
+"""Composition of the parts: the command line, `backbeat dev`, and the Kafka that it starts."""

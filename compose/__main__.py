@@ -1,4 +1,4 @@
-"""`python -m backbeat.compose …` is `backbeat …`: what a part is started with, whatever is on the PATH."""
+"""`python -m backbeat.compose …` is `backbeat …`: it starts a part whatever is on the PATH."""
 
 from backbeat.compose.cli.main import main
 

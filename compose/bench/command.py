@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from backbeat.compose.bench.rig import Rig, Say
 
 LETTERS = "abcdefghi"
-#: What is measured on a stack with a gateway.
+#: Figures of a stack with a gateway.
 HTTP = ("http_a", "http_b", "http_c", "http_d", "http_reads", "http_lag")
 SEARCH = "search"
 LIMITS = "limits"
 FIGURES = (*LETTERS, LIMITS, *HTTP, SEARCH)
 _RUNS = 5
-#: What needs a stack with a worker, in the order in which it is measured.
+#: Figures of a stack with a worker, in the order in which they are measured.
 _WITH_WORKER = "abgcde"
 
 
@@ -31,10 +31,10 @@ def _figures(context: click.Context, parameter: click.Parameter, value: str | No
     del context, parameter
     if value is None:
         return list(FIGURES)
-    wanted: list[str] = []
+    names: list[str] = []
     for word in value.lower().replace(",", " ").split():
-        wanted += [word] if word in FIGURES else list(word) if set(word) <= set(LETTERS) else _unknown(word)
-    return wanted or _unknown("nothing")
+        names += [word] if word in FIGURES else list(word) if set(word) <= set(LETTERS) else _unknown(word)
+    return names or _unknown("nothing")
 
 
 def _unknown(word: str) -> list[str]:
@@ -70,51 +70,51 @@ def bench(only: list[str], runs: int, search_nodes: int, *, as_json: bool) -> No
     """
     from backbeat.compose.bench.table import show
 
-    began = time.monotonic()
+    began_at = time.monotonic()
 
     def say(text: str) -> None:
-        click.echo(f"{time.monotonic() - began:6.1f} s  {text}")
+        click.echo(f"{time.monotonic() - began_at:6.1f} s  {text}")
 
     try:
-        found = asyncio.run(measure(only, runs, search_nodes, say))
+        figures = asyncio.run(measure(only, runs, search_nodes, say))
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise SetupError("the benchmark was interrupted.") from None
-    show(found)
-    click.echo(f"{time.monotonic() - began:.0f} s in all.")
+    show(figures)
+    click.echo(f"{time.monotonic() - began_at:.0f} s in all.")
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(figures))
 
 
 async def measure(only: Collection[str], runs: int, search_nodes: int, say: "Say") -> dict[str, "Figure"]:
     """The figures by their names."""
     from backbeat.compose.bench.scale import STORED, many_nodes, restarts, signals, stored
 
-    this = asyncio.current_task()
-    assert this is not None
+    task = asyncio.current_task()
+    assert task is not None
     # As Ctrl-C: what was started is stopped, and its directories are removed.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-    found: dict[str, Figure] = {}
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    figures: dict[str, Figure] = {}
     if set(only) & {*_WITH_WORKER, LIMITS}:
-        found |= await _with_worker(only, runs, say)
+        figures |= await _with_worker(only, runs, say)
     if "f" in only:
-        found["f"] = await signals(runs, say)
+        figures["f"] = await signals(runs, say)
     if "i" in only:
-        found["i"] = await _on_rig(say, lambda rig: many_nodes(rig, runs, say), lambda rig: restarts(rig, runs, say))
+        figures["i"] = await _on_rig(say, lambda rig: many_nodes(rig, runs, say), lambda rig: restarts(rig, runs, say))
     if set(only) & set("hi"):
         costs: dict[str, float] = {}
         for workflows in STORED if "i" in only else STORED[-1:]:
             costs[str(workflows)], memory = await stored(workflows, runs, say)
         if "i" in only:
-            found["i"]["cpu_us_per_command_by_workflows_stored"] = costs
+            figures["i"]["cpu_us_per_command_by_workflows_stored"] = costs
         if "h" in only:
-            found["h"] = memory | found.get("h", {})
+            figures["h"] = memory | figures.get("h", {})
     if set(only) & set(HTTP):
-        found |= await _over_http(only, runs, say)
+        figures |= await _over_http(only, runs, say)
     if SEARCH in only:
         from backbeat.compose.bench.http_search import searches
 
-        found[SEARCH] = await searches(search_nodes, say)
-    return {name: found[name] for name in FIGURES if name in found}
+        figures[SEARCH] = await searches(search_nodes, say)
+    return {name: figures[name] for name in FIGURES if name in figures}
 
 
 async def _over_http(only: Collection[str], runs: int, say: "Say") -> dict[str, "Figure"]:
@@ -123,11 +123,11 @@ async def _over_http(only: Collection[str], runs: int, say: "Say") -> dict[str, 
 
     say("starting Kafka, an engine, a gateway and a client application")
     async with HttpRig() as rig:
-        one = HttpBench(rig, runs, say)
-        await one.warm_up()
+        http_bench = HttpBench(rig, runs, say)
+        await http_bench.warm_up()
         return {
-            name: await rig.looked_after(measurement())
-            for name, measurement in one.measurements.items()
+            name: await rig.supervise(measurement())
+            for name, measurement in http_bench.measurements.items()
             if name in only
         }
 
@@ -137,28 +137,28 @@ async def _with_worker(only: Collection[str], runs: int, say: "Say") -> dict[str
     from backbeat.compose.bench.rig import Rig
 
     say("starting Kafka, an engine and a worker")
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     async with Rig(worker=True) as rig:
-        one = Bench(rig, runs, say)
-        await one.warm_up()
+        engine_bench = Bench(rig, runs, say)
+        await engine_bench.warm_up()
         measurements: dict[str, Callable[[], Awaitable[Figure]]] = {
-            "a": one.engine_alone,
-            "b": one.everything,
-            "g": one.changelog,
-            "c": one.joins,
-            "d": one.in_a_row,
-            "e": one.idle,
+            "a": engine_bench.engine_alone,
+            "b": engine_bench.everything,
+            "g": engine_bench.changelog,
+            "c": engine_bench.joins,
+            "d": engine_bench.in_a_row,
+            "e": engine_bench.idle,
         }
         for letter, measurement in measurements.items():
             if letter in only:
-                found[letter] = await rig.looked_after(measurement())
+                figures[letter] = await rig.supervise(measurement())
         if LIMITS in only:
             from backbeat.compose.bench.limits import LimitBench
 
-            found[LIMITS] = await rig.looked_after(LimitBench(rig, runs, say).measure())
+            figures[LIMITS] = await rig.supervise(LimitBench(rig, runs, say).measure())
         if "h" in only:
-            found["h"] = {"under_load_mb": {name: round(size) for name, size in rig.memory().items()}}
-    return found
+            figures["h"] = {"under_load_mb": {name: round(size) for name, size in rig.memory().items()}}
+    return figures
 
 
 async def _on_rig(
@@ -170,6 +170,6 @@ async def _on_rig(
 
     say("(i) starting an engine of its own")
     async with Rig() as rig:
-        # The restart comes after them: then more than 100,000 nodes are stored.
+        # The restart comes after the nodes: then more than 100,000 of them are stored.
         costs = await nodes(rig)
         return {"cpu_us_per_command_by_nodes_in_workflow": costs, "ready_after_kill": await restarts(rig)}

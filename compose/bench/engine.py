@@ -1,4 +1,4 @@
-"""Figures (a) to (e) and (g): what runs on one stack with a worker."""
+"""Figures (a) to (e) and (g): those of one stack with a worker."""
 
 import asyncio
 import time
@@ -15,16 +15,16 @@ from backbeat.schemas.kafka.topics import HISTORY, STATE
 Figure = dict[str, Any]
 
 _NAME = "bench"
-_NODES_EACH = 4
+_NODES_PER_WORKFLOW = 4
 #: Of a workflow of four nodes: a signal, and a result for each node.
-_COMMANDS_EACH = 5
+_COMMANDS_PER_WORKFLOW = 5
 _WARM_UP_WORKFLOWS = 2_000
 _WARM_UP_ROUNDS_MIN = 3
-#: Whatever it says by then: the figures show what compiling took.
+#: Bound of the warm-up: after it the figures show what compiling took.
 _WARM_UP_ROUNDS_MAX = 25
 _WARM_UP_SECONDS_MAX = 90.0
-#: The part of the broker's processor time that compiling may take in what counts as steady.
-_COMPILING_MAX = 0.10
+#: Share of the broker's processor time that compiling may take in a steady state.
+_COMPILING_SHARE_MAX = 0.10
 _ALONE_WORKFLOWS = 4_000
 _ROUND_WORKFLOWS = 4_000
 _WAIT_SECONDS = 120.0
@@ -46,16 +46,16 @@ class Bench:
         self._runs = runs
         self._say = say
         self._maker = Maker(rig.user_id, rig.partitions)
-        self._made = 0
+        self._subject_count = 0
         self._changelog: Figure | None = None
 
     async def warm_up(self) -> None:
-        """Let Java's compiler, the caches and the connections settle: what is measured is the steady state."""
+        """Let Java's compiler, the caches and the connections settle, so that the steady state is measured."""
         await until_warm(lambda: self._round(_WARM_UP_WORKFLOWS), self._say)
 
     def _subject(self) -> str:
-        self._made += 1
-        return f"b-{self._made:07d}"
+        self._subject_count += 1
+        return f"b-{self._subject_count:07d}"
 
     # --- (a) -------------------------------------------------------------------------------------------------------
 
@@ -65,9 +65,9 @@ class Bench:
         await self._rig.hold_and_release(self._alone(_ALONE_WORKFLOWS // 2))
         for run in range(self._runs):
             records = self._alone(_ALONE_WORKFLOWS)
-            seconds, used = await self._rig.hold_and_release(records)
+            seconds, cpu_seconds = await self._rig.hold_and_release(records)
             rates.append(len(records) / seconds)
-            costs.append(used / len(records) * 1e6)
+            costs.append(cpu_seconds / len(records) * 1e6)
             self._say(f"(a) run {run + 1}: {rates[-1]:,.0f} commands/s, {costs[-1]:.0f} µs CPU a command")
         return {
             "commands_per_second": round(median(rates)),
@@ -76,11 +76,11 @@ class Bench:
         }
 
     def _alone(self, workflows: int) -> list[Any]:
-        found = []
+        commands = []
         for _ in range(workflows):
-            self._made += 1
-            found += self._maker.workflow(subject_of(self._made, "a"))
-        return found
+            self._subject_count += 1
+            commands += self._maker.workflow(subject_of(self._subject_count, "a"))
+        return commands
 
     # --- (b) and (g) -----------------------------------------------------------------------------------------------
 
@@ -91,23 +91,23 @@ class Bench:
         records, sizes = [], []
         for run in range(self._runs):
             before = await asyncio.to_thread(self._rig.ends, STATE)
-            rate, used = await self._round(_ROUND_WORKFLOWS)
-            nodes = _ROUND_WORKFLOWS * _NODES_EACH
+            rate, cpu_seconds = await self._round(_ROUND_WORKFLOWS)
+            nodes = _ROUND_WORKFLOWS * _NODES_PER_WORKFLOW
             until = await asyncio.to_thread(self._rig.ends, STATE)
             written, size = await asyncio.to_thread(self._rig.state_records, before, until)
             records.append(written / nodes)
             sizes.append(size / nodes)
             rates.append(rate)
-            for name, seconds in used.items():
+            for name, seconds in cpu_seconds.items():
                 costs.setdefault(name, []).append(seconds / nodes * 1e3)
-            shown = ", ".join(f"{name} {values[-1]:.3f}" for name, values in costs.items())
-            self._say(f"(b) run {run + 1}: {rate:,.0f} nodes/s; CPU ms a node: {shown}")
+            costs_text = ", ".join(f"{name} {values[-1]:.3f}" for name, values in costs.items())
+            self._say(f"(b) run {run + 1}: {rate:,.0f} nodes/s; CPU ms a node: {costs_text}")
         self._changelog = {
             "records_per_node": round(median(records), 2),
             "bytes_per_node": round(median(sizes)),
             "runs": {"records_per_node": rounded(records, 2), "bytes_per_node": rounded(sizes)},
         }
-        totals = [sum(each) for each in zip(*(costs[name] for name in _SERVING), strict=True)]
+        totals = [sum(node_costs) for node_costs in zip(*(costs[name] for name in _SERVING), strict=True)]
         return {
             "nodes_per_second": round(median(rates)),
             "cpu_ms_per_node": round(median(totals), 3),
@@ -123,36 +123,36 @@ class Bench:
         return self._changelog
 
     async def _round(self, workflows: int) -> tuple[float, dict[str, float]]:
-        """Signal so many workflows of four nodes at once and wait for all; nodes a second, and processor seconds."""
+        """Signal so many workflows of four nodes at once and await all; nodes a second, and processor seconds."""
         rig = self._rig
         await rig.until_committed()
-        wanted = rig.count(HISTORY) + workflows * _COMMANDS_EACH
-        before, began = rig.usage(), time.monotonic()
+        records_wanted = rig.count(HISTORY) + workflows * _COMMANDS_PER_WORKFLOW
+        usage_before, began_at = rig.usage(), time.monotonic()
         for _ in range(workflows):
             await rig.client.publish(_NAME, self._subject(), FOUR)
         await rig.client.flush(_WAIT_SECONDS)
-        await rig.until(lambda: rig.count(HISTORY) >= wanted, f"{workflows} workflows")
-        seconds = time.monotonic() - began
+        await rig.until(lambda: rig.count(HISTORY) >= records_wanted, f"{workflows} workflows")
+        seconds = time.monotonic() - began_at
         await rig.until_committed()
-        return workflows * _NODES_EACH / seconds, rig.usage().since(before)
+        return workflows * _NODES_PER_WORKFLOW / seconds, rig.usage().since(usage_before)
 
     # --- (c) (d) (e) -----------------------------------------------------------------------------------------------
 
     async def joins(self) -> Figure:
-        """(c) A signal with many children in parallel, from sending it to hearing that it is complete."""
-        found: Figure = {"runs": {}}
+        """(c) A signal with many children in parallel, from sending it to the answer that it is complete."""
+        figure: Figure = {"runs": {}}
         for leaves, runs in ((1_000, self._runs), (_BIG_JOIN, min(self._runs, _BIG_JOIN_RUNS_MAX))):
             seconds = await self._timed(f"(c) {leaves:,} children", runs, partial(self._join, leaves))
-            found[f"seconds_{leaves}"] = round(median(seconds), 3)
-            found["runs"][f"seconds_{leaves}"] = rounded(seconds, 3)
-        return found
+            figure[f"seconds_{leaves}"] = round(median(seconds), 3)
+            figure["runs"][f"seconds_{leaves}"] = rounded(seconds, 3)
+        return figure
 
     async def _join(self, leaves: int) -> None:
         node = await self._rig.client.signal(_NAME, self._subject(), FAN, args=[leaves])
         await node.result(_WAIT_SECONDS)
 
     async def in_a_row(self) -> Figure:
-        """(d) A hundred signals to one workflow, from sending the first to hearing that the last is complete."""
+        """(d) A hundred signals to one workflow, from sending the first to the answer that the last is complete."""
         seconds = await self._timed(f"(d) {_ROW} in a row", self._runs, self._row)
         return {"milliseconds": round(median(seconds) * 1e3), "runs": {"milliseconds": rounded(seconds, 3, 1e3)}}
 
@@ -164,51 +164,51 @@ class Bench:
         await last.result(_WAIT_SECONDS)
 
     async def idle(self) -> Figure:
-        """(e) One workflow of four nodes at a time; from sending the signal to hearing of its end."""
+        """(e) One workflow of four nodes at a time; from sending the signal to the answer that it is complete."""
         client = self._rig.client
-        found = []
+        latencies_ms = []
         for _ in range(_IDLE_WORKFLOWS):
             await asyncio.sleep(_IDLE_SECONDS)
-            began = time.perf_counter()
+            began_at = time.perf_counter()
             node = await client.signal(_NAME, self._subject(), FOUR)
             await node.result(_WAIT_SECONDS)
-            found.append((time.perf_counter() - began) * 1e3)
-        found.sort()
-        p50, p99 = median(found), found[int(len(found) * 0.99) - 1]
-        self._say(f"(e) {len(found)} workflows: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+            latencies_ms.append((time.perf_counter() - began_at) * 1e3)
+        latencies_ms.sort()
+        p50, p99 = median(latencies_ms), latencies_ms[int(len(latencies_ms) * 0.99) - 1]
+        self._say(f"(e) {len(latencies_ms)} workflows: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
         return {
             "p50_ms": round(p50, 1),
             "p99_ms": round(p99, 1),
-            "workflows": len(found),
-            "least_ms": round(found[0], 1),
+            "workflows": len(latencies_ms),
+            "least_ms": round(latencies_ms[0], 1),
         }
 
-    async def _timed(self, what: str, runs: int, work: Callable[[], Awaitable[None]]) -> list[float]:
-        found = []
-        await work()
+    async def _timed(self, label: str, runs: int, measurement: Callable[[], Awaitable[None]]) -> list[float]:
+        seconds = []
+        await measurement()
         for run in range(runs):
             await self._rig.until_committed()
-            began = time.monotonic()
-            await work()
-            found.append(time.monotonic() - began)
-            self._say(f"{what}, run {run + 1}: {found[-1]:.3f} s")
-        return found
+            began_at = time.monotonic()
+            await measurement()
+            seconds.append(time.monotonic() - began_at)
+            self._say(f"{label}, run {run + 1}: {seconds[-1]:.3f} s")
+        return seconds
 
 
-async def until_warm(one_round: Callable[[], Awaitable[tuple[float, dict[str, float]]]], say: Say) -> None:
+async def until_warm(measure_round: Callable[[], Awaitable[tuple[float, dict[str, float]]]], say: Say) -> None:
     """Repeat a load (it gives nodes a second, and processor seconds) until Java's compiler has little to do."""
-    began = time.monotonic()
+    began_at = time.monotonic()
     for round_number in range(_WARM_UP_ROUNDS_MAX):
-        rate, used = await one_round()
-        compiling = used[COMPILER] / used["broker"]
+        rate, cpu_seconds = await measure_round()
+        compiling = cpu_seconds[COMPILER] / cpu_seconds["broker"]
         say(f"warm-up {round_number + 1}: {rate:,.0f} nodes/s, {compiling:.0%} of the broker's CPU compiles")
-        # A compiler thread that has ended takes its time along: then nothing is known of this round.
-        if round_number + 1 >= _WARM_UP_ROUNDS_MIN and 0 <= compiling < _COMPILING_MAX:
+        # A compiler thread that has ended takes its time along: then this round's share is not known.
+        if round_number + 1 >= _WARM_UP_ROUNDS_MIN and 0 <= compiling < _COMPILING_SHARE_MAX:
             return
-        if time.monotonic() - began > _WARM_UP_SECONDS_MAX:
+        if time.monotonic() - began_at > _WARM_UP_SECONDS_MAX:
             return
 
 
 def rounded(values: list[float], digits: int = 0, factor: float = 1.0) -> list[float]:
-    """For the JSON: every run."""
+    """Values of every run, for the JSON."""
     return [round(value * factor, digits) for value in values]

@@ -13,7 +13,7 @@ import psutil
 from sqlalchemy import Engine
 
 from backbeat.compose.bench.engine import Figure, rounded, until_warm
-from backbeat.compose.bench.http_client import Done
+from backbeat.compose.bench.http_client import LoadResult
 from backbeat.compose.bench.http_rig import SERVING, HttpRig
 from backbeat.compose.bench.prepared_commands import Maker, subject_of
 from backbeat.compose.bench.rig import Say
@@ -35,9 +35,9 @@ _WRITES = 3_000
 _READ_RUNS_MAX = 3
 _LAG_WRITES = 120
 _LAG_AT_ONCE = 4
-#: How often the tables are asked, and so how exact a lag is.
+#: Interval of looking at the tables: the resolution of a lag.
 _LAG_LOOK_SECONDS = 0.01
-#: Between two writes of one: so that they fall anywhere between two commits.
+#: Bound of the pause between two writes of one task: so that they fall anywhere between two commits.
 _LAG_PAUSE_SECONDS_MAX = 0.5
 _FRESH_SEARCHES = 40
 _FOLLOW_WORKFLOWS = 5_000
@@ -57,7 +57,7 @@ class HttpBench:
 
     @property
     def measurements(self) -> dict[str, _Measurement]:
-        """By the figures' names, in the order in which they are measured."""
+        """The measurements by their figures' names, in their order."""
         return {
             "http_a": self.accepted,
             "http_b": self.fanned_out,
@@ -68,27 +68,27 @@ class HttpBench:
         }
 
     async def warm_up(self) -> None:
-        """As for the other figures: until Java's compiler has little to do."""
+        """Repeat a load until Java's compiler has little to do, as for the other figures."""
 
-        async def one_round() -> tuple[float, dict[str, float]]:
-            done, used = await self._counted(_WARM_UP_WORKFLOWS, lambda: self._steady(_WARM_UP_WORKFLOWS))
-            return _WARM_UP_WORKFLOWS * _STEADY_NODES_EACH / done.seconds, used
+        async def measure_round() -> tuple[float, dict[str, float]]:
+            result, cpu_seconds = await self._counted(_WARM_UP_WORKFLOWS, lambda: self._steady(_WARM_UP_WORKFLOWS))
+            return _WARM_UP_WORKFLOWS * _STEADY_NODES_EACH / result.seconds, cpu_seconds
 
-        await until_warm(one_round, self._say)
+        await until_warm(measure_round, self._say)
 
     # --- the four loads --------------------------------------------------------------------------------------------
 
     async def accepted(self) -> Figure:
-        """(http_a) Signals accepted over 16 connections; nothing is done about their webhooks."""
+        """(http_a) Signals accepted over 16 connections; their webhooks are only answered."""
 
-        async def work() -> Done:
-            done = await self._rig.load("accept", count=_ACCEPT_SIGNALS)
-            # The first signal of every workflow is posted, and that counts.
+        async def measure() -> LoadResult:
+            result = await self._rig.load("accept", count=_ACCEPT_SIGNALS)
+            # The first signal of every workflow is posted, and its cost counts.
             await self._rig.load("webhooks", count=min(_ACCEPT_SIGNALS, _ACCEPT_WORKFLOWS))
-            return done
+            return result
 
-        seconds, costs = await self._runs_of("http_a", _ACCEPT_WORKFLOWS, work, _ACCEPT_SIGNALS, "signal")
-        rates = [_ACCEPT_SIGNALS / each for each in seconds]
+        seconds, costs = await self._runs_of("http_a", _ACCEPT_WORKFLOWS, measure, _ACCEPT_SIGNALS, "signal")
+        rates = [_ACCEPT_SIGNALS / run_seconds for run_seconds in seconds]
         return {
             "signals_per_second": round(median(rates)),
             **costs,
@@ -113,80 +113,84 @@ class HttpBench:
         seconds, costs = await self._runs_of(
             "http_d", _STEADY_WORKFLOWS, lambda: self._steady(_STEADY_WORKFLOWS), nodes, "node"
         )
-        rates = [nodes / each for each in seconds]
+        rates = [nodes / run_seconds for run_seconds in seconds]
         return {"nodes_per_second": round(median(rates)), **costs, "runs": {"nodes_per_second": rounded(rates)}}
 
-    def _steady(self, workflows: int) -> Awaitable[Done]:
+    def _steady(self, workflows: int) -> Awaitable[LoadResult]:
         return self._rig.load("steady", count=workflows, children=_STEADY_CHILDREN)
 
     async def _runs_of(
-        self, name: str, workflows: int, work: Callable[[], Awaitable[Done]], units: int, unit: str
+        self, name: str, workflows: int, measure: Callable[[], Awaitable[LoadResult]], units: int, unit: str
     ) -> tuple[list[float], Figure]:
         """Seconds of every run, and the processor time for each unit by process."""
         seconds: list[float] = []
         costs = _Costs(unit)
-        await self._counted(workflows, work)
+        await self._counted(workflows, measure)
         for run in range(self._runs):
-            done, used = await self._counted(workflows, work)
-            seconds.append(done.seconds)
-            shown = costs.add(used, units)
-            self._say(f"({name}) run {run + 1}: {done.seconds:.3f} s, {units / done.seconds:,.0f} {unit}s/s; {shown}")
+            result, cpu_seconds = await self._counted(workflows, measure)
+            seconds.append(result.seconds)
+            costs_text = costs.add(cpu_seconds, units)
+            self._say(
+                f"({name}) run {run + 1}: {result.seconds:.3f} s, {units / result.seconds:,.0f} {unit}s/s; {costs_text}"
+            )
         return seconds, costs.figure()
 
-    async def _counted(self, workflows: int, work: Callable[[], Awaitable[Done]]) -> tuple[Done, dict[str, float]]:
-        """Do something with so many new workflows; processor seconds until everything was committed and projected."""
+    async def _counted(
+        self, workflows: int, measure: Callable[[], Awaitable[LoadResult]]
+    ) -> tuple[LoadResult, dict[str, float]]:
+        """Run a load on so many new workflows; processor seconds until everything was committed and projected."""
         rig = self._rig
         await rig.load("prepare", count=workflows)
         await rig.until_settled()
-        before = rig.usage()
-        done = await work()
+        usage_before = rig.usage()
+        result = await measure()
         await rig.until_settled()
-        return done, rig.usage().since(before)
+        return result, rig.usage().since(usage_before)
 
     # --- reads and writes ------------------------------------------------------------------------------------------
 
     async def reads(self) -> Figure:
         """(http_reads) Nodes read, and signals sent, over 64 connections."""
-        found: dict[str, list[Done]] = {"read": [], "write": []}
-        costs = {name: _Costs(name) for name in found}
+        results: dict[str, list[LoadResult]] = {"read": [], "write": []}
+        costs = {name: _Costs(name) for name in results}
         loads = (("write", "accept", _WRITES), ("read", "read", _READS))
         for run in range(min(self._runs, _READ_RUNS_MAX)):
             await self._rig.load("prepare", count=_ACCEPT_WORKFLOWS)
             for name, load, count in loads:
                 await self._rig.until_settled()
-                before = self._rig.usage()
-                done = await self._rig.load(load, count=count, connections=_READ_CONNECTIONS)
+                usage_before = self._rig.usage()
+                result = await self._rig.load(load, count=count, connections=_READ_CONNECTIONS)
                 await self._rig.until_settled()
-                shown = costs[name].add(self._rig.usage().since(before), count)
-                found[name].append(done)
+                costs_text = costs[name].add(self._rig.usage().since(usage_before), count)
+                results[name].append(result)
                 self._say(
-                    f"(http_reads) run {run + 1}: {count / done.seconds:,.0f} {name}s/s, p50 {done.p50_ms:.1f} ms, "
-                    f"p99 {done.p99_ms:.1f} ms; {shown}"
+                    f"(http_reads) run {run + 1}: {count / result.seconds:,.0f} {name}s/s, p50 {result.p50_ms:.1f} ms, "
+                    f"p99 {result.p99_ms:.1f} ms; {costs_text}"
                 )
         figure: Figure = {}
         for name, _, count in loads:
-            figure[f"{name}s_per_second"] = round(median(count / done.seconds for done in found[name]))
-            figure[f"{name}_p50_ms"] = round(median(done.p50_ms or 0.0 for done in found[name]), 1)
-            figure[f"{name}_p99_ms"] = round(median(done.p99_ms or 0.0 for done in found[name]), 1)
+            figure[f"{name}s_per_second"] = round(median(count / result.seconds for result in results[name]))
+            figure[f"{name}_p50_ms"] = round(median(result.p50_ms or 0.0 for result in results[name]), 1)
+            figure[f"{name}_p99_ms"] = round(median(result.p99_ms or 0.0 for result in results[name]), 1)
             figure |= costs[name].figure()
         return figure | {"gateway_mb": round(self._rig.memory()["gateway"])}
 
     # --- the projection ----------------------------------------------------------------------------------------------
 
     async def lag(self) -> Figure:
-        """(http_lag) How long after its answer a write is in the tables, and how quickly these can follow."""
+        """(http_lag) Time from the answer to a write until it is in the tables, and how quickly these can follow."""
         lags: list[float] = []
         workflow = await self._workflow()
-        chance = random.Random(1)  # noqa: S311 - it is to be the same every time
+        rng = random.Random(1)  # noqa: S311 - it is to be the same every time
 
-        async def several(count: int) -> None:
+        async def write(count: int) -> None:
             for _ in range(count):
-                await asyncio.sleep(chance.random() * _LAG_PAUSE_SECONDS_MAX)
-                lags.append(await self._lag_of_one(workflow))
+                await asyncio.sleep(rng.random() * _LAG_PAUSE_SECONDS_MAX)
+                lags.append(await self._write_lag(workflow))
 
         async with asyncio.TaskGroup() as group:
             for _ in range(_LAG_AT_ONCE):
-                group.create_task(several(-(-_LAG_WRITES // _LAG_AT_ONCE)))
+                group.create_task(write(-(-_LAG_WRITES // _LAG_AT_ONCE)))
         fresh = [await self._fresh_search(workflow) for _ in range(_FRESH_SEARCHES)]
         figure = {
             "p50_ms": round(median(lags)),
@@ -201,47 +205,49 @@ class HttpBench:
         return figure | await self._follow()
 
     async def _workflow(self) -> str:
-        said = {"name": "lag", "subject": uuid.uuid4().hex, "decider": "lag"}
-        return await self._made("/workflows", said)
+        body = {"name": "lag", "subject": uuid.uuid4().hex, "decider": "lag"}
+        return await self._create("/workflows", body)
 
-    async def _made(self, path: str, said: dict[str, str]) -> str:
-        status, found = await self._rig.call("POST", path, said)
+    async def _create(self, path: str, body: dict[str, str]) -> str:
+        status, content = await self._rig.call("POST", path, body)
         if status != _CREATED:
-            raise SetupError(f"POST {path}: {status} {found}")
-        return str(found["id"])
+            raise SetupError(f"POST {path}: {status} {content}")
+        return str(content["id"])
 
-    async def _lag_of_one(self, workflow: str) -> float:
+    async def _write_lag(self, workflow: str) -> float:
         """Milliseconds from the answer to a signal to a search, without waiting, that shows it."""
-        wanted = NodeFilters(name=uuid.uuid4().hex)
-        assert wanted.name is not None
-        await self._made(f"/workflows/{workflow}/signal", {"name": wanted.name})
+        filters = NodeFilters(name=uuid.uuid4().hex)
+        assert filters.name is not None
+        await self._create(f"/workflows/{workflow}/signal", {"name": filters.name})
         answered_at = time.monotonic()
-        while not self._search(self._rig.database, wanted):
+        while not self._search(self._rig.database, filters):
             if time.monotonic() - answered_at > _FOLLOW_SECONDS_MAX:
                 raise SetupError(f"a signal was not in the projection {_FOLLOW_SECONDS_MAX:.0f} s after its answer")
             await asyncio.sleep(_LAG_LOOK_SECONDS)
         return (time.monotonic() - answered_at) * 1e3
 
-    def _search(self, database: Engine, wanted: NodeFilters) -> bool:
+    def _search(self, database: Engine, filters: NodeFilters) -> bool:
         with database.connect() as connection, connection.begin():
-            return bool(search.search_nodes(connection, self._rig.registered.id_bytes, wanted))
+            return bool(search.search_nodes(connection, self._rig.registered.id_bytes, filters))
 
     async def _fresh_search(self, workflow: str) -> float:
         """Milliseconds of a search over HTTP for a signal that was answered a moment ago."""
         name = uuid.uuid4().hex
-        await self._made(f"/workflows/{workflow}/signal", {"name": name})
-        began = time.perf_counter()
-        status, found = await self._rig.call("GET", f"/activities/search?name={name}")
-        took = (time.perf_counter() - began) * 1e3
-        if status != _OK or [node["name"] for node in found] != [name]:
-            raise SetupError(f"a search does not show the signal that was answered before: {status} {found}")
-        return took
+        await self._create(f"/workflows/{workflow}/signal", {"name": name})
+        began_at = time.perf_counter()
+        status, nodes = await self._rig.call("GET", f"/activities/search?name={name}")
+        latency_ms = (time.perf_counter() - began_at) * 1e3
+        if status != _OK or [node["name"] for node in nodes] != [name]:
+            raise SetupError(f"a search does not show the signal that was answered before: {status} {nodes}")
+        return latency_ms
 
     async def _follow(self) -> Figure:
-        """Records a second that a new projection takes from a changelog that is there, in this process."""
+        """Records a second that a new projection takes from an existing changelog, in this process."""
         rig = self._rig
         maker = Maker(rig.user_id, rig.partitions)
-        commands = [one for number in range(_FOLLOW_WORKFLOWS) for one in maker.workflow(subject_of(number, "follow"))]
+        commands = [
+            command for number in range(_FOLLOW_WORKFLOWS) for command in maker.workflow(subject_of(number, "follow"))
+        ]
         await asyncio.to_thread(rig.publish, commands)
         await rig.until_settled()
 
@@ -255,15 +261,15 @@ class HttpBench:
             await projection.start()
             try:
                 await rig.until(lambda: projection.records > 0, "the follower")
-                first, began, used = projection.records, time.monotonic(), _used(process)
+                records_before, began_at, cpu_before = projection.records, time.monotonic(), _cpu_seconds(process)
                 await rig.until(lambda: projection.is_whole, "the follower")
-                records = projection.records - first
-                seconds, cost = time.monotonic() - began, _used(process) - used
+                records = projection.records - records_before
+                seconds, cost = time.monotonic() - began_at, _cpu_seconds(process) - cpu_before
             finally:
                 await projection.stop()
-        rate, each = records / seconds, cost / records * 1e6
-        self._say(f"(http_lag) a new projection takes {rate:,.0f} records/s, {each:.0f} µs CPU each")
-        return {"records_per_second": round(rate), "cpu_us_per_record": round(each, 1), "records": records}
+        rate, cpu_us = records / seconds, cost / records * 1e6
+        self._say(f"(http_lag) a new projection takes {rate:,.0f} records/s, {cpu_us:.0f} µs CPU each")
+        return {"records_per_second": round(rate), "cpu_us_per_record": round(cpu_us, 1), "records": records}
 
 
 class _Costs:
@@ -271,32 +277,37 @@ class _Costs:
 
     def __init__(self, unit: str) -> None:
         self._name = f"cpu_ms_per_{unit}"
-        self._of: dict[str, list[float]] = {}
+        self._seconds_by_process: dict[str, list[float]] = {}
 
-    def add(self, used: dict[str, float], units: int) -> str:
-        """One more run; what to say of it."""
-        for process, seconds in used.items():
-            self._of.setdefault(process, []).append(seconds / units * 1e3)
-        shown = ", ".join(f"{process} {values[-1]:.2f}" for process, values in self._of.items())
-        return f"CPU ms {self._totals()[-1]:.2f}: {shown}"
+    def add(self, cpu_seconds: dict[str, float], units: int) -> str:
+        """Add a run; its costs as text."""
+        for process, seconds in cpu_seconds.items():
+            self._seconds_by_process.setdefault(process, []).append(seconds / units * 1e3)
+        costs_text = ", ".join(f"{process} {values[-1]:.2f}" for process, values in self._seconds_by_process.items())
+        return f"CPU ms {self._totals()[-1]:.2f}: {costs_text}"
 
     def figure(self) -> Figure:
-        """Medians."""
+        """The medians of all runs."""
         totals = self._totals()
         return {
             self._name: round(median(totals), 3),
-            f"{self._name}_by_process": {process: round(median(values), 3) for process, values in self._of.items()},
+            f"{self._name}_by_process": {
+                process: round(median(values), 3) for process, values in self._seconds_by_process.items()
+            },
             f"{self._name}_runs": rounded(totals, 3),
         }
 
     def _totals(self) -> list[float]:
-        return [sum(each) for each in zip(*(self._of[process] for process in SERVING), strict=True)]
+        return [
+            sum(unit_costs)
+            for unit_costs in zip(*(self._seconds_by_process[process] for process in SERVING), strict=True)
+        ]
 
 
 def _p99(values: list[float]) -> float:
     return sorted(values)[int(len(values) * 0.99) - 1]
 
 
-def _used(process: psutil.Process) -> float:
+def _cpu_seconds(process: psutil.Process) -> float:
     times = process.cpu_times()
     return times.user + times.system

@@ -1,8 +1,8 @@
-"""The benchmark's client application over HTTP, a process of its own: answers every webhook at once, then acts on it.
+"""The benchmark's client application over HTTP, a process of its own: answers every webhook, then completes its node.
 
     python -m backbeat.compose.bench.http_client GATEWAY CLIENT_ID PORT
 
-The benchmark has it make calls, too: POST /load/<name> begins a load, and its answer says when that was done.
+It makes calls, too: POST /load/<name> runs a load, and its answer gives the time that it took.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from aiohttp import web
 
 from backbeat.compose.local.ports import LOOPBACK
 
-#: How often a node is asked for that is waited for.
+#: Interval of asking for a node that is awaited.
 _POLL_SECONDS = 0.05
 _WAIT_SECONDS_MAX = 120.0
 _CALL_SECONDS_MAX = 60.0
@@ -33,7 +33,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Node(msgspec.Struct, rename="camel"):
-    """What a trivial client looks at."""
+    """The fields of a node that a trivial client reads."""
 
     id: str
     workflow_id: str
@@ -46,47 +46,47 @@ class _Webhook(msgspec.Struct):
     activity: _Node | None = None
 
 
-class Ask(msgspec.Struct, kw_only=True):
-    """What a load is asked with."""
+class Load(msgspec.Struct, kw_only=True):
+    """Parameters of a load."""
 
-    #: how many workflows, signals, children or reads
+    #: number of workflows, signals, children or reads
     count: int = 0
     #: children of every signal
     children: int = 0
     connections: int = _CONNECTIONS
 
 
-class Done(msgspec.Struct, kw_only=True):
-    """What came of a load."""
+class LoadResult(msgspec.Struct, kw_only=True):
+    """Result of a load."""
 
     seconds: float
-    #: of its calls, where it is made of nothing but calls
+    #: latencies of its calls, where it is made of nothing but calls
     p50_ms: float | None = None
     p99_ms: float | None = None
 
 
 class CallError(Exception):
-    """A call was refused, or what it asked for did not happen."""
+    """A call was refused, or its effect did not come."""
 
 
 class Application:
-    """Its state: the workflows and nodes of the load under way."""
+    """The client application: the workflows and nodes of the load under way."""
 
     def __init__(self, gateway: str, client_id: str) -> None:
         self._gateway = gateway
         self._headers = {"Client-Id": client_id, **_JSON}
         self._session: aiohttp.ClientSession
         self._workflows: list[str] = []
-        #: the same; webhooks of others are only answered
+        #: the same as a set; webhooks of others are only answered
         self._known: set[str] = set()
         self._nodes: list[str] = []
-        self._acts = False
+        self._completes_nodes = False
         self._decisions = b""
         self._webhooks = 0
-        self._came = asyncio.Event()
+        self._webhook_arrived = asyncio.Event()
         self._error: Exception | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._loads: dict[str, Callable[[Ask], Awaitable[Done]]] = {
+        self._loads: dict[str, Callable[[Load], Awaitable[LoadResult]]] = {
             "prepare": self.prepare,
             "webhooks": self.webhooks,
             "accept": self.accept,
@@ -107,19 +107,19 @@ class Application:
 
     async def webhook(self, request: web.Request) -> web.Response:
         """POST /decision and /activity."""
-        said = msgspec.json.decode(await request.read(), type=_Webhook)
-        node = said.decision or said.activity
+        webhook = msgspec.json.decode(await request.read(), type=_Webhook)
+        node = webhook.decision or webhook.activity
         if node is not None and node.workflow_id in self._known:
             self._webhooks += 1
-            self._came.set()
-            if self._acts:
+            self._webhook_arrived.set()
+            if self._completes_nodes:
                 task = asyncio.create_task(self._act(node))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
         return web.Response(body=b"{}", content_type="application/json")
 
     async def notification(self, request: web.Request) -> web.Response:
-        """POST /notification: something failed, and nothing should."""
+        """POST /notification: an activity failed, and none should."""
         self._error = CallError(f"a notification came: {(await request.text())[:_ERROR_CHARACTERS_MAX]}")
         return web.Response()
 
@@ -134,10 +134,10 @@ class Application:
     # --- calls -----------------------------------------------------------------------------------------------------
 
     async def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        async with self._session.request(method, self._gateway + path, data=body, headers=self._headers) as answer:
-            text = await answer.read()
-            if answer.status >= _OK:
-                raise CallError(f"{method} {path}: {answer.status} {text[:_ERROR_CHARACTERS_MAX]!r}")
+        async with self._session.request(method, self._gateway + path, data=body, headers=self._headers) as response:
+            text = await response.read()
+            if response.status >= _OK:
+                raise CallError(f"{method} {path}: {response.status} {text[:_ERROR_CHARACTERS_MAX]!r}")
             return text
 
     async def _make(self, method: str, path: str, body: dict[str, Any]) -> str:
@@ -153,151 +153,153 @@ class Application:
         ends_at = time.monotonic() + _WAIT_SECONDS_MAX
         for node in nodes:
             while True:
-                found = msgspec.json.decode(await self._call("GET", f"/activities/{node}"), type=_Node)
-                if found.current_server_status == "complete":
+                view = msgspec.json.decode(await self._call("GET", f"/activities/{node}"), type=_Node)
+                if view.current_server_status == "complete":
                     break
                 if self._error is not None:
                     raise self._error
                 if time.monotonic() > ends_at:
-                    raise CallError(f"node {node} is {found.current_server_status} after {_WAIT_SECONDS_MAX:.0f} s")
+                    raise CallError(f"node {node} is {view.current_server_status} after {_WAIT_SECONDS_MAX:.0f} s")
                 await asyncio.sleep(_POLL_SECONDS)
 
     # --- loads -----------------------------------------------------------------------------------------------------
 
     async def load(self, request: web.Request) -> web.Response:
         """POST /load/<name>: 500 and the reason where it failed."""
-        ask = msgspec.json.decode(await request.read(), type=Ask)
+        load = msgspec.json.decode(await request.read(), type=Load)
         try:
-            done = await self._loads[request.match_info["name"]](ask)
+            result = await self._loads[request.match_info["name"]](load)
             if self._error is not None:
                 raise self._error
         except (CallError, aiohttp.ClientError, TimeoutError, OSError) as error:
             self._error = None
             return web.Response(status=500, text=f"{type(error).__name__}: {error}")
-        return web.Response(body=_encode(done))
+        return web.Response(body=_encode(result))
 
-    async def prepare(self, ask: Ask) -> Done:
-        """Make the workflows of the next load; those before are forgotten."""
-        self._workflows, self._nodes, self._webhooks, self._acts = [], [], 0, False
-        began = time.monotonic()
+    async def prepare(self, load: Load) -> LoadResult:
+        """Make the workflows of the next load; those of the load before are forgotten."""
+        self._workflows, self._nodes, self._webhooks, self._completes_nodes = [], [], 0, False
+        began_at = time.monotonic()
 
         async def make(_: int) -> None:
-            new = {"name": "load", "subject": uuid.uuid4().hex, "decider": "load"}
-            self._workflows.append(await self._make("POST", "/workflows", new))
+            workflow = {"name": "load", "subject": uuid.uuid4().hex, "decider": "load"}
+            self._workflows.append(await self._make("POST", "/workflows", workflow))
 
-        await _many(make, range(ask.count), ask.connections)
+        await _call_each(make, range(load.count), load.connections)
         self._known = set(self._workflows)
-        return Done(seconds=time.monotonic() - began)
+        return LoadResult(seconds=time.monotonic() - began_at)
 
-    async def webhooks(self, ask: Ask) -> Done:
-        """Wait until so many webhooks of this load have come."""
-        began = time.monotonic()
+    async def webhooks(self, load: Load) -> LoadResult:
+        """Wait until so many webhooks of this load have arrived."""
+        began_at = time.monotonic()
         async with asyncio.timeout(_WAIT_SECONDS_MAX):
-            while self._webhooks < ask.count:
-                self._came.clear()
-                await self._came.wait()
-        return Done(seconds=time.monotonic() - began)
+            while self._webhooks < load.count:
+                self._webhook_arrived.clear()
+                await self._webhook_arrived.wait()
+        return LoadResult(seconds=time.monotonic() - began_at)
 
-    async def accept(self, ask: Ask) -> Done:
-        """Signals, over all workflows; nothing is done about the webhooks."""
-        flows = self._workflows
+    async def accept(self, load: Load) -> LoadResult:
+        """Send signals, over all workflows; their webhooks are only answered."""
+        workflows = self._workflows
 
         async def send(number: int) -> None:
-            await self._signal(flows[number % len(flows)])
+            await self._signal(workflows[number % len(workflows)])
 
-        return await _timed(send, ask)
+        return await _timed(send, load)
 
-    async def read(self, ask: Ask) -> Done:
-        """Nodes that were made before, one a call."""
+    async def read(self, load: Load) -> LoadResult:
+        """Read nodes that were made before, one a call."""
         nodes = self._nodes
 
         async def get(number: int) -> None:
             await self._call("GET", f"/activities/{nodes[number % len(nodes)]}")
 
-        return await _timed(get, ask)
+        return await _timed(get, load)
 
-    async def fan(self, ask: Ask) -> Done:
-        """One signal, whose handler adds children that may run in parallel, in one call; until it is complete."""
-        self._decide("non_blocking", ask.children)
-        began = time.monotonic()
+    async def fan(self, load: Load) -> LoadResult:
+        """Send one signal, whose handler adds parallel children in one call, and wait until it is complete."""
+        self._decide("non_blocking", load.children)
+        began_at = time.monotonic()
         await self._until_complete([await self._signal(self._workflows[0])])
-        return Done(seconds=time.monotonic() - began)
+        return LoadResult(seconds=time.monotonic() - began_at)
 
-    async def row(self, ask: Ask) -> Done:
-        """Signals to one workflow, which run one at a time; until the last is complete."""
+    async def row(self, load: Load) -> LoadResult:
+        """Send signals to one workflow, which run one at a time, and wait until the last is complete."""
         self._decide("blocking", 0)
-        began = time.monotonic()
-        for _ in range(ask.count):
+        began_at = time.monotonic()
+        for _ in range(load.count):
             await self._signal(self._workflows[0])
         await self._until_complete(self._nodes[-1:])
-        return Done(seconds=time.monotonic() - began)
+        return LoadResult(seconds=time.monotonic() - began_at)
 
-    async def steady(self, ask: Ask) -> Done:
-        """A signal with a few children one after another for every workflow, all at once; until all are complete."""
-        self._decide("blocking", ask.children)
+    async def steady(self, load: Load) -> LoadResult:
+        """Send every workflow a signal with a few serial children, all at once, and wait until all are complete."""
+        self._decide("blocking", load.children)
 
         async def send(workflow: str) -> None:
             await self._signal(workflow)
 
-        began = time.monotonic()
-        await _many(send, self._workflows, ask.connections)
+        began_at = time.monotonic()
+        await _call_each(send, self._workflows, load.connections)
         await self._until_complete(self._nodes)
-        return Done(seconds=time.monotonic() - began)
+        return LoadResult(seconds=time.monotonic() - began_at)
 
     def _decide(self, mode: str, children: int) -> None:
-        several = [
+        decisions = [
             {"name": f"child-{number}", "mode": mode, "client_data": {"name": "child", "params": [number]}}
             for number in range(children)
         ]
-        self._decisions = _encode({"decisions": several}) if several else b""
-        self._acts = True
+        self._decisions = _encode({"decisions": decisions}) if decisions else b""
+        self._completes_nodes = True
 
 
 class _Id(msgspec.Struct):
     id: str
 
 
-async def _many(call: Callable[[Any], Awaitable[None]], items: Iterable[Any], run_sync: int) -> None:
+async def _call_each(call: Callable[[Any], Awaitable[None]], items: Iterable[Any], concurrency: int) -> None:
     """Call for every item, so many at a time."""
-    left = iter(items)
+    remaining = iter(items)
 
-    async def some() -> None:
-        for item in left:
+    async def call_remaining() -> None:
+        for item in remaining:
             await call(item)
 
-    several = [asyncio.create_task(some()) for _ in range(run_sync)]
+    tasks = [asyncio.create_task(call_remaining()) for _ in range(concurrency)]
     try:
-        await asyncio.gather(*several)
+        await asyncio.gather(*tasks)
     finally:
-        for one in several:
-            one.cancel()
+        for task in tasks:
+            task.cancel()
 
 
-async def _timed(call: Callable[[int], Awaitable[None]], ask: Ask) -> Done:
-    took: list[float] = []
+async def _timed(call: Callable[[int], Awaitable[None]], load: Load) -> LoadResult:
+    latencies_ms: list[float] = []
 
-    async def one(number: int) -> None:
-        began = time.perf_counter()
+    async def timed_call(number: int) -> None:
+        began_at = time.perf_counter()
         await call(number)
-        took.append((time.perf_counter() - began) * 1e3)
+        latencies_ms.append((time.perf_counter() - began_at) * 1e3)
 
-    began = time.monotonic()
-    await _many(one, range(ask.count), ask.connections)
-    seconds = time.monotonic() - began
-    took.sort()
-    return Done(seconds=seconds, p50_ms=median(took), p99_ms=took[int(len(took) * 0.99) - 1])
+    began_at = time.monotonic()
+    await _call_each(timed_call, range(load.count), load.connections)
+    seconds = time.monotonic() - began_at
+    latencies_ms.sort()
+    return LoadResult(
+        seconds=seconds, p50_ms=median(latencies_ms), p99_ms=latencies_ms[int(len(latencies_ms) * 0.99) - 1]
+    )
 
 
 def make_application(gateway: str, client_id: str) -> web.Application:
     """The application as aiohttp runs it."""
     application = Application(gateway, client_id)
-    found = web.Application(client_max_size=64 << 20)
-    found.cleanup_ctx.append(application.running)
-    found.router.add_post("/decision", application.webhook)
-    found.router.add_post("/activity", application.webhook)
-    found.router.add_post("/notification", application.notification)
-    found.router.add_post("/load/{name}", application.load)
-    return found
+    web_application = web.Application(client_max_size=64 << 20)
+    web_application.cleanup_ctx.append(application.running)
+    web_application.router.add_post("/decision", application.webhook)
+    web_application.router.add_post("/activity", application.webhook)
+    web_application.router.add_post("/notification", application.notification)
+    web_application.router.add_post("/load/{name}", application.load)
+    return web_application
 
 
 if __name__ == "__main__":

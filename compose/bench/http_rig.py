@@ -1,4 +1,4 @@
-"""What the benchmark's HTTP figures stand on: a stack with a gateway, and a client application that is served by it."""
+"""Stack of the benchmark's HTTP figures: with a gateway, and a client application that is served by it."""
 
 import asyncio
 import sys
@@ -11,7 +11,7 @@ import msgspec
 import psutil
 from sqlalchemy import Engine
 
-from backbeat.compose.bench.http_client import Ask, Done
+from backbeat.compose.bench.http_client import Load, LoadResult
 from backbeat.compose.bench.rig import Rig
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.local.child_process import ChildProcess, last_lines
@@ -33,7 +33,7 @@ _OK = 200
 
 
 class HttpRig(Rig):
-    """A rig with one gateway. `client`, in what it meters, is the client application."""
+    """A rig with one gateway. `client`, in what it measures, is the client application."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,22 +44,22 @@ class HttpRig(Rig):
         self.database: Engine
         self._application: ChildProcess | None = None
         self._session: aiohttp.ClientSession
-        self._opened: AsyncExitStack
+        self._resources: AsyncExitStack
         self._control = ""
 
     async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as opened:
-            # A load takes as long as it takes; the client application has bounds of its own.
+        async with AsyncExitStack() as resources:
+            # A load has no bound here; the client application has bounds of its own.
             unbounded = aiohttp.ClientTimeout(total=None)
-            self._session = await opened.enter_async_context(aiohttp.ClientSession(timeout=unbounded))
+            self._session = await resources.enter_async_context(aiohttp.ClientSession(timeout=unbounded))
             await super().__aenter__()
-            self._opened = opened.pop_all()
+            self._resources = resources.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        async with self._opened:
+        async with self._resources:
             await super().__aexit__(kind, error, at)
             self.database.dispose()
 
@@ -92,7 +92,7 @@ class HttpRig(Rig):
         self.database = open_engine(parse_url(f"sqlite:///{tables}"))
 
     async def _until_known(self) -> None:
-        """The gateway's registry follows the topic."""
+        """Wait for the gateway's registry, which follows the topic."""
         while True:
             status, _ = await self.call("GET", "/workflows/names")
             if status == _OK:
@@ -115,46 +115,48 @@ class HttpRig(Rig):
         super()._stop()
 
     async def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        """Call the gateway as the client application; the answer's status and content."""
+        """Call the gateway as the client application; status and content of the response."""
         headers = {"Client-Id": self.registered.id, "Content-Type": "application/json"}
         data = None if body is None else msgspec.json.encode(body)
         url = self.stack.http_urls[0] + path
-        async with self._session.request(method, url, data=data, headers=headers) as answer:
-            return answer.status, msgspec.json.decode(await answer.read())
+        async with self._session.request(method, url, data=data, headers=headers) as response:
+            return response.status, msgspec.json.decode(await response.read())
 
     def processes(self) -> dict[str, psutil.Process]:
         """The processes that take part; `client` is the client application."""
-        found = super().processes()
-        found["gateway"] = psutil.Process(self.stack.gateway_pids[0])
+        processes = super().processes()
+        processes["gateway"] = psutil.Process(self.stack.gateway_pids[0])
         if self._application is not None and self._application.pid:
-            found["client"] = psutil.Process(self._application.pid)
-        return found
+            processes["client"] = psutil.Process(self._application.pid)
+        return processes
 
-    async def load(self, name: str, **ask: int) -> Done:
-        """Have the client application do something; returns when that is done."""
-        text = msgspec.json.encode(Ask(**ask))
-        async with self._session.post(f"{self._control}/load/{name}", data=text) as answer:
-            body = await answer.read()
-            if answer.status != _OK:
+    async def load(self, name: str, **parameters: int) -> LoadResult:
+        """Run a load of the client application to its end."""
+        text = msgspec.json.encode(Load(**parameters))
+        async with self._session.post(f"{self._control}/load/{name}", data=text) as response:
+            body = await response.read()
+            if response.status != _OK:
                 raise SetupError(f"the load {name!r} failed: {body.decode(errors='replace')}")
-            return msgspec.json.decode(body, type=Done)
+            return msgspec.json.decode(body, type=LoadResult)
 
     async def until_settled(self) -> None:
         """Wait until all that is in the log is applied, committed, and in the gateway's projection."""
-        # A search has the engine commit at once: what processes use while they only wait should not count.
+        # A search has the engine commit at once: the cost of processes that only wait should not count.
         await self.call("GET", "/workflows/search?name=none")
         await self.until_committed()
 
         def projected() -> bool:
             ends = self.ends(STATE)
             with self.database.connect() as connection, connection.begin():
-                reached = read_positions(connection)
-            return all(reached.get(number, 0) >= end for number, end in ends.items())
+                positions = read_positions(connection)
+            return all(positions.get(number, 0) >= end for number, end in ends.items())
 
         await self.until(projected, "the projection")
 
     def _look_at_parts(self) -> None:
         super()._look_at_parts()
-        one = self._application
-        if one is not None and not one.running:
-            raise SetupError(f"the client application died ({one.exit_reason}):\n{last_lines(one.output())}")
+        application = self._application
+        if application is not None and not application.running:
+            raise SetupError(
+                f"the client application died ({application.exit_reason}):\n{last_lines(application.output())}"
+            )

@@ -1,4 +1,4 @@
-"""Figure (search): how long a page takes over a million nodes, on SQLite and, where it can be started, PostgreSQL.
+"""Figure (search): time of a page over a million nodes, on SQLite and, where it can be started, PostgreSQL.
 
     python -m backbeat.compose.bench.http_search DATABASE_URL NODES
 
@@ -23,22 +23,22 @@ _REPEATS = 20
 
 
 async def searches(nodes: int, say: Say) -> Figure:
-    """By database: the worst of all searches' medians, and every search."""
-    found: Figure = {}
+    """By database: the worst median of all searches, and every search."""
+    figures: Figure = {}
     for name, database in (("sqlite", _sqlite), ("postgresql", postgresql)):
         reason = why_not() if name == "postgresql" else None
         if reason is not None:
             say(f"(search) {name} is left out: {reason}")
             continue
         with database() as url:
-            found[name] = await _measured(url, nodes)
-        one = found[name]
-        worst = max(one["searches"], key=lambda each: one["searches"][each]["p50_ms"])
+            figures[name] = await _measured(url, nodes)
+        figure = figures[name]
+        worst = max(figure["searches"], key=lambda search: figure["searches"][search]["p50_ms"])
         say(
-            f"(search) {name}, {nodes:,} nodes loaded in {one['load_seconds']:.0f} s: "
-            f"slowest p50 {one['p50_worst_ms']} ms ({worst}), slowest of all {one['worst_ms']} ms"
+            f"(search) {name}, {nodes:,} nodes loaded in {figure['load_seconds']:.0f} s: "
+            f"slowest p50 {figure['p50_worst_ms']} ms ({worst}), slowest of all {figure['worst_ms']} ms"
         )
-    return found
+    return figures
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The figure `limits`: what a limit costs, against the same nodes without one."""
+"""The figure `limits`: the cost of a limit, against the same nodes without one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from backbeat.schemas.kafka.topics import HISTORY
 
 _WORKFLOWS = 5_000
 _WAITING = 100_000
-#: So many that commits carry as much with the limit as without: what is measured then is what a limit itself costs.
+#: So many that commits carry as much with the limit as without: then the cost of the limit itself is measured.
 _CONCURRENCY = 1_000
 #: So few that the way from one node's end to the next one's start decides, and commits carry little.
 _NARROW = 100
@@ -29,34 +29,34 @@ class LimitBench:
         self._rig = rig
         self._runs = runs
         self._say = say
-        self._made = 0
+        self._subject_count = 0
 
     async def measure(self) -> Figure:
         """Workflows of one node, without a limit and with two, in turn; then a hundred thousand that waited."""
         limits = self._rig.client.limits
         await limits.set(LIMITED, concurrency=_CONCURRENCY)
         await self._round(LIMITED, _WORKFLOWS)
-        found: dict[str, list[float]] = {"unlimited": [], "limited": [], "narrow": []}
+        costs: dict[str, list[float]] = {"unlimited": [], "limited": [], "narrow": []}
         for run in range(self._runs):
-            found["unlimited"].append(await self._round(ALONE, _WORKFLOWS))
+            costs["unlimited"].append(await self._round(ALONE, _WORKFLOWS))
             for kind, concurrency in (("limited", _CONCURRENCY), ("narrow", _NARROW)):
                 await limits.set(LIMITED, concurrency=concurrency)
-                found[kind].append(await self._round(LIMITED, _WORKFLOWS))
-            said = ", ".join(f"{kind} {values[-1]:.3f}" for kind, values in found.items())
-            self._say(f"(limits) run {run + 1}: CPU ms a node: {said}")
+                costs[kind].append(await self._round(LIMITED, _WORKFLOWS))
+            costs_text = ", ".join(f"{kind} {values[-1]:.3f}" for kind, values in costs.items())
+            self._say(f"(limits) run {run + 1}: CPU ms a node: {costs_text}")
         ratios = {
-            kind: [with_one / without for with_one, without in zip(found[kind], found["unlimited"], strict=True)]
+            kind: [limited / unlimited for limited, unlimited in zip(costs[kind], costs["unlimited"], strict=True)]
             for kind in ("limited", "narrow")
         }
         await limits.set(LIMITED, concurrency=_CONCURRENCY)
         await limits.pause(LIMITED)
-        waiting = await self._round(LIMITED, _WAITING, then=self._resume)
+        waiting = await self._round(LIMITED, _WAITING, when_sent=self._resume)
         self._say(f"(limits) {_WAITING:,} waiting: CPU ms a node: {waiting:.3f}")
         await limits.remove(LIMITED)
         return {
-            "cpu_ms_per_node_unlimited": round(median(found["unlimited"]), 3),
-            "cpu_ms_per_node_limited": round(median(found["limited"]), 3),
-            "cpu_ms_per_node_narrow": round(median(found["narrow"]), 3),
+            "cpu_ms_per_node_unlimited": round(median(costs["unlimited"]), 3),
+            "cpu_ms_per_node_limited": round(median(costs["limited"]), 3),
+            "cpu_ms_per_node_narrow": round(median(costs["narrow"]), 3),
             "ratio": round(median(ratios["limited"]), 2),
             "ratio_narrow": round(median(ratios["narrow"]), 2),
             "cpu_ms_per_node_100000_waiting": round(waiting, 3),
@@ -64,26 +64,28 @@ class LimitBench:
         }
 
     async def _resume(self) -> None:
-        """Let those that wait begin, once all of them do."""
+        """Resume the limit once all the nodes wait."""
         limits = self._rig.client.limits
-        # The pool lies in the engine's store: nothing tells of it but a question.
-        while (found := await limits.get(LIMITED)) is None or found.waiting < _WAITING:  # noqa: ASYNC110
+        # The pool lies in the engine's store: it has no event.
+        while (limit := await limits.get(LIMITED)) is None or limit.waiting < _WAITING:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_SECONDS)
         await limits.resume(LIMITED)
 
-    async def _round(self, activity: str, workflows: int, then: Callable[[], Awaitable[None]] | None = None) -> float:
+    async def _round(
+        self, activity: str, workflows: int, when_sent: Callable[[], Awaitable[None]] | None = None
+    ) -> float:
         """Signal so many workflows of one node at once, and wait for all: processor milliseconds a node."""
         rig = self._rig
         await rig.until_committed()
-        done = rig.count(HISTORY) + workflows * _CHANGES[activity]
-        before = rig.usage()
+        records_wanted = rig.count(HISTORY) + workflows * _CHANGES[activity]
+        usage_before = rig.usage()
         for _ in range(workflows):
-            self._made += 1
-            await rig.client.publish("bench", f"l-{self._made:07d}", activity)
+            self._subject_count += 1
+            await rig.client.publish("bench", f"l-{self._subject_count:07d}", activity)
         await rig.client.flush(_WAIT_SECONDS)
-        if then is not None:
-            await then()
-        await rig.until(lambda: rig.count(HISTORY) >= done, f"{workflows} workflows")
+        if when_sent is not None:
+            await when_sent()
+        await rig.until(lambda: rig.count(HISTORY) >= records_wanted, f"{workflows} workflows")
         await rig.until_committed()
-        used = rig.usage().since(before)
-        return sum(used[name] for name in _SERVING) / workflows * 1e3
+        cpu_seconds = rig.usage().since(usage_before)
+        return sum(cpu_seconds[name] for name in _SERVING) / workflows * 1e3

@@ -10,7 +10,7 @@ from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import AddChildren, AnyCommand, ChangeNode, NewNode, NewWorkflow, Signal
 from backbeat.schemas.messages.status import Mode
 
-#: What an SDK worker answers for a handler that returns nothing.
+#: Response of an SDK worker for a handler that returns nothing.
 _RESPONSE = b'{"jsonrpc":"2.0","result":null,"error":null,"id":null}'
 _CLIENT_DATA = b'{"name":"Step","params":[]}'
 _NAME = "bench"
@@ -39,27 +39,29 @@ class Maker:
 
     def workflow(self, subject: bytes, steps: int = 3) -> list[Raw]:
         """A signal, its result with steps below it, and their results: `steps` + 2 commands, `steps` + 1 nodes."""
-        signal, made = self._signal(subject)
-        first = self._result(made, [self._new() for _ in range(steps)])
-        below = [ids.node_id(signal.workflow_id, first.id, index) for index in range(steps)]
-        results = [self._result(node) for node in below]
-        commands: list[AnyCommand] = [signal, first, *results]
+        signal, node_id = self._signal(subject)
+        result = self._result(node_id, [self._step() for _ in range(steps)])
+        children = [ids.node_id(signal.workflow_id, result.id, index) for index in range(steps)]
+        results = [self._result(child) for child in children]
+        commands: list[AnyCommand] = [signal, result, *results]
         return [self._raw(command, signal.workflow_id) for command in commands]
 
     def fan(self, subject: bytes, leaves: int) -> Fan:
-        """A signal with this many children, all of which come to be in work."""
-        signal, made = self._signal(subject)
+        """A signal with this many children, all of which are dispatched."""
+        signal, node_id = self._signal(subject)
         commands: list[AnyCommand] = [signal]
         children: list[bytes] = []
-        left = leaves
-        while left:
-            part = min(left, _CHILDREN_MAX)
-            left -= part
-            new = tuple(self._new(Mode.NON_BLOCKING) for _ in range(part))
-            add = AddChildren(id=_command_id(), user_id=self._user_id, node_id=made, children=new, attempt=1)
+        remaining = leaves
+        while remaining:
+            count = min(remaining, _CHILDREN_MAX)
+            remaining -= count
+            children_added = tuple(self._step(Mode.NON_BLOCKING) for _ in range(count))
+            add = AddChildren(
+                id=_command_id(), user_id=self._user_id, node_id=node_id, children=children_added, attempt=1
+            )
             commands.append(add)
-            children += [ids.node_id(signal.workflow_id, add.id, index) for index in range(part)]
-        commands.append(self._result(made))
+            children += [ids.node_id(signal.workflow_id, add.id, index) for index in range(count)]
+        commands.append(self._result(node_id))
         return Fan([self._raw(command, signal.workflow_id) for command in commands], children)
 
     def results(self, nodes: Iterable[bytes]) -> list[Raw]:
@@ -71,20 +73,20 @@ class Maker:
         return ids.workflow_id(self._user_id, _NAME, subject)
 
     def commands(self, subject: bytes, steps: int) -> Iterator[AnyCommand]:
-        """The same as `workflow`, not encoded."""
-        signal, made = self._signal(subject)
+        """The commands of `workflow`, not encoded."""
+        signal, node_id = self._signal(subject)
         yield signal
-        first = self._result(made, [self._new() for _ in range(steps)])
-        yield first
+        result = self._result(node_id, [self._step() for _ in range(steps)])
+        yield result
         for index in range(steps):
-            yield self._result(ids.node_id(signal.workflow_id, first.id, index))
+            yield self._result(ids.node_id(signal.workflow_id, result.id, index))
 
     def _signal(self, subject: bytes) -> tuple[Signal, bytes]:
-        new = NewWorkflow(user_id=self._user_id, name=_NAME, subject=subject, decider=_NAME)
+        workflow = NewWorkflow(user_id=self._user_id, name=_NAME, subject=subject, decider=_NAME)
         identity = ids.workflow_id(self._user_id, _NAME, subject)
         node = NewNode(name="Signal", user_id=self._user_id, type="decision", client_data=_CLIENT_DATA)
         command = Signal(
-            id=_command_id(), user_id=self._user_id, tid=_tid(), workflow_id=identity, workflow=new, node=node
+            id=_command_id(), user_id=self._user_id, tid=_tid(), workflow_id=identity, workflow=workflow, node=node
         )
         return command, ids.node_id(identity, command.id, 0)
 
@@ -100,7 +102,7 @@ class Maker:
             attempt=1,
         )
 
-    def _new(self, mode: Mode = Mode.BLOCKING) -> NewNode:
+    def _step(self, mode: Mode = Mode.BLOCKING) -> NewNode:
         return NewNode(name="Step", user_id=self._user_id, mode=mode, client_data=_CLIENT_DATA)
 
     def _raw(self, command: AnyCommand, route: bytes) -> Raw:
@@ -108,7 +110,7 @@ class Maker:
 
 
 def _command_id() -> bytes:
-    """16 bytes, of another command each time."""
+    """16 bytes, unique to a command."""
     return ids.command_id(next(_counter).to_bytes(8, "big"))
 
 

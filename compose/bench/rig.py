@@ -1,4 +1,4 @@
-"""What the benchmark stands on: a stack of its own, meters of processor time and memory, marks in the log."""
+"""Stack of the benchmark: meters of processor time and memory, marks in the log."""
 
 import asyncio
 import contextlib
@@ -24,15 +24,15 @@ from backbeat.schemas.kafka.security import IN_THE_CLEAR, connection
 from backbeat.schemas.kafka.topics import COMMANDS, HISTORY, STATE
 from backbeat.streams.kafka.registration import add_client
 
-#: A client application that no worker serves: what is sent to it costs nobody else anything.
+#: A client application that no worker serves: activities that are sent to it cost nobody anything.
 ALONE = "alone"
-#: What `Usage` calls the part of the broker that compiles the rest of it.
+#: Name in `Usage` of the part of the broker that compiles the rest of it.
 COMPILER = "broker compiler"
 _GROUP = "backbeat"
-#: Of librdkafka: nothing but emergencies. What is lost shows in the figures, and what is stopped at the end is no news.
+#: Setting of librdkafka: only emergencies are logged. Losses show in the figures, and stopping is no news.
 QUIET = {"log_level": 0}
 _LOOK_SECONDS = 0.03
-#: How often the parts are looked at while something else waits for them.
+#: Interval of looking at the parts while something else waits for them.
 _LOOK_AFTER_SECONDS = 1.0
 _WAIT_SECONDS_MAX = 180.0
 #: An engine that hangs for longer than its session is thrown out.
@@ -52,14 +52,14 @@ class Raw(NamedTuple):
 class Usage(NamedTuple):
     """Processor seconds of each process so far, its children included.
 
-    `broker compiler` is a part of `broker`: what Java's compiler threads used (0 where the system does not say).
+    `broker compiler` is a part of `broker`: the time of Java's compiler threads (0 where the system does not tell).
     """
 
     seconds: dict[str, float]
 
-    def since(self, before: "Usage") -> dict[str, float]:
-        """Processor seconds of each process between two looks."""
-        return {name: used - before.seconds[name] for name, used in self.seconds.items() if name in before.seconds}
+    def since(self, earlier: "Usage") -> dict[str, float]:
+        """Processor seconds of each process between two readings."""
+        return {name: used - earlier.seconds[name] for name, used in self.seconds.items() if name in earlier.seconds}
 
 
 class Rig:
@@ -97,7 +97,7 @@ class Rig:
 
     async def _start(self) -> None:
         while not self.stack.partitions:
-            # The stack starts Kafka and makes its topics in a thread of its own.
+            # The stack starts Kafka and makes its topics in another thread.
             self._look_at_parts()
             await asyncio.sleep(_LOOK_SECONDS)
         servers = self.stack.bootstrap_servers
@@ -155,15 +155,15 @@ class Rig:
     # --- meters ----------------------------------------------------------------------------------------------------
 
     def processes(self) -> dict[str, psutil.Process]:
-        """The processes that take part, by what they are; `client` is this one."""
-        found = {"client": psutil.Process()}
+        """The processes that take part, by their roles; `client` is this one."""
+        processes = {"client": psutil.Process()}
         if self.stack.kafka is not None and self.stack.kafka.pid:
-            found["broker"] = psutil.Process(self.stack.kafka.pid)
+            processes["broker"] = psutil.Process(self.stack.kafka.pid)
         if self.stack.engine_pids and self.stack.engine_pids[0]:
-            found["engine"] = psutil.Process(self.stack.engine_pids[0])
+            processes["engine"] = psutil.Process(self.stack.engine_pids[0])
         if self.worker is not None and self.worker.pid:
-            found["worker"] = psutil.Process(self.worker.pid)
-        return found
+            processes["worker"] = psutil.Process(self.worker.pid)
+        return processes
 
     def usage(self) -> Usage:
         """Processor seconds used so far."""
@@ -176,11 +176,11 @@ class Rig:
         return {name: process.memory_info().rss / 1e6 for name, process in self.processes().items()}
 
     def ends(self, topic: str) -> dict[int, int]:
-        """Where each partition of a topic ends."""
+        """End offset of each partition of a topic."""
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        wanted = {TopicPartition(topic, number): latest for number in range(self.partitions)}
-        found = self._admin.list_offsets(wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED)
-        return {where.partition: future.result().offset for where, future in found.items()}
+        partitions = {TopicPartition(topic, number): latest for number in range(self.partitions)}
+        futures = self._admin.list_offsets(partitions, isolation_level=IsolationLevel.READ_UNCOMMITTED)
+        return {partition.partition: future.result().offset for partition, future in futures.items()}
 
     def count(self, topic: str) -> int:
         """Records ever written to a topic (and, in a transactional one, its marks)."""
@@ -200,14 +200,14 @@ class Rig:
         )
         consumer.assign([TopicPartition(STATE, number, offset) for number, offset in begin.items()])
         records = size = 0
-        left = {number for number in begin if begin[number] < until[number]}
-        while left:
+        unread = {number for number in begin if begin[number] < until[number]}
+        while unread:
             for message in consumer.consume(2_000, 1.0):
                 partition, offset = message.partition(), message.offset()
-                if partition is None or offset is None or partition not in left:
+                if partition is None or offset is None or partition not in unread:
                     continue
                 if message.error() is not None or offset >= until[partition]:
-                    left.discard(partition)
+                    unread.discard(partition)
                     continue
                 records += 1
                 size += len(message.key() or b"") + len(message.value() or b"")
@@ -228,32 +228,32 @@ class Rig:
                     break
         self._producer.flush()
 
-    async def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait; a part that died or a wait without end is an error."""
+    async def until(self, condition: Callable[[], bool], label: str) -> None:
+        """Wait for a condition; a part that died or a wait without end is a SetupError."""
         ends_at = time.monotonic() + _WAIT_SECONDS_MAX
         while not condition():
             self._look_at_parts()
             if time.monotonic() > ends_at:
-                raise SetupError(f"{what}: not within {_WAIT_SECONDS_MAX:.0f} s")
+                raise SetupError(f"{label}: not within {_WAIT_SECONDS_MAX:.0f} s")
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def looked_after(self, work: Awaitable[T]) -> T:
-        """What the work gives. A part that died meanwhile ends it; a wait in vain tells what the parts last wrote."""
-        task = asyncio.ensure_future(work)
+    async def supervise(self, awaitable: Awaitable[T]) -> T:
+        """Result of an awaitable. A part that died meanwhile ends it; a wait in vain tells the parts' last lines."""
+        task = asyncio.ensure_future(awaitable)
         try:
             while not task.done():
                 await asyncio.wait((task,), timeout=_LOOK_AFTER_SECONDS)
                 self._look_at_parts()
             return task.result()
         except Timeout as error:
-            raise SetupError(f"{error}\n{await asyncio.to_thread(self._standing)}") from error
+            raise SetupError(f"{error}\n{await asyncio.to_thread(self._progress_report)}") from error
         finally:
             task.cancel()
 
-    def _standing(self) -> str:
-        """How far everything is, for whoever looks for the reason of a wait in vain."""
-        where = [TopicPartition(COMMANDS, number) for number in range(self.partitions)]
-        committed = {one.partition: one.offset for one in self._offsets.committed(where, 20.0)}
+    def _progress_report(self) -> str:
+        """Report of every part's progress, for the reason of a wait in vain."""
+        partitions = [TopicPartition(COMMANDS, number) for number in range(self.partitions)]
+        committed = {partition.partition: partition.offset for partition in self._offsets.committed(partitions, 20.0)}
         parts = {"engine": last_lines("\n".join(path.read_text(errors="replace") for path in self.stack.engine_logs))}
         if self.worker is not None:
             parts["worker"] = last_lines(self.worker.output())
@@ -266,36 +266,40 @@ class Rig:
 
     async def until_committed(self) -> None:
         """Wait until the engine has committed everything that is in the log."""
-        where = [TopicPartition(COMMANDS, number) for number in range(self.partitions)]
+        partitions = [TopicPartition(COMMANDS, number) for number in range(self.partitions)]
 
         def committed() -> bool:
             ends = self.ends(COMMANDS)
-            found = {one.partition: max(one.offset, 0) for one in self._offsets.committed(where, 20.0)}
-            return all(found[number] >= end for number, end in ends.items())
+            offsets = {
+                partition.partition: max(partition.offset, 0) for partition in self._offsets.committed(partitions, 20.0)
+            }
+            return all(offsets[number] >= end for number, end in ends.items())
 
         await self.until(committed, "the engine's commit")
 
     async def hold_and_release(self, records: Sequence[Raw]) -> tuple[float, float]:
         """Let the engine work through commands that are all in the log when it begins.
 
-        It is held (SIGSTOP) while they are written. Each command must leave one record of history. Gives the seconds
+        It is held (SIGSTOP) while they are written. Each command must leave one record of history. Returns the seconds
         until the last was applied, and the engine's processor seconds until all were committed.
         """
         await self.until_committed()
-        wanted = self.count(HISTORY) + len(records)
+        records_wanted = self.count(HISTORY) + len(records)
         self.stack.signal_engine(0, signal.SIGSTOP)
         held_at = time.monotonic()
         try:
             self.publish(records)
         finally:
-            before, began = self.usage(), time.monotonic()
+            usage_before, began_at = self.usage(), time.monotonic()
             self.stack.signal_engine(0, signal.SIGCONT)
-        if began - held_at > _HELD_SECONDS_MAX:
-            raise SetupError(f"writing {len(records)} commands took {began - held_at:.1f} s: the machine is too busy")
-        await self.until(lambda: self.count(HISTORY) >= wanted, f"{len(records)} commands")
-        seconds = time.monotonic() - began
+        if began_at - held_at > _HELD_SECONDS_MAX:
+            raise SetupError(
+                f"writing {len(records)} commands took {began_at - held_at:.1f} s: the machine is too busy"
+            )
+        await self.until(lambda: self.count(HISTORY) >= records_wanted, f"{len(records)} commands")
+        seconds = time.monotonic() - began_at
         await self.until_committed()
-        return seconds, self.usage().since(before)["engine"]
+        return seconds, self.usage().since(usage_before)["engine"]
 
     def _look_at_parts(self) -> None:
         if self.stack.failure is not None:
@@ -307,13 +311,13 @@ class Rig:
 
 
 def _processor_seconds(name: str, process: psutil.Process) -> float:
-    """Of a process and its children; of this one alone, since the others are its children."""
-    several = [process] if name == "client" else [process, *process.children(recursive=True)]
-    return sum(times.user + times.system for times in (one.cpu_times() for one in several))
+    """Processor seconds of a process and its children; of this one alone, since the others are its children."""
+    processes = [process] if name == "client" else [process, *process.children(recursive=True)]
+    return sum(times.user + times.system for times in (member.cpu_times() for member in processes))
 
 
 def _compiler_seconds(pid: int) -> float:
-    """Of Java's compiler threads, where the system tells them apart (Linux)."""
+    """Processor seconds of Java's compiler threads, where the system tells them apart (Linux)."""
     ticks = 0
     for path in Path(f"/proc/{pid}/task").glob("*/stat"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Figures (f), (h) and (i): the services' door, and what much that is stored costs."""
+"""Figures (f), (h) and (i): the services' signals, and the cost of much that is stored."""
 
 import asyncio
 import itertools
@@ -29,7 +29,7 @@ _COST_COMMANDS = 5_000
 _FANS = (10, 1_000, 100_000)
 #: Workflows that are stored, in (i); the last of them is that of (h), too.
 STORED = (1_000, 100_000)
-_STORED_NODES_EACH = 10
+_STORED_NODES_PER_WORKFLOW = 10
 _RESTARTS_MAX = 3
 _START_LOOK_SECONDS = 0.005
 
@@ -38,16 +38,16 @@ _START_LOOK_SECONDS = 0.005
 
 
 async def signals(runs: int, say: Say) -> Figure:
-    """(f) Signals on a client's topic, acknowledged by the broker; then what ingest makes of them. No engine runs."""
+    """(f) Signals on a client's topic, acknowledged by the broker; then their ingest. No engine runs."""
     published, ingested, costs = [], [], []
     async with Rig(engine=False) as rig:
         for run in range(runs):
             rate = await asyncio.to_thread(_publish_signals, rig, run)
             published.append(rate)
-            taken, cost = await _ingest(rig)
-            ingested.append(taken)
+            ingest_rate, cost = await _ingest(rig)
+            ingested.append(ingest_rate)
             costs.append(cost)
-            say(f"(f) run {run + 1}: {rate:,.0f} published/s; ingest {taken:,.0f}/s, {cost:.0f} µs CPU each")
+            say(f"(f) run {run + 1}: {rate:,.0f} published/s; ingest {ingest_rate:,.0f}/s, {cost:.0f} µs CPU each")
     return {
         "published_per_second": round(median(published)),
         "ingested_per_second": round(median(ingested)),
@@ -73,7 +73,7 @@ def _publish_signals(rig: Rig, run: int) -> float:
     )
     topic = signals_topic(ALONE)
     producer.list_topics(topic, timeout=20)
-    began = time.monotonic()
+    began_at = time.monotonic()
     for number in range(_SIGNALS):
         request = SignalRequest(
             workflow="bench",
@@ -95,11 +95,11 @@ def _publish_signals(rig: Rig, run: int) -> float:
             producer.poll(0)
     if producer.flush(60):
         raise SetupError("the broker did not acknowledge all signals within a minute")
-    return _SIGNALS / (time.monotonic() - began)
+    return _SIGNALS / (time.monotonic() - began_at)
 
 
 async def _ingest(rig: Rig) -> tuple[float, float]:
-    """What one ingest takes a second once it has begun, and its processor time for each."""
+    """Signals a second of one ingest once it has begun, and its processor time for each."""
     failures: list[Exception] = []
     process = psutil.Process()
     with Registry(rig.stack.bootstrap_servers) as registry:
@@ -107,17 +107,17 @@ async def _ingest(rig: Rig) -> tuple[float, float]:
         ingest.start()
         try:
             await rig.until(lambda: ingest.forwarded > 0 or bool(failures), "the ingest")
-            first, began, used = ingest.forwarded, time.monotonic(), _used(process)
+            forwarded_before, began_at, cpu_before = ingest.forwarded, time.monotonic(), _cpu_seconds(process)
             await rig.until(lambda: ingest.forwarded >= _SIGNALS or bool(failures), "the ingest")
-            seconds, cost = time.monotonic() - began, _used(process) - used
+            seconds, cost = time.monotonic() - began_at, _cpu_seconds(process) - cpu_before
         finally:
             await asyncio.to_thread(ingest.stop)
     if failures:
         raise SetupError(f"the ingest failed: {failures[0]}")
-    return (_SIGNALS - first) / seconds, cost / (_SIGNALS - first) * 1e6
+    return (_SIGNALS - forwarded_before) / seconds, cost / (_SIGNALS - forwarded_before) * 1e6
 
 
-def _used(process: psutil.Process) -> float:
+def _cpu_seconds(process: psutil.Process) -> float:
     times = process.cpu_times()
     return times.user + times.system
 
@@ -129,50 +129,50 @@ async def many_nodes(rig: Rig, runs: int, say: Say) -> dict[str, float]:
     """(i) The result of one of so many parallel children, in processor time of the engine."""
     maker = Maker(rig.user_id, rig.partitions)
     numbers = itertools.count()
-    found = {}
+    costs_by_leaves = {}
     for leaves in _FANS:
         results = _results(rig, maker, leaves, numbers, runs)
         costs = []
         async for records in results:
-            _, used = await rig.hold_and_release(records)
-            costs.append(used / len(records) * 1e6)
-        found[str(leaves)] = round(median(costs[1:]), 1)
-        say(f"(i) {leaves:,} nodes in the workflow: {found[str(leaves)]:.0f} µs CPU a command")
-    return found
+            _, cpu_seconds = await rig.hold_and_release(records)
+            costs.append(cpu_seconds / len(records) * 1e6)
+        costs_by_leaves[str(leaves)] = round(median(costs[1:]), 1)
+        say(f"(i) {leaves:,} nodes in the workflow: {costs_by_leaves[str(leaves)]:.0f} µs CPU a command")
+    return costs_by_leaves
 
 
 async def _results(rig: Rig, maker: Maker, leaves: int, numbers: Iterator[int], runs: int) -> Any:
     """Results of children that are in work, in as many portions as there are runs and one to warm up."""
-    portion = _COST_COMMANDS
+    count = _COST_COMMANDS
     pending: list[bytes] = []
     for _ in range(runs + 1):
-        while len(pending) < portion:
-            count = min(max(1, portion // leaves), portion)
+        while len(pending) < count:
+            count = min(max(1, count // leaves), count)
             fans = [maker.fan(subject_of(next(numbers), "fan"), leaves) for _ in range(count)]
-            await _make(rig, [record for fan in fans for record in fan.commands], count * (leaves + 1))
-            # The last child of each stays open: completing the parent is another kind of work.
+            await _run_until_dispatched(rig, [record for fan in fans for record in fan.commands], count * (leaves + 1))
+            # The last child of each stays open: completing the parent is a command of another kind.
             pending += [child for fan in fans for child in fan.children[:-1]]
-        yield maker.results(pending[:portion])
-        pending = pending[portion:]
+        yield maker.results(pending[:count])
+        pending = pending[count:]
 
 
-async def _make(rig: Rig, records: list[Raw], dispatches: int) -> None:
+async def _run_until_dispatched(rig: Rig, records: list[Raw], dispatches: int) -> None:
     topic = f"{ACTIVITIES_PREFIX}{ALONE}"
-    wanted = rig.count(topic) + dispatches
+    records_wanted = rig.count(topic) + dispatches
     await asyncio.to_thread(rig.publish, records)
-    await rig.until(lambda: rig.count(topic) >= wanted, "the children")
+    await rig.until(lambda: rig.count(topic) >= records_wanted, "the children")
 
 
 async def restarts(rig: Rig, runs: int, say: Say) -> Figure:
-    """(i) kill -9, and how long after its new start the engine has processed a command that was sent meanwhile."""
+    """(i) kill -9, and the time from the new start until the engine has processed a command that was sent meanwhile."""
     maker = Maker(rig.user_id, rig.partitions)
     from_start, from_kill = [], []
     for run in range(min(runs, _RESTARTS_MAX)):
         await rig.until_committed()
-        started, killed = await _restart(rig, maker, subject_of(run, "restart"))
-        from_start.append(started)
-        from_kill.append(killed)
-        say(f"(i) killed: first command {started:.2f} s after the new start, {killed:.2f} s after the kill")
+        start_seconds, kill_seconds = await _restart(rig, maker, subject_of(run, "restart"))
+        from_start.append(start_seconds)
+        from_kill.append(kill_seconds)
+        say(f"(i) killed: first command {start_seconds:.2f} s after the new start, {kill_seconds:.2f} s after the kill")
         await asyncio.to_thread(rig.stack.wait_ready)
     return {
         "seconds_from_start": round(median(from_start), 2),
@@ -184,44 +184,46 @@ async def restarts(rig: Rig, runs: int, say: Say) -> Figure:
 async def _restart(rig: Rig, maker: Maker, subject: bytes) -> tuple[float, float]:
     consumer = Consumer({**connection(rig.stack.bootstrap_servers), "group.id": "bench-restart", **QUIET})
     consumer.assign([TopicPartition(HISTORY, number, end) for number, end in rig.ends(HISTORY).items()])
-    old = rig.stack.engine_pids[0]
+    old_pid = rig.stack.engine_pids[0]
     killed_at = time.time()
     rig.stack.kill_engine()
     await asyncio.to_thread(rig.publish, maker.workflow(subject)[:1])
-    # The process says itself only to the second when it was started.
+    # The process tells only to the second when it was started.
     # The stack has no event for it either.
-    while rig.stack.engine_pids[0] in (0, old):  # noqa: ASYNC110
+    while rig.stack.engine_pids[0] in (0, old_pid):  # noqa: ASYNC110
         await asyncio.sleep(_START_LOOK_SECONDS)
     started_at = time.time()
     identity = maker.workflow_id(subject)
-    seen: list[float] = []
+    times: list[float] = []
 
-    def look() -> bool:
-        messages = [one for one in consumer.consume(1_000, 0.0) if one.error() is None and one.key() == identity]
-        seen.extend(one.timestamp()[1] / 1000 for one in messages)
-        return bool(seen)
+    def has_come() -> bool:
+        messages = [
+            message for message in consumer.consume(1_000, 0.0) if message.error() is None and message.key() == identity
+        ]
+        times.extend(message.timestamp()[1] / 1000 for message in messages)
+        return bool(times)
 
-    await rig.until(look, "the first command after the kill")
+    await rig.until(has_come, "the first command after the kill")
     consumer.close()
-    return seen[0] - started_at, seen[0] - killed_at
+    return times[0] - started_at, times[0] - killed_at
 
 
 # --- (h) and (i): many workflows -------------------------------------------------------------------------------------
 
 
 async def stored(workflows: int, runs: int, say: Say) -> tuple[float, Figure]:
-    """(i), (h) Signals to stored workflows and what follows from them; the engine's cost, and everybody's memory."""
-    loaded: list[Loaded] = []
+    """(i), (h) Signals to stored workflows and their effects; the engine's cost, and the memory of all."""
+    loads: list[Loaded] = []
 
     def fill(rig: Rig) -> None:
-        loaded.append(load(rig, workflows, _STORED_NODES_EACH))
-        say(f"(h) {loaded[0].nodes:,} nodes of {workflows:,} workflows loaded in {loaded[0].seconds:.0f} s")
+        loads.append(load(rig, workflows, _STORED_NODES_PER_WORKFLOW))
+        say(f"(h) {loads[0].nodes:,} nodes of {workflows:,} workflows loaded in {loads[0].seconds:.0f} s")
 
-    began = time.monotonic()
+    began_at = time.monotonic()
     async with Rig(before_engine=fill) as rig:
-        restored = time.monotonic() - began - loaded[0].seconds
-        after_restore = rig.memory()["engine"]
-        say(f"(h) engine ready; {after_restore:.0f} MB")
+        restore_seconds = time.monotonic() - began_at - loads[0].seconds
+        mb_after_restore = rig.memory()["engine"]
+        say(f"(h) engine ready; {mb_after_restore:.0f} MB")
         maker = Maker(rig.user_id, rig.partitions)
         subjects = itertools.cycle(stored_subjects(workflows))
         costs = []
@@ -229,17 +231,17 @@ async def stored(workflows: int, runs: int, say: Say) -> tuple[float, Figure]:
             records: list[Raw] = []
             while len(records) < _COST_COMMANDS:
                 records += maker.workflow(next(subjects))
-            _, used = await rig.hold_and_release(records)
-            costs.append(used / len(records) * 1e6)
+            _, cpu_seconds = await rig.hold_and_release(records)
+            costs.append(cpu_seconds / len(records) * 1e6)
         cost = round(median(costs[1:]), 1)
         say(f"(i) {workflows:,} workflows stored: {cost:.0f} µs CPU a command")
         memory = rig.memory()
         figure = {
-            "nodes": loaded[0].nodes,
+            "nodes": loads[0].nodes,
             "engine_mb": round(memory["engine"]),
-            "engine_mb_after_restore": round(after_restore),
+            "engine_mb_after_restore": round(mb_after_restore),
             "broker_mb": round(memory["broker"]),
-            "load_seconds": round(loaded[0].seconds, 1),
-            "start_and_restore_seconds": round(restored, 1),
+            "load_seconds": round(loads[0].seconds, 1),
+            "start_and_restore_seconds": round(restore_seconds, 1),
         }
     return cost, figure

@@ -1,7 +1,7 @@
-"""How long a search takes over a million nodes: tables filled straight, then every kind of filter asked, many times.
+"""Time of a search over a million nodes: tables filled straight, then every kind of filter, many times.
 
-The rows are as the follower writes them, only quicker. What is asked are filters that match nearly all, few and none,
-alone and together, also such that match much each and nothing together.
+The rows are as the follower writes them, only quicker. The filters match nearly all, few and no rows,
+alone and together, also such that match many each and none together.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 
 USER = blake2b(b"bench user", digest_size=16).digest()
 OTHER = blake2b(b"another user", digest_size=16).digest()
-NODES_EACH = 10
+NODES_PER_WORKFLOW = 10
 _OTHER_EVERY = 10  #: one workflow of so many is the other user's
 _NAMES = 40
 _WORKFLOW_NAMES = 20
@@ -41,55 +41,60 @@ _LONG = 0.01  #: of all nodes take days
 _S, _C = ServerStatus, ClientStatus
 _encode = msgspec.msgpack.Encoder().encode
 
-#: What a node went through: how often of 10,000, its statuses now, and the changes that led there.
-_USUAL: list[ServerStatus | ClientStatus] = [_S.STARTED, _S.SENT_TO_CLIENT, _C.RECEIVED]
+#: Histories of nodes: weight (of 10,000), current statuses, and the changes that led there.
+_DISPATCHED: list[ServerStatus | ClientStatus] = [_S.STARTED, _S.SENT_TO_CLIENT, _C.RECEIVED]
 _DONE: list[ServerStatus | ClientStatus] = [_C.COMPLETE, _S.PROCESSING_CHILDREN, _S.COMPLETE]
 _FAILED: list[ServerStatus | ClientStatus] = [_C.ERRORED, _S.RETRYING, _S.READY, _C.READY]
-_BORN: list[ServerStatus | ClientStatus] = [_S.READY, _C.READY]
+_MADE: list[ServerStatus | ClientStatus] = [_S.READY, _C.READY]
 _PATHS: list[tuple[int, ServerStatus, ClientStatus, list[ServerStatus | ClientStatus]]] = [
-    (6000, _S.COMPLETE, _C.COMPLETE, _BORN + _USUAL + _DONE),
-    (2600, _S.COMPLETE, _C.COMPLETE, _BORN + _USUAL + [_C.PROCESSING] + _DONE),
-    (700, _S.COMPLETE, _C.COMPLETE, _BORN + _USUAL + _FAILED + _USUAL + _DONE),
-    (300, _S.DEACTIVATED, _C.READY, [*_BORN, _S.DEACTIVATED]),
-    (150, _S.SENT_TO_CLIENT, _C.PROCESSING, _BORN + _USUAL + [_C.PROCESSING]),
+    (6000, _S.COMPLETE, _C.COMPLETE, _MADE + _DISPATCHED + _DONE),
+    (2600, _S.COMPLETE, _C.COMPLETE, _MADE + _DISPATCHED + [_C.PROCESSING] + _DONE),
+    (700, _S.COMPLETE, _C.COMPLETE, _MADE + _DISPATCHED + _FAILED + _DISPATCHED + _DONE),
+    (300, _S.DEACTIVATED, _C.READY, [*_MADE, _S.DEACTIVATED]),
+    (150, _S.SENT_TO_CLIENT, _C.PROCESSING, _MADE + _DISPATCHED + [_C.PROCESSING]),
     (140, _S.PENDING, _C.PENDING, []),
-    (100, _S.RETRYING, _C.ERRORED, _BORN + _USUAL + [_C.ERRORED, _S.RETRYING]),
-    (9, _S.RETRIES_EXHAUSTED, _C.ERRORED, _BORN + _USUAL + _FAILED + _USUAL + [_C.ERRORED, _S.RETRIES_EXHAUSTED]),
-    (1, _S.PAUSED, _C.READY, [*_BORN, _S.STARTED, _S.PAUSED]),
+    (100, _S.RETRYING, _C.ERRORED, _MADE + _DISPATCHED + [_C.ERRORED, _S.RETRYING]),
+    (
+        9,
+        _S.RETRIES_EXHAUSTED,
+        _C.ERRORED,
+        _MADE + _DISPATCHED + _FAILED + _DISPATCHED + [_C.ERRORED, _S.RETRIES_EXHAUSTED],
+    ),
+    (1, _S.PAUSED, _C.READY, [*_MADE, _S.STARTED, _S.PAUSED]),
 ]
 
 
 def measure_search(database_url: str, nodes: int = 1_000_000, repeats: int = 20, seed: int = 1) -> dict[str, Any]:
     """Fill the database (what a projection has there is dropped), then search it.
 
-    Gives, by the search's name, p50, worst and first (not warm yet) in milliseconds and the rows found; the worst of
-    all p50; how long the load took, in seconds.
+    Returns, by the search's name, p50, worst and first (not warm yet) in milliseconds and the rows found; the worst of
+    all p50; the duration of the load, in seconds.
     """
     engine = open_engine(parse_url(database_url))
-    began = time.monotonic()
+    began_at = time.monotonic()
     load(engine, nodes, seed)
-    seconds = time.monotonic() - began
-    searches = {name: _time(engine, asked, repeats) for name, asked in asked_searches().items()}
+    seconds = time.monotonic() - began_at
+    searches = {name: _time(engine, filters, repeats) for name, filters in all_filters().items()}
     engine.dispose()
     return {
         "database": engine.dialect.name,
         "nodes": nodes,
         "load_seconds": round(seconds, 1),
-        "p50_worst_ms": max(one["p50_ms"] for one in searches.values()),
-        "worst_ms": max(one["worst_ms"] for one in searches.values()),
+        "p50_worst_ms": max(figure["p50_ms"] for figure in searches.values()),
+        "worst_ms": max(figure["worst_ms"] for figure in searches.values()),
         "searches": searches,
     }
 
 
-def asked_searches() -> dict[str, NodeFilters | WorkflowFilters]:
-    """What is asked: name -> filters."""
+def all_filters() -> dict[str, NodeFilters | WorkflowFilters]:
+    """The filters of every search, by its name."""
     return {
-        **{f"activities: {name}": NodeFilters(**given) for name, given in _of_nodes().items()},
-        **{f"workflows: {name}": WorkflowFilters(**given) for name, given in _of_workflows().items()},
+        **{f"activities: {name}": NodeFilters(**fields) for name, fields in _node_filters().items()},
+        **{f"workflows: {name}": WorkflowFilters(**fields) for name, fields in _workflow_filters().items()},
     }
 
 
-def _of_nodes() -> dict[str, dict[str, Any]]:
+def _node_filters() -> dict[str, dict[str, Any]]:
     middle = _BEGIN_MS + _SPAN_MS // 2
     day = 86_400_000
     return {
@@ -142,7 +147,7 @@ def _of_nodes() -> dict[str, dict[str, Any]]:
     }
 
 
-def _of_workflows() -> dict[str, dict[str, Any]]:
+def _workflow_filters() -> dict[str, dict[str, Any]]:
     middle = _BEGIN_MS + _SPAN_MS // 2
     day = 86_400_000
     return {
@@ -176,24 +181,24 @@ def _of_workflows() -> dict[str, dict[str, Any]]:
     }
 
 
-def _time(engine: Engine, asked: NodeFilters | WorkflowFilters, repeats: int) -> dict[str, Any]:
-    took: list[float] = []
-    found = 0
+def _time(engine: Engine, filters: NodeFilters | WorkflowFilters, repeats: int) -> dict[str, Any]:
+    latencies_ms: list[float] = []
+    row_count = 0
     with engine.connect() as connection:
         for _ in range(repeats + 1):
-            began = time.perf_counter()
+            began_at = time.perf_counter()
             with connection.begin():
-                if isinstance(asked, NodeFilters):
-                    found = len(search.search_nodes(connection, USER, asked))
+                if isinstance(filters, NodeFilters):
+                    row_count = len(search.search_nodes(connection, USER, filters))
                 else:
-                    found = len(search.search_workflows(connection, USER, asked))
-            took.append((time.perf_counter() - began) * 1000)
-    first, *warm = took
+                    row_count = len(search.search_workflows(connection, USER, filters))
+            latencies_ms.append((time.perf_counter() - began_at) * 1000)
+    first, *warm = latencies_ms
     return {
         "p50_ms": round(statistics.median(warm), 2),
         "worst_ms": round(max(warm), 2),
         "first_ms": round(first, 2),
-        "rows": found,
+        "rows": row_count,
     }
 
 
@@ -215,30 +220,34 @@ def workflow_id(number: int) -> bytes:
 
 def node_id(number: int) -> bytes:
     """The id of a node that is loaded."""
-    return ids.node_id(workflow_id(number // NODES_EACH), b"bench", number)
+    return ids.node_id(workflow_id(number // NODES_PER_WORKFLOW), b"bench", number)
 
 
 def load(engine: Engine, nodes: int, seed: int) -> None:
-    """Fill the tables with so many nodes, a tenth as many workflows."""
+    """Fill the tables with so many nodes, and a tenth as many workflows."""
     with engine.begin() as connection:
         build_anew(connection, "bench")
         tables.drop_indexes(connection)
     totals: Counter[int] = Counter()
-    found: dict[int, set[str]] = {METADATA: set(), SUBJECTS: set()}
-    chance = random.Random(seed)  # noqa: S311 - it is to be the same every time
-    workflows = nodes // NODES_EACH
+    grams: dict[int, set[str]] = {METADATA: set(), SUBJECTS: set()}
+    rng = random.Random(seed)  # noqa: S311 - it is to be the same every time
+    workflows = nodes // NODES_PER_WORKFLOW
     for first in range(0, workflows, _BATCH_WORKFLOWS):
-        made = _Rows(chance, _SPAN_MS / max(1, nodes))
+        batch = _Rows(rng, _SPAN_MS / max(1, nodes))
         for number in range(first, min(first + _BATCH_WORKFLOWS, workflows)):
-            made.add(number)
+            batch.add(number)
         with engine.begin() as connection:
-            made.write(connection)
-        totals.update(made.totals)
-        found[METADATA].update(grams_of(row[1] for row in made.bodies))
-        found[SUBJECTS].update(grams_of(row[8] for row in made.workflows))
+            batch.write(connection)
+        totals.update(batch.totals)
+        grams[METADATA].update(grams_of(row[1] for row in batch.bodies))
+        grams[SUBJECTS].update(grams_of(row[8] for row in batch.workflows))
     with engine.begin() as connection:
         _insert(connection, tables.node_states, list(totals.items()))
-        _insert(connection, tables.text_grams, [(kind, gram) for kind, all_of in found.items() for gram in all_of])
+        _insert(
+            connection,
+            tables.text_grams,
+            [(kind, gram) for kind, grams_of_kind in grams.items() for gram in grams_of_kind],
+        )
         tables.create_indexes(connection)
     with engine.begin() as connection:
         analyze(connection)
@@ -248,10 +257,10 @@ def load(engine: Engine, nodes: int, seed: int) -> None:
 
 
 class _Rows:
-    """Some workflows and all that belongs to them."""
+    """Rows of some workflows and all that belongs to them."""
 
-    def __init__(self, chance: random.Random, step_ms: float) -> None:
-        self._chance = chance
+    def __init__(self, rng: random.Random, step_ms: float) -> None:
+        self._rng = rng
         self._step_ms = step_ms
         self._paths = list(_PATHS)
         self._weights = [path[0] for path in _PATHS]
@@ -263,42 +272,42 @@ class _Rows:
         self.totals: Counter[int] = Counter()
 
     def add(self, number: int) -> None:
-        """One workflow with its nodes."""
+        """Add a workflow with its nodes."""
         user = _owner(number)
         name = f"flow-{number % _WORKFLOW_NAMES}"
         identity = workflow_id(number)
         user_key, name_key = states.user_key(user), states.name_key(user, name)
-        created = _BEGIN_MS + int(number * NODES_EACH * self._step_ms)
+        created = _BEGIN_MS + int(number * NODES_PER_WORKFLOW * self._step_ms)
         body = _encode(rows.WorkflowBody(user, name, "D", created, False, None))
         subject = _subject(number).decode()
         self.workflows.append((number + 1, identity, user_key, name_key, created, 1, 0, 0, subject, body))
-        counted: Counter[int] = Counter()
-        for place in range(NODES_EACH):
-            counted[self._add_node(number, place, created, identity, user, user_key)] += 1
-        for state, count in counted.items():
+        state_counts: Counter[int] = Counter()
+        for place in range(NODES_PER_WORKFLOW):
+            state_counts[self._add_node(number, place, created, identity, user, user_key)] += 1
+        for state, count in state_counts.items():
             self.states.append((number + 1, state, count, user_key, name_key, created, identity))
-        self.totals.update(counted)
+        self.totals.update(state_counts)
 
     def _add_node(self, workflow: int, place: int, begin: int, workflow_id: bytes, user: bytes, user_key: int) -> int:
-        number = workflow * NODES_EACH + place
-        _, server, client, changes = self._chance.choices(self._paths, self._weights)[0]
+        number = workflow * NODES_PER_WORKFLOW + place
+        _, server, client, changes = self._rng.choices(self._paths, self._weights)[0]
         created = begin + int(place * self._step_ms)
         identity = ids.node_id(workflow_id, b"bench", number)
         step = number % _NAMES
-        had = 0
+        status_bits = 0
         at = created
         # Most are done within minutes, some take days.
-        pace = 40_000_000 if self._chance.random() < _LONG else 20_000
+        pace = 40_000_000 if self._rng.random() < _LONG else 20_000
         for ordinal, change in enumerate(changes):
-            at += int(self._chance.expovariate(1 / pace))
+            at += int(self._rng.expovariate(1 / pace))
             code = int(change) + (states.SERVER_CODES if isinstance(change, ServerStatus) else 0)
-            had |= 1 << code
+            status_bits |= 1 << code
             self.changes.append((number + 1, ordinal, code, at, user_key, None))
-        state = states.pack(server, client, waits=False, had=had)
-        rest = _encode(rows.NodeRest(created, 1, None, 6))
+        state = states.pack(server, client, waits=False, had=status_bits)
+        node_rest = _encode(rows.NodeRest(created, 1, None, 6))
         key = states.name_key(user, f"step-{step}")
-        known = (number + 1, identity, workflow + 1, user_key, key, created, place + 1, None)
-        self.nodes.append((*known, state, at, 0, len(changes), 0, rest))
+        node_columns = (number + 1, identity, workflow + 1, user_key, key, created, place + 1, None)
+        self.nodes.append((*node_columns, state, at, 0, len(changes), 0, node_rest))
         body = rows.NodeBody(
             None, user, f"step-{step}", Mode.BLOCKING, "activity", b'{"name":"pay","params":[]}', 1200.0, None, 1, ""
         )
@@ -306,7 +315,7 @@ class _Rows:
         return state
 
     def write(self, connection: Connection) -> None:
-        """All of it, and the texts' trigrams where the database does not make them itself."""
+        """Insert all rows, and the texts' trigrams where the database does not make them itself."""
         _insert(connection, tables.workflows, self.workflows)
         _insert(connection, tables.nodes, self.nodes)
         _insert(connection, tables.node_bodies, self.bodies)
@@ -325,28 +334,28 @@ def _metadata(number: int) -> str:
     return f'{{"half":"{half}","step":"{step}","place":"shop-{number * 7919 % _PLACES}","order":{number}}}'
 
 
-def _insert(connection: Connection, table: Table, given: list[tuple[Any, ...]]) -> None:
-    if not given:
+def _insert(connection: Connection, table: Table, values: list[tuple[Any, ...]]) -> None:
+    if not values:
         return
     cursor = connection.connection.cursor()
     if connection.dialect.name == "sqlite":
         marks = ", ".join("?" * len(table.columns))
-        cursor.executemany(f"INSERT INTO {table.name} VALUES ({marks})", given)  # noqa: S608 - our own names
+        cursor.executemany(f"INSERT INTO {table.name} VALUES ({marks})", values)  # noqa: S608 - our own names
     else:
         with cursor.copy(f"COPY {table.name} FROM STDIN") as copy:
-            for row in given:
+            for row in values:
                 copy.write_row(row)
     cursor.close()
 
 
-def _insert_texts(connection: Connection, name: str, given: list[tuple[int, str]]) -> None:
+def _insert_texts(connection: Connection, name: str, values: list[tuple[int, str]]) -> None:
     cursor = connection.connection.cursor()
-    cursor.executemany(f"INSERT INTO {name}(rowid, words) VALUES (?, ?)", given)  # noqa: S608 - our own names
+    cursor.executemany(f"INSERT INTO {name}(rowid, words) VALUES (?, ?)", values)  # noqa: S608 - our own names
     cursor.close()
 
 
-def shown(figures: dict[str, Any]) -> Iterator[str]:
+def figure_lines(figures: dict[str, Any]) -> Iterator[str]:
     """The figures as lines of text."""
     yield f"{figures['nodes']:,} nodes on {figures['database']}, loaded in {figures['load_seconds']} s"
-    for name, one in figures["searches"].items():
-        yield f"{one['p50_ms']:9.1f} ms p50 {one['worst_ms']:9.1f} ms worst {one['rows']:5} rows  {name}"
+    for name, figure in figures["searches"].items():
+        yield f"{figure['p50_ms']:9.1f} ms p50 {figure['worst_ms']:9.1f} ms worst {figure['rows']:5} rows  {name}"

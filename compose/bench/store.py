@@ -1,8 +1,8 @@
 """Large stores, loaded quickly and by the way that all state takes: through the changelog.
 
 One workflow is run through the rules in memory, as a template. Its records are repeated for every other workflow with
-that one's ids, encoded by the engine's own store, and written to the changelog in transactions, with the meta record
-that says where the partition is. The engine that starts then restores them as it would restore its own.
+that workflow's ids, encoded by the engine's own store, and written to the changelog in transactions, with the meta
+record of the partition's position. The engine that starts then restores them as it would restore its own.
 """
 
 import time
@@ -28,12 +28,12 @@ from backbeat.streams.state.store import PartitionStore
 OPEN_EVERY = 10
 _BATCH_WORKFLOWS = 4_000
 _TRANSACTION_SECONDS = 60.0
-#: What stands in the place of every workflow's name for it.
+#: Kind of the stored workflows' subjects.
 KIND = "s"
 
 
 class Loaded(NamedTuple):
-    """What was loaded."""
+    """Result of a load."""
 
     workflows: int
     nodes: int
@@ -46,19 +46,19 @@ class _Template(NamedTuple):
 
 
 def stored_subjects(workflows: int) -> Iterator[bytes]:
-    """The subjects of the stored workflows that are complete: a signal to them starts at once."""
+    """Subjects of the stored workflows that are complete: a signal to them starts at once."""
     return (subject_of(number, KIND) for number in range(workflows) if number % OPEN_EVERY)
 
 
-def load(rig: Rig, workflows: int, nodes_each: int) -> Loaded:
+def load(rig: Rig, workflows: int, nodes_per_workflow: int) -> Loaded:
     """Fill the changelog with workflows of the client application `alone`. No engine may have run yet."""
-    began = time.monotonic()
+    began_at = time.monotonic()
     servers = rig.stack.bootstrap_servers
     maker = Maker(rig.user_id, rig.partitions)
-    complete, still_open = (_template(maker, nodes_each, is_open=is_open) for is_open in (False, True))
+    complete, still_open = (_template(maker, nodes_per_workflow, is_open=is_open) for is_open in (False, True))
     meta = Meta(topic_id=topic_id(servers, COMMANDS), now=_now())
     folder = rig.stack.data_dir / "load"
-    # They only encode: nothing is ever written to their files.
+    # The stores only encode: nothing is ever written to their files.
     stores = [PartitionStore(folder / str(number), number) for number in range(rig.partitions)]
     for store in stores:
         store.meta = msgspec.structs.replace(meta)
@@ -80,11 +80,11 @@ def load(rig: Rig, workflows: int, nodes_each: int) -> Loaded:
         _write(producer, stores)
     for store in stores:
         store.close()
-    return Loaded(workflows, workflows * nodes_each, time.monotonic() - began)
+    return Loaded(workflows, workflows * nodes_per_workflow, time.monotonic() - began_at)
 
 
 def _template(maker: Maker, nodes: int, *, is_open: bool) -> _Template:
-    """The records of one workflow, by the rules themselves."""
+    """Records of one workflow, made by the rules themselves."""
     store = MemoryStore()
     now = _now()
     commands = list(maker.commands(subject_of(0, "template"), nodes - 1))
@@ -98,44 +98,44 @@ def _template(maker: Maker, nodes: int, *, is_open: bool) -> _Template:
 
 def _put(stores: list[PartitionStore], maker: Maker, template: _Template, subject: bytes) -> None:
     workflow_id = maker.workflow_id(subject)
-    new = {node.id: ids.node_id(workflow_id, node.id, 0) for node in template.nodes}
-    old = template.workflow
+    new_ids = {node.id: ids.node_id(workflow_id, node.id, 0) for node in template.nodes}
+    template_workflow = template.workflow
     transaction = Transaction(stores[ids.partition_of(workflow_id, len(stores))])
     replace = msgspec.structs.replace
     transaction.add(
         WORKFLOWS,
         workflow_id,
         replace(
-            old,
+            template_workflow,
             id=workflow_id,
             subject=subject,
-            first_child=_new(new, old.first_child),
-            last_child=_new(new, old.last_child),
-            fresh_child=_new(new, old.fresh_child),
-            cursor=_new(new, old.cursor),
+            first_child=_replaced(new_ids, template_workflow.first_child),
+            last_child=_replaced(new_ids, template_workflow.last_child),
+            fresh_child=_replaced(new_ids, template_workflow.fresh_child),
+            cursor=_replaced(new_ids, template_workflow.cursor),
         ),
     )
     for node in template.nodes:
         transaction.add(
             NODES,
-            new[node.id],
+            new_ids[node.id],
             replace(
                 node,
-                id=new[node.id],
+                id=new_ids[node.id],
                 workflow_id=workflow_id,
-                parent_id=_new(new, node.parent_id),
-                first_child=_new(new, node.first_child),
-                last_child=_new(new, node.last_child),
-                fresh_child=_new(new, node.fresh_child),
-                cursor=_new(new, node.cursor),
-                next_sibling=_new(new, node.next_sibling),
+                parent_id=_replaced(new_ids, node.parent_id),
+                first_child=_replaced(new_ids, node.first_child),
+                last_child=_replaced(new_ids, node.last_child),
+                fresh_child=_replaced(new_ids, node.fresh_child),
+                cursor=_replaced(new_ids, node.cursor),
+                next_sibling=_replaced(new_ids, node.next_sibling),
             ),
         )
     transaction.commit()
 
 
-def _new(new: dict[bytes, bytes], old: bytes | None) -> bytes | None:
-    return None if old is None else new[old]
+def _replaced(new_ids: dict[bytes, bytes], old_id: bytes | None) -> bytes | None:
+    return None if old_id is None else new_ids[old_id]
 
 
 def _write(producer: Producer, stores: list[PartitionStore]) -> None:

@@ -1,4 +1,4 @@
-"""The benchmark's table: what was measured, beside what was set out to do and what others do on the same machine."""
+"""The benchmark's table: the measured values beside the targets and what others do on the same machine."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,8 +17,8 @@ class Row(NamedTuple):
     """One line of the table."""
 
     figure: str
-    what: str
-    path: tuple[str, ...]  #: where in the figure the value stands
+    label: str
+    path: tuple[str, ...]  #: keys of the value in the figure
     unit: str
     target: float | None = None
     others: str = ""
@@ -28,11 +28,11 @@ class Row(NamedTuple):
 def _costs(figure: str, unit: str, target: float | None = None, others: str = "") -> list[Row]:
     """Processor time for each unit: in all, by process, and the client application's beside it."""
     name = f"cpu_ms_per_{unit}"
-    by = f"{name}_by_process"
+    by_process = f"{name}_by_process"
     return [
         Row(figure, f"CPU a {unit}: gateway, engine, broker", (name,), "ms", target, others),
-        *(Row(figure, f"· {process}", (by, process), "ms") for process in ("gateway", "engine", "broker")),
-        Row(figure, "· client application (beside these)", (by, "client"), "ms"),
+        *(Row(figure, f"· {process}", (by_process, process), "ms") for process in ("gateway", "engine", "broker")),
+        Row(figure, "· client application (beside these)", (by_process, "client"), "ms"),
     ]
 
 
@@ -100,8 +100,8 @@ ROWS = [
 ]
 
 
-def show(found: dict[str, "Figure"], console: Console | None = None) -> None:
-    """Print the table of what was measured."""
+def show(figures: dict[str, "Figure"], console: Console | None = None) -> None:
+    """Print the table of the measured values."""
     if console is None:
         console = Console(highlight=False)
         if not console.is_terminal:
@@ -110,9 +110,9 @@ def show(found: dict[str, "Figure"], console: Console | None = None) -> None:
     for heading in ("", "what", "measured", "target", "", "others"):
         table.add_column(heading, justify="right" if heading in ("measured", "target") else "left")
     for row in ROWS:
-        value = _value(found.get(row.figure), row.path)
+        value = _value(figures.get(row.figure), row.path)
         if value is not None:
-            table.add_row(row.figure, row.what, _text(value, row.unit), _target(row), _mark(row, value), row.others)
+            table.add_row(row.figure, row.label, _text(value, row.unit), _target(row), _mark(row, value), row.others)
     console.print(table)
 
 
@@ -138,9 +138,9 @@ def _target(row: Row) -> str:
 def _mark(row: Row, value: float) -> str:
     if row.target is None:
         return ""
-    met = value >= row.target if row.more_is_better else value <= row.target
-    return "[green]✓[/green]" if met else f"[red]✗ {_off(value / row.target)}[/red]"
+    is_met = value >= row.target if row.more_is_better else value <= row.target
+    return "[green]✓[/green]" if is_met else f"[red]✗ {_deviation(value / row.target)}[/red]"
 
 
-def _off(ratio: float) -> str:
+def _deviation(ratio: float) -> str:
     return f"{(ratio - 1) * 100:+.0f} %"

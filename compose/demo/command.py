@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from backbeat.compose.demo.screen import Screen
     from backbeat.compose.local.stack import Stack
 
-#: The whole of it, set-up apart. Each part has a bound of its own; this one ends what nobody thought of.
+#: Bound of the whole demo, set-up apart. Each part has a bound of its own; this one ends what nobody thought of.
 _SECONDS_MAX = 285.0
 
 
@@ -30,8 +30,8 @@ def demo(*, plain: bool) -> None:
     from backbeat.compose.local.jars.class_archive import prepare_kafka
     from backbeat.compose.local.stack import Stack
 
-    began = time.monotonic()
-    # A shell that starts it in the background has SIGINT ignored; whoever sends one means it.
+    began_at = time.monotonic()
+    # A shell that starts it in the background has SIGINT ignored; its sender means it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     screen = Screen(plain=plain)
     progress = Progress("starting Kafka and an engine", screen.say)
@@ -39,41 +39,41 @@ def demo(*, plain: bool) -> None:
     try:
         prepare_kafka(screen.say)
         screen.say("Starting Kafka and an engine in a temporary directory …")
-        with contextlib.ExitStack() as ends:
-            ends.callback(stack.stop)
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(stack.stop)
             with progress:
                 stack.start()
             screen.say(
-                f"Ready after {time.monotonic() - began:.1f} s: Kafka at {stack.bootstrap_servers}, "
+                f"Ready after {time.monotonic() - began_at:.1f} s: Kafka at {stack.bootstrap_servers}, "
                 f"engine pid {stack.engine_pids[0]}."
             )
-            failures, checked = asyncio.run(_run(stack, screen))
+            failures, check_count = asyncio.run(_run(stack, screen))
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise SetupError("the demo was interrupted.") from None
     except TimeoutError as error:
         raise SetupError(f"the demo was not done within {_SECONDS_MAX:.0f} s.") from error
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - began_at
     screen.say("")
     if failures:
-        listed = "\n".join(f"  ✗ {failure}" for failure in failures)
-        raise SetupError(f"{len(failures)} of {checked} checks failed, after {seconds:.0f} s:\n{listed}")
-    screen.say(f"All {checked} checks hold. {seconds:.0f} s in all.", "bold green")
+        failure_lines = "\n".join(f"  ✗ {failure}" for failure in failures)
+        raise SetupError(f"{len(failures)} of {check_count} checks failed, after {seconds:.0f} s:\n{failure_lines}")
+    screen.say(f"All {check_count} checks hold. {seconds:.0f} s in all.", "bold green")
     screen.say("Next: `backbeat dev` keeps it running; the worker of this demo is compose/demo/worker.py.")
 
 
 async def _run(stack: "Stack", screen: "Screen") -> tuple[list[str], int]:
     from backbeat.compose.demo.cases import CASES
-    from backbeat.compose.demo.setup import Stage
+    from backbeat.compose.demo.setup import DemoSetup
 
-    this = asyncio.current_task()
-    assert this is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with asyncio.timeout(_SECONDS_MAX):
-        stage = Stage(stack, screen)
-        stage.worker.start()
+        setup = DemoSetup(stack, screen)
+        setup.worker.start()
         with contextlib.ExitStack() as cleanup:
-            cleanup.callback(stage.worker.stop)
-            async with stage.client:
+            cleanup.callback(setup.worker.stop)
+            async with setup.client:
                 for case in CASES:
-                    await case(stage)
-        return stage.failures, stage.checked
+                    await case(setup)
+        return setup.failures, setup.check_count

@@ -1,4 +1,4 @@
-"""The demo's ledger: what its worker really did, noted by the worker itself. The demo need not believe the engine.
+"""The demo's ledger: the actions of its worker, noted by the worker itself. The demo need not believe the engine.
 
 One line of JSON an entry, appended in one write: a process that is killed loses nothing that it has noted. Times are
 of the machine's monotonic clock, which all its processes share.
@@ -15,10 +15,10 @@ import msgspec
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing that the worker did."""
+    """An action of the worker."""
 
     at: float  #: monotonic seconds
-    what: str  #: begin and end of a handler, else what it did: charged, declined, …
+    event: str  #: begin and end of a handler, else its action: charged, declined, …
     activity: str
     node: str
     subject: Any
@@ -36,19 +36,19 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class Ledger:
-    """The worker's side: notes what happens."""
+    """The worker's side: writes the ledger."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
-    def note(self, what: str, activity: Any, number: int = 0) -> None:
-        """Note one thing about a running activity (`backbeat.Activity`)."""
-        entry = Entry(time.monotonic(), what, activity.name, activity.id, activity.subject, activity.attempt, number)
+    def note(self, event: str, activity: Any, number: int = 0) -> None:
+        """Note an action of a running activity (`backbeat.Activity`)."""
+        entry = Entry(time.monotonic(), event, activity.name, activity.id, activity.subject, activity.attempt, number)
         os.write(self._file, msgspec.json.encode(entry) + b"\n")
 
     @contextmanager
     def run(self, activity: Any, number: int = 0) -> Iterator[None]:
-        """Note when a handler begins and when it ends, however it ends."""
+        """Note a handler's begin and its end, however it ends."""
         self.note("begin", activity, number)
         try:
             yield
@@ -57,7 +57,7 @@ class Ledger:
 
 
 class LedgerReader:
-    """The demo's side: reads what was noted so far."""
+    """The demo's side: reads the ledger so far."""
 
     def __init__(self, path: Path) -> None:
         path.touch()
@@ -71,17 +71,17 @@ class LedgerReader:
         with self._path.open("rb") as lines:
             lines.seek(self._position)
             text = lines.read()
-        whole = text[: text.rfind(b"\n") + 1]
-        self._position += len(whole)
-        self._entries += self._decoder.decode_lines(whole)
+        whole_lines = text[: text.rfind(b"\n") + 1]
+        self._position += len(whole_lines)
+        self._entries += self._decoder.decode_lines(whole_lines)
         return self._entries
 
-    def noted(self, what: str, activity: str | None = None, workflows: Any = None) -> list[Entry]:
+    def noted(self, event: str, activity: str | None = None, workflows: Any = None) -> list[Entry]:
         """The entries of one kind: of an activity's name, of workflows with these subjects."""
         return [
             entry
             for entry in self.entries()
-            if entry.what == what
+            if entry.event == event
             and (activity is None or entry.activity == activity)
             and (workflows is None or entry.subject in workflows)
         ]
@@ -94,19 +94,19 @@ class LedgerReader:
             if entry.activity != activity or entry.subject not in subjects:
                 continue
             key = (entry.node, entry.attempt)
-            if entry.what == "begin":
+            if entry.event == "begin":
                 open_runs[key] = entry
-            elif entry.what == "end" and key in open_runs:
-                begun = open_runs.pop(key)
-                spans.append(Span(begun.at, entry.at, begun.number, begun.subject))
+            elif entry.event == "end" and key in open_runs:
+                begin = open_runs.pop(key)
+                spans.append(Span(begin.at, entry.at, begin.number, begin.subject))
         return sorted(spans, key=lambda span: span.begin)
 
 
 def most_at_once(spans: list[Span]) -> int:
-    """How many of the runs went on at the same time, at most."""
+    """Greatest number of runs that went on at the same time."""
     moments = sorted([(span.begin, 1) for span in spans] + [(span.end, -1) for span in spans])
-    running = most = 0
+    running = running_max = 0
     for _, change in moments:
         running += change
-        most = max(most, running)
-    return most
+        running_max = max(running_max, running)
+    return running_max

@@ -1,4 +1,4 @@
-"""What the demo shows: trees that grow and settle, and what was checked. Plain lines where there is no terminal."""
+"""The demo's output: trees that grow and settle, and the checks. Plain lines where there is no terminal."""
 
 import time
 from collections import Counter
@@ -18,7 +18,7 @@ from backbeat.client.views import Branch, Tree
 _ALIKE_MAX = 6
 _BAR_CHARACTERS = 24
 _PLAIN_WIDTH = 110
-#: Without a terminal a tree that is still growing is shown no more often than this.
+#: Without a terminal a tree that is still growing is drawn no more often than this.
 _PLAIN_SECONDS = 5.0
 
 _STYLES = {
@@ -31,7 +31,7 @@ _STYLES = {
     "retries_exhausted": "bold red",
     "errored": "bold red",
 }
-#: The order in which statuses are drawn: what is done comes first.
+#: Order in which statuses are drawn: complete nodes first.
 _ORDER = ["complete", "processing_children", "sent_to_client", "retrying", "scheduled", "started", "ready", "pending"]
 
 
@@ -44,26 +44,26 @@ class Screen:
         if not self.console.is_terminal:
             self.console = Console(highlight=False, width=_PLAIN_WIDTH)
         self._live: Live | None = None
-        self._shown_at = 0.0
+        self._drawn_at = 0.0
 
     def say(self, text: str, style: str = "") -> None:
-        """One line."""
+        """Print a line."""
         self.console.print(Text(text, style=style), soft_wrap=True)
 
     def title(self, number: int, text: str) -> None:
-        """The head of a case."""
+        """Print the head of a case."""
         self.console.print()
         self.console.print(Text(f"{number}. {text}", style="bold"))
 
     def check(self, text: str, *, passed: bool) -> None:
-        """What was checked, and whether it holds."""
+        """Print a check and its result."""
         mark, style = ("✓", "green") if passed else ("✗", "bold red")
         self.console.print(Text.assemble("   ", (mark, style), " ", text), soft_wrap=True)
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
-        """While this lasts, `draw` redraws in place."""
-        self._shown_at = time.monotonic()
+        """Let `draw` redraw in place while this lasts."""
+        self._drawn_at = time.monotonic()
         if self._plain:
             yield
             return
@@ -72,10 +72,10 @@ class Screen:
         self._live = None
 
     def draw(self, heading: str, trees: Iterable[Tree[Any]], *, last: bool = False) -> None:
-        """Draw workflows of one kind, as they are now."""
-        if self._plain and not last and time.monotonic() - self._shown_at < _PLAIN_SECONDS:
+        """Draw workflows of one kind in their current state."""
+        if self._plain and not last and time.monotonic() - self._drawn_at < _PLAIN_SECONDS:
             return
-        self._shown_at = time.monotonic()
+        self._drawn_at = time.monotonic()
         drawing = Drawing(Text(heading, style="bold"), guide_style="dim")
         _add(drawing, [branch for tree in trees for branch in tree.children])
         if self._live is not None:
@@ -91,7 +91,7 @@ def _add(drawing: Drawing, branches: list[Branch[Any]]) -> None:
         by_name.setdefault(branch.node.name, []).append(branch)
     for name, alike in by_name.items():
         if len(alike) > _ALIKE_MAX:
-            line = drawing.add(_many(name, Counter(_status(branch) for branch in alike)))
+            line = drawing.add(_summary_line(name, Counter(_status(branch) for branch in alike)))
             _add(line, [child for branch in alike for child in branch.children])
             continue
         for branch in alike:
@@ -103,13 +103,13 @@ def _add(drawing: Drawing, branches: list[Branch[Any]]) -> None:
             _add(drawing.add(text), branch.children)
 
 
-def _many(name: str, counts: Counter[str]) -> Text:
+def _summary_line(name: str, counts: Counter[str]) -> Text:
     total = counts.total()
     statuses = sorted(counts, key=lambda status: _ORDER.index(status) if status in _ORDER else len(_ORDER))
-    done = round(_BAR_CHARACTERS * counts["complete"] / total)
+    complete_characters = round(_BAR_CHARACTERS * counts["complete"] / total)
     text = Text.assemble(("● ", _style(statuses[-1])), f"{name} × {total:,}  ")  # noqa: RUF001 - it is one
-    text.append("█" * done, "green")
-    text.append("░" * (_BAR_CHARACTERS - done), "dim")
+    text.append("█" * complete_characters, "green")
+    text.append("░" * (_BAR_CHARACTERS - complete_characters), "dim")
     for place, status in enumerate(statuses):
         text.append(" · " if place else "  ", "dim")
         text.append(f"{counts[status]:,} {status.replace('_', ' ')}", _style(status))

@@ -1,4 +1,4 @@
-"""What the demo's cases stand on: a running stack, a worker, a client, the ledger, the screen, and checks."""
+"""Setup of the demo's cases: a running stack, a worker, a client, the ledger, the screen, and checks."""
 
 import asyncio
 import sys
@@ -16,10 +16,10 @@ from backbeat.compose.local.child_process import ChildProcess, last_lines
 from backbeat.compose.local.stack import Stack
 from backbeat.schemas.kafka.security import IN_THE_CLEAR
 
-#: How long a case may take to settle.
+#: Bound of the time until a case has settled.
 _SETTLE_SECONDS_MAX = 60.0
 _LOOK_SECONDS = 0.1
-#: Asking for a large tree costs the engine something, too: so many nodes a second at most.
+#: A large tree costs the engine something, too: so many nodes a second are read at most.
 _NODES_SECOND_MAX = 3_000
 #: While an engine is killed and starts again nobody answers: ask again soon, so that the drawing goes on.
 _ASK_SECONDS_MAX = 3.0
@@ -29,8 +29,8 @@ class UnsettledError(SetupError):
     """A case did not come to its end."""
 
 
-class Stage:
-    """All that a case uses."""
+class DemoSetup:
+    """The stack, the client, the ledger and the screen that a case uses."""
 
     def __init__(self, stack: Stack, screen: Screen) -> None:
         self.stack = stack
@@ -39,9 +39,9 @@ class Stage:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.ledger = LedgerReader(path)
         self.client = Client(stack.bootstrap_servers)
-        #: What was checked and did not hold.
+        #: Checks that did not hold.
         self.failures: list[str] = []
-        self.checked = 0
+        self.check_count = 0
         self.worker = ChildProcess(
             "worker",
             [sys.executable, "-m", "backbeat.compose.demo.worker", stack.bootstrap_servers, str(path)],
@@ -51,8 +51,8 @@ class Stage:
         )
 
     def check(self, text: str, *, passed: bool) -> None:
-        """Show what was checked; remember it if it does not hold."""
-        self.checked += 1
+        """Show a check; keep it if it does not hold."""
+        self.check_count += 1
         if not passed:
             self.failures.append(text)
         self.screen.check(text, passed=passed)
@@ -66,28 +66,28 @@ class Stage:
         with self.screen.drawing():
             while True:
                 trees = await self._trees(workflows) or trees
-                found = [node for tree in trees for _, node in tree.walk()]
-                settled = len(found) >= nodes and all(node.status == "complete" for node in found)
-                self.screen.draw(heading, trees, last=settled)
-                if settled:
+                nodes_found = [node for tree in trees for _, node in tree.walk()]
+                is_settled = len(nodes_found) >= nodes and all(node.status == "complete" for node in nodes_found)
+                self.screen.draw(heading, trees, last=is_settled)
+                if is_settled:
                     return trees
                 self._look_at_parts()
                 if time.monotonic() > ends_at:
                     self.screen.draw(heading, trees, last=True)
-                    done = sum(node.status == "complete" for node in found)
+                    complete_count = sum(node.status == "complete" for node in nodes_found)
                     raise UnsettledError(
-                        f"{heading}: after {seconds:.0f} s {done} of {nodes} nodes are complete; "
+                        f"{heading}: after {seconds:.0f} s {complete_count} of {nodes} nodes are complete; "
                         f"the engine's last lines:\n{self._tail_of_engine()}"
                     )
-                await asyncio.sleep(max(_LOOK_SECONDS, len(found) / _NODES_SECOND_MAX))
+                await asyncio.sleep(max(_LOOK_SECONDS, len(nodes_found) / _NODES_SECOND_MAX))
 
-    async def until(self, condition: Callable[[], bool], what: str, seconds: float = _SETTLE_SECONDS_MAX) -> None:
-        """Wait for what the ledger says."""
+    async def until(self, condition: Callable[[], bool], label: str, seconds: float = _SETTLE_SECONDS_MAX) -> None:
+        """Wait for a condition on the ledger."""
         ends_at = time.monotonic() + seconds
         while not condition():
             self._look_at_parts()
             if time.monotonic() > ends_at:
-                raise UnsettledError(f"{what}: not within {seconds:.0f} s")
+                raise UnsettledError(f"{label}: not within {seconds:.0f} s")
             await asyncio.sleep(_LOOK_SECONDS / 5)
 
     async def histories(self, nodes: list[Node]) -> list[list[StatusChange]]:
@@ -99,7 +99,7 @@ class Stage:
             async with asyncio.timeout(_ASK_SECONDS_MAX):
                 return list(await asyncio.gather(*(self.client.tree(identity) for identity in workflows)))
         except (BackbeatError, TimeoutError):
-            # Not there yet, or the engine is starting: what was drawn stays.
+            # The workflows are not there yet, or the engine is starting: the drawing stays.
             return []
 
     def _look_at_parts(self) -> None:
@@ -115,7 +115,7 @@ class Stage:
 
 
 def moment(changes: list[StatusChange], to_status: str) -> float:
-    """When a node came to a server status for the first time, in seconds of the broker's time."""
+    """First time of a node in a server status, in seconds of the broker's time."""
     return next(
         change.at.timestamp()
         for change in changes

@@ -1,6 +1,6 @@
 """The demo's worker, a process of its own: what a shop would write with the SDK.
 
-It notes in a ledger what it does, so that the demo can check afterwards that each thing was done once, in order, and
+It notes its actions in a ledger, so that the demo can check afterwards that each thing was done once, in order, and
 never more at a time than it may.
 """
 
@@ -87,7 +87,7 @@ def add_sale(worker: Worker, ledger: Ledger) -> None:
 
 
 def add_payments(worker: Worker, ledger: Ledger) -> None:
-    """Paying merchants: what was sold, what that makes, and a transfer at a given time, few at once."""
+    """Paying merchants: the sold vouchers, the amount, and a transfer at a given time, few at once."""
     vouchers: dict[str, list[int]] = {}
     payments: dict[str, int] = {}
 

@@ -8,7 +8,7 @@ from backbeat import Worker, activity, current
 
 @activity("Take order")
 def take_order(customer: str, bags: int) -> str:
-    """The first step: what is to be done."""
+    """First step: takes the order and adds the others."""
     order = current()
     order.add(charge, customer, bags)  # these begin once this function has returned,
     order.add(pack, bags)  # one after the other
@@ -17,7 +17,7 @@ def take_order(customer: str, bags: int) -> str:
 
 @activity("Charge", retries=5, backoff=60)
 def charge(customer: str, bags: int) -> float:
-    """Whatever it raises is kept, and it is tried again later, five times."""
+    """An error is kept, and the step is tried again later, five times."""
     # A step may run twice, when a worker dies before it has answered. The node's id is the same each time: give it to
     # the bank as the key under which it keeps one payment.
     print(f"Charged: {customer}, payment {current().id}", flush=True)

@@ -1,4 +1,4 @@
-"""The cache folder: what can be fetched or made again, shared by all of a user's processes."""
+"""The cache folder: files that can be fetched or made again, shared by all of a user's processes."""
 
 import contextlib
 import fcntl
@@ -11,16 +11,16 @@ from backbeat.compose.cli.show.progress import Progress, Say
 
 
 def cache_folder() -> Path:
-    """Where things that can be fetched again are kept: $XDG_CACHE_HOME/backbeat, else ~/.cache/backbeat."""
+    """Folder of files that can be fetched again: $XDG_CACHE_HOME/backbeat, else ~/.cache/backbeat."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "backbeat"
 
 
 @contextlib.contextmanager
-def alone(name: str, what: str, say: Say) -> Iterator[None]:
-    """Let one process at a time do `what` to what has this name in the cache folder; another waits, which `say` tells.
+def alone(name: str, activity: str, say: Say) -> Iterator[None]:
+    """Let one process at a time work on this name in the cache folder; others wait, and `say` tells of its `activity`.
 
-    The system lets go of it when the process ends, however it ends.
+    The system releases the lock when the process ends, however it ends.
     """
     path = cache_folder() / f"{name}.lock"
     try:
@@ -35,7 +35,7 @@ def alone(name: str, what: str, say: Say) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"Another process is {what}; waiting for it …")
+            say(f"Another process is {activity}; waiting for it …")
             with Progress("waiting", say):
                 fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,6 +1,6 @@
 """A part of the system as a child process: started with a log of its own, stopped for sure, found again after a crash.
 
-Three rules stand here, for the broker and for the engines alike:
+Three rules, for the broker and for the engines alike:
 
 - A part does not outlive the process that started it: the kernel is asked to end it (Linux), and where that is not
   possible its pid file lets the next start on the same data directory find it and stop it.
@@ -48,7 +48,7 @@ class ChildProcess:
         self.pid_path = pid_path
         self.env = dict(env or {})
         self.stop_seconds = stop_seconds
-        #: What the kernel sends it when the thread that started it has ended.
+        #: Signal that the kernel sends it when the thread that started it has ended.
         self.orphan_signal = orphan_signal
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
@@ -60,7 +60,7 @@ class ChildProcess:
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """True while the process is there."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -70,7 +70,7 @@ class ChildProcess:
 
     @property
     def exit_reason(self) -> str:
-        """How it ended, in words: `exit code 3`, `signal SIGKILL`."""
+        """Its end in words: `exit code 3`, `signal SIGKILL`."""
         code = self.exit_code
         if code is None:
             return "still running"
@@ -104,7 +104,7 @@ class ChildProcess:
         _write_pid(self.pid_path, self._process.pid)
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the end of the process; whether it ended in time."""
+        """Wait for the end of the process. False: it has not ended in time."""
         if self._process is None:
             return True
         try:
@@ -136,7 +136,7 @@ class ChildProcess:
             self._process.wait()
 
     def output(self) -> str:
-        """What the process has written since its last start (the last part of it)."""
+        """Output of the process since its last start (the last part of it)."""
         return read_tail(self.log_path, self._log_start)
 
 
@@ -180,10 +180,10 @@ def stop_left_over(pid_path: Path, *, seconds: float = 15.0) -> int | None:
 
 def _named_process(pid_path: Path) -> psutil.Process | None:
     try:
-        named = json.loads(pid_path.read_text())
-        process = psutil.Process(int(named["pid"]))
-        same = abs(process.create_time() - float(named["started"])) < _START_TIME_SECONDS_OFF_MAX
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        pid_record = json.loads(pid_path.read_text())
+        process = psutil.Process(int(pid_record["pid"]))
+        is_same = abs(process.create_time() - float(pid_record["started"])) < _START_TIME_SECONDS_OFF_MAX
+        return process if is_same and process.status() != psutil.STATUS_ZOMBIE else None
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         # No file, half a file (written while the machine went down), or no such process: nothing is left over.
         return None
@@ -191,9 +191,9 @@ def _named_process(pid_path: Path) -> psutil.Process | None:
 
 def _write_pid(pid_path: Path, pid: int) -> None:
     try:
-        started = psutil.Process(pid).create_time()
+        started_at = psutil.Process(pid).create_time()
     except psutil.Error:
-        started = time.time()  # it has ended already: the next look at it says how
+        started_at = time.time()  # it has ended already: its exit code tells how
     temporary = pid_path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"pid": pid, "started": started}))
+    temporary.write_text(json.dumps({"pid": pid, "started": started_at}))
     temporary.replace(pid_path)

@@ -9,7 +9,7 @@ from backbeat.compose.cli.errors import SetupError
 
 
 def lock_data_dir(data_dir: Path) -> IO[str]:
-    """Lock a directory until the file that is given is closed. SetupError: another process has it."""
+    """Lock a directory until the returned file is closed. SetupError: another process has it."""
     lock_file = (data_dir / "lock").open("a+")
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -35,7 +35,7 @@ HEAP_MEGABYTES = 384
 
 _LOG4J = Path(__file__).with_name("log4j2.xml")
 
-# What differs from Kafka's own defaults, and why.
+# Settings that differ from Kafka's own defaults, and why.
 _SETTINGS = {
     "process.roles": "broker,controller",
     "controller.listener.names": "CONTROLLER",
@@ -107,21 +107,21 @@ class KafkaBroker:
         stop_seconds: float = 20.0,
         membership: Membership | None = None,
     ) -> None:
-        """Say where it is; nothing happens before `start()`. Without a `membership` it is a cluster of one."""
+        """Nothing happens before `start()`. Without a `membership` it is a cluster of one."""
         self.data_dir = data_dir.absolute()
         #: The port to listen on. None: any free one. It may be another at each start: clients are told at start.
         self.port = port if port is not None else free_port()
         self.log_path = self.data_dir / "kafka.log"
         self._say = say
         self._heap_megabytes = heap_megabytes
-        #: Instead of the archive's.
+        #: Java's options instead of the class archive's.
         self._java_options = java_options
-        #: Whether Java's optimising compiler is worth what it takes at first.
+        #: True: Java's optimising compiler is worth its cost in the beginning.
         self._long_lived = long_lived
         self._membership = membership or Membership(
             cluster_id=make_cluster_id(), controller_ports={1: free_port(avoid=[self.port])}, node_id=1
         )
-        self._part = ChildProcess(
+        self._process = ChildProcess(
             "Kafka",
             [],
             log_path=self.data_dir / "kafka.out",
@@ -133,23 +133,23 @@ class KafkaBroker:
 
     @property
     def bootstrap_servers(self) -> str:
-        """What clients connect to: in plain text, whatever the environment says of another Kafka."""
+        """Address for clients: in plain text, whatever the environment says of another Kafka."""
         return Brokers(f"{LOOPBACK}:{self.port}")
 
     @property
     def pid(self) -> int | None:
         """The broker's process id."""
-        return self._part.pid
+        return self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether the broker's process is there."""
-        return self._part.running
+        """True while the broker's process is there."""
+        return self._process.running
 
     @property
     def exit_reason(self) -> str:
-        """How the broker's process ended, in words."""
-        return self._part.exit_reason
+        """The end of the broker's process, in words."""
+        return self._process.exit_reason
 
     def __enter__(self) -> Self:
         self.start()
@@ -165,17 +165,22 @@ class KafkaBroker:
         self.wait_ready(seconds)
 
     def prepare(self) -> None:
-        """Make its directory ready, from any thread."""
+        """Prepare its directory, from any thread."""
         java = find_java()
         jars = kafka_jars(self._say)
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        left_over = stop_left_over(self._part.pid_path)
+        left_over = stop_left_over(self._process.pid_path)
         if left_over is not None:
             self._say(f"Stopped a Kafka that an earlier run had left behind (pid {left_over}).")
         settings = self._write_settings()
-        common = [f"-Dlog4j2.configurationFile={_LOG4J}", f"-Dbackbeat.kafka.log={self.log_path}", "-cp", f"{jars}/*"]
-        self._format(java, common, settings)
-        self._part.command = [
+        common_options = [
+            f"-Dlog4j2.configurationFile={_LOG4J}",
+            f"-Dbackbeat.kafka.log={self.log_path}",
+            "-cp",
+            f"{jars}/*",
+        ]
+        self._format(java, common_options, settings)
+        self._process.command = [
             java.command,
             f"-Xmx{self._heap_megabytes}m",
             # Few small objects live long here: the simplest collector costs the least memory and the fewest threads.
@@ -188,51 +193,51 @@ class KafkaBroker:
             *(_archive_options(java) if self._java_options is None else self._java_options),
             # Like Kafka's own KAFKA_OPTS: other options for this machine's broker.
             *shlex.split(os.environ.get(JAVA_OPTIONS_VARIABLE, "")),
-            *common,
+            *common_options,
             "kafka.Kafka",
             str(settings),
         ]
 
     def launch(self) -> None:
         """Start the process of a broker that was prepared; the kernel ends it with the thread that does this."""
-        self._part.start()
+        self._process.start()
 
     def wait_ready(self, seconds: float = START_SECONDS_MAX, brokers: int = 1) -> None:
         """Wait until the broker answers and knows so many brokers; it is stopped where it does not come to that."""
         try:
             self._wait_until_ready(seconds, brokers)
         except BaseException:
-            self._part.stop()
+            self._process.stop()
             raise
 
     def stop(self) -> None:
         """Stop the broker in order; what it holds stays in the data directory."""
-        self._part.stop()
+        self._process.stop()
 
     def kill(self) -> None:
         """End the broker as a crash would."""
-        self._part.kill()
+        self._process.kill()
 
     def suspend(self) -> None:
         """Let the broker hang (SIGSTOP) until `resume()`."""
-        self._part.signal(signal.SIGSTOP)
+        self._process.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let a suspended broker go on."""
-        self._part.signal(signal.SIGCONT)
+        self._process.signal(signal.SIGCONT)
 
     def tail(self) -> str:
-        """The last lines of what the broker said, to be shown when it has died."""
-        return last_lines(f"{read_tail(self.log_path)}\n{self._part.output()}")
+        """Last lines of the broker's output, for messages about its death."""
+        return last_lines(f"{read_tail(self.log_path)}\n{self._process.output()}")
 
     def _write_settings(self) -> Path:
-        place = self._membership
-        voters = [f"{node}@{LOOPBACK}:{port}" for node, port in place.controller_ports.items()]
-        controller_port = place.controller_ports[place.node_id]
+        membership = self._membership
+        voters = [f"{node}@{LOOPBACK}:{port}" for node, port in membership.controller_ports.items()]
+        controller_port = membership.controller_ports[membership.node_id]
         settings = {
             **_SETTINGS,
-            **place.settings,
-            "node.id": str(place.node_id),
+            **membership.settings,
+            "node.id": str(membership.node_id),
             "controller.quorum.voters": ",".join(voters),
             "listeners": f"PLAINTEXT://{LOOPBACK}:{self.port},CONTROLLER://{LOOPBACK}:{controller_port}",
             "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{self.port}",
@@ -243,7 +248,7 @@ class KafkaBroker:
         path.write_text("".join(f"{key}={value}\n".replace("\\", "\\\\") for key, value in settings.items()))
         return path
 
-    def _format(self, java: Java, common: list[str], settings: Path) -> None:
+    def _format(self, java: Java, common_options: list[str], settings: Path) -> None:
         """Make the directory a KRaft one, once; Kafka refuses to start on an empty one."""
         if (self.data_dir / "log" / "meta.properties").is_file():
             return
@@ -254,7 +259,7 @@ class KafkaBroker:
             "-XX:TieredStopAtLevel=1",
             "-XX:+UseSerialGC",
             *_archive_options(java),
-            *common,
+            *common_options,
         ]
         command += [
             "kafka.tools.StorageTool",
@@ -264,10 +269,10 @@ class KafkaBroker:
             str(settings),
             "--ignore-formatted",
         ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS_MAX, check=False)
-        if done.returncode != 0:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS_MAX, check=False)
+        if result.returncode != 0:
             raise SetupError(
-                f"Kafka's storage cannot be made in {self.data_dir}:\n{last_lines(done.stdout + done.stderr)}"
+                f"Kafka's storage cannot be made in {self.data_dir}:\n{last_lines(result.stdout + result.stderr)}"
             )
 
     def _cluster_id(self) -> str:
@@ -283,9 +288,9 @@ class KafkaBroker:
         admin = AdminClient({**connection(self.bootstrap_servers), "log_level": 0})
         while True:
             try:
-                found = admin.list_topics(timeout=2)
+                metadata = admin.list_topics(timeout=2)
                 # Another Kafka may have taken the port since we looked: ours, which cannot listen, ends in a moment.
-                if len(found.brokers) >= brokers and str(found.cluster_id) == self._cluster_id():
+                if len(metadata.brokers) >= brokers and str(metadata.cluster_id) == self._cluster_id():
                     return
             except KafkaException:
                 pass  # not yet: it accepts connections before it has its part in the cluster
@@ -293,8 +298,8 @@ class KafkaBroker:
             time.sleep(0.02)
 
     def _check_alive(self, deadline: float, seconds: float) -> None:
-        if not self._part.running:
-            raise SetupError(f"Kafka did not start ({self._part.exit_reason}); its last lines:\n{self.tail()}")
+        if not self._process.running:
+            raise SetupError(f"Kafka did not start ({self._process.exit_reason}); its last lines:\n{self.tail()}")
         if time.monotonic() > deadline:
             raise SetupError(f"Kafka was not ready within {seconds:.0f} s; its last lines:\n{self.tail()}")
 
@@ -308,7 +313,7 @@ def _archive_options(java: Java) -> list[str]:
     archive = archive_path(java)
     if not archive.exists() or archive.stat().st_size == 0:
         return []
-    # One that does not fit is not used, and what Java says about that helps nobody.
+    # Java does not use an archive that does not fit, and what it logs about that helps nobody.
     if java.major >= AOT_MAJOR:
         return [f"-XX:AOTCache={archive}", "-Xlog:aot*=off", "-Xlog:cds*=off"]
     return [f"-XX:SharedArchiveFile={archive}", "-Xlog:cds*=off"]

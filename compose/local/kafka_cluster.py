@@ -1,6 +1,6 @@
 """Several real Kafka brokers on this machine as one cluster: each a broker and a voter of the KRaft quorum.
 
-What one broker cannot show: replicas, `min.insync.replicas`, and that work goes on while a broker is away.
+For replicas, `min.insync.replicas`, and work that goes on while a broker is away.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,13 +42,13 @@ class KafkaCluster:
         settings: Mapping[str, str] | None = None,
         say: Say = print,
     ) -> None:
-        """Say what to run. `ports`: of each broker, else free ones. `settings`: Kafka's own, for each broker."""
+        """`ports`: of each broker, else free ones. `settings`: Kafka's own, for each broker."""
         assert ports is None or len(ports) == brokers, "one port for each broker"
-        taken = list(ports or [])
-        while len(taken) < 2 * brokers:
-            taken.append(free_port(avoid=taken))
+        ports_taken = list(ports or [])
+        while len(ports_taken) < 2 * brokers:
+            ports_taken.append(free_port(avoid=ports_taken))
         nodes = range(1, brokers + 1)
-        controller_ports = dict(zip(nodes, taken[brokers:], strict=True))
+        controller_ports = dict(zip(nodes, ports_taken[brokers:], strict=True))
         cluster_id = make_cluster_id()
         self.brokers = [
             KafkaBroker(
@@ -62,12 +62,12 @@ class KafkaCluster:
                     settings={**REPLICATED, **(settings or {})},
                 ),
             )
-            for node, port in zip(nodes, taken[:brokers], strict=True)
+            for node, port in zip(nodes, ports_taken[:brokers], strict=True)
         ]
 
     @property
     def bootstrap_servers(self) -> str:
-        """What clients connect to: all brokers, so that any of them may be away."""
+        """Address for clients: all brokers, so that any of them may be away."""
         return Brokers(",".join(broker.bootstrap_servers for broker in self.brokers))
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Ports on this machine: the asked-for one or a clear error, the usual one or a free one."""
+"""Ports on this machine: the asked-for one or a clear error, the default one or a free one."""
 
 import socket
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def port_is_free(port: int) -> bool:
-    """Whether a server could listen on the loopback port now."""
+    """True where a server could listen on the loopback port now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         # As servers do: a port whose last connections are just fading out is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -22,24 +22,24 @@ def port_is_free(port: int) -> bool:
 
 def free_port(avoid: Iterable[int] = ()) -> int:
     """A port that nobody listens on, and none of `avoid`."""
-    taken = set(avoid)
+    ports_taken = set(avoid)
     while True:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.bind((LOOPBACK, 0))
             port = int(probe.getsockname()[1])
-        if port not in taken:
+        if port not in ports_taken:
             return port
 
 
-def choose_port(asked: int | None, usual: int, option: str, avoid: Iterable[int] = ()) -> int:
-    """The port that was asked for (an error where it is taken), else the usual one, else any free one."""
-    if asked is not None:
-        if port_is_free(asked):
-            return asked
+def choose_port(wanted: int | None, default: int, option: str, avoid: Iterable[int] = ()) -> int:
+    """The wanted port (an error where it is taken), else the default one, else any free one."""
+    if wanted is not None:
+        if port_is_free(wanted):
+            return wanted
         raise SetupError(
-            f"port {asked} ({option}) is taken by another program. "
+            f"port {wanted} ({option}) is taken by another program. "
             f"What to do: stop that program, ask for another port, or leave {option} out to get a free one."
         )
-    if usual not in set(avoid) and port_is_free(usual):
-        return usual
+    if default not in set(avoid) and port_is_free(default):
+        return default
     return free_port(avoid)

@@ -1,6 +1,6 @@
 """A throw-away PostgreSQL, from the distribution's packages, on loopback. It refuses to run as root.
 
-For the benchmark, and for tests of whatever speaks to a projection in PostgreSQL.
+For the benchmark, and for tests of a projection in PostgreSQL.
 """
 
 import contextlib
@@ -21,18 +21,18 @@ from backbeat.compose.local.ports import LOOPBACK, free_port
 _START_SECONDS_MAX = 60.0
 _STOP_SECONDS_MAX = 30.0
 _LOOK_SECONDS = 0.05
-#: Whom it runs as where we are root: the user that the package makes.
+#: User that it runs as where we are root: the one that the package makes.
 _USER = "postgres"
 _NAME = "backbeat"
-#: What is written can be lost: it is thrown away anyway.
+#: Written data may be lost: it is thrown away anyway.
 _SETTINGS = {"fsync": "off", "shared_buffers": "512MB", "max_wal_size": "4GB"}
 
 
 def why_not() -> str | None:
-    """Why no PostgreSQL can be started; null: one can."""
+    """Reason why no PostgreSQL can be started; None: it can."""
     if _programs() is None:
         return "no PostgreSQL is installed (Debian, Ubuntu: apt-get install postgresql)"
-    if os.geteuid() == 0 and (_somebody() is None or shutil.which("setpriv") is None):
+    if os.geteuid() == 0 and (_unprivileged_user() is None or shutil.which("setpriv") is None):
         return f"PostgreSQL does not run as root, and there is no user `{_USER}` or no program `setpriv`"
     return None
 
@@ -47,77 +47,79 @@ def postgresql(**settings: str) -> Iterator[str]:
     assert programs is not None, "why_not() is asked first"
     folder = Path(tempfile.mkdtemp(prefix="backbeat-postgresql-"))
     try:
-        user = _somebody()
+        user = _unprivileged_user()
         if os.geteuid() == 0 and user is not None:
             os.chown(folder, user.pw_uid, user.pw_gid)
         data = folder / "data"
         _run(programs / "initdb", "-D", data, "-U", _NAME, "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
         port = free_port()
-        given = {
+        server_settings = {
             "listen_addresses": LOOPBACK,
             "port": str(port),
             "unix_socket_directories": str(folder),
             **_SETTINGS,
             **settings,
         }
-        options = [word for name, value in given.items() for word in ("-c", f"{name}={value}")]
-        part = ChildProcess(
+        options = [word for name, value in server_settings.items() for word in ("-c", f"{name}={value}")]
+        process = ChildProcess(
             "PostgreSQL",
             # To another user the kernel's promise to end it with us does not carry over: it is asked for again.
-            [*_as_somebody("--pdeathsig=INT"), str(programs / "postgres"), "-D", str(data), *options],
+            [*_as_unprivileged_user("--pdeathsig=INT"), str(programs / "postgres"), "-D", str(data), *options],
             log_path=folder / "log",
             pid_path=folder / "pid",
             orphan_signal=signal.SIGINT,
         )
-        part.start()
+        process.start()
         try:
-            _wait_until_ready(programs, port, part)
+            _wait_until_ready(programs, port, process)
             _run(programs / "createdb", "-h", LOOPBACK, "-p", port, "-U", _NAME, _NAME)
             yield f"postgresql://{_NAME}@{LOOPBACK}:{port}/{_NAME}"
         finally:
             # SIGTERM would have it wait for its clients.
-            part.signal(signal.SIGINT)
-            part.wait(_STOP_SECONDS_MAX)
-            part.stop()
+            process.signal(signal.SIGINT)
+            process.wait(_STOP_SECONDS_MAX)
+            process.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _programs() -> Path | None:
-    """Where initdb and postgres are: of the newest version that is installed."""
-    found = sorted(
+    """Folder of initdb and postgres: of the newest version that is installed."""
+    initdbs = sorted(
         Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3].partition(".")[0])
     )
-    if found:
-        return found[-1].parent
-    named = shutil.which("initdb")
-    return Path(named).resolve().parent if named else None
+    if initdbs:
+        return initdbs[-1].parent
+    initdb = shutil.which("initdb")
+    return Path(initdb).resolve().parent if initdb else None
 
 
-def _somebody() -> pwd.struct_passwd | None:
+def _unprivileged_user() -> pwd.struct_passwd | None:
     try:
         return pwd.getpwnam(_USER)
     except KeyError:
         return None
 
 
-def _as_somebody(*more: str) -> list[str]:
-    user = _somebody()
+def _as_unprivileged_user(*options: str) -> list[str]:
+    user = _unprivileged_user()
     if os.geteuid() != 0 or user is None:
         return []
-    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", *more, "--"]
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", *options, "--"]
 
 
 def _run(*words: object) -> None:
-    done = subprocess.run([*_as_somebody(), *map(str, words)], capture_output=True, text=True, cwd="/", check=False)
-    if done.returncode:
-        raise SetupError(f"{words[0]} failed:\n{last_lines(done.stderr)}")
+    result = subprocess.run(
+        [*_as_unprivileged_user(), *map(str, words)], capture_output=True, text=True, cwd="/", check=False
+    )
+    if result.returncode:
+        raise SetupError(f"{words[0]} failed:\n{last_lines(result.stderr)}")
 
 
-def _wait_until_ready(programs: Path, port: int, part: ChildProcess) -> None:
+def _wait_until_ready(programs: Path, port: int, process: ChildProcess) -> None:
     ends_at = time.monotonic() + _START_SECONDS_MAX
-    asked = [str(programs / "pg_isready"), "-q", "-h", LOOPBACK, "-p", str(port)]
-    while subprocess.run(asked, check=False).returncode:
-        if not part.running or time.monotonic() > ends_at:
-            raise SetupError(f"PostgreSQL did not start; its last lines:\n{last_lines(part.output())}")
+    command = [str(programs / "pg_isready"), "-q", "-h", LOOPBACK, "-p", str(port)]
+    while subprocess.run(command, check=False).returncode:
+        if not process.running or time.monotonic() > ends_at:
+            raise SetupError(f"PostgreSQL did not start; its last lines:\n{last_lines(process.output())}")
         time.sleep(_LOOK_SECONDS)

@@ -1,6 +1,6 @@
-"""Everything on this machine as one object: Kafka, its topics, the default client, engines and gateways kept alive.
+"""All parts on this machine as one object: Kafka, its topics, the default client, engines and gateways kept alive.
 
-`backbeat dev` is a thin layer over it; the demo, the tests and the benchmark start the same thing:
+`backbeat dev` is a thin layer over it; the demo, the tests and the benchmark start the same stack:
 
     with Stack(ephemeral=True, engines=2, gateways=[[]]) as stack:
         client = Client(stack.bootstrap_servers)
@@ -43,7 +43,7 @@ from backbeat.streams.kafka.registration import add_client
 KAFKA_PORT_USUAL = 9092
 HTTP_PORT_USUAL = 9292
 CLIENT_DEFAULT = "default"
-#: What an engine and a gateway write when they can be used.
+#: Lines that an engine and a gateway write when they can be used.
 ENGINE_READY_LINE = "backbeat engine ready"
 STATUS_PATTERN = r"backbeat engine status: (http://\S+)"
 GATEWAY_READY_LINE = "backbeat gateway ready"
@@ -76,18 +76,18 @@ class Stack:
         say: Say = lambda _: None,
         engine: EngineCommand = engine_command,
     ) -> None:
-        """Say what to run; nothing happens before `start()`.
+        """Nothing happens before `start()`.
 
         Without a Kafka (`bootstrap_servers`) it runs one of its own. Without `partitions`: as many as the topics have,
         else 8. `gateways` has the extra arguments of each gateway (`[[]]` is one without any); the first listens on
         `http_port` (without: 9292 if that is free). `env` is added to the environment of engines and gateways. `say`
-        gets a line for whatever a user should know. `long_lived`: its own Kafka is set up for hours, not minutes.
+        gets a line for all that a user should know. `long_lived`: its own Kafka is set up for hours, not minutes.
         `engine` is another program to run as an engine, for tests.
         """
         assert data_dir is None or not ephemeral, "a throw-away stack makes its own directory"
         self._ephemeral = ephemeral
-        self._engines_wanted = engines
-        self._gateway_arguments = [list(each) for each in gateways]
+        self._engine_count = engines
+        self._gateway_arguments = [list(arguments) for arguments in gateways]
         self._partitions = partitions
         self._kafka_port = kafka_port
         self._long_lived = long_lived
@@ -100,7 +100,7 @@ class Stack:
         self.kafka: KafkaBroker | None = None
         self._own_kafka = bootstrap_servers is None
         self.bootstrap_servers = bootstrap_servers or ""
-        #: What the gateways listen on.
+        #: Ports of the gateways.
         self.http_ports: list[int] = []
         #: Partitions of the commands topic.
         self.partitions = 0
@@ -110,7 +110,7 @@ class Stack:
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._ended = threading.Event()
-        #: Why all of it stopped by itself.
+        #: Reason why all of it stopped by itself.
         self.failure: str | None = None
 
     def __enter__(self) -> Self:
@@ -146,16 +146,16 @@ class Stack:
             if self._ephemeral:
                 shutil.rmtree(self.data_dir, ignore_errors=True)
 
-    def hurry(self) -> None:
-        """Let no part take its time to stop: kill them."""
+    def kill_all(self) -> None:
+        """Kill all parts instead of stopping them in order."""
         self._stopping.set()
-        for part in self._parts():
-            part.part.kill()
+        for supervisor in self._parts():
+            supervisor.process.kill()
         if self.kafka is not None:
             self.kafka.kill()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until all of it has stopped by itself (then `failure` says why); whether it has."""
+        """Wait until all of it has stopped by itself (then `failure` is the reason). False: it has not in time."""
         return self._ended.wait(seconds)
 
     # --- Engines ---------------------------------------------------------------------------------------------
@@ -163,17 +163,17 @@ class Stack:
     @property
     def engine_pids(self) -> list[int]:
         """The engines' process ids; 0 for one that is not there at the moment."""
-        return [one.part.pid or 0 if one.part.running else 0 for one in self._engines]
+        return [supervisor.process.pid or 0 if supervisor.process.running else 0 for supervisor in self._engines]
 
     @property
     def engine_logs(self) -> list[Path]:
         """The engines' log files."""
-        return [one.part.log_path for one in self._engines]
+        return [supervisor.process.log_path for supervisor in self._engines]
 
     @property
     def status_urls(self) -> list[str]:
-        """Where the engines show their status, as of their newest starts; empty: nowhere."""
-        return [(["", *re.findall(STATUS_PATTERN, one.part.output())])[-1] for one in self._engines]
+        """Addresses of the engines' status, as of their newest starts; empty: they have none."""
+        return [(["", *re.findall(STATUS_PATTERN, supervisor.process.output())])[-1] for supervisor in self._engines]
 
     def kill_engine(self, index: int = 0) -> None:
         """Kill an engine (SIGKILL), as a crash would; it is started again at once."""
@@ -189,10 +189,10 @@ class Stack:
 
     def signal_engine(self, index: int, number: int) -> None:
         """Send a signal to an engine: SIGSTOP and SIGCONT let it hang for a while."""
-        self._engines[index].part.signal(number)
+        self._engines[index].process.signal(number)
 
     def add_engine(self) -> int:
-        """Add one more engine; its index."""
+        """Add an engine; its index is returned."""
         self._engines.append(self._make_engine(len(self._engines)))
         return len(self._engines) - 1
 
@@ -200,14 +200,14 @@ class Stack:
         """Wait until an engine is ready, as of its newest start."""
         self._wait_ready(self._engines[index], seconds)
 
-    def _wait_ready(self, one: Supervisor, seconds: float) -> None:
+    def _wait_ready(self, supervisor: Supervisor, seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        while not one.ready:
+        while not supervisor.ready:
             self._raise_failure()
             if time.monotonic() > deadline:
                 raise SetupError(
-                    f"{one.name} was not ready within {seconds:.0f} s; its last lines "
-                    f"({one.part.log_path}):\n{last_lines(one.part.output())}"
+                    f"{supervisor.name} was not ready within {seconds:.0f} s; its last lines "
+                    f"({supervisor.process.log_path}):\n{last_lines(supervisor.process.output())}"
                 )
             time.sleep(_LOOK_SECONDS / 2)
 
@@ -221,12 +221,12 @@ class Stack:
     @property
     def gateway_pids(self) -> list[int]:
         """The gateways' process ids; 0 for one that is not there at the moment."""
-        return [one.part.pid or 0 if one.part.running else 0 for one in self._gateways]
+        return [supervisor.process.pid or 0 if supervisor.process.running else 0 for supervisor in self._gateways]
 
     @property
     def gateway_logs(self) -> list[Path]:
         """The gateways' log files."""
-        return [one.part.log_path for one in self._gateways]
+        return [supervisor.process.log_path for supervisor in self._gateways]
 
     def kill_gateway(self, index: int = 0) -> None:
         """Kill a gateway (SIGKILL), as a crash would; it is started again at once."""
@@ -250,12 +250,12 @@ class Stack:
         try:
             self._start_kafka()
             self._prepare()
-            for index in range(self._engines_wanted):
+            for index in range(self._engine_count):
                 self._engines.append(self._make_engine(index))
             for index in range(len(self._gateway_arguments)):
                 self._gateways.append(self._make_gateway(index))
             while not self._stopping.wait(_LOOK_SECONDS):
-                self._look()
+                self._check_parts()
         except (SetupError, UnreachableError, TopicError, RegistryError) as error:
             self.failure = str(error)
         except KafkaException as error:
@@ -267,11 +267,11 @@ class Stack:
             self._stop_parts()
             self._ended.set()
 
-    def _look(self) -> None:
+    def _check_parts(self) -> None:
         if self.kafka is not None and not self.kafka.running:
             raise SetupError(f"Kafka died ({self.kafka.exit_reason}); its last lines:\n{self.kafka.tail()}")
-        for part in self._parts():
-            reason = part.tend()
+        for supervisor in self._parts():
+            reason = supervisor.check()
             if reason is not None:
                 raise SetupError(reason)
 
@@ -293,29 +293,29 @@ class Stack:
         self.kafka.start()
 
     def _prepare(self) -> None:
-        found = ensure_topics(self.bootstrap_servers, self._partitions, replication=1, development=True)
-        self.partitions = found[COMMANDS].partitions
+        topics = ensure_topics(self.bootstrap_servers, self._partitions, replication=1, development=True)
+        self.partitions = topics[COMMANDS].partitions
         add_client(self.bootstrap_servers, CLIENT_DEFAULT, partitions=self.partitions)
 
     def _make_engine(self, index: int) -> Supervisor:
         name = f"engine-{index + 1}"
-        part = ChildProcess(
+        process = ChildProcess(
             name,
             self._engine_command(self.bootstrap_servers, f"{self._prefix()}{name}", self.data_dir / name),
             log_path=self.data_dir / "log" / f"{name}.log",
             pid_path=self.data_dir / "log" / f"{name}.pid",
-            # A status port of its own: several engines on one machine cannot have the usual one.
+            # A status port of its own: several engines on one machine cannot have the default one.
             env={**_ENV, "BACKBEAT_STATUS_PORT": "0", **self._env},
         )
-        return self._supervised(part, ENGINE_READY_LINE)
+        return self._supervised(process, ENGINE_READY_LINE)
 
     def _make_gateway(self, index: int) -> Supervisor:
         avoid = [*self.http_ports, *([self.kafka.port] if self.kafka else [])]
-        asked, usual = (self._http_port, HTTP_PORT_USUAL) if index == 0 else (None, free_port(avoid))
-        port = choose_port(asked, usual, "--http-port", avoid)
+        wanted, default = (self._http_port, HTTP_PORT_USUAL) if index == 0 else (None, free_port(avoid))
+        port = choose_port(wanted, default, "--http-port", avoid)
         self.http_ports.append(port)
         name = f"gateway-{index + 1}"
-        part = ChildProcess(
+        process = ChildProcess(
             name,
             gateway_command(self.bootstrap_servers, port, self.data_dir / name, self._gateway_arguments[index]),
             log_path=self.data_dir / "log" / f"{name}.log",
@@ -323,22 +323,22 @@ class Stack:
             env={**_ENV, **self._env},
             stop_seconds=_GATEWAY_STOP_SECONDS,
         )
-        return self._supervised(part, GATEWAY_READY_LINE)
+        return self._supervised(process, GATEWAY_READY_LINE)
 
-    def _supervised(self, part: ChildProcess, ready_line: str) -> Supervisor:
-        left_over = stop_left_over(part.pid_path)
+    def _supervised(self, process: ChildProcess, ready_line: str) -> Supervisor:
+        left_over = stop_left_over(process.pid_path)
         if left_over is not None:
-            self._say(f"Stopped an {part.name} that an earlier run had left behind (pid {left_over}).")
+            self._say(f"Stopped an {process.name} that an earlier run had left behind (pid {left_over}).")
         with contextlib.suppress(FileNotFoundError):
-            if part.log_path.stat().st_size > _LOG_BYTES_MAX:
-                part.log_path.replace(part.log_path.with_suffix(".log.old"))
-        return Supervisor(part, ready_line, self._say)
+            if process.log_path.stat().st_size > _LOG_BYTES_MAX:
+                process.log_path.replace(process.log_path.with_suffix(".log.old"))
+        return Supervisor(process, ready_line, self._say)
 
     def _parts(self) -> list[Supervisor]:
         return [*self._engines, *self._gateways]
 
     def _prefix(self) -> str:
-        """What makes engine names unique on a Kafka that others use too: a word of this data directory's own."""
+        """Prefix that makes engine names unique on a Kafka that others use too: a word of this data directory's own."""
         if self._own_kafka:
             return ""
         path = self.data_dir / "installation"
@@ -348,9 +348,9 @@ class Stack:
 
     def _stop_parts(self) -> None:
         # Gateways first: clients that work inside a request go on calling until they have answered it.
-        for several in (self._gateways, self._engines):
+        for supervisors in (self._gateways, self._engines):
             # At the same time: each of them has a commit to make.
-            threads = [threading.Thread(target=one.part.stop) for one in several]
+            threads = [threading.Thread(target=supervisor.process.stop) for supervisor in supervisors]
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -362,12 +362,12 @@ class Stack:
 
     def _wait_for_all(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        while len(self._engines) < self._engines_wanted or len(self._gateways) < len(self._gateway_arguments):
+        while len(self._engines) < self._engine_count or len(self._gateways) < len(self._gateway_arguments):
             self._raise_failure()
             if time.monotonic() > deadline:
                 raise SetupError(f"Kafka and its topics were not ready within {seconds:.0f} s.")
             time.sleep(_LOOK_SECONDS / 2)
-        for index in range(self._engines_wanted):
+        for index in range(self._engine_count):
             self.wait_ready(index, deadline - time.monotonic())
         for index in range(len(self._gateway_arguments)):
             self.wait_gateway_ready(index, deadline - time.monotonic())

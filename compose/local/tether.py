@@ -6,7 +6,7 @@ import sys
 
 
 def tether(orphan_signal: signal.Signals) -> list[str]:
-    """The words before a command that make the kernel end it when the thread that started it ends.
+    """Words before a command that make the kernel end it when the thread that started it ends.
 
     A program in between rather than code between fork and exec: the parents have threads (librdkafka's), and code that
     runs in a forked copy of those can hang.

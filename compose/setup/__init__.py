@@ -1,1 +1,1 @@
-"""What `make setup` runs before the package is installed: the standard library only."""
+"""Setup of a checkout, run by `make setup` before the package is installed: the standard library only."""

@@ -1,10 +1,10 @@
-"""The part of the lock file that an installation needs: what some extras ask for, nothing of what only developers do.
+"""The part of the lock file that an installation needs: the dependencies of some extras, none of developers alone.
 
     python compose/setup/requirements.py engine gateway > run.txt
     pip install --require-hashes --no-deps -r run.txt
 
 It imports the standard library only and nothing of ours: an image runs it before anything is installed. One lock
-file rather than one for each kind of installation: what is deployed cannot differ from what is tested.
+file rather than one for each kind of installation: the deployed versions cannot differ from the tested ones.
 """
 
 import re
@@ -20,7 +20,7 @@ _PROJECT = "backbeat"
 
 
 class LockError(Exception):
-    """The lock file or what was asked of it is not as it must be; the text says what to do."""
+    """The lock file, or a request of it, is not valid; the text says what to do."""
 
 
 def normal(name: str) -> str:
@@ -29,13 +29,13 @@ def normal(name: str) -> str:
 
 
 def entries(lock: str) -> dict[str, str]:
-    """Name -> its lines in the lock file: the version, the hashes and who asks for it."""
-    found: dict[str, str] = {}
-    for part in re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE):
-        name = _NAME.match(part)
+    """Name -> its lines in the lock file: the version, the hashes and the packages that ask for it."""
+    lines_by_name: dict[str, str] = {}
+    for text in re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE):
+        name = _NAME.match(text)
         if name is not None:
-            found[normal(name[0])] = part.rstrip() + "\n"
-    return found
+            lines_by_name[normal(name[0])] = text.rstrip() + "\n"
+    return lines_by_name
 
 
 def asked_by(entry: str) -> set[str]:
@@ -48,30 +48,34 @@ def direct(project: dict[str, object], extras: Iterable[str]) -> set[str]:
     """The names that pyproject.toml asks for: always, and for these extras."""
     table = project["project"]
     assert isinstance(table, dict)
-    known = table["optional-dependencies"]
-    wanted = list(table["dependencies"])
+    extra_requirements = table["optional-dependencies"]
+    requirements = list(table["dependencies"])
     for extra in extras:
-        if extra not in known:
-            raise LockError(f"there is no extra {extra!r}. What to do: name some of {', '.join(sorted(known))}.")
-        wanted += known[extra]
-    names = {normal(name[0]) for name in map(_NAME.match, wanted) if name is not None}
+        if extra not in extra_requirements:
+            raise LockError(
+                f"there is no extra {extra!r}. What to do: name some of {', '.join(sorted(extra_requirements))}."
+            )
+        requirements += extra_requirements[extra]
+    names = {normal(name[0]) for name in map(_NAME.match, requirements) if name is not None}
     # Our own name stands for other extras of ours.
-    others = [extra for each in wanted for extra in re.findall(rf"^{_PROJECT}\[(.*)\]", each)]
-    return names - {_PROJECT} | (direct(project, ",".join(others).split(",")) if others else set())
+    extras_within = [
+        extra for requirement in requirements for extra in re.findall(rf"^{_PROJECT}\[(.*)\]", requirement)
+    ]
+    return names - {_PROJECT} | (direct(project, ",".join(extras_within).split(",")) if extras_within else set())
 
 
 def select(lock: str, project: dict[str, object], extras: Iterable[str], also: Iterable[str] = ()) -> str:
     """The entries that these extras need, and what those need, in the lock file's order. LockError."""
-    known = entries(lock)
+    entry_by_name = entries(lock)
     needed = direct(project, extras) | {normal(name) for name in also}
-    missing = needed - set(known)
+    missing = needed - set(entry_by_name)
     if missing:
         raise LockError(f"the lock file lacks {', '.join(sorted(missing))}. What to do: make lock.")
     while True:
-        more = {name for name, entry in known.items() if asked_by(entry) & needed - {_PROJECT}} - needed
-        if not more:
-            return "".join(entry for name, entry in known.items() if name in needed)
-        needed |= more
+        indirect = {name for name, entry in entry_by_name.items() if asked_by(entry) & needed - {_PROJECT}} - needed
+        if not indirect:
+            return "".join(entry for name, entry in entry_by_name.items() if name in needed)
+        needed |= indirect
 
 
 def main(words: list[str]) -> int:

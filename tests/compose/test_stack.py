@@ -115,7 +115,7 @@ def test_engine_that_dies_again_and_again_stops_everything(tmp_path, kafka):
 def test_engine_that_dies_later_stops_everything_too(tmp_path, kafka):
     with Stack(tmp_path, bootstrap_servers=kafka, engine=engine("runs")) as stack:
         stack._engine_command = engine("dies")
-        stack._engines[0].part.command[-1] = "dies"
+        stack._engines[0].process.command[-1] = "dies"
         os.kill(stack.engine_pids[0], signal.SIGKILL)
         assert stack.wait(120)
 

@@ -47,12 +47,12 @@ def make(tmp_path):
 
     yield make
     for one in made:
-        one.part.kill()
+        one.process.kill()
 
 
 def tend_until_ready(one: Supervisor) -> None:
     while not one.ready:
-        assert one.tend() is None
+        assert one.check() is None
 
 
 def test_is_ready_when_it_says_so(make, clock):
@@ -60,33 +60,33 @@ def test_is_ready_when_it_says_so(make, clock):
 
     tend_until_ready(one)
 
-    assert one.part.running
+    assert one.process.running
     assert said == []
 
 
 def test_death_is_told_with_its_reason_and_mended_after_a_pause(make, clock):
     one, said = make("runs")
     tend_until_ready(one)
-    one.part.kill()
+    one.process.kill()
 
-    assert one.tend() is None
+    assert one.check() is None
     assert not one.ready
     assert said == ["engine-1 died (signal SIGKILL); starting it again in 0.1 s."]
-    one.tend()
-    assert not one.part.running, "the pause is not over"
+    one.check()
+    assert not one.process.running, "the pause is not over"
     clock.now += 0.1
     tend_until_ready(one)
 
-    assert one.part.running
+    assert one.process.running
 
 
 def test_pauses_grow_and_the_fifth_death_within_a_minute_is_the_last(make, clock):
     one, said = make("dies")
     reason = None
     for _ in range(5):
-        one.tend()
-        assert one.part.wait(120)
-        reason = one.tend()
+        one.check()
+        assert one.process.wait(120)
+        reason = one.check()
         clock.now += 5
 
     assert [line.rpartition(" in ")[2] for line in said] == ["0.1 s.", "0.2 s.", "0.4 s.", "0.8 s."]
@@ -97,9 +97,9 @@ def test_pauses_grow_and_the_fifth_death_within_a_minute_is_the_last(make, clock
 def test_deaths_far_apart_are_borne_for_ever(make, clock):
     one, said = make("dies")
     for _ in range(12):
-        one.tend()
-        assert one.part.wait(120)
-        assert one.tend() is None
+        one.check()
+        assert one.process.wait(120)
+        assert one.check() is None
         clock.now += 16
 
     assert len(said) == 12
@@ -111,7 +111,7 @@ def test_death_that_was_asked_for_is_not_counted(make, clock):
         tend_until_ready(one)
         one.kill()
         assert not one.ready
-        assert one.tend() is None
+        assert one.check() is None
 
     assert said == []
 
@@ -119,10 +119,10 @@ def test_death_that_was_asked_for_is_not_counted(make, clock):
 def test_one_killed_while_it_was_dead_is_ready_after_its_next_start(make, clock):
     one, said = make("runs")
     tend_until_ready(one)
-    one.part.kill()
+    one.process.kill()
     one.kill()
 
-    assert one.tend() is None
+    assert one.check() is None
     clock.now += 0.1
     tend_until_ready(one)
     assert len(said) == 1, "that death was none of those asked for"
@@ -132,9 +132,9 @@ def test_deaths_before_a_start_by_hand_are_not_counted(make, clock):
     one, said = make("dies")
     for _ in range(supervisor.DEATHS_MAX + 1):
         one.start()
-        one.tend()
-        assert one.part.wait(120)
-        assert one.tend() is None
+        one.check()
+        assert one.process.wait(120)
+        assert one.check() is None
 
     assert all(line.endswith(" in 0.1 s.") for line in said)
 
@@ -144,11 +144,11 @@ def test_one_that_is_not_wanted_stays_stopped(make, clock):
     tend_until_ready(one)
     one.stop()
 
-    one.tend()
-    one.tend()
-    assert not one.part.running
+    one.check()
+    one.check()
+    assert not one.process.running
     one.start()
     tend_until_ready(one)
 
-    assert one.part.running
+    assert one.process.running
     assert said == []

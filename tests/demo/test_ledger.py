@@ -20,7 +20,7 @@ def test_what_was_noted_is_read_as_it_comes(tmp_path):
         ledger.note("charged", activity())
     ledger.note("charged", activity(subject="Another"))
 
-    assert [entry.what for entry in reader.entries()] == ["begin", "charged", "end", "charged"]
+    assert [entry.event for entry in reader.entries()] == ["begin", "charged", "end", "charged"]
     assert len(reader.noted("charged", None, ["Sale"])) == 1
     (span,) = reader.spans("Pack Order", ["Sale"])
     assert span.number == 7

@@ -119,7 +119,7 @@ def dev(
         env={_STATUS_PORT: status_port},
         say=progress.say,
     )
-    with _signals(stack.hurry):
+    with _signals(stack.kill_all):
         started = time.monotonic()
         try:
             if bootstrap_servers is None:

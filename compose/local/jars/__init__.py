@@ -1,1 +1,1 @@
-"""Apache Kafka's jars and the Java that runs them: found, or downloaded into the cache folder."""
+"""Apache Kafka's jars and the Java that runs them: local ones, or downloads into the cache folder."""

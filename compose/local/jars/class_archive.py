@@ -23,7 +23,7 @@ _SECONDS_MAX = 180.0
 
 
 def prepare_kafka(say: Say = print, source: Source | None = None) -> Path:
-    """The folder with Kafka's jars, and this Java's archive in it; what is not there yet is brought and made first."""
+    """The folder with Kafka's jars, and this Java's archive in it; both are made first where they are missing."""
     folder = kafka_jars(say, source)
     archive = archive_path(find_java())
     if not archive.exists() and os.access(folder, os.W_OK):
@@ -34,9 +34,9 @@ def prepare_kafka(say: Say = print, source: Source | None = None) -> Path:
 
 
 def _make_archive(archive: Path, java: Java, say: Say) -> None:
-    """Run a throw-away Kafka once and let Java keep what it loaded."""
+    """Run a throw-away Kafka once and let Java keep the classes that it loaded."""
     say("Preparing a quicker start of Kafka (once) …")
-    began = time.monotonic()
+    began_at = time.monotonic()
     unfinished = archive.with_name(f"{archive.name}.unfinished")
     option = "AOTCacheOutput" if java.major >= AOT_MAJOR else "ArchiveClassesAtExit"
     with tempfile.TemporaryDirectory(prefix="backbeat-kafka-") as folder, Progress("starting and stopping it", say):
@@ -47,12 +47,12 @@ def _make_archive(archive: Path, java: Java, say: Say) -> None:
                 broker.start(_SECONDS_MAX)
             finally:
                 broker.stop()
-            for older in archive.parent.glob(f"{archive.stem.rpartition('-')[0]}-*"):
-                if older != unfinished:
-                    older.unlink()
+            for old_archive in archive.parent.glob(f"{archive.stem.rpartition('-')[0]}-*"):
+                if old_archive != unfinished:
+                    old_archive.unlink()
             unfinished.replace(archive)
         except (SetupError, OSError) as error:
-            # It starts without as well; an empty one says that it need not be tried at every start.
+            # Kafka starts without as well; an empty archive tells that it need not be tried at every start.
             say(f"Kafka will start without the archive: {error}")
             with contextlib.suppress(OSError):
                 archive.touch()
@@ -60,4 +60,4 @@ def _make_archive(archive: Path, java: Java, say: Say) -> None:
         finally:
             with contextlib.suppress(OSError):
                 unfinished.unlink(missing_ok=True)
-    say(f"Prepared, in {time.monotonic() - began:.0f} s.")
+    say(f"Prepared, in {time.monotonic() - began_at:.0f} s.")

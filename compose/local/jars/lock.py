@@ -1,7 +1,7 @@
 """kafka-jars.lock: the jars of an Apache Kafka broker, each by its coordinates, with its size and SHA-256.
 
 The one source of truth: whatever brings the jars (a repository, Maven, a folder), they are those of the lock. It is
-written from pom.xml, which says which Kafka and which of the jars that it names no broker needs:
+written from pom.xml, which names the Kafka, and the jars that no broker needs:
 
     python -m backbeat.compose.local.jars.lock      (`make relock`; needs Maven)
 """
@@ -23,7 +23,7 @@ _HEAD = """\
 
 
 class Jar(NamedTuple):
-    """A file of a Maven repository, and what must be in it."""
+    """A file of a Maven repository, and its expected content."""
 
     coordinates: str
     size: int
@@ -48,7 +48,7 @@ class Jar(NamedTuple):
         return cls(f"{'.'.join(group)}:{artifact}:{version}", path.stat().st_size, digest(path))
 
     def is_at(self, path: Path) -> bool:
-        """Whether this path has this jar, whole and unchanged."""
+        """True where this path has this jar, whole and unchanged."""
         return path.is_file() and path.stat().st_size == self.size and digest(path) == self.sha256
 
 
@@ -65,7 +65,7 @@ def read(text: str) -> list[Jar]:
 
 
 def write(jars: Iterable[Jar], pom: Path) -> str:
-    """A lock file of these jars, which this pom has asked for."""
+    """A lock file of these jars, made from this pom."""
     return _HEAD.format(digest=digest(pom)) + "".join(f"{jar.coordinates} {jar.size} {jar.sha256}\n" for jar in jars)
 
 
@@ -75,7 +75,7 @@ def version(jars: Iterable[Jar]) -> str:
 
 
 def main() -> None:
-    """Write the lock anew, from what Maven makes of the pom."""
+    """Write the lock anew, from the jars that Maven resolves the pom to."""
     from backbeat.compose.local.jars.maven import POM, copy_jars
 
     with tempfile.TemporaryDirectory() as folder:

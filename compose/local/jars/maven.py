@@ -9,7 +9,7 @@ from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.show.progress import Progress, Say
 
 POM = Path(__file__).with_name("pom.xml")
-#: The oldest that the pinned plugin runs on.
+#: Oldest version that the pinned plugin runs on.
 VERSION_MIN = (3, 6, 3)
 
 _ANSWER_SECONDS_MAX = 60
@@ -61,14 +61,16 @@ def _command() -> str:
         raise SetupError(f"Maven is missing: there is no `mvn` on the PATH. What to do: {_HINT}.")
     command = [maven, "--batch-mode", "--version"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_SECONDS_MAX, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_SECONDS_MAX, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SetupError(f"Maven cannot be run: {error}. What to do: {_HINT}.") from error
-    answer = f"{done.stdout}{done.stderr}".strip()
-    version = re.search(r"Apache Maven (\d+)\.(\d+)\.(\d+)", answer)
-    if done.returncode != 0 or version is None:
-        raise SetupError(f"Maven cannot be run: `{' '.join(command)}` printed {answer!r}. What to do: {_HINT}.")
+    output = f"{result.stdout}{result.stderr}".strip()
+    version = re.search(r"Apache Maven (\d+)\.(\d+)\.(\d+)", output)
+    if result.returncode != 0 or version is None:
+        raise SetupError(f"Maven cannot be run: `{' '.join(command)}` printed {output!r}. What to do: {_HINT}.")
     if tuple(map(int, version.groups())) < VERSION_MIN:
-        wanted = ".".join(map(str, VERSION_MIN))
-        raise SetupError(f"Maven is too old: {maven} is {version[0]}, wanted {wanted} or newer. What to do: {_HINT}.")
+        version_min = ".".join(map(str, VERSION_MIN))
+        raise SetupError(
+            f"Maven is too old: {maven} is {version[0]}, wanted {version_min} or newer. What to do: {_HINT}."
+        )
     return maven

@@ -16,7 +16,7 @@ VARIABLE = "BACKBEAT_MAVEN_REPOSITORY"
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository's URL, where that was read, and what it is asked with."""
+    """A repository's URL, the place where that was read, and the credentials."""
 
     url: str
     source: str
@@ -29,7 +29,7 @@ class Repository:
 
 
 def find_repository() -> Repository:
-    """The one that BACKBEAT_MAVEN_REPOSITORY names, else Central's mirror in Maven's settings, else Central."""
+    """The repository of BACKBEAT_MAVEN_REPOSITORY, else Central's mirror in Maven's settings, else Central."""
     url = os.environ.get(VARIABLE)
     repository = Repository(url, VARIABLE) if url else _mirror() or Repository(CENTRAL, "Maven Central")
     if urlsplit(repository.url).scheme not in {"http", "https"} or not repository.host:
@@ -49,8 +49,12 @@ def _mirror() -> Repository | None:
     except (OSError, ET.ParseError) as error:
         raise SetupError(f"{path} cannot be read: {error}. What to do: mend it, or set {VARIABLE}.") from error
     for mirror in settings.findall("{*}mirrors/{*}mirror"):
-        of = {word.strip() for word in _text(mirror, "mirrorOf").split(",")}
-        if of & {"*", "external:*", "central"} and "!central" not in of and _text(mirror, "blocked") != "true":
+        mirrored = {word.strip() for word in _text(mirror, "mirrorOf").split(",")}
+        if (
+            mirrored & {"*", "external:*", "central"}
+            and "!central" not in mirrored
+            and _text(mirror, "blocked") != "true"
+        ):
             return Repository(_text(mirror, "url"), str(path), _user(settings, _text(mirror, "id")))
     return None
 
@@ -65,6 +69,6 @@ def _user(settings: ET.Element, server_id: str) -> tuple[str, str] | None:
 
 
 def _text(element: ET.Element, name: str) -> str:
-    """What a child element says, with ${env.NAME} put in."""
+    """Text of a child element, with ${env.NAME} put in."""
     text = (element.findtext(f"{{*}}{name}") or "").strip()
     return re.sub(r"\$\{env\.([^}]+)\}", lambda match: os.environ.get(match[1], match[0]), text)
