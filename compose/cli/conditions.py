@@ -1,4 +1,4 @@
-"""What `--where` says: which nodes, or workflows, a job is about."""
+"""Conditions of `--where`: the nodes, or workflows, that a job changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backbeat.client.words import hint
 from backbeat.compose.cli.durations import Moment
 from backbeat.compose.cli.filters import STATUSES
 
-#: What may stand before the `=`: the filter that it is (`backbeat.client.jobs.jobs.JobOptions`), and what it means.
+#: Keys before the `=`: their filters (`backbeat.client.jobs.jobs.JobOptions`) and meanings.
 _FILTERS = {
     "name": ("name", "the node's whole name"),
     "status": ("current_status", "a status that it has now"),
@@ -37,7 +37,7 @@ _READ: dict[str, Callable[[str], Any]] = {
 
 def read_conditions(texts: Sequence[str]) -> dict[str, Any]:
     """The conditions of `--where KEY=VALUE …`, as `Jobs.start` takes them."""
-    said: dict[str, Any] = {}
+    filters: dict[str, Any] = {}
     for text in texts:
         key, separator, value = text.partition("=")
         key = key.strip().replace("_", "-")
@@ -46,14 +46,14 @@ def read_conditions(texts: Sequence[str]) -> dict[str, Any]:
         if key not in _FILTERS:
             raise click.UsageError(f"--where {text!r}: there is no {key!r}: {hint(key, KEYS)}")
         name, _ = _FILTERS[key]
-        if name in said:
+        if name in filters:
             raise click.UsageError(f"--where: {key!r} is given twice; all conditions must hold on one node")
         if key in ("status", "past-status") and value not in STATUSES:
             raise click.UsageError(f"--where: there is no status {value!r}; there are: {', '.join(STATUSES)}")
-        said[name] = _READ[key](value) if key in _READ else value
-    return said
+        filters[name] = _READ[key](value) if key in _READ else value
+    return filters
 
 
 def conditions_text(filters: dict[str, Any]) -> str:
-    """A job's filters as they are said on the command line."""
+    """A job's filters as the command line has them."""
     return " ".join(f"{_KEYS_BY_FILTER.get(name, name)}={value}" for name, value in filters.items())

@@ -1,4 +1,4 @@
-"""Where Backbeat is and who asks: a command's way to the SDK's client."""
+"""Connection of a command to Backbeat, through the SDK's client."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """What the options of `backbeat.compose.cli.options.connected` say."""
+    """Values of the options of `backbeat.compose.cli.options.connected`."""
 
     bootstrap_servers: str
     gateway: str
     client: str
     token: str | None
     timeout_seconds: float
-    #: Everything goes through the gateway, not only searches.
+    #: True: everything goes through the gateway, not only searches.
     only_gateway: bool
 
     def run(self, action: Callable[[Client], Awaitable[T]]) -> T:
-        """What the action gives, with a client that is connected while it runs."""
+        """Result of an action, with a client that is connected while it runs."""
 
         async def connect() -> T:
             async with self.make_client() as client:
                 return await action(client)
 
-        # A shell that starts a command in the background has SIGINT ignored; whoever sends one means it.
+        # A shell that starts a command in the background has SIGINT ignored; its sender means it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         return asyncio.run(connect())
 

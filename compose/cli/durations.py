@@ -24,7 +24,7 @@ class Number(click.FloatRange):
         super().__init__(min=min, max=max, min_open=min_open)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read it."""
+        """The number of an option's text."""
         number: float = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail(f"{value!r} is no number", param, ctx)
@@ -39,35 +39,35 @@ class Length(click.ParamType):
     def convert(
         self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta | None:
-        """Read it."""
+        """The length of an option's text."""
         if isinstance(value, timedelta):
             return value
-        found = read_length(value)
-        if found is None:
+        length = read_length(value)
+        if length is None:
             self.fail(f"{value!r} is no length of time; give for example 30s, 5m, 20h or 1d12h", param, ctx)
-        return found
+        return length
 
 
 class Moment(click.ParamType):
-    """A moment in the past: in ISO 8601 (UTC where it names no zone), or how long ago."""
+    """A moment in the past: in ISO 8601 (UTC where it names no zone), or a length of time ago."""
 
     name = "time"
 
     def convert(
         self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime | None:
-        """Read it."""
-        found = _read(self, value, param, ctx)
+        """The moment of an option's text."""
+        time = _read(self, value, param, ctx)
         try:
-            return datetime.now(UTC) - found if isinstance(found, timedelta) else found
+            return datetime.now(UTC) - time if isinstance(time, timedelta) else time
         except OverflowError:
             self.fail(f"{value!r} ago there was no calendar", param, ctx)
 
 
 class Due(click.ParamType):
-    """A moment to come: in ISO 8601 (UTC where it names no zone), or how long from now.
+    """A moment to come: in ISO 8601 (UTC where it names no zone), or a length of time from now.
 
-    A length is left a length: a signal that is repeated with its idempotency key says the same then.
+    A length is left a length: a signal that is repeated with its idempotency key is the same then.
     """
 
     name = "time"
@@ -75,7 +75,7 @@ class Due(click.ParamType):
     def convert(
         self, value: str | datetime | timedelta, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime | timedelta | None:
-        """Read it."""
+        """The moment, or the length of time, of an option's text."""
         return _read(self, value, param, ctx)
 
 
@@ -85,19 +85,19 @@ def _read(
     param: click.Parameter | None,
     ctx: click.Context | None,
 ) -> datetime | timedelta:
-    found = value if isinstance(value, datetime | timedelta) else read_length(value)
-    if found is None:
-        found = _read_iso(str(value))
-    if found is None:
+    time = value if isinstance(value, datetime | timedelta) else read_length(value)
+    if time is None:
+        time = _read_iso(str(value))
+    if time is None:
         kind.fail(
             f"{value!r} is no time; give ISO 8601 (2026-11-24T10:00:00Z), or how far away it is (20h, 1d)", param, ctx
         )
-    if isinstance(found, datetime):
+    if isinstance(time, datetime):
         try:
-            return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+            return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
         except OverflowError:
             kind.fail(f"{value!r} is in no year from 1 to 9999 in UTC", param, ctx)
-    return found
+    return time
 
 
 def _read_iso(text: str) -> datetime | None:

@@ -35,7 +35,7 @@ _MEANINGS = {
 
 
 def tuning_options(command: F) -> F:
-    """Add the flags; the command gets what was given of them by the fields' names, and None for the rest."""
+    """Add the flags; the command gets the named ones by the fields' names, and None for the rest."""
     for field in reversed(dataclasses.fields(EngineSettings)):
         if field.name in _WITH_FLAGS:
             continue
@@ -49,6 +49,6 @@ def tuning_options(command: F) -> F:
     return command
 
 
-def given(tuning: dict[str, Any]) -> dict[str, Any]:
-    """What was given of them."""
+def named_settings(tuning: dict[str, Any]) -> dict[str, Any]:
+    """The flags that were named."""
     return {name: value for name, value in tuning.items() if value is not None}

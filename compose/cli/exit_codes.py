@@ -1,10 +1,10 @@
-"""How a command ends when it could not do what it was told: exit codes for scripts, and what to do for people.
+"""Exit codes of commands for scripts, and advice for people: the end of a command that could not do its work.
 
     0  done
     1  refused, or failed
     2  the command line cannot be understood (click's own)
     3  Kafka or the gateway cannot be reached
-    4  no answer in time: what was asked may still be done
+    4  no answer in time: the request may still be applied
 
 `backbeat engine`, `backbeat gateway` and `backbeat projection follow` are told apart by their supervisors, and have
 codes of their own (docs/reference/errors.md).
@@ -33,7 +33,7 @@ class Exit(enum.IntEnum):
 
 
 class CommandError(click.ClickException):
-    """What is said on the way out, and with which code."""
+    """The message of a command that ends, and its exit code."""
 
     def __init__(self, message: str, code: Exit = Exit.FAILED) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class CommandError(click.ClickException):
 
 _ADVICE = "What to do:"
 _TEXT_CHARACTERS_MAX = 400
-#: Errors of the parts' own modules that say what was found and what to do. By name: nothing is imported for it.
+#: Errors of the parts' own modules whose text has the fault and the advice. By name: nothing is imported for it.
 _EXPLAINED = {
     ("backbeat.schemas.kafka.brokers", "RefusedError"): Exit.UNREACHABLE,
     ("backbeat.schemas.kafka.brokers", "UnreachableError"): Exit.UNREACHABLE,
@@ -57,17 +57,17 @@ _EXPLAINED = {
 
 
 def explain(error: Exception) -> CommandError | None:
-    """What to say of an error instead of a traceback. None: it is a defect of ours."""
+    """The message of an error instead of a traceback. None: it is a defect of ours."""
     if isinstance(error, SetupError):
         return CommandError(str(error))
     code = _EXPLAINED.get((type(error).__module__, type(error).__name__))
     if code is not None:
         return CommandError(str(error), code)
-    return _of_sdk(error) or _of_kafka(error) or _of_system(error)
+    return _explain_sdk(error) or _explain_kafka(error) or _explain_system(error)
 
 
 def defect(error: Exception) -> CommandError:
-    """What to say of a defect of ours: its traceback is kept in a file, for whoever mends it."""
+    """The message of a defect of ours: its traceback is kept in a file, for a report."""
     text = f"This is a defect of Backbeat's: {type(error).__name__}: {plain(str(error))[:_TEXT_CHARACTERS_MAX]}."
     try:
         with tempfile.NamedTemporaryFile("w", prefix="backbeat-defect-", suffix=".txt", delete=False) as file:
@@ -78,8 +78,8 @@ def defect(error: Exception) -> CommandError:
     return CommandError(f"{text} What to do: report it, with {file.name}, which says where it was met.")
 
 
-def _of_system(error: Exception) -> CommandError | None:
-    """Files, disks and texts: what the system itself refuses."""
+def _explain_system(error: Exception) -> CommandError | None:
+    """Errors of files, disks and texts."""
     match error:
         case OSError(strerror=str(reason)):
             place = "" if error.filename is None else f"{plain(str(error.filename))}: "
@@ -98,7 +98,7 @@ def _of_system(error: Exception) -> CommandError | None:
             return None
 
 
-def _of_sdk(error: Exception) -> CommandError | None:
+def _explain_sdk(error: Exception) -> CommandError | None:
     from backbeat.errors import BackbeatError, NotFound, Timeout, Unavailable
 
     match error:
@@ -117,7 +117,7 @@ def _of_sdk(error: Exception) -> CommandError | None:
     return CommandError(text if not advice or _ADVICE in text else f"{text} {_ADVICE} {advice}.", code)
 
 
-def _of_kafka(error: Exception) -> CommandError | None:
+def _explain_kafka(error: Exception) -> CommandError | None:
     from confluent_kafka import KafkaError, KafkaException
 
     if not isinstance(error, KafkaException) or not isinstance(error.args[0], KafkaError):

@@ -1,4 +1,4 @@
-"""What a search finds: filters as options, and the SDK's searches by them."""
+"""Filters of a search: as options, and for the SDK's searches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STATUSES = tuple(dict.fromkeys((*SERVER_WORDS, *CLIENT_WORDS)))
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """What rows must be like. All of it must hold; what is not given holds for every row."""
+    """Filters of rows. All must hold; one that is not given holds for every row."""
 
     #: The whole name.
     name: str | None = None
@@ -40,7 +40,7 @@ class Filters:
 
 
 def filter_options(text: str, text_help: str) -> Callable[[F], F]:
-    """The options that say what is searched for."""
+    """The options of the filters."""
     options = (
         click.option("--name", metavar="NAME", help="Of this name."),
         click.option(text, "text", metavar="TEXT", help=text_help),
@@ -62,17 +62,17 @@ def find_nodes(
     client: Client, filters: Filters, *, limit: int | None, older_than: str | None = None
 ) -> AsyncIterator[Node]:
     """The nodes that match, oldest first; at most `limit`, and only those made before the one of this id."""
-    return client.search_nodes(metadata=filters.text, older_than=older_than, limit=limit, **_both(filters))
+    return client.search_nodes(metadata=filters.text, older_than=older_than, limit=limit, **_shared_filters(filters))
 
 
 def find_workflows(
     client: Client, filters: Filters, *, limit: int | None, older_than: str | None = None
 ) -> AsyncIterator[Workflow]:
     """The workflows that have nodes and match, newest first; at most `limit`, made before the one of this id."""
-    return client.search_workflows(subject=filters.text, older_than=older_than, limit=limit, **_both(filters))
+    return client.search_workflows(subject=filters.text, older_than=older_than, limit=limit, **_shared_filters(filters))
 
 
-def _both(filters: Filters) -> dict[str, Any]:
+def _shared_filters(filters: Filters) -> dict[str, Any]:
     return {
         "name": filters.name,
         "current_status": filters.status,

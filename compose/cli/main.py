@@ -1,11 +1,11 @@
-"""The program `backbeat`: says what to install where the command line is not, else hands over to program.py.
+"""The program `backbeat`: names the packages to install where the command line is not, else hands over to program.py.
 
 `pip install backbeat` gives the SDK and this one file's worth of command line; the rest comes with the extras.
 """
 
 import sys
 
-#: Which extra brings a module that a command needs.
+#: Module that a command needs -> the extra that brings it.
 EXTRAS = {
     "aiokafka": "engine",
     "click": "engine",
@@ -29,10 +29,10 @@ EXTRAS = {
     "boto3": "s3",
     "botocore": "s3",
 }
-#: What of it the commands need that a worker's machine has, too.
-_OF_WORKER = {"click", "structlog"}
+#: Modules of these that a worker's machine has, too.
+_WORKER_MODULES = {"click", "structlog"}
 _WORKER_COMMANDS = {"init", "worker"}
-#: The commands that run a Kafka of their own: they need all of it.
+#: Commands that run a Kafka of their own: they need all extras of it.
 _WITH_KAFKA = {"bench", "demo", "dev", "jars"}
 
 
@@ -44,7 +44,7 @@ def main() -> None:
         backbeat(prog_name="backbeat")
     except ModuleNotFoundError as error:
         module = (error.name or "").partition(".")[0]
-        extra = "worker" if module in _OF_WORKER and _WORKER_COMMANDS & {*sys.argv} else EXTRAS.get(module)
+        extra = "worker" if module in _WORKER_MODULES and _WORKER_COMMANDS & {*sys.argv} else EXTRAS.get(module)
         if extra is not None and _WITH_KAFKA.intersection(sys.argv[1:2]):
             extra = "dev-server"
         package = module if extra is None else f"'backbeat[{extra}]'"

@@ -14,7 +14,7 @@ from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.durations import Number
 from backbeat.schemas.kafka.security import PREFIX, Brokers, KafkaSecurity, Mechanism, Protocol
 
-STATUS_PORT_USUAL = 9301
+STATUS_PORT_DEFAULT = 9301
 _PORT_MAX = 65_535
 
 
@@ -24,7 +24,7 @@ class StatusPort(click.ParamType):
     name = "port"
 
     def convert(self, value: object, parameter: click.Parameter | None, context: click.Context | None) -> int | None:
-        """The port; None: there shall be none."""
+        """The port; None for `none`."""
         text = str(value)
         if not (text == "none" or (text.isdecimal() and int(text) <= _PORT_MAX)):
             self.fail(f"{text!r} is no port: give 0 to {_PORT_MAX}, or `none`", parameter, context)
@@ -34,10 +34,10 @@ class StatusPort(click.ParamType):
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _kafka_option(name: str, text: str, **more: Any) -> Callable[[F], F]:
-    """One of the options that say how one gets into Kafka; `streams.security` knows it by the variable's name."""
+def _kafka_option(name: str, text: str, **settings: Any) -> Callable[[F], F]:
+    """One of the options of Kafka's security; `schemas.kafka.security` knows it by the variable's name."""
     flag = name.lower().replace("_", "-")
-    return click.option(f"--kafka-{flag}", envvar=f"{PREFIX}{name}", help=text, **more)
+    return click.option(f"--kafka-{flag}", envvar=f"{PREFIX}{name}", help=text, **settings)
 
 
 _FILE = click.Path(dir_okay=False)
@@ -54,7 +54,7 @@ _KAFKA = (
     _kafka_option(
         "SECURITY_PROTOCOL",
         "What its listener speaks.  [default: SASL_SSL with a user, SSL with a certificate, else PLAINTEXT]",
-        type=click.Choice([each.value for each in Protocol]),
+        type=click.Choice([protocol.value for protocol in Protocol]),
     ),
     _kafka_option(
         "CA_FILE", "PEM: whom its certificates must come from.  [default: whom the system trusts]", type=_FILE
@@ -64,7 +64,7 @@ _KAFKA = (
     _kafka_option(
         "SASL_MECHANISM",
         "How the user proves to be one.  [default: SCRAM-SHA-512]",
-        type=click.Choice([each.value for each in Mechanism]),
+        type=click.Choice([mechanism.value for mechanism in Mechanism]),
     ),
     _kafka_option("USER", "Whom we log in to Kafka as.", metavar="NAME"),
     _kafka_option(
@@ -74,15 +74,15 @@ _KAFKA = (
 
 
 def bootstrap_option(command: F) -> F:
-    """Add the options that say which Kafka and how one gets in; the command gets both as `bootstrap_servers`."""
+    """Add the options of the Kafka and its security; the command gets both as `bootstrap_servers`."""
 
     @functools.wraps(command)
-    def run(*arguments: Any, bootstrap_servers: str, **named: Any) -> Any:
-        said = {name: named.pop(name) for name in [*named] if name.startswith("kafka_")}
-        texts = {name.removeprefix("kafka_").upper(): value for name, value in said.items()}
+    def run(*arguments: Any, bootstrap_servers: str, **options: Any) -> Any:
+        security_options = {name: options.pop(name) for name in [*options] if name.startswith("kafka_")}
+        texts = {name.removeprefix("kafka_").upper(): value for name, value in security_options.items()}
         # A password on a command line is everybody's: it has no flag.
         security = KafkaSecurity.of({"PASSWORD": os.environ.get(f"{PREFIX}PASSWORD"), **texts})
-        return command(*arguments, bootstrap_servers=Brokers(bootstrap_servers, security), **named)
+        return command(*arguments, bootstrap_servers=Brokers(bootstrap_servers, security), **options)
 
     with_options: Any = run
     for option in reversed(_KAFKA):
@@ -177,7 +177,7 @@ partitions_option = click.option(
 
 
 def status_port_option(default: int | None) -> Callable[[F], F]:
-    """Where /metrics, /live and /ready are served."""
+    """The option of the port of /metrics, /live and /ready."""
     return click.option(
         "--status-port",
         type=StatusPort(),
@@ -191,11 +191,11 @@ def status_port_option(default: int | None) -> Callable[[F], F]:
 
 
 _CONNECTION = (bootstrap_option, gateway_option, client_option, token_option, timeout_option)
-_USUAL = (ParameterSource.DEFAULT, None)
+_NOT_NAMED = (ParameterSource.DEFAULT, None)
 
 
 def connected(command: F) -> F:
-    """Add the options that say where Backbeat is and who asks; the command gets them as `connection`."""
+    """Add the options of the connection; the command gets them as `connection`."""
 
     @functools.wraps(command)
     def run(
@@ -205,7 +205,7 @@ def connected(command: F) -> F:
         client: str,
         token: str | None,
         timeout_seconds: float,
-        **named: Any,
+        **options: Any,
     ) -> Any:
         source = click.get_current_context().get_parameter_source
         connection = Connection(
@@ -214,10 +214,10 @@ def connected(command: F) -> F:
             client=client,
             token=token,
             timeout_seconds=timeout_seconds,
-            # Whoever names a gateway and no Kafka has none at hand.
-            only_gateway=source("gateway") not in _USUAL and source("bootstrap_servers") in _USUAL,
+            # A gateway that is named without a Kafka: there is none at hand.
+            only_gateway=source("gateway") not in _NOT_NAMED and source("bootstrap_servers") in _NOT_NAMED,
         )
-        return command(*arguments, connection=connection, **named)
+        return command(*arguments, connection=connection, **options)
 
     with_options: Any = run
     for option in reversed(_CONNECTION):

@@ -31,8 +31,8 @@ from backbeat.client.words import hint
 from backbeat.compose.cli.errors import SetupError
 
 FILE_NAME = "backbeat.toml"
-PROFILE_USUAL = "default"
-#: What a profile may say for all commands at once; what only one command knows stands in that command's table.
+PROFILE_DEFAULT = "default"
+#: Keys of a profile for all commands at once; the keys of one command stand in that command's table.
 SHARED_KEYS = (
     "bootstrap-servers",
     "kafka-security-protocol",
@@ -53,13 +53,13 @@ SHARED_KEYS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """One profile of one file."""
+    """A profile of a file."""
 
     #: None: there is no file.
     path: Path | None = None
-    name: str = PROFILE_USUAL
+    name: str = PROFILE_DEFAULT
     shared: Mapping[str, Any]
-    #: Nested as the commands are; what is no table is the value of a flag.
+    #: Nested as the commands are; a value that is no table is that of a flag.
     commands: Mapping[str, Any]
 
 
@@ -81,43 +81,52 @@ def load_profile(path: Path | None, name: str | None) -> Profile:
                 "or leave --profile out."
             )
         return Profile(shared={}, commands={})
-    said = _read(path)
-    profiles = _table(said.get("profiles", {}), f"{path}: profiles")
-    wanted = name or said.get("profile", PROFILE_USUAL)
-    _refuse_unknown(said, ("profile", "profiles"), f"{path}")
-    if not isinstance(wanted, str):
-        raise SetupError(f"{path}: profile must be a name, not {wanted!r}. The form: docs/reference/settings.md.")
-    if wanted not in profiles:
-        if name is None and "profile" not in said:
+    content = _read(path)
+    profiles = _table(content.get("profiles", {}), f"{path}: profiles")
+    profile_name = name or content.get("profile", PROFILE_DEFAULT)
+    _refuse_unknown(content, ("profile", "profiles"), f"{path}")
+    if not isinstance(profile_name, str):
+        raise SetupError(f"{path}: profile must be a name, not {profile_name!r}. The form: docs/reference/settings.md.")
+    if profile_name not in profiles:
+        if name is None and "profile" not in content:
             return Profile(path=path, shared={}, commands={})
         known = ", ".join(profiles) or "none"
-        raise SetupError(f"{path}: there is no profile {wanted!r} (there are: {known}). To choose one: --profile NAME.")
-    where = f"{path}: profile {wanted!r}"
-    content = dict(_table(profiles[wanted], where))
-    commands = _table(content.pop("commands", {}), f"{where}: commands")
-    shared = {_key(key): value for key, value in content.items()}
-    _refuse_unknown(shared, SHARED_KEYS, where)
-    return Profile(path=path, name=wanted, shared=shared, commands=commands)
+        raise SetupError(
+            f"{path}: there is no profile {profile_name!r} (there are: {known}). To choose one: --profile NAME."
+        )
+    place = f"{path}: profile {profile_name!r}"
+    table = dict(_table(profiles[profile_name], place))
+    commands = _table(table.pop("commands", {}), f"{place}: commands")
+    shared = {_key(key): value for key, value in table.items()}
+    _refuse_unknown(shared, SHARED_KEYS, place)
+    return Profile(path=path, name=profile_name, shared=shared, commands=commands)
 
 
 class Section(MutableMapping[str, Any]):
-    """What a profile says to one command, as click asks for it: by the name of a parameter, or of a subcommand."""
+    """A profile's values for one command, as click asks for them: by the name of a parameter, or of a subcommand."""
 
     def __init__(
-        self, command: click.Command, context: click.Context, profile: Profile, said: Mapping[str, Any], where: str = ""
+        self,
+        command: click.Command,
+        context: click.Context,
+        profile: Profile,
+        values: Mapping[str, Any],
+        path: str = "",
     ) -> None:
-        self._command, self._context, self._profile, self._where = command, context, profile, where
+        self._command, self._context, self._profile, self._path = command, context, profile, path
         self._subcommands = (
-            {key: value for key, value in said.items() if isinstance(value, dict)}
+            {key: value for key, value in values.items() if isinstance(value, dict)}
             if isinstance(command, click.Group)
             else {}
         )
-        own = {_key(key): value for key, value in said.items() if key not in self._subcommands}
-        options = {_option_key(one): one for one in command.params if isinstance(one, click.Option)}
-        _refuse_unknown(own, tuple(options), f"{profile.path}: profile {profile.name!r}: commands.{where}")
+        own_values = {_key(key): value for key, value in values.items() if key not in self._subcommands}
+        options = {
+            _option_key(parameter): parameter for parameter in command.params if isinstance(parameter, click.Option)
+        }
+        _refuse_unknown(own_values, tuple(options), f"{profile.path}: profile {profile.name!r}: commands.{path}")
         # A flag without a variable is that command's own: `dev` must not take production's Kafka for its own.
         shared = {key: value for key, value in profile.shared.items() if key in options and options[key].envvar}
-        self._values = {options[key].name or "": value for key, value in {**shared, **own}.items()}
+        self._values = {options[key].name or "": value for key, value in {**shared, **own_values}.items()}
 
     def __getitem__(self, name: str) -> Any:
         if name in self._values:
@@ -127,9 +136,9 @@ class Section(MutableMapping[str, Any]):
         child = self._command.get_command(self._context, name)
         if child is None:
             raise KeyError(name)
-        where = f"{self._where}.{name}" if self._where else name
-        said = _table(self._subcommands.get(name, {}), f"commands.{where}")
-        return Section(child, self._context, self._profile, said, where)
+        path = f"{self._path}.{name}" if self._path else name
+        values = _table(self._subcommands.get(name, {}), f"commands.{path}")
+        return Section(child, self._context, self._profile, values, path)
 
     def __setitem__(self, name: str, value: Any) -> None:
         self._values[name] = value
@@ -145,7 +154,7 @@ class Section(MutableMapping[str, Any]):
 
 
 def _option_key(option: click.Option) -> str:
-    """The key of an option in a profile: its longest flag without dashes."""
+    """Key of an option in a profile: its longest flag without dashes."""
     return max(option.opts, key=len).lstrip("-")
 
 
@@ -162,16 +171,16 @@ def _read(path: Path) -> dict[str, Any]:
         raise SetupError(f"{path} is no TOML: {error}.") from error
 
 
-def _table(value: Any, where: str) -> Mapping[str, Any]:
+def _table(value: Any, place: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise SetupError(f"{where} must be a table, not {value!r}. The form: docs/reference/settings.md.")
+        raise SetupError(f"{place} must be a table, not {value!r}. The form: docs/reference/settings.md.")
     return value
 
 
-def _refuse_unknown(said: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    unknown = [key for key in said if key not in known]
+def _refuse_unknown(values: Mapping[str, Any], known: tuple[str, ...], place: str) -> None:
+    unknown = [key for key in values if key not in known]
     if unknown:
         raise SetupError(
-            f"{where}: there is no setting {unknown[0]!r} here: {hint(unknown[0], sorted(known))}. "
+            f"{place}: there is no setting {unknown[0]!r} here: {hint(unknown[0], sorted(known))}. "
             "What only one command knows stands in [profiles.NAME.commands.COMMAND]."
         )

@@ -1,4 +1,4 @@
-"""The commands of `backbeat`: which there are, each in a file of its own that is imported when it runs."""
+"""The commands of `backbeat`, each in a file of its own that is imported when it runs."""
 
 import importlib
 import importlib.metadata
@@ -15,11 +15,11 @@ from backbeat.schemas import environment
 
 
 class _Entry(NamedTuple):
-    place: str
+    target: str
     summary: str
 
 
-#: By what they are for, as `backbeat --help` shows them.
+#: By purpose, as `backbeat --help` shows them.
 _SECTIONS: dict[str, dict[str, _Entry]] = {
     "Workflows": {
         "signal": _Entry("backbeat.compose.cli.commands.signal:signal", "Signal a workflow: there is work for it."),
@@ -96,7 +96,7 @@ _SECTIONS: dict[str, dict[str, _Entry]] = {
         ),
     },
 }
-#: Nobody looks at what these print: a defect's traceback belongs into their log.
+#: Processes without an operator at the terminal: a defect's traceback belongs into their log.
 _SERVERS = ("engine", "gateway", "projection", "worker")
 _COMMANDS = {name: entry for section in _SECTIONS.values() for name, entry in section.items()}
 
@@ -107,28 +107,28 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands whose file is installed."""
         del ctx
-        return [name for name, entry in _COMMANDS.items() if importlib.util.find_spec(entry.place.partition(":")[0])]
+        return [name for name, entry in _COMMANDS.items() if importlib.util.find_spec(entry.target.partition(":")[0])]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        module, _, attribute = _COMMANDS[cmd_name].place.partition(":")
+        module, _, attribute = _COMMANDS[cmd_name].target.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The lists in the help, without importing any."""
-        there = set(self.list_commands(ctx))
-        width = max(map(len, there))
+        installed = set(self.list_commands(ctx))
+        width = max(map(len, installed))
         for title, entries in _SECTIONS.items():
-            shown = [(name.ljust(width), entry.summary) for name, entry in entries.items() if name in there]
-            if shown:
+            rows = [(name.ljust(width), entry.summary) for name, entry in entries.items() if name in installed]
+            if rows:
                 with formatter.section(title):
-                    formatter.write_dl(shown)
+                    formatter.write_dl(rows)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse what cannot be written back anywhere, before any command reads it."""
+        """Refuse text that cannot be written back anywhere, before any command reads it."""
         for text in args:
             _check_text(text, "the command line")
         for name, value in os.environ.items():
@@ -137,13 +137,13 @@ class LazyGroup(click.Group):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Show whatever goes wrong as a sentence; a defect's traceback goes into a file, a server's into its log."""
+        """Show an error as a sentence; a defect's traceback goes into a file, a server's into its log."""
         try:
             return super().invoke(ctx)
         except (click.exceptions.Exit, click.Abort, click.ClickException):
             raise
         except (BrokenPipeError, ModuleNotFoundError):
-            # Whoever read the output has seen enough: click ends quietly then. What is to be installed: cli.py.
+            # The reader of the output has seen enough: click ends quietly then. A module to be installed: main.py.
             raise
         except Exception as error:
             explained = explain(error)
@@ -191,5 +191,5 @@ def backbeat(context: click.Context, profile: str | None, config: Path | None) -
         context.call_on_close(_warn)
     else:
         _warn()
-    found = load_profile(config or find_file(Path.cwd(), Path.home()), profile)
-    context.default_map = Section(context.command, context, found, found.commands)
+    settings = load_profile(config or find_file(Path.cwd(), Path.home()), profile)
+    context.default_map = Section(context.command, context, settings, settings.commands)

@@ -1,4 +1,4 @@
-"""How workflows and nodes are named on the command line: by id, by name and subject, or by ids on standard input."""
+"""Arguments that name workflows and nodes: by id, by name and subject, or by ids on standard input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ nodes_argument = click.argument("node_id", nargs=-1, required=True, metavar="ID.
 
 
 def is_id(text: str) -> bool:
-    """Whether a text is a UUID."""
+    """True for the text of a UUID."""
     try:
         uuid.UUID(text)
     except ValueError:
@@ -31,7 +31,7 @@ def is_id(text: str) -> bool:
 
 
 def read_value(text: str) -> Any:
-    """A value: what the text says as JSON, else the text itself. A text that is also JSON needs its quotes."""
+    """A value: the text as JSON, else the text itself. A text that is also JSON needs its quotes."""
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
@@ -41,31 +41,31 @@ def read_value(text: str) -> Any:
 
 
 def workflow_ids(client: Client, arguments: Sequence[str]) -> list[str]:
-    """The ids that a workflow argument names."""
+    """The ids of a workflow argument."""
     if len(arguments) == _NAME_AND_SUBJECT and not is_id(arguments[0]) and arguments[0] != STANDARD_INPUT:
         return [client.workflow_id(arguments[0], read_value(arguments[1]))]
     return read_ids(arguments)
 
 
 def workflow_id(client: Client, arguments: Sequence[str]) -> str:
-    """The one id that a workflow argument names."""
-    found = workflow_ids(client, arguments)
-    if len(found) != 1:
-        raise click.UsageError(f"give one workflow, by its id or by NAME SUBJECT; these are {len(found)}")
-    return found[0]
+    """The only id of a workflow argument. UsageError: there are more."""
+    ids = workflow_ids(client, arguments)
+    if len(ids) != 1:
+        raise click.UsageError(f"give one workflow, by its id or by NAME SUBJECT; these are {len(ids)}")
+    return ids[0]
 
 
 def read_ids(arguments: Sequence[str]) -> list[str]:
-    """Ids as they stand, and those on standard input where one of them is `-`. Each once, in their order."""
-    found: dict[str, None] = {}
+    """Ids of arguments, and those on standard input where an argument is `-`. Each once, in their order."""
+    ids: dict[str, None] = {}
     for argument in arguments:
         if argument == STANDARD_INPUT:
             for line in click.get_text_stream("stdin"):
                 if line.strip():
-                    found[_id_of_line(line.strip())] = None
+                    ids[_id_of_line(line.strip())] = None
         else:
-            found[_checked(argument)] = None
-    return list(found)
+            ids[_checked(argument)] = None
+    return list(ids)
 
 
 def _id_of_line(line: str) -> str:

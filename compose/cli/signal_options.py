@@ -1,4 +1,4 @@
-"""What a signal is given, as options: of one that is sent now, and of one that a schedule sends."""
+"""Options of a signal: of one that is sent now, and of one that a schedule sends."""
 
 from __future__ import annotations
 
@@ -39,20 +39,22 @@ def run_options(command: F) -> F:
     return command
 
 
-def read_run_options(said: Mapping[str, Any]) -> dict[str, Any]:
-    """What a command was given, as the SDK's options (`SignalOptions`); what was not given is left out."""
-    given = dict(said)
-    arg, arguments = given.pop("arg"), given.pop("arguments")
+def read_run_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The SDK's options (`SignalOptions`) of the command's; those that were not given are left out."""
+    signal_options = dict(options)
+    arg, arguments = signal_options.pop("arg"), signal_options.pop("arguments")
     if arg and arguments is not None:
         raise click.UsageError("give --arg or --args, not both")
-    client_data, metadata = given.pop("client_data"), given.pop("metadata")
-    given |= {
-        "args": [read_value(one) for one in arg] if arguments is None else _json("--args", arguments, list | dict),
+    client_data, metadata = signal_options.pop("client_data"), signal_options.pop("metadata")
+    signal_options |= {
+        "args": [read_value(argument) for argument in arg]
+        if arguments is None
+        else _json("--args", arguments, list | dict),
         "client_data": None if client_data is None else _json("--client-data", client_data, dict),
         "metadata": None if metadata is None else _json("--metadata", metadata, dict),
-        "client": given.pop("to_client"),
+        "client": signal_options.pop("to_client"),
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in signal_options.items() if value is not None}
 
 
 def _json(option: str, text: str, kind: Any) -> Any:

@@ -14,7 +14,7 @@ import click
 from backbeat.compose.cli.exit_codes import CommandError
 
 _CHUNK_BYTES = 65_536
-#: Chunks that are read ahead of whoever takes the lines.
+#: Chunks that are read ahead of the caller.
 _AHEAD_MAX = 16
 #: Longer than any record: what comes without line breaks is not kept for ever.
 _LINE_BYTES_MAX = 16 * 1024 * 1024
@@ -27,7 +27,7 @@ async def read_lines() -> AsyncIterator[bytes | None]:
     never comes, and the process ends all the same.
     """
     chunks: asyncio.Queue[bytes | OSError] = asyncio.Queue()
-    may_read = threading.Semaphore(_AHEAD_MAX)
+    free_chunks = threading.Semaphore(_AHEAD_MAX)
     loop = asyncio.get_running_loop()
 
     def read_all(read: Callable[[int], bytes]) -> None:
@@ -35,7 +35,7 @@ async def read_lines() -> AsyncIterator[bytes | None]:
         # The loop is closed where nobody takes lines any more.
         with contextlib.suppress(RuntimeError):
             while chunk and not isinstance(chunk, OSError):
-                may_read.acquire()
+                free_chunks.acquire()
                 try:
                     chunk = read(_CHUNK_BYTES)
                 except OSError as error:
@@ -43,28 +43,28 @@ async def read_lines() -> AsyncIterator[bytes | None]:
                 loop.call_soon_threadsafe(chunks.put_nowait, chunk)
 
     threading.Thread(target=read_all, args=(_reader(),), daemon=True).start()
-    rest = b""
+    remainder = b""
     while chunk := await chunks.get():
         if isinstance(chunk, OSError):
             raise chunk
-        may_read.release()
-        *lines, rest = (rest + chunk).split(b"\n")
+        free_chunks.release()
+        *lines, remainder = (remainder + chunk).split(b"\n")
         for line in lines:
             yield line
-        if len(rest) > _LINE_BYTES_MAX:
+        if len(remainder) > _LINE_BYTES_MAX:
             raise CommandError(f"standard input: a line has more than {_LINE_BYTES_MAX} bytes.")
         if chunks.empty():
             yield None
-    if rest:
-        yield rest
+    if remainder:
+        yield remainder
 
 
 def _reader() -> Callable[[int], bytes]:
-    """What gives the next bytes that are there, and waits where there are none."""
+    """A function that returns the next bytes, and waits where there are none."""
     stdin = click.get_binary_stream("stdin")
     try:
-        number = stdin.fileno()
+        descriptor = stdin.fileno()
     except io.UnsupportedOperation:
         return stdin.read1  # type: ignore[attr-defined,no-any-return]  # in tests: bytes in memory
     # Not by the buffered file: a thread that waits in it may not be left behind when Python ends.
-    return lambda size: os.read(number, size)
+    return lambda size: os.read(descriptor, size)

@@ -40,8 +40,8 @@ from backbeat.schemas.kafka.security import IN_THE_CLEAR
 from backbeat.schemas.kafka.topics import COMMANDS, TopicError, ensure_topics
 from backbeat.streams.kafka.registration import add_client
 
-KAFKA_PORT_USUAL = 9092
-HTTP_PORT_USUAL = 9292
+KAFKA_PORT_DEFAULT = 9092
+HTTP_PORT_DEFAULT = 9292
 CLIENT_DEFAULT = "default"
 #: Lines that an engine and a gateway write when they can be used.
 ENGINE_READY_LINE = "backbeat engine ready"
@@ -278,7 +278,7 @@ class Stack:
     def _start_kafka(self) -> None:
         if not self._own_kafka:
             return
-        port = choose_port(self._kafka_port, KAFKA_PORT_USUAL, "--kafka-port")
+        port = choose_port(self._kafka_port, KAFKA_PORT_DEFAULT, "--kafka-port")
         try:
             self._start_kafka_on(port)
         except SetupError:
@@ -311,7 +311,7 @@ class Stack:
 
     def _make_gateway(self, index: int) -> Supervisor:
         avoid = [*self.http_ports, *([self.kafka.port] if self.kafka else [])]
-        wanted, default = (self._http_port, HTTP_PORT_USUAL) if index == 0 else (None, free_port(avoid))
+        wanted, default = (self._http_port, HTTP_PORT_DEFAULT) if index == 0 else (None, free_port(avoid))
         port = choose_port(wanted, default, "--http-port", avoid)
         self.http_ports.append(port)
         name = f"gateway-{index + 1}"

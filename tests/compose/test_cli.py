@@ -14,7 +14,7 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from backbeat.compose.cli.options import STATUS_PORT_USUAL
+from backbeat.compose.cli.options import STATUS_PORT_DEFAULT
 from backbeat.compose.cli.program import backbeat as group
 from backbeat.compose.local.ports import free_port
 from tests.gateway.door import Door
@@ -226,7 +226,7 @@ def test_dev_with_the_real_engine(tmp_path):
     env = os.environ | {"BACKBEAT_STATUS_PORT": "0"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as process:
         shown = read_until(process, "backbeat user list")
-        assert int(re.search(r"metrics http://127\.0\.0\.1:(\d+)/metrics", shown)[1]) != STATUS_PORT_USUAL
+        assert int(re.search(r"metrics http://127\.0\.0\.1:(\d+)/metrics", shown)[1]) != STATUS_PORT_DEFAULT
         engine = int(re.search(r"Engine 1 +pid (\d+)", shown)[1])
         os.kill(engine, signal.SIGKILL)
         read_until(process, "engine-1 died (signal SIGKILL); starting it again")

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from backbeat.compose.cli.exit_codes import CommandError, Exit
 from backbeat.compose.cli.reports.mail import MailServer, mail_options
-from backbeat.compose.cli.reports.page import as_facts, html_of, subject_of, text_of
+from backbeat.compose.cli.reports.page import document_of, html_of, subject_of, text_of
 from backbeat.compose.local.ports import free_port
 from backbeat.gateway.api.report_json import Daily, DailyFigures
 
@@ -92,7 +92,7 @@ def test_a_page_shows_names_and_takes_none_of_them_for_html():
 
 def test_subject_and_facts():
     assert subject_of(REPORT) == "Backbeat 2024-10-04: 4,721 completed, 3 inconsistent"
-    assert as_facts(REPORT, NAMES)["workflows"][0] == {
+    assert document_of(REPORT, NAMES)["workflows"][0] == {
         "client": "shop & co",
         "workflow": "order",
         "completed": 4_720,

@@ -10,9 +10,9 @@ from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.exit_codes import Exit, explain
 from backbeat.compose.cli.program import backbeat
 from backbeat.compose.cli.show.printing import how_long, print_table
-from backbeat.compose.cli.show.rows import tree_facts
+from backbeat.compose.cli.show.rows import tree_row
 from backbeat.compose.cli.show.sanitize import one_line, plain
-from backbeat.compose.cli.show.tree import Drawn, draw, is_closed
+from backbeat.compose.cli.show.tree import TreeOptions, draw, is_closed
 from backbeat.errors import NotFound, Rejected, Timeout, Unavailable
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.schemas.messages.views import WorkflowView
@@ -50,7 +50,7 @@ def tree_of(*nodes):
 def drawn(tree, **how):
     console = Console(width=200, color_system=None)
     with console.capture() as capture:
-        console.print(draw(tree, Drawn(with_ids=False, **how)))
+        console.print(draw(tree, TreeOptions(with_ids=False, **how)))
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
@@ -84,7 +84,7 @@ def test_a_tree_in_json_is_cut_as_a_drawn_one_is():
                 if name in ("name", "children", "below", "more")
             }
 
-        return only(tree_facts(TREE, Drawn(**how)))["children"]
+        return only(tree_row(TREE, TreeOptions(**how)))["children"]
 
     assert shown() == [
         {
@@ -99,7 +99,7 @@ def test_a_tree_in_json_is_cut_as_a_drawn_one_is():
     assert shown(depth=1) == [{"name": "step 1", "children": [], "below": 3}, {"name": "step 5", "children": []}]
     assert shown(folded=True)[0]["children"][0] == {"name": "step 2", "children": [], "below": 1}
     assert shown(children_max=1)[0]["more"] == 1
-    assert tree_facts(TREE, Drawn(children_max=1))["more"] == 1
+    assert tree_row(TREE, TreeOptions(children_max=1))["more"] == 1
 
 
 def test_a_tree_may_be_deeper_than_pythons_stack():
@@ -113,7 +113,7 @@ def test_a_tree_may_be_deeper_than_pythons_stack():
         ],
     )
 
-    assert draw(deep, Drawn()).children
+    assert draw(deep, TreeOptions()).children
 
 
 def test_what_is_closed():

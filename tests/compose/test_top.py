@@ -19,7 +19,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from backbeat.compose.cli.reports.top_printing import Activity, View, as_facts, ordered, screen_of
+from backbeat.compose.cli.reports.top_printing import Activity, View, document_of, ordered, screen_of
 from backbeat.gateway.api.report_json import Activities, ActivityFigures
 
 
@@ -41,7 +41,7 @@ def shown(group, height=20):
 
 
 def test_a_row_is_what_was_counted():
-    (row,) = as_facts(view(activity("pay", retrying=4, paused=5)), "load")["activities"]
+    (row,) = document_of(view(activity("pay", retrying=4, paused=5)), "load")["activities"]
     assert row == {
         "client": "shop",
         "activity": "pay",

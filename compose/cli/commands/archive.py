@@ -16,12 +16,12 @@ from backbeat.compose.cli.show.printing import (
     emit,
     json_text,
     make_console,
-    print_facts,
+    print_fields,
     print_table,
     status_text,
     when,
 )
-from backbeat.compose.cli.show.rows import change_facts, node_facts
+from backbeat.compose.cli.show.rows import change_row, node_row
 
 if TYPE_CHECKING:
     from backbeat import Node
@@ -75,7 +75,7 @@ def run(bootstrap_servers: str, to: str, poll_seconds: float, log_format: str, *
     place = open_place(to)
     logs.to_stderr(log_format)
 
-    async def work() -> int:
+    async def write_archives() -> int:
         archiver = Archiver(bootstrap_servers, place)
         await archiver.start()
         try:
@@ -86,17 +86,17 @@ def run(bootstrap_servers: str, to: str, poll_seconds: float, log_format: str, *
             await archiver.stop()
         return 0
 
-    failed = asyncio.run(work())
-    if failed:
-        raise CommandError(f"{failed} workflows could not be archived; the log says why.", Exit.FAILED)
+    failed_count = asyncio.run(write_archives())
+    if failed_count:
+        raise CommandError(f"{failed_count} workflows could not be archived; the log says why.", Exit.FAILED)
 
 
 async def _until_stopped(archiver: Archiver, poll_seconds: float) -> None:
-    stop = asyncio.Event()
+    stop_event = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop_event.set)
     running = asyncio.create_task(archiver.run(poll_seconds))
-    stopped = asyncio.create_task(stop.wait())
+    stopped = asyncio.create_task(stop_event.wait())
     click.echo(READY_LINE)
     await asyncio.wait((running, stopped), return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
@@ -140,36 +140,36 @@ def show(file: str, *, as_json: bool) -> None:
     """Show what an archive holds. With --json: a line for each node, with its history."""
     from backbeat.client.views import NodeValue, StatusChange, Workflow
 
-    found = _read(file)
-    workflow = Workflow(found.workflow)
+    archive = _read(file)
+    workflow = Workflow(archive.workflow)
     if as_json:
-        for view in found.nodes:
-            history = [change_facts(StatusChange(change)) for change in found.history[view.id]]
-            emit({**node_facts(cast("Node", NodeValue(view))), "history": history})
+        for view in archive.nodes:
+            history = [change_row(StatusChange(change)) for change in archive.history[view.id]]
+            emit({**node_row(cast("Node", NodeValue(view))), "history": history})
         return
-    print_facts(
+    print_fields(
         [
-            ("client", found.client),
+            ("client", archive.client),
             ("workflow", workflow.name),
             ("subject", json_text(workflow.subject)),
             ("id", workflow.id),
             ("decider", workflow.decider),
             ("created", when(workflow.created_at)),
-            ("nodes", str(len(found.nodes))),
+            ("nodes", str(len(archive.nodes))),
         ]
     )
-    print_table(("ID", "NAME", "STATUS", "CLIENT STATUS", "CREATED", "CHANGES"), map(_row, _values(found)))
+    print_table(("ID", "NAME", "STATUS", "CLIENT STATUS", "CREATED", "CHANGES"), map(_row, _values(archive)))
 
 
-def _row(one: tuple[NodeValue, int]) -> tuple[Any, ...]:
-    node, changes = one
+def _row(value: tuple[NodeValue, int]) -> tuple[Any, ...]:
+    node, changes = value
     return (node.id, node.name, status_text(node.status), node.client_status, when(node.created_at), str(changes))
 
 
-def _values(found: Archive) -> list[tuple[NodeValue, int]]:
+def _values(archive: Archive) -> list[tuple[NodeValue, int]]:
     from backbeat.client.views import NodeValue
 
-    return [(NodeValue(view), len(found.history[view.id])) for view in found.nodes]
+    return [(NodeValue(view), len(archive.history[view.id])) for view in archive.nodes]
 
 
 @archive.command(
@@ -184,14 +184,16 @@ Examples:
 def tree(file: str, *, as_json: bool) -> None:
     """Draw the tree of an archived workflow. With --json: one document, as `backbeat workflow tree` has it."""
     from backbeat.client.views import Tree, Workflow
-    from backbeat.compose.cli.show.rows import tree_facts
-    from backbeat.compose.cli.show.tree import Drawn, draw
+    from backbeat.compose.cli.show.rows import tree_row
+    from backbeat.compose.cli.show.tree import TreeOptions, draw
 
-    found = _read(file)
-    # A node that was archived has all that is drawn of one that is there.
-    nodes = Tree(Workflow(found.workflow), [node for node, _ in _values(found)])
-    whole = cast("Tree[Node]", nodes)
-    emit(tree_facts(whole, Drawn())) if as_json else make_console().print(draw(whole, Drawn()))
+    archive = _read(file)
+    # The value of an archived node has all fields that are drawn of a live one.
+    nodes = Tree(Workflow(archive.workflow), [node for node, _ in _values(archive)])
+    archived_tree = cast("Tree[Node]", nodes)
+    emit(tree_row(archived_tree, TreeOptions())) if as_json else make_console().print(
+        draw(archived_tree, TreeOptions())
+    )
 
 
 def _read(address: str) -> Archive:

@@ -1,4 +1,4 @@
-"""`backbeat completion`: what a shell needs to complete commands, options and their values."""
+"""`backbeat completion`: the script with which a shell completes commands, options and their values."""
 
 import click
 from click.shell_completion import get_completion_class
@@ -19,6 +19,6 @@ Examples:
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     """Print the completion script for a shell."""
-    kind = get_completion_class(shell)
-    assert kind is not None, "click knows the three"
-    click.echo(kind(context.find_root().command, {}, "backbeat", _VARIABLE).source())
+    script_class = get_completion_class(shell)
+    assert script_class is not None, "click knows the three"
+    click.echo(script_class(context.find_root().command, {}, "backbeat", _VARIABLE).source())

@@ -11,7 +11,7 @@ import click
 from backbeat.compose.cli.exit_codes import CommandError
 
 _TEMPLATES = Path(__file__).parents[2] / "first_project"
-#: File of the project -> its template and what it is.
+#: File of the project -> its template and summary.
 _FILES = {
     "orders.py": ("orders.py", "three steps of a workflow, and the worker that runs them"),
     "test_orders.py": ("test_orders.py", "their tests, without a broker"),
@@ -19,8 +19,8 @@ _FILES = {
     "pyproject.toml": ("pyproject.toml", "what it needs"),
     ".gitignore": ("gitignore", ""),
 }
-#: What stands in the templates for the project's name.
-_NAME = "PROJECT"
+#: Placeholder of the project's name in the templates.
+_PLACEHOLDER = "PROJECT"
 
 
 @click.command(
@@ -33,10 +33,10 @@ Examples:
 @click.argument("folder", type=click.Path(path_type=Path))
 def init(folder: Path) -> None:
     """Write a first project into FOLDER: a workflow, its worker, its test, a README. Nothing is overwritten."""
-    taken = [name for name in _FILES if (folder / name).exists() or (folder / name).is_symlink()]
-    if taken:
+    existing = [name for name in _FILES if (folder / name).exists() or (folder / name).is_symlink()]
+    if existing:
         raise CommandError(
-            f"there is {', '.join(taken)} in {folder} already, and nothing was written. "
+            f"there is {', '.join(existing)} in {folder} already, and nothing was written. "
             "What to do: name another folder, or move what is there."
         )
     name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "first-project"
@@ -44,7 +44,7 @@ def init(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for path, (template, _) in _FILES.items():
             with (folder / path).open("x", encoding="utf-8") as file:
-                file.write((_TEMPLATES / template).read_text(encoding="utf-8").replace(_NAME, name))
+                file.write((_TEMPLATES / template).read_text(encoding="utf-8").replace(_PLACEHOLDER, name))
     except OSError as error:
         raise CommandError(f"{error.filename or folder} cannot be written: {error.strerror}.") from error
     click.echo(f"Written to {folder}:")

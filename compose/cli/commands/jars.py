@@ -19,18 +19,18 @@ Examples:
 )
 @click.option(
     "--from",
-    "given",
+    "source_folder",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="FOLDER",
     help="Copy the jars from this folder: no network is needed.",
 )
 @click.option("--maven", is_flag=True, help="Let Maven fetch them.")
-def jars(given: Path | None, *, maven: bool) -> None:
+def jars(source_folder: Path | None, *, maven: bool) -> None:
     """Bring Apache Kafka's jars into the cache folder, once, and prepare a quick start.
 
     Each is checked by its SHA-256. What has come stays when something breaks off, and the next try goes on from there.
     """
-    if maven and given is not None:
+    if maven and source_folder is not None:
         raise click.UsageError("--maven and --from are two ways: leave one out.")
-    source = from_maven if maven else from_repository if given is None else from_folder(given)
+    source = from_maven if maven else from_repository if source_folder is None else from_folder(source_folder)
     click.echo(f"Apache Kafka's jars: {prepare_kafka(source=source)}")

@@ -1,4 +1,4 @@
-"""`backbeat job`, and `backbeat retry`, `cancel`, `resolve`: one change for all that match, done by the engine."""
+"""`backbeat job`, and `backbeat retry`, `cancel`, `resolve`: one change for all that match, made by the engine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from backbeat.compose.cli.exit_codes import CommandError
 from backbeat.compose.cli.options import connected, json_option, yes_option
 from backbeat.compose.cli.references import read_value
 from backbeat.compose.cli.show.follow_job import end_with, follow_job, print_ended
-from backbeat.compose.cli.show.printing import emit, note, print_facts, print_table, when
-from backbeat.compose.cli.show.rows import job_facts
+from backbeat.compose.cli.show.printing import emit, note, print_fields, print_table, when
+from backbeat.compose.cli.show.rows import job_row
 
 if TYPE_CHECKING:
     from backbeat import Client
@@ -75,13 +75,13 @@ retry, resolve and shutdown mean nodes whose retries are exhausted, unless a sta
 @click.option("--id", "job_id", type=click.UUID, metavar="ID", help="Its id: started again under it, it is the same.")
 @yes_option
 @json_option
-def start(action: str, connection: Connection, where: tuple[str, ...], **how: Any) -> None:
+def start(action: str, connection: Connection, where: tuple[str, ...], **options: Any) -> None:
     """Start a job."""
-    _start(action, connection, where, **how)
+    _start(action, connection, where, **options)
 
 
 def _shortcut(action: str, summary: str, example: str) -> Callable[[F], click.Command]:
-    """The command that starts such a job and watches it."""
+    """The command that starts a job of this action and follows it."""
 
     def make(run: F) -> click.Command:
         command: Any = run
@@ -98,9 +98,9 @@ def _shortcut(action: str, summary: str, example: str) -> Callable[[F], click.Co
     "Try all nodes again that match: those whose retries are exhausted, unless a status is named.",
     '--where error="connection refused" --where since=2h',
 )
-def retry(connection: Connection, where: tuple[str, ...], **how: Any) -> None:
+def retry(connection: Connection, where: tuple[str, ...], **options: Any) -> None:
     """Retry all nodes that match."""
-    _start("retry", connection, where, follow=True, **how)
+    _start("retry", connection, where, follow=True, **options)
 
 
 @_shortcut(
@@ -108,9 +108,9 @@ def retry(connection: Connection, where: tuple[str, ...], **how: Any) -> None:
     "Deactivate all nodes that match and everything below them; a status must be named.",
     '--where workflow="Camera sale" --where status=ready --dry-run',
 )
-def cancel(connection: Connection, where: tuple[str, ...], **how: Any) -> None:
+def cancel(connection: Connection, where: tuple[str, ...], **options: Any) -> None:
     """Cancel all nodes that match."""
-    _start("cancel", connection, where, follow=True, **how)
+    _start("cancel", connection, where, follow=True, **options)
 
 
 @_shortcut(
@@ -119,9 +119,9 @@ def cancel(connection: Connection, where: tuple[str, ...], **how: Any) -> None:
     """--where error="no such customer" --response '{"resolved by": "ann"}'""",
 )
 @_response_option
-def resolve(connection: Connection, where: tuple[str, ...], **how: Any) -> None:
+def resolve(connection: Connection, where: tuple[str, ...], **options: Any) -> None:
     """Resolve all nodes that match."""
-    _start("resolve", connection, where, follow=True, **how)
+    _start("resolve", connection, where, follow=True, **options)
 
 
 def _start(
@@ -139,77 +139,77 @@ def _start(
     job_id: uuid.UUID | None = None,
 ) -> None:
     conditions = read_conditions(where)
-    narrow = conditions.keys() - {"client"}
-    if everything and narrow:
+    narrowing = conditions.keys() - {"client"}
+    if everything and narrowing:
         raise click.UsageError("--all and conditions contradict each other: give --where, or --all")
-    if not everything and not narrow:
-        # Whose they are says not which.
+    if not everything and not narrowing:
+        # A client application alone is no condition on the nodes.
         raise click.UsageError("give at least one --where KEY=VALUE beside client=…, or --all if every one is meant")
-    said = {**conditions, "all": everything, "all_clients": all_clients}
-    if action == "cancel" and "current_status" not in said:
+    job_options = {**conditions, "all": everything, "all_clients": all_clients}
+    if action == "cancel" and "current_status" not in job_options:
         raise click.UsageError("--where status=… is needed here: complete nodes would be deactivated, too")
     if response is not None:
-        said["response"] = read_value(response)
-    what = "workflows" if action in _OF_WORKFLOWS else "nodes"
+        job_options["response"] = read_value(response)
+    noun = "workflows" if action in _OF_WORKFLOWS else "nodes"
 
-    async def begin(client: Client) -> None:
-        counted = await client.jobs.start(action, dry_run=True, **said)
+    async def count_and_start(client: Client) -> None:
+        counted = await client.jobs.start(action, dry_run=True, **job_options)
         counted = await follow_job(client, counted, all_clients=all_clients, as_json=False)
         if dry_run and as_json:
-            emit(job_facts(counted))
+            emit(job_row(counted))
         elif not as_json:
             _print_matches(counted)
-        # One that was begun before is completed, whatever is left for it to do.
+        # A job that was begun before is completed, whatever is left for it to do.
         if dry_run or (not counted.matched and job_id is None):
-            note(f"{counted.matched} {what} match" + ("; nothing was changed." if counted.matched else "."))
+            note(f"{counted.matched} {noun} match" + ("; nothing was changed." if counted.matched else "."))
             return
-        _confirm(action, counted.matched, what, yes=yes)
-        started = await client.jobs.start(action, job_id=job_id or uuid.uuid4(), **said)
+        _confirm(action, counted.matched, noun, yes=yes)
+        started = await client.jobs.start(action, job_id=job_id or uuid.uuid4(), **job_options)
         if follow:
             await _watch(client, started, counted.matched, all_clients=all_clients, as_json=as_json)
             return
         if as_json:
-            emit(job_facts(started))
+            emit(job_row(started))
         else:
             click.echo(started.id)
-        note(_how_to_look(started.id, all_clients=all_clients))
+        note(_commands_text(started.id, all_clients=all_clients))
 
-    connection.run(begin)
+    connection.run(count_and_start)
 
 
 def _print_matches(counted: Job) -> None:
-    print_table(("ID", "NAME", "WORKFLOW"), ((one.id, one.name, one.workflow_name) for one in counted.matches))
-    more = counted.matched - len(counted.matches)
-    if more > 0:
-        note(f"… and {more} more.")
+    print_table(("ID", "NAME", "WORKFLOW"), ((match.id, match.name, match.workflow_name) for match in counted.matches))
+    unlisted = counted.matched - len(counted.matches)
+    if unlisted > 0:
+        note(f"… and {unlisted} more.")
 
 
-def _confirm(action: str, count: int, what: str, *, yes: bool) -> None:
-    """Ask for the number, not for a letter: a finger that is quicker than the eye types `y`."""
+def _confirm(action: str, count: int, noun: str, *, yes: bool) -> None:
+    """Ask for the number, not for a letter: a quick finger types `y` before the number is read."""
     if yes:
         return
     if not click.get_text_stream("stdin").isatty():
-        raise click.UsageError(f"{count} {what} match. Nobody can be asked here: say --yes if that is meant")
-    said = click.prompt(f"To {action} these {count} {what}, type their number", err=True)
-    if said.strip() != str(count):
+        raise click.UsageError(f"{count} {noun} match. Nobody can be asked here: say --yes if that is meant")
+    answer = click.prompt(f"To {action} these {count} {noun}, type their number", err=True)
+    if answer.strip() != str(count):
         raise CommandError("That is not their number; nothing was changed.")
 
 
 async def _watch(client: Client, started: Job, expected: int | None, *, all_clients: bool, as_json: bool) -> None:
-    """Follow it to its end; whoever leaves sooner is told that it goes on."""
+    """Follow a job to its end; at an interruption tell that the job goes on."""
     try:
         ended = await follow_job(client, started, expected, all_clients=all_clients, as_json=as_json)
     except BaseException:
-        note(f"The job goes on. {_how_to_look(started.id, all_clients=all_clients)}")
+        note(f"The job goes on. {_commands_text(started.id, all_clients=all_clients)}")
         raise
     if not as_json:
         print_ended(ended)
     end_with(ended)
 
 
-def _how_to_look(job_id: str, *, all_clients: bool) -> str:
-    named = f"{job_id} --all-clients" if all_clients else job_id
-    return f"To watch it: backbeat job show {named} --follow; to stop it: backbeat job stop {named}"
+def _commands_text(job_id: str, *, all_clients: bool) -> str:
+    arguments = f"{job_id} --all-clients" if all_clients else job_id
+    return f"To watch it: backbeat job show {arguments} --follow; to stop it: backbeat job stop {arguments}"
 
 
 @job.command("list", epilog="Example: backbeat job list --json")
@@ -221,21 +221,21 @@ def list_(connection: Connection, *, all_clients: bool, as_json: bool) -> None:
 
     With --json: a line for each.
     """
-    found = connection.run(lambda client: client.jobs.list(all_clients=all_clients))
+    jobs = connection.run(lambda client: client.jobs.list(all_clients=all_clients))
     if as_json:
-        for one in found:
-            emit(job_facts(one))
+        for job in jobs:
+            emit(job_row(job))
         return
     rows = (
         (
-            one.id,
-            one.state,
-            one.action + (" (dry run)" if one.dry_run else ""),
-            when(one.started_at),
-            *(str(count) for count in (one.matched, one.done, one.refused)),
-            conditions_text(one.filters),
+            job.id,
+            job.state,
+            job.action + (" (dry run)" if job.dry_run else ""),
+            when(job.started_at),
+            *(str(count) for count in (job.matched, job.done, job.refused)),
+            conditions_text(job.filters),
         )
-        for one in found
+        for job in jobs
     )
     if not print_table(("ID", "STATE", "ACTION", "STARTED", "MATCHED", "DONE", "REFUSED", "WHERE"), rows):
         note("There are no jobs.")
@@ -251,35 +251,35 @@ def show(job_id: uuid.UUID, connection: Connection, *, all_clients: bool, follow
     """Show a job: how far it is, and what was refused. With --json: a line; with --follow one whenever it moves."""
 
     async def run(client: Client) -> None:
-        found = await client.jobs.get(job_id, all_clients=all_clients)
-        if follow and not found.ended:
-            await _watch(client, found, None, all_clients=all_clients, as_json=as_json)
+        job = await client.jobs.get(job_id, all_clients=all_clients)
+        if follow and not job.ended:
+            await _watch(client, job, None, all_clients=all_clients, as_json=as_json)
         elif as_json:
-            emit(job_facts(found))
+            emit(job_row(job))
         else:
-            _print_job(found)
+            _print_job(job)
 
     connection.run(run)
 
 
-def _print_job(found: Job) -> None:
-    print_facts(
+def _print_job(job: Job) -> None:
+    print_fields(
         [
-            ("id", found.id),
-            ("action", found.action + (" (dry run)" if found.dry_run else "")),
-            ("where", conditions_text(found.filters)),
-            ("state", found.state),
-            ("started", when(found.started_at)),
-            ("ended", when(found.ended_at)),
-            ("examined", f"{found.examined:,}"),
-            ("matched", f"{found.matched:,}"),
-            ("done", f"{found.done:,}"),
-            ("refused", f"{found.refused:,}"),
+            ("id", job.id),
+            ("action", job.action + (" (dry run)" if job.dry_run else "")),
+            ("where", conditions_text(job.filters)),
+            ("state", job.state),
+            ("started", when(job.started_at)),
+            ("ended", when(job.ended_at)),
+            ("examined", f"{job.examined:,}"),
+            ("matched", f"{job.matched:,}"),
+            ("done", f"{job.done:,}"),
+            ("refused", f"{job.refused:,}"),
         ]
     )
-    print_table(("ID", "REFUSED BECAUSE"), ((one.id, one.message) for one in found.refusals))
-    if found.state == "partial":
-        note(f"Some partitions were never asked: start it again as it was, with --id {found.id}")
+    print_table(("ID", "REFUSED BECAUSE"), ((refusal.id, refusal.message) for refusal in job.refusals))
+    if job.state == "partial":
+        note(f"Some partitions were never asked: start it again as it was, with --id {job.id}")
 
 
 @job.command(epilog="Example: backbeat job stop 0f6b1a52-…")
@@ -289,8 +289,8 @@ def _print_job(found: Job) -> None:
 @json_option
 def stop(job_id: uuid.UUID, connection: Connection, *, all_clients: bool, as_json: bool) -> None:
     """Have a job go no further; what it has done stays."""
-    found = connection.run(lambda client: client.jobs.stop(job_id, all_clients=all_clients))
+    job = connection.run(lambda client: client.jobs.stop(job_id, all_clients=all_clients))
     if as_json:
-        emit(job_facts(found))
+        emit(job_row(job))
     else:
-        print_ended(found)
+        print_ended(job)

@@ -59,9 +59,9 @@ def set_(
     """Limit an activity; what is given replaces what was there. It counts for what waits already."""
     if concurrency is None and rate is None:
         raise click.UsageError("give --concurrency, --rate or both; `backbeat limit remove` ends a limit")
-    given: dict[str, Any] = {} if aging is None else {"aging": aging}
+    options: dict[str, Any] = {} if aging is None else {"aging": aging}
     connection.run(
-        lambda client: client.limits.set(activity, concurrency=concurrency, rate=rate, burst=burst, key=key, **given)
+        lambda client: client.limits.set(activity, concurrency=concurrency, rate=rate, burst=burst, key=key, **options)
     )
     note(f"{activity} is limited. How it stands: backbeat limit show {activity!r}")
 
@@ -98,13 +98,15 @@ def resume(activity: str, connection: Connection) -> None:
 @json_option
 def list_(connection: Connection, *, as_json: bool) -> None:
     """List the limits, and how they stand. With --json: a line for each."""
-    found = connection.run(lambda client: client.limits.list())
+    limits = connection.run(lambda client: client.limits.list())
     if as_json:
-        for one in found:
-            emit(_facts(one))
+        for activity_limit in limits:
+            emit(_json_row(activity_limit))
         return
     columns = ("ACTIVITY", "AT ONCE", "RATE", "KEY", "OUT", "WAITING", "")
-    if not print_table(columns, [(*_row(one), "paused" if one.paused else "") for one in found]):
+    if not print_table(
+        columns, [(*_row(activity_limit), "paused" if activity_limit.paused else "") for activity_limit in limits]
+    ):
         note("No activity is limited. To limit one: backbeat limit set --help")
 
 
@@ -114,28 +116,35 @@ def list_(connection: Connection, *, as_json: bool) -> None:
 @json_option
 def show(activity: str, connection: Connection, *, as_json: bool) -> None:
     """Show the limit of an activity, by key: who is out, who waits by priority, since when."""
-    found = connection.run(lambda client: client.limits.get(activity))
-    if found is None:
+    activity_limit = connection.run(lambda client: client.limits.get(activity))
+    if activity_limit is None:
         raise CommandError(f"{activity!r} has no limit. To see which have one: backbeat limit list")
     if as_json:
-        emit(_facts(found))
+        emit(_json_row(activity_limit))
         return
-    bounds = [f"{found.concurrency} at once" if found.concurrency else "", found.rate or ""]
-    said = ", ".join(one for one in [*bounds, "paused" if found.paused else ""] if one)
-    click.echo(f"{activity}: {said}; a priority higher after {how_long(found.aging_seconds)}")
+    bounds = [f"{activity_limit.concurrency} at once" if activity_limit.concurrency else "", activity_limit.rate or ""]
+    summary = ", ".join(text for text in [*bounds, "paused" if activity_limit.paused else ""] if text)
+    click.echo(f"{activity}: {summary}; a priority higher after {how_long(activity_limit.aging_seconds)}")
     columns = ("KEY", "OUT", "WAITING", "BY PRIORITY 1 TO 5", "OLDEST", "NEXT START")
-    print_table(columns, [_pool_row(pool) for pool in found.pools])
-    if found.more:
+    print_table(columns, [_pool_row(pool) for pool in activity_limit.pools])
+    if activity_limit.more:
         note("There are more keys than these: 100 of each partition are shown.")
 
 
-def _row(one: ActivityLimit) -> tuple[str, ...]:
-    more = "+" if one.more else ""
-    run_sync = "" if one.concurrency is None else str(one.concurrency)
-    rate = one.rate or ""
-    if one.burst > 1:
-        rate += f" (burst {one.burst})"
-    return one.activity, run_sync, rate, one.key, f"{one.out}{more}", f"{one.waiting}{more}"
+def _row(activity_limit: ActivityLimit) -> tuple[str, ...]:
+    more = "+" if activity_limit.more else ""
+    concurrency = "" if activity_limit.concurrency is None else str(activity_limit.concurrency)
+    rate = activity_limit.rate or ""
+    if activity_limit.burst > 1:
+        rate += f" (burst {activity_limit.burst})"
+    return (
+        activity_limit.activity,
+        concurrency,
+        rate,
+        activity_limit.key,
+        f"{activity_limit.out}{more}",
+        f"{activity_limit.waiting}{more}",
+    )
 
 
 def _pool_row(pool: LimitPool) -> tuple[str, ...]:
@@ -149,8 +158,12 @@ def _pool_row(pool: LimitPool) -> tuple[str, ...]:
     )
 
 
-def _facts(one: ActivityLimit) -> dict[str, Any]:
-    facts = {field.name: getattr(one, field.name) for field in dataclasses.fields(one) if field.name != "pools"}
+def _json_row(activity_limit: ActivityLimit) -> dict[str, Any]:
+    fields = {
+        field.name: getattr(activity_limit, field.name)
+        for field in dataclasses.fields(activity_limit)
+        if field.name != "pools"
+    }
     pools = [
         {
             "key": pool.key,
@@ -160,6 +173,6 @@ def _facts(one: ActivityLimit) -> dict[str, Any]:
             "oldest_asked_at": pool.oldest_asked_at,
             "next_start_at": pool.next_start_at,
         }
-        for pool in one.pools
+        for pool in activity_limit.pools
     ]
-    return {**facts, "out": one.out, "waiting": one.waiting, "pools": pools}
+    return {**fields, "out": activity_limit.out, "waiting": activity_limit.waiting, "pools": pools}

@@ -1,4 +1,4 @@
-"""`backbeat node`: show one node, and step in."""
+"""`backbeat node`: show nodes, and change them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from backbeat.compose.cli.show.printing import (
     json_text,
     make_console,
     note,
-    print_facts,
+    print_fields,
     print_table,
     status_text,
     when,
 )
-from backbeat.compose.cli.show.rows import change_facts, error_of, node_facts
+from backbeat.compose.cli.show.rows import change_row, error_of, node_row
 from backbeat.compose.cli.show.sanitize import plain
 
 if TYPE_CHECKING:
@@ -59,44 +59,44 @@ def show(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) -> 
     ids = read_ids(node_id)
 
     async def run(client: Client) -> None:
-        for place, identity in enumerate(ids):
-            found, changes = await asyncio.gather(client.node(identity), client.history(identity))
+        for index, identity in enumerate(ids):
+            node, changes = await asyncio.gather(client.node(identity), client.history(identity))
             errored = _errors(changes)
             if as_json:
-                emit({**node_facts(found), "last_error": change_facts(errored[-1]) if errored else None})
+                emit({**node_row(node), "last_error": change_row(errored[-1]) if errored else None})
                 continue
-            if place:
+            if index:
                 click.echo()
-            _print_node(found, errored)
+            _print_node(node, errored)
 
     connection.run(run)
 
 
-def _print_node(found: Node, errored: list[StatusChange]) -> None:
+def _print_node(node: Node, errored: list[StatusChange]) -> None:
     message, _ = error_of(errored[-1].response) if errored else ("", [])
-    print_facts(
+    print_fields(
         [
-            ("name", found.name),
-            ("id", found.id),
-            ("status", status_text(found.status)),
-            ("", f"waits for a slot: backbeat limit show {found.name!r}" if found.waits_for_slot else ""),
-            ("client status", status_text(found.client_status)),
-            ("workflow", f"{found.workflow_name} {json_text(found.subject)}"),
-            ("workflow id", found.workflow_id),
-            ("parent id", found.parent_id or ""),
-            ("mode", found.mode),
-            ("attempt", f"{found.attempt}, {found.retries_remaining} retries left"),
-            ("created", f"{when(found.created_at)} ({ago(found.created_at)})"),
-            ("due", f"{when(found.due_at)} ({ago(found.due_at)})"),
-            ("answer until", when(found.complete_by)),
-            ("client data", json_text(found.client_data)),
-            ("metadata", json_text(found.metadata) if found.metadata else ""),
-            ("transaction id", found.tid),
+            ("name", node.name),
+            ("id", node.id),
+            ("status", status_text(node.status)),
+            ("", f"waits for a slot: backbeat limit show {node.name!r}" if node.waits_for_slot else ""),
+            ("client status", status_text(node.client_status)),
+            ("workflow", f"{node.workflow_name} {json_text(node.subject)}"),
+            ("workflow id", node.workflow_id),
+            ("parent id", node.parent_id or ""),
+            ("mode", node.mode),
+            ("attempt", f"{node.attempt}, {node.retries_remaining} retries left"),
+            ("created", f"{when(node.created_at)} ({ago(node.created_at)})"),
+            ("due", f"{when(node.due_at)} ({ago(node.due_at)})"),
+            ("answer until", when(node.complete_by)),
+            ("client data", json_text(node.client_data)),
+            ("metadata", json_text(node.metadata) if node.metadata else ""),
+            ("transaction id", node.tid),
             ("last error", f"{when(errored[-1].at)} {message}" if errored else ""),
         ]
     )
     if errored:
-        note(f"All of it, with tracebacks: backbeat node errors {found.id}")
+        note(f"All of it, with tracebacks: backbeat node errors {node.id}")
 
 
 @node.command(epilog="Example: backbeat node errors 5d3f8a10-…")
@@ -106,19 +106,19 @@ def _print_node(found: Node, errored: list[StatusChange]) -> None:
 def errors(node_id: uuid.UUID, connection: Connection, *, as_json: bool) -> None:
     """Show a node's errors, oldest first, with their tracebacks. With --json: a line for each."""
     _, history = _read(connection, node_id)
-    found = _errors(history)
+    errored = _errors(history)
     if as_json:
-        for change in found:
+        for change in errored:
             message, traceback = error_of(change.response)
             emit({"at": change.at, "message": message, "traceback": traceback, "response": change.response})
         return
     console = make_console()
-    for change in found:
+    for change in errored:
         message, traceback = error_of(change.response)
         console.print(f"{when(change.at)} ({ago(change.at)})  {plain(message)}", style="bold red")
         for line in traceback:
             console.print(plain(line.rstrip("\n")), style="dim")
-    if not found:
+    if not errored:
         note("It had no error.")
 
 
@@ -128,10 +128,10 @@ def errors(node_id: uuid.UUID, connection: Connection, *, as_json: bool) -> None
 @json_option
 def history(node_id: uuid.UUID, connection: Connection, *, as_json: bool) -> None:
     """Show every change of a node's statuses, oldest first. With --json: a line for each."""
-    _, found = _read(connection, node_id)
+    _, changes = _read(connection, node_id)
     if as_json:
-        for change in found:
-            emit(change_facts(change))
+        for change in changes:
+            emit(change_row(change))
         return
     print_table(
         ("WHEN", "WHOSE", "FROM", "TO", "RESPONSE"),
@@ -143,21 +143,21 @@ def history(node_id: uuid.UUID, connection: Connection, *, as_json: bool) -> Non
                 status_text(change.to_status),
                 _response(change),
             )
-            for change in found
+            for change in changes
         ),
     )
 
 
 def _read(connection: Connection, node_id: uuid.UUID) -> tuple[Node, list[StatusChange]]:
     async def run(client: Client) -> tuple[Node, list[StatusChange]]:
-        found, changes = await asyncio.gather(client.node(node_id), client.history(node_id))
-        return found, changes
+        node, changes = await asyncio.gather(client.node(node_id), client.history(node_id))
+        return node, changes
 
     return connection.run(run)
 
 
 def _errors(history: list[StatusChange]) -> list[StatusChange]:
-    """The changes to errored: the client's, and the engine's own."""
+    """Changes to errored: the client's, and the engine's own."""
     return [change for change in history if change.to_status == "errored"]
 
 
@@ -168,19 +168,19 @@ def _response(change: StatusChange) -> str:
     return message or json_text(change.response)
 
 
-# --- stepping in -----------------------------------------------------------------------------------------------------
+# --- changes ----------------------------------------------------------------------------------------------------------
 
 
 def _change(
     arguments: tuple[str, ...],
     connection: Connection,
     change: Callable[[Client, str], Awaitable[Any]],
-    done: str,
+    verb: str,
     *,
     as_json: bool,
 ) -> None:
     ids = read_ids(arguments)
-    connection.run(lambda client: change_all(ids, lambda identity: change(client, identity), done, as_json=as_json))
+    connection.run(lambda client: change_all(ids, lambda identity: change(client, identity), verb, as_json=as_json))
 
 
 @node.command(
@@ -195,7 +195,7 @@ Examples:
 @json_option
 def retry(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
     """Try nodes again now: failed ones, and those that wait for their next retry."""
-    _change(node_id, connection, lambda client, one: client.retry(one), "retried", as_json=as_json)
+    _change(node_id, connection, lambda client, identity: client.retry(identity), "retried", as_json=as_json)
 
 
 @node.command(epilog="""Example: backbeat node resolve 5d3f8a10-… --response '{"paid by": "hand"}'""")
@@ -205,8 +205,8 @@ def retry(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) ->
 @json_option
 def resolve(node_id: tuple[str, ...], connection: Connection, response: str | None, *, as_json: bool) -> None:
     """Count nodes as done though their retries are exhausted; the tree goes on."""
-    said = None if response is None else read_value(response)
-    _change(node_id, connection, lambda client, one: client.resolve(one, said), "resolved", as_json=as_json)
+    value = None if response is None else read_value(response)
+    _change(node_id, connection, lambda client, identity: client.resolve(identity, value), "resolved", as_json=as_json)
 
 
 @node.command(
@@ -233,12 +233,12 @@ def answer(
     if final and error is None:
         raise click.UsageError("--final goes with --error")
     value = None if result is None else read_value(result)
-    what = Fail(error) if final and error is not None else error
+    failure = Fail(error) if final and error is not None else error
 
-    def say(client: Client, identity: str) -> Awaitable[None]:
-        return client.answer(identity, result=value, error=what)
+    def send_answer(client: Client, identity: str) -> Awaitable[None]:
+        return client.answer(identity, result=value, error=failure)
 
-    _change((str(node_id),), connection, say, "answered", as_json=as_json)
+    _change((str(node_id),), connection, send_answer, "answered", as_json=as_json)
 
 
 @node.command(epilog="Example: backbeat node cancel 5d3f8a10-…")
@@ -247,7 +247,7 @@ def answer(
 @json_option
 def cancel(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
     """Deactivate nodes and everything below them; what waited for them goes on."""
-    _change(node_id, connection, lambda client, one: client.cancel(one), "canceled", as_json=as_json)
+    _change(node_id, connection, lambda client, identity: client.cancel(identity), "canceled", as_json=as_json)
 
 
 @node.command(epilog="Example: backbeat node shutdown 5d3f8a10-…")
@@ -257,8 +257,10 @@ def cancel(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) -
 @json_option
 def shutdown(node_id: tuple[str, ...], connection: Connection, response: str | None, *, as_json: bool) -> None:
     """Give up nodes whose retries are exhausted; of a blocking one, the later siblings are deactivated."""
-    said = None if response is None else read_value(response)
-    _change(node_id, connection, lambda client, one: client.shutdown(one, said), "shut down", as_json=as_json)
+    value = None if response is None else read_value(response)
+    _change(
+        node_id, connection, lambda client, identity: client.shutdown(identity, value), "shut down", as_json=as_json
+    )
 
 
 @node.command(epilog="Example: backbeat node deactivate-previous 5d3f8a10-…")
@@ -273,7 +275,7 @@ def deactivate_previous(node_id: uuid.UUID, connection: Connection, *, as_json: 
     _change(
         (str(node_id),),
         connection,
-        lambda client, one: client.deactivate_previous(one),
+        lambda client, identity: client.deactivate_previous(identity),
         "all older nodes are deactivated",
         as_json=as_json,
     )
@@ -285,7 +287,7 @@ def deactivate_previous(node_id: uuid.UUID, connection: Connection, *, as_json: 
 @json_option
 def reset(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
     """Deactivate everything below nodes. The nodes themselves stay as they are: `start-next` lets them go on."""
-    _change(node_id, connection, lambda client, one: client.reset(one), "reset", as_json=as_json)
+    _change(node_id, connection, lambda client, identity: client.reset(identity), "reset", as_json=as_json)
 
 
 @node.command(epilog="Example: backbeat node start-next 5d3f8a10-…")
@@ -294,4 +296,6 @@ def reset(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) ->
 @json_option
 def start_next(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
     """Start what can start below nodes, and complete those below which all is done: the engine looks again."""
-    _change(node_id, connection, lambda client, one: client.start_next(one), "looked at again", as_json=as_json)
+    _change(
+        node_id, connection, lambda client, identity: client.start_next(identity), "looked at again", as_json=as_json
+    )

@@ -1,4 +1,4 @@
-"""`backbeat retention`: how long finished workflows are kept. It lies in the log: every replay sees the same."""
+"""`backbeat retention`: policies for finished workflows. They are kept in the log: every replay sees the same."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ANSWER_SECONDS_MAX = 10.0
-_REFUSE_USUAL = timedelta(days=7)
+_REFUSE_DEFAULT = timedelta(days=7)
 
 
 @click.group()
@@ -46,7 +46,7 @@ Examples:
 @click.option("--keep", type=Length(), required=True, help="From the last thing that happened in it to its removal.")
 @click.option("--archive/--no-archive", default=True, help="Whether it waits to be archived.  [default: archive]")
 @click.option(
-    "--refuse", type=Length(), default=_REFUSE_USUAL, help="How long its signals' ids are refused.  [default: 7d]"
+    "--refuse", type=Length(), default=_REFUSE_DEFAULT, help="How long its signals' ids are refused.  [default: 7d]"
 )
 def set_(
     client: str, workflow: str, bootstrap_servers: str, keep: timedelta, refuse: timedelta, *, archive: bool
@@ -57,7 +57,7 @@ def set_(
     """
     from backbeat.schemas.messages.retention import RetentionPolicy
 
-    async def run(asker: RequestClient, registry: Registry) -> None:
+    async def run(requests: RequestClient, registry: Registry) -> None:
         policy = RetentionPolicy(
             owner_id=_owner(registry, client),
             name=workflow,
@@ -65,11 +65,11 @@ def set_(
             archive=archive,
             refuse_seconds=refuse.total_seconds(),
         )
-        await _change(asker, policy, forget=False)
+        await _change(requests, policy, forget=False)
 
     _connected(bootstrap_servers, run)
-    then = "archived and removed" if archive else "removed without an archive"
-    click.echo(f"Finished workflows {workflow!r} of {client} are {then} after {how_long(keep.total_seconds())}.")
+    outcome = "archived and removed" if archive else "removed without an archive"
+    click.echo(f"Finished workflows {workflow!r} of {client} are {outcome} after {how_long(keep.total_seconds())}.")
 
 
 @retention.command("list", epilog="Example: backbeat retention list --json")
@@ -78,8 +78,8 @@ def set_(
 def list_(bootstrap_servers: str, *, as_json: bool) -> None:
     """List the policies; what is in none is kept for ever."""
 
-    async def run(asker: RequestClient, registry: Registry) -> list[dict[str, Any]]:
-        found = await _policies(asker)
+    async def run(requests: RequestClient, registry: Registry) -> list[dict[str, Any]]:
+        policies = await _policies(requests)
         return [
             {
                 "client": _name(registry, policy.owner_id),
@@ -89,7 +89,7 @@ def list_(bootstrap_servers: str, *, as_json: bool) -> None:
                 "refuse_seconds": policy.refuse_seconds,
                 "partitions": partitions,
             }
-            for policy, partitions in found.items()
+            for policy, partitions in policies.items()
         ]
 
     rows = sorted(_connected(bootstrap_servers, run), key=lambda row: (row["client"], row["workflow"]))
@@ -120,11 +120,11 @@ def list_(bootstrap_servers: str, *, as_json: bool) -> None:
 def remove(client: str, workflow: str, bootstrap_servers: str) -> None:
     """Keep the workflows of this client and name for ever again, those that wait to be archived included."""
 
-    async def run(asker: RequestClient, registry: Registry) -> None:
+    async def run(requests: RequestClient, registry: Registry) -> None:
         owner = _owner(registry, client)
-        for policy in await _policies(asker):
+        for policy in await _policies(requests):
             if (policy.owner_id, policy.name) == (owner, workflow):
-                await _change(asker, policy, forget=True)
+                await _change(requests, policy, forget=True)
                 return
         raise CommandError(
             f"There is no policy for {workflow!r} of {client}. What to do: look at `backbeat retention list`."
@@ -140,43 +140,43 @@ def _connected(bootstrap_servers: str, action: Callable[[RequestClient, Registry
 
     async def connect() -> T:
         with Registry(bootstrap_servers) as registry:
-            asker = RequestClient(bootstrap_servers, _ANSWER_SECONDS_MAX)
-            await asker.start()
+            requests = RequestClient(bootstrap_servers, _ANSWER_SECONDS_MAX)
+            await requests.start()
             try:
-                return await action(asker, registry)
+                return await action(requests, registry)
             finally:
-                await asker.stop()
+                await requests.stop()
 
     return asyncio.run(connect())
 
 
 def _owner(registry: Registry, client: str) -> bytes:
-    found = registry.by_name(client)
-    if found is not None:
-        return found.id_bytes
+    registered = registry.by_name(client)
+    if registered is not None:
+        return registered.id_bytes
     try:
-        # One that was removed is known by its id alone.
+        # A client that was removed is known by its id alone.
         return uuid.UUID(client).bytes
     except ValueError:
-        names = ", ".join(one.name for one in registry.all()) or "none"
+        names = ", ".join(registered.name for registered in registry.all()) or "none"
         raise CommandError(
             f"There is no client {client!r} (known: {names}). What to do: `backbeat user add {client}`."
         ) from None
 
 
 def _name(registry: Registry, owner_id: bytes) -> str:
-    found = registry.by_id(owner_id)
-    return str(uuid.UUID(bytes=owner_id)) if found is None else found.name
+    registered = registry.by_id(owner_id)
+    return str(uuid.UUID(bytes=owner_id)) if registered is None else registered.name
 
 
-async def _policies(asker: RequestClient) -> dict[RetentionPolicy, str]:
-    """The policies, and the partitions that have each."""
+async def _policies(requests: RequestClient) -> dict[RetentionPolicy, str]:
+    """The policies, and the partitions of each."""
     from backbeat.schemas.messages.queries import GetRetention
     from backbeat.schemas.messages.retention import RetentionPolicies
 
-    found: dict[RetentionPolicy, list[int]] = {}
-    for partition in range(asker.partitions):
-        (answer,) = await asker.query(
+    partitions_by_policy: dict[RetentionPolicy, list[int]] = {}
+    for partition in range(requests.partitions):
+        (answer,) = await requests.query(
             lambda reply_to, deadline, number=partition: GetRetention(  # type: ignore[misc]  # the default binds it
                 reply_to=reply_to, deadline=deadline, partition=number
             ),
@@ -185,19 +185,19 @@ async def _policies(asker: RequestClient) -> dict[RetentionPolicy, str]:
         )
         assert isinstance(answer, RetentionPolicies)
         for policy in answer.policies:
-            found.setdefault(policy, []).append(partition)
+            partitions_by_policy.setdefault(policy, []).append(partition)
     return {
-        policy: "all" if len(partitions) == asker.partitions else ", ".join(map(str, partitions))
-        for policy, partitions in found.items()
+        policy: "all" if len(partitions) == requests.partitions else ", ".join(map(str, partitions))
+        for policy, partitions in partitions_by_policy.items()
     }
 
 
-async def _change(asker: RequestClient, policy: RetentionPolicy, *, forget: bool) -> None:
+async def _change(requests: RequestClient, policy: RetentionPolicy, *, forget: bool) -> None:
     from backbeat.schemas.codec import encode_command
     from backbeat.schemas.messages.commands import ChangeRetention
 
-    for partition in range(asker.partitions):
-        await asker.command(
+    for partition in range(requests.partitions):
+        await requests.command(
             lambda reply_to: encode_command(
                 ChangeRetention(id=os.urandom(16), reply_to=reply_to, policy=policy, forget=forget)
             ),

@@ -13,7 +13,7 @@ from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.durations import Length, Moment
 from backbeat.compose.cli.options import connected, json_option
 from backbeat.compose.cli.references import read_value
-from backbeat.compose.cli.show.printing import ago, emit, how_long, json_text, note, print_facts, print_table, when
+from backbeat.compose.cli.show.printing import ago, emit, how_long, json_text, note, print_fields, print_table, when
 from backbeat.compose.cli.show.sanitize import plain
 from backbeat.compose.cli.signal_options import read_run_options, run_options
 from backbeat.schemas.messages.schedules import OVERLAP_WORDS
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from backbeat import Client
     from backbeat.client.schedules.views import Run, Schedule
 
-_NEXT_SHOWN = 5
+_NEXT_RUNS = 5
 _STYLES = {"ended": "green", "running": "yellow", "queued": "dim", "skipped": "dim", "missed": "red"}
 
 _name_argument = click.argument("name", metavar="NAME")
@@ -83,7 +83,7 @@ def create(
     *,
     paused: bool | None,
     as_json: bool,
-    **said: Any,
+    **options: Any,
 ) -> None:
     """Make a schedule, or change the one of this name, which keeps what it has done.
 
@@ -92,7 +92,7 @@ def create(
     """
     if (cron is None) == (every is None):
         raise click.UsageError("give --cron or --every")
-    options = read_run_options(said)
+    signal_options = read_run_options(options)
 
     async def run(client: Client) -> Schedule:
         return await client.schedules.put(
@@ -107,7 +107,7 @@ def create(
             overlap=overlap,
             catch_up=catch_up,
             paused=paused,
-            **options,
+            **signal_options,
         )
 
     _show(connection.run(run), as_json=as_json)
@@ -122,25 +122,29 @@ def list_(connection: Connection, *, as_json: bool) -> None:
     async def run(client: Client) -> list[Schedule]:
         return await client.schedules.list()
 
-    found = connection.run(run)
+    schedules = connection.run(run)
     if as_json:
-        for one in found:
-            emit(schedule_facts(one))
+        for schedule in schedules:
+            emit(schedule_row(schedule))
         return
-    count = print_table(("NAME", "WHEN", "SIGNALS", "STATE", "NEXT", "LAST"), (_row(one) for one in found))
+    count = print_table(
+        ("NAME", "WHEN", "SIGNALS", "STATE", "NEXT", "LAST"), (_row(schedule) for schedule in schedules)
+    )
     if not count:
         note("There is none. Make one: backbeat schedule create --help")
 
 
-def _row(one: Schedule) -> tuple[str | Text, ...]:
-    last = one.running[-1] if one.running else one.past[-1] if one.past else None
+def _row(schedule: Schedule) -> tuple[str | Text, ...]:
+    last_run = schedule.running[-1] if schedule.running else schedule.past[-1] if schedule.past else None
     return (
-        one.name,
-        _times(one),
-        f"{one.workflow}: {one.signal}",
-        _state(one),
-        when(one.next_run),
-        "" if last is None else Text(f"{when(last.last_at)} {last.state}", style=_STYLES.get(last.state, "default")),
+        schedule.name,
+        _times(schedule),
+        f"{schedule.workflow}: {schedule.signal}",
+        _state(schedule),
+        when(schedule.next_run),
+        ""
+        if last_run is None
+        else Text(f"{when(last_run.last_at)} {last_run.state}", style=_STYLES.get(last_run.state, "default")),
     )
 
 
@@ -160,13 +164,13 @@ def show(name: str, connection: Connection, *, as_json: bool) -> None:
 @schedule.command(epilog="Example: backbeat schedule pause nightly --note 'the bank is closed'")
 @_name_argument
 @connected
-@click.option("--note", "why", default="", metavar="TEXT", help="Why; kept with the schedule.")
+@click.option("--note", "reason", default="", metavar="TEXT", help="Why; kept with the schedule.")
 @json_option
-def pause(name: str, connection: Connection, why: str, *, as_json: bool) -> None:
+def pause(name: str, connection: Connection, reason: str, *, as_json: bool) -> None:
     """Let nothing be due until it is resumed. What runs goes on, what is queued waits."""
 
     async def run(client: Client) -> None:
-        await client.schedules.pause(name, why)
+        await client.schedules.pause(name, reason)
 
     connection.run(run)
     _done(name, "paused", as_json=as_json)
@@ -175,13 +179,13 @@ def pause(name: str, connection: Connection, why: str, *, as_json: bool) -> None
 @schedule.command(epilog="Example: backbeat schedule resume nightly")
 @_name_argument
 @connected
-@click.option("--note", "why", default="", metavar="TEXT", help="Why; kept with the schedule.")
+@click.option("--note", "reason", default="", metavar="TEXT", help="Why; kept with the schedule.")
 @json_option
-def resume(name: str, connection: Connection, why: str, *, as_json: bool) -> None:
+def resume(name: str, connection: Connection, reason: str, *, as_json: bool) -> None:
     """Go on with a paused schedule from now. What would have been due meanwhile is not made up for: see backfill."""
 
     async def run(client: Client) -> None:
-        await client.schedules.resume(name, why)
+        await client.schedules.resume(name, reason)
 
     connection.run(run)
     _done(name, "resumed", as_json=as_json)
@@ -251,69 +255,69 @@ def delete(name: str, connection: Connection, *, as_json: bool) -> None:
     _done(name, "deleted", as_json=as_json)
 
 
-# --- what is shown ---------------------------------------------------------------------------------------------------
+# --- printing --------------------------------------------------------------------------------------------------------
 
 
-def _done(name: str, what: str, *, as_json: bool) -> None:
-    emit({"name": name, "done": what}) if as_json else click.echo(f"{plain(name)} is {what}")
+def _done(name: str, change: str, *, as_json: bool) -> None:
+    emit({"name": name, "done": change}) if as_json else click.echo(f"{plain(name)} is {change}")
 
 
-def _times(one: Schedule) -> str:
-    if one.every is not None:
-        return f"every {one.every}" + (f" + {one.offset}" if one.offset else "")
-    return f"{one.cron} {one.zone}"
+def _times(schedule: Schedule) -> str:
+    if schedule.every is not None:
+        return f"every {schedule.every}" + (f" + {schedule.offset}" if schedule.offset else "")
+    return f"{schedule.cron} {schedule.zone}"
 
 
-def _state(one: Schedule) -> Text:
-    if one.problem:
+def _state(schedule: Schedule) -> Text:
+    if schedule.problem:
         return Text("cannot be read", style="red")
-    if one.paused:
+    if schedule.paused:
         return Text("paused", style="magenta")
-    if one.running:
-        waiting = f", {one.queued_count} queued" if one.queued_count else ""
-        return Text(f"{len(one.running)} running{waiting}", style="yellow")
+    if schedule.running:
+        waiting = f", {schedule.queued_count} queued" if schedule.queued_count else ""
+        return Text(f"{len(schedule.running)} running{waiting}", style="yellow")
     return Text("waiting")
 
 
-def _show(found: Schedule, *, as_json: bool) -> None:
+def _show(schedule: Schedule, *, as_json: bool) -> None:
     if as_json:
-        emit(schedule_facts(found))
+        emit(schedule_row(schedule))
         return
-    print_facts(
+    print_fields(
         [
-            ("name", found.name),
-            ("id", found.id),
-            ("when", _times(found)),
-            ("signals", f"{found.workflow} {json_text(found.subject)}: {found.signal}"),
-            ("client data", json_text(found.client_data)),
-            ("overlap", found.overlap),
-            ("catch-up", str(found.catch_up)),
-            ("state", _state(found)),
-            ("problem", found.problem),
-            ("note", found.note),
-            ("runs", f"{found.started} started, {found.skipped} skipped, {found.missed} missed"),
-            ("next", _next(found)),
+            ("name", schedule.name),
+            ("id", schedule.id),
+            ("when", _times(schedule)),
+            ("signals", f"{schedule.workflow} {json_text(schedule.subject)}: {schedule.signal}"),
+            ("client data", json_text(schedule.client_data)),
+            ("overlap", schedule.overlap),
+            ("catch-up", str(schedule.catch_up)),
+            ("state", _state(schedule)),
+            ("problem", schedule.problem),
+            ("note", schedule.note),
+            ("runs", f"{schedule.started} started, {schedule.skipped} skipped, {schedule.missed} missed"),
+            ("next", _next(schedule)),
         ]
     )
-    runs = sorted((*found.past, *found.running, *found.queued), key=lambda run: run.scheduled_at)
+    runs = sorted((*schedule.past, *schedule.running, *schedule.queued), key=lambda run: run.scheduled_at)
     if runs:
         click.echo()
         print_table(("SCHEDULED", "STATE", "WHY", "STARTED", "NODE"), (_run_row(run) for run in runs))
 
 
-def _next(found: Schedule) -> str:
-    times = found.next_runs(_NEXT_SHOWN)
+def _next(schedule: Schedule) -> str:
+    times = schedule.next_runs(_NEXT_RUNS)
     if not times:
         return ""
-    left = (times[0] - datetime.now(UTC)).total_seconds()
-    soon = f" (in {how_long(left)})" if left > 0 else ""
-    return f"{when(times[0])}{soon}" + "".join(f", {when(at)}" for at in times[1:])
+    seconds = (times[0] - datetime.now(UTC)).total_seconds()
+    relative = f" (in {how_long(seconds)})" if seconds > 0 else ""
+    return f"{when(times[0])}{relative}" + "".join(f", {when(at)}" for at in times[1:])
 
 
 def _run_row(run: Run) -> tuple[str | Text, ...]:
-    several = f" and {run.count - 1} more, up to {when(run.last_at)}" if run.count > 1 else ""
+    range_text = f" and {run.count - 1} more, up to {when(run.last_at)}" if run.count > 1 else ""
     return (
-        f"{when(run.scheduled_at)}{several}",
+        f"{when(run.scheduled_at)}{range_text}",
         Text(run.state, style=_STYLES.get(run.state, "default")),
         run.cause,
         "" if run.started_at is None else ago(run.started_at),
@@ -321,39 +325,39 @@ def _run_row(run: Run) -> tuple[str | Text, ...]:
     )
 
 
-def schedule_facts(found: Schedule) -> dict[str, Any]:
-    """A schedule as `--json` shows it."""
+def schedule_row(schedule: Schedule) -> dict[str, Any]:
+    """JSON row of a schedule."""
     return {
-        "name": found.name,
-        "id": found.id,
-        "cron": found.cron,
-        "zone": found.zone,
-        "every_seconds": None if found.every is None else found.every.total_seconds(),
-        "offset_seconds": found.offset.total_seconds(),
-        "workflow": found.workflow,
-        "subject": found.subject,
-        "decider": found.decider,
-        "signal": found.signal,
-        "client_data": found.client_data,
-        "metadata": found.metadata,
-        "retries": found.retries,
-        "priority": found.priority,
-        "fairness_key": found.fairness_key,
-        "overlap": found.overlap,
-        "catch_up_seconds": found.catch_up.total_seconds(),
-        "paused": found.paused,
-        "note": found.note,
-        "problem": found.problem,
-        "created_at": found.created_at,
-        "updated_at": found.updated_at,
-        "started": found.started,
-        "skipped": found.skipped,
-        "missed": found.missed,
-        "next_runs": found.next_runs(_NEXT_SHOWN),
-        "running": _runs(found.running),
-        "queued": _runs(found.queued),
-        "queued_count": found.queued_count,
-        "past": _runs(found.past),
+        "name": schedule.name,
+        "id": schedule.id,
+        "cron": schedule.cron,
+        "zone": schedule.zone,
+        "every_seconds": None if schedule.every is None else schedule.every.total_seconds(),
+        "offset_seconds": schedule.offset.total_seconds(),
+        "workflow": schedule.workflow,
+        "subject": schedule.subject,
+        "decider": schedule.decider,
+        "signal": schedule.signal,
+        "client_data": schedule.client_data,
+        "metadata": schedule.metadata,
+        "retries": schedule.retries,
+        "priority": schedule.priority,
+        "fairness_key": schedule.fairness_key,
+        "overlap": schedule.overlap,
+        "catch_up_seconds": schedule.catch_up.total_seconds(),
+        "paused": schedule.paused,
+        "note": schedule.note,
+        "problem": schedule.problem,
+        "created_at": schedule.created_at,
+        "updated_at": schedule.updated_at,
+        "started": schedule.started,
+        "skipped": schedule.skipped,
+        "missed": schedule.missed,
+        "next_runs": schedule.next_runs(_NEXT_RUNS),
+        "running": _runs(schedule.running),
+        "queued": _runs(schedule.queued),
+        "queued_count": schedule.queued_count,
+        "past": _runs(schedule.past),
     }
 
 

@@ -12,7 +12,7 @@ from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.filters import Filters, filter_options, find_nodes, find_workflows
 from backbeat.compose.cli.options import connected, json_option
 from backbeat.compose.cli.show.printing import emit, json_text, note, print_table, status_text, when
-from backbeat.compose.cli.show.rows import node_facts, workflow_facts
+from backbeat.compose.cli.show.rows import node_row, workflow_row
 
 if TYPE_CHECKING:
     from backbeat import Client, Node
@@ -67,13 +67,13 @@ def _workflows_table(workflows: list[Workflow]) -> int:
         ("ID", "NAME", "SUBJECT", "CREATED", "STATE"),
         (
             (
-                found.id,
-                found.name,
-                json_text(found.subject),
-                when(found.created_at),
-                " ".join(word for word, is_set in (("closed", found.closed), ("paused", found.paused)) if is_set),
+                workflow.id,
+                workflow.name,
+                json_text(workflow.subject),
+                when(workflow.created_at),
+                " ".join(word for word, is_set in (("closed", workflow.closed), ("paused", workflow.paused)) if is_set),
             )
-            for found in workflows
+            for workflow in workflows
         ),
     )
 
@@ -104,8 +104,8 @@ def nodes(
     """Find nodes by what they are; the oldest come first. With --json: a line for each."""
 
     async def run(client: Client) -> None:
-        found = find_nodes(client, Filters(**filters), limit=None if all_ else limit, older_than=_id(older_than))
-        await _show(found, node_facts, _nodes_table, quiet=quiet, as_json=as_json)
+        rows = find_nodes(client, Filters(**filters), limit=None if all_ else limit, older_than=_id(older_than))
+        await _show(rows, node_row, _nodes_table, quiet=quiet, as_json=as_json)
 
     connection.run(run)
 
@@ -120,8 +120,8 @@ def _list_workflows(
     as_json: bool,
 ) -> None:
     async def run(client: Client) -> None:
-        found = find_workflows(client, filters, limit=limit, older_than=_id(older_than))
-        await _show(found, workflow_facts, _workflows_table, quiet=quiet, as_json=as_json)
+        rows = find_workflows(client, filters, limit=limit, older_than=_id(older_than))
+        await _show(rows, workflow_row, _workflows_table, quiet=quiet, as_json=as_json)
 
     connection.run(run)
 
@@ -194,15 +194,15 @@ def list_(
     )
 
 
-async def _show(found: Any, facts: Callable[[Any], Any], table: Callable[[list[Any]], int], **how: bool) -> None:
-    """Print what was found: ids and JSON as they come, a table when all is there."""
-    if how["quiet"]:
-        async for row in found:
+async def _show(rows: Any, json_row: Callable[[Any], Any], table: Callable[[list[Any]], int], **flags: bool) -> None:
+    """Print rows: ids and JSON as they come, a table when all are there."""
+    if flags["quiet"]:
+        async for row in rows:
             click.echo(row.id)
-    elif how["as_json"]:
-        async for row in found:
-            emit(facts(row))
-    elif not table([row async for row in found]):
+    elif flags["as_json"]:
+        async for row in rows:
+            emit(json_row(row))
+    elif not table([row async for row in rows]):
         note("There is none.")
 
 

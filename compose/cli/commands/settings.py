@@ -1,4 +1,4 @@
-"""`backbeat settings`: what the rules read beside the state. It lies in the log, so that every replay sees the same."""
+"""`backbeat settings`: settings that the rules read. They are kept in the log: every replay sees the same."""
 
 import asyncio
 import os
@@ -28,15 +28,17 @@ def settings() -> None:
 @bootstrap_option
 def show(bootstrap_servers: str) -> None:
     """Show the settings; where partitions differ, each value with its partitions."""
-    found = asyncio.run(_read(bootstrap_servers))
+    settings_of_partitions = asyncio.run(_read(bootstrap_servers))
     for name in _NAMES:
         values: dict[object, list[int]] = {}
-        for partition, one in enumerate(found):
-            values.setdefault(getattr(one, name), []).append(partition)
+        for partition, partition_settings in enumerate(settings_of_partitions):
+            values.setdefault(getattr(partition_settings, name), []).append(partition)
         if len(values) == 1:
             click.echo(f"{name} = {next(iter(values))}")
         else:
-            click.echo(f"{name} = " + ", ".join(f"{value} (partitions {where})" for value, where in values.items()))
+            click.echo(
+                f"{name} = " + ", ".join(f"{value} (partitions {partitions})" for value, partitions in values.items())
+            )
 
 
 @settings.command(
@@ -52,11 +54,11 @@ Examples:
 def set_(bootstrap_servers: str, changes: tuple[str, ...]) -> None:
     """Change settings, in every partition. They count from there on in the log."""
     parsed = [_parse(change) for change in changes]
-    given = dict(parsed)
-    if len(given) < len(parsed):
+    values = dict(parsed)
+    if len(values) < len(parsed):
         raise SetupError("A setting is given twice.")
-    asyncio.run(_write(bootstrap_servers, given))
-    for name, value in given.items():
+    asyncio.run(_write(bootstrap_servers, values))
+    for name, value in values.items():
         click.echo(f"{name} = {value}")
 
 
@@ -73,39 +75,39 @@ def _parse(change: str) -> tuple[str, float | int]:
         raise SetupError(
             f"{name}: {text!r} is no number. What to do: give {name}={getattr(Settings(), name)}."
         ) from None
-    least, most = SETTINGS[name]
-    if not least <= value <= most:
+    low, high = SETTINGS[name]
+    if not low <= value <= high:
         raise SetupError(
-            f"{name}: {text} is not from {least:g} to {most:.0f}. What to do: give {name}={getattr(Settings(), name)}."
+            f"{name}: {text} is not from {low:g} to {high:.0f}. What to do: give {name}={getattr(Settings(), name)}."
         )
     return name, value
 
 
 async def _read(bootstrap_servers: str) -> list[Settings]:
-    asker = RequestClient(bootstrap_servers, _ANSWER_SECONDS_MAX)
-    await asker.start()
+    requests = RequestClient(bootstrap_servers, _ANSWER_SECONDS_MAX)
+    await requests.start()
     try:
-        return [await _read_one(asker, partition) for partition in range(asker.partitions)]
+        return [await _read_partition(requests, partition) for partition in range(requests.partitions)]
     finally:
-        await asker.stop()
+        await requests.stop()
 
 
-async def _read_one(asker: RequestClient, partition: int) -> Settings:
-    (found,) = await asker.query(
+async def _read_partition(requests: RequestClient, partition: int) -> Settings:
+    (answer,) = await requests.query(
         lambda reply_to, deadline: GetSettings(reply_to=reply_to, deadline=deadline, partition=partition),
         _ANSWER_SECONDS_MAX,
         f"settings of partition {partition}",
     )
-    assert isinstance(found, Settings)
-    return found
+    assert isinstance(answer, Settings)
+    return answer
 
 
 async def _write(bootstrap_servers: str, changes: dict[str, float | int]) -> None:
-    asker = RequestClient(bootstrap_servers, _ANSWER_SECONDS_MAX)
-    await asker.start()
+    requests = RequestClient(bootstrap_servers, _ANSWER_SECONDS_MAX)
+    await requests.start()
     try:
-        for partition in range(asker.partitions):
-            await asker.command(
+        for partition in range(requests.partitions):
+            await requests.command(
                 lambda reply_to: encode_command(
                     ChangeSettings(
                         id=os.urandom(16),
@@ -120,4 +122,4 @@ async def _write(bootstrap_servers: str, changes: dict[str, float | int]) -> Non
                 f"settings of partition {partition}",
             )
     finally:
-        await asker.stop()
+        await requests.stop()

@@ -1,4 +1,4 @@
-"""`backbeat signal`: there is work for a workflow."""
+"""`backbeat signal`: send signals to workflows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backbeat.compose.cli.exit_codes import CommandError, Exit
 from backbeat.compose.cli.options import connected, json_option
 from backbeat.compose.cli.references import STANDARD_INPUT, is_id, read_value
 from backbeat.compose.cli.show.printing import emit, note
-from backbeat.compose.cli.show.rows import node_facts
+from backbeat.compose.cli.show.rows import node_row
 from backbeat.compose.cli.show.sanitize import plain
 from backbeat.compose.cli.signal_options import read_run_options, run_options
 from backbeat.compose.cli.stdin_lines import read_lines
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from backbeat.errors import BackbeatError
 
 _BY_ID, _BY_NAME = 2, 3
-_WHERE = ("workflow", "subject", "name")
-#: After so long somebody who waits is told why, once.
+_REQUIRED = ("workflow", "subject", "name")
+#: Time after which a user who waits is told the reason, once.
 _TELL_SECONDS = 10.0
 
 
@@ -62,7 +62,7 @@ def signal(
     *,
     wait: bool,
     as_json: bool,
-    **said: Any,
+    **options: Any,
 ) -> None:
     """Signal a workflow, which is made if there is none of this name and subject; prints the node's id.
 
@@ -71,24 +71,24 @@ def signal(
     (docs/reference/sdk.md).
     """
     if target == (STANDARD_INPUT,):
-        if any(value not in (None, ()) for value in said.values()):
+        if any(value not in (None, ()) for value in options.values()):
             raise click.UsageError("with `-`, each line says what its signal has; leave the options out")
         connection.run(lambda client: _signal_lines(client, as_json=as_json))
         return
     if len(target) not in (_BY_ID, _BY_NAME) or (len(target) == _BY_ID and not is_id(target[0])):
         raise click.UsageError("give WORKFLOW SUBJECT NAME, or a workflow's ID and NAME, or -")
-    options = read_run_options(said)
+    signal_options = read_run_options(options)
 
     async def run(client: Client) -> None:
         workflow, subject, name = await _place(client, target)
-        node = await client.signal(workflow, subject, name, **options)
+        node = await client.signal(workflow, subject, name, **signal_options)
         if not (wait or wait_for):
-            emit(node_facts(node)) if as_json else click.echo(node.id)
+            emit(node_row(node)) if as_json else click.echo(node.id)
             return
         if not as_json:
             click.echo(node.id, err=True)
         result = await _result(node, wait_for)
-        emit({**node_facts(await node.refresh()), "result": result} if as_json else result)
+        emit({**node_row(await node.refresh()), "result": result} if as_json else result)
 
     connection.run(run)
 
@@ -112,12 +112,12 @@ async def _result(node: Node, wait_for: timedelta | None) -> Any:
 async def _place(client: Client, target: tuple[str, ...]) -> tuple[str, Any, str]:
     if len(target) == _BY_NAME:
         return target[0], read_value(target[1]), target[2]
-    found = await client.workflow(target[0])
-    return found.name, found.subject, target[1]
+    workflow = await client.workflow(target[0])
+    return workflow.name, workflow.subject, target[1]
 
 
 class Line(msgspec.Struct, omit_defaults=True):
-    """A signal on a line of standard input: what `Client.signal` takes (`backbeat.client.signals.SignalOptions`)."""
+    """A signal on a line of standard input: parameters of `Client.signal` (`backbeat.client.signals.SignalOptions`)."""
 
     workflow: str
     subject: Any
@@ -141,28 +141,28 @@ class Line(msgspec.Struct, omit_defaults=True):
 
 
 async def _signal_lines(client: Client, *, as_json: bool) -> None:
-    """Publish every line's signal as it comes: thousands a second, since nobody waits for one before the next."""
-    published = number = 0
+    """Publish every line's signal as it comes: thousands a second, since none is awaited before the next."""
+    published_count = line_number = 0
     failed: BackbeatError | None = None
     async for line in read_lines():
         if line is None:
-            failed = await _flushed(client) or failed
+            failed = await _flush(client) or failed
             continue
-        number += 1
+        line_number += 1
         if not line.strip():
             continue
-        where, options = _read_line(number, line)
-        node_id = await client.publish(*where, **options)
-        published += 1
+        target, options = _read_line(line_number, line)
+        node_id = await client.publish(*target, **options)
+        published_count += 1
         emit({"id": node_id}) if as_json else click.echo(node_id)
     await client.flush()
     if failed is not None:
         raise failed
-    click.echo(f"{published} signals are in Kafka", err=True)
+    click.echo(f"{published_count} signals are in Kafka", err=True)
 
 
-async def _flushed(client: Client) -> BackbeatError | None:
-    """Say what of the lines so far was not taken: whoever follows a file would never hear of it."""
+async def _flush(client: Client) -> BackbeatError | None:
+    """Flush, and print which of the lines so far were not taken: following a file, nobody would hear of it later."""
     from backbeat.errors import BackbeatError, Timeout
 
     try:
@@ -178,24 +178,24 @@ async def _flushed(client: Client) -> BackbeatError | None:
 def _read_line(number: int, line: bytes) -> tuple[tuple[str, Any, str], Any]:
     place = f"standard input, line {number}"
     try:
-        said = msgspec.json.decode(line, type=dict[str, Any])
+        fields = msgspec.json.decode(line, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CommandError(f"{place}: this is no JSON object ({error}).") from error
     known = Line.__struct_fields__
-    missing = [name for name in _WHERE if name not in said]
-    unknown = [name for name in said if name not in known]
+    missing = [name for name in _REQUIRED if name not in fields]
+    unknown = [name for name in fields if name not in known]
     if unknown:
         raise CommandError(f"{place}: a signal knows no {plain(unknown[0])[:80]!r}: {hint(unknown[0], known)}.")
     if missing:
         raise CommandError(f"{place}: {missing[0]!r} is missing. A signal has: {', '.join(known)}.")
     try:
-        read = msgspec.convert(said, Line)
+        signal_line = msgspec.convert(fields, Line)
     except msgspec.ValidationError as error:
         raise CommandError(f"{place}: {error}.") from error
-    options = {name: getattr(read, name) for name in known if getattr(read, name) is not None}
+    options = {option: getattr(signal_line, option) for option in known if getattr(signal_line, option) is not None}
     if "at" in options:
         options["at"] = Due().convert(options["at"], None, None)
-    workflow, subject, name = read.workflow, read.subject, read.name
-    for each in _WHERE:
-        options.pop(each, None)
+    workflow, subject, name = signal_line.workflow, signal_line.subject, signal_line.name
+    for required in _REQUIRED:
+        options.pop(required, None)
     return (workflow, subject, name), options

@@ -1,4 +1,4 @@
-"""`backbeat stuck`: what does not go on, why, since when, and when it is tried again."""
+"""`backbeat stuck`: nodes that do not go on, why, since when, and when they are tried again."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backbeat.compose.cli.batch import AT_ONCE
+from backbeat.compose.cli.batch import CONCURRENCY
 from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.durations import Length
 from backbeat.compose.cli.exit_codes import Exit
 from backbeat.compose.cli.filters import Filters, find_nodes
 from backbeat.compose.cli.options import connected, json_option
 from backbeat.compose.cli.show.printing import ago, emit, json_text, note, print_table, when
-from backbeat.compose.cli.show.rows import error_of, node_facts
+from backbeat.compose.cli.show.rows import error_of, node_row
 
 if TYPE_CHECKING:
     from backbeat import Client, Node
     from backbeat.client.views import StatusChange
 
 KINDS = ("exhausted", "errored", "retrying", "overdue", "inconsistent")
-#: What is due is done within moments; an engine that starts, or a partition that moves, takes some more.
+#: Due nodes are done within moments; an engine that starts, or a partition that moves, takes some more.
 _GRACE = timedelta(minutes=2)
-#: Nodes of one status that are looked at: more of them are no list that anybody reads.
+#: Bound of the nodes of one status that are looked at: more of them are no list that anybody reads.
 _LOOKED_AT_MAX = 10_000
-#: What a node waits for that others hold up: its cause is another node, which is in the list itself.
-_WAITING = {
+#: Reasons of nodes that others hold up: their cause is another node, which is in the list itself.
+_HELD_UP = {
     "pending": "waits for its parent's worker to complete",
     "ready": "waits for an earlier sibling",
     "processing_children": "waits for what is below it, or linked to it",
@@ -38,12 +38,12 @@ _WAITING = {
 
 @dataclass(frozen=True, kw_only=True)
 class Stuck:
-    """One node that does not go on."""
+    """A node that does not go on."""
 
     kind: str
     node: Node
     since: datetime
-    why: str
+    reason: str
     next_retry_at: datetime | None
 
 
@@ -80,7 +80,7 @@ Examples:
 )
 @click.option("--waiting", is_flag=True, help="Inconsistent ones that only wait for others, too.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Of each kind.")
-@click.option("--exit-code", "tells", is_flag=True, help="End with exit code 1 where there is any.")
+@click.option("--exit-code", "with_exit_code", is_flag=True, help="End with exit code 1 where there is any.")
 @json_option
 def stuck(
     connection: Connection,
@@ -90,7 +90,7 @@ def stuck(
     limit: int,
     *,
     waiting: bool,
-    tells: bool,
+    with_exit_code: bool,
     as_json: bool,
 ) -> None:
     """List what does not go on: why, since when, and when it is tried again. With --json: a line for each.
@@ -99,29 +99,29 @@ def stuck(
     """
 
     async def run(client: Client) -> list[Stuck]:
-        found: list[Stuck] = []
+        stuck_nodes: list[Stuck] = []
         for kind in kinds or KINDS:
-            some = [one async for one in _find(client, kind, name, for_, limit, waiting=waiting)]
-            if len(some) == limit:
+            nodes_of_kind = [stuck_node async for stuck_node in _find(client, kind, name, for_, limit, waiting=waiting)]
+            if len(nodes_of_kind) == limit:
                 note(f"The first {limit} that are {kind}; for more: --limit")
-            found += some
-        return found
+            stuck_nodes += nodes_of_kind
+        return stuck_nodes
 
-    found = connection.run(run)
-    for one in found if as_json else ():
-        emit(_facts(one))
-    if not as_json and not _table(found):
+    stuck_nodes = connection.run(run)
+    for stuck_node in stuck_nodes if as_json else ():
+        emit(_json_row(stuck_node))
+    if not as_json and not _table(stuck_nodes):
         note("Nothing is stuck.")
-    if found and tells:
+    if stuck_nodes and with_exit_code:
         click.get_current_context().exit(Exit.FAILED)
 
 
 async def _find(
     client: Client, kind: str, name: str | None, for_: timedelta, limit: int, *, waiting: bool
 ) -> AsyncIterator[Stuck]:
-    """The nodes of one kind, as they are found."""
+    """Stuck nodes of one kind, as they are found."""
     now = datetime.now(UTC)
-    till = now - _GRACE
+    overdue_before = now - _GRACE
     searches: list[tuple[Filters, Judge]]
     match kind:
         case "exhausted":
@@ -132,47 +132,53 @@ async def _find(
             searches = [(Filters(name=name, status="retrying"), _retrying)]
         case "overdue":
             searches = [
-                (Filters(name=name, status=status, until=till), lambda node, history: _overdue(node, history, till))
+                (
+                    Filters(name=name, status=status, until=overdue_before),
+                    lambda node, history: _overdue(node, history, overdue_before),
+                )
                 for status in ("sent_to_client", "started", "retrying")
             ]
         case _:
-            before = now - for_
+            unchanged_since = now - for_
             searches = [
-                (Filters(name=name, status=one, until=before), lambda node, past: _inconsistent(node, past, before))
-                for one in ("sent_to_client", "paused", *(_WAITING if waiting else ()))
+                (
+                    Filters(name=name, status=status, until=unchanged_since),
+                    lambda node, history: _inconsistent(node, history, unchanged_since),
+                )
+                for status in ("sent_to_client", "paused", *(_HELD_UP if waiting else ()))
             ]
-    left = limit
+    remaining = limit
     for filters, judge in searches:
-        async for one in _judged(client, filters, judge):
-            yield one
-            left -= 1
-            if not left:
+        async for stuck_node in _judged(client, filters, judge):
+            yield stuck_node
+            remaining -= 1
+            if not remaining:
                 return
 
 
 async def _judged(client: Client, filters: Filters, judge: Judge) -> AsyncIterator[Stuck]:
-    """What a search finds, judged by what the engine says of it now."""
+    """Nodes of a search, judged by their present state in the engine."""
 
-    async def look(identity: str) -> Stuck | None:
+    async def judge_now(identity: str) -> Stuck | None:
         node, history = await asyncio.gather(client.node(identity), client.history(identity))
         return judge(node, history)
 
-    some: list[str] = []
+    ids: list[str] = []
     looked_at = 0
     async for node in find_nodes(client, filters, limit=None):
-        some.append(node.id)
+        ids.append(node.id)
         looked_at += 1
-        if len(some) == AT_ONCE:
-            for one in await asyncio.gather(*map(look, some)):
-                if one is not None:
-                    yield one
-            some.clear()
+        if len(ids) == CONCURRENCY:
+            for stuck_node in await asyncio.gather(*map(judge_now, ids)):
+                if stuck_node is not None:
+                    yield stuck_node
+            ids.clear()
         if looked_at == _LOOKED_AT_MAX:
             note(f"Only the {_LOOKED_AT_MAX} oldest nodes that are {filters.status} were looked at; narrow: --name")
             break
-    for one in await asyncio.gather(*map(look, some)):
-        if one is not None:
-            yield one
+    for stuck_node in await asyncio.gather(*map(judge_now, ids)):
+        if stuck_node is not None:
+            yield stuck_node
 
 
 def _exhausted(node: Node, history: list[StatusChange]) -> Stuck | None:
@@ -191,63 +197,63 @@ def _with_error(kind: str, node: Node, history: list[StatusChange]) -> Stuck:
     errors = [change for change in history if change.to_status == "errored"]
     message = error_of(errors[-1].response)[0] if errors else ""
     retry_at = node.due_at if node.status == "retrying" else None
-    return Stuck(kind=kind, node=node, since=_changed_at(node, history), why=message, next_retry_at=retry_at)
+    return Stuck(kind=kind, node=node, since=_changed_at(node, history), reason=message, next_retry_at=retry_at)
 
 
-def _overdue(node: Node, history: list[StatusChange], till: datetime) -> Stuck | None:
+def _overdue(node: Node, history: list[StatusChange], overdue_before: datetime) -> Stuck | None:
     if node.status == "sent_to_client" and node.client_status == "received":
-        due, what = node.complete_by, "its worker should have answered"
+        due, expectation = node.complete_by, "its worker should have answered"
     elif node.status in ("started", "retrying"):
-        due, what = node.due_at, "it should have started"
+        due, expectation = node.due_at, "it should have started"
     else:
         return None
-    if due is None or due > till:
+    if due is None or due > overdue_before:
         return None
-    why = f"{what} {ago(due)}; does an engine run?"
-    return Stuck(kind="overdue", node=node, since=_changed_at(node, history), why=why, next_retry_at=None)
+    reason = f"{expectation} {ago(due)}; does an engine run?"
+    return Stuck(kind="overdue", node=node, since=_changed_at(node, history), reason=reason, next_retry_at=None)
 
 
-def _inconsistent(node: Node, history: list[StatusChange], before: datetime) -> Stuck | None:
+def _inconsistent(node: Node, history: list[StatusChange], unchanged_since: datetime) -> Stuck | None:
     since = _changed_at(node, history)
-    if since > before or node.due_at > before:
+    if since > unchanged_since or node.due_at > unchanged_since:
         return None
     if node.status == "sent_to_client":
-        until = "" if node.complete_by is None else f"; it may until {when(node.complete_by)}"
-        why = f"its worker has it, and has not answered{until}"
+        until_text = "" if node.complete_by is None else f"; it may until {when(node.complete_by)}"
+        reason = f"its worker has it, and has not answered{until_text}"
     elif node.status == "paused":
-        why = "its workflow is paused"
+        reason = "its workflow is paused"
     else:
-        why = _WAITING.get(node.status, "")
-    return Stuck(kind="inconsistent", node=node, since=since, why=why, next_retry_at=None) if why else None
+        reason = _HELD_UP.get(node.status, "")
+    return Stuck(kind="inconsistent", node=node, since=since, reason=reason, next_retry_at=None) if reason else None
 
 
 def _changed_at(node: Node, history: list[StatusChange]) -> datetime:
     return history[-1].at if history else node.created_at
 
 
-def _facts(one: Stuck) -> dict[str, object]:
+def _json_row(stuck_node: Stuck) -> dict[str, object]:
     return {
-        "kind": one.kind,
-        "since": one.since,
-        "why": one.why,
-        "next_retry_at": one.next_retry_at,
-        **node_facts(one.node),
+        "kind": stuck_node.kind,
+        "since": stuck_node.since,
+        "why": stuck_node.reason,
+        "next_retry_at": stuck_node.next_retry_at,
+        **node_row(stuck_node.node),
     }
 
 
-def _table(found: list[Stuck]) -> int:
+def _table(stuck_nodes: list[Stuck]) -> int:
     return print_table(
         ("KIND", "SINCE", "NEXT RETRY", "NODE", "WORKFLOW", "WHY", "ID"),
         (
             (
-                one.kind,
-                ago(one.since),
-                "" if one.next_retry_at is None else ago(one.next_retry_at),
-                one.node.name,
-                f"{one.node.workflow_name} {json_text(one.node.subject)}",
-                one.why,
-                one.node.id,
+                stuck_node.kind,
+                ago(stuck_node.since),
+                "" if stuck_node.next_retry_at is None else ago(stuck_node.next_retry_at),
+                stuck_node.node.name,
+                f"{stuck_node.node.workflow_name} {json_text(stuck_node.node.subject)}",
+                stuck_node.reason,
+                stuck_node.node.id,
             )
-            for one in found
+            for stuck_node in stuck_nodes
         ),
     )

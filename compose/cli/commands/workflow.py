@@ -13,8 +13,8 @@ from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.durations import Number
 from backbeat.compose.cli.options import connected, json_option, yes_option
 from backbeat.compose.cli.references import workflow_argument, workflow_id, workflow_ids, workflows_argument
-from backbeat.compose.cli.show.printing import ago, emit, json_text, make_console, note, print_facts, when
-from backbeat.compose.cli.show.rows import tree_facts, workflow_facts
+from backbeat.compose.cli.show.printing import ago, emit, json_text, make_console, note, print_fields, when
+from backbeat.compose.cli.show.rows import tree_row, workflow_row
 from backbeat.compose.cli.show.sanitize import plain
 
 if TYPE_CHECKING:
@@ -51,18 +51,18 @@ def show(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) ->
     tree = connection.run(lambda client: client.tree(workflow_id(client, workflow)))
     counts = _counts(tree)
     if as_json:
-        emit({**workflow_facts(tree.workflow), "nodes": sum(counts.values()), "nodes_by_status": counts})
+        emit({**workflow_row(tree.workflow), "nodes": sum(counts.values()), "nodes_by_status": counts})
         return
-    found = tree.workflow
-    flags = [word for word, is_set in (("closed", found.closed), ("paused", found.paused)) if is_set]
-    print_facts(
+    view = tree.workflow
+    flags = [word for word, is_set in (("closed", view.closed), ("paused", view.paused)) if is_set]
+    print_fields(
         [
-            ("name", found.name),
-            ("subject", json_text(found.subject)),
-            ("id", found.id),
-            ("decider", found.decider),
-            ("created", f"{when(found.created_at)} ({ago(found.created_at)})"),
-            ("takes signals", "no, it is closed" if found.closed else "yes"),
+            ("name", view.name),
+            ("subject", json_text(view.subject)),
+            ("id", view.id),
+            ("decider", view.decider),
+            ("created", f"{when(view.created_at)} ({ago(view.created_at)})"),
+            ("takes signals", "no, it is closed" if view.closed else "yes"),
             ("state", ", ".join(flags)),
             ("nodes", str(sum(counts.values()))),
             *((f"  {status}", str(count)) for status, count in counts.items()),
@@ -117,32 +117,32 @@ def tree(
     What is left out is counted: in JSON, `below` a node and `more` of its children.
     """
     from backbeat.compose.cli.show.follow_tree import follow
-    from backbeat.compose.cli.show.tree import Drawn, draw
+    from backbeat.compose.cli.show.tree import TreeOptions, draw
 
-    drawn = Drawn(depth=depth, children_max=children, folded=fold, with_ids=ids)
+    options = TreeOptions(depth=depth, children_max=children, folded=fold, with_ids=ids)
     if follows and as_json and (depth or children or fold):
         raise click.UsageError("--follow --json has a line for each node: leave --depth, --children and --fold out")
     if follows:
-        connection.run(lambda client: follow(client, workflow_id(client, workflow), drawn, interval, as_json=as_json))
+        connection.run(lambda client: follow(client, workflow_id(client, workflow), options, interval, as_json=as_json))
         return
-    found = connection.run(lambda client: client.tree(workflow_id(client, workflow)))
+    tree = connection.run(lambda client: client.tree(workflow_id(client, workflow)))
     if as_json:
-        emit(tree_facts(found, drawn))
+        emit(tree_row(tree, options))
     else:
-        make_console().print(draw(found, drawn))
+        make_console().print(draw(tree, options))
 
 
 def _change(
     arguments: tuple[str, ...],
     connection: Connection,
     change: Callable[[Client, str], Awaitable[Any]],
-    done: str,
+    verb: str,
     *,
     as_json: bool,
 ) -> None:
     connection.run(
         lambda client: change_all(
-            workflow_ids(client, arguments), lambda identity: change(client, identity), done, as_json=as_json
+            workflow_ids(client, arguments), lambda identity: change(client, identity), verb, as_json=as_json
         )
     )
 
@@ -153,7 +153,7 @@ def _change(
 @json_option
 def pause(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
     """Start nothing in a workflow until it is resumed; what runs may end."""
-    _change(workflow, connection, lambda client, one: client.pause(one), "paused", as_json=as_json)
+    _change(workflow, connection, lambda client, identity: client.pause(identity), "paused", as_json=as_json)
 
 
 @workflow.command(
@@ -168,7 +168,7 @@ Examples:
 @json_option
 def resume(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
     """Go on with a paused workflow."""
-    _change(workflow, connection, lambda client, one: client.resume(one), "resumed", as_json=as_json)
+    _change(workflow, connection, lambda client, identity: client.resume(identity), "resumed", as_json=as_json)
 
 
 @workflow.command(epilog='Example: backbeat workflow close "Camera sale" "Camera 703"')
@@ -177,7 +177,7 @@ def resume(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) 
 @json_option
 def close(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
     """Take no more signals in a workflow; what is in it goes on."""
-    _change(workflow, connection, lambda client, one: client.close(one), "closed", as_json=as_json)
+    _change(workflow, connection, lambda client, identity: client.close(identity), "closed", as_json=as_json)
 
 
 @workflow.command(
@@ -195,17 +195,17 @@ def cancel(workflow: tuple[str, ...], connection: Connection, *, yes: bool, as_j
     """Deactivate all of a workflow's nodes that are not complete. It still takes signals: see `close`."""
 
     async def run(client: Client) -> None:
-        found = await client.tree(workflow_id(client, workflow))
+        tree = await client.tree(workflow_id(client, workflow))
         # The last first, one after the other: a signal that waits for an earlier one must not begin because that was
-        # canceled, and what is sent at once over HTTP arrives in any order.
-        top = [branch.node.id for branch in reversed(found.children) if branch.node.status not in _CLOSED]
-        if not top:
+        # canceled, and commands that are sent at once over HTTP arrive in any order.
+        roots = [branch.node.id for branch in reversed(tree.children) if branch.node.status not in _CLOSED]
+        if not roots:
             note("Nothing in it is open.")
             return
-        still_open = sum(1 for _, node in found.walk() if node.status not in _CLOSED)
+        open_count = sum(1 for _, node in tree.walk() if node.status not in _CLOSED)
         if not yes:
-            click.confirm(f"Deactivate {still_open} nodes of {found.workflow.name!r}?", abort=True, err=True)
-        await change_all(top, client.cancel, "canceled", as_json=as_json, run_sync=1)
+            click.confirm(f"Deactivate {open_count} nodes of {tree.workflow.name!r}?", abort=True, err=True)
+        await change_all(roots, client.cancel, "canceled", as_json=as_json, concurrency=1)
 
     connection.run(run)
 

@@ -1,1 +1,1 @@
-"""`backbeat dead-letters`: the topic, what a letter says, and what is done with it."""
+"""`backbeat dead-letters`: the topic, the content of a letter, and commands on it."""

@@ -1,4 +1,4 @@
-"""`backbeat dead-letters`: the records that were refused, why, and what to do with them."""
+"""`backbeat dead-letters`: the refused records and their reasons; redrive them or drop them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from backbeat.compose.cli.exit_codes import Exit
 from backbeat.compose.cli.options import bootstrap_option, json_option, yes_option
 
 if TYPE_CHECKING:
-    from backbeat.compose.cli.dead_letters.resolve import Settled
-    from backbeat.compose.cli.dead_letters.topic import Filters, Letter, Position
+    from backbeat.compose.cli.dead_letters.resolve import Outcome
+    from backbeat.compose.cli.dead_letters.topic import DeadLetter, Filters, Position
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_LAST_USUAL = 20
+_LAST_DEFAULT = 20
 
 
 @click.group()
@@ -38,7 +38,7 @@ class _PositionType(click.ParamType):
     def convert(
         self, value: str | tuple[int, int], param: click.Parameter | None, ctx: click.Context | None
     ) -> Position:
-        """Read it."""
+        """The position of an option's text."""
         from backbeat.compose.cli.dead_letters.topic import Position
 
         if isinstance(value, tuple):
@@ -61,7 +61,7 @@ _FILTERS = (
 
 
 def filtered(command: F) -> F:
-    """Add the options that say which letters are meant; the command gets them as `filters`."""
+    """Add the options of the filters of letters; the command gets them as `filters`."""
 
     @functools.wraps(command)
     def run(
@@ -71,14 +71,14 @@ def filtered(command: F) -> F:
         client: str,
         since: datetime | None,
         until: datetime | None,
-        **named: Any,
+        **options: Any,
     ) -> Any:
         from backbeat.compose.cli.dead_letters.topic import Filters
 
         filters = Filters(
             reason=reason, topic=topic, client=client, since=_milliseconds(since), until=_milliseconds(until)
         )
-        return command(*arguments, filters=filters, **named)
+        return command(*arguments, filters=filters, **options)
 
     with_options: Any = run
     for option in reversed(_FILTERS):
@@ -116,7 +116,7 @@ Examples:
 @click.option(
     "--last",
     type=click.IntRange(min=1),
-    default=_LAST_USUAL,
+    default=_LAST_DEFAULT,
     show_default=True,
     help="How many of each partition.",
 )
@@ -126,22 +126,22 @@ def list_(
     bootstrap_servers: str, filters: Filters, state: str, last: int, before: Position | None, *, as_json: bool
 ) -> None:
     """List the newest refused records: where each stands, when, where from, why, and how it begins."""
-    from backbeat.compose.cli.dead_letters.printing import facts, tell
-    from backbeat.compose.cli.dead_letters.topic import LetterTopic
+    from backbeat.compose.cli.dead_letters.printing import letter_row, print_letter
+    from backbeat.compose.cli.dead_letters.topic import DeadLetterTopic
     from backbeat.compose.cli.show.printing import emit, note
 
     filters = _in_state(filters, None if state == "all" else state)
-    with LetterTopic(bootstrap_servers) as topic:
-        found, more = topic.newest(last, filters.match, before)
-    for letter in found:
+    with DeadLetterTopic(bootstrap_servers) as topic:
+        letters, older_than = topic.newest(last, filters.match, before)
+    for letter in letters:
         if as_json:
-            emit(facts(letter))
+            emit(letter_row(letter))
         else:
-            tell(letter)
-    if not found:
+            print_letter(letter)
+    if not letters:
         note("There is none.")
-    elif more is not None:
-        note(f"There are older ones: --before {more}")
+    elif older_than is not None:
+        note(f"There are older ones: --before {older_than}")
 
 
 @dead_letters.command(
@@ -158,20 +158,20 @@ Examples:
 @json_option
 def show(bootstrap_servers: str, position: Position, *, raw: bool, as_json: bool) -> None:
     """Show one whole: headers, key, and the record decoded; or why it cannot be."""
-    from backbeat.compose.cli.dead_letters.printing import facts, tell_whole
-    from backbeat.compose.cli.dead_letters.topic import LetterTopic
+    from backbeat.compose.cli.dead_letters.printing import letter_row, print_whole
+    from backbeat.compose.cli.dead_letters.topic import DeadLetterTopic
     from backbeat.compose.cli.show.printing import emit
 
-    with LetterTopic(bootstrap_servers) as topic:
+    with DeadLetterTopic(bootstrap_servers) as topic:
         letter = next(topic.get([position]), None)
     if letter is None:
         raise SetupError(f"there is no dead letter {position}. To see them: backbeat dead-letters list --state all")
     if raw:
         sys.stdout.buffer.write(letter.value or b"")
     elif as_json:
-        emit(facts(letter, whole=True))
+        emit(letter_row(letter, whole=True))
     else:
-        tell_whole(letter)
+        print_whole(letter)
 
 
 # --- settling --------------------------------------------------------------------------------------------------------
@@ -205,16 +205,16 @@ Exit codes: 0 all were sent in, 1 some could not be (they wait on).
 @_note_option
 @yes_option
 @json_option
-def redrive(bootstrap_servers: str, *, note: str, **said: Any) -> None:
+def redrive(bootstrap_servers: str, *, note: str, **options: Any) -> None:
     """Send records in again where they came from, once what was wrong is mended.
 
     To the same topic and partition, with their key, headers and command id: one that was applied already, or is sent
     twice, is recognised. One that is refused again comes back as a new letter that says how often it was sent in.
     """
-    from backbeat.compose.cli.dead_letters.resolve import Settler
+    from backbeat.compose.cli.dead_letters.resolve import Resolver
 
-    settler = Settler(bootstrap_servers, note)
-    _settle(bootstrap_servers, "Send", "in again", settler.redrive, settler.why_not, **said)
+    resolver = Resolver(bootstrap_servers, note)
+    _settle(bootstrap_servers, "Send", "in again", resolver.redrive, resolver.why_not, **options)
 
 
 @dead_letters.command(
@@ -234,23 +234,23 @@ Examples:
 @_note_option
 @yes_option
 @json_option
-def drop(bootstrap_servers: str, *, note: str, **said: Any) -> None:
+def drop(bootstrap_servers: str, *, note: str, **options: Any) -> None:
     """Count records as nobody's concern any more: they are not listed, and not sent in by --all.
 
     The topic is a log, so they stay in it: `list --state dropped` shows them, `redrive --again` brings them back.
     """
-    from backbeat.compose.cli.dead_letters.resolve import Settler
+    from backbeat.compose.cli.dead_letters.resolve import Resolver
 
-    settler = Settler(bootstrap_servers, note)
-    _settle(bootstrap_servers, "Drop", "", settler.drop, lambda _: "", **said)
+    resolver = Resolver(bootstrap_servers, note)
+    _settle(bootstrap_servers, "Drop", "", resolver.drop, lambda _: "", **options)
 
 
 def _settle(
     bootstrap_servers: str,
     verb: str,
-    how: str,
-    settle: Callable[[Iterable[Letter]], Iterable[Settled]],
-    why_not: Callable[[Letter], str],
+    suffix: str,
+    settle: Callable[[Iterable[DeadLetter]], Iterable[Outcome]],
+    why_not: Callable[[DeadLetter], str],
     *,
     positions: tuple[Position, ...],
     filters: Filters,
@@ -261,52 +261,54 @@ def _settle(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Find, ask, do, tell: the same for both."""
-    from backbeat.compose.cli.dead_letters.printing import tell_settled
-    from backbeat.compose.cli.dead_letters.topic import LetterTopic
+    """Choose letters, ask, settle them, print the outcomes: the same for redriving and dropping."""
+    from backbeat.compose.cli.dead_letters.printing import print_outcomes
+    from backbeat.compose.cli.dead_letters.topic import DeadLetterTopic
     from backbeat.compose.cli.show.printing import note
 
     if bool(positions) + (filters.narrows or every) != 1:
         raise click.UsageError("Say which: positions, or filters, or --all.")
     filters = _in_state(filters, None if again else filters.state)
-    with LetterTopic(bootstrap_servers) as topic:
+    with DeadLetterTopic(bootstrap_servers) as topic:
         if positions:
-            chosen = _named(topic, positions, again=again)
+            positions_chosen = _named(topic, positions, again=again)
         else:
-            chosen = [letter.position for letter in topic.find(filters.match)]
-        chosen = chosen[:limit]
-        if not chosen:
+            positions_chosen = [letter.position for letter in topic.find(filters.match)]
+        positions_chosen = positions_chosen[:limit]
+        if not positions_chosen:
             note("There is none.")
             return
-        letters = topic.get(chosen)
+        letters = topic.get(positions_chosen)
         if dry_run:
-            tell_settled(_tried(letters, why_not), as_json=as_json, dry_run=True)
+            print_outcomes(_dry_outcomes(letters, why_not), as_json=as_json, dry_run=True)
             return
-        if not yes and not click.confirm(f"{verb} {_count(len(chosen))}{f' {how}' if how else ''}?", err=True):
+        if not yes and not click.confirm(
+            f"{verb} {_count(len(positions_chosen))}{f' {suffix}' if suffix else ''}?", err=True
+        ):
             raise SetupError("nothing was done.")
-        failed = tell_settled(settle(letters), as_json=as_json)
+        failed = print_outcomes(settle(letters), as_json=as_json)
     if failed:
-        note(f"{failed} of {len(chosen)} wait on.")
+        note(f"{failed} of {len(positions_chosen)} wait on.")
         raise click.exceptions.Exit(Exit.FAILED)
 
 
 def _named(topic: Any, positions: tuple[Position, ...], *, again: bool) -> list[Position]:
-    """The letters that were named; an error where one is not there, or was settled before."""
-    found = {letter.position: letter for letter in topic.get(list(positions))}
+    """The letters at these positions; SetupError where one is missing, or was settled before."""
+    letters = {letter.position: letter for letter in topic.get(list(positions))}
     for position in positions:
-        letter = found.get(position)
+        letter = letters.get(position)
         if letter is None:
             raise SetupError(f"there is no dead letter {position}. To see them: backbeat dead-letters list --state all")
         if letter.mark is not None and not again:
             raise SetupError(f"{position} was {letter.state} already. What to do: give --again if that is meant.")
-    return sorted(found)
+    return sorted(letters)
 
 
-def _tried(letters: Iterable[Letter], why_not: Callable[[Letter], str]) -> Iterable[Settled]:
-    from backbeat.compose.cli.dead_letters.resolve import Settled
+def _dry_outcomes(letters: Iterable[DeadLetter], why_not: Callable[[DeadLetter], str]) -> Iterable[Outcome]:
+    from backbeat.compose.cli.dead_letters.resolve import Outcome
 
     for letter in letters:
-        yield Settled(letter=letter, error=why_not(letter))
+        yield Outcome(letter=letter, error=why_not(letter))
 
 
 def _in_state(filters: Filters, state: str | None) -> Filters:

@@ -1,4 +1,4 @@
-"""What a dead letter says, for people: its record decoded where it can be, else what is wrong with it."""
+"""Content of a dead letter, for people: its record decoded where it can be, else the fault in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from backbeat.compose.cli.dead_letters.topic import Letter
+from backbeat.compose.cli.dead_letters.topic import DeadLetter
 from backbeat.schemas.codec import decode_activity, decode_command, decode_query, decode_reply, decode_signal
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, COMMANDS, QUERIES, REPLIES, SIGNALS_PREFIX
@@ -17,35 +17,35 @@ _UUID_BYTES = 16
 _SYSTEM = {COMMANDS: decode_command, QUERIES: decode_query, REPLIES: decode_reply}
 
 
-def decoded(letter: Letter) -> tuple[str, Any]:
-    """(what kind of record it is, its content as JSON can say it).
+def decoded(letter: DeadLetter) -> tuple[str, Any]:
+    """(kind of the record, its content as JSON can have it).
 
-    A record that is still not to be read: ("", why). One that can be read now was refused for another reason, or by an
+    A record that still cannot be read: ("", reason). One that can be read now was refused for another reason, or by an
     older version.
     """
     try:
         if letter.topic.startswith(SIGNALS_PREFIX):
-            found: Any = decode_signal(letter.value, letter.headers)
+            record: Any = decode_signal(letter.value, letter.headers)
         elif letter.topic.startswith(ACTIVITIES_PREFIX):
-            found = decode_activity(letter.value)
+            record = decode_activity(letter.value)
         elif letter.topic in _SYSTEM:
-            found = _SYSTEM[letter.topic](letter.value)
+            record = _SYSTEM[letter.topic](letter.value)
         else:
             return "", f"records of {letter.topic or 'an unknown topic'} have no schema here"
     except DecodeError as error:
         return "", str(error)
-    return type(found).__name__, readable(found)
+    return type(record).__name__, readable(record)
 
 
 def readable(value: Any) -> Any:
-    """A record as JSON can say it: ids as UUIDs, payloads as what they are."""
+    """A record as JSON can have it: ids as UUIDs, payloads as JSON."""
     match value:
         case msgspec.Struct():
             return {name: readable(getattr(value, name)) for name in value.__struct_fields__}
         case enum.Enum():
             return value.name.lower()
         case tuple() | list():
-            return [readable(each) for each in value]
+            return [readable(item) for item in value]
         case bytes() | bytearray() | memoryview():
             return _content(bytes(value))
         case _:

@@ -1,4 +1,4 @@
-"""Dead letters as they are printed: for people, and as JSON."""
+"""Printing of dead letters: for people, and as JSON."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 import click
 
 from backbeat.compose.cli.dead_letters.content import decoded, text_of
-from backbeat.compose.cli.dead_letters.resolve import Settled
-from backbeat.compose.cli.dead_letters.topic import Letter
-from backbeat.compose.cli.show.printing import emit, json_text, print_facts
+from backbeat.compose.cli.dead_letters.resolve import Outcome
+from backbeat.compose.cli.dead_letters.topic import DeadLetter
+from backbeat.compose.cli.show.printing import emit, json_text, print_fields
 from backbeat.compose.cli.show.sanitize import one_line, plain
 
 _START_CHARACTERS = 100
 
 
-def facts(letter: Letter, *, whole: bool = False) -> dict[str, Any]:
-    """A letter as JSON; `whole` with what it holds."""
-    found: dict[str, Any] = {
+def letter_row(letter: DeadLetter, *, whole: bool = False) -> dict[str, Any]:
+    """JSON row of a letter; `whole`: with its content."""
+    row: dict[str, Any] = {
         "position": str(letter.position),
         "at": _when(letter.at),
         "state": letter.state,
@@ -30,14 +30,14 @@ def facts(letter: Letter, *, whole: bool = False) -> dict[str, Any]:
         "times_redriven": letter.times_redriven,
     }
     if letter.mark is not None:
-        found["mark"] = {
+        row["mark"] = {
             "at": _when(letter.mark.at),
             "went_to": letter.mark.went_to or None,
             "note": letter.mark.note or None,
         }
     if whole:
         kind, content = decoded(letter)
-        found |= {
+        row |= {
             "key": text_of(letter.key),
             "headers": {name: text_of(value) for name, value in letter.headers},
             "kind": kind or None,
@@ -45,11 +45,11 @@ def facts(letter: Letter, *, whole: bool = False) -> dict[str, Any]:
             "unreadable": None if kind else content,
             "value_base64": None if letter.value is None else base64.b64encode(letter.value).decode(),
         }
-    return found
+    return row
 
 
-def tell(letter: Letter) -> None:
-    """A letter in three lines: where and when; why; how it begins."""
+def print_letter(letter: DeadLetter) -> None:
+    """Print a letter in three lines: position and time; reason; beginning."""
     times = f"  sent in {letter.times_redriven} times before" if letter.times_redriven else ""
     state = "" if letter.mark is None else f"  {letter.state}"
     click.echo(f"{letter.position}  {_when(letter.at)}  {plain(letter.source)}{times}{state}")
@@ -57,11 +57,11 @@ def tell(letter: Letter) -> None:
     click.echo(f"    {(letter.value or b'')[:_START_CHARACTERS]!r}")
 
 
-def tell_whole(letter: Letter) -> None:
-    """All that is known of a letter."""
+def print_whole(letter: DeadLetter) -> None:
+    """Print a letter with all its fields and its content."""
     kind, content = decoded(letter)
     mark = letter.mark
-    print_facts(
+    print_fields(
         (
             ("position", str(letter.position)),
             ("put aside", _when(letter.at)),
@@ -82,27 +82,26 @@ def tell_whole(letter: Letter) -> None:
         click.echo(f"    {name} = {json_text(value)}")
 
 
-def tell_settled(settled: Iterable[Settled], *, as_json: bool, dry_run: bool = False) -> int:
-    """Print what became of each letter as it becomes known; how many wait on."""
-    failed = 0
-    for one in settled:
-        failed += bool(one.error)
+def print_outcomes(outcomes: Iterable[Outcome], *, as_json: bool, dry_run: bool = False) -> int:
+    """Print each letter's outcome as soon as it is known; the number that still wait is returned."""
+    failed_count = 0
+    for outcome in outcomes:
+        failed_count += bool(outcome.error)
         if as_json:
             emit(
                 {
-                    "position": str(one.letter.position),
-                    "done": not one.error and not dry_run,
-                    "went_to": one.went_to or None,
-                    "error": one.error or None,
-                    "reason": one.letter.reason,
+                    "position": str(outcome.letter.position),
+                    "done": not outcome.error and not dry_run,
+                    "went_to": outcome.went_to or None,
+                    "error": outcome.error or None,
+                    "reason": outcome.letter.reason,
                 }
             )
             continue
-        became = f"stays: {one.error}" if one.error else one.went_to and f"went to {one.went_to}"
-        click.echo(
-            f"{one.letter.position}  {plain(one.letter.source)}  {became or one_line(one.letter.reason)}".rstrip()
-        )
-    return failed
+        result = f"stays: {outcome.error}" if outcome.error else outcome.went_to and f"went to {outcome.went_to}"
+        letter = outcome.letter
+        click.echo(f"{letter.position}  {plain(letter.source)}  {result or one_line(letter.reason)}".rstrip())
+    return failed_count
 
 
 def _when(at_milliseconds: int) -> str:

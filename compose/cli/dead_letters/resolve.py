@@ -1,4 +1,4 @@
-"""Dead letters, settled: sent in again where they came from, or dropped; and marked as that.
+"""Settling of dead letters: sent in again where they came from, or dropped; and marked as that.
 
 A letter is sent, acknowledged, and only then marked. Killed in between it still waits, and is sent once more: the
 record is the same, with the same command id, so the engine recognises the repeat.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from backbeat.compose.cli.dead_letters.topic import Letter
+from backbeat.compose.cli.dead_letters.topic import DeadLetter
 from backbeat.compose.cli.errors import SetupError
 from backbeat.schemas.kafka.brokers import describe, reach
 from backbeat.schemas.kafka.dead_letters import (
@@ -32,20 +32,20 @@ from backbeat.schemas.signals import ID_HEADER
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
-_AT_ONCE = 200
+_BATCH_LETTERS = 200
 _SEND_SECONDS_MAX = 30.0
 
 Headers = list[tuple[str, bytes | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settled:
-    """What became of one letter."""
+class Outcome:
+    """Outcome of settling a letter."""
 
-    letter: Letter
-    #: where it went: `backbeat.commands 3@17`; empty where it went nowhere
+    letter: DeadLetter
+    #: place of the record: `backbeat.commands 3@17`; empty where it was not sent
     went_to: str = ""
-    #: why it waits on; empty: it does not
+    #: reason why it still waits; empty: it does not
     error: str = ""
 
 
@@ -55,7 +55,7 @@ class _Target:
     partition: int
 
 
-class Settler:
+class Resolver:
     """Sends letters in again or drops them, and marks them."""
 
     def __init__(self, bootstrap_servers: str, note: str = "") -> None:
@@ -74,55 +74,55 @@ class Settler:
             }
         )
 
-    def redrive(self, letters: Iterable[Letter]) -> Iterator[Settled]:
+    def redrive(self, letters: Iterable[DeadLetter]) -> Iterator[Outcome]:
         """Send letters in again, in their order, and mark those that were taken."""
-        for some in _batches(letters):
-            sent = self._send_all(some)
-            marks = [(each.letter, OUTCOME_REDRIVEN, each.went_to) for each in sent if not each.error]
+        for batch in _batches(letters):
+            outcomes = self._send_all(batch)
+            marks = [(outcome.letter, OUTCOME_REDRIVEN, outcome.went_to) for outcome in outcomes if not outcome.error]
             self._mark_all(marks)
-            yield from sent
+            yield from outcomes
 
-    def drop(self, letters: Iterable[Letter]) -> Iterator[Settled]:
+    def drop(self, letters: Iterable[DeadLetter]) -> Iterator[Outcome]:
         """Mark letters as nobody's concern any more. They stay in the topic."""
-        for some in _batches(letters):
-            self._mark_all([(letter, OUTCOME_DROPPED, "") for letter in some])
-            yield from (Settled(letter=letter) for letter in some)
+        for batch in _batches(letters):
+            self._mark_all([(letter, OUTCOME_DROPPED, "") for letter in batch])
+            yield from (Outcome(letter=letter) for letter in batch)
 
-    def why_not(self, letter: Letter) -> str:
-        """Why a letter cannot be sent in again; empty: it can."""
-        found = self._target(letter)
-        return found if isinstance(found, str) else ""
+    def why_not(self, letter: DeadLetter) -> str:
+        """Reason why a letter cannot be sent in again; empty: it can."""
+        target = self._target(letter)
+        return target if isinstance(target, str) else ""
 
-    def _target(self, letter: Letter) -> _Target | str:
-        """Where a letter goes, or why it cannot."""
+    def _target(self, letter: DeadLetter) -> _Target | str:
+        """Target of a letter, or the reason why it has none."""
         if letter.left_out:
             return "the record was too large to be kept"
-        number = letter.header(SOURCE_PARTITION)
-        if not letter.topic or not number.isdigit():
+        partition_text = letter.header(SOURCE_PARTITION)
+        if not letter.topic or not partition_text.isdigit():
             return "it does not say where it came from"
         if letter.topic not in self._partitions:
-            found = describe(self._admin, [letter.topic]).get(letter.topic)
-            self._partitions[letter.topic] = None if found is None else found.partitions
+            description = describe(self._admin, [letter.topic]).get(letter.topic)
+            self._partitions[letter.topic] = None if description is None else description.partitions
         partitions = self._partitions[letter.topic]
         if partitions is None:
             return f"there is no topic {letter.topic} any more"
-        if int(number) >= partitions:
-            return f"{letter.topic} has no partition {number}"
-        return _Target(topic=letter.topic, partition=int(number))
+        if int(partition_text) >= partitions:
+            return f"{letter.topic} has no partition {partition_text}"
+        return _Target(topic=letter.topic, partition=int(partition_text))
 
-    def _send_all(self, letters: list[Letter]) -> list[Settled]:
-        found: dict[int, Settled] = {}
+    def _send_all(self, letters: list[DeadLetter]) -> list[Outcome]:
+        outcomes: dict[int, Outcome] = {}
         for index, letter in enumerate(letters):
             target = self._target(letter)
             if isinstance(target, str):
-                found[index] = Settled(letter=letter, error=target)
+                outcomes[index] = Outcome(letter=letter, error=target)
                 continue
 
             def reported(
-                error: KafkaError | None, message: Message, *, index: int = index, letter: Letter = letter
+                error: KafkaError | None, message: Message, *, index: int = index, letter: DeadLetter = letter
             ) -> None:
                 went_to = f"{message.topic()} {message.partition()}@{message.offset()}"
-                found[index] = Settled(
+                outcomes[index] = Outcome(
                     letter=letter, went_to="" if error else went_to, error=error.str() if error else ""
                 )
 
@@ -130,22 +130,22 @@ class Settler:
                 target.topic, headers_back(letter), reported, key=letter.key, value=letter.value, to=target.partition
             )
         self._flush()
-        return [found[index] for index in range(len(letters))]
+        return [outcomes[index] for index in range(len(letters))]
 
-    def _mark_all(self, marks: list[tuple[Letter, str, str]]) -> None:
-        lost: list[KafkaError] = []
+    def _mark_all(self, marks: list[tuple[DeadLetter, str, str]]) -> None:
+        errors: list[KafkaError] = []
 
         def reported(error: KafkaError | None, _: Message) -> None:
             if error is not None:
-                lost.append(error)
+                errors.append(error)
 
         for letter, outcome, went_to in marks:
             headers = mark_headers(letter.position.offset, outcome, went_to, self._note)
             self._produce(DEAD_LETTERS, headers, reported, to=letter.position.partition)
         self._flush()
-        if lost:
+        if errors:
             raise SetupError(
-                f"marks could not be written to {DEAD_LETTERS}: {lost[0].str()}. "
+                f"marks could not be written to {DEAD_LETTERS}: {errors[0].str()}. "
                 "What to do: do the same again; what was sent in already is recognised as a repeat."
             )
 
@@ -180,11 +180,11 @@ class Settler:
             raise SetupError("Kafka does not answer. What to do: see that it runs, and do the same again.")
 
 
-def headers_back(letter: Letter) -> Headers:
-    """The headers with which a letter goes back.
+def headers_back(letter: DeadLetter) -> Headers:
+    """Headers with which a letter goes back.
 
     A signal that has no id of its own is known by its place in its topic, which will be another one: it gets an id that
-    follows from where it stood and what it says, the same however often it is sent in.
+    follows from its position and content, the same however often it is sent in.
     """
     headers = redrive_headers(letter.headers)
     if letter.topic.startswith(SIGNALS_PREFIX) and not any(name == ID_HEADER and value for name, value in headers):
@@ -194,7 +194,7 @@ def headers_back(letter: Letter) -> Headers:
     return headers
 
 
-def _batches(letters: Iterable[Letter]) -> Iterator[list[Letter]]:
+def _batches(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
     remaining = iter(letters)
-    while some := list(islice(remaining, _AT_ONCE)):
-        yield some
+    while batch := list(islice(remaining, _BATCH_LETTERS)):
+        yield batch

@@ -1,4 +1,4 @@
-"""The dead letters' topic, read: letters, and the marks that say what became of them."""
+"""Reader of the dead letters' topic: letters, and the marks that tell their outcomes."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, DEAD_LETTERS, SIGNA
 
 WAITING = "waiting"
 
-#: Read at once where letters are looked for from the end backwards.
+#: Records that are read at once where letters are searched from the end backwards.
 _WINDOW_RECORDS = 500
 _SILENCE_SECONDS_MAX = 20.0
 _POLL_SECONDS = 0.2
 
 
 class Position(NamedTuple):
-    """Where a letter stands: what an operator calls it by."""
+    """Position of a letter: its name for an operator."""
 
     partition: int
     offset: int
@@ -47,7 +47,7 @@ class Position(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What became of a letter."""
+    """Mark of a letter that was settled."""
 
     outcome: str
     #: milliseconds since the epoch
@@ -57,11 +57,11 @@ class Mark(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Letter:
-    """One record that was refused."""
+class DeadLetter:
+    """A record that was refused."""
 
     position: Position
-    #: when it was put aside, milliseconds since the epoch
+    #: time of the refusal, milliseconds since the epoch
     at: int
     key: bytes | None
     value: bytes | None
@@ -70,8 +70,8 @@ class Letter:
 
     def header(self, name: str) -> str:
         """A header as text; empty where there is none."""
-        found = [value for key, value in self.headers if key == name and value is not None]
-        return found[-1].decode(errors="replace") if found else ""
+        values = [value for key, value in self.headers if key == name and value is not None]
+        return values[-1].decode(errors="replace") if values else ""
 
     @property
     def state(self) -> str:
@@ -80,7 +80,7 @@ class Letter:
 
     @property
     def reason(self) -> str:
-        """Why it was refused."""
+        """The reason of the refusal."""
         return self.header(REASON) or "no reason given"
 
     @property
@@ -90,44 +90,44 @@ class Letter:
 
     @property
     def source(self) -> str:
-        """Where it stood: `backbeat.commands 3@17`."""
+        """The place in its topic: `backbeat.commands 3@17`."""
         return f"{self.topic or '?'} {self.header(SOURCE_PARTITION) or '?'}@{self.header(SOURCE_OFFSET) or '?'}"
 
     @property
     def times_redriven(self) -> int:
-        """How often the record had been sent in again before it came here."""
-        found = self.header(REDRIVEN)
-        return int(found) if found.isdigit() else 0
+        """Number of times that the record had been sent in again before it came here."""
+        times = self.header(REDRIVEN)
+        return int(times) if times.isdigit() else 0
 
     @property
     def left_out(self) -> bool:
-        """Whether the record itself was larger than a dead letter may be, and is not here."""
+        """True where the record itself was larger than a dead letter may be, and is not here."""
         return self.value is None and "(left out: " in self.reason
 
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Which letters are meant. All filters add up."""
+    """Filters of letters. All must hold."""
 
     #: None: in every state
     state: str | None = WAITING
-    #: stands in the reason, upper and lower case alike
+    #: part of the reason, upper and lower case alike
     reason: str = ""
-    #: where the record came from, in full
+    #: topic of the record, in full
     topic: str = ""
-    #: the client application on whose topic it was
+    #: the client application whose topic that is
     client: str = ""
-    #: milliseconds since the epoch: put aside not before, and before
+    #: milliseconds since the epoch: refused not before, and before
     since: int | None = None
     until: int | None = None
 
     @property
     def narrows(self) -> bool:
-        """Whether any but the state is given."""
+        """True where any filter but the state is given."""
         return bool(self.reason or self.topic or self.client) or self.since is not None or self.until is not None
 
-    def match(self, letter: Letter) -> bool:
-        """Whether a letter is meant."""
+    def match(self, letter: DeadLetter) -> bool:
+        """True for a letter that all filters hold for."""
         return (
             (self.state is None or letter.state == self.state)
             and self.reason.lower() in letter.reason.lower()
@@ -138,8 +138,8 @@ class Filters:
         )
 
 
-class LetterTopic:
-    """One reader of the topic. Joins no group and commits nothing."""
+class DeadLetterTopic:
+    """A reader of the topic. Joins no group and commits nothing."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._admin: AdminClient = reach(bootstrap_servers)
@@ -165,62 +165,62 @@ class LetterTopic:
         self._consumer.close()
 
     def ends(self, partition: int) -> tuple[int, int]:
-        """The first offset that there is, and the one after the last."""
+        """First offset of a partition, and the one after its last."""
         place = TopicPartition(DEAD_LETTERS, partition)
-        found = []
+        offsets = []
         for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):  # type: ignore[no-untyped-call]
-            asked = self._admin.list_offsets(
+            futures = self._admin.list_offsets(
                 {place: spec}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=ASK_SECONDS_MAX
             )
-            found.append(result(asked[place]).offset)
-        return found[0], found[1]
+            offsets.append(result(futures[place]).offset)
+        return offsets[0], offsets[1]
 
     def newest(
-        self, count: int, wanted: Callable[[Letter], bool], before: Position | None = None
-    ) -> tuple[list[Letter], Position | None]:
+        self, count: int, match: Callable[[DeadLetter], bool], before: Position | None = None
+    ) -> tuple[list[DeadLetter], Position | None]:
         """The newest letters of each partition, oldest first; and the position before which there are more."""
-        found: list[Letter] = []
-        more: Position | None = None
+        letters: list[DeadLetter] = []
+        older_than: Position | None = None
         for partition in self.partitions if before is None else (before.partition,):
-            letters, rest = self._newest_of(partition, count, wanted, before)
-            found += letters
-            more = rest or more
-        return found, more
+            partition_letters, older = self._newest_of(partition, count, match, before)
+            letters += partition_letters
+            older_than = older or older_than
+        return letters, older_than
 
     def _newest_of(
-        self, partition: int, count: int, wanted: Callable[[Letter], bool], before: Position | None
-    ) -> tuple[list[Letter], Position | None]:
+        self, partition: int, count: int, match: Callable[[DeadLetter], bool], before: Position | None
+    ) -> tuple[list[DeadLetter], Position | None]:
         low, high = self.ends(partition)
         # A letter's mark stands behind it: read backwards, it is known before its letter comes.
         marks: dict[int, Mark] = {}
-        found: list[Letter] = []
-        while high > low and len(found) <= count:
+        letters: list[DeadLetter] = []
+        while high > low and len(letters) <= count:
             start = max(low, high - _WINDOW_RECORDS)
             window = list(self._read(partition, start, high, marks))
-            settled = (self._with_mark(letter, marks) for letter in window)
+            marked_letters = (self._with_mark(letter, marks) for letter in window)
             is_before = before.offset if before is not None else None
-            found[:0] = [
+            letters[:0] = [
                 letter
-                for letter in settled
-                if wanted(letter) and (is_before is None or letter.position.offset < is_before)
+                for letter in marked_letters
+                if match(letter) and (is_before is None or letter.position.offset < is_before)
             ]
             high = start
-        more = len(found) > count
-        found = found[-count:]
-        return found, found[0].position if more else None
+        has_more = len(letters) > count
+        letters = letters[-count:]
+        return letters, letters[0].position if has_more else None
 
-    def find(self, wanted: Callable[[Letter], bool]) -> list[Letter]:
-        """All letters that are wanted, oldest first of each partition, without their contents."""
-        found: list[Letter] = []
+    def find(self, match: Callable[[DeadLetter], bool]) -> list[DeadLetter]:
+        """All matching letters, oldest first of each partition, without their contents."""
+        matching: list[DeadLetter] = []
         for partition in self.partitions:
             marks: dict[int, Mark] = {}
             low, high = self.ends(partition)
             letters = list(self._read(partition, low, high, marks, contents=False))
-            settled = (self._with_mark(letter, marks) for letter in letters)
-            found += [letter for letter in settled if wanted(letter)]
-        return found
+            marked_letters = (self._with_mark(letter, marks) for letter in letters)
+            matching += [letter for letter in marked_letters if match(letter)]
+        return matching
 
-    def get(self, positions: list[Position]) -> Iterator[Letter]:
+    def get(self, positions: list[Position]) -> Iterator[DeadLetter]:
         """The letters at these positions, whole, in their order; a position where no letter stands is left out.
 
         Their marks are looked for up to the end of each partition.
@@ -240,8 +240,8 @@ class LetterTopic:
 
     def _read(
         self, partition: int, start: int, end: int, marks: dict[int, Mark], *, contents: bool = True
-    ) -> Iterator[Letter]:
-        """Letters from one offset to before another; what is a mark goes into `marks`."""
+    ) -> Iterator[DeadLetter]:
+        """Letters from one offset to before another; marks on the way are put into `marks`."""
         if start >= end:
             return
         place = TopicPartition(DEAD_LETTERS, partition, start)
@@ -267,22 +267,22 @@ class LetterTopic:
             if position > end:
                 return
             letter = _letter(message, Position(partition, offset), contents=contents)
-            marked = letter.header(MARKS)
-            if not marked or letter.header(REASON):
+            marked_offset = letter.header(MARKS)
+            if not marked_offset or letter.header(REASON):
                 yield letter
-            elif marked.isdigit():
+            elif marked_offset.isdigit():
                 mark = Mark(letter.header(OUTCOME), letter.at, letter.header(WENT_TO), letter.header(NOTE))
                 # Read backwards, window by window, the newest mark of a letter comes first.
-                known = marks.get(int(marked))
-                if known is None or known.at <= mark.at:
-                    marks[int(marked)] = mark
+                known_mark = marks.get(int(marked_offset))
+                if known_mark is None or known_mark.at <= mark.at:
+                    marks[int(marked_offset)] = mark
 
     @staticmethod
-    def _with_mark(letter: Letter, marks: dict[int, Mark]) -> Letter:
+    def _with_mark(letter: DeadLetter, marks: dict[int, Mark]) -> DeadLetter:
         mark = marks.get(letter.position.offset)
         if mark is None:
             return letter
-        return Letter(
+        return DeadLetter(
             position=letter.position,
             at=letter.at,
             key=letter.key,
@@ -292,8 +292,8 @@ class LetterTopic:
         )
 
 
-def _letter(message: Message, position: Position, *, contents: bool) -> Letter:
-    return Letter(
+def _letter(message: Message, position: Position, *, contents: bool) -> DeadLetter:
+    return DeadLetter(
         position=position,
         at=message.timestamp()[1],
         key=message.key() if contents else None,

@@ -1,1 +1,1 @@
-"""The commands that run a process until it is stopped: engine, gateway, worker, projection, and all of them."""
+"""Commands that run a process until it is stopped: engine, gateway, worker, projection, and all of them."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from backbeat.compose.cli.errors import SetupError
-from backbeat.compose.cli.options import STATUS_PORT_USUAL, partitions_option
+from backbeat.compose.cli.options import STATUS_PORT_DEFAULT, partitions_option
 
 if TYPE_CHECKING:
     from backbeat.compose.local.stack import Stack
@@ -105,7 +105,9 @@ def dev(
     if engines == 1:
         # Kafka and the gateway are not there yet: their ports are free, and theirs all the same.
         avoid = [port for port in (kafka_port, http_port) if port is not None]
-        status_port = os.environ.get(_STATUS_PORT) or str(choose_port(None, STATUS_PORT_USUAL, "--status-port", avoid))
+        status_port = os.environ.get(_STATUS_PORT) or str(
+            choose_port(None, STATUS_PORT_DEFAULT, "--status-port", avoid)
+        )
     progress = Progress("starting Kafka, an engine and the gateway", click.echo)
     stack = Stack(
         None if ephemeral else data_dir or _DATA_DIR_DEFAULT,
@@ -120,14 +122,14 @@ def dev(
         say=progress.say,
     )
     with _signals(stack.kill_all):
-        started = time.monotonic()
+        began_at = time.monotonic()
         try:
             if bootstrap_servers is None:
                 prepare_kafka(click.echo, from_folder(kafka_jars) if kafka_jars else None)
             click.echo("Starting …")
             with progress:
                 stack.start()
-            _show(stack, time.monotonic() - started)
+            _show(stack, time.monotonic() - began_at)
             stack.wait()
         except KeyboardInterrupt:
             click.echo("Stopping …")
@@ -160,23 +162,23 @@ def _show(stack: "Stack", seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def _signals(hurry: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal stop it; a second one while it stops kills what is left."""
-    seen = False
+def _signals(kill_all: Callable[[], None]) -> Iterator[None]:
+    """Stop at Ctrl-C, SIGTERM and a closed terminal; at a second one while it stops, kill the remaining parts."""
+    is_stopping = False
 
     def stop(number: int, frame: FrameType | None) -> None:
         del number, frame
-        nonlocal seen
-        if seen:
-            hurry()
+        nonlocal is_stopping
+        if is_stopping:
+            kill_all()
             return
-        seen = True
+        is_stopping = True
         raise KeyboardInterrupt
 
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-    before = {number: signal.signal(number, stop) for number in numbers}
+    handlers_before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers_before.items():
             signal.signal(number, handler)

@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from backbeat.compose.cli.engine_options import given, tuning_options
+from backbeat.compose.cli.engine_options import named_settings, tuning_options
 from backbeat.compose.cli.options import (
-    STATUS_PORT_USUAL,
+    STATUS_PORT_DEFAULT,
     bootstrap_option,
     development_option,
     log_format_option,
@@ -41,7 +41,7 @@ Examples:
     help="Where it keeps its records; lost ones are read again from Kafka.  [default: .backbeat/INSTANCE-ID]",
 )
 @status_host_option
-@status_port_option(STATUS_PORT_USUAL)
+@status_port_option(STATUS_PORT_DEFAULT)
 @log_format_option
 @development_option
 @tuning_options
@@ -71,7 +71,7 @@ def engine(
         bootstrap_servers=bootstrap_servers,
         instance_id=instance_id,
         data_dir=(data_dir or Path(".backbeat") / instance_id).absolute(),
-        **given(tuning),
+        **named_settings(tuning),
     )
     logs.to_stderr(log_format)
     wait_until_reached(bootstrap_servers)

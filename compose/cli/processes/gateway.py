@@ -1,4 +1,4 @@
-"""`backbeat gateway`: the HTTP door. Any number of them run side by side."""
+"""`backbeat gateway`: the HTTP gateway. Any number of them run side by side."""
 
 from pathlib import Path
 

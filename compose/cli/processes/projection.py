@@ -1,4 +1,4 @@
-"""`backbeat projection`: the tables that searches are answered from: follow, how far they are, have them built anew."""
+"""`backbeat projection`: the tables that searches are answered from: follow, status, rebuild."""
 
 import json
 import time
@@ -9,15 +9,15 @@ import click
 
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.options import (
-    STATUS_PORT_USUAL,
+    STATUS_PORT_DEFAULT,
     bootstrap_option,
     log_format_option,
     status_host_option,
     status_port_option,
 )
 
-_LOOK_SECONDS = 0.2
-_SAY_SECONDS = 5.0
+_POLL_SECONDS = 0.2
+_PROGRESS_SECONDS = 5.0
 
 _data_dir_option = click.option(
     "--data-dir",
@@ -55,19 +55,19 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def status(bootstrap_servers: str, data_dir: Path, database_url: str | None, *, as_json: bool) -> None:
     """Show whether it is whole, how far each partition was followed, how much is missing, and how many rows it has."""
-    found = _status(bootstrap_servers, _url(data_dir, database_url))
+    status = _status(bootstrap_servers, _url(data_dir, database_url))
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(status, indent=2))
         return
-    click.echo(f"database    {found['database']}")
-    click.echo(f"state       {found['state']}")
-    click.echo(f"generation  {found['generation']}")
-    click.echo(f"lag         {found['lag']} records")
-    for name, count in found["rows"].items():
+    click.echo(f"database    {status['database']}")
+    click.echo(f"state       {status['state']}")
+    click.echo(f"generation  {status['generation']}")
+    click.echo(f"lag         {status['lag']} records")
+    for name, count in status["rows"].items():
         click.echo(f"{name.replace('_', ' '):<16} {count:>12,}")
     click.echo("partition  followed to  of")
-    for each in found["partitions"]:
-        click.echo(f"{each['partition']:>9}  {each['next_offset']:>11}  {each['end']}")
+    for partition in status["partitions"]:
+        click.echo(f"{partition['partition']:>9}  {partition['next_offset']:>11}  {partition['end']}")
 
 
 @projection.command(
@@ -95,21 +95,21 @@ def rebuild(bootstrap_servers: str, data_dir: Path, database_url: str | None, *,
 
     url = _parsed(_url(data_dir, database_url), parse_url)
     engine = open_engine(url)
-    began = time.monotonic()
-    with _Shown(), explained(url), engine.begin() as connection:
+    began_at = time.monotonic()
+    with _AsSetupError(), explained(url), engine.begin() as connection:
         known = facts.read_facts(connection)
-        wanted = facts.ask_for_rebuild(connection) if known.schema_version == tables.SCHEMA_VERSION else 1
+        generation = facts.ask_for_rebuild(connection) if known.schema_version == tables.SCHEMA_VERSION else 1
     if not wait:
         click.echo("Asked for. Whichever gateway follows the changelog does it, or the next one that starts.")
         return
     follower = Follower(bootstrap_servers, engine)
     follower.start()
     try:
-        _wait_until_built(follower, engine, wanted)
+        _wait_until_built(follower, engine, generation)
     finally:
         follower.stop()
         engine.dispose()
-    click.echo(f"Built in {time.monotonic() - began:.1f} s.")
+    click.echo(f"Built in {time.monotonic() - began_at:.1f} s.")
 
 
 @projection.command(
@@ -123,7 +123,7 @@ Examples:
 @_data_dir_option
 @_database_option
 @status_host_option
-@status_port_option(STATUS_PORT_USUAL)
+@status_port_option(STATUS_PORT_DEFAULT)
 @log_format_option
 def follow(
     bootstrap_servers: str,
@@ -147,24 +147,26 @@ def follow(
     run_projection(bootstrap_servers, url, status=address, log_format=log_format)
 
 
-def _wait_until_built(follower: Any, engine: Any, wanted: int) -> None:
+def _wait_until_built(follower: Any, engine: Any, generation: int) -> None:
     from backbeat.gateway.projection.storage import facts
 
-    say_at = time.monotonic() + _SAY_SECONDS
+    progress_at = time.monotonic() + _PROGRESS_SECONDS
     while True:
         if follower.refusal is not None:
             raise follower.refusal
-        # Nobody says when another process has come further.
-        time.sleep(_LOOK_SECONDS)
-        with _Shown(), engine.begin() as connection:
+        # Another process that follows has no event for its progress.
+        time.sleep(_POLL_SECONDS)
+        with _AsSetupError(), engine.begin() as connection:
             known = facts.read_facts(connection)
-        if known.generation >= wanted and known.whole:
+        if known.generation >= generation and known.whole:
             return
-        if time.monotonic() >= say_at:
-            say_at += _SAY_SECONDS
+        if time.monotonic() >= progress_at:
+            progress_at += _PROGRESS_SECONDS
             trouble = follower.progress.trouble
-            done = f"{follower.progress.records:,} records so far" if follower.progress.records else "under way"
-            click.echo(f"waiting: {trouble}" if trouble else done)
+            progress_text = (
+                f"{follower.progress.records:,} records so far" if follower.progress.records else "under way"
+            )
+            click.echo(f"waiting: {trouble}" if trouble else progress_text)
 
 
 def _url(data_dir: Path, database_url: str | None) -> str:
@@ -173,12 +175,12 @@ def _url(data_dir: Path, database_url: str | None) -> str:
 
 
 def _parsed(database_url: str, parse_url: Any) -> Any:
-    with _Shown():
+    with _AsSetupError():
         return parse_url(database_url)
 
 
-class _Shown:
-    """Show the projection's errors as text."""
+class _AsSetupError:
+    """Raises the projection's errors as SetupError."""
 
     def __enter__(self) -> None:
         pass
@@ -203,21 +205,21 @@ def _status(bootstrap_servers: str, database_url: str) -> dict[str, Any]:
     changelog = Changelog(bootstrap_servers)
     ends = changelog.ends()
     engine = open_engine(url)
-    with _Shown(), explained(url), engine.begin() as connection:
+    with _AsSetupError(), explained(url), engine.begin() as connection:
         known = facts.read_facts(connection)
         is_ours = known.schema_version == tables.SCHEMA_VERSION
         positions = facts.read_positions(connection) if is_ours else {}
         rows = facts.count_rows(connection) if is_ours else {}
     engine.dispose()
     partitions = [
-        {"partition": number, "next_offset": positions.get(number, each.first), "end": each.end}
-        for number, each in ends.items()
+        {"partition": number, "next_offset": positions.get(number, offsets.first), "end": offsets.end}
+        for number, offsets in ends.items()
     ]
     return {
         "database": shown(url),
         "state": _state(known, is_ours=is_ours, is_same=known.topic_id == changelog.topic_id),
         "generation": known.generation,
-        "lag": sum(max(0, each["end"] - each["next_offset"]) for each in partitions),
+        "lag": sum(max(0, partition["end"] - partition["next_offset"]) for partition in partitions),
         "rows": rows,
         "partitions": partitions,
     }

@@ -1,4 +1,4 @@
-"""`backbeat worker`: a worker from a shell, of a Worker or of activities that a module has."""
+"""`backbeat worker`: a worker from a shell, of a Worker or of a module's activities."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ def worker(
     that it declares. Modules are looked for in the current directory, too. What is said here, in the environment or in
     a profile counts before what a Worker was made with.
     """
-    reloaded = os.environ.get(RELOADED_BY) == str(os.getppid())
-    if reload and not reloaded:
+    is_reloaded = os.environ.get(RELOADED_BY) == str(os.getppid())
+    if reload and not is_reloaded:
         from backbeat.compose.cli.processes.worker_reload import run_reloading
 
         context.exit(run_reloading(RELOADED_BY))
-    if reloaded:
+    if is_reloaded:
         # Ctrl-C reaches all processes of a terminal: the parent has heard it, and sends SIGTERM.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
@@ -87,22 +87,22 @@ def worker(
     from backbeat.streams.observe.logs import to_stderr
 
     sys.path.insert(0, str(Path.cwd()))
-    # Before the modules are imported: whoever sets up logging of his own does it there.
+    # Before the modules are imported: those that set up logging of their own do it there.
     to_stderr(log_format)
     runnable = load(targets)
-    named = runnable if isinstance(runnable, Worker) else Worker(activities=runnable)
-    servers = _servers(context, named, bootstrap_servers)
-    named.configure(servers, client or named.name, concurrency or named.concurrency)
-    named.serve()
+    named_worker = runnable if isinstance(runnable, Worker) else Worker(activities=runnable)
+    servers = _servers(context, named_worker, bootstrap_servers)
+    named_worker.configure(servers, client or named_worker.name, concurrency or named_worker.concurrency)
+    named_worker.serve()
     logging.getLogger("backbeat").info("stopped")
 
 
-def _servers(context: click.Context, worker: Worker, given: Brokers) -> str:
-    """The Kafka that was named, else the worker's own, with the way in that was named."""
-    usual = (ParameterSource.DEFAULT, None)
-    if context.get_parameter_source("bootstrap_servers") not in usual:
-        return given
+def _servers(context: click.Context, worker: Worker, brokers: Brokers) -> str:
+    """The Kafka that was named, else the worker's own, with the security that was named."""
+    not_named = (ParameterSource.DEFAULT, None)
+    if context.get_parameter_source("bootstrap_servers") not in not_named:
+        return brokers
     from backbeat.schemas.kafka.security import Brokers, KafkaSecurity
 
-    own = worker.bootstrap_servers
-    return own if given.security == KafkaSecurity() else Brokers(own, given.security)
+    servers = worker.bootstrap_servers
+    return servers if brokers.security == KafkaSecurity() else Brokers(servers, brokers.security)

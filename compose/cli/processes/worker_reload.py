@@ -1,6 +1,6 @@
 """`backbeat worker --reload`: the worker in a child process, which is started anew whenever a Python file changes.
 
-The child is this very command line. It hears SIGTERM only (`compose.worker`), so that Ctrl-C, which reaches every
+The child is this very command line. It hears SIGTERM only (`cli.processes.worker`), so that Ctrl-C, which reaches every
 process of a terminal, counts once. One that cannot start, while a file is half written, waits for the next change.
 """
 
@@ -20,9 +20,9 @@ from watchfiles import PythonFilter, watch
 from backbeat.compose.cli.exit_codes import Exit
 from backbeat.compose.local.tether import tether
 
-#: How often it is looked whether the child has ended by itself.
-_LOOK_MILLISECONDS = 500
-#: After a change: how long what has begun may take to end, and then how long the process may. What is cut off is run
+#: Interval of looking whether the child has ended by itself.
+_POLL_MILLISECONDS = 500
+#: After a change: bound of the time that running activities have to end, and then the process. What is cut off is run
 #: again, as after any end of a worker.
 _GRACE_SECONDS = 5.0
 
@@ -37,19 +37,19 @@ def run_reloading(variable: str) -> int:
     stopping = threading.Event()
     child = _start(variable)
 
-    def hear(number: int, frame: FrameType | None) -> None:
+    def on_signal(number: int, frame: FrameType | None) -> None:
         del number, frame
         stopping.set()
         child.terminate()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, hear)
-    told = restarted = False
+        signal.signal(number, on_signal)
+    has_ended = is_restarted = False
     for changes in watch(
         folder,
         watch_filter=PythonFilter(),
         stop_event=stopping,
-        rust_timeout=_LOOK_MILLISECONDS,
+        rust_timeout=_POLL_MILLISECONDS,
         yield_on_timeout=True,
         ignore_permission_denied=True,
     ):
@@ -60,17 +60,17 @@ def run_reloading(variable: str) -> int:
             child = _start(variable)
             if stopping.is_set():
                 child.terminate()
-            told, restarted = False, True
-        elif not told and (code := child.poll()) is not None:
+            has_ended, is_restarted = False, True
+        elif not has_ended and (code := child.poll()) is not None:
             # No change of a file makes Kafka come back, or mends a word of the command line.
-            if code == Exit.UNREACHABLE or (code == Exit.USAGE and not restarted):
+            if code == Exit.UNREACHABLE or (code == Exit.USAGE and not is_restarted):
                 return code
             click.echo(f"The worker has ended (exit code {code}). The next change of a file starts it.", err=True)
-            told = True
+            has_ended = True
     click.echo("Stopping the worker.", err=True)
     code = child.wait()
     # It may not have come as far as to hear the signal.
-    return 0 if told or code == -signal.SIGTERM else code
+    return 0 if has_ended or code == -signal.SIGTERM else code
 
 
 def _start(variable: str) -> subprocess.Popen[bytes]:
@@ -79,7 +79,7 @@ def _start(variable: str) -> subprocess.Popen[bytes]:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """End it: the second SIGTERM says that nobody waits for what has begun."""
+    """End it: the second SIGTERM tells it not to wait for running activities."""
     for end in (child.terminate, child.terminate, child.kill):
         end()
         try:

@@ -1,4 +1,4 @@
-"""What `backbeat worker MODULE[:ATTRIBUTE]` names: a Worker, or activities."""
+"""Target of `backbeat worker MODULE[:ATTRIBUTE]`: a Worker, or activities."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ AnyActivity = ActivityFunction[..., Any]
 
 
 def load(targets: Sequence[str]) -> Worker | list[AnyActivity]:
-    """The Worker that is named, or all activities that are, each once.
+    """The Worker of the target, or all activities of the targets, each once.
 
     UsageError: there is no such module or attribute, or nothing to run in it. CommandError: a module's own code fails.
     """
     activities: list[AnyActivity] = []
     for target in targets:
-        value = _runnable(_named(target), target)
+        value = _runnable(_resolve(target), target)
         if not isinstance(value, Worker):
             activities += value
         elif len(targets) == 1:
@@ -38,8 +38,8 @@ def load(targets: Sequence[str]) -> Worker | list[AnyActivity]:
     return list(dict.fromkeys(activities))
 
 
-def _named(target: str) -> Any:
-    """What stands under this name."""
+def _resolve(target: str) -> Any:
+    """The object of a target."""
     name, _, path = target.partition(":")
     if name.endswith(".py") or "/" in name:
         module = name.removesuffix(".py").removeprefix("./").strip("/").replace("/", ".")
@@ -67,16 +67,16 @@ def _imported(name: str) -> ModuleType:
         package = missing.rpartition(".")[0]
         folders = getattr(sys.modules.get(package), "__path__", []) if package else [str(Path.cwd())]
         known = [f"{package}.{module.name}" if package else module.name for module in pkgutil.iter_modules(folders)]
-        where = f"the package {package}" if package else f"{Path.cwd()}, nor among the installed packages"
-        raise click.UsageError(f"there is no module {missing!r} in {where}.{_nearest(missing, known)}") from error
+        place = f"the package {package}" if package else f"{Path.cwd()}, nor among the installed packages"
+        raise click.UsageError(f"there is no module {missing!r} in {place}.{_nearest(missing, known)}") from error
     except (Exception, SystemExit) as error:
         raise _failed(name, error) from error
 
 
 def _failed(name: str, error: BaseException) -> CommandError:
-    """The module's own code failed: where, from its first line on."""
-    at, ours = error.__traceback__, (__file__, importlib.__file__, "<frozen importlib")
-    while at is not None and at.tb_frame.f_code.co_filename.startswith(ours):
+    """The error of a module's own code, with the traceback from its first line on."""
+    at, our_files = error.__traceback__, (__file__, importlib.__file__, "<frozen importlib")
+    while at is not None and at.tb_frame.f_code.co_filename.startswith(our_files):
         at = at.tb_next
     lines = "".join(traceback.format_exception(type(error), error, at))
     return CommandError(f"the module {name} cannot be imported.\n{lines.rstrip()}")
@@ -90,7 +90,7 @@ def _runnable(value: Any, target: str) -> Worker | list[AnyActivity]:
                 raise click.UsageError(f"{target}: nothing is registered with this Worker: Worker(activities=[…])")
             return value
         case ModuleType():
-            return _of_module(value)
+            return _runnable_of_module(value)
         case ActivityFunction():
             return [value]
         case list() | tuple() | set() | frozenset():
@@ -105,14 +105,14 @@ def _runnable(value: Any, target: str) -> Worker | list[AnyActivity]:
 
 
 def _activities(item: Any, target: str) -> list[AnyActivity]:
-    """The activities of an item of a list: itself, or of a module all."""
+    """Activities of an item of a list: itself, or all of a module."""
     runnable = _runnable(item, f"{item!r} in {target}")
     if isinstance(runnable, Worker):
         raise click.UsageError(f"{target} has a Worker in it: name that one, or activities.")
     return runnable
 
 
-def _of_module(module: ModuleType) -> Worker | list[AnyActivity]:
+def _runnable_of_module(module: ModuleType) -> Worker | list[AnyActivity]:
     """A module's only Worker, else all activities that it declares, or its submodules; not those that it imports."""
     workers = {id(value): name for name, value in vars(module).items() if isinstance(value, Worker)}
     if len(workers) > 1:
@@ -138,7 +138,9 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _choices(name: str, value: Any) -> str:
-    """What could have been named in a module."""
+    """Text: the targets that a module has."""
     members = getattr(value, "__dict__", {})
-    fitting = [each for each, member in members.items() if isinstance(member, Worker | ActivityFunction)]
-    return f" There are: {', '.join(f'{name}:{each}' for each in fitting)}" if fitting else ""
+    targets = [
+        fitting_name for fitting_name, member in members.items() if isinstance(member, Worker | ActivityFunction)
+    ]
+    return f" There are: {', '.join(f'{name}:{target}' for target in targets)}" if targets else ""

@@ -1,4 +1,4 @@
-"""Reports by mail: through which server, to whom."""
+"""Reports by mail: server, sender and receivers."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ _OPTIONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class MailServer:
-    """A mail server, and who writes to whom."""
+    """A mail server, with the sender and the receivers of mails."""
 
     to: tuple[str, ...]
     sender: str
@@ -94,28 +94,30 @@ class MailServer:
     def send(self, subject: str, text: str, html: str) -> None:
         """Send one mail, as text and as HTML. CommandError where the server cannot be reached or does not take it."""
         message = self._message(subject, text, html)
-        where = f"The mail server {self.host}:{self.port}"
+        server_text = f"The mail server {self.host}:{self.port}"
         try:
             with self._connect() as server:
                 if self.user is not None:
                     server.login(self.user, self.password or "")
-                refused = server.send_message(message)
+                refused_addresses = server.send_message(message)
         except smtplib.SMTPAuthenticationError as error:
-            raise CommandError(f"{where} refuses the login. What to do: see --smtp-user and the password.") from error
+            raise CommandError(
+                f"{server_text} refuses the login. What to do: see --smtp-user and the password."
+            ) from error
         except smtplib.SMTPRecipientsRefused as error:
-            raise CommandError(f"{where} takes no mail for {', '.join(error.recipients)}.") from error
+            raise CommandError(f"{server_text} takes no mail for {', '.join(error.recipients)}.") from error
         except smtplib.SMTPResponseException as error:
-            said = (
+            response = (
                 error.smtp_error.decode(errors="replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
             )
-            raise CommandError(f"{where} refuses the mail: {error.smtp_code} {said}") from error
+            raise CommandError(f"{server_text} refuses the mail: {error.smtp_code} {response}") from error
         except (OSError, smtplib.SMTPException) as error:
             raise CommandError(
-                f"{where} cannot be used: {error}. What to do: see --smtp-host, --smtp-port and --smtp-security.",
+                f"{server_text} cannot be used: {error}. What to do: see --smtp-host, --smtp-port and --smtp-security.",
                 Exit.UNREACHABLE,
             ) from error
-        if refused:
-            raise CommandError(f"{where} takes no mail for {', '.join(refused)}; the others have it.")
+        if refused_addresses:
+            raise CommandError(f"{server_text} takes no mail for {', '.join(refused_addresses)}; the others have it.")
 
     def _message(self, subject: str, text: str, html: str) -> EmailMessage:
         message = EmailMessage()
@@ -129,7 +131,7 @@ class MailServer:
             ) from error
         message["Date"] = formatdate()
         message["Message-ID"] = make_msgid(domain="backbeat")
-        # It answers nobody, and wants no answer from programs.
+        # It is a reply to nobody, and wants no reply from programs.
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(text)
         message.add_alternative(html, subtype="html")
@@ -149,7 +151,7 @@ class MailServer:
 
 
 def mail_options(command: F) -> F:
-    """Add the options of mails; the command gets them as `mail`, None where nobody is to get one."""
+    """Add the options of mails; the command gets them as `mail`, None where there is no receiver."""
 
     @functools.wraps(command)
     def run(
@@ -161,7 +163,7 @@ def mail_options(command: F) -> F:
         smtp_security: str,
         smtp_user: str | None,
         smtp_password: str | None,
-        **named: Any,
+        **options: Any,
     ) -> Any:
         mail = None
         if mail_to:
@@ -176,7 +178,7 @@ def mail_options(command: F) -> F:
                 user=smtp_user,
                 password=smtp_password,
             )
-        return command(*arguments, mail=mail, **named)
+        return command(*arguments, mail=mail, **options)
 
     with_options: Any = run
     for option in reversed(_OPTIONS):

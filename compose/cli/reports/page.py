@@ -15,36 +15,36 @@ _COLUMNS = ("client", "workflow", "completed", "failed attempts", "out of retrie
 _NUMBERS_FROM = 2
 _INCONSISTENT = _COLUMNS.index("inconsistent")
 
-#: Mail programs drop style sheets: every cell says how it looks.
+#: Mail programs drop style sheets: every cell has its style.
 _CELL = "padding:4px 12px 4px 0;border-bottom:1px solid #ddd;vertical-align:top;"
 _RIGHT = _CELL + "text-align:right;"
 _ALARM = _RIGHT + "color:#b00020;font-weight:bold;"
 
 
 def subject_of(daily: Daily) -> str:
-    """A mail's subject: what somebody must know who reads no further."""
-    completed = sum(each.completed for each in daily.workflows)
-    stuck = sum(sum(each.inconsistent.values()) for each in daily.workflows)
+    """Subject of a mail: the numbers that must be known even if the rest is not read."""
+    completed = sum(workflow_type.completed for workflow_type in daily.workflows)
+    stuck = sum(sum(workflow_type.inconsistent.values()) for workflow_type in daily.workflows)
     return f"Backbeat {_moment(daily.until)[:10]}: {completed:,} completed, {stuck:,} inconsistent"
 
 
-def as_facts(daily: Daily, names: Mapping[str, str]) -> dict[str, Any]:
-    """One document."""
+def document_of(daily: Daily, names: Mapping[str, str]) -> dict[str, Any]:
+    """The report as a JSON document."""
     return {
         "since": _iso(daily.since),
         "until": _iso(daily.until),
         "stuck_hours": daily.stuck_hours,
         "workflows": [
             {
-                "client": names.get(each.user_id, each.user_id),
-                "workflow": each.workflow,
-                "completed": each.completed,
-                "failed_attempts": each.errored,
-                "out_of_retries": each.exhausted,
-                "inconsistent": sum(each.inconsistent.values()),
-                "inconsistent_by_status": each.inconsistent,
+                "client": names.get(workflow_type.user_id, workflow_type.user_id),
+                "workflow": workflow_type.workflow,
+                "completed": workflow_type.completed,
+                "failed_attempts": workflow_type.errored,
+                "out_of_retries": workflow_type.exhausted,
+                "inconsistent": sum(workflow_type.inconsistent.values()),
+                "inconsistent_by_status": workflow_type.inconsistent,
             }
-            for each in daily.workflows
+            for workflow_type in daily.workflows
         ],
     }
 
@@ -54,7 +54,7 @@ def text_of(daily: Daily, names: Mapping[str, str]) -> str:
     rows = [_COLUMNS, *_rows(daily, names)]
     widths = [max(len(row[number]) for row in rows) for number in range(len(_COLUMNS))]
     lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
-    return "\n".join([_title(daily), "", *(lines if daily.workflows else [_NOTHING]), "", _explained(daily)])
+    return "\n".join([_title(daily), "", *(lines if daily.workflows else [_NOTHING]), "", _footnote(daily)])
 
 
 def html_of(daily: Daily, names: Mapping[str, str]) -> str:
@@ -73,7 +73,7 @@ def html_of(daily: Daily, names: Mapping[str, str]) -> str:
 <body style="font-family:sans-serif;color:#222;">
 <h1 style="font-size:18px;">{escape(_title(daily))}</h1>
 {table if daily.workflows else f"<p>{escape(_NOTHING)}</p>"}
-<p style="color:#666;font-size:12px;">{escape(_explained(daily))}</p>
+<p style="color:#666;font-size:12px;">{escape(_footnote(daily))}</p>
 </body>
 </html>"""
 
@@ -82,22 +82,25 @@ _NOTHING = "Nothing completed or failed, and nothing is inconsistent."
 
 
 def _rows(daily: Daily, names: Mapping[str, str]) -> list[tuple[str, ...]]:
-    found: list[tuple[str, ...]] = [
+    rows: list[tuple[str, ...]] = [
         (
-            one_line(names.get(each.user_id, each.user_id)),
-            one_line(each.workflow),
-            f"{each.completed:,}",
-            f"{each.errored:,}",
-            f"{each.exhausted:,}",
-            _stuck(each.inconsistent),
+            one_line(names.get(workflow_type.user_id, workflow_type.user_id)),
+            one_line(workflow_type.workflow),
+            f"{workflow_type.completed:,}",
+            f"{workflow_type.errored:,}",
+            f"{workflow_type.exhausted:,}",
+            _stuck(workflow_type.inconsistent),
         )
-        for each in daily.workflows
+        for workflow_type in daily.workflows
     ]
-    if len(found) > 1:
-        total = [sum(getattr(each, name) for each in daily.workflows) for name in ("completed", "errored", "exhausted")]
-        stuck = sum(sum(each.inconsistent.values()) for each in daily.workflows)
-        found.append(("all", "", *(f"{count:,}" for count in total), f"{stuck:,}"))
-    return found
+    if len(rows) > 1:
+        total = [
+            sum(getattr(workflow_type, name) for workflow_type in daily.workflows)
+            for name in ("completed", "errored", "exhausted")
+        ]
+        stuck = sum(sum(workflow_type.inconsistent.values()) for workflow_type in daily.workflows)
+        rows.append(("all", "", *(f"{count:,}" for count in total), f"{stuck:,}"))
+    return rows
 
 
 def _stuck(by_status: Mapping[str, int]) -> str:
@@ -108,7 +111,7 @@ def _stuck(by_status: Mapping[str, int]) -> str:
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
     return [
-        # The last one is not padded: what stands in brackets would push its number about.
+        # The last one is not padded: the text in brackets would push its number about.
         text
         if number == _INCONSISTENT
         else text.rjust(widths[number])
@@ -129,7 +132,7 @@ def _title(daily: Daily) -> str:
     return f"Backbeat, {_moment(daily.since)} to {_moment(daily.until)}"
 
 
-def _explained(daily: Daily) -> str:
+def _footnote(daily: Daily) -> str:
     return (
         f"Inconsistent: nodes that should go on and have had no news for {daily.stuck_hours:g} hours, as of now. "
         "To see them: backbeat stuck"

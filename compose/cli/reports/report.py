@@ -1,4 +1,4 @@
-"""`backbeat report`: what a day brought, for people who do not look at a terminal (behaviour document, section 7)."""
+"""`backbeat report`: the report of a day, for people who do not look at a terminal (behaviour document, section 7)."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def daily(
     failed), nothing has for 20 hours, and no time that it waits for has passed since or lies ahead. Nodes that wait for
     others are not counted with them. That is as of now, whatever --until says.
     """
-    from backbeat.compose.cli.reports.page import as_facts, html_of, subject_of, text_of
+    from backbeat.compose.cli.reports.page import document_of, html_of, subject_of, text_of
     from backbeat.compose.cli.show.printing import emit, note
 
     if as_html and as_json:
@@ -72,18 +72,18 @@ def daily(
     since = since or until - _DAY
     if since > until:
         raise click.UsageError("--since is later than --until.")
-    asked = source(connection, database_url)
-    found = asked.daily(_milliseconds(since), _milliseconds(until), stuck_hours)
-    names = asked.names()
+    report_source = source(connection, database_url)
+    daily_report = report_source.daily(_milliseconds(since), _milliseconds(until), stuck_hours)
+    names = report_source.names()
     if mail is not None:
-        mail.send(subject_of(found), text_of(found, names), html_of(found, names))
+        mail.send(subject_of(daily_report), text_of(daily_report, names), html_of(daily_report, names))
         note(f"Sent to {', '.join(mail.to)}.")
     if as_json:
-        emit(as_facts(found, names))
+        emit(document_of(daily_report, names))
     elif as_html:
-        click.echo(html_of(found, names))
+        click.echo(html_of(daily_report, names))
     elif mail is None:
-        click.echo(text_of(found, names))
+        click.echo(text_of(daily_report, names))
 
 
 def _milliseconds(at: datetime) -> int:

@@ -1,4 +1,4 @@
-"""Where the command line's reports come from: a gateway over HTTP, or the projection's database."""
+"""Sources of the command line's reports: a gateway over HTTP, or the projection's database."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Of the gateway's answers: how old what it says may be.
+#: Header of the gateway's responses: their age at most.
 _STALE_HEADER = "X-backbeat-stale-seconds"
 
 database_option = click.option(
@@ -39,19 +39,19 @@ database_option = click.option(
 
 
 class Source(Protocol):
-    """What gives reports."""
+    """A source of reports."""
 
-    #: How many seconds older than the newest writes the last answer may be; 0: it is not; None: not known.
+    #: Seconds that the last report may be older than the newest writes; 0: it is not; None: not known.
     stale_seconds: float | None
 
     def summary(self) -> Summary:
         """The console report."""
 
     def activities(self, seconds: float) -> Activities:
-        """What is at work, and what came of it in the last seconds."""
+        """Activities at work, and their outcomes in the last seconds."""
 
     def daily(self, since: int, until: int, stuck_hours: float) -> Daily:
-        """A day, in milliseconds since the epoch."""
+        """The report of a day, in milliseconds since the epoch."""
 
     def names(self) -> Mapping[str, str]:
         """The client applications' names by their ids."""
@@ -77,20 +77,20 @@ class GatewaySource:
         return self._get("/reports/summary", Summary)
 
     def activities(self, seconds: float) -> Activities:
-        """What is at work, and what came of it in the last seconds."""
+        """Activities at work, and their outcomes in the last seconds."""
         from backbeat.gateway.api.report_json import Activities
 
         return self._get("/reports/activities", Activities, seconds=seconds)
 
     def daily(self, since: int, until: int, stuck_hours: float) -> Daily:
-        """A day."""
+        """The report of a day."""
         from backbeat.gateway.api.report_json import Daily
 
         return self._get("/reports/daily", Daily, since=_iso(since), until=_iso(until), stuck_hours=stuck_hours)
 
     def names(self) -> Mapping[str, str]:
         """The client applications' names by their ids."""
-        return {each["id"]: each["name"] for each in self._get("/users", list[dict[str, str]])}
+        return {user["id"]: user["name"] for user in self._get("/users", list[dict[str, str]])}
 
     def _get(self, path: str, kind: type[T], **query: object) -> T:
         if self._headers is None:
@@ -117,22 +117,22 @@ def _refused(error: urllib.error.HTTPError, gateway: str) -> CommandError:
     with error:
         text = error.read().decode(errors="replace")
     try:
-        said = str(json.loads(text)["message"])
+        message = str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
-        said = f"HTTP {error.code}"
+        message = f"HTTP {error.code}"
     match error.code:
         case 401:
             return CommandError(f"The gateway {gateway} asks for a token. What to do: give --client and --token.")
         case 404:
             return CommandError(f"The gateway {gateway} knows no reports: is it older than this program?")
         case 503:
-            return CommandError(f"The gateway {gateway}: {said}", Exit.UNREACHABLE)
+            return CommandError(f"The gateway {gateway}: {message}", Exit.UNREACHABLE)
         case _:
-            return CommandError(f"The gateway {gateway}: {said}")
+            return CommandError(f"The gateway {gateway}: {message}")
 
 
 def _credentials(connection: Connection) -> dict[str, str]:
-    """What a gateway wants that asks for tokens at every call: who asks, by id, and the token."""
+    """Headers for a gateway that asks for tokens at every call: the caller's id, and its token."""
     if connection.token is None:
         return {}
     try:
@@ -159,7 +159,7 @@ def _iso(milliseconds: int) -> str:
 
 
 class DatabaseSource:
-    """Asks the projection's database, whether a gateway runs or not: what it says is as old as the database is."""
+    """Reads the projection's database, whether a gateway runs or not: its reports are as old as the database is."""
 
     def __init__(self, connection: Connection, database_url: str) -> None:
         from backbeat.gateway.projection.storage.database import open_engine, parse_url
@@ -178,13 +178,13 @@ class DatabaseSource:
         return self._ask(reports.summary)
 
     def activities(self, seconds: float) -> Activities:
-        """What is at work, and what came of it in the last seconds."""
+        """Activities at work, and their outcomes in the last seconds."""
         from backbeat.gateway.projection.reading import reports
 
         return self._ask(lambda connection: reports.activities(connection, seconds, closed=False))
 
     def daily(self, since: int, until: int, stuck_hours: float) -> Daily:
-        """A day."""
+        """The report of a day."""
         from backbeat.gateway.projection.reading import reports
 
         return self._ask(lambda connection: reports.daily(connection, since, until, stuck_hours))
@@ -198,7 +198,7 @@ class DatabaseSource:
         with Registry(self._connection.bootstrap_servers) as registry:
             return {client.id: client.name for client in registry.all()}
 
-    def _ask(self, ask: Callable[[DatabaseConnection], T]) -> T:
+    def _ask(self, read: Callable[[DatabaseConnection], T]) -> T:
         from backbeat.gateway.projection import ProjectionUnavailable
         from backbeat.gateway.projection.storage import facts, tables
         from backbeat.gateway.projection.storage.database import explained, shown
@@ -210,4 +210,4 @@ class DatabaseSource:
                     f"The projection in {shown(self._url)} is not whole. What to do: see `backbeat projection status`."
                 )
             self.stale_seconds = max(0, facts.now_ms() - known.current_at) / 1000
-            return ask(connection)
+            return read(connection)

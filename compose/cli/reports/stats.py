@@ -1,4 +1,4 @@
-"""`backbeat stats`: the console report of the original, and what waits where (behaviour document, section 7)."""
+"""`backbeat stats`: the console report of the original, and all that waits (behaviour document, section 7)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from backbeat.compose.cli.reports.stats_printing import Stats
     from backbeat.streams.kafka.queues import Queues
 
-#: Of more dead letters than this it is only said that they are many.
+#: Dead letters up to which they are counted.
 _DEAD_LETTERS_MAX = 20_000
 
 
@@ -40,48 +40,52 @@ def stats(connection: Connection, database_url: str | None, application_id: str,
     Counts and timers come from the projection, which a gateway brings up to date first; queue sizes and lag come from
     Kafka, and count from the newest commit.
     """
-    from backbeat.compose.cli.reports.stats_printing import as_facts, tell
+    from backbeat.compose.cli.reports.stats_printing import document_of, print_stats
     from backbeat.compose.cli.show.printing import emit, note
 
-    found, code = _gather(connection, database_url, application_id)
+    stats_found, code = _gather(connection, database_url, application_id)
     if as_json:
-        emit(as_facts(found))
+        emit(document_of(stats_found))
     else:
-        tell(found)
-    for trouble in found.trouble:
+        print_stats(stats_found)
+    for trouble in stats_found.trouble:
         note(f"Error: {trouble}")
-    if found.trouble:
+    if stats_found.trouble:
         raise click.exceptions.Exit(code)
 
 
 def _gather(connection: Connection, database_url: str | None, application_id: str) -> tuple[Stats, int]:
-    """Whatever can be had: an operator looks here when something is broken."""
+    """All parts that can be had: an operator looks here when some are broken."""
     from backbeat.compose.cli.reports.stats_printing import Stats
 
-    found = Stats()
+    stats_found = Stats()
     code = int(Exit.DONE)
 
-    def missing(error: Exception) -> None:
+    def add_trouble(error: Exception) -> None:
         nonlocal code
-        explained = explain(error) if not isinstance(error, click.ClickException) else error
-        if explained is None:
+        command_error = explain(error) if not isinstance(error, click.ClickException) else error
+        if command_error is None:
             raise error
-        found.trouble.append(explained.format_message())
-        code = max(code, explained.exit_code)
+        stats_found.trouble.append(command_error.format_message())
+        code = max(code, command_error.exit_code)
 
     try:
-        asked = source(connection, database_url)
-        found.summary, found.stale_seconds, found.names = asked.summary(), asked.stale_seconds, asked.names()
+        report_source = source(connection, database_url)
+        stats_found.summary, stats_found.stale_seconds, stats_found.names = (
+            report_source.summary(),
+            report_source.stale_seconds,
+            report_source.names(),
+        )
     except Exception as error:  # noqa: BLE001 - what cannot be explained is raised again
-        missing(error)
+        add_trouble(error)
     if connection.only_gateway:
-        return found, code
+        return stats_found, code
     try:
-        found.queues = _queues(connection, application_id)
-        found.dead_letters = _dead_letters(connection)
+        stats_found.queues = _queues(connection, application_id)
+        stats_found.dead_letters = _dead_letters(connection)
     except Exception as error:  # noqa: BLE001 - as above
-        missing(error)
-    return found, code
+        add_trouble(error)
+    return stats_found, code
 
 
 def _queues(connection: Connection, application_id: str) -> Queues:
@@ -92,10 +96,10 @@ def _queues(connection: Connection, application_id: str) -> Queues:
 
 
 def _dead_letters(connection: Connection) -> int | None:
-    """How many wait; None: more than one counts."""
-    from backbeat.compose.cli.dead_letters.topic import Filters, LetterTopic
+    """Number of dead letters that wait; None: too many to be counted."""
+    from backbeat.compose.cli.dead_letters.topic import DeadLetterTopic, Filters
 
-    with LetterTopic(connection.bootstrap_servers) as topic:
+    with DeadLetterTopic(connection.bootstrap_servers) as topic:
         sizes = [topic.ends(partition) for partition in topic.partitions]
         if sum(end - first for first, end in sizes) > _DEAD_LETTERS_MAX:
             return None

@@ -1,4 +1,4 @@
-"""The console report as it is printed: tables for people, one document for programs."""
+"""The console report's output: tables for people, a JSON document for programs."""
 
 from __future__ import annotations
 
@@ -14,103 +14,113 @@ from backbeat.compose.cli.show.printing import ago, print_table, status_text, wh
 from backbeat.gateway.api.report_json import ActivityFigures, Summary, TimerFigures
 from backbeat.streams.kafka.queues import Queue, Queues
 
-_SHOWN_APART = ("scheduled", "started", "sent_to_client", "retrying", "errored", "retries_exhausted", "paused")
+_COLUMNS_APART = ("scheduled", "started", "sent_to_client", "retrying", "errored", "retries_exhausted", "paused")
 
 
 @dataclass(kw_only=True)
 class Stats:
-    """What could be had."""
+    """Parts of the report that could be had."""
 
     summary: Summary | None = None
     queues: Queues | None = None
-    #: how many wait; None: not known, or too many to count
+    #: dead letters that wait; None: not known, or too many to count
     dead_letters: int | None = None
-    #: how many seconds older than the newest writes the summary may be
+    #: seconds that the summary may be older than the newest writes
     stale_seconds: float | None = None
     #: the client applications' names by their ids
     names: Mapping[str, str] = field(default_factory=dict)
-    #: why parts are missing
+    #: reasons why parts are missing
     trouble: list[str] = field(default_factory=list)
 
     def client(self, user_id: str) -> str:
-        """A client application's name; one that was removed is shown by its id."""
+        """Name of a client application; the id of one that was removed."""
         return self.names.get(user_id, user_id)
 
     def projection_lag(self) -> dict[int, int] | None:
         """Partition -> changelog records that the projection has not read; None: not known."""
         if self.summary is None or self.queues is None:
             return None
-        reached = self.summary.positions
-        return {number: max(0, end - reached.get(number, 0)) for number, end in self.queues.state_ends.items()}
+        positions = self.summary.positions
+        return {number: max(0, end - positions.get(number, 0)) for number, end in self.queues.state_ends.items()}
 
 
 # --- for programs ----------------------------------------------------------------------------------------------------
 
 
-def as_facts(found: Stats) -> dict[str, Any]:
-    """One document. What could not be had is null, and `trouble` says why."""
-    summary, queues = found.summary, found.queues
+def document_of(stats: Stats) -> dict[str, Any]:
+    """The report as a JSON document. Parts that could not be had are null, and `trouble` has the reasons."""
+    summary, queues = stats.summary, stats.queues
     return {
         "at": None if summary is None else _iso(summary.at),
-        "stale_seconds": found.stale_seconds,
+        "stale_seconds": stats.stale_seconds,
         "workflows": None
         if summary is None
         else [
             {
-                "client": found.client(each.user_id),
-                "workflow": each.workflow,
-                "workflows": each.workflows,
-                "open": each.open_workflows,
-                "nodes": each.nodes,
+                "client": stats.client(workflow_type.user_id),
+                "workflow": workflow_type.workflow,
+                "workflows": workflow_type.workflows,
+                "open": workflow_type.open_workflows,
+                "nodes": workflow_type.nodes,
             }
-            for each in summary.workflows
+            for workflow_type in summary.workflows
         ],
         "activities": None
         if summary is None
         else [
-            {"client": found.client(each.user_id), "activity": each.activity, **at_work(each), "nodes": each.nodes}
-            for each in summary.activities
+            {
+                "client": stats.client(activity.user_id),
+                "activity": activity.activity,
+                **at_work(activity),
+                "nodes": activity.nodes,
+            }
+            for activity in summary.activities
         ],
-        "timers": None if summary is None else [_timer(each) for each in summary.timers],
+        "timers": None if summary is None else [_timer(timer) for timer in summary.timers],
         "queues": None
         if queues is None
         else {
             "commands": _queue(queues.commands),
-            "signals": [_queue(each) for each in queues.signals],
-            "activities": [_queue(each) for each in queues.activities],
+            "signals": [_queue(queue) for queue in queues.signals],
+            "activities": [_queue(queue) for queue in queues.activities],
         },
-        "projection_lag": found.projection_lag(),
-        "dead_letters": found.dead_letters,
-        "trouble": found.trouble,
+        "projection_lag": stats.projection_lag(),
+        "dead_letters": stats.dead_letters,
+        "trouble": stats.trouble,
     }
 
 
-def at_work(one: ActivityFigures) -> dict[str, int]:
-    """The nodes of an activity that are at work, as everything that shows them calls it."""
+def at_work(activity: ActivityFigures) -> dict[str, int]:
+    """Nodes of an activity that are at work, under the names that all reports have."""
     return {
-        "waiting": one.waiting,
-        "running": one.running,
-        "retrying": one.retrying,
-        "failing": one.failing,
-        "paused": one.paused,
+        "waiting": activity.waiting,
+        "running": activity.running,
+        "retrying": activity.retrying,
+        "failing": activity.failing,
+        "paused": activity.paused,
     }
 
 
-def _timer(one: TimerFigures) -> dict[str, Any]:
-    first = None if one.first_at is None else _iso(one.first_at)
-    return {"kind": one.kind, "ahead": one.ahead, "due": one.due, "first_at": first}
+def _timer(timer: TimerFigures) -> dict[str, Any]:
+    first = None if timer.first_at is None else _iso(timer.first_at)
+    return {"kind": timer.kind, "ahead": timer.ahead, "due": timer.due, "first_at": first}
 
 
-def _queue(one: Queue) -> dict[str, Any]:
+def _queue(queue: Queue) -> dict[str, Any]:
     return {
-        "topic": one.topic,
-        "client": one.client or None,
-        "group": one.group or None,
-        "group_state": one.group_state.lower() or None,
-        "waiting": one.waiting,
+        "topic": queue.topic,
+        "client": queue.client or None,
+        "group": queue.group or None,
+        "group_state": queue.group_state.lower() or None,
+        "waiting": queue.waiting,
         "partitions": [
-            {"partition": each.partition, "waiting": each.waiting, "committed": each.committed, "end": each.end}
-            for each in one.partitions
+            {
+                "partition": partition.partition,
+                "waiting": partition.waiting,
+                "committed": partition.committed,
+                "end": partition.end,
+            }
+            for partition in queue.partitions
         ],
     }
 
@@ -118,88 +128,92 @@ def _queue(one: Queue) -> dict[str, Any]:
 # --- for people -----------------------------------------------------------------------------------------------------
 
 
-def tell(found: Stats) -> None:
-    """Tables, each with its title."""
-    if found.summary is not None:
-        _tell_summary(found, found.summary)
-    if found.queues is not None:
-        _tell_queues(found.queues)
-        _tell_lag(found, found.queues)
-        letters = "more than can be counted here" if found.dead_letters is None else f"{found.dead_letters:,}"
+def print_stats(stats: Stats) -> None:
+    """Print the tables, each with its title."""
+    if stats.summary is not None:
+        _print_summary(stats, stats.summary)
+    if stats.queues is not None:
+        _print_queues(stats.queues)
+        _print_lag(stats, stats.queues)
+        letters = "more than can be counted here" if stats.dead_letters is None else f"{stats.dead_letters:,}"
         click.echo(f"\nDead letters that wait: {letters}")
-    if found.stale_seconds:
-        click.echo(f"The counts may miss the last {found.stale_seconds:.1f} s.")
+    if stats.stale_seconds:
+        click.echo(f"The counts may miss the last {stats.stale_seconds:.1f} s.")
 
 
-def _tell_summary(found: Stats, summary: Summary) -> None:
-    _tell(
+def _print_summary(stats: Stats, summary: Summary) -> None:
+    _print(
         "Workflows",
         ("CLIENT", "WORKFLOW", "WORKFLOWS", "OPEN", "NODES"),
         (
             (
-                found.client(each.user_id),
-                each.workflow,
-                f"{each.workflows:,}",
-                f"{each.open_workflows:,}",
-                _by_status(each.nodes),
+                stats.client(workflow_type.user_id),
+                workflow_type.workflow,
+                f"{workflow_type.workflows:,}",
+                f"{workflow_type.open_workflows:,}",
+                _by_status(workflow_type.nodes),
             )
-            for each in summary.workflows
+            for workflow_type in summary.workflows
         ),
     )
-    _tell(
+    _print(
         "Activities",
         ("CLIENT", "ACTIVITY", *(name.upper() for name in ("waiting", "running", "retrying", "failing", "paused")), ""),
         (
             (
-                found.client(each.user_id),
-                each.activity,
-                *(number(count, alarming=name == "failing") for name, count in at_work(each).items()),
-                _by_status({name: count for name, count in each.nodes.items() if name not in _SHOWN_APART}),
+                stats.client(activity.user_id),
+                activity.activity,
+                *(number(count, alarming=name == "failing") for name, count in at_work(activity).items()),
+                _by_status({name: count for name, count in activity.nodes.items() if name not in _COLUMNS_APART}),
             )
-            for each in summary.activities
+            for activity in summary.activities
         ),
     )
-    _tell(
+    _print(
         "Timers",
         ("KIND", "AHEAD", "DUE", "FIRST"),
         (
-            (each.kind, f"{each.ahead:,}", number(each.due, alarming=True), _first(each.first_at))
-            for each in summary.timers
+            (timer.kind, f"{timer.ahead:,}", number(timer.due, alarming=True), _first(timer.first_at))
+            for timer in summary.timers
         ),
     )
 
 
-def _tell_queues(queues: Queues) -> None:
-    _tell(
+def _print_queues(queues: Queues) -> None:
+    _print(
         "Queues",
         ("TOPIC", "READ BY", "", "WAITING"),
         (
-            (each.topic, each.group or "nobody", each.group_state.lower(), number(each.waiting))
-            for each in (queues.commands, *queues.signals, *queues.activities)
+            (queue.topic, queue.group or "nobody", queue.group_state.lower(), number(queue.waiting))
+            for queue in (queues.commands, *queues.signals, *queues.activities)
         ),
     )
 
 
-def _tell_lag(found: Stats, queues: Queues) -> None:
-    behind = found.projection_lag()
-    _tell(
+def _print_lag(stats: Stats, queues: Queues) -> None:
+    lag = stats.projection_lag()
+    _print(
         "Lag by partition",
         ("PARTITION", "COMMANDS", "PROJECTION"),
         (
-            (str(each.partition), number(each.waiting), "?" if behind is None else number(behind[each.partition]))
-            for each in queues.commands.partitions
+            (
+                str(partition.partition),
+                number(partition.waiting),
+                "?" if lag is None else number(lag[partition.partition]),
+            )
+            for partition in queues.commands.partitions
         ),
     )
 
 
-def _tell(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+def _print(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
     click.echo(f"\n{title}")
     if not print_table(columns, rows):
         click.echo("none")
 
 
 def number(count: int, *, alarming: bool = False) -> Text:
-    """A count; nothing stands out less, and what somebody must see to stands out."""
+    """A count; zero stands out less, and an alarm stands out."""
     return Text(f"{count:,}", style="dim" if not count else "bold red" if alarming else "")
 
 

@@ -20,7 +20,7 @@ from backbeat.compose.cli.reports.source import Source, database_option, source
 if TYPE_CHECKING:
     from backbeat.compose.cli.reports.top_printing import View
 
-#: How often the names of client applications are asked for again while one is unknown.
+#: Interval of asking for the names of client applications while one is unknown.
 _NAMES_SECONDS = 10.0
 _SORTS = ("load", "failing", "rate", "name")
 
@@ -71,54 +71,54 @@ def top(
     by themselves. FAILING: errored or out of retries, until somebody sees to them. PAUSED: until their workflow is
     resumed. It comes from the projection, and costs as much as there is at work.
     """
-    from backbeat.compose.cli.reports.top_printing import as_facts, table_of
+    from backbeat.compose.cli.reports.top_printing import document_of, table_of
     from backbeat.compose.cli.show.printing import emit, make_console
 
-    looks = _Looks(source(connection, database_url), window_seconds)
+    views = _Views(source(connection, database_url), window_seconds)
     console = make_console()
     with _ended_by_signals():
         if as_json:
             for _ in range(1) if once else itertools.count():
-                emit(as_facts(looks.look(), sort))
+                emit(document_of(views.read(), sort))
                 if not once:
                     time.sleep(interval_seconds)
         elif once or not console.is_terminal:
-            console.print(table_of(looks.look(), sort))
+            console.print(table_of(views.read(), sort))
         else:
-            _live(console, looks, sort, interval_seconds)
+            _live(console, views, sort, interval_seconds)
 
 
-class _Looks:
-    """One look after the other."""
+class _Views:
+    """Views of the activities at work, one after the other."""
 
-    def __init__(self, asked: Source, window_seconds: float) -> None:
-        self._asked = asked
+    def __init__(self, report_source: Source, window_seconds: float) -> None:
+        self._source = report_source
         self._window_seconds = window_seconds
         self._names: dict[str, str] = {}
         self._names_at = float("-inf")
 
-    def look(self) -> View:
-        """What is at work now."""
+    def read(self) -> View:
+        """The activities at work now."""
         from backbeat.compose.cli.reports.top_printing import Activity, View
 
-        found = self._asked.activities(self._window_seconds)
-        unknown = any(each.user_id not in self._names for each in found.activities)
+        figures = self._source.activities(self._window_seconds)
+        unknown = any(activity.user_id not in self._names for activity in figures.activities)
         if unknown and time.monotonic() - self._names_at > _NAMES_SECONDS:
-            self._names, self._names_at = dict(self._asked.names()), time.monotonic()
+            self._names, self._names_at = dict(self._source.names()), time.monotonic()
         activities = [
-            Activity.of(each, self._names.get(each.user_id, each.user_id), self._window_seconds)
-            for each in found.activities
+            Activity.of(activity, self._names.get(activity.user_id, activity.user_id), self._window_seconds)
+            for activity in figures.activities
         ]
         return View(
             at=time.time(),
             window_seconds=self._window_seconds,
-            stale_seconds=self._asked.stale_seconds or 0.0,
+            stale_seconds=self._source.stale_seconds or 0.0,
             activities=activities,
         )
 
 
-def _live(console: Any, looks: _Looks, sort: str, interval_seconds: float) -> None:
-    """Until a key or a signal ends it; whatever does, the terminal is as it was."""
+def _live(console: Any, views: _Views, sort: str, interval_seconds: float) -> None:
+    """Draw until a key or a signal ends it; the terminal is restored then."""
     from rich.live import Live
 
     from backbeat.compose.cli.reports.top_printing import screen_of
@@ -130,14 +130,14 @@ def _live(console: Any, looks: _Looks, sort: str, interval_seconds: float) -> No
     with Keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             try:
-                view, trouble = looks.look(), ""
+                view, trouble = views.read(), ""
             except Exception as error:  # noqa: BLE001 - what cannot be explained is raised again
-                # It goes on when what is missing is back, as it does where a gateway is started again.
-                trouble = _explained(error)
-            look_again_at = time.monotonic() + interval_seconds
+                # It goes on once the missing part is back, as where a gateway is started again.
+                trouble = _trouble(error)
+            next_at = time.monotonic() + interval_seconds
             while True:
                 live.update(screen_of(view, sort, trouble, console.height), refresh=True)
-                key = keys.wait(look_again_at - time.monotonic())
+                key = keys.wait(next_at - time.monotonic())
                 if key == "q":
                     return
                 if key is None:
@@ -145,27 +145,27 @@ def _live(console: Any, looks: _Looks, sort: str, interval_seconds: float) -> No
                 sort = sorts.get(key, sort)
 
 
-def _explained(error: Exception) -> str:
-    explained = error if isinstance(error, click.ClickException) else explain(error)
-    if explained is None:
+def _trouble(error: Exception) -> str:
+    command_error = error if isinstance(error, click.ClickException) else explain(error)
+    if command_error is None:
         raise error
-    return explained.format_message()
+    return command_error.format_message()
 
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end it as q does: that is what they are for here."""
+    """End at Ctrl-C and SIGTERM as at q: that is their use here."""
 
     def end(number: int, frame: object) -> None:
         del number, frame
         raise KeyboardInterrupt
 
-    # A shell that starts it in the background has SIGINT ignored; whoever sends one means it.
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    # A shell that starts it in the background has SIGINT ignored; its sender means it.
+    handlers_before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     except KeyboardInterrupt:
         pass
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers_before.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""What `backbeat top` shows: a table of activities, or one document of JSON."""
+"""Output of `backbeat top`: a table of activities, or a JSON document."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rich.text import Text
 from backbeat.compose.cli.show.sanitize import one_line
 from backbeat.gateway.api.report_json import ActivityFigures
 
-#: Lines of a screen that are no rows: title, headings, what is below.
+#: Lines of a screen that are no rows: title, headings, lines below.
 _LINES_AROUND = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Activity:
-    """One row."""
+    """A row of the table."""
 
     client: str
     activity: str
@@ -33,7 +33,7 @@ class Activity:
 
     @classmethod
     def of(cls, figures: ActivityFigures, client: str, window_seconds: float) -> Self:
-        """From what was counted."""
+        """The row of an activity's counts."""
         return cls(
             client=client,
             activity=figures.activity,
@@ -49,56 +49,56 @@ class Activity:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One look."""
+    """The activities at work at one time."""
 
     #: seconds since the epoch
     at: float
     window_seconds: float
-    #: how many seconds older than the newest writes it may be
+    #: seconds that it may be older than the newest writes
     stale_seconds: float
     activities: list[Activity]
 
 
-def as_facts(view: View, sort: str) -> dict[str, Any]:
-    """One document."""
+def document_of(view: View, sort: str) -> dict[str, Any]:
+    """The view as a JSON document."""
     return {
         "at": datetime.fromtimestamp(view.at, UTC).isoformat(),
         "window_seconds": view.window_seconds,
         "stale_seconds": view.stale_seconds,
-        "activities": [asdict(each) for each in ordered(view.activities, sort)],
+        "activities": [asdict(row) for row in ordered(view.activities, sort)],
     }
 
 
 def ordered(activities: list[Activity], sort: str) -> list[Activity]:
-    """What matters most first; by name where that is the same."""
+    """The greatest of the sort first; equal ones by name."""
 
-    def key(one: Activity) -> tuple[float, str, str]:
-        load = one.running + one.waiting + one.retrying + one.failing + one.paused
-        rate = one.completed_per_second + one.errored_per_second
-        weight = {"load": load, "failing": one.failing + one.retrying / 1e9, "rate": rate, "name": 0}[sort]
-        return -weight, one.client, one.activity
+    def key(row: Activity) -> tuple[float, str, str]:
+        load = row.running + row.waiting + row.retrying + row.failing + row.paused
+        rate = row.completed_per_second + row.errored_per_second
+        weight = {"load": load, "failing": row.failing + row.retrying / 1e9, "rate": rate, "name": 0}[sort]
+        return -weight, row.client, row.activity
 
     return sorted(activities, key=key)
 
 
 def table_of(view: View, sort: str, rows_max: int | None = None) -> Table:
-    """The table; of a screen that is full, its first rows."""
+    """The table; `rows_max`: its first rows, for a screen that is full."""
     table = Table(box=None, pad_edge=False, header_style="bold", expand=rows_max is not None)
     for name in ("CLIENT", "ACTIVITY"):
         table.add_column(name, overflow="ellipsis", no_wrap=True)
     for name in ("WAITING", "RUNNING", "RETRYING", "FAILING", "PAUSED", "DONE/S", "ERRORS/S"):
         table.add_column(name, justify="right", no_wrap=True)
-    for one in ordered(view.activities, sort)[:rows_max]:
+    for row in ordered(view.activities, sort)[:rows_max]:
         table.add_row(
-            Text(one_line(one.client)),
-            Text(one_line(one.activity)),
-            _count(one.waiting),
-            _count(one.running),
-            _count(one.retrying, "yellow"),
-            _count(one.failing, "bold red"),
-            _count(one.paused, "magenta"),
-            _rate(one.completed_per_second),
-            _rate(one.errored_per_second, "red"),
+            Text(one_line(row.client)),
+            Text(one_line(row.activity)),
+            _count(row.waiting),
+            _count(row.running),
+            _count(row.retrying, "yellow"),
+            _count(row.failing, "bold red"),
+            _count(row.paused, "magenta"),
+            _rate(row.completed_per_second),
+            _rate(row.errored_per_second, "red"),
         )
     return table
 

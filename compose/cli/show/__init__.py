@@ -1,1 +1,1 @@
-"""What commands print: tables, trees, progress, and JSON for programs."""
+"""Output of commands: tables, trees, progress, and JSON for programs."""

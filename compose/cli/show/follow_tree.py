@@ -10,25 +10,27 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from backbeat.compose.cli.show.printing import emit, make_console
-from backbeat.compose.cli.show.tree import Drawn, draw, is_closed
+from backbeat.compose.cli.show.tree import TreeOptions, draw, is_closed
 
 if TYPE_CHECKING:
     from backbeat import Client, Node
     from backbeat.client.views import Tree
 
-#: Of the time, no more than this part is spent on reading a large tree again and again.
+#: Bound of the share of time that is spent on reading a large tree again and again.
 _SHARE_MAX = 0.2
 
 
-async def follow(client: Client, workflow_id: str, drawn: Drawn, interval_seconds: float, *, as_json: bool) -> None:
+async def follow(
+    client: Client, workflow_id: str, options: TreeOptions, interval_seconds: float, *, as_json: bool
+) -> None:
     """Show the tree until all of it is closed. For programs: a line of JSON for each node that changed."""
     if as_json:
         await _follow_lines(client, workflow_id, interval_seconds)
     else:
-        await _follow_drawing(client, workflow_id, drawn, interval_seconds)
+        await _follow_drawing(client, workflow_id, options, interval_seconds)
 
 
-async def _follow_drawing(client: Client, workflow_id: str, drawn: Drawn, interval_seconds: float) -> None:
+async def _follow_drawing(client: Client, workflow_id: str, options: TreeOptions, interval_seconds: float) -> None:
     from rich.live import Live
 
     console = make_console()
@@ -37,16 +39,16 @@ async def _follow_drawing(client: Client, workflow_id: str, drawn: Drawn, interv
         tree = await client.tree(workflow_id)
         while not is_closed(tree):
             tree = await _next(client, workflow_id, interval_seconds)
-        console.print(draw(tree, drawn))
+        console.print(draw(tree, options))
         return
-    # What is closed takes one line while it runs: a screen has few.
-    under_way = replace(drawn, folded=True)
+    # A closed branch takes one line while the workflow runs: a screen has few.
+    folded = replace(options, folded=True)
     tree = await client.tree(workflow_id)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while not is_closed(tree):
-            live.update(draw(tree, under_way), refresh=True)
+            live.update(draw(tree, folded), refresh=True)
             tree = await _next(client, workflow_id, interval_seconds)
-    console.print(draw(tree, drawn))
+    console.print(draw(tree, options))
 
 
 async def _follow_lines(client: Client, workflow_id: str, interval_seconds: float) -> None:
@@ -54,16 +56,16 @@ async def _follow_lines(client: Client, workflow_id: str, interval_seconds: floa
     tree = await client.tree(workflow_id)
     while True:
         for _, node in tree.walk():
-            facts = _facts(node)
-            if known.get(node.id) != facts:
-                known[node.id] = facts
-                emit({"seen_at": datetime.now(UTC), **facts})
+            row = _row(node)
+            if known.get(node.id) != row:
+                known[node.id] = row
+                emit({"seen_at": datetime.now(UTC), **row})
         if is_closed(tree):
             return
         tree = await _next(client, workflow_id, interval_seconds)
 
 
-def _facts(node: Node) -> dict[str, Any]:
+def _row(node: Node) -> dict[str, Any]:
     return {
         "id": node.id,
         "name": node.name,
@@ -74,7 +76,7 @@ def _facts(node: Node) -> dict[str, Any]:
 
 
 async def _next(client: Client, workflow_id: str, interval_seconds: float) -> Tree[Node]:
-    """The tree some time later. An engine that starts, or a partition that moves, only makes it later."""
+    """The tree some time later. A Timeout, of an engine that starts or a partition that moves, only makes it later."""
     from backbeat.errors import Timeout
 
     while True:

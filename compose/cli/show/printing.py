@@ -1,4 +1,4 @@
-"""What commands print: tables and colours for people, lines of JSON for programs.
+"""Printing of commands: tables and colours for people, lines of JSON for programs.
 
 Text of others is never taken for markup, and its control characters are spelt out (`sanitize`).
 """
@@ -18,13 +18,13 @@ from rich.text import Text
 
 from backbeat.compose.cli.show.sanitize import one_line, plain
 
-#: Of text that is piped into something, no line is broken.
-_WIDTH_OF_A_PIPE = 10_000
+#: No line of piped text is broken.
+_PIPE_WIDTH = 10_000
 _SECOND, _MINUTE, _HOUR, _DAY = 1, 60, 3_600, 86_400
-#: Up to so many of a unit the next smaller one says more.
+#: Up to so many of a unit the next smaller one tells more.
 _UNITS = ((2 * _DAY, _DAY, "d"), (2 * _HOUR, _HOUR, "h"), (2 * _MINUTE, _MINUTE, "min"), (0, _SECOND, "s"))
 
-#: How a status looks; what is not here is under way.
+#: Colours of statuses; those that are not here are under way.
 _STYLES = {
     "complete": "green",
     "resolved": "green",
@@ -39,15 +39,15 @@ _STYLES = {
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """Where tables and trees are printed. Colours only on a terminal, and not where NO_COLOR is set."""
+    """The console for tables and trees. Colours only on a terminal, and not where NO_COLOR is set."""
     console = Console(file=sys.stderr if stderr else sys.stdout, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console.width = _WIDTH_OF_A_PIPE
+        console.width = _PIPE_WIDTH
     return console
 
 
 def emit(value: Any) -> None:
-    """One line of JSON."""
+    """Print a line of JSON."""
     click.echo(msgspec.json.encode(value).decode())
 
 
@@ -68,20 +68,20 @@ def when(at: datetime | None) -> str:
 
 def how_long(seconds: float) -> str:
     """A length of time in one unit: `90 s`, `5 min`, `20 h`, `3 d`."""
-    for least, unit, name in _UNITS:
-        if seconds >= least:
+    for seconds_min, unit, name in _UNITS:
+        if seconds >= seconds_min:
             return f"{seconds / unit:.0f} {name}"
     return "0 s"
 
 
 def ago(at: datetime) -> str:
-    """How long ago a moment was, or in how long it will be."""
+    """Text of a moment relative to now: `5 min ago`, `in 20 h`."""
     seconds = (datetime.now(UTC) - at).total_seconds()
     return f"{how_long(seconds)} ago" if seconds >= 0 else f"in {how_long(-seconds)}"
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> int:
-    """Print rows under their headings, and give how many there were."""
+    """Print rows under their headings; the number of rows is returned."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         # An id is copied, so it is never shortened.
@@ -93,12 +93,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) ->
     return table.row_count
 
 
-def print_facts(facts: Iterable[tuple[str, str | Text]]) -> None:
+def print_fields(fields: Iterable[tuple[str, str | Text]]) -> None:
     """Print names and values, a line each; those without a value are left out."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in facts:
+    for name, value in fields:
         if value:
             table.add_row(name, value if isinstance(value, Text) else Text(plain(value)))
     _print(table)
@@ -111,10 +111,10 @@ def _print(table: Table) -> None:
         return
     with console.capture() as capture:
         console.print(table)
-    # Columns are padded to their width: what goes into a pipe needs no blanks at the ends of its lines.
+    # Columns are padded to their width: a pipe needs no blanks at the ends of its lines.
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def note(text: str) -> None:
-    """Something for people beside the output: to standard error, so that pipes stay clean."""
+    """Print a note for people beside the output: to standard error, so that pipes stay clean."""
     click.echo(text, err=True)

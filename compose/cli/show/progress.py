@@ -1,4 +1,4 @@
-"""The progress of what takes long: what, how much, for how long. Standard library only, since `make setup` uses it."""
+"""Progress of a long operation: its name, amount and duration. Standard library only, since `make setup` uses it."""
 
 import sys
 import threading
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-#: Takes a line for whoever is waiting.
+#: Prints a line for a user who waits.
 Say = Callable[[str], None]
 
 _TERMINAL_SECONDS = 0.2
@@ -15,12 +15,12 @@ _LINES_SECONDS = 10.0
 
 
 class Progress:
-    """One line about what goes on, with its seconds: written over on a terminal, else said anew every ten seconds."""
+    """A line about an operation, with its seconds: written over on a terminal, else printed anew every ten seconds."""
 
     def __init__(self, text: str, say: Say = print) -> None:
         self._text = text
         self._say = say
-        self._began = time.monotonic()
+        self._began_at = time.monotonic()
         self._terminal = sys.stderr.isatty()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
@@ -37,26 +37,26 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Since when it has been going on."""
-        return time.monotonic() - self._began
+        """Seconds since the begin."""
+        return time.monotonic() - self._began_at
 
     def say(self, text: str) -> None:
-        """Say a line of its own, which stays."""
+        """Print a line of its own, which stays."""
         if self._terminal and not self._ended.is_set():
             self._write(_ERASE_LINE)
         self._say(text)
 
     def show(self, text: str) -> None:
-        """Another text from now on."""
+        """Set another text."""
         self._text = text
 
     def _run(self) -> None:
-        shown = ""
+        printed_text = ""
         while not self._ended.wait(_TERMINAL_SECONDS if self._terminal else _LINES_SECONDS):
             text = f"  {self._text}, {self.seconds:.0f} s"
-            if text == shown:
+            if text == printed_text:
                 continue
-            shown = text
+            printed_text = text
             if self._terminal:
                 self._write(f"{_ERASE_LINE}{text}")
             else:

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from backbeat import Node
     from backbeat.client.jobs.views import Job
     from backbeat.client.views import Branch, StatusChange, Tree, Workflow
-    from backbeat.compose.cli.show.tree import Drawn
+    from backbeat.compose.cli.show.tree import TreeOptions
 
 
-def workflow_facts(workflow: Workflow) -> dict[str, Any]:
-    """A workflow."""
+def workflow_row(workflow: Workflow) -> dict[str, Any]:
+    """JSON row of a workflow."""
     return {
         "id": workflow.id,
         "name": workflow.name,
@@ -25,8 +25,8 @@ def workflow_facts(workflow: Workflow) -> dict[str, Any]:
     }
 
 
-def node_facts(node: Node) -> dict[str, Any]:
-    """A node, whole."""
+def node_row(node: Node) -> dict[str, Any]:
+    """JSON row of a node, with all fields."""
     return {
         "id": node.id,
         "name": node.name,
@@ -52,8 +52,8 @@ def node_facts(node: Node) -> dict[str, Any]:
     }
 
 
-def change_facts(change: StatusChange) -> dict[str, Any]:
-    """One entry of a node's history."""
+def change_row(change: StatusChange) -> dict[str, Any]:
+    """JSON row of an entry of a node's history."""
     return {
         "at": change.at,
         "status_type": change.status_type,
@@ -63,24 +63,27 @@ def change_facts(change: StatusChange) -> dict[str, Any]:
     }
 
 
-def tree_facts(tree: Tree[Node], drawn: Drawn) -> dict[str, Any]:
-    """A workflow with its nodes, nested in `children`; what is not drawn of them is counted (`more`, `below`)."""
-    return {**workflow_facts(tree.workflow), **_children_facts(tree.children, 1, drawn)}
+def tree_row(tree: Tree[Node], options: TreeOptions) -> dict[str, Any]:
+    """JSON row of a workflow with its nodes in `children`; those that are not drawn are counted (`more`, `below`)."""
+    return {**workflow_row(tree.workflow), **_children_row(tree.children, 1, options)}
 
 
-def _children_facts(branches: Sequence[Branch[Node]], level: int, drawn: Drawn) -> dict[str, Any]:
-    shown = branches[: drawn.children_max]
-    left = len(branches) - len(shown)
-    return {"children": [_branch_facts(branch, level, drawn) for branch in shown], **({"more": left} if left else {})}
+def _children_row(branches: Sequence[Branch[Node]], level: int, options: TreeOptions) -> dict[str, Any]:
+    drawn_branches = branches[: options.children_max]
+    undrawn = len(branches) - len(drawn_branches)
+    return {
+        "children": [_branch_row(branch, level, options) for branch in drawn_branches],
+        **({"more": undrawn} if undrawn else {}),
+    }
 
 
-def _branch_facts(branch: Branch[Node], level: int, drawn: Drawn) -> dict[str, Any]:
+def _branch_row(branch: Branch[Node], level: int, options: TreeOptions) -> dict[str, Any]:
     node = branch.node
-    below: dict[str, Any]
-    if drawn.folds(branch, level):
-        below = {"children": [], "below": sum(1 for _ in branch.walk()) - 1}
+    descendants: dict[str, Any]
+    if options.folds(branch, level):
+        descendants = {"children": [], "below": sum(1 for _ in branch.walk()) - 1}
     else:
-        below = _children_facts(branch.children, level + 1, drawn)
+        descendants = _children_row(branch.children, level + 1, options)
     return {
         "id": node.id,
         "name": node.name,
@@ -91,12 +94,12 @@ def _branch_facts(branch: Branch[Node], level: int, drawn: Drawn) -> dict[str, A
         "retries_remaining": node.retries_remaining,
         "created_at": node.created_at,
         "due_at": node.due_at,
-        **below,
+        **descendants,
     }
 
 
-def job_facts(job: Job) -> dict[str, Any]:
-    """A job, and how far it is."""
+def job_row(job: Job) -> dict[str, Any]:
+    """JSON row of a job, and its progress."""
     return {
         "id": job.id,
         "action": job.action,
@@ -115,9 +118,9 @@ def job_facts(job: Job) -> dict[str, Any]:
 
 
 def error_of(response: Any) -> tuple[str, list[str]]:
-    """What an error says, and its traceback's lines, out of the response that came with it.
+    """Message and traceback lines of an error, out of the response that came with it.
 
-    A worker's response is JSON-RPC shaped (docs/reference/sdk.md); clients of the HTTP API may have said anything.
+    A worker's response is JSON-RPC shaped (docs/reference/sdk.md); clients of the HTTP API may have sent anything.
     """
     error = response.get("error", response) if isinstance(response, dict) else response
     if isinstance(error, dict):

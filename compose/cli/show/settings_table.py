@@ -1,4 +1,4 @@
-"""The table of all settings in docs/reference/settings.md, made from what click knows of the commands.
+"""The table of all settings in docs/reference/settings.md, made from click's parameters of the commands.
 
 python -m backbeat.compose.cli.show.settings_table docs/reference/settings.md      # write it anew
 """
@@ -14,7 +14,7 @@ import click
 from backbeat.compose.cli.program import backbeat
 
 _BEGIN, _END = "<!-- made by backbeat.compose.cli.show.settings_table: begin -->", "<!-- end -->"
-#: Options of so many commands are said to be those commands', by the first word.
+#: Options of more commands than this are listed under the commands' first words.
 _COMMANDS_MAX = 3
 
 
@@ -27,8 +27,8 @@ def table() -> str:
                 rows.setdefault(_row(parameter), []).append(" ".join(path))
     lines = ["| flag | variable | key | default | of | what |", "| --- | --- | --- | --- | --- | --- |"]
     lines += [
-        f"| {flag} | {variable} | {key} | {default} | {_places(places)} | {what} |"
-        for (flag, variable, key, default, what), places in sorted(rows.items(), key=_order)
+        f"| {flag} | {variable} | {key} | {default} | {_places(places)} | {meaning} |"
+        for (flag, variable, key, default, meaning), places in sorted(rows.items(), key=_order)
     ]
     return "\n".join(lines)
 
@@ -56,8 +56,8 @@ def _row(option: click.Option) -> tuple[str, str, str, str, str]:
     variable = f"`{option.envvar}`" if option.envvar else ""
     key = max(option.opts, key=len).lstrip("-")
     text = (option.help or "").partition("  [default: ")
-    said = text[2].rstrip("]")
-    default = said or ("" if option.is_flag else _default(option))
+    default_text = text[2].rstrip("]")
+    default = default_text or ("" if option.is_flag else _default(option))
     return flag, variable, key, _cell(default), _cell(text[0])
 
 
@@ -74,7 +74,7 @@ def _places(places: list[str]) -> str:
 
 
 def _order(item: tuple[tuple[str, ...], list[str]]) -> tuple[int, str, str]:
-    """What has a variable first: that is what is set once; then by name."""
+    """Sort key: options with a variable first, since they are set once; then by name."""
     (_, variable, key, _, _), places = item
     return (0 if variable else 1), key, places[0]
 

@@ -1,4 +1,4 @@
-"""A workflow's tree as it is drawn: a line a node, with its status in colour."""
+"""Drawing of a workflow's tree: a line a node, with its status in colour."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _CLOSED = ("complete", "deactivated")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """How much of a tree is drawn."""
+class TreeOptions:
+    """Options of a tree's drawing."""
 
     #: Levels of nodes; None: all.
     depth: int | None = None
-    #: Children of one node; what comes after them is counted.
+    #: Children of one node that are drawn; those after them are counted.
     children_max: int | None = None
-    #: A branch in which everything is closed is one line.
+    #: True: a branch in which everything is closed is one line.
     folded: bool = False
     with_ids: bool = True
 
     def folds(self, branch: Branch[Node], level: int) -> bool:
-        """Whether what is below a node is left out, and counted instead."""
+        """True where the nodes below this one are left out, and counted instead."""
         if not branch.children:
             return False
         if self.depth is not None and level >= self.depth:
@@ -41,43 +41,43 @@ class Drawn:
 
 
 def is_closed(tree: Tree[Node]) -> bool:
-    """Whether nothing in the workflow will go on by itself or by anybody: every node is complete or deactivated."""
+    """True where the whole workflow is final: every node is complete or deactivated."""
     return all(node.status in _CLOSED for _, node in tree.walk())
 
 
-def draw(tree: Tree[Node], drawn: Drawn) -> Drawing:
+def draw(tree: Tree[Node], options: TreeOptions) -> Drawing:
     """The tree, for rich to print."""
     workflow = tree.workflow
     title = Text.assemble((one_line(workflow.name), "bold"), " ", json_text(workflow.subject))
     for flag, is_set, style in (("closed", workflow.closed, "green"), ("paused", workflow.paused, "magenta")):
         if is_set:
             title.append(f"  {flag}", style=style)
-    if drawn.with_ids:
+    if options.with_ids:
         title.append(f"  {workflow.id}", style="dim")
     root = Drawing(title)
     # A stack, not recursion: trees may be deeper than Python's.
-    rest: list[tuple[Drawing, Sequence[Branch[Node]], int]] = [(root, tree.children, 1)]
-    while rest:
-        place, branches, level = rest.pop()
-        for branch in branches[: drawn.children_max]:
-            shut = drawn.folds(branch, level)
-            below = place.add(_line(branch, drawn, shut=shut))
-            if not shut:
-                rest.append((below, branch.children, level + 1))
-        left = len(branches) - len(branches[: drawn.children_max])
-        if left:
-            place.add(Text(f"… {left} more", style="dim"))
+    stack: list[tuple[Drawing, Sequence[Branch[Node]], int]] = [(root, tree.children, 1)]
+    while stack:
+        parent, branches, level = stack.pop()
+        for branch in branches[: options.children_max]:
+            is_folded = options.folds(branch, level)
+            child = parent.add(_line(branch, options, is_folded=is_folded))
+            if not is_folded:
+                stack.append((child, branch.children, level + 1))
+        undrawn = len(branches) - len(branches[: options.children_max])
+        if undrawn:
+            parent.add(Text(f"… {undrawn} more", style="dim"))
     return root
 
 
-def _line(branch: Branch[Node], drawn: Drawn, *, shut: bool) -> Text:
+def _line(branch: Branch[Node], options: TreeOptions, *, is_folded: bool) -> Text:
     node = branch.node
     line = Text.assemble((one_line(node.name), "default"), " ", status_text(node.status))
-    for word in _remarks(node):
-        line.append(f" {word}", style="dim")
-    if shut:
+    for remark in _remarks(node):
+        line.append(f" {remark}", style="dim")
+    if is_folded:
         line.append(f" ({sum(1 for _ in branch.walk()) - 1} below)", style="dim")
-    if drawn.with_ids:
+    if options.with_ids:
         line.append(f"  {node.id}", style="dim")
     return line
 

@@ -1,4 +1,4 @@
-"""`backbeat user set`, `rotate-token`, `remove` and `repair`: what may happen to a client application later."""
+"""`backbeat user set`, `rotate-token`, `remove` and `repair`: changes of a client application."""
 
 import click
 
@@ -11,7 +11,7 @@ from backbeat.compose.cli.user.client import (
     endpoint_options,
     find_client,
     json_option,
-    tell,
+    print_client,
 )
 
 
@@ -70,16 +70,16 @@ def change(
     if not changes:
         raise click.UsageError("Nothing to change: name an endpoint, --delivery or --connections.")
     with Registry(bootstrap_servers) as registry:
-        found = find_client(registry, client)
-        changed = msgspec.structs.replace(found, **changes)
+        client_before = find_client(registry, client)
+        changed = msgspec.structs.replace(client_before, **changes)
         put_clients(registry, [changed])
-    if changed.delivery != found.delivery:
+    if changed.delivery != client_before.delivery:
         click.echo(
             f"From now on by {changed.delivery}: that begins with what {changed.topic} still holds "
             "(docs/reference/webhooks.md).",
             err=True,
         )
-    tell(changed, None, as_json=as_json)
+    print_client(changed, None, as_json=as_json)
 
 
 @click.command("rotate-token", epilog="Example: backbeat user rotate-token shop")
@@ -98,7 +98,7 @@ def rotate_token(client: str, bootstrap_servers: str, *, as_json: bool) -> None:
     with Registry(bootstrap_servers) as registry:
         changed = msgspec.structs.replace(find_client(registry, client), token_hash=hash_token(token))
         change_client(registry, changed)
-    tell(changed, token, as_json=as_json)
+    print_client(changed, token, as_json=as_json)
 
 
 @click.command(
@@ -121,11 +121,11 @@ def remove(client: str, bootstrap_servers: str, *, yes: bool) -> None:
     from backbeat.streams.kafka.registration import remove_client
 
     with Registry(bootstrap_servers) as registry:
-        found = find_client(registry, client)
-        if not yes and not click.confirm(f"Remove {found.name} ({found.id})? Its calls will be refused."):
+        registered = find_client(registry, client)
+        if not yes and not click.confirm(f"Remove {registered.name} ({registered.id})? Its calls will be refused."):
             raise SetupError("nothing was removed.")
-        remove_client(registry, found)
-    click.echo(f"Removed {found.name} ({found.id}).")
+        remove_client(registry, registered)
+    click.echo(f"Removed {registered.name} ({registered.id}).")
 
 
 @click.command(
@@ -147,13 +147,13 @@ def repair(bootstrap_servers: str, *, yes: bool) -> None:
     from backbeat.streams.kafka.registration import repair as delete
 
     with Registry(bootstrap_servers) as registry:
-        found = registry.bad_records()
-        for bad in found:
-            click.echo(f"at {bad.offset}, key {bad.key.decode(errors='backslashreplace')[:64]}: {bad.reason}")
-        if not found:
+        bad_records = registry.bad_records()
+        for record in bad_records:
+            click.echo(f"at {record.offset}, key {record.key.decode(errors='backslashreplace')[:64]}: {record.reason}")
+        if not bad_records:
             click.echo("Every record of the registry is a client.")
             return
-        if not yes and not click.confirm(f"Delete {len(found)} of them?"):
+        if not yes and not click.confirm(f"Delete {len(bad_records)} of them?"):
             raise SetupError("nothing was deleted.")
-        delete(registry, found)
-    click.echo(f"Deleted: {len(found)}.")
+        delete(registry, bad_records)
+    click.echo(f"Deleted: {len(bad_records)}.")

@@ -1,4 +1,4 @@
-"""What the commands of `backbeat user` have in common: finding a client, showing it, options about it."""
+"""Shared parts of `backbeat user`: finding a client, printing it, options about it."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _ENDPOINTS = (("decision", "decisions"), ("activity", "activities"), ("notificat
 
 
 def client_partitions_option(default: int) -> Callable[[F], F]:
-    """The option that says how many partitions a client's topics get."""
+    """The option of the partitions of a client's topics."""
     return click.option(
         "--partitions", type=click.IntRange(min=1), default=default, show_default=True, help="Of each of its topics."
     )
 
 
 def endpoint_options(after: str = "") -> Callable[[F], F]:
-    """The options that name a client's endpoints."""
+    """The options of a client's endpoints."""
 
     def add(command: F) -> F:
-        for kind, what in reversed(_ENDPOINTS):
-            text = f"Where {what} are posted to.{after}"
+        for kind, plural in reversed(_ENDPOINTS):
+            text = f"Where {plural} are posted to.{after}"
             command = click.option(f"--{kind}-endpoint", metavar="URL", help=text)(command)
         return command
 
@@ -41,13 +41,13 @@ def endpoint_options(after: str = "") -> Callable[[F], F]:
 
 
 def delivery_option(default: str) -> Callable[[F], F]:
-    """The option that says how a client is served."""
+    """The option of a client's way of delivery."""
     text = f"To workers on its topic, or to its endpoints.  [default: {default}]"
     return click.option("--delivery", type=click.Choice(["topic", "webhook"]), help=text)
 
 
 def connections_option(default: str) -> Callable[[F], F]:
-    """The option that says whether connections to a client's endpoints are kept open."""
+    """The option of connections to a client's endpoints: closed, or kept open."""
     text = (
         "A connection for each webhook, or connections that are kept open: cheaper, for servers that do not give each "
         f"a thread.  [default: {default}]"
@@ -68,8 +68,8 @@ def find_client(registry: Registry, name_or_id: str) -> RegisteredClient:
     return client
 
 
-def facts(client: RegisteredClient, token: str | None = None) -> dict[str, Any]:
-    """A client as it is shown. Never what is kept of its token; the token itself where it was just made."""
+def client_row(client: RegisteredClient, token: str | None = None) -> dict[str, Any]:
+    """JSON row of a client. Never its token's hash; the token itself where it was just made."""
     return {
         "id": client.id,
         "name": client.name,
@@ -83,10 +83,10 @@ def facts(client: RegisteredClient, token: str | None = None) -> dict[str, Any]:
     }
 
 
-def tell(client: RegisteredClient, token: str | None, *, as_json: bool) -> None:
-    """Print what became of a client: as lines for people, or as JSON."""
+def print_client(client: RegisteredClient, token: str | None, *, as_json: bool) -> None:
+    """Print a client: as lines for people, or as JSON."""
     if as_json:
-        click.echo(json.dumps(facts(client, token)))
+        click.echo(json.dumps(client_row(client, token)))
         return
     click.echo(f"id     {client.id}\nname   {client.name}\nvia    {client.delivery}")
     if token is not None:

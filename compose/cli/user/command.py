@@ -10,13 +10,13 @@ from backbeat.compose.cli.user.change import change, remove, repair, rotate_toke
 from backbeat.compose.cli.user.client import (
     client_argument,
     client_partitions_option,
+    client_row,
     connections_option,
     delivery_option,
     endpoint_options,
-    facts,
     find_client,
     json_option,
-    tell,
+    print_client,
 )
 from backbeat.compose.cli.user.import_file import from_environment, import_
 
@@ -70,7 +70,7 @@ def add(
     from backbeat.streams.kafka.registration import put_clients
 
     token = make_token()
-    served = delivery or ("webhook" if decision_endpoint or activity_endpoint or notification_endpoint else "topic")
+    way = delivery or ("webhook" if decision_endpoint or activity_endpoint or notification_endpoint else "topic")
     client = RegisteredClient(
         id=str(client_id or uuid.uuid4()),
         name=name,
@@ -78,14 +78,14 @@ def add(
         activity_endpoint=activity_endpoint or None,
         notification_endpoint=notification_endpoint or None,
         token_hash=hash_token(token),
-        delivery="webhook" if served == "webhook" else "topic",
+        delivery="webhook" if way == "webhook" else "topic",
         connections="pooled" if connections == "pooled" else "close",
     )
     with Registry(bootstrap_servers) as registry:
         if registry.by_name(name) is not None:
             raise SetupError(f"there is a client {name!r} already. To see it: backbeat user show {name}")
         put_clients(registry, [client], partitions=partitions)
-    tell(client, token, as_json=as_json)
+    print_client(client, token, as_json=as_json)
 
 
 @user.command("list", epilog="Example: backbeat user list")
@@ -98,7 +98,7 @@ def list_(bootstrap_servers: str, *, as_json: bool) -> None:
     with Registry(bootstrap_servers) as registry:
         clients = registry.all()
     if as_json:
-        click.echo(json.dumps([facts(client) for client in clients]))
+        click.echo(json.dumps([client_row(client) for client in clients]))
         return
     for client in clients:
         click.echo(f"{client.id}  {client.delivery:<7}  {client.name}")
@@ -113,5 +113,5 @@ def show(client: str, bootstrap_servers: str, *, as_json: bool) -> None:
     from backbeat.schemas.kafka.client_registry import Registry
 
     with Registry(bootstrap_servers) as registry:
-        found = find_client(registry, client)
-    click.echo(json.dumps(facts(found), indent=None if as_json else 2))
+        registered = find_client(registry, client)
+    click.echo(json.dumps(client_row(registered), indent=None if as_json else 2))

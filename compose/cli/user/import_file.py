@@ -10,21 +10,21 @@ import msgspec
 from backbeat.client.words import hint
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.options import bootstrap_option
-from backbeat.compose.cli.user.client import client_partitions_option, json_option, tell
+from backbeat.compose.cli.user.client import client_partitions_option, json_option, print_client
 
 if TYPE_CHECKING:
     from backbeat.schemas.kafka.client_registry import RegisteredClient
 
 
-#: Brokers take their time to make hundreds of partitions; as many gateways can share one client's webhooks.
-_PARTITIONS_OF_MANY = 2
+#: Partitions of each of many clients: brokers take their time to make hundreds; gateways can share a client's webhooks.
+_PARTITIONS_DEFAULT = 2
 
 
-class Given(msgspec.Struct, kw_only=True):
-    """One element of the list; null is as absent."""
+class ClientRow(msgspec.Struct, kw_only=True):
+    """An element of the list; null is as absent."""
 
     name: str
-    #: What the answer calls it; absent: its name.
+    #: Key in the answer; absent: its name.
     key: str | None = None
     id: str | None = None
     auth_token: str | None = None
@@ -46,7 +46,7 @@ Example: backbeat user import - <<'END'
 )
 @click.argument("file", type=click.File("rb"))
 @bootstrap_option
-@client_partitions_option(_PARTITIONS_OF_MANY)
+@client_partitions_option(_PARTITIONS_DEFAULT)
 def import_(file: IO[bytes], bootstrap_servers: str, *, partitions: int) -> None:
     """Add or change many client applications: those of a JSON list in FILE, or on standard input (-).
 
@@ -59,55 +59,55 @@ def import_(file: IO[bytes], bootstrap_servers: str, *, partitions: int) -> None
     from backbeat.streams.kafka.registration import put_clients
 
     try:
-        rows = msgspec.json.decode(file.read(), type=list[dict[str, Any]])
-        for place, row in enumerate(rows):
-            _check_words(place, row)
-        several = msgspec.convert(rows, list[Given])
+        objects = msgspec.json.decode(file.read(), type=list[dict[str, Any]])
+        for place, object_ in enumerate(objects):
+            _check_words(place, object_)
+        client_rows = msgspec.convert(objects, list[ClientRow])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SetupError(f"this is no list of users: {error}.") from error
-    answer, clients = {}, []
+    result, clients = {}, []
     with Registry(bootstrap_servers) as registry:
-        for given in several:
-            same_name = registry.by_name(given.name)
-            token = given.auth_token or make_token()
-            client = _client(given, hash_token(token), same_name.id if same_name is not None else None)
+        for row in client_rows:
+            same_name = registry.by_name(row.name)
+            token = row.auth_token or make_token()
+            client = _client(row, hash_token(token), same_name.id if same_name is not None else None)
             clients.append(client)
-            answer[given.key or given.name] = {"id": client.id, "auth_token": token}
+            result[row.key or row.name] = {"id": client.id, "auth_token": token}
         put_clients(registry, clients, partitions=partitions)
-    click.echo(json.dumps(answer))
+    click.echo(json.dumps(result))
 
 
-def _check_words(place: int, row: dict[str, Any]) -> None:
-    known = Given.__struct_fields__
-    for word in row:
+def _check_words(place: int, fields: dict[str, Any]) -> None:
+    known = ClientRow.__struct_fields__
+    for word in fields:
         if word not in known:
-            raise SetupError(f"user {row.get('name', place)!r}: there is no {word!r}: {hint(word, known)}.")
+            raise SetupError(f"user {fields.get('name', place)!r}: there is no {word!r}: {hint(word, known)}.")
 
 
-def _client(given: Given, token_hash: str, known_id: str | None) -> "RegisteredClient":
+def _client(row: ClientRow, token_hash: str, known_id: str | None) -> "RegisteredClient":
     from backbeat.schemas.kafka.clients import RegisteredClient, usual_delivery
 
-    if given.delivery not in {None, "topic", "webhook"}:
-        raise SetupError(f"user {given.name!r}: delivery is {given.delivery!r}, it must be topic or webhook.")
-    if given.connections not in {None, "close", "pooled"}:
-        raise SetupError(f"user {given.name!r}: connections is {given.connections!r}, it must be close or pooled.")
+    if row.delivery not in {None, "topic", "webhook"}:
+        raise SetupError(f"user {row.name!r}: delivery is {row.delivery!r}, it must be topic or webhook.")
+    if row.connections not in {None, "close", "pooled"}:
+        raise SetupError(f"user {row.name!r}: connections is {row.connections!r}, it must be close or pooled.")
     try:
-        client_id = str(uuid.UUID(given.id)) if given.id else known_id or str(uuid.uuid4())
+        client_id = str(uuid.UUID(row.id)) if row.id else known_id or str(uuid.uuid4())
     except ValueError as error:
-        raise SetupError(f"user {given.name!r}: the id {given.id!r} is no UUID.") from error
-    activity_endpoint = given.activity_endpoint or None
+        raise SetupError(f"user {row.name!r}: the id {row.id!r} is no UUID.") from error
+    activity_endpoint = row.activity_endpoint or None
     delivery = usual_delivery(activity_endpoint)
-    if given.delivery is not None:
-        delivery = "webhook" if given.delivery == "webhook" else "topic"
+    if row.delivery is not None:
+        delivery = "webhook" if row.delivery == "webhook" else "topic"
     return RegisteredClient(
         id=client_id,
-        name=given.name,
-        decision_endpoint=given.decision_endpoint or None,
+        name=row.name,
+        decision_endpoint=row.decision_endpoint or None,
         activity_endpoint=activity_endpoint,
-        notification_endpoint=given.notification_endpoint or None,
+        notification_endpoint=row.notification_endpoint or None,
         token_hash=token_hash,
         delivery=delivery,
-        connections="pooled" if given.connections == "pooled" else "close",
+        connections="pooled" if row.connections == "pooled" else "close",
     )
 
 
@@ -135,20 +135,20 @@ def from_environment(bootstrap_servers: str, *, partitions: int, as_json: bool) 
     from backbeat.schemas.kafka.clients import RegisteredClient, hash_token, make_token
     from backbeat.streams.kafka.registration import put_clients
 
-    given_id = os.environ.get("BACKBEAT_USER_ID", "").strip()
-    if not given_id:
+    id_text = os.environ.get("BACKBEAT_USER_ID", "").strip()
+    if not id_text:
         click.echo("BACKBEAT_USER_ID is not set: no user is added.", err=True)
         return
     try:
-        client_id = uuid.UUID(given_id)
+        client_id = uuid.UUID(id_text)
     except ValueError as error:
-        raise SetupError(f"BACKBEAT_USER_ID is {given_id!r}, which is no UUID.") from error
+        raise SetupError(f"BACKBEAT_USER_ID is {id_text!r}, which is no UUID.") from error
     with Registry(bootstrap_servers) as registry:
-        found = registry.by_id(client_id.bytes)
-        if found is not None:
-            tell(found, None, as_json=as_json)
+        existing = registry.by_id(client_id.bytes)
+        if existing is not None:
+            print_client(existing, None, as_json=as_json)
             return
-        name, url = (_needed(variable) for variable in ("BACKBEAT_USER_NAME", "BACKBEAT_CLIENT_URL"))
+        name, url = (_required(variable) for variable in ("BACKBEAT_USER_NAME", "BACKBEAT_CLIENT_URL"))
         token = make_token()
         client = RegisteredClient(
             id=str(client_id),
@@ -160,10 +160,10 @@ def from_environment(bootstrap_servers: str, *, partitions: int, as_json: bool) 
             delivery="webhook",
         )
         put_clients(registry, [client], partitions=partitions)
-    tell(client, token, as_json=as_json)
+    print_client(client, token, as_json=as_json)
 
 
-def _needed(variable: str) -> str:
+def _required(variable: str) -> str:
     import os
 
     value = os.environ.get(variable, "").strip()
