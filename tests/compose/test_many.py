@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from backbeat.compose.cli.batch import each
+from backbeat.compose.cli.batch import run_each
 from backbeat.errors import InvalidStatus, Unavailable
 
 REFUSAL = InvalidStatus("invalid_client_status", "Cannot transition")
@@ -22,7 +22,7 @@ async def test_outcomes_come_in_order_and_so_many_are_under_way():
         if identity == "3":
             raise REFUSAL
 
-    outcomes = [outcome async for outcome in each([str(number) for number in range(10)], act, run_sync=4)]
+    outcomes = [outcome async for outcome in run_each([str(number) for number in range(10)], act, concurrency=4)]
 
     assert [outcome.id for outcome in outcomes] == [str(number) for number in range(10)]
     assert [outcome.id for outcome in outcomes if outcome.refusal is REFUSAL] == ["3"]
@@ -38,7 +38,7 @@ async def test_what_is_no_refusal_ends_it():
         done.append(identity)
 
     with pytest.raises(Unavailable):
-        async for _ in each(["1", "2", "3"], act, run_sync=1):
+        async for _ in run_each(["1", "2", "3"], act, concurrency=1):
             pass
 
     assert done == ["1"]
