@@ -143,17 +143,17 @@ async def many_nodes(rig: Rig, runs: int, say: Say) -> dict[str, float]:
 
 async def _results(rig: Rig, maker: Maker, leaves: int, numbers: Iterator[int], runs: int) -> Any:
     """Results of children that are in work, in as many portions as there are runs and one to warm up."""
-    count = _COST_COMMANDS
+    portion_size = _COST_COMMANDS
     pending: list[bytes] = []
     for _ in range(runs + 1):
-        while len(pending) < count:
-            count = min(max(1, count // leaves), count)
+        while len(pending) < portion_size:
+            count = min(max(1, portion_size // leaves), portion_size)
             fans = [maker.fan(subject_of(next(numbers), "fan"), leaves) for _ in range(count)]
             await _run_until_dispatched(rig, [record for fan in fans for record in fan.commands], count * (leaves + 1))
             # The last child of each stays open: completing the parent is a command of another kind.
             pending += [child for fan in fans for child in fan.children[:-1]]
-        yield maker.results(pending[:count])
-        pending = pending[count:]
+        yield maker.results(pending[:portion_size])
+        pending = pending[portion_size:]
 
 
 async def _run_until_dispatched(rig: Rig, records: list[Raw], dispatches: int) -> None:
