@@ -90,11 +90,11 @@ class Bench:
         costs: dict[str, list[float]] = {}
         records, sizes = [], []
         for run in range(self._runs):
-            before = await asyncio.to_thread(self._rig.ends, STATE)
+            begin = await asyncio.to_thread(self._rig.ends, STATE)
             rate, cpu_seconds = await self._round(_ROUND_WORKFLOWS)
             nodes = _ROUND_WORKFLOWS * _NODES_PER_WORKFLOW
-            until = await asyncio.to_thread(self._rig.ends, STATE)
-            written, size = await asyncio.to_thread(self._rig.state_records, before, until)
+            end = await asyncio.to_thread(self._rig.ends, STATE)
+            written, size = await asyncio.to_thread(self._rig.state_records, begin, end)
             records.append(written / nodes)
             sizes.append(size / nodes)
             rates.append(rate)

@@ -77,7 +77,7 @@ class Application:
         self._headers = {"Client-Id": client_id, **_JSON}
         self._session: aiohttp.ClientSession
         self._workflows: list[str] = []
-        #: the same as a set; webhooks of others are only answered
+        #: `_workflows` as a set; webhooks of others are only answered
         self._known: set[str] = set()
         self._nodes: list[str] = []
         self._completes_nodes = False

@@ -24,7 +24,7 @@ from backbeat.streams.core.tables import NODES, WORKFLOWS
 from backbeat.streams.core.transaction import Transaction
 from backbeat.streams.state.store import PartitionStore
 
-#: One of so many workflows is open: its last node is with its worker, and has a deadline.
+#: Every so many workflows one is open: its last node is with its worker, and has a deadline.
 OPEN_EVERY = 10
 _BATCH_WORKFLOWS = 4_000
 _TRANSACTION_SECONDS = 60.0

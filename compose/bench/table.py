@@ -14,7 +14,7 @@ _WHOLE_FROM = 100
 
 
 class Row(NamedTuple):
-    """One line of the table."""
+    """A line of the table."""
 
     figure: str
     label: str

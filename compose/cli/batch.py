@@ -1,4 +1,4 @@
-"""One operation over many ids: some at a time, an outcome each, with a bar for people who wait."""
+"""Operation over many ids: some at a time, an outcome each, with a bar for people who wait."""
 
 from __future__ import annotations
 

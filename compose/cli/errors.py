@@ -2,4 +2,4 @@
 
 
 class SetupError(Exception):
-    """Something around the program is missing or wrong; the text says what it is and what to do."""
+    """A fault around the program; the text says which, and what to do."""

@@ -35,7 +35,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _kafka_option(name: str, text: str, **settings: Any) -> Callable[[F], F]:
-    """One of the options of Kafka's security; `schemas.kafka.security` knows it by the variable's name."""
+    """An option of Kafka's security; `schemas.kafka.security` knows it by the variable's name."""
     flag = name.lower().replace("_", "-")
     return click.option(f"--kafka-{flag}", envvar=f"{PREFIX}{name}", help=text, **settings)
 

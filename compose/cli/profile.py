@@ -90,9 +90,9 @@ def load_profile(path: Path | None, name: str | None) -> Profile:
     if profile_name not in profiles:
         if name is None and "profile" not in content:
             return Profile(path=path, shared={}, commands={})
-        known = ", ".join(profiles) or "none"
+        names = ", ".join(profiles) or "none"
         raise SetupError(
-            f"{path}: there is no profile {profile_name!r} (there are: {known}). To choose one: --profile NAME."
+            f"{path}: there is no profile {profile_name!r} (there are: {names}). To choose one: --profile NAME."
         )
     place = f"{path}: profile {profile_name!r}"
     table = dict(_table(profiles[profile_name], place))
@@ -177,10 +177,10 @@ def _table(value: Any, place: str) -> Mapping[str, Any]:
     return value
 
 
-def _refuse_unknown(values: Mapping[str, Any], known: tuple[str, ...], place: str) -> None:
-    unknown = [key for key in values if key not in known]
-    if unknown:
+def _refuse_unknown(values: Mapping[str, Any], known_keys: tuple[str, ...], place: str) -> None:
+    unknown_keys = [key for key in values if key not in known_keys]
+    if unknown_keys:
         raise SetupError(
-            f"{place}: there is no setting {unknown[0]!r} here: {hint(unknown[0], sorted(known))}. "
+            f"{place}: there is no setting {unknown_keys[0]!r} here: {hint(unknown_keys[0], sorted(known_keys))}. "
             "What only one command knows stands in [profiles.NAME.commands.COMMAND]."
         )

@@ -32,7 +32,7 @@ _PACKED_AT_KILL = 200
 
 
 async def camera(setup: DemoSetup) -> None:
-    """One purchase."""
+    """A purchase."""
     setup.screen.title(1, "Camera 703 is bought")
     signal = await setup.client.signal(PURCHASES, "Camera 703", "Make Purchase", args={"customer": "Ada"})
     trees = await setup.settle("Purchases: Camera 703", [signal.workflow_id], len(PURCHASE))

@@ -27,7 +27,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Span(msgspec.Struct, frozen=True):
-    """One run of a handler."""
+    """A run of a handler."""
 
     begin: float
     end: float

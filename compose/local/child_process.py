@@ -29,7 +29,7 @@ _START_TIME_SECONDS_OFF_MAX = 1.0
 
 
 class ChildProcess:
-    """One child process with a name, a log file and a pid file."""
+    """A child process with a name, a log file and a pid file."""
 
     def __init__(
         self,

@@ -93,7 +93,7 @@ def make_cluster_id() -> str:
 
 
 class KafkaBroker:
-    """One Kafka, from `start()` to `stop()`; the same data directory gives the same topics again."""
+    """A Kafka, from `start()` to `stop()`; the same data directory gives the same topics again."""
 
     def __init__(
         self,

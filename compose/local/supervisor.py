@@ -16,7 +16,7 @@ _PAUSE_SECONDS_MAX = 5.0
 
 
 class Supervisor:
-    """One part, looked at every now and then by `check()`, from one thread only."""
+    """Supervisor of a part, looked at every now and then by `check()`, from one thread only."""
 
     def __init__(self, process: ChildProcess, ready_line: str, say: Say) -> None:
         self.process = process

@@ -56,7 +56,7 @@ class _GroupJob(Job):
 
     @property
     def revoked(self) -> bool:
-        """Whether all its partitions were taken away."""
+        """True once all its partitions were taken away."""
         return all(offsets.revoked for offsets, _ in self.places)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 
 class Offsets:
-    """One assigned partition's records, from when they are taken until they are answered, in any order."""
+    """Records of an assigned partition, from when they are taken until they are answered, in any order."""
 
     __slots__ = ("_answered", "_taken", "committed", "mark", "note", "partition", "revoked")
 

@@ -67,7 +67,7 @@ class IntakeState(NamedTuple):
     repeats: int
     dead_letters: int
     requeued: int
-    #: when partitions came or went the last time, or the share group was joined, in seconds since the epoch; 0: never
+    #: time of the last rebalance, or of joining the share group, in seconds since the epoch; 0: never
     rebalanced_at: float
-    #: whether its thread works
+    #: True while its thread works
     alive: bool

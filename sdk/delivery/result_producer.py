@@ -33,11 +33,11 @@ def routed(command: AnyCommand) -> tuple[bytes, bytes]:
 
 
 class ResultProducer:
-    """The worker's producer. Reports of sent records are served, and `done` is called, by the caller of `serve`."""
+    """The worker's producer. Reports of sent records are served, and `on_acknowledged` is called, in `serve`."""
 
-    def __init__(self, bootstrap_servers: str, done: Callable[[Job], None]) -> None:
+    def __init__(self, bootstrap_servers: str, on_acknowledged: Callable[[Job], None]) -> None:
         self._bootstrap_servers = bootstrap_servers
-        self._done = done
+        self._on_acknowledged = on_acknowledged
         self._producer: Producer
         self._pinned: Pinned
         self._partitions = 0
@@ -69,7 +69,7 @@ class ResultProducer:
             job.unsent -= 1
             if job.unsent == 0:
                 job.answered = True
-                self._done(job)
+                self._on_acknowledged(job)
 
         for route_key, value in answers:
             while True:
@@ -87,23 +87,25 @@ class ResultProducer:
                 else:
                     break
 
-    def dead_letter(self, message: Message, reason: str, done: Callable[[], None]) -> None:
+    def dead_letter(self, message: Message, reason: str, on_acknowledged: Callable[[], None]) -> None:
         """Send a record that is no activity to the dead letters. BufferError: there is no room."""
-        dead_letters.send(self._producer, message, reason, self._report(done))
+        dead_letters.send(self._producer, message, reason, self._report(on_acknowledged))
 
-    def requeue(self, message: Message, done: Callable[[], None]) -> None:
+    def requeue(self, message: Message, on_acknowledged: Callable[[], None]) -> None:
         """Send a record to the end of its topic. BufferError: there is no room."""
         topic = message.topic()
         assert topic is not None
         headers = cast("list[tuple[str, str | bytes | None]]", dead_letters.headers_of(message) or [])
-        self._producer.produce(topic, message.value(), message.key(), headers=headers, on_delivery=self._report(done))
+        self._producer.produce(
+            topic, message.value(), message.key(), headers=headers, on_delivery=self._report(on_acknowledged)
+        )
 
-    def _report(self, done: Callable[[], None]) -> Report:
+    def _report(self, on_acknowledged: Callable[[], None]) -> Report:
         def report(error: KafkaError | None, _: Message) -> None:
             if error is not None:
                 self._refused = error
             else:
-                done()
+                on_acknowledged()
 
         return report
 

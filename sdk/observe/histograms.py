@@ -26,7 +26,7 @@ class Buckets:
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        """One more value; a bound belongs to the bucket below it."""
+        """Count a value; a bound belongs to the bucket below it."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 

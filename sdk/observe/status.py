@@ -32,7 +32,7 @@ class WorkerStatus(NamedTuple):
     handlers: Handlers
     slots: ConcurrencySlots[Job]
     intake: AnyIntake
-    #: when the event loop came round the last time, on the monotonic clock; 0: it has not begun
+    #: time of the event loop's last round, on the monotonic clock; 0: it has not begun
     came_round_at: Callable[[], float]
     stopping: Callable[[], bool]
     #: what the worker ends with

@@ -1,4 +1,4 @@
-"""One Backbeat in memory: no Kafka, no threads, no files, and a clock that the test moves."""
+"""Backbeat in memory: no Kafka, no threads, no files, and a clock that the test moves."""
 
 from __future__ import annotations
 

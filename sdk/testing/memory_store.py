@@ -1,4 +1,4 @@
-"""One partition's records in memory, and its timers in order."""
+"""A partition's records in memory, and its timers in order."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Timetable(dict[TimerKey, int]):
         return self._order[0] if self._order else None
 
     def any_due(self, now: int) -> bool:
-        """Whether a timer is due at `now` (milliseconds since the epoch)."""
+        """True where a timer is due at `now` (milliseconds since the epoch)."""
         first = self.first()
         return first is not None and first[0] <= now
 

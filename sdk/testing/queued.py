@@ -15,7 +15,7 @@ class Queued(NodeValue):
 
     def __init__(self, record: ActivityRecord, client: str) -> None:
         super().__init__(record.node)
-        #: As it came from the engine.
+        #: The record of the engine.
         self.record = record
         #: The client application that runs it.
         self.client = client

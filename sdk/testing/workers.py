@@ -162,8 +162,8 @@ class MemoryWorkers:
                 f"{queued!r} is for the client {queued.client!r}, which has no worker here: add(worker)"
             )
         if not queued.is_notification:
-            known = [self._handler(worker, queued) is not None for worker in workers]
-            if any(known) and not all(known):
+            have_handler = [self._handler(worker, queued) is not None for worker in workers]
+            if any(have_handler) and not all(have_handler):
                 raise BackbeatError(
                     f"{queued.name!r} is registered with some workers of the client {queued.client!r} and not with "
                     "others; on Kafka any of them may get it. Register it with all, or give them clients of their own"

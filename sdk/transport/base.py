@@ -33,7 +33,7 @@ def written(encode: Callable[[T], bytes], value: T) -> bytes:
 
 def checked(answers: list[Any]) -> list[Any]:
     """The parts of an answer. A Rejected of the reason's kind where the engine refuses."""
-    # The last part may say that there is no more of it: what was asked for was removed while it was read.
+    # The last part may be a rejection: the workflow or node was removed while it was read.
     if isinstance(answers[-1], Rejection):
         raise rejected(answers[-1])
     return answers
@@ -92,7 +92,7 @@ class Transport(Protocol):
         """Wait until everything published is acknowledged; Unavailable if any was refused, Timeout."""
 
     async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
-        """One page of a gateway's search (`workflows` or `activities`), as a list of WorkflowView or NodeView.
+        """A page of a gateway's search (`workflows` or `activities`), as a list of WorkflowView or NodeView.
 
         `filters` are the API's own parameters. Unavailable, which says what to do, where there is no gateway.
         """

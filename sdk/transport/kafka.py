@@ -175,9 +175,9 @@ def find_user(registry: Registry | None, name: str) -> RegisteredClient:
     return client
 
 
-def unknown_user(name: str, known: Iterable[str]) -> NotFound:
-    """The error for a name that no client application has; `known` are the names that there are."""
-    names = ", ".join(known) or "none"
+def unknown_user(name: str, known_names: Iterable[str]) -> NotFound:
+    """The error for a name that no client application has; `known_names` are the names that there are."""
+    names = ", ".join(known_names) or "none"
     return NotFound(
         Reason.NOT_FOUND,
         f"There is no client {name!r} (known: {names}). What to do: add it with `backbeat user add {name}`",

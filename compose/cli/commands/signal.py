@@ -132,7 +132,7 @@ class Line(msgspec.Struct, omit_defaults=True):
     client: str | None = None
     priority: int | None = None
     fairness_key: str | None = None
-    #: As --at has it.
+    #: Text, as of --at.
     at: str | None = None
     idempotency_key: str | None = None
     link: str | None = None
@@ -181,18 +181,20 @@ def _read_line(number: int, line: bytes) -> tuple[tuple[str, Any, str], Any]:
         fields = msgspec.json.decode(line, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CommandError(f"{place}: this is no JSON object ({error}).") from error
-    known = Line.__struct_fields__
+    field_names = Line.__struct_fields__
     missing = [name for name in _REQUIRED if name not in fields]
-    unknown = [name for name in fields if name not in known]
+    unknown = [name for name in fields if name not in field_names]
     if unknown:
-        raise CommandError(f"{place}: a signal knows no {plain(unknown[0])[:80]!r}: {hint(unknown[0], known)}.")
+        raise CommandError(f"{place}: a signal knows no {plain(unknown[0])[:80]!r}: {hint(unknown[0], field_names)}.")
     if missing:
-        raise CommandError(f"{place}: {missing[0]!r} is missing. A signal has: {', '.join(known)}.")
+        raise CommandError(f"{place}: {missing[0]!r} is missing. A signal has: {', '.join(field_names)}.")
     try:
         signal_line = msgspec.convert(fields, Line)
     except msgspec.ValidationError as error:
         raise CommandError(f"{place}: {error}.") from error
-    options = {option: getattr(signal_line, option) for option in known if getattr(signal_line, option) is not None}
+    options = {
+        option: getattr(signal_line, option) for option in field_names if getattr(signal_line, option) is not None
+    }
     if "at" in options:
         options["at"] = Due().convert(options["at"], None, None)
     workflow, subject, name = signal_line.workflow, signal_line.subject, signal_line.name

@@ -46,7 +46,7 @@ def create(
     from backbeat.schemas.kafka.topics import ensure_topics
 
     ensure_topics(bootstrap_servers, partitions, replication, development=development)
-    _tell(bootstrap_servers, partitions, development=development, as_json=as_json)
+    _print_survey(bootstrap_servers, partitions, development=development, as_json=as_json)
 
 
 @topics.command(
@@ -68,58 +68,60 @@ def check(bootstrap_servers: str, partitions: int | None, *, development: bool, 
     Partitions, replicas, cleanup, timestamps and record sizes must be right: engines refuse to start else. Other
     settings are an operator's; where they differ from what the topics were made with, it is said.
     """
-    _tell(bootstrap_servers, partitions, development=development, as_json=as_json)
+    _print_survey(bootstrap_servers, partitions, development=development, as_json=as_json)
 
 
-def _tell(bootstrap_servers: str, partitions: int | None, *, development: bool, as_json: bool) -> None:
+def _print_survey(bootstrap_servers: str, partitions: int | None, *, development: bool, as_json: bool) -> None:
     from backbeat.compose.cli.show.printing import emit, note, print_table
     from backbeat.streams.kafka.topic_survey import survey
 
     surveyed = survey(bootstrap_servers, partitions, development=development)
-    wrong = [problem for each in surveyed for problem in each.problems]
+    problems = [problem for topic in surveyed for problem in topic.problems]
     if as_json:
-        emit({"ok": not wrong, "topics": [_facts(each) for each in surveyed]})
+        emit({"ok": not problems, "topics": [_json_row(topic) for topic in surveyed]})
     else:
-        print_table(("TOPIC", "PARTITIONS", "REPLICAS", "", "ID"), (_row(each) for each in surveyed))
-        for each in surveyed:
-            for text in each.notes:
-                click.echo(f"{each.spec.name}: {text}")
-    for problem in wrong:
+        print_table(("TOPIC", "PARTITIONS", "REPLICAS", "", "ID"), (_row(topic) for topic in surveyed))
+        for topic in surveyed:
+            for text in topic.notes:
+                click.echo(f"{topic.spec.name}: {text}")
+    for problem in problems:
         note(f"Error: {problem}")
-    if wrong:
+    if problems:
         raise click.exceptions.Exit(Exit.FAILED)
 
 
-def _state(one: SurveyedTopic) -> str:
-    if one.description is None:
+def _state(topic: SurveyedTopic) -> str:
+    if topic.description is None:
         return "missing"
-    return "wrong" if one.problems else "ok"
+    return "wrong" if topic.problems else "ok"
 
 
-def _row(one: SurveyedTopic) -> tuple[Any, ...]:
+def _row(topic: SurveyedTopic) -> tuple[Any, ...]:
     from rich.text import Text
 
-    state = Text(_state(one), style="bold red" if one.problems else "green")
-    if one.description is None:
-        return one.spec.name, "", "", state, ""
+    state = Text(_state(topic), style="bold red" if topic.problems else "green")
+    if topic.description is None:
+        return topic.spec.name, "", "", state, ""
     return (
-        one.spec.name,
-        str(one.description.partitions),
-        str(one.description.replication),
+        topic.spec.name,
+        str(topic.description.partitions),
+        str(topic.description.replication),
         state,
-        one.description.topic_id,
+        topic.description.topic_id,
     )
 
 
-def _facts(one: SurveyedTopic) -> dict[str, Any]:
-    description = one.description
+def _json_row(topic: SurveyedTopic) -> dict[str, Any]:
+    description = topic.description
     return {
-        "name": one.spec.name,
-        "state": _state(one),
+        "name": topic.spec.name,
+        "state": _state(topic),
         "partitions": None if description is None else description.partitions,
-        "partitions_wanted": one.spec.partitions if one.spec.partitions_fixed else None,
+        "partitions_wanted": topic.spec.partitions if topic.spec.partitions_fixed else None,
         "replicas": None if description is None else description.replication,
         "topic_id": None if description is None else description.topic_id,
-        "problems": [{"found": each.found, "wanted": each.wanted, "remedy": each.remedy} for each in one.problems],
-        "notes": one.notes,
+        "problems": [
+            {"found": problem.found, "wanted": problem.wanted, "remedy": problem.remedy} for problem in topic.problems
+        ],
+        "notes": topic.notes,
     }

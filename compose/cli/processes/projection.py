@@ -97,8 +97,10 @@ def rebuild(bootstrap_servers: str, data_dir: Path, database_url: str | None, *,
     engine = open_engine(url)
     began_at = time.monotonic()
     with _AsSetupError(), explained(url), engine.begin() as connection:
-        known = facts.read_facts(connection)
-        generation = facts.ask_for_rebuild(connection) if known.schema_version == tables.SCHEMA_VERSION else 1
+        projection_facts = facts.read_facts(connection)
+        generation = (
+            facts.ask_for_rebuild(connection) if projection_facts.schema_version == tables.SCHEMA_VERSION else 1
+        )
     if not wait:
         click.echo("Asked for. Whichever gateway follows the changelog does it, or the next one that starts.")
         return
@@ -157,8 +159,8 @@ def _wait_until_built(follower: Any, engine: Any, generation: int) -> None:
         # Another process that follows has no event for its progress.
         time.sleep(_POLL_SECONDS)
         with _AsSetupError(), engine.begin() as connection:
-            known = facts.read_facts(connection)
-        if known.generation >= generation and known.whole:
+            projection_facts = facts.read_facts(connection)
+        if projection_facts.generation >= generation and projection_facts.whole:
             return
         if time.monotonic() >= progress_at:
             progress_at += _PROGRESS_SECONDS
@@ -206,8 +208,8 @@ def _status(bootstrap_servers: str, database_url: str) -> dict[str, Any]:
     ends = changelog.ends()
     engine = open_engine(url)
     with _AsSetupError(), explained(url), engine.begin() as connection:
-        known = facts.read_facts(connection)
-        is_ours = known.schema_version == tables.SCHEMA_VERSION
+        projection_facts = facts.read_facts(connection)
+        is_ours = projection_facts.schema_version == tables.SCHEMA_VERSION
         positions = facts.read_positions(connection) if is_ours else {}
         rows = facts.count_rows(connection) if is_ours else {}
     engine.dispose()
@@ -217,19 +219,19 @@ def _status(bootstrap_servers: str, database_url: str) -> dict[str, Any]:
     ]
     return {
         "database": shown(url),
-        "state": _state(known, is_ours=is_ours, is_same=known.topic_id == changelog.topic_id),
-        "generation": known.generation,
+        "state": _state(projection_facts, is_ours=is_ours, is_same=projection_facts.topic_id == changelog.topic_id),
+        "generation": projection_facts.generation,
         "lag": sum(max(0, partition["end"] - partition["next_offset"]) for partition in partitions),
         "rows": rows,
         "partitions": partitions,
     }
 
 
-def _state(known: Any, *, is_ours: bool, is_same: bool) -> str:
+def _state(projection_facts: Any, *, is_ours: bool, is_same: bool) -> str:
     if not is_ours:
         return "of another version: a gateway that starts builds it anew"
     if not is_same:
         return "of another changelog topic: a gateway that starts builds it anew"
-    if known.wanted > known.generation:
+    if projection_facts.wanted > projection_facts.generation:
         return "to be built anew: asked for, not begun"
-    return "whole" if known.whole else "being built"
+    return "whole" if projection_facts.whole else "being built"

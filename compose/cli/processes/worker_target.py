@@ -66,9 +66,9 @@ def _imported(name: str) -> ModuleType:
             raise _failed(name, error) from error
         package = missing.rpartition(".")[0]
         folders = getattr(sys.modules.get(package), "__path__", []) if package else [str(Path.cwd())]
-        known = [f"{package}.{module.name}" if package else module.name for module in pkgutil.iter_modules(folders)]
+        modules = [f"{package}.{module.name}" if package else module.name for module in pkgutil.iter_modules(folders)]
         place = f"the package {package}" if package else f"{Path.cwd()}, nor among the installed packages"
-        raise click.UsageError(f"there is no module {missing!r} in {place}.{_nearest(missing, known)}") from error
+        raise click.UsageError(f"there is no module {missing!r} in {place}.{_nearest(missing, modules)}") from error
     except (Exception, SystemExit) as error:
         raise _failed(name, error) from error
 
@@ -133,8 +133,8 @@ def _public(value: Any) -> list[str]:
     return [name for name in dir(value) if not name.startswith("_")]
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
-    return "".join(f" Did you mean {name!r}?" for name in difflib.get_close_matches(word, known, 1))
+def _nearest(word: str, names: Iterable[str]) -> str:
+    return "".join(f" Did you mean {match!r}?" for match in difflib.get_close_matches(word, names, 1))
 
 
 def _choices(name: str, value: Any) -> str:

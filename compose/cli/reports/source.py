@@ -41,7 +41,7 @@ database_option = click.option(
 class Source(Protocol):
     """A source of reports."""
 
-    #: Seconds that the last report may be older than the newest writes; 0: it is not; None: not known.
+    #: Seconds that the last report may be older than the newest writes; 0: it is not; None: not projection_facts.
     stale_seconds: float | None
 
     def summary(self) -> Summary:
@@ -204,10 +204,10 @@ class DatabaseSource:
         from backbeat.gateway.projection.storage.database import explained, shown
 
         with explained(self._url), self._engine.begin() as connection:
-            known = facts.read_facts(connection)
-            if not known.whole or known.schema_version != tables.SCHEMA_VERSION:
+            projection_facts = facts.read_facts(connection)
+            if not projection_facts.whole or projection_facts.schema_version != tables.SCHEMA_VERSION:
                 raise ProjectionUnavailable(
                     f"The projection in {shown(self._url)} is not whole. What to do: see `backbeat projection status`."
                 )
-            self.stale_seconds = max(0, facts.now_ms() - known.current_at) / 1000
+            self.stale_seconds = max(0, facts.now_ms() - projection_facts.current_at) / 1000
             return read(connection)

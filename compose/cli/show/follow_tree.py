@@ -52,13 +52,13 @@ async def _follow_drawing(client: Client, workflow_id: str, options: TreeOptions
 
 
 async def _follow_lines(client: Client, workflow_id: str, interval_seconds: float) -> None:
-    known: dict[str, Any] = {}
+    rows_by_id: dict[str, Any] = {}
     tree = await client.tree(workflow_id)
     while True:
         for _, node in tree.walk():
             row = _row(node)
-            if known.get(node.id) != row:
-                known[node.id] = row
+            if rows_by_id.get(node.id) != row:
+                rows_by_id[node.id] = row
                 emit({"seen_at": datetime.now(UTC), **row})
         if is_closed(tree):
             return

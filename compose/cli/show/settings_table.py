@@ -35,9 +35,9 @@ def table() -> str:
 
 def put(text: str) -> str:
     """A document with the table as it is now."""
-    before, _, rest = text.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    return f"{before}{_BEGIN}\n{table()}\n{_END}{after}"
+    head, _, remainder = text.partition(_BEGIN)
+    _, _, tail = remainder.partition(_END)
+    return f"{head}{_BEGIN}\n{table()}\n{_END}{tail}"
 
 
 def _commands(

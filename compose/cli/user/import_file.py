@@ -78,10 +78,10 @@ def import_(file: IO[bytes], bootstrap_servers: str, *, partitions: int) -> None
 
 
 def _check_words(place: int, fields: dict[str, Any]) -> None:
-    known = ClientRow.__struct_fields__
+    field_names = ClientRow.__struct_fields__
     for word in fields:
-        if word not in known:
-            raise SetupError(f"user {fields.get('name', place)!r}: there is no {word!r}: {hint(word, known)}.")
+        if word not in field_names:
+            raise SetupError(f"user {fields.get('name', place)!r}: there is no {word!r}: {hint(word, field_names)}.")
 
 
 def _client(row: ClientRow, token_hash: str, known_id: str | None) -> "RegisteredClient":

@@ -36,7 +36,7 @@ from backbeat.schemas.kafka.topics import activities_topic
 from backbeat.schemas.messages.activities import ActivityRecord
 
 _REPORT_SECONDS = 0.1
-#: How often the consumer group's position follows.
+#: Interval at which the consumer group's position follows.
 _FOLLOW_SECONDS = 15.0
 
 
@@ -51,7 +51,7 @@ class _ShareJob(Job):
 
     @property
     def revoked(self) -> bool:
-        """Whether all its locks are lost: others may take it."""
+        """True once all its locks are lost: others may take it."""
         return all(lock.revoked for lock in self.locks)
 
 
@@ -331,11 +331,11 @@ class ShareIntake:
             headers=list(acquired.headers),
         )
 
-        def done() -> None:
+        def on_acknowledged() -> None:
             self._loop.call_soon_threadsafe(self._member.settle, acquired.lock, AckType.ACCEPT)
 
         try:
-            put(message, done=done)
+            put(message, on_acknowledged=on_acknowledged)
         except BufferError:
             # Kafka does not keep up, or is away. The lock goes on meanwhile.
             self._loop.call_later(FULL_SECONDS, self._move, acquired, put)

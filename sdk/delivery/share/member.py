@@ -31,7 +31,7 @@ _MEMBER_UNKNOWN = {KafkaError.UNKNOWN_MEMBER_ID, 110}  # FENCED_MEMBER_EPOCH
 
 
 class Member:
-    """One member, from `join()` to `leave()`, in one event loop.
+    """A member of the group, from `join()` to `leave()`, in one event loop.
 
     `room` gives how many more records may be taken now, `accept` gets those that were, `fail` the error that ends it.
     """

@@ -236,11 +236,11 @@ async def begin_at(
     """
     if not committed:
         return
-    known = await positions(cluster, group, topic)
+    group_positions = await positions(cluster, group, topic)
     end = await asyncio.to_thread(ends)
 
     def is_behind(partition: int, offset: int) -> bool:
-        start, lag = known.get(partition, Position(None, None))
+        start, lag = group_positions.get(partition, Position(None, None))
         if start is None or lag is None:
             return start is None or start < offset
         return start < offset and lag > end.get(partition, offset) - offset

@@ -133,18 +133,18 @@ class Session:
             acks, self._acks = self._acks, {}
             await self._acknowledge({**acks, **dict.fromkeys(due, AckType.RENEW)})
             return
-        wanted = self._member.partitions_of(self._node_id) - self.broken
-        self.starved = self.starved and bool(wanted)
-        room = self._member.claim(self) if wanted else 0
+        partitions_wanted = self._member.partitions_of(self._node_id) - self.broken
+        self.starved = self.starved and bool(partitions_wanted)
+        room = self._member.claim(self) if partitions_wanted else 0
         if not room:
-            await self._rest()
+            await self._wait_for_wakeup()
             return
         try:
-            await self._fetch(wanted, room)
+            await self._fetch(partitions_wanted, room)
         finally:
             self._member.unclaim(room)
 
-    async def _rest(self) -> None:
+    async def _wait_for_wakeup(self) -> None:
         """Wait until there is room or an acknowledgement, or a lock is to be renewed."""
         renew_at = min((lock.renew_at for lock in self._locks.values()), default=None)
         try:
@@ -178,29 +178,29 @@ class Session:
 
     # --- taking --------------------------------------------------------------------------------------------------
 
-    async def _fetch(self, wanted: set[int], room: int) -> None:
+    async def _fetch(self, partitions_wanted: set[int], room: int) -> None:
         request = fetch(
             self._member.identity,
             self._epoch,
             records_max=room,
             wait_ms=_WAIT_MS,
-            added=wanted - self._read,
-            forgotten=self._read - wanted,
+            added=partitions_wanted - self._read,
+            forgotten=self._read - partitions_wanted,
         )
         sent_at = time.monotonic()
         response = await self._ask(request)
-        self._read = set(wanted)
+        self._read = set(partitions_wanted)
         taken: list[AcquiredRecord] = []
         for _, partitions, _ in response.topics:
             for number, code, message, _, _, _, records, acquired, _ in partitions:
                 if code:
                     self._break(number, code, message)
                 elif acquired:
-                    taken += self._taken(number, records or b"", acquired, sent_at + self._member.lock_seconds / 2)
+                    taken += self._acquire(number, records or b"", acquired, sent_at + self._member.lock_seconds / 2)
         if taken:
             self._member.accept(taken)
 
-    def _taken(self, partition: int, raw: bytes, acquired: Iterable[Any], renew_at: float) -> list[AcquiredRecord]:
+    def _acquire(self, partition: int, raw: bytes, acquired: Iterable[Any], renew_at: float) -> list[AcquiredRecord]:
         records, holes = _records(raw)
         acquired_records = []
         for first, last, deliveries, _ in acquired:

@@ -47,7 +47,7 @@ def array(*fields: tuple[str, Any]) -> CompactArray:
 
 
 class Request(RequestStruct):
-    """One version of a request: the one that we speak."""
+    """A request, in the one version that is used here."""
 
     FLEXIBLE_VERSION = True
     API_KEY = API_VERSION = -1
