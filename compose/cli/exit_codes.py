@@ -46,8 +46,8 @@ _TEXT_CHARACTERS_MAX = 400
 _EXPLAINED = {
     ("backbeat.schemas.kafka.brokers", "RefusedError"): Exit.UNREACHABLE,
     ("backbeat.schemas.kafka.brokers", "UnreachableError"): Exit.UNREACHABLE,
-    ("backbeat.streams.kafka.security", "SecurityError"): Exit.FAILED,
-    ("backbeat.streams.kafka.topics", "TopicError"): Exit.FAILED,
+    ("backbeat.schemas.kafka.security", "SecurityError"): Exit.FAILED,
+    ("backbeat.schemas.kafka.topics", "TopicError"): Exit.FAILED,
     ("backbeat.schemas.kafka.client_registry", "RegistryError"): Exit.FAILED,
     ("backbeat.streams.process.settings", "SettingsError"): Exit.FAILED,
     ("backbeat.streams.engine.ports", "NewerRecordError"): Exit.FAILED,

@@ -1,6 +1,7 @@
 """Whatever the command line is given, it answers with a sentence: never with a traceback."""
 
 import errno
+import importlib
 import json
 import os
 import subprocess
@@ -16,7 +17,7 @@ from backbeat.client.signals import SIGNAL_WORDS
 from backbeat.compose.cli.commands.signal import Line, _read_line
 from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.durations import SECONDS_MAX, Length, Moment, Number
-from backbeat.compose.cli.exit_codes import CommandError
+from backbeat.compose.cli.exit_codes import _EXPLAINED, CommandError, explain
 from backbeat.compose.cli.program import backbeat as group
 
 DEEP = "[" * 100_000
@@ -42,6 +43,17 @@ def invoked(*arguments: str, code: int = 2, **env: str) -> str:
     assert done.exit_code == code, f"{done.output}\n{done.exception!r}"
     assert isinstance(done.exception, SystemExit)
     return done.output
+
+
+# --- errors of the parts ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("module", "name"), sorted(_EXPLAINED))
+def test_every_error_that_is_explained_exists_where_it_is_looked_for(module, name):
+    error = getattr(importlib.import_module(module), name)
+    explained = explain(error.__new__(error))
+    assert explained is not None
+    assert explained.exit_code == _EXPLAINED[module, name]
 
 
 # --- what is no text, no number, no time -----------------------------------------------------------------------------
