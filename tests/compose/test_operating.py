@@ -23,7 +23,7 @@ from backbeat.errors import NotFound
 from backbeat.schemas.messages.commands import StartJob
 from backbeat.schemas.messages.jobs import JobFilter
 from backbeat.streams.kafka.registration import add_client
-from tests.integration.rig import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 

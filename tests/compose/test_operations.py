@@ -20,7 +20,8 @@ from backbeat.compose.local.ports import free_port
 from backbeat.compose.local.stack import Stack
 from backbeat.schemas.kafka.topics import DEAD_LETTERS, client_topics, ensure_client_topics
 from backbeat.streams.kafka.registration import add_client
-from tests.gateway.door import Door, User, until
+from tests.gateway.door import Door, User
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
-import time
 import urllib.parse
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +15,7 @@ from backbeat.schemas.kafka.client_registry import RegisteredClient
 from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.schemas.messages.queries import AnyQuery
 from backbeat.schemas.messages.replies import ReplyRecord
-
-SECONDS_MAX = 120.0
+from tests.waiting import until
 
 
 @dataclass(frozen=True)
@@ -171,12 +169,3 @@ class User:
         answer = self.door.post(f"/activities/{node_id}/decisions", {"decisions": decisions})
         assert answer.status == 201, answer
         return answer.json
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS_MAX, pause: float = 0.02) -> Any:
-    """What the condition gives, once that is true; looked at again after `pause` seconds."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(pause)
-    return found

@@ -15,7 +15,8 @@ import pytest
 from backbeat.schemas.kafka.client_registry import Registry
 from backbeat.schemas.kafka.topics import RECORD_BYTES_MAX
 from backbeat.streams.kafka.registration import change_client
-from tests.gateway.door import Door, until
+from tests.gateway.door import Door
+from tests.waiting import until
 
 OPEN = ["/users", "/health", "/heartbeat.txt", "/sidekiq_stats"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from backbeat import Client, PlainClient
 from backbeat.errors import InvalidParameters, KeyReused, NotFound, Unavailable
-from tests.gateway.door import until
+from tests.waiting import until
 
 UNKNOWN = "0b4e9b1e-57a5-4f0e-9d4b-6f1c34c0f0aa"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.gateway.door import until
+from tests.waiting import until
 
 _PAY = "/limits/charge%20card%2Fnow"
 

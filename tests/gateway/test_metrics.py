@@ -13,7 +13,8 @@ import pytest
 
 from backbeat.compose.local.ports import free_port
 from backbeat.gateway.api.routes import ROUTES
-from tests.gateway.door import Door, until
+from tests.gateway.door import Door
+from tests.waiting import until
 from tests.watch.scrape import documented, get, scrape, shown
 
 CALLS, SECONDS = "backbeat_gateway_requests", "backbeat_gateway_request_seconds_count"

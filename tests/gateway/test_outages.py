@@ -16,7 +16,8 @@ from backbeat.compose.local.stack import CLIENT_DEFAULT, GATEWAY_READY_LINE, Sta
 from backbeat.schemas.kafka.client_registry import Registry
 from backbeat.schemas.kafka.topics import ensure_topics
 from backbeat.streams.kafka.registration import add_client
-from tests.gateway.door import Answer, Door, until
+from tests.gateway.door import Answer, Door
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 START_SECONDS_MAX = 180.0

@@ -17,7 +17,8 @@ import pytest
 
 from backbeat.compose.local.stack import Stack
 from backbeat.streams.kafka.registration import add_client
-from tests.gateway.door import Answer, Door, User, until
+from tests.gateway.door import Answer, Door, User
+from tests.waiting import until
 
 NODES = int(os.environ.get("BACKBEAT_TEST_NODES", "3000"))
 SIGNALS = 10

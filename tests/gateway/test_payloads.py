@@ -14,7 +14,8 @@ from backbeat.gateway import payloads
 from backbeat.gateway.http.error_text import ERROR_BYTES_MAX, cut_error
 from backbeat.gateway.payloads import INLINE_BYTES_MAX, PAYLOAD_BYTES_MAX, is_reference, too_many
 from backbeat.schemas.kafka.topics import PAYLOADS
-from tests.gateway.door import User, until
+from tests.gateway.door import User
+from tests.waiting import until
 from tests.webhooks.site import Site
 
 MEGABYTES_3 = "ü" * (3 * 1024 * 1024 // 2)

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.door import Door, until
+from tests.gateway.door import Door
 from tests.gateway.ruby_client import NEW, OLD, SECONDS_MAX, Activity, Api, Application, Dialect, rpc
+from tests.waiting import until
 
 MAKE, CHARGE, SUCCESS = "Make Purchase", "Charge Card", "Successful Purchase"
 CUSTOMER, FULFILLMENT, AUDIT, SHIP = "Notify Customer", "Notify Fulfillment Center", "Write Audit Log", "Ship Camera"

@@ -3,8 +3,8 @@
 import pytest
 
 from backbeat import Client
-from tests.gateway.door import until
 from tests.gateway.test_openapi import validator
+from tests.waiting import until
 
 NIGHTLY = {
     "workflow": "Reports",

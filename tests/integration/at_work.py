@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
@@ -26,16 +26,6 @@ async def running(*workers: Worker) -> AsyncIterator[None]:
         for worker in workers:
             worker.stop()
         await asyncio.gather(*tasks)
-
-
-async def until(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 120) -> None:
-    """Wait for what no event tells of: the state of Kafka, or of another process."""
-    async with asyncio.timeout(seconds):
-        while True:
-            found = holds()
-            if await found if isinstance(found, Awaitable) else found:
-                return
-            await asyncio.sleep(0.02)
 
 
 def activity(name: str, subject: str, number: int, user_id: bytes) -> NodeView:

@@ -20,8 +20,9 @@ from backbeat.schemas.messages.status import Mode, ServerStatus
 from tests.integration.caller import node_of, result
 from tests.integration.hand import Hand
 from tests.integration.installation import Installation
-from tests.integration.rig import PARTITIONS, until
+from tests.integration.rig import PARTITIONS
 from tests.integration.topic import read_whole
+from tests.waiting import until
 
 _CHILDREN_MAX = 500
 _SECONDS_MAX = 600.0
@@ -57,7 +58,12 @@ def retry_all(one: Installation, count: int, *, slice_nodes_max: int, kills: int
         job_id = _start(one)
         for kill in range(kills):
             threshold = count * kill // kills
-            seen = until(lambda at=threshold: _beyond(one, job_id, at), f"the job is beyond {threshold}", _SECONDS_MAX)
+            seen = until(
+                lambda at=threshold: _beyond(one, job_id, at),
+                f"the job is beyond {threshold}",
+                _SECONDS_MAX,
+                pause_max=0.02,
+            )
             assert seen.state is JobState.RUNNING, "it was done before it could be killed: take smaller slices"
             one.kill()
             one.start()

@@ -16,7 +16,7 @@ from backbeat.schemas.messages import ids, queries, views
 from backbeat.schemas.messages.commands import AnyCommand, ChangeNode, NewNode, NewWorkflow, ReplyTo, Signal, route
 from backbeat.schemas.messages.replies import ReplyRecord
 from backbeat.schemas.messages.status import CLOSED
-from tests.integration.topic import consumer, ends
+from tests.integration.topic import batch, consumer, ends
 
 #: How long an answer may take while engines die and come back.
 SECONDS_MAX = 180.0
@@ -54,7 +54,7 @@ class Caller:
 
     def _follow(self) -> None:
         while not self._stopping.is_set():
-            for message in self._consumer.consume(500, 0.05):
+            for message in batch(self._consumer):
                 if message.error() is None and message.key() == self.asker:
                     self._take(codec.decode_reply(message.value()))
 

@@ -13,7 +13,7 @@ from backbeat.schemas.kafka.topics import activities_topic
 from backbeat.schemas.messages import activities
 from backbeat.schemas.messages.commands import AnyCommand
 from tests.integration.caller import SECONDS_MAX, Caller
-from tests.integration.topic import consumer, ends
+from tests.integration.topic import batch, consumer, ends
 
 #: What is said of an activity: a list of commands, perhaps empty.
 Behaviour = Callable[[activities.ActivityRecord], Sequence[AnyCommand]]
@@ -36,7 +36,7 @@ class Hand:
 
     def _work(self) -> None:
         while not self._stopping.is_set():
-            for message in self._consumer.consume(500, 0.05):
+            for message in batch(self._consumer):
                 if message.error() is not None:
                     continue
                 activity = decode_activity(message.value())

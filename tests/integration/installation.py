@@ -20,8 +20,9 @@ from backbeat.schemas.messages.queries import GetTree
 from backbeat.schemas.messages.replies import Made
 from backbeat.streams.state.store import PartitionStore
 from tests.integration.caller import result
-from tests.integration.rig import PARTITIONS, Rig, running, until
+from tests.integration.rig import PARTITIONS, Rig, running
 from tests.integration.topic import ends
+from tests.waiting import until
 
 _ASK_SECONDS = 120.0
 _CHILDREN_MAX = 1_000

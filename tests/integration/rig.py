@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from backbeat.compose.local.stack import CLIENT_DEFAULT, Stack
 from backbeat.schemas.kafka.client_registry import Registry
 from backbeat.schemas.messages import views
 from backbeat.schemas.messages.status import ServerStatus
-from tests.integration.caller import SECONDS_MAX, Caller, node_of, result
+from tests.integration.caller import Caller, node_of, result
 from tests.integration.hand import Hand
+from tests.waiting import until
 
 PARTITIONS = 4
 #: How long an engine may take until it can be used.
@@ -28,15 +28,6 @@ def user_of(kafka: str, name: str = CLIENT_DEFAULT) -> bytes:
         client = registry.by_name(name)
     assert client is not None
     return client.id_bytes
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS_MAX) -> Any:
-    """What the condition gives, once that is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.02)
-    return found
 
 
 @contextmanager

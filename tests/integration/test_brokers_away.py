@@ -11,7 +11,8 @@ from backbeat.schemas.kafka import topics
 from backbeat.streams.kafka.registration import add_client
 from tests.integration.caller import Caller, node_of
 from tests.integration.hand import Hand
-from tests.integration.rig import START_SECONDS_MAX, until, user_of
+from tests.integration.rig import START_SECONDS_MAX, user_of
+from tests.waiting import until
 from tests.watch.scrape import get
 
 #: Shorter than the outage: whatever has a deadline has passed it.

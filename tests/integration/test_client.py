@@ -6,7 +6,7 @@ import hashlib
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from backbeat.errors import (
 )
 from backbeat.streams.kafka.registration import add_client
 from backbeat.transport.requests import RequestClient
+from tests.waiting import until_async
 
 PARTITIONS = 4
 TOKEN = "token-of-the-tests"
@@ -82,13 +83,6 @@ async def running(*workers: Worker) -> AsyncIterator[None]:
         for worker in workers:
             worker.stop()
         await asyncio.gather(*tasks)
-
-
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 120) -> None:
-    """Wait for what no event tells of: the state of another process."""
-    async with asyncio.timeout(seconds):
-        while not await holds():  # noqa: ASYNC110 - nothing in this process is told
-            await asyncio.sleep(0.02)
 
 
 async def test_a_client_that_was_closed_may_be_opened_again(make_client: MakeClient) -> None:
@@ -369,18 +363,18 @@ async def test_an_activity_is_answered_by_its_id(client: Client) -> None:
         return await client.status(node_id) == "sent_to_client"
 
     node = await client.signal("Sale", "A", "Approve", retries=1, backoff=3600)
-    await until(lambda: sent(node.id))
+    await until_async(lambda: sent(node.id))
     await node.answer(result={"byWhom": "Ann"})
     assert await node.result(120) == {"byWhom": "Ann"}
     with pytest.raises(Rejected):
         await node.answer(result="again")
 
     failing = await client.signal("Sale", "B", "Approve", retries=1, backoff=3600)
-    await until(lambda: sent(failing.id))
+    await until_async(lambda: sent(failing.id))
     await failing.answer(error="not yet")
     assert await client.status(failing.id) == "retrying"
     await failing.retry()
-    await until(lambda: sent(failing.id))
+    await until_async(lambda: sent(failing.id))
     await failing.answer(error=Fail("never"))
     with pytest.raises(NodeFailed, match="never"):
         await failing.result(120)
@@ -595,7 +589,7 @@ async def test_a_schedule_runs_by_itself_and_shows_it(client: Client, worker: Wo
         async def ran() -> bool:
             return len((await schedules.get("every / second")).past) >= 2
 
-        await until(ran)
+        await until_async(ran)
     await schedules.pause("every / second", "enough")
     found = await schedules.get("every / second")
     assert (found.paused, found.note, found.next_run, found.problem) == (True, "enough", None, "")

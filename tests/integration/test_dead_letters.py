@@ -19,8 +19,9 @@ from backbeat.schemas.messages.commands import ChangeNode, Continue, Source, Tas
 from backbeat.schemas.messages.replies import Done
 from backbeat.schemas.messages.status import ServerStatus
 from tests.integration.caller import node_of
-from tests.integration.rig import PARTITIONS, rig, until
+from tests.integration.rig import PARTITIONS, rig
 from tests.integration.topic import Reader
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")

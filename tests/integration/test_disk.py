@@ -11,8 +11,9 @@ import pytest
 
 from backbeat.compose.local.kafka import KafkaBroker
 from tests.integration.installation import install
-from tests.integration.rig import PARTITIONS, START_SECONDS_MAX, until
+from tests.integration.rig import PARTITIONS, START_SECONDS_MAX
 from tests.integration.test_restore import commit_all, trees, without_meta, work
+from tests.waiting import until
 from tests.watch.scrape import get, scrape
 from tests.watch.small_disk import fill, small_disk
 

@@ -25,8 +25,9 @@ from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.kafka.registration import add_client
 from tests.integration.caller import node_of, result
-from tests.integration.rig import PARTITIONS, rig, until
+from tests.integration.rig import PARTITIONS, rig
 from tests.integration.topic import Reader
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from backbeat.errors import BackbeatError, Cancelled, NotFound
 from backbeat.several import run
 from backbeat.streams.kafka.registration import add_client
 from tests.integration import killing
-from tests.integration.test_worker import PARTITIONS, running, until
+from tests.integration.test_worker import PARTITIONS, running
+from tests.waiting import until_async
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +106,13 @@ async def test_signals_from_inside_linked_and_not_and_the_next_round(client: Cli
 
     async with running(worker):
         node = await client.signal("Rounds", "A", "Round", args=[1])
-        await until(lambda: "x" in ran)
+        await until_async(lambda: "x" in ran)
         # The node and the next round wait for what is linked.
         assert (await node.refresh()).status == "processing_children"
         assert ran == [1, "x"]
         go_on.set()
         assert await node.result(120) == 1
-        await until(lambda: 2 in ran)
+        await until_async(lambda: 2 in ran)
         tree = await client.tree(node.workflow_id)
     assert ran == [1, "x", "linked", 2]
     assert [branch.node.name for branch in tree.children] == ["Round", "Round"]
@@ -216,7 +217,7 @@ async def test_a_node_that_is_cancelled_while_it_runs_is_told(client: Client, wo
             await node.cancel()
         await asyncio.wait_for(done.wait(), 120)
         assert await asyncio.to_thread(plain_ended.wait, 20)
-        await until(lambda: worker._slots.running == 0)
+        await until_async(lambda: worker._slots.running == 0)
         assert [(await node.refresh()).status for node in nodes] == ["deactivated", "deactivated"]
         # What was dropped holds up nothing.
         other = await client.signal("Sale", "B", "Async")
@@ -254,7 +255,7 @@ async def test_a_handler_that_is_too_late_hears_of_it_by_its_heartbeat(client: C
     async def work() -> str:
         one = current()
         if one.attempt == 1:
-            await until(lambda: is_over(one))
+            await until_async(lambda: is_over(one))
             try:
                 await one.heartbeat()
             except (Cancelled, asyncio.CancelledError):
@@ -286,7 +287,7 @@ async def test_an_asynchronous_activity_is_answered_by_somebody_else(client: Cli
     async with running(worker):
         node = await client.signal("Sale", "A", "Ask")
         await asyncio.wait_for(begun.wait(), 120)
-        await until(lambda: worker._slots.running == 0)
+        await until_async(lambda: worker._slots.running == 0)
         assert (await node.refresh()).client_status == "received"
         await client.answer(node.id, result="yes")
         assert await node.result(120) == "yes"

@@ -18,9 +18,10 @@ from tests.integration.caller import Caller, node_of
 from tests.integration.hand import Hand
 from tests.integration.ledger import Ledger
 from tests.integration.load import Load
-from tests.integration.rig import START_SECONDS_MAX, running, until, user_of
+from tests.integration.rig import START_SECONDS_MAX, running, user_of
 from tests.integration.storm import ENGINE_ENV
 from tests.integration.topic import state
+from tests.waiting import until
 
 PARTITIONS = 8
 GROUP = "backbeat"

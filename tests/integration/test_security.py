@@ -17,8 +17,8 @@ from backbeat.compose.local.ports import free_port
 from backbeat.schemas.kafka.brokers import RefusedError, reach
 from backbeat.schemas.kafka.security import PREFIX, Brokers, KafkaSecurity, Mechanism, Protocol
 from tests.gateway.door import Door
-from tests.integration.rig import until
 from tests.integration.secured_kafka import PASSWORD, USER, secured_kafka
+from tests.waiting import until
 
 PROGRAM = [sys.executable, "-m", "backbeat.compose"]
 

@@ -13,7 +13,8 @@ import pytest
 from backbeat.compose.local.stack import Stack
 from tests.integration.caller import node_of
 from tests.integration.hanging_engine import FILE, command
-from tests.integration.rig import START_SECONDS_MAX, Rig, running, until
+from tests.integration.rig import START_SECONDS_MAX, Rig, running
+from tests.waiting import until
 from tests.watch.scrape import documented, get, scrape, shown
 
 ENV = {

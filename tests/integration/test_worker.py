@@ -33,7 +33,8 @@ from backbeat.schemas.catalogue import HISTORY, RECORDS
 from backbeat.schemas.kafka.topics import DEAD_LETTERS, activities_topic
 from backbeat.several import run as run_workers
 from backbeat.streams.kafka.registration import add_client
-from tests.integration.at_work import committed, put, running, until, work_record
+from tests.integration.at_work import committed, put, running, work_record
+from tests.waiting import until_async
 
 PARTITIONS = 4
 
@@ -350,7 +351,7 @@ async def test_whatever_a_handler_does_its_slot_is_free_again(
             with pytest.raises(NodeFailed):
                 await node.result(60)
         assert await (await client.signal("Sale", "fine", "fine")).result(60) == "ok"
-        await until(lambda: worker._intake.state().held == 0, 60)
+        await until_async(lambda: worker._intake.state().held == 0, 60)
         assert worker._slots.running == 0
         assert not worker._watcher._runs
 
@@ -521,8 +522,8 @@ async def test_a_worker_shows_what_it_does(
         return (await shown())[family].get(labels) == value
 
     async with running(worker):
-        await until(lambda: worker.status_url is not None)
-        await until(lambda: f"ready: client {name}, Kafka at {bootstrap}, activities: Work" in caplog.messages)
+        await until_async(lambda: worker.status_url is not None)
+        await until_async(lambda: f"ready: client {name}, Kafka at {bootstrap}, activities: Work" in caplog.messages)
         url = worker.status_url
         ready = await until_ready(f"{url}/ready")
         assert ready == (200, "ok\n")
@@ -536,7 +537,7 @@ async def test_a_worker_shows_what_it_does(
         for node in others[1:]:
             with pytest.raises(NodeFailed):
                 await node.result(120)
-        await until(lambda: is_shown("backbeat_worker_notifications", "", 3))
+        await until_async(lambda: is_shown("backbeat_worker_notifications", "", 3))
         found = await shown()
         assert found["backbeat_worker_activities"] == {
             "Work,complete": 1,
@@ -551,7 +552,7 @@ async def test_a_worker_shows_what_it_does(
         assert (await asyncio.to_thread(get, f"{url}/live")) == (200, "ok\n")
         go_on.set()
         await waiting.result(120)
-        await until(lambda: is_shown("backbeat_worker_activities_held", "", 0))
+        await until_async(lambda: is_shown("backbeat_worker_activities_held", "", 0))
         assert set(await shown()) == documented()
 
 
@@ -634,7 +635,7 @@ async def test_a_worker_that_is_killed_loses_nothing(bootstrap: str, client: Cli
     node = await client.signal("Sale", "A", "Spread")
     assert first.stdout is not None
     done = [int(await asyncio.to_thread(first.stdout.readline)) for _ in range(60)]
-    await until(lambda: any(committed(bootstrap, name, partition) > 0 for partition in range(PARTITIONS)))
+    await until_async(lambda: any(committed(bootstrap, name, partition) > 0 for partition in range(PARTITIONS)))
     os.kill(first.pid, signal.SIGKILL)
     rest, _ = await asyncio.to_thread(first.communicate)
     second = start()
@@ -713,8 +714,8 @@ async def test_a_service_and_a_worker_in_java(bootstrap: str, client: Client, na
         for service in services:
             output, _ = await asyncio.to_thread(service.communicate)
             assert output.startswith(f"published: backbeat.signals.{name}-"), output
-        await until(lambda: have("Ada", "complete", "complete"), 60)
-        await until(lambda: have("Eve", "processing_children", "retrying"), 60)
+        await until_async(lambda: have("Ada", "complete", "complete"), 60)
+        await until_async(lambda: have("Eve", "processing_children", "retrying"), 60)
     finally:
         worker.terminate()
         output, _ = await asyncio.to_thread(worker.communicate)
@@ -739,11 +740,11 @@ async def test_a_repeated_activity_runs_once_and_its_offset_goes_on(bootstrap: s
     first, second = (work_record(number) for number in (1, 2))
     put(bootstrap, name, first, first, second, first)
     async with running(worker):
-        await until(lambda: len(ran) == 2)
+        await until_async(lambda: len(ran) == 2)
         go_on.set()
-        await until(lambda: committed(bootstrap, name) == 4)
+        await until_async(lambda: committed(bootstrap, name) == 4)
         put(bootstrap, name, second, first)
-        await until(lambda: committed(bootstrap, name) == 6)
+        await until_async(lambda: committed(bootstrap, name) == 6)
     assert ran == [1, 2]
 
 
@@ -759,10 +760,10 @@ async def test_no_offset_passes_what_is_not_answered(bootstrap: str, worker: Wor
 
     put(bootstrap, name, *(work_record(number) for number in range(10)))
     async with running(worker):
-        await until(lambda: len(ended) == 9)
-        await until(lambda: committed(bootstrap, name) == 3)
+        await until_async(lambda: len(ended) == 9)
+        await until_async(lambda: committed(bootstrap, name) == 3)
         go_on.set()
-        await until(lambda: committed(bootstrap, name) == 10)
+        await until_async(lambda: committed(bootstrap, name) == 10)
 
 
 async def test_what_is_no_activity_goes_to_the_dead_letters(bootstrap: str, worker: Worker, name: str) -> None:
@@ -778,7 +779,7 @@ async def test_what_is_no_activity_goes_to_the_dead_letters(bootstrap: str, work
         put(bootstrap, name, b"nonsense", work_record(1))
         async with running(worker):
             await asyncio.wait_for(ran.wait(), 120)
-            await until(lambda: committed(bootstrap, name) == 2)
+            await until_async(lambda: committed(bootstrap, name) == 2)
         values = set()
         while b"nonsense" not in values:
             message = await asyncio.to_thread(consumer.poll, 10)
@@ -797,7 +798,7 @@ async def test_a_topic_that_gets_more_partitions_is_read_whole(bootstrap: str, w
 
     put(bootstrap, name, work_record(1))
     async with running(worker):
-        await until(lambda: ran == [1])
+        await until_async(lambda: ran == [1])
         topic = activities_topic(name)
         admin = AdminClient({"bootstrap.servers": bootstrap})
         wanted = admin.create_partitions([NewPartitions(topic, PARTITIONS * 3)])[topic]
@@ -805,7 +806,7 @@ async def test_a_topic_that_gets_more_partitions_is_read_whole(bootstrap: str, w
         # Before the worker knows of them: from their beginning on.
         for partition in range(PARTITIONS, PARTITIONS * 3):
             put(bootstrap, name, work_record(partition), partition=partition)
-        await until(lambda: set(ran) == {1, *range(PARTITIONS, PARTITIONS * 3)})
+        await until_async(lambda: set(ran) == {1, *range(PARTITIONS, PARTITIONS * 3)})
 
 
 async def test_a_partition_that_went_away_from_a_full_worker_goes_on_when_it_comes_back(
@@ -830,15 +831,15 @@ async def test_a_partition_that_went_away_from_a_full_worker_goes_on_when_it_com
         numbers = range(partition * 500, partition * 500 + 500)
         put(bootstrap, name, *(work_record(number) for number in numbers), partition=partition)
     async with running(full):
-        await until(lambda: full._intake._paused)
+        await until_async(lambda: full._intake._paused)
         async with running(helper):
-            await until(lambda: len(ran) > 500)
+            await until_async(lambda: len(ran) > 500)
             # It goes on while some of its partitions, paused when they went, are away.
             go_on.set()
-            await until(lambda: not full._intake._paused)
+            await until_async(lambda: not full._intake._paused)
         for partition in range(PARTITIONS):
             put(bootstrap, name, work_record(2_000 + partition), partition=partition)
-        await until(lambda: ran == set(range(2_000 + PARTITIONS)))
+        await until_async(lambda: ran == set(range(2_000 + PARTITIONS)))
 
 
 async def test_a_second_worker_takes_over_without_a_repeat(
@@ -863,7 +864,7 @@ async def test_a_second_worker_takes_over_without_a_repeat(
         one.activity("Work")(work)
     async with running(worker):
         node = await client.signal("Sale", "A", "Spread")
-        await until(lambda: len(ran) == 100)
+        await until_async(lambda: len(ran) == 100)
         go_on.set()
         async with running(second):
             await node.result(120)

@@ -19,8 +19,9 @@ from backbeat.delivery.share.protocol import AckType
 from backbeat.delivery.share.session import AcquiredRecord
 from backbeat.schemas.kafka.topics import DEAD_LETTERS, activities_topic, ensure_topics
 from backbeat.streams.kafka.registration import add_client
-from tests.integration.at_work import committed, put, running, until, work_record
+from tests.integration.at_work import committed, put, running, work_record
 from tests.integration.topic import read_whole
+from tests.waiting import until_async
 
 PROGRAM = Path(__file__).with_name("share_worker.py")
 
@@ -90,7 +91,7 @@ async def test_more_workers_than_partitions_all_have_work(bootstrap: str, name: 
     # One batch of a producer.
     put(bootstrap, name, *records(*range(6)))
     async with running(*workers):
-        await until(lambda: sorted(ended) == list(range(6)))
+        await until_async(lambda: sorted(ended) == list(range(6)))
 
 
 async def test_a_slow_activity_holds_up_none_behind_it(bootstrap: str, name: str) -> None:
@@ -98,7 +99,7 @@ async def test_a_slow_activity_holds_up_none_behind_it(bootstrap: str, name: str
     workers = [notes.register(make(bootstrap, name, concurrency=1), 0) for _ in range(2)]
     put(bootstrap, name, *records(*range(20)))
     async with running(*workers):
-        await until(lambda: set(notes.ended) == set(range(1, 20)))
+        await until_async(lambda: set(notes.ended) == set(range(1, 20)))
         assert notes.begun.count(0) == 1
         notes.gate.set()
     assert sorted(notes.ended) == list(range(20))
@@ -109,16 +110,16 @@ async def test_an_activity_that_runs_for_longer_than_its_lock_stays_with_its_wor
     worker = notes.register(make(bootstrap, name), 1)
     put(bootstrap, name, *records(1))
     async with running(worker):
-        await until(lambda: notes.begun == [1])
+        await until_async(lambda: notes.begun == [1])
         async with running(other.register(make(bootstrap, name))):
             (job,) = worker._intake._jobs.values()
             for _ in range(4):
                 before = job.locks[0].renew_at
                 # Half a lock each.
-                await until(lambda before=before: job.locks[0].renew_at > before)
+                await until_async(lambda before=before: job.locks[0].renew_at > before)
             assert not job.revoked
             notes.gate.set()
-            await until(lambda: notes.ended == [1])
+            await until_async(lambda: notes.ended == [1])
     assert (notes.begun, other.begun) == ([1], [])
 
 
@@ -137,7 +138,7 @@ async def test_what_a_worker_had_goes_to_another(bootstrap: str, name: str, numb
         os.kill(process.pid, number)
         notes = Notes()
         async with running(notes.register(make(bootstrap, name))):
-            await until(lambda: set(notes.ended) == set(range(6)))
+            await until_async(lambda: set(notes.ended) == set(range(6)))
         assert len(notes.ended) == 6
     finally:
         process.kill()
@@ -150,10 +151,10 @@ async def test_a_worker_that_stops_gives_back_at_once_what_it_has_not_begun(boot
     put(bootstrap, name, *records(0, 1, 2))
     run = asyncio.create_task(worker.run(handle_signals=False))
     # One runs, the others wait for their turn.
-    await until(lambda: len(notes.begun) == 1 and len(worker._intake._jobs) == 3)
+    await until_async(lambda: len(notes.begun) == 1 and len(worker._intake._jobs) == 3)
     async with running(other.register(make(bootstrap, name))):
         worker.stop()
-        await until(lambda: sorted(other.ended) == [1, 2])
+        await until_async(lambda: sorted(other.ended) == [1, 2])
         notes.gate.set()
         await run
     assert (notes.ended, sorted(other.begun)) == ([0], [1, 2])
@@ -175,7 +176,7 @@ async def test_what_was_taken_too_often_is_put_back_before_the_broker_takes_it_o
     )
     await member.join()
     for times in range(1, 4):
-        await until(lambda times=times: len(taken) == 2 * times)
+        await until_async(lambda times=times: len(taken) == 2 * times)
         assert [one.deliveries for one in taken[-2:]] == [times, times]
         for one in taken[-2:]:
             member.settle(one.lock, AckType.RELEASE)
@@ -186,7 +187,7 @@ async def test_what_was_taken_too_often_is_put_back_before_the_broker_takes_it_o
 
     notes = Notes()
     async with running(notes.register(make(bootstrap, name))):
-        await until(lambda: sorted(notes.ended) == [1, 2])
+        await until_async(lambda: sorted(notes.ended) == [1, 2])
     assert sorted(notes.ended) == [1, 2]
     # The two, and the two that were put back.
     assert committed(bootstrap, name) == 4
@@ -196,11 +197,11 @@ async def test_a_repeat_runs_once_and_nonsense_goes_to_the_dead_letters(bootstra
     notes = Notes()
     put(bootstrap, name, *records(1), b"nonsense", *records(1, 2, 1))
     async with running(notes.register(make(bootstrap, name), 1)):
-        await until(lambda: notes.ended == [2])
+        await until_async(lambda: notes.ended == [2])
         notes.gate.set()
-        await until(lambda: sorted(notes.ended) == [1, 2])
+        await until_async(lambda: sorted(notes.ended) == [1, 2])
         put(bootstrap, name, *records(2, 1, 3))
-        await until(lambda: 3 in notes.ended)
+        await until_async(lambda: 3 in notes.ended)
     assert sorted(notes.begun) == [1, 2, 3]
     # All of them are done, with the repeats.
     assert committed(bootstrap, name) == 8
@@ -214,9 +215,9 @@ async def test_a_change_of_delivery_runs_nothing_again_and_leaves_nothing_out(bo
         # Half before it starts, half while it runs.
         put(bootstrap, name, *records(numbers[0]))
         async with running(notes.register(make(bootstrap, name, delivery=delivery))):
-            await until(lambda numbers=numbers: numbers[0] in notes.ended)
+            await until_async(lambda numbers=numbers: numbers[0] in notes.ended)
             put(bootstrap, name, *records(numbers[1]))
-            await until(lambda numbers=numbers: numbers[1] in notes.ended)
+            await until_async(lambda numbers=numbers: numbers[1] in notes.ended)
     assert notes.begun == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
@@ -224,7 +225,7 @@ async def test_both_deliveries_at_once_are_refused(bootstrap: str, name: str) ->
     put(bootstrap, name, *records(1))
     notes = Notes()
     async with running(notes.register(make(bootstrap, name, delivery="group"))):
-        await until(lambda: notes.ended == [1])
+        await until_async(lambda: notes.ended == [1])
         with pytest.raises(BackbeatError, match='workers with delivery="group" run'):
             await make(bootstrap, name).run(handle_signals=False)
 
@@ -251,16 +252,16 @@ async def test_work_goes_on_after_the_broker_was_away(broker: KafkaBroker, boots
     worker = notes.register(make(bootstrap, name), 1)
     put(bootstrap, name, *records(1, 2))
     async with running(worker):
-        await until(lambda: notes.ended == [2] and notes.begun.count(1) == 1)
+        await until_async(lambda: notes.ended == [2] and notes.begun.count(1) == 1)
         await asyncio.to_thread(broker.stop)
-        await until(lambda: all(job.revoked for job in worker._intake._jobs.values()))
+        await until_async(lambda: all(job.revoked for job in worker._intake._jobs.values()))
         # The thread that starts a broker must stay.
         broker.start()
         put(bootstrap, name, *records(3))
-        await until(lambda: 3 in notes.ended)
+        await until_async(lambda: 3 in notes.ended)
         # It came again, and was known.
-        await until(lambda: not any(job.revoked for job in worker._intake._jobs.values()))
+        await until_async(lambda: not any(job.revoked for job in worker._intake._jobs.values()))
         notes.gate.set()
-        await until(lambda: sorted(notes.ended) == [1, 2, 3])
+        await until_async(lambda: sorted(notes.ended) == [1, 2, 3])
     assert sorted(notes.begun) == [1, 2, 3]
     assert committed(bootstrap, name) == 3

@@ -27,16 +27,21 @@ def consumer(kafka: str, **more: object) -> Consumer:
             "group.id": "tests-readers",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
-            "fetch.wait.max.ms": 20,
             "log_level": 0,
             **more,
         }
     )
 
 
-def ends(kafka: str, topic: str) -> dict[int, int]:
+def batch(consumer: Consumer, seconds: float = 0.2) -> list[Message]:
+    """The messages that have come, as soon as there is one. (`consume` waits for as many as it is asked for.)"""
+    first = consumer.consume(1, seconds)
+    return first + consumer.consume(2_000, 0.0) if first else []
+
+
+def ends(kafka: str, topic: str, admin: AdminClient | None = None) -> dict[int, int]:
     """The end of each partition as a read_uncommitted reader sees it."""
-    admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+    admin = admin or AdminClient({"bootstrap.servers": kafka, "log_level": 0})
     deadline = time.monotonic() + SECONDS_MAX
     while True:
         numbers = admin.list_topics(topic, timeout=120).topics[topic].partitions
@@ -57,18 +62,19 @@ class Reader:
     def __init__(self, kafka: str, topic: str, *, committed: bool = False) -> None:
         """`committed`: only what was committed; an open transaction is waited for, not taken for the end."""
         self.kafka, self.topic = kafka, topic
+        self._admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
         isolation = "read_committed" if committed else "read_uncommitted"
         self._consumer = consumer(kafka, **{"isolation.level": isolation, "enable.partition.eof": True})
-        self.positions = dict.fromkeys(ends(kafka, topic), 0)
+        self.positions = dict.fromkeys(ends(kafka, topic, self._admin), 0)
         self._consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in self.positions])
 
     def read(self, until: dict[int, int] | None = None) -> Iterator[Message]:
         """The records since the last time, up to `until`, or up to the end as of now."""
-        until = until or ends(self.kafka, self.topic)
+        until = until or ends(self.kafka, self.topic, self._admin)
         deadline = time.monotonic() + SECONDS_MAX
         while any(self.positions[number] < end for number, end in until.items()):
             assert time.monotonic() < deadline, f"{self.topic} was read up to {self.positions} of {until} only"
-            for message in self._consumer.consume(2_000, 0.1):
+            for message in batch(self._consumer):
                 error = message.error()
                 if error is None:
                     yield message

@@ -17,8 +17,8 @@ from backbeat.compose.local.ports import free_port
 from backbeat.gateway.projection.storage import facts
 from backbeat.gateway.projection.storage.database import open_engine, parse_url
 from backbeat.schemas.kafka.topics import STATE, ensure_topics
-from tests.integration.rig import until
 from tests.projection.records import node, record, workflow
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 

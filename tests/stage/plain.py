@@ -21,8 +21,8 @@ from backbeat.compose.local.child_process import ChildProcess, last_lines
 from backbeat.compose.local.kafka_cluster import KafkaCluster
 from backbeat.compose.local.ports import LOOPBACK, free_port
 from backbeat.compose.local.postgresql import postgresql
-from tests.gateway.door import until
 from tests.stage.files import PASSWORDS, image, services
+from tests.waiting import until
 
 #: The containers' own paths.
 _DATA = "/var/lib/backbeat"
@@ -41,8 +41,6 @@ _KAFKA_OURS = {
     "node.id",
 }
 SECONDS_MAX = 240.0
-#: A check is a Python that starts: asked all the time it would take a processor.
-_CHECK_SECONDS = 0.25
 
 
 def kafka_settings(service: Mapping[str, Any]) -> dict[str, str]:
@@ -140,7 +138,7 @@ class PlainStack:
                 raise SetupError(f"{name} ended ({part.exit_reason}):\n{last_lines(part.output())}")
             return self.is_healthy(name)
 
-        until(healthy, f"{name} is healthy", seconds, pause=_CHECK_SECONDS)
+        until(healthy, f"{name} is healthy", seconds)
 
     def until(self, condition: Callable[[], Any], what: str, shown: Callable[[], Any], seconds: float) -> None:
         """Wait for a condition; in vain: an error with what is shown then, and the last lines of each part."""

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from backbeat.compose.local import postgresql
-from tests.gateway.door import Door, until
+from tests.gateway.door import Door
 from tests.stage.files import STAGING, alerts, dashboard
 from tests.stage.plain import PlainStack
 from tests.stage.shop import buy, is_complete, open_shop
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 

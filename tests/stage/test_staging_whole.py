@@ -9,10 +9,10 @@ import pytest
 
 from backbeat.compose.demo.ledger import LedgerReader
 from backbeat.compose.local import postgresql
-from tests.gateway.door import until
 from tests.stage.files import STAGING
 from tests.stage.plain import PlainStack
 from tests.stage.shop import buy, is_complete, open_shop
+from tests.waiting import until
 
 pytestmark = [pytest.mark.prove, pytest.mark.integration]
 
