@@ -16,7 +16,7 @@ from backbeat.streams.engine.partition import EngineError
 
 logger = logging.getLogger(__name__)
 
-_ASK_SECONDS = 10.0
+_ASK_SECONDS = 3.0
 
 
 class LagProbe:
@@ -64,6 +64,9 @@ class LagProbe:
         specs = {TopicPartition(COMMANDS, partition): latest for partition in positions}
         if not specs:
             return {}
+        # The library asks the leader that it knows, and one that is gone again and again, which takes a processor.
+        # It learns of the next leader here only.
+        self._admin.list_topics(COMMANDS, timeout=_ASK_SECONDS)
         futures = self._admin.list_offsets(
             specs, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_ASK_SECONDS
         )

@@ -243,6 +243,8 @@ class KafkaChangelog:
 
     def _ends(self, topic: str, partition: int) -> Ends:
         where = TopicPartition(topic, partition)
+        # So that a leader that is gone is not asked, as in `kafka.lag_probe`.
+        self._admin.list_topics(topic, timeout=_ASK_SECONDS)
         found = [
             self._admin.list_offsets(
                 {where: spec}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_ASK_SECONDS

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from backbeat.compose.local import postgresql
+from backbeat.streams.kafka.lag_probe import LagProbe
 from tests.gateway.door import Door
 from tests.stage.files import STAGING, alerts, dashboard
 from tests.stage.plain import PlainStack
@@ -20,6 +21,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.integration
 
 PURCHASES = 8
+PARTITIONS = 6
 SECONDS_MAX = 240.0
 
 
@@ -28,7 +30,7 @@ def staging(tmp_path_factory):
     reason = postgresql.why_not()
     if reason is not None:
         pytest.skip(f"staging needs PostgreSQL: {reason}")
-    with PlainStack(STAGING, tmp_path_factory.mktemp("staging"), BACKBEAT_PARTITIONS="6") as stack:
+    with PlainStack(STAGING, tmp_path_factory.mktemp("staging"), BACKBEAT_PARTITIONS=str(PARTITIONS)) as stack:
         yield stack
 
 
@@ -61,6 +63,11 @@ def test_the_camera_is_bought_while_a_broker_an_engine_and_a_gateway_are_killed(
     until(lambda: is_complete(second, whole), "a purchase with everything there", SECONDS_MAX)
 
     bought = [buy(door, number) for number, door in enumerate(doors * (PURCHASES // 2), start=1)]
+    # An end behind -1 is one that is known.
+    every = dict.fromkeys(range(PARTITIONS), -1)
+    ends = LagProbe(staging.kafka.bootstrap_servers, lambda: every, lambda *_: -1, every_seconds=0.5)
+    ends.start()
+    until(lambda: ends.behind == every, "the ends of all partitions are known", SECONDS_MAX)
     staging.kafka.brokers[0].kill()
     staging.parts["engine-1"].kill()
     staging.parts["gateway-1"].kill()
@@ -76,6 +83,10 @@ def test_the_camera_is_bought_while_a_broker_an_engine_and_a_gateway_are_killed(
     # What follows is done without them, too: accepted, worked on, and found in PostgreSQL.
     late = buy(second, PURCHASES + 1)
     until(lambda: is_complete(second, late), "a purchase that begins without them", SECONDS_MAX)
+
+    # Of the next leaders, too, though nobody told of them.
+    until(lambda: ends.behind == every, "the ends of all partitions are known again", SECONDS_MAX)
+    ends.stop()
 
     def found() -> bool:
         # While a partition changes hands its newest records are asked for in vain; answers say then that they may be
