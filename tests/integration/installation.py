@@ -19,10 +19,10 @@ from backbeat.schemas.messages.ids import partition_of
 from backbeat.schemas.messages.queries import GetTree
 from backbeat.schemas.messages.replies import Made
 from backbeat.streams.state.store import PartitionStore
+from tests.empty_kafka import delete_topics, stack_on
 from tests.integration.caller import result
 from tests.integration.rig import PARTITIONS, Rig, running
 from tests.integration.topic import ends
-from tests.waiting import until
 
 _ASK_SECONDS = 120.0
 _CHILDREN_MAX = 1_000
@@ -78,7 +78,7 @@ class Installation(Rig):
 
     def recreate(self, topic: str) -> None:
         """Delete a topic and make it again, empty."""
-        delete(self._admin, [topic])
+        delete_topics(self.kafka, topic)
         topics.ensure_topics(self.kafka, PARTITIONS, 1, development=True)
 
     def cut(self, topic: str) -> None:
@@ -88,22 +88,12 @@ class Installation(Rig):
             future.result(_ASK_SECONDS)
 
 
-def delete(admin: AdminClient, names: list[str]) -> None:
-    """Delete topics and wait until they are gone."""
-    if not names:
-        return
-    for future in admin.delete_topics(names).values():
-        future.result(_ASK_SECONDS)
-    until(lambda: not set(names) & set(admin.list_topics(timeout=_ASK_SECONDS).topics), "topics are deleted")
-
-
 @contextmanager
 def install(kafka: str, data_dir: Path, **env: str) -> Iterator[Installation]:
     """Fresh topics, a fresh group, and one engine that runs."""
-    admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
-    delete(admin, [name for name in admin.list_topics(timeout=_ASK_SECONDS).topics if name.startswith("backbeat.")])
-    env = {"BACKBEAT_APPLICATION_ID": f"t{uuid.uuid4().hex[:8]}", "BACKBEAT_COMMIT_INTERVAL_SECONDS": "0.3", **env}
-    with running(Stack(data_dir, partitions=PARTITIONS, bootstrap_servers=kafka, env=env)) as stack:
+    delete_topics(kafka, "backbeat.")
+    env = {"BACKBEAT_COMMIT_INTERVAL_SECONDS": "0.3", **env}
+    with running(stack_on(kafka, data_dir=data_dir, partitions=PARTITIONS, env=env)) as stack:
         one = Installation(stack)
         try:
             yield one

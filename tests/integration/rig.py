@@ -13,6 +13,7 @@ from backbeat.compose.local.stack import CLIENT_DEFAULT, Stack
 from backbeat.schemas.kafka.client_registry import Registry
 from backbeat.schemas.messages import views
 from backbeat.schemas.messages.status import ServerStatus
+from tests.empty_kafka import stack_on
 from tests.integration.caller import Caller, node_of, result
 from tests.integration.hand import Hand
 from tests.waiting import until
@@ -104,9 +105,9 @@ class Rig:
 
 
 @contextmanager
-def rig(data_dir: Path, *, engines: int = 1, partitions: int = PARTITIONS, **env: str) -> Iterator[Rig]:
-    """A stack with a Kafka of its own."""
-    with running(Stack(data_dir, engines=engines, partitions=partitions, env=env)) as stack:
+def rig(kafka: str, data_dir: Path, *, engines: int = 1, partitions: int = PARTITIONS, **env: str) -> Iterator[Rig]:
+    """A stack on a Kafka that others used before."""
+    with running(stack_on(kafka, data_dir=data_dir, engines=engines, partitions=partitions, env=env)) as stack:
         one = Rig(stack)
         try:
             yield one

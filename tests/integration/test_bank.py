@@ -5,16 +5,16 @@ import random
 
 import pytest
 
-from backbeat.compose.local.stack import Stack
 from backbeat.streams.kafka.registration import add_client
+from tests.empty_kafka import stack_on
 from tests.integration import bank
 
 pytestmark = pytest.mark.integration
 
 
-async def test_never_a_fourth_connection_and_no_slot_lost(unique: str) -> None:
+async def test_never_a_fourth_connection_and_no_slot_lost(own_kafka: str, unique: str) -> None:
     seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(2**32))
-    with Stack(ephemeral=True, partitions=4, engines=2) as stack:
+    with stack_on(own_kafka, partitions=4, engines=2) as stack:
         name = add_client(stack.bootstrap_servers, unique, partitions=4).name
         async with bank.Bank(transfer_seconds=0.15) as one:
             await bank.pay(stack, name, one, merchants=60, disturbances=3, engine_kills=1, seed=seed)

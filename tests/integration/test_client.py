@@ -28,6 +28,7 @@ from backbeat.errors import (
 )
 from backbeat.streams.kafka.registration import add_client
 from backbeat.transport.requests import RequestClient
+from tests.empty_kafka import stack_on
 from tests.waiting import until_async
 
 PARTITIONS = 4
@@ -37,9 +38,9 @@ LATER = timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
+def stack(own_kafka: str) -> Iterator[Stack]:
     gateways = [[], ["--require-auth-token=all"]]
-    with Stack(ephemeral=True, partitions=PARTITIONS, gateways=gateways) as stack:
+    with stack_on(own_kafka, partitions=PARTITIONS, gateways=gateways) as stack:
         yield stack
 
 

@@ -25,8 +25,8 @@ from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory):
-    with rig(tmp_path_factory.mktemp("engine")) as one:
+def system(own_kafka, tmp_path_factory):
+    with rig(own_kafka, tmp_path_factory.mktemp("engine")) as one:
         yield one
 
 

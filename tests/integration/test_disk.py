@@ -7,9 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from backbeat.compose.local.kafka import KafkaBroker
 from tests.integration.installation import install
 from tests.integration.rig import PARTITIONS, START_SECONDS_MAX
 from tests.integration.test_restore import commit_all, trees, without_meta, work
@@ -18,13 +15,6 @@ from tests.watch.scrape import get, scrape
 from tests.watch.small_disk import fill, small_disk
 
 SET_ASIDE = r"partition (\d): .*It is made anew from the changelog; the damaged one is kept in (\S+)"
-
-
-@pytest.fixture(scope="module")
-def own_kafka(tmp_path_factory):
-    # Topics are deleted here: not on the Kafka that others share.
-    with KafkaBroker(tmp_path_factory.mktemp("kafka")) as broker:
-        yield broker.bootstrap_servers
 
 
 def damage(path, partition):

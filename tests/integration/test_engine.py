@@ -31,8 +31,8 @@ from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory):
-    with rig(tmp_path_factory.mktemp("engine"), BACKBEAT_COMMIT_INTERVAL_SECONDS="0.3") as one:
+def system(own_kafka, tmp_path_factory):
+    with rig(own_kafka, tmp_path_factory.mktemp("engine"), BACKBEAT_COMMIT_INTERVAL_SECONDS="0.3") as one:
         yield one
 
 

@@ -17,14 +17,15 @@ from backbeat.compose.local.stack import Stack
 from backbeat.errors import BackbeatError, Cancelled, NotFound
 from backbeat.several import run
 from backbeat.streams.kafka.registration import add_client
+from tests.empty_kafka import stack_on
 from tests.integration import killing
 from tests.integration.test_worker import PARTITIONS, running
 from tests.waiting import until_async
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with Stack(ephemeral=True, partitions=PARTITIONS) as stack:
+def stack(own_kafka: str) -> Iterator[Stack]:
+    with stack_on(own_kafka, partitions=PARTITIONS) as stack:
         yield stack
 
 

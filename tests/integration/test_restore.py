@@ -7,7 +7,6 @@ import time
 import msgspec
 import pytest
 
-from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.schemas.kafka.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS
 from backbeat.schemas.messages.commands import NewNode
 from backbeat.schemas.messages.ids import workflow_id
@@ -24,13 +23,6 @@ from tests.integration.topic import ends, state
 ORIGIN_KEY = b"o"
 #: Long enough that no test sees a commit that it did not ask for.
 NO_COMMIT = {"BACKBEAT_COMMIT_INTERVAL_SECONDS": "600", "BACKBEAT_TOUCH_INTERVAL_SECONDS": "600"}
-
-
-@pytest.fixture(scope="module")
-def own_kafka(tmp_path_factory):
-    # Topics are deleted here: not on the Kafka that others share.
-    with KafkaBroker(tmp_path_factory.mktemp("kafka")) as broker:
-        yield broker.bootstrap_servers
 
 
 @pytest.fixture

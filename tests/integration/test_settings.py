@@ -7,13 +7,13 @@ from click.testing import CliRunner
 
 from backbeat import Client
 from backbeat.compose.cli.commands.settings import settings
-from backbeat.compose.local.stack import Stack
 from backbeat.errors import LimitExceeded
+from tests.empty_kafka import stack_on
 
 
 @pytest.fixture(scope="module")
-def servers():
-    with Stack(ephemeral=True, partitions=2) as stack:
+def servers(own_kafka):
+    with stack_on(own_kafka, partitions=2) as stack:
         yield stack.bootstrap_servers
 
 

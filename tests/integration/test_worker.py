@@ -33,6 +33,7 @@ from backbeat.schemas.catalogue import HISTORY, RECORDS
 from backbeat.schemas.kafka.topics import DEAD_LETTERS, activities_topic
 from backbeat.several import run as run_workers
 from backbeat.streams.kafka.registration import add_client
+from tests.empty_kafka import stack_on
 from tests.integration.at_work import committed, put, running, work_record
 from tests.waiting import until_async
 
@@ -40,8 +41,8 @@ PARTITIONS = 4
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with Stack(ephemeral=True, partitions=PARTITIONS) as stack:
+def stack(own_kafka: str) -> Iterator[Stack]:
+    with stack_on(own_kafka, partitions=PARTITIONS) as stack:
         yield stack
 
 

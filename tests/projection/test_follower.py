@@ -27,9 +27,9 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory):
+def system(own_kafka, tmp_path_factory):
     # Commits are far apart: what is found without waiting for one was flushed.
-    with rig(tmp_path_factory.mktemp("stack"), partitions=4, BACKBEAT_COMMIT_INTERVAL_SECONDS="20") as one:
+    with rig(own_kafka, tmp_path_factory.mktemp("stack"), partitions=4, BACKBEAT_COMMIT_INTERVAL_SECONDS="20") as one:
         yield one
 
 

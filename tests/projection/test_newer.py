@@ -12,7 +12,6 @@ import pytest
 from confluent_kafka import Producer
 
 from backbeat.compose.local.child_process import ChildProcess
-from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.compose.local.ports import free_port
 from backbeat.gateway.projection.storage import facts
 from backbeat.gateway.projection.storage.database import open_engine, parse_url
@@ -37,18 +36,17 @@ def newer(one):
 
 
 @pytest.fixture(scope="module")
-def kafka_of_a_newer_one(tmp_path_factory):
+def kafka_of_a_newer_one(own_kafka):
     """Bootstrap servers, and what puts records into the changelog."""
-    with KafkaBroker(tmp_path_factory.mktemp("kafka")) as broker:
-        ensure_topics(broker.bootstrap_servers, 1, replication=1, development=True)
-        producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+    ensure_topics(own_kafka, 1, replication=1, development=True)
+    producer = Producer({"bootstrap.servers": own_kafka})
 
-        def put(*records):
-            for key, value in records:
-                producer.produce(STATE, value, key, partition=0)
-            assert producer.flush(120) == 0
+    def put(*records):
+        for key, value in records:
+            producer.produce(STATE, value, key, partition=0)
+        assert producer.flush(120) == 0
 
-        yield broker.bootstrap_servers, put
+    return own_kafka, put
 
 
 def rows(url):

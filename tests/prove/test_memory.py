@@ -11,6 +11,7 @@ import time
 import psutil
 import pytest
 
+from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import ChangeNode
 from tests.integration.caller import node_of
@@ -30,7 +31,7 @@ MEBIBYTE = 1024 * 1024
 
 def test_memory_stays_flat_over_millions_of_events(tmp_path):
     count = int(os.environ.get("EVENTS") or 5_000_000)
-    with rig(tmp_path) as one:
+    with KafkaBroker(tmp_path / "kafka") as broker, rig(broker.bootstrap_servers, tmp_path / "data") as one:
         # The activities are nobody's: what a worker would say of them is known beforehand.
         one.hand.close()
         process = psutil.Process(one.stack.engine_pids[0])

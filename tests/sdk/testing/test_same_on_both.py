@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from backbeat import Client, Worker
-from backbeat.compose.local.stack import Stack
 from backbeat.streams.kafka.registration import add_client
 from backbeat.testing import Backbeat
+from tests.empty_kafka import stack_on
 from tests.sdk.testing import scenarios
 from tests.sdk.testing.places import Kafka, Memory
 
@@ -20,9 +20,9 @@ PARTITIONS = 2
 
 
 @pytest.fixture(scope="module")
-def on_kafka() -> dict[str, Any]:
+def on_kafka(own_kafka: str) -> dict[str, Any]:
     """What was seen in each scenario, all of them at the same time on one engine and one worker; or what went wrong."""
-    with Stack(ephemeral=True, partitions=PARTITIONS) as stack:
+    with stack_on(own_kafka, partitions=PARTITIONS) as stack:
         name = add_client(stack.bootstrap_servers, "same-on-both", partitions=PARTITIONS).name
         return asyncio.run(_play(stack.bootstrap_servers, name))
 
