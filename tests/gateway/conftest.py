@@ -12,6 +12,7 @@ import pytest
 from backbeat.compose.local.ports import free_port
 from backbeat.compose.local.stack import Stack
 from backbeat.streams.kafka.registration import add_client
+from tests.empty_kafka import delete_topics, stack_on
 from tests.gateway.door import Door, User
 
 FOLDER = Path(__file__).parent
@@ -31,10 +32,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="package")
-def stack() -> Iterator[Stack]:
+def stack(broker: str) -> Iterator[Stack]:
     """Gateways: 0 as it is, 1 with tokens for signals and decisions, 2 with tokens for every call."""
-    one = Stack(
-        ephemeral=True,
+    delete_topics(broker)
+    one = stack_on(
+        broker,
         partitions=PARTITIONS,
         http_port=free_port(),
         gateways=[_WAIT, [*_WAIT, "--require-auth-token"], [*_WAIT, "--require-auth-token=all"]],
@@ -43,6 +45,7 @@ def stack() -> Iterator[Stack]:
         yield one.start(START_SECONDS_MAX)
     finally:
         one.stop()
+        delete_topics(broker)
 
 
 @pytest.fixture

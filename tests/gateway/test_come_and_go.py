@@ -19,8 +19,6 @@ START_SECONDS_MAX = 180.0
 OPEN_MAX = 24
 #: How long the client that works inside the request does so.
 WORK_SECONDS = 0.3
-#: Webhooks that must have come between two comings and goings.
-BETWEEN = 40
 
 
 class Client:
@@ -29,6 +27,8 @@ class Client:
     def __init__(self, stack: Stack, session: aiohttp.ClientSession, client_id: str, site: Site, path: str) -> None:
         self._url, self._session, self._client_id = stack.http_urls[0], session, client_id
         self._site, self._path = site, path
+        #: Between two workflows.
+        self.pause_seconds = 0.0
         self.sent: list[str] = []
         self.going_on = True
 
@@ -39,6 +39,7 @@ class Client:
             node = await self.call("POST", f"/workflows/{workflow['id']}/signal", {"name": "start"})
             self.sent.append(node["id"])
             await self._site.wait_for(len(self.sent) - OPEN_MAX, self._path)
+            await asyncio.sleep(self.pause_seconds)
 
     async def call(self, method: str, path: str, body: object = None) -> dict[str, str]:
         headers = {"Client-Id": self._client_id}
@@ -78,16 +79,22 @@ async def clients(stack: Stack, new_user) -> AsyncIterator[list[Client]]:
 
 
 @pytest.mark.parametrize(
-    "runs",
-    [pytest.param(1, id="small"), pytest.param(30, id="whole", marks=[pytest.mark.prove, pytest.mark.timeout(0)])],
+    ("runs", "between", "pause_seconds"),
+    [
+        pytest.param(1, 15, 0.1, id="small"),
+        pytest.param(30, 40, 0.0, id="whole", marks=[pytest.mark.prove, pytest.mark.timeout(0)]),
+    ],
 )
-async def test_nothing_is_repeated(stack, clients, runs):
+async def test_nothing_is_repeated(stack, clients, runs, between, pause_seconds):
+    """`between`: webhooks that must have come between two comings and goings."""
+    for client in clients:
+        client.pause_seconds = pause_seconds
     signaling = [asyncio.create_task(client.signal_on()) for client in clients]
 
     async def have_some_come() -> None:
         """A gateway comes and goes in the middle of its work."""
         for client in clients:
-            wanted = len(client._site.of(client._path)) + BETWEEN
+            wanted = len(client._site.of(client._path)) + between
             await client._site.wait_for(wanted, client._path)
 
     for _ in range(runs):

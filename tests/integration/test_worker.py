@@ -678,7 +678,9 @@ def classes(tmp_path: Path) -> Path:
     Download([_COMPILER], place, find_repository(), print).run()
     classpath = ":".join(map(str, jars.glob("*.jar")))
     sources = map(str, _HOW_TO.glob("*.java"))
-    command = [find_java().command, "-jar", place / _COMPILER.name, "-17", "-cp", classpath, "-d", tmp_path, *sources]
+    # It runs for seconds: an optimising compiler would only cost.
+    java = [find_java().command, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+    command = [*java, "-jar", place / _COMPILER.name, "-17", "-cp", classpath, "-d", tmp_path, *sources]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return tmp_path
