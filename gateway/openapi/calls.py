@@ -1,4 +1,4 @@
-"""What each call takes and answers beyond its row in the table of routes, by method and path; with examples."""
+"""Operations by method and path: parameters, bodies, answers and examples beyond the table of routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API's description, for programs and for people: GET /openapi.json and GET /docs."""
+"""Handlers of the API's description: GET /openapi.json and GET /docs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from backbeat.gateway.http.call import Call
 from backbeat.gateway.http.routing import Route
 from backbeat.gateway.openapi import document, page
 
-#: The page needs nothing from elsewhere, and may load nothing.
+#: The page is self-contained and may load nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 class Description:
-    """Describes a table of routes that has the description's own in it. Made when it is asked for first."""
+    """Description of a table of routes that contains the description's own. Made on the first request."""
 
     def __init__(self, routes: Callable[[], Iterable[Route]]) -> None:
         self._routes = routes

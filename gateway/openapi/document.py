@@ -1,4 +1,4 @@
-"""The HTTP API as an OpenAPI 3.1 document, built from the one table of routes: what is not in the table is not in here.
+"""OpenAPI 3.1 document of the HTTP API, built from the table of routes.
 
 Paths that old clients know are operations of their own, marked as deprecated.
 """
@@ -32,7 +32,7 @@ _KEY_CHARACTERS_MAX = 255
 
 _PARAMETER = re.compile(r"{(\w+)}")
 
-#: What holds for every call: text by title.
+#: Rules of every call: text by title.
 NOTES: dict[str, str] = {
     "Who calls": (
         "`Client-Id: <user id>` says who calls; a user sees and changes what is its own. A gateway that was started "

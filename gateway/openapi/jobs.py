@@ -1,4 +1,4 @@
-"""What the calls about jobs take and answer, with examples."""
+"""Operations of jobs, with examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the calls about limits take and answer, by method and path; with examples."""
+"""Operations of limits by method and path, with examples."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LIMIT = {
     "more": False,
 }
 _NO_BODY = "It takes no body."
-_ONE = OperationDoc(text=_NO_BODY, answer=ref("Limit"), example=_LIMIT)
+_WITHOUT_BODY = OperationDoc(text=_NO_BODY, answer=ref("Limit"), example=_LIMIT)
 
 LIMITS: dict[str, OperationDoc] = {
     "GET /limits": OperationDoc(text="By activity.", answer=list_of(ref("Limit")), example=[_LIMIT]),
@@ -40,7 +40,7 @@ LIMITS: dict[str, OperationDoc] = {
         body="NewLimit",
         body_example={"concurrency": 3, "rate": "100/min"},
     ),
-    "DELETE /limits/{activity}": _ONE,
-    "PUT /limits/{activity}/pause": _ONE,
-    "PUT /limits/{activity}/resume": _ONE,
+    "DELETE /limits/{activity}": _WITHOUT_BODY,
+    "PUT /limits/{activity}/pause": _WITHOUT_BODY,
+    "PUT /limits/{activity}/resume": _WITHOUT_BODY,
 }

@@ -1,4 +1,4 @@
-"""What is said of one call in the API's description, and of one parameter of it."""
+"""Description of one operation, and of a query parameter."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ Parameters = tuple[dict[str, Any], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class OperationDoc:
-    """What the document says of one call."""
+    """One operation of the document."""
 
     answer: Schema
-    #: an answer
+    #: Example of an answer.
     example: Any
     text: str = ""
     status: int = 200
     media_type: str = JSON
     query: Parameters = ()
-    #: the body's schema, by its name
+    #: Name of the body's schema.
     body: str | None = None
-    #: that of a form, where it is another
+    #: Name of the form's schema, where it differs.
     form: str | None = None
     #: of a body that is neither JSON nor a form
     body_media_type: str | None = None
     body_required: bool = False
     body_example: Any = None
-    #: statuses that do not follow from the route alone
+    #: Statuses beyond those that follow from the route.
     refusals: tuple[int, ...] = ()
-    #: headers that answers have sometimes
+    #: Headers that some answers have.
     headers: tuple[str, ...] = ()
 
 
 def query(
     name: str, schema: Schema, description: str, *, required: bool = False, example: str | None = None
 ) -> dict[str, Any]:
-    """A parameter of a query."""
-    found: dict[str, Any] = {"name": name, "in": "query", "schema": schema, "description": description}
+    """A query parameter."""
+    parameter: dict[str, Any] = {"name": name, "in": "query", "schema": schema, "description": description}
     if required:
-        found["required"] = True
+        parameter["required"] = True
     if example is not None:
-        found["example"] = example
-    return found
+        parameter["example"] = example
+    return parameter

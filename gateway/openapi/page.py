@@ -1,4 +1,4 @@
-"""The HTTP API as a page to read: made from the OpenAPI document, whole in one file, without a script."""
+"""The HTTP API as one HTML page, made from the OpenAPI document, without a script."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ACCESS = {
     Access.WRITER: "Client-Id; token with --require-auth-token",
 }
 _CODE = re.compile(r"`([^`]+)`")
-#: How deep the fields of an object within an object are listed; an example shows the rest.
+#: Depth to which fields of nested objects are listed; the example has the rest.
 _DEPTH_MAX = 2
 
 _SETTING = "export BACKBEAT=http://127.0.0.1:9292 CLIENT_ID=4c5c9f4e-0a7c-4bb0-9a64-6f1d5c0e7a11"
@@ -101,7 +101,7 @@ class _Page:
                 _text(self._kind(parameter["schema"])),
                 _prose(parameter.get("description", "")),
             )
-            for parameter in map(self._found, operation["parameters"])
+            for parameter in map(self._resolved, operation["parameters"])
         ]
         return "<h4>Parameters</h4>" + _table(("name", "in", "type", ""), rows)
 
@@ -119,8 +119,8 @@ class _Page:
         return f"<h4>Body: JSON or a form{need}</h4>{fields}<pre>{_text(example)}</pre>"
 
     def _of_form_alone(self, content: dict[str, Any]) -> str:
-        """The fields that are other ones in a form."""
-        in_json, in_form = (self._found(content[kind]["schema"]).get("properties", {}) for kind in (JSON, FORM))
+        """Fields that differ in a form."""
+        in_json, in_form = (self._resolved(content[kind]["schema"]).get("properties", {}) for kind in (JSON, FORM))
         other = {name: value for name, value in in_form.items() if in_json.get(name) != value}
         return f"<p>In a form:</p>{self._fields({'properties': other})}" if other else ""
 
@@ -128,34 +128,36 @@ class _Page:
         parts = []
         rows = []
         for status, answer in operation["responses"].items():
-            found = self._found(answer)
-            ((media_type, content),) = found["content"].items()
+            response = self._resolved(answer)
+            ((media_type, content),) = response["content"].items()
             schema = content["schema"]
-            headers = ", ".join(name for name in found["headers"])
-            rows.append((f"<b>{status}</b>", _text(self._kind(schema)), _prose(found["description"]), _text(headers)))
+            headers = ", ".join(name for name in response["headers"])
+            rows.append(
+                (f"<b>{status}</b>", _text(self._kind(schema)), _prose(response["description"]), _text(headers))
+            )
             if status.startswith("2"):
                 example = content["example"]
-                shown = json.dumps(example, indent=2, ensure_ascii=False) if media_type == JSON else example
+                example_text = json.dumps(example, indent=2, ensure_ascii=False) if media_type == JSON else example
                 parts.append(
                     f"<details><summary>Answer {status}: {_text(self._kind(schema))}</summary>"
-                    f"{self._fields(schema)}<pre>{_text(shown)}</pre></details>"
+                    f"{self._fields(schema)}<pre>{_text(example_text)}</pre></details>"
                 )
         return "<h4>Answers</h4>" + _table(("status", "type", "", "headers"), rows) + "".join(parts)
 
     # --- schemas -----------------------------------------------------------------------------------------------------
 
-    def _found(self, part: dict[str, Any]) -> dict[str, Any]:
-        """A part, looked up where it is a reference."""
+    def _resolved(self, part: dict[str, Any]) -> dict[str, Any]:
+        """A part of the document, with a reference followed."""
         reference = part.get("$ref")
         if reference is None:
             return part
-        found = self._document
+        target = self._document
         for name in reference.removeprefix("#/").split("/"):
-            found = found[name]
-        return found
+            target = target[name]
+        return target
 
     def _kind(self, schema: dict[str, Any]) -> str:
-        """A schema in a word or two."""
+        """Short name of a schema's type."""
         if "$ref" in schema:
             return str(schema["$ref"].rsplit("/", 1)[1])
         if "const" in schema or "enum" in schema:
@@ -163,13 +165,13 @@ class _Page:
             return " | ".join(json.dumps(value) for value in values)
         kinds = schema.get("type", "any")
         kinds = [kinds] if isinstance(kinds, str) else kinds
-        named = {
+        words = {
             "string": {"uuid": "UUID", "date-time": "time"}.get(schema.get("format", ""), "text"),
             "integer": "whole number",
         }
         if "items" in schema:
-            named["array"] = f"list of {self._kind(schema['items'])}"
-        text = " | ".join(named.get(kind, kind) for kind in kinds)
+            words["array"] = f"list of {self._kind(schema['items'])}"
+        text = " | ".join(words.get(kind, kind) for kind in kinds)
         if "default" in schema:
             text += f" ({schema['default']})"
         return text
@@ -178,26 +180,26 @@ class _Page:
         rows = list(self._field_rows(schema, "", 0))
         return _table(("field", "type", ""), rows) if rows else ""
 
-    def _field_rows(self, schema: dict[str, Any], above: str, depth: int) -> Iterator[tuple[str, str, str]]:
-        found = self._found(schema)
-        if "items" in found:
-            found, above = self._found(found["items"]), above + "[]."
-        required = found.get("required", ())
-        for name, value in found.get("properties", {}).items():
+    def _field_rows(self, schema: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[str, str, str]]:
+        resolved = self._resolved(schema)
+        if "items" in resolved:
+            resolved, prefix = self._resolved(resolved["items"]), prefix + "[]."
+        required = resolved.get("required", ())
+        for name, value in resolved.get("properties", {}).items():
             yield (
-                _name(above + name, required=name in required),
+                _name(prefix + name, required=name in required),
                 _text(self._kind(value)),
-                _prose(self._found(value).get("description", "")),
+                _prose(self._resolved(value).get("description", "")),
             )
             if depth < _DEPTH_MAX and value != {"$ref": schema.get("$ref")} and name not in ("children", "options"):
-                yield from self._field_rows(value, f"{above}{name}{'' if 'items' in value else '.'}", depth + 1)
+                yield from self._field_rows(value, f"{prefix}{name}{'' if 'items' in value else '.'}", depth + 1)
 
 
 # --- curl ------------------------------------------------------------------------------------------------------------
 
 
 def _curl(route: Route, operation: dict[str, Any]) -> str:
-    """The call as a command for a shell."""
+    """The call as a shell command."""
     path, query = route.path, {}
     for parameter in operation["parameters"]:
         if "example" not in parameter:
@@ -228,7 +230,7 @@ def _text(text: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """Text with `code` in it."""
+    """HTML of a text with `code` in it."""
     return _CODE.sub(r"<code>\1</code>", _text(text))
 
 
@@ -237,7 +239,7 @@ def _method(route: Route) -> str:
 
 
 def _path(path: str) -> str:
-    """A path that may be broken after a slash."""
+    """HTML of a path, with line breaks allowed after slashes."""
     return f"<code>{_text(path).replace('/', '/<wbr>')}</code>"
 
 
@@ -245,7 +247,7 @@ def _name(name: str, *, required: bool) -> str:
     return f"<code>{_text(name)}</code>" + ('<span title="must be given"> *</span>' if required else "")
 
 
-def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    head = "".join(f"<th>{one}</th>" for one in heads)
+def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    head = "".join(f"<th>{title}</th>" for title in titles)
     lines = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{lines}</table>"

@@ -1,4 +1,4 @@
-"""How the page of the HTTP API looks, by day and by night, on paper and on a telephone."""
+"""Style sheet of the API's page: light and dark, screen and print."""
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --faint: #767676; }

@@ -1,4 +1,4 @@
-"""What the reports take and answer, with examples."""
+"""Operations of the reports, with examples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backbeat.gateway.api.search import STALE_HEADER
 from backbeat.gateway.openapi.operation_doc import OperationDoc, query
 from backbeat.gateway.openapi.types import TIME, ref
 
-_OF_ALL = "Of all users: it is an operator's. Times in the answer are milliseconds since the epoch."
+_SCOPE = "Of all users: it is an operator's. Times in the answer are milliseconds since the epoch."
 _USER_ID = "4c5c9f4e-0a7c-4bb0-9a64-6f1d5c0e7a11"
 _AT = 1_769_860_800_000
 _ACTIVITY = {
@@ -52,11 +52,9 @@ _DAILY: dict[str, Any] = {
 }
 
 REPORTS: dict[str, OperationDoc] = {
-    "GET /reports/summary": OperationDoc(
-        text=_OF_ALL, answer=ref("Summary"), example=_SUMMARY, headers=(STALE_HEADER,)
-    ),
+    "GET /reports/summary": OperationDoc(text=_SCOPE, answer=ref("Summary"), example=_SUMMARY, headers=(STALE_HEADER,)),
     "GET /reports/activities": OperationDoc(
-        text=f"{_OF_ALL} It costs as much as there is at work, and may be asked every second.",
+        text=f"{_SCOPE} It costs as much as there is at work, and may be asked every second.",
         answer=ref("Activities"),
         example={"seconds": 10, "activities": [_ACTIVITY]},
         query=(
@@ -69,7 +67,7 @@ REPORTS: dict[str, OperationDoc] = {
         headers=(STALE_HEADER,),
     ),
     "GET /reports/daily": OperationDoc(
-        text=_OF_ALL,
+        text=_SCOPE,
         answer=ref("Daily"),
         example=_DAILY,
         query=(

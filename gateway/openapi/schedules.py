@@ -1,12 +1,23 @@
-"""What the calls about schedules take and answer, with examples."""
+"""Operations and schemas of schedules, with examples."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from backbeat.gateway.openapi.operation_doc import OperationDoc, query
-from backbeat.gateway.openapi.schemas import NODE_SAID, SUBJECT, SUBJECT_GIVEN, WORD
-from backbeat.gateway.openapi.types import COUNT, TEXT, TIME, UUID, Schema, given, list_of, or_null, ref, said
+from backbeat.gateway.openapi.schemas import NODE_PROPERTIES, SUBJECT, SUBJECT_ANSWER, WORD
+from backbeat.gateway.openapi.types import (
+    COUNT,
+    TEXT,
+    TIME,
+    UUID,
+    Schema,
+    answer_object,
+    list_of,
+    or_null,
+    ref,
+    request_property,
+)
 from backbeat.schemas.messages.commands import CATCH_UP_SECONDS
 from backbeat.schemas.messages.schedules import (
     BACKFILL_MAX,
@@ -36,7 +47,7 @@ _RUN: dict[str, Any] = {
     "count": 1,
     "lastAt": None,
 }
-_SAID = {
+_REQUEST = {
     "workflow": "Reports",
     "subject": "night of {scheduled_at}",
     "signal": "Make report",
@@ -88,9 +99,11 @@ _OVERLAP: Schema = {"type": "string", "enum": list(OVERLAP_WORDS)}
 
 
 def _seconds(least: float, description: str) -> Schema:
-    # As text, in a form: some of what may be said.
+    # Text in a form: a part of the numbers that are accepted.
     text = "^[1-9][0-9]{1,7}$"
-    return said({"type": ["number", "string"], "minimum": least, "maximum": SECONDS_MAX, "pattern": text}, description)
+    return request_property(
+        {"type": ["number", "string"], "minimum": least, "maximum": SECONDS_MAX, "pattern": text}, description
+    )
 
 
 _NEW: Schema = {
@@ -105,41 +118,43 @@ _NEW: Schema = {
             "description": f"{SUBJECT['description']}. In it, {{scheduled_at}} stands for the run's time",
         },
         "signal": {**WORD, "description": "the name of the signal"},
-        "decider": said(WORD, "of workflows that are new (the workflow's name)"),
-        "cron": said(
+        "decider": request_property(WORD, "of workflows that are new (the workflow's name)"),
+        "cron": request_property(
             {"type": "string", "pattern": "^[0-9A-Za-z*,/#-]+( +[0-9A-Za-z*,/#-]+){4}$", "maxLength": 256},
             "five fields: minute, hour, day of month, month, day of week",
         ),
-        "zone": said(
+        "zone": request_property(
             {"type": "string", "pattern": "^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$", "maxLength": 64},
             "the IANA name of the time zone that the fields are read in (UTC)",
         ),
         "interval": _seconds(INTERVAL_SECONDS_MIN, "seconds from one run to the next, instead of a cron expression"),
         "offset": _seconds(0, "intervals are counted from so many seconds after the epoch (0)"),
-        "overlap": said(_OVERLAP, "what is done with a run that is due while an earlier one has not ended (skip)"),
+        "overlap": request_property(
+            _OVERLAP, "what is done with a run that is due while an earlier one has not ended (skip)"
+        ),
         "catch_up": _seconds(
             CATCH_UP_SECONDS_MIN, f"a run that is later than so many seconds is missed ({CATCH_UP_SECONDS:,.0f})"
         ),
-        "metadata": said({"type": "object"}, "kept with each run's signal, which adds what run it is"),
-        "paused": said({"type": "boolean"}, "whether it is paused; without a word it stays as it is"),
-        "client": said(WORD, "name or id of the client application that runs it (the caller)"),
-        "retries": NODE_SAID["retry"],
+        "metadata": request_property({"type": "object"}, "kept with each run's signal, which adds what run it is"),
+        "paused": request_property({"type": "boolean"}, "whether it is paused; without a word it stays as it is"),
+        "client": request_property(WORD, "name or id of the client application that runs it (the caller)"),
+        "retries": NODE_PROPERTIES["retry"],
         "backoff": {
-            **NODE_SAID["retry_interval"],
+            **NODE_PROPERTIES["retry_interval"],
             "description": "seconds until the first retry (1200); later ones wait longer",
         },
-        **{name: NODE_SAID[name] for name in ("client_data", "priority", "fairness_key")},
+        **{name: NODE_PROPERTIES[name] for name in ("client_data", "priority", "fairness_key")},
     },
 }
 
 _RANGE: dict[str, Schema] = {
     "start": {**TIME, "description": "the first time that may be run"},
     "end": {**TIME, "description": "the last one"},
-    "overlap": said(_OVERLAP, "queue, unless said otherwise"),
+    "overlap": request_property(_OVERLAP, "queue, unless said otherwise"),
 }
 
 SCHEDULE_SCHEMAS: dict[str, Schema] = {
-    "Run": given(
+    "Run": answer_object(
         {
             "scheduledAt": TIME,
             "cause": {"type": "string", "enum": [word(cause) for cause in RunCause]},
@@ -153,13 +168,13 @@ SCHEDULE_SCHEMAS: dict[str, Schema] = {
         },
         "A run of a schedule.",
     ),
-    "Schedule": given(
+    "Schedule": answer_object(
         {
             "id": UUID,
             "name": TEXT,
             "userId": UUID,
             "workflow": TEXT,
-            "subject": SUBJECT_GIVEN,
+            "subject": SUBJECT_ANSWER,
             "decider": TEXT,
             "signal": TEXT,
             "clientId": {**UUID, "description": "the user that runs it"},
@@ -204,7 +219,7 @@ SCHEDULE_SCHEMAS: dict[str, Schema] = {
     "Trigger": {
         "type": "object",
         "additionalProperties": False,
-        "properties": {"overlap": said(_OVERLAP, "as the schedule has it, unless said otherwise")},
+        "properties": {"overlap": request_property(_OVERLAP, "as the schedule has it, unless said otherwise")},
     },
     "Backfill": {
         "type": "object",
@@ -244,7 +259,7 @@ SCHEDULES: dict[str, OperationDoc] = {
         body="NewSchedule",
         form="NewScheduleAsForm",
         body_required=True,
-        body_example=_SAID,
+        body_example=_REQUEST,
     ),
     "GET /schedules/{name}": OperationDoc(answer=ref("Schedule"), example=_SCHEDULE, refusals=(404,)),
     "DELETE /schedules/{name}": OperationDoc(

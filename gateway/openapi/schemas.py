@@ -1,7 +1,7 @@
-"""The JSON that calls take and give, as JSON Schema 2020-12: declared once, named in the document's components.
+"""JSON Schema 2020-12 of requests and answers, named in the document's components.
 
-What goes in is described in snake_case (camelCase is taken, too), what comes out in camelCase. A schema of a call that
-old clients know forbids no key: those that it does not name are passed over. Those of new calls do.
+Requests are described in snake_case (camelCase is accepted), answers in camelCase. A schema of a call of the original
+allows further keys, which are ignored. Those of new calls do not.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from backbeat.gateway.openapi.types import (
     TIME,
     UUID,
     Schema,
-    given,
+    answer_object,
     list_of,
     or_null,
     ref,
-    said,
+    request_property,
 )
 from backbeat.gateway.payloads import PAYLOAD_BYTES_MAX
 from backbeat.schemas.messages.bounds import Settings
@@ -46,16 +46,16 @@ STATUS_WORDS = (
 _LIMITS = Settings()
 
 _ANY: Schema = {"description": "any JSON value"}
-SUBJECT_GIVEN: Schema = {"description": "what the workflow is about: any JSON value but an empty one"}
+SUBJECT_ANSWER: Schema = {"description": "what the workflow is about: any JSON value but an empty one"}
 _SERVER_STATUS: Schema = {"type": "string", "enum": list(SERVER_WORDS)}
 _CLIENT_STATUS: Schema = {"type": "string", "enum": list(CLIENT_WORDS)}
 _MODE: Schema = {"type": "string", "enum": list(MODE_WORDS)}
 
-_WORKFLOW = given(
+_WORKFLOW = answer_object(
     {
         "id": UUID,
         "name": TEXT,
-        "subject": SUBJECT_GIVEN,
+        "subject": SUBJECT_ANSWER,
         "decider": TEXT,
         "userId": UUID,
         "createdAt": TIME,
@@ -66,7 +66,7 @@ _WORKFLOW = given(
     "All that is done for one subject.",
 )
 
-_NODE = given(
+_NODE = answer_object(
     {
         "id": UUID,
         "mode": _MODE,
@@ -76,7 +76,7 @@ _NODE = given(
         "userId": {**UUID, "description": "the user that runs it"},
         "clientData": {"type": "object", "description": "as it was given"},
         "metadata": {"description": "as it was given"},
-        "subject": SUBJECT_GIVEN,
+        "subject": SUBJECT_ANSWER,
         "decider": TEXT,
         "workflowName": TEXT,
         "currentServerStatus": _SERVER_STATUS,
@@ -86,7 +86,7 @@ _NODE = given(
     "One unit of work in a workflow's tree: a signal, an activity or a decision.",
 )
 
-_STATUS_CHANGE = given(
+_STATUS_CHANGE = answer_object(
     {
         "nodeId": UUID,
         "fromStatus": TEXT,
@@ -102,7 +102,7 @@ _BRANCH = {
     "id": UUID,
     "name": TEXT,
     "userId": UUID,
-    "subject": SUBJECT_GIVEN,
+    "subject": SUBJECT_ANSWER,
     "mode": _MODE,
     "currentServerStatus": _SERVER_STATUS,
     "currentClientStatus": _CLIENT_STATUS,
@@ -110,14 +110,14 @@ _BRANCH = {
     "retryingAt": {**or_null(TIME), "description": "when it is tried again, while it waits for that"},
     "children": list_of(ref("Branch")),
 }
-_OF_NODES_ALONE = ("mode", "currentServerStatus", "currentClientStatus", "retryingAt")
+_NODE_FIELDS = ("mode", "currentServerStatus", "currentClientStatus", "retryingAt")
 
-_ERROR_ROW = given(
+_ERROR_ROW = answer_object(
     {
         "id": UUID,
         "name": TEXT,
         "decider": TEXT,
-        "subject": SUBJECT_GIVEN,
+        "subject": SUBJECT_ANSWER,
         "user_id": UUID,
         "complete": {"type": "boolean"},
         "migrated": {"type": "boolean"},
@@ -128,10 +128,10 @@ _ERROR_ROW = given(
     "A workflow, as the original's table has it.",
 )
 
-_STATS = given(
+_STATS = answer_object(
     {
         "latency": {"type": "number", "description": "seconds until the slowest part of the engine answers"},
-        "today": given({"processed": COUNT, "failed": COUNT}),
+        "today": answer_object({"processed": COUNT, "failed": COUNT}),
         "processed": {**COUNT, "description": "completions"},
         "failed": {**COUNT, "description": "client errors"},
         "enqueued": {**COUNT, "description": "due, or with clients"},
@@ -179,9 +179,9 @@ _ERROR: Schema = {
 
 # --- requests --------------------------------------------------------------------------------------------------------
 
-#: Text with something in it.
+#: Text that is not blank.
 WORD: Schema = {"type": "string", "pattern": "\\S"}
-#: A name may be a number, which is its text.
+#: A name may be a number, which counts as its text.
 _NAME: Schema = {"type": ["string", "number"], "pattern": "\\S"}
 
 SUBJECT: Schema = {
@@ -205,7 +205,7 @@ _NEW_WORKFLOW: Schema = {
 }
 
 _PAYLOADS: dict[str, Schema] = {
-    "client_data": said(
+    "client_data": request_property(
         {
             "type": "object",
             "properties": {
@@ -219,21 +219,21 @@ _PAYLOADS: dict[str, Schema] = {
         f"kept and given untouched; at most {_LIMITS.payload_bytes_max:,} bytes, {PAYLOAD_BYTES_MAX:,} for a user that "
         "is served by webhook",
     ),
-    "metadata": said(
+    "metadata": request_property(
         {"type": ["object", "array", "string", "number", "boolean"]},
         f"kept and given untouched, mostly an object; at most {_LIMITS.payload_bytes_max:,} bytes. Activities are "
         "searched by it",
     ),
-    "parent_link_id": said(UUID, "a node, anybody's, that cannot complete before this one does"),
+    "parent_link_id": request_property(UUID, "a node, anybody's, that cannot complete before this one does"),
 }
 
-NODE_SAID: dict[str, Schema] = {
-    "fires_at": said(TIME, "when it starts at the earliest (now); without a zone: UTC"),
-    "retry": said(
+NODE_PROPERTIES: dict[str, Schema] = {
+    "fires_at": request_property(TIME, "when it starts at the earliest (now); without a zone: UTC"),
+    "retry": request_property(
         {"type": ["integer", "string"], "minimum": 0, "maximum": NUMBER_MAX, "pattern": "^[0-9]{1,9}$"},
         "how often it is tried again after an error (6)",
     ),
-    "retry_interval": said(
+    "retry_interval": request_property(
         {
             "type": ["number", "string"],
             "minimum": 0,
@@ -242,26 +242,26 @@ NODE_SAID: dict[str, Schema] = {
         },
         "whole seconds until the first retry (1200); later ones wait longer",
     ),
-    "client_id": said(UUID, "the user that runs it (the caller)"),
-    "priority": said(
+    "client_id": request_property(UUID, "the user that runs it (the caller)"),
+    "priority": request_property(
         {"type": ["integer", "string"], "minimum": 1, "maximum": 5, "pattern": "^[1-5]$"},
         "among those that wait for the same limit: 1 goes first, 5 last (as its parent, else 3)",
     ),
-    "fairness_key": said(TEXT, "those of one priority that wait for the same limit take turns by it"),
+    "fairness_key": request_property(TEXT, "those of one priority that wait for the same limit take turns by it"),
     **_PAYLOADS,
-    "options": said(
+    "options": request_property(
         {"type": "object", "properties": _PAYLOADS},
         "where it is given, client_data, metadata and parent_link_id are looked for here and not beside it",
     ),
 }
 
-_SIGNAL_SAID: dict[str, Schema] = {
-    **NODE_SAID,
-    "coalesce_key": said(
+_SIGNAL_PROPERTIES: dict[str, Schema] = {
+    **NODE_PROPERTIES,
+    "coalesce_key": request_property(
         WORD,
         "a signal of the workflow with the same key that was not sent to its client yet, and this one, become one",
     ),
-    "coalesce": said(
+    "coalesce": request_property(
         {"type": "string", "enum": list(COALESCE_WORDS)},
         "with a coalesce_key: replace (which it is without a word): the one that waits is deactivated; drop: it stands "
         "for both, and is answered",
@@ -273,14 +273,14 @@ _DECISION: Schema = {
     "required": ["name"],
     "properties": {
         "name": _NAME,
-        "mode": said(
+        "mode": request_property(
             _MODE,
             "blocking (which it is without a word): later siblings wait for it; non_blocking: the parent alone waits; "
             "fire_and_forget: nobody does",
         ),
-        "type": said(TEXT, "activity (which it is without a word), decision or flag"),
-        "legacy_type": said(TEXT, "counts where both are given"),
-        **NODE_SAID,
+        "type": request_property(TEXT, "activity (which it is without a word), decision or flag"),
+        "legacy_type": request_property(TEXT, "counts where both are given"),
+        **NODE_PROPERTIES,
     },
 }
 
@@ -289,30 +289,30 @@ _DECISIONS: Schema = {
     "description": f"at most {_LIMITS.children_max:,}; more may follow in further calls",
 }
 
-#: Made from the classes that are answered.
-_, _SHOWN = msgspec.json.schema_components(
+#: Schemas generated from the structs of requests and answers.
+_, _GENERATED = msgspec.json.schema_components(
     (Summary, Activities, Daily, Limit, NewLimit, Job, NewJob), ref_template="#/components/schemas/{name}"
 )
 
 SCHEMAS: dict[str, Schema] = {
-    **_SHOWN,
-    "NewJob": {**_SHOWN["NewJob"], "anyOf": KINDS},
+    **_GENERATED,
+    "NewJob": {**_GENERATED["NewJob"], "anyOf": KINDS},
     "Workflow": _WORKFLOW,
     "Node": _NODE,
     "StatusChange": _STATUS_CHANGE,
-    "Branch": given(_BRANCH, "A node with all that is below it."),
-    "Tree": given(
+    "Branch": answer_object(_BRANCH, "A node with all that is below it."),
+    "Tree": answer_object(
         {
-            name: {"type": "null", "description": "a workflow has none"} if name in _OF_NODES_ALONE else schema
+            name: {"type": "null", "description": "a workflow has none"} if name in _NODE_FIELDS else schema
             for name, schema in _BRANCH.items()
         },
         "A workflow with all its nodes.",
     ),
-    "Print": given({"print": {"type": "string", "description": "a line a node, with ANSI colours"}}),
-    "Success": given({"success": {"const": True}}),
-    "User": given({"id": UUID, "name": TEXT}),
+    "Print": answer_object({"print": {"type": "string", "description": "a line a node, with ANSI colours"}}),
+    "Success": answer_object({"success": {"const": True}}),
+    "User": answer_object({"id": UUID, "name": TEXT}),
     "ErrorRow": _ERROR_ROW,
-    "Health": given(
+    "Health": answer_object(
         {
             "sha": {"type": "string", "description": "the version that runs"},
             "time": TIME,
@@ -331,9 +331,9 @@ SCHEMAS: dict[str, Schema] = {
     "NewSignal": {
         "type": "object",
         "required": ["name"],
-        "properties": {"name": _NAME, **_SIGNAL_SAID},
+        "properties": {"name": _NAME, **_SIGNAL_PROPERTIES},
     },
-    "NewSignalOfName": {"type": "object", "properties": _SIGNAL_SAID},
+    "NewSignalOfName": {"type": "object", "properties": _SIGNAL_PROPERTIES},
     "Decision": _DECISION,
     "NewDecisions": {
         "type": "object",
@@ -348,7 +348,7 @@ SCHEMAS: dict[str, Schema] = {
             },
         },
     },
-    # Of a list a form says the values of each field, one after the other.
+    # A form has the values of a list's field one after the other.
     "NewDecisionsAsForm": {
         "type": "object",
         "required": ["decisions[][name]"],
@@ -373,9 +373,11 @@ SCHEMAS: dict[str, Schema] = {
                 )
             },
             "args": {"description": "taken where there is no response"},
-            "retriable": said({"type": "boolean"}, "of errored; false: another attempt is no use, none is made"),
+            "retriable": request_property(
+                {"type": "boolean"}, "of errored; false: another attempt is no use, none is made"
+            ),
         },
     },
     "Error": _ERROR,
-    "Unauthorized": given({"error": {"const": "Unauthorized"}}),
+    "Unauthorized": answer_object({"error": {"const": "Unauthorized"}}),
 }

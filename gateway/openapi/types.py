@@ -1,4 +1,4 @@
-"""The words in which the API's description says what a value is."""
+"""Types of the API's description."""
 
 from __future__ import annotations
 
@@ -15,38 +15,35 @@ COUNT: Schema = {"type": "integer", "minimum": 0}
 
 
 def ref(name: str) -> Schema:
-    """A reference to one of `SCHEMAS`."""
+    """Reference to one of `SCHEMAS`."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def list_of(item: Schema) -> Schema:
-    """An array of these."""
+    """Array of these items."""
     return {"type": "array", "items": item}
 
 
-def given(properties: dict[str, Schema], description: str = "") -> Schema:
-    """An object that is answered: every key is always there, and no other."""
-    found: Schema = {
+def answer_object(properties: dict[str, Schema], description: str = "") -> Schema:
+    """Object of an answer: every key is always there, and no other."""
+    schema: Schema = {
         "type": "object",
         "required": list(properties),
         "properties": properties,
         "additionalProperties": False,
     }
-    return {**found, "description": description} if description else found
+    return {**schema, "description": description} if description else schema
 
 
-def said(schema: Schema, description: str) -> Schema:
-    """A property of a request, which may be null: that is as absent."""
+def request_property(schema: Schema, description: str) -> Schema:
+    """Property of a request; null counts as absent."""
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    found = {**schema, "type": [*kinds, "null"], "description": description}
-    if "enum" in found:
-        found["enum"] = [*found["enum"], None]
-    return found
+    nullable = {**schema, "type": [*kinds, "null"], "description": description}
+    if "enum" in nullable:
+        nullable["enum"] = [*nullable["enum"], None]
+    return nullable
 
 
 def or_null(schema: Schema) -> Schema:
     """The same, or null."""
     return {**schema, "type": [schema["type"], "null"]}
-
-
-# --- answers ---------------------------------------------------------------------------------------------------------
