@@ -1,12 +1,12 @@
-"""The projection: what the search, the lists and the reports are answered from, in SQL.
+"""The projection: SQL tables built from the changelog, which answer searches, lists and reports.
 
-changelog   what is read: committed records of `backbeat.state`
-follower    the thread that brings them into the tables; resumes, or begins anew
-batch       some records -> rows; settling, rows, states, statements belong to it
+changelog   the source: committed records of `backbeat.state`
+follower    the thread that applies them to the tables; resumes, or rebuilds
+batch       records -> rows; deactivation, rows, states, statements belong to it
 tables      the tables and their indexes, on SQLite and on PostgreSQL
-search      filters -> index ranges, conditions, candidates; `ordered` reads them; `lists` is the rest
-reading     who answers from the tables, where they are whole
-projection  all of it, as the gateway uses it; `process` is a follower alone, `metrics` what both show of themselves
+search      filters -> index ranges, conditions, candidates; `ordered` reads them; `lists` has the rest
+reader      reads the tables, once they are complete
+projection  all of it for the gateway; `process` is a follower alone, `metrics` those of both
 """
 
 from backbeat.gateway.projection.projection import Projection

@@ -1,4 +1,4 @@
-"""A projection's metrics (docs/reference/metrics.md): in every gateway, and in a process of its own."""
+"""Metrics of a projection (docs/reference/metrics.md), in a gateway or a process of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from backbeat.gateway.api.report_json import Activities
 from backbeat.gateway.projection.following.changelog import Lag
 from backbeat.gateway.projection.following.follower import Follower
 from backbeat.gateway.projection.reading import lists, reports
-from backbeat.gateway.projection.reading.reader import Reading
+from backbeat.gateway.projection.reading.reader import TableReader
 from backbeat.gateway.projection.storage.database import ProjectionError
 from backbeat.observe.histograms import OTHER
 from backbeat.observe.prometheus import counter, gauge, gauges, histograms
@@ -26,12 +26,12 @@ from backbeat.schemas.kafka.brokers import UnreachableError
 from backbeat.schemas.kafka.topics import TopicError
 from backbeat.streams.observe.counters import ACTIVITIES_MAX
 
-#: How long figures of the database and of Kafka are given out before they are read again.
+#: Time for which figures of the database and of Kafka are reused.
 _FRESH_SECONDS = 10.0
 
 
 class _Stored(NamedTuple):
-    """What is read from the database."""
+    """Figures read from the database."""
 
     pairs: dict[tuple[str, str], int]
     scheduled: int
@@ -39,11 +39,11 @@ class _Stored(NamedTuple):
 
 
 class ProjectionCollector(Collector):
-    """Gives the metrics of a projection. `collect` blocks: it asks the database and Kafka."""
+    """Collector of a projection's metrics. `collect` blocks: it reads the database and Kafka."""
 
-    def __init__(self, follower: Follower, reading: Reading, lag: Lag) -> None:
+    def __init__(self, follower: Follower, reader: TableReader, lag: Lag) -> None:
         self._follower = follower
-        self._reading = reading
+        self._reader = reader
         self._lag = lag
         self._lock = threading.Lock()
         self._read_at = float("-inf")
@@ -51,7 +51,7 @@ class ProjectionCollector(Collector):
         self._behind: dict[int, int] = {}
 
     def collect(self) -> Iterator[Metric]:
-        """Everything, as of now; what costs a question, as of some seconds ago."""
+        """Collect all metrics; those that need requests are some seconds old."""
         follower, progress = self._follower, self._follower.progress
         yield gauge("backbeat_projection_following", "Whether it is kept up to date.", int(not progress.trouble))
         yield gauge("backbeat_projection_writing", "Whether it is this process that does so.", int(follower.follows))
@@ -83,21 +83,24 @@ class ProjectionCollector(Collector):
         )
 
     def _refresh(self) -> None:
-        """Read the database and the changelog's ends, unless that was done just now."""
+        """Read the database and the changelog's ends, unless they are fresh."""
         with self._lock:
             if time.monotonic() - self._read_at < _FRESH_SECONDS:
                 return
-            # Kafka or the database is away, or the projection is being built: old figures would look like new ones.
+            # Kafka or the database is unreachable, or the projection is being built: old figures would look like new
+            # ones.
             self._behind, self._stored = {}, None
             with suppress(KafkaException, UnreachableError, TopicError):
                 self._behind = self._lag.behind(self._follower.progress.positions())
             with suppress(ProjectionError):
-                self._stored = self._reading.read(_read)
+                self._stored = self._reader.read(_read)
             self._read_at = time.monotonic()
 
 
 def _by_partition(name: str, text: str, values: dict[int, int]) -> Metric:
-    return gauges(name, text, ("partition",), [((str(number),), value) for number, value in sorted(values.items())])
+    return gauges(
+        name, text, ("partition",), [((str(partition),), value) for partition, value in sorted(values.items())]
+    )
 
 
 def _read(connection: Connection) -> _Stored:
@@ -105,15 +108,15 @@ def _read(connection: Connection) -> _Stored:
     return _Stored(pairs, scheduled, reports.activities(connection, 0.0, closed=False))
 
 
-def _by_activity(found: Activities) -> dict[tuple[str, str], int]:
+def _by_activity(report: Activities) -> dict[tuple[str, str], int]:
     """(activity, state) -> nodes, of all clients; the names with the most nodes have labels of their own."""
     weights: Counter[str] = Counter()
-    for each in found.activities:
-        weights[each.activity] += sum(each.nodes.values())
-    named = {name for name, _ in weights.most_common(ACTIVITIES_MAX)}
-    counted: Counter[tuple[str, str]] = Counter()
-    for each in found.activities:
-        name = each.activity if each.activity in named else OTHER
+    for activity in report.activities:
+        weights[activity.activity] += sum(activity.nodes.values())
+    labels = {name for name, _ in weights.most_common(ACTIVITIES_MAX)}
+    nodes: Counter[tuple[str, str]] = Counter()
+    for activity in report.activities:
+        name = activity.activity if activity.activity in labels else OTHER
         for state in ("waiting", "running", "retrying", "failing", "paused"):
-            counted[name, state] += getattr(each, state)
-    return dict(counted)
+            nodes[name, state] += getattr(activity, state)
+    return dict(nodes)

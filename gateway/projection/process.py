@@ -1,4 +1,4 @@
-"""`backbeat projection follow`: a process that only brings the tables up to date, so that gateways need not."""
+"""`backbeat projection follow`: a process that only follows the changelog, so that gateways need not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sqlalchemy import URL
 from backbeat.gateway.projection.following.changelog import Lag
 from backbeat.gateway.projection.following.follower import Follower
 from backbeat.gateway.projection.metrics import ProjectionCollector
-from backbeat.gateway.projection.reading.reader import Reading
+from backbeat.gateway.projection.reading.reader import TableReader
 from backbeat.gateway.projection.storage.database import open_engine
 from backbeat.observe.prometheus import gauges, new_registry, version
 from backbeat.observe.status_server import Address, Status, StatusError, StatusServer
@@ -33,55 +33,57 @@ _PART = "projection"
 
 
 class _ProcessCollector(Collector):
-    """What a process of its own shows beside the projection's metrics."""
+    """Metrics of the process itself."""
 
     def collect(self) -> Iterator[Metric]:
-        """Which it is."""
+        """Version of the process."""
         yield gauges("backbeat_projection_info", "Which projection this is.", ("version",), [((version(),), 1)])
 
 
 def run_projection(
     bootstrap_servers: str, url: URL, *, status: Address | None = None, log_format: str = "auto"
 ) -> None:
-    """Follow the changelog until SIGTERM or Ctrl-C; the process ends where it must not go on.
+    """Follow the changelog until SIGTERM or Ctrl-C; the process exits on errors that a retry cannot mend.
 
-    RefusedError and SecurityError where it must not even begin. `status`: where metrics, liveness and readiness are
-    served; null: nowhere.
+    `status`: address of metrics, liveness and readiness; None: not served. RefusedError, SecurityError: it cannot
+    begin.
     """
     logs.to_stderr(log_format)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: stop.set())
     try:
         reach(bootstrap_servers)
     except RefusedError:
         raise
     except UnreachableError as error:
-        # It may come later, unlike one that is there and lets nobody in.
+        # An absent broker may come later, unlike one that refuses the connection.
         logger.warning("%s", error)
     engine = open_engine(url)
     follower = Follower(bootstrap_servers, engine, refuse=lambda _: stop.set())
-    reading = Reading(url, engine, follower.progress)
+    reader = TableReader(url, engine, follower.progress)
     with contextlib.ExitStack() as stack:
         stack.callback(engine.dispose)
         if status is not None:
-            _show(_status(follower, ProjectionCollector(follower, reading, Lag(bootstrap_servers))), status, stack)
+            _serve_status(
+                _status(follower, ProjectionCollector(follower, reader, Lag(bootstrap_servers))), status, stack
+            )
         follower.start()
         stack.callback(follower.stop)
-        _say(READY_LINE)
+        _print_line(READY_LINE)
         stop.wait()
     if follower.refusal is not None:
         end(str(follower.refusal), code_of(follower.refusal), part=_PART)
 
 
-def _show(status: Status, address: Address, stack: contextlib.ExitStack) -> None:
+def _serve_status(status: Status, address: Address, stack: contextlib.ExitStack) -> None:
     try:
         server = StatusServer(status, address)
     except StatusError as error:
         end(str(error), EXIT_INCONSISTENT_STATE, part=_PART)
     server.start()
     stack.callback(server.stop)
-    _say(f"{STATUS_LINE}: {server.url}")
+    _print_line(f"{STATUS_LINE}: {server.url}")
 
 
 def _status(follower: Follower, collector: ProjectionCollector) -> Status:
@@ -92,7 +94,7 @@ def _status(follower: Follower, collector: ProjectionCollector) -> Status:
 
 
 def _why_not_live(follower: Follower) -> list[str]:
-    # What fails is tried again: a new process could do no more about it.
+    # Failures are retried: a new process would not help.
     return [] if follower.running else ["nobody follows the changelog in this process"]
 
 
@@ -103,6 +105,6 @@ def _why_not_ready(follower: Follower) -> list[str]:
     return [] if progress.whole else [f"the tables are being built: {progress.records:,} records so far"]
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

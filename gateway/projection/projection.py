@@ -1,4 +1,4 @@
-"""The projection as the gateway uses it: follows the changelog in a thread, answers searches from its tables."""
+"""The projection for the gateway: follows the changelog in a thread, answers searches from its tables."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from backbeat.gateway.projection.following.follower import Follower
 from backbeat.gateway.projection.metrics import ProjectionCollector
 from backbeat.gateway.projection.reading import lists, reports, search
 from backbeat.gateway.projection.reading.filters import Counts, NodeFilters, WorkflowFilters
-from backbeat.gateway.projection.reading.reader import Reading
+from backbeat.gateway.projection.reading.reader import TableReader
 from backbeat.gateway.projection.storage.database import READERS, open_engine, parse_url
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.engine.ports import NewerRecordError
 
-#: Asks the owner of a partition to commit now: gives (partition, offset of the changelog that contains everything).
+#: Commit request to a partition's owner: (partition, changelog offset that covers all writes so far).
 Flush = Callable[[int], Awaitable[tuple[int, int]]]
 
 _T = TypeVar("_T")
@@ -43,7 +43,7 @@ class Projection:
         partitions: int | Callable[[], int],
         refuse: Callable[[NewerRecordError], object] = lambda _: None,
     ) -> None:
-        """`partitions`: how many the changelog has, or what gives that once it is known; `refuse`: as `Follower`'s."""
+        """`partitions`: number of the changelog's partitions, or a function that knows it; `refuse`: see `Follower`."""
         self._bootstrap_servers = bootstrap_servers
         self._url = parse_url(database_url)
         self._engine = open_engine(self._url)
@@ -54,16 +54,16 @@ class Projection:
         self._freshening: _Round | None = None
         self._next_round: _Round | None = None
         self._fresh_at = time.monotonic()
-        self._reading = Reading(self._url, self._engine, self._follower.progress)
-        #: What Prometheus is shown of it.
-        self.metrics = ProjectionCollector(self._follower, self._reading, Lag(bootstrap_servers))
+        self._reader = TableReader(self._url, self._engine, self._follower.progress)
+        #: Collector for Prometheus.
+        self.metrics = ProjectionCollector(self._follower, self._reader, Lag(bootstrap_servers))
 
     async def start(self) -> None:
-        """Begin to follow. Nothing need be reachable yet: it goes on trying, and searches say what is missing."""
+        """Start to follow. Nothing need be reachable yet: it retries, and searches are refused with the reason."""
         self._follower.start()
 
     async def stop(self) -> None:
-        """Stop following; searches under way are answered."""
+        """Stop following; searches in progress are answered."""
         await asyncio.to_thread(self._follower.stop)
         await asyncio.to_thread(self._threads.shutdown)
         self._engine.dispose()
@@ -71,48 +71,48 @@ class Projection:
     # --- freshness -------------------------------------------------------------------------------------------------
 
     async def freshen(self, seconds_max: float = 2.0) -> float:
-        """Wait until the tables contain every write that was answered before this was called.
+        """Wait until the tables contain every write that was answered before this call, for at most `seconds_max`.
 
-        At most so long. Gives 0.0, or for how many seconds at most the tables may be behind.
+        Returns 0.0, or the seconds that the tables may be behind.
         """
-        began = time.monotonic()
+        began_at = time.monotonic()
         if self._next_round is None:
-            # A round that has begun may have asked before our write was answered: the next one will not have.
+            # A round in progress may have sent its requests before our write was answered; the next one will not have.
             self._next_round = _Round(self._freshening)
             self._next_round.task = asyncio.create_task(self._run_round(self._next_round))
-        one = self._next_round
-        assert one.task is not None
-        done, _ = await asyncio.wait((one.task,), timeout=max(0.0, seconds_max - (time.monotonic() - began)))
-        if done and not one.task.cancelled() and one.task.result():
+        next_round = self._next_round
+        assert next_round.task is not None
+        done, _ = await asyncio.wait((next_round.task,), timeout=max(0.0, seconds_max - (time.monotonic() - began_at)))
+        if done and not next_round.task.cancelled() and next_round.task.result():
             return 0.0
         return time.monotonic() - self._fresh_at
 
-    async def _run_round(self, one: _Round) -> bool:
-        """Whether the tables contain everything by now."""
-        if one.before is not None and one.before.task is not None:
-            await asyncio.wait((one.before.task,))
-        one.before = None
-        self._next_round, self._freshening = None, one
-        asked_at = time.monotonic()
+    async def _run_round(self, freshen_round: _Round) -> bool:
+        """True once the tables contain everything."""
+        if freshen_round.before is not None and freshen_round.before.task is not None:
+            await asyncio.wait((freshen_round.before.task,))
+        freshen_round.before = None
+        self._next_round, self._freshening = None, freshen_round
+        requested_at = time.monotonic()
         try:
-            # Whoever waits has gone by then; the next round asks anew.
+            # The caller has given up by then; the next round asks anew.
             async with asyncio.timeout(_ROUND_SECONDS_MAX):
                 count = self._partitions() if callable(self._partitions) else self._partitions
                 async with asyncio.TaskGroup() as group:
-                    asks = [group.create_task(_awaited(self._flush(number))) for number in range(count)]
-                await self._reach(dict(ask.result() for ask in asks))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the search is answered, and says how old it may be
+                    flushes = [group.create_task(_awaited(self._flush(partition))) for partition in range(count)]
+                await self._reach(dict(flush.result() for flush in flushes))
+        except Exception as error:  # noqa: BLE001 - any error: the search is answered, with its staleness
             logger.warning("a search may miss the newest writes: %s", _first(error))
             return False
         else:
-            self._fresh_at = max(self._fresh_at, asked_at)
+            self._fresh_at = max(self._fresh_at, requested_at)
             return True
         finally:
-            if self._freshening is one:
+            if self._freshening is freshen_round:
                 self._freshening = None
 
-    async def _reach(self, wanted: dict[int, int]) -> None:
-        """Wait until the tables hold everything up to these offsets."""
+    async def _reach(self, offsets: dict[int, int]) -> None:
+        """Wait until the tables hold everything before these offsets."""
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
         progress = self._follower.progress
@@ -123,8 +123,8 @@ class Projection:
         progress.listen(note)
         try:
             while True:
-                reached = progress.positions()
-                if all(reached.get(number, -1) >= offset for number, offset in wanted.items()):
+                positions = progress.positions()
+                if all(positions.get(partition, -1) >= offset for partition, offset in offsets.items()):
                     return
                 await changed.wait()
                 changed.clear()
@@ -142,15 +142,15 @@ class Projection:
         return await self._read(lambda connection: search.search_nodes(connection, user_id, filters))
 
     async def workflow_names(self, user_id: bytes) -> list[str]:
-        """The names of the user's workflows, sorted, once each."""
+        """Names of the user's workflows, sorted, without duplicates."""
         return await self._read(lambda connection: lists.workflow_names(connection, user_id))
 
     async def error_workflows(self, user_id: bytes) -> list[WorkflowView]:
-        """The workflows, of whatever user, in which a node of this user is errored now; oldest first."""
+        """Workflows of any user with a node of this user errored now; oldest first."""
         return await self._read(lambda connection: lists.error_workflows(connection, user_id))
 
     async def counts(self) -> Counts:
-        """How many nodes, of all users, are where, and what came of them."""
+        """Nodes of all users by state, and their results."""
         return await self._read(lists.counts)
 
     async def summary(self) -> Summary:
@@ -158,15 +158,15 @@ class Projection:
         return await self._read(reports.summary)
 
     async def activities(self, seconds: float, *, closed: bool = False) -> Activities:
-        """The activities of all clients that have nodes at work, and what came of them in the last seconds."""
+        """Activities of all clients with nodes at work, and their results in the last `seconds`."""
         return await self._read(lambda connection: reports.activities(connection, seconds, closed=closed))
 
     async def daily(self, since: int, until: int, stuck_hours: float) -> Daily:
-        """What came of nodes from `since` to before `until` (milliseconds since the epoch), and which are stuck."""
+        """Results of nodes from `since` to before `until` (milliseconds since the epoch), and stuck nodes."""
         return await self._read(lambda connection: reports.daily(connection, since, until, stuck_hours))
 
     async def _read(self, ask: Callable[[Connection], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._reading.read, ask)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._reader.read, ask)
 
     # --- for health and metrics --------------------------------------------------------------------------------------
 
@@ -177,17 +177,17 @@ class Projection:
 
     @property
     def follows(self) -> bool:
-        """Whether it is this process that brings the tables up to date."""
+        """True if this process applies the changelog to the tables."""
         return self._follower.follows
 
     @property
     def is_whole(self) -> bool:
-        """Whether searches are answered."""
+        """True if searches are answered."""
         return self._follower.progress.whole
 
     @property
     def records(self) -> int:
-        """How many records this process has brought into the tables."""
+        """Records that this process has applied to the tables."""
         return self._follower.progress.records
 
 
@@ -202,7 +202,7 @@ def _first(error: BaseException) -> str:
 
 
 class _Round:
-    """One ask of all owners, for everybody who came before it began."""
+    """One flush of all partitions, for every caller before it began."""
 
     def __init__(self, before: _Round | None) -> None:
         self.before = before

@@ -31,7 +31,7 @@ class Place:
 
     async def listen(self) -> web.ServerRunner:
         server = Server(self.answer, body_bytes_max=1_000)
-        server._of_connections["lingering_time"] = STOP_SECONDS
+        server._connection_options["lingering_time"] = STOP_SECONDS
         self.runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
         await self.runner.setup()
         await web.TCPSite(self.runner, "127.0.0.1", 0).start()

@@ -1,1 +1,1 @@
-"""The changelog into the tables: one thread, a batch of records a transaction."""
+"""From the changelog into the tables: one thread, a batch of records a transaction."""

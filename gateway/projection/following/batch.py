@@ -1,7 +1,7 @@
-"""Some records of the changelog, brought into the tables: newest of each key, in one transaction of the caller's.
+"""A batch of changelog records applied to the tables: the newest of each key, in one transaction of the caller's.
 
-A record may come before what it belongs to: compaction keeps the newest record of a key where it stands. A node whose
-workflow is unknown, a chunk of history whose node is, and a node whose older chunks have not come, wait in a table.
+A record may arrive before one that it depends on: compaction keeps the newest record of a key where it stands. A node
+with an unknown workflow, a history chunk with an unknown node, and a node without its older chunks wait in a table.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DAY_MS = 86_400_000
 _CHUNK_CHANGES_MAX = 65_536
 
 
-class _KnownWorkflow(NamedTuple):
+class _WorkflowRow(NamedTuple):
     no: int
     user_key: int
     name_key: int
@@ -33,7 +33,7 @@ class _KnownWorkflow(NamedTuple):
     sweeps: int
 
 
-class _KnownNode(NamedTuple):
+class _NodeRow(NamedTuple):
     no: int
     state: int
     chunk: int
@@ -42,7 +42,7 @@ class _KnownNode(NamedTuple):
 
 
 class Projector:
-    """Writes batches on one connection. Numbers of rows go on from what the tables hold."""
+    """Writer of batches on one connection. Row numbers continue from those in the tables."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -57,80 +57,80 @@ class Projector:
         return (highest or 0) + 1
 
     def apply(self, records: Iterable[tuple[bytes, bytes | None]]) -> None:
-        """Bring the records, of any partitions and oldest first, into the tables."""
-        todo = Records(records)
+        """Apply records, of any partitions, oldest first."""
+        batch = Records(records)
         if self._waiting:
-            self._drop_waiting(todo.gone)
-            self._take_waiting(todo)
-        _Work(self, todo).do()
+            self._drop_waiting(batch.deleted_keys)
+            self._take_waiting(batch)
+        _BatchWriter(self, batch).write()
 
-    def _drop_waiting(self, gone: list[bytes]) -> None:
-        """What was deleted need not wait any more."""
-        found = self.statements.select(tables.waiting, "key", gone, "key")
-        self._waiting -= len(found)
-        self.statements.delete(tables.waiting, "key", [row.key for row in found])
+    def _drop_waiting(self, deleted_keys: list[bytes]) -> None:
+        """Records of deleted keys need not wait any more."""
+        waiting = self.statements.select(tables.waiting, "key", deleted_keys, "key")
+        self._waiting -= len(waiting)
+        self.statements.delete(tables.waiting, "key", [row.key for row in waiting])
 
-    def _take_waiting(self, todo: Records) -> None:
-        asked: set[bytes] = set()
-        while subjects := todo.subjects() - asked:
-            asked |= subjects
-            found = self.statements.select(tables.waiting, "subject_id", list(subjects), "key", "value")
-            self._waiting -= len(found)
-            self.statements.delete(tables.waiting, "key", [row.key for row in found])
-            for row in found:
-                todo.add(row.key, row.value, waited=True)
+    def _take_waiting(self, batch: Records) -> None:
+        looked_up: set[bytes] = set()
+        while subjects := batch.subjects() - looked_up:
+            looked_up |= subjects
+            waiting = self.statements.select(tables.waiting, "subject_id", list(subjects), "key", "value")
+            self._waiting -= len(waiting)
+            self.statements.delete(tables.waiting, "key", [row.key for row in waiting])
+            for row in waiting:
+                batch.add(row.key, row.value, waited=True)
 
     def put_waiting(self, waiting: Rows) -> None:
-        """Keep records until what they wait for comes."""
+        """Store records until those that they depend on arrive."""
         if waiting:
             self._waiting += len(waiting)
             self.statements.run(self.statements.put_waiting, waiting)
 
     def new_workflow(self) -> int:
-        """The number of a new row."""
+        """Number of a new row."""
         self._next_workflow += 1
         return self._next_workflow - 1
 
     def new_node(self) -> int:
-        """The number of a new row."""
+        """Number of a new row."""
         self._next_node += 1
         return self._next_node - 1
 
 
-class _Work:
-    """One batch."""
+class _BatchWriter:
+    """Write of one batch."""
 
-    def __init__(self, projector: Projector, todo: Records) -> None:
+    def __init__(self, projector: Projector, records: Records) -> None:
         self._projector = projector
         self._statements = projector.statements
-        self._todo = todo
-        self._decoded = {
-            identity: rows.decode_node(value) for identity, (_, value) in todo.nodes.items() if value is not None
+        self._records = records
+        self._node_records = {
+            identity: rows.decode_node(value) for identity, (_, value) in records.nodes.items() if value is not None
         }
-        self._found = {
-            identity: rows.decode_workflow(value) for identity, value in todo.workflows.items() if value is not None
+        self._workflow_records = {
+            identity: rows.decode_workflow(value) for identity, value in records.workflows.items() if value is not None
         }
-        self._workflows: dict[bytes, _KnownWorkflow] = {}
-        self._nodes: dict[bytes, _KnownNode] = {}
+        self._workflows: dict[bytes, _WorkflowRow] = {}
+        self._nodes: dict[bytes, _NodeRow] = {}
         self._new_nodes: Rows = []
         self._bodies: Rows = []
         self._updates: Rows = []
         self._changes: Rows = []
         self._waits: Rows = []
-        #: (workflow's number, state) -> how many nodes more
-        self._moved: Counter[tuple[int, int]] = Counter()
-        self._owners: dict[int, tuple[bytes, _KnownWorkflow]] = {}
+        #: (workflow's number, state) -> change of its number of nodes.
+        self._state_deltas: Counter[tuple[int, int]] = Counter()
+        self._owners: dict[int, tuple[bytes, _WorkflowRow]] = {}
         self._raised: set[bytes] = set()
         self._completed: Counter[int] = Counter()
         self._errored: Counter[int] = Counter()
-        #: state -> how many nodes in it went with their workflow
-        self._dropped: Counter[int] = Counter()
+        #: State -> number of nodes that were deleted with their workflow.
+        self._deleted_states: Counter[int] = Counter()
 
-    def do(self) -> None:
-        """Workflows, then nodes with their chunks, then what follows from both."""
+    def write(self) -> None:
+        """Write workflows, then nodes with their chunks, then what depends on both."""
         self._look_up()
         self._put_workflows()
-        for identity, node in self._decoded.items():
+        for identity, node in self._node_records.items():
             self._put_node(identity, node)
         self._keep_chunks()
         statements = self._statements
@@ -138,9 +138,13 @@ class _Work:
         statements.insert(tables.node_bodies, self._bodies)
         statements.put_texts(
             "node_texts",
-            [{"no": one["no"], "words": one["metadata"]} for one in self._bodies if len(one["metadata"]) >= TEXT_MIN],
+            [
+                {"no": body["no"], "words": body["metadata"]}
+                for body in self._bodies
+                if len(body["metadata"]) >= TEXT_MIN
+            ],
         )
-        self._projector.grams.add(statements, METADATA, (one["metadata"] for one in self._bodies))
+        self._projector.grams.add(statements, METADATA, (body["metadata"] for body in self._bodies))
         statements.run(statements.update_nodes, self._updates)
         statements.insert(tables.status_changes, self._changes)
         self._projector.put_waiting(self._waits)
@@ -149,17 +153,17 @@ class _Work:
         self._put_counts()
 
     def _look_up(self) -> None:
-        workflow_ids = {*self._todo.workflows, *(node.workflow_id for node in self._decoded.values())}
-        for row in self._statements.select(tables.workflows, "id", list(workflow_ids), "id", *_KnownWorkflow._fields):
-            self._know(row[0], _KnownWorkflow(*row[1:]))
+        workflow_ids = {*self._records.workflows, *(node.workflow_id for node in self._node_records.values())}
+        for row in self._statements.select(tables.workflows, "id", list(workflow_ids), "id", *_WorkflowRow._fields):
+            self._add_workflow_row(row[0], _WorkflowRow(*row[1:]))
         self._drop_removed()
-        node_ids = {*self._todo.nodes, *self._todo.chunks}
-        for row in self._statements.select(tables.nodes, "id", list(node_ids), "id", *_KnownNode._fields):
-            self._nodes[row[0]] = _KnownNode(*row[1:])
+        node_ids = {*self._records.nodes, *self._records.chunks}
+        for row in self._statements.select(tables.nodes, "id", list(node_ids), "id", *_NodeRow._fields):
+            self._nodes[row[0]] = _NodeRow(*row[1:])
 
-    def _know(self, identity: bytes, workflow: _KnownWorkflow) -> None:
-        self._workflows[identity] = workflow
-        self._owners[workflow.no] = (identity, workflow)
+    def _add_workflow_row(self, identity: bytes, workflow_row: _WorkflowRow) -> None:
+        self._workflows[identity] = workflow_row
+        self._owners[workflow_row.no] = (identity, workflow_row)
 
     # --- workflows -------------------------------------------------------------------------------------------------
 
@@ -167,34 +171,36 @@ class _Work:
         new: Rows = []
         changed: Rows = []
         names: Rows = []
-        for identity, workflow in self._found.items():
-            known = self._workflows.get(identity)
-            row: dict[str, Any] = {
+        for identity, workflow in self._workflow_records.items():
+            workflow_row = self._workflows.get(identity)
+            columns: dict[str, Any] = {
                 "has_nodes": int(workflow.first_child is not None),
                 "watermark": workflow.watermark,
                 "sweeps": workflow.sweeps,
                 "body": rows.workflow_body(workflow),
             }
-            if known is None:
-                known, more = self._new_workflow(workflow)
-                new.append({**row, **more})
-                key = {"user_key": known.user_key, "name_key": known.name_key}
+            if workflow_row is None:
+                workflow_row, key_columns = self._new_workflow(workflow)
+                new.append({**columns, **key_columns})
+                key = {"user_key": workflow_row.user_key, "name_key": workflow_row.name_key}
                 names.append({**key, "name": workflow.name.encode(errors="replace"), "workflows": 1})
             else:
-                changed.append({**row, "b_no": known.no})
-                if workflow.watermark > known.watermark:
+                changed.append({**columns, "b_no": workflow_row.no})
+                if workflow.watermark > workflow_row.watermark:
                     self._raised.add(identity)
-            self._know(identity, known._replace(watermark=workflow.watermark, sweeps=workflow.sweeps))
+            self._add_workflow_row(
+                identity, workflow_row._replace(watermark=workflow.watermark, sweeps=workflow.sweeps)
+            )
         statements = self._statements
         statements.insert(tables.workflows, new)
-        texts = [{"no": one["no"], "words": one["subject"]} for one in new if len(one["subject"]) >= TEXT_MIN]
+        texts = [{"no": row["no"], "words": row["subject"]} for row in new if len(row["subject"]) >= TEXT_MIN]
         statements.put_texts("workflow_texts", texts)
-        self._projector.grams.add(statements, SUBJECTS, (one["subject"] for one in new))
+        self._projector.grams.add(statements, SUBJECTS, (row["subject"] for row in new))
         statements.run(statements.update_workflows, changed)
         statements.run(statements.add_names, names)
 
-    def _new_workflow(self, workflow: Workflow) -> tuple[_KnownWorkflow, dict[str, Any]]:
-        known = _KnownWorkflow(
+    def _new_workflow(self, workflow: Workflow) -> tuple[_WorkflowRow, dict[str, Any]]:
+        workflow_row = _WorkflowRow(
             no=self._projector.new_workflow(),
             user_key=states.user_key(workflow.user_id),
             name_key=states.name_key(workflow.user_id, workflow.name),
@@ -202,12 +208,12 @@ class _Work:
             watermark=workflow.watermark,
             sweeps=workflow.sweeps,
         )
-        return known, {
-            "no": known.no,
+        return workflow_row, {
+            "no": workflow_row.no,
             "id": workflow.id,
-            "user_key": known.user_key,
-            "name_key": known.name_key,
-            "created": known.created,
+            "user_key": workflow_row.user_key,
+            "name_key": workflow_row.name_key,
+            "created": workflow_row.created,
             "subject": rows.json_text(workflow.subject),
         }
 
@@ -215,51 +221,51 @@ class _Work:
 
     def _put_node(self, identity: bytes, node: Node) -> None:
         workflow = self._workflows.get(node.workflow_id)
-        key, value = self._todo.nodes[identity]
+        key, value = self._records.nodes[identity]
         if workflow is None:
             self._waits.append({"key": key, "subject_id": node.workflow_id, "value": value})
             return
         if node.created_at < workflow.created:
-            return  # It belongs to an earlier workflow of the subject, and its deletion is on the way.
-        known = self._nodes.get(identity)
-        is_new = known is None
-        if known is None:
-            known = _KnownNode(self._projector.new_node(), 0, 0, 0, node.created_at)
-        before = known.state
+            return  # An earlier workflow's node; its deletion is on the way.
+        node_row = self._nodes.get(identity)
+        is_new = node_row is None
+        if node_row is None:
+            node_row = _NodeRow(self._projector.new_node(), 0, 0, 0, node.created_at)
+        state_before = node_row.state
         user_key = states.user_key(node.user_id)
         owner_key = None if user_key == workflow.user_key else workflow.user_key
-        known = self._read_history(known, node, user_key, owner_key)
-        if known.chunk < node.history_chunks:
-            # An older chunk has not come yet: what is newer waits for it.
+        node_row = self._read_history(node_row, node, user_key, owner_key)
+        if node_row.chunk < node.history_chunks:
+            # Older chunks have not arrived: newer ones wait for them.
             self._waits.append({"key": key, "subject_id": identity, "value": value})
-        state = rows.state_of(node, states.had_of(known.state), workflow.watermark)
-        self._nodes[identity] = known._replace(state=state)
-        row: dict[str, Any] = {
+        state = rows.state_of(node, states.had_of(node_row.state), workflow.watermark)
+        self._nodes[identity] = node_row._replace(state=state)
+        columns: dict[str, Any] = {
             "state": state,
-            "last_at": known.last_at,
-            "chunk": known.chunk,
-            "chunk_changes": known.chunk_changes,
+            "last_at": node_row.last_at,
+            "chunk": node_row.chunk,
+            "chunk_changes": node_row.chunk_changes,
             "deactivate_below": node.deactivate_below,
             "rest": rows.node_rest(node),
         }
         if is_new:
-            self._new_nodes.append({**row, **_new_node(known.no, node, workflow.no, user_key)})
+            self._new_nodes.append({**columns, **_new_node(node_row.no, node, workflow.no, user_key)})
             text = rows.json_text(node.metadata)
-            self._bodies.append({"no": known.no, "metadata": text, "body": rows.node_body(node)})
-            self._moved[workflow.no, state] += 1
+            self._bodies.append({"no": node_row.no, "metadata": text, "body": rows.node_body(node)})
+            self._state_deltas[workflow.no, state] += 1
         else:
-            self._updates.append({**row, "b_no": known.no})
-            if state != before:
-                self._moved[workflow.no, before] -= 1
-                self._moved[workflow.no, state] += 1
+            self._updates.append({**columns, "b_no": node_row.no})
+            if state != state_before:
+                self._state_deltas[workflow.no, state_before] -= 1
+                self._state_deltas[workflow.no, state] += 1
 
-    def _read_history(self, known: _KnownNode, node: Node, user_key: int, owner_key: int | None) -> _KnownNode:
-        """Take the changes that are new; `state` of what is returned is good for the statuses had only."""
-        chunks = self._todo.chunks.get(node.id, {})
-        had, last_at = states.had_of(known.state), known.last_at
-        number, begin = known.chunk, known.chunk_changes
+    def _read_history(self, node_row: _NodeRow, node: Node, user_key: int, owner_key: int | None) -> _NodeRow:
+        """Add new changes; `state` of the returned row holds only the past statuses."""
+        chunks = self._records.chunks.get(node.id, {})
+        past_statuses, last_at = states.had_of(node_row.state), node_row.last_at
+        number, begin = node_row.chunk, node_row.chunk_changes
         while True:
-            # What lies in the node's own record becomes, as it is, the chunk of the next number.
+            # The history in the node's own record becomes, unchanged, the chunk of the next number.
             is_inline = number == node.history_chunks
             if not is_inline and number not in chunks:
                 break
@@ -268,7 +274,7 @@ class _Work:
                 ordinal = number * _CHUNK_CHANGES_MAX + place
                 self._changes.append(
                     {
-                        "node_no": known.no,
+                        "node_no": node_row.no,
                         "ordinal": ordinal,
                         "code": code,
                         "at": at,
@@ -276,7 +282,7 @@ class _Work:
                         "owner_key": owner_key,
                     }
                 )
-                had |= 1 << code
+                past_statuses |= 1 << code
                 last_at = max(last_at, at)
                 begin = place + 1
                 if code == states.COMPLETE_CODE:
@@ -286,41 +292,41 @@ class _Work:
             if is_inline:
                 break
             number, begin = number + 1, 0
-        state = states.pack(0, 0, waits=False, had=had)
-        return known._replace(state=state, chunk=number, chunk_changes=begin, last_at=last_at)
+        state = states.pack(0, 0, waits=False, had=past_statuses)
+        return node_row._replace(state=state, chunk=number, chunk_changes=begin, last_at=last_at)
 
     def _keep_chunks(self) -> None:
-        """Chunks that are ahead of their node's record."""
-        for identity, chunks in self._todo.chunks.items():
-            known = self._nodes.get(identity)
+        """Store the chunks that are ahead of their node's record."""
+        for identity, chunks in self._records.chunks.items():
+            node_row = self._nodes.get(identity)
             for number, (key, value) in chunks.items():
-                if known is None or number >= known.chunk:
+                if node_row is None or number >= node_row.chunk:
                     self._waits.append({"key": key, "subject_id": identity, "value": value})
 
-    # --- what follows ----------------------------------------------------------------------------------------------
+    # --- derived rows -----------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Marks that stand above nodes whose records do not know it yet."""
-        touched = {*self._todo.workflows, *(node.workflow_id for node in self._decoded.values())}
+        """Apply deactivation marks to nodes whose records do not show it yet."""
+        touched = {*self._records.workflows, *(node.workflow_id for node in self._node_records.values())}
         for identity in sorted(touched):
-            known = self._workflows.get(identity)
-            if known is not None and (known.sweeps > 0 or identity in self._raised):
-                moved = settle(self._projector.statements, known.no, known.watermark)
-                for before, after in moved:
-                    self._moved[known.no, before] -= 1
-                    self._moved[known.no, after] += 1
+            workflow_row = self._workflows.get(identity)
+            if workflow_row is not None and (workflow_row.sweeps > 0 or identity in self._raised):
+                transitions = settle(self._projector.statements, workflow_row.no, workflow_row.watermark)
+                for state_before, state_after in transitions:
+                    self._state_deltas[workflow_row.no, state_before] -= 1
+                    self._state_deltas[workflow_row.no, state_after] += 1
 
     def _put_counts(self) -> None:
         statements = self._statements
-        more: Rows = []
-        fewer: Rows = []
-        total: Counter[int] = Counter({state: -count for state, count in self._dropped.items()})
-        for (workflow_no, state), count in self._moved.items():
+        increments: Rows = []
+        decrements: Rows = []
+        total: Counter[int] = Counter({state: -count for state, count in self._deleted_states.items()})
+        for (workflow_no, state), count in self._state_deltas.items():
             if not count:
                 continue
             total[state] += count
             identity, workflow = self._owners[workflow_no]
-            more.append(
+            increments.append(
                 {
                     "workflow_no": workflow_no,
                     "state": state,
@@ -332,10 +338,13 @@ class _Work:
                 }
             )
             if count < 0:
-                fewer.append({"b_workflow_no": workflow_no, "b_state": state})
-        statements.run(statements.add_workflow_states, more)
-        statements.run(statements.drop_workflow_states, fewer)
-        statements.run(statements.add_node_states, [{"state": s, "nodes": n} for s, n in sorted(total.items()) if n])
+                decrements.append({"b_workflow_no": workflow_no, "b_state": state})
+        statements.run(statements.add_workflow_states, increments)
+        statements.run(statements.drop_workflow_states, decrements)
+        statements.run(
+            statements.add_node_states,
+            [{"state": state, "nodes": count} for state, count in sorted(total.items()) if count],
+        )
         days = sorted({*self._completed, *self._errored})
         statements.run(
             statements.add_days,
@@ -345,41 +354,48 @@ class _Work:
     # --- deletion --------------------------------------------------------------------------------------------------
 
     def _drop_removed(self) -> None:
-        """Workflows that were removed go with all their nodes, though the nodes' own deletions may come later.
+        """Delete removed workflows with all their nodes, though the nodes' own deletions may come later.
 
-        Where another of the same subject has begun meanwhile, only that one's record may have come.
+        If another of the same subject has begun since, only its record may have come.
         """
-        gone = {
-            identity: known
-            for identity, known in self._workflows.items()
-            if identity in self._todo.workflows and not self._is_same(identity, known)
+        removed = {
+            identity: workflow_row
+            for identity, workflow_row in self._workflows.items()
+            if identity in self._records.workflows and not self._is_same(identity, workflow_row)
         }
-        if not gone:
+        if not removed:
             return
-        rows_of = self._statements.select(tables.nodes, "workflow_no", [known.no for known in gone.values()], "no")
+        rows_of = self._statements.select(
+            tables.nodes, "workflow_no", [workflow_row.no for workflow_row in removed.values()], "no"
+        )
         for row in delete_nodes(self._statements, [row.no for row in rows_of]):
-            self._dropped[row.state] += 1
-        delete_workflows(self._statements, [(known.no, known.user_key, known.name_key) for known in gone.values()])
-        for identity in gone:
+            self._deleted_states[row.state] += 1
+        delete_workflows(
+            self._statements,
+            [(workflow_row.no, workflow_row.user_key, workflow_row.name_key) for workflow_row in removed.values()],
+        )
+        for identity in removed:
             del self._workflows[identity]
 
-    def _is_same(self, identity: bytes, known: _KnownWorkflow) -> bool:
-        found = self._found.get(identity)
-        return found is not None and found.created_at == known.created
+    def _is_same(self, identity: bytes, workflow_row: _WorkflowRow) -> bool:
+        workflow = self._workflow_records.get(identity)
+        return workflow is not None and workflow.created_at == workflow_row.created
 
     def _delete_nodes(self) -> None:
-        gone = [
-            self._nodes[one].no for one, (_, value) in self._todo.nodes.items() if value is None and one in self._nodes
+        numbers = [
+            self._nodes[identity].no
+            for identity, (_, value) in self._records.nodes.items()
+            if value is None and identity in self._nodes
         ]
-        if not gone:
+        if not numbers:
             return
-        found = delete_nodes(self._statements, gone)
-        owners = [row.workflow_no for row in found]
-        for row in self._statements.select(tables.workflows, "no", owners, "id", *_KnownWorkflow._fields):
-            self._know(row[0], _KnownWorkflow(*row[1:]))
-        for row in found:
+        deleted = delete_nodes(self._statements, numbers)
+        owners = [row.workflow_no for row in deleted]
+        for row in self._statements.select(tables.workflows, "no", owners, "id", *_WorkflowRow._fields):
+            self._add_workflow_row(row[0], _WorkflowRow(*row[1:]))
+        for row in deleted:
             if row.workflow_no in self._owners:
-                self._moved[row.workflow_no, row.state] -= 1
+                self._state_deltas[row.workflow_no, row.state] -= 1
 
 
 def _new_node(number: int, node: Node, workflow_no: int, user_key: int) -> dict[str, Any]:

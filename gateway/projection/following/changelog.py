@@ -1,4 +1,4 @@
-"""The changelog topic as the projection reads it: committed records of all partitions, from given offsets on."""
+"""Reader of the changelog topic: committed records of all partitions, from given offsets on."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ logger = logging.getLogger(__name__)
 _ASK_SECONDS = 20.0
 
 
-class Ends(NamedTuple):
-    """Where a partition begins and ends, uncommitted records included."""
+class OffsetRange(NamedTuple):
+    """First and end offset of a partition, uncommitted records included."""
 
     first: int
     end: int
 
 
-class Found(NamedTuple):
-    """What one read brought."""
+class ReadResult(NamedTuple):
+    """Result of one read."""
 
-    #: oldest first in each partition
+    #: Oldest first in each partition.
     records: list[tuple[bytes, bytes | None]]
-    #: partition -> the offset up to which it is read now
+    #: Next offset to read, by partition.
     reached: dict[int, int]
 
 
 class Changelog:
-    """One reader. Joins no group and commits nothing. Not to be shared between threads."""
+    """Reader outside of any consumer group. Not to be shared between threads."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
@@ -46,23 +46,23 @@ class Changelog:
         self._consumer: Consumer | None = None
         self.topic_id = topic_id(bootstrap_servers, STATE)
 
-    def ends(self) -> dict[int, Ends]:
-        """Where each partition begins and ends now."""
-        known = self._admin.list_topics(STATE, timeout=_ASK_SECONDS).topics[STATE].partitions
-        places = [TopicPartition(STATE, number) for number in known]
-        first, end = (self._offsets(places, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))  # type: ignore[no-untyped-call]
-        return {number: Ends(first[number], end[number]) for number in sorted(known)}
+    def ends(self) -> dict[int, OffsetRange]:
+        """First and end offset of each partition now."""
+        partition_numbers = self._admin.list_topics(STATE, timeout=_ASK_SECONDS).topics[STATE].partitions
+        partitions = [TopicPartition(STATE, partition) for partition in partition_numbers]
+        first, end = (self._offsets(partitions, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))  # type: ignore[no-untyped-call]
+        return {partition: OffsetRange(first[partition], end[partition]) for partition in sorted(partition_numbers)}
 
-    def _offsets(self, places: list[TopicPartition], spec: Any) -> dict[int, int]:
-        asked = self._admin.list_offsets(
-            dict.fromkeys(places, spec),
+    def _offsets(self, partitions: list[TopicPartition], spec: Any) -> dict[int, int]:
+        futures = self._admin.list_offsets(
+            dict.fromkeys(partitions, spec),
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
             request_timeout=_ASK_SECONDS,
         )
-        return {place.partition: future.result().offset for place, future in asked.items()}
+        return {partition.partition: future.result().offset for partition, future in futures.items()}
 
     def seek(self, positions: Mapping[int, int]) -> None:
-        """Read on from here."""
+        """Continue from these offsets."""
         self.close()
         self._consumer = Consumer(
             {
@@ -82,12 +82,12 @@ class Changelog:
                 "error_cb": _note_error,
             }
         )
-        self._consumer.assign([TopicPartition(STATE, number, offset) for number, offset in positions.items()])
+        self._consumer.assign([TopicPartition(STATE, partition, offset) for partition, offset in positions.items()])
 
-    def read(self, records_max: int, seconds: float, gather_seconds: float) -> Found:
-        """What has been committed since, as soon as there is something, and what comes in the moment after, some.
+    def read(self, records_max: int, seconds: float, gather_seconds: float) -> ReadResult:
+        """New committed records, once there are any, with those of the next `gather_seconds`; at most `records_max`.
 
-        NewerRecordError, and nothing of it, where one of the records is a newer Backbeat's.
+        NewerRecordError: one of the records is of a newer Backbeat; none is returned.
         """
         assert self._consumer is not None, "seek comes first"
         messages = self._consumer.consume(1, seconds)
@@ -107,14 +107,14 @@ class Changelog:
                 records.append((key, value))
                 reached[partition] = offset + 1
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's own name
-                # It stands behind the markers of transactions too, which are no records: whoever waits for an offset
-                # behind a marker would else wait for ever.
+                # It is also sent behind transaction markers, which are no records: a wait for an offset behind a marker
+                # would never end without it.
                 assert partition is not None
                 assert offset is not None
                 reached[partition] = max(reached.get(partition, 0), offset)
             elif not error.retriable():
                 raise KafkaException(error)
-        return Found(records, reached)
+        return ReadResult(records, reached)
 
     def close(self) -> None:
         """Release the connections."""
@@ -124,7 +124,7 @@ class Changelog:
 
 
 class Lag:
-    """How far behind the changelog somebody is. Safe to use from any thread; blocks: it asks Kafka."""
+    """Lag behind the changelog. Thread safe; blocks: it asks Kafka."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
@@ -132,23 +132,26 @@ class Lag:
         self._lock = threading.Lock()
 
     def behind(self, reached: Mapping[int, int]) -> dict[int, int]:
-        """Partition -> records behind, of one who has reached these offsets; empty where that is not known yet."""
+        """Partition -> records behind, for a reader at these offsets; empty while those are unknown."""
         if not reached:
             return {}
         with self._lock:
             if self._changelog is None:
                 self._changelog = Changelog(self._bootstrap_servers)
             ends = self._changelog.ends()
-        return {number: max(0, each.end - reached.get(number, each.first)) for number, each in ends.items()}
+        return {
+            partition: max(0, offset_range.end - reached.get(partition, offset_range.first))
+            for partition, offset_range in ends.items()
+        }
 
 
 def _refuse_newer(partition: int, key: bytes, value: bytes | None) -> None:
-    why = None if value is None else why_unknown_record(key, value)
-    if why is not None:
-        raise NewerRecordError(f"partition {partition}: {why}")
+    reason = None if value is None else why_unknown_record(key, value)
+    if reason is not None:
+        raise NewerRecordError(f"partition {partition}: {reason}")
 
 
 def _note_error(error: KafkaError) -> None:
-    # librdkafka tries again by itself; each single connection that fails is not worth a line.
+    # librdkafka retries by itself; each single connection that fails is not worth a line.
     if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own codes have this name
         OUTAGES.tell(logger, f"the projection does not follow at the moment, {error.str()}")

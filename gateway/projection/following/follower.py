@@ -1,12 +1,12 @@
-"""The thread that follows the changelog into the tables, from where it stopped or, if that is no more, from the start.
+"""Thread that applies the changelog to the tables, from the stored offsets or, if those are lost, from the start.
 
-    look        the tables are of this version, of this topic, within the log, and nobody asked for others; else: anew
+    check       tables of this version and topic, offsets within the log, no rebuild requested; else: rebuild
     read        committed records, some thousand at a time
     apply       rows and offsets, in one transaction
-    say so      whoever waits for an offset looks again
+    report      those who wait for an offset look again
 
-One process follows at a time (`database.Writer`); the others look how far it has come. Whatever fails (no broker, no
-database) is said once and tried again. Records of a newer Backbeat end it: trying again does not help.
+One process follows at a time (`database.Writer`); the others watch its progress. Any failure (no broker, no database)
+is logged once and retried. Records of a newer Backbeat end it: a retry would not help.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from backbeat.gateway.projection.following.batch import Projector
-from backbeat.gateway.projection.following.changelog import Changelog, Ends
+from backbeat.gateway.projection.following.changelog import Changelog, OffsetRange
 from backbeat.gateway.projection.storage import facts, tables
 from backbeat.gateway.projection.storage.database import ProjectionError, Writer
 from backbeat.gateway.projection.storage.facts import Facts
@@ -35,11 +35,11 @@ logger = logging.getLogger(__name__)
 
 _RECORDS_AT_ONCE = 5_000
 _WAIT_SECONDS = 0.5
-#: How long more is gathered while nobody waits for it.
+#: Time to gather more records while nobody waits for them.
 _GATHER_SECONDS = 0.1
-#: After which whoever follows looks whether another projection is wanted, and says that it is up to date.
+#: Interval at which the follower looks for a requested rebuild, and records that it is up to date.
 _LOOK_SECONDS = 1.0
-#: How often those who do not follow look how far the one has come who does, while somebody waits for that.
+#: Interval at which other processes look at the follower's progress while somebody waits for it.
 _WATCH_SECONDS = 0.02
 _AGAIN_SECONDS_MIN = 0.05
 _AGAIN_SECONDS_MAX = 5.0
@@ -47,34 +47,34 @@ _EXPECTED = (SQLAlchemyError, KafkaException, UnreachableError, TopicError, Proj
 
 
 class Progress:
-    """How far the tables are, for those who wait. Safe to use from any thread."""
+    """Progress of the tables, for those who wait. Thread safe."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._reached: dict[int, int] = {}
         self.whole = False
-        #: why it does not follow; empty: it does
+        #: Why it does not follow; empty: it does.
         self.trouble = "it has not begun"
         self.records = 0
         self._listeners: list[Callable[[], None]] = []
-        #: whether somebody waits
+        #: Set while somebody waits.
         self.awaited = threading.Event()
 
-    def listen(self, changed: Callable[[], None]) -> None:
-        """Have a function called, on the follower's thread, after every change."""
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every change, on the follower's thread."""
         with self._changed:
-            self._listeners.append(changed)
+            self._listeners.append(listener)
             self.awaited.set()
 
-    def unlisten(self, changed: Callable[[], None]) -> None:
-        """Call it no more."""
+    def unlisten(self, listener: Callable[[], None]) -> None:
+        """Remove a listener."""
         with self._changed:
-            self._listeners.remove(changed)
+            self._listeners.remove(listener)
             if not self._listeners:
                 self.awaited.clear()
 
     def positions(self) -> dict[int, int]:
-        """Partition -> the offset up to which the tables hold everything."""
+        """Next offset by partition: the tables hold everything before it."""
         with self._changed:
             return dict(self._reached)
 
@@ -86,7 +86,7 @@ class Progress:
         trouble: str | None = None,
         anew: bool = False,
     ) -> None:
-        """The tables have come further, or something else has changed."""
+        """Record progress or another change, and call the listeners."""
         with self._changed:
             if anew:
                 self._reached = {}
@@ -95,76 +95,76 @@ class Progress:
             self.trouble = self.trouble if trouble is None else trouble
             listeners = list(self._listeners)
             self._changed.notify_all()
-        for changed in listeners:
-            changed()
+        for listener in listeners:
+            listener()
 
     def wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Wait until the condition holds, looked at after every change."""
+        """Wait until the condition holds, checked after every change; False on timeout."""
         with self._changed:
             return self._changed.wait_for(condition, seconds)
 
 
 class Follower:
-    """Follows from `start()` to `stop()`, or until it meets what a newer Backbeat has written."""
+    """Follower from `start()` to `stop()`, or until it reads a newer Backbeat's record."""
 
     def __init__(
         self, bootstrap_servers: str, engine: Engine, *, refuse: Callable[[NewerRecordError], object] = lambda _: None
     ) -> None:
-        """`refuse` is called, on the follower's thread, when it gives up; then the process should end."""
+        """`refuse` is called, on the follower's thread, when it gives up; the process should end then."""
         self._bootstrap_servers = bootstrap_servers
         self._engine = engine
         self._refuse = refuse
-        #: Why it follows no more and never will; null: it does.
+        #: Error that ended the follower for good; None: it runs.
         self.refusal: NewerRecordError | None = None
         self._writer = Writer(engine)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="projection", daemon=True)
         self.progress = Progress()
-        #: What the batches took to be written.
+        #: Seconds to write a batch.
         self.batch_seconds = Buckets(SECONDS)
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop after the batch under way."""
+        """Stop after the current batch."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
 
     @property
     def running(self) -> bool:
-        """Whether its thread is at work, which it is from start to stop unless it gave up."""
+        """True from start to stop, unless it gave up."""
         return self._thread.is_alive()
 
     @property
     def follows(self) -> bool:
-        """Whether it is this process that follows, and not another one that shares the tables."""
+        """True if this process follows, and not another one with the same tables."""
         return self._writer.connection is not None
 
     def _run(self) -> None:
-        pause = _AGAIN_SECONDS_MIN
-        said = ""
+        delay_seconds = _AGAIN_SECONDS_MIN
+        last_reason = ""
         while not self._stopping.is_set():
             try:
                 self._work()
-                pause, said = _AGAIN_SECONDS_MIN, ""
+                delay_seconds, last_reason = _AGAIN_SECONDS_MIN, ""
             except _EXPECTED as error:
                 reason = str(error).splitlines()[0]
-                if reason != said:
+                if reason != last_reason:
                     logger.warning("the projection does not follow at the moment: %s", reason)
-                said = reason
+                last_reason = reason
                 self.progress.report(trouble=reason)
-                self._stopping.wait(pause)
-                pause = min(pause * 2, _AGAIN_SECONDS_MAX)
+                self._stopping.wait(delay_seconds)
+                delay_seconds = min(delay_seconds * 2, _AGAIN_SECONDS_MAX)
             except NewerRecordError as error:
                 self.refusal = error
                 self.progress.report(trouble=str(error), whole=False)
                 self._refuse(error)
                 return
             except Exception:
-                # A defect of ours, perhaps one record's: it is seen in health, and the rest of the gateway goes on.
+                # A defect, perhaps with one record: shown in health, while the rest of the gateway goes on.
                 logger.exception("the projection does not follow any more")
                 self.progress.report(trouble="it failed; see the log", whole=False)
                 self._stopping.wait(_AGAIN_SECONDS_MAX)
@@ -172,10 +172,10 @@ class Follower:
                 self._writer.release()
 
     def _work(self) -> None:
-        """Follow, or watch the one who does, until told to stop."""
+        """Follow, or watch the process that does, until stopped."""
         while (connection := self._writer.acquire()) is None:
-            look_at = time.monotonic() + _LOOK_SECONDS
-            while time.monotonic() < look_at:
+            next_look_at = time.monotonic() + _LOOK_SECONDS
+            while time.monotonic() < next_look_at:
                 self._watch()
                 if self._stopping.wait(_WATCH_SECONDS):
                     return
@@ -189,69 +189,71 @@ class Follower:
 
     def _watch(self) -> None:
         with self._engine.connect() as connection:
-            known = facts.read_facts(connection)
-            if known.schema_version == tables.SCHEMA_VERSION:
+            recorded = facts.read_facts(connection)
+            if recorded.schema_version == tables.SCHEMA_VERSION:
                 reached = facts.read_positions(connection)
-                self.progress.report(reached, whole=known.whole, trouble="", anew=True)
+                self.progress.report(reached, whole=recorded.whole, trouble="", anew=True)
 
     def _follow(self, connection: Connection, changelog: Changelog) -> None:
-        """One generation of the projection, from where it stands until another is wanted."""
+        """Follow one generation of the projection until a rebuild is requested."""
         ends = changelog.ends()
         with connection.begin():
-            known, positions = _prepare(connection, changelog.topic_id, ends)
+            recorded, positions = _prepare(connection, changelog.topic_id, ends)
             projector = Projector(connection)
-        self.progress.report(positions, whole=known.whole, trouble="", anew=True)
+        self.progress.report(positions, whole=recorded.whole, trouble="", anew=True)
         changelog.seek(positions)
-        goal = {} if known.whole else {number: each.end for number, each in ends.items()}
-        look_at = time.monotonic() + _LOOK_SECONDS
+        goal = {} if recorded.whole else {partition: offsets.end for partition, offsets in ends.items()}
+        next_look_at = time.monotonic() + _LOOK_SECONDS
         while not self._stopping.is_set():
-            # A commit comes in parts, partition by partition, and each transaction of ours has its own cost.
+            # A commit arrives partition by partition, and each transaction of ours has a cost.
             gather = 0.0 if self.progress.awaited.is_set() else _GATHER_SECONDS
-            found = changelog.read(_RECORDS_AT_ONCE, _WAIT_SECONDS, gather)
-            positions.update(found.reached)
-            whole = all(positions[number] >= end for number, end in goal.items())
-            if found.reached:
+            batch = changelog.read(_RECORDS_AT_ONCE, _WAIT_SECONDS, gather)
+            positions.update(batch.reached)
+            whole = all(positions[partition] >= end for partition, end in goal.items())
+            if batch.reached:
                 began_at = time.perf_counter()
-                _write(connection, projector, found.records, found.reached, whole=whole and not known.whole)
+                _write(connection, projector, batch.records, batch.reached, whole=whole and not recorded.whole)
                 self.batch_seconds.observe(time.perf_counter() - began_at)
-                if whole and not known.whole:
+                if whole and not recorded.whole:
                     logger.info("the projection is whole")
                     _analyze(connection)
-                    known = msgspec.structs.replace(known, whole=True)
+                    recorded = msgspec.structs.replace(recorded, whole=True)
                     goal = {}
-                self.progress.records += len(found.records)
-                self.progress.report(found.reached, whole=whole)
-            if time.monotonic() >= look_at:
-                look_at = time.monotonic() + _LOOK_SECONDS
-                if _another_is_wanted(connection, projector, known):
+                self.progress.records += len(batch.records)
+                self.progress.report(batch.reached, whole=whole)
+            if time.monotonic() >= next_look_at:
+                next_look_at = time.monotonic() + _LOOK_SECONDS
+                if _rebuild_is_requested(connection, projector, recorded):
                     self.progress.report(whole=False)
                     return
 
 
-def _prepare(connection: Connection, topic_id: str, ends: dict[int, Ends]) -> tuple[Facts, dict[int, int]]:
-    """Go on with what is there, or begin anew."""
-    known = facts.read_facts(connection)
-    positions = facts.read_positions(connection) if known.schema_version == tables.SCHEMA_VERSION else {}
-    why = _why_anew(known, positions, topic_id, ends)
-    if why is not None:
-        logger.info("the projection is built: %s", why)
-        known = facts.build_anew(connection, topic_id)
+def _prepare(connection: Connection, topic_id: str, ends: dict[int, OffsetRange]) -> tuple[Facts, dict[int, int]]:
+    """Resume from the tables, or rebuild them."""
+    recorded = facts.read_facts(connection)
+    positions = facts.read_positions(connection) if recorded.schema_version == tables.SCHEMA_VERSION else {}
+    reason = _rebuild_reason(recorded, positions, topic_id, ends)
+    if reason is not None:
+        logger.info("the projection is built: %s", reason)
+        recorded = facts.build_anew(connection, topic_id)
         positions = {}
-    return known, {number: positions.get(number, each.first) for number, each in ends.items()}
+    return recorded, {partition: positions.get(partition, offsets.first) for partition, offsets in ends.items()}
 
 
-def _why_anew(known: Facts, positions: dict[int, int], topic_id: str, ends: dict[int, Ends]) -> str | None:
-    """Why the tables cannot be gone on with; null: they can."""
-    if known.schema_version != tables.SCHEMA_VERSION:
+def _rebuild_reason(
+    recorded: Facts, positions: dict[int, int], topic_id: str, ends: dict[int, OffsetRange]
+) -> str | None:
+    """Reason to rebuild the tables; None: they can be resumed."""
+    if recorded.schema_version != tables.SCHEMA_VERSION:
         return "there is none of this version"
-    if known.topic_id != topic_id:
+    if recorded.topic_id != topic_id:
         return "the one that is there is of another changelog topic"
-    if known.wanted > known.generation:
+    if recorded.wanted > recorded.generation:
         return "another one was asked for"
-    for number, offset in positions.items():
-        if number not in ends or not ends[number].first <= offset <= ends[number].end:
-            return f"its offset {offset} of partition {number} is outside the changelog"
-    if facts.now_ms() - known.current_at > STATE_DELETE_RETENTION_MS // 2 and known.whole:
+    for partition, offset in positions.items():
+        if partition not in ends or not ends[partition].first <= offset <= ends[partition].end:
+            return f"its offset {offset} of partition {partition} is outside the changelog"
+    if facts.now_ms() - recorded.current_at > STATE_DELETE_RETENTION_MS // 2 and recorded.whole:
         return "it was left aside so long that it may have missed deletions"
     return None
 
@@ -271,11 +273,11 @@ def _write(
             facts.put_facts(projector.statements, whole=True, current_at=facts.now_ms())
 
 
-def _another_is_wanted(connection: Connection, projector: Projector, known: Facts) -> bool:
-    """Look whether an operator asked for another projection; else write down that this one is up to date."""
+def _rebuild_is_requested(connection: Connection, projector: Projector, recorded: Facts) -> bool:
+    """True if an operator requested a rebuild; else record that the projection is up to date."""
     with connection.begin():
         wanted = facts.read_known_facts(connection).wanted
-        if wanted > known.generation:
+        if wanted > recorded.generation:
             return True
         facts.put_facts(projector.statements, current_at=facts.now_ms())
     return False

@@ -1,4 +1,4 @@
-"""What the follower writes with: the same statements on both databases, each made once."""
+"""SQL statements of the follower: the same on both databases, each built once."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from backbeat.gateway.projection.storage import tables
 
 _ROWS_AT_ONCE = 500
 
-#: Rows as statements take them.
+#: Rows as statement parameters.
 Rows = list[dict[str, Any]]
 
 _Upsert = sqlite.Insert | postgresql.Insert
 
 
 class Statements:
-    """Writes lists of rows on one connection."""
+    """Statements that write lists of rows on one connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -48,16 +48,16 @@ class Statements:
             self._connection.execute(statement, rows)
 
     def insert(self, table: Table, rows: Rows) -> None:
-        """New rows."""
+        """Insert rows."""
         self.run(table.insert(), rows)
 
     def put_texts(self, name: str, rows: Rows) -> None:
-        """Make texts findable; PostgreSQL does it by itself."""
+        """Add texts to SQLite's index; PostgreSQL does so by itself."""
         if self._dialect is sqlite and rows:
             self._connection.execute(text(f"INSERT INTO {name}(rowid, words) VALUES (:no, :words)"), rows)  # noqa: S608
 
     def drop_texts(self, name: str, rows: Rows) -> None:
-        """Take texts out again: the words have to be those that were put in."""
+        """Remove texts from SQLite's index: the words must be those that were added."""
         if self._dialect is sqlite and rows:
             self._connection.execute(
                 text(f"INSERT INTO {name}({name}, rowid, words) VALUES ('delete', :no, :words)"),  # noqa: S608
@@ -65,13 +65,13 @@ class Statements:
             )
 
     def select(self, table: Table, column: str, values: list[Any], *columns: str) -> list[Any]:
-        """The rows in which a column has one of the values."""
-        wanted = [table.c[name] for name in columns]
-        found: list[Any] = []
+        """Rows in which a column has one of the values."""
+        selected = [table.c[name] for name in columns]
+        result: list[Any] = []
         for first in range(0, len(values), _ROWS_AT_ONCE):
             condition = table.c[column].in_(values[first : first + _ROWS_AT_ONCE])
-            found += self._connection.execute(table.select().with_only_columns(*wanted).where(condition)).all()
-        return found
+            result += self._connection.execute(table.select().with_only_columns(*selected).where(condition)).all()
+        return result
 
     def delete(self, table: Table, column: str, values: list[Any]) -> None:
         """Delete the rows in which a column has one of the values."""
@@ -84,13 +84,13 @@ class Statements:
         return statement
 
     def _adding(self, table: Table, *columns: str) -> _Upsert:
-        """An insert that adds to what is there."""
+        """Upsert that adds to the existing values."""
         statement = self._upsert(table)
         added = {name: table.c[name] + statement.excluded[name] for name in columns}
         return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=added)
 
     def _replacing(self, table: Table, *columns: str) -> _Upsert:
-        """An insert that takes the place of what is there."""
+        """Upsert that replaces the existing values."""
         statement = self._upsert(table)
         replaced = {name: statement.excluded[name] for name in columns}
         return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=replaced)

@@ -1,7 +1,7 @@
-"""Which runs of one to three letters there are in the texts: a needle with another one is found nowhere, at once.
+"""Runs of one to three letters in the stored texts: a needle with an unknown run matches nothing, without a scan.
 
-Without it, a needle too short for the index of trigrams, or one that PostgreSQL's index takes for its words alone,
-would be looked for in every row to find none.
+A needle too short for the trigram index, or one that PostgreSQL's index reads as words alone, would otherwise be
+searched in every row in vain.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from backbeat.gateway.projection.storage import tables
 
 METADATA = 0
 SUBJECTS = 1
-#: More are not kept: texts in many scripts have millions.
+#: Largest number kept: texts in many scripts have millions.
 _GRAMS_MAX = 300_000
-#: Stands for: not all are kept.
+#: Marker that there are too many to keep.
 _TOO_MANY = ""
 _LETTERS_MAX = 3
-_ASKED_MAX = 10
+_RUNS_MAX = 10
 
 
 class Grams:
-    """Those that are known, in memory and in the table. Used by whoever follows."""
+    """Known runs, in memory and in the table. Used by the follower."""
 
     def __init__(self, connection: Connection) -> None:
         self._known: dict[int, set[str]] = {METADATA: set(), SUBJECTS: set()}
@@ -33,7 +33,7 @@ class Grams:
             self._known[row.kind].add(row.gram)
 
     def add(self, statements: Statements, kind: int, texts: Iterable[str]) -> None:
-        """Take in new texts."""
+        """Add the runs of new texts."""
         known = self._known[kind]
         if _TOO_MANY in known:
             return
@@ -53,19 +53,19 @@ def _runs(text: str) -> Iterator[str]:
 
 
 def grams_of(texts: Iterable[str]) -> list[str]:
-    """All that stand in the texts."""
-    found: set[str] = set()
+    """All runs in the texts."""
+    runs: set[str] = set()
     for text in texts:
-        found.update(_runs(text))
-    return sorted(found)
+        runs.update(_runs(text))
+    return sorted(runs)
 
 
 def is_nowhere(connection: Connection, kind: int, needle: str) -> bool:
-    """Whether no text can hold the needle. False does not say that one does."""
+    """True if no text can hold the needle; False proves nothing."""
     length = min(len(needle), _LETTERS_MAX)
     runs = list(dict.fromkeys(needle[at : at + length] for at in range(len(needle) - length + 1)))
-    runs = runs[:: -(-len(runs) // _ASKED_MAX)]
+    runs = runs[:: -(-len(runs) // _RUNS_MAX)]
     grams = tables.text_grams.c
-    asked = select(grams.gram).where(grams.kind == kind).where(grams.gram.in_([_TOO_MANY, *runs]))
-    found = set(connection.execute(asked).scalars())
-    return _TOO_MANY not in found and len(found) < len(runs)
+    statement = select(grams.gram).where(grams.kind == kind).where(grams.gram.in_([_TOO_MANY, *runs]))
+    known = set(connection.execute(statement).scalars())
+    return _TOO_MANY not in known and len(known) < len(runs)

@@ -1,4 +1,4 @@
-"""Lists and counts that are no searches: names, workflows with errors, how many nodes are where."""
+"""Lists and counts: names, workflows with errors, nodes by state."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ _DAY_MS = 86_400_000
 
 
 def workflow_names(connection: Connection, user_id: bytes) -> list[str]:
-    """The names of the user's workflows, sorted, once each."""
+    """Names of the user's workflows, sorted, without duplicates."""
     names = tables.workflow_names
-    wanted = select(names.c.name).where(names.c.user_key == states.user_key(user_id)).where(names.c.workflows > 0)
-    return sorted(name.decode() for name in connection.execute(wanted).scalars())
+    statement = select(names.c.name).where(names.c.user_key == states.user_key(user_id)).where(names.c.workflows > 0)
+    return sorted(name.decode() for name in connection.execute(statement).scalars())
 
 
 def error_workflows(connection: Connection, user_id: bytes) -> list[WorkflowView]:
-    """The workflows, of whatever user, in which a node of this user is errored now (client status); oldest first."""
-    errored = [one for one in all_states(connection) if states.client_of(one) is ClientStatus.ERRORED]
+    """Workflows of any user with a node of this user at client status errored now; oldest first."""
+    errored = [state for state in all_states(connection) if states.client_of(state) is ClientStatus.ERRORED]
     if not errored:
         return []
-    # One index range a state, as in a search.
+    # One index range for each state, as in a search.
     ranges = " UNION ALL ".join(
         f"SELECT workflow_no FROM nodes WHERE user_key = :user_key AND state = {state}"  # noqa: S608 - whole numbers
         for state in errored
     )
     statement = f"SELECT DISTINCT workflow_no FROM ({ranges}) AS ranges"  # noqa: S608 - as above
-    found = connection.execute(text(statement), {"user_key": states.user_key(user_id)})
-    views = workflows_by_number(connection, list(found.scalars()))
+    result = connection.execute(text(statement), {"user_key": states.user_key(user_id)})
+    views = workflows_by_number(connection, list(result.scalars()))
     return sorted(views, key=lambda view: (view.created_at, view.id))
 
 
 def counts(connection: Connection) -> Counts:
-    """How many nodes are where, and what came of them."""
+    """Nodes by state, and their results."""
     in_state = dict(connection.execute(select(tables.node_states.c.state, tables.node_states.c.nodes)).all())
     days = connection.execute(select(tables.days.c.day, tables.days.c.completed, tables.days.c.errored)).all()
     today = [row for row in days if row.day == now_ms() // _DAY_MS]
@@ -65,7 +65,7 @@ def counts(connection: Connection) -> Counts:
 
 
 def status_pairs(connection: Connection) -> tuple[dict[tuple[str, str], int], int]:
-    """(server status, client status) -> nodes of all users that are in both now; and how many wait for their time."""
+    """(server status, client status) -> nodes of all users; and the number of nodes that wait for their time."""
     pairs: dict[tuple[str, str], int] = {}
     scheduled = 0
     for state, nodes in connection.execute(select(tables.node_states.c.state, tables.node_states.c.nodes)):

@@ -1,4 +1,4 @@
-"""Who answers from the tables: only where they are whole, and all of one answer as of one moment."""
+"""Reader of the tables: only once they are complete, and with one snapshot for each answer."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from backbeat.gateway.projection.storage.database import ProjectionUnavailable, 
 _T = TypeVar("_T")
 
 
-class Reading:
-    """Reads the tables of one database, as far as a follower says that they can be answered from."""
+class TableReader:
+    """Reader of one database, as far as a follower reports the tables complete."""
 
     def __init__(self, url: URL, engine: Engine, progress: Progress) -> None:
         self._url = url
@@ -23,9 +23,9 @@ class Reading:
         self._progress = progress
 
     def read(self, ask: Callable[[Connection], _T]) -> _T:
-        """What `ask` finds in the tables; blocks. ProjectionError where they are not whole or cannot be reached."""
+        """Result of `ask` on the tables; blocks. ProjectionError: they are incomplete or cannot be reached."""
         if not self._progress.whole:
-            # What lies there may be of another topic or version: it is answered from once that was looked at.
+            # The tables may be of another topic or version: they are read once that was checked.
             raise ProjectionUnavailable(self._why_not_whole())
         with explained(self._url), self._engine.connect() as opened:
             connection = opened
@@ -33,8 +33,8 @@ class Reading:
                 # All statements of one answer see the same rows, as they do on SQLite.
                 connection = opened.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
-                known = facts.read_facts(connection)
-                if not known.whole or known.schema_version != tables.SCHEMA_VERSION:
+                recorded = facts.read_facts(connection)
+                if not recorded.whole or recorded.schema_version != tables.SCHEMA_VERSION:
                     raise ProjectionUnavailable(self._why_not_whole())
                 return ask(connection)
 

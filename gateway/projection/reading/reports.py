@@ -1,7 +1,7 @@
-"""Counts over all clients: by workflow, by activity, timers, and what a day brought (behaviour document, section 7).
+"""Counts over all clients: by workflow, by activity, timers, results of a day (behaviour document, section 7).
 
-What is asked every other second (`activities` without closed nodes) costs as much as there is at work, however much
-was done before. The others read an index from end to end: for a report, that is quick enough.
+`activities` without closed nodes may be requested every second: it costs as much as there is at work, however long the
+history. The others read an index from end to end, which is quick enough for a report.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from backbeat.gateway.projection.storage import facts, rows, states
 from backbeat.gateway.projection.storage.database import is_postgresql
 from backbeat.schemas.messages.status import CLOSED, ClientStatus, ServerStatus, word
 
-#: What is with a client, or would be if its time had come or an operator let it.
+#: Statuses of nodes with a client, or that would be if their time had come or an operator let them.
 AT_WORK = frozenset(
     {
         ServerStatus.STARTED,
@@ -39,20 +39,20 @@ AT_WORK = frozenset(
         ServerStatus.PAUSED,
     }
 )
-#: What something should be happening to. A paused node waits for its operator; one that is pending, ready or at
+#: Statuses in which a node should make progress. A paused node waits for its operator; one that is pending, ready or at
 #: processing_children waits for others, which are counted themselves.
 SHOULD_MOVE = AT_WORK - {ServerStatus.PAUSED}
 
 _EXHAUSTED_CODE = states.SERVER_CODES + ServerStatus.RETRIES_EXHAUSTED
-#: So many names are asked one by one; with more of them the whole index is read.
+#: Names that are queried one by one; with more of them the whole index is read.
 _NAMES_MAX = 1_000
 _AT_ONCE = 500
 _MS = 1_000
 _HOUR_MS = 3_600_000
 
 
-class Named(NamedTuple):
-    """What a key of the tables stands for."""
+class OwnedName(NamedTuple):
+    """Name behind a key of the tables."""
 
     user_id: str
     name: str
@@ -74,66 +74,70 @@ def summary(connection: Connection) -> Summary:
 
 
 def activities(connection: Connection, seconds: float, *, closed: bool) -> Activities:
-    """Every activity that has nodes at work (with `closed`: in any status), and what came of it in the last seconds."""
-    counted = _nodes_by_name(connection, None if closed else AT_WORK)
+    """Activities with nodes at work (with `closed`: in any status), and their results in the last `seconds`."""
+    nodes = _nodes_by_name(connection, None if closed else AT_WORK)
     now = facts.now_ms()
     recent = _changes_by_name(connection, now - round(seconds * _MS), now) if seconds else {}
-    names = _node_names(connection, sorted(counted.keys() | recent.keys()))
-    found = [
+    names = _node_names(connection, sorted(nodes.keys() | recent.keys()))
+    activity_counts = [
         ActivityFigures(
-            user_id=named.user_id,
-            activity=named.name,
-            nodes=_by_word(counted.get(key, {})),
+            user_id=owned_name.user_id,
+            activity=owned_name.name,
+            nodes=_by_word(nodes.get(key, {})),
             completed=recent.get(key, {}).get(states.COMPLETE_CODE, 0),
             errored=recent.get(key, {}).get(states.ERRORED_CODE, 0),
         )
-        for key, named in names.items()
+        for key, owned_name in names.items()
     ]
-    return Activities(seconds=seconds, activities=sorted(found, key=lambda each: (each.user_id, each.activity)))
+    return Activities(
+        seconds=seconds, activities=sorted(activity_counts, key=lambda counts: (counts.user_id, counts.activity))
+    )
 
 
 def _nodes_by_name(connection: Connection, servers: frozenset[ServerStatus] | None) -> dict[int, dict[int, int]]:
-    """Name's key -> state -> how many nodes."""
-    found: dict[int, dict[int, int]] = defaultdict(dict)
+    """Name key -> state -> number of nodes."""
+    nodes_by_name: dict[int, dict[int, int]] = defaultdict(dict)
     keys = None if servers is None else _distinct(connection, "name_key", _NAMES_MAX)
-    wanted = _listed(state for state in all_states(connection) if servers is None or states.server_of(state) in servers)
-    if not wanted or keys == []:
+    listed_states = _listed(
+        state for state in all_states(connection) if servers is None or states.server_of(state) in servers
+    )
+    if not listed_states or keys == []:
         return {}
     if keys is None:
         statement = (
             "SELECT name_key, state, COUNT(*) FROM nodes"  # noqa: S608 - whole numbers
-            f" WHERE state IN ({wanted}) GROUP BY name_key, state"
+            f" WHERE state IN ({listed_states}) GROUP BY name_key, state"
         )
     else:
-        # One range of an index for each pair, most of them empty.
+        # One index range for each pair, most of them empty.
         statement = (
             f"{_with(keys)} SELECT keys.name_key, node_states.state, (SELECT COUNT(*) FROM nodes"  # noqa: S608 - whole numbers
             " WHERE nodes.name_key = keys.name_key AND nodes.state = node_states.state)"
-            f" FROM keys CROSS JOIN node_states WHERE node_states.state IN ({wanted})"
+            f" FROM keys CROSS JOIN node_states WHERE node_states.state IN ({listed_states})"
         )
     for key, state, nodes in connection.execute(text(statement)):
         if nodes:
-            found[key][state] = nodes
-    return found
+            nodes_by_name[key][state] = nodes
+    return nodes_by_name
 
 
 def _changes_by_name(connection: Connection, since: int, until: int) -> dict[int, dict[int, int]]:
-    """Name's key -> code of a status change -> how many there were."""
-    found: dict[int, dict[int, int]] = defaultdict(dict)
+    """Name key -> code of a status change -> number of changes."""
+    changes_by_name: dict[int, dict[int, int]] = defaultdict(dict)
     for key, code, changes in _changes(connection, "n.name_key", since, until):
-        found[key][code] = found[key].get(code, 0) + changes
-    return found
+        changes_by_name[key][code] = changes_by_name[key].get(code, 0) + changes
+    return changes_by_name
 
 
 def _changes(
     connection: Connection, column: str, since: int, until: int, codes: Sequence[int] = ()
 ) -> Iterable[tuple[int, int, int]]:
-    """(value of a column, code, how many) of the changes in some time, by one range of an index for each user."""
-    wanted = _listed(codes or (states.COMPLETE_CODE, states.ERRORED_CODE))
+    """(value of a column, code, number) of the changes in a time, by one index range for each user."""
+    listed_codes = _listed(codes or (states.COMPLETE_CODE, states.ERRORED_CODE))
     statement = text(
         f"SELECT {column}, c.code, COUNT(*) FROM status_changes AS c JOIN nodes AS n ON n.no = c.node_no"  # noqa: S608 - our own words and whole numbers
         " JOIN workflows AS w ON w.no = n.workflow_no"
-        f" WHERE c.user_key = :user_key AND c.code IN ({wanted}) AND c.at >= :since AND c.at < :until"
+        f" WHERE c.user_key = :user_key AND c.code IN ({listed_codes}) AND c.at >= :since AND c.at < :until"
         f" GROUP BY {column}, c.code"
     )
     for user_key in _distinct(connection, "user_key") or ():
@@ -141,19 +145,19 @@ def _changes(
         yield from connection.execute(statement, values)
 
 
-def _node_names(connection: Connection, keys: Sequence[int]) -> dict[int, Named]:
-    """What the keys of activities stand for: as one node of each says it."""
-    found: dict[int, Named] = {}
+def _node_names(connection: Connection, keys: Sequence[int]) -> dict[int, OwnedName]:
+    """Names behind the keys of activities, from one node of each."""
+    names: dict[int, OwnedName] = {}
     for first in range(0, len(keys), _AT_ONCE):
-        one = "(SELECT n.no FROM nodes AS n WHERE n.name_key = keys.name_key LIMIT 1)"
+        node_number = "(SELECT n.no FROM nodes AS n WHERE n.name_key = keys.name_key LIMIT 1)"
         statement = (
             f"{_with(keys[first : first + _AT_ONCE])}"  # noqa: S608 - whole numbers
-            f" SELECT keys.name_key, b.body FROM keys JOIN node_bodies AS b ON b.no = {one}"
+            f" SELECT keys.name_key, b.body FROM keys JOIN node_bodies AS b ON b.no = {node_number}"
         )
         for key, body in connection.execute(text(statement)):
             node = rows.decode_node_body(body)
-            found[key] = Named(str(uuid.UUID(bytes=node.user_id)), node.name)
-    return found
+            names[key] = OwnedName(str(uuid.UUID(bytes=node.user_id)), node.name)
+    return names
 
 
 # --- workflows ------------------------------------------------------------------------------------------------------
@@ -164,28 +168,28 @@ def _workflows(connection: Connection) -> list[WorkflowFigures]:
     by_state = "SELECT name_key, state, SUM(nodes) FROM workflow_states GROUP BY name_key, state"
     for key, state, count in connection.execute(text(by_state)):
         nodes[key][state] = int(count)
-    opened = _listed(state for state in all_states(connection) if states.server_of(state) not in CLOSED)
+    open_states = _listed(state for state in all_states(connection) if states.server_of(state) not in CLOSED)
     by_name = (
         "SELECT name_key, COUNT(DISTINCT workflow_no) FROM workflow_states"  # noqa: S608 - whole numbers
-        f" WHERE state IN ({opened or 'NULL'}) GROUP BY name_key"
+        f" WHERE state IN ({open_states or 'NULL'}) GROUP BY name_key"
     )
-    still_open: dict[int, int] = dict(connection.execute(text(by_name)).all())
-    found = []
-    for key, named, workflows in _workflow_names(connection):
-        found.append(
+    open_workflows: dict[int, int] = dict(connection.execute(text(by_name)).all())
+    workflow_counts = []
+    for key, owned_name, workflows in _workflow_names(connection):
+        workflow_counts.append(
             WorkflowFigures(
-                user_id=named.user_id,
-                workflow=named.name,
+                user_id=owned_name.user_id,
+                workflow=owned_name.name,
                 workflows=workflows,
-                open_workflows=still_open.get(key, 0),
+                open_workflows=open_workflows.get(key, 0),
                 nodes=_by_word(nodes.get(key, {})),
             )
         )
-    return sorted(found, key=lambda each: (each.user_id, each.workflow))
+    return sorted(workflow_counts, key=lambda counts: (counts.user_id, counts.workflow))
 
 
-def _workflow_names(connection: Connection) -> Iterable[tuple[int, Named, int]]:
-    """(key, what it stands for, how many workflows) of each workflow name; the user as one of the workflows says it."""
+def _workflow_names(connection: Connection) -> Iterable[tuple[int, OwnedName, int]]:
+    """(key, name, number of workflows) of each workflow name; the user from one of the workflows."""
     statement = (
         "SELECT names.name_key, names.workflows, w.body FROM workflow_names AS names JOIN workflows AS w"
         " ON w.no = (SELECT one.no FROM workflows AS one WHERE one.name_key = names.name_key LIMIT 1)"
@@ -193,14 +197,14 @@ def _workflow_names(connection: Connection) -> Iterable[tuple[int, Named, int]]:
     )
     for key, workflows, body in connection.execute(text(statement)):
         workflow = rows.decode_workflow_body(body)
-        yield key, Named(str(uuid.UUID(bytes=workflow.user_id)), workflow.name), workflows
+        yield key, OwnedName(str(uuid.UUID(bytes=workflow.user_id)), workflow.name), workflows
 
 
 # --- timers ----------------------------------------------------------------------------------------------------------
 
 
 def _timers(connection: Connection) -> list[TimerFigures]:
-    """Timers by kind, as the nodes that they belong to say when they are due."""
+    """Timers by kind, from the nodes' due times."""
     now = facts.now_ms()
     times: dict[str, list[int]] = {"start": [], "retry": [], "deadline": []}
     for state, _, rest in _nodes_in(connection, _has_timer):
@@ -213,29 +217,31 @@ def _timers(connection: Connection) -> list[TimerFigures]:
     return [
         TimerFigures(
             kind=kind,
-            ahead=sum(1 for at in found if at > now),
-            due=sum(1 for at in found if at <= now),
-            first_at=min(found, default=None),
+            ahead=sum(1 for at in due_times if at > now),
+            due=sum(1 for at in due_times if at <= now),
+            first_at=min(due_times, default=None),
         )
-        for kind, found in times.items()
+        for kind, due_times in times.items()
     ]
 
 
 def _has_timer(state: int) -> bool:
     server, client = states.server_of(state), states.client_of(state)
-    # A client that said "processing" may take its time.
+    # A client at "processing" may take its time.
     with_client = server is ServerStatus.SENT_TO_CLIENT and client is ClientStatus.RECEIVED
     return states.waits(state) or server is ServerStatus.RETRYING or with_client
 
 
-def _nodes_in(connection: Connection, wanted: Any, silent_since: int | None = None) -> Iterable[tuple[int, int, Any]]:
-    """(state, number of the workflow, what changes) of all nodes in the wanted states; those without news since."""
-    chosen = _listed(state for state in all_states(connection) if wanted(state))
-    if not chosen:
+def _nodes_in(
+    connection: Connection, has_state: Any, silent_since: int | None = None
+) -> Iterable[tuple[int, int, Any]]:
+    """(state, workflow number, changing fields) of nodes in the wanted states, without changes since a time."""
+    listed_states = _listed(state for state in all_states(connection) if has_state(state))
+    if not listed_states:
         return
-    silent = "" if silent_since is None else " AND last_at <= :silent_since"
+    silence = "" if silent_since is None else " AND last_at <= :silent_since"
     statement = text(
-        f"SELECT state, workflow_no, rest FROM nodes WHERE user_key = :user_key AND state IN ({chosen}){silent}"  # noqa: S608 - whole numbers
+        f"SELECT state, workflow_no, rest FROM nodes WHERE user_key = :user_key AND state IN ({listed_states}){silence}"  # noqa: S608 - whole numbers
     )
     for user_key in _distinct(connection, "user_key") or ():
         for state, workflow_no, rest in connection.execute(
@@ -248,10 +254,10 @@ def _nodes_in(connection: Connection, wanted: Any, silent_since: int | None = No
 
 
 def daily(connection: Connection, since: int, until: int, stuck_hours: float) -> Daily:
-    """What came of each workflow type's nodes in this time, and which are stuck now.
+    """Results of each workflow type's nodes in a time, and its stuck nodes now.
 
-    Stuck, the original's "inconsistent": something should happen to the node, nothing has for so many hours, and no
-    time that it waits for lies ahead or passed less long ago.
+    Stuck, the original's "inconsistent": the node should make progress, has not for `stuck_hours`, and waits for no
+    time that is ahead or has passed within them.
     """
     _plan_freely(connection)
     codes = (states.COMPLETE_CODE, states.ERRORED_CODE, _EXHAUSTED_CODE)
@@ -259,43 +265,43 @@ def daily(connection: Connection, since: int, until: int, stuck_hours: float) ->
     for key, code, count in _changes(connection, "w.name_key", since, until, codes):
         changes[key][code] += count
     stuck = _stuck_by_name(connection, facts.now_ms() - round(stuck_hours * _HOUR_MS))
-    found = [
+    workflow_counts = [
         DailyFigures(
-            user_id=named.user_id,
-            workflow=named.name,
+            user_id=owned_name.user_id,
+            workflow=owned_name.name,
             completed=changes[key][states.COMPLETE_CODE],
             errored=changes[key][states.ERRORED_CODE],
             exhausted=changes[key][_EXHAUSTED_CODE],
             inconsistent=dict(sorted(stuck[key].items())),
         )
-        for key, named, _ in _workflow_names(connection)
+        for key, owned_name, _ in _workflow_names(connection)
         if key in changes or key in stuck
     ]
-    ordered = sorted(found, key=lambda each: (each.user_id, each.workflow))
+    ordered = sorted(workflow_counts, key=lambda counts: (counts.user_id, counts.workflow))
     return Daily(since=since, until=until, stuck_hours=stuck_hours, workflows=ordered)
 
 
 def _stuck_by_name(connection: Connection, before: int) -> dict[int, Counter[str]]:
-    """Key of a workflow's name -> server status -> how many of its nodes are stuck."""
+    """Name key of workflows -> server status -> number of stuck nodes."""
     by_workflow: dict[int, Counter[str]] = defaultdict(Counter)
     for state, workflow_no, rest in _nodes_in(connection, lambda state: states.server_of(state) in SHOULD_MOVE, before):
         if rest.fires_at <= before:
             by_workflow[workflow_no][word(states.server_of(state))] += 1
-    found: dict[int, Counter[str]] = defaultdict(Counter)
+    stuck: dict[int, Counter[str]] = defaultdict(Counter)
     numbers = sorted(by_workflow)
     for first in range(0, len(numbers), _AT_ONCE):
         listed = _listed(numbers[first : first + _AT_ONCE])
         statement = f"SELECT no, name_key FROM workflows WHERE no IN ({listed})"  # noqa: S608 - whole numbers
         for number, key in connection.execute(text(statement)):
-            found[key] += by_workflow[number]
-    return found
+            stuck[key] += by_workflow[number]
+    return stuck
 
 
-# --- how it is asked -------------------------------------------------------------------------------------------------
+# --- statements ------------------------------------------------------------------------------------------------------
 
 
 def _distinct(connection: Connection, column: str, at_most: int | None = None) -> list[int] | None:
-    """The different values of an indexed column of nodes, by a step along the index for each; None: there are more."""
+    """Distinct values of an indexed column of nodes, by one index step each; None: more than `at_most`."""
     limit = "" if at_most is None else f" LIMIT {at_most + 1}"
     statement = (
         f"WITH RECURSIVE found(one) AS (SELECT MIN({column}) FROM nodes UNION ALL"  # noqa: S608 - our own words
@@ -307,21 +313,21 @@ def _distinct(connection: Connection, column: str, at_most: int | None = None) -
 
 
 def _plan_freely(connection: Connection) -> None:
-    """Let PostgreSQL read tables from end to end, which searches never do, until this transaction ends."""
+    """Let PostgreSQL scan tables, which searches never do, until this transaction ends."""
     if is_postgresql(connection):
         connection.execute(text("SET LOCAL enable_seqscan = on"))
 
 
 def _by_word(in_states: dict[int, int]) -> dict[str, int]:
     """Nodes by server status, in the order of the statuses."""
-    found: Counter[str] = Counter()
-    for state, nodes in sorted(in_states.items(), key=lambda each: states.server_of(each[0])):
-        found[SCHEDULED if states.waits(state) else word(states.server_of(state))] += nodes
-    return dict(found)
+    nodes_by_status: Counter[str] = Counter()
+    for state, nodes in sorted(in_states.items(), key=lambda item: states.server_of(item[0])):
+        nodes_by_status[SCHEDULED if states.waits(state) else word(states.server_of(state))] += nodes
+    return dict(nodes_by_status)
 
 
 def _with(keys: Sequence[int]) -> str:
-    """The keys as a table of one column."""
+    """Common table expression of the keys, one column."""
     return f"WITH keys(name_key) AS (VALUES {', '.join(f'({key})' for key in keys)})"
 
 

@@ -1,1 +1,1 @@
-"""The database, its tables, and what of a record is kept in a row."""
+"""The database, its tables, and the contents of their rows."""

@@ -1,4 +1,4 @@
-"""The projection's database: how it is opened, who may write, and what is said when it cannot be used."""
+"""The projection's database: connections, the writer's lock, errors with remedies."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
-#: Whoever holds it on PostgreSQL follows the changelog; any number that nothing else of the database uses.
+#: Advisory lock of the follower on PostgreSQL; any number that nothing else of the database uses.
 _LOCK = 0x6261636B62656174
 _CACHE_KIBIBYTES = 64 * 1024
 _BUSY_SECONDS = 10.0
 READERS = 8
-#: Every search is served by an index, and its page is short: what PostgreSQL reckons of a text within is a guess that
-#: would have it read the whole table, and compiling a plan or starting a second process takes longer than the page.
+#: Every search is served by an index, and its page is short: PostgreSQL's estimate for a text within would have it scan
+#: the table, and compiling a plan or starting a second process takes longer than the page.
 _POSTGRESQL_OPTIONS = (
     "-c jit=off -c max_parallel_workers_per_gather=0 -c enable_seqscan=off -c random_page_cost=1.1 -c work_mem=32MB"
 )
@@ -33,7 +33,7 @@ class ProjectionUnavailable(ProjectionError):  # noqa: N818 - the name of the st
 
 
 def parse_url(database_url: str) -> URL:
-    """The address as SQLAlchemy has it: `postgres:` and `postgresql:` are served by psycopg."""
+    """Address for SQLAlchemy: `postgres:` and `postgresql:` are served by psycopg."""
     try:
         url = make_url(database_url)
     except ArgumentError as error:
@@ -53,12 +53,12 @@ def parse_url(database_url: str) -> URL:
 
 
 def shown(url: URL) -> str:
-    """The address without its password."""
+    """Address without its password."""
     return url.render_as_string(hide_password=True)
 
 
 def open_engine(url: URL) -> Engine:
-    """Connections to the database; none is made yet."""
+    """Connection pool of the database; connects on first use."""
     if url.drivername == "sqlite":
         assert url.database is not None
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -77,16 +77,16 @@ def open_engine(url: URL) -> Engine:
 
 
 def is_postgresql(connection: Connection) -> bool:
-    """Whether it is PostgreSQL: a few words differ."""
+    """True for PostgreSQL, where a few words differ."""
     return connection.dialect.name == "postgresql"
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
-    # Transactions begin and end where we say, tables included, not where the driver thinks.
+    # Transactions begin and end where we say, tables included, not where the driver guesses.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")
-    # What a crash of the machine takes is read from the changelog again.
+    # Rows lost in a crash of the machine are read from the changelog again.
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
     cursor.execute("PRAGMA mmap_size = 1073741824")
@@ -95,8 +95,8 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    wanted = connection.get_execution_options().get("sqlite_begin", "BEGIN")
-    connection.exec_driver_sql(wanted)
+    statement = connection.get_execution_options().get("sqlite_begin", "BEGIN")
+    connection.exec_driver_sql(statement)
 
 
 @contextmanager
@@ -119,7 +119,7 @@ def _reason(error: SQLAlchemyError) -> str:
 
 
 class Writer:
-    """The one connection that writes, held by whoever follows the changelog."""
+    """The one writing connection, held by the follower."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -127,18 +127,18 @@ class Writer:
         self.connection: Connection | None = None
 
     def acquire(self) -> Connection | None:
-        """The connection; null: another process follows."""
+        """The connection; None: another process follows."""
         if self.connection is not None:
             return self.connection
         if self._engine.dialect.name == "sqlite":
             return self._acquire_file()
         connection = self._engine.connect()
-        held = connection.execute(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": _LOCK}).scalar()
+        is_locked = connection.execute(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": _LOCK}).scalar()
         connection.commit()
-        if not held:
+        if not is_locked:
             connection.close()
             return None
-        # What a crash of the database takes is read from the changelog again.
+        # Rows lost in a crash of the database are read from the changelog again.
         connection.execute(text("SET synchronous_commit = off"))
         connection.commit()
         self.connection = connection
@@ -157,9 +157,9 @@ class Writer:
         return self.connection
 
     def release(self) -> None:
-        """Let another follow."""
+        """Let another process follow."""
         if self.connection is not None:
-            # The lock belongs to the session: the connection must not go back to the pool with it.
+            # The lock belongs to the session: the connection must not return to the pool with it.
             self.connection.invalidate()
             self.connection.close()
             self.connection = None

@@ -1,4 +1,4 @@
-"""What the projection says of itself: whether it is whole, of which topic, and how far each partition was followed."""
+"""State of the projection as a whole: complete or not, its topic, and the offset of each partition."""
 
 from __future__ import annotations
 
@@ -13,64 +13,69 @@ from backbeat.gateway.projection.storage import tables
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """The rows of the table `facts`."""
+    """Rows of the table `facts`."""
 
     schema_version: int = 0
-    #: Kafka's id of the changelog topic
+    #: Kafka's id of the changelog topic.
     topic_id: str = ""
-    #: raised with every building anew
+    #: Raised with every rebuild.
     generation: int = 0
-    #: what an operator asked for; above `generation`: to be built anew
+    #: Generation that an operator requested; above `generation`: a rebuild is due.
     wanted: int = 0
-    #: whether it has once come to the end that the changelog had when its building began
+    #: True once it has reached the changelog's end as of the start of its build.
     whole: bool = False
-    #: when it was last known to be up to date, milliseconds since the epoch
+    #: Milliseconds since the epoch when it was last known to be up to date.
     current_at: int = 0
 
 
 def read_facts(connection: Connection) -> Facts:
-    """What the projection says of itself; of one that is not there: the defaults."""
+    """Facts of the projection; the defaults if there is none."""
     if not tables.exist(connection):
         return Facts()
     return read_known_facts(connection)
 
 
 def read_known_facts(connection: Connection) -> Facts:
-    """The same where the tables are known to be there."""
-    found = dict(connection.execute(_SELECT).all())
-    return msgspec.convert(found, Facts, strict=False)
+    """The same if the tables are known to exist."""
+    values = dict(connection.execute(_SELECT).all())
+    return msgspec.convert(values, Facts, strict=False)
 
 
 _SELECT = select(tables.facts.c.name, tables.facts.c.value)
 
 
 def put_facts(statements: Statements, **changes: object) -> None:
-    """Write some of them."""
+    """Write some of the facts."""
     statements.run(
         statements.put_facts,
-        [{"name": name, "value": str(int(v)) if isinstance(v, bool) else str(v)} for name, v in changes.items()],
+        [
+            {"name": name, "value": str(int(value)) if isinstance(value, bool) else str(value)}
+            for name, value in changes.items()
+        ],
     )
 
 
 def read_positions(connection: Connection) -> dict[int, int]:
-    """Partition -> the next offset to read."""
+    """Next offset by partition."""
     return dict(connection.execute(select(tables.positions.c.partition, tables.positions.c.next_offset)).all())
 
 
 def put_positions(statements: Statements, positions: dict[int, int]) -> None:
-    """Write how far partitions were followed: in the transaction of what was read."""
-    rows = [{"partition": number, "next_offset": offset} for number, offset in sorted(positions.items())]
+    """Write next offsets, in the transaction of the records before them."""
+    rows = [{"partition": partition, "next_offset": offset} for partition, offset in sorted(positions.items())]
     statements.run(statements.put_positions, rows)
 
 
 def count_rows(connection: Connection) -> dict[str, int]:
-    """How many rows the tables of a projection have, by what they are."""
-    counted = (tables.workflows, tables.nodes, tables.status_changes, tables.waiting)
-    return {table.name: connection.execute(select(func.count()).select_from(table)).scalar_one() for table in counted}
+    """Number of rows by table."""
+    counted_tables = (tables.workflows, tables.nodes, tables.status_changes, tables.waiting)
+    return {
+        table.name: connection.execute(select(func.count()).select_from(table)).scalar_one() for table in counted_tables
+    }
 
 
 def ask_for_rebuild(connection: Connection) -> int:
-    """Have whoever follows build it anew; the generation that it will be. The tables must be there."""
+    """Request a rebuild from the follower; the generation that it will be. The tables must exist."""
     facts = read_known_facts(connection)
     wanted = max(facts.generation, facts.wanted) + 1
     put_facts(Statements(connection), wanted=wanted)
@@ -78,12 +83,12 @@ def ask_for_rebuild(connection: Connection) -> int:
 
 
 def build_anew(connection: Connection, topic_id: str) -> Facts:
-    """Drop whatever there is and begin with empty tables."""
+    """Drop everything and start with empty tables."""
     try:
-        before = read_facts(connection)
-    except (DBAPIError, msgspec.ValidationError):  # Of a version that we cannot read: it goes.
-        before = Facts()
-    generation = max(before.generation + 1, before.wanted)
+        old_facts = read_facts(connection)
+    except (DBAPIError, msgspec.ValidationError):  # Of an unreadable version: it is dropped.
+        old_facts = Facts()
+    generation = max(old_facts.generation + 1, old_facts.wanted)
     tables.drop(connection)
     tables.create(connection)
     facts = Facts(
@@ -103,5 +108,5 @@ def now_ms() -> int:
 
 
 def analyze(connection: Connection) -> None:
-    """Have the database count its rows: its plans are guesses otherwise."""
+    """Let the database count its rows: its plans are guesses otherwise."""
     connection.execute(text("ANALYZE"))

@@ -1,4 +1,4 @@
-"""What is decoded of the changelog, what is kept of it for answers, and how an answer is made of that.
+"""Contents of rows: decoding of changelog records, columns, and the views made of them.
 
 The changelog's keys are those of the engine's store: `w`, the 7 bytes that a workflow's ids share, the record's kind,
 and the rest of the id (streams/state/store.py).
@@ -29,7 +29,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class WorkflowBody(msgspec.Struct, array_like=True):
-    """What an answer shows of a workflow, and no index holds."""
+    """Fields of a workflow that are in answers but in no index."""
 
     user_id: bytes
     name: str
@@ -40,7 +40,7 @@ class WorkflowBody(msgspec.Struct, array_like=True):
 
 
 class NodeBody(msgspec.Struct, array_like=True):
-    """What never changes of a node."""
+    """Immutable fields of a node."""
 
     parent_id: bytes | None
     user_id: bytes
@@ -55,7 +55,7 @@ class NodeBody(msgspec.Struct, array_like=True):
 
 
 class NodeRest(msgspec.Struct, array_like=True):
-    """What changes of a node and is in no index."""
+    """Mutable fields of a node that are in no index."""
 
     fires_at: int
     attempt: int
@@ -69,17 +69,17 @@ decode_rest = msgspec.msgpack.Decoder(NodeRest).decode
 
 
 class Key(NamedTuple):
-    """What a record of the changelog is about."""
+    """Parsed key of a changelog record."""
 
-    #: w workflow, n node, h chunk of a node's history
+    #: w: workflow, n: node, h: chunk of a node's history.
     kind: str
     id: bytes
-    #: of the chunk
+    #: Number of the chunk.
     number: int = 0
 
 
 def parse_key(key: bytes) -> Key | None:
-    """What a record is about; null: nothing that the projection keeps."""
+    """Parsed key; None: a record that the projection does not store."""
     if key[:1] != b"w":
         return None
     kind = key[_KIND : _KIND + 1]
@@ -92,7 +92,7 @@ def parse_key(key: bytes) -> Key | None:
 
 
 def workflow_body(workflow: Workflow) -> bytes:
-    """The column `body`."""
+    """Column `body` of a workflow."""
     return _encode(
         WorkflowBody(
             workflow.user_id,
@@ -106,7 +106,7 @@ def workflow_body(workflow: Workflow) -> bytes:
 
 
 def node_body(node: Node) -> bytes:
-    """The column `body`."""
+    """Column `body` of a node."""
     return _encode(
         NodeBody(
             node.parent_id,
@@ -124,12 +124,12 @@ def node_body(node: Node) -> bytes:
 
 
 def node_rest(node: Node) -> bytes:
-    """The column `rest`."""
+    """Column `rest`."""
     return _encode(NodeRest(node.fires_at, node.attempt, node.complete_by, node.retries_remaining))
 
 
 def state_of(node: Node, had: int, watermark: int) -> int:
-    """The column `state`. What a watermark has deactivated counts as that before its record says so."""
+    """Column `state`. A node below the watermark counts as deactivated before its record shows it."""
     server = node.server
     if node.seq < watermark and server is not ServerStatus.DEACTIVATED:
         server = ServerStatus.DEACTIVATED
@@ -139,29 +139,29 @@ def state_of(node: Node, had: int, watermark: int) -> int:
 
 
 def deactivated(state: int) -> int:
-    """The same state, but deactivated."""
-    had = states.had_of(state) | 1 << states.DEACTIVATED_CODE
-    return states.pack(ServerStatus.DEACTIVATED, states.client_of(state), waits=False, had=had)
+    """The state after deactivation."""
+    past_statuses = states.had_of(state) | 1 << states.DEACTIVATED_CODE
+    return states.pack(ServerStatus.DEACTIVATED, states.client_of(state), waits=False, had=past_statuses)
 
 
 def changes_in(chunk: bytes, begin: int) -> Iterable[tuple[int, int, int]]:
-    """(place, code, time) of the status changes from a place in a chunk on."""
-    position, place, head = 0, 0, history._HEAD  # noqa: SLF001 - the heads alone: responses are not needed, and large
+    """(index, code, time) of the status changes in a chunk, from index `begin` on."""
+    position, index, head = 0, 0, history._HEAD  # noqa: SLF001 - heads only: responses are not needed, and large
     while position < len(chunk):
         machine, _, to_status, at, length = head.unpack_from(chunk, position)
         position += head.size + (0 if length == history._SAME_RESPONSE else length)  # noqa: SLF001 - as above
-        if place >= begin:
-            yield place, states.code_of(machine, to_status), at
-        place += 1
+        if index >= begin:
+            yield index, states.code_of(machine, to_status), at
+        index += 1
 
 
 def json_text(data: bytes) -> str:
-    """JSON text as both databases take it: without what is no UTF-8 and without NUL, which no JSON text has."""
+    """JSON text for both databases: invalid UTF-8 replaced, and without NUL, which no JSON text has."""
     return data.decode(errors="replace").replace("\0", "")
 
 
 def workflow_view(row: Any) -> WorkflowView:
-    """An answer's workflow from a row (id, created, subject, body)."""
+    """View of a workflow from a row (id, created, subject, body)."""
     body = decode_workflow_body(row.body)
     return WorkflowView(
         id=row.id,
@@ -177,7 +177,7 @@ def workflow_view(row: Any) -> WorkflowView:
 
 
 def node_view(row: Any) -> NodeView:
-    """An answer's node from a row (see search.nodes_by_number)."""
+    """View of a node from a row (see search.nodes_by_number)."""
     body = decode_node_body(row.body)
     rest = decode_rest(row.rest)
     workflow = decode_workflow_body(row.workflow_body)

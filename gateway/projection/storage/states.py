@@ -1,11 +1,11 @@
-"""A node's state as one number: both statuses now, and every status that it ever had.
+"""A node's state as one number: both current statuses, and every past one.
 
-Two thousand nodes of one kind go through the same few dozen states, however many filters are asked: "errored now" or
-"was retried once" are lists of states, and an index that begins with (user, state) holds the nodes of each in the
-order of a page. So a page of any combination of statuses is a merge of some index ranges, never a scan.
+Two thousand nodes of one kind go through the same few dozen states, whatever the filters: "errored now" or "was retried
+once" are lists of states, and an index that begins with (user, state) holds the nodes of each in page order. So a page
+of any combination of statuses is a merge of some index ranges, never a scan.
 
-Bits, lowest first: server status (4), client status (3), waits for its fires_at (1), client statuses had (8), server
-statuses had (11). A status counts as had by a status change to it.
+Bits, lowest first: server status (4), client status (3), waits for its fires_at (1), past client statuses (8), past
+server statuses (11). A status change makes its target a past status.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CLIENT_SHIFT = 4
 _CLIENT_BITS = 0x7
 _WAITS = 1 << 7
 _HAD_SHIFT = 8
-#: A status change's code: client statuses from 0, server statuses from here.
+#: Codes of status changes: client statuses from 0, server statuses from here.
 SERVER_CODES = len(ClientStatus)
 CODES = len(ClientStatus) + len(ServerStatus)
 
@@ -31,37 +31,37 @@ ERRORED_CODE = int(ClientStatus.ERRORED)
 
 
 def pack(server: int, client: int, *, waits: bool, had: int) -> int:
-    """A state; `had` has one bit a code."""
+    """A state; `had`: one bit for the code of each past status."""
     return server | client << _CLIENT_SHIFT | (_WAITS if waits else 0) | had << _HAD_SHIFT
 
 
 def server_of(state: int) -> ServerStatus:
-    """The server status now."""
+    """Current server status."""
     return ServerStatus(state & _SERVER_BITS)
 
 
 def client_of(state: int) -> ClientStatus:
-    """The client status now."""
+    """Current client status."""
     return ClientStatus(state >> _CLIENT_SHIFT & _CLIENT_BITS)
 
 
 def waits(state: int) -> bool:
-    """Whether the node is started and waits for its fires_at."""
+    """True if the node is started and waits for its fires_at."""
     return bool(state & _WAITS)
 
 
 def had_of(state: int) -> int:
-    """The statuses that the node had: one bit a code."""
+    """Past statuses of the node: one bit a code."""
     return state >> _HAD_SHIFT
 
 
 def code_of(machine: int, to_status: int) -> int:
-    """The code of what a status change leads to; `machine` as in a packed history."""
+    """Code of a status change's target; `machine` as in a packed history."""
     return to_status + (SERVER_CODES if machine == history.SERVER else 0)
 
 
 def codes_of(word: str) -> list[int]:
-    """The codes that a word stands for: of one machine, of both, or of none."""
+    """Codes of a status word: of one machine, of both, or of none."""
     codes = []
     if word in CLIENT_WORDS:
         codes.append(int(CLIENT_WORDS[word]))
@@ -71,23 +71,23 @@ def codes_of(word: str) -> list[int]:
 
 
 def matching(states: Iterable[int], current: str | None, past: str | None) -> list[int]:
-    """Those of the states in which a node has the one status now and had the other."""
+    """States in which a node has the current and had the past status."""
     server, client = SERVER_WORDS.get(current or ""), CLIENT_WORDS.get(current or "")
-    had = sum(1 << code for code in codes_of(past or ""))
+    past_statuses = sum(1 << code for code in codes_of(past or ""))
     return [
         state
         for state in states
         if (current is None or server_of(state) is server or client_of(state) is client)
-        and (past is None or had_of(state) & had)
+        and (past is None or had_of(state) & past_statuses)
     ]
 
 
 def user_key(user_id: bytes) -> int:
-    """What stands for a user in the tables: 8 bytes are enough to tell users apart, and make narrow indexes."""
+    """Key of a user in the tables: 8 bytes are enough to tell users apart, and make narrow indexes."""
     return int.from_bytes(blake2b(user_id, digest_size=8).digest(), "big", signed=True)
 
 
 def name_key(user_id: bytes, name: str) -> int:
-    """What stands for a user's name of workflows or nodes."""
+    """Key of a user's name of workflows or nodes."""
     text = name.encode(errors="surrogatepass")
     return int.from_bytes(blake2b(user_id + text, digest_size=8).digest(), "big", signed=True)

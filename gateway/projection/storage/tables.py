@@ -1,7 +1,8 @@
-"""The projection's tables, and the indexes of searches, on SQLite and PostgreSQL (docs/explanation/projection.md).
+"""Tables of the projection, and the indexes of its searches, on SQLite and PostgreSQL (docs/explanation/projection.md).
 
-Users and names stand as 8 byte hashes (`states`), so that an index entry is some 40 bytes and a scan of one is quick.
-What never changes of a node and is only shown lies apart, in `node_bodies`: a status change rewrites a short row.
+Users and names are stored as 8 byte hashes (`states`), so that an index entry is some 40 bytes and a scan of one is
+quick. Immutable fields of a node that are in no filter lie apart, in `node_bodies`: a status change rewrites a short
+row.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-#: Raised with every change of the tables or of what is written into them: an older projection is built again.
+#: Raised with every change of the tables or their contents: an older projection is rebuilt.
 SCHEMA_VERSION = 1
 
 metadata = MetaData()
@@ -30,12 +31,12 @@ metadata = MetaData()
 # On SQLite an INTEGER primary key is the row's own number; BIGINT would be one more index.
 _Number = BigInteger().with_variant(Integer(), "sqlite")
 
-# SQLite's indexes hold the row's number anyway; PostgreSQL's are told to, so that a page is cut without a look at rows.
+# SQLite's indexes hold the row's number anyway; PostgreSQL's include it, so that a page is cut without reading rows.
 
-#: What the projection knows of itself: schema version, id of the topic, generation, whether it is whole.
+#: State of the projection: schema version, id of the topic, generation, whether it is complete.
 facts = Table("facts", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 
-#: How far each partition was followed: written in the transaction of what was followed.
+#: Next offset of each partition, written in the transaction of the records before it.
 positions = Table(
     "positions",
     metadata,
@@ -52,9 +53,9 @@ workflows = Table(
     Column("name_key", BigInteger, nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("has_nodes", SmallInteger, nullable=False),
-    #: nodes with a smaller seq are deactivated, whatever their records say
+    #: Nodes with a smaller seq are deactivated, whatever their records say.
     Column("watermark", Integer, nullable=False),
-    #: cancels, resets and deactivations that still go through its nodes
+    #: Number of cancels, resets and deactivations in progress.
     Column("sweeps", Integer, nullable=False),
     Column("subject", Text, nullable=False),
     #: msgpack of rows.WorkflowBody
@@ -79,12 +80,12 @@ nodes = Table(
     Column("parent_id", LargeBinary),
     #: `states`
     Column("state", Integer, nullable=False),
-    #: of the newest status change
+    #: Time of the newest status change.
     Column("last_at", BigInteger, nullable=False),
-    #: how far its history was read: this many changes of this chunk (the newest lies in the node's own record)
+    #: History read so far: changes of this chunk (the newest chunk is in the node's own record).
     Column("chunk", Integer, nullable=False),
     Column("chunk_changes", Integer, nullable=False),
-    #: mark of a cancel or reset that may still be going on below it
+    #: Mark of a cancel or reset that may still be in progress below it.
     Column("deactivate_below", Integer, nullable=False),
     #: msgpack of rows.NodeRest
     Column("rest", LargeBinary, nullable=False),
@@ -105,7 +106,7 @@ node_bodies = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
-#: How many of a workflow's nodes are in which state.
+#: Nodes of a workflow by state.
 workflow_states = Table(
     "workflow_states",
     metadata,
@@ -125,12 +126,12 @@ status_changes = Table(
     "status_changes",
     metadata,
     Column("node_no", _Number, primary_key=True, autoincrement=False),
-    #: number of the chunk * 65536 + place in it
+    #: Number of the chunk * 65536 + index in it.
     Column("ordinal", BigInteger, primary_key=True, autoincrement=False),
     Column("code", SmallInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("user_key", BigInteger, nullable=False),
-    #: the workflow's user where that is another
+    #: The workflow's user if it is another.
     Column("owner_key", BigInteger),
     Index("changes_of_user", "user_key", "code", "at", "node_no"),
     Index(
@@ -145,7 +146,7 @@ status_changes = Table(
     sqlite_with_rowid=False,
 )
 
-#: How many nodes, of all users, are in each state: also the list of all states that there are.
+#: Nodes of all users by state: also the list of all states that occur.
 node_states = Table(
     "node_states",
     metadata,
@@ -153,7 +154,7 @@ node_states = Table(
     Column("nodes", BigInteger, nullable=False),
 )
 
-#: What came of nodes, by day (UTC, days since the epoch).
+#: Results of nodes by day (UTC, days since the epoch).
 days = Table(
     "days",
     metadata,
@@ -167,12 +168,12 @@ workflow_names = Table(
     metadata,
     Column("user_key", BigInteger, primary_key=True, autoincrement=False),
     Column("name_key", BigInteger, primary_key=True, autoincrement=False),
-    #: as bytes: a name may hold what PostgreSQL takes for no text
+    #: Bytes: a name may hold characters that PostgreSQL does not take as text.
     Column("name", LargeBinary, nullable=False),
     Column("workflows", BigInteger, nullable=False),
 )
 
-#: Every run of one to three letters that stands in any text: what holds another is in none, and need not be looked for.
+#: Every run of one to three letters in any text: a needle with another one matches none.
 text_grams = Table(
     "text_grams",
     metadata,
@@ -182,22 +183,22 @@ text_grams = Table(
     sqlite_with_rowid=False,
 )
 
-#: Records that came before what they belong to: compaction keeps the newest of each key, not their order.
+#: Records that arrived before those that they depend on: compaction keeps the newest of each key, not their order.
 waiting = Table(
     "waiting",
     metadata,
     Column("key", LargeBinary, primary_key=True),
-    #: the workflow or node that it waits for
+    #: Workflow or node that the record waits for.
     Column("subject_id", LargeBinary, nullable=False),
     Column("value", LargeBinary, nullable=False),
     Index("waiting_for", "subject_id"),
 )
 
-#: Trigrams of the texts, without the texts and without places in them: a prefilter, each find is looked at again.
+#: Trigrams of the texts, without the texts and positions: a prefilter, each match is checked again.
 _SQLITE_TEXTS = """CREATE VIRTUAL TABLE IF NOT EXISTS {name} USING fts5(
     words, content='', detail=none, columnsize=0, tokenize='trigram case_sensitive 1')"""
 _TEXTS = ("node_texts", "workflow_texts")
-#: Both take the lower case of a text; every find is looked at again.
+#: Both take the lower case of a text; every match is checked again.
 _POSTGRESQL_TEXTS = (
     (
         "CREATE INDEX IF NOT EXISTS node_bodies_metadata ON node_bodies USING gin (metadata gin_trgm_ops)"
@@ -208,7 +209,7 @@ _POSTGRESQL_TEXTS = (
 
 
 def create(connection: Connection, *, indexes: bool = True) -> None:
-    """Make what is missing. Without `indexes` a load of many rows is quicker; `create_indexes` makes them then."""
+    """Create what is missing. Without `indexes` a bulk load is quicker; `create_indexes` makes them afterwards."""
     metadata.create_all(connection)
     if not indexes:
         drop_indexes(connection)
@@ -220,7 +221,7 @@ def create(connection: Connection, *, indexes: bool = True) -> None:
 
 
 def _create_trigrams(connection: Connection) -> bool:
-    """Whether PostgreSQL has trigrams, which take the right to create the extension once."""
+    """True if PostgreSQL has trigrams; creating the extension needs the right to do so once."""
     try:
         with connection.begin_nested():
             connection.execute(text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
@@ -232,22 +233,22 @@ def _create_trigrams(connection: Connection) -> bool:
 
 
 def has_trigrams(connection: Connection) -> bool:
-    """Whether there is an index of trigrams."""
+    """True if there is an index of trigrams."""
     if connection.dialect.name == "sqlite":
         return True
-    found = connection.execute(text("SELECT to_regclass('node_bodies_metadata') IS NOT NULL")).scalar()
-    return bool(found)
+    exists = connection.execute(text("SELECT to_regclass('node_bodies_metadata') IS NOT NULL")).scalar()
+    return bool(exists)
 
 
 def drop_indexes(connection: Connection) -> None:
-    """Drop every index that is no primary key."""
+    """Drop every index except primary keys."""
     for table in metadata.sorted_tables:
         for index in table.indexes:
             index.drop(connection, checkfirst=True)
 
 
 def create_indexes(connection: Connection) -> None:
-    """Make every index that is missing."""
+    """Create every missing index."""
     for table in metadata.sorted_tables:
         for index in table.indexes:
             index.create(connection, checkfirst=True)
@@ -256,7 +257,7 @@ def create_indexes(connection: Connection) -> None:
 
 
 def drop(connection: Connection) -> None:
-    """Drop all of it."""
+    """Drop all tables."""
     if connection.dialect.name == "sqlite":
         for name in _TEXTS:
             connection.execute(text(f"DROP TABLE IF EXISTS {name}"))
@@ -264,5 +265,5 @@ def drop(connection: Connection) -> None:
 
 
 def exist(connection: Connection) -> bool:
-    """Whether the tables are there, of whatever version."""
+    """True if the tables exist, in any version."""
     return inspect(connection).has_table(facts.name)
