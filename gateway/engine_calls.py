@@ -1,4 +1,4 @@
-"""Commands and queries of one call: who asks and which call it is go with them, refusals become HTTP's."""
+"""Commands and queries of one HTTP call: with its user and transaction id; rejections become HTTP errors."""
 
 from __future__ import annotations
 
@@ -13,73 +13,75 @@ from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 
-#: What an answer may take beyond the end of a wait.
-_GRACE_SECONDS = 1.0
+#: Time beyond the end of a wait for its answer.
+GRACE_SECONDS = 1.0
 
 
-async def change(call: Call, kind: type[commands.AnyCommand], key: bytes, what: str, **fields: Any) -> Any:
-    """Send a command of this kind and give its answer. `key` is the id that says its partition."""
+async def change(call: Call, kind: type[commands.AnyCommand], key: bytes, target: str, **fields: Any) -> Any:
+    """Send a command of this kind; its reply. `key`: the id that determines the partition; `target`: for errors."""
     identity = call.identity()
     try:
-        return await call.engine.command(lambda reply_to: kind(reply_to=reply_to, **identity, **fields), key, key, what)
+        return await call.engine.command(
+            lambda reply_to: kind(reply_to=reply_to, **identity, **fields), key, key, target
+        )
     except Rejected as rejected:
-        raise errors.refused(rejected, what, whole=call.wishes.whole) from rejected
+        raise errors.refused(rejected, target, whole=call.wishes.whole) from rejected
 
 
 async def ask(
-    call: Call, kind: type[queries.AnyQuery], what: str, *, anybodys: bool = False, **fields: Any
+    call: Call, kind: type[queries.AnyQuery], target: str, *, anybodys: bool = False, **fields: Any
 ) -> list[Any]:
-    """Ask a query of this kind and give the parts of its answer. `anybodys`: other clients' nodes count, too."""
+    """Send a query of this kind; the parts of its reply. `anybodys`: include other clients' nodes."""
     user_id = None if anybodys else call.user_id
     try:
         return await call.engine.query(
             lambda reply_to, deadline: kind(
                 reply_to=reply_to, deadline=deadline, user_id=user_id, tid=call.tid, **fields
             ),
-            what,
+            target,
         )
     except Rejected as rejected:
-        raise errors.refused(rejected, what, whole=call.wishes.whole) from rejected
+        raise errors.refused(rejected, target, whole=call.wishes.whole) from rejected
 
 
 async def get_workflow(call: Call, workflow_id: bytes) -> WorkflowView:
-    """A workflow of the caller's."""
+    """A workflow of the caller."""
     (view,) = await ask(call, queries.GetWorkflow, f"workflow {id_text(workflow_id)}", workflow_id=workflow_id)
     assert isinstance(view, WorkflowView)
     return view
 
 
 async def get_node(call: Call, node_id: bytes, *, anybodys: bool = False) -> NodeView:
-    """A node that the caller runs."""
-    what = f"node {id_text(node_id)}"
-    (view,) = await ask(call, queries.GetNode, what, anybodys=anybodys, node_id=node_id)
+    """A node that the caller runs; `anybodys`: or that another client runs."""
+    target = f"node {id_text(node_id)}"
+    (view,) = await ask(call, queries.GetNode, target, anybodys=anybodys, node_id=node_id)
     assert isinstance(view, NodeView)
     return view
 
 
 async def wait_for_node(call: Call, node_id: bytes) -> NodeView:
-    """A node once it has ended, or as it is when the call has waited long enough."""
+    """A node once it has ended, or as it is at the end of the call's wait."""
     seconds = call.wishes.wait_seconds
     deadline = int((time.time() + seconds) * 1000)
-    what = f"node {id_text(node_id)}"
+    target = f"node {id_text(node_id)}"
     try:
         view, *_ = await call.engine.query(
             lambda reply_to, _: queries.WaitNode(
                 reply_to=reply_to, deadline=deadline, user_id=call.user_id, tid=call.tid, node_id=node_id
             ),
-            what,
-            seconds + _GRACE_SECONDS,
+            target,
+            seconds + GRACE_SECONDS,
         )
     except Rejected as rejected:
-        raise errors.refused(rejected, what, whole=call.wishes.whole) from rejected
+        raise errors.refused(rejected, target, whole=call.wishes.whole) from rejected
     assert isinstance(view, NodeView)
     return view
 
 
 async def get_history(call: Call, node_id: bytes) -> list[StatusChange]:
-    """The status changes of a node that the caller runs, oldest first."""
-    parts = await ask(call, queries.GetHistory, f"node {id_text(node_id)}", node_id=node_id)
-    return [one for part in parts for one in part.changes]
+    """Status changes of a node that the caller runs, oldest first."""
+    replies = await ask(call, queries.GetHistory, f"node {id_text(node_id)}", node_id=node_id)
+    return [change for reply in replies for change in reply.changes]
 
 
 async def get_tree(
@@ -90,8 +92,8 @@ async def get_tree(
     limit: int | None = None,
     after: bytes | None = None,
 ) -> tuple[WorkflowView, list[NodeView]]:
-    """A workflow of the caller's and its nodes, parents before children; or a page of them."""
-    view, *parts = await ask(
+    """A workflow of the caller and its nodes, parents before children; or a page of them."""
+    view, *replies = await ask(
         call,
         queries.GetTree,
         f"workflow {id_text(workflow_id)}",
@@ -100,4 +102,4 @@ async def get_tree(
         limit=limit,
         after=after,
     )
-    return view, [node for part in parts for node in part.nodes]
+    return view, [node for reply in replies for node in reply.nodes]

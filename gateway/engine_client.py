@@ -1,7 +1,7 @@
-"""What the gateway asks the engine: commands and queries with replies, and whether Kafka is there at all.
+"""Client of the engine: commands and queries with replies, and the reachability of Kafka.
 
-The gateway may start before Kafka, and Kafka may go away: until it is there every question is refused at once, so that
-a caller is not kept waiting for what cannot come.
+The gateway may start before Kafka, and Kafka may fail: until it answers every request is refused at once, so that
+callers do not wait in vain.
 """
 
 from __future__ import annotations
@@ -31,52 +31,52 @@ from backbeat.transport.requests import RequestClient
 
 logger = logging.getLogger(__name__)
 
-#: How often it is looked whether Kafka is there, and how long that look may take.
+#: Interval and timeout of the check whether Kafka answers.
 _LOOK_SECONDS = 1.0
 _LOOK_TIMEOUT_SECONDS = 2.0
-#: Looks in a row without an answer until questions are refused at once: one may meet a broker that restarts.
+#: Failed checks in a row until requests are refused: a single one may meet a restarting broker.
 _MISSED_MAX = 2
 _AGAIN_SECONDS = 1.0
-#: How long it may take to learn which clients there are by now.
+#: Timeout for reading the registry up to its end.
 _CATCH_UP_SECONDS_MAX = 2.0
-#: What Kafka puts around a record.
+#: Largest value of a command: its batch has a header and a key beside it.
 _RECORD_BYTES_MAX = RECORD_BYTES_MAX - 1024
 
 
 class Engine:
-    """The way to the engine. Used from one event loop."""
+    """Client of the engine. Used from one event loop."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        self._asker: RequestClient | None = None
+        self._request_client: RequestClient | None = None
         self._registry: Registry | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._reachability_check: asyncio.Task[None] | None = None
         self._catching_up = asyncio.Lock()
         self._next_catch_up: asyncio.Task[None] | None = None
-        #: Why questions are refused; None: they are asked.
+        #: Reason why requests are refused; None: they are sent.
         self.missing: str | None = "The gateway has not reached Kafka yet"
 
     # --- connecting --------------------------------------------------------------------------------------------------
 
     async def connect(self) -> None:
-        """Come up: tried again until Kafka, its topics and the registry are there. RefusedError, SecurityError."""
-        said = ""
+        """Connect; retried until Kafka, its topics and the registry are reachable. RefusedError, SecurityError."""
+        last_reason = ""
         while True:
             try:
                 await self._connect()
             except RefusedError:
-                # It is there, and will not change its mind: somebody must hear of it.
+                # The broker answers and refuses: waiting does not help.
                 raise
             except (Unavailable, RegistryError, UnreachableError, KafkaException) as error:
                 self.missing = str(error)
-                if self.missing != said:
-                    said = self.missing
-                    logger.warning("not connected yet: %s", said)
+                if self.missing != last_reason:
+                    last_reason = self.missing
+                    logger.warning("not connected yet: %s", last_reason)
                 await asyncio.sleep(_AGAIN_SECONDS)
             else:
                 break
         self.missing = None
-        self._watch = asyncio.create_task(self._look_after())
+        self._reachability_check = asyncio.create_task(self._check_reachability())
 
     async def _connect(self) -> None:
         if self._registry is None:
@@ -85,24 +85,24 @@ class Engine:
                 failed=lambda error: end(f"the registry of clients: {error}", part="gateway"),
             )
             self._registry = await asyncio.to_thread(registry.start)
-        if self._asker is None:
-            asker = RequestClient(self._settings.bootstrap_servers, self._settings.answer_seconds)
-            await asker.start()
-            self._asker = asker
+        if self._request_client is None:
+            request_client = RequestClient(self._settings.bootstrap_servers, self._settings.answer_seconds)
+            await request_client.start()
+            self._request_client = request_client
 
     async def stop(self) -> None:
-        """Leave; whoever waits for an answer is refused."""
-        if self._watch is not None:
-            self._watch.cancel()
+        """Disconnect; pending requests are refused."""
+        if self._reachability_check is not None:
+            self._reachability_check.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._watch
-        if self._asker is not None:
-            await self._asker.stop()
+                await self._reachability_check
+        if self._request_client is not None:
+            await self._request_client.stop()
         if self._registry is not None:
             await asyncio.to_thread(self._registry.stop)
 
-    async def _look_after(self) -> None:
-        """Know within moments when Kafka is gone, and when it is back."""
+    async def _check_reachability(self) -> None:
+        """Detect within seconds that Kafka is gone, and that it is back."""
         admin = AdminClient({**connection(self._settings.bootstrap_servers), "log_level": 0})
         missed = 0
         while True:
@@ -119,23 +119,23 @@ class Engine:
                 logger.info("Kafka answers again")
             missed, self.missing = 0, None
 
-    # --- asking ------------------------------------------------------------------------------------------------------
+    # --- requests ---------------------------------------------------------------------------------------------------
 
     @property
     def registry(self) -> Registry:
-        """The clients. 503 while they are not known yet."""
+        """Registry of clients. 503 before it is read."""
         if self._registry is None:
             raise errors.unavailable(self.missing or "not connected", "Backbeat::Unavailable")
         return self._registry
 
     def client(self, client_id: bytes) -> RegisteredClient | None:
-        """The client of this id."""
+        """Client with this id."""
         return self.registry.by_id(client_id)
 
     async def catch_up(self) -> None:
-        """Know every client that is there by now, if Kafka answers within moments.
+        """Read the registry up to its present end, if Kafka answers within 2 s.
 
-        One look serves all who asked before it began: whoever is unknown cannot have more than one made at a time.
+        One read serves all callers before it begins: unknown callers cannot cause more than one at a time.
         """
         if self._next_catch_up is None:
             self._next_catch_up = asyncio.create_task(self._catch_up())
@@ -148,22 +148,22 @@ class Engine:
 
     @property
     def answer_seconds(self) -> float:
-        """How long an answer is awaited."""
+        """Timeout of a reply, seconds."""
         return self._settings.answer_seconds
 
     @property
     def partitions(self) -> int:
-        """How many partitions commands have; 0: not known yet."""
-        return 0 if self._asker is None else self._asker.partitions
+        """Number of command partitions; 0: not known yet."""
+        return 0 if self._request_client is None else self._request_client.partitions
 
     def every_partition(self) -> range:
-        """The partitions, for what is asked of each. 503 while they are not known: no answer is not an empty one."""
+        """Partitions, for requests to each. 503 before they are known: no answer is not an empty one."""
         return range(self._connected().partitions)
 
-    async def command(self, make: Callable[[ReplyTo], AnyCommand], routed: bytes, key: bytes, what: str) -> Any:
-        """Send a command and await its one answer. 503 where none came in time: it may still be applied."""
+    async def command(self, make: Callable[[ReplyTo], AnyCommand], routed: bytes, key: bytes, target: str) -> Any:
+        """Send a command and await its reply. 503 on timeout: it may still be applied. `what`: named in errors."""
 
-        def encoded(reply_to: ReplyTo) -> bytes:
+        def encode(reply_to: ReplyTo) -> bytes:
             text = encode_command(make(reply_to))
             if len(text) > _RECORD_BYTES_MAX:
                 raise errors.too_large(
@@ -171,11 +171,13 @@ class Engine:
                 )
             return text
 
-        asker = self._connected()
+        request_client = self._connected()
         try:
-            return await asker.command(encoded, routed, key, self._settings.answer_seconds, what)
+            return await request_client.command(encode, routed, key, self._settings.answer_seconds, target)
         except Timeout as error:
-            raise errors.unavailable(_late(what, self._settings.answer_seconds), "Backbeat::Timeout") from error
+            raise errors.unavailable(
+                _timeout_text(target, self._settings.answer_seconds), "Backbeat::Timeout"
+            ) from error
         except Unavailable as error:
             raise errors.unavailable(
                 f"{error}. The command may still be applied; a repeat with the same Idempotency-Key is safe",
@@ -183,22 +185,22 @@ class Engine:
             ) from error
 
     async def query(
-        self, make: Callable[[ReplyTo, int], queries.AnyQuery], what: str, seconds: float | None = None
+        self, make: Callable[[ReplyTo, int], queries.AnyQuery], target: str, seconds: float | None = None
     ) -> list[Any]:
-        """Ask a query and await all parts of its answer. 503 where none came in time."""
+        """Send a query and await all parts of its reply. 503 on timeout."""
         try:
-            return await self._connected().query(make, seconds or self._settings.answer_seconds, what)
+            return await self._connected().query(make, seconds or self._settings.answer_seconds, target)
         except Timeout as error:
             raise errors.unavailable(str(error), "Backbeat::Timeout") from error
         except Unavailable as error:
             raise errors.unavailable(str(error), "Backbeat::Unavailable") from error
 
     async def find_node(self, node_id: bytes) -> NodeView | None:
-        """A node as it is now, whoever runs it; null: there is none (any more). Unavailable, Timeout."""
-        if self.missing is not None or self._asker is None:
+        """A node as it is now, of any client; None: it does not exist (any more). Unavailable, Timeout."""
+        if self.missing is not None or self._request_client is None:
             raise Unavailable(self.missing or "not connected")
         try:
-            (node,) = await self._asker.query(
+            (node,) = await self._request_client.query(
                 lambda reply_to, deadline: queries.GetNode(reply_to=reply_to, deadline=deadline, node_id=node_id),
                 self._settings.answer_seconds,
                 f"node {node_id.hex()}",
@@ -209,7 +211,7 @@ class Engine:
         return node
 
     async def flush(self, partition: int) -> tuple[int, int]:
-        """Ask a partition's owner to commit now: how far the changelog has to be read to contain it."""
+        """Request a commit of a partition's owner; (partition, changelog offset that contains it)."""
         seconds = self._settings.freshen_seconds
         try:
             (position,) = await self._connected().query(
@@ -222,9 +224,9 @@ class Engine:
         return position.partition, position.offset
 
     async def missing_partitions(self, seconds: float) -> list[int]:
-        """The partitions whose owner does not answer."""
+        """Partitions whose owner does not answer."""
 
-        async def ask(partition: int) -> bool:
+        async def answers_in_time(partition: int) -> bool:
             try:
                 await self.query(
                     lambda reply_to, deadline: queries.GetSettings(
@@ -237,24 +239,24 @@ class Engine:
                 return False
             return True
 
-        answers = await asyncio.gather(*(ask(partition) for partition in range(self.partitions)))
-        return [partition for partition, there in enumerate(answers) if not there]
+        reachable = await asyncio.gather(*(answers_in_time(partition) for partition in range(self.partitions)))
+        return [partition for partition, is_reachable in enumerate(reachable) if not is_reachable]
 
     def _connected(self) -> RequestClient:
-        if self.missing is not None or self._asker is None:
+        if self.missing is not None or self._request_client is None:
             raise errors.unavailable(self.missing or "not connected", "Backbeat::Unavailable")
-        return self._asker
+        return self._request_client
 
 
-def _late(what: str, seconds: float) -> str:
+def _timeout_text(target: str, seconds: float) -> str:
     return (
-        f"{what}: no answer within {seconds:g} s. The command may still be applied; "
+        f"{target}: no answer within {seconds:g} s. The command may still be applied; "
         "a repeat with the same Idempotency-Key is safe"
     )
 
 
 def routed(command: AnyCommand) -> bytes:
-    """The id whose first bits say a command's partition."""
-    found = route(command)
-    assert found is not None, "a command that is sent to every partition"
-    return found
+    """Id whose first bits determine a command's partition."""
+    identity = route(command)
+    assert identity is not None, "a command that is sent to every partition"
+    return identity

@@ -1,4 +1,4 @@
-"""The gateway's metrics as Prometheus reads them (docs/reference/metrics.md): made when asked for."""
+"""Metrics of the gateway for Prometheus (docs/reference/metrics.md), collected on request."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from backbeat.observe.histograms import SECONDS, Buckets
 from backbeat.observe.prometheus import counters, gauge, gauges, histograms, version
 
 
-class HttpFigures:
-    """Of the calls that were answered. Used from one event loop; read by copying."""
+class HttpMetrics:
+    """Counters and durations of HTTP calls. Used from one event loop; read by copying."""
 
     def __init__(self) -> None:
-        #: (route, method, status) -> how many
+        #: (route, method, status) -> number of calls.
         self.requests: dict[tuple[str, str, str], int] = {}
-        #: (route, method) -> how long they took
+        #: (route, method) -> durations.
         self.seconds: dict[tuple[str, str], Buckets] = {}
         self.in_progress = 0
 
     def note(self, route: Route | None, status: int, seconds: float) -> None:
-        """A call was answered; null: it had no route."""
-        where = ("none", "none") if route is None else (route.path, route.method)
-        key = (*where, str(status))
+        """Count an answered call; `route` None: it had no route."""
+        endpoint = ("none", "none") if route is None else (route.path, route.method)
+        key = (*endpoint, str(status))
         self.requests[key] = self.requests.get(key, 0) + 1
-        buckets = self.seconds.get(where)
+        buckets = self.seconds.get(endpoint)
         if buckets is None:
-            buckets = self.seconds[where] = Buckets(SECONDS)
+            buckets = self.seconds[endpoint] = Buckets(SECONDS)
         buckets.observe(seconds)
 
 
 class GatewayCollector(Collector):
-    """Gives the metrics of a gateway. `collect` blocks: it asks the projection's database and Kafka."""
+    """Collector of a gateway's metrics. `collect` blocks: it reads the projection's database and Kafka."""
 
-    def __init__(self, parts: Services, http: HttpFigures) -> None:
+    def __init__(self, parts: Services, http: HttpMetrics) -> None:
         self._parts = parts
         self._http = http
 
     def collect(self) -> Iterator[Metric]:
-        """Everything, as of now."""
+        """Collect all metrics as of now."""
         yield gauges("backbeat_gateway_info", "Which gateway this is.", ("version",), [((version(),), 1)])
         yield from self._calls()
         yield from self._webhooks()
@@ -67,21 +67,21 @@ class GatewayCollector(Collector):
         deliverer = self._parts.deliverer
         if deliverer is None:
             return
-        figures, counts = deliverer.figures, deliverer.counts()
+        webhooks, counts = deliverer.metrics, deliverer.counts()
         yield counters(
-            "backbeat_gateway_webhooks", "Webhooks settled.", ("kind", "outcome"), figures.settled.copy().items()
+            "backbeat_gateway_webhooks", "Webhooks settled.", ("kind", "outcome"), webhooks.settled.copy().items()
         )
         yield counters(
             "backbeat_gateway_webhook_tries",
             "Requests to endpoints.",
             ("kind", "outcome"),
-            figures.tries.copy().items(),
+            webhooks.tries.copy().items(),
         )
         yield histograms(
             "backbeat_gateway_webhook_seconds",
             "One request that was answered.",
             ("kind",),
-            [((kind,), buckets) for kind, buckets in figures.seconds.copy().items()],
+            [((kind,), buckets) for kind, buckets in webhooks.seconds.copy().items()],
         )
         yield gauge("backbeat_gateway_webhooks_waiting", "Webhooks that wait.", counts.waiting)
         yield gauge(

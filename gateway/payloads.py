@@ -1,8 +1,8 @@
-"""Payloads of old clients that are too large for a record: in records of their own, with a reference in their place.
+"""Payloads of old clients too large for a record: stored in chunks, with a reference in their place.
 
 Old clients send arguments and results of megabytes. Such a payload is cut into chunks on the topic `backbeat.payloads`,
-and what goes to the engine is a JSON object that says where they are and what their SHA-256 is. Whoever shows or posts
-it has it whole again. Payloads that fit a record, which is nearly all of them, are not looked at.
+and the engine gets a JSON object with their offsets and SHA-256. Answers and webhooks have the whole payload again.
+Payloads that fit a record, nearly all of them, are not touched.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from backbeat.schemas.messages.bounds import Settings
 
 logger = logging.getLogger(__name__)
 
-#: The largest payload that is taken.
+#: Largest payload accepted.
 PAYLOAD_BYTES_MAX = 8 * 1024 * 1024
-#: The largest one that goes as it is, and how much those of one call may be together.
+#: Largest payload sent inline, and largest sum of those of one call.
 INLINE_BYTES_MAX = Settings().payload_bytes_max
 CALL_BYTES_MAX = 512 * 1024
 
-#: How much of them one answer may have.
+#: Largest sum of such payloads in one answer.
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 
 _KEPT = "kept"
@@ -42,7 +42,7 @@ _PREFIX = f'{{"{MARK}":"{_KEPT}",'.encode()
 _CHUNK_BYTES = 1024 * 1024
 _SECONDS_MAX = 20.0
 _POLL_SECONDS = 0.1
-#: What was kept or read lately: mostly it is posted next.
+#: Payloads written or read lately: mostly they are posted next.
 _CACHE_BYTES_MAX = 32 * 1024 * 1024
 
 
@@ -51,7 +51,7 @@ class _Reference(msgspec.Struct):
     bytes: int
     partition: int
     offsets: list[int]
-    #: the node's, which the engine reads
+    #: Timeout of the node, which the engine reads.
     timeout: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -64,12 +64,12 @@ _timeouts = msgspec.json.Decoder(_Timeout)
 
 
 def is_reference(text: bytes | None) -> bool:
-    """Whether this stands for a payload that is kept elsewhere."""
+    """True if this is a reference to a stored payload."""
     return text is not None and text.startswith(_PREFIX)
 
 
 def size_of(text: bytes) -> int:
-    """How large the payload is that a reference stands for."""
+    """Size of the payload of a reference."""
     try:
         return _references.decode(text).bytes
     except msgspec.MsgspecError:
@@ -77,21 +77,21 @@ def size_of(text: bytes) -> int:
 
 
 def too_many(texts: Sequence[bytes]) -> list[int]:
-    """Which of a call's payloads have to be kept elsewhere: the large ones, and so many that the rest fits a record."""
-    left = sum(map(len, texts))
-    if left <= INLINE_BYTES_MAX:
+    """Indexes of a call's payloads to store elsewhere: the large ones, and as many that the rest fits a record."""
+    remaining_bytes = sum(map(len, texts))
+    if remaining_bytes <= INLINE_BYTES_MAX:
         return []
-    several = []
+    indexes = []
     for index in sorted(range(len(texts)), key=lambda index: len(texts[index]), reverse=True):
-        if left <= CALL_BYTES_MAX and len(texts[index]) <= INLINE_BYTES_MAX:
+        if remaining_bytes <= CALL_BYTES_MAX and len(texts[index]) <= INLINE_BYTES_MAX:
             break
-        several.append(index)
-        left -= len(texts[index])
-    return several
+        indexes.append(index)
+        remaining_bytes -= len(texts[index])
+    return indexes
 
 
 class Payloads:
-    """Keeps payloads and gives them back. Used from one event loop; connects when it has something to do."""
+    """Store of large payloads. Used from one event loop; connects on first use."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
@@ -103,46 +103,46 @@ class Payloads:
         self._cached_bytes = 0
 
     async def stop(self) -> None:
-        """Leave."""
+        """Disconnect."""
         if self._consumer is not None:
             await asyncio.to_thread(self._consumer.close)
 
     async def keep(self, texts: Iterable[bytes]) -> list[bytes]:
-        """Each payload of a call as it goes to the engine: itself, or a reference. Unavailable."""
-        kept = list(texts)
-        several = too_many(kept)
-        if several:
-            references = await asyncio.to_thread(self._keep, [kept[index] for index in several])
-            for index, reference in zip(several, references, strict=True):
-                kept[index] = reference
-        return kept
+        """Payloads of a call for the engine: inline, or as references. Unavailable."""
+        results = list(texts)
+        indexes = too_many(results)
+        if indexes:
+            references = await asyncio.to_thread(self._keep, [results[index] for index in indexes])
+            for index, reference in zip(indexes, references, strict=True):
+                results[index] = reference
+        return results
 
     async def whole(self, text: bytes) -> bytes:
-        """A payload that is kept elsewhere, or the text itself. CodecError: it is lost. Unavailable."""
+        """The payload of a reference, or the text itself. CodecError: it is lost. Unavailable."""
         if not is_reference(text):
             return text
         try:
             reference = _references.decode(text)
         except msgspec.MsgspecError as error:
             raise CodecError(f"the reference to a payload is damaged: {error}") from error
-        found = self._cache.get(reference.sha256)
-        if found is None:
-            found = await asyncio.to_thread(self._read, reference)
-            if hashlib.sha256(found).hexdigest() != reference.sha256:
+        payload = self._cache.get(reference.sha256)
+        if payload is None:
+            payload = await asyncio.to_thread(self._read, reference)
+            if hashlib.sha256(payload).hexdigest() != reference.sha256:
                 raise CodecError(f"the payload that {PAYLOADS} has is another than the one that was kept")
-            self._remember(reference.sha256, found)
-        return found
+            self._cache_payload(reference.sha256, payload)
+        return payload
 
     async def shown(self, text: bytes) -> bytes:
-        """A payload as an answer shows it: one that is lost as its reference. Unavailable."""
+        """A payload in an answer: a lost one as its reference. Unavailable."""
         try:
             return await self.whole(text)
         except CodecError as error:
-            # Whatever else the answer has is as it should be.
+            # The rest of the answer is unaffected.
             logger.warning("a payload is shown as its reference: %s", error)
             return text
 
-    def _remember(self, digest: str, text: bytes) -> None:
+    def _cache_payload(self, digest: str, text: bytes) -> None:
         with self._lock:
             if digest not in self._cache:
                 self._cache[digest] = text
@@ -155,23 +155,23 @@ class Payloads:
     def _keep(self, texts: list[bytes]) -> list[bytes]:
         producer = self._connected_producer()
         partition = random.randrange(self._partitions)  # noqa: S311 - it spreads load and keeps no secret
-        places: dict[tuple[int, int], int] = {}
-        failed: list[KafkaError] = []
-        for number, text in enumerate(texts):
+        offsets: dict[tuple[int, int], int] = {}
+        errors: list[KafkaError] = []
+        for index, text in enumerate(texts):
             for part, start in enumerate(range(0, len(text), _CHUNK_BYTES)):
 
-                def report(error: KafkaError | None, message: Message, place: tuple[int, int] = (number, part)) -> None:
+                def report(error: KafkaError | None, message: Message, chunk: tuple[int, int] = (index, part)) -> None:
                     if error is not None:
-                        failed.append(error)
+                        errors.append(error)
                     else:
-                        places[place] = message.offset() or 0
+                        offsets[chunk] = message.offset() or 0
 
                 self._produce(producer, partition, text[start : start + _CHUNK_BYTES], report)
-        left = producer.flush(_SECONDS_MAX)
-        if left or failed:
-            why = failed[0].str() if failed else "it does not answer"
-            raise Unavailable(f"Kafka does not take a large payload: {why}")
-        return [self._reference(text, partition, number, places) for number, text in enumerate(texts)]
+        unacknowledged = producer.flush(_SECONDS_MAX)
+        if unacknowledged or errors:
+            reason = errors[0].str() if errors else "it does not answer"
+            raise Unavailable(f"Kafka does not take a large payload: {reason}")
+        return [self._reference(text, partition, index, offsets) for index, text in enumerate(texts)]
 
     @staticmethod
     def _produce(producer: Producer, partition: int, chunk: bytes, report: Any) -> None:
@@ -188,19 +188,19 @@ class Payloads:
             else:
                 return
 
-    def _reference(self, text: bytes, partition: int, number: int, places: dict[tuple[int, int], int]) -> bytes:
+    def _reference(self, text: bytes, partition: int, index: int, offsets: dict[tuple[int, int], int]) -> bytes:
         digest = hashlib.sha256(text).hexdigest()
-        self._remember(digest, text)
+        self._cache_payload(digest, text)
         reference = _Reference(
             sha256=digest,
             bytes=len(text),
             partition=partition,
-            offsets=[offset for place, offset in sorted(places.items()) if place[0] == number],
+            offsets=[offset for chunk, offset in sorted(offsets.items()) if chunk[0] == index],
         )
         try:
             reference.timeout = _timeouts.decode(text).timeout
         except msgspec.MsgspecError:
-            # A response may be anything.
+            # A response may be any JSON value.
             reference.timeout = msgspec.UNSET
         return _PREFIX + msgspec.json.encode(reference)[1:]
 
@@ -220,21 +220,21 @@ class Payloads:
     def _read(self, reference: _Reference) -> bytes:
         with self._lock:
             if self._consumer is None:
-                # Nothing joins this group and nothing is committed: the library wants the name.
+                # Required by the library; nothing joins the group and nothing is committed.
                 self._consumer = make_consumer(
                     self._bootstrap_servers,
                     "backbeat-payloads",
                     {"auto.offset.reset": "error", "queued.max.messages.kbytes": 4 * _CHUNK_BYTES // 1024},
                 )
             consumer, ends_at = self._consumer, time.monotonic() + _SECONDS_MAX
-            following, chunks = -1, []
+            next_offset, chunks = -1, []
             try:
-                for at in reference.offsets:
-                    # Where it reads is known here alone: for a while after unassign() the library says where it read.
-                    if at != following:
-                        consumer.assign([TopicPartition(PAYLOADS, reference.partition, at)])
-                    chunks.append(self._chunk(consumer, reference.partition, at, ends_at))
-                    following = at + 1
+                for offset in reference.offsets:
+                    # The position is tracked here: for a while after unassign() the library still reports the old one.
+                    if offset != next_offset:
+                        consumer.assign([TopicPartition(PAYLOADS, reference.partition, offset)])
+                    chunks.append(self._chunk(consumer, reference.partition, offset, ends_at))
+                    next_offset = offset + 1
             finally:
                 consumer.unassign()
         return b"".join(chunks)

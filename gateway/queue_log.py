@@ -1,4 +1,4 @@
-"""Queue sizes, said in the log every five minutes (behaviour document, 7): what there was before something broke."""
+"""Queue sizes, logged every five minutes (behaviour document, 7): the state before a failure."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from backbeat.streams.kafka.queues import Queues, read_queues
 
 logger = logging.getLogger(__name__)
 
-#: So many queues are named, the longest first; an installation may have hundreds of clients.
+#: Number of queues named, the longest first; an installation may have hundreds of clients.
 _NAMED_MAX = 20
 
 
 class QueueLog:
-    """Says queue sizes now and then, from `start()` to `stop()`.
+    """Periodic log of queue sizes, from `start()` to `stop()`.
 
-    Of gateways that share a database, the one that follows the changelog does it.
+    Of gateways that share a database, only the one that follows the changelog logs.
     """
 
     def __init__(
         self, bootstrap_servers: str, application_id: str, projection: Projection, interval_seconds: float
     ) -> None:
-        """`interval_seconds`: 0 is never."""
+        """`interval_seconds`: 0 for never."""
         self._bootstrap_servers = bootstrap_servers
         self._application_id = application_id
         self._projection = projection
@@ -36,12 +36,12 @@ class QueueLog:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin; the first line comes after one interval."""
+        """Start; the first line comes after one interval."""
         if self._interval_seconds:
             self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """End."""
+        """Stop the task."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -63,16 +63,16 @@ class QueueLog:
 
 
 def sizes(queues: Queues, counts: Counts) -> str:
-    """One line: commands and signals that wait, nodes by where they are, and what waits for each group of readers."""
-    found = [
+    """One line: waiting commands and signals, nodes by state, and the longest activity queues."""
+    parts = [
         f"commands {queues.commands.waiting}",
-        f"signals {sum(each.waiting for each in queues.signals)}",
+        f"signals {sum(queue.waiting for queue in queues.signals)}",
         f"nodes with clients {counts.enqueued}",
         f"scheduled {counts.scheduled}",
         f"retrying {counts.retrying}",
     ]
-    waiting = sorted((each for each in queues.activities if each.waiting), key=lambda each: -each.waiting)
-    found += [f"{each.topic} for {each.group or 'nobody'} {each.waiting}" for each in waiting[:_NAMED_MAX]]
+    waiting = sorted((queue for queue in queues.activities if queue.waiting), key=lambda queue: -queue.waiting)
+    parts += [f"{queue.topic} for {queue.group or 'nobody'} {queue.waiting}" for queue in waiting[:_NAMED_MAX]]
     if len(waiting) > _NAMED_MAX:
-        found.append(f"{len(waiting) - _NAMED_MAX} topics more")
-    return ", ".join(found)
+        parts.append(f"{len(waiting) - _NAMED_MAX} topics more")
+    return ", ".join(parts)

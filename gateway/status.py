@@ -1,23 +1,23 @@
-"""A gateway's status for machines, beside the API: `/metrics`, `/live`, `/ready` (docs/reference/metrics.md)."""
+"""A gateway's status beside the API: `/metrics`, `/live`, `/ready` (docs/reference/metrics.md)."""
 
 from __future__ import annotations
 
 from backbeat.gateway.http.services import Services
-from backbeat.gateway.metrics import GatewayCollector, HttpFigures
+from backbeat.gateway.metrics import GatewayCollector, HttpMetrics
 from backbeat.observe.prometheus import new_registry
 from backbeat.observe.status_server import Status
 
 
-def status_of(parts: Services, http: HttpFigures) -> Status:
-    """The status of a gateway with these parts."""
+def status_of(parts: Services, http: HttpMetrics) -> Status:
+    """Status of a gateway with these services."""
     registry = new_registry()
     registry.register(GatewayCollector(parts, http))
-    # Its loop answers: that is what is asked. What it cannot survive ends it.
+    # Liveness is that its loop answers; it ends itself on fatal errors.
     return Status(registry, list, lambda: why_not_ready(parts))
 
 
 def why_not_ready(parts: Services) -> list[str]:
-    """Why callers should not be sent here; none: they may be."""
+    """Reasons why load balancers should not send callers here; empty: they may."""
     reasons = []
     if parts.engine.missing is not None:
         reasons.append(parts.engine.missing)

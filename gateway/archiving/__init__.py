@@ -1,21 +1,21 @@
-"""Archives of workflows that are about to be removed: what they hold, where they lie, who writes them.
+"""Archives of workflows that are due for removal: format, stores, archiver.
 
 content   an archive: JSON lines, compressed; written and read
-places    folders and buckets by their URLs; an archive's name
-archiver  finds the workflows that wait for it, archives them, says so to the engine
+stores    folders and buckets by their URLs; an archive's name
+archiver  finds the workflows to archive, writes them, and has the engine remove them
 """
 
-from backbeat.gateway.archiving.archiver import Archiver, Background
+from backbeat.gateway.archiving.archiver import Archiver, BackgroundArchiver
 from backbeat.gateway.archiving.content import Archive, ArchiveError, read_archive
-from backbeat.gateway.archiving.places import Place, open_place, split_address
+from backbeat.gateway.archiving.stores import ArchiveStore, open_archive_store, split_address
 
 __all__ = [
     "Archive",
     "ArchiveError",
+    "ArchiveStore",
     "Archiver",
-    "Background",
-    "Place",
-    "open_place",
+    "BackgroundArchiver",
+    "open_archive_store",
     "read_archive",
     "split_address",
 ]

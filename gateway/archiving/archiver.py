@@ -1,7 +1,7 @@
-"""Writes the archives of the workflows that wait for it, and tells the engine, which then removes them.
+"""Archiver: writes the archives of workflows that are due, and has the engine remove these.
 
-It asks the engine which those are, so nothing is lost while no archiver runs: they wait. Whatever ends it in between,
-an archive is written again in the same place; the engine removes a workflow only if nothing has happened to it since.
+The engine keeps the list of due workflows, so none is lost while no archiver runs. After a crash an archive is written
+again under the same name; the engine removes a workflow only if it has not changed since.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from confluent_kafka import KafkaException
 
 from backbeat.errors import BackbeatError, NotFound
 from backbeat.gateway.archiving.content import Writer
-from backbeat.gateway.archiving.places import Place, archive_name
+from backbeat.gateway.archiving.stores import ArchiveStore, archive_name
 from backbeat.gateway.http.presentation import id_text
 from backbeat.schemas.codec import encode_command
 from backbeat.schemas.kafka.brokers import UnreachableError
@@ -36,45 +36,45 @@ _AGAIN_SECONDS = 5.0
 _ANSWER_SECONDS_MAX = 30.0
 _PAGE_WORKFLOWS = 100
 _PAGE_NODES = 1_000
-#: Workflows that are archived at a time, and questions of one of them.
+#: Workflows archived at a time, and queries of one of them.
 _AT_ONCE = 4
-_QUESTIONS_AT_ONCE = 32
-#: An archive is held in memory up to this size, then in a temporary file.
+_QUERIES_AT_ONCE = 32
+#: An archive is held in memory up to this size, beyond it in a temporary file.
 _MEMORY_BYTES_MAX = 8 * 1024 * 1024
 
 
 class Archiver:
-    """Archives what waits, from `start()` to `stop()`."""
+    """Archiver of due workflows, from `start()` to `stop()`."""
 
-    def __init__(self, bootstrap_servers: str, place: Place) -> None:
-        self._place = place
-        self._asker = RequestClient(bootstrap_servers, _ANSWER_SECONDS_MAX)
+    def __init__(self, bootstrap_servers: str, store: ArchiveStore) -> None:
+        self._store = store
+        self._request_client = RequestClient(bootstrap_servers, _ANSWER_SECONDS_MAX)
         self._registry = Registry(
             bootstrap_servers, failed=lambda error: end(f"the registry of clients: {error}", part="archiver")
         )
         self._connected = False
-        #: How many were archived and removed since the start.
+        #: Workflows archived and removed since the start.
         self.archived = 0
 
     async def start(self) -> None:
         """Connect. Unavailable, RegistryError, UnreachableError, KafkaException."""
         await asyncio.to_thread(self._registry.start)
         try:
-            await self._asker.start()
+            await self._request_client.start()
         except BaseException:
             await asyncio.to_thread(self._registry.stop)
             raise
         self._connected = True
 
     async def stop(self) -> None:
-        """Leave."""
+        """Disconnect."""
         if self._connected:
             self._connected = False
-            await self._asker.stop()
+            await self._request_client.stop()
             await asyncio.to_thread(self._registry.stop)
 
     async def run(self, poll_seconds: float) -> None:
-        """Archive what waits, again and again, until it is cancelled; what fails is tried again in the next round."""
+        """Archive due workflows until cancelled; failures are retried in the next round."""
         while True:
             try:
                 await self.sweep()
@@ -83,25 +83,25 @@ class Archiver:
             await asyncio.sleep(poll_seconds)
 
     async def sweep(self) -> int:
-        """Archive everything that waits now. How many could not be archived: the log says why."""
+        """Archive everything that is due; the number of failures, whose reasons are in the log."""
         failed = 0
-        for partition in range(self._asker.partitions):
-            place: dict[str, Any] = {}
-            while rows := await self._due(partition, place):
-                place = {"after_due_at": rows[-1].due_at, "after_id": rows[-1].workflow_id}
+        for partition in range(self._request_client.partitions):
+            cursor: dict[str, Any] = {}
+            while rows := await self._due(partition, cursor):
+                cursor = {"after_due_at": rows[-1].due_at, "after_id": rows[-1].workflow_id}
                 failed += await self._archive_all(rows)
         return failed
 
-    async def _due(self, partition: int, place: dict[str, Any]) -> tuple[DueWorkflow, ...]:
-        (found,) = await self._asker.query(
+    async def _due(self, partition: int, cursor: dict[str, Any]) -> tuple[DueWorkflow, ...]:
+        (reply,) = await self._request_client.query(
             lambda reply_to, deadline: queries.GetDue(
-                reply_to=reply_to, deadline=deadline, partition=partition, limit=_PAGE_WORKFLOWS, **place
+                reply_to=reply_to, deadline=deadline, partition=partition, limit=_PAGE_WORKFLOWS, **cursor
             ),
             _ANSWER_SECONDS_MAX,
             f"what waits to be archived in partition {partition}",
         )
-        assert isinstance(found, DueWorkflows)
-        return found.workflows
+        assert isinstance(reply, DueWorkflows)
+        return reply.workflows
 
     async def _archive_all(self, rows: tuple[DueWorkflow, ...]) -> int:
         turns = asyncio.Semaphore(_AT_ONCE)
@@ -113,20 +113,20 @@ class Archiver:
         return (await asyncio.gather(*(in_turn(row) for row in rows))).count(False)
 
     async def _archive(self, row: DueWorkflow) -> bool:
-        about = {"workflow": id_text(row.workflow_id)}
+        subjects = {"workflow": id_text(row.workflow_id)}
         try:
             url = await self._write(row)
-            done = await self._remove(row)
+            removed = await self._remove(row)
         except NotFound:
-            return True  # Somebody else was quicker.
+            return True  # Another archiver was quicker.
         except (BackbeatError, KafkaException, OSError) as error:
-            logger.warning("a workflow %r was not archived, and stays: %s", row.name, error, extra=about)
+            logger.warning("a workflow %r was not archived, and stays: %s", row.name, error, extra=subjects)
             return False
-        if done:
+        if removed:
             self.archived += 1
-            logger.info("archived and removed: %s", url, extra=about)
+            logger.info("archived and removed: %s", url, extra=subjects)
         else:
-            logger.info("something has happened to a workflow while it was archived: it stays", extra=about)
+            logger.info("something has happened to a workflow while it was archived: it stays", extra=subjects)
         return True
 
     async def _write(self, row: DueWorkflow) -> str:
@@ -143,10 +143,10 @@ class Archiver:
                 nodes = _nodes(await self._page(row.workflow_id, nodes[-1].id))
             writer.end()
             file.seek(0)
-            return await asyncio.to_thread(self._place.put, archive_name(name, workflow), file)
+            return await asyncio.to_thread(self._store.put, archive_name(name, workflow), file)
 
     async def _page(self, workflow_id: bytes, after: bytes | None) -> list[Any]:
-        return await self._asker.query(
+        return await self._request_client.query(
             lambda reply_to, deadline: queries.GetTree(
                 reply_to=reply_to, deadline=deadline, workflow_id=workflow_id, limit=_PAGE_NODES, after=after
             ),
@@ -155,25 +155,25 @@ class Archiver:
         )
 
     async def _histories(self, nodes: list[NodeView]) -> list[list[StatusChange]]:
-        turns = asyncio.Semaphore(_QUESTIONS_AT_ONCE)
+        turns = asyncio.Semaphore(_QUERIES_AT_ONCE)
 
         async def in_turn(node: NodeView) -> list[StatusChange]:
             async with turns:
-                parts = await self._asker.query(
+                replies = await self._request_client.query(
                     lambda reply_to, deadline: queries.GetHistory(
                         reply_to=reply_to, deadline=deadline, node_id=node.id
                     ),
                     _ANSWER_SECONDS_MAX,
                     f"node {id_text(node.id)}",
                 )
-            return [change for part in parts for change in part.changes]
+            return [change for reply in replies for change in reply.changes]
 
         return list(await asyncio.gather(*(in_turn(node) for node in nodes)))
 
     async def _remove(self, row: DueWorkflow) -> bool:
-        """Whether the engine removes it."""
+        """True if the engine removes it."""
         identity = ids.command_id(b"archived", row.workflow_id, row.revision.to_bytes(8, "big"))
-        done = await self._asker.command(
+        reply = await self._request_client.command(
             lambda reply_to: encode_command(
                 RemoveWorkflow(id=identity, reply_to=reply_to, workflow_id=row.workflow_id, revision=row.revision)
             ),
@@ -182,15 +182,15 @@ class Archiver:
             _ANSWER_SECONDS_MAX,
             f"removal of workflow {id_text(row.workflow_id)}",
         )
-        return bool(done.changed)
+        return bool(reply.changed)
 
 
 def _nodes(page: list[Any]) -> list[NodeView]:
-    return [node for part in page[1:] for node in part.nodes]
+    return [node for batch in page[1:] for node in batch.nodes]
 
 
-class Background:
-    """An archiver beside something else in the same event loop: it comes up when it can."""
+class BackgroundArchiver:
+    """Archiver in the event loop of another service; it connects as soon as it can."""
 
     def __init__(self, make: Callable[[], Archiver], poll_seconds: float) -> None:
         self._make = make
@@ -198,11 +198,11 @@ class Background:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin."""
+        """Start the task."""
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """End; what was begun is archived by whoever comes next."""
+        """Cancel; an unfinished archive is written again by the next archiver."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

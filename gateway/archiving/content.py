@@ -1,8 +1,8 @@
 """An archive: one workflow with all its nodes and their histories, in one file (docs/how-to/retention.md).
 
-JSON lines, compressed with gzip. The first says what it is and has the workflow; then comes a line for each node,
-parents before children, with its status changes; the last has their number, so that a file that was cut is known.
-Workflows, nodes and changes are those of the HTTP API, told whole. The same workflow gives the same bytes.
+JSON lines, compressed with gzip. The first has the format and the workflow; then comes a line for each node, parents
+before children, with its status changes; the last has their number, so that a truncated file is recognized. Workflows,
+nodes and changes have all fields of the HTTP API. The same workflow gives the same bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NODE_PAYLOADS = ("clientData", "metadata", "subject")
 
 
 class ArchiveError(BackbeatError):
-    """A file is no archive, not a whole one, or one of a newer version. The text says what to do."""
+    """A file is no archive, a truncated one, or one of a newer version. The text says what to do."""
 
 
 class _Head(msgspec.Struct, kw_only=True):
@@ -47,35 +47,35 @@ class _Line(msgspec.Struct, rename="camel", kw_only=True):
 
 @dataclass
 class Archive:
-    """What a file holds."""
+    """Contents of an archive."""
 
-    client: str  #: the name of the client whose workflow it was
+    client: str  #: name of the workflow's client
     workflow: WorkflowView
     nodes: list[NodeView] = field(default_factory=list)  #: parents before children, siblings in their order
     history: dict[bytes, tuple[StatusChange, ...]] = field(default_factory=dict)  #: by node, oldest first
 
 
 class Writer:
-    """Writes one archive, a node at a time."""
+    """Writer of one archive, a node at a time."""
 
     def __init__(self, file: IO[bytes], client: str, workflow: WorkflowView) -> None:
-        # Without a name and a time in it, the same workflow is the same file.
+        # Without a name and a time in the header, the same workflow is the same file.
         self._zip = gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0)
         self._nodes = 0
-        said = workflow_json(workflow)
+        fields = workflow_json(workflow)
         self._put(
             {
                 "format": FORMAT,
                 "version": VERSION,
                 "client": client,
-                "workflow": {**said, "subject": _payload(workflow.subject)},
+                "workflow": {**fields, "subject": _payload(workflow.subject)},
             }
         )
 
     def add(self, node: NodeView, history: Iterable[StatusChange]) -> None:
-        """A node with all of its status changes, oldest first; its parent was added before."""
-        said = whole_node_json(node)
-        said |= {name: _payload(bytes(said[name])) for name in _NODE_PAYLOADS}
+        """Write a node with its status changes, oldest first; its parent was added before."""
+        fields = whole_node_json(node)
+        fields |= {name: _payload(bytes(fields[name])) for name in _NODE_PAYLOADS}
         changes = [
             {
                 **status_change_json(node.id, change),
@@ -83,11 +83,11 @@ class Writer:
             }
             for change in history
         ]
-        self._put({"node": said, "statusChanges": changes})
+        self._put({"node": fields, "statusChanges": changes})
         self._nodes += 1
 
     def end(self) -> None:
-        """All nodes were added."""
+        """Write the end, after all nodes."""
         self._put({"nodes": self._nodes})
         self._zip.close()
 
@@ -96,7 +96,7 @@ class Writer:
 
 
 def _payload(text: bytes) -> msgspec.Raw:
-    """JSON as one line; what is none, since the client said anything, as a text."""
+    """JSON on one line; other data of clients as a text."""
     try:
         return msgspec.Raw(msgspec.json.format(text, indent=-1))
     except msgspec.DecodeError:
@@ -104,7 +104,7 @@ def _payload(text: bytes) -> msgspec.Raw:
 
 
 def read_archive(file: IO[bytes], name: str) -> Archive:
-    """Read an archive; `name` says in errors which. ArchiveError."""
+    """Read an archive. `name` designates it in errors. ArchiveError."""
     try:
         with gzip.GzipFile(fileobj=file) as lines:
             return _read(lines, name)
@@ -121,17 +121,17 @@ def _read(lines: gzip.GzipFile, name: str) -> Archive:
             f"{name} is of the format {head.format} {head.version}; this program reads {FORMAT} up to {VERSION}. "
             "What to do: use the version that wrote it, or a later one"
         )
-    found = Archive(head.client, read_workflow(bytes(head.workflow)))
+    archive = Archive(head.client, read_workflow(bytes(head.workflow)))
     for text in lines:
         line = msgspec.json.decode(text, type=_Line)
         if not isinstance(line.nodes, msgspec.UnsetType):
             # Reading on to the end compares the checksum.
-            if line.nodes != len(found.nodes) or lines.read(1):
+            if line.nodes != len(archive.nodes) or lines.read(1):
                 break
-            return found
+            return archive
         if isinstance(line.node, msgspec.UnsetType):
             break
         node = read_node(bytes(line.node))
-        found.nodes.append(node)
-        found.history[node.id] = read_history(bytes(line.status_changes))
+        archive.nodes.append(node)
+        archive.history[node.id] = read_history(bytes(line.status_changes))
     raise ArchiveError(f"{name} has no end: it was cut. What to do: take another copy of it")

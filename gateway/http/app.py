@@ -30,7 +30,7 @@ from backbeat.gateway.http.preferences import read_wishes
 from backbeat.gateway.http.routing import Route, Router
 from backbeat.gateway.http.server import Server, read_body
 from backbeat.gateway.http.services import Services
-from backbeat.gateway.metrics import HttpFigures
+from backbeat.gateway.metrics import HttpMetrics
 from backbeat.gateway.projection import ProjectionError
 from backbeat.gateway.settings import GatewaySettings
 from backbeat.gateway.status import status_of
@@ -65,7 +65,7 @@ class Gateway:
         self._settings = settings
         self._parts = parts
         self._router = Router(ROUTES)
-        self._http = HttpFigures()
+        self._http = HttpMetrics()
         self._status = status_of(parts, self._http)
         self._traces = tracing.is_set_up()
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from backbeat.errors import BackbeatError
-from backbeat.gateway.archiving import Archiver, Background, open_place
+from backbeat.gateway.archiving import Archiver, BackgroundArchiver, open_archive_store
 from backbeat.gateway.engine_client import Engine
 from backbeat.gateway.http.presentation import node_json
 from backbeat.gateway.payloads import Payloads
@@ -39,11 +39,11 @@ class Services:
         self._queue_log = QueueLog(
             settings.bootstrap_servers, settings.application_id, self.projection, settings.queue_log_seconds
         )
-        self._archiver: Background | None = None
+        self._archiver: BackgroundArchiver | None = None
         if settings.archive_to is not None:
-            archive = open_place(settings.archive_to)
-            self._archiver = Background(
-                lambda: Archiver(settings.bootstrap_servers, archive), settings.archive_poll_seconds
+            archive_store = open_archive_store(settings.archive_to)
+            self._archiver = BackgroundArchiver(
+                lambda: Archiver(settings.bootstrap_servers, archive_store), settings.archive_poll_seconds
             )
         #: Semaphore of large answers.
         self.large_answers = asyncio.Semaphore(_LARGE_ANSWERS_MAX)

@@ -1,4 +1,4 @@
-"""What is counted of webhooks: what came of them, and of every single request."""
+"""Metrics of webhooks: outcomes, and outcomes and durations of single requests."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ _UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _STATUS_OK = range(200, 300)
 
 
-class WebhookFigures:
-    """Counted on the event loop; read by copying."""
+class WebhookMetrics:
+    """Counters and durations of webhooks. Written on the event loop; read by copying."""
 
     def __init__(self) -> None:
-        #: (kind, outcome) -> how many webhooks
+        #: (kind, outcome) -> number of webhooks.
         self.settled: dict[tuple[str, str], int] = {}
-        #: (kind, outcome) -> how many requests
+        #: (kind, outcome) -> number of requests.
         self.tries: dict[tuple[str, str], int] = {}
-        #: kind -> how long requests took that were answered
+        #: kind -> durations of answered requests.
         self.seconds: dict[str, Buckets] = {}
 
     def settle(self, webhook: Webhook) -> None:
-        """Nothing more is to be done about it; one that another gateway has is not counted here."""
+        """Count a settled webhook; one left to another gateway is not counted here."""
         if webhook.outcome:
             key = (webhook.record.kind.value, webhook.outcome)
             self.settled[key] = self.settled.get(key, 0) + 1
 
     def timed(self, webhook: Webhook) -> TimedRequest:
-        """One request, in a `with`; whoever makes it sets `status` when there is an answer."""
+        """Timing of one request, in a `with`; the caller sets `status` when there is an answer."""
         return TimedRequest(self, webhook.record.kind.value)
 
     def note(self, kind: str, outcome: str, seconds: float) -> None:
-        """A request is over."""
+        """Count a request that is over."""
         self.tries[kind, outcome] = self.tries.get((kind, outcome), 0) + 1
         if outcome in ("answered", "refused"):
             self.seconds.setdefault(kind, Buckets(SECONDS)).observe(seconds)
 
 
 class TimedRequest:
-    """A request while it goes on."""
+    """Timing of a request in flight."""
 
-    __slots__ = ("_began_at", "_figures", "_kind", "status")
+    __slots__ = ("_began_at", "_kind", "_metrics", "status")
 
-    def __init__(self, figures: WebhookFigures, kind: str) -> None:
-        self._figures = figures
+    def __init__(self, metrics: WebhookMetrics, kind: str) -> None:
+        self._metrics = metrics
         self._kind = kind
-        #: of the answer; null: there was none
+        #: Status of the answer; None: there was none.
         self.status: int | None = None
         self._began_at = 0.0
 
@@ -64,4 +64,4 @@ class TimedRequest:
             outcome = "answered" if self.status in _STATUS_OK else "refused"
         else:
             outcome = "unreachable" if isinstance(error, _UNREACHABLE) else "broken"
-        self._figures.note(self._kind, outcome, time.perf_counter() - self._began_at)
+        self._metrics.note(self._kind, outcome, time.perf_counter() - self._began_at)

@@ -1,11 +1,11 @@
-"""Webhooks: activities, decisions and notifications are posted to the endpoints of clients that have some.
+"""Delivery of webhooks: activities, decisions and notifications posted to the endpoints of clients.
 
-    activities.<client> ─▶ Intake (thread) ─▶ Endpoint (queue, requests) ─▶ the client
-                              ▲                    │
-                              └──── settled ───────┘──▶ offsets, or DeliveryFailed on the commands topic
+    activities.<client> ─▶ WebhookConsumer (thread) ─▶ Endpoint (queue, requests) ─▶ the client
+                              ▲                             │
+                              └────────── settled ──────────┘──▶ offsets, or DeliveryFailed on the commands topic
 
-Delivery is at least once. A repeat that is seen is not posted; what may have been posted by a gateway before us is
-posted only while its node is `received`. docs/reference/webhooks.md says what a client may rely on.
+Delivery is at least once. A recognized repeat is not posted; a webhook that another gateway may have posted is posted
+only while its node is `received`. docs/reference/webhooks.md has the guarantees for clients.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from yarl import URL
 
 from backbeat.errors import BackbeatError
 from backbeat.gateway.http.presentation import id_text
-from backbeat.gateway.webhooks.consumer import Intake
-from backbeat.gateway.webhooks.counters import WebhookFigures
+from backbeat.gateway.webhooks.consumer import WebhookConsumer
+from backbeat.gateway.webhooks.counters import WebhookMetrics
 from backbeat.gateway.webhooks.endpoint import Endpoint
 from backbeat.gateway.webhooks.webhook import (
+    ClientProgress,
     NodeBody,
-    Standing,
     UndeliverableError,
     Webhook,
+    body_key,
     body_of,
+    client_progress,
     endpoint_of,
     headers_of,
     reason_of,
-    standing_of,
-    word_of,
 )
 from backbeat.schemas.kafka.client_registry import Registry
 from backbeat.schemas.kafka.clients import RegisteredClient
@@ -46,10 +46,10 @@ from backbeat.streams.observe import tracing
 
 logger = logging.getLogger(__name__)
 
-#: A node as the engine has it now, whoever runs it; null: there is none. BackbeatError: the engine does not say.
+#: A node as the engine has it now, of any client; None: it does not exist. BackbeatError: the engine does not answer.
 FindNode = Callable[[bytes], Awaitable[NodeView | None]]
 
-#: A payload that is kept elsewhere, or the text itself. CodecError: it is lost. Unavailable.
+#: The payload of a reference, or the text itself. CodecError: it is lost. Unavailable.
 Whole = Callable[[bytes], Awaitable[bytes]]
 
 CONNECTION_ERROR_WAIT_SECONDS = 30.0
@@ -58,29 +58,29 @@ CONCURRENCY_PER_ENDPOINT = 32
 
 _CONNECT_SECONDS_MAX = 5.0
 _KEEP_ALIVE_SECONDS = 15.0
-#: A client's answer to a webhook means nothing but its status; so much of it is read to keep the connection.
+#: Bytes read of an answer, to keep the connection; only its status matters.
 _ANSWER_BYTES_MAX = 64 * 1024
-#: How often it is looked whether a client has begun with what the gateway before us may be posting.
+#: Interval of the question whether a client has begun with what another gateway may be posting.
 _LOOK_SECONDS = 2.0
 
 
 class WebhookCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done since the start, and what is there now."""
+    """Webhooks since the start and now, for metrics and health."""
 
     #: Posted and accepted.
     delivered: int
-    #: Refused, or not deliverable: their nodes got a client error.
+    #: Refused or undeliverable: their nodes got a client error.
     failed: int
     #: Waiting for their turn, or for their endpoint.
     waiting: int
-    #: Endpoints that cannot be reached, and why.
+    #: Reason by URL, of endpoints that cannot be reached.
     unreachable: dict[str, str]
-    #: Whether it has found Kafka.
+    #: True if connected to Kafka.
     connected: bool
 
 
 class Deliverer:
-    """Delivers webhooks, from `start()` to `stop()`. Used from one event loop; several gateways share the work."""
+    """Deliverer of webhooks, from `start()` to `stop()`. Used from one event loop; several gateways share the work."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Deliverer:
         endpoint_timeout_seconds: float = ENDPOINT_TIMEOUT_SECONDS,
         concurrency_per_endpoint: int = CONCURRENCY_PER_ENDPOINT,
     ) -> None:
-        """Say how; `fail` is called once, in the loop, with what it cannot survive."""
+        """`fail` is called once, on the loop, with a fatal error."""
         self._registry = registry
         self._node_body = node_body
         self._fail = fail
@@ -104,7 +104,7 @@ class Deliverer:
         self._find_node = find_node
         self._whole = whole
         self._concurrency = concurrency_per_endpoint
-        self._intake = Intake(
+        self._consumer = WebhookConsumer(
             bootstrap_servers,
             registry,
             accept=self._accept,
@@ -116,17 +116,17 @@ class Deliverer:
         self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._stopping = asyncio.Event()
         self._delivered = 0
-        self.figures = WebhookFigures()
+        self.metrics = WebhookMetrics()
         self._traces = tracing.is_set_up()
 
     async def start(self) -> None:
-        """Begin. A Kafka that is not there yet is waited for in the background."""
+        """Start. A Kafka that is not reachable yet is waited for in the background."""
         self._sessions = {"close": self._open(force_close=True), "pooled": self._open(force_close=False)}
-        self._intake.start()
+        self._consumer.start()
 
     def _open(self, *, force_close: bool) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            # How many at a time is the endpoints' own affair.
+            # Concurrency is limited by each endpoint.
             connector=aiohttp.TCPConnector(
                 limit=0,
                 force_close=force_close,
@@ -141,52 +141,54 @@ class Deliverer:
         )
 
     async def drain(self) -> None:
-        """Begin nothing more, and wait for what is under way; what has not begun is posted by the next gateway."""
+        """Begin nothing more, and wait for requests in flight; the next gateway posts the rest."""
         self._stopping.set()
-        self._intake.drain()
+        self._consumer.drain()
         for endpoint in self._endpoints.values():
             endpoint.close()
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     def give_up(self) -> None:
-        """Wait for nothing that is under way: the next gateway asks what became of it."""
+        """Abandon requests in flight: the next gateway asks the engine about them."""
         self._stopping.set()
         for task in self._tasks:
             task.cancel()
 
     async def stop(self) -> None:
-        """Finish what is under way, and leave."""
+        """Finish requests in flight, and leave."""
         await self.drain()
-        await self._intake.stop()
+        await self._consumer.stop()
         for session in self._sessions.values():
             await session.close()
 
     def counts(self) -> WebhookCounts:
-        """For metrics and health."""
+        """Counts for metrics and health."""
         return WebhookCounts(
             delivered=self._delivered,
-            failed=self._intake.failed,
+            failed=self._consumer.failed,
             waiting=sum(endpoint.waiting for endpoint in self._endpoints.values()),
-            unreachable={one.url: one.down for one in self._endpoints.values() if one.down is not None},
-            connected=self._intake.connected,
+            unreachable={
+                endpoint.url: endpoint.down for endpoint in self._endpoints.values() if endpoint.down is not None
+            },
+            connected=self._consumer.connected,
         )
 
-    # --- what came -------------------------------------------------------------------------------------------------
+    # --- incoming webhooks -------------------------------------------------------------------------------------------
 
     def _accept(self, webhooks: list[Webhook]) -> None:
         for webhook in webhooks:
             self.offer(webhook)
 
     def offer(self, webhook: Webhook) -> None:
-        """Put it into the queue of the endpoint that it goes to now."""
+        """Queue a webhook for the endpoint of its current URL."""
         if self._stopping.is_set():
             return
         if webhook.elsewhere_until is not None:
-            self.spawn(self._wait_for_the_other(webhook, webhook.elsewhere_until))
+            self.spawn(self._wait_for_other_gateway(webhook, webhook.elsewhere_until))
             webhook.elsewhere_until = None
             return
-        url = self.place(webhook)
+        url = self.url_of(webhook)
         if url is None:
             return
         endpoint = self._endpoints.get(url)
@@ -199,17 +201,17 @@ class Deliverer:
             self._endpoints[url] = endpoint
         endpoint.offer(webhook)
 
-    async def _wait_for_the_other(self, webhook: Webhook, ends_at: float) -> None:
-        """Wait while the gateway before us may have a request for it under way: it says what comes of it."""
+    async def _wait_for_other_gateway(self, webhook: Webhook, ends_at: float) -> None:
+        """Wait while another gateway may have a request in flight: it reports the result."""
         while not (webhook.revoked or self._stopping.is_set()):
             try:
-                standing = await self.standing(webhook)
+                progress = await self.progress(webhook)
             except BackbeatError as error:
                 logger.info("%s: how far its client is, is not known yet: %s", webhook, error)
             else:
-                left = ends_at - time.monotonic()
-                if standing is not Standing.RECEIVED or left <= 0:
-                    # It is asked about once more just before it is posted.
+                remaining_seconds = ends_at - time.monotonic()
+                if progress is not ClientProgress.RECEIVED or remaining_seconds <= 0:
+                    # The engine is asked once more just before it is posted.
                     break
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
@@ -217,15 +219,15 @@ class Deliverer:
         self.offer(webhook)
 
     def _idle(self, endpoint: Endpoint) -> None:
-        # URLs change: what is not used is not kept.
+        # URLs change: idle endpoints are dropped.
         if self._endpoints.get(endpoint.url) is endpoint:
             del self._endpoints[endpoint.url]
 
-    # --- what endpoints need -----------------------------------------------------------------------------------------
+    # --- port of the endpoints ---------------------------------------------------------------------------------------
 
-    def place(self, webhook: Webhook) -> str | None:
-        """The URL that a webhook goes to now; None: there is none, and it was settled."""
-        # A notification that was begun is brought to its end here: nobody could ask whether it was posted.
+    def url_of(self, webhook: Webhook) -> str | None:
+        """Current URL of a webhook; None: there is none, and it was settled."""
+        # A notification that was begun is finished here: nobody could tell whether it was posted.
         if webhook.revoked and not (webhook.is_notification and webhook.tries):
             self.settle(webhook)
             return None
@@ -242,34 +244,34 @@ class Deliverer:
             raise UndeliverableError(f"No client has the id {user_id.hex()}")
         return client
 
-    def _undeliverable(self, webhook: Webhook, why: str) -> None:
-        logger.warning("%s: %s", webhook, why, extra=webhook.about)
+    def _undeliverable(self, webhook: Webhook, reason: str) -> None:
+        logger.warning("%s: %s", webhook, reason, extra=webhook.log_fields)
         webhook.outcome = "undeliverable"
         if webhook.is_notification:
             webhook.answered = True
         else:
-            webhook.failure = why
+            webhook.failure = reason
         self.settle(webhook)
 
     def settle(self, webhook: Webhook) -> None:
-        """Nothing more is to be posted of it."""
-        self.figures.settle(webhook)
+        """Take a webhook that is not posted any more."""
+        self.metrics.settle(webhook)
         self._delivered += webhook.outcome == "delivered"
-        self._intake.settle(webhook)
+        self._consumer.settle(webhook)
 
-    async def standing(self, webhook: Webhook) -> Standing:
-        """How far the client is with it. BackbeatError."""
+    async def progress(self, webhook: Webhook) -> ClientProgress:
+        """The client's progress with the activity. BackbeatError."""
         if webhook.is_notification:
-            return Standing.RECEIVED
-        return standing_of(webhook.record, await self._find_node(webhook.record.node.id))
+            return ClientProgress.RECEIVED
+        return client_progress(webhook.record, await self._find_node(webhook.record.node.id))
 
-    def word(self, webhook: Webhook) -> str:
-        """What it is called in its body and where it is refused."""
+    def body_key(self, webhook: Webhook) -> str:
+        """Name of the webhook in its body and in errors."""
         client = self._registry.by_id(webhook.record.node.user_id)
-        return "activity" if client is None else word_of(webhook.record, client)
+        return "activity" if client is None else body_key(webhook.record, client)
 
     async def post(self, url: URL, webhook: Webhook) -> int:
-        """Post it; the status of the answer."""
+        """Post a webhook; the status of the answer."""
         node, kind = webhook.record.node, webhook.record.kind.value
         if not self._traces:
             return await self._post(url, webhook, node.tid)
@@ -278,8 +280,8 @@ class Deliverer:
             "backbeat.node.id": id_text(node.id),
             "backbeat.node.name": node.name,
         }
-        with tracing.span(f"post {kind}", node.tid, "client", attributes) as sent:
-            status = await self._post(url, webhook, sent)
+        with tracing.span(f"post {kind}", node.tid, "client", attributes) as span_tid:
+            status = await self._post(url, webhook, span_tid)
             tracing.note({"http.response.status_code": status})
         return status
 
@@ -287,10 +289,10 @@ class Deliverer:
         record = await self._whole_record(webhook)
         client = self._registry.by_id(record.node.user_id)
         session = self._sessions["close" if client is None else client.connections]
-        with self.figures.timed(webhook) as timed:
+        with self.metrics.timed(webhook) as timed:
             response = await session.post(
                 url,
-                data=body_of(record, self.word(webhook), self._node_body),
+                data=body_of(record, self.body_key(webhook), self._node_body),
                 headers=headers_of(record, tid),
                 allow_redirects=False,
             )
@@ -306,7 +308,7 @@ class Deliverer:
         return msgspec.structs.replace(record, node=msgspec.structs.replace(record.node, client_data=client_data))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run an endpoint's work."""
+        """Run an endpoint's work in a task."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -318,15 +320,15 @@ class Deliverer:
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
-    """Read an answer to its end, so that its connection serves again; one that is long or breaks off loses it."""
-    read = 0
+    """Read an answer to its end, so that its connection can be reused; an answer too long or broken off loses it."""
+    read_bytes = 0
     try:
         while not response.content.at_eof():
-            read += len(await response.content.readany())
-            if read > _ANSWER_BYTES_MAX:
+            read_bytes += len(await response.content.readany())
+            if read_bytes > _ANSWER_BYTES_MAX:
                 break
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        # Its status was there, and that is all there is to know.
+        # Its status was read, and only that matters.
         logger.debug("%s: the answer broke off: %s", response.url, reason_of(error))
     if response.content.at_eof():
         response.release()

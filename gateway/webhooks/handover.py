@@ -1,7 +1,7 @@
-"""What a gateway tells the next owner of a partition, beside the offset up to which everything is done.
+"""Handover of a partition to its next owner, as metadata of the committed offset.
 
-Behind that offset some records are done already, since endpoints answer in any order, and requests for some may be
-under way. Both go with the committed offset, as its metadata, so that they are not posted a second time.
+Some records behind that offset are done already, since endpoints answer in any order, and requests of some may be in
+flight. Both are passed on, so that they are not posted a second time.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ import msgspec
 #: A broker takes 4,096 bytes with an offset (`offset.metadata.max.bytes`), and a run has 15 at most.
 _RUNS_MAX = 250
 
-#: How far behind the mark a run of records begins, and how many they are.
+#: Runs of records: distance of the first from the committed offset, and number.
 Runs = list[tuple[int, int]]
 
 
 class Handover(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Records of a partition behind its committed offset, each as its distance from that."""
+    """Records of a partition behind its committed offset, as distances from it."""
 
     answered: Runs = []
-    #: requests for them may be under way
+    #: Requests of them may be in flight.
     posted: Runs = []
 
     @classmethod
-    def of(cls, mark: int, answered: Iterable[int], posted: Iterable[int] = ()) -> Self:
-        """The records of these offsets; of more than fit, the first ones."""
-        left = _RUNS_MAX
-        first = _runs(mark, posted)[:left]
-        return cls(answered=_runs(mark, answered)[: left - len(first)], posted=first)
+    def of(cls, committed: int, answered: Iterable[int], posted: Iterable[int] = ()) -> Self:
+        """Handover of records at these offsets; the first ones, if not all fit."""
+        runs_left = _RUNS_MAX
+        posted_runs = _runs(committed, posted)[:runs_left]
+        return cls(answered=_runs(committed, answered)[: runs_left - len(posted_runs)], posted=posted_runs)
 
     def text(self) -> str:
-        """As it stands with the offset; empty where there is nothing to say."""
+        """Metadata of the offset; empty if there are no records."""
         return msgspec.json.encode(self).decode() if self.answered or self.posted else ""
 
     @classmethod
     def read(cls, text: str | None) -> Self:
-        """What the owner before has said; nothing where that is not known."""
+        """Handover of the previous owner; empty if there is none or it is unreadable."""
         if not text:
             return cls()
         try:
@@ -46,18 +46,18 @@ class Handover(msgspec.Struct, frozen=True, omit_defaults=True):
         except msgspec.MsgspecError:
             return cls()
 
-    def answered_from(self, mark: int) -> set[int]:
-        """The offsets of the records that are done."""
-        return _offsets(mark, self.answered)
+    def answered_from(self, committed: int) -> set[int]:
+        """Offsets of records that are done."""
+        return _offsets(committed, self.answered)
 
-    def posted_from(self, mark: int) -> set[int]:
-        """The offsets of those that may be under way."""
-        return _offsets(mark, self.posted)
+    def posted_from(self, committed: int) -> set[int]:
+        """Offsets of records whose requests may be in flight."""
+        return _offsets(committed, self.posted)
 
 
-def _runs(mark: int, offsets: Iterable[int]) -> Runs:
+def _runs(committed: int, offsets: Iterable[int]) -> Runs:
     runs: Runs = []
-    for distance in sorted(offset - mark for offset in offsets):
+    for distance in sorted(offset - committed for offset in offsets):
         if runs and distance == runs[-1][0] + runs[-1][1]:
             runs[-1] = (runs[-1][0], runs[-1][1] + 1)
         else:
@@ -65,17 +65,17 @@ def _runs(mark: int, offsets: Iterable[int]) -> Runs:
     return runs
 
 
-def _offsets(mark: int, runs: Runs) -> set[int]:
-    return {mark + distance + index for distance, count in runs for index in range(count)}
+def _offsets(committed: int, runs: Runs) -> set[int]:
+    return {committed + distance + index for distance, count in runs for index in range(count)}
 
 
 class HandedOver:
-    """What was known of a partition when it was assigned."""
+    """Handover of a partition as of its assignment."""
 
     __slots__ = ("answered", "posted", "posted_below")
 
-    def __init__(self, handover: Handover, mark: int) -> None:
-        self.answered = handover.answered_from(mark)
-        self.posted = handover.posted_from(mark)
-        #: Records before this offset were there when the partition came; null: nothing was read yet.
+    def __init__(self, handover: Handover, committed: int) -> None:
+        self.answered = handover.answered_from(committed)
+        self.posted = handover.posted_from(committed)
+        #: End of the partition when it was assigned; None: nothing was read yet.
         self.posted_below: int | None = None

@@ -1,4 +1,4 @@
-"""Records that a gateway writes about webhooks: failures to the engine, and dead letters. One thread uses it."""
+"""Producer of records about webhooks: failures for the engine, and dead letters. Used by one thread."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FLUSH_SECONDS_MAX = 5.0
 
 
 class WebhookProducer:
-    """A producer that sends until Kafka takes it. Unavailable: Kafka refuses a record."""
+    """Producer that retries without limit. Unavailable: Kafka refuses a record."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
@@ -31,35 +31,35 @@ class WebhookProducer:
         self._refused: KafkaError | None = None
 
     def connect(self) -> None:
-        """Ask for the commands topic. Unavailable: Kafka does not answer."""
+        """Look up the commands topic. Unavailable: Kafka does not answer."""
         (self._partitions,) = partition_counts(self._producer, self._bootstrap_servers, COMMANDS)
 
     def poll(self, seconds: float = 0) -> None:
-        """Hear what was acknowledged; waits at most so long for something."""
+        """Process acknowledgements; waits for one at most `seconds`."""
         self._producer.poll(seconds)
         if self._refused is not None:
             raise Unavailable(f"Kafka does not take a record: {self._refused.str()}")
 
     def flush(self) -> None:
-        """Wait until all is acknowledged, for some seconds at most."""
+        """Wait for all acknowledgements, for some seconds at most."""
         self._producer.flush(_FLUSH_SECONDS_MAX)
 
-    def put_aside(self, message: Message, reason: str, acknowledged: Callable[[], None]) -> None:
+    def dead_letter(self, message: Message, reason: str, acknowledged: Callable[[], None]) -> None:
         """Send a record that is no activity to the dead letters; the partition goes on."""
         report = self._report(acknowledged)
         self._send(lambda: dead_letters.send(self._producer, message, reason, report))
 
-    def send_failure(self, webhook: Webhook, why: str, acknowledged: Callable[[Webhook], None]) -> None:
+    def send_failure(self, webhook: Webhook, reason: str, acknowledged: Callable[[Webhook], None]) -> None:
         """Give the node a client error, by the command that an engine sends where it cannot deliver."""
         node = webhook.record.node
-        failed = DeliveryFailed(
+        command = DeliveryFailed(
             id=ids.command_id(b"undeliverable", node.id, node.attempt.to_bytes(8, "big")),
             tid=node.tid,
             node_id=node.id,
             attempt=node.attempt,
-            response=msgspec.json.encode({"error": {"message": why}}),
+            response=msgspec.json.encode({"error": {"message": reason}}),
         )
-        value, partition = encode_command(failed), ids.partition_of(node.id, self._partitions)
+        value, partition = encode_command(command), ids.partition_of(node.id, self._partitions)
         report = self._report(lambda: acknowledged(webhook))
         self._send(lambda: self._producer.produce(COMMANDS, value, node.id, partition=partition, on_delivery=report))
 

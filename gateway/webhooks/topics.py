@@ -1,18 +1,18 @@
-"""Which topics the deliverer reads, and how much of each is in memory."""
+"""Subscription of the deliverer, and its buffer of each topic."""
 
 from __future__ import annotations
 
 from backbeat.schemas.kafka.client_registry import Registry
 
-#: How much of one client may be in the gateway at once. Above it Kafka keeps the rest.
+#: Bounds of one client's webhooks in memory. Kafka keeps the rest.
 _COUNT_MAX = 2_000
 _BYTES_MAX = 16 * 1024 * 1024
-#: Clients that are added together make one change.
-_SETTLE_SECONDS = 0.3
+#: Debounce: clients added within this time cause one resubscribe.
+_DEBOUNCE_SECONDS = 0.3
 
 
-class Flow:
-    """What is in memory of one client's topic. It is full at its bound, and until half of that is done."""
+class TopicBuffer:
+    """Buffer of one client's topic. Full at its bound, and until half of that is done."""
 
     __slots__ = ("_bytes_held", "_count", "_full", "has_new", "paused", "topic")
 
@@ -22,53 +22,53 @@ class Flow:
         self._bytes_held = 0
         self._full = False
         self.paused = False
-        #: Whether partitions came that do not know that they are paused.
+        #: True if partitions were assigned that are not paused yet.
         self.has_new = False
 
     def add(self, bytes_held: int) -> None:
-        """One more."""
+        """Count one more webhook."""
         self._count += 1
         self._bytes_held += bytes_held
 
     def remove(self, bytes_held: int) -> None:
-        """One is done."""
+        """Count one webhook less."""
         self._count -= 1
         self._bytes_held -= bytes_held
 
     @property
     def is_full(self) -> bool:
-        """Whether no more should be read."""
-        bound = 2 if self._full else 1
-        self._full = self._count * bound >= _COUNT_MAX or self._bytes_held * bound >= _BYTES_MAX
+        """True if no more should be read."""
+        factor = 2 if self._full else 1
+        self._full = self._count * factor >= _COUNT_MAX or self._bytes_held * factor >= _BYTES_MAX
         return self._full
 
 
 class Subscription:
-    """The topics of all clients that are served by webhook, as the registry has them.
+    """Topics of all clients that are served by webhook, from the registry.
 
-    That of a client which is removed stays: what the engine still sends there has to become a client error.
+    The topic of a removed client stays: activities that the engine still sends there have to become client errors.
     """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._version = -1
         self._looked_at = float("-inf")
-        #: Topics, and whose they are (16 bytes).
+        #: Client id (16 bytes) by topic.
         self.topics: dict[str, bytes] = {}
 
     def changed(self, now: float) -> list[str] | None:
-        """The topics, where they are others than before. `now` is monotonic seconds."""
+        """Topics, if they changed. `now`: monotonic seconds."""
         version = self._registry.version
-        if version == self._version or now - self._looked_at < _SETTLE_SECONDS:
+        if version == self._version or now - self._looked_at < _DEBOUNCE_SECONDS:
             return None
         self._version, self._looked_at = version, now
         clients = self._registry.all()
         topics = {client.topic: client.id_bytes for client in clients if client.delivery == "webhook"}
-        known = {client.topic for client in clients}
+        known_topics = {client.topic for client in clients}
         removed = {
             topic: client_id
             for topic, client_id in self.topics.items()
-            if topic not in known and self._registry.by_id(client_id) is None
+            if topic not in known_topics and self._registry.by_id(client_id) is None
         }
         topics |= removed
         if topics.keys() == self.topics.keys():

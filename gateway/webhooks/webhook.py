@@ -1,4 +1,4 @@
-"""One webhook: what is posted, where to, and what is known of it until it is settled.
+"""A webhook: its record, URL, body, headers, and its state until it is settled.
 
 Bodies and rules: behaviour document, section 6.
 """
@@ -25,10 +25,10 @@ from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.schemas.messages.views import NodeView
 
 NodeBody = Callable[[NodeView], dict[str, Any]]
-#: (node id, attempt, the notification's message, if it is one): what a repeat is known by.
+#: Identity of a webhook: (node id, attempt, the message of a notification).
 Key = tuple[bytes, int, str]
 
-#: The header by which a client knows a repeat: the same value is the same delivery.
+#: Header by which a client recognizes a repeat: the same value is the same delivery.
 DELIVERY_HEADER = "X-Backbeat-Delivery"
 TID_HEADER = "X-backbeat-tid"
 
@@ -38,11 +38,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class UndeliverableError(Exception):
-    """There is nowhere to post a webhook to; the text says why."""
+    """A webhook without a URL; the text says why."""
 
 
 class Webhook:
-    """An activity, decision or notification from when its record was read until nothing more is to be done about it."""
+    """An activity, decision or notification, from the read of its record until it is settled."""
 
     __slots__ = (
         "answered",
@@ -51,13 +51,13 @@ class Webhook:
         "elsewhere_until",
         "failure",
         "first_tried_at",
+        "in_flight",
         "key",
         "outcome",
         "places",
         "record",
         "topic",
         "tries",
-        "under_way",
     )
 
     def __init__(
@@ -66,40 +66,40 @@ class Webhook:
         self.record = record
         self.key = key
         self.topic = topic
-        #: What its record weighs, for the bound on what is in memory.
+        #: Size of its record, for the bound on memory.
         self.bytes_held = bytes_held
-        #: Where it was read; repeats of it add theirs.
+        #: Offsets of its record and of repeats.
         self.places = [(offsets, offset)]
-        #: When it was tried first (monotonic seconds); None: it was not.
+        #: Monotonic seconds of the first attempt; None: there was none.
         self.first_tried_at: float | None = None
         #: Requests that had a connection.
         self.tries = 0
-        #: Whether a request for it is under way, or may have reached the client without an answer.
-        self.under_way = False
-        #: Whether it may have been posted already: its node is asked about before it is.
+        #: True while a request is in flight, or may have reached the client without an answer.
+        self.in_flight = False
+        #: True if it may have been posted already: the engine is asked about its node first.
         self.ask_first = False
-        #: Until when the gateway before us may have a request for it under way (monotonic seconds).
+        #: Monotonic seconds until which another gateway may have a request in flight.
         self.elsewhere_until: float | None = None
-        #: Whether nothing more is to be done about it; what is settled without that is somebody else's.
+        #: True once it is settled here; a webhook settled without that is left to another gateway.
         self.answered = False
-        #: Why it could not be delivered: its node gets a client error.
+        #: Reason of a failed delivery: its node gets a client error.
         self.failure: str | None = None
-        #: What came of it, in a word (docs/reference/metrics.md); empty: nothing yet, or it is another gateway's.
+        #: Outcome as a word (docs/reference/metrics.md); empty: none yet, or another gateway has it.
         self.outcome = ""
 
     @property
     def revoked(self) -> bool:
-        """Whether all its partitions were taken away: another gateway posts it."""
+        """True if all its partitions were revoked: another gateway posts it."""
         return all(offsets.revoked for offsets, _ in self.places)
 
     @property
     def is_notification(self) -> bool:
-        """Whether it tells of an error, so that nothing comes of it when it fails."""
+        """True for an error notification, whose failure has no consequence."""
         return self.record.kind is ActivityKind.NOTIFICATION
 
     @property
-    def about(self) -> dict[str, object]:
-        """What an event of the log about it is about."""
+    def log_fields(self) -> dict[str, object]:
+        """Subjects of log events about it."""
         node = self.record.node
         return {
             "tid": transaction_ids.plain(node.tid),
@@ -113,28 +113,28 @@ class Webhook:
         return f"{self.record.kind} {node.name} of node {id_text(node.id)}, attempt {node.attempt} (tid {node.tid})"
 
 
-class Standing(enum.Enum):
-    """How far the client is with an activity."""
+class ClientProgress(enum.Enum):
+    """The client's progress with an activity."""
 
-    #: it has said nothing
+    #: Not begun: the client has not reported.
     RECEIVED = enum.auto()
     PROCESSING = enum.auto()
-    #: it has answered, or the attempt is over
+    #: Answered, or the attempt is over.
     OVER = enum.auto()
 
 
-def standing_of(record: ActivityRecord, node: NodeView | None) -> Standing:
-    """How far the client is with the attempt of this record, by what its node is now; null: it was removed."""
+def client_progress(record: ActivityRecord, node: NodeView | None) -> ClientProgress:
+    """The client's progress with the record's attempt, from its node; None: the node was removed."""
     if node is None or node.attempt != record.node.attempt or node.server is not ServerStatus.SENT_TO_CLIENT:
-        return Standing.OVER
-    return _STANDINGS.get(node.client, Standing.OVER)
+        return ClientProgress.OVER
+    return _PROGRESS.get(node.client, ClientProgress.OVER)
 
 
-_STANDINGS = {ClientStatus.RECEIVED: Standing.RECEIVED, ClientStatus.PROCESSING: Standing.PROCESSING}
+_PROGRESS = {ClientStatus.RECEIVED: ClientProgress.RECEIVED, ClientStatus.PROCESSING: ClientProgress.PROCESSING}
 
 
 def key_of(record: ActivityRecord) -> Key:
-    """What a repeat of it is known by."""
+    """Identity of the record's webhook, equal for repeats."""
     return record.node.id, record.node.attempt, record.message or "" if _is_notification(record) else ""
 
 
@@ -143,7 +143,7 @@ def _is_notification(record: ActivityRecord) -> bool:
 
 
 def endpoint_of(record: ActivityRecord, client: RegisteredClient) -> str:
-    """The URL that it is posted to."""
+    """URL of the record's webhook. UndeliverableError."""
     if _is_notification(record):
         url = client.notification_endpoint
     elif record.kind is ActivityKind.DECISION and client.decision_endpoint:
@@ -156,16 +156,16 @@ def endpoint_of(record: ActivityRecord, client: RegisteredClient) -> str:
     return url
 
 
-def word_of(record: ActivityRecord, client: RegisteredClient) -> str:
-    """What it is called in its body and in the message when it is refused."""
+def body_key(record: ActivityRecord, client: RegisteredClient) -> str:
+    """Name of the webhook in its body and in errors."""
     return "decision" if record.kind is ActivityKind.DECISION and client.decision_endpoint else "activity"
 
 
-def body_of(record: ActivityRecord, word: str, node_body: NodeBody) -> bytes:
-    """What is posted."""
+def body_of(record: ActivityRecord, key: str, node_body: NodeBody) -> bytes:
+    """Body of the request."""
     node = node_body(record.node)
     if not _is_notification(record):
-        return _encode({word: node})
+        return _encode({key: node})
     return _encode(
         {
             "activity": node,
@@ -176,12 +176,12 @@ def body_of(record: ActivityRecord, word: str, node_body: NodeBody) -> bytes:
 
 
 def headers_of(record: ActivityRecord, tid: str) -> dict[str, str]:
-    """The headers that tell one webhook from another; `tid`: the node's, or with a span of our own behind it."""
+    """Headers of the request; `tid`: the node's, or with a span of our own behind it."""
     node = record.node
     delivery = f"{id_text(node.id)}-{node.attempt}"
     headers = {DELIVERY_HEADER: f"{delivery}-notification" if _is_notification(record) else delivery}
     if node.tid:
-        # One that came over a topic may be any text.
+        # A transaction id from a topic may be any text.
         plain = transaction_ids.plain(node.tid)
         headers[TID_HEADER] = plain if _TID.fullmatch(plain) else quote(plain)[:_TID_CHARACTERS_MAX]
     traceparent = transaction_ids.split(tid)[1]
@@ -191,7 +191,7 @@ def headers_of(record: ActivityRecord, tid: str) -> dict[str, str]:
 
 
 def reason_of(error: Exception) -> str:
-    """Why a request got no answer, in words that do not depend on the libraries."""
+    """Reason why a request got no answer, independent of the library's wording."""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "the host's name is unknown"
     if isinstance(error, TimeoutError):

@@ -13,9 +13,9 @@ from moto.server import ThreadedMotoServer
 
 from backbeat.compose.cli.program import backbeat
 from backbeat.errors import InvalidParameters, NotFound, Unavailable
-from backbeat.gateway.archiving import ArchiveError, open_place, read_archive, split_address
+from backbeat.gateway.archiving import ArchiveError, open_archive_store, read_archive, split_address
 from backbeat.gateway.archiving.content import Writer
-from backbeat.gateway.archiving.places import archive_name
+from backbeat.gateway.archiving.stores import archive_name
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.schemas.messages.views import NodeView, WorkflowView
@@ -154,7 +154,7 @@ def url(request, tmp_path):
 
 
 def test_an_archive_takes_the_place_of_the_same_one(url):
-    place = open_place(url)
+    place = open_archive_store(url)
     name = archive_name("shop", WORKFLOW)
     for content in (b"older", written()):
         place.put(name, io.BytesIO(content))
@@ -171,7 +171,7 @@ def test_an_archive_takes_the_place_of_the_same_one(url):
 
 @pytest.mark.parametrize("command", ["show", "tree"])
 def test_an_archive_is_read_by_its_address(url, command):
-    place = open_place(url)
+    place = open_archive_store(url)
     name = archive_name("shop", WORKFLOW)
     address = place.put(name, io.BytesIO(written()))
     if "?" in url:
@@ -186,15 +186,15 @@ def test_an_archive_is_read_by_its_address(url, command):
 def test_places_that_cannot_be_used_say_so(tmp_path, bucket):
     (tmp_path / "file").write_text("")
     with pytest.raises(Unavailable, match="does not take an archive"):
-        open_place((tmp_path / "file").as_uri()).put("shop/a.jsonl.gz", io.BytesIO(b""))
+        open_archive_store((tmp_path / "file").as_uri()).put("shop/a.jsonl.gz", io.BytesIO(b""))
     with pytest.raises(Unavailable, match="There is no folder"):
-        list(open_place((tmp_path / "none").as_uri()).names())
-    missing = open_place(bucket.replace("//archives", "//none"))
+        list(open_archive_store((tmp_path / "none").as_uri()).names())
+    missing = open_archive_store(bucket.replace("//archives", "//none"))
     for use in (lambda: missing.put("a", io.BytesIO(b"")), lambda: list(missing.names()), lambda: missing.open("a")):
         with pytest.raises(Unavailable, match="s3://none"):
             use()
     with pytest.raises(InvalidParameters, match="is no URL of a store"):
-        open_place("ftp://x/y")
+        open_archive_store("ftp://x/y")
     with pytest.raises(InvalidParameters, match="is no archive"):
         split_address("s3://bucket/prefix/file.txt")
 
@@ -206,7 +206,7 @@ def test_a_name_is_a_path_of_its_own_in_its_place(text, tmp_path):
     assert len(name.split("/")) == 4
     path = (tmp_path / name).resolve()
     assert path.is_relative_to(tmp_path)
-    open_place(tmp_path.as_uri()).put(name, io.BytesIO(b"x"))
+    open_archive_store(tmp_path.as_uri()).put(name, io.BytesIO(b"x"))
     assert path.read_bytes() == b"x"
 
 

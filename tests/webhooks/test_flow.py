@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from backbeat.gateway.webhooks.handover import Handover
-from backbeat.gateway.webhooks.topics import Flow, Subscription
+from backbeat.gateway.webhooks.topics import Subscription, TopicBuffer
 from backbeat.schemas.kafka.clients import RegisteredClient
 
 
@@ -36,24 +36,24 @@ def client(number: int, name: str, delivery: str = "webhook") -> RegisteredClien
 
 
 def test_full_until_half_is_done():
-    flow = Flow("t")
+    buffer = TopicBuffer("t")
     for _ in range(2_000):
-        assert not flow.is_full
-        flow.add(10)
-    assert flow.is_full
+        assert not buffer.is_full
+        buffer.add(10)
+    assert buffer.is_full
     for _ in range(1_000):
-        assert flow.is_full
-        flow.remove(10)
-    flow.remove(10)
-    assert not flow.is_full
+        assert buffer.is_full
+        buffer.remove(10)
+    buffer.remove(10)
+    assert not buffer.is_full
 
 
 def test_full_by_weight():
-    flow = Flow("t")
-    flow.add(16 * 1024 * 1024)
-    assert flow.is_full
-    flow.remove(16 * 1024 * 1024)
-    assert not flow.is_full
+    buffer = TopicBuffer("t")
+    buffer.add(16 * 1024 * 1024)
+    assert buffer.is_full
+    buffer.remove(16 * 1024 * 1024)
+    assert not buffer.is_full
 
 
 def test_topics_follow_the_clients():

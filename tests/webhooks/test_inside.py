@@ -126,11 +126,11 @@ async def test_a_partition_that_moves_takes_along_what_is_answered_and_what_is_u
         shop.signal(f"s{number}", runner=runner)
     await shop.site.wait_for(31, "/wide")
     # Of the gateway's requests: a partition that comes back to it meanwhile has webhooks that it need not post.
-    await shop.eventually(lambda: first.figures.tries.get(("decision", "answered"), 0) >= 30)
+    await shop.eventually(lambda: first.metrics.tries.get(("decision", "answered"), 0) >= 30)
     # The first gateway is asked for its partitions, and goes on with its request.
-    first._intake._subscription._registry = Without(shop.registry, runner.id_bytes)
-    first._intake._subscription._version = -1
-    await shop.eventually(lambda: first._intake._positions.get(runner.topic, 0) is None)
+    first._consumer._subscription._registry = Without(shop.registry, runner.id_bytes)
+    first._consumer._subscription._version = -1
+    await shop.eventually(lambda: first._consumer._positions.get(runner.topic, 0) is None)
     await shop.deliver(endpoint_timeout_seconds=600.0)
     shop.signal("last", runner=runner)
     await shop.site.wait_for(name="last")
@@ -139,7 +139,7 @@ async def test_a_partition_that_moves_takes_along_what_is_answered_and_what_is_u
         ["held", "last", *(f"s{n}" for n in range(30))]
     )
     gate.open.set()
-    await shop.eventually(lambda: first.figures.tries["decision", "answered"] >= 31)
+    await shop.eventually(lambda: first.metrics.tries["decision", "answered"] >= 31)
 
 
 class Without:
@@ -162,7 +162,7 @@ async def test_a_busy_endpoint_has_its_timeout_and_then_the_wait(shop):
     deliverer = await shop.deliver(endpoint_timeout_seconds=1.0, connection_error_wait_seconds=600.0)
     signals = [shop.signal(f"s{number}") for number in range(2)]
     await shop.site.wait_for(2)
-    await shop.eventually(lambda: deliverer.figures.tries.get(("decision", "broken")) == 2)
+    await shop.eventually(lambda: deliverer.metrics.tries.get(("decision", "broken")) == 2)
     inside.go_on.set()
 
     for signal in signals:
@@ -221,7 +221,7 @@ async def test_a_notification_that_is_slow_is_told_once(shop):
     deliverer = await shop.deliver(endpoint_timeout_seconds=0.5, connection_error_wait_seconds=60.0)
     shop.signal(retries=0)
     await shop.site.wait_for(1, "/notification")
-    await shop.eventually(lambda: deliverer.figures.settled.get(("notification", "unreachable")))
+    await shop.eventually(lambda: deliverer.metrics.settled.get(("notification", "unreachable")))
     assert deliverer.counts().delivered == 0, "the decision was refused, the notification is lost"
 
     shop.site.answers["/notification"] = statuses()

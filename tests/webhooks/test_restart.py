@@ -86,7 +86,7 @@ async def test_those_that_come_and_leave_in_order_have_nothing_posted_twice(shop
     sending = asyncio.create_task(send())
     for _ in range(3):
         other = await shop.deliver()
-        positions = other._intake._positions
+        positions = other._consumer._positions
         await shop.eventually(lambda positions=positions: positions._offsets)
         moved += len(positions.partitions_of(runner.topic))
         await other.stop()

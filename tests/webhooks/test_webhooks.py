@@ -268,14 +268,14 @@ async def test_what_is_too_much_for_the_memory_waits_in_kafka(shop, monkeypatch)
     for number in range(100):
         shop.signal(f"other{number}", runner=other)
     await shop.site.wait_for(100, "/other")
-    flow = deliverer._intake._flows[shop.client.topic]
-    assert flow.paused
+    buffer = deliverer._consumer._buffers[shop.client.topic]
+    assert buffer.paused
     assert deliverer.counts().waiting < 101
 
     gate.open.set()
     hooks = await shop.site.wait_for(101, "/decision")
     assert len({hook.name for hook in hooks}) == 101
-    await shop.eventually(lambda: not flow.paused)
+    await shop.eventually(lambda: not buffer.paused)
 
 
 async def test_a_tid_that_is_no_header(shop):

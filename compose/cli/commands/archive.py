@@ -69,14 +69,14 @@ Examples:
 @log_format_option
 def run(bootstrap_servers: str, to: str, poll_seconds: float, log_format: str, *, once: bool) -> None:
     """Write an archive of each workflow that waits for it, whereupon it is removed; until SIGTERM or Ctrl-C."""
-    from backbeat.gateway.archiving import Archiver, open_place
+    from backbeat.gateway.archiving import Archiver, open_archive_store
     from backbeat.streams.observe import logs
 
-    place = open_place(to)
+    store = open_archive_store(to)
     logs.to_stderr(log_format)
 
     async def write_archives() -> int:
-        archiver = Archiver(bootstrap_servers, place)
+        archiver = Archiver(bootstrap_servers, store)
         await archiver.start()
         try:
             if once:
@@ -119,11 +119,11 @@ Examples:
 @click.option("--client", help="Only those of this client application.")
 @json_option
 def list_(url: str, client: str | None, *, as_json: bool) -> None:
-    """List the archives of a place by their names: client, workflow name, day, id."""
-    from backbeat.gateway.archiving import open_place
-    from backbeat.gateway.archiving.places import part_of_name
+    """List the archives of a store by their names: client, workflow name, day, id."""
+    from backbeat.gateway.archiving import open_archive_store
+    from backbeat.gateway.archiving.stores import name_part
 
-    for name in open_place(url).names("" if client is None else part_of_name(client)):
+    for name in open_archive_store(url).names("" if client is None else name_part(client)):
         emit({"name": name}) if as_json else click.echo(name)
 
 
@@ -199,6 +199,6 @@ def tree(file: str, *, as_json: bool) -> None:
 def _read(address: str) -> Archive:
     from backbeat.gateway.archiving import read_archive, split_address
 
-    place, name = split_address(address)
-    with place.open(name) as file:
+    store, name = split_address(address)
+    with store.open(name) as file:
         return read_archive(file, address)

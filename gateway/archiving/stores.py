@@ -1,9 +1,9 @@
-"""Where archives lie: a folder, or a bucket of S3 or of a service that speaks as it does; by URL as payloads do.
+"""Stores of archives: a folder, or a bucket of S3 or a compatible service, by URL as for payloads.
 
     <client>/<workflow name>/<day on which the workflow was made>/<workflow id>-<when, in milliseconds>.jsonl.gz
 
-A name follows from the workflow alone: one that is archived again, after a crash, takes the place of the first. A later
-workflow of the same subject has another time.
+A name follows from the workflow alone: an archive written again, after a crash, replaces the first. A later workflow of
+the same subject has another time.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from backbeat.schemas.messages.views import WorkflowView
 from backbeat.stores import bucket_client, parse_store, write_whole
 
 SUFFIX = ".jsonl.gz"
-#: Bytes of a part of a name, the longest that every file system takes left aside.
+#: Bytes of a part of a name, well below what every file system takes.
 _PART_BYTES_MAX = 120
 _DIGEST_CHARACTERS = 16
 
 
 def archive_name(client: str, workflow: WorkflowView) -> str:
-    """The name of a workflow's archive in its place."""
+    """Name of a workflow's archive in its store."""
     day = datetime.fromtimestamp(workflow.created_at / 1000, UTC).strftime("%Y-%m-%d")
     file = f"{id_text(workflow.id)}-{workflow.created_at}{SUFFIX}"
-    return "/".join((part_of_name(client), part_of_name(workflow.name), day, file))
+    return "/".join((name_part(client), name_part(workflow.name), day, file))
 
 
-def part_of_name(text: str) -> str:
-    """A text as one part of a path: readable, and another one for every text."""
+def name_part(text: str) -> str:
+    """A text as one part of a path: readable, and unique for every text."""
     quoted = quote(text, safe=" ")
     if quoted.startswith("."):
         quoted = f"%2E{quoted[1:]}"
@@ -46,48 +46,48 @@ def part_of_name(text: str) -> str:
     return f"{quoted[: _PART_BYTES_MAX - len(digest) - 1]}~{digest}"
 
 
-class Place(Protocol):
-    """Keeps archives by their names. Used in threads."""
+class ArchiveStore(Protocol):
+    """Store of archives by name. Used in threads."""
 
     def put(self, name: str, file: IO[bytes]) -> str:
-        """Keep a file, whole or not at all, in place of one of that name; its URL. Unavailable."""
+        """Store a file, atomically, replacing one of that name; its URL. Unavailable."""
 
     def open(self, name: str) -> IO[bytes]:
-        """A file. NotFound, Unavailable."""
+        """A file's content. NotFound, Unavailable."""
 
     def names(self, under: str = "") -> Iterator[str]:
-        """The names of all archives, or of those under a folder, in order. Unavailable."""
+        """Names of all archives, or of those in a folder, in order. Unavailable."""
 
 
-def open_place(url: str) -> Place:
-    """The place that a URL names: `file:///folder` or `s3://bucket/prefix?endpoint=http://…&region=…`."""
-    found = parse_store(url)
-    if isinstance(found, Path):
-        return Folder(found)
-    return Bucket(*found)
+def open_archive_store(url: str) -> ArchiveStore:
+    """Store of a URL: `file:///folder` or `s3://bucket/prefix?endpoint=http://…&region=…`."""
+    location = parse_store(url)
+    if isinstance(location, Path):
+        return FolderStore(location)
+    return BucketStore(*location)
 
 
-def split_address(address: str) -> tuple[Place, str]:
-    """A place and the name in it, from an archive's own URL or path."""
+def split_address(address: str) -> tuple[ArchiveStore, str]:
+    """Store and name of an archive, from its own URL or path."""
     if "://" not in address:
         path = Path(address).absolute()
-        return Folder(path.parent), path.name
-    parts = urlsplit(address)
-    folder, _, name = parts.path.rpartition("/")
-    if not name.endswith(SUFFIX) or (parts.scheme == "file" and not folder):
+        return FolderStore(path.parent), path.name
+    url = urlsplit(address)
+    folder, _, name = url.path.rpartition("/")
+    if not name.endswith(SUFFIX) or (url.scheme == "file" and not folder):
         wanted = f"a file …{SUFFIX}"
         raise InvalidParameters(Reason.INVALID_PARAMETERS, f"{address!r} is no archive", address, wanted)
-    return open_place(urlunsplit(parts._replace(path=folder))), name
+    return open_archive_store(urlunsplit(url._replace(path=folder))), name
 
 
-class Folder:
-    """Archives as files."""
+class FolderStore:
+    """Archives as files of a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def put(self, name: str, file: IO[bytes]) -> str:
-        """Keep a file."""
+        """Store a file."""
         path = self._folder / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ class Folder:
         return path.absolute().as_uri()
 
     def open(self, name: str) -> IO[bytes]:
-        """A file."""
+        """Open a file."""
         path = self._folder / name
         try:
             return path.open("rb")
@@ -110,12 +110,12 @@ class Folder:
         """Names in order."""
         if not self._folder.is_dir():
             raise Unavailable(f"There is no folder {self._folder}")
-        found = (self._folder / under).rglob(f"*{SUFFIX}")
-        yield from sorted(path.relative_to(self._folder).as_posix() for path in found)
+        paths = (self._folder / under).rglob(f"*{SUFFIX}")
+        yield from sorted(path.relative_to(self._folder).as_posix() for path in paths)
 
 
-class Bucket:
-    """Archives as objects."""
+class BucketStore:
+    """Archives as objects of a bucket."""
 
     def __init__(self, bucket: str, prefix: str, endpoint: str | None = None, region: str | None = None) -> None:
         self._bucket = bucket
@@ -123,7 +123,7 @@ class Bucket:
         self._client, self._errors = bucket_client(endpoint, region)
 
     def put(self, name: str, file: IO[bytes]) -> str:
-        """Keep a file; a large one goes in parts, and is there when the last one is."""
+        """Store a file. A large one is uploaded in parts, and exists once the last one is there."""
         key = self._prefix + name
         try:
             self._client.upload_fileobj(file, self._bucket, key, ExtraArgs={"ContentType": "application/gzip"})
@@ -132,13 +132,13 @@ class Bucket:
         return f"s3://{self._bucket}/{key}"
 
     def open(self, name: str) -> IO[bytes]:
-        """A file, all of it."""
+        """Download a file."""
         key = self._prefix + name
         try:
             return io.BytesIO(self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read())
         except self._client.exceptions.NoSuchKey as error:
-            where = f"s3://{self._bucket}/{key}"
-            raise NotFound(Reason.NOT_FOUND, f"There is no {where}", "nothing", "an archive") from error
+            url = f"s3://{self._bucket}/{key}"
+            raise NotFound(Reason.NOT_FOUND, f"There is no {url}", "nothing", "an archive") from error
         except self._errors as error:
             raise Unavailable(f"The bucket s3://{self._bucket} cannot be read: {error}") from error
 
@@ -148,8 +148,8 @@ class Bucket:
         pages: Any = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
         try:
             for page in pages:
-                for found in page.get("Contents", ()):
-                    if found["Key"].endswith(SUFFIX):
-                        yield found["Key"][len(self._prefix) :]
+                for item in page.get("Contents", ()):
+                    if item["Key"].endswith(SUFFIX):
+                        yield item["Key"][len(self._prefix) :]
         except self._errors as error:
             raise Unavailable(f"The bucket s3://{self._bucket} cannot be listed: {error}") from error
