@@ -25,7 +25,7 @@ async def change(call: Call, kind: type[commands.AnyCommand], key: bytes, target
             lambda reply_to: kind(reply_to=reply_to, **identity, **fields), key, key, target
         )
     except Rejected as rejected:
-        raise errors.refused(rejected, target, whole=call.wishes.whole) from rejected
+        raise errors.refused(rejected, target, whole=call.preferences.whole) from rejected
 
 
 async def ask(
@@ -41,7 +41,7 @@ async def ask(
             target,
         )
     except Rejected as rejected:
-        raise errors.refused(rejected, target, whole=call.wishes.whole) from rejected
+        raise errors.refused(rejected, target, whole=call.preferences.whole) from rejected
 
 
 async def get_workflow(call: Call, workflow_id: bytes) -> WorkflowView:
@@ -61,7 +61,7 @@ async def get_node(call: Call, node_id: bytes, *, anybodys: bool = False) -> Nod
 
 async def wait_for_node(call: Call, node_id: bytes) -> NodeView:
     """A node once it has ended, or as it is at the end of the call's wait."""
-    seconds = call.wishes.wait_seconds
+    seconds = call.preferences.wait_seconds
     deadline = int((time.time() + seconds) * 1000)
     target = f"node {id_text(node_id)}"
     try:
@@ -73,7 +73,7 @@ async def wait_for_node(call: Call, node_id: bytes) -> NodeView:
             seconds + GRACE_SECONDS,
         )
     except Rejected as rejected:
-        raise errors.refused(rejected, target, whole=call.wishes.whole) from rejected
+        raise errors.refused(rejected, target, whole=call.preferences.whole) from rejected
     assert isinstance(view, NodeView)
     return view
 

@@ -37,8 +37,8 @@ class HttpMetrics:
 class GatewayCollector(Collector):
     """Collector of a gateway's metrics. `collect` blocks: it reads the projection's database and Kafka."""
 
-    def __init__(self, parts: Services, http: HttpMetrics) -> None:
-        self._parts = parts
+    def __init__(self, services: Services, http: HttpMetrics) -> None:
+        self._services = services
         self._http = http
 
     def collect(self) -> Iterator[Metric]:
@@ -46,7 +46,7 @@ class GatewayCollector(Collector):
         yield gauges("backbeat_gateway_info", "Which gateway this is.", ("version",), [((version(),), 1)])
         yield from self._calls()
         yield from self._webhooks()
-        yield from self._parts.projection.metrics.collect()
+        yield from self._services.projection.metrics.collect()
 
     def _calls(self) -> Iterator[Metric]:
         http = self._http
@@ -60,11 +60,11 @@ class GatewayCollector(Collector):
             http.seconds.copy().items(),
         )
         yield gauge("backbeat_gateway_requests_in_progress", "Calls being answered.", http.in_progress)
-        reachable = self._parts.engine.missing is None
+        reachable = self._services.engine.missing is None
         yield gauge("backbeat_gateway_engine_reachable", "Whether Kafka is there.", int(reachable))
 
     def _webhooks(self) -> Iterator[Metric]:
-        deliverer = self._parts.deliverer
+        deliverer = self._services.deliverer
         if deliverer is None:
             return
         webhooks, counts = deliverer.metrics, deliverer.counts()

@@ -107,17 +107,17 @@ class Payloads:
         if self._consumer is not None:
             await asyncio.to_thread(self._consumer.close)
 
-    async def keep(self, texts: Iterable[bytes]) -> list[bytes]:
+    async def store(self, texts: Iterable[bytes]) -> list[bytes]:
         """Payloads of a call for the engine: inline, or as references. Unavailable."""
         results = list(texts)
         indexes = too_many(results)
         if indexes:
-            references = await asyncio.to_thread(self._keep, [results[index] for index in indexes])
+            references = await asyncio.to_thread(self._store, [results[index] for index in indexes])
             for index, reference in zip(indexes, references, strict=True):
                 results[index] = reference
         return results
 
-    async def whole(self, text: bytes) -> bytes:
+    async def load(self, text: bytes) -> bytes:
         """The payload of a reference, or the text itself. CodecError: it is lost. Unavailable."""
         if not is_reference(text):
             return text
@@ -133,10 +133,10 @@ class Payloads:
             self._cache_payload(reference.sha256, payload)
         return payload
 
-    async def shown(self, text: bytes) -> bytes:
+    async def load_or_reference(self, text: bytes) -> bytes:
         """A payload in an answer: a lost one as its reference. Unavailable."""
         try:
-            return await self.whole(text)
+            return await self.load(text)
         except CodecError as error:
             # The rest of the answer is unaffected.
             logger.warning("a payload is shown as its reference: %s", error)
@@ -152,7 +152,7 @@ class Payloads:
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    def _keep(self, texts: list[bytes]) -> list[bytes]:
+    def _store(self, texts: list[bytes]) -> list[bytes]:
         producer = self._connected_producer()
         partition = random.randrange(self._partitions)  # noqa: S311 - it spreads load and keeps no secret
         offsets: dict[tuple[int, int], int] = {}

@@ -8,21 +8,21 @@ from backbeat.observe.prometheus import new_registry
 from backbeat.observe.status_server import Status
 
 
-def status_of(parts: Services, http: HttpMetrics) -> Status:
+def status_of(services: Services, http: HttpMetrics) -> Status:
     """Status of a gateway with these services."""
     registry = new_registry()
-    registry.register(GatewayCollector(parts, http))
+    registry.register(GatewayCollector(services, http))
     # Liveness is that its loop answers; it ends itself on fatal errors.
-    return Status(registry, list, lambda: why_not_ready(parts))
+    return Status(registry, list, lambda: why_not_ready(services))
 
 
-def why_not_ready(parts: Services) -> list[str]:
+def why_not_ready(services: Services) -> list[str]:
     """Reasons why load balancers should not send callers here; empty: they may."""
     reasons = []
-    if parts.engine.missing is not None:
-        reasons.append(parts.engine.missing)
-    elif parts.deliverer is None:
+    if services.engine.missing is not None:
+        reasons.append(services.engine.missing)
+    elif services.deliverer is None:
         reasons.append("it is starting")
-    if not parts.in_rotation:
+    if not services.in_rotation:
         reasons.append("it is out of rotation")
     return reasons

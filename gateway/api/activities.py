@@ -6,7 +6,7 @@ from aiohttp.web import Response
 
 from backbeat.errors import LimitExceeded, Rejected, never_runs_again
 from backbeat.gateway import engine_calls
-from backbeat.gateway.api.nodes import check_links, fit_response, keep_large, new_node
+from backbeat.gateway.api.nodes import check_links, fit_response, new_node, store_large
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer, success
 from backbeat.gateway.http.error_text import cut_error
@@ -24,7 +24,7 @@ ERRORED = "errored"
 async def show(call: Call) -> Response:
     """GET /activities/:id."""
     node_id = call.path_id()
-    view = await (engine_calls.wait_for_node if call.wishes.wait_seconds else engine_calls.get_node)(call, node_id)
+    view = await (engine_calls.wait_for_node if call.preferences.wait_seconds else engine_calls.get_node)(call, node_id)
     workflow_id = call.parameters.uuid("workflow_id")
     if workflow_id is not None and view.workflow_id != workflow_id:
         raise _not_in_workflow(node_id)
@@ -59,20 +59,20 @@ async def response(call: Call) -> Response:
 
 
 async def change_status(call: Call) -> Response:
-    """PUT /activities/:id/status/:status: what the client says of its work."""
+    """PUT /activities/:id/status/:status: the status that the client reports, with its response."""
     node_id = await _node_id(call)
     response_text = await call.read(lambda: _response(call.parameters))
     is_error = call.segment("status") == ERRORED
     if response_text is not None:
         response_text = await fit_response(call, response_text, is_error=is_error)
     try:
-        await _say(call, node_id, response_text)
+        await _change_status(call, node_id, response_text)
     except errors.Refusal as refusal:
-        cut = _cut_as_asked(refusal, response_text) if is_error else None
-        if cut is None:
+        shortened = _cut_to_limit(refusal, response_text) if is_error else None
+        if shortened is None:
             raise
-        # Somebody has set a smaller limit, or it is too deep. Without its error the node would stay `processing`.
-        await _say(call, node_id, cut)
+        # A limit was lowered, or it is too deep. Without its error the node would stay `processing`.
+        await _change_status(call, node_id, shortened)
     return success()
 
 
@@ -81,9 +81,9 @@ def _response(parameters: Parameters) -> bytes | None:
     return parameters.json("args") if response_text is None else response_text
 
 
-async def _say(call: Call, node_id: bytes, response_text: bytes | None) -> None:
+async def _change_status(call: Call, node_id: bytes, response_text: bytes | None) -> None:
     status = call.segment("status")
-    done = await engine_calls.change(
+    reply = await engine_calls.change(
         call,
         commands.ChangeNode,
         node_id,
@@ -94,10 +94,10 @@ async def _say(call: Call, node_id: bytes, response_text: bytes | None) -> None:
         retriable=call.parameters.flag("retriable") is not False,
     )
     if status != "canceled":
-        _check_changed(call, node_id, done)
+        _check_changed(call, node_id, reply)
 
 
-def _cut_as_asked(refusal: errors.Refusal, response_text: bytes | None) -> bytes | None:
+def _cut_to_limit(refusal: errors.Refusal, response_text: bytes | None) -> bytes | None:
     """A refused error cut to the engine's size or depth; None if it was refused for another reason."""
     rejected = refusal.__cause__
     if response_text is None or not isinstance(rejected, LimitExceeded):
@@ -115,7 +115,7 @@ async def add_decisions(call: Call) -> Response:
     """POST /activities/:id/decisions: children, all or none; their ids in order."""
     node_id = await _node_id(call)
     children = await call.read(lambda: tuple(_child(call, decision) for decision in _decisions(call.parameters)))
-    children = await keep_large(call, children)
+    children = await store_large(call, children)
     await check_links(call, children)
     target = f"node {id_text(node_id)}"
     created = await engine_calls.change(call, commands.AddChildren, node_id, target, node_id=node_id, children=children)
@@ -165,7 +165,7 @@ async def schedule(call: Call) -> Response:
 
 def _check_changed(call: Call, node_id: bytes, done: Done) -> None:
     """409 for a change of a node that never runs again; old clients get success."""
-    if call.wishes.whole and not done.changed:
+    if call.preferences.whole and not done.changed:
         rejected = Rejected(*never_runs_again(node_id))
         raise errors.refused(rejected, f"node {id_text(node_id)}", whole=True)
 

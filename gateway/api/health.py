@@ -35,7 +35,7 @@ async def _problems(call: Call) -> list[str]:
     if silent:
         numbers = ", ".join(map(str, silent))
         problems.append(f"No engine answers for {len(silent)} of {engine.partitions} partitions ({numbers})")
-    trouble = call.parts.projection.trouble
+    trouble = call.services.projection.trouble
     if trouble:
         problems.append(f"The search does not follow: {trouble}")
     return problems
@@ -43,7 +43,7 @@ async def _problems(call: Call) -> list[str]:
 
 async def heartbeat(call: Call) -> Response:
     """GET /heartbeat.txt: 200 if load balancers should send callers here, else 503."""
-    if await asyncio.to_thread(lambda: call.parts.in_rotation):
+    if await asyncio.to_thread(lambda: call.services.in_rotation):
         return Response(text="We have a pulse.", content_type="text/plain")
     return Response(text="It's dead, Jim.", content_type="text/plain", status=503)
 
@@ -53,7 +53,7 @@ async def stats(call: Call) -> Response:
     requested_at = time.monotonic()
     await call.engine.missing_partitions(_ENGINE_SECONDS)
     latency = time.monotonic() - requested_at
-    counts = await call.parts.projection.counts()
+    counts = await call.services.projection.counts()
     return answer(
         {
             # Time in seconds that the engine's slowest partition takes to answer.

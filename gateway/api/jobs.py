@@ -126,10 +126,10 @@ async def _whole(call: Call, identity: bytes, request: Callable[[int], Awaitable
     try:
         parts = [job for jobs in await _all(call, request) for job in jobs]
     except Rejected as rejected:
-        raise errors.refused(rejected, target, whole=call.wishes.whole) from rejected
+        raise errors.refused(rejected, target, whole=call.preferences.whole) from rejected
     if not parts:
         missing = Rejected(Reason.NOT_FOUND, f"There is no {target}", "nothing", "a job")
-        raise errors.refused(missing, target, whole=call.wishes.whole)
+        raise errors.refused(missing, target, whole=call.preferences.whole)
     return add_up(parts, call.engine.partitions)
 
 

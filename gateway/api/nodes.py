@@ -29,7 +29,7 @@ def new_node(call: Call, parameters: Parameters, name: str, *, signal: bool = Fa
         options = parameters
     retries = parameters.whole_number("retry")
     interval = parameters.number("retry_interval")
-    if interval is not None and not call.wishes.whole:
+    if interval is not None and not call.preferences.whole:
         # The original keeps whole seconds.
         interval = float(int(interval))
     return NewNode(
@@ -85,13 +85,13 @@ def _runner(call: Call, parameters: Parameters) -> bytes:
 
 
 def check_runner(call: Call, runner: bytes) -> None:
-    """Refuse a node's runner that is no user: nobody would run it."""
+    """Refuse a node's runner that is no user: no client would run it."""
     if runner != call.user_id and call.engine.client(runner) is None:
         raise errors.invalid(f"No user has the id {id_text(runner)} (client_id)")
 
 
-async def keep_large(call: Call, nodes: tuple[NewNode, ...]) -> tuple[NewNode, ...]:
-    """Nodes with client data that is too large kept elsewhere. 413, 503.
+async def store_large(call: Call, nodes: tuple[NewNode, ...]) -> tuple[NewNode, ...]:
+    """Nodes with large client data stored elsewhere. 413, 503.
 
     Only for clients that are served by webhook, whose deliverer restores it: a worker reads records.
     """
@@ -101,7 +101,7 @@ async def keep_large(call: Call, nodes: tuple[NewNode, ...]) -> tuple[NewNode, .
     if not all(_is_posted_to(call, node.user_id) for node in nodes) or largest > PAYLOAD_BYTES_MAX:
         # The engine refuses what is too large.
         return nodes
-    texts = await call.keep(*(node.client_data for node in nodes))
+    texts = await call.store(*(node.client_data for node in nodes))
     return tuple(
         node if node.client_data is text else msgspec.structs.replace(node, client_data=text)
         for node, text in zip(nodes, texts, strict=True)
@@ -114,19 +114,19 @@ def _is_posted_to(call: Call, user_id: bytes) -> bool:
 
 
 async def fit_response(call: Call, text: bytes, *, is_error: bool) -> bytes:
-    """A response as it goes to the engine: an error is cut, any other kept elsewhere if it is too large. 503."""
+    """A response for the engine: an error is cut, any other stored elsewhere if it is too large. 503."""
     if len(text) <= ERROR_BYTES_MAX:
         return text
     if is_error:
         try:
             return await asyncio.to_thread(cut_error, text)
         except (msgspec.DecodeError, RecursionError):
-            # The engine says what is wrong with it.
+            # The engine refuses it with the reason.
             return text
     if len(text) > PAYLOAD_BYTES_MAX or not _is_posted_to(call, call.user_id):
         return text
-    (kept,) = await call.keep(text)
-    return kept
+    (reference,) = await call.store(text)
+    return reference
 
 
 async def check_links(call: Call, nodes: Iterable[NewNode]) -> None:

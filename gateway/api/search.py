@@ -59,8 +59,8 @@ async def error_workflows(call: Call) -> Response:
 
 async def freshened(call: Call) -> tuple[Projection, dict[str, str] | None]:
     """The projection with every write answered before; else its staleness as a header."""
-    projection = call.parts.projection
-    stale_seconds = await projection.freshen(call.parts.settings.freshen_seconds)
+    projection = call.services.projection
+    stale_seconds = await projection.freshen(call.services.settings.freshen_seconds)
     return projection, {STALE_HEADER: f"{stale_seconds:.1f}"} if stale_seconds else None
 
 

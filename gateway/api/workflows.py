@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp.web import Response
 
 from backbeat.gateway import engine_calls
-from backbeat.gateway.api.nodes import check_links, coalesce, keep_large, new_node
+from backbeat.gateway.api.nodes import check_links, coalesce, new_node, store_large
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer, success
 from backbeat.gateway.http.pages import Page, read_page
@@ -97,7 +97,7 @@ async def signal_by_name(call: Call) -> Response:
 async def _signal(call: Call, name: str) -> Response:
     workflow_id = call.path_id()
     node = await call.read(lambda: new_node(call, call.parameters, name, signal=True))
-    (node,) = await keep_large(call, (node,))
+    (node,) = await store_large(call, (node,))
     if node.parent_link_id is not None:
         await check_links(call, (node,))
     target = f"workflow {id_text(workflow_id)}"
@@ -118,7 +118,7 @@ async def _signal(call: Call, name: str) -> Response:
 
 def _workflow_of_signal(call: Call, workflow_id: bytes) -> commands.NewWorkflow | None:
     """The workflow that a new client sends with its signal: created if there is none, or none any more."""
-    parameters = call.parameters.nested("workflow") if call.wishes.whole else None
+    parameters = call.parameters.nested("workflow") if call.preferences.whole else None
     if parameters is None:
         return None
     new = _new_workflow(call, parameters.with_keys_as_they_are())

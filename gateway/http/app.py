@@ -1,7 +1,7 @@
-"""The gateway's HTTP server: from a request to the handler that answers it, and what every answer has.
+"""The gateway's HTTP server: routes a request to its handler, and completes every answer.
 
-A server without a framework on top: one lookup, one place that catches, one header. It is the way of every call, so
-what it costs is paid some thousand times a second.
+Without a framework on top: one lookup, one place for errors, one header. Every call passes here, some thousand times a
+second.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from backbeat.gateway.http import errors, transaction_id
 from backbeat.gateway.http.authentication import authenticate
 from backbeat.gateway.http.call import LARGE_BYTES, Call, answer
 from backbeat.gateway.http.parameters import Parameters
-from backbeat.gateway.http.preferences import read_wishes
+from backbeat.gateway.http.preferences import read_preferences
 from backbeat.gateway.http.routing import Route, Router
 from backbeat.gateway.http.server import Server, read_body
 from backbeat.gateway.http.services import Services
@@ -47,55 +47,55 @@ IDEMPOTENCY_HEADER = "Idempotency-Key"
 
 _PART = "gateway"
 _FORM = "application/x-www-form-urlencoded"
-#: What browsers and `curl -F` send files with. The API takes none, and read as JSON it would be called malformed.
+#: Media type of files from browsers and `curl -F`. The API takes none, and as JSON it would be called malformed.
 _MULTIPART = "multipart/"
 _WITH_BODY = frozenset({"POST", "PUT"})
 _NOTHING = Parameters()
 _LARGE_ERROR = b'{"response":{"error":{"message":"The error was larger than a request may be, and is lost"}}}'
 _BACKLOG = 1024
 _ROUND_SECONDS = 0.25
-#: So many more objects than before, and garbage is looked for.
+#: Growth in objects that starts a garbage collection.
 _GC_OBJECTS = 50_000
 
 
 class Gateway:
-    """Answers requests with the parts that it is given."""
+    """Handler of every request, with the services that it is given."""
 
-    def __init__(self, settings: GatewaySettings, parts: Services) -> None:
+    def __init__(self, settings: GatewaySettings, services: Services) -> None:
         self._settings = settings
-        self._parts = parts
+        self._services = services
         self._router = Router(ROUTES)
         self._http = HttpMetrics()
-        self._status = status_of(parts, self._http)
+        self._status = status_of(services, self._http)
         self._traces = tracing.is_set_up()
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
-        """The answer to any request; whatever goes wrong has one in the error shape, too."""
+        """The answer to any request; errors are answered in the error shape."""
         if request.raw_path in PATHS and request.method in ("GET", "HEAD"):
             return await self._own_status(request)
         began_at = time.perf_counter()
         http = self._http
-        name = transaction_id.choose(request.headers.get(transaction_id.HEADER))
-        transaction_id.current.set(name)
+        tid = transaction_id.choose(request.headers.get(transaction_id.HEADER))
+        transaction_id.current.set(tid)
         http.in_progress += 1
         route = None
         try:
             route, path, query = self._find(request)
-            answered = self._answer_traced if self._traces else self._answer
-            response = await answered(request, name, route, path, query)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is logged, and answered in the error shape
+            answer_route = self._answer_traced if self._traces else self._answer
+            response = await answer_route(request, tid, route, path, query)
+        except Exception as error:  # noqa: BLE001 - any error is logged, and answered in the error shape
             refusal = self._refusal(request, error)
             response = answer(refusal.body, refusal.status, refusal.headers)
         finally:
             http.in_progress -= 1
         http.note(route, response.status, time.perf_counter() - began_at)
-        response.headers[transaction_id.HEADER] = name
+        response.headers[transaction_id.HEADER] = tid
         return response
 
     async def _own_status(self, request: web.BaseRequest) -> web.Response:
-        """What machines ask: not of the API, so neither is it counted nor has it a transaction id."""
-        found = await asyncio.to_thread(self._status.answer, request.raw_path, request.headers.get("Accept", ""))
-        return web.Response(status=found.status, body=found.body, headers={"Content-Type": found.content_type})
+        """Answer /metrics, /live, /ready: outside the API, so neither counted nor with a transaction id."""
+        status = await asyncio.to_thread(self._status.answer, request.raw_path, request.headers.get("Accept", ""))
+        return web.Response(status=status.status, body=status.body, headers={"Content-Type": status.content_type})
 
     def _refusal(self, request: web.BaseRequest, error: Exception) -> errors.Refusal:
         match error:
@@ -119,15 +119,15 @@ class Gateway:
         return *self._router.find(request.method, raw_path), query
 
     async def _answer_traced(
-        self, request: web.BaseRequest, name: str, route: Route, path: dict[str, str], query: str
+        self, request: web.BaseRequest, tid: str, route: Route, path: dict[str, str], query: str
     ) -> web.Response:
-        """As `_answer`, in a span; what comes of the call is below that."""
-        carried = tracing.with_traceparent(name, request.headers.get(tracing.HEADER))
-        attributes = {"http.request.method": route.method, "http.route": route.path, "backbeat.tid": name}
+        """As `_answer`, in a span; spans of the call's effects are its children."""
+        parent_tid = tracing.with_traceparent(tid, request.headers.get(tracing.HEADER))
+        attributes = {"http.request.method": route.method, "http.route": route.path, "backbeat.tid": tid}
         status = errors.defect().status
-        with tracing.span(f"{route.method} {route.path}", carried, "server", attributes) as sent:
+        with tracing.span(f"{route.method} {route.path}", parent_tid, "server", attributes) as span_tid:
             try:
-                response = await self._answer(request, sent, route, path, query)
+                response = await self._answer(request, span_tid, route, path, query)
                 status = response.status
             except errors.Refusal as refusal:
                 status = refusal.status
@@ -137,11 +137,11 @@ class Gateway:
         return response
 
     async def _answer(
-        self, request: web.BaseRequest, name: str, route: Route, path: dict[str, str], query: str
+        self, request: web.BaseRequest, tid: str, route: Route, path: dict[str, str], query: str
     ) -> web.Response:
         headers = request.headers
-        client = await authenticate(headers, route.access, self._settings.require_auth_token, self._parts.engine)
-        wishes = read_wishes(headers)
+        client = await authenticate(headers, route.access, self._settings.require_auth_token, self._services.engine)
+        preferences = read_preferences(headers)
         parameters = Parameters.of_pairs(query) if query else _NOTHING
         body = b""
         if request.method in _WITH_BODY and request.body_exists:
@@ -150,31 +150,31 @@ class Gateway:
             except web.HTTPRequestEntityTooLarge:
                 if route.handler is not activities.change_status or path["status"] != activities.ERRORED:
                     raise
-                # Refused, it would leave its node `processing` for ever.
+                # A refused error would leave its node `processing` for ever.
                 body = _LARGE_ERROR
             if not route.takes_record:
-                read = (
+                body_parameters = (
                     _read_body(request, body)
                     if len(body) < LARGE_BYTES
                     else await asyncio.to_thread(_read_body, request, body)
                 )
-                parameters = parameters.merged(read)
+                parameters = parameters.merged(body_parameters)
         if route.new and (query or not route.takes_record):
             check_words(route, query, b"" if route.takes_record else body, form=request.content_type == _FORM)
-        if wishes.whole:
+        if preferences.whole:
             parameters = parameters.with_keys_as_they_are()
         call = Call(
-            parts=self._parts,
+            services=self._services,
             route=route,
             path=path,
             client=client,
             parameters=parameters,
-            tid=name,
+            tid=tid,
             key=headers.get(IDEMPOTENCY_HEADER) if route.writes else None,
             headers=headers,
             query=query,
             body=body,
-            wishes=wishes,
+            preferences=preferences,
         )
         try:
             return await route.handler(call)
@@ -190,85 +190,85 @@ def _read_body(request: web.BaseRequest, body: bytes) -> Parameters:
             raise errors.invalid(f"The body is no UTF-8: {error.reason}") from error
     if request.content_type.startswith(_MULTIPART):
         raise errors.invalid(f"A body of {request.content_type} is not taken: send JSON, or a form as {_FORM}")
-    # Whatever else it calls itself: clients send JSON without saying so.
+    # Any other media type is read as JSON: clients send it without saying so.
     return Parameters.of_json(body)
 
 
 async def serve(settings: GatewaySettings) -> None:
-    """Listen, come up, and go on until SIGTERM or Ctrl-C."""
-    stop, hurry = asyncio.Event(), asyncio.Event()
+    """Listen, connect, and run until SIGTERM or Ctrl-C."""
+    stop, second_stop = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def told() -> None:
-        (hurry if stop.is_set() else stop).set()
+    def on_signal() -> None:
+        (second_stop if stop.is_set() else stop).set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told)
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, on_signal)
     try:
-        parts = Services(settings, fail=_fail)
+        services = Services(settings, fail=_fail)
     except (ProjectionError, InvalidParameters, ImportError) as error:
         end(str(error), EXIT_INCONSISTENT_STATE, part=_PART)
     watchdog = _watchdog(loop, settings.loop_timeout_seconds)
-    server = Server(Gateway(settings, parts).answer, body_bytes_max=settings.body_bytes_max)
+    server = Server(Gateway(settings, services).answer, body_bytes_max=settings.body_bytes_max)
     runner = web.ServerRunner(server, shutdown_timeout=settings.stop_seconds)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.http_host, settings.http_port, backlog=_BACKLOG).start()
     except OSError as error:
-        where = f"http://{settings.http_host}:{settings.http_port}"
-        end(f"{where} cannot be listened on: {error.strerror}", EXIT_INCONSISTENT_STATE, part=_PART)
-    starting = asyncio.create_task(_start(parts, settings))
+        address = f"http://{settings.http_host}:{settings.http_port}"
+        end(f"{address} cannot be listened on: {error.strerror}", EXIT_INCONSISTENT_STATE, part=_PART)
+    starting = asyncio.create_task(_start(services, settings))
     stopped = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
         await stopped
-        await _drain(parts, hurry)
+        await _drain(services, second_stop)
     finally:
         watchdog.stop()
         starting.cancel()
-        parts.stopping = True
+        services.stopping = True
         await runner.cleanup()
-        await parts.stop()
+        await services.stop()
 
 
-async def _drain(parts: Services, hurry: asyncio.Event) -> None:
-    """Wait for requests to endpoints, whose clients go on calling here meanwhile; a second signal ends it."""
-    draining, hurried = asyncio.create_task(parts.drain()), asyncio.create_task(hurry.wait())
-    await asyncio.wait((draining, hurried), return_when=asyncio.FIRST_COMPLETED)
-    hurried.cancel()
+async def _drain(services: Services, second_stop: asyncio.Event) -> None:
+    """Wait for requests to endpoints, whose clients go on calling here meanwhile; a second signal ends the wait."""
+    draining, stopped_again = asyncio.create_task(services.drain()), asyncio.create_task(second_stop.wait())
+    await asyncio.wait((draining, stopped_again), return_when=asyncio.FIRST_COMPLETED)
+    stopped_again.cancel()
     if not draining.done():
         logger.warning("stopped a second time: requests to endpoints are given up")
-        parts.give_up()
+        services.give_up()
     await draining
 
 
 def _watchdog(loop: asyncio.AbstractEventLoop, seconds_max: float) -> Watchdog:
-    """Ends the process when its event loop does not come round: callers go to another gateway."""
+    """Watchdog that ends the process when its event loop hangs: callers go to another gateway."""
     rounds = 0
 
-    def come_round() -> None:
+    def tick() -> None:
         nonlocal rounds
         rounds += 1
-        loop.call_later(_ROUND_SECONDS, come_round)
+        loop.call_later(_ROUND_SECONDS, tick)
 
-    come_round()
-    hangs = partial(end_hanging, part=_PART)
-    watchdog = Watchdog([Watched("the event loop", lambda: {None: rounds}, seconds_max)], hangs)
+    tick()
+    end_process = partial(end_hanging, part=_PART)
+    watchdog = Watchdog([Watched("the event loop", lambda: {None: rounds}, seconds_max)], end_process)
     watchdog.start()
     return watchdog
 
 
-async def _start(parts: Services, settings: GatewaySettings) -> None:
-    await parts.start()
+async def _start(services: Services, settings: GatewaySettings) -> None:
+    await services.start()
     sys.stdout.write(f"{READY_LINE}: http://{settings.http_host}:{settings.http_port}\n")
     sys.stdout.flush()
 
 
 def _fail(error: BaseException) -> NoReturn:
-    """End the process for what a part of it cannot go on with."""
-    # What is refused is explained; anything else is a kind and a text.
+    """End the process after a fatal error of a service."""
+    # A refusal explains itself; any other error is shown as type and text.
     reason = str(error) if isinstance(error, NewerRecordError) else f"{type(error).__name__}: {error}"
     end(reason, code_of(error), part=_PART)
 
@@ -277,7 +277,7 @@ def run_gateway(settings: GatewaySettings) -> None:
     """Run one gateway in this process until it is told to stop."""
     logs.to_stderr(settings.log_format)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    # A call leaves no cycles behind: looking for some took a seventh of what a call costs.
+    # Calls leave no reference cycles: looking for some took a seventh of a call's cost.
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_OBJECTS)

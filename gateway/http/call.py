@@ -1,4 +1,4 @@
-"""One call, as its handler sees it: who asks, what is said, and the parts of the gateway that can answer."""
+"""A call as its handler sees it: client, parameters, and the gateway's services."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: What is read beside the event loop: megabytes of JSON take a second, and others would wait.
+#: Size from which JSON is read off the event loop: megabytes take a second, which other calls would wait.
 LARGE_BYTES = 256 * 1024
 
 _KEY_CHARACTERS_MAX = 255
 
-#: What the ids of this process's commands begin with, and how many there were.
-_OWN = os.urandom(10)
+#: Ids of this process's commands: random prefix and counter.
+_ID_PREFIX = os.urandom(10)
 _count = itertools.count()
 
 _encode = msgspec.json.Encoder().encode
@@ -45,7 +45,7 @@ _SUCCESS = _encode({"success": True})
 
 
 class Call:
-    """A call that was let in. `client` is None only where the route is open to anybody."""
+    """An authenticated call. `client` is None only where the route is open to anybody."""
 
     __slots__ = (
         "_key",
@@ -53,20 +53,20 @@ class Call:
         "_turn",
         "body",
         "client",
+        "content",
         "headers",
         "parameters",
-        "parts",
+        "preferences",
         "route",
-        "said",
+        "services",
         "tid",
         "user_id",
-        "wishes",
     )
 
     def __init__(
         self,
         *,
-        parts: Services,
+        services: Services,
         route: Route,
         path: dict[str, str],
         client: RegisteredClient | None,
@@ -76,49 +76,49 @@ class Call:
         headers: Mapping[str, str],
         query: str,
         body: bytes,
-        wishes: Preferences = Preferences(),  # noqa: B008 - it cannot be changed
+        preferences: Preferences = Preferences(),  # noqa: B008 - it cannot be changed
     ) -> None:
-        self.parts = parts
+        self.services = services
         self.route = route
         self._path = path
         self.client = client
         self.user_id = b"" if client is None else find_id(client.id) or b""
-        #: query and body; what stands in the path is asked for by name
+        #: Query and body; path parameters are read by `segment`.
         self.parameters = parameters
         self.tid = tid
         self._key = key
         self._turn: asyncio.Semaphore | None = None
         self.headers = headers
         self.body = body
-        #: query and body as they came
-        self.said = query.encode() + b"\n" + body
-        self.wishes = wishes
+        #: Query and body unread, for the request hash.
+        self.content = query.encode() + b"\n" + body
+        self.preferences = preferences
         if key is not None and not route.takes_record and not 0 < len(key) <= _KEY_CHARACTERS_MAX:
             raise errors.invalid(f"An Idempotency-Key has 1 to {_KEY_CHARACTERS_MAX} characters")
 
     @property
     def engine(self) -> Engine:
-        """What asks the engine."""
-        return self.parts.engine
+        """Client of the engine."""
+        return self.services.engine
 
     async def take_turn(self, turns: asyncio.Semaphore) -> None:
-        """Wait until few enough others do the same; the turn lasts until the call is answered."""
+        """Wait for one of the semaphore's turns; it is held until the call is answered."""
         if self._turn is not None:
             return
         await turns.acquire()
         self._turn = turns
 
     def end(self) -> None:
-        """It is answered."""
+        """Release the turn, after the answer."""
         if self._turn is not None:
             self._turn.release()
 
     def segment(self, name: str) -> str:
-        """A parameter of the path."""
+        """Value of a path parameter."""
         return self._path[name]
 
     def path_id(self, name: str = "id") -> bytes:
-        """An id in the path: 400 for what is none, 404 for one that was never made here."""
+        """Id in the path: 400 if it is no UUID, 404 if it was never created here."""
         text = self._path[name]
         identity = to_id(text)
         if not ids.is_ours(identity):
@@ -126,39 +126,39 @@ class Call:
         return identity
 
     async def read(self, reading: Callable[[], T]) -> T:
-        """What is read from the parameters: beside the event loop where they are large."""
-        return reading() if len(self.said) < LARGE_BYTES else await asyncio.to_thread(reading)
+        """Result of reading the parameters: off the event loop where they are large."""
+        return reading() if len(self.content) < LARGE_BYTES else await asyncio.to_thread(reading)
 
-    async def keep(self, *texts: bytes) -> list[bytes]:
-        """Payloads as they go to the engine (`payloads`). 503."""
+    async def store(self, *texts: bytes) -> list[bytes]:
+        """Payloads for the engine, large ones stored (`payloads`). 503."""
         try:
-            return await self.parts.payloads.keep(texts)
+            return await self.services.payloads.store(texts)
         except Unavailable as error:
             raise errors.unavailable(str(error), "Backbeat::Unavailable") from error
 
     async def whole_nodes(self, views: list[NodeView]) -> list[NodeView]:
-        """Nodes with their client data whole (`payloads`). 400 where that would be too much at once, 503."""
-        large = [index for index, view in enumerate(views) if is_reference(view.client_data)]
-        if not large:
+        """Nodes with their large client data loaded (`payloads`). 400: too much for one answer; 503."""
+        indexes = [index for index, view in enumerate(views) if is_reference(view.client_data)]
+        if not indexes:
             return views
-        texts = await self._whole([views[index].client_data for index in large])
-        whole = list(views)
-        for index, text in zip(large, texts, strict=True):
-            whole[index] = msgspec.structs.replace(views[index], client_data=text)
-        return whole
+        texts = await self._load([views[index].client_data for index in indexes])
+        loaded = list(views)
+        for index, text in zip(indexes, texts, strict=True):
+            loaded[index] = msgspec.structs.replace(views[index], client_data=text)
+        return loaded
 
     async def whole_changes(self, changes: list[StatusChange]) -> list[StatusChange]:
-        """Status changes with their responses whole. 400, 503."""
-        large = [index for index, change in enumerate(changes) if is_reference(change.response)]
-        if not large:
+        """Status changes with their large responses loaded. 400, 503."""
+        indexes = [index for index, change in enumerate(changes) if is_reference(change.response)]
+        if not indexes:
             return changes
-        texts = await self._whole([changes[index].response or b"" for index in large])
-        whole = list(changes)
-        for index, text in zip(large, texts, strict=True):
-            whole[index] = msgspec.structs.replace(changes[index], response=text)
-        return whole
+        texts = await self._load([changes[index].response or b"" for index in indexes])
+        loaded = list(changes)
+        for index, text in zip(indexes, texts, strict=True):
+            loaded[index] = msgspec.structs.replace(changes[index], response=text)
+        return loaded
 
-    async def _whole(self, texts: list[bytes]) -> list[bytes]:
+    async def _load(self, texts: list[bytes]) -> list[bytes]:
         size = sum(map(size_of, texts))
         if size > ANSWER_BYTES_MAX:
             raise errors.invalid(
@@ -166,53 +166,53 @@ class Call:
                 "most. Ask for pages (limit and after, or per_page and page)"
             )
         if len(texts) > 1:
-            await self.take_turn(self.parts.large_answers)
+            await self.take_turn(self.services.large_answers)
         try:
-            return [await self.parts.payloads.shown(text) for text in texts]
+            return [await self.services.payloads.load_or_reference(text) for text in texts]
         except Unavailable as error:
             raise errors.unavailable(str(error), "Backbeat::Unavailable") from error
 
     def node_json(self, view: NodeView) -> dict[str, Any]:
-        """A node as this call is answered."""
-        return whole_node_json(view) if self.wishes.whole else node_json(view)
+        """JSON of a node, with the fields that the call's preferences ask for."""
+        return whole_node_json(view) if self.preferences.whole else node_json(view)
 
     def status_change_json(self, node_id: bytes, change: StatusChange) -> dict[str, Any]:
-        """An entry of a node's history as this call is answered."""
-        found = status_change_json(node_id, change)
-        if self.wishes.whole and change.response is None:
-            found["response"] = None
-        return found
+        """JSON of a status change, likewise."""
+        fields = status_change_json(node_id, change)
+        if self.preferences.whole and change.response is None:
+            fields["response"] = None
+        return fields
 
     def identity(self) -> dict[str, Any]:
-        """What every command carries: its id, who asks, and with a key what was asked."""
+        """Fields of every command: id, user, transaction id, and the request hash where there is a key."""
         if self._key is None:
             return {"id": next_command_id(), "user_id": self.user_id, "tid": self.tid}
         return {
             "id": ids.command_id(self.user_id, b"http:" + self._key.encode(errors="surrogateescape")),
             "user_id": self.user_id,
             "tid": self.tid,
-            "body_hash": self._asked(),
+            "body_hash": self._request_hash(),
         }
 
     def command_id(self) -> bytes | None:
-        """The id of a command that came as a record with a key, as over Kafka: a repeat may come either way."""
+        """Id of a command sent as a record with a key; the same as over Kafka, so a repeat may come either way."""
         if self._key is None:
             return None
         return ids.command_id(self.user_id, unquote(self._key).encode(errors="surrogateescape"))
 
-    def _asked(self) -> bytes:
-        """16 bytes that differ when anything that was asked differs; the same under old and new paths."""
+    def _request_hash(self) -> bytes:
+        """16 bytes that depend on everything requested; the same for old and new paths."""
         path = [f"{name}={value}".encode() for name, value in sorted(self._path.items())]
         digest = hashlib.blake2b(digest_size=16)
-        for part in (self.route.method.encode(), self.route.path.encode(), *path, self.said):
+        for part in (self.route.method.encode(), self.route.path.encode(), *path, self.content):
             digest.update(len(part).to_bytes(4, "big"))
             digest.update(part)
         return digest.digest()
 
 
 def next_command_id() -> bytes:
-    """The id of a command that no key names: none like it was before, here or elsewhere."""
-    return _OWN + next(_count).to_bytes(6, "big")
+    """Id of a command without a key: unique."""
+    return _ID_PREFIX + next(_count).to_bytes(6, "big")
 
 
 def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -221,5 +221,5 @@ def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None)
 
 
 def success() -> Response:
-    """What most changes are answered with."""
+    """Answer of most changes."""
     return Response(body=_SUCCESS, content_type="application/json")

@@ -72,8 +72,8 @@ async def _read_whole(
     if len(first_nodes) < LARGE_MIN:
         return workflow, first_nodes
     try:
-        async with asyncio.timeout(call.parts.settings.answer_seconds):
-            await call.take_turn(call.parts.large_answers)
+        async with asyncio.timeout(call.services.settings.answer_seconds):
+            await call.take_turn(call.services.large_answers)
     except TimeoutError as error:
         raise errors.unavailable(
             "Too many large trees are being read. What to do: ask for pages (limit, after), or again in a while",

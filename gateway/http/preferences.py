@@ -1,4 +1,4 @@
-"""What a call's headers ask for beyond what old clients know: whole values, waiting."""
+"""Preferences of a call, from headers that old clients do not send: full values, waiting."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ _WAIT = re.compile(r"\s*wait\s*=\s*(\d{1,9}(?:\.\d{1,9})?)\s*", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What is asked for; nothing of it by old clients."""
+    """Preferences; defaults for old clients."""
 
-    #: whether nodes and refusals are told whole, and JSON values keep their keys
+    #: True for all fields of nodes and rejections, and for JSON values with their keys unchanged.
     whole: bool = False
-    #: how long a node may be waited for
+    #: Longest wait for a node.
     wait_seconds: float = 0.0
 
 
 _NONE = Preferences()
 
 
-def read_wishes(headers: Mapping[str, str]) -> Preferences:
-    """What the headers ask for; a preference that is not known is passed over."""
+def read_preferences(headers: Mapping[str, str]) -> Preferences:
+    """Preferences of a call; unknown ones are ignored."""
     if WHOLE_HEADER not in headers and PREFER_HEADER not in headers:
         return _NONE
-    waits = (_WAIT.fullmatch(one) for one in headers.get(PREFER_HEADER, "").split(","))
+    matches = (_WAIT.fullmatch(item) for item in headers.get(PREFER_HEADER, "").split(","))
     return Preferences(
         whole=headers.get(WHOLE_HEADER) == "1",
-        wait_seconds=min(WAIT_SECONDS_MAX, next((float(found[1]) for found in waits if found), 0.0)),
+        wait_seconds=min(WAIT_SECONDS_MAX, next((float(match[1]) for match in matches if match), 0.0)),
     )

@@ -1,4 +1,4 @@
-"""Which handler answers which call: one table, and a tree of path segments to look it up in."""
+"""Routes: the table's rows, and a tree of path segments to look them up."""
 
 from __future__ import annotations
 
@@ -13,58 +13,58 @@ from backbeat.gateway.http import errors
 if TYPE_CHECKING:
     from aiohttp.web import Response
 
-#: It takes a `Call`, which has its route: the table of routes says so.
+#: Takes a `Call`, which refers to its route in turn.
 AnyHandler = Callable[[Any], Awaitable["Response"]]
 
 
 class Access(enum.Enum):
-    """Who may make a call."""
+    """Authentication that a call requires."""
 
-    #: anybody, whatever the gateway is told to ask for
+    #: None, whatever the gateway's settings.
     PUBLIC = enum.auto()
-    #: anybody, unless every call asks for a token
+    #: None, unless every call requires a token.
     OPEN = enum.auto()
-    #: a known client (header Client-Id)
+    #: A known client (header Client-Id).
     CLIENT = enum.auto()
-    #: a known client, with its token where signals and decisions ask for one
+    #: A known client, with its token where writes require one.
     WRITER = enum.auto()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One row of the table."""
+    """A row of the table of routes."""
 
     method: str
-    #: `/workflows/{id}/signal`; a segment in braces is a parameter
+    #: `/workflows/{id}/signal`; a segment in braces is a parameter.
     path: str
     handler: AnyHandler
     summary: str
     access: Access = Access.CLIENT
-    #: whether it changes something: then an Idempotency-Key counts
+    #: True for a write, which may have an Idempotency-Key.
     writes: bool = False
-    #: paths under which old clients know it
+    #: Paths of old clients.
     old_paths: tuple[str, ...] = ()
-    #: whether old clients do not know it: then words that it does not know are refused, and a name that its path ends
-    #: with is taken whole
+    #: True if old clients do not have the call: then unknown parameters are refused, and a name at the end of the path
+    #: is taken whole.
     new: bool = False
-    #: whether its body is a record in Avro (`schemas.bodies`), not parameters
+    #: True if the body is a record in Avro (`schemas.bodies`), not parameters.
     takes_record: bool = False
 
 
 @dataclass
 class _Segment:
-    """One segment of the known paths: what may follow, and who answers when nothing does."""
+    """A segment of the known paths: its successors, and the routes that end here."""
 
     following: dict[str, _Segment] = field(default_factory=dict)
     parameter: str = ""
     any_other: _Segment | None = None
-    #: whether it is a new call's parameter at the end of its path: then `.json` is a part of it
+    #: True for the parameter that ends a new call's path: `.json` is a part of it.
     keeps_suffix: bool = False
     routes: dict[str, Route] = field(default_factory=dict)
 
 
 class Router:
-    """Finds the route of a call."""
+    """Lookup of routes by method and path."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._root = _Segment()
@@ -87,17 +87,17 @@ class Router:
         segment.routes[route.method] = route
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
-        """The route and the path's parameters. A trailing slash or `.json` is as none. 404 and 405 are refused.
+        """The route and the path's parameters. A trailing slash or `.json` is ignored. 404, 405.
 
-        Of a new call, a name at the path's end keeps its `.json`.
+        A name at the end of a new call's path keeps its `.json`.
         """
         path = path.removesuffix("/")
-        found = self._walk(path.removesuffix(".json"))
-        if path.endswith(".json") and (found is None or found[0].keeps_suffix):
-            found = self._walk(path)
-        if found is None or not found[0].routes:
+        match = self._walk(path.removesuffix(".json"))
+        if path.endswith(".json") and (match is None or match[0].keeps_suffix):
+            match = self._walk(path)
+        if match is None or not match[0].routes:
             raise errors.not_found()
-        segment, values = found
+        segment, values = match
         route = segment.routes.get(method)
         if route is None and method == "HEAD":
             route = segment.routes.get("GET")
@@ -109,11 +109,11 @@ class Router:
         segment = self._root
         values: dict[str, str] = {}
         for part in path.split("/")[1:]:
-            following = segment.following.get(part)
-            if following is None:
-                following = segment.any_other
-                if following is None or not part:
+            successor = segment.following.get(part)
+            if successor is None:
+                successor = segment.any_other
+                if successor is None or not part:
                     return None
                 values[segment.parameter] = unquote(part) if "%" in part else part
-            segment = following
+            segment = successor
         return segment, values

@@ -61,7 +61,7 @@ class Services:
             self.engine.registry,
             node_body=node_json,
             find_node=self.engine.find_node,
-            whole=self.payloads.whole,
+            load_payload=self.payloads.load,
             connection_error_wait_seconds=self.settings.connection_error_wait_seconds,
             endpoint_timeout_seconds=self.settings.endpoint_timeout_seconds,
             fail=self._fail,

@@ -267,7 +267,7 @@ _ACTIVITIES: dict[str, OperationDoc] = {
         answer=ref("Success"),
         example={"success": True},
         query=_IN_WORKFLOW,
-        body="StatusSaid",
+        body="NewStatus",
         body_example=_RESPONSE,
         refusals=(409,),
     ),
@@ -301,7 +301,7 @@ _ACTIVITIES: dict[str, OperationDoc] = {
     ),
 }
 
-_AROUND: dict[str, OperationDoc] = {
+_OTHERS: dict[str, OperationDoc] = {
     "GET /users": OperationDoc(text="Sorted by name.", answer=list_of(ref("User")), example=[_USER]),
     "GET /users/{id}": OperationDoc(answer=ref("User"), example=_USER),
     "GET /v2/debug/error_workflows": OperationDoc(
@@ -335,7 +335,7 @@ CALLS: dict[str, OperationDoc] = {
     **JOBS,
     **LIMITS,
     **SCHEDULES,
-    **_AROUND,
+    **_OTHERS,
     **REPORTS,
     **RECORDS,
 }

@@ -144,9 +144,9 @@ def build(routes: Iterable[Route], version: str) -> dict[str, Any]:
     """The document."""
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        said = CALLS[f"{route.method} {route.path}"]
+        operation = CALLS[f"{route.method} {route.path}"]
         for path in (route.path, *route.old_paths):
-            paths.setdefault(path, {})[route.method.lower()] = _operation(route, path, said)
+            paths.setdefault(path, {})[route.method.lower()] = _operation(route, path, operation)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -155,7 +155,7 @@ def build(routes: Iterable[Route], version: str) -> dict[str, Any]:
             "description": "\n\n".join(f"## {title}\n\n{text}" for title, text in NOTES.items()),
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": name} for name in (*_TAGS, "around")],
+        "tags": [{"name": name} for name in (*_TAGS, "other")],
         "paths": paths,
         "components": {
             "schemas": SCHEMAS,
@@ -175,60 +175,60 @@ def build(routes: Iterable[Route], version: str) -> dict[str, Any]:
     }
 
 
-def refusals(route: Route, said: OperationDoc) -> list[int]:
-    """The statuses with which a call is refused. Every call reads its query, and only writes read a body."""
-    found = {400, *said.refusals}
+def refusals(route: Route, operation: OperationDoc) -> list[int]:
+    """Statuses of a call's refusals. Every call reads its query; only writes and records have a body."""
+    statuses = {400, *operation.refusals}
     if route.access is not Access.PUBLIC:
-        found |= {401, 503}
+        statuses |= {401, 503}
     if "{id}" in route.path:
-        found.add(404)
+        statuses.add(404)
     if route.writes or route.takes_record:
-        found.add(413)
+        statuses.add(413)
     if route.writes:
-        found.add(422)
-    return sorted(found)
+        statuses.add(422)
+    return sorted(statuses)
 
 
-def _operation(route: Route, path: str, said: OperationDoc) -> dict[str, Any]:
+def _operation(route: Route, path: str, doc: OperationDoc) -> dict[str, Any]:
     old = path != route.path
-    found: dict[str, Any] = {
+    operation: dict[str, Any] = {
         "operationId": _operation_id(route) + ("_v2" if old else ""),
         "summary": route.summary,
         "tags": [_tag(route)],
         "security": _SECURITY[route.access],
-        "parameters": list(_parameters(route, said)),
-        "responses": _responses(route, said),
+        "parameters": list(_parameters(route, doc)),
+        "responses": _responses(route, doc),
     }
-    if said.text:
-        found["description"] = said.text
-    if said.body is not None:
-        found["requestBody"] = _body(said.body, said)
-    elif said.body_media_type is not None:
-        found["requestBody"] = {"required": said.body_required, "content": {said.body_media_type: {"schema": {}}}}
+    if doc.text:
+        operation["description"] = doc.text
+    if doc.body is not None:
+        operation["requestBody"] = _body(doc.body, doc)
+    elif doc.body_media_type is not None:
+        operation["requestBody"] = {"required": doc.body_required, "content": {doc.body_media_type: {"schema": {}}}}
     if old:
-        found["deprecated"] = True
-    return found
+        operation["deprecated"] = True
+    return operation
 
 
 def _operation_id(route: Route) -> str:
-    """`post_workflows_id_signal_name`."""
+    """Operation id: `post_workflows_id_signal_name`."""
     return "_".join([route.method.lower(), *re.findall(r"\w+", route.path)])
 
 
-_ONE = {"workflows": "a workflow", "activities": "an activity", "users": "a user", "jobs": "a job"}
+_SUBJECTS = {"workflows": "a workflow", "activities": "an activity", "users": "a user", "jobs": "a job"}
 
 
 def _tag(route: Route) -> str:
     first = route.path.split("/")[1]
     if first in _RECORD_PATHS:
         return "records"
-    return first if first in _TAGS else "around"
+    return first if first in _TAGS else "other"
 
 
-def _parameters(route: Route, said: OperationDoc) -> Iterator[dict[str, Any]]:
+def _parameters(route: Route, doc: OperationDoc) -> Iterator[dict[str, Any]]:
     for name in _PARAMETER.findall(route.path):
         yield {"name": name, "in": "path", "required": True, **_path_parameter(route, name)}
-    yield from said.query
+    yield from doc.query
     if route.writes:
         yield {"$ref": "#/components/parameters/IdempotencyKey"}
     yield {"$ref": "#/components/parameters/Tid"}
@@ -237,8 +237,8 @@ def _parameters(route: Route, said: OperationDoc) -> Iterator[dict[str, Any]]:
 def _path_parameter(route: Route, name: str) -> dict[str, Any]:
     match name:
         case "id":
-            whose = route.path.split("/")[1]
-            return {"schema": UUID, "description": f"of {_ONE[whose]}", "example": PATH_EXAMPLES[whose]}
+            collection = route.path.split("/")[1]
+            return {"schema": UUID, "description": f"of {_SUBJECTS[collection]}", "example": PATH_EXAMPLES[collection]}
         case "fingerprint":
             return {"schema": {"type": "string", "pattern": "^[0-9a-f]{16}$"}, "example": PATH_EXAMPLE}
         case "status":
@@ -250,15 +250,15 @@ def _path_parameter(route: Route, name: str) -> dict[str, Any]:
             return {"schema": {"type": "string", "pattern": "\\S"}, "example": "charge card"}
 
 
-def _body(name: str, said: OperationDoc) -> dict[str, Any]:
-    as_form = said.form or name
+def _body(name: str, doc: OperationDoc) -> dict[str, Any]:
+    as_form = doc.form or name
     nested = [key for key, value in SCHEMAS[as_form].get("properties", {}).items() if "object" in _kinds(value)]
     form: dict[str, Any] = {"schema": ref(as_form)}
     if nested:
         form["encoding"] = {key: {"style": "deepObject", "explode": True} for key in nested}
     return {
-        "required": said.body_required,
-        "content": {JSON: {"schema": ref(name), "example": said.body_example}, FORM: form},
+        "required": doc.body_required,
+        "content": {JSON: {"schema": ref(name), "example": doc.body_example}, FORM: form},
     }
 
 
@@ -267,31 +267,31 @@ def _kinds(schema: Schema) -> list[str]:
     return [kinds] if isinstance(kinds, str) else kinds
 
 
-def _responses(route: Route, said: OperationDoc) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        str(said.status): {
+def _responses(route: Route, doc: OperationDoc) -> dict[str, Any]:
+    responses: dict[str, Any] = {
+        str(doc.status): {
             "description": route.summary,
-            "headers": {name: _header(name) for name in (transaction_id.HEADER, *said.headers)},
-            "content": {said.media_type: {"schema": said.answer, "example": said.example}},
+            "headers": {name: _header(name) for name in (transaction_id.HEADER, *doc.headers)},
+            "content": {doc.media_type: {"schema": doc.answer, "example": doc.example}},
         }
     }
-    for status in refusals(route, said):
-        found[str(status)] = {"$ref": f"#/components/responses/{_REFUSAL_NAMES[status]}"}
-    if said.media_type == PLAIN:
-        found["503"] = {
+    for status in refusals(route, doc):
+        responses[str(status)] = {"$ref": f"#/components/responses/{_REFUSAL_NAMES[status]}"}
+    if doc.media_type == PLAIN:
+        responses["503"] = {
             "description": "Callers should be sent elsewhere.",
             "headers": {transaction_id.HEADER: _header(transaction_id.HEADER)},
-            "content": {PLAIN: {"schema": said.answer, "example": "It's dead, Jim."}},
+            "content": {PLAIN: {"schema": doc.answer, "example": "It's dead, Jim."}},
         }
-    return found
+    return responses
 
 
 def _refusal(status: int) -> dict[str, Any]:
-    own = {405: ("Allow",), 503: ("Retry-After",)}.get(status, ())
+    headers = {405: ("Allow",), 503: ("Retry-After",)}.get(status, ())
     schema = ref("Unauthorized" if status == 401 else "Error")  # noqa: PLR2004 - the status that every client knows
     return {
         "description": _REFUSAL_TEXTS[status],
-        "headers": {name: _header(name) for name in (transaction_id.HEADER, *own)},
+        "headers": {name: _header(name) for name in (transaction_id.HEADER, *headers)},
         "content": {JSON: {"schema": schema}},
     }
 

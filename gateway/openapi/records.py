@@ -1,4 +1,4 @@
-"""What the calls about records take and answer, by method and path; with examples."""
+"""Operations of records by method and path, with examples."""
 
 from __future__ import annotations
 

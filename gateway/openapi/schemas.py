@@ -169,7 +169,7 @@ _ERROR: Schema = {
             "description": "the client status that the node has; of a refused change of it alone",
         },
         "attemptedStatus": {"type": "string", "description": "the client status that it cannot change to"},
-        "rejection": given(
+        "rejection": answer_object(
             {"reason": TEXT, "message": TEXT, "found": TEXT, "wanted": TEXT},
             "the engine's own words; of records, and with `X-backbeat-whole: 1`",
         ),
@@ -362,7 +362,7 @@ SCHEMAS: dict[str, Schema] = {
             }
         },
     },
-    "StatusSaid": {
+    "NewStatus": {
         "type": "object",
         "properties": {
             "response": {

@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 FindNode = Callable[[bytes], Awaitable[NodeView | None]]
 
 #: The payload of a reference, or the text itself. CodecError: it is lost. Unavailable.
-Whole = Callable[[bytes], Awaitable[bytes]]
+LoadPayload = Callable[[bytes], Awaitable[bytes]]
 
 CONNECTION_ERROR_WAIT_SECONDS = 30.0
 ENDPOINT_TIMEOUT_SECONDS = 60.0
@@ -89,7 +89,7 @@ class Deliverer:
         *,
         node_body: NodeBody,
         find_node: FindNode,
-        whole: Whole,
+        load_payload: LoadPayload,
         fail: Callable[[BaseException], None],
         connection_error_wait_seconds: float = CONNECTION_ERROR_WAIT_SECONDS,
         endpoint_timeout_seconds: float = ENDPOINT_TIMEOUT_SECONDS,
@@ -102,7 +102,7 @@ class Deliverer:
         self.wait_seconds = connection_error_wait_seconds
         self._timeout_seconds = endpoint_timeout_seconds
         self._find_node = find_node
-        self._whole = whole
+        self._load_payload = load_payload
         self._concurrency = concurrency_per_endpoint
         self._consumer = WebhookConsumer(
             bootstrap_servers,
@@ -286,7 +286,7 @@ class Deliverer:
         return status
 
     async def _post(self, url: URL, webhook: Webhook, tid: str) -> int:
-        record = await self._whole_record(webhook)
+        record = await self._with_payload(webhook)
         client = self._registry.by_id(record.node.user_id)
         session = self._sessions["close" if client is None else client.connections]
         with self.metrics.timed(webhook) as timed:
@@ -300,9 +300,9 @@ class Deliverer:
         await _drain(response)
         return response.status
 
-    async def _whole_record(self, webhook: Webhook) -> ActivityRecord:
+    async def _with_payload(self, webhook: Webhook) -> ActivityRecord:
         record = webhook.record
-        client_data = await self._whole(record.node.client_data)
+        client_data = await self._load_payload(record.node.client_data)
         if client_data is record.node.client_data:
             return record
         return msgspec.structs.replace(record, node=msgspec.structs.replace(record.node, client_data=client_data))

@@ -23,7 +23,7 @@ async def test_what_every_partition_is_asked_for_is_refused_not_answered_as_empt
     engine = Engine(GatewaySettings())
     engine.missing = "The topic backbeat.replies is missing"
     call = Call(
-        parts=SimpleNamespace(engine=engine),
+        services=SimpleNamespace(engine=engine),
         route=route,
         path={"id": "0f6b1a52-1f0d-4f6e-8c53-6d1f0f7d2a10", "name": "nightly", "activity": "pay"},
         client=None,

@@ -186,7 +186,7 @@ async def test_payloads_that_lie_one_behind_the_other_are_read_one_after_the_oth
     monkeypatch.setattr(payloads, "make_consumer", lambda *given: Late(make_consumer(*given)))
     writer, reader = payloads.Payloads(stack.bootstrap_servers), payloads.Payloads(stack.bootstrap_servers)
     texts = [f'"{number}{"x" * INLINE_BYTES_MAX}"'.encode() for number in range(3)]
-    kept = await writer.keep(texts)
-    assert [await reader.whole(one) for one in kept] == texts
+    references = await writer.store(texts)
+    assert [await reader.load(reference) for reference in references] == texts
     await writer.stop()
     await reader.stop()

@@ -62,7 +62,7 @@ class Shop:
             self.registry,
             node_body=node_json,
             find_node=self.find_node,
-            whole=self.whole,
+            load_payload=self.whole,
             fail=self.failures.append,
             **words,
         )

@@ -164,7 +164,9 @@ async def test_kafka_comes_late_goes_and_comes_back(tmp_path, unique):
         (node,) = [node for node in nodes.values() if node.id == node_id]
         return node
 
-    deliverer = Deliverer(servers, registry, node_body=node_json, find_node=find, whole=as_it_is, fail=failures.append)
+    deliverer = Deliverer(
+        servers, registry, node_body=node_json, find_node=find, load_payload=as_it_is, fail=failures.append
+    )
     await site.start()
     await deliverer.start()
     assert not deliverer.counts().connected

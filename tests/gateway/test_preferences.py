@@ -5,15 +5,15 @@ from multidict import CIMultiDict
 
 from backbeat.gateway.http.errors import Refusal
 from backbeat.gateway.http.parameters import Parameters
-from backbeat.gateway.http.preferences import Preferences, read_wishes
+from backbeat.gateway.http.preferences import Preferences, read_preferences
 
 
-def wishes(**headers: str) -> Preferences:
-    return read_wishes(CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()}))
+def preferences(**headers: str) -> Preferences:
+    return read_preferences(CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()}))
 
 
 def test_old_clients_wish_for_nothing() -> None:
-    assert wishes(Client_Id="x", Accept="*/*") == Preferences()
+    assert preferences(Client_Id="x", Accept="*/*") == Preferences()
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_old_clients_wish_for_nothing() -> None:
     ],
 )
 def test_a_preference_that_is_not_known_is_passed_over(prefer: str, seconds: float) -> None:
-    assert wishes(Prefer=prefer).wait_seconds == seconds
+    assert preferences(Prefer=prefer).wait_seconds == seconds
 
 
 def test_keys_inside_of_values_stay_for_who_asks_for_it() -> None:
