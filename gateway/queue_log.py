@@ -63,7 +63,7 @@ class QueueLog:
 
 
 def sizes(queues: Queues, counts: Counts) -> str:
-    """One line: waiting commands and signals, nodes by state, and the longest activity queues."""
+    """Line of the log: waiting commands and signals, nodes by state, and the longest activity queues."""
     parts = [
         f"commands {queues.commands.waiting}",
         f"signals {sum(queue.waiting for queue in queues.signals)}",

@@ -142,30 +142,30 @@ def _child(call: Call, parameters: Parameters) -> NewNode:
 async def restart(call: Call) -> Response:
     """PUT /activities/:id/restart: a retry now."""
     node_id = await _node_id(call)
-    done = await engine_calls.change(call, commands.RestartNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
-    _check_changed(call, node_id, done)
+    reply = await engine_calls.change(call, commands.RestartNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
+    _check_changed(call, node_id, reply)
     return success()
 
 
 async def reset(call: Call) -> Response:
     """PUT /activities/:id/reset: deactivate all nodes below."""
     node_id = await _node_id(call)
-    done = await engine_calls.change(call, commands.ResetNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
-    _check_changed(call, node_id, done)
+    reply = await engine_calls.change(call, commands.ResetNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
+    _check_changed(call, node_id, reply)
     return success()
 
 
 async def schedule(call: Call) -> Response:
     """PUT /activities/:id/schedule: start the nodes that can start; `true`, and null for a deactivated node."""
     node_id = await _node_id(call)
-    done = await engine_calls.change(call, commands.ScheduleNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
-    _check_changed(call, node_id, done)
-    return answer(True if done.changed else None)
+    reply = await engine_calls.change(call, commands.ScheduleNode, node_id, f"node {id_text(node_id)}", node_id=node_id)
+    _check_changed(call, node_id, reply)
+    return answer(True if reply.changed else None)
 
 
-def _check_changed(call: Call, node_id: bytes, done: Done) -> None:
+def _check_changed(call: Call, node_id: bytes, reply: Done) -> None:
     """409 for a change of a node that never runs again; old clients get success."""
-    if call.preferences.whole and not done.changed:
+    if call.preferences.whole and not reply.changed:
         rejected = Rejected(*never_runs_again(node_id))
         raise errors.refused(rejected, f"node {id_text(node_id)}", whole=True)
 

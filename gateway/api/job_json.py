@@ -56,7 +56,7 @@ class JobRefusal(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class Job(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """One change for all nodes or workflows that match."""
+    """A change of all nodes or workflows that match."""
 
     id: Id
     action: str

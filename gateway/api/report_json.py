@@ -96,7 +96,7 @@ class Summary(_Figures, frozen=True, kw_only=True):
 
 
 class DailyFigures(_Figures, frozen=True, kw_only=True):
-    """One workflow type of one client application, in the time of a report."""
+    """A workflow type of one client application, in the time of a report."""
 
     user_id: str
     workflow: str

@@ -35,13 +35,13 @@ def check_words(route: Route, query: str, body: bytes, *, form: bool) -> None:
 
     Query and body have been read before: they are well formed.
     """
-    known = known_words(route)
+    names = known_words(route)
     seen: set[str] = set()
     for name in (*_names_of_pairs(query), *(_names_of_pairs(body.decode()) if form else _names_of_json(body))):
         word = snake(name.partition("[")[0])
-        if word not in known:
+        if word not in names:
             excerpt = word[:_SHOWN_CHARACTERS_MAX]
-            raise errors.invalid(f"{route.method} {route.path} knows no `{excerpt}`: {hint(excerpt, known)}")
+            raise errors.invalid(f"{route.method} {route.path} knows no `{excerpt}`: {hint(excerpt, names)}")
         # `a[b]=…` sets a part of `a`, and there may be several.
         if "[" not in name:
             if word in seen:

@@ -75,8 +75,8 @@ def split_address(address: str) -> tuple[ArchiveStore, str]:
     url = urlsplit(address)
     folder, _, name = url.path.rpartition("/")
     if not name.endswith(SUFFIX) or (url.scheme == "file" and not folder):
-        wanted = f"a file …{SUFFIX}"
-        raise InvalidParameters(Reason.INVALID_PARAMETERS, f"{address!r} is no archive", address, wanted)
+        expected = f"a file …{SUFFIX}"
+        raise InvalidParameters(Reason.INVALID_PARAMETERS, f"{address!r} is no archive", address, expected)
     return open_archive_store(urlunsplit(url._replace(path=folder))), name
 
 

@@ -121,7 +121,7 @@ class Gateway:
     async def _answer_traced(
         self, request: web.BaseRequest, tid: str, route: Route, path: dict[str, str], query: str
     ) -> web.Response:
-        """As `_answer`, in a span; spans of the call's effects are its children."""
+        """`_answer` in a span; spans of the call's effects are its children."""
         parent_tid = tracing.with_traceparent(tid, request.headers.get(tracing.HEADER))
         attributes = {"http.request.method": route.method, "http.route": route.path, "backbeat.tid": tid}
         status = errors.defect().status

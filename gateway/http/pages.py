@@ -44,7 +44,7 @@ async def read_page(call: Call, *, top_level_only: bool = False, node_filter: No
     if limit is None:
         workflow, batch = await _read_whole(call, workflow_id, top_level_only=top_level_only, after=after)
         return Page(workflow, batch if node_filter is None else node_filter(batch), whole=after is None)
-    # One more than the limit shows whether there is a next page.
+    # A node more than the limit shows whether there is a next page.
     batch_size = limit + 1 if node_filter is None else max(limit + 1, _FILTERED_MIN)
     nodes: list[NodeView] = []
     while True:

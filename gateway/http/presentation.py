@@ -108,7 +108,7 @@ def whole_node_json(view: NodeView) -> dict[str, Any]:
 
 
 def status_change_json(node_id: bytes, change: StatusChange) -> dict[str, Any]:
-    """One entry of a node's history."""
+    """An entry of a node's history."""
     words = SERVER_WORDS if change.server else CLIENT_WORDS
     return {
         "nodeId": id_text(node_id),

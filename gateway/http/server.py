@@ -34,7 +34,7 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
 
 class _Protocol(RequestHandler):
-    """One HTTP connection."""
+    """HTTP connection."""
 
     __slots__ = ("awaits_body",)
 

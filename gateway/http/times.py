@@ -88,13 +88,13 @@ def _worded(text: str) -> datetime | None:
     if len(text) > _CHARACTERS_MAX or not _WORDED.fullmatch(text) or not _YEAR.search(text) or _SIGNED.search(text):
         return None
     zone = None
-    place = _PLACE.search(text)
-    if place is not None:
+    zone_match = _PLACE.search(text)
+    if zone_match is not None:
         try:
-            zone = ZoneInfo(place[1])
+            zone = ZoneInfo(zone_match[1])
         except (ZoneInfoNotFoundError, ValueError):
             return None
-        text = text[: place.start()]
+        text = text[: zone_match.start()]
     orders = (False,) if _YEAR_FIRST.match(text) else (False, True)
     readings = {_read(text, default, day_first) for default in _DEFAULTS for day_first in orders}
     time = readings.pop()

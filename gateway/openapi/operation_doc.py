@@ -16,7 +16,7 @@ Parameters = tuple[dict[str, Any], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class OperationDoc:
-    """One operation of the document."""
+    """An operation of the document."""
 
     answer: Schema
     #: Example of an answer.

@@ -121,8 +121,8 @@ class _Page:
     def _of_form_alone(self, content: dict[str, Any]) -> str:
         """Fields that differ in a form."""
         in_json, in_form = (self._resolved(content[kind]["schema"]).get("properties", {}) for kind in (JSON, FORM))
-        other = {name: value for name, value in in_form.items() if in_json.get(name) != value}
-        return f"<p>In a form:</p>{self._fields({'properties': other})}" if other else ""
+        form_fields = {name: value for name, value in in_form.items() if in_json.get(name) != value}
+        return f"<p>In a form:</p>{self._fields({'properties': form_fields})}" if form_fields else ""
 
     def _answers(self, operation: dict[str, Any]) -> str:
         parts = []

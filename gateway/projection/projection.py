@@ -82,16 +82,18 @@ class Projection:
             self._next_round.task = asyncio.create_task(self._run_round(self._next_round))
         next_round = self._next_round
         assert next_round.task is not None
-        done, _ = await asyncio.wait((next_round.task,), timeout=max(0.0, seconds_max - (time.monotonic() - began_at)))
-        if done and not next_round.task.cancelled() and next_round.task.result():
+        finished, _ = await asyncio.wait(
+            (next_round.task,), timeout=max(0.0, seconds_max - (time.monotonic() - began_at))
+        )
+        if finished and not next_round.task.cancelled() and next_round.task.result():
             return 0.0
         return time.monotonic() - self._fresh_at
 
     async def _run_round(self, freshen_round: _Round) -> bool:
         """True once the tables contain everything."""
-        if freshen_round.before is not None and freshen_round.before.task is not None:
-            await asyncio.wait((freshen_round.before.task,))
-        freshen_round.before = None
+        if freshen_round.previous is not None and freshen_round.previous.task is not None:
+            await asyncio.wait((freshen_round.previous.task,))
+        freshen_round.previous = None
         self._next_round, self._freshening = None, freshen_round
         requested_at = time.monotonic()
         try:
@@ -165,8 +167,8 @@ class Projection:
         """Results of nodes from `since` to before `until` (milliseconds since the epoch), and stuck nodes."""
         return await self._read(lambda connection: reports.daily(connection, since, until, stuck_hours))
 
-    async def _read(self, ask: Callable[[Connection], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._reader.read, ask)
+    async def _read(self, query: Callable[[Connection], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._reader.read, query)
 
     # --- for health and metrics --------------------------------------------------------------------------------------
 
@@ -202,8 +204,8 @@ def _first(error: BaseException) -> str:
 
 
 class _Round:
-    """One flush of all partitions, for every caller before it began."""
+    """A flush of all partitions, for every caller before it began."""
 
-    def __init__(self, before: _Round | None) -> None:
-        self.before = before
+    def __init__(self, previous: _Round | None) -> None:
+        self.previous = previous
         self.task: asyncio.Task[bool] | None = None

@@ -94,7 +94,7 @@ class Endpoint:
         """Queue a webhook."""
         self._queue.append(webhook)
         if self.down is not None:
-            # It would be posted in vain: its deadline starts now.
+            # A post would be in vain: the webhook's deadline starts now.
             webhook.first_tried_at = webhook.first_tried_at or time.monotonic()
         elif self._working < self._concurrency:
             self._start(self._work())
@@ -133,7 +133,7 @@ class Endpoint:
                     break
         finally:
             self.down = None
-            # One more than the concurrency: this one ends now.
+            # A request more than the concurrency: this one ends now.
             for _ in range(min(len(self._queue), self._concurrency + 1 - self._working)):
                 self._start(self._work())
             self._done()
@@ -282,7 +282,7 @@ class Endpoint:
 
     def _unreachable(self, webhook: Webhook, reason: str) -> None:
         if self._closing:
-            # It was not posted: the next gateway does it.
+            # The webhook was not posted: the next gateway does it.
             return
         self._queue.appendleft(webhook)
         if self.down is None:

@@ -106,7 +106,7 @@ class Registry:
                 "enable.auto.commit": False,
                 "enable.partition.eof": False,
                 "auto.offset.reset": "earliest",
-                # What fails while it starts is raised, what fails later comes as an error event.
+                # Failures at the start are raised, later ones come as an error event.
                 "log_level": 2,
                 "error_cb": _note_error,
             }
@@ -155,11 +155,11 @@ class Registry:
         with self._changed:
             return sorted(self._by_id.values(), key=lambda client: client.name)
 
-    def wait_for(self, wanted: Mapping[bytes, RegisteredClient | None], seconds: float = READ_SECONDS_MAX) -> bool:
+    def wait_for(self, expected: Mapping[bytes, RegisteredClient | None], seconds: float = READ_SECONDS_MAX) -> bool:
         """Wait until these ids (16 bytes) have these clients, or none; False on timeout."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: all(self._by_id.get(key) == client for key, client in wanted.items()), seconds
+                lambda: all(self._by_id.get(key) == client for key, client in expected.items()), seconds
             )
 
     def wait_until_gone(self, records: Iterable[BadRecord], seconds: float = READ_SECONDS_MAX) -> bool:
@@ -225,7 +225,7 @@ class Registry:
 
     def _look(self, consumer: Consumer) -> None:
         """Ask whether the topic can be read: the library reports brokers that go, not those that come back."""
-        asked = self._asked
+        request = self._asked
         try:
             _, end = consumer.get_watermark_offsets(TopicPartition(CLIENTS, 0), timeout=_LOOK_SECONDS_MAX)
         except KafkaException as error:
@@ -237,7 +237,7 @@ class Registry:
                 logger.info("the registry of clients is followed again")
             self.followed = True
             with self._changed:
-                self._looked, self._end = asked, end
+                self._looked, self._end = request, end
                 self._changed.notify_all()
 
     def _take(self, message: Message) -> RegisteredClient | Literal[False] | None:

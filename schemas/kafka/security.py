@@ -173,8 +173,8 @@ def _member(kind: Any, name: str, value: str) -> Any:
     try:
         return kind(value)
     except ValueError:
-        known = ", ".join(member.value for member in kind)
-        raise SecurityError(f"{PREFIX}{name} is {value!r}. What to do: give one of {known}.") from None
+        names = ", ".join(member.value for member in kind)
+        raise SecurityError(f"{PREFIX}{name} is {value!r}. What to do: give one of {names}.") from None
 
 
 def _read(path: Path) -> bytes:

@@ -138,7 +138,7 @@ def system_topics(partitions: int) -> list[TopicSpec]:
         ),
         # Workflows refer to them; they stay until somebody removes them.
         TopicSpec(PAYLOADS, PAYLOADS_PARTITIONS, _log(retention_ms=-1), partitions_fixed=False),
-        # One partition: the registry is read whole, in one order.
+        # A single partition: the registry is read whole, in one order.
         TopicSpec(CLIENTS, 1, _compacted()),
     ]
 
@@ -203,8 +203,8 @@ def ensure_topics(
     """
     admin = reach(bootstrap_servers)
     specs = system_topics(partitions or _partitions_of_commands(admin) or PARTITIONS_DEFAULT)
-    made = _create_missing(admin, specs, replication)
-    return _check(admin, specs, made, development=development)
+    created = _create_missing(admin, specs, replication)
+    return _check(admin, specs, created, development=development)
 
 
 def ensure_client_topics(bootstrap_servers: str, specs: Iterable[TopicSpec]) -> dict[str, TopicDescription]:
@@ -214,9 +214,9 @@ def ensure_client_topics(bootstrap_servers: str, specs: Iterable[TopicSpec]) -> 
     commands = describe(admin, [COMMANDS]).get(COMMANDS)
     if commands is None:
         raise missing(COMMANDS)
-    made = _create_missing(admin, specs, commands.replication)
+    created = _create_missing(admin, specs, commands.replication)
     # If one replica is enough for the commands it is enough for the clients' topics.
-    return _check(admin, specs, made, development=commands.replication == 1)
+    return _check(admin, specs, created, development=commands.replication == 1)
 
 
 def check_topics(

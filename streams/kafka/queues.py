@@ -21,7 +21,7 @@ APPLICATION_ID_USUAL = "backbeat"
 
 @dataclass(frozen=True, kw_only=True)
 class PartitionQueue:
-    """One partition of a topic for one consumer group."""
+    """A partition of a topic for one consumer group."""
 
     partition: int
     #: Offset of the first record kept, and the offset after the last.
@@ -38,7 +38,7 @@ class PartitionQueue:
 
 @dataclass(frozen=True, kw_only=True)
 class Queue:
-    """One topic for one consumer group."""
+    """A topic for one consumer group."""
 
     topic: str
     #: Consumer group; empty: none has ever consumed the topic.
@@ -65,11 +65,11 @@ class Queue:
 class Queues:
     """Backlog of the commands, signals and activities topics."""
 
-    #: Of the engines: commands to be applied and committed.
+    #: Engines' queue: commands to be applied and committed.
     commands: Queue
-    #: Of the ingest: signals to be forwarded, one entry a topic.
+    #: Ingest's queues: signals to be forwarded, one entry a topic.
     signals: list[Queue]
-    #: Of workers and gateways: activities to be run, one entry a topic and group.
+    #: Workers' and gateways' queues: activities to be run, one entry a topic and group.
     activities: list[Queue]
     #: Offset after the changelog's last record, by partition.
     state_ends: dict[int, int]

@@ -63,7 +63,7 @@ def survey(bootstrap_servers: str, partitions: int | None = None, *, development
         specs += _client_specs(admin, clients, count)
         described |= describe(admin, [spec.name for spec in specs if spec.name not in described])
     described = with_configs(admin, described)
-    # Where one replica is enough for the commands it is enough for what follows from them.
+    # If one replica is enough for the commands it is enough for the other topics.
     surveyed = [_look_at(spec, described.get(spec.name), development=development) for spec in specs]
     for topic in surveyed:
         if topic.spec.name == CLIENTS:

@@ -282,8 +282,8 @@ class EngineCollector(Collector):
             ("partition",),
             [((str(partition),), restore.remaining) for partition, restore in restores.items()],
         )
-        done = process.restorer.records + sum(restore.records for restore in restores.values())
-        yield counter("backbeat_engine_restore_records", "Changelog records restored.", done)
+        restored_count = process.restorer.records + sum(restore.records for restore in restores.values())
+        yield counter("backbeat_engine_restore_records", "Changelog records restored.", restored_count)
         yield counter(
             "backbeat_engine_stores_set_aside",
             "Stores that were damaged, and were made anew.",

@@ -270,8 +270,8 @@ class _BatchWriter:
             if not is_inline and number not in chunks:
                 break
             content = node.history if is_inline else chunks[number][1]
-            for place, code, at in rows.changes_in(content, begin):
-                ordinal = number * _CHUNK_CHANGES_MAX + place
+            for index, code, at in rows.changes_in(content, begin):
+                ordinal = number * _CHUNK_CHANGES_MAX + index
                 self._changes.append(
                     {
                         "node_no": node_row.no,
@@ -284,7 +284,7 @@ class _BatchWriter:
                 )
                 past_statuses |= 1 << code
                 last_at = max(last_at, at)
-                begin = place + 1
+                begin = index + 1
                 if code == states.COMPLETE_CODE:
                     self._completed[at // _DAY_MS] += 1
                 elif code == states.ERRORED_CODE:

@@ -107,8 +107,8 @@ class Changelog:
                 records.append((key, value))
                 reached[partition] = offset + 1
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's own name
-                # It is also sent behind transaction markers, which are no records: a wait for an offset behind a marker
-                # would never end without it.
+                # The end is reported behind transaction markers too, which are no records: a wait for an offset behind
+                # a marker would never end without it.
                 assert partition is not None
                 assert offset is not None
                 reached[partition] = max(reached.get(partition, 0), offset)

@@ -276,8 +276,8 @@ def _write(
 def _rebuild_is_requested(connection: Connection, projector: Projector, recorded: Facts) -> bool:
     """True if an operator requested a rebuild; else record that the projection is up to date."""
     with connection.begin():
-        wanted = facts.read_known_facts(connection).wanted
-        if wanted > recorded.generation:
+        requested = facts.read_known_facts(connection).wanted
+        if requested > recorded.generation:
             return True
         facts.put_facts(projector.statements, current_at=facts.now_ms())
     return False

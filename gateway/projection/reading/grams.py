@@ -34,15 +34,15 @@ class Grams:
 
     def add(self, statements: Statements, kind: int, texts: Iterable[str]) -> None:
         """Add the runs of new texts."""
-        known = self._known[kind]
-        if _TOO_MANY in known:
+        known_grams = self._known[kind]
+        if _TOO_MANY in known_grams:
             return
         new: set[str] = set()
         for text in set(texts):
-            new |= set(_runs(text)) - known
-        if len(known) + len(new) > _GRAMS_MAX:
+            new |= set(_runs(text)) - known_grams
+        if len(known_grams) + len(new) > _GRAMS_MAX:
             new = {_TOO_MANY}
-        known |= new
+        known_grams |= new
         statements.insert(tables.text_grams, [{"kind": kind, "gram": gram} for gram in sorted(new)])
 
 
@@ -67,5 +67,5 @@ def is_nowhere(connection: Connection, kind: int, needle: str) -> bool:
     runs = runs[:: -(-len(runs) // _RUNS_MAX)]
     grams = tables.text_grams.c
     statement = select(grams.gram).where(grams.kind == kind).where(grams.gram.in_([_TOO_MANY, *runs]))
-    known = set(connection.execute(statement).scalars())
-    return _TOO_MANY not in known and len(known) < len(runs)
+    known_grams = set(connection.execute(statement).scalars())
+    return _TOO_MANY not in known_grams and len(known_grams) < len(runs)

@@ -26,7 +26,7 @@ def error_workflows(connection: Connection, user_id: bytes) -> list[WorkflowView
     errored = [state for state in all_states(connection) if states.client_of(state) is ClientStatus.ERRORED]
     if not errored:
         return []
-    # One index range for each state, as in a search.
+    # An index range for each state, as in a search.
     ranges = " UNION ALL ".join(
         f"SELECT workflow_no FROM nodes WHERE user_key = :user_key AND state = {state}"  # noqa: S608 - whole numbers
         for state in errored

@@ -65,8 +65,8 @@ class Source(msgspec.Struct, kw_only=True):
                 conditions.append(f"created {comparison}= :{name}_created")
                 conditions.append(f"(created, id) {comparison} (:{name}_created, :{name}_id)")
                 values |= {f"{name}_created": position.created, f"{name}_id": position.id}
-        where = " AND ".join(conditions)
-        range_query = f"SELECT created, id, {self.number} AS no FROM {self.table} WHERE {where}"  # noqa: S608 - our own words and whole numbers
+        where_clause = " AND ".join(conditions)
+        range_query = f"SELECT created, id, {self.number} AS no FROM {self.table} WHERE {where_clause}"  # noqa: S608 - our own words and whole numbers
         if self.states is None:
             return range_query, values
         if len(self.states) > _RANGES_MAX:
@@ -105,14 +105,14 @@ class Scan:
         *,
         condition: str,
         values: dict[str, Any],
-        wanted: int,
+        rows_wanted: int,
     ) -> None:
         self._connection = connection
         self._source = source
         self._older_than = older_than
         self._condition = condition
         self._values = values
-        self._wanted = wanted
+        self._rows_wanted = rows_wanted
         self._after: RowPosition | None = None
         #: Numbers of matching rows, in order.
         self.numbers: list[int] = []
@@ -123,7 +123,7 @@ class Scan:
         """Scan `count` more rows."""
         ranges, position_values = self._source.rows(self._after, self._older_than)
         order, backwards = self._source.order, self._source.backwards
-        # One pass over the ranges: the matching rows, and the last row, where the next pass begins.
+        # A single pass over the ranges: the matching rows, and the last row, where the next pass begins.
         statement = f"""
             WITH passed AS MATERIALIZED ({ranges} ORDER BY {order} LIMIT :count)
             SELECT * FROM (
@@ -134,7 +134,7 @@ class Scan:
             SELECT * FROM (
                 SELECT created, id, no, (SELECT count(*) FROM passed) FROM passed ORDER BY {backwards} LIMIT 1
             ) AS ended"""  # noqa: S608 - our own words and whole numbers
-        values = {**self._values, **position_values, "count": count, "wanted": self._wanted - len(self.numbers)}
+        values = {**self._values, **position_values, "count": count, "wanted": self._rows_wanted - len(self.numbers)}
         result = self._connection.execute(text(statement), values).all()
         matches = [row for row in result if not row.passed]
         last = next((row for row in result if row.passed), None)
@@ -142,7 +142,7 @@ class Scan:
             self._after = RowPosition(last.created, last.id)
         # A row may lie in several ranges: its repeats have the same position, so no other pass returns them.
         self.numbers += [row.no for row in sorted(matches, key=_position, reverse=self._source.newest_first)]
-        self.done = last is None or last.passed < count or len(self.numbers) >= self._wanted
+        self.done = last is None or last.passed < count or len(self.numbers) >= self._rows_wanted
 
     def has_at_most(self, count: int) -> bool:
         """True if at most `count` rows are left."""

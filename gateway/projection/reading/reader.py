@@ -22,8 +22,8 @@ class TableReader:
         self._engine = engine
         self._progress = progress
 
-    def read(self, ask: Callable[[Connection], _T]) -> _T:
-        """Result of `ask` on the tables; blocks. ProjectionError: they are incomplete or cannot be reached."""
+    def read(self, query: Callable[[Connection], _T]) -> _T:
+        """Result of `query` on the tables; blocks. ProjectionError: they are incomplete or cannot be reached."""
         if not self._progress.whole:
             # The tables may be of another topic or version: they are read once that was checked.
             raise ProjectionUnavailable(self._why_not_whole())
@@ -36,7 +36,7 @@ class TableReader:
                 recorded = facts.read_facts(connection)
                 if not recorded.whole or recorded.schema_version != tables.SCHEMA_VERSION:
                     raise ProjectionUnavailable(self._why_not_whole())
-                return ask(connection)
+                return query(connection)
 
     def _why_not_whole(self) -> str:
         trouble = self._progress.trouble

@@ -109,7 +109,7 @@ def _nodes_by_name(connection: Connection, servers: frozenset[ServerStatus] | No
             f" WHERE state IN ({listed_states}) GROUP BY name_key, state"
         )
     else:
-        # One index range for each pair, most of them empty.
+        # An index range for each pair, most of them empty.
         statement = (
             f"{_with(keys)} SELECT keys.name_key, node_states.state, (SELECT COUNT(*) FROM nodes"  # noqa: S608 - whole numbers
             " WHERE nodes.name_key = keys.name_key AND nodes.state = node_states.state)"
@@ -281,11 +281,13 @@ def daily(connection: Connection, since: int, until: int, stuck_hours: float) ->
     return Daily(since=since, until=until, stuck_hours=stuck_hours, workflows=ordered)
 
 
-def _stuck_by_name(connection: Connection, before: int) -> dict[int, Counter[str]]:
+def _stuck_by_name(connection: Connection, silent_since: int) -> dict[int, Counter[str]]:
     """Name key of workflows -> server status -> number of stuck nodes."""
     by_workflow: dict[int, Counter[str]] = defaultdict(Counter)
-    for state, workflow_no, rest in _nodes_in(connection, lambda state: states.server_of(state) in SHOULD_MOVE, before):
-        if rest.fires_at <= before:
+    for state, workflow_no, rest in _nodes_in(
+        connection, lambda state: states.server_of(state) in SHOULD_MOVE, silent_since
+    ):
+        if rest.fires_at <= silent_since:
             by_workflow[workflow_no][word(states.server_of(state))] += 1
     stuck: dict[int, Counter[str]] = defaultdict(Counter)
     numbers = sorted(by_workflow)

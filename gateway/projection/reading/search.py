@@ -45,7 +45,7 @@ class _Candidates(msgspec.Struct, frozen=True):
 
 
 class _Query(msgspec.Struct, kw_only=True):
-    """One search as a database query."""
+    """A search as a database query."""
 
     source: Source
     older_than: RowPosition | None
@@ -56,7 +56,7 @@ class _Query(msgspec.Struct, kw_only=True):
     #: Candidates by a status change, and by a text.
     times: list[_Candidates]
     texts: list[_Candidates]
-    #: As `conditions`: those of the source's ranges, for rows from elsewhere.
+    #: Like `conditions`: those of the source's ranges, for rows from elsewhere.
     membership: list[str]
     #: Table of the candidates' numbers.
     table: str
@@ -289,7 +289,7 @@ def _numbers(connection: Connection, query: _Query) -> list[int]:
             return _sorted_candidates(connection, query, numbers)
     end = query.skip + query.count
     condition = " AND ".join(query.conditions)
-    scan = Scan(connection, query.source, query.older_than, condition=condition, values=query.values, wanted=end)
+    scan = Scan(connection, query.source, query.older_than, condition=condition, values=query.values, rows_wanted=end)
     scan.go_on(max(_FIRST_ROWS, end))
     # Counting the rest of a source narrowed by a time costs as much as scanning it.
     if not scan.done and query.conditions and (query.times or not scan.has_at_most(_MANY)):

@@ -77,16 +77,16 @@ def count_rows(connection: Connection) -> dict[str, int]:
 def ask_for_rebuild(connection: Connection) -> int:
     """Request a rebuild from the follower; the generation that it will be. The tables must exist."""
     facts = read_known_facts(connection)
-    wanted = max(facts.generation, facts.wanted) + 1
-    put_facts(Statements(connection), wanted=wanted)
-    return wanted
+    generation = max(facts.generation, facts.wanted) + 1
+    put_facts(Statements(connection), wanted=generation)
+    return generation
 
 
 def build_anew(connection: Connection, topic_id: str) -> Facts:
     """Drop everything and start with empty tables."""
     try:
         old_facts = read_facts(connection)
-    except (DBAPIError, msgspec.ValidationError):  # Of an unreadable version: it is dropped.
+    except (DBAPIError, msgspec.ValidationError):  # The tables of an unreadable version are dropped.
         old_facts = Facts()
     generation = max(old_facts.generation + 1, old_facts.wanted)
     tables.drop(connection)
