@@ -20,7 +20,7 @@ from backbeat.gateway.http import errors
 from backbeat.gateway.settings import GatewaySettings
 from backbeat.schemas.codec import encode_command
 from backbeat.schemas.kafka.brokers import RefusedError, UnreachableError
-from backbeat.schemas.kafka.client_registry import RegisteredClient, Registry, RegistryError
+from backbeat.schemas.kafka.client_registry import ClientRegistry, ClientRegistryError, RegisteredClient
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import CLIENTS, RECORD_BYTES_MAX
 from backbeat.schemas.messages import queries
@@ -49,7 +49,7 @@ class Engine:
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
         self._request_client: RequestClient | None = None
-        self._registry: Registry | None = None
+        self._registry: ClientRegistry | None = None
         self._reachability_check: asyncio.Task[None] | None = None
         self._catching_up = asyncio.Lock()
         self._next_catch_up: asyncio.Task[None] | None = None
@@ -67,7 +67,7 @@ class Engine:
             except RefusedError:
                 # The broker answers and refuses: waiting does not help.
                 raise
-            except (Unavailable, RegistryError, UnreachableError, KafkaException) as error:
+            except (Unavailable, ClientRegistryError, UnreachableError, KafkaException) as error:
                 self.missing = str(error)
                 if self.missing != last_reason:
                     last_reason = self.missing
@@ -80,7 +80,7 @@ class Engine:
 
     async def _connect(self) -> None:
         if self._registry is None:
-            registry = Registry(
+            registry = ClientRegistry(
                 self._settings.bootstrap_servers,
                 failed=lambda error: end(f"the registry of clients: {error}", part="gateway"),
             )
@@ -122,7 +122,7 @@ class Engine:
     # --- requests ---------------------------------------------------------------------------------------------------
 
     @property
-    def registry(self) -> Registry:
+    def registry(self) -> ClientRegistry:
         """Registry of clients. 503 before it is read."""
         if self._registry is None:
             raise errors.unavailable(self.missing or "not connected", "Backbeat::Unavailable")

@@ -17,7 +17,7 @@ from backbeat.compose.bench.rig import ALONE, QUIET, Raw, Rig, Say
 from backbeat.compose.bench.store import Loaded, load, stored_subjects
 from backbeat.compose.cli.errors import SetupError
 from backbeat.schemas.codec import encode_signal
-from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, HISTORY, signals_topic
 from backbeat.schemas.signals import SignalRequest
@@ -102,7 +102,7 @@ async def _ingest(rig: Rig) -> tuple[float, float]:
     """Signals a second of one ingest once it has begun, and its processor time for each."""
     failures: list[Exception] = []
     process = psutil.Process()
-    with Registry(rig.stack.bootstrap_servers) as registry:
+    with ClientRegistry(rig.stack.bootstrap_servers) as registry:
         ingest = Ingest(rig.stack.bootstrap_servers, registry, failed=failures.append)
         ingest.start()
         try:

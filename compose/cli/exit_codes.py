@@ -48,7 +48,7 @@ _EXPLAINED = {
     ("backbeat.schemas.kafka.brokers", "UnreachableError"): Exit.UNREACHABLE,
     ("backbeat.schemas.kafka.security", "SecurityError"): Exit.FAILED,
     ("backbeat.schemas.kafka.topics", "TopicError"): Exit.FAILED,
-    ("backbeat.schemas.kafka.client_registry", "RegistryError"): Exit.FAILED,
+    ("backbeat.schemas.kafka.client_registry", "ClientRegistryError"): Exit.FAILED,
     ("backbeat.streams.process.settings", "SettingsError"): Exit.FAILED,
     ("backbeat.streams.engine.ports", "NewerRecordError"): Exit.FAILED,
     ("backbeat.gateway.projection.storage.database", "ProjectionError"): Exit.FAILED,

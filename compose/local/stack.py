@@ -35,7 +35,7 @@ from backbeat.compose.local.ports import LOOPBACK, choose_port, free_port, port_
 from backbeat.compose.local.programs import EngineCommand, engine_command, gateway_command
 from backbeat.compose.local.supervisor import Supervisor
 from backbeat.schemas.kafka.brokers import UnreachableError
-from backbeat.schemas.kafka.client_registry import RegistryError
+from backbeat.schemas.kafka.client_registry import ClientRegistryError
 from backbeat.schemas.kafka.security import IN_THE_CLEAR
 from backbeat.schemas.kafka.topics import COMMANDS, TopicError, ensure_topics
 from backbeat.streams.kafka.registration import add_client
@@ -256,7 +256,7 @@ class Stack:
                 self._gateways.append(self._make_gateway(index))
             while not self._stopping.wait(_LOOK_SECONDS):
                 self._check_parts()
-        except (SetupError, UnreachableError, TopicError, RegistryError) as error:
+        except (SetupError, UnreachableError, TopicError, ClientRegistryError) as error:
             self.failure = str(error)
         except KafkaException as error:
             self.failure = f"Kafka at {self.bootstrap_servers}: {error.args[0].str()}"

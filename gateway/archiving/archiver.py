@@ -21,7 +21,7 @@ from backbeat.gateway.archiving.stores import ArchiveStore, archive_name
 from backbeat.gateway.http.presentation import id_text
 from backbeat.schemas.codec import encode_command
 from backbeat.schemas.kafka.brokers import UnreachableError
-from backbeat.schemas.kafka.client_registry import Registry, RegistryError
+from backbeat.schemas.kafka.client_registry import ClientRegistry, ClientRegistryError
 from backbeat.schemas.messages import ids, queries
 from backbeat.schemas.messages.commands import RemoveWorkflow
 from backbeat.schemas.messages.history import StatusChange
@@ -49,7 +49,7 @@ class Archiver:
     def __init__(self, bootstrap_servers: str, store: ArchiveStore) -> None:
         self._store = store
         self._request_client = RequestClient(bootstrap_servers, _ANSWER_SECONDS_MAX)
-        self._registry = Registry(
+        self._registry = ClientRegistry(
             bootstrap_servers, failed=lambda error: end(f"the registry of clients: {error}", part="archiver")
         )
         self._connected = False
@@ -57,7 +57,7 @@ class Archiver:
         self.archived = 0
 
     async def start(self) -> None:
-        """Connect. Unavailable, RegistryError, UnreachableError, KafkaException."""
+        """Connect. Unavailable, ClientRegistryError, UnreachableError, KafkaException."""
         await asyncio.to_thread(self._registry.start)
         try:
             await self._request_client.start()
@@ -214,7 +214,7 @@ class BackgroundArchiver:
             try:
                 await archiver.start()
                 await archiver.run(self._poll_seconds)
-            except (BackbeatError, RegistryError, UnreachableError, KafkaException) as error:
+            except (BackbeatError, ClientRegistryError, UnreachableError, KafkaException) as error:
                 logger.warning("archives cannot be written yet: %s", error)
                 await asyncio.sleep(_AGAIN_SECONDS)
             finally:

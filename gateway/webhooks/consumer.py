@@ -28,7 +28,7 @@ from backbeat.gateway.webhooks.topics import Subscription, TopicBuffer
 from backbeat.gateway.webhooks.webhook import Key, Webhook, key_of
 from backbeat.schemas.codec import decode_activity
 from backbeat.schemas.errors import DecodeError
-from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.schemas.kafka.membership import leave
 
 GROUP = "backbeat-webhooks"
@@ -55,7 +55,7 @@ class WebhookConsumer:
     def __init__(
         self,
         bootstrap_servers: str,
-        registry: Registry,
+        registry: ClientRegistry,
         *,
         accept: Callable[[list[Webhook]], None],
         fail: Callable[[BaseException], None],

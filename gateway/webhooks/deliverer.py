@@ -38,7 +38,7 @@ from backbeat.gateway.webhooks.webhook import (
     headers_of,
     reason_of,
 )
-from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.schemas.kafka.clients import RegisteredClient
 from backbeat.schemas.messages.activities import ActivityRecord
 from backbeat.schemas.messages.views import NodeView
@@ -85,7 +85,7 @@ class Deliverer:
     def __init__(
         self,
         bootstrap_servers: str,
-        registry: Registry,
+        registry: ClientRegistry,
         *,
         node_body: NodeBody,
         find_node: FindNode,

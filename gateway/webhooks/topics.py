@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.client_registry import ClientRegistry
 
 #: Bounds of one client's webhooks in memory. Kafka keeps the rest.
 _COUNT_MAX = 2_000
@@ -49,7 +49,7 @@ class Subscription:
     The topic of a removed client stays: activities that the engine still sends there have to become client errors.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: ClientRegistry) -> None:
         self._registry = registry
         self._version = -1
         self._looked_at = float("-inf")

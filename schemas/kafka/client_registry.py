@@ -22,10 +22,10 @@ from backbeat.schemas.kafka.topics import CLIENTS
 
 __all__ = [
     "BadRecord",
+    "ClientRegistry",
+    "ClientRegistryError",
     "Delivery",
     "RegisteredClient",
-    "Registry",
-    "RegistryError",
 ]
 
 READ_SECONDS_MAX = 30.0
@@ -41,7 +41,7 @@ _TRANSIENT = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILAB
 logger = logging.getLogger(__name__)
 
 
-class RegistryError(Exception):
+class ClientRegistryError(Exception):
     """The registry cannot be read, or a client cannot be added; the text says why."""
 
 
@@ -53,7 +53,7 @@ class BadRecord(NamedTuple):
     reason: str
 
 
-class Registry:
+class ClientRegistry:
     """Clients by id and name: read whole by `start()`, followed by a thread until `stop()`."""
 
     def __init__(
@@ -97,7 +97,7 @@ class Registry:
         """Read the whole topic, then follow it in a thread."""
         assert self._thread is None, "a registry is started once"
         if CLIENTS not in describe(reach(self.bootstrap_servers), [CLIENTS]):
-            raise RegistryError(f"there is no topic {CLIENTS}. What to do: run `backbeat topics create`.")
+            raise ClientRegistryError(f"there is no topic {CLIENTS}. What to do: run `backbeat topics create`.")
         self._consumer = Consumer(
             {
                 **connection(self.bootstrap_servers),
@@ -177,7 +177,7 @@ class Registry:
             low, high = _ends(consumer, partition, deadline)
         except KafkaException as error:
             reason = error.args[0].str()
-            raise RegistryError(f"Kafka at {self.bootstrap_servers} does not answer: {reason}.") from error
+            raise ClientRegistryError(f"Kafka at {self.bootstrap_servers} does not answer: {reason}.") from error
         consumer.assign([partition])
         position = low
         while position < high:
@@ -188,7 +188,9 @@ class Registry:
                 # Compaction may have left no record at the end.
                 break
             if time.monotonic() > deadline:
-                raise RegistryError(f"{CLIENTS} was read up to {position} of {high} only, within {seconds:.0f} s.")
+                raise ClientRegistryError(
+                    f"{CLIENTS} was read up to {position} of {high} only, within {seconds:.0f} s."
+                )
         self._position = high
 
     def _follow(self, consumer: Consumer) -> None:

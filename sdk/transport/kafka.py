@@ -13,7 +13,7 @@ from backbeat.errors import NotFound, Unavailable
 from backbeat.payload.values import to_id
 from backbeat.schemas.codec import encode_command
 from backbeat.schemas.kafka.brokers import UnreachableError
-from backbeat.schemas.kafka.client_registry import RegisteredClient, Registry, RegistryError
+from backbeat.schemas.kafka.client_registry import RegisteredClient, ClientRegistry, ClientRegistryError
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import AnyCommand, CreateWorkflow, ReplyTo, Signal, route
 from backbeat.schemas.messages.queries import ALL_PARTITIONS, AnyQuery, GetSchedules
@@ -30,7 +30,7 @@ class KafkaTransport:
         """`searches` answers the searches, once the first is asked: a client without a gateway does all the rest."""
         self._bootstrap_servers = bootstrap_servers
         self._requests = RequestClient(bootstrap_servers, send_seconds_max)
-        self._registry: Registry | None = None
+        self._registry: ClientRegistry | None = None
         self._searches = searches
         self._search_lock = asyncio.Lock()
         self._searches_started = False
@@ -42,7 +42,7 @@ class KafkaTransport:
             self._home.check()
             return
         self._home = Home()
-        self._registry = await connect_in_thread(lambda: open_registry(self._bootstrap_servers), Registry.stop)
+        self._registry = await connect_in_thread(lambda: open_registry(self._bootstrap_servers), ClientRegistry.stop)
         try:
             await self._requests.start()
         except BaseException:
@@ -155,15 +155,15 @@ def _record_key(command: AnyCommand, route_key: bytes) -> bytes:
             return route_key
 
 
-def open_registry(bootstrap_servers: str) -> Registry:
+def open_registry(bootstrap_servers: str) -> ClientRegistry:
     """The registry of clients, read and followed."""
     try:
-        return Registry(bootstrap_servers).start()
-    except (RegistryError, UnreachableError) as error:
+        return ClientRegistry(bootstrap_servers).start()
+    except (ClientRegistryError, UnreachableError) as error:
         raise Unavailable(str(error)) from error
 
 
-def find_user(registry: Registry | None, name: str) -> RegisteredClient:
+def find_user(registry: ClientRegistry | None, name: str) -> RegisteredClient:
     """A client application by its name."""
     if registry is None:
         raise Unavailable("the client is not connected: use `async with Client(…) as client`")

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from backbeat.errors import BackbeatError
-from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.transport.base import Transport
 from backbeat.transport.connecting import connect_in_thread, in_thread
 from backbeat.transport.kafka import KafkaTransport, find_user, open_registry
@@ -25,7 +25,7 @@ class Environment:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
-        self._registry: Registry | None = None
+        self._registry: ClientRegistry | None = None
         self._user_id = b""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._transport: KafkaTransport | None = None
@@ -34,7 +34,7 @@ class Environment:
     async def start(self, client: str) -> None:
         """Read the registry of client applications. NotFound: the worker's own is none of them."""
         self._loop = asyncio.get_running_loop()
-        self._registry = await connect_in_thread(lambda: open_registry(self._bootstrap_servers), Registry.stop)
+        self._registry = await connect_in_thread(lambda: open_registry(self._bootstrap_servers), ClientRegistry.stop)
         self._user_id = find_user(self._registry, client).id_bytes
 
     async def stop(self) -> None:

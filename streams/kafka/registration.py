@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 from confluent_kafka import KafkaError, Message, Producer
 
-from backbeat.schemas.kafka.client_registry import READ_SECONDS_MAX, BadRecord, Registry, RegistryError
+from backbeat.schemas.kafka.client_registry import READ_SECONDS_MAX, BadRecord, ClientRegistry, ClientRegistryError
 from backbeat.schemas.kafka.clients import ClientError, Delivery, RegisteredClient, check_client, usual_delivery
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import (
@@ -37,7 +37,7 @@ def add_client(
 
     Without `delivery`, a client with an activity endpoint gets webhooks, any other its topic.
     """
-    with Registry(bootstrap_servers) as registry:
+    with ClientRegistry(bootstrap_servers) as registry:
         same_name = registry.by_name(name)
         client = RegisteredClient(
             id=str(uuid.UUID(client_id)) if client_id else (same_name.id if same_name else str(uuid.uuid4())),
@@ -53,14 +53,14 @@ def add_client(
 
 
 def put_clients(
-    registry: Registry,
+    registry: ClientRegistry,
     clients: Sequence[RegisteredClient],
     *,
     partitions: int = PARTITIONS_DEFAULT,
 ) -> None:
     """Add or change clients and create the topics that they lack; if one of them is refused, none is written.
 
-    Returns once the registry has read them. RegistryError: a name or an id is another client's.
+    Returns once the registry has read them. ClientRegistryError: a name or an id is another client's.
     """
     _check_all(registry, clients)
     specs = [spec for client in clients for spec in _topics_of(client, partitions)]
@@ -72,36 +72,40 @@ def put_clients(
     losers = [client for client in new.values() if registry.by_name(client.name) != client]
     if losers:
         _write(registry, dict.fromkeys(client.id_bytes for client in losers))
-        raise RegistryError(f"somebody else has just added a client {losers[0].name!r}: it is theirs.")
+        raise ClientRegistryError(f"somebody else has just added a client {losers[0].name!r}: it is theirs.")
 
 
-def change_client(registry: Registry, client: RegisteredClient) -> None:
+def change_client(registry: ClientRegistry, client: RegisteredClient) -> None:
     """Change a client that has its topics already."""
     _check_all(registry, [client])
     _write(registry, {client.id_bytes: client})
 
 
-def remove_client(registry: Registry, client: RegisteredClient) -> None:
+def remove_client(registry: ClientRegistry, client: RegisteredClient) -> None:
     """Remove a client. Its topics stay: their records may be wanted."""
     _write(registry, {client.id_bytes: None})
 
 
-def _check_all(registry: Registry, clients: Iterable[RegisteredClient]) -> None:
+def _check_all(registry: ClientRegistry, clients: Iterable[RegisteredClient]) -> None:
     names: dict[str, str] = {}
     ids: dict[bytes, str] = {}
     for client in clients:
         try:
             check_client(client)
         except ClientError as error:
-            raise RegistryError(str(error)) from error
+            raise ClientRegistryError(str(error)) from error
         same_name = registry.by_name(client.name)
         owner = names.setdefault(client.name, same_name.id if same_name else client.id)
         if owner != client.id:
-            raise RegistryError(f"there is a client {client.name!r} already: it has the id {owner}, not {client.id}.")
+            raise ClientRegistryError(
+                f"there is a client {client.name!r} already: it has the id {owner}, not {client.id}."
+            )
         same_id = registry.by_id(client.id_bytes)
         name = ids.setdefault(client.id_bytes, same_id.name if same_id else client.name)
         if name != client.name:
-            raise RegistryError(f"the id {client.id} is client {name!r}'s already, it cannot be {client.name!r}'s.")
+            raise ClientRegistryError(
+                f"the id {client.id} is client {name!r}'s already, it cannot be {client.name!r}'s."
+            )
 
 
 def _topics_of(client: RegisteredClient, partitions: int) -> list[TopicSpec]:
@@ -111,14 +115,14 @@ def _topics_of(client: RegisteredClient, partitions: int) -> list[TopicSpec]:
     return [spec for spec in client_topics(client.id, partitions) if spec.name == client.topic]
 
 
-def repair(registry: Registry, bad_records: Sequence[BadRecord]) -> None:
+def repair(registry: ClientRegistry, bad_records: Sequence[BadRecord]) -> None:
     """Delete invalid records by their keys; wait until the registry has read that."""
     _produce(registry, {record.key: None for record in bad_records})
     if not registry.wait_until_gone(bad_records):
-        raise RegistryError(f"{CLIENTS} was written, but not read again within {READ_SECONDS_MAX:.0f} s.")
+        raise ClientRegistryError(f"{CLIENTS} was written, but not read again within {READ_SECONDS_MAX:.0f} s.")
 
 
-def _write(registry: Registry, clients: Mapping[bytes, RegisteredClient | None]) -> None:
+def _write(registry: ClientRegistry, clients: Mapping[bytes, RegisteredClient | None]) -> None:
     """Write clients, or None for a removed one, by their ids; wait until the registry has read them."""
     _produce(
         registry,
@@ -128,10 +132,10 @@ def _write(registry: Registry, clients: Mapping[bytes, RegisteredClient | None])
         },
     )
     if not registry.wait_for(clients):
-        raise RegistryError(f"{CLIENTS} was written, but not read again within {READ_SECONDS_MAX:.0f} s.")
+        raise ClientRegistryError(f"{CLIENTS} was written, but not read again within {READ_SECONDS_MAX:.0f} s.")
 
 
-def _produce(registry: Registry, records: Mapping[bytes, bytes | None]) -> None:
+def _produce(registry: ClientRegistry, records: Mapping[bytes, bytes | None]) -> None:
     errors: list[KafkaError] = []
 
     def delivered(error: KafkaError | None, _: Message) -> None:
@@ -144,4 +148,4 @@ def _produce(registry: Registry, records: Mapping[bytes, bytes | None]) -> None:
     unacknowledged = producer.flush(READ_SECONDS_MAX)
     if errors or unacknowledged:
         reason = errors[0].str() if errors else f"not acknowledged within {READ_SECONDS_MAX:.0f} s"
-        raise RegistryError(f"{CLIENTS} could not be written: {reason}.")
+        raise ClientRegistryError(f"{CLIENTS} could not be written: {reason}.")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from confluent_kafka.admin import AdminClient
 
 from backbeat.schemas.kafka.brokers import ASK_SECONDS_MAX, TopicDescription, describe, reach, with_configs
-from backbeat.schemas.kafka.client_registry import BadRecord, RegisteredClient, Registry
+from backbeat.schemas.kafka.client_registry import BadRecord, ClientRegistry, RegisteredClient
 from backbeat.schemas.kafka.topics import (
     ACTIVITIES_PREFIX,
     CLIENTS,
@@ -58,7 +58,7 @@ def survey(bootstrap_servers: str, partitions: int | None = None, *, development
     specs = system_topics(count)
     bad_records: list[BadRecord] = []
     if CLIENTS in described:
-        with Registry(bootstrap_servers) as registry:
+        with ClientRegistry(bootstrap_servers) as registry:
             clients, bad_records = registry.all(), registry.bad_records()
         specs += _client_specs(admin, clients, count)
         described |= describe(admin, [spec.name for spec in specs if spec.name not in described])

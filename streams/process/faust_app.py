@@ -29,7 +29,7 @@ from backbeat.observe.status_server import Address, StatusError
 from backbeat.schemas.kafka import topics
 from backbeat.schemas.kafka.broker_log import OUTAGES
 from backbeat.schemas.kafka.brokers import describe, reach
-from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.schemas.kafka.security import KafkaSecurity, security_of
 from backbeat.streams.engine.partition import Record
 from backbeat.streams.input.ingest import Ingest
@@ -134,7 +134,7 @@ def run_engine(settings: EngineSettings, *, status: Address | None = None) -> No
         end(str(error), error.code)
     found = describe(reach(settings.bootstrap_servers), [topics.COMMANDS])
     partitions_count = found[topics.COMMANDS].partitions
-    registry = Registry(
+    registry = ClientRegistry(
         settings.bootstrap_servers, failed=lambda error: end(f"the registry of clients: {error}")
     ).start()
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())

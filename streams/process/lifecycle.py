@@ -18,7 +18,7 @@ from itertools import islice
 
 from backbeat.schemas.kafka import topics
 from backbeat.schemas.kafka.broker_log import OUTAGES
-from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.streams.engine.deliveries import Deliveries
 from backbeat.streams.engine.loop import Engine, EngineError, Record
 from backbeat.streams.engine.ports import DamagedStoreError, NewerRecordError, RestoreError, StoreError
@@ -57,7 +57,7 @@ class EngineProcess:
     def __init__(
         self,
         settings: EngineSettings,
-        registry: Registry,
+        registry: ClientRegistry,
         partitions_count: int,
         was_away: Callable[[float], bool] = lambda _: False,
     ) -> None:

@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 
 from backbeat.compose.cli.program import backbeat
 from backbeat.schemas.kafka import topics
-from backbeat.schemas.kafka.client_registry import RegisteredClient, Registry, RegistryError
+from backbeat.schemas.kafka.client_registry import ClientRegistry, ClientRegistryError, RegisteredClient
 from backbeat.schemas.kafka.clients import ClientError, decode_client
 from backbeat.schemas.kafka.topics import check_topics, ensure_topics, topic_id
 from backbeat.streams.kafka.registration import add_client
@@ -31,7 +31,7 @@ def add(servers: str, name: str, **words: object) -> RegisteredClient:
 def test_added_client_is_found_by_id_and_by_name(servers, unique):
     client = add(servers, unique, token_hash="ab", notification_endpoint="http://there/notices")
 
-    with Registry(servers) as registry:
+    with ClientRegistry(servers) as registry:
         assert registry.by_name(unique) == client
         assert registry.by_id(uuid.UUID(client.id).bytes) == client
         assert client in registry.all()
@@ -44,7 +44,7 @@ def test_added_client_is_found_by_id_and_by_name(servers, unique):
 
 def test_client_added_later_becomes_known(servers, unique):
     changed = queue.Queue()
-    with Registry(servers, on_change=changed.put) as registry:
+    with ClientRegistry(servers, on_change=changed.put) as registry:
         client = add(servers, unique)
 
         assert changed.get(timeout=120) == client
@@ -52,7 +52,7 @@ def test_client_added_later_becomes_known(servers, unique):
 
 
 def test_client_added_a_moment_ago_is_found(servers, unique):
-    with Registry(servers) as registry:
+    with ClientRegistry(servers) as registry:
         for number in range(20):
             client = add(servers, f"{unique}-{number}")
             assert registry.catch_up(120.0)
@@ -65,7 +65,7 @@ def test_adding_again_gives_the_same_client(servers, unique):
     assert add(servers, unique) == first
     changed = add(servers, unique, activity_endpoint="http://there/activities")
     assert (changed.id, changed.delivery) == (first.id, "webhook")
-    with pytest.raises(RegistryError, match=r"there is a client .* already: it has the id"):
+    with pytest.raises(ClientRegistryError, match=r"there is a client .* already: it has the id"):
         add(servers, unique, client_id=str(uuid.uuid4()))
 
 
@@ -77,7 +77,7 @@ def test_given_id_is_kept(servers, unique):
 
 def test_name_without_topics_is_served_by_webhook_only(servers, unique):
     name = f"{unique} & sons"
-    with pytest.raises(RegistryError, match="cannot be served on a topic"):
+    with pytest.raises(ClientRegistryError, match="cannot be served on a topic"):
         add(servers, name)
 
     assert add(servers, name, activity_endpoint="http://there").delivery == "webhook"
@@ -85,7 +85,7 @@ def test_name_without_topics_is_served_by_webhook_only(servers, unique):
 
 @pytest.mark.parametrize("name", ["", "a\nb", "x" * 256])
 def test_impossible_name(servers, name):
-    with pytest.raises(RegistryError, match="cannot be a client's name"):
+    with pytest.raises(ClientRegistryError, match="cannot be a client's name"):
         add(servers, name)
 
 
@@ -102,7 +102,7 @@ def test_removed_client_and_spoilt_records_are_passed_over(servers, unique):
     producer.flush(120)
     client = add(servers, unique)
 
-    with Registry(servers) as registry:
+    with ClientRegistry(servers) as registry:
         assert registry.by_name(f"{unique}-removed") is None
         assert registry.by_id(removed.id_bytes) is None
         assert registry.by_name(unique) == client
@@ -111,7 +111,7 @@ def test_removed_client_and_spoilt_records_are_passed_over(servers, unique):
 def test_renamed_client_is_not_found_by_its_old_name(servers, unique):
     client = add(servers, unique)
     changed = queue.Queue()
-    with Registry(servers, on_change=changed.put) as registry:
+    with ClientRegistry(servers, on_change=changed.put) as registry:
         renamed = msgspec.structs.replace(client, name=f"{unique}-new")
         producer = Producer({"bootstrap.servers": servers})
         producer.produce(topics.CLIENTS, key=client.id, value=msgspec.json.encode(renamed), partition=0)
@@ -129,7 +129,7 @@ def test_what_follows_may_fail_without_ending_the_registry(servers, unique):
         seen.put(client.name)
         raise ValueError(client.name)
 
-    with Registry(servers, on_change=fails):
+    with ClientRegistry(servers, on_change=fails):
         add(servers, f"{unique}-1")
         add(servers, f"{unique}-2")
 
@@ -168,7 +168,7 @@ def test_a_record_that_is_no_client(key, value, reason):
 def test_a_record_that_is_no_client_stops_nothing_is_named_and_can_be_deleted(servers, unique):
     """Whoever reads on goes on, whoever starts starts, and the command line mends it."""
     known = add(servers, f"{unique}-known")
-    with Registry(servers) as registry:
+    with ClientRegistry(servers) as registry:
         put(servers, unique.encode(), DEEP)
         put(servers, known.id.encode(), DEEP)
         later = add(servers, f"{unique}-later")
@@ -184,7 +184,7 @@ def test_a_record_that_is_no_client_stops_nothing_is_named_and_can_be_deleted(se
 
     repaired = CliRunner().invoke(backbeat, ["user", "repair", "--yes", "--bootstrap-servers", servers])
     assert repaired.exit_code == 0, repaired.output
-    with Registry(servers) as registry:
+    with ClientRegistry(servers) as registry:
         assert registry.bad_records() == []
         assert registry.by_name(later.name) == later
     again = CliRunner().invoke(backbeat, ["user", "repair", "--bootstrap-servers", servers])
@@ -194,7 +194,7 @@ def test_a_record_that_is_no_client_stops_nothing_is_named_and_can_be_deleted(se
 
 def test_a_registry_that_cannot_go_on_says_so(servers, unique, monkeypatch):
     failed = queue.Queue()
-    with Registry(servers, failed=failed.put) as registry:
+    with ClientRegistry(servers, failed=failed.put) as registry:
 
         def broken(_):
             raise SystemError("broken")
@@ -209,7 +209,7 @@ def test_a_registry_that_cannot_go_on_says_so(servers, unique, monkeypatch):
 
 
 def test_without_its_topic(empty_kafka):
-    with pytest.raises(RegistryError, match=r"there is no topic backbeat.clients\. What to do: .*topics create"):
-        Registry(empty_kafka).start()
+    with pytest.raises(ClientRegistryError, match=r"there is no topic backbeat.clients\. What to do: .*topics create"):
+        ClientRegistry(empty_kafka).start()
     with pytest.raises(topics.TopicError):
         check_topics(empty_kafka)

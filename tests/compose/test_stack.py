@@ -14,7 +14,7 @@ from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.compose.local.ports import port_is_free
 from backbeat.compose.local.stack import Stack
-from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.schemas.kafka.topics import check_topics
 from backbeat.streams.kafka.registration import add_client
 
@@ -38,7 +38,7 @@ def test_everything_starts_survives_its_engine_and_stops(tmp_path):
         servers = stack.bootstrap_servers
         kafka = psutil.Process(stack.kafka.pid)
         assert {one.partitions for one in check_topics(servers, 3, development=True).values()} == {1, 3, 8}
-        with Registry(servers) as registry:
+        with ClientRegistry(servers) as registry:
             assert registry.by_name("default").delivery == "topic"
         first, second = stack.engine_pids
         os.kill(first, signal.SIGKILL)
@@ -74,7 +74,7 @@ def test_state_survives_a_stop_a_kill_of_kafka_and_another_port(tmp_path):
     with (
         socket.create_server(("127.0.0.1", port)),
         Stack(tmp_path, engine=engine("runs")) as stack,
-        Registry(stack.bootstrap_servers) as registry,
+        ClientRegistry(stack.bootstrap_servers) as registry,
     ):
         assert registry.by_name("shop") == client
         assert stack.partitions == 2

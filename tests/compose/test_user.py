@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from backbeat.compose.cli.program import backbeat
 from backbeat.schemas.kafka import topics
-from backbeat.schemas.kafka.client_registry import Registry, RegistryError
+from backbeat.schemas.kafka.client_registry import ClientRegistry, ClientRegistryError
 from backbeat.schemas.kafka.clients import RegisteredClient, check_client, hash_token
 from backbeat.schemas.kafka.topics import ensure_topics, topic_id
 from backbeat.streams.kafka.registration import put_clients
@@ -41,7 +41,7 @@ def said(done: Result) -> dict:
 
 
 def registered(servers: str, name: str) -> RegisteredClient | None:
-    with Registry(servers) as registry:
+    with ClientRegistry(servers) as registry:
         return registry.by_name(name)
 
 
@@ -121,12 +121,12 @@ def test_names_and_ids_are_unique(user, unique):
 def test_two_that_add_one_name_at_once(servers, unique):
     first, second = (RegisteredClient(id=str(uuid.UUID(int=number)), name=unique) for number in (1 << 100, 2 << 100))
     words = {"partitions": 1}
-    with Registry(servers) as registry:
+    with ClientRegistry(servers) as registry:
         # The second has read the registry before the first has written.
         put_clients(registry, [first], **words)
         before = registry.by_name
         registry.by_name = lambda name: None if registry.by_id(second.id_bytes) is None else before(name)
-        with pytest.raises(RegistryError, match="somebody else has just added"):
+        with pytest.raises(ClientRegistryError, match="somebody else has just added"):
             put_clients(registry, [second], **words)
 
     assert registered(servers, unique) == first

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import pytest
 
-from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.schemas.kafka.topics import RECORD_BYTES_MAX
 from backbeat.streams.kafka.registration import change_client
 from tests.gateway.door import Door
@@ -50,7 +50,7 @@ def test_a_user_is_known_from_the_moment_on_in_which_it_was_added(stack, new_use
 
 def test_a_new_token_is_known_from_the_moment_on_in_which_it_was_given(stack, user):
     client = user.client
-    with Registry(stack.bootstrap_servers) as registry:
+    with ClientRegistry(stack.bootstrap_servers) as registry:
         for number in range(5):
             token = f"token-{number}"
             client = msgspec.structs.replace(client, token_hash=hashlib.sha256(token.encode()).hexdigest())

@@ -13,7 +13,7 @@ from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.compose.local.ports import free_port
 from backbeat.compose.local.programs import gateway_command
 from backbeat.compose.local.stack import CLIENT_DEFAULT, GATEWAY_READY_LINE, Stack
-from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.schemas.kafka.topics import ensure_topics
 from backbeat.streams.kafka.registration import add_client
 from tests.gateway.door import Answer, Door
@@ -35,7 +35,7 @@ def alone() -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def door(alone: Stack) -> Door:
-    with Registry(alone.bootstrap_servers) as registry:
+    with ClientRegistry(alone.bootstrap_servers) as registry:
         client = registry.by_name(CLIENT_DEFAULT)
     assert client is not None
     return Door(alone.http_urls[0], client.id)

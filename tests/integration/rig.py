@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from backbeat.compose.local.stack import CLIENT_DEFAULT, Stack
-from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.schemas.messages import views
 from backbeat.schemas.messages.status import ServerStatus
 from tests.empty_kafka import stack_on
@@ -25,7 +25,7 @@ START_SECONDS_MAX = 180.0
 
 def user_of(kafka: str, name: str = CLIENT_DEFAULT) -> bytes:
     """A client's id."""
-    with Registry(kafka) as registry:
+    with ClientRegistry(kafka) as registry:
         client = registry.by_name(name)
     assert client is not None
     return client.id_bytes

@@ -21,7 +21,7 @@ from confluent_kafka.admin import (
 
 from backbeat.schemas import codec
 from backbeat.schemas.kafka import topics
-from backbeat.schemas.kafka.client_registry import RegisteredClient, Registry
+from backbeat.schemas.kafka.client_registry import ClientRegistry, RegisteredClient
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import OpenLink, ReplyTo, Signal
 from backbeat.schemas.messages.replies import Done
@@ -67,7 +67,7 @@ class Door:
         topics.ensure_topics(kafka, PARTITIONS, 1, development=True)
         self.kafka, self.name, self.group = kafka, name, name
         self.client = self.add(name)
-        self.registry = Registry(kafka).start()
+        self.registry = ClientRegistry(kafka).start()
         self.producer = Producer({"bootstrap.servers": kafka, "linger.ms": 5})
         self.commands = Reader(kafka, topics.COMMANDS)
         self.dead_letters = Reader(kafka, topics.DEAD_LETTERS)

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from backbeat.delivery import consumer as worker_side
 from backbeat.gateway.webhooks import consumer as gateway_side
-from backbeat.schemas.kafka.client_registry import Registry
+from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.schemas.kafka.topics import ensure_topics
 from backbeat.streams.kafka.registration import add_client
 from tests.integration.at_work import until
@@ -95,7 +95,7 @@ async def test_a_worker_that_is_cancelled_while_it_connects_leaves_its_group(kaf
 
 
 async def test_a_gateway_leaves_its_group_before_it_closes(kafka, client):
-    registry = Registry(kafka).start()
+    registry = ClientRegistry(kafka).start()
     intake = gateway_side.Intake(kafka, registry, accept=lambda _: None, fail=pytest.fail, request_seconds_max=1.0)
     intake.start()
     assert (await stop(intake)).at_close == []

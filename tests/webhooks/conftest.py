@@ -15,7 +15,7 @@ import pytest
 from backbeat.compose.local.stack import Stack
 from backbeat.gateway.http.presentation import node_json
 from backbeat.gateway.webhooks.deliverer import Deliverer
-from backbeat.schemas.kafka.client_registry import RegisteredClient, Registry
+from backbeat.schemas.kafka.client_registry import ClientRegistry, RegisteredClient
 from backbeat.schemas.messages.commands import NewNode
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.queries import GetHistory
@@ -30,7 +30,7 @@ PARTITIONS = 2
 class Shop:
     """A client application with its site, somebody who asks in its name, and a deliverer."""
 
-    def __init__(self, stack: Stack, registry: Registry, name: str) -> None:
+    def __init__(self, stack: Stack, registry: ClientRegistry, name: str) -> None:
         self.stack, self.registry, self.name = stack, registry, name
         self.kafka = stack.bootstrap_servers
         self.site = Site()
@@ -143,13 +143,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="package")
-def registry(stack: Stack) -> Iterator[Registry]:
-    with Registry(stack.bootstrap_servers) as one:
+def registry(stack: Stack) -> Iterator[ClientRegistry]:
+    with ClientRegistry(stack.bootstrap_servers) as one:
         yield one
 
 
 @pytest.fixture
-async def shop(stack: Stack, registry: Registry, unique: str) -> AsyncIterator[Shop]:
+async def shop(stack: Stack, registry: ClientRegistry, unique: str) -> AsyncIterator[Shop]:
     one = Shop(stack, registry, unique)
     await one.open()
     yield one

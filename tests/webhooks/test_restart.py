@@ -13,7 +13,7 @@ from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.gateway.http.presentation import id_text, node_json
 from backbeat.gateway.webhooks.deliverer import Deliverer
 from backbeat.schemas.codec import encode_activity
-from backbeat.schemas.kafka.client_registry import RegisteredClient, Registry
+from backbeat.schemas.kafka.client_registry import ClientRegistry, RegisteredClient
 from backbeat.schemas.kafka.topics import DEAD_LETTERS, ensure_topics
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.schemas.messages.views import NodeView
@@ -157,7 +157,7 @@ def activity(client: RegisteredClient, node: NodeView) -> bytes:
 async def test_kafka_comes_late_goes_and_comes_back(tmp_path, unique):
     broker = KafkaBroker(tmp_path)
     servers = broker.bootstrap_servers
-    registry, site, failures = Registry(servers), Site(), []
+    registry, site, failures = ClientRegistry(servers), Site(), []
     nodes = {name: received(name) for name in ("before", "after")}
 
     async def find(node_id: bytes) -> NodeView:

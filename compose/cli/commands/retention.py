@@ -17,7 +17,7 @@ from backbeat.compose.cli.options import bootstrap_option, json_option
 from backbeat.compose.cli.show.printing import emit, how_long, print_table
 
 if TYPE_CHECKING:
-    from backbeat.schemas.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.client_registry import ClientRegistry
     from backbeat.schemas.messages.retention import RetentionPolicy
     from backbeat.transport.requests import RequestClient
 
@@ -57,7 +57,7 @@ def set_(
     """
     from backbeat.schemas.messages.retention import RetentionPolicy
 
-    async def run(requests: RequestClient, registry: Registry) -> None:
+    async def run(requests: RequestClient, registry: ClientRegistry) -> None:
         policy = RetentionPolicy(
             owner_id=_owner(registry, client),
             name=workflow,
@@ -78,7 +78,7 @@ def set_(
 def list_(bootstrap_servers: str, *, as_json: bool) -> None:
     """List the policies; what is in none is kept for ever."""
 
-    async def run(requests: RequestClient, registry: Registry) -> list[dict[str, Any]]:
+    async def run(requests: RequestClient, registry: ClientRegistry) -> list[dict[str, Any]]:
         policies = await _policies(requests)
         return [
             {
@@ -120,7 +120,7 @@ def list_(bootstrap_servers: str, *, as_json: bool) -> None:
 def remove(client: str, workflow: str, bootstrap_servers: str) -> None:
     """Keep the workflows of this client and name for ever again, those that wait to be archived included."""
 
-    async def run(requests: RequestClient, registry: Registry) -> None:
+    async def run(requests: RequestClient, registry: ClientRegistry) -> None:
         owner = _owner(registry, client)
         for policy in await _policies(requests):
             if (policy.owner_id, policy.name) == (owner, workflow):
@@ -134,12 +134,12 @@ def remove(client: str, workflow: str, bootstrap_servers: str) -> None:
     click.echo(f"Workflows {workflow!r} of {client} are kept.")
 
 
-def _connected(bootstrap_servers: str, action: Callable[[RequestClient, Registry], Awaitable[T]]) -> T:
-    from backbeat.schemas.kafka.client_registry import Registry
+def _connected(bootstrap_servers: str, action: Callable[[RequestClient, ClientRegistry], Awaitable[T]]) -> T:
+    from backbeat.schemas.kafka.client_registry import ClientRegistry
     from backbeat.transport.requests import RequestClient
 
     async def connect() -> T:
-        with Registry(bootstrap_servers) as registry:
+        with ClientRegistry(bootstrap_servers) as registry:
             requests = RequestClient(bootstrap_servers, _ANSWER_SECONDS_MAX)
             await requests.start()
             try:
@@ -150,7 +150,7 @@ def _connected(bootstrap_servers: str, action: Callable[[RequestClient, Registry
     return asyncio.run(connect())
 
 
-def _owner(registry: Registry, client: str) -> bytes:
+def _owner(registry: ClientRegistry, client: str) -> bytes:
     registered = registry.by_name(client)
     if registered is not None:
         return registered.id_bytes
@@ -164,7 +164,7 @@ def _owner(registry: Registry, client: str) -> bytes:
         ) from None
 
 
-def _name(registry: Registry, owner_id: bytes) -> str:
+def _name(registry: ClientRegistry, owner_id: bytes) -> str:
     registered = registry.by_id(owner_id)
     return str(uuid.UUID(bytes=owner_id)) if registered is None else registered.name
 

@@ -144,11 +144,11 @@ def _credentials(connection: Connection) -> dict[str, str]:
 
 def _id_of(connection: Connection) -> str:
     from backbeat.compose.cli.user.client import find_client
-    from backbeat.schemas.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.client_registry import ClientRegistry
 
     if connection.only_gateway:
         raise SetupError("--client is a name. What to do: give its id, since only --gateway is named.")
-    with Registry(connection.bootstrap_servers) as registry:
+    with ClientRegistry(connection.bootstrap_servers) as registry:
         return find_client(registry, connection.client).id
 
 
@@ -191,11 +191,11 @@ class DatabaseSource:
 
     def names(self) -> Mapping[str, str]:
         """The client applications' names by their ids; none where there is no Kafka to ask."""
-        from backbeat.schemas.kafka.client_registry import Registry
+        from backbeat.schemas.kafka.client_registry import ClientRegistry
 
         if self._connection.only_gateway:
             return {}
-        with Registry(self._connection.bootstrap_servers) as registry:
+        with ClientRegistry(self._connection.bootstrap_servers) as registry:
             return {client.id: client.name for client in registry.all()}
 
     def _ask(self, read: Callable[[DatabaseConnection], T]) -> T:

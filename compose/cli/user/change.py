@@ -48,7 +48,7 @@ def change(
     """
     import msgspec
 
-    from backbeat.schemas.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.client_registry import ClientRegistry
     from backbeat.schemas.kafka.clients import usual_delivery
     from backbeat.streams.kafka.registration import put_clients
 
@@ -69,7 +69,7 @@ def change(
         changes["connections"] = connections
     if not changes:
         raise click.UsageError("Nothing to change: name an endpoint, --delivery or --connections.")
-    with Registry(bootstrap_servers) as registry:
+    with ClientRegistry(bootstrap_servers) as registry:
         client_before = find_client(registry, client)
         changed = msgspec.structs.replace(client_before, **changes)
         put_clients(registry, [changed])
@@ -90,12 +90,12 @@ def rotate_token(client: str, bootstrap_servers: str, *, as_json: bool) -> None:
     """Give a client application a new token, shown once; the old one is refused from now on."""
     import msgspec
 
-    from backbeat.schemas.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.client_registry import ClientRegistry
     from backbeat.schemas.kafka.clients import hash_token, make_token
     from backbeat.streams.kafka.registration import change_client
 
     token = make_token()
-    with Registry(bootstrap_servers) as registry:
+    with ClientRegistry(bootstrap_servers) as registry:
         changed = msgspec.structs.replace(find_client(registry, client), token_hash=hash_token(token))
         change_client(registry, changed)
     print_client(changed, token, as_json=as_json)
@@ -117,10 +117,10 @@ def remove(client: str, bootstrap_servers: str, *, yes: bool) -> None:
     Its calls are refused from now on; its workflows and topics stay as they are. What is still to be sent to it
     becomes a client error.
     """
-    from backbeat.schemas.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.client_registry import ClientRegistry
     from backbeat.streams.kafka.registration import remove_client
 
-    with Registry(bootstrap_servers) as registry:
+    with ClientRegistry(bootstrap_servers) as registry:
         registered = find_client(registry, client)
         if not yes and not click.confirm(f"Remove {registered.name} ({registered.id})? Its calls will be refused."):
             raise SetupError("nothing was removed.")
@@ -143,10 +143,10 @@ def repair(bootstrap_servers: str, *, yes: bool) -> None:
     Somebody else has written them; every part passes them over, and `backbeat topics check` names them. A client that
     such a record has taken the place of is added again with `backbeat user add NAME --id ID`.
     """
-    from backbeat.schemas.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.client_registry import ClientRegistry
     from backbeat.streams.kafka.registration import repair as delete
 
-    with Registry(bootstrap_servers) as registry:
+    with ClientRegistry(bootstrap_servers) as registry:
         bad_records = registry.bad_records()
         for record in bad_records:
             click.echo(f"at {record.offset}, key {record.key.decode(errors='backslashreplace')[:64]}: {record.reason}")

@@ -12,7 +12,7 @@ import click
 from backbeat.compose.cli.errors import SetupError
 
 if TYPE_CHECKING:
-    from backbeat.schemas.kafka.client_registry import RegisteredClient, Registry
+    from backbeat.schemas.kafka.client_registry import ClientRegistry, RegisteredClient
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,7 +55,7 @@ def connections_option(default: str) -> Callable[[F], F]:
     return click.option("--connections", type=click.Choice(["close", "pooled"]), help=text)
 
 
-def find_client(registry: Registry, name_or_id: str) -> RegisteredClient:
+def find_client(registry: ClientRegistry, name_or_id: str) -> RegisteredClient:
     """The client of this name, else of this id."""
     client = registry.by_name(name_or_id)
     if client is None:

@@ -65,7 +65,7 @@ def add(
     """Add a client application and its topics; prints its id and, once and never again, its token."""
     import uuid
 
-    from backbeat.schemas.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.client_registry import ClientRegistry
     from backbeat.schemas.kafka.clients import RegisteredClient, hash_token, make_token
     from backbeat.streams.kafka.registration import put_clients
 
@@ -81,7 +81,7 @@ def add(
         delivery="webhook" if way == "webhook" else "topic",
         connections="pooled" if connections == "pooled" else "close",
     )
-    with Registry(bootstrap_servers) as registry:
+    with ClientRegistry(bootstrap_servers) as registry:
         if registry.by_name(name) is not None:
             raise SetupError(f"there is a client {name!r} already. To see it: backbeat user show {name}")
         put_clients(registry, [client], partitions=partitions)
@@ -93,9 +93,9 @@ def add(
 @json_option
 def list_(bootstrap_servers: str, *, as_json: bool) -> None:
     """List the client applications: id, way of delivery, name."""
-    from backbeat.schemas.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.client_registry import ClientRegistry
 
-    with Registry(bootstrap_servers) as registry:
+    with ClientRegistry(bootstrap_servers) as registry:
         clients = registry.all()
     if as_json:
         click.echo(json.dumps([client_row(client) for client in clients]))
@@ -110,8 +110,8 @@ def list_(bootstrap_servers: str, *, as_json: bool) -> None:
 @json_option
 def show(client: str, bootstrap_servers: str, *, as_json: bool) -> None:
     """Show what is known of one client application, as JSON."""
-    from backbeat.schemas.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.client_registry import ClientRegistry
 
-    with Registry(bootstrap_servers) as registry:
+    with ClientRegistry(bootstrap_servers) as registry:
         registered = find_client(registry, client)
     click.echo(json.dumps(client_row(registered), indent=None if as_json else 2))

@@ -54,7 +54,7 @@ def import_(file: IO[bytes], bootstrap_servers: str, *, partitions: int) -> None
     delivery, connections. All are taken or, when one cannot be, none. Prints {"<key>": {"id": …, "auth_token": …},
     …}; a token that was not given is a new one.
     """
-    from backbeat.schemas.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.client_registry import ClientRegistry
     from backbeat.schemas.kafka.clients import hash_token, make_token
     from backbeat.streams.kafka.registration import put_clients
 
@@ -66,7 +66,7 @@ def import_(file: IO[bytes], bootstrap_servers: str, *, partitions: int) -> None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SetupError(f"this is no list of users: {error}.") from error
     result, clients = {}, []
-    with Registry(bootstrap_servers) as registry:
+    with ClientRegistry(bootstrap_servers) as registry:
         for row in client_rows:
             same_name = registry.by_name(row.name)
             token = row.auth_token or make_token()
@@ -131,7 +131,7 @@ def from_environment(bootstrap_servers: str, *, partitions: int, as_json: bool) 
     """
     import os
 
-    from backbeat.schemas.kafka.client_registry import Registry
+    from backbeat.schemas.kafka.client_registry import ClientRegistry
     from backbeat.schemas.kafka.clients import RegisteredClient, hash_token, make_token
     from backbeat.streams.kafka.registration import put_clients
 
@@ -143,7 +143,7 @@ def from_environment(bootstrap_servers: str, *, partitions: int, as_json: bool) 
         client_id = uuid.UUID(id_text)
     except ValueError as error:
         raise SetupError(f"BACKBEAT_USER_ID is {id_text!r}, which is no UUID.") from error
-    with Registry(bootstrap_servers) as registry:
+    with ClientRegistry(bootstrap_servers) as registry:
         existing = registry.by_id(client_id.bytes)
         if existing is not None:
             print_client(existing, None, as_json=as_json)
