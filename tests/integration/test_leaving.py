@@ -33,11 +33,11 @@ class Watched:
         self._consumer.close()
 
 
-async def stop(intake: Any) -> Watched:
+async def stop(webhook_consumer: Any) -> Watched:
     """Stop it once it has partitions."""
-    await until(lambda: intake._positions._offsets)
-    watched = intake._consumer = Watched(intake._consumer)
-    await intake.stop()
+    await until(lambda: webhook_consumer._positions._offsets)
+    watched = webhook_consumer._consumer = Watched(webhook_consumer._consumer)
+    await webhook_consumer.stop()
     return watched
 
 
@@ -48,7 +48,7 @@ def client(kafka: str, unique: str) -> str:
 
 
 async def test_a_worker_leaves_its_group_before_it_closes(kafka, client):
-    intake = worker_side.Intake(
+    webhook_consumer = worker_side.Intake(
         kafka,
         client,
         jobs_max=10,
@@ -57,12 +57,12 @@ async def test_a_worker_leaves_its_group_before_it_closes(kafka, client):
         fail=pytest.fail,
         joined=lambda: None,
     )
-    await intake.start()
-    assert (await stop(intake)).at_close == []
+    await webhook_consumer.start()
+    assert (await stop(webhook_consumer)).at_close == []
 
 
 async def test_a_worker_that_is_cancelled_while_it_connects_leaves_its_group(kafka, client, monkeypatch):
-    intake = worker_side.Intake(
+    webhook_consumer = worker_side.Intake(
         kafka,
         client,
         jobs_max=10,
@@ -71,7 +71,7 @@ async def test_a_worker_that_is_cancelled_while_it_connects_leaves_its_group(kaf
         fail=pytest.fail,
         joined=lambda: None,
     )
-    connect, connected, go_on = intake._connect, asyncio.Event(), asyncio.Event()
+    connect, connected, go_on = webhook_consumer._connect, asyncio.Event(), asyncio.Event()
     loop, made = asyncio.get_running_loop(), []
 
     def connect_slowly() -> Watched:
@@ -83,8 +83,8 @@ async def test_a_worker_that_is_cancelled_while_it_connects_leaves_its_group(kaf
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(120)
         return made[0]
 
-    monkeypatch.setattr(intake, "_connect", connect_slowly)
-    starting = asyncio.create_task(intake.start())
+    monkeypatch.setattr(webhook_consumer, "_connect", connect_slowly)
+    starting = asyncio.create_task(webhook_consumer.start())
     await asyncio.wait_for(connected.wait(), 120)
     starting.cancel()
     go_on.set()
@@ -96,7 +96,9 @@ async def test_a_worker_that_is_cancelled_while_it_connects_leaves_its_group(kaf
 
 async def test_a_gateway_leaves_its_group_before_it_closes(kafka, client):
     registry = ClientRegistry(kafka).start()
-    intake = gateway_side.Intake(kafka, registry, accept=lambda _: None, fail=pytest.fail, request_seconds_max=1.0)
-    intake.start()
-    assert (await stop(intake)).at_close == []
+    webhook_consumer = gateway_side.WebhookConsumer(
+        kafka, registry, accept=lambda _: None, fail=pytest.fail, request_seconds_max=1.0
+    )
+    webhook_consumer.start()
+    assert (await stop(webhook_consumer)).at_close == []
     registry.stop()
