@@ -18,7 +18,7 @@ from aiohttp.web import Response
 
 from backbeat.errors import Rejected
 from backbeat.gateway.api.activities import ERRORED
-from backbeat.gateway.api.nodes import check_runner, fit_response, keep_large
+from backbeat.gateway.api.nodes import check_runner, fit_response, store_large
 from backbeat.gateway.engine_client import routed
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.authentication import authenticate
@@ -49,7 +49,7 @@ async def command(call: Call) -> Response:
     if rule is None:
         raise errors.invalid(f"{_kind(record)} is none of the commands that are taken here: {_names(_COMMANDS)}")
     if rule.access is Access.WRITER:
-        await authenticate(call.headers, rule.access, call.parts.settings.require_auth_token, call.engine)
+        await authenticate(call.headers, rule.access, call.services.settings.require_auth_token, call.engine)
     _check_partition(call, record)
     if rule.own is not None:
         record = rule.own(call, record)
@@ -139,10 +139,10 @@ async def _kept(call: Call, record: Any) -> Any:
     """The command with client data and responses kept elsewhere where they are too large, as for other calls."""
     match record:
         case commands.Signal():
-            (node,) = await keep_large(call, (record.node,))
+            (node,) = await store_large(call, (record.node,))
             return record if node is record.node else _with(record, node=node)
         case commands.AddChildren():
-            return _with(record, children=await keep_large(call, record.children))
+            return _with(record, children=await store_large(call, record.children))
         case commands.ChangeNode():
             if record.response is None:
                 return record
@@ -252,8 +252,8 @@ def _what(record: Any) -> str:
 async def _ask(call: Call, record: Any) -> list[Any]:
     """All parts of an answer, with client data and responses whole."""
     waits = isinstance(record, queries.WaitNode)
-    wait_ends_at = time.time() + call.wishes.wait_seconds
-    seconds = call.wishes.wait_seconds + call.engine.answer_seconds if waits else None
+    wait_ends_at = time.time() + call.preferences.wait_seconds
+    seconds = call.preferences.wait_seconds + call.engine.answer_seconds if waits else None
     what = _what(record)
 
     def addressed(reply_to: commands.ReplyTo, deadline: int) -> Any:

@@ -13,7 +13,7 @@ from backbeat.errors import NotFound, Unavailable
 from backbeat.payload.values import to_id
 from backbeat.schemas.codec import encode_command
 from backbeat.schemas.kafka.brokers import UnreachableError
-from backbeat.schemas.kafka.client_registry import RegisteredClient, ClientRegistry, ClientRegistryError
+from backbeat.schemas.kafka.client_registry import ClientRegistry, ClientRegistryError, RegisteredClient
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import AnyCommand, CreateWorkflow, ReplyTo, Signal, route
 from backbeat.schemas.messages.queries import ALL_PARTITIONS, AnyQuery, GetSchedules
