@@ -53,7 +53,7 @@ def test_the_description_says_so(route):
 
 @pytest.mark.parametrize(("route", "word", "meant"), [
     (JOB, "nmae", "name"), (JOB, "dryrun", "dry_run"), (JOB, "dryRum", "dry_run"), (JOB, "status", "current_status"),
-    (JOB, "workflow", "workflow_name"), (SCHEDULE, "timezone", "zone"), (SCHEDULE, "retries", "retry"),
+    (JOB, "workflow", "workflow_name"), (SCHEDULE, "timezone", "zone"), (SCHEDULE, "retrys", "retries"),
     (SCHEDULE, "every", "interval"), (LIMIT, "agingSecond", "aging_seconds"), (LIMIT, "concurency", "concurrency"),
 ])  # fmt: skip
 def test_the_nearest_word_is_named(route, word, meant):

@@ -15,7 +15,7 @@ from backbeat.gateway.webhooks import consumer as gateway_side
 from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.schemas.kafka.topics import ensure_topics
 from backbeat.streams.kafka.registration import add_client
-from tests.integration.at_work import until
+from tests.waiting import until_async
 
 
 class Watched:
@@ -35,7 +35,7 @@ class Watched:
 
 async def stop(webhook_consumer: Any) -> Watched:
     """Stop it once it has partitions."""
-    await until(lambda: webhook_consumer._positions._offsets)
+    await until_async(lambda: webhook_consumer._positions._offsets)
     watched = webhook_consumer._consumer = Watched(webhook_consumer._consumer)
     await webhook_consumer.stop()
     return watched
@@ -90,7 +90,7 @@ async def test_a_worker_that_is_cancelled_while_it_connects_leaves_its_group(kaf
     go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    await until(lambda: made[0].at_close is not None)
+    await until_async(lambda: made[0].at_close is not None)
     assert made[0].at_close == []
 
 
