@@ -22,7 +22,7 @@ SEED ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup jars demo test check lint types imports tree format sim prove bench lock relock clean
+.PHONY: help setup jars demo test check lint types imports tree format schemas sim prove bench lock relock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ imports: $(STAMP) tree
 format: $(STAMP) ## format the code and mend what can be mended by itself
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+schemas: $(STAMP) ## write the Avro schemas, schemas/*.avsc, from the structs of schemas/messages
+	@$(BIN)/python -m backbeat.schemas generate
 
 sim: $(STAMP) ## run the simulator; SEED=… repeats one run
 	BACKBEAT_SIM_SEED=$(SEED) $(BIN)/python -m pytest tests/sim -s $(ARGS)

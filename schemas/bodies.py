@@ -11,13 +11,11 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from backbeat.schemas import signals
-from backbeat.schemas.bindings import REPLIES
-from backbeat.schemas.catalogue import Schema
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.schemas.messages.queries import AnyQuery
 from backbeat.schemas.messages.replies import Answer, QueryAnswer, ReplyRecord
+from backbeat.schemas.named_types import REPLIES, Schema
 from backbeat.schemas.wire import Wire
 
 MEDIA_TYPE = "application/vnd.backbeat.v1+avro"
@@ -31,7 +29,7 @@ _ASKER = bytes(16)
 
 @cache
 def _wire() -> Wire:
-    return Wire(signals.SignalFields)
+    return Wire()
 
 
 def write(value: AnyCommand | AnyQuery) -> bytes:

@@ -1,4 +1,4 @@
-"""The schemas in this folder: read, resolved so that each stands alone, fingerprinted.
+"""Schemas of the records, resolved so that each stands alone, fingerprinted; and the files of this folder.
 
 A fingerprint is CRC-64-AVRO of the parsing canonical form (Avro specification), as 8 bytes in the order in which the
 single-object header has them. `history/` keeps every version that was ever written, under its fingerprint.
@@ -10,68 +10,16 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import fastavro
 from fastavro.schema import fingerprint as _fingerprint_text
 from fastavro.schema import to_parsing_canonical_form
 
-Schema: TypeAlias = dict[str, Any]
+from .named_types import NAMESPACE, RECORD_NAMES, TYPES, Schema
 
-NAMESPACE = "backbeat"
 FOLDER = Path(__file__).parent
 HISTORY = FOLDER / "history"
-#: The types that are parts of records and never cross a topic alone, in the order in which a parser must meet them.
-SHARED = (
-    "Uuid",
-    "Mode",
-    "Coalesce",
-    "ClientStatus",
-    "ServerStatus",
-    "StatusType",
-    "Status",
-    "Reason",
-    "ActivityKind",
-    "ReplyTo",
-    "Source",
-    "NewNode",
-    "NewWorkflow",
-    "Settings",
-    "LimitValues",
-    "Limit",
-    "RetentionPolicy",
-    "RetentionPolicies",
-    "DueWorkflow",
-    "DueWorkflows",
-    "Task",
-    "LinkWait",
-    "WorkflowView",
-    "NodeView",
-    "StatusChange",
-    "NodeChange",
-    "Done",
-    "Made",
-    "Rejection",
-    "Nodes",
-    "History",
-    "Position",
-    "PoolView",
-    "LimitView",
-    "Limits",
-    "Overlap",
-    "RunState",
-    "RunCause",
-    "NewSchedule",
-    "ScheduleRun",
-    "ScheduleView",
-    "Schedules",
-    "JobState",
-    "JobFilter",
-    "JobMatch",
-    "JobRefusal",
-    "Job",
-    "Jobs",
-)
 
 
 class Record:
@@ -103,41 +51,50 @@ def fingerprint(schema: Schema) -> bytes:
     return bytes.fromhex(_fingerprint_text(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
 
 
-def load_sources() -> dict[str, Schema]:
-    """The files of this folder as they are, by name, in an order in which a parser can take them."""
-    sources: dict[str, Schema] = {path.stem: json.loads(path.read_bytes()) for path in sorted(FOLDER.glob("*.avsc"))}
-    # Signal is a record of its own and a part of OpenLink.
-    first = [*SHARED, "Signal"]
-    return {name: sources[name] for name in [*first, *(name for name in sources if name not in first)]}
-
-
 def resolve(schema: Any, sources: Mapping[str, Schema], seen: set[str]) -> Any:
     """A schema with each named type spelled out where it is first used."""
-    if isinstance(schema, list):
-        return [resolve(one, sources, seen) for one in schema]
-    if isinstance(schema, str):
-        name = schema.removeprefix(NAMESPACE + ".")
-        return schema if name == schema or name in seen else resolve(sources[name], sources, seen)
-    if "name" in schema:
-        seen.add(schema["name"])
-    if "fields" in schema:
-        fields = [{**field, "type": resolve(field["type"], sources, seen)} for field in schema["fields"]]
-        return {**schema, "fields": fields}
-    if "items" in schema:
-        return {**schema, "items": resolve(schema["items"], sources, seen)}
+    match schema:
+        case str():
+            name = schema.removeprefix(NAMESPACE + ".")
+            return schema if name == schema or name in seen else resolve(sources[name], sources, seen)
+        case list():
+            return [resolve(branch, sources, seen) for branch in schema]
+        case {"items": items}:
+            return {**schema, "items": resolve(items, sources, seen)}
+        case {"name": name}:
+            seen.add(name)
+            fields = [{**field, "type": resolve(field["type"], sources, seen)} for field in schema.get("fields", ())]
+            return {**schema, "fields": fields} if fields else schema
+        case _:
+            return schema
+
+
+def stand_alone(name: str, sources: Mapping[str, Schema]) -> Schema:
+    """A record's schema with all its types inside."""
+    schema: Schema = resolve(sources[name], sources, set())
     return schema
 
 
-def load_records() -> dict[str, Record]:
-    """The records that cross a topic, by name."""
-    sources = load_sources()
-    return {name: Record(resolve(source, sources, set())) for name, source in sources.items() if name not in SHARED}
+def load_sources() -> dict[str, Schema]:
+    """Schemas with their documentation, from the files, by name, in an order in which a parser can take them."""
+    return {name: json.loads((FOLDER / f"{name}.avsc").read_bytes()) for name in TYPES}
+
+
+def documented(name: str) -> Schema:
+    """A record's schema with all its types inside, with their documentation."""
+    schema = stand_alone(name, load_sources())
+    assert fingerprint(schema) == RECORDS[name].fingerprint, (
+        f"the file of {name}, or of a type in it, differs from its struct. What to do: make schemas"
+    )
+    return schema
 
 
 def load_history() -> Iterator[tuple[bytes, Path]]:
-    """The fingerprints of all versions that were ever written, and where their schemas are."""
+    """Fingerprints of all versions that were ever written, and the files of their schemas."""
     for path in sorted(HISTORY.glob("*.avsc")):
         yield bytes.fromhex(path.stem), path
 
 
-RECORDS = load_records()
+_SCHEMAS = {name: named.schema for name, named in TYPES.items()}
+#: Records that cross a topic, by name.
+RECORDS = {name: Record(stand_alone(name, _SCHEMAS)) for name in RECORD_NAMES}

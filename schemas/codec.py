@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 
 from backbeat.schemas import signals
-from backbeat.schemas.bindings import COMMANDS, QUERIES, REPLIES
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.messages.activities import ActivityRecord
 from backbeat.schemas.messages.commands import AnyCommand, ReplyTo, Source
 from backbeat.schemas.messages.history import StatusChangesRecord
 from backbeat.schemas.messages.queries import AnyQuery
 from backbeat.schemas.messages.replies import Answer, QueryAnswer, ReplyRecord
+from backbeat.schemas.named_types import COMMANDS, QUERIES, REPLIES
 from backbeat.schemas.signals import Headers, SignalRequest
 from backbeat.schemas.wire import CONFLUENT_MARKER, MARKER, REGISTRY_VARIABLE, Wire
 
@@ -22,13 +22,13 @@ _COMMAND_NAMES = frozenset(command.__name__ for command in COMMANDS)
 _QUERY_NAMES = frozenset(query.__name__ for query in QUERIES)
 _REPLY_NAMES = frozenset(REPLIES.values())
 
-_wire = Wire(signals.SignalFields, os.environ.get(REGISTRY_VARIABLE))
+_wire = Wire(os.environ.get(REGISTRY_VARIABLE))
 
 
 def configure(registry_url: str | None) -> None:
     """Use this schema registry, or none, from now on. At first it is the one of BACKBEAT_SCHEMA_REGISTRY_URL."""
     global _wire  # noqa: PLW0603 - one process speaks one format
-    _wire = Wire(signals.SignalFields, registry_url)
+    _wire = Wire(registry_url)
 
 
 def encode_command(command: AnyCommand, source: Source | None = None) -> bytes:
@@ -96,14 +96,14 @@ def decode_status_changes(value: bytes | None) -> StatusChangesRecord:
 
 def encode_signal(request: SignalRequest) -> bytes:
     """A service's signal in Avro. Its `tid` is not in it: send it as the header TID_HEADER."""
-    return _wire.encode("SignalRequest", signals.to_fields(request))
+    return _wire.encode("SignalRequest", signals.to_record(request))
 
 
 def decode_signal(value: bytes | None, headers: Headers | None = None) -> SignalRequest:
     """A record of a signals topic, in Avro (single-object or Confluent's format) or plain JSON, and checked."""
     if value is not None and value[:2] != MARKER and value[:1] != CONFLUENT_MARKER:
         return signals.from_json(value, headers)
-    return signals.from_fields(_decode(value, ("SignalRequest",), "signal request"), headers)
+    return signals.from_record(_decode(value, ("SignalRequest",), "signal request"), headers)
 
 
 def _decode(value: bytes | None, names: frozenset[str] | tuple[str, ...], wanted: str) -> Any:

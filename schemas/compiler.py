@@ -4,16 +4,16 @@ Why not fastavro on the hot path: it goes through a dict per record and walks th
 for one schema go from bytes to struct directly and are several times faster (tests/bench/codec.py compares). The bytes
 are the same: tests hold them against fastavro and Apache's avro, for every record.
 
-Nothing but the schemas of this folder and the names in `bindings` becomes code; no byte that comes from outside does.
+Nothing but the types of `named_types` becomes code; no byte that comes from outside does.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from .catalogue import NAMESPACE, Schema
+from .named_types import NAMESPACE, NamedType, Schema
 from .varint import SMALL, read_int, read_length, read_long, write_int, write_long
 
 #: (struct, header) -> header and Avro
@@ -22,36 +22,22 @@ Encode = Callable[[Any, bytes], bytes]
 Decode = Callable[[bytes, int], Any]
 
 
-class Field(NamedTuple):
-    """A field that is not simply an attribute of the same name: source text of its two ways."""
-
-    attribute: str
-    put: str  #: expression of the bytes; `{x}` is the struct
-    take: str  #: expression of the value at `d[p]`, one byte long; `{name}` is an attribute that was read before
-
-
-class Binding(NamedTuple):
-    """What a named type of the schema is in Python: a struct, or an enum as its members in the schema's order."""
-
-    make: Any
-    fields: Mapping[str, Field] = {}
-    environment: Mapping[str, Any] = {}
-
-
-def compile_record(schema: Schema, bindings: Mapping[str, Binding]) -> tuple[Encode, Decode]:
+def compile_record(schema: Schema, named_types: Mapping[str, NamedType]) -> tuple[Encode, Decode]:
     """The two functions for one record."""
-    return _Encoder(bindings).function(schema), _Decoder(bindings).function(schema)
+    return _Encoder(named_types).function(schema), _Decoder(named_types).function(schema)
 
 
 class _Writer:
     """Lines of one function, and what its names stand for."""
 
-    def __init__(self, bindings: Mapping[str, Binding]) -> None:
-        self.bindings = bindings
+    def __init__(self, named_types: Mapping[str, NamedType]) -> None:
+        self.named_types = named_types
         self.types: dict[str, Schema] = {}
         self.lines: list[str] = []
         self.indent = 1
         self.count = 0
+        #: attributes of the struct that is at hand, and their variables
+        self.variables: dict[str, str] = {}
         self.environment: dict[str, Any] = {}
 
     def emit(self, line: str) -> None:
@@ -75,11 +61,12 @@ class _Writer:
             self.types[f"{schema.get('namespace', NAMESPACE)}.{schema['name']}"] = schema
         return schema["type"], schema
 
-    def bind(self, name: str) -> Binding:
-        binding = self.bindings[name]
-        self.environment.update(binding.environment)
-        self.environment[f"Make{name}"] = binding.make
-        return binding
+    def table(self, name: str, line: Callable[[int, Any], tuple[Any, Any]]) -> str:
+        """An enum's table, with a line for each member; of merged enums, the table of the one that is meant."""
+        members, by = self.named_types[name].members, self.named_types[name].by
+        tables = [dict(line(*member) for member in each.items()) for each in (members if by else [members])]
+        self.environment[f"Table{name}"] = tables if by else tables[0]
+        return f"Table{name}[{self.variables[by]}]" if by else f"Table{name}"
 
     def build(self, head: str) -> Any:
         source = "\n".join([head, *self.lines])
@@ -106,10 +93,8 @@ class _Encoder(_Writer):
             case "array":
                 return self.array(schema["items"], x)
             case "enum":
-                name = schema["name"]
-                members = self.bind(name).make
-                self.environment[f"Out{name}"] = {member: SMALL[index] for index, member in enumerate(members)}
-                return [f"Out{name}[{x}]"]
+                table = self.table(schema["name"], lambda index, member: (member, SMALL[index]))
+                return [f"{table}[{x}]"]
             case "fixed":
                 self.emit(f"if len({x}) != {schema['size']}: raise ValueError({x!r} + f': {{{x}!r}}')")
                 return [x]
@@ -140,16 +125,15 @@ class _Encoder(_Writer):
         return [out]
 
     def record(self, schema: Schema, x: str) -> list[str]:
-        special = self.bind(schema["name"]).fields
+        attributes = self.named_types[schema["name"]].attributes
         parts: list[str] = []
+        variables: dict[str, str] = {}
         for field in schema["fields"]:
-            if field["name"] in special:
-                self.kind(field["type"])
-                parts.append(special[field["name"]].put.format(x=x))
-            else:
-                value = self.new()
-                self.emit(f"{value} = {x}.{field['name']}")
-                parts += self.put(field["type"], value)
+            attribute = attributes.get(field["name"], field["name"])
+            self.variables = variables
+            variables[attribute] = value = self.new()
+            self.emit(f"{value} = {x}.{attribute}")
+            parts += self.put(field["type"], value)
         return parts
 
     def array(self, items: Any, x: str) -> list[str]:
@@ -191,11 +175,9 @@ class _Decoder(_Writer):
             case "array":
                 self.array(schema["items"], out)
             case "enum":
-                name = schema["name"]
-                members = self.bind(name).make
                 # The index as it stands in one byte: any other byte is no member.
-                self.environment[f"In{name}"] = {index * 2: member for index, member in enumerate(members)}
-                self.emit(f"{out} = In{name}[d[p]]; p += 1")
+                table = self.table(schema["name"], lambda index, member: (index * 2, member))
+                self.emit(f"{out} = {table}[d[p]]; p += 1")
             case "fixed":
                 self.emit(f"{out} = d[p:p + {schema['size']}]; p += {schema['size']}")
             case "string" | "bytes":
@@ -228,18 +210,15 @@ class _Decoder(_Writer):
         self.emit("else: raise ValueError")
 
     def record(self, schema: Schema, out: str) -> None:
-        special = self.bind(schema["name"]).fields
-        read: dict[str, str] = {}
+        attributes = self.named_types[schema["name"]].attributes
+        self.environment[f"Make{schema['name']}"] = self.named_types[schema["name"]].source
+        variables: dict[str, str] = {}
         for field in schema["fields"]:
-            name, value = field["name"], self.new()
-            if name in special:
-                self.kind(field["type"])
-                self.emit(f"{value} = {special[name].take.format(**read)}; p += 1")
-                read[special[name].attribute] = value
-            else:
-                self.take(field["type"], value)
-                read[name] = value
-        self.emit(f"{out} = Make{schema['name']}({', '.join(f'{name}={value}' for name, value in read.items())})")
+            self.variables = variables
+            variables[attributes.get(field["name"], field["name"])] = value = self.new()
+            self.take(field["type"], value)
+        arguments = ", ".join(f"{attribute}={variable}" for attribute, variable in variables.items())
+        self.emit(f"{out} = Make{schema['name']}({arguments})")
 
     def array(self, items: Any, out: str) -> None:
         count, each = self.new(), self.new()

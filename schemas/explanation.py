@@ -6,7 +6,7 @@ import math
 import struct
 from typing import Any
 
-from .catalogue import NAMESPACE, Schema
+from .named_types import NAMESPACE, Schema
 from .varint import read_int, read_long
 
 

@@ -13,6 +13,7 @@ import msgspec
 from backbeat.schemas.messages.bounds import JSON_DEPTH_MAX, TIME_MAX
 from backbeat.schemas.messages.commands import COALESCE_WORDS, Coalesce
 from backbeat.schemas.messages.json_text import JsonTextError, check_depth, parse
+from backbeat.schemas.messages.marks import Time
 from backbeat.schemas.messages.values import PRIORITY_FIRST, PRIORITY_LAST
 
 from .errors import DecodeError
@@ -50,25 +51,36 @@ class SignalRequest(msgspec.Struct, frozen=True, kw_only=True):
     coalesce: Coalesce = Coalesce.REPLACE
 
 
-class SignalFields(msgspec.Struct, kw_only=True):
-    """A signal request as it stands in Avro: ids and JSON are text."""
+class SignalRequestRecord(msgspec.Struct, frozen=True):
+    """The door for services, on `backbeat.signals.<client>`: find or create a workflow and signal it.
 
-    workflow: str
+    The topic's name says whose it is. Ids and JSON are text.
+    """
+
+    workflow: str  #: name of the workflow
+    #: what the workflow is done for: any JSON value as text, so a string has its quotes. Not null, false, blank text,
+    #: {} or []
     subject: str
-    decider: str
-    signal: str
-    id: str | None
-    client_data: str
-    metadata: str
-    fires_at: int | None
-    retry: int | None
-    retry_interval: float | None
-    client_id: str | None
-    parent_link_id: str | None
-    priority: int | None
-    fairness_key: str | None
-    coalesce_key: str | None
-    coalesce: Coalesce
+    decider: str  #: the client's word for who decides
+    signal: str  #: name of the signal
+    #: what the record is known by: a second one of this client with the same id makes no second node; null: the header
+    #: `backbeat-id`, else the record's place in the topic
+    id: str | None = None
+    client_data: str = "{}"  #: JSON object as text, for whoever runs the signal
+    metadata: str = "{}"  #: JSON object as text
+    fires_at: Time | None = None  #: not to be started before this time, in milliseconds since the epoch; null: at once
+    retry: int | None = None  #: how many times it is tried again after an error, 0 or more; null: 6
+    retry_interval: float | None = None  #: seconds until the first retry, 0 or more; null: 1200
+    #: UUID, as text, of the client application that runs the signal; null: the one whose topic it is
+    client_id: str | None = None
+    #: UUID, as text, of a running node, in any workflow, that can't complete before this signal does; null: none
+    parent_link_id: str | None = None
+    priority: int | None = None  #: among nodes that wait for the same limit: 1 goes first, 5 last; null: 3
+    fairness_key: str | None = None  #: nodes of one priority that wait for the same limit take turns by it; null: none
+    #: a signal of the same workflow with the same key that was not sent to its client yet, and this one, become one;
+    #: null: it stands for itself
+    coalesce_key: str | None = None
+    coalesce: Coalesce = Coalesce.REPLACE  #: with a coalesce_key: which of the two remains
 
 
 class _Options(msgspec.Struct, forbid_unknown_fields=True):
@@ -171,34 +183,34 @@ def from_json(value: bytes, headers: Headers | None) -> SignalRequest:
     )
 
 
-def from_fields(fields: SignalFields, headers: Headers | None) -> SignalRequest:
+def from_record(record: SignalRequestRecord, headers: Headers | None) -> SignalRequest:
     """A signal request from Avro."""
     header_id, tid = read_headers(headers)
-    subject = _parse("subject", fields.subject.encode())
+    subject = _parse("subject", record.subject.encode())
     return SignalRequest(
-        workflow=_word("workflow", fields.workflow),
+        workflow=_word("workflow", record.workflow),
         subject=_subject(subject),
-        decider=_word("decider", fields.decider),
-        signal=_word("signal", fields.signal),
-        id=fields.id or header_id,
+        decider=_word("decider", record.decider),
+        signal=_word("signal", record.signal),
+        id=record.id or header_id,
         tid=tid,
-        client_data=_object("client_data", fields.client_data.strip().encode()),
-        metadata=_object("metadata", fields.metadata.strip().encode()),
-        fires_at=_time(fields.fires_at),
-        retry=_count("retry", fields.retry),
-        retry_interval=_seconds(fields.retry_interval),
-        client_id=_uuid("client_id", fields.client_id),
-        parent_link_id=_uuid("parent_link_id", fields.parent_link_id),
-        priority=_priority(fields.priority),
-        fairness_key=fields.fairness_key,
-        coalesce_key=_key(fields.coalesce_key),
-        coalesce=fields.coalesce,
+        client_data=_object("client_data", record.client_data.strip().encode()),
+        metadata=_object("metadata", record.metadata.strip().encode()),
+        fires_at=_time(record.fires_at),
+        retry=_count("retry", record.retry),
+        retry_interval=_seconds(record.retry_interval),
+        client_id=_uuid("client_id", record.client_id),
+        parent_link_id=_uuid("parent_link_id", record.parent_link_id),
+        priority=_priority(record.priority),
+        fairness_key=record.fairness_key,
+        coalesce_key=_key(record.coalesce_key),
+        coalesce=record.coalesce,
     )
 
 
-def to_fields(request: SignalRequest) -> SignalFields:
+def to_record(request: SignalRequest) -> SignalRequestRecord:
     """A signal request as it stands in Avro. Its `tid` travels in a header."""
-    return SignalFields(
+    return SignalRequestRecord(
         workflow=request.workflow,
         subject=request.subject.decode(),
         decider=request.decider,

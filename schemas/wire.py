@@ -15,10 +15,10 @@ from typing import Any
 import fastavro
 
 from . import catalogue, explanation, registry
-from .bindings import bindings
-from .catalogue import RECORDS, Record, Schema
-from .compiler import Binding, Decode, Encode, compile_record
+from .catalogue import RECORDS, Record
+from .compiler import Decode, Encode, compile_record
 from .errors import DecodeError, EncodeError, UnknownSchemaError
+from .named_types import TYPES, Schema
 
 MARKER = b"\xc3\x01"
 CONFLUENT_MARKER = b"\x00"
@@ -33,8 +33,7 @@ _MISFITS = (TypeError, AttributeError, ValueError, LookupError, struct.error)
 class Wire:
     """All records, and how they are told apart. Each is compiled when it is first met."""
 
-    def __init__(self, signal: type, registry_url: str | None = None) -> None:
-        self._bindings: dict[str, Binding] = bindings(signal)
+    def __init__(self, registry_url: str | None = None) -> None:
         self._registry = registry.connect(registry_url) if registry_url else None
         self._compiled: dict[str, tuple[Encode, Decode]] = {}
         #: name -> (its function, what it writes in front)
@@ -96,13 +95,13 @@ class Wire:
 
     def _functions(self, name: str) -> tuple[Encode, Decode]:
         if name not in self._compiled:
-            self._compiled[name] = compile_record(RECORDS[name].schema, self._bindings)
+            self._compiled[name] = compile_record(RECORDS[name].schema, TYPES)
         return self._compiled[name]
 
     def _prepare(self, name: str) -> tuple[Encode, bytes]:
         record = RECORDS[name]
         if self._registry is not None:
-            schema_id = self._registry.register(record.full_name, json.dumps(record.schema))
+            schema_id = self._registry.register(record.full_name, json.dumps(catalogue.documented(name)))
             header = CONFLUENT_MARKER + schema_id.to_bytes(4, "big")
         else:
             header = MARKER + record.fingerprint

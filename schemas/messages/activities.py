@@ -10,21 +10,21 @@ from backbeat.schemas.messages.views import NodeView
 
 
 class ActivityKind(enum.StrEnum):
-    """What is to be done with a node that was sent."""
+    """Kind of an activity record."""
 
-    ACTIVITY = "activity"
-    DECISION = "decision"  #: a node of the type `decision`
+    ACTIVITY = "activity"  #: a node to run
+    DECISION = "decision"  #: a node of the type `decision` to run
     NOTIFICATION = "notification"  #: an error to be told of; nothing is to be answered
 
 
 class ActivityRecord(msgspec.Struct, frozen=True):
-    """What a worker or deliverer receives. Repeats are known by (node id, attempt, kind)."""
+    """A record of `backbeat.activities.<client>`, for a worker or webhook deliverer."""
 
-    node: NodeView
-    kind: ActivityKind
-    notification_name: str | None = None  #: the name of the node
-    message: str | None = None  #: "Client Error" or "Server Error"
-    error: bytes | None = None  #: JSON object
+    node: NodeView  #: the node, already as sent to the client. Repeats are known by its id, its attempt and the kind
+    kind: ActivityKind  #: what is to be done with it
+    notification_name: str | None = None  #: of a notification: the node's name; null otherwise
+    message: str | None = None  #: of a notification: "Client Error" or "Server Error"; null otherwise
+    error: bytes | None = None  #: of a notification: the error as a JSON object in UTF-8; null otherwise
 
 
 _ERROR = msgspec.json.Decoder(dict[str, msgspec.Raw])

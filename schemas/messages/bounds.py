@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from backbeat.schemas.messages.marks import Long
+
 #: Times, milliseconds since the epoch: the first of the year 1, and the last of the year 9999. No calendar of a
 #: client has others.
 TIME_MIN = -62_135_596_800_000
@@ -31,16 +33,19 @@ NAMES_BYTES_MAX = 128 * 1024
 
 
 class Settings(msgspec.Struct, gc=False, array_like=True, frozen=True, kw_only=True):
-    """What `apply` reads beside the state. Set by a command, so that every replay sees the same."""
+    """Settings that commands are applied with. A command sets them, so that every replay sees the same."""
 
-    version: int = 1
-    default_timeout_seconds: float = 172_800.0  #: complete_by of a node whose client data gives none
-    payload_bytes_max: int = 262_144  #: client data, metadata, response: each
-    record_bytes_max: int = 786_432  #: one record as stored or sent, all its payloads together
-    name_bytes_max: int = 1_024  #: a name, a type, a decider
-    subject_bytes_max: int = 16_384
-    depth_max: int = 10_000  #: levels below the workflow
+    version: int = 1  #: version of the stored form
+    #: seconds until a started node expires whose client data gives no timeout
+    default_timeout_seconds: float = 172_800.0
+    payload_bytes_max: Long = 262_144  #: bytes of client data, of metadata and of a response: each
+    record_bytes_max: Long = 786_432  #: bytes of one record as stored or sent, all its payloads together
+    name_bytes_max: Long = 1_024  #: bytes of a name, of a type, of a decider
+    subject_bytes_max: Long = 16_384  #: bytes of a subject's JSON text
+    depth_max: int = 10_000  #: levels of nodes below the workflow
     children_max: int = 1_000  #: nodes added by one command; more may follow in further commands
     slice_nodes_max: int = 250  #: nodes that one command works on before it goes on in a command of its own
-    answer_retention_seconds: float = 86_400.0  #: how long a caller's key is remembered
-    json_depth_max: int = 100  #: levels of objects and arrays in client data, metadata, a subject, a response
+    #: seconds that the answer to a command with a caller's key is remembered
+    answer_retention_seconds: float = 86_400.0
+    #: levels of objects and arrays in a JSON text: client data, metadata, a subject, a response
+    json_depth_max: int = 100

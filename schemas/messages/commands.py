@@ -5,12 +5,15 @@ Who may send what: services, workers and the gateway send the first group; only 
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.ids import limit_id, murmur2
 from backbeat.schemas.messages.jobs import JobFilter
 from backbeat.schemas.messages.limits import Limit, LimitValues
+from backbeat.schemas.messages.marks import Id, Long, Mark, Time
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.schedules import CATCH_UP_SECONDS, NewSchedule, Overlap
 from backbeat.schemas.messages.values import (
@@ -43,291 +46,322 @@ __all__ = [
 
 
 class Command(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """What every command carries."""
+    """Fields of every command."""
 
-    id: bytes  #: 16 bytes; the nodes that the command makes are named after it
-    user_id: bytes | None = None  #: who asks; null: a part of the system, which may touch anybody's nodes
-    tid: str = ""  #: transaction id, passed on through activities and logs
-    reply_to: ReplyTo | None = None
-    body_hash: bytes | None = None  #: with a caller's key: what was asked, so that a repeat gets the same answer
-    source: Source | None = None  #: set on what one partition's engine sends to another, or to itself
+    #: the command's id: any 16 bytes that no other command has. The same id sent twice makes the same nodes once; the
+    #: nodes it makes are named after it
+    id: Id
+    #: who asks: another's workflows and nodes are not found; null: a part of the system, which may touch anybody's
+    user_id: Id | None = None
+    tid: str = ""  #: transaction id, passed on through activities and logs; empty: none
+    reply_to: ReplyTo | None = None  #: who waits for the answer; null: nobody, and a refusal goes to the dead letters
+    #: for a command with a caller's key: a hash of what was asked, so that a repeat gets the same answer and another
+    #: body under the same key is refused; null: no answer is remembered
+    body_hash: bytes | None = None
+    #: set only by the engine, on what one partition sends to another or to itself; null from anybody else
+    source: Source | None = None
 
 
 # --- what services, workers, operators and the gateway send --------------------------------------------------------
 
 
 class CreateWorkflow(Command, frozen=True, kw_only=True):
-    """Find or create a workflow."""
+    """Find or create a workflow. Answer: WorkflowView."""
 
-    workflow: NewWorkflow
+    workflow: NewWorkflow  #: what to find it by, or to make it from
 
 
 class Signal(Command, frozen=True, kw_only=True):
-    """Add a top-level node, then schedule next. With `workflow`, that is found or created first."""
+    """Add a node at the top of a workflow, then schedule next. Answer: NodeView."""
 
-    workflow_id: bytes
-    node: NewNode
-    workflow: NewWorkflow | None = None
-    #: the partition of the node's link target opened the link and sent the signal on
-    link_open: bool = False
-    #: a signal of the same key that still waits and this one become one; null: it stands for itself
+    workflow_id: Id  #: the workflow; it follows from `workflow` where that is given
+    node: NewNode  #: the node to be made
+    workflow: NewWorkflow | None = None  #: the workflow to be found or made first; null: `workflow_id` must exist
+    link_open: bool = False  #: whether the partition of the node's link target opened the link and sent the signal on
+    #: a signal of the same workflow with the same key that was not sent to its client yet, and this one, become one;
+    #: null: it stands for itself
     coalesce_key: str | None = None
-    coalesce: Coalesce = Coalesce.REPLACE
+    coalesce: Coalesce = Coalesce.REPLACE  #: with a coalesce_key: which of the two remains
 
 
 class ChangeWorkflow(Command, frozen=True, kw_only=True):
-    """`change` is complete, pause or resume."""
+    """Flag a workflow. Answer: Done."""
 
-    workflow_id: bytes
-    change: str
+    workflow_id: Id  #: the workflow
+    change: str  #: `complete`, `pause` or `resume`
 
 
 class ChangeNode(Command, frozen=True, kw_only=True):
-    """What a client says of a node: a status word of section 5, its response, and children added before it.
+    """A status of a node from its client: this is how a worker answers an activity. Answer: Done."""
 
-    With `attempt` it is a worker's result: one for an attempt that is over changes nothing.
-    """
-
-    node_id: bytes
+    node_id: Id  #: the node
+    #: `deciding` or `processing`, `deciding_complete` or `completed`, `errored`, `resolved`, `shutdown`, `deactivated`,
+    #: `canceled`
     status: str
-    response: bytes | None = None  #: JSON text
-    children: tuple[NewNode, ...] = ()
+    response: bytes | None = None  #: JSON text in UTF-8 that is kept with the change; null: none
+    children: tuple[NewNode, ...] = ()  #: nodes to be added below it before its status changes
+    #: the attempt that this is a result of, as the activity had it: for one that is over, nothing changes; null: an
+    #: operator's or caller's word, whatever the attempt
     attempt: int | None = None
-    #: of `errored`: whether another attempt could end otherwise; false: its retries count as exhausted
+    #: of `errored`: false says that another attempt could not end otherwise; the node's retries then count as exhausted
     retriable: bool = True
 
 
 class AddChildren(Command, frozen=True, kw_only=True):
-    """Add children to a node: all of them or none."""
+    """Add children to a node: all of them or none. Answer: Made."""
 
-    node_id: bytes
-    children: tuple[NewNode, ...]
+    node_id: Id  #: the node
+    children: tuple[NewNode, ...]  #: the nodes to be made, in their order
+    #: the attempt that this is a result of, as the activity had it: for one that is over, nothing changes; null: an
+    #: operator's or caller's word, whatever the attempt
     attempt: int | None = None
 
 
 class Heartbeat(Command, frozen=True, kw_only=True):
-    """The worker is still at it: `complete_by` is renewed. Refused when the attempt is over, so that it can stop."""
+    """A worker is still at an activity: its complete_by is renewed. Answer: Done.
 
-    node_id: bytes
-    attempt: int
+    It is refused once the attempt is over, so that the worker can stop.
+    """
+
+    node_id: Id  #: the node
+    attempt: int  #: the attempt that is at work, as the activity had it
 
 
 class RestartNode(Command, frozen=True, kw_only=True):
-    """Retry now."""
+    """Retry a node now. Answer: Done."""
 
-    node_id: bytes
+    node_id: Id  #: the node
 
 
 class ResetNode(Command, frozen=True, kw_only=True):
-    """Deactivate everything below a node."""
+    """Deactivate everything below a node. Answer: Done."""
 
-    node_id: bytes
+    node_id: Id  #: the node
 
 
 class ScheduleNode(Command, frozen=True, kw_only=True):
-    """Schedule next of a node."""
+    """Schedule next of a node. Answer: Done."""
 
-    node_id: bytes
+    node_id: Id  #: the node
 
 
 class ChangeSettings(Command, frozen=True, kw_only=True):
-    """New settings for the partition that it is sent to."""
+    """New settings for the partition that it is sent to. Answer: Done."""
 
-    settings: Settings
-    #: those of them that change, so that two who change different ones lose nothing; empty: all
+    settings: Settings  #: the new settings; only those in names are looked at
+    #: the settings that change, so that two who change different ones lose nothing; empty: all of them
     names: tuple[str, ...] = ()
 
 
 class ChangeLimit(Command, frozen=True, kw_only=True):
-    """Limit, pause or resume an activity type of a client. The partition of the limit's id orders such changes.
+    """Limit, pause or resume an activity type of a client. Answer: Limits.
 
-    Without any bound left, and not paused, the limit is removed.
+    The partition of the limit's id orders such changes. Without any bound left, and not paused, the limit is removed.
     """
 
-    client_id: bytes
-    activity: str
-    values: LimitValues | None = None  #: null: they stay as they are
-    paused: bool | None = None  #: null: it stays as it is
+    client_id: Id  #: the client application that runs the nodes
+    activity: str  #: the nodes' name
+    values: LimitValues | None = None  #: its bounds; null: they stay as they are
+    paused: bool | None = None  #: whether nodes that would start wait; null: it stays as it is
 
 
 class SpreadLimit(Command, frozen=True, kw_only=True):
-    """A limit as it is from now on, for every partition. One that is not newer changes nothing."""
+    """A limit as it is from now on, for every partition; no change where it is not newer. Only the engine sends it."""
 
-    limit: Limit
+    limit: Limit  #: the limit
 
 
 class PutSchedule(Command, frozen=True, kw_only=True):
-    """Make a schedule, or change the one of this name: what it has done stays, and runs that are under way go on."""
+    """Make a schedule, or change the one of this user and name. Answer: ScheduleView.
 
-    schedule_id: bytes
-    schedule: NewSchedule
-    paused: bool | None = None  #: null: as it is; a new one is not paused
+    What it has done stays, and runs that are under way go on.
+    """
+
+    schedule_id: Id  #: the id that follows from the schedule's user and name
+    schedule: NewSchedule  #: what it is to be
+    paused: bool | None = None  #: whether it is paused; null: as it is, and a new one is not
 
 
 class ChangeSchedule(Command, frozen=True, kw_only=True):
-    """`change` is pause, resume or delete."""
+    """Pause, resume or delete a schedule. Answer: Done."""
 
-    schedule_id: bytes
-    change: str
-    note: str = ""  #: why
+    schedule_id: Id  #: the schedule
+    change: str  #: `pause`, `resume` or `delete`
+    note: str = ""  #: why; kept with the schedule
 
 
 class RunSchedule(Command, frozen=True, kw_only=True):
-    """Runs beside those that are due: one now, or one for each of these times (a backfill)."""
+    """Runs of a schedule beside those that are due: one now, or a backfill. Answer: ScheduleView."""
 
-    schedule_id: bytes
-    times: tuple[int, ...] = ()  #: ascending, milliseconds since the epoch; none: now
-    overlap: Overlap | None = None  #: null: the schedule's own for a run now, QUEUE for a backfill
+    schedule_id: Id  #: the schedule
+    #: a run for each of these times, ascending, milliseconds since the epoch; none: one run now
+    times: tuple[Time, ...] = ()
+    #: what is done where an earlier run has not ended; null: as the schedule says for a run now, queue for given
+    #: times
+    overlap: Overlap | None = None
 
 
 class StartJob(Command, frozen=True, kw_only=True):
-    """Make one change for all nodes or workflows that match, in the partition that it is sent to (`jobs.slices`).
+    """Make one change for all nodes or workflows that match, in the partition that it is sent to. Answer: Jobs.
 
     Its id is the job's, the same in every partition: sent again it changes nothing and is answered with how far the
     job is.
     """
 
-    partition: int
-    action: str  #: retry, resolve, shutdown, cancel; pause, resume
-    filter: JobFilter = JobFilter()
-    response: bytes | None = None  #: JSON text, for resolve and shutdown
+    partition: int  #: the partition that is asked
+    action: str  #: `retry`, `resolve`, `shutdown` or `cancel`; `pause` or `resume`
+    filter: JobFilter = JobFilter()  #: what it is about
+    response: bytes | None = None  #: for resolve and shutdown: JSON text that is kept
     dry_run: bool = False  #: only count
 
 
 class StopJob(Command, frozen=True, kw_only=True):
-    """Go no further with a job, in the partition that it is sent to; what is done stays."""
+    """Go no further with a job, in the partition that it is sent to; what is done stays. Answer: Jobs."""
 
-    partition: int
-    job_id: bytes
+    partition: int  #: the partition that is asked
+    job_id: Id  #: the job
 
 
 class ChangeRetention(Command, frozen=True, kw_only=True):
-    """A policy for the partition that it is sent to, in place of one for the same client and name."""
+    """A policy of retention for the partition that it is sent to. Answer: Done.
 
-    policy: RetentionPolicy
-    forget: bool = False  #: there is to be none: these workflows are kept for ever again
+    It takes the place of one for the same client and name.
+    """
+
+    policy: RetentionPolicy  #: the policy
+    #: whether there is to be none for this client and name any more: what is not removed yet is kept
+    forget: bool = False
 
 
 class RemoveWorkflow(Command, frozen=True, kw_only=True):
-    """A workflow that waited to be archived is archived: remove it, unless something has happened to it since."""
+    """Remove a workflow that waited to be archived, unless something has happened to it since. Answer: Done."""
 
-    workflow_id: bytes
-    revision: int  #: of the workflow when it was read
+    workflow_id: Id  #: the workflow
+    revision: Long  #: its revision when it was read (DueWorkflow)
 
 
 # --- what the engine's own parts send ----------------------------------------------------------------------------
 
 
 class ScheduleDue(Command, frozen=True, kw_only=True):
-    """A schedule's timer is due. It counts only if the number is that of the timer that stands.
+    """A schedule's timer is due. Only the engine sends it.
 
-    The core reads no time zones: which times have come since the last one, and which is next, is worked out by whoever
-    sends this, so that every replay sees the same.
+    It counts only if the number is that of the timer that stands. The core reads no time zones: which times have come
+    since the last one, and which is next, is worked out by whoever sends this, so that every replay sees the same.
     """
 
-    schedule_id: bytes
-    number: int
-    times: tuple[int, ...] = ()  #: ascending, all of them past; more may follow in a command of its own
-    next_at: int | None = None  #: the one after them, past or not; null: there is none
-    problem: str = ""  #: why no times could be worked out
+    schedule_id: Id  #: the schedule
+    number: Long  #: the number of the setting that fired
+    #: the times that have come since those that were dealt with, ascending, milliseconds since the epoch; as many as
+    #: one command may have
+    times: tuple[Time, ...] = ()
+    next_at: Time | None = None  #: the time after them, past or not; null: there is none
+    problem: str = ""  #: why no times could be worked out; empty: they were
 
 
 class TimerFired(Command, frozen=True, kw_only=True):
-    """A timer is due. It counts only if node, kind and number are those of the timer that stands."""
+    """A timer is due. Only the engine sends it.
 
-    subject_id: bytes  #: a node; for the kind ANSWER a command id, for RETENTION a workflow
-    kind: TimerKind
-    number: int
+    It counts only if subject, kind and number are those of the timer that stands.
+    """
+
+    #: the node that the timer is of; of a remembered answer the command, of a workflow's retention the workflow
+    subject_id: Id
+    kind: Annotated[TimerKind, Mark.NUMBER]  #: what the timer is for, by the engine's own numbers
+    number: Long  #: the number of the setting that fired
 
 
 class OpenLink(Command, frozen=True, kw_only=True):
-    """`child` is, or is about to be, a node that `target_id` must wait for. A signal with a link travels inside."""
+    """A node is, or is about to be, one that a target must wait for. A signal with a link travels inside."""
 
-    target_id: bytes
-    child_id: bytes
+    target_id: Id  #: the node that waits
+    child_id: Id  #: the node that is waited for
+    #: the signal that makes the child, to be sent on once the link is open; null: the child is made elsewhere
     signal: Signal | None = None
-    #: refuse when the target is closed or unknown, instead of going on without a link
-    strict: bool = False
-    #: of a signal whose link is open and may close a cycle: the links that it is followed along
+    strict: bool = False  #: whether to refuse when the target is closed or unknown, instead of going on without a link
+    #: of a signal whose link is open and may close a cycle: the links on its way. Set only by the engine
     waits: tuple[LinkWait, ...] = ()
-    #: which of them is followed now, `target_id` is its child; behind the last one the signal is added, as the target
+    #: place on the way of the link that is followed now: target_id is its child; behind the last one the signal's node
     waits_at: int = 0
 
 
 class CloseLink(Command, frozen=True, kw_only=True):
-    """`child` is complete or deactivated, or was never made."""
+    """A linked node is complete or deactivated, or was never made. Only the engine sends it."""
 
-    target_id: bytes
-    child_id: bytes
+    target_id: Id  #: the node that waits
+    child_id: Id  #: the node that was waited for
 
 
 class AskSlot(Command, frozen=True, kw_only=True):
-    """A node of a limited type would start. It waits until a GrantSlot comes."""
+    """A node of a limited activity type would start; it waits for a GrantSlot. Only the engine sends it."""
 
-    pool_id: bytes
-    client_id: bytes
-    activity: str
-    key: str
-    node_id: bytes
-    number: int  #: of the node's askings
-    priority: int
-    fairness_key: str
+    pool_id: Id  #: the pool of slots: of a client, an activity and a key
+    client_id: Id  #: the client application that runs the nodes
+    activity: str  #: the nodes' name
+    key: str  #: JSON text of what the limit is keyed by; empty: nothing
+    node_id: Id  #: the node that asks
+    number: int  #: which of the node's askings it is
+    priority: int  #: 1 goes first, 5 last
+    fairness_key: str  #: nodes of one priority take turns by it
 
 
 class GrantSlot(Command, frozen=True, kw_only=True):
-    """There is room for a node: it starts now, or the slot goes back."""
+    """There is room for a node: it starts now, or the slot goes back. Only the engine sends it."""
 
-    pool_id: bytes
-    node_id: bytes
-    number: int
+    pool_id: Id  #: the pool of slots: of a client, an activity and a key
+    node_id: Id  #: the node that asks
+    number: int  #: which of the node's askings it is
 
 
 class ReleaseSlot(Command, frozen=True, kw_only=True):
-    """A node's attempt is over, or the node is no longer to start: its slot, or its place in the line, is free."""
+    """A node's slot, or its place in the line, is free. Only the engine sends it.
 
-    pool_id: bytes
-    node_id: bytes
-    number: int
+    Its attempt is over, or it is not to start any more.
+    """
+
+    pool_id: Id  #: the pool of slots: of a client, an activity and a key
+    node_id: Id  #: the node that asks
+    number: int  #: which of the node's askings it is
 
 
 class FillPool(Command, frozen=True, kw_only=True):
-    """The rest of what one command's budget did not allow: grants of a pool, or of all pools of a changed limit."""
+    """The rest of what one command's budget did not allow: grants of slots. Only the engine sends it."""
 
-    pool_id: bytes
-    client_id: bytes
-    activity: str
-    chain: bool  #: all pools of the limit, from where it has come to; else this one
+    pool_id: Id  #: the pool of slots: of a client, an activity and a key
+    client_id: Id  #: the client application that runs the nodes
+    activity: str  #: the nodes' name
+    chain: bool  #: whether to go on with all pools of the limit; else with this one
 
 
 class DeliveryFailed(Command, frozen=True, kw_only=True):
     """An activity could not be brought to its client: a client error, unless the client has answered meanwhile."""
 
-    node_id: bytes
-    attempt: int
-    response: bytes  #: JSON text, {"error": …}
+    node_id: Id  #: the node
+    attempt: int  #: the attempt that was not delivered
+    response: bytes  #: JSON text in UTF-8: {"error": …}
 
 
 class FailNode(Command, frozen=True, kw_only=True):
-    """The engine itself failed on a node: server error."""
+    """The engine itself failed on a node: server error. Only the engine sends it."""
 
-    node_id: bytes
-    message: str
+    node_id: Id  #: the node
+    message: str  #: what went wrong
 
 
 class Continue(Command, frozen=True, kw_only=True):
-    """The rest of a command's work."""
+    """The rest of a command's work. Only the engine sends it."""
 
-    workflow_id: bytes
-    tasks: tuple[Task, ...]
+    workflow_id: Id  #: the workflow
+    tasks: tuple[Task, ...]  #: what is left to do, in its order
 
 
 class WorkJob(Command, frozen=True, kw_only=True):
-    """The next slice of a job, and before it what its newest change has left to be done."""
+    """The next slice of a job, and before it the rest of its newest change. Only the engine sends it."""
 
-    partition: int
-    job_id: bytes
-    workflow_id: bytes | None = None
-    tasks: tuple[Task, ...] = ()
+    partition: int  #: the partition that it is of
+    job_id: Id  #: the job
+    workflow_id: Id | None = None  #: the workflow of `tasks`; null: there are none
+    tasks: tuple[Task, ...] = ()  #: what the job's newest change has left to be done, in its order
 
 
 AnyCommand = (

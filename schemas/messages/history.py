@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
+
 import msgspec
 
+from backbeat.schemas.messages.marks import Id, Merged, Time, Words
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
+
+AnyStatus: TypeAlias = Annotated[
+    ClientStatus | ServerStatus,
+    Merged("Status", "server", "Any status, of the client or of the server: StatusType beside it says which."),
+]
 
 
 class StatusChange(msgspec.Struct, gc=False, frozen=True):
     """One entry of a node's history."""
 
-    server: bool  #: whether it is of the server status, else of the client status
-    from_status: ClientStatus | ServerStatus
-    to_status: ClientStatus | ServerStatus
-    at: int  #: milliseconds since the epoch
-    response: bytes | None  #: JSON text as the client gave it; null: none was given
+    #: which of the two statuses changed
+    server: Annotated[
+        bool,
+        Words(
+            "StatusType",
+            ("current_client_status", "current_server_status"),
+            "status_type",
+            "Which of a node's two statuses changed.",
+        ),
+    ]
+    from_status: AnyStatus  #: the status before
+    to_status: AnyStatus  #: the status after
+    at: Time  #: when, in milliseconds since the epoch
+    response: bytes | None  #: JSON text in UTF-8 that the client gave with it; null: none was given
 
     @property
     def status_type(self) -> str:
@@ -25,13 +42,13 @@ class StatusChange(msgspec.Struct, gc=False, frozen=True):
 class NodeChange(msgspec.Struct, gc=False, frozen=True):
     """One status change of one node."""
 
-    node_id: bytes
-    change: StatusChange
+    node_id: Id  #: the node
+    change: StatusChange  #: what changed
 
 
 class StatusChangesRecord(msgspec.Struct, frozen=True):
-    """Every status change that one command made in one workflow."""
+    """Every status change that one command made in one workflow, on `backbeat.history`."""
 
-    workflow_id: bytes
-    tid: str
-    changes: tuple[NodeChange, ...]  #: oldest first
+    workflow_id: Id  #: the workflow
+    tid: str  #: transaction id of the command; empty: none
+    changes: tuple[NodeChange, ...]  #: the changes, oldest first

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
+
+from backbeat.schemas.messages.marks import Id, Long, Mark, Time
 
 #: What a job may do with the nodes that match, and the status that they are in where its filter names none.
 NODE_ACTIONS: dict[str, str | None] = {
@@ -31,7 +34,7 @@ RETENTION_MS = 7 * 86_400_000
 
 
 class JobState(enum.StrEnum):
-    """How far a job is in one partition."""
+    """State of a job in one partition."""
 
     RUNNING = "running"
     STOPPED = "stopped"  #: before it had come to the end; what it had done by then stays
@@ -41,24 +44,24 @@ class JobState(enum.StrEnum):
 
 
 class JobFilter(msgspec.Struct, gc=False, frozen=True, array_like=True, kw_only=True):
-    """What nodes or workflows must be like. All of it must hold; what is null holds for every one.
+    """Conditions on nodes or workflows. All must hold; null holds for every one.
 
     The words are those of the searches (behaviour document, section 5). Pause and resume take those of workflows only.
     """
 
     name: str | None = None  #: the node's whole name
     workflow_name: str | None = None  #: the workflow's whole name
-    workflow_id: bytes | None = None
-    client_id: bytes | None = None  #: who runs the node; for pause and resume whose the workflow is
+    workflow_id: Id | None = None  #: the workflow
+    client_id: Id | None = None  #: who runs the node; for pause and resume whose the workflow is
     subject: str | None = None  #: stands in the subject's compact JSON text
     metadata: str | None = None  #: stands in the metadata's compact JSON text
     error: str | None = None  #: stands in what the node's last error says
-    current_status: str | None = None  #: either status has it now
-    past_status: str | None = None  #: a status change led to it, the same one as the two times below
-    status_start: int | None = None  #: of a status change: then or later
-    status_end: int | None = None  #: then or earlier
-    created_start: int | None = None  #: made then or later
-    created_end: int | None = None  #: made then or earlier
+    current_status: str | None = None  #: either status of the node has it now
+    past_status: str | None = None  #: a status change of the node led to it: the same one that the two times are of
+    status_start: Time | None = None  #: milliseconds since the epoch of a status change: then or later
+    status_end: Time | None = None  #: milliseconds since the epoch of a status change: then or earlier
+    created_start: Time | None = None  #: milliseconds since the epoch: made then or later
+    created_end: Time | None = None  #: milliseconds since the epoch: made then or earlier
 
 
 def scope_problem(wanted: JobFilter, *, everything: bool) -> str:
@@ -84,50 +87,50 @@ TIME_FILTERS = ("status_start", "status_end", "created_start", "created_end")
 
 
 class JobMatch(msgspec.Struct, gc=False, frozen=True, array_like=True):
-    """A node or workflow that matched."""
+    """A node or workflow that a job is about."""
 
-    id: bytes
-    name: str
-    workflow_name: str
+    id: Id  #: its id
+    name: str  #: its name
+    workflow_name: str  #: the name of its workflow
 
 
 class JobRefusal(msgspec.Struct, gc=False, frozen=True, array_like=True):
-    """A node or workflow that matched, and could not be changed."""
+    """A node or workflow that matched a job, and could not be changed."""
 
-    id: bytes
-    reason: str  #: as a rejection has it; `defect`: the engine failed on it, and it shows that as a server error
-    message: str
+    id: Id  #: its id
+    reason: str  #: as a rejection has it; `defect`: the engine failed on it, a server error
+    message: str  #: the same for people
 
 
 class Job(msgspec.Struct, gc=False, array_like=True, kw_only=True):
-    """A job in one partition."""
+    """A job in one partition. The whole job is the sum over all of them."""
 
-    version: int = 1
-    id: bytes
-    partition: int
-    user_id: bytes | None  #: whose nodes or workflows it may touch; null: anybody's
-    action: str
-    filter: JobFilter
+    version: Annotated[int, Mark.STORED] = 1
+    id: Id  #: the job's id
+    partition: int  #: the partition that this is of
+    user_id: Id | None  #: whose nodes or workflows it may touch; null: anybody's
+    action: str  #: `retry`, `resolve`, `shutdown` or `cancel`; `pause` or `resume`
+    filter: JobFilter  #: what it is about
     response: bytes | None = None  #: JSON text that resolved nodes and those shut down keep
-    dry_run: bool = False  #: it only counts
-    tid: str = ""
-    started_at: int
-    state: JobState = JobState.RUNNING
-    ended_at: int | None = None
-    examined: int = 0
-    matched: int = 0
-    done: int = 0
-    refused: int = 0
-    matches: tuple[JobMatch, ...] = ()  #: the first ones
-    refusals: tuple[JobRefusal, ...] = ()  #: the first ones
-    cursor: bytes = b""  #: the id that was examined last
-    forget_at: int | None = None  #: when its timer is due
+    dry_run: bool = False  #: whether it only counts
+    tid: Annotated[str, Mark.STORED] = ""
+    started_at: Time  #: milliseconds since the epoch
+    state: JobState = JobState.RUNNING  #: how far it is
+    ended_at: Time | None = None  #: milliseconds since the epoch; null: it runs
+    examined: Long = 0  #: nodes or workflows that were looked at
+    matched: Long = 0  #: of those, the ones that matched
+    done: Long = 0  #: of those, the ones that were changed
+    refused: Long = 0  #: and those that could not be
+    matches: tuple[JobMatch, ...] = ()  #: the first that matched
+    refusals: tuple[JobRefusal, ...] = ()  #: the first that were refused
+    cursor: Annotated[bytes, Mark.STORED] = b""  #: the id that was examined last
+    forget_at: Annotated[int | None, Mark.STORED] = None  #: when its timer is due
 
 
 class Jobs(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="jobs"):
     """Jobs of one partition."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[Job, ...]  #: the jobs, by id
 
 
 def add_up(jobs: Sequence[Job], partitions: int) -> Job:

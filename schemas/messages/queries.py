@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from backbeat.schemas.messages.marks import Id, Time
 from backbeat.schemas.messages.values import ReplyTo
 
 #: A GetSchedules of this partition is asked of every one; whoever brings it to the engines does that.
@@ -11,42 +12,43 @@ ALL_PARTITIONS = -1
 
 
 class Query(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """What every query carries."""
+    """Fields of every query."""
 
-    reply_to: ReplyTo
-    user_id: bytes | None = None  #: who asks: another's workflows and nodes are not found; null: sees all
-    deadline: int  #: milliseconds since the epoch, after which nobody waits for the answer any more
-    tid: str = ""
+    reply_to: ReplyTo  #: where the answer goes
+    user_id: Id | None = None  #: who asks: another's workflows and nodes are not found; null: sees all
+    deadline: Time  #: milliseconds since the epoch after which nobody waits for the answer any more
+    tid: str = ""  #: transaction id, passed on to the answer and the logs; empty: none
 
 
 class GetWorkflow(Query, frozen=True, kw_only=True):
     """A workflow by id. Answer: WorkflowView."""
 
-    workflow_id: bytes
+    workflow_id: Id  #: the workflow
 
 
 class GetNode(Query, frozen=True, kw_only=True):
     """A node by id. Answer: NodeView."""
 
-    node_id: bytes
+    node_id: Id  #: the node
 
 
 class GetTree(Query, frozen=True, kw_only=True):
     """A workflow and its nodes, parents before children, siblings by seq. Answer: WorkflowView, then Nodes in parts.
 
-    A page of it: at most `limit` nodes, those that come behind the node `after` in this order.
+    All of them, or a page: at most `limit` nodes, those that come behind the node `after` in this order.
     """
 
-    workflow_id: bytes
-    top_level_only: bool = False
-    limit: int | None = None
-    after: bytes | None = None
+    workflow_id: Id  #: the workflow
+    top_level_only: bool = False  #: whether only the nodes at the top are wanted
+    limit: int | None = None  #: how many nodes are wanted at most; null: all
+    #: the node behind which the page begins, in the order of the answer; null: at the beginning
+    after: Id | None = None
 
 
 class GetHistory(Query, frozen=True, kw_only=True):
     """All status changes of a node, oldest first. Answer: History, in parts."""
 
-    node_id: bytes
+    node_id: Id  #: the node
 
 
 class WaitNode(Query, frozen=True, kw_only=True):
@@ -57,19 +59,19 @@ class WaitNode(Query, frozen=True, kw_only=True):
     The wait is in the memory of the partition's owner: after a change of owner nobody answers, so ask again.
     """
 
-    node_id: bytes
+    node_id: Id  #: the node
 
 
 class Flush(Query, frozen=True, kw_only=True):
     """Commit now. Answer: Position, of the state topic, that contains everything answered before this was asked."""
 
-    partition: int
+    partition: int  #: the partition that is to commit
 
 
 class GetSettings(Query, frozen=True, kw_only=True):
     """The settings that a partition's commands are applied with. Answer: Settings."""
 
-    partition: int
+    partition: int  #: the partition that is asked
 
 
 class GetLimits(Query, frozen=True, kw_only=True):
@@ -78,44 +80,44 @@ class GetLimits(Query, frozen=True, kw_only=True):
     A user sees its own.
     """
 
-    partition: int
+    partition: int  #: the partition that is asked
 
 
 class GetRetention(Query, frozen=True, kw_only=True):
     """The policies of retention of a partition. Answer: RetentionPolicies."""
 
-    partition: int
+    partition: int  #: the partition that is asked
 
 
 class GetSchedule(Query, frozen=True, kw_only=True):
     """A schedule by id. Answer: ScheduleView."""
 
-    schedule_id: bytes
+    schedule_id: Id  #: the schedule
 
 
 class GetSchedules(Query, frozen=True, kw_only=True):
     """The schedules of a partition that the user may see, by id. Answer: Schedules, in parts."""
 
-    partition: int
+    partition: int  #: the partition that is asked
 
 
 class GetJobs(Query, frozen=True, kw_only=True):
     """The jobs of a partition that the user may see, or the one of this id. Answer: Jobs, in parts."""
 
-    partition: int
-    job_id: bytes | None = None
+    partition: int  #: the partition that is asked
+    job_id: Id | None = None  #: only this job; null: all
 
 
 class GetDue(Query, frozen=True, kw_only=True):
     """The workflows of a partition that wait to be archived, the oldest first. Answer: DueWorkflows.
 
-    It may be fewer than `limit` where there are more: what comes behind the last one is asked for next.
+    They may be fewer than `limit` where there are more: the page behind the last one is asked for next.
     """
 
-    partition: int
-    limit: int = 100  #: 1 to DUE_MAX
-    after_due_at: int | None = None  #: only those behind this place: since when a workflow waits, and its id
-    after_id: bytes | None = None
+    partition: int  #: the partition that is asked
+    limit: int = 100  #: how many at most: 1 to 1000
+    after_due_at: Time | None = None  #: only those behind this place: `due_at` of a workflow; null: from the first on
+    after_id: Id | None = None  #: and its id
 
 
 AnyQuery = (

@@ -10,25 +10,26 @@ from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.jobs import Jobs
 from backbeat.schemas.messages.limits import Limits
+from backbeat.schemas.messages.marks import Id, Long
 from backbeat.schemas.messages.retention import DueWorkflows, RetentionPolicies
 from backbeat.schemas.messages.schedules import Schedules, ScheduleView
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 
 
 class Done(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="done"):
-    """It was done; `changed` is false where the node was deactivated and nothing happened."""
+    """The command was carried out."""
 
-    changed: bool = True
+    changed: bool = True  #: whether something changed: false where the node was deactivated and nothing happened
 
 
 class Made(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="made"):
-    """The nodes that were made, in the order in which they were given."""
+    """The nodes that were made."""
 
-    ids: tuple[bytes, ...]
+    ids: tuple[Id, ...]  #: their ids, in the order in which the nodes were given
 
 
 class Reason(enum.StrEnum):
-    """Why a command was refused."""
+    """Reason of a refusal of a command or query."""
 
     NOT_FOUND = "not_found"
     INVALID_PARAMETERS = "invalid_parameters"
@@ -41,12 +42,12 @@ class Reason(enum.StrEnum):
 
 
 class Rejection(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="rejection"):
-    """A refusal: nothing was changed. `found` and `wanted` say what stood in the way."""
+    """A refusal: nothing was changed."""
 
-    reason: Reason
-    message: str
-    found: str = ""
-    wanted: str = ""
+    reason: Reason  #: which kind of refusal it is
+    message: str  #: the refusal in words
+    found: str = ""  #: what stood in the way; empty: nothing to say
+    wanted: str = ""  #: what would have been accepted, or was attempted; empty: nothing to say
 
 
 Answer = WorkflowView | NodeView | Done | Made | Limits | ScheduleView | Jobs | Rejection
@@ -55,20 +56,20 @@ Answer = WorkflowView | NodeView | Done | Made | Limits | ScheduleView | Jobs | 
 class Nodes(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="nodes"):
     """A part of a tree."""
 
-    nodes: tuple[NodeView, ...]
+    nodes: tuple[NodeView, ...]  #: nodes, parents before children, siblings by seq
 
 
 class History(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="history"):
     """A part of a node's status changes."""
 
-    changes: tuple[StatusChange, ...]
+    changes: tuple[StatusChange, ...]  #: the changes, oldest first
 
 
 class Position(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="position"):
     """How far a topic has to be read."""
 
-    partition: int
-    offset: int
+    partition: int  #: the partition
+    offset: Long  #: the offset to have read up to
 
 
 QueryAnswer = (
@@ -91,9 +92,9 @@ QueryAnswer = (
 class ReplyRecord(msgspec.Struct, frozen=True):
     """An answer, or a part of one, and who asked for it."""
 
-    asker: bytes  #: 16 bytes that the asking process chose
-    number: int  #: its count of asks
-    part: int  #: counted from 0
+    asker: Id  #: the asker of `reply_to`
+    number: Long  #: the number of `reply_to`
+    part: int  #: which part of the answer this is, counted from 0
     last: bool  #: whether no further part follows
-    tid: str
-    answer: Answer | QueryAnswer
+    tid: str  #: transaction id of the ask; empty: none
+    answer: Answer | QueryAnswer  #: the answer itself

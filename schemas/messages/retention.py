@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated, ClassVar
+
 import msgspec
+
+from backbeat.schemas.messages.marks import Id, Long, Mark, Time
 
 
 class RetentionPolicy(msgspec.Struct, gc=False, array_like=True, frozen=True, kw_only=True):
     """How long the finished workflows of one client and name are kept."""
 
-    version: int = 1
-    owner_id: bytes  #: the client whose workflows they are
-    name: str  #: theirs
-    keep_seconds: float  #: from the last thing that happened in a finished workflow to its removal
-    archive: bool = True  #: whether an archive of it must have been written before
-    refuse_seconds: float = 604_800.0  #: how long the ids of its signals are refused afterwards
+    version: Annotated[int, Mark.STORED] = 1
+    owner_id: Id  #: the client whose workflows they are
+    name: str  #: their name
+    keep_seconds: float  #: from the last thing that happened in a finished workflow to its removal; 1 or more
+    archive: bool = True  #: whether it waits for an archive of it to be written
+    #: how long the ids of its signals are refused afterwards, so that a late repeat makes nothing; 1 or more
+    refuse_seconds: float = 604_800.0
 
 
 class RetentionPolicies(
@@ -21,20 +26,24 @@ class RetentionPolicies(
 ):
     """The policies of a partition."""
 
-    policies: tuple[RetentionPolicy, ...]
+    REPLY: ClassVar[str] = "RetentionReply"
+
+    policies: tuple[RetentionPolicy, ...]  #: all of them; any other workflow is kept for ever
 
 
 class DueWorkflow(msgspec.Struct, gc=False, frozen=True, array_like=True):
     """A workflow that waits to be archived."""
 
-    workflow_id: bytes
-    owner_id: bytes
-    name: str
-    due_at: int  #: since when, in milliseconds since the epoch
-    revision: int  #: what `RemoveWorkflow` names: another one as soon as something happens to the workflow
+    workflow_id: Id  #: its id
+    owner_id: Id  #: the client whose it is
+    name: str  #: its name
+    due_at: Time  #: since when it waits, in milliseconds since the epoch
+    revision: Long  #: what RemoveWorkflow names: another one as soon as something happens to the workflow
 
 
 class DueWorkflows(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="due_workflows"):
-    """Some of the workflows that wait to be archived."""
+    """Workflows that wait to be archived, the oldest first."""
 
-    workflows: tuple[DueWorkflow, ...]
+    REPLY: ClassVar[str] = "DueReply"
+
+    workflows: tuple[DueWorkflow, ...]  #: where more wait, the next ones come behind the last of these

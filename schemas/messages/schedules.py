@@ -6,6 +6,7 @@ import enum
 
 import msgspec
 
+from backbeat.schemas.messages.marks import Id, Long, Time
 from backbeat.schemas.messages.status import word
 from backbeat.schemas.messages.values import NewNode, NewWorkflow
 
@@ -14,7 +15,7 @@ CATCH_UP_SECONDS = 86_400.0
 
 
 class Overlap(enum.IntEnum):
-    """What is done with a run of a schedule that is due while an earlier one has not ended."""
+    """Rule for a run of a schedule that is due while an earlier one has not ended."""
 
     SKIP = 0  #: it is left out
     QUEUE = 1  #: it starts when those before it have ended
@@ -23,25 +24,26 @@ class Overlap(enum.IntEnum):
 
 
 class NewSchedule(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """A schedule as it is asked for: when, what is signalled then, and what becomes of runs that meet or are late."""
+    """A schedule as it is asked for: its times, its signal, and the rules for runs that meet or are late."""
 
-    user_id: bytes  #: whose it is; its id follows from this and the name (`ids.schedule_id`)
-    name: str
-    cron: str = ""  #: five fields; empty: it goes by its interval
-    zone: str = "UTC"  #: IANA name of the time zone that the fields are read in
-    interval_seconds: float = 0.0
-    offset_seconds: float = 0.0  #: intervals are counted from this long after the epoch
-    workflow: NewWorkflow  #: in its subject, `{scheduled_at}` stands for the time
-    node: NewNode  #: the signal
-    overlap: Overlap = Overlap.SKIP
-    catch_up_seconds: float = CATCH_UP_SECONDS  #: a run that is later than this is missed
+    user_id: Id  #: the client application that owns it. Its id follows from this and the name
+    name: str  #: its name, of which its user has one
+    cron: str = ""  #: cron expression of five fields; empty: it goes by its interval
+    zone: str = "UTC"  #: IANA name of the time zone that the expression is read in
+    interval_seconds: float = 0.0  #: seconds from one run to the next; 0: it goes by its cron expression
+    offset_seconds: float = 0.0  #: intervals are counted from so many seconds after the epoch
+    #: the workflow that is signalled, found or made. In its subject `{scheduled_at}` stands for the run's time
+    workflow: NewWorkflow
+    node: NewNode  #: the signal; it has neither `fires_at` nor `parent_link_id`
+    overlap: Overlap = Overlap.SKIP  #: what is done with a run that is due while an earlier one has not ended
+    catch_up_seconds: float = CATCH_UP_SECONDS  #: a run that is later than so many seconds is missed
 
 
 OVERLAP_WORDS: dict[str, Overlap] = {word(overlap): overlap for overlap in Overlap}
 
 
 class RunState(enum.IntEnum):
-    """What has become of a run."""
+    """State of a run of a schedule."""
 
     QUEUED = 0  #: it waits for those before it
     RUNNING = 1  #: it was signalled, and its node is neither complete nor deactivated
@@ -52,7 +54,7 @@ class RunState(enum.IntEnum):
 
 
 class RunCause(enum.IntEnum):
-    """Why there is a run."""
+    """Reason of a run of a schedule."""
 
     DUE = 0  #: its time came
     TRIGGER = 1  #: somebody asked for one now
@@ -60,17 +62,17 @@ class RunCause(enum.IntEnum):
 
 
 class ScheduleRun(msgspec.Struct, gc=False, frozen=True, array_like=True):
-    """One run, or, of skipped and missed ones, several in a row."""
+    """A run of a schedule, or, of skipped and missed ones, several in a row."""
 
-    scheduled_at: int
-    cause: RunCause
-    state: RunState
-    at: int  #: when it came to this state
-    started_at: int | None = None
-    workflow_id: bytes | None = None
-    node_id: bytes | None = None
+    scheduled_at: Time  #: the time that it is for
+    cause: RunCause  #: why there is a run
+    state: RunState  #: what has become of it
+    at: Time  #: when it came to this state
+    started_at: Time | None = None  #: when it was signalled; null: it was not
+    workflow_id: Id | None = None  #: the workflow that was signalled; null: none was
+    node_id: Id | None = None  #: the signal's node; null: there is none
     count: int = 1  #: how many in a row
-    last_at: int | None = None  #: the scheduled time of the last of several
+    last_at: Time | None = None  #: the time that the last of several is for; null: it is one
 
 
 class ScheduleView(
@@ -78,28 +80,28 @@ class ScheduleView(
 ):
     """A schedule as the outside sees it."""
 
-    id: bytes
-    plan: NewSchedule
-    created_at: int
-    updated_at: int
-    after: int
-    paused: bool
-    note: str
-    next_at: int | None
-    problem: str
-    started: int
-    skipped: int
-    missed: int
-    running: tuple[ScheduleRun, ...]
-    queued: tuple[ScheduleRun, ...]  #: the first of them
-    queued_count: int
-    recent: tuple[ScheduleRun, ...]
+    id: Id  #: the schedule's id
+    plan: NewSchedule  #: what was asked for
+    created_at: Time  #: when it was made
+    updated_at: Time  #: when it was last changed by somebody
+    after: Time  #: its times up to this one have been dealt with
+    paused: bool  #: whether nothing is due until it is resumed
+    note: str  #: why it was paused or resumed; empty: nobody said
+    next_at: Time | None  #: its next time; null: there is none, or it is being worked out
+    problem: str  #: why it has no next time; empty: nothing is wrong
+    started: Long  #: how many runs were signalled, ever
+    skipped: Long  #: how many were left out because an earlier one had not ended
+    missed: Long  #: how many nobody started within the catch-up window
+    running: tuple[ScheduleRun, ...]  #: the runs that have not ended, oldest first
+    queued: tuple[ScheduleRun, ...]  #: the first of the runs that wait
+    queued_count: int  #: how many wait
+    recent: tuple[ScheduleRun, ...]  #: the newest of the others, oldest first
 
 
 class Schedules(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="schedules"):
     """A part of a list of schedules."""
 
-    schedules: tuple[ScheduleView, ...]
+    schedules: tuple[ScheduleView, ...]  #: schedules, by id
 
 
 #: Times of one backfill; more may follow in further commands.

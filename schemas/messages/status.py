@@ -6,7 +6,7 @@ import enum
 
 
 class Mode(enum.IntEnum):
-    """How a node stands in its siblings' way (behaviour document, section 1)."""
+    """Bearing of a node on its siblings and its parent."""
 
     BLOCKING = 0  #: later siblings wait for it, and so does the parent
     NON_BLOCKING = 1  #: later siblings don't wait, the parent does
@@ -14,7 +14,7 @@ class Mode(enum.IntEnum):
 
 
 class ClientStatus(enum.IntEnum):
-    """What the client application says of a node."""
+    """Status of a node by its client application."""
 
     PENDING = 0
     READY = 1
@@ -27,7 +27,7 @@ class ClientStatus(enum.IntEnum):
 
 
 class ServerStatus(enum.IntEnum):
-    """Where the engine is with a node."""
+    """Status of a node by the engine."""
 
     PENDING = 0
     READY = 1

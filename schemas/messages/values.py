@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import enum
+from typing import Annotated
 
 import msgspec
 
+from backbeat.schemas.messages.marks import Id, Long, Mark, Time
 from backbeat.schemas.messages.status import Mode, word
 
 
 class ReplyTo(msgspec.Struct, gc=False, frozen=True, array_like=True):
-    """Where the answer goes: a partition of the replies topic, and what the asker knows it by."""
+    """Where the answer goes: a partition of the replies topic, and by what the asker knows it."""
 
-    partition: int
-    asker: bytes  #: 16 bytes that the asking process chose
-    number: int  #: its count of asks
+    partition: int  #: partition of `backbeat.replies` that the asker reads
+    asker: Id  #: 16 bytes that the asking process chose for itself
+    number: Long  #: the asker's count of asks: the answer carries it
 
 
 class Source(msgspec.Struct, gc=False, frozen=True, array_like=True, order=True):
-    """The record of the commands topic whose effect a command is, and which of its effects: repeats are known by it."""
+    """The record of the commands topic whose effect a command is, and which of its effects.
 
-    partition: int
-    offset: int
-    index: int
+    Repeats are known by it. Only the engine sets it.
+    """
+
+    partition: int  #: partition of the commands topic that the command comes from
+    offset: Long  #: offset of the record there whose effect it is
+    index: int  #: which of that record's effects it is, counted from 0
 
 
 class Coalesce(enum.IntEnum):
-    """What a signal does with one of the same workflow and key that still waits (`tree.coalesce`)."""
+    """Outcome for a signal and one of the same workflow and coalesce_key that still waits."""
 
     REPLACE = 0  #: it takes the place of that one: a debounce, where its fires_at lies ahead
     DROP = 1  #: it is not made: that one stands for both
@@ -36,29 +41,35 @@ COALESCE_WORDS: dict[str, Coalesce] = {word(how): how for how in Coalesce}
 
 
 class NewNode(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """A node to be made (behaviour document, section 2). Its id follows from the command's id and its place in it."""
+    """A node to be made. Its id follows from the command's id and its place in the command."""
 
-    name: str
-    user_id: bytes  #: who runs it
-    mode: Mode = Mode.BLOCKING
+    name: str  #: name of the activity or signal
+    user_id: Id  #: the client application that runs the node
+    mode: Mode = Mode.BLOCKING  #: how it stands in its siblings' way
+    #: `activity`, `decision`, `flag` or a word of the client's own. A flag is never sent: it completes by itself
     type: str = "activity"
-    client_data: bytes = b"{}"  #: JSON object; its `timeout` is seconds, or null for none
-    metadata: bytes = b"{}"  #: JSON object
-    fires_at: int | None = None  #: milliseconds since the epoch; null: at once
-    parent_link_id: bytes | None = None
-    retry_interval_seconds: float = 1200.0
-    retries: int = 6
-    priority: int | None = None  #: 1 (first) to 5; null: its parent's, else 3
-    fairness_key: str | None = None  #: null: its parent's, else none
+    #: JSON object in UTF-8 for whoever runs the node, passed untouched. Its `timeout` is seconds until the node
+    #: expires, or null for never
+    client_data: bytes = b"{}"
+    metadata: bytes = b"{}"  #: JSON object in UTF-8, passed untouched
+    fires_at: Time | None = None  #: not to be started before this time, in milliseconds since the epoch; null: at once
+    parent_link_id: Id | None = None  #: a node, in any workflow, that can't complete before this one does; null: none
+    retry_interval_seconds: float = 1200.0  #: seconds until the first retry; it doubles from one retry to the next
+    retries: int = 6  #: how many times it is tried again after an error
+    #: among nodes that wait for the same limit: 1 goes first, 5 last; null: as its parent, else 3
+    priority: int | None = None
+    #: nodes of one priority that wait for the same limit take turns by it; null: as its parent, else none
+    fairness_key: str | None = None
 
 
 class NewWorkflow(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """What a workflow is found by, or made from. Its id follows from user, name and subject (`ids.workflow_id`)."""
+    """Key of a workflow to be found, or made. Its id follows from user, name and subject."""
 
-    user_id: bytes
-    name: str
-    subject: bytes  #: JSON text, compact UTF-8
-    decider: str
+    user_id: Id  #: the client application that owns it
+    name: str  #: name of the workflow
+    #: what it is done for: any JSON value as compact UTF-8 text, keys in the order sent. Its murmur2 is the partition
+    subject: bytes
+    decider: str  #: the client's word for who decides. The first one given to a workflow stays
 
 
 class TaskKind(enum.IntEnum):
@@ -76,23 +87,25 @@ class TaskKind(enum.IntEnum):
 
 
 class Task(msgspec.Struct, gc=False, frozen=True, array_like=True):
-    """A piece of work on one workflow that may be too large for one command (`tree.progress`)."""
+    """A piece of work on one workflow that may be too large for one command. Only the engine sends it."""
 
-    kind: TaskKind
-    id: bytes  #: the workflow or node that it is about
-    cursor: bytes | None = None  #: the node to go on with
-    mark: int = 0  #: seq below which it applies
+    kind: Annotated[TaskKind, Mark.NUMBER]  #: what is to be done, by the engine's own numbers
+    id: Id  #: the workflow or node that it is about
+    cursor: Id | None = None  #: the node to go on with; null: from the start
+    mark: Long = 0  #: the seq below which it applies
 
 
 class LinkWait(msgspec.Struct, gc=False, frozen=True, array_like=True):
-    """A link on the way of a signal that is looked after: in some workflow a node waits for a signal of another one."""
+    """A link on the way of a signal that is looked after: in some workflow a node waits for a signal of another one.
 
-    child_id: bytes  #: the signal that is waited for
-    workflow_id: bytes  #: its workflow, which is looked at next
-    name: str  #: of the node that waits, its first characters
-    before: int = (
-        -1
-    )  #: the place on the way of the link that led to that node's workflow; -1: the signal's own workflow
+    Only the engine sends it.
+    """
+
+    child_id: Id  #: the signal that is waited for
+    workflow_id: Id  #: its workflow, which is looked at next
+    name: str  #: the name of the node that waits, its first characters
+    #: the place on the way of the link that led to that node's workflow; -1: the signal's own workflow
+    before: int = -1
 
 
 class TimerKind(enum.IntEnum):

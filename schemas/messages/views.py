@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from backbeat.schemas.messages.marks import Id, Long, Time
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.schemas.messages.values import PRIORITY_DEFAULT
 
@@ -13,45 +14,48 @@ class WorkflowView(
 ):
     """A workflow as the outside sees it."""
 
-    id: bytes
-    user_id: bytes
-    name: str
-    subject: bytes
-    decider: str
-    created_at: int
-    updated_at: int
-    complete: bool
-    paused: bool | None
+    id: Id  #: the workflow's id
+    user_id: Id  #: the client application that owns it
+    name: str  #: name of the workflow
+    subject: bytes  #: what it is done for: compact JSON text in UTF-8
+    decider: str  #: the client's word for who decides
+    created_at: Time  #: when it was made, in milliseconds since the epoch
+    updated_at: Time  #: when it was last changed, in milliseconds since the epoch
+    complete: bool  #: whether it takes no more signals
+    paused: bool | None  #: whether nodes that are due wait; null: it never was paused or resumed
 
 
 class NodeView(msgspec.Struct, gc=False, frozen=True, kw_only=True, array_like=True, tag_field="kind", tag="node"):
     """A node as the outside sees it, with what it needs of its workflow."""
 
-    id: bytes
-    workflow_id: bytes
-    parent_id: bytes | None
-    user_id: bytes
-    name: str
-    mode: Mode
-    type: str
-    client_data: bytes
-    metadata: bytes
-    subject: bytes
-    decider: str
-    workflow_name: str
-    server: ServerStatus
-    client: ClientStatus
-    created_at: int
-    fires_at: int
-    attempt: int
-    complete_by: int | None
-    retries_remaining: int
-    retry_interval_seconds: float
-    parent_link_id: bytes | None
-    depth: int
-    seq: int
-    tid: str
-    priority: int = PRIORITY_DEFAULT
-    fairness_key: str = ""
-    waits_for_slot: bool = False  #: started, and its activity type's limit leaves no room yet
-    granted_at: int | None = None  #: when this attempt was given its slot; null: it has none
+    id: Id  #: the node's id
+    workflow_id: Id  #: the workflow that it is in
+    parent_id: Id | None  #: the node above it; null: it is at the top of the workflow
+    user_id: Id  #: the client application that runs it
+    name: str  #: name of the activity or signal
+    mode: Mode  #: how it stands in its siblings' way
+    type: str  #: `decision` (signals are), `activity`, `flag` or a word of the client's own
+    client_data: bytes  #: JSON object in UTF-8, as whoever made the node gave it
+    metadata: bytes  #: JSON object in UTF-8, as whoever made the node gave it
+    subject: bytes  #: the workflow's subject: compact JSON text in UTF-8
+    decider: str  #: the workflow's decider
+    workflow_name: str  #: the workflow's name
+    server: ServerStatus  #: where the engine is with it
+    client: ClientStatus  #: what the client application last said of it
+    created_at: Time  #: when it was made, in milliseconds since the epoch
+    fires_at: Time  #: when it was or is due to start, in milliseconds since the epoch
+    attempt: int  #: raised at every start. A result names the attempt that it is of
+    #: when it expires unless answered, in milliseconds since the epoch; null: it is not waited for, or for ever
+    complete_by: Time | None
+    retries_remaining: int  #: how many more times it is tried after an error
+    retry_interval_seconds: float  #: seconds until the first retry
+    parent_link_id: Id | None  #: the node that can't complete before this one does; null: none
+    depth: int  #: levels below the workflow: 1 at the top
+    seq: Long  #: grows by creation within the workflow: siblings are ordered by it
+    tid: str  #: transaction id of the command that made it, for logs and traces; empty: none
+    priority: int = PRIORITY_DEFAULT  #: among nodes that wait for the same limit: 1 goes first, 5 last
+    fairness_key: str = ""  #: nodes of one priority that wait for the same limit take turns by it
+    waits_for_slot: bool = False  #: started, and its activity's limit leaves no room yet
+    #: when this attempt was given its slot, in milliseconds since the epoch; null: its activity has no limit, or it
+    #: has no slot
+    granted_at: Time | None = None

@@ -13,13 +13,13 @@ from functools import cache
 from typing import Any
 
 from backbeat.schemas import codec
-from backbeat.schemas.bindings import COMMANDS, QUERIES
-from backbeat.schemas.catalogue import NAMESPACE, RECORDS
+from backbeat.schemas.catalogue import RECORDS
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.limits import LimitValues
 from backbeat.schemas.messages.retention import RetentionPolicy
+from backbeat.schemas.named_types import COMMANDS, NAMESPACE, QUERIES
 from backbeat.schemas.varint import write_long
 
 USERS = (b"alice-alice-alic", b"bob-bob-bob-bob-")

@@ -14,7 +14,6 @@ from backbeat.gateway.api import records
 from backbeat.gateway.http import errors
 from backbeat.gateway.openapi.records import RECORDS
 from backbeat.schemas import bodies
-from backbeat.schemas.bindings import COMMANDS, QUERIES
 from backbeat.schemas.catalogue import HISTORY
 from backbeat.schemas.catalogue import RECORDS as SCHEMAS
 from backbeat.schemas.kafka.topics import RECORD_BYTES_MAX
@@ -24,6 +23,7 @@ from backbeat.schemas.messages.limits import LimitValues
 from backbeat.schemas.messages.replies import Done, History, Jobs, Made, Nodes, Reason, Rejection
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.views import NodeView, WorkflowView
+from backbeat.schemas.named_types import COMMANDS, QUERIES
 from tests.gateway.conftest import PARTITIONS
 from tests.gateway.door import Answer
 from tests.schemas.examples import EXAMPLES, NODE, REPLY_TO, SOURCE, WORKFLOW, identity

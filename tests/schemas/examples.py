@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 
 from backbeat.schemas import codec
-from backbeat.schemas.bindings import REPLIES
 from backbeat.schemas.messages import commands, jobs, limits, queries, schedules
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 from backbeat.schemas.messages.bounds import Settings
@@ -17,6 +16,7 @@ from backbeat.schemas.messages.retention import DueWorkflow, DueWorkflows, Reten
 from backbeat.schemas.messages.schedules import Schedules
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.schemas.messages.views import NodeView, WorkflowView
+from backbeat.schemas.named_types import REPLIES
 from backbeat.schemas.signals import SignalRequest
 from backbeat.streams.core import effects
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from backbeat.schemas import codec
 from backbeat.schemas.catalogue import RECORDS, load_sources
 from backbeat.schemas.errors import DecodeError, EncodeError
-from backbeat.schemas.messages import commands
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 from backbeat.schemas.messages.history import NodeChange, StatusChange
 from backbeat.schemas.messages.replies import Made
@@ -277,26 +276,3 @@ def test_the_files_load_in_the_order_that_is_documented():
         fastavro.parse_schema(source, known)
     for record in RECORDS.values():
         assert record.full_name in known
-
-
-def test_structs_and_schemas_have_the_same_fields():
-    for name, struct in {
-        type(one).__name__: type(one) for one in (*examples.COMMANDS, *examples.QUERIES, NODE)
-    }.items():
-        source = load_sources()[name]
-        assert sorted(field["name"] for field in source["fields"]) == sorted(struct.__struct_fields__), name
-    (settings,) = (one.settings for one in examples.COMMANDS if isinstance(one, commands.ChangeSettings))
-    settings_fields = [field["name"] for field in load_sources()["Settings"]["fields"]]
-    assert settings_fields == list(type(settings).__struct_fields__)
-    defaults = {field["name"]: field["default"] for field in load_sources()["Settings"]["fields"]}
-    assert defaults == msgspec.structs.asdict(type(settings)())
-
-
-def test_defaults_are_those_of_the_structs():
-    for struct, name in ((commands.NewNode, "NewNode"), (commands.ChangeNode, "ChangeNode")):
-        for field in load_sources()[name]["fields"]:
-            info = next(one for one in msgspec.structs.fields(struct) if one.name == field["name"])
-            if info.required:
-                assert field.get("default") is None
-            elif name == "NewNode" and field["name"] not in ("mode", "client_data", "metadata"):
-                assert field["default"] == info.default
