@@ -24,7 +24,8 @@ from backbeat.schemas.kafka.client_registry import ClientRegistry, ClientRegistr
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import CLIENTS, RECORD_BYTES_MAX
 from backbeat.schemas.messages import queries
-from backbeat.schemas.messages.commands import AnyCommand, ReplyTo, route
+from backbeat.schemas.messages.commands import AnyCommand, route
+from backbeat.schemas.messages.values import ReplyTo
 from backbeat.schemas.messages.views import NodeView
 from backbeat.streams.process.termination import end
 from backbeat.transport.requests import RequestClient

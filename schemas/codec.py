@@ -10,10 +10,11 @@ import msgspec
 from backbeat.schemas import signals
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.messages.activities import ActivityRecord
-from backbeat.schemas.messages.commands import AnyCommand, ReplyTo, Source
+from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.schemas.messages.history import StatusChangesRecord
 from backbeat.schemas.messages.queries import AnyQuery
 from backbeat.schemas.messages.replies import Answer, QueryAnswer, ReplyRecord
+from backbeat.schemas.messages.values import ReplyTo, Source
 from backbeat.schemas.named_types import COMMANDS, QUERIES, REPLIES
 from backbeat.schemas.signals import Headers, SignalRequest
 from backbeat.schemas.wire import CONFLUENT_MARKER, MARKER, REGISTRY_VARIABLE, Wire

@@ -19,8 +19,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from backbeat.schemas.messages.commands import NewSchedule
-from backbeat.schemas.messages.schedules import INTERVAL_SECONDS_MIN
+from backbeat.schemas.messages.schedules import INTERVAL_SECONDS_MIN, NewSchedule
 
 _FIELDS = 5
 

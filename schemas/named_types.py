@@ -11,10 +11,10 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from backbeat.schemas.marks import Fixed, Mark, Merged, Words
 from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.activities import ActivityRecord
 from backbeat.schemas.messages.history import StatusChangesRecord
-from backbeat.schemas.messages.marks import Fixed, Mark, Merged, Words
 from backbeat.schemas.messages.replies import Answer, QueryAnswer, ReplyRecord
 from backbeat.schemas.signals import SignalRequestRecord
 

@@ -10,11 +10,10 @@ from typing import Any
 
 import msgspec
 
+from backbeat.schemas.marks import Time
 from backbeat.schemas.messages.bounds import JSON_DEPTH_MAX, TIME_MAX
-from backbeat.schemas.messages.commands import COALESCE_WORDS, Coalesce
 from backbeat.schemas.messages.json_text import JsonTextError, check_depth, parse
-from backbeat.schemas.messages.marks import Time
-from backbeat.schemas.messages.values import PRIORITY_FIRST, PRIORITY_LAST
+from backbeat.schemas.messages.values import COALESCE_WORDS, PRIORITY_FIRST, PRIORITY_LAST, Coalesce
 
 from .errors import DecodeError
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 from backbeat.compose.bench.rig import Raw
 from backbeat.schemas.codec import encode_command
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import AddChildren, AnyCommand, ChangeNode, NewNode, NewWorkflow, Signal
+from backbeat.schemas.messages.commands import AddChildren, AnyCommand, ChangeNode, Signal
 from backbeat.schemas.messages.status import Mode
+from backbeat.schemas.messages.values import NewNode, NewWorkflow
 
 #: Response of an SDK worker for a handler that returns nothing.
 _RESPONSE = b'{"jsonrpc":"2.0","result":null,"error":null,"id":null}'

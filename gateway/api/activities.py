@@ -13,9 +13,9 @@ from backbeat.gateway.http.error_text import cut_error
 from backbeat.gateway.http.parameters import Parameters
 from backbeat.gateway.http.presentation import id_text, response_json
 from backbeat.schemas.messages import commands
-from backbeat.schemas.messages.commands import NewNode
 from backbeat.schemas.messages.replies import Done
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
+from backbeat.schemas.messages.values import NewNode
 
 #: Status of a failed activity, by the client's word.
 ERRORED = "errored"

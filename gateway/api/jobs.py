@@ -18,6 +18,7 @@ from backbeat.gateway.http.presentation import id_text
 from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.jobs import TIME_FILTERS, Job, JobFilter, Jobs, add_up, scope_problem
 from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.values import ReplyTo
 
 PartitionJobs = Iterable[Job]
 
@@ -87,9 +88,7 @@ async def stop(call: Call) -> Response:
 # --- asking every partition ------------------------------------------------------------------------------------------
 
 
-async def _command(
-    call: Call, partition: int, make: Callable[[commands.ReplyTo], commands.AnyCommand]
-) -> PartitionJobs:
+async def _command(call: Call, partition: int, make: Callable[[ReplyTo], commands.AnyCommand]) -> PartitionJobs:
     route = partition.to_bytes(4, "big")
     reply = await call.engine.command(make, route, route, "job")
     assert isinstance(reply, Jobs)

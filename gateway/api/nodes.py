@@ -15,9 +15,8 @@ from backbeat.gateway.http.parameters import Parameters
 from backbeat.gateway.http.presentation import id_text
 from backbeat.gateway.payloads import INLINE_BYTES_MAX, PAYLOAD_BYTES_MAX
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import COALESCE_WORDS, Coalesce, NewNode
 from backbeat.schemas.messages.status import MODE_WORDS, Mode
-from backbeat.schemas.messages.values import PRIORITY_FIRST, PRIORITY_LAST
+from backbeat.schemas.messages.values import COALESCE_WORDS, PRIORITY_FIRST, PRIORITY_LAST, Coalesce, NewNode
 
 _NODE = NewNode(name="", user_id=b"")
 

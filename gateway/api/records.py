@@ -29,6 +29,7 @@ from backbeat.schemas import bodies
 from backbeat.schemas.errors import DecodeError, UnknownSchemaError
 from backbeat.schemas.messages import commands, ids, queries
 from backbeat.schemas.messages.replies import History, Nodes, Reason, Rejection
+from backbeat.schemas.messages.values import NewWorkflow, ReplyTo
 from backbeat.schemas.messages.views import NodeView
 
 logger = logging.getLogger(__name__)
@@ -163,7 +164,7 @@ class _Rule(NamedTuple):
     own: Callable[[Call, Any], Any] | None = None
 
 
-def _own_workflow(call: Call, new: commands.NewWorkflow) -> commands.NewWorkflow:
+def _own_workflow(call: Call, new: NewWorkflow) -> NewWorkflow:
     return _with(new, user_id=call.user_id)
 
 
@@ -256,7 +257,7 @@ async def _ask(call: Call, record: Any) -> list[Any]:
     seconds = call.preferences.wait_seconds + call.engine.answer_seconds if waits else None
     what = _what(record)
 
-    def addressed(reply_to: commands.ReplyTo, deadline: int) -> Any:
+    def addressed(reply_to: ReplyTo, deadline: int) -> Any:
         if waits:
             # Engines pass over what comes after its deadline: asked again, it needs another.
             deadline = int(max(wait_ends_at, time.time() + _WAIT_SECONDS_MIN) * 1000)

@@ -23,10 +23,13 @@ from backbeat.schemas.messages.schedules import (
     BACKFILL_MAX,
     INTERVAL_SECONDS_MIN,
     OVERLAP_WORDS,
+    NewSchedule,
+    Overlap,
     ScheduleRun,
     ScheduleView,
 )
 from backbeat.schemas.messages.status import word
+from backbeat.schemas.messages.values import NewNode, NewWorkflow
 from backbeat.schemas.signals import subject_text
 
 #: Number of next runs in an answer.
@@ -66,7 +69,7 @@ async def put(call: Call) -> Response:
     return answer(schedule_json(view))
 
 
-def _plan(call: Call, name: str) -> commands.NewSchedule:
+def _plan(call: Call, name: str) -> NewSchedule:
     parameters = call.parameters
     workflow, signal = parameters.text("workflow"), parameters.text("signal")
     if workflow is None or signal is None or "subject" not in parameters:
@@ -85,10 +88,10 @@ def _plan(call: Call, name: str) -> commands.NewSchedule:
         "overlap": _overlap(call),
     }
     decider = parameters.text("decider") or workflow
-    plan = commands.NewSchedule(
+    plan = NewSchedule(
         user_id=call.user_id,
         name=name,
-        workflow=commands.NewWorkflow(user_id=call.user_id, name=workflow, subject=subject, decider=decider),
+        workflow=NewWorkflow(user_id=call.user_id, name=workflow, subject=subject, decider=decider),
         node=_signal(call, signal),
         **{key: value for key, value in times.items() if value is not None},  # type: ignore[arg-type]  # each its own
     )
@@ -103,7 +106,7 @@ def _plan(call: Call, name: str) -> commands.NewSchedule:
     return plan
 
 
-def _signal(call: Call, name: str) -> commands.NewNode:
+def _signal(call: Call, name: str) -> NewNode:
     """The signal of each run."""
     parameters = call.parameters
     client_data, metadata = parameters.untouched_object("client_data"), parameters.untouched("metadata")
@@ -114,7 +117,7 @@ def _signal(call: Call, name: str) -> commands.NewNode:
         "retries": retries,
         "retry_interval_seconds": backoff,
     }
-    return commands.NewNode(
+    return NewNode(
         name=name,
         user_id=_client(call),
         type="decision",
@@ -136,7 +139,7 @@ def _client(call: Call) -> bytes:
     return registered.id_bytes
 
 
-def _overlap(call: Call) -> commands.Overlap | None:
+def _overlap(call: Call) -> Overlap | None:
     value = call.parameters.text("overlap")
     if value is None:
         return None

@@ -16,6 +16,7 @@ from backbeat.gateway.http.pages import Page, read_page
 from backbeat.gateway.http.parameters import Parameters
 from backbeat.gateway.http.presentation import CLIENT_WORDS, SERVER_WORDS, id_text, tree_json, tree_text, workflow_json
 from backbeat.schemas.messages import commands, ids
+from backbeat.schemas.messages.values import NewWorkflow
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.schemas.signals import subject_text
 
@@ -33,7 +34,7 @@ async def create(call: Call) -> Response:
     return answer(workflow_json(view), 201)
 
 
-def _new_workflow(call: Call, parameters: Parameters) -> commands.NewWorkflow:
+def _new_workflow(call: Call, parameters: Parameters) -> NewWorkflow:
     """A new workflow from name, decider and subject."""
     name = parameters.word("name") or parameters.word("workflow_type")
     if name is None:
@@ -45,7 +46,7 @@ def _new_workflow(call: Call, parameters: Parameters) -> commands.NewWorkflow:
         subject = subject_text(parameters.value("subject"))
     except ValueError as error:
         raise errors.invalid(str(error)) from error
-    return commands.NewWorkflow(user_id=call.user_id, name=name, subject=subject, decider=decider)
+    return NewWorkflow(user_id=call.user_id, name=name, subject=subject, decider=decider)
 
 
 async def find(call: Call) -> Response:
@@ -116,7 +117,7 @@ async def _signal(call: Call, name: str) -> Response:
     return answer(call.node_json(view), 201)
 
 
-def _workflow_of_signal(call: Call, workflow_id: bytes) -> commands.NewWorkflow | None:
+def _workflow_of_signal(call: Call, workflow_id: bytes) -> NewWorkflow | None:
     """The workflow that a new client sends with its signal: created if there is none, or none any more."""
     parameters = call.parameters.nested("workflow") if call.preferences.whole else None
     if parameters is None:

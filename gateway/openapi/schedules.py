@@ -18,9 +18,9 @@ from backbeat.gateway.openapi.types import (
     ref,
     request_property,
 )
-from backbeat.schemas.messages.commands import CATCH_UP_SECONDS
 from backbeat.schemas.messages.schedules import (
     BACKFILL_MAX,
+    CATCH_UP_SECONDS,
     CATCH_UP_SECONDS_MIN,
     INTERVAL_SECONDS_MIN,
     OVERLAP_WORDS,

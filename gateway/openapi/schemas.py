@@ -27,7 +27,7 @@ from backbeat.gateway.openapi.types import (
 )
 from backbeat.gateway.payloads import PAYLOAD_BYTES_MAX
 from backbeat.schemas.messages.bounds import Settings
-from backbeat.schemas.messages.commands import COALESCE_WORDS
+from backbeat.schemas.messages.values import COALESCE_WORDS
 
 #: The words of PUT /activities/:id/status/:status.
 STATUS_WORDS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from backbeat.schemas.messages.marks import Long
+from backbeat.schemas.marks import Long
 
 #: Times, milliseconds since the epoch: the first of the year 1, and the last of the year 9999. No calendar of a
 #: client has others.

@@ -1,4 +1,4 @@
-"""Everything that can be asked of the engine, or that can happen to it. One struct a command.
+"""Commands: whatever can be asked of the engine, or can happen to it. One struct a command.
 
 Who may send what: services, workers and the gateway send the first group; only the engine's own parts send the second.
 """
@@ -9,40 +9,14 @@ from typing import Annotated
 
 import msgspec
 
+from backbeat.schemas.marks import Id, Long, Mark, Time
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.ids import limit_id, murmur2
 from backbeat.schemas.messages.jobs import JobFilter
 from backbeat.schemas.messages.limits import Limit, LimitValues
-from backbeat.schemas.messages.marks import Id, Long, Mark, Time
 from backbeat.schemas.messages.retention import RetentionPolicy
-from backbeat.schemas.messages.schedules import CATCH_UP_SECONDS, NewSchedule, Overlap
-from backbeat.schemas.messages.values import (
-    COALESCE_WORDS,
-    Coalesce,
-    LinkWait,
-    NewNode,
-    NewWorkflow,
-    ReplyTo,
-    Source,
-    Task,
-    TaskKind,
-    TimerKind,
-)
-
-__all__ = [
-    "CATCH_UP_SECONDS",
-    "COALESCE_WORDS",
-    "Coalesce",
-    "LinkWait",
-    "NewNode",
-    "NewSchedule",
-    "NewWorkflow",
-    "Overlap",
-    "ReplyTo",
-    "Source",
-    "Task",
-    "TaskKind",
-]
+from backbeat.schemas.messages.schedules import NewSchedule, Overlap
+from backbeat.schemas.messages.values import Coalesce, LinkWait, NewNode, NewWorkflow, ReplyTo, Source, Task, TimerKind
 
 
 class Command(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -100,8 +74,7 @@ class ChangeNode(Command, frozen=True, kw_only=True):
     status: str
     response: bytes | None = None  #: JSON text in UTF-8 that is kept with the change; null: none
     children: tuple[NewNode, ...] = ()  #: nodes to be added below it before its status changes
-    #: the attempt that this is a result of, as the activity had it: for one that is over, nothing changes; null: an
-    #: operator's or caller's word, whatever the attempt
+    #: the attempt that this is a result of: for one that is over, nothing changes; null: an operator's, of any attempt
     attempt: int | None = None
     #: of `errored`: false says that another attempt could not end otherwise; the node's retries then count as exhausted
     retriable: bool = True
@@ -112,8 +85,7 @@ class AddChildren(Command, frozen=True, kw_only=True):
 
     node_id: Id  #: the node
     children: tuple[NewNode, ...]  #: the nodes to be made, in their order
-    #: the attempt that this is a result of, as the activity had it: for one that is over, nothing changes; null: an
-    #: operator's or caller's word, whatever the attempt
+    #: the attempt that this is a result of: for one that is over, nothing changes; null: an operator's, of any attempt
     attempt: int | None = None
 
 
@@ -196,16 +168,14 @@ class RunSchedule(Command, frozen=True, kw_only=True):
     schedule_id: Id  #: the schedule
     #: a run for each of these times, ascending, milliseconds since the epoch; none: one run now
     times: tuple[Time, ...] = ()
-    #: what is done where an earlier run has not ended; null: as the schedule says for a run now, queue for given
-    #: times
+    #: rule where an earlier run has not ended; null: the schedule's own for a run now, `queue` for given times
     overlap: Overlap | None = None
 
 
 class StartJob(Command, frozen=True, kw_only=True):
     """Make one change for all nodes or workflows that match, in the partition that it is sent to. Answer: Jobs.
 
-    Its id is the job's, the same in every partition: sent again it changes nothing and is answered with how far the
-    job is.
+    Its id is the job's, the same in every partition: sent again it changes nothing and is answered with its state.
     """
 
     partition: int  #: the partition that is asked

@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from backbeat.schemas.messages.marks import Id, Merged, Time, Words
+from backbeat.schemas.marks import Id, Merged, Time, Words
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 
 AnyStatus: TypeAlias = Annotated[

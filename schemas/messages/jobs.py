@@ -13,7 +13,7 @@ from typing import Annotated
 
 import msgspec
 
-from backbeat.schemas.messages.marks import Id, Long, Mark, Time
+from backbeat.schemas.marks import Id, Long, Mark, Time
 
 #: What a job may do with the nodes that match, and the status that they are in where its filter names none.
 NODE_ACTIONS: dict[str, str | None] = {

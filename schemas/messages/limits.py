@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from backbeat.schemas.messages.marks import Id, Long, Time
+from backbeat.schemas.marks import Id, Long, Time
 
 
 class LimitValues(msgspec.Struct, gc=False, frozen=True, array_like=True, kw_only=True):

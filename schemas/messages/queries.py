@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from backbeat.schemas.messages.marks import Id, Time
+from backbeat.schemas.marks import Id, Time
 from backbeat.schemas.messages.values import ReplyTo
 
 #: A GetSchedules of this partition is asked of every one; whoever brings it to the engines does that.

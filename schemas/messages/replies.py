@@ -6,11 +6,11 @@ import enum
 
 import msgspec
 
+from backbeat.schemas.marks import Id, Long
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.jobs import Jobs
 from backbeat.schemas.messages.limits import Limits
-from backbeat.schemas.messages.marks import Id, Long
 from backbeat.schemas.messages.retention import DueWorkflows, RetentionPolicies
 from backbeat.schemas.messages.schedules import Schedules, ScheduleView
 from backbeat.schemas.messages.views import NodeView, WorkflowView

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from backbeat.schemas.messages.marks import Id, Long, Mark, Time
+from backbeat.schemas.marks import Id, Long, Mark, Time
 
 
 class RetentionPolicy(msgspec.Struct, gc=False, array_like=True, frozen=True, kw_only=True):

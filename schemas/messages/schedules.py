@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-from backbeat.schemas.messages.marks import Id, Long, Time
+from backbeat.schemas.marks import Id, Long, Time
 from backbeat.schemas.messages.status import word
 from backbeat.schemas.messages.values import NewNode, NewWorkflow
 

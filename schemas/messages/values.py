@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from backbeat.schemas.messages.marks import Id, Long, Mark, Time
+from backbeat.schemas.marks import Id, Long, Mark, Time
 from backbeat.schemas.messages.status import Mode, word
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from backbeat.schemas.messages.marks import Id, Long, Time
+from backbeat.schemas.marks import Id, Long, Time
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.schemas.messages.values import PRIORITY_DEFAULT
 

@@ -26,8 +26,9 @@ from backbeat.payload.values import (
     to_text,
 )
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import NewNode, OpenLink, Signal
+from backbeat.schemas.messages.commands import OpenLink, Signal
 from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.values import NewNode
 from backbeat.schemas.messages.views import NodeView
 
 #: An activity where a child of it is added: its name, its function, or that with options.

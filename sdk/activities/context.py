@@ -29,9 +29,10 @@ from backbeat.observe.tracing import Traced
 from backbeat.payload.values import ModeWord, When, from_json, id_text, to_json
 from backbeat.schemas.messages import ids, queries
 from backbeat.schemas.messages.activities import ActivityRecord, error_of
-from backbeat.schemas.messages.commands import Heartbeat, NewNode, NewWorkflow, Signal
+from backbeat.schemas.messages.commands import Heartbeat, Signal
 from backbeat.schemas.messages.history import StatusChange as Change
 from backbeat.schemas.messages.status import ClientStatus
+from backbeat.schemas.messages.values import NewNode, NewWorkflow
 from backbeat.transport.base import NOBODY, Transport
 
 P = ParamSpec("P")

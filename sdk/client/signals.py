@@ -25,7 +25,8 @@ from backbeat.payload.values import (
     to_text,
 )
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import AnyCommand, NewNode, NewWorkflow, Signal
+from backbeat.schemas.messages.commands import AnyCommand, Signal
+from backbeat.schemas.messages.values import NewNode, NewWorkflow
 
 
 class RunOptions(TypedDict, total=False):

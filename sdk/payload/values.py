@@ -17,10 +17,9 @@ import msgspec
 from backbeat.errors import InvalidParameters, LimitExceeded
 from backbeat.payload.json_values import check, json_text
 from backbeat.schemas.messages.bounds import TIME_MAX, TIME_MIN, Settings
-from backbeat.schemas.messages.commands import COALESCE_WORDS, Coalesce
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.status import MODE_WORDS, Mode
-from backbeat.schemas.messages.values import PRIORITY_FIRST, PRIORITY_LAST
+from backbeat.schemas.messages.values import COALESCE_WORDS, PRIORITY_FIRST, PRIORITY_LAST, Coalesce
 from backbeat.schemas.signals import subject_text
 
 ModeWord = Literal["blocking", "non_blocking", "fire_and_forget"]

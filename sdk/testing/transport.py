@@ -10,9 +10,10 @@ import msgspec
 
 from backbeat.errors import Timeout, Unavailable, rejected
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import AnyCommand, ReplyTo, Signal
+from backbeat.schemas.messages.commands import AnyCommand, Signal
 from backbeat.schemas.messages.queries import ALL_PARTITIONS, AnyQuery, GetSchedules, WaitNode
 from backbeat.schemas.messages.replies import Rejection, ReplyRecord
+from backbeat.schemas.messages.values import ReplyTo
 from backbeat.testing.memory_registry import MemoryRegistry
 
 from .clock import Clock

@@ -11,9 +11,10 @@ from typing import Any, Protocol, TypeVar
 
 from backbeat.errors import InvalidParameters, rejected
 from backbeat.schemas.errors import EncodeError
-from backbeat.schemas.messages.commands import AnyCommand, ReplyTo, Signal
+from backbeat.schemas.messages.commands import AnyCommand, Signal
 from backbeat.schemas.messages.queries import AnyQuery
 from backbeat.schemas.messages.replies import Reason, Rejection
+from backbeat.schemas.messages.values import ReplyTo
 
 T = TypeVar("T")
 

@@ -22,10 +22,10 @@ from backbeat.errors import Timeout, Unavailable
 from backbeat.schemas.codec import decode_reply, encode_query
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, REPLIES
-from backbeat.schemas.messages.commands import ReplyTo
 from backbeat.schemas.messages.ids import partition_of
 from backbeat.schemas.messages.queries import AnyQuery, query_route
 from backbeat.schemas.messages.replies import ReplyRecord
+from backbeat.schemas.messages.values import ReplyTo
 from backbeat.transport.base import checked, written
 from backbeat.transport.connecting import Home, connect_in_thread, in_thread
 

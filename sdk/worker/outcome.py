@@ -13,7 +13,8 @@ from typing import Any
 from backbeat.activities.children import Group, route_via_parent
 from backbeat.errors import Fail
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import AddChildren, AnyCommand, ChangeNode, NewNode, Signal
+from backbeat.schemas.messages.commands import AddChildren, AnyCommand, ChangeNode, Signal
+from backbeat.schemas.messages.values import NewNode
 from backbeat.schemas.messages.views import NodeView
 from backbeat.worker.responses import error_response, result_response
 

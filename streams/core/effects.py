@@ -8,10 +8,11 @@ from __future__ import annotations
 import msgspec
 
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
-from backbeat.schemas.messages.commands import AnyCommand, ReplyTo
+from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.schemas.messages.history import NodeChange, StatusChangesRecord
 from backbeat.schemas.messages.replies import Answer, Rejection
 from backbeat.schemas.messages.status import ServerStatus
+from backbeat.schemas.messages.values import ReplyTo
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.core.records import Node, Workflow
 

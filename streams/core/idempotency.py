@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from backbeat.schemas.messages.commands import Command, ReplyTo
+from backbeat.schemas.messages.commands import Command
 from backbeat.schemas.messages.replies import Answer as AnswerBody
 from backbeat.schemas.messages.replies import Rejection
+from backbeat.schemas.messages.values import ReplyTo
 from backbeat.streams.core.effects import Effect, Refuse, Reply
 from backbeat.streams.core.records import Answer
 from backbeat.streams.core.tables import ANSWERS

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import deque
 
 from backbeat.schemas.messages.bounds import Settings
-from backbeat.schemas.messages.commands import CloseLink, Command, ReleaseSlot, Task, TaskKind
+from backbeat.schemas.messages.commands import CloseLink, Command, ReleaseSlot
 from backbeat.schemas.messages.history import NodeChange, StatusChange
 from backbeat.schemas.messages.replies import Answer as AnswerBody
 from backbeat.schemas.messages.replies import Reason, Rejection
 from backbeat.schemas.messages.status import CLOSED, ClientStatus, Mode, ServerStatus, word
-from backbeat.schemas.messages.values import TimerKind
+from backbeat.schemas.messages.values import Task, TaskKind, TimerKind
 from backbeat.streams.core.effects import Effect, Ignored, Send, StatusChanged, node_view
 from backbeat.streams.core.idempotency import answered, remember
 from backbeat.streams.core.records import Link, Node, Parent, Workflow

@@ -14,9 +14,10 @@ import msgspec
 from backbeat.schemas import codec
 from backbeat.schemas.kafka.topics import COMMANDS, HISTORY
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import AnyCommand, DeliveryFailed, Source, route
+from backbeat.schemas.messages.commands import AnyCommand, DeliveryFailed, route
 from backbeat.schemas.messages.queries import AnyQuery, Flush, WaitNode
 from backbeat.schemas.messages.replies import Position
+from backbeat.schemas.messages.values import Source
 from backbeat.streams.core import apply, queries
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.step import Refused

@@ -16,8 +16,9 @@ from backbeat.schemas.errors import DecodeError, RegistryError
 from backbeat.schemas.kafka import topics
 from backbeat.schemas.kafka.clients import RegisteredClient
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import NewNode, NewWorkflow, OpenLink, Signal
+from backbeat.schemas.messages.commands import OpenLink, Signal
 from backbeat.schemas.messages.status import Mode
+from backbeat.schemas.messages.values import NewNode, NewWorkflow
 from backbeat.schemas.signals import Headers, SignalRequest
 
 #: What Kafka adds to a record's value at most: its batch's header, its key.

@@ -15,7 +15,7 @@ from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids, queries
 from backbeat.schemas.messages.bounds import SETTINGS, TIME_MAX, TIME_MIN
 from backbeat.schemas.messages.replies import Reason
-from backbeat.schemas.messages.values import PRIORITY_FIRST, PRIORITY_LAST, TimerKind
+from backbeat.schemas.messages.values import PRIORITY_FIRST, PRIORITY_LAST, ReplyTo, Source, Task, TaskKind, TimerKind
 from backbeat.streams.core.limits.slots import check_values
 from backbeat.streams.core.step import Refused, refuse
 from backbeat.streams.core.tree.links import FOLLOWED_MAX
@@ -24,9 +24,9 @@ from backbeat.streams.core.tree.links import FOLLOWED_MAX
 _TIMES_MAX = 10_000
 #: Kinds of a TimerFired: a schedule's timer is a command of its own.
 _TIMERS = frozenset(TimerKind) - {TimerKind.SCHEDULE}
-_TASKS = frozenset(c.TaskKind)
+_TASKS = frozenset(TaskKind)
 #: Tasks whose cursor is another workflow's: what a link leads to, and how far a walk over all workflows came.
-_TASKS_BEYOND = frozenset({c.TaskKind.FORGET_LINKS, c.TaskKind.RETAIN})
+_TASKS_BEYOND = frozenset({TaskKind.FORGET_LINKS, TaskKind.RETAIN})
 
 
 class _Rules(NamedTuple):
@@ -72,12 +72,12 @@ def check_query(query: queries.AnyQuery, partition: int, partitions_count: int) 
         _check_time("after_due_at", query.after_due_at, least=0)
 
 
-def _check_reply_to(reply_to: c.ReplyTo) -> None:
+def _check_reply_to(reply_to: ReplyTo) -> None:
     if reply_to.partition < 0:
         raise _invalid("The partition of reply_to is below 0", str(reply_to.partition), "0 or more")
 
 
-def _check_source(source: c.Source, partition: int, offset: int, partitions_count: int) -> None:
+def _check_source(source: Source, partition: int, offset: int, partitions_count: int) -> None:
     """Refuse a source that no engine can have named: repeats are known by it, so a wrong one would hide others."""
     if not 0 <= source.partition < partitions_count or source.offset < 0 or source.index < 0:
         raise _invalid("The source is no place in the log", str(source), "a record of the commands topic")
@@ -109,7 +109,7 @@ def _check_timer(command: c.TimerFired) -> None:
         raise _invalid(f"No timer has the kind {command.kind}", str(command.kind), "a kind of timer")
 
 
-def _check_tasks(workflow_id: bytes, tasks: tuple[c.Task, ...]) -> None:
+def _check_tasks(workflow_id: bytes, tasks: tuple[Task, ...]) -> None:
     """Work on a workflow is about its own nodes: they share its prefix."""
     prefix = workflow_id[: ids.PREFIX_BYTES]
     for task in tasks:
@@ -120,7 +120,7 @@ def _check_tasks(workflow_id: bytes, tasks: tuple[c.Task, ...]) -> None:
         cursor = task.cursor
         if cursor is not None and task.kind not in _TASKS_BEYOND and not cursor.startswith(prefix):
             raise _invalid("A task goes on at another workflow's node", cursor.hex(), "one of its own")
-        if task.kind == c.TaskKind.REMOVE:
+        if task.kind == TaskKind.REMOVE:
             _check_time("the mark of a removal", task.mark, least=0)
 
 

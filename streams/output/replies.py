@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from backbeat.schemas import codec
 from backbeat.schemas.kafka.topics import REPLIES, REPLY_BYTES_MAX
 from backbeat.schemas.messages import replies
-from backbeat.schemas.messages.commands import ReplyTo
 from backbeat.schemas.messages.queries import AnyQuery
 from backbeat.schemas.messages.replies import QueryAnswer
+from backbeat.schemas.messages.values import ReplyTo
 from backbeat.streams.core import queries
 from backbeat.streams.engine.defects import NOT_OF_A_RECORD, defect_text
 from backbeat.streams.engine.partition import Outbox

@@ -6,7 +6,7 @@ from typing import Any
 
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import Overlap
+from backbeat.schemas.messages.schedules import Overlap
 from backbeat.streams.core.schedules.schedule import Schedule
 from backbeat.streams.core.tables import SCHEDULES
 from tests.core.rig import Rig, new

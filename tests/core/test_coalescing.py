@@ -4,8 +4,8 @@ import pytest
 
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages.bounds import Settings
-from backbeat.schemas.messages.commands import Coalesce
 from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.values import Coalesce
 from backbeat.streams.core.effects import Ignored
 from backbeat.streams.core.tables import ANSWERS, WAITING
 from tests.core.rig import CAMERA, CAMERA_ID, Rig, id_of, new, workflow

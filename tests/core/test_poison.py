@@ -17,6 +17,7 @@ from backbeat.schemas.messages import queries as q
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.limits import LimitValues
 from backbeat.schemas.messages.retention import DueWorkflows, RetentionPolicy
+from backbeat.schemas.messages.values import TaskKind
 from backbeat.streams.core import apply
 from backbeat.streams.core.tables import JOBS, LINKS, POOLS, WORKFLOWS
 from backbeat.streams.engine.partition import Record
@@ -133,12 +134,12 @@ OTHERS_NODE = ids.node_id(ids.workflow_id(USER, "other", b'"other"'), JOB, 0)
         (c.Continue, {"workflow_id": CAMERA_ID, "tasks": (c.Task(99, CAMERA_ID),)}, "No task has the kind 99"),
         (
             c.Continue,
-            {"workflow_id": CAMERA_ID, "tasks": (c.Task(c.TaskKind.SWEEP, OTHERS_NODE),)},
+            {"workflow_id": CAMERA_ID, "tasks": (c.Task(TaskKind.SWEEP, OTHERS_NODE),)},
             "not about the workflow",
         ),
         (
             c.Continue,
-            {"workflow_id": CAMERA_ID, "tasks": (c.Task(c.TaskKind.REMOVE, CAMERA_ID, OTHERS_NODE, 5),)},
+            {"workflow_id": CAMERA_ID, "tasks": (c.Task(TaskKind.REMOVE, CAMERA_ID, OTHERS_NODE, 5),)},
             "another workflow's node",
         ),
         (c.WorkJob, {"partition": 0, "job_id": JOB, "workflow_id": CAMERA_ID}, "Tasks belong to a workflow"),

@@ -6,9 +6,8 @@ import pytest
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
-from backbeat.schemas.messages.commands import Overlap
 from backbeat.schemas.messages.replies import Done, Reason
-from backbeat.schemas.messages.schedules import RunCause, RunState
+from backbeat.schemas.messages.schedules import Overlap, RunCause, RunState
 from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.effects import FiredEarly, Ignored, Refuse
 from backbeat.streams.core.schedules.schedule import QUEUED_MAX, RECENT_MAX, RUNNING_MAX, schedule_view

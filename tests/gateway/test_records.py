@@ -18,10 +18,10 @@ from backbeat.schemas.catalogue import HISTORY
 from backbeat.schemas.catalogue import RECORDS as SCHEMAS
 from backbeat.schemas.kafka.topics import RECORD_BYTES_MAX
 from backbeat.schemas.messages import commands, ids, queries
-from backbeat.schemas.messages.commands import NewNode, NewWorkflow
 from backbeat.schemas.messages.limits import LimitValues
 from backbeat.schemas.messages.replies import Done, History, Jobs, Made, Nodes, Reason, Rejection
 from backbeat.schemas.messages.status import ServerStatus
+from backbeat.schemas.messages.values import NewNode, NewWorkflow
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.schemas.named_types import COMMANDS, QUERIES
 from tests.gateway.conftest import PARTITIONS

@@ -12,11 +12,12 @@ from backbeat.schemas.codec import decode_status_changes
 from backbeat.schemas.kafka.topics import HISTORY
 from backbeat.schemas.messages import activities
 from backbeat.schemas.messages.bounds import Settings
-from backbeat.schemas.messages.commands import AnyCommand, ChangeSettings, NewNode, StartJob
+from backbeat.schemas.messages.commands import AnyCommand, ChangeSettings, StartJob
 from backbeat.schemas.messages.jobs import Job, JobFilter, JobState, add_up
 from backbeat.schemas.messages.queries import GetJobs
 from backbeat.schemas.messages.replies import Done
 from backbeat.schemas.messages.status import Mode, ServerStatus
+from backbeat.schemas.messages.values import NewNode
 from tests.integration.caller import node_of, result
 from tests.integration.hand import Hand
 from tests.integration.installation import Installation

@@ -14,10 +14,11 @@ from confluent_kafka.admin import AdminClient
 from backbeat.compose.local.child_process import ChildProcess
 from backbeat.compose.local.stack import Stack
 from backbeat.schemas.kafka import topics
-from backbeat.schemas.messages.commands import AddChildren, NewNode
+from backbeat.schemas.messages.commands import AddChildren
 from backbeat.schemas.messages.ids import partition_of
 from backbeat.schemas.messages.queries import GetTree
 from backbeat.schemas.messages.replies import Made
+from backbeat.schemas.messages.values import NewNode
 from backbeat.streams.state.store import PartitionStore
 from tests.empty_kafka import delete_topics, stack_on
 from tests.integration.caller import result

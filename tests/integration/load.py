@@ -13,8 +13,9 @@ import time
 import uuid
 
 from backbeat.schemas.messages import activities, queries, views
-from backbeat.schemas.messages.commands import AnyCommand, ChangeNode, ChangeWorkflow, NewNode, Signal
+from backbeat.schemas.messages.commands import AnyCommand, ChangeNode, ChangeWorkflow, Signal
 from backbeat.schemas.messages.status import Mode
+from backbeat.schemas.messages.values import NewNode
 from tests.integration.caller import Caller, node_of, result
 
 _DEPTH_MAX = 3

@@ -15,9 +15,10 @@ from backbeat.schemas import codec
 from backbeat.schemas.kafka.topics import COMMANDS, DEAD_LETTERS, QUERIES, RECORD_BYTES_MAX, signals_topic
 from backbeat.schemas.messages import ids, queries
 from backbeat.schemas.messages.activities import ActivityKind
-from backbeat.schemas.messages.commands import ChangeNode, Continue, Source, Task, TaskKind
+from backbeat.schemas.messages.commands import ChangeNode, Continue
 from backbeat.schemas.messages.replies import Done
 from backbeat.schemas.messages.status import ServerStatus
+from backbeat.schemas.messages.values import Source, Task, TaskKind
 from tests.integration.caller import node_of
 from tests.integration.rig import PARTITIONS, rig
 from tests.integration.topic import Reader

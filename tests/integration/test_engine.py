@@ -11,17 +11,10 @@ from confluent_kafka.admin import AdminClient
 from backbeat.schemas.codec import decode_activity
 from backbeat.schemas.kafka.topics import STATE, activities_topic, client_topics, ensure_client_topics
 from backbeat.schemas.messages import activities, ids, queries
-from backbeat.schemas.messages.commands import (
-    AddChildren,
-    ChangeNode,
-    ChangeWorkflow,
-    CreateWorkflow,
-    NewNode,
-    NewWorkflow,
-    RestartNode,
-)
+from backbeat.schemas.messages.commands import AddChildren, ChangeNode, ChangeWorkflow, CreateWorkflow, RestartNode
 from backbeat.schemas.messages.replies import Done, Made, Reason, Rejection
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages.values import NewNode, NewWorkflow
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.kafka.registration import add_client
 from tests.integration.caller import node_of, result

@@ -23,9 +23,10 @@ from backbeat.schemas import codec
 from backbeat.schemas.kafka import topics
 from backbeat.schemas.kafka.client_registry import ClientRegistry, RegisteredClient
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import OpenLink, ReplyTo, Signal
+from backbeat.schemas.messages.commands import OpenLink, Signal
 from backbeat.schemas.messages.replies import Done
 from backbeat.schemas.messages.status import Mode
+from backbeat.schemas.messages.values import ReplyTo
 from backbeat.schemas.signals import SignalRequest
 from backbeat.streams.input.ingest import Ingest
 from backbeat.streams.kafka.registration import add_client

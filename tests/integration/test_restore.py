@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from backbeat.schemas.kafka.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS
-from backbeat.schemas.messages.commands import NewNode
 from backbeat.schemas.messages.ids import workflow_id
 from backbeat.schemas.messages.replies import Done
 from backbeat.schemas.messages.status import ServerStatus
+from backbeat.schemas.messages.values import NewNode
 from backbeat.streams.process.settings import EngineSettings
 from backbeat.streams.state.restore import KafkaChangelog
 from tests.integration.bulk import retry_all

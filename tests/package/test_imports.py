@@ -100,7 +100,7 @@ def test_a_module_that_is_missing_is_a_sentence(monkeypatch, capsys):
 
 
 def is_within_core(name: str) -> bool:
-    return name.startswith(("backbeat.streams.core", "backbeat.schemas.messages")) or (
+    return name.startswith(("backbeat.streams.core", "backbeat.schemas.messages", "backbeat.schemas.marks")) or (
         name.startswith(".") and not name.startswith("..")
     )
 

@@ -17,8 +17,9 @@ from backbeat.gateway.projection import NodeFilters, Projection, ProjectionUnava
 from backbeat.gateway.projection.reading import search
 from backbeat.gateway.projection.storage import facts
 from backbeat.gateway.projection.storage.database import open_engine, parse_url
-from backbeat.schemas.messages.commands import ChangeNode, NewNode
+from backbeat.schemas.messages.commands import ChangeNode
 from backbeat.schemas.messages.status import ServerStatus
+from backbeat.schemas.messages.values import NewNode
 from tests.integration.caller import node_of
 from tests.integration.rig import rig
 from tests.watch.scrape import documented, get, scrape, shown

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backbeat.schemas.cron import RecurrenceError, TooManyTimesError, next_times, times_after, times_between
-from backbeat.schemas.messages.commands import NewNode, NewSchedule, NewWorkflow
+from backbeat.schemas.messages.schedules import NewSchedule
+from backbeat.schemas.messages.values import NewNode, NewWorkflow
 
 USER = bytes(16)
 

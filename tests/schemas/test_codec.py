@@ -17,9 +17,11 @@ from backbeat.schemas import codec
 from backbeat.schemas.catalogue import RECORDS, load_sources
 from backbeat.schemas.errors import DecodeError, EncodeError
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
+from backbeat.schemas.messages.commands import OpenLink
 from backbeat.schemas.messages.history import NodeChange, StatusChange
 from backbeat.schemas.messages.replies import Made
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
+from backbeat.schemas.messages.values import LinkWait
 from backbeat.schemas.varint import read_int, read_long, write_int, write_long
 from backbeat.streams.core import effects
 from tests.schemas import examples
@@ -123,8 +125,8 @@ def test_a_status_of_the_other_machine_is_refused():
 
 
 def test_the_links_that_a_signal_is_followed_along_cross():
-    waits = (commands.LinkWait(identity(5), identity(4), "pay"), commands.LinkWait(identity(7), identity(3), "é", 0))
-    command = commands.OpenLink(
+    waits = (LinkWait(identity(5), identity(4), "pay"), LinkWait(identity(7), identity(3), "é", 0))
+    command = OpenLink(
         id=identity(1), target_id=identity(7), child_id=identity(6), signal=examples.SIGNAL, waits=waits, waits_at=1
     )
     assert codec.decode_command(codec.encode_command(command)) == command

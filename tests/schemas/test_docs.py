@@ -1,9 +1,11 @@
 """What the wire contract says of the schemas is so."""
 
 import re
+from inspect import getdoc
 from pathlib import Path
 
 from backbeat.schemas.catalogue import RECORDS
+from backbeat.schemas.named_types import COMMANDS
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -25,3 +27,10 @@ def test_every_record_has_its_route():
     named = set(re.findall(r"[A-Z]\w+", routes))
     others = {"Activity", "StatusChanges", "SignalRequest"}
     assert {name for name in RECORDS if not name.endswith("Reply")} - others <= named
+
+
+def test_commands_of_the_engine_alone_are_named():
+    text = (DOCS / "reference" / "wire.md").read_text()
+    (sentence,) = re.findall(r"topic or HTTP\. ([^.]*) and any command with a `source`", text)
+    own = {command.__name__ for command in COMMANDS if "Only the engine sends it." in getdoc(command)}
+    assert set(re.findall(r"\w+", sentence)) == own

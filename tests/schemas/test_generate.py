@@ -13,8 +13,8 @@ from backbeat.schemas import catalogue, generate, named_types
 from backbeat.schemas.__main__ import main
 from backbeat.schemas.catalogue import RECORDS
 from backbeat.schemas.compiler import compile_record
+from backbeat.schemas.marks import Id, Long, Mark, Merged, Words
 from backbeat.schemas.messages import commands, queries
-from backbeat.schemas.messages.marks import Id, Long, Mark, Merged, Words
 from backbeat.schemas.named_types import COMMANDS, QUERIES, NamedTypes
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from backbeat.schemas import codec
 from backbeat.schemas.errors import DecodeError
-from backbeat.schemas.messages.commands import Coalesce
+from backbeat.schemas.messages.values import Coalesce
 from backbeat.schemas.signals import SignalRequest
 from tests.schemas.examples import SIGNAL_REQUEST
 

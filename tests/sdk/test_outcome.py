@@ -8,7 +8,8 @@ from backbeat import activity
 from backbeat.activities.context import Activity
 from backbeat.errors import LimitExceeded, Rejected
 from backbeat.schemas.codec import decode_command, encode_command
-from backbeat.schemas.messages.commands import AddChildren, ChangeNode, NewNode
+from backbeat.schemas.messages.commands import AddChildren, ChangeNode
+from backbeat.schemas.messages.values import NewNode
 from backbeat.schemas.messages.views import NodeView
 from backbeat.streams.core import dispatch
 from backbeat.worker.handlers import Handler

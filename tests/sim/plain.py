@@ -12,9 +12,8 @@ from typing import Any
 
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import Source
 from backbeat.schemas.messages.status import ServerStatus
-from backbeat.schemas.messages.values import TimerKind
+from backbeat.schemas.messages.values import Source, TimerKind
 from backbeat.streams.core import apply
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.records import Meta

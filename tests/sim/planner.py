@@ -8,7 +8,7 @@ from typing import Any
 
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import Overlap
+from backbeat.schemas.messages.schedules import Overlap
 
 from .plan import ALICE, Plan
 from .virtual import BEGIN_MS

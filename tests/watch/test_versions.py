@@ -3,9 +3,10 @@
 import msgspec
 import pytest
 
-from backbeat.schemas.messages.commands import NewNode, NewSchedule, NewWorkflow
 from backbeat.schemas.messages.jobs import Job, JobFilter
+from backbeat.schemas.messages.schedules import NewSchedule
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages.values import NewNode, NewWorkflow
 from backbeat.streams.core.limits.records import Lane, Place, Pool
 from backbeat.streams.core.records import Answer, CoalesceIndex, Link, Meta, Node, Workflow
 from backbeat.streams.core.retention.records import Due, SignalTombstone

@@ -16,9 +16,9 @@ from backbeat.compose.local.stack import Stack
 from backbeat.gateway.http.presentation import node_json
 from backbeat.gateway.webhooks.deliverer import Deliverer
 from backbeat.schemas.kafka.client_registry import ClientRegistry, RegisteredClient
-from backbeat.schemas.messages.commands import NewNode
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.queries import GetHistory
+from backbeat.schemas.messages.values import NewNode
 from backbeat.schemas.messages.views import NodeView
 from backbeat.streams.kafka.registration import add_client, change_client
 from tests.integration.caller import Caller, node_of, result

@@ -14,9 +14,9 @@ from backbeat.errors import InvalidParameters, LimitExceeded
 from backbeat.payload.values import seconds, to_milliseconds, to_text
 from backbeat.schemas.cron import RecurrenceError, TooManyTimesError, times_after, times_between
 from backbeat.schemas.messages import commands, ids, queries
-from backbeat.schemas.messages.commands import ChangeSchedule, NewSchedule, Overlap, PutSchedule, RunSchedule, Signal
+from backbeat.schemas.messages.commands import ChangeSchedule, PutSchedule, RunSchedule, Signal
 from backbeat.schemas.messages.replies import Reason
-from backbeat.schemas.messages.schedules import BACKFILL_MAX, OVERLAP_WORDS
+from backbeat.schemas.messages.schedules import BACKFILL_MAX, OVERLAP_WORDS, NewSchedule, Overlap
 
 OverlapWord = Literal["skip", "queue", "cancel", "allow"]
 #: Options of `put` beside those of its signals.

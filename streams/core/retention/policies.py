@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 
 from backbeat.schemas.messages.bounds import NAMES_BYTES_MAX
-from backbeat.schemas.messages.commands import ChangeRetention, Continue, CreateWorkflow, Task, TaskKind
+from backbeat.schemas.messages.commands import ChangeRetention, Continue, CreateWorkflow
 from backbeat.schemas.messages.replies import Done, Reason
 from backbeat.schemas.messages.retention import RetentionPolicy
+from backbeat.schemas.messages.values import Task, TaskKind
 from backbeat.streams.core.effects import Send
 from backbeat.streams.core.records import Workflow
 from backbeat.streams.core.step import Step, refuse

@@ -18,13 +18,11 @@ from backbeat.schemas.messages.commands import (
     Heartbeat,
     RemoveWorkflow,
     Signal,
-    Task,
-    TaskKind,
     TimerFired,
 )
 from backbeat.schemas.messages.replies import Done, Reason
 from backbeat.schemas.messages.retention import RetentionPolicy
-from backbeat.schemas.messages.values import TimerKind
+from backbeat.schemas.messages.values import Task, TaskKind, TimerKind
 from backbeat.streams.core.effects import Send
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.retention import policies

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from backbeat.schemas.messages.commands import NewSchedule
-from backbeat.schemas.messages.schedules import ScheduleRun, ScheduleView
+from backbeat.schemas.messages.schedules import NewSchedule, ScheduleRun, ScheduleView
 
 #: Runs at the same time; one more is left out.
 RUNNING_MAX = 100

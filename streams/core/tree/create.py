@@ -10,11 +10,18 @@ import msgspec
 
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import TIME_MAX, TIME_MIN
-from backbeat.schemas.messages.commands import Coalesce, NewNode, NewWorkflow, OpenLink, Signal
+from backbeat.schemas.messages.commands import OpenLink, Signal
 from backbeat.schemas.messages.json_text import JsonTextError, TooDeepError, parse
 from backbeat.schemas.messages.replies import Made, Reason
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
-from backbeat.schemas.messages.values import PRIORITY_DEFAULT, PRIORITY_FIRST, PRIORITY_LAST
+from backbeat.schemas.messages.values import (
+    PRIORITY_DEFAULT,
+    PRIORITY_FIRST,
+    PRIORITY_LAST,
+    Coalesce,
+    NewNode,
+    NewWorkflow,
+)
 from backbeat.streams.core.effects import Send, node_view
 from backbeat.streams.core.idempotency import keep, kept
 from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Workflow

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from backbeat.schemas.messages.commands import CloseLink, LinkWait, OpenLink, Signal
+from backbeat.schemas.messages.commands import CloseLink, OpenLink, Signal
 from backbeat.schemas.messages.ids import PREFIX_BYTES, node_id
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.status import CLOSED, Mode
+from backbeat.schemas.messages.values import LinkWait
 from backbeat.streams.core.effects import Send
 from backbeat.streams.core.records import Link, Node
 from backbeat.streams.core.retention.removal import was_removed

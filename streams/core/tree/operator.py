@@ -6,17 +6,10 @@ import msgspec
 
 from backbeat.schemas.messages import bounds
 from backbeat.schemas.messages.bounds import Settings
-from backbeat.schemas.messages.commands import (
-    ChangeSettings,
-    ChangeWorkflow,
-    ResetNode,
-    RestartNode,
-    ScheduleNode,
-    Task,
-    TaskKind,
-)
+from backbeat.schemas.messages.commands import ChangeSettings, ChangeWorkflow, ResetNode, RestartNode, ScheduleNode
 from backbeat.schemas.messages.replies import Done, Reason
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
+from backbeat.schemas.messages.values import Task, TaskKind
 from backbeat.streams.core.records import Node
 from backbeat.streams.core.step import Step, own_node, refuse
 from backbeat.streams.core.tree import progress

@@ -11,9 +11,9 @@ finds.
 
 from __future__ import annotations
 
-from backbeat.schemas.messages.commands import Continue, Task, TaskKind
+from backbeat.schemas.messages.commands import Continue
 from backbeat.schemas.messages.status import CLOSED, ClientStatus, Mode, ServerStatus
-from backbeat.schemas.messages.values import TimerKind
+from backbeat.schemas.messages.values import Task, TaskKind, TimerKind
 from backbeat.streams.core.effects import Send
 from backbeat.streams.core.limits import slots
 from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Parent, Workflow
