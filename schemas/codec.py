@@ -1,4 +1,4 @@
-"""What crosses a topic, to bytes and back. Reading any bytes gives a value or a DecodeError, nothing else."""
+"""Records of the topics, to bytes and back. Reading any bytes gives a value or a DecodeError, nothing else."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def encode_command(command: AnyCommand, source: Source | None = None) -> bytes:
 
 def decode_command(value: bytes | None) -> AnyCommand:
     """A record of the commands topic."""
-    found: AnyCommand = _decode(value, _COMMAND_NAMES, "command")
-    return found
+    command: AnyCommand = _decode(value, _COMMAND_NAMES, "command")
+    return command
 
 
 def encode_query(query: AnyQuery) -> bytes:
@@ -52,8 +52,8 @@ def encode_query(query: AnyQuery) -> bytes:
 
 def decode_query(value: bytes | None) -> AnyQuery:
     """A record of the queries topic."""
-    found: AnyQuery = _decode(value, _QUERY_NAMES, "query")
-    return found
+    query: AnyQuery = _decode(value, _QUERY_NAMES, "query")
+    return query
 
 
 def encode_reply(
@@ -69,19 +69,19 @@ def encode_reply(
 
 def decode_reply(value: bytes | None) -> ReplyRecord:
     """A record of the replies topic."""
-    found: ReplyRecord = _decode(value, _REPLY_NAMES, "reply")
-    return found
+    reply: ReplyRecord = _decode(value, _REPLY_NAMES, "reply")
+    return reply
 
 
 def encode_activity(record: ActivityRecord) -> bytes:
-    """What a worker or deliverer is to run, or to be told."""
+    """An activity for a worker or deliverer."""
     return _wire.encode("Activity", record)
 
 
 def decode_activity(value: bytes | None) -> ActivityRecord:
     """A record of an activities topic."""
-    found: ActivityRecord = _decode(value, ("Activity",), "activity")
-    return found
+    activity: ActivityRecord = _decode(value, ("Activity",), "activity")
+    return activity
 
 
 def encode_status_changes(record: StatusChangesRecord) -> bytes:
@@ -91,8 +91,8 @@ def encode_status_changes(record: StatusChangesRecord) -> bytes:
 
 def decode_status_changes(value: bytes | None) -> StatusChangesRecord:
     """A record of the history topic."""
-    found: StatusChangesRecord = _decode(value, ("StatusChanges",), "status changes")
-    return found
+    changes: StatusChangesRecord = _decode(value, ("StatusChanges",), "status changes")
+    return changes
 
 
 def encode_signal(request: SignalRequest) -> bytes:
@@ -107,10 +107,10 @@ def decode_signal(value: bytes | None, headers: Headers | None = None) -> Signal
     return signals.from_record(_decode(value, ("SignalRequest",), "signal request"), headers)
 
 
-def _decode(value: bytes | None, names: frozenset[str] | tuple[str, ...], wanted: str) -> Any:
+def _decode(value: bytes | None, names: frozenset[str] | tuple[str, ...], kind: str) -> Any:
     if value is None:
         raise DecodeError("the record has no value")
-    name, found = _wire.decode(value)
+    name, record = _wire.decode(value)
     if name not in names:
-        raise DecodeError(f"wrong type: a {name} where a {wanted} was expected")
-    return found
+        raise DecodeError(f"wrong type: a {name} where a {kind} was expected")
+    return record

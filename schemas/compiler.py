@@ -64,7 +64,7 @@ class _Writer:
     def table(self, name: str, line: Callable[[int, Any], tuple[Any, Any]]) -> str:
         """An enum's table, with a line for each member; of merged enums, the table of the one that is meant."""
         members, by = self.named_types[name].members, self.named_types[name].by
-        tables = [dict(line(*member) for member in each.items()) for each in (members if by else [members])]
+        tables = [dict(line(*member) for member in places.items()) for places in (members if by else [members])]
         self.environment[f"Table{name}"] = tables if by else tables[0]
         return f"Table{name}[{self.variables[by]}]" if by else f"Table{name}"
 
@@ -137,14 +137,14 @@ class _Encoder(_Writer):
         return parts
 
     def array(self, items: Any, x: str) -> list[str]:
-        out, each = self.new(), self.new()
+        out, item = self.new(), self.new()
         self.emit(f"if not {x}: {out} = b'\\x00'")
         self.emit("else:")
         self.indent += 1
         self.emit(f"{out} = [write_long(len({x}))]")
-        self.emit(f"for {each} in {x}:")
+        self.emit(f"for {item} in {x}:")
         self.indent += 1
-        self.emit(f"{out} += ({', '.join(self.put(items, each))},)")
+        self.emit(f"{out} += ({', '.join(self.put(items, item))},)")
         self.indent -= 1
         self.emit(f"{out}.append(b'\\x00')")
         self.emit(f"{out} = b''.join({out})")
@@ -221,7 +221,7 @@ class _Decoder(_Writer):
         self.emit(f"{out} = Make{schema['name']}({arguments})")
 
     def array(self, items: Any, out: str) -> None:
-        count, each = self.new(), self.new()
+        count, item = self.new(), self.new()
         self.emit(f"{out} = []")
         self.emit("while True:")
         self.indent += 1
@@ -233,7 +233,7 @@ class _Decoder(_Writer):
         self.emit(f"if {count} > len(d) - p: raise ValueError")
         self.emit(f"for _ in range({count}):")
         self.indent += 1
-        self.take(items, each)
-        self.emit(f"{out}.append({each})")
+        self.take(items, item)
+        self.emit(f"{out}.append({item})")
         self.indent -= 2
         self.emit(f"{out} = tuple({out})")

@@ -1,4 +1,4 @@
-"""When a schedule is due: its cron expression or interval, as times.
+"""Times of a schedule, from its cron expression or interval.
 
 The only file that reads cron expressions and time zones. What it says depends on the machine's time zone data, so it
 never decides anything during a replay: an engine that finds a schedule due puts the times into the log (`due_timers`),
@@ -50,14 +50,14 @@ def next_times(plan: NewSchedule, after: int, count: int) -> list[int]:
 
 def times_between(plan: NewSchedule, begin: int, end: int, limit: int) -> list[int]:
     """The times from `begin` to `end`, both included. RecurrenceError; TooManyTimesError for more than `limit`."""
-    found: list[int] = []
+    times: list[int] = []
     for at in times_after(plan, begin - 1):
         if at > end:
             break
-        if len(found) == limit:
+        if len(times) == limit:
             raise TooManyTimesError(f"There are more than {limit} times in this range. Take a shorter one")
-        found.append(at)
-    return found
+        times.append(at)
+    return times
 
 
 def _intervals(plan: NewSchedule, after: int) -> Iterator[int]:
@@ -96,10 +96,10 @@ def _cron(text: str, begin: datetime) -> CronSim:
         raise RecurrenceError(f"The cron expression {text!r} cannot be read: {error}") from error
 
 
-def _cron_times(found: Iterator[datetime], after: int) -> Iterator[int]:
+def _cron_times(dates: Iterator[datetime], after: int) -> Iterator[int]:
     try:
-        for each in found:
-            at = int(each.timestamp()) * 1000
+        for date in dates:
+            at = int(date.timestamp()) * 1000
             # Begun in an hour that comes a second time, the library begins with the first.
             if at > after:
                 yield at

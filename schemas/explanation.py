@@ -1,4 +1,4 @@
-"""Why bytes do not fit a schema: read again, slowly, to say where. Only for what could not be read."""
+"""Reason why bytes do not fit a schema: they are read again, slowly, to say where."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ class _Reader:
         return number
 
     def take(self, size: int, path: str) -> bytes:
-        there = len(self.data) - self.position
-        if size > there:
-            raise _MisfitError(f"truncated: field `{path}` has {there} of {size} bytes")
+        rest = len(self.data) - self.position
+        if size > rest:
+            raise _MisfitError(f"truncated: field `{path}` has {rest} of {size} bytes")
         self.position += size
         return self.data[self.position - size : self.position]

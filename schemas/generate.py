@@ -92,7 +92,7 @@ def _type_doc(name: str, source: type) -> str:
         return f"{'Command' if issubclass(source, Command) else 'Query'}. {doc}"
     if issubclass(source, enum.Enum):
         comments = _comments(source)
-        meanings = [f"{word(each)}: {comments[each.name]}." for each in source if each.name in comments]
+        meanings = [f"{word(member)}: {comments[member.name]}." for member in source if member.name in comments]
         return " ".join([doc, *meanings])
     return doc
 

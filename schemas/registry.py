@@ -12,7 +12,7 @@ _NOT_FOUND = 404
 
 
 class SchemaRegistry(Protocol):
-    """What is asked of a registry."""
+    """Calls of a registry."""
 
     def register(self, subject: str, schema_text: str) -> int:
         """The id of a schema, which is registered under the subject if it was not; RegistryError if it cannot be."""
@@ -48,15 +48,15 @@ class _ConfluentRegistry:
 
     def schema(self, schema_id: int) -> dict[str, Any]:
         try:
-            found = self._client.get_schema(schema_id)
+            registered = self._client.get_schema(schema_id)
         except Exception as error:  # its own errors, and those of the HTTP library below it
             if getattr(error, "http_status_code", None) == _NOT_FOUND:
                 raise DecodeError(f"the schema registry knows no schema {schema_id}") from error
             raise RegistryError(f"the schema registry did not give schema {schema_id}: {error}") from error
         try:
-            schema = json.loads(found.schema_str or "null")
+            schema = json.loads(registered.schema_str or "null")
         except ValueError:
             schema = None
-        if not isinstance(schema, dict) or schema.get("type") != "record" or found.references:
+        if not isinstance(schema, dict) or schema.get("type") != "record" or registered.references:
             raise DecodeError(f"schema {schema_id} of the registry is no Avro record that stands alone")
         return schema

@@ -1,4 +1,4 @@
-"""What services publish: a signal request in Avro or in plain JSON, checked here once for both."""
+"""Signal requests, which services publish in Avro or in plain JSON, checked here once for both."""
 
 from __future__ import annotations
 
@@ -140,14 +140,14 @@ def subject_text(subject: Any) -> bytes:
 
 def read_headers(headers: Headers | None) -> tuple[str | None, str | None]:
     """The id and the transaction id that a record's headers name."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for name, value in headers or ():
         if name in (ID_HEADER, TID_HEADER) and value:
             try:
-                found[name] = value if isinstance(value, str) else value.decode()
+                values[name] = value if isinstance(value, str) else value.decode()
             except UnicodeDecodeError as error:
                 raise DecodeError(f"header {name} is no UTF-8") from error
-    return found.get(ID_HEADER), found.get(TID_HEADER)
+    return values.get(ID_HEADER), values.get(TID_HEADER)
 
 
 def from_json(value: bytes, headers: Headers | None) -> SignalRequest:
@@ -305,10 +305,10 @@ def _key(value: str | None) -> str | None:
 
 
 def _coalesce(word: str | None) -> Coalesce:
-    found = Coalesce.REPLACE if word is None else COALESCE_WORDS.get(word)
-    if found is None:
+    coalesce = Coalesce.REPLACE if word is None else COALESCE_WORDS.get(word)
+    if coalesce is None:
         raise DecodeError(f"field `coalesce` is {word}, and there are {', '.join(COALESCE_WORDS)}")
-    return found
+    return coalesce
 
 
 def _uuid(name: str, text: str | None) -> bytes | None:

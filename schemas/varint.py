@@ -48,7 +48,7 @@ def write_int(number: int) -> bytes:
 
 
 def read_long(data: bytes, position: int) -> tuple[int, int]:
-    """The number at `position`, and what comes after it."""
+    """The number at `position`, and the position behind it."""
     word = int.from_bytes(data[position : position + 6], "little")
     if word & 0x8080_8080_8080 == _SIX_BYTES:
         # Six bytes: every time from 1980 to 2039.
@@ -73,7 +73,7 @@ def read_long(data: bytes, position: int) -> tuple[int, int]:
 
 
 def read_int(data: bytes, position: int) -> tuple[int, int]:
-    """The same, of at most 32 bits."""
+    """A number of at most 32 bits at `position`, and the position behind it."""
     number, position = read_long(data, position)
     if not -_INT_MAX <= number < _INT_MAX:
         raise ValueError(f"{number} has more than 32 bits")

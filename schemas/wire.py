@@ -1,4 +1,4 @@
-"""Records as bytes: which schema they are of, and where their Avro begins.
+"""Records as bytes: the header that names their schema, and their Avro.
 
 Two forms. Single-object encoding (Avro specification): C3 01, the schema's fingerprint (8 bytes), the Avro.
 Confluent's: 00, the id that a schema registry gave the schema (4 bytes), the Avro. We write the second where a registry
@@ -31,7 +31,7 @@ _MISFITS = (TypeError, AttributeError, ValueError, LookupError, struct.error)
 
 
 class Wire:
-    """All records, and how they are told apart. Each is compiled when it is first met."""
+    """Encoder and decoder of all records. Each is compiled when it is first met."""
 
     def __init__(self, registry_url: str | None = None) -> None:
         self._registry = registry.connect(registry_url) if registry_url else None
@@ -55,21 +55,21 @@ class Wire:
 
     def decode(self, value: bytes) -> tuple[str, Any]:
         """The record's name and the struct in it."""
-        found = self._decoders.get(value[:HEADER_BYTES])
-        if found is not None:
+        decoder = self._decoders.get(value[:HEADER_BYTES])
+        if decoder is not None:
             start = HEADER_BYTES
         elif value[:2] == MARKER:
-            found, start = self._of_fingerprint(value), HEADER_BYTES
+            decoder, start = self._of_fingerprint(value), HEADER_BYTES
         elif value[:1] == CONFLUENT_MARKER:
-            found, start = self._of_registry_id(value), CONFLUENT_HEADER_BYTES
+            decoder, start = self._of_registry_id(value), CONFLUENT_HEADER_BYTES
         else:
             raise DecodeError(
                 f"no record: it begins with {value[:2].hex(' ') or 'nothing'}, neither with {MARKER.hex(' ')} and a "
                 "fingerprint nor with 00 and a schema id"
             )
-        name, function = found
+        name, decode = decoder
         try:
-            return name, function(value, start)
+            return name, decode(value, start)
         except DecodeError:
             raise
         except _MISFITS as error:
@@ -112,15 +112,15 @@ class Wire:
         key = value[2:HEADER_BYTES]
         record = self._current.get(key)
         if record is not None:
-            found = record.name, self._functions(record.name)[1]
+            decoder = record.name, self._functions(record.name)[1]
         elif key in self._older:
-            found = self._translator(Record(json.loads(self._older[key].read_bytes())))
+            decoder = self._translator(Record(json.loads(self._older[key].read_bytes())))
         elif len(value) < HEADER_BYTES:
             raise DecodeError(f"truncated: {len(value)} of the {HEADER_BYTES} bytes of a header")
         else:
             raise UnknownSchemaError(f"unknown fingerprint {key.hex()}: the schema is no version of any of ours", key)
-        self._decoders[value[:HEADER_BYTES]] = found
-        return found
+        self._decoders[value[:HEADER_BYTES]] = decoder
+        return decoder
 
     def _of_registry_id(self, value: bytes) -> tuple[str, Decode]:
         if self._registry is None:
@@ -128,13 +128,13 @@ class Wire:
         key = value[:CONFLUENT_HEADER_BYTES]
         if len(key) < CONFLUENT_HEADER_BYTES:
             raise DecodeError(f"truncated: {len(value)} of the {CONFLUENT_HEADER_BYTES} bytes of a header")
-        found = self._by_registry_id.get(key)
-        if found is None:
+        decoder = self._by_registry_id.get(key)
+        if decoder is None:
             writer = Record(self._registry.schema(int.from_bytes(key[1:], "big")))
             current = self._current.get(writer.fingerprint)
-            found = (current.name, self._functions(current.name)[1]) if current else self._translator(writer)
-            self._by_registry_id[key] = found
-        return found
+            decoder = (current.name, self._functions(current.name)[1]) if current else self._translator(writer)
+            self._by_registry_id[key] = decoder
+        return decoder
 
     def _translator(self, writer: Record) -> tuple[str, Decode]:
         """For another version of a record: read by Avro's rules of resolution, written as today's, read as that.

@@ -1,4 +1,4 @@
-"""What a worker or deliverer receives."""
+"""Activities, for workers and webhook deliverers."""
 
 from __future__ import annotations
 

@@ -193,10 +193,7 @@ class StopJob(Command, frozen=True, kw_only=True):
 
 
 class ChangeRetention(Command, frozen=True, kw_only=True):
-    """A policy of retention for the partition that it is sent to. Answer: Done.
-
-    It takes the place of one for the same client and name.
-    """
+    """A policy for the partition that it is sent to, in place of one for the same client and name. Answer: Done."""
 
     policy: RetentionPolicy  #: the policy
     #: whether there is to be none for this client and name any more: what is not removed yet is kept
@@ -230,10 +227,7 @@ class ScheduleDue(Command, frozen=True, kw_only=True):
 
 
 class TimerFired(Command, frozen=True, kw_only=True):
-    """A timer is due. Only the engine sends it.
-
-    It counts only if subject, kind and number are those of the timer that stands.
-    """
+    """A timer is due. It counts only if it is the timer that stands, by kind and number. Only the engine sends it."""
 
     #: the node that the timer is of; of a remembered answer the command, of a workflow's retention the workflow
     subject_id: Id
@@ -284,10 +278,7 @@ class GrantSlot(Command, frozen=True, kw_only=True):
 
 
 class ReleaseSlot(Command, frozen=True, kw_only=True):
-    """A node's slot, or its place in the line, is free. Only the engine sends it.
-
-    Its attempt is over, or it is not to start any more.
-    """
+    """A node's slot, or its place in the line, is free: it has ended, or is not to start. Only the engine sends it."""
 
     pool_id: Id  #: the pool of slots: of a client, an activity and a key
     node_id: Id  #: the node that asks

@@ -16,7 +16,7 @@ AnyStatus: TypeAlias = Annotated[
 
 
 class StatusChange(msgspec.Struct, gc=False, frozen=True):
-    """One entry of a node's history."""
+    """An entry of a node's history."""
 
     #: which of the two statuses changed
     server: Annotated[
@@ -40,7 +40,7 @@ class StatusChange(msgspec.Struct, gc=False, frozen=True):
 
 
 class NodeChange(msgspec.Struct, gc=False, frozen=True):
-    """One status change of one node."""
+    """A status change of a node."""
 
     node_id: Id  #: the node
     change: StatusChange  #: what changed

@@ -94,5 +94,5 @@ def command_id(*parts: bytes) -> bytes:
 
 
 def is_ours(identity: bytes) -> bool:
-    """Whether an id has the form of those made here; any other is unknown without looking."""
+    """True for an id of the form of those made here; any other is unknown without looking."""
     return len(identity) == 16 and identity[6] >> 4 == 8 and identity[8] >> 6 == 2  # noqa: PLR2004 - the layout above

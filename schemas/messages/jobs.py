@@ -64,13 +64,13 @@ class JobFilter(msgspec.Struct, gc=False, frozen=True, array_like=True, kw_only=
     created_end: Time | None = None  #: milliseconds since the epoch: made then or earlier
 
 
-def scope_problem(wanted: JobFilter, *, everything: bool) -> str:
-    """Why a job is refused where it is asked for: nothing says which nodes, or two things do. Empty: it is not.
+def scope_problem(job_filter: JobFilter, *, everything: bool) -> str:
+    """Reason to refuse a job where it is asked for: nothing says which nodes, or two things do. Empty: none.
 
     A filter that is left out by mistake would make it a job over all. Whose the nodes are says not which.
     """
     filters = [
-        name for name in JobFilter.__struct_fields__ if name != "client_id" and getattr(wanted, name) is not None
+        name for name in JobFilter.__struct_fields__ if name != "client_id" and getattr(job_filter, name) is not None
     ]
     if everything and filters:
         return f"`all` and `{filters[0]}` contradict each other: give filters, or `all`"
@@ -140,7 +140,7 @@ def add_up(jobs: Sequence[Job], partitions: int) -> Job:
     if len(jobs) < partitions:
         states.add(JobState.PARTIAL)
     order = (JobState.PARTIAL, JobState.RUNNING, JobState.STOPPED, JobState.DONE)
-    state = next(each for each in order if each in states)
+    state = next(state for state in order if state in states)
     ends = [job.ended_at for job in jobs if job.ended_at is not None]
     return msgspec.structs.replace(
         jobs[0],
@@ -151,6 +151,6 @@ def add_up(jobs: Sequence[Job], partitions: int) -> Job:
         matched=sum(job.matched for job in jobs),
         done=sum(job.done for job in jobs),
         refused=sum(job.refused for job in jobs),
-        matches=tuple(one for job in jobs for one in job.matches)[:SHOWN_MAX],
-        refusals=tuple(one for job in jobs for one in job.refusals)[:SHOWN_MAX],
+        matches=tuple(match for job in jobs for match in job.matches)[:SHOWN_MAX],
+        refusals=tuple(refusal for job in jobs for refusal in job.refusals)[:SHOWN_MAX],
     )

@@ -31,13 +31,13 @@ class Limit(msgspec.Struct, gc=False, frozen=True, array_like=True, kw_only=True
 
     @property
     def binds(self) -> bool:
-        """Whether it may ever hold anybody up."""
+        """True where it may ever hold anybody up."""
         values = self.values
         return self.paused or values.concurrency is not None or values.rate_count is not None
 
 
 def limit_key(client_id: bytes, activity: str) -> bytes:
-    """What a limit is found by."""
+    """Key of a limit."""
     return client_id + activity.encode()
 
 

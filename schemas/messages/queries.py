@@ -1,4 +1,4 @@
-"""Everything that can be asked of a partition without changing it. One struct a query."""
+"""Queries: whatever can be asked of a partition without changing it. One struct a query."""
 
 from __future__ import annotations
 

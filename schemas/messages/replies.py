@@ -1,4 +1,4 @@
-"""What is answered: to commands, to queries, and as a record of the replies topic."""
+"""Answers to commands and queries, and the record of the replies topic that carries them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class History(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field=
 
 
 class Position(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_field="kind", tag="position"):
-    """How far a topic has to be read."""
+    """A position that a topic has to be read up to."""
 
     partition: int  #: the partition
     offset: Long  #: the offset to have read up to

@@ -1,4 +1,4 @@
-"""How long finished workflows are kept, and those that wait to be archived."""
+"""Retention of finished workflows, and those that wait to be archived."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backbeat.schemas.marks import Id, Long, Mark, Time
 
 
 class RetentionPolicy(msgspec.Struct, gc=False, array_like=True, frozen=True, kw_only=True):
-    """How long the finished workflows of one client and name are kept."""
+    """Time that the finished workflows of one client and name are kept."""
 
     version: Annotated[int, Mark.STORED] = 1
     owner_id: Id  #: the client whose workflows they are

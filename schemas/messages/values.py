@@ -1,4 +1,4 @@
-"""What commands carry: nodes, workflows and schedules to be made, return addresses, sources, pieces of work."""
+"""Parts of commands: nodes and workflows to be made, return addresses, sources, pieces of work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backbeat.schemas.messages.status import Mode, word
 
 
 class ReplyTo(msgspec.Struct, gc=False, frozen=True, array_like=True):
-    """Where the answer goes: a partition of the replies topic, and by what the asker knows it."""
+    """Address of an answer: a partition of the replies topic, and the asker's own number."""
 
     partition: int  #: partition of `backbeat.replies` that the asker reads
     asker: Id  #: 16 bytes that the asking process chose for itself
@@ -37,7 +37,7 @@ class Coalesce(enum.IntEnum):
     DROP = 1  #: it is not made: that one stands for both
 
 
-COALESCE_WORDS: dict[str, Coalesce] = {word(how): how for how in Coalesce}
+COALESCE_WORDS: dict[str, Coalesce] = {word(choice): choice for choice in Coalesce}
 
 
 class NewNode(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -73,7 +73,7 @@ class NewWorkflow(msgspec.Struct, gc=False, frozen=True, kw_only=True):
 
 
 class TaskKind(enum.IntEnum):
-    """What a task does (`tree.progress`)."""
+    """Kind of a task (`tree.progress`)."""
 
     SCHEDULE = 1
     READY = 2
@@ -109,7 +109,7 @@ class LinkWait(msgspec.Struct, gc=False, frozen=True, array_like=True):
 
 
 class TimerKind(enum.IntEnum):
-    """What a timer is for. A node has at most one at a time."""
+    """Kind of a timer. A node has at most one at a time."""
 
     START = 1  #: the node is started and waits for its fires_at
     RETRY = 2  #: the node failed and waits to be tried again
