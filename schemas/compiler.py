@@ -21,6 +21,9 @@ Encode = Callable[[Any, bytes], bytes]
 #: (bytes, where the Avro begins) -> struct
 Decode = Callable[[bytes, int], Any]
 
+#: Types whose bytes take one look at the value: no variable is made for them.
+_READ_ONCE = frozenset({"enum", "boolean", "double"})
+
 
 def compile_record(schema: Schema, named_types: Mapping[str, NamedType]) -> tuple[Encode, Decode]:
     """The two functions for one record."""
@@ -131,8 +134,11 @@ class _Encoder(_Writer):
         for field in schema["fields"]:
             attribute = attributes.get(field["name"], field["name"])
             self.variables = variables
-            variables[attribute] = value = self.new()
-            self.emit(f"{value} = {x}.{attribute}")
+            value = f"{x}.{attribute}"
+            if self.kind(field["type"])[0] not in _READ_ONCE:
+                value = self.new()
+                self.emit(f"{value} = {x}.{attribute}")
+            variables[attribute] = value
             parts += self.put(field["type"], value)
         return parts
 
