@@ -14,9 +14,9 @@ from typing import Any
 
 import fastavro
 
-from . import catalogue, explanation, registry
+from . import catalogue, registry
 from .catalogue import RECORDS, Record
-from .compiler import Decode, Encode, compile_record
+from .compiler import Decode, Encode, compile_record, explain
 from .errors import DecodeError, EncodeError, UnknownSchemaError
 from .named_types import TYPES, Schema
 
@@ -73,7 +73,7 @@ class Wire:
         except DecodeError:
             raise
         except _MISFITS as error:
-            raise DecodeError(f"{name}: {explanation.explain(RECORDS[name].schema, value, start)}") from error
+            raise DecodeError(f"{name}: {explain(RECORDS[name].schema, value, start)}") from error
 
     def find_schema(self, fingerprint: bytes) -> Schema | None:
         """The schema of this fingerprint, of today or of an older version; None: there is none."""

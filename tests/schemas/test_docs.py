@@ -31,6 +31,6 @@ def test_every_record_has_its_route():
 
 def test_commands_of_the_engine_alone_are_named():
     text = (DOCS / "reference" / "wire.md").read_text()
-    (sentence,) = re.findall(r"topic or HTTP\. ([^.]*) and any command with a `source`", text)
+    (sentence,) = re.findall(r"who asks\. ([^.]*) and any command with a `source`", text)
     own = {command.__name__ for command in COMMANDS if "Only the engine sends it." in getdoc(command)}
     assert set(re.findall(r"\w+", sentence)) == own
