@@ -1,10 +1,19 @@
-"""Fixtures of every folder: one real Kafka a session, started when the first test asks for it."""
+"""Fixtures of every folder: one real Kafka a session. Hypothesis' profile `prove` (HYPOTHESIS_PROFILE) runs longer."""
 
 import os
 import uuid
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+#: Without the phase that explains a failure: it takes minutes here.
+_PHASES = [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
+_COMMON = {"deadline": None, "suppress_health_check": _SLOW, "phases": _PHASES, "report_multiple_bugs": False}
+settings.register_profile("default", max_examples=100, database=None, **_COMMON)
+settings.register_profile("prove", max_examples=20_000, **_COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 @pytest.fixture(scope="session")

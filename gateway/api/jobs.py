@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp.web import Response
 
 from backbeat.errors import Rejected
-from backbeat.gateway.api.job_json import job_json
+from backbeat.gateway.api.shapes.jobs import job_json
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
 from backbeat.gateway.http.parameters import Parameters, to_id

@@ -10,7 +10,7 @@ from backbeat.client.limits.rates import read_rate
 from backbeat.client.limits.spread import wait_until_known
 from backbeat.errors import InvalidParameters, Timeout
 from backbeat.gateway import engine_calls
-from backbeat.gateway.api.limit_json import limit_json
+from backbeat.gateway.api.shapes.limits import limit_json
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
 from backbeat.schemas.messages import ids

@@ -7,8 +7,8 @@ import time
 import msgspec
 from aiohttp.web import Response
 
-from backbeat.gateway.api.report_json import STUCK_HOURS
 from backbeat.gateway.api.search import freshened
+from backbeat.gateway.api.shapes.reports import STUCK_HOURS
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from backbeat.gateway.api.report_json import STUCK_HOURS
 from backbeat.gateway.api.reports import STUCK_HOURS_MAX, WINDOW_SECONDS_MAX
 from backbeat.gateway.api.search import STALE_HEADER
+from backbeat.gateway.api.shapes.reports import STUCK_HOURS
 from backbeat.gateway.openapi.operation_doc import OperationDoc, query
 from backbeat.gateway.openapi.types import TIME, ref
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from backbeat.gateway.api.job_json import KINDS, Job, NewJob
-from backbeat.gateway.api.limit_json import Limit, NewLimit
-from backbeat.gateway.api.report_json import Activities, Daily, Summary
+from backbeat.gateway.api.shapes.jobs import KINDS, Job, NewJob
+from backbeat.gateway.api.shapes.limits import Limit, NewLimit
+from backbeat.gateway.api.shapes.reports import Activities, Daily, Summary
 from backbeat.gateway.http.presentation import CLIENT_WORDS, MODE_WORDS, SERVER_WORDS
 from backbeat.gateway.openapi.types import (
     COUNT,

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from backbeat.gateway.api.report_json import Activities, Daily, Summary
+from backbeat.gateway.api.shapes.reports import Activities, Daily, Summary
 from backbeat.gateway.projection.following.changelog import Lag
 from backbeat.gateway.projection.following.follower import Follower
 from backbeat.gateway.projection.metrics import ProjectionCollector

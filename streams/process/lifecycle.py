@@ -123,7 +123,6 @@ class EngineProcess:
         self.seek: Callable[[int, int, int], None] = lambda *_: None
         self._may_send = asyncio.Event()
         self._may_send.set()
-        self._loop: asyncio.AbstractEventLoop
         self._paused: set[int] = set()
 
     def start(self) -> None:
@@ -154,8 +153,6 @@ class EngineProcess:
                     self.engine.send_unknown(waiting)
                 else:
                     OUTAGES.tell(logger, "activities of clients that nobody knows yet wait for the registry")
-
-    # --- assignment --------------------------------------------------------------------------------------------------
 
     def joined(self, member: Member) -> None:
         """The membership of the assignment that comes now. Called on the consumer's thread."""
@@ -254,8 +251,6 @@ class EngineProcess:
         self.stores.epoch += 1
         self.committed = {}
         self.engine.drop()
-
-    # --- records -----------------------------------------------------------------------------------------------------
 
     async def commands(self, number: int, records: Iterable[Record], read_number: int) -> None:
         """Records of one partition of the commands topic, in order. Other work gets its turn in between."""

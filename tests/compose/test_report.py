@@ -21,7 +21,7 @@ from backbeat.compose.cli.exit_codes import CommandError, Exit
 from backbeat.compose.cli.reports.mail import MailServer, mail_options
 from backbeat.compose.cli.reports.page import document_of, html_of, subject_of, text_of
 from backbeat.compose.local.ports import free_port
-from backbeat.gateway.api.report_json import Daily, DailyFigures
+from backbeat.gateway.api.shapes.reports import Daily, DailyFigures
 
 DAY = 86_400_000
 UNTIL = 20_000 * DAY

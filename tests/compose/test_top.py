@@ -20,7 +20,7 @@ import pytest
 from rich.console import Console
 
 from backbeat.compose.cli.reports.top_printing import Activity, View, document_of, ordered, screen_of
-from backbeat.gateway.api.report_json import Activities, ActivityFigures
+from backbeat.gateway.api.shapes.reports import Activities, ActivityFigures
 
 
 def activity(name, **more):

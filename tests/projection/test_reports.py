@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from backbeat.gateway.api.report_json import SCHEDULED, ActivityFigures, DailyFigures, TimerFigures
+from backbeat.gateway.api.shapes.reports import SCHEDULED, ActivityFigures, DailyFigures, TimerFigures
 from backbeat.gateway.projection.following.batch import Projector
 from backbeat.gateway.projection.reading import reports
 from backbeat.gateway.projection.storage import facts

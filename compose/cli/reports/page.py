@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from backbeat.compose.cli.show.sanitize import one_line
-from backbeat.gateway.api.report_json import Daily
+from backbeat.gateway.api.shapes.reports import Daily
 
 _COLUMNS = ("client", "workflow", "completed", "failed attempts", "out of retries", "inconsistent")
 #: Columns from here on are numbers.

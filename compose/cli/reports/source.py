@@ -22,7 +22,7 @@ from backbeat.compose.cli.exit_codes import CommandError, Exit
 if TYPE_CHECKING:
     from sqlalchemy import Connection as DatabaseConnection
 
-    from backbeat.gateway.api.report_json import Activities, Daily, Summary
+    from backbeat.gateway.api.shapes.reports import Activities, Daily, Summary
 
 T = TypeVar("T")
 
@@ -72,19 +72,19 @@ class GatewaySource:
 
     def summary(self) -> Summary:
         """The console report."""
-        from backbeat.gateway.api.report_json import Summary
+        from backbeat.gateway.api.shapes.reports import Summary
 
         return self._get("/reports/summary", Summary)
 
     def activities(self, seconds: float) -> Activities:
         """Activities at work, and their outcomes in the last seconds."""
-        from backbeat.gateway.api.report_json import Activities
+        from backbeat.gateway.api.shapes.reports import Activities
 
         return self._get("/reports/activities", Activities, seconds=seconds)
 
     def daily(self, since: int, until: int, stuck_hours: float) -> Daily:
         """The report of a day."""
-        from backbeat.gateway.api.report_json import Daily
+        from backbeat.gateway.api.shapes.reports import Daily
 
         return self._get("/reports/daily", Daily, since=_iso(since), until=_iso(until), stuck_hours=stuck_hours)
 

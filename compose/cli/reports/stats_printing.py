@@ -11,7 +11,7 @@ import click
 from rich.text import Text
 
 from backbeat.compose.cli.show.printing import ago, print_table, status_text, when
-from backbeat.gateway.api.report_json import ActivityFigures, Summary, TimerFigures
+from backbeat.gateway.api.shapes.reports import ActivityFigures, Summary, TimerFigures
 from backbeat.streams.kafka.queues import Queue, Queues
 
 _COLUMNS_APART = ("scheduled", "started", "sent_to_client", "retrying", "errored", "retries_exhausted", "paused")

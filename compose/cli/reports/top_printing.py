@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from backbeat.compose.cli.show.sanitize import one_line
-from backbeat.gateway.api.report_json import ActivityFigures
+from backbeat.gateway.api.shapes.reports import ActivityFigures
 
 #: Lines of a screen that are no rows: title, headings, lines below.
 _LINES_AROUND = 5

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 
@@ -16,29 +16,13 @@ from backbeat.gateway.projection.following.deactivation import settle
 from backbeat.gateway.projection.following.deletion import TEXT_MIN, delete_nodes, delete_workflows
 from backbeat.gateway.projection.following.incoming import Records
 from backbeat.gateway.projection.following.statements import Rows, Statements
+from backbeat.gateway.projection.following.table_rows import NodeRow, WorkflowRow, new_node_row
 from backbeat.gateway.projection.reading.grams import METADATA, SUBJECTS, Grams
 from backbeat.gateway.projection.storage import rows, states, tables
 from backbeat.streams.core.records import Node, Workflow
 
 _DAY_MS = 86_400_000
 _CHUNK_CHANGES_MAX = 65_536
-
-
-class _WorkflowRow(NamedTuple):
-    no: int
-    user_key: int
-    name_key: int
-    created: int
-    watermark: int
-    sweeps: int
-
-
-class _NodeRow(NamedTuple):
-    no: int
-    state: int
-    chunk: int
-    chunk_changes: int
-    last_at: int
 
 
 class Projector:
@@ -110,8 +94,8 @@ class _BatchWriter:
         self._workflow_records = {
             identity: rows.decode_workflow(value) for identity, value in records.workflows.items() if value is not None
         }
-        self._workflows: dict[bytes, _WorkflowRow] = {}
-        self._nodes: dict[bytes, _NodeRow] = {}
+        self._workflows: dict[bytes, WorkflowRow] = {}
+        self._nodes: dict[bytes, NodeRow] = {}
         self._new_nodes: Rows = []
         self._bodies: Rows = []
         self._updates: Rows = []
@@ -119,7 +103,7 @@ class _BatchWriter:
         self._waits: Rows = []
         #: (workflow's number, state) -> change of its number of nodes.
         self._state_deltas: Counter[tuple[int, int]] = Counter()
-        self._owners: dict[int, tuple[bytes, _WorkflowRow]] = {}
+        self._owners: dict[int, tuple[bytes, WorkflowRow]] = {}
         self._raised: set[bytes] = set()
         self._completed: Counter[int] = Counter()
         self._errored: Counter[int] = Counter()
@@ -154,14 +138,14 @@ class _BatchWriter:
 
     def _look_up(self) -> None:
         workflow_ids = {*self._records.workflows, *(node.workflow_id for node in self._node_records.values())}
-        for row in self._statements.select(tables.workflows, "id", list(workflow_ids), "id", *_WorkflowRow._fields):
-            self._add_workflow_row(row[0], _WorkflowRow(*row[1:]))
+        for row in self._statements.select(tables.workflows, "id", list(workflow_ids), "id", *WorkflowRow._fields):
+            self._add_workflow_row(row[0], WorkflowRow(*row[1:]))
         self._drop_removed()
         node_ids = {*self._records.nodes, *self._records.chunks}
-        for row in self._statements.select(tables.nodes, "id", list(node_ids), "id", *_NodeRow._fields):
-            self._nodes[row[0]] = _NodeRow(*row[1:])
+        for row in self._statements.select(tables.nodes, "id", list(node_ids), "id", *NodeRow._fields):
+            self._nodes[row[0]] = NodeRow(*row[1:])
 
-    def _add_workflow_row(self, identity: bytes, workflow_row: _WorkflowRow) -> None:
+    def _add_workflow_row(self, identity: bytes, workflow_row: WorkflowRow) -> None:
         self._workflows[identity] = workflow_row
         self._owners[workflow_row.no] = (identity, workflow_row)
 
@@ -199,8 +183,8 @@ class _BatchWriter:
         statements.run(statements.update_workflows, changed)
         statements.run(statements.add_names, names)
 
-    def _new_workflow(self, workflow: Workflow) -> tuple[_WorkflowRow, dict[str, Any]]:
-        workflow_row = _WorkflowRow(
+    def _new_workflow(self, workflow: Workflow) -> tuple[WorkflowRow, dict[str, Any]]:
+        workflow_row = WorkflowRow(
             no=self._projector.new_workflow(),
             user_key=states.user_key(workflow.user_id),
             name_key=states.name_key(workflow.user_id, workflow.name),
@@ -230,7 +214,7 @@ class _BatchWriter:
         node_row = self._nodes.get(identity)
         is_new = node_row is None
         if node_row is None:
-            node_row = _NodeRow(self._projector.new_node(), 0, 0, 0, node.created_at)
+            node_row = NodeRow(self._projector.new_node(), 0, 0, 0, node.created_at)
         state_before = node_row.state
         user_key = states.user_key(node.user_id)
         owner_key = None if user_key == workflow.user_key else workflow.user_key
@@ -249,7 +233,7 @@ class _BatchWriter:
             "rest": rows.node_rest(node),
         }
         if is_new:
-            self._new_nodes.append({**columns, **_new_node(node_row.no, node, workflow.no, user_key)})
+            self._new_nodes.append({**columns, **new_node_row(node_row.no, node, workflow.no, user_key)})
             text = rows.json_text(node.metadata)
             self._bodies.append({"no": node_row.no, "metadata": text, "body": rows.node_body(node)})
             self._state_deltas[workflow.no, state] += 1
@@ -259,7 +243,7 @@ class _BatchWriter:
                 self._state_deltas[workflow.no, state_before] -= 1
                 self._state_deltas[workflow.no, state] += 1
 
-    def _read_history(self, node_row: _NodeRow, node: Node, user_key: int, owner_key: int | None) -> _NodeRow:
+    def _read_history(self, node_row: NodeRow, node: Node, user_key: int, owner_key: int | None) -> NodeRow:
         """Add new changes; `state` of the returned row holds only the past statuses."""
         chunks = self._records.chunks.get(node.id, {})
         past_statuses, last_at = states.had_of(node_row.state), node_row.last_at
@@ -377,7 +361,7 @@ class _BatchWriter:
         for identity in removed:
             del self._workflows[identity]
 
-    def _is_same(self, identity: bytes, workflow_row: _WorkflowRow) -> bool:
+    def _is_same(self, identity: bytes, workflow_row: WorkflowRow) -> bool:
         workflow = self._workflow_records.get(identity)
         return workflow is not None and workflow.created_at == workflow_row.created
 
@@ -391,21 +375,8 @@ class _BatchWriter:
             return
         deleted = delete_nodes(self._statements, numbers)
         owners = [row.workflow_no for row in deleted]
-        for row in self._statements.select(tables.workflows, "no", owners, "id", *_WorkflowRow._fields):
-            self._add_workflow_row(row[0], _WorkflowRow(*row[1:]))
+        for row in self._statements.select(tables.workflows, "no", owners, "id", *WorkflowRow._fields):
+            self._add_workflow_row(row[0], WorkflowRow(*row[1:]))
         for row in deleted:
             if row.workflow_no in self._owners:
                 self._state_deltas[row.workflow_no, row.state] -= 1
-
-
-def _new_node(number: int, node: Node, workflow_no: int, user_key: int) -> dict[str, Any]:
-    return {
-        "no": number,
-        "id": node.id,
-        "workflow_no": workflow_no,
-        "user_key": user_key,
-        "name_key": states.name_key(node.user_id, node.name),
-        "created": node.created_at,
-        "seq": node.seq,
-        "parent_id": node.parent_id,
-    }

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from backbeat.gateway.api.report_json import (
+from backbeat.gateway.api.shapes.reports import (
     SCHEDULED,
     Activities,
     ActivityFigures,

@@ -1,0 +1,1 @@
+"""Shapes of jobs, limits and reports as the HTTP API answers them."""
