@@ -53,7 +53,7 @@ def batch_of(*offsets: int) -> bytes:
 
 def test_an_offset_without_a_record_is_a_gap_and_one_that_did_not_come_is_given_back() -> None:
     session = Session(None, 1)
-    taken = session._taken(0, batch_of(0, 1, 3), [(0, 2, 1, {}), (3, 4, 2, {})], 0.0)
+    taken = session._acquire(0, batch_of(0, 1, 3), [(0, 2, 1, {}), (3, 4, 2, {})], 0.0)
     assert [(one.lock.place, one.value, one.deliveries) for one in taken] == [
         ((0, 0), b"0", 1),
         ((0, 1), b"1", 1),
@@ -66,4 +66,4 @@ def test_records_that_cannot_be_read_end_the_worker_before_they_count_as_deliver
     raw = bytearray(batch_of(0))
     raw[22] |= 3  # as if they were compressed
     with pytest.raises(BackbeatError, match="records cannot be read"):
-        Session(None, 1)._taken(0, bytes(raw), [(0, 0, 1, {})], 0.0)
+        Session(None, 1)._acquire(0, bytes(raw), [(0, 0, 1, {})], 0.0)
