@@ -8,6 +8,7 @@ from typing import Any
 
 from backbeat.streams.core.records import Meta
 from backbeat.streams.engine.loop import Engine
+from backbeat.streams.process.deadline import Deadline
 from backbeat.streams.process.lifecycle import EngineProcess
 from backbeat.streams.process.settings import EngineSettings
 from backbeat.streams.state.local_stores import LocalStores
@@ -75,6 +76,8 @@ async def test_a_partition_is_read_from_its_position_whatever_is_in_hand():
     reader = Reader()
     process = engine_process(reader, position=7)
     process.engine.assign([0])
+    # Of an earlier read, perhaps: it says nothing of what lies between.
+    process.engine.on_command(SimpleNamespace(partition=0, offset=9))
     await process.stores.restore(0, 1)
     ((number, offset, read_number),) = reader.reads
     assert (number, offset) == (0, 7)
@@ -85,6 +88,20 @@ async def test_a_partition_is_read_from_its_position_whatever_is_in_hand():
     process._command = taken.append
     await process.commands(0, [object()], read_number)
     assert taken == []
+
+
+async def test_who_gives_partitions_back_has_no_more_time_than_the_group_waits():
+    process = engine_process(Reader())
+    process.settings = EngineSettings(instance_id="a")
+    process._deadline = Deadline(10_000.0)
+    given: list[float] = []
+
+    async def commit() -> None:
+        given.append(process._deadline.left)
+
+    process.commit = commit
+    await process.revoked()
+    assert given[0] <= process.settings.rebalance_timeout_seconds
 
 
 def test_one_that_is_stopped_hands_over_what_others_have_within_seconds(tmp_path):
