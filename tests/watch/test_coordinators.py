@@ -1,12 +1,17 @@
 """Coordinators that have just started are asked again; what has to be aborted, and what is refused, is not."""
 
 import logging
+import time
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
+from aiokafka.protocol.group import HeartbeatRequest
 from confluent_kafka import KafkaError, KafkaException
 
 from backbeat.streams.process import holder
+from backbeat.streams.process.faust_app import _Listening
+from backbeat.streams.process.lease import Lease
 from backbeat.streams.state.commit import _may_pass
 
 
@@ -49,3 +54,28 @@ def test_a_group_that_may_not_be_described_is_an_error():
     refused = KafkaException(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED))
     with pytest.raises(KafkaException):
         holder._describe(Admin(refused, "described"), "backbeat")
+
+
+@pytest.mark.parametrize(
+    ("code", "member_id", "holds"),
+    [
+        (0, "a", True),
+        (KafkaError.FENCED_INSTANCE_ID, "a", False),
+        (KafkaError.UNKNOWN_MEMBER_ID, "a", False),
+        (KafkaError.REBALANCE_IN_PROGRESS, "a", True),
+        # The answer to a heartbeat of an earlier membership.
+        (KafkaError.UNKNOWN_MEMBER_ID, "b", True),
+    ],
+)
+async def test_a_heartbeat_that_the_group_does_not_know_ends_the_lease_at_once(code, member_id, holds):
+    """Else the one before would answer from its state until its session is over."""
+    lease, coordinator = Lease(600.0), SimpleNamespace(member_id="a")
+    lease.heard(time.monotonic())
+    process = SimpleNamespace(ownership=lease, replaced=lease.lose)
+
+    async def send(_):
+        coordinator.member_id = member_id
+        return SimpleNamespace(error_code=code)
+
+    await _Listening(send, coordinator, process)(HeartbeatRequest("backbeat", 1, "a"))
+    assert lease.is_certain() is holds

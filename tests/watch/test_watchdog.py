@@ -1,10 +1,14 @@
 """What the watchdog takes for a hang, and what not."""
 
 import threading
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from backbeat.schemas.kafka.topics import COMMANDS
+from backbeat.streams.kafka.lag_probe import LagProbe
 from backbeat.streams.process import watchdog
 from backbeat.streams.process.watchdog import Standing, Watchdog, Watched
 
@@ -85,3 +89,20 @@ def test_time_in_which_the_process_did_not_run_does_not_count(monkeypatch):
     monkeypatch.setattr(one._stopping, "wait", lambda _: next(waits))
     one._run()
     assert seen == [0.25, 1.0, 0.25]
+
+
+def test_a_partition_without_a_leader_says_nothing_of_the_others():
+    probe = LagProbe("127.0.0.1:1", lambda: {0: 5, 1: 5, 2: 5}, lambda _, position: position, 1.0)
+
+    def answer(offset):
+        future = Future()
+        if offset is None:
+            future.set_exception(KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE)))
+        else:
+            future.set_result(SimpleNamespace(offset=offset))
+        return future
+
+    ends = {0: None, 1: 9, 2: 5}
+    asked = {place: answer(ends[place.partition]) for place in (TopicPartition(COMMANDS, number) for number in ends)}
+    probe._admin = SimpleNamespace(list_offsets=lambda *_, **__: asked)
+    assert probe._look() == {1: 5}
