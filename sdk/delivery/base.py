@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
-from backbeat.delivery.consumer import Intake
-from backbeat.delivery.records import IntakeState, Job
+from backbeat.delivery.consumer import GroupConsumer
+from backbeat.delivery.records import ConsumerState, Job
 from backbeat.errors import BackbeatError
 
 #: `group`: a consumer group; each partition is one worker's. `share`: a share group; every worker takes from all.
@@ -17,7 +17,7 @@ Delivery: TypeAlias = Literal["group", "share"]
 _AHEAD = 1_000
 
 
-class AnyIntake(Protocol):
+class ActivityConsumer(Protocol):
     """Source of activities, and the way of their answers."""
 
     async def start(self) -> None:
@@ -35,7 +35,7 @@ class AnyIntake(Protocol):
     def drain(self) -> None:
         """Take nothing more."""
 
-    def state(self) -> IntakeState:
+    def state(self) -> ConsumerState:
         """Counts and times for reports, from any thread."""
 
     def lag(self) -> Mapping[int, int | None]:
@@ -45,7 +45,7 @@ class AnyIntake(Protocol):
         """Settle everything that is held and leave the group."""
 
 
-def make_intake(
+def make_consumer(
     delivery: Delivery,
     bootstrap_servers: str,
     client: str,
@@ -55,13 +55,13 @@ def make_intake(
     accept: Callable[[Sequence[Job]], None],
     fail: Callable[[BaseException], None],
     joined: Callable[[], None],
-) -> AnyIntake:
-    """The intake of a worker; `joined` is called in its loop, once it takes activities.
+) -> ActivityConsumer:
+    """The consumer of a worker; `joined` is called in its loop, once it takes activities.
 
     BackbeatError: there is no such delivery, or what it needs is not installed.
     """
     if delivery == "group":
-        return Intake(
+        return GroupConsumer(
             bootstrap_servers,
             client,
             jobs_max=concurrency + _AHEAD,
@@ -74,10 +74,10 @@ def make_intake(
         raise BackbeatError(f'delivery is {delivery!r}; it must be "group" or "share"')
     try:
         # It needs the extra `share`.
-        from backbeat.delivery.share.consumer import ShareIntake  # noqa: PLC0415
+        from backbeat.delivery.share.consumer import ShareConsumer  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise BackbeatError(
             f"delivery=\"share\" needs the package {error.name}. What to do: pip install 'backbeat[share]'"
         ) from error
     # Activities that wait for a slot of their name are held while others could run them: no more than can run at once.
-    return ShareIntake(bootstrap_servers, client, jobs_max=2 * concurrency, accept=accept, fail=fail, joined=joined)
+    return ShareConsumer(bootstrap_servers, client, jobs_max=2 * concurrency, accept=accept, fail=fail, joined=joined)

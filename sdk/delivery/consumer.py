@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from backbeat.delivery.kafka import logger, make_consumer
 from backbeat.delivery.offsets import Offsets
 from backbeat.delivery.positions import Place, Positions
-from backbeat.delivery.records import IntakeState, Job, Key, RecentKeys, key_of
+from backbeat.delivery.records import ConsumerState, Job, Key, RecentKeys, key_of
 from backbeat.delivery.result_producer import FULL_SECONDS, ResultProducer
 from backbeat.errors import Unavailable
 from backbeat.schemas.codec import decode_activity
@@ -60,7 +60,7 @@ class _GroupJob(Job):
         return all(offsets.revoked for offsets, _ in self.places)
 
 
-class Intake:
+class GroupConsumer:
     """Reads activities and hands them to the loop; takes answers and commits."""
 
     def __init__(
@@ -113,7 +113,7 @@ class Intake:
         self._loop = asyncio.get_running_loop()
         self._consumer = await connect_in_thread(self._connect, leave)
         self._pinned = Pinned(self._consumer)
-        self._thread = threading.Thread(target=self._run, name="backbeat-intake", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="backbeat-consumer", daemon=True)
         self._thread.start()
 
     def send(self, answers: Sequence[tuple[bytes, bytes]], job: Job) -> None:
@@ -128,10 +128,10 @@ class Intake:
     def has_room(self, count: int) -> None:
         """Nothing: fetching ahead has seen to it already."""
 
-    def state(self) -> IntakeState:
+    def state(self) -> ConsumerState:
         """Counts and times for reports, from any thread."""
         jobs = list(self._jobs.values())
-        return IntakeState(
+        return ConsumerState(
             held=len(jobs),
             unacknowledged=sum(1 for job in jobs if job.unsent),
             repeats=self._repeats,
@@ -188,7 +188,7 @@ class Intake:
                     self._read()
         except RuntimeError:
             # The loop was closed without stopping the worker: nobody is there any more.
-            logger.error("the worker's event loop is closed: its intake ends")
+            logger.error("the worker's event loop is closed: its consumer ends")
         except BaseException as error:  # noqa: BLE001 - it is raised again where run() is awaited
             self._fail_worker(error)
         finally:
@@ -198,7 +198,7 @@ class Intake:
         try:
             self._loop.call_soon_threadsafe(self._fail, error)
         except RuntimeError:
-            logger.error("the worker's intake failed: %s", error)
+            logger.error("the worker's consumer failed: %s", error)
 
     def _read(self) -> None:
         if self._paused and len(self._jobs) <= self._jobs_max // 2:

@@ -57,8 +57,8 @@ class RecentKeys:
             del self._keys[next(iter(self._keys))]
 
 
-class IntakeState(NamedTuple):
-    """Counts and times of an intake, readable from any thread."""
+class ConsumerState(NamedTuple):
+    """Counts and times of a consumer, readable from any thread."""
 
     #: activities in the worker, and answers of which Kafka has not acknowledged all
     held: int

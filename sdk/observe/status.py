@@ -9,7 +9,7 @@ from typing import NamedTuple
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from backbeat.delivery.base import AnyIntake
+from backbeat.delivery.base import ActivityConsumer
 from backbeat.delivery.records import Job
 from backbeat.errors import BackbeatError
 from backbeat.observe.prometheus import counter, counters, gauge, gauges, histograms, new_registry, version
@@ -31,7 +31,7 @@ class WorkerStatus(NamedTuple):
     counters: Counters
     handlers: Handlers
     slots: ConcurrencySlots[Job]
-    intake: AnyIntake
+    consumer: ActivityConsumer
     #: time of the event loop's last round, on the monotonic clock; 0: it has not begun
     came_round_at: Callable[[], float]
     stopping: Callable[[], bool]
@@ -66,7 +66,7 @@ def _why_not_live(worker: WorkerStatus) -> list[str]:
     delay = _loop_delay(worker)
     if delay > _LOOP_SECONDS_MAX:
         reasons.append(f"the event loop has not come round for {delay:.0f} s: a handler blocks it")
-    if worker.came_round_at() and not worker.stopping() and not worker.intake.state().alive:
+    if worker.came_round_at() and not worker.stopping() and not worker.consumer.state().alive:
         reasons.append("what takes activities has ended")
     return reasons
 
@@ -74,7 +74,7 @@ def _why_not_live(worker: WorkerStatus) -> list[str]:
 def _why_not_ready(worker: WorkerStatus) -> list[str]:
     if worker.stopping():
         return ["it is stopping"]
-    return [] if worker.intake.state().rebalanced_at else ["it is not in its group yet"]
+    return [] if worker.consumer.state().rebalanced_at else ["it is not in its group yet"]
 
 
 class _WorkerCollector(Collector):
@@ -86,7 +86,7 @@ class _WorkerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Everything, as of now."""
         worker, counts = self._worker, self._worker.counters
-        intake, lag = worker.intake.state(), worker.intake.lag()
+        consumer, lag = worker.consumer.state(), worker.consumer.lag()
         yield gauges(
             "backbeat_worker_info",
             "Which worker this is.",
@@ -115,15 +115,15 @@ class _WorkerCollector(Collector):
         )
         yield gauge("backbeat_worker_activities_waiting", "Activities that have not begun.", worker.slots.waiting)
         yield gauge("backbeat_worker_concurrency", "How many may run at once.", worker.slots.concurrency)
-        yield gauge("backbeat_worker_activities_held", "Activities in the worker.", intake.held)
+        yield gauge("backbeat_worker_activities_held", "Activities in the worker.", consumer.held)
         yield gauge(
             "backbeat_worker_answers_unacknowledged",
             "Answers that Kafka has not acknowledged.",
-            intake.unacknowledged,
+            consumer.unacknowledged,
         )
-        yield counter("backbeat_worker_repeats", "Repeats that were not run.", intake.repeats)
-        yield counter("backbeat_worker_dead_letters", "Records that were no activities.", intake.dead_letters)
-        yield counter("backbeat_worker_put_back", "Records put back to the end of their topic.", intake.requeued)
+        yield counter("backbeat_worker_repeats", "Repeats that were not run.", consumer.repeats)
+        yield counter("backbeat_worker_dead_letters", "Records that were no activities.", consumer.dead_letters)
+        yield counter("backbeat_worker_put_back", "Records put back to the end of their topic.", consumer.requeued)
         yield gauge("backbeat_worker_partitions", "Partitions that it takes from.", len(lag))
         yield gauges(
             "backbeat_worker_lag_records",
@@ -136,6 +136,6 @@ class _WorkerCollector(Collector):
             ],
         )
         yield gauge(
-            "backbeat_worker_last_rebalance_timestamp_seconds", "When partitions came or went.", intake.rebalanced_at
+            "backbeat_worker_last_rebalance_timestamp_seconds", "When partitions came or went.", consumer.rebalanced_at
         )
         yield gauge("backbeat_worker_loop_delay_seconds", "Since the event loop came round.", _loop_delay(worker))

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from backbeat.activities.context import Activity
-from backbeat.delivery.base import AnyIntake
+from backbeat.delivery.base import ActivityConsumer
 from backbeat.delivery.kafka import logger
 from backbeat.delivery.records import Job
 from backbeat.delivery.result_producer import routed
@@ -26,7 +26,7 @@ from backbeat.worker.threads import Threads
 
 
 class Attempts:
-    """Runs the jobs that an intake hands over (`take`), in the worker's event loop, from `begin()` to `finish()`.
+    """Runs the jobs that a consumer hands over (`take`), in the worker's event loop, from `begin()` to `finish()`.
 
     `stopping` is set when nothing more is to be begun; `fail` gets the error that keeps the worker from going on.
     """
@@ -58,12 +58,12 @@ class Attempts:
         #: Task of `Worker.run()`.
         self._task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._intake: AnyIntake
+        self._consumer: ActivityConsumer
         self._threads: Threads
 
-    def begin(self, intake: AnyIntake) -> None:
-        """Take jobs from this intake from now on, and send answers there. In the task that runs the worker."""
-        self._intake = intake
+    def begin(self, consumer: ActivityConsumer) -> None:
+        """Take jobs from this consumer from now on, and send answers there. In the task that runs the worker."""
+        self._consumer = consumer
         self._task = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
         self._threads = Threads(self._slots.concurrency, self._loop)
@@ -75,7 +75,7 @@ class Attempts:
     async def finish(self, grace_seconds: float) -> None:
         """Give back jobs that have not begun, let the others end for at most so long, and cut off the rest."""
         for job in self._slots.clear():
-            self._intake.settle(job, answered=False)
+            self._consumer.settle(job, answered=False)
         if self._slots.running and grace_seconds:
             logger.info("stopping: %d activities may end within %g s", self._slots.running, grace_seconds)
             try:
@@ -119,7 +119,7 @@ class Attempts:
                 # Before it is looked whose it is: whoever takes its partition away waits for it, or is seen here.
                 job.begun = True
                 if job.revoked:
-                    self._intake.settle(job, answered=False)
+                    self._consumer.settle(job, answered=False)
                     self._slots.done(activity_slots)
                 else:
                     if self._counters is not None:
@@ -127,7 +127,7 @@ class Attempts:
                     self._begin(job)
         finally:
             self._pumping = False
-        self._intake.has_room(self._slots.free)
+        self._consumer.has_room(self._slots.free)
 
     def _begin(self, job: Job) -> None:
         if is_late(job.record, self._environment.now()):
@@ -144,7 +144,7 @@ class Attempts:
         if runs:
             self._open(job)
         else:
-            self._intake.settle(job, answered=runs is False)
+            self._consumer.settle(job, answered=runs is False)
             self._end(job)
 
     def _open(self, job: Job) -> None:
@@ -179,7 +179,7 @@ class Attempts:
             self._answer(job, activity, await attempt)
         except asyncio.CancelledError as error:
             if self._gives_back:
-                self._intake.settle(job, answered=False)
+                self._consumer.settle(job, answered=False)
             else:
                 self._answer(job, activity, self._runner.failed(activity, error))
         except BaseException as error:  # noqa: BLE001 - it is raised again where run() is awaited
@@ -203,10 +203,10 @@ class Attempts:
     async def _notify(self, job: Job, activity: Activity) -> None:
         try:
             await self._runner.notify(activity)
-            self._intake.settle(job, answered=True)
+            self._consumer.settle(job, answered=True)
         except asyncio.CancelledError:
             # The grace is over: another worker tells of it.
-            self._intake.settle(job, answered=False)
+            self._consumer.settle(job, answered=False)
         finally:
             self._end(job)
 
@@ -216,13 +216,13 @@ class Attempts:
             job.outcome = outcome_of(activity, commands)
         if not commands:
             # Nobody waits for the answer, or somebody else gives it.
-            self._intake.settle(job, answered=True)
+            self._consumer.settle(job, answered=True)
             return
         try:
             answers = [routed(command) for command in commands]
         except Exception as error:  # noqa: BLE001 - whatever an encoder raises
             answers = [routed(command) for command in self._runner.failed(activity, error)]
-        self._intake.send(answers, job)
+        self._consumer.send(answers, job)
 
     def _ended(self, job: Job, activity: Activity, failure: BaseException | None = None) -> None:
         """End an attempt; `failure` keeps its outcome from being told, so that others must run it."""
@@ -233,7 +233,7 @@ class Attempts:
 
     def _break(self, job: Job, error: BaseException) -> None:
         """End this worker, which cannot tell a job's outcome: others get the job."""
-        self._intake.settle(job, answered=False)
+        self._consumer.settle(job, answered=False)
         self._fail(error)
 
     def _end(self, job: Job) -> None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 from backbeat import logs
 from backbeat.activities.definition import ActivityFunction, ActivityOptions, ErrorHook, activity, declared_in
 from backbeat.codecs import Codec
-from backbeat.delivery.base import Delivery, make_intake
+from backbeat.delivery.base import Delivery, make_consumer
 from backbeat.delivery.kafka import logger, servers_of
 from backbeat.delivery.records import Job
 from backbeat.errors import BackbeatError
@@ -130,7 +130,7 @@ class Worker:
             stopping=self._stopping,
             fail=self._fail,
         )
-        self._intake = make_intake(
+        self._consumer = make_consumer(
             self._delivery,
             bootstrap_servers,
             client,
@@ -213,7 +213,7 @@ class Worker:
             )
         environment.tell(logger)
         self._loop = asyncio.get_running_loop()
-        self._attempts.begin(self._intake)
+        self._attempts.begin(self._consumer)
         uninstall = logs.install() if self._log_context else None
         unlisten = os_signals.listen(self._loop, self._interrupted) if handle_signals else None
         try:
@@ -244,8 +244,8 @@ class Worker:
         if self._status is not None:
             self._status.start()
         await self._environment.start(self.name)
-        await self._intake.start()
-        self._intake.has_room(self._slots.free)
+        await self._consumer.start()
+        self._consumer.has_room(self._slots.free)
         self._watcher.start()
         await self._stopping.wait()
 
@@ -267,12 +267,12 @@ class Worker:
 
     async def _disconnect(self) -> None:
         try:
-            self._intake.drain()
+            self._consumer.drain()
             await self._attempts.finish(0 if self._failure is not None else self.grace_seconds)
         finally:
             self._attempts.stop()
             await self._watcher.stop()
-            await self._intake.stop()
+            await self._consumer.stop()
             await self._environment.stop()
             if self._status is not None:
                 await asyncio.to_thread(self._status.stop)
@@ -316,7 +316,7 @@ class Worker:
             counters=self._counters,
             handlers=self._handlers,
             slots=self._slots,
-            intake=self._intake,
+            consumer=self._consumer,
             came_round_at=lambda: self._watcher.came_round_at,
             stopping=self._stopping.is_set,
             failure=lambda: self._failure,

@@ -48,7 +48,7 @@ def client(kafka: str, unique: str) -> str:
 
 
 async def test_a_worker_leaves_its_group_before_it_closes(kafka, client):
-    webhook_consumer = worker_side.Intake(
+    webhook_consumer = worker_side.GroupConsumer(
         kafka,
         client,
         jobs_max=10,
@@ -62,7 +62,7 @@ async def test_a_worker_leaves_its_group_before_it_closes(kafka, client):
 
 
 async def test_a_worker_that_is_cancelled_while_it_connects_leaves_its_group(kafka, client, monkeypatch):
-    webhook_consumer = worker_side.Intake(
+    webhook_consumer = worker_side.GroupConsumer(
         kafka,
         client,
         jobs_max=10,

@@ -352,7 +352,7 @@ async def test_whatever_a_handler_does_its_slot_is_free_again(
             with pytest.raises(NodeFailed):
                 await node.result(60)
         assert await (await client.signal("Sale", "fine", "fine")).result(60) == "ok"
-        await until_async(lambda: worker._intake.state().held == 0, 60)
+        await until_async(lambda: worker._consumer.state().held == 0, 60)
         assert worker._slots.running == 0
         assert not worker._watcher._runs
 
@@ -374,7 +374,7 @@ async def test_a_worker_that_cannot_answer_ends_and_another_runs_it(
     def refuse(*_: Any) -> None:
         raise MemoryError("no room for an answer")
 
-    monkeypatch.setattr(worker._intake, "send", refuse)
+    monkeypatch.setattr(worker._consumer, "send", refuse)
     node = await client.signal("Sale", "A", "Work", retries=0)
     with pytest.raises(MemoryError, match="no room for an answer"):
         await asyncio.wait_for(worker.run(handle_signals=False), 60)
@@ -444,7 +444,7 @@ async def test_a_worker_that_is_cancelled_while_it_connects_holds_no_partition(
     bootstrap: str, client: Client, worker: Worker, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connected, go_on = threading.Event(), threading.Event()
-    connect = worker._intake._connect  # type: ignore[attr-defined]
+    connect = worker._consumer._connect  # type: ignore[attr-defined]
 
     def connect_slowly() -> Any:
         consumer = connect()
@@ -452,7 +452,7 @@ async def test_a_worker_that_is_cancelled_while_it_connects_holds_no_partition(
         assert go_on.wait(60)
         return consumer
 
-    monkeypatch.setattr(worker._intake, "_connect", connect_slowly)
+    monkeypatch.setattr(worker._consumer, "_connect", connect_slowly)
     run = asyncio.create_task(worker.run(handle_signals=False))
     await asyncio.to_thread(connected.wait, 60)
     run.cancel()
@@ -834,12 +834,12 @@ async def test_a_partition_that_went_away_from_a_full_worker_goes_on_when_it_com
         numbers = range(partition * 500, partition * 500 + 500)
         put(bootstrap, name, *(work_record(number) for number in numbers), partition=partition)
     async with running(full):
-        await until_async(lambda: full._intake._paused)
+        await until_async(lambda: full._consumer._paused)
         async with running(helper):
             await until_async(lambda: len(ran) > 500)
             # It goes on while some of its partitions, paused when they went, are away.
             go_on.set()
-            await until_async(lambda: not full._intake._paused)
+            await until_async(lambda: not full._consumer._paused)
         for partition in range(PARTITIONS):
             put(bootstrap, name, work_record(2_000 + partition), partition=partition)
         await until_async(lambda: ran == set(range(2_000 + PARTITIONS)))

@@ -112,7 +112,7 @@ async def test_an_activity_that_runs_for_longer_than_its_lock_stays_with_its_wor
     async with running(worker):
         await until_async(lambda: notes.begun == [1])
         async with running(other.register(make(bootstrap, name))):
-            (job,) = worker._intake._jobs.values()
+            (job,) = worker._consumer._jobs.values()
             for _ in range(4):
                 before = job.locks[0].renew_at
                 # Half a lock each.
@@ -151,7 +151,7 @@ async def test_a_worker_that_stops_gives_back_at_once_what_it_has_not_begun(boot
     put(bootstrap, name, *records(0, 1, 2))
     run = asyncio.create_task(worker.run(handle_signals=False))
     # One runs, the others wait for their turn.
-    await until_async(lambda: len(notes.begun) == 1 and len(worker._intake._jobs) == 3)
+    await until_async(lambda: len(notes.begun) == 1 and len(worker._consumer._jobs) == 3)
     async with running(other.register(make(bootstrap, name))):
         worker.stop()
         await until_async(lambda: sorted(other.ended) == [1, 2])
@@ -254,13 +254,13 @@ async def test_work_goes_on_after_the_broker_was_away(broker: KafkaBroker, boots
     async with running(worker):
         await until_async(lambda: notes.ended == [2] and notes.begun.count(1) == 1)
         await asyncio.to_thread(broker.stop)
-        await until_async(lambda: all(job.revoked for job in worker._intake._jobs.values()))
+        await until_async(lambda: all(job.revoked for job in worker._consumer._jobs.values()))
         # The thread that starts a broker must stay.
         broker.start()
         put(bootstrap, name, *records(3))
         await until_async(lambda: 3 in notes.ended)
         # It came again, and was known.
-        await until_async(lambda: not any(job.revoked for job in worker._intake._jobs.values()))
+        await until_async(lambda: not any(job.revoked for job in worker._consumer._jobs.values()))
         notes.gate.set()
         await until_async(lambda: sorted(notes.ended) == [1, 2, 3])
     assert sorted(notes.begun) == [1, 2, 3]

@@ -22,7 +22,7 @@ class OneJob(Job):
 
 
 class Sent:
-    """The worker's side of an intake: what it was given back."""
+    """The worker's side of a consumer: what it was given back."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[Job, Any]] = []

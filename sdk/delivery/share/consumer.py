@@ -22,7 +22,7 @@ from functools import partial
 from confluent_kafka import KafkaException, Message
 
 from backbeat.delivery.kafka import logger
-from backbeat.delivery.records import IntakeState, Job, Key, RecentKeys, key_of
+from backbeat.delivery.records import ConsumerState, Job, Key, RecentKeys, key_of
 from backbeat.delivery.result_producer import FULL_SECONDS, ResultProducer
 from backbeat.delivery.share.cluster import TROUBLE, RefusedError
 from backbeat.delivery.share.member import Member
@@ -55,7 +55,7 @@ class _ShareJob(Job):
         return all(lock.revoked for lock in self.locks)
 
 
-class ShareIntake:
+class ShareConsumer:
     """Takes activities and hands them to the worker's loop; takes answers and settles the records."""
 
     def __init__(
@@ -107,7 +107,7 @@ class ShareIntake:
         """Connect, join the group, begin to take."""
         self._outer = asyncio.get_running_loop()
         started: Future[None] = Future()
-        self._spawn("backbeat-intake", lambda: asyncio.run(self._main(started)))
+        self._spawn("backbeat-consumer", lambda: asyncio.run(self._main(started)))
         # Not cancelled with its caller: the thread reports there how it went.
         await asyncio.shield(asyncio.wrap_future(started))
 
@@ -126,10 +126,10 @@ class ShareIntake:
         if count > 0:
             self._wake()
 
-    def state(self) -> IntakeState:
+    def state(self) -> ConsumerState:
         """Counts and times for reports, from any thread."""
         jobs = list(self._jobs.values())
-        return IntakeState(
+        return ConsumerState(
             held=len(jobs),
             unacknowledged=sum(1 for job in jobs if job.unsent),
             repeats=self._repeats,
@@ -174,7 +174,7 @@ class ShareIntake:
         try:
             self._loop.call_soon_threadsafe(self._settle_jobs)
         except RuntimeError:
-            logger.debug("the intake has ended before a handler did")
+            logger.debug("the consumer has ended before a handler did")
 
     def _hand_over(self, jobs: list[Job]) -> None:
         """Runs in the worker's loop."""
@@ -251,7 +251,7 @@ class ShareIntake:
         try:
             self._outer.call_soon_threadsafe(self._fail, error)
         except RuntimeError:
-            logger.error("the worker's intake failed: %s", error)
+            logger.error("the worker's consumer failed: %s", error)
 
     def _free(self) -> int:
         count, arrived = self._room
@@ -285,7 +285,7 @@ class ShareIntake:
                 self._outer.call_soon_threadsafe(self._hand_over, jobs)
             except RuntimeError:
                 # The loop was closed without stopping the worker: nobody is there any more.
-                logger.error("the worker's event loop is closed: its intake ends")
+                logger.error("the worker's event loop is closed: its consumer ends")
                 self._ending.set()
 
     def _job(self, acquired: AcquiredRecord) -> _ShareJob | None:
