@@ -136,11 +136,11 @@ def test_every_figure_with_a_letter_is_measured(monkeypatch):
         "_ROUND_WORKFLOWS": 20,
         "_ROW": 5,
         "_IDLE_WORKFLOWS": 3,
-        "_BIG_JOIN": 1_500,
+        "_BIG_JOIN": 1_100,
     }
     for name, value in small.items():
         monkeypatch.setattr(engine, name, value)
-    monkeypatch.setattr(scale, "_SIGNALS", 3_000)
+    monkeypatch.setattr(scale, "_SIGNALS", 500)
     monkeypatch.setattr(scale, "_COST_COMMANDS", 50)
     monkeypatch.setattr(scale, "_FANS", (10, 100))
     monkeypatch.setattr(scale, "STORED", (200,))
@@ -159,7 +159,7 @@ def test_every_figure_with_a_letter_is_measured(monkeypatch):
             figure = figure[name]
         else:
             assert figure >= 0, row
-    assert found["c"]["seconds_1500"] > 0
+    assert found["c"]["seconds_1100"] > 0
     assert set(found["i"]["cpu_us_per_command_by_nodes_in_workflow"]) == {"10", "100"}
     assert set(found["i"]["cpu_us_per_command_by_workflows_stored"]) == {"200"}
     assert found["h"]["nodes"] == 2_000

@@ -233,17 +233,17 @@ async def test_heartbeats_keep_the_deadline_away(client: Client, worker: Worker)
     @worker.activity("By itself", heartbeat=0.3)
     async def by_itself() -> None:
         attempts.append(current().attempt)
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(6)
 
     @worker.activity("By hand")
     async def by_hand() -> None:
         attempts.append(current().attempt)
-        for _ in range(5):
+        for _ in range(12):
             await asyncio.sleep(0.5)
             await current().heartbeat()
 
     async with running(worker):
-        nodes = [await client.signal("Sale", each, each, timeout=1.2) for each in ("By itself", "By hand")]
+        nodes = [await client.signal("Sale", each, each, timeout=4) for each in ("By itself", "By hand")]
         for node in nodes:
             await node.result(120)
     assert attempts == [1, 1]
