@@ -17,15 +17,25 @@ What a node goes through (server status; `status` has the client status, which i
     retries_exhausted ──(resolved, shutdown)──▶ processing_children        or ──(restart)──▶ ready
     anything ──(cancel, reset or shutdown above it, deactivate previous)──▶ deactivated
 
-Read in this order, a signal on its way to "complete": `schemas/messages/values` and `commands` (what can be asked),
-`records` (what is stored), `effects` (what comes of it), `dispatch` (a command to its function), `step` (how one
-command's changes are kept together), then the room `tree`: `status` (which status may follow which), `create`,
-`progress` (how work moves through the tree), `failures`, `links`, `deactivation`, `operator`, `retry`, `history`,
-`traverse`, `coalesce`.
+Read in this order, a signal on its way to "complete" (`schemas/messages/commands` and `values` say what can be asked):
+
+    dispatch       `apply`: a command to the function that does it; refused whole, or done whole
+    transaction    what one command reads and writes: get, edit, add, put, delete, scan; commit, rollback
+    tables         the catalogue of records: struct, key, version and timer of each kind, in one row
+    records        what is stored of workflows and nodes
+    step           one command's work on one workflow; every status change goes through it
+    tree/          `status` (which status may follow which), `create` (a signal and its node), `progress` (how work
+                   moves through the tree), `results` (what the client says); then `failures`, `retry`, `links`,
+                   `operator`, `deactivation`, `coalesce`, `history`, `gone`
+
+`effects` is what comes of a command. `store` is what `apply` asks of whoever keeps the records; one keeps them in
+memory. `checks`, `idempotency` and `timers` are what several rooms need. `queries` answers from the same records, and
+`tree/traverse` is its way through them.
 
 Beside the tree, each in a room of its own: `limits` (how many of an activity type may be out at once, and who is next),
 `schedules` (workflows that are signalled at times), `jobs` (one change for all that match), `retention` (what is
-removed, and when).
+removed, and when). A room has a table of the commands and timers that it does (`handlers`), and is told what it wants
+to know of nodes; the tree does not know of it.
 """
 
 from backbeat.streams.core.dispatch import apply

@@ -8,21 +8,22 @@ the links; nobody else does.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 from backbeat.schemas.messages.bounds import Settings
-from backbeat.schemas.messages.commands import CloseLink, Command, ReleaseSlot
+from backbeat.schemas.messages.commands import AnyCommand, CloseLink, Command
 from backbeat.schemas.messages.history import NodeChange, StatusChange
 from backbeat.schemas.messages.replies import Answer as AnswerBody
 from backbeat.schemas.messages.replies import Reason, Rejection
 from backbeat.schemas.messages.status import CLOSED, ClientStatus, Mode, ServerStatus, word
-from backbeat.schemas.messages.values import Task, TaskKind, TimerKind
+from backbeat.schemas.messages.values import Task, TimerKind
 from backbeat.streams.core.effects import Effect, Ignored, Send, StatusChanged, node_view
 from backbeat.streams.core.idempotency import answered, remember
-from backbeat.streams.core.records import Link, Node, Parent, Workflow
-from backbeat.streams.core.schedules.schedule import Schedule
-from backbeat.streams.core.tables import CHUNKS, LINKS, NODES, WORKFLOWS
+from backbeat.streams.core.records import Node, Parent, Workflow
+from backbeat.streams.core.tables import CHUNKS, NODES, WORKFLOWS
 from backbeat.streams.core.transaction import Transaction
-from backbeat.streams.core.tree import coalesce, history
+from backbeat.streams.core.tree import history
 from backbeat.streams.core.tree.deactivation import Marks, is_below_mark, is_left_over
 from backbeat.streams.core.tree.status import CLIENT_TRANSITIONS, SERVER_TRANSITIONS
 
@@ -44,11 +45,21 @@ def refuse(reason: Reason, message: str, *, found: str = "", wanted: str = "") -
     return Refused(Rejection(reason, message, found, wanted))
 
 
+class HasTimer(Protocol):
+    """A record that has at most one timer at a time: it follows from these fields (`tables`)."""
+
+    timer_at: int | None
+    timer_kind: int
+    timer_number: int
+
+
 class Step:
     """The work of one command on one workflow."""
 
-    def __init__(self, transaction: Transaction, command: Command, now: int) -> None:
+    def __init__(self, transaction: Transaction, command: Command, now: int, hooks: Hooks) -> None:
         self.transaction = transaction
+        self.hooks = hooks
+        self._on_status = hooks.on_status
         self.command = command
         self.now = now
         self.settings: Settings = transaction.meta.settings
@@ -191,15 +202,14 @@ class Step:
         before = node.server
         self._enter_history(node, history.SERVER, before, to, response, same=same_response)
         node.server = to
-        if node.slot is not None and to is not ServerStatus.SENT_TO_CLIENT:
-            self._release_slot(node, node.slot)
         if to in CLOSED and before not in CLOSED:
             self._close(node)
+        for listener in self._on_status[to]:
+            listener(self, node, before)
 
     def _close(self, node: Node) -> None:
         """The node is in nobody's way any more. It happens once: a closed node never opens."""
         self.clear_timer(node)
-        self.note_waiting(node)
         parent = self.parent(node)
         # What a reset has marked was taken out of the ledger when the mark was set.
         if node.mode is Mode.FIRE_AND_FORGET:
@@ -211,24 +221,6 @@ class Step:
                 self.workflow.loose_open -= 1
         if node.children_open:
             self.workflow.loose_open += node.children_open
-        if node.parent_link_id is not None:
-            self.close_link(node.parent_link_id, node.id)
-        if node.links_first is not None:
-            self.tasks.append(Task(TaskKind.FORGET_LINKS, node.id, node.links_first))
-            node.links_first = None
-        node.links_open = 0
-
-    def _release_slot(self, node: Node, pool_id: bytes) -> None:
-        """The attempt is over, or the node is not to start any more (`limits.pool`)."""
-        node.slot = node.granted_at = None
-        command = self.command
-        release = ReleaseSlot(id=command.id, tid=command.tid, pool_id=pool_id, node_id=node.id, number=node.slot_number)
-        self.effects.append(Send(release))
-
-    def note_waiting(self, node: Node) -> None:
-        """Whether the node waits under a coalesce_key may be other than before."""
-        if node.coalesce_key:
-            coalesce.write_down(self.transaction, node)
 
     def deactivate(self, node: Node) -> None:
         """Deactivated: final. A node that already is gets one more entry."""
@@ -239,21 +231,6 @@ class Step:
         self.effects.append(
             Send(CloseLink(id=self.command.id, tid=self.command.tid, target_id=target_id, child_id=child_id))
         )
-
-    def put_link(self, target_id: bytes, link: Link) -> None:
-        """Keep a new or changed link of the target."""
-        self.transaction.put(LINKS, (target_id, link.child), link)
-
-    def get_link(self, target_id: bytes, child_id: bytes) -> Link | None:
-        """A link as it is now."""
-        return self.transaction.get(LINKS, (target_id, child_id))
-
-    def forget_link(self, target_id: bytes, child_id: bytes) -> bytes | None:
-        """Forget a link of a target that is over; the next one in its chain."""
-        link = self.get_link(target_id, child_id)
-        assert link is not None, "a chain of links with a hole"
-        self.transaction.delete(LINKS, (target_id, child_id))
-        return link.next
 
     def _enter_history(
         self,
@@ -269,15 +246,15 @@ class Step:
         change = StatusChange(machine == history.SERVER, before, to, self.now, response)
         self._changes.append(NodeChange(node.id, change))
 
-    def set_timer(self, node: Node | Schedule, due: int, kind: TimerKind) -> None:
+    def set_timer(self, subject: HasTimer, due: int, kind: TimerKind) -> None:
         """Set the one timer of a node or schedule; one that stood is forgotten."""
-        node.timer_number += 1
-        node.timer_at = due
-        node.timer_kind = kind
+        subject.timer_number += 1
+        subject.timer_at = due
+        subject.timer_kind = kind
 
-    def clear_timer(self, node: Node | Schedule) -> None:
+    def clear_timer(self, subject: HasTimer) -> None:
         """Forget the timer of a node or schedule, if it has one."""
-        node.timer_at = None
+        subject.timer_at = None
 
     # --- ending ----------------------------------------------------------------------------------------------------
 
@@ -305,6 +282,25 @@ class Step:
         if self._changes:
             self.effects.append(StatusChanged(self.workflow.id, tuple(self._changes)))
         return self.effects
+
+
+#: Does a command.
+Handler = Callable[[Step, Any], None]
+#: Does the rest of some work.
+TaskHandler = Callable[[Step, Task], None]
+#: Whether there is nothing to be done for a command: it is about something that is gone.
+Guard = Callable[[Step, Any], bool]
+#: Told of a node whose server status has changed, and which one it had before.
+StatusListener = Callable[[Step, Node, ServerStatus], None]
+
+
+class Hooks(NamedTuple):
+    """What a step asks and tells other rooms than the tree's (`dispatch` has them all)."""
+
+    work: Callable[[Step, AnyCommand], None]  #: a command, and all that follows from it within its workflow
+    on_status: tuple[tuple[StatusListener, ...], ...]  #: by the new status, in order
+    before_send: tuple[Callable[[Step, Node], bool], ...]  #: whether a node has to wait before it is sent to its client
+    link_targets: tuple[Callable[[Step, CloseLink], bool], ...]  #: whether a link whose target is no node was theirs
 
 
 def own_node(step: Step, node_id: bytes) -> Node:

@@ -17,8 +17,10 @@ _R = TypeVar("_R")
 #: Records that are read at a time.
 _PAGE_RECORDS = 200
 
-#: By table: the keys of records, as they were, and as they are (null: there is none).
-Changes = list[tuple[Any, list[tuple[Any, Any, Any]]]]
+#: Of one table, by key: records as a transaction leaves them (null: deleted), and as they were (null or absent: none).
+Rows = tuple[dict[Any, Any], dict[Any, Any]]
+#: Keeps a record under its key (null: forgets it); whether it is new.
+Keep = Callable[[Any, Any, bool], None]
 
 
 class Store(Protocol):
@@ -37,8 +39,8 @@ class Store(Protocol):
     def scan(self, table: Table[_K, _R], after: _K | None, count: int) -> list[tuple[_K, _R]]:
         """The first `count` records behind a key, in the order of keys; null: from the first on."""
 
-    def merge(self, changes: Changes, meta: Meta | None, rearmed: Iterable[Timer]) -> None:
-        """Keep what a transaction has changed, all of it or, where this raises, nothing.
+    def merge(self, rows: Mapping[Any, Rows], meta: Meta | None, rearmed: Iterable[Timer]) -> None:
+        """Keep what a transaction has changed of these rows, all of it or, where this raises, nothing.
 
         `meta`: changed in `META_FIELDS`. `rearmed`: timers that stand, and are to fire again.
         """
@@ -48,13 +50,28 @@ class PartitionRecords(ABC):
     """What the stores have in common: the meta record, and the timers that follow from records."""
 
     def __init__(self, meta: Meta) -> None:
-        #: the dictionaries of the meta record, found by table
-        self._entries: dict[Any, dict[Any, Any]] = {}
+        #: by table, what is read by key: dictionaries of the meta record, and what a store has for the others
+        self._entries: dict[Any, Any] = {}
+        #: by table: how a key is written, what keeps a record under it, and the timer that follows from the record
+        self._kept: dict[Any, tuple[Callable[[Any], Any], Keep, TimerFields | None]] = {}
         self.meta = meta
 
     def _take_meta(self, meta: Meta) -> None:
         self._meta = meta
-        self._entries.update({table: getattr(meta, table.name) for table in META_TABLES})
+        for table in META_TABLES:
+            self._keep_in(table, getattr(meta, table.name), None)
+
+    def _keep_in(self, table: Any, entries: dict[Any, Any], timer: TimerFields | None) -> None:
+        """Keep a table in a dictionary."""
+
+        def keep(key: Any, record: Any, is_new: bool) -> None:  # noqa: ARG001, FBT001 - as others are called
+            if record is None:
+                entries.pop(key, None)
+            else:
+                entries[key] = record
+
+        self._entries[table] = entries
+        self._kept[table] = (_as_it_is, keep, timer)
 
     #: Where the partition is, and what nearly every command needs. Not a method that reads it: that takes too long.
     meta = property(attrgetter("_meta"), _take_meta)
@@ -63,19 +80,22 @@ class PartitionRecords(ABC):
         """The keys of all entries of the meta record's table."""
         return set(self._entries[table])
 
-    def merge(self, changes: Changes, meta: Meta | None, rearmed: Iterable[Timer]) -> None:
+    def merge(self, rows: Mapping[Any, Rows], meta: Meta | None, rearmed: Iterable[Timer]) -> None:
         """Keep what a transaction has changed. Touches memory only, so that nothing can come in between."""
-        for table, changed in changes:
-            self._keep(table, changed)
-            if table.timer is not None:
-                due_at, state = table.timer.due_at, table.timer.state
-                for key, before, record in changed:
-                    if before is None or record is None:
-                        moves = due_at(record or before) is not None
+        for table, (own, before) in rows.items():
+            encode, keep, fields = self._kept[table]
+            for key, record in own.items():
+                was = before.get(key)
+                if record is was or (was is not None and record == was):
+                    continue
+                keep(encode(key), record, was is None)
+                if fields is not None:
+                    if was is None or record is None:
+                        moves = fields.due_at(record or was) is not None
                     else:
-                        moves = state(before) != state(record)
+                        moves = fields.state(was) != fields.state(record)
                     if moves:
-                        self._move_timer(table.timer, key, before, record)
+                        self._move_timer(fields, key, was, record)
         for timer in rearmed:
             self.clear_timer(*timer[:3])
             self.set_timer(*timer)
@@ -88,10 +108,6 @@ class PartitionRecords(ABC):
             self.clear_timer(timer[0], key, timer[2])
         if record is not None and (timer := fields.of(key, record)) is not None:
             self.set_timer(*timer)
-
-    @abstractmethod
-    def _keep(self, table: Table[_K, _R], changed: list[tuple[_K, _R | None, _R | None]]) -> None:
-        """Keep records of a table, by key: each as it was, and as it is."""
 
     @abstractmethod
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
@@ -107,25 +123,25 @@ class MemoryStore(PartitionRecords):
 
     def __init__(self, meta: Meta | None = None) -> None:
         super().__init__(meta or Meta())
-        self._entries.update({table: {} for table in TABLES})
+        for table in TABLES:
+            self._keep_in(table, {}, table.timer)
         #: (due, subject, kind) -> number
         self.timers: dict[tuple[int, bytes, int], int] = {}
 
     def __getitem__(self, table: Table[_K, _R]) -> dict[_K, _R]:
-        return self._entries[table]
+        records: dict[_K, _R] = self._entries[table]
+        return records
 
     def get(self, table: Table[_K, _R] | MetaTable[_K, _R], key: _K) -> _R | None:
         """A record, or null."""
-        return self._entries[table].get(key)
+        record: _R | None = self._entries[table].get(key)
+        return record
 
     def scan(self, table: Table[_K, _R], after: _K | None, count: int) -> list[tuple[_K, _R]]:
         """The first `count` records behind a key, in the order of keys; null: from the first on."""
         records = self[table]
         keys: list[Any] = nsmallest(count, (key for key in records if after is None or key > after))  # type: ignore[operator]
         return [(key, records[key]) for key in keys]
-
-    def _keep(self, table: Table[_K, _R], changed: list[tuple[_K, _R | None, _R | None]]) -> None:
-        keep_entries(self._entries[table], changed)
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         """A timer stands."""
@@ -136,13 +152,16 @@ class MemoryStore(PartitionRecords):
         self.timers.pop((due, subject_id, kind), None)
 
 
-def keep_entries(entries: dict[_K, _R], changed: Iterable[tuple[_K, _R | None, _R | None]]) -> None:
-    """Change entries of a dictionary."""
-    for key, _, record in changed:
-        if record is None:
-            entries.pop(key, None)
-        else:
-            entries[key] = record
+def changed(rows: Mapping[Any, Rows]) -> Iterator[tuple[Any, Any, Any]]:
+    """What is other than before of a transaction's rows: table, key and record (null: deleted)."""
+    for table, (own, before) in rows.items():
+        for key, record in own.items():
+            if record != before.get(key):
+                yield table, key, record
+
+
+def _as_it_is(key: Any) -> Any:
+    return key
 
 
 def every(store: Store, table: Table[_K, _R]) -> Iterator[_R]:

@@ -13,20 +13,17 @@ below is the store, or another transaction: so one of several changes in a comma
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import copy
 from typing import Any, TypeVar
 
 from backbeat.streams.core.records import Meta
-from backbeat.streams.core.store import Changes, Store, in_order
+from backbeat.streams.core.store import Rows, Store, in_order
 from backbeat.streams.core.tables import META_FIELDS, MetaTable, Table, Timer
 
 _K = TypeVar("_K")
 _R = TypeVar("_R")
 _MISSING: Any = object()
-
-#: Of one table: records as the transaction leaves them (null: deleted), and as they were (null or absent: none).
-_Rows = tuple[dict[Any, Any], dict[Any, Any]]
 
 
 class Transaction:
@@ -39,7 +36,7 @@ class Transaction:
         #: to be read only; its dictionaries as they were before: they are tables, read by `get`
         self.meta: Meta = store.meta
         self._edits_meta = False
-        self._rows: dict[Any, _Rows] = {}
+        self._rows: dict[Any, Rows] = {}
         self._rearmed: list[Timer] = []
 
     # --- reading -----------------------------------------------------------------------------------------------------
@@ -74,7 +71,7 @@ class Transaction:
 
     # --- changing ----------------------------------------------------------------------------------------------------
 
-    def _of(self, table: Table[Any, Any] | MetaTable[Any, Any]) -> _Rows:
+    def _of(self, table: Table[Any, Any] | MetaTable[Any, Any]) -> Rows:
         rows = self._rows.get(table)
         if rows is None:
             rows = self._rows[table] = ({}, {})
@@ -127,17 +124,7 @@ class Transaction:
 
     def commit(self) -> None:
         """Hand over what has changed."""
-        changes: Changes = []
-        for table, (own, before) in self._rows.items():
-            changed = []
-            for key, record in own.items():
-                was = before.get(key)
-                if record is not was and (was is None or record != was):
-                    changed.append((key, was, record))
-            if changed:
-                changes.append((table, changed))
-        if changes or self._edits_meta or self._rearmed:
-            self._store.merge(changes, self.meta if self._edits_meta else None, self._rearmed)
+        self._store.merge(self._rows, self.meta if self._edits_meta else None, self._rearmed)
 
     def rollback(self) -> None:
         """Drop what has changed."""
@@ -146,13 +133,13 @@ class Transaction:
         self._rows = {}
         self._rearmed = []
 
-    def merge(self, changes: Changes, meta: Meta | None, rearmed: Iterable[Timer]) -> None:
+    def merge(self, rows: Mapping[Any, Rows], meta: Meta | None, rearmed: Iterable[Timer]) -> None:
         """Take over the changes of a transaction within this one."""
-        for table, changed in changes:
+        for table, (theirs, were) in rows.items():
             own, before = self._of(table)
-            for key, was, record in changed:
+            for key, record in theirs.items():
                 if key not in own:
-                    before[key] = was
+                    before[key] = were.get(key)
                 own[key] = record
         if meta is not None:
             mine = self.edit_meta()

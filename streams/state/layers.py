@@ -25,10 +25,13 @@ class Layers(Generic[R]):
         encode: Callable[[R], bytes],
         decode: Callable[[bytes], R],
         size: int,
+        *,
+        comes_and_goes: bool = False,
     ) -> None:
         self._read = read
         self._encode = encode
         self._decode = decode
+        self._comes_and_goes = comes_and_goes
         #: records that a generation of the cache holds; two generations are kept
         self._generation_size = max(1, size // 2)
         self._changed: dict[bytes, R | None] = {}
@@ -78,9 +81,12 @@ class Layers(Generic[R]):
 
         return in_order(below, {**self._in_flight, **self._changed}, after, count)
 
-    def put(self, key: bytes, record: R, *, fresh: bool = False) -> None:
-        """Keep a new or changed record. `fresh`: the caller knows that there was none."""
-        if fresh and key not in self._changed and key not in self._in_flight:
+    def keep(self, key: bytes, record: R | None, is_new: bool) -> None:  # noqa: FBT001 - the way of every change
+        """Keep a new or changed record; null: forget it. `is_new`: the caller knows that there was none."""
+        if record is None:
+            self.delete(key)
+            return
+        if is_new and self._comes_and_goes and key not in self._changed and key not in self._in_flight:
             self._fresh.add(key)
         self._changed[key] = record
         self._young.pop(key, None)

@@ -168,7 +168,7 @@ class PartitionStore(StoredRecords):
 
     def _scan_timers(self, begin: int, until: int) -> Iterator[tuple[tuple[int, bytes, int], int]]:
         start = max(begin, self.origin.timers_from if self.origin else 0)
-        for key, value in self._pairs(timer_key(start, bytes(16), 0), b"t"):
+        for key, value in self._scan(timer_key(start, bytes(16), 0), b"t"):
             _, due, subject_id, kind = TIMER.unpack(key)
             if due >= until:
                 break

@@ -13,7 +13,7 @@ import msgspec
 from rocksdict import Rdict
 
 from backbeat.streams.core.records import Meta
-from backbeat.streams.core.store import PartitionRecords, keep_entries
+from backbeat.streams.core.store import PartitionRecords
 from backbeat.streams.core.tables import TABLES, MetaTable, Table
 from backbeat.streams.engine.ports import NewerRecordError, StoreError
 from backbeat.streams.state.layers import Layers
@@ -39,9 +39,17 @@ class StoredRecords(PartitionRecords):
         self._encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
         super().__init__(Meta())
         self._records: dict[Any, Layers[Any]] = {
-            table: Layers(self._read, *self._codec(table), _cache_size(table, cache_records)) for table in TABLES
+            table: Layers(
+                self._read,
+                *self._codec(table),
+                _cache_size(table, cache_records),
+                comes_and_goes=table.comes_and_goes,
+            )
+            for table in TABLES
         }
-        self._entries.update(self._records)  # read alike: `get(key)`
+        for table, layers in self._records.items():
+            self._kept[table] = (table.key, layers.keep, table.timer)
+        self._entries.update(self._records)
 
     def _codec(self, table: Table[Any, Any]) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
         """What encodes a table's records, and what decodes them; NewerRecordError where one is a newer one."""
@@ -67,7 +75,7 @@ class StoredRecords(PartitionRecords):
     def _error(self, work: str, error: Exception) -> StoreError:
         return store_error(self.partition, self.path, work, error)
 
-    def _pairs(self, begin: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def _scan(self, begin: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """What RocksDB holds from a key on, as long as the keys begin so."""
         return checked(pairs_with(self._db, prefix, begin), self.partition, self.path)
 
@@ -75,7 +83,8 @@ class StoredRecords(PartitionRecords):
 
     def get(self, table: Table[_K, _R] | MetaTable[_K, _R], key: _K) -> _R | None:
         """A record, or null."""
-        return self._entries[table].get(table.key(key))
+        record: _R | None = self._entries[table].get(table.key(key))
+        return record
 
     def scan(self, table: Table[_K, _R], after: _K | None, count: int) -> list[tuple[_K, _R]]:
         """The first `count` records behind a key, in the order of keys; null: from the first on."""
@@ -87,18 +96,6 @@ class StoredRecords(PartitionRecords):
             return checked(pairs, self.partition, self.path)
 
         return [(table.decode_key(key), record) for key, record in self._records[table].scan(begin, count, stored)]
-
-    def _keep(self, table: Table[_K, _R], changed: list[tuple[_K, _R | None, _R | None]]) -> None:
-        layers = self._records.get(table)
-        if layers is None:
-            keep_entries(self._entries[table], changed)
-            return
-        encode, comes_and_goes = table.key, table.comes_and_goes
-        for key, before, record in changed:
-            if record is None:
-                layers.delete(encode(key))
-            else:
-                layers.put(encode(key), record, fresh=comes_and_goes and before is None)
 
 
 def _cache_size(table: Table[Any, Any], cache_records: int) -> int:

@@ -13,8 +13,6 @@ from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.status import MODE_WORDS, ClientStatus, Mode, ServerStatus, word
-from backbeat.streams.core import records
-from backbeat.streams.core.dispatch import new_meta
 from backbeat.streams.core.tree import history, retry, status
 from tests.core import naive
 from tests.core.rig import CAMERA, CAMERA_ID, new, running
@@ -176,4 +174,3 @@ def test_every_record_survives_its_encoding():
     rig.error("a")
     for row in [*rig.nodes().values(), *rig.workflows().values(), *(store.meta for store in rig.stores)]:
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(row), type=type(row)) == row
-    assert new_meta("topic") == records.Meta(topic_id="topic")

@@ -10,7 +10,7 @@ from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.replies import Done, Reason
 from backbeat.streams.core.effects import Dispatch, Send
-from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.core.store import MemoryStore, changed
 from tests.core.rig import BLOCKING, NON_BLOCKING, Rig, flag, new
 from tests.core.world import USER, World
 
@@ -174,9 +174,9 @@ class Counting(MemoryStore):
         self.counts["read"] += 1
         return super().get(table, key)
 
-    def merge(self, changes, meta, rearmed):
-        self.counts["written"] += sum(len(changed) for _, changed in changes)
-        super().merge(changes, meta, rearmed)
+    def merge(self, rows, meta, rearmed):
+        self.counts["written"] += len(list(changed(rows)))
+        super().merge(rows, meta, rearmed)
 
 
 def cost(rig, act) -> dict[str, int]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from copy import copy
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages.jobs import JobFilter
 from backbeat.schemas.messages.replies import Reason
 from backbeat.streams import core
 from backbeat.streams.core import apply
@@ -19,9 +21,9 @@ from backbeat.streams.core.effects import Refuse
 from backbeat.streams.core.records import Meta, Node
 from backbeat.streams.core.step import Refused, refuse
 from backbeat.streams.core.store import MemoryStore
-from backbeat.streams.core.tables import ANSWERS, LIMITS, NODES
+from backbeat.streams.core.tables import ANSWERS, JOBS, LIMITS, NODES
 from backbeat.streams.core.transaction import Transaction
-from tests.core.every_command import Story, fill, go_on, try_the_rest
+from tests.core.every_command import Story, child, fill, go_on, try_the_rest
 from tests.core.storing import encoded, put
 from tests.watch.test_versions import NODE
 
@@ -57,9 +59,9 @@ class Fragile(MemoryStore):
         self._read()
         return super().scan(table, after, count)
 
-    def merge(self, changes, meta, rearmed):
+    def merge(self, rows, meta, rearmed):
         self.was_written = True
-        super().merge(changes, meta, rearmed)
+        super().merge(rows, meta, rearmed)
 
     def state(self):
         """Everything but where the partition is."""
@@ -110,6 +112,9 @@ def walk(first, stride, error):
     """Each command fails at one line after the other, then is done."""
     store, failures = Fragile(), 0
     for command, now in COMMANDS:
+        if error is refusal and isinstance(command, c.WorkJob):
+            apply(command, now, store)  # It goes on with its next change.
+            continue
         line = first
         while True:
             before, store.was_written = store.state(), False
@@ -140,6 +145,28 @@ def refusal():
 @given(first=st.integers(1, 150), stride=st.integers(100, 200))
 def test_a_command_that_fails_or_is_refused_at_any_line_leaves_no_trace(error, first, stride):
     assert walk(first, stride, error) > len(COMMANDS)
+
+
+def test_a_change_of_a_job_that_is_refused_at_any_line_leaves_no_trace():
+    store = Fragile()
+    story = Story(store)
+    node_id = story.signal("buy", b'"a"')
+    story.complete(node_id, child("pay"), child("send"))
+    wanted = JobFilter(name="buy", current_status="processing_children")
+    begin = c.StartJob(id=story.new_id(), partition=0, action="cancel", filter=wanted)
+    (work,) = [effect.command for effect in apply(begin, story.now, store)]
+    job, refused = copy(store[JOBS][begin.id]), 0
+    for line in range(1, 10_000):
+        before, store.was_written = store.state(), False
+        with suppress(Refused), failing_at(line, refusal, store):
+            apply(work, story.now, store)
+        outcome = store[JOBS][begin.id]
+        if outcome.done:
+            break
+        refused += outcome.refused
+        put(store, JOBS, begin.id, copy(job))
+        assert store.state() == before, f"a refused change left a trace, line {line}"
+    assert refused > 100
 
 
 @pytest.mark.prove

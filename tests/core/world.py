@@ -251,7 +251,8 @@ class World:
         return self.timer_fired(subject_id, TIMER_NUMBERS[kind], number)
 
     def timer_fired(self, subject_id: bytes, kind: int, number: int) -> c.TimerFired:
-        return c.TimerFired(id=self.new_id(), subject_id=subject_id, kind=kind, number=number)
+        # As it comes out of a record: a number.
+        return c.TimerFired(id=self.new_id(), subject_id=subject_id, kind=int(kind), number=number)  # type: ignore[arg-type]
 
     def fire(self, subject_id: bytes, now: int | None = None) -> Happened:
         """The node's timer fires, by default at its time."""

@@ -30,7 +30,7 @@ from backbeat.schemas.kafka.topics import (
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
-from backbeat.schemas.messages.values import TaskKind
+from backbeat.streams.core.store import changed
 from backbeat.streams.core.tables import ANSWERS, CHUNKS, LINKS, NODES, TOMBSTONES, WAITING, WORKFLOWS
 from backbeat.streams.engine.loop import Engine
 from backbeat.streams.engine.partition import Record
@@ -73,13 +73,13 @@ class Watched(PartitionStore):
         self.accesses += 1
         return super().get(table, key)
 
-    def merge(self, changes: Any, meta: Any, rearmed: Any) -> None:
-        super().merge(changes, meta, rearmed)
-        for table, changed in changes:
-            self.accesses += len(changed)
+    def merge(self, rows: Any, meta: Any, rearmed: Any) -> None:
+        super().merge(rows, meta, rearmed)
+        for table, key, _ in changed(rows):
+            self.accesses += 1
             self.written = self.written or table is not ANSWERS
             if table in _OF_WORKFLOWS:
-                self.touched.update(table.key(key)[1:8] for key, _, _ in changed)
+                self.touched.add(table.key(key)[1:8])
 
 
 class Fuzzed:
@@ -267,7 +267,7 @@ class Fuzzed:
 
 def _walks_all(command: c.AnyCommand) -> bool:
     if isinstance(command, c.Continue):
-        return any(task.kind == TaskKind.RETAIN for task in command.tasks)
+        return any(task.kind == c.TaskKind.RETAIN for task in command.tasks)
     return False
 
 

@@ -29,6 +29,7 @@ IMPURE = {
 }
 CORE_MODULES = {
     "__future__",
+    "abc",
     "bisect",
     "collections",
     "copy",

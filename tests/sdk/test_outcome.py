@@ -11,7 +11,7 @@ from backbeat.schemas.codec import decode_command, encode_command
 from backbeat.schemas.messages.commands import AddChildren, ChangeNode
 from backbeat.schemas.messages.values import NewNode
 from backbeat.schemas.messages.views import NodeView
-from backbeat.streams.core import dispatch
+from backbeat.streams.core.tree.results import STATUS_WORDS
 from backbeat.worker.handlers import Handler
 from backbeat.worker.outcome import CHILDREN_BYTES_MAX, CHILDREN_MAX, completed, errored
 
@@ -114,7 +114,7 @@ def test_the_whole_response_is_within_the_bound(view: View) -> None:
 
 def test_the_words_are_the_engines(view: View) -> None:
     words = {next(iter(completed(view(), USER, None, ()))).status, errored(view(), USER, "no").status}
-    assert words <= set(dispatch._STATUS_WORDS)
+    assert words <= set(STATUS_WORDS)
 
 
 def test_children_carry_what_was_asked(activity: Callable[..., Activity]) -> None:

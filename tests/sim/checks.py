@@ -328,7 +328,7 @@ class Checks:
             reference = self._reference.stores[number]
             wanted = reference.records_at(store.meta.next_offset)
             where = f"{host.instance_id}, memory of partition {number} at {store.meta.next_offset}"
-            for table in store._tables:
+            for table in store._records.values():
                 for key in {**table._changed, **table._in_flight, **table._young, **table._old}:
                     record = table.get(key)
                     value = None if record is None else table._encode(record)

@@ -22,7 +22,7 @@ from backbeat.streams.core import apply
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.step import Refused
-from backbeat.streams.core.store import MemoryStore
+from backbeat.streams.core.store import MemoryStore, changed
 from backbeat.streams.core.tables import NODES, Table
 from backbeat.streams.engine import defects
 from backbeat.streams.input.validate import check_command
@@ -66,13 +66,12 @@ class VersionedStore(MemoryStore):
         self.changed: dict[bytes, bytes | None] = {}
         self.timers_changed: dict[tuple[int, bytes, int], int | None] = {}
 
-    def merge(self, changes: Any, meta: Any, rearmed: Any) -> None:
-        super().merge(changes, meta, rearmed)
-        for table, changed in changes:
+    def merge(self, rows: Any, meta: Any, rearmed: Any) -> None:
+        super().merge(rows, meta, rearmed)
+        for table, key, record in changed(rows):
             if isinstance(table, Table):
-                for key, _, record in changed:
-                    value = record if record is None or table.struct is bytes else _pack(record)
-                    self.changed[table.key(key)] = value
+                value = record if record is None or table.struct is bytes else _pack(record)
+                self.changed[table.key(key)] = value
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         super().set_timer(due, subject_id, kind, number)

@@ -8,8 +8,6 @@ in the log. What a change leaves to be done (the sweep of a large cancel) goes w
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import (
     AnyCommand,
@@ -20,6 +18,7 @@ from backbeat.schemas.messages.commands import (
     RestartNode,
     StartJob,
     StopJob,
+    TimerFired,
     WorkJob,
 )
 from backbeat.schemas.messages.jobs import (
@@ -34,16 +33,13 @@ from backbeat.schemas.messages.jobs import (
     JobState,
 )
 from backbeat.schemas.messages.replies import Reason
+from backbeat.streams.core.checks import check_response
 from backbeat.streams.core.effects import Effect, Reply, Send
 from backbeat.streams.core.jobs.filters import Matcher, checked
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.step import Refused, Step, refuse
 from backbeat.streams.core.tables import JOBS, NODES, WORKFLOWS
 from backbeat.streams.core.transaction import Transaction
-from backbeat.streams.core.tree.create import check_response
-
-#: Does a command within a step, and all that follows from it: `dispatch` gives its own.
-Work = Callable[[Step, AnyCommand], None]
 
 #: A job's command takes this part of what one may work on (`slice_nodes_max`): every partition of a process may have
 #: such a command at the same time, and others wait for all of them.
@@ -58,24 +54,28 @@ _DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeEr
 _STATUS_WORDS = {"cancel": "canceled", "resolve": "resolved", "shutdown": "shutdown"}
 
 
-def run_job(step: Step, command: StartJob | StopJob | WorkJob, work: Work) -> None:
-    """Do what is said of a job; the step's own workflow and nodes are none."""
-    match command:
-        case StartJob():
-            _answer(step, _start(step, command))
-        case StopJob():
-            _answer(step, _stop(step, command))
-        case WorkJob():
-            step.effects += _Slice(step.transaction, command, step.now, work).work()
+def start_job(step: Step, command: StartJob) -> None:
+    """Begin a job, unless it was begun before."""
+    _answer(step, _start(step, command))
 
 
-def forget_job(step: Step, job_id: bytes) -> None:
+def stop_job(step: Step, command: StopJob) -> None:
+    """End a job where it is."""
+    _answer(step, _stop(step, command))
+
+
+def work_job(step: Step, command: WorkJob) -> None:
+    """The next slice of a job. The step's own workflow and nodes are none."""
+    step.effects += _Slice(step, command).work()
+
+
+def forget_job(step: Step, command: TimerFired) -> None:
     """The time of a job that has ended is over."""
-    job = step.transaction.get(JOBS, job_id)
+    job = step.transaction.get(JOBS, command.subject_id)
     if job is None or job.forget_at is None:
         step.ignore("a job that was forgotten before")
     else:
-        step.transaction.delete(JOBS, job_id)
+        step.transaction.delete(JOBS, job.id)
 
 
 def _answer(step: Step, job: Job) -> None:
@@ -140,13 +140,13 @@ def _end(job: Job, state: JobState, now: int) -> None:
 class _Slice:
     """One command's part of a job."""
 
-    def __init__(self, transaction: Transaction, command: WorkJob, now: int, work: Work) -> None:
-        self._transaction = transaction
+    def __init__(self, step: Step, command: WorkJob) -> None:
+        self._transaction = step.transaction
         self._command = command
-        self._now = now
-        self._do = work
+        self._now = step.now
+        self._hooks = step.hooks
         self._effects: list[Effect] = []
-        self._nodes_left = max(1, transaction.meta.settings.slice_nodes_max // _SHARE)
+        self._nodes_left = max(1, step.settings.slice_nodes_max // _SHARE)
         self._examined_left = self._nodes_left * _EXAMINED_PER_NODE
         #: what the newest change has left to be done
         self._rest: Continue | None = None
@@ -262,30 +262,33 @@ class _Slice:
 
     def _act_whole(self, command: AnyCommand, about: bytes) -> JobRefusal | None:
         """Do one command as if it had come by itself. Null: it was done; else it has changed nothing."""
+        refusal = None
+        within = Transaction(self._transaction)
         try:
-            self._act(command)
+            effects = self._act(command, within)
         except Refused as refused:
             rejection = refused.rejection
             return JobRefusal(about, rejection.reason, rejection.message[:_MESSAGE_CHARACTERS_MAX])
         except _DEFECTS as defect:
             # The others' changes stand, and the node shows it, as it does where a single command fails.
-            self._act(FailNode(id=command.id, tid=command.tid, node_id=about, message="The engine failed"))
-            return JobRefusal(about, "defect", f"{type(defect).__name__}: {defect}"[:_MESSAGE_CHARACTERS_MAX])
-        return None
-
-    def _act(self, command: AnyCommand) -> None:
-        """Do it within what is left of this slice."""
-        within = Transaction(self._transaction)
-        step = Step(within, command, self._now)
-        step.budget = self._nodes_left
-        self._nodes_left -= 1
-        self._do(step, command)
-        self._nodes_left = min(self._nodes_left, step.budget)
-        self._stale = True
-        effects = step.finish()
+            refusal = JobRefusal(about, "defect", f"{type(defect).__name__}: {defect}"[:_MESSAGE_CHARACTERS_MAX])
+            within.rollback()
+            failed = FailNode(id=command.id, tid=command.tid, node_id=about, message="The engine failed")
+            effects = self._act(failed, within)
         within.commit()
         for effect in effects:
             if isinstance(effect, Send) and isinstance(effect.command, Continue):
                 self._rest = effect.command
             else:
                 self._effects.append(effect)
+        return refusal
+
+    def _act(self, command: AnyCommand, within: Transaction) -> list[Effect]:
+        """Do it within what is left of this slice."""
+        step = Step(within, command, self._now, self._hooks)
+        step.budget = self._nodes_left
+        self._nodes_left -= 1
+        self._hooks.work(step, command)
+        self._nodes_left = min(self._nodes_left, step.budget)
+        self._stale = True
+        return step.finish()

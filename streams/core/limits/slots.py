@@ -12,15 +12,17 @@ from functools import lru_cache
 import msgspec
 
 from backbeat.schemas.messages import bounds, ids
-from backbeat.schemas.messages.commands import AskSlot, ChangeLimit, SpreadLimit
+from backbeat.schemas.messages.commands import AskSlot, ChangeLimit, ReleaseSlot, SpreadLimit
 from backbeat.schemas.messages.json_text import JsonTextError, parse
 from backbeat.schemas.messages.limits import Limit, Limits, LimitValues, LimitView, limit_key
 from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.status import ServerStatus
 from backbeat.streams.core.effects import Broadcast, Send
 from backbeat.streams.core.records import Node
 from backbeat.streams.core.step import Step, refuse
 from backbeat.streams.core.tables import LIMITS, LIMITS_ORDERED
 from backbeat.streams.core.transaction import Transaction
+from backbeat.streams.core.tree.status import SERVER_TRANSITIONS
 
 #: Limits that an installation may have: every partition keeps all of them in the record that each commit writes.
 LIMITS_MAX = 500
@@ -32,16 +34,39 @@ LONGER_THAN_ANY_SECONDS = 366 * 86_400.0
 _SHORTEST_SECONDS = 0.001
 _BURST_SECONDS_MAX = 100 * 365 * 86_400.0
 _NULL = "null"
+#: What may follow where a node waits for a slot (started) or has one (sent to its client), and it has none any more.
+WITHOUT_SLOT = (SERVER_TRANSITIONS[ServerStatus.STARTED] | SERVER_TRANSITIONS[ServerStatus.SENT_TO_CLIENT]) - {
+    ServerStatus.SENT_TO_CLIENT
+}
 
 
-def limit_of(step: Step, node: Node) -> Limit | None:
+def waits(step: Step, node: Node) -> bool:
+    """Whether a node has to wait for a slot before it is sent; then it has asked for one."""
+    limit = _limit_of(step, node)
+    if limit is None:
+        return False
+    _ask(step, node, limit)
+    return True
+
+
+def release(step: Step, node: Node, _: ServerStatus) -> None:
+    """The attempt is over, or the node is not to start any more: what it has, or waits for, goes back (`pool`)."""
+    if node.slot is None:
+        return
+    command, pool_id = step.command, node.slot
+    node.slot = node.granted_at = None
+    back = ReleaseSlot(id=command.id, tid=command.tid, pool_id=pool_id, node_id=node.id, number=node.slot_number)
+    step.effects.append(Send(back))
+
+
+def _limit_of(step: Step, node: Node) -> Limit | None:
     """The limit of the node's activity type. A flag is never sent, so it has none."""
     if node.type == "flag" or not step.transaction.meta.limits:
         return None
     return step.transaction.get(LIMITS, limit_key(node.user_id, node.name))
 
 
-def ask(step: Step, node: Node, limit: Limit) -> None:
+def _ask(step: Step, node: Node, limit: Limit) -> None:
     """Ask the pool for a slot; the node stays started until it is granted."""
     key = _key_of(step, node, limit.values.key)
     node.slot = ids.pool_id(node.user_id, node.name, key)

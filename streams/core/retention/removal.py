@@ -10,52 +10,21 @@ so, and names the revision that it has read.
 
 from __future__ import annotations
 
-from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import (
-    AddChildren,
-    ChangeNode,
-    Continue,
-    Heartbeat,
-    RemoveWorkflow,
-    Signal,
-    TimerFired,
-)
-from backbeat.schemas.messages.replies import Done, Reason
+from backbeat.schemas.messages.commands import AddChildren, ChangeNode, Continue, Heartbeat, RemoveWorkflow, TimerFired
+from backbeat.schemas.messages.replies import Done
 from backbeat.schemas.messages.retention import RetentionPolicy
-from backbeat.schemas.messages.values import Task, TaskKind, TimerKind
+from backbeat.schemas.messages.values import Task, TaskKind
 from backbeat.streams.core.effects import Send
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.retention import policies
 from backbeat.streams.core.retention.records import Due, SignalTombstone
-from backbeat.streams.core.step import Step, refuse
+from backbeat.streams.core.step import Step
 from backbeat.streams.core.tables import CHUNKS, DUE, NODES, TOMBSTONES, WORKFLOWS
 from backbeat.streams.core.transaction import Transaction
 from backbeat.streams.core.tree.deactivation import is_left_over
 
 
-def takes_timer(step: Step, command: TimerFired) -> bool:
-    """Whether a timer that has fired is of what is removed or refused: then what it stands for is done."""
-    if command.kind == TimerKind.RETENTION:
-        _due(step, command)
-    elif command.kind == TimerKind.REFUSAL:
-        _forget(step, command)
-    else:
-        return False
-    return True
-
-
-def takes_task(step: Step, task: Task) -> bool:
-    """Whether the rest of some work is about no workflow that is there: then it is done."""
-    if task.kind == TaskKind.REMOVE:
-        _go_on(step, task)
-    elif task.kind == TaskKind.RETAIN:
-        policies.go_on(step, task)
-    else:
-        return False
-    return True
-
-
-def _due(step: Step, command: TimerFired) -> None:
+def due(step: Step, command: TimerFired) -> None:
     """A workflow was finished for as long as it is kept."""
     transaction = step.transaction
     workflow = transaction.edit(WORKFLOWS, command.subject_id)
@@ -96,10 +65,10 @@ def remove(step: Step, command: RemoveWorkflow) -> None:
 def _begin(step: Step, workflow: Workflow, policy: RetentionPolicy) -> None:
     step.transaction.delete(WORKFLOWS, workflow.id)
     forget_at = step.now + int(policy.refuse_seconds * 1000)
-    _go_on(step, Task(TaskKind.REMOVE, workflow.id, workflow.first_child, forget_at))
+    go_on(step, Task(TaskKind.REMOVE, workflow.id, workflow.first_child, forget_at))
 
 
-def _go_on(step: Step, task: Task) -> None:
+def go_on(step: Step, task: Task) -> None:
     """Remove nodes, as many as one command may."""
     cursor = task.cursor
     while cursor is not None:
@@ -140,27 +109,7 @@ def _edit(transaction: Transaction, node_id: bytes) -> Node:
     return node
 
 
-# --- afterwards ------------------------------------------------------------------------------------------------------
-
-
-def was_removed(transaction: Transaction, node_id: bytes, node: Node | None) -> bool:
-    """Whether there was such a node at the top of a workflow that was removed, as far as that is remembered.
-
-    `node`: what is stored under the id.
-    """
-    if node is not None:
-        return is_left_over(node, transaction.get(WORKFLOWS, node.workflow_id))
-    return transaction.meta.removed > 0 and transaction.get(TOMBSTONES, node_id) is not None
-
-
-def refuse_repeat(step: Step, command: Signal) -> None:
-    """A signal that was taken before its workflow was removed makes nothing; where nobody waits, nobody is told."""
-    if command.reply_to is not None:
-        message = "This signal was taken before; its workflow was finished and has been removed"
-        raise refuse(Reason.NOT_FOUND, message, found="a workflow that was removed", wanted="a signal of another id")
-    step.ignore("a repeat: its node was removed")
-    if command.link_open and command.node.parent_link_id is not None:
-        step.close_link(command.node.parent_link_id, ids.node_id(command.workflow_id, command.id, 0))
+# --- afterwards -------------------------------------------------------------------------------------------------------
 
 
 def is_left_behind(step: Step, command: ChangeNode | AddChildren | Heartbeat) -> bool:
@@ -172,10 +121,13 @@ def is_left_behind(step: Step, command: ChangeNode | AddChildren | Heartbeat) ->
     if command.attempt is None or command.reply_to is not None or not transaction.meta.retention:
         return False
     node = transaction.get(NODES, command.node_id)
-    return node is None or is_left_over(node, transaction.get(WORKFLOWS, node.workflow_id))
+    if node is not None and not is_left_over(node, transaction.get(WORKFLOWS, node.workflow_id)):
+        return False
+    step.ignore("a result of a node that is there no more")
+    return True
 
 
-def _forget(step: Step, command: TimerFired) -> None:
+def forget(step: Step, command: TimerFired) -> None:
     """The id of a removed node need not be refused any more."""
     transaction = step.transaction
     if transaction.get(TOMBSTONES, command.subject_id) is None:

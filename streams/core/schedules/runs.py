@@ -40,12 +40,12 @@ from backbeat.schemas.messages.schedules import (
     ScheduleRun,
 )
 from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core.checks import check_node, check_text, check_workflow, timeout_of
 from backbeat.streams.core.effects import Send
 from backbeat.streams.core.schedules.schedule import QUEUED_MAX, RECENT_MAX, RUNNING_MAX, Schedule, schedule_view
 from backbeat.streams.core.step import Refused, Step, refuse
 from backbeat.streams.core.tables import SCHEDULES
 from backbeat.streams.core.timers import fired_early
-from backbeat.streams.core.tree.create import check_node, check_text, check_workflow, timeout_of
 
 #: In a workflow's subject: what stands for a run's scheduled time.
 PLACEHOLDER = b"{scheduled_at}"
@@ -57,23 +57,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def do(step: Step, command: PutSchedule | ChangeSchedule | RunSchedule | ScheduleDue) -> None:
-    """Do what a command about a schedule says."""
-    match command:
-        case PutSchedule():
-            _put(step, command)
-        case ChangeSchedule():
-            _change(step, command)
-        case RunSchedule():
-            _trigger(step, command)
-        case ScheduleDue():
-            _due(step, command)
-
-
 # --- what is asked ---------------------------------------------------------------------------------------------------
 
 
-def _put(step: Step, command: PutSchedule) -> None:
+def put(step: Step, command: PutSchedule) -> None:
     """Make a schedule or change it. Where its times stay the same, a change leaves the next one as it is."""
     plan = command.schedule
     if ids.schedule_id(plan.user_id, plan.name) != command.schedule_id or command.user_id not in (None, plan.user_id):
@@ -104,7 +91,7 @@ def _put(step: Step, command: PutSchedule) -> None:
     step.reply(schedule_view(schedule))
 
 
-def _change(step: Step, command: ChangeSchedule) -> None:
+def change(step: Step, command: ChangeSchedule) -> None:
     """Pause, resume or delete. What was due while it was paused is not made up for: it counts as not due."""
     schedule = _own(step, command.schedule_id)
     match command.change:
@@ -126,7 +113,7 @@ def _change(step: Step, command: ChangeSchedule) -> None:
     step.reply(Done(changed=changed))
 
 
-def _trigger(step: Step, command: RunSchedule) -> None:
+def trigger(step: Step, command: RunSchedule) -> None:
     """Runs that somebody asks for. They count as any other for overlap, and a paused schedule makes them, too."""
     schedule = _own(step, command.schedule_id)
     times = command.times
@@ -172,7 +159,7 @@ def _work_out(step: Step, schedule: Schedule) -> None:
 # --- what happens ----------------------------------------------------------------------------------------------------
 
 
-def _due(step: Step, command: ScheduleDue) -> None:
+def due(step: Step, command: ScheduleDue) -> None:
     """Times have come, or the next one was worked out."""
     schedule = step.transaction.edit(SCHEDULES, command.schedule_id)
     if schedule is None or schedule.timer_at is None or schedule.timer_number != command.number:

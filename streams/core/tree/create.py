@@ -1,42 +1,34 @@
-"""How workflows and nodes come to be (behaviour document, sections 1, 2 and 5): found or made, checked, placed."""
+"""How workflows and nodes come to be (behaviour document, sections 1, 2 and 5): found or made, placed."""
 
 from __future__ import annotations
 
-import math
-import re
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.bounds import TIME_MAX, TIME_MIN
-from backbeat.schemas.messages.commands import OpenLink, Signal
-from backbeat.schemas.messages.json_text import JsonTextError, TooDeepError, parse
+from backbeat.schemas.messages.commands import CreateWorkflow, OpenLink, Signal
 from backbeat.schemas.messages.replies import Made, Reason
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
-from backbeat.schemas.messages.values import (
-    PRIORITY_DEFAULT,
-    PRIORITY_FIRST,
-    PRIORITY_LAST,
-    Coalesce,
-    NewNode,
-    NewWorkflow,
-)
-from backbeat.streams.core.effects import Send, node_view
+from backbeat.schemas.messages.values import PRIORITY_DEFAULT, Coalesce, NewNode, NewWorkflow
+from backbeat.streams.core.checks import check_node, check_text, check_workflow, timeout_of
+from backbeat.streams.core.effects import Send, node_view, workflow_view
 from backbeat.streams.core.idempotency import keep, kept
-from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Workflow
-from backbeat.streams.core.retention import removal
-from backbeat.streams.core.step import Refused, Step, refuse
+from backbeat.streams.core.records import Node, Workflow
+from backbeat.streams.core.step import Step, refuse
 from backbeat.streams.core.tables import ANSWERS, WAITING
-from backbeat.streams.core.tree.coalesce import still_waits
+from backbeat.streams.core.tree import gone
+from backbeat.streams.core.tree.coalesce import reindex, still_waits
 from backbeat.streams.core.tree.deactivation import is_left_over
-from backbeat.streams.core.tree.links import follow_waits, open_child_link
+from backbeat.streams.core.tree.links import follow_waits, open_child_link, tell_closed
 from backbeat.streams.core.tree.progress import make_ready, reset, schedule_later
 
 _T = TypeVar("_T")
 
-_TIMEOUT_SECONDS_MAX = 100 * 365 * 86_400.0
-_EMPTY_SUBJECT = re.compile(rb'null|false|\{\}|\[\]|"(\s|\\[tnrf])*"')
+
+def create_workflow(step: Step, command: CreateWorkflow) -> None:
+    """The workflow that is there, else a new one."""
+    step.reply(workflow_view(make_workflow(step, command.workflow)))
 
 
 def make_workflow(step: Step, new: NewWorkflow, wanted_id: bytes | None = None) -> Workflow:
@@ -89,8 +81,8 @@ def add_signal(step: Step, command: Signal, *, is_followed: bool = False) -> Non
         return
     identity = ids.node_id(command.workflow_id, command.id, 0)
     there = step.get_node(identity)
-    if removal.was_removed(step.transaction, identity, there):
-        removal.refuse_repeat(step, command)
+    if gone.was_removed(step, identity):
+        gone.refuse_repeat(step, command)
         return
     if command.workflow is None:
         workflow = step.enter(command.workflow_id)
@@ -115,7 +107,7 @@ def add_signal(step: Step, command: Signal, *, is_followed: bool = False) -> Non
     node = _add(step, None, _as_signal(command.node), 0)
     node.server, node.client = ServerStatus.READY, ClientStatus.READY
     node.coalesce_key = command.coalesce_key or ""
-    step.note_waiting(node)
+    reindex(step, node)
     step.reply(node_view(node, workflow))
     schedule_later(step, workflow)
 
@@ -141,7 +133,7 @@ def _was_dropped(step: Step, command: Signal) -> bool:
         raise refuse(Reason.KEY_REUSED, message, found="children that were added", wanted="an id of its own")
     standing = step.get_node(said.ids[0])
     if standing is None or is_left_over(standing, step.workflow):
-        removal.refuse_repeat(step, command)
+        gone.refuse_repeat(step, command)
         return True
     step.ignore("a repeat: another signal stands for it")
     step.reply(node_view(standing, step.workflow))
@@ -169,7 +161,7 @@ def _coalesce(step: Step, command: Signal) -> bool:
         stands = Made((waiting.id,))
         keep(step.transaction, command.id, b"", stands, step.now)
     if command.link_open and command.node.parent_link_id is not None:
-        step.close_link(command.node.parent_link_id, ids.node_id(workflow.id, command.id, 0))
+        tell_closed(step, command.node.parent_link_id, ids.node_id(workflow.id, command.id, 0))
     step.reply(node_view(waiting, workflow))
     return True
 
@@ -251,123 +243,3 @@ def _inherited(given: _T | None, parent: Node | None, name: str, default: _T) ->
         return given
     value: _T = default if parent is None else getattr(parent, name)
     return value
-
-
-# --- checks ----------------------------------------------------------------------------------------------------------
-
-
-def check_node(step: Step, new: NewNode) -> None:
-    """Refuse a node that is larger than the limits allow, or is no node."""
-    limits = step.settings
-    check_text("node name", new.name, limits.name_bytes_max)
-    check_text("node type", new.type, limits.name_bytes_max)
-    _check_size("client_data", len(new.client_data), "payload_bytes_max", limits.payload_bytes_max)
-    _check_size("metadata", len(new.metadata), "payload_bytes_max", limits.payload_bytes_max)
-    _check_metadata(step, new.metadata)
-    _check_size("node", len(new.client_data) + len(new.metadata), "record_bytes_max", limits.record_bytes_max)
-    if new.priority is not None and not PRIORITY_FIRST <= new.priority <= PRIORITY_LAST:
-        message = f"priority is not one of {PRIORITY_FIRST} (goes first) to {PRIORITY_LAST}"
-        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.priority), wanted="1 to 5")
-    if new.fairness_key:
-        _check_size("fairness_key", len(new.fairness_key.encode()), "name_bytes_max", limits.name_bytes_max)
-    if new.retries < 0:
-        message = "retries is below 0"
-        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.retries), wanted="0 or more")
-    if new.fires_at is not None and not TIME_MIN <= new.fires_at <= TIME_MAX:
-        message = "fires_at is no time that can be written: it is milliseconds since the epoch, up to the year 9999"
-        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.fires_at), wanted=f"at most {TIME_MAX}")
-    if not 0 <= new.retry_interval_seconds < math.inf:
-        message = "retry_interval_seconds is not a number from 0 up"
-        raise refuse(
-            Reason.INVALID_PARAMETERS, message, found=str(new.retry_interval_seconds), wanted="0 or more seconds"
-        )
-
-
-def check_workflow(step: Step, new: NewWorkflow) -> None:
-    """Refuse a workflow that is larger than the limits allow, or is none."""
-    limits = step.settings
-    check_text("workflow name", new.name, limits.name_bytes_max)
-    check_text("decider", new.decider, limits.name_bytes_max)
-    _check_size("subject", len(new.subject), "subject_bytes_max", limits.subject_bytes_max)
-    if _EMPTY_SUBJECT.fullmatch(new.subject) or not new.subject:
-        message = "A subject is any JSON value but an empty one"
-        raise refuse(Reason.INVALID_PARAMETERS, message, found=new.subject.decode(), wanted="a subject")
-    check_json(step, "subject", new.subject)
-
-
-def check_tid(step: Step) -> None:
-    """Refuse a transaction id that is no id: it is kept with every node and sent with every effect."""
-    _check_size("tid", len(step.command.tid.encode()), "name_bytes_max", step.settings.name_bytes_max)
-
-
-def check_text(what: str, text: str, limit: int) -> None:
-    """Refuse a text that is empty, or longer than `name_bytes_max`, the limit."""
-    if not text:
-        raise refuse(Reason.INVALID_PARAMETERS, f"The {what} is empty", found="nothing", wanted=f"a {what}")
-    _check_size(what, len(text.encode()), "name_bytes_max", limit)
-
-
-def _check_size(what: str, size: int, limit_name: str, limit: int) -> None:
-    if size > limit:
-        message = f"The {what} has {size} bytes; {limit_name} is {limit}"
-        raise refuse(Reason.LIMIT_EXCEEDED, message, found=f"{size} bytes", wanted=f"{limit_name} {limit}")
-
-
-def timeout_of(step: Step, client_data: bytes) -> float:
-    """Seconds from `client_data.timeout`: a number or numeric text; null is none; absent is the configured default."""
-    if client_data == b"{}":
-        return TIMEOUT_DEFAULT
-    value = check_json(step, "client_data", client_data)
-    if not isinstance(value, dict):
-        raise _bad_client_data("it is another value")
-    if "timeout" not in value:
-        return TIMEOUT_DEFAULT
-    timeout = value["timeout"]
-    if timeout is None:
-        return TIMEOUT_NONE
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float, str)):
-        raise _bad_client_data("timeout is no number")
-    try:
-        seconds = float(timeout)
-    except (ValueError, OverflowError) as error:
-        raise _bad_client_data(str(error)) from error
-    if math.isnan(seconds):
-        raise _bad_client_data("timeout is no number")
-    return min(max(seconds, 0.0), _TIMEOUT_SECONDS_MAX)
-
-
-def check_json(step: Step, what: str, text: bytes) -> Any:
-    """Refuse a text that is no JSON, or deeper than `json_depth_max`: whoever reads it later must be able to."""
-    limit = step.settings.json_depth_max
-    try:
-        return parse(text, limit)
-    except TooDeepError as error:
-        message = f"The {what} is nested more than {limit} levels deep; json_depth_max is {limit}"
-        found, wanted = f"more than {limit} levels", f"json_depth_max {limit}"
-        raise refuse(Reason.LIMIT_EXCEEDED, message, found=found, wanted=wanted) from error
-    except JsonTextError as error:
-        message = f"The {what} is no JSON: {error}"
-        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(error), wanted="JSON") from error
-
-
-def check_response(step: Step, response: bytes | None) -> None:
-    """Refuse a response that is larger than the limits allow, or no JSON."""
-    if response is None:
-        return
-    limit = step.settings.payload_bytes_max
-    if len(response) > limit:
-        message = f"The response has {len(response)} bytes; payload_bytes_max is {limit}"
-        found, wanted = f"{len(response)} bytes", f"payload_bytes_max {limit}"
-        raise refuse(Reason.LIMIT_EXCEEDED, message, found=found, wanted=wanted)
-    check_json(step, "response", response)
-
-
-def _check_metadata(step: Step, metadata: bytes) -> None:
-    """Refuse metadata that is no JSON. Mostly it is an object; clients of the original send any value."""
-    if metadata != b"{}":
-        check_json(step, "metadata", metadata)
-
-
-def _bad_client_data(why: str) -> Refused:
-    message = f"client_data is no JSON object with a valid timeout: {why}"
-    return refuse(Reason.INVALID_PARAMETERS, message, found=why, wanted="a JSON object; timeout a number or null")

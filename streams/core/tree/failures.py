@@ -8,11 +8,11 @@ from backbeat.schemas.messages.activities import error_of
 from backbeat.schemas.messages.commands import DeliveryFailed, FailNode
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core.checks import check_response
 from backbeat.streams.core.effects import Notify, node_view
 from backbeat.streams.core.records import Node
 from backbeat.streams.core.step import Step
 from backbeat.streams.core.tree import progress
-from backbeat.streams.core.tree.create import check_response
 from backbeat.streams.core.tree.retry import delay_ms
 from backbeat.streams.core.tree.status import SERVER_TRANSITIONS
 

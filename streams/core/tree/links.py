@@ -13,12 +13,13 @@ import msgspec
 from backbeat.schemas.messages.commands import CloseLink, OpenLink, Signal
 from backbeat.schemas.messages.ids import PREFIX_BYTES, node_id
 from backbeat.schemas.messages.replies import Reason
-from backbeat.schemas.messages.status import CLOSED, Mode
-from backbeat.schemas.messages.values import LinkWait
+from backbeat.schemas.messages.status import CLOSED, Mode, ServerStatus
+from backbeat.schemas.messages.values import LinkWait, Task, TaskKind
 from backbeat.streams.core.effects import Send
 from backbeat.streams.core.records import Link, Node
-from backbeat.streams.core.retention.removal import was_removed
-from backbeat.streams.core.step import Refused, Step, refuse
+from backbeat.streams.core.step import Refused, StatusListener, Step, refuse
+from backbeat.streams.core.tables import LINKS
+from backbeat.streams.core.tree.gone import was_removed
 from backbeat.streams.core.tree.progress import schedule_later
 
 ID_BYTES = 16
@@ -34,15 +35,13 @@ def open_link(step: Step, command: OpenLink) -> None:
     """The target waits for the child from now on; a signal that came with the link goes on to its workflow."""
     target = step.enter_node(command.target_id)
     if target is None or target.server in CLOSED:
-        is_known = target is not None or was_removed(
-            step.transaction, command.target_id, step.get_node(command.target_id)
-        )
+        is_known = target is not None or was_removed(step, command.target_id)
         found = "a node that is closed" if is_known else "no such node"
         if command.strict or (not is_known and command.signal is not None):
             message = f"parent_link_id {command.target_id.hex()} names {found}"
             raise refuse(Reason.INVALID_PARAMETERS, message, found=found, wanted="a node that is still running")
         step.ignore(f"a link to {found}: nothing waits")
-    elif step.get_link(target.id, command.child_id) is None:
+    elif _link(step, target.id, command.child_id) is None:
         if command.signal is not None:
             _note_wait(step, target, command.signal)
         _put(step, target, command.child_id, is_open=True)
@@ -57,17 +56,19 @@ def open_link(step: Step, command: OpenLink) -> None:
 def close_link(step: Step, command: CloseLink) -> None:
     """The target need not wait for the child any more."""
     target = step.enter_node(command.target_id)
+    if target is None and any(is_theirs(step, command) for is_theirs in step.hooks.link_targets):
+        return
     if target is None or target.server in CLOSED:
         step.ignore("the closing of a link whose target is over")
         return
-    link = step.get_link(target.id, command.child_id)
+    link = _link(step, target.id, command.child_id)
     if link is None:
         _put(step, target, command.child_id, is_open=False)
         return
     if not link.open:
         step.ignore("the closing of a link that is closed")
         return
-    step.put_link(target.id, Link(link.child, False, link.next))
+    step.transaction.put(LINKS, (target.id, link.child), Link(link.child, False, link.next))
     target.links_open -= 1
     schedule_later(step, target)
 
@@ -200,7 +201,7 @@ def _open_waits(step: Step, child: Node | None = None) -> Iterator[tuple[Node, b
 
 
 def _is_open(step: Step, target_id: bytes, child_id: bytes) -> bool:
-    link = step.get_link(target_id, child_id)
+    link = _link(step, target_id, child_id)
     return link is not None and link.open and step.node(target_id).server not in CLOSED
 
 
@@ -226,6 +227,34 @@ def _cycle(target_id: bytes, target: str, names: tuple[str, ...], why: str) -> R
 
 
 def _put(step: Step, target: Node, child_id: bytes, *, is_open: bool) -> None:
-    step.put_link(target.id, Link(child_id, is_open, target.links_first))
+    step.transaction.put(LINKS, (target.id, child_id), Link(child_id, is_open, target.links_first))
     target.links_first = child_id
     target.links_open += is_open
+
+
+def _link(step: Step, target_id: bytes, child_id: bytes) -> Link | None:
+    return step.transaction.get(LINKS, (target_id, child_id))
+
+
+# --- the end of a node -----------------------------------------------------------------------------------------------
+
+
+def tell_closed(step: Step, target_id: bytes, child_id: bytes) -> None:
+    """Tell a target, wherever it is, that it need not wait for the child."""
+    command = step.command
+    step.effects.append(Send(CloseLink(id=command.id, tid=command.tid, target_id=target_id, child_id=child_id)))
+
+
+def _closed(step: Step, node: Node, before: ServerStatus) -> None:
+    """A node is over: its target need not wait for it, and it waits for nobody. A closed node never opens."""
+    if before in CLOSED:
+        return
+    if node.parent_link_id is not None:
+        tell_closed(step, node.parent_link_id, node.id)
+    if node.links_first is not None:
+        step.tasks.append(Task(TaskKind.FORGET_LINKS, node.id, node.links_first))
+        node.links_first = None
+    node.links_open = 0
+
+
+ON_STATUS: dict[ServerStatus, StatusListener] = dict.fromkeys(CLOSED, _closed)

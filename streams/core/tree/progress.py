@@ -15,9 +15,9 @@ from backbeat.schemas.messages.commands import Continue
 from backbeat.schemas.messages.status import CLOSED, ClientStatus, Mode, ServerStatus
 from backbeat.schemas.messages.values import Task, TaskKind, TimerKind
 from backbeat.streams.core.effects import Send
-from backbeat.streams.core.limits import slots
 from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Parent, Workflow
 from backbeat.streams.core.step import Step
+from backbeat.streams.core.tables import LINKS
 
 
 def run(step: Step) -> None:
@@ -140,14 +140,13 @@ def _start_when_due(step: Step, node: Node) -> None:
 
 
 def start(step: Step, node: Node) -> None:
-    """Send a started node to its client, unless its workflow is paused or a limit has it ask first."""
+    """Send a started node to its client, unless its workflow is paused or it has to wait for something else first."""
     if step.workflow.paused:
         pause(step, node)
         return
-    limit = slots.limit_of(step, node)
-    if limit is not None:
-        slots.ask(step, node, limit)
-        return
+    for waits in step.hooks.before_send:
+        if waits(step, node):
+            return
     send(step, node)
 
 
@@ -160,7 +159,6 @@ def pause(step: Step, node: Node) -> None:
 def send(step: Step, node: Node) -> None:
     """An attempt begins: the node goes to its client."""
     node.attempt += 1
-    step.note_waiting(node)
     renew_deadline(step, node)
     step.set_server(node, ServerStatus.SENT_TO_CLIENT)
     step.set_client(node, ClientStatus.RECEIVED)
@@ -363,4 +361,7 @@ def _forget_links(step: Step, task: Task) -> None:
             step.tasks.appendleft(Task(TaskKind.FORGET_LINKS, task.id, cursor))
             return
         step.budget -= 1
-        cursor = step.forget_link(task.id, cursor)
+        link = step.transaction.get(LINKS, (task.id, cursor))
+        assert link is not None, "a chain of links with a hole"
+        step.transaction.delete(LINKS, (task.id, cursor))
+        cursor = link.next

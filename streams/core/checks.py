@@ -1,0 +1,134 @@
+"""What a command may bring: sizes of names and payloads, JSON, numbers (behaviour document, sections 1, 2 and 5)."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from backbeat.schemas.messages.bounds import TIME_MAX, TIME_MIN
+from backbeat.schemas.messages.json_text import JsonTextError, TooDeepError, parse
+from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.values import PRIORITY_FIRST, PRIORITY_LAST, NewNode, NewWorkflow
+from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE
+from backbeat.streams.core.step import Refused, Step, refuse
+
+_TIMEOUT_SECONDS_MAX = 100 * 365 * 86_400.0
+_EMPTY_SUBJECT = re.compile(rb'null|false|\{\}|\[\]|"(\s|\\[tnrf])*"')
+
+
+def check_node(step: Step, new: NewNode) -> None:
+    """Refuse a node that is larger than the limits allow, or is no node."""
+    limits = step.settings
+    check_text("node name", new.name, limits.name_bytes_max)
+    check_text("node type", new.type, limits.name_bytes_max)
+    _check_size("client_data", len(new.client_data), "payload_bytes_max", limits.payload_bytes_max)
+    _check_size("metadata", len(new.metadata), "payload_bytes_max", limits.payload_bytes_max)
+    _check_metadata(step, new.metadata)
+    _check_size("node", len(new.client_data) + len(new.metadata), "record_bytes_max", limits.record_bytes_max)
+    if new.priority is not None and not PRIORITY_FIRST <= new.priority <= PRIORITY_LAST:
+        message = f"priority is not one of {PRIORITY_FIRST} (goes first) to {PRIORITY_LAST}"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.priority), wanted="1 to 5")
+    if new.fairness_key:
+        _check_size("fairness_key", len(new.fairness_key.encode()), "name_bytes_max", limits.name_bytes_max)
+    if new.retries < 0:
+        message = "retries is below 0"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.retries), wanted="0 or more")
+    if new.fires_at is not None and not TIME_MIN <= new.fires_at <= TIME_MAX:
+        message = "fires_at is no time that can be written: it is milliseconds since the epoch, up to the year 9999"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.fires_at), wanted=f"at most {TIME_MAX}")
+    if not 0 <= new.retry_interval_seconds < math.inf:
+        message = "retry_interval_seconds is not a number from 0 up"
+        raise refuse(
+            Reason.INVALID_PARAMETERS, message, found=str(new.retry_interval_seconds), wanted="0 or more seconds"
+        )
+
+
+def check_workflow(step: Step, new: NewWorkflow) -> None:
+    """Refuse a workflow that is larger than the limits allow, or is none."""
+    limits = step.settings
+    check_text("workflow name", new.name, limits.name_bytes_max)
+    check_text("decider", new.decider, limits.name_bytes_max)
+    _check_size("subject", len(new.subject), "subject_bytes_max", limits.subject_bytes_max)
+    if _EMPTY_SUBJECT.fullmatch(new.subject) or not new.subject:
+        message = "A subject is any JSON value but an empty one"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=new.subject.decode(), wanted="a subject")
+    check_json(step, "subject", new.subject)
+
+
+def check_tid(step: Step) -> None:
+    """Refuse a transaction id that is no id: it is kept with every node and sent with every effect."""
+    _check_size("tid", len(step.command.tid.encode()), "name_bytes_max", step.settings.name_bytes_max)
+
+
+def check_text(what: str, text: str, limit: int) -> None:
+    """Refuse a text that is empty, or longer than `name_bytes_max`, the limit."""
+    if not text:
+        raise refuse(Reason.INVALID_PARAMETERS, f"The {what} is empty", found="nothing", wanted=f"a {what}")
+    _check_size(what, len(text.encode()), "name_bytes_max", limit)
+
+
+def _check_size(what: str, size: int, limit_name: str, limit: int) -> None:
+    if size > limit:
+        message = f"The {what} has {size} bytes; {limit_name} is {limit}"
+        raise refuse(Reason.LIMIT_EXCEEDED, message, found=f"{size} bytes", wanted=f"{limit_name} {limit}")
+
+
+def timeout_of(step: Step, client_data: bytes) -> float:
+    """Seconds from `client_data.timeout`: a number or numeric text; null is none; absent is the configured default."""
+    if client_data == b"{}":
+        return TIMEOUT_DEFAULT
+    value = check_json(step, "client_data", client_data)
+    if not isinstance(value, dict):
+        raise _bad_client_data("it is another value")
+    if "timeout" not in value:
+        return TIMEOUT_DEFAULT
+    timeout = value["timeout"]
+    if timeout is None:
+        return TIMEOUT_NONE
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float, str)):
+        raise _bad_client_data("timeout is no number")
+    try:
+        seconds = float(timeout)
+    except (ValueError, OverflowError) as error:
+        raise _bad_client_data(str(error)) from error
+    if math.isnan(seconds):
+        raise _bad_client_data("timeout is no number")
+    return min(max(seconds, 0.0), _TIMEOUT_SECONDS_MAX)
+
+
+def check_json(step: Step, what: str, text: bytes) -> Any:
+    """Refuse a text that is no JSON, or deeper than `json_depth_max`: whoever reads it later must be able to."""
+    limit = step.settings.json_depth_max
+    try:
+        return parse(text, limit)
+    except TooDeepError as error:
+        message = f"The {what} is nested more than {limit} levels deep; json_depth_max is {limit}"
+        found, wanted = f"more than {limit} levels", f"json_depth_max {limit}"
+        raise refuse(Reason.LIMIT_EXCEEDED, message, found=found, wanted=wanted) from error
+    except JsonTextError as error:
+        message = f"The {what} is no JSON: {error}"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(error), wanted="JSON") from error
+
+
+def check_response(step: Step, response: bytes | None) -> None:
+    """Refuse a response that is larger than the limits allow, or no JSON."""
+    if response is None:
+        return
+    limit = step.settings.payload_bytes_max
+    if len(response) > limit:
+        message = f"The response has {len(response)} bytes; payload_bytes_max is {limit}"
+        found, wanted = f"{len(response)} bytes", f"payload_bytes_max {limit}"
+        raise refuse(Reason.LIMIT_EXCEEDED, message, found=found, wanted=wanted)
+    check_json(step, "response", response)
+
+
+def _check_metadata(step: Step, metadata: bytes) -> None:
+    """Refuse metadata that is no JSON. Mostly it is an object; clients of the original send any value."""
+    if metadata != b"{}":
+        check_json(step, "metadata", metadata)
+
+
+def _bad_client_data(why: str) -> Refused:
+    message = f"client_data is no JSON object with a valid timeout: {why}"
+    return refuse(Reason.INVALID_PARAMETERS, message, found=why, wanted="a JSON object; timeout a number or null")

@@ -1,0 +1,163 @@
+"""What a client says of a node: its new status, its children, that it is still at it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from backbeat.schemas.messages.commands import AddChildren, ChangeNode, Command, Heartbeat, OpenLink
+from backbeat.schemas.messages.replies import Done, Made, Reason, Rejection
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
+from backbeat.streams.core.checks import check_response
+from backbeat.streams.core.effects import Effect
+from backbeat.streams.core.records import Node
+from backbeat.streams.core.step import Step, own_node, refuse
+from backbeat.streams.core.tree import progress
+from backbeat.streams.core.tree.create import add_children, child_ids, is_repeat
+from backbeat.streams.core.tree.failures import client_error
+
+STATUS_WORDS = {
+    "processing": "processing",
+    "deciding": "processing",
+    "completed": "completed",
+    "deciding_complete": "completed",
+    "errored": "errored",
+    "resolved": "resolved",
+    "shutdown": "shutdown",
+    "deactivated": "deactivated",
+    "canceled": "canceled",
+}
+
+
+def change_node(step: Step, command: ChangeNode) -> None:
+    """A new client status, with the children that come with it."""
+    node = own_node(step, command.node_id)
+    status = STATUS_WORDS.get(command.status)
+    if status is None:
+        message = f"Unknown status change {command.status}"
+        raise refuse(Reason.UNKNOWN_STATUS, message, found=command.status, wanted=", ".join(STATUS_WORDS))
+    if _is_late(step, node, command.attempt):
+        return
+    check_response(step, command.response)
+    if command.children and is_repeat(step):
+        step.ignore("a repeat: its children are there")
+        step.reply(Done(changed=False))
+        return
+    add_children(step, node, command.children)
+    if node.server is ServerStatus.DEACTIVATED:
+        step.reply(Done(changed=False))
+        return
+    _set_status(step, node, status, command)
+    step.reply(Done())
+
+
+def _is_late(step: Step, node: Node, attempt: int | None) -> bool:
+    """Whether a worker's result is of an attempt that is over or answered: then it changes nothing."""
+    if attempt is None:
+        return False
+    if _runs(node, attempt):
+        return False
+    step.ignore(f"a result of attempt {attempt}, which is over")
+    step.reply(Done(changed=False))
+    return True
+
+
+def _runs(node: Node, attempt: int) -> bool:
+    """Whether this attempt is with the client and not answered."""
+    return (
+        node.attempt == attempt
+        and node.server is ServerStatus.SENT_TO_CLIENT
+        and node.client in (ClientStatus.RECEIVED, ClientStatus.PROCESSING)
+    )
+
+
+def heartbeat(step: Step, command: Heartbeat) -> None:
+    """The client is still at it: its deadline begins anew."""
+    node = own_node(step, command.node_id)
+    if _runs(node, command.attempt):
+        progress.renew_deadline(step, node)
+        step.reply(Done())
+        return
+    found = word(node.server) if node.attempt == command.attempt else f"attempt {node.attempt}"
+    if command.reply_to is None:
+        # It crossed its own answer: nothing that an operator must look at.
+        step.ignore(f"a heartbeat of attempt {command.attempt}, which is over")
+        return
+    message = f"Attempt {command.attempt} is over"
+    raise refuse(Reason.INVALID_SERVER_STATUS, message, found=found, wanted=word(ServerStatus.SENT_TO_CLIENT))
+
+
+def _set_status(step: Step, node: Node, status: str, command: ChangeNode) -> None:
+    response = command.response
+    match status:
+        case "processing":
+            step.check_client(node, ClientStatus.PROCESSING)
+            step.set_client(node, ClientStatus.PROCESSING)
+            progress.renew_deadline(step, node)
+        case "completed":
+            step.check(node, ClientStatus.COMPLETE, ServerStatus.PROCESSING_CHILDREN)
+            progress.client_complete(step, node, response)
+        case "errored":
+            client_error(step, node, response, retriable=command.retriable)
+        case "resolved":
+            _close_exhausted(step, node, ClientStatus.RESOLVED, response)
+            progress.children_ready(step, node)
+        case "shutdown":
+            _close_exhausted(step, node, ClientStatus.SHUTDOWN, response)
+            progress.shut_siblings(step, node)
+        case "deactivated":
+            if node.server is ServerStatus.SENT_TO_CLIENT:
+                progress.renew_deadline(step, node)
+            progress.deactivate_previous(step, node)
+        case "canceled":
+            _cancel(step, node)
+        case _:
+            raise AssertionError(f"no status has the word {status}")
+
+
+def _close_exhausted(step: Step, node: Node, client: ClientStatus, response: bytes | None) -> None:
+    """Resolved and shutdown: the client gives up on the node and the tree goes on."""
+    step.check(node, client, ServerStatus.PROCESSING_CHILDREN)
+    step.set_client(node, client, response)
+    step.set_server(node, ServerStatus.PROCESSING_CHILDREN, response, same_response=True)
+    progress.end_deadline(step, node)
+
+
+def _cancel(step: Step, node: Node) -> None:
+    step.deactivate(node)
+    progress.schedule_later(step, step.parent(node))
+    progress.reset(step, node)
+
+
+def children_added(step: Step, command: AddChildren) -> None:
+    """More children of a node."""
+    node = own_node(step, command.node_id)
+    if _is_late(step, node, command.attempt):
+        return
+    if command.children and is_repeat(step):
+        step.ignore("a repeat: its children are there")
+    else:
+        add_children(step, node, command.children)
+    step.reply(Made(child_ids(step, len(command.children))))
+
+
+def fail_refused_result(refused: Step, rejection: Rejection) -> list[Effect]:
+    """A worker's result that cannot be taken is a client error of its node: nobody else would tell the worker."""
+    command: Command = refused.command
+    attempt: int | None = None
+    match command:
+        case ChangeNode() | AddChildren() if command.attempt is not None:
+            node_id, attempt = command.node_id, command.attempt
+        case OpenLink() if command.user_id is not None and command.signal is not None:
+            # A worker's, ahead of its answer: a signal of its client that the running node is to wait for.
+            node_id = command.target_id
+        case _:
+            return []
+    if rejection.reason not in (Reason.LIMIT_EXCEEDED, Reason.INVALID_PARAMETERS):
+        return []
+    untold = msgspec.structs.replace(command, reply_to=None, body_hash=None, tid="")
+    step = Step(refused.transaction, untold, refused.now, refused.hooks)
+    node = step.enter_node(node_id)
+    if node is None or _is_late(step, node, node.attempt if attempt is None else attempt):
+        return []
+    client_error(step, node, msgspec.json.encode({"error": {"message": rejection.message}}))
+    return step.finish()
