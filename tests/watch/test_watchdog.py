@@ -104,5 +104,5 @@ def test_a_partition_without_a_leader_says_nothing_of_the_others():
 
     ends = {0: None, 1: 9, 2: 5}
     asked = {place: answer(ends[place.partition]) for place in (TopicPartition(COMMANDS, number) for number in ends)}
-    probe._admin = SimpleNamespace(list_offsets=lambda *_, **__: asked)
+    probe._admin = SimpleNamespace(list_topics=lambda *_, **__: None, list_offsets=lambda *_, **__: asked)
     assert probe._look() == {1: 5}
