@@ -98,7 +98,7 @@ def test_a_gateway_that_is_killed_comes_back(alone, door):
 
 def test_a_gateway_that_is_stopped_ends_in_order(alone, door):
     alone.stop_gateway()
-    assert alone._gateways[0].part.exit_code == 0
+    assert alone._gateways[0].process.exit_code == 0
     alone.start_gateway()
     alone.wait_gateway_ready(0, START_SECONDS_MAX)
     assert door.get("/heartbeat.txt").status == 200

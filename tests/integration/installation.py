@@ -39,7 +39,7 @@ class Installation(Rig):
     @property
     def part(self) -> ChildProcess:
         """The engine's process."""
-        return self.stack._engines[0].part
+        return self.stack._engines[0].process
 
     def stop(self) -> None:
         """End the engine in order: everything is committed, nothing is open."""

@@ -93,13 +93,13 @@ class Rig:
         """Kill an engine (SIGKILL) and leave it dead."""
         # The supervisor would start it again at once.
         supervised = self.stack._engines[index]
-        supervised._wanted = False
+        supervised._is_wanted = False
         os.kill(self.stack.engine_pids[index], signal.SIGKILL)
-        supervised.part.wait(120)
+        supervised.process.wait(120)
 
     def start(self, index: int = 0) -> None:
         """Start an engine that was stopped or killed, and wait until it can be used."""
-        self.stack._engines[index]._said_ready = False
+        self.stack._engines[index]._has_been_ready = False
         self.stack.start_engine(index)
         self.stack.wait_ready(index, START_SECONDS_MAX)
 

@@ -84,7 +84,7 @@ def test_the_log_is_one_event_a_line_of_json(one):
 
 
 def test_a_status_port_that_is_taken_ends_the_engine_with_what_to_do(one, tmp_path):
-    engine = one.stack._engines[0].part
+    engine = one.stack._engines[0].process
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         one.kill()
