@@ -30,6 +30,7 @@ from backbeat.schemas.kafka.topics import (
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.values import TaskKind
 from backbeat.streams.core.store import changed
 from backbeat.streams.core.tables import ANSWERS, CHUNKS, LINKS, NODES, TOMBSTONES, WAITING, WORKFLOWS
 from backbeat.streams.engine.loop import Engine
@@ -267,7 +268,7 @@ class Fuzzed:
 
 def _walks_all(command: c.AnyCommand) -> bool:
     if isinstance(command, c.Continue):
-        return any(task.kind == c.TaskKind.RETAIN for task in command.tasks)
+        return any(task.kind == TaskKind.RETAIN for task in command.tasks)
     return False
 
 
