@@ -162,7 +162,7 @@ class Engine:
         return range(self._connected().partitions)
 
     async def command(self, make: Callable[[ReplyTo], AnyCommand], routed: bytes, key: bytes, target: str) -> Any:
-        """Send a command and await its reply. 503 on timeout: it may still be applied. `what`: named in errors."""
+        """Send a command and await its reply. 503 on timeout: it may still be applied. `target`: named in errors."""
 
         def encode(reply_to: ReplyTo) -> bytes:
             text = encode_command(make(reply_to))
