@@ -34,7 +34,8 @@ def test_an_outcome_is_a_word(commands: list, attempt: str, outcome: str) -> Non
 
 
 async def test_the_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name == "backbeat.status" or name.startswith("prometheus_client")]:
+    ours = ("backbeat.observe.status", "backbeat.observe.prometheus", "prometheus_client")
+    for name in [name for name in sys.modules if name.startswith(ours)]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(BackbeatError, match=r"needs the package prometheus_client.*pip install 'backbeat\[metrics\]'"):
