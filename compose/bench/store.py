@@ -111,7 +111,7 @@ def _put(stores: list[PartitionStore], maker: Maker, template: _Template, subjec
             subject=subject,
             first_child=_replaced(new_ids, template_workflow.first_child),
             last_child=_replaced(new_ids, template_workflow.last_child),
-            fresh_child=_replaced(new_ids, template_workflow.fresh_child),
+            first_active_child=_replaced(new_ids, template_workflow.first_active_child),
             cursor=_replaced(new_ids, template_workflow.cursor),
         ),
     )
@@ -126,7 +126,7 @@ def _put(stores: list[PartitionStore], maker: Maker, template: _Template, subjec
                 parent_id=_replaced(new_ids, node.parent_id),
                 first_child=_replaced(new_ids, node.first_child),
                 last_child=_replaced(new_ids, node.last_child),
-                fresh_child=_replaced(new_ids, node.fresh_child),
+                first_active_child=_replaced(new_ids, node.first_active_child),
                 cursor=_replaced(new_ids, node.cursor),
                 next_sibling=_replaced(new_ids, node.next_sibling),
             ),

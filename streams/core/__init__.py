@@ -1,13 +1,13 @@
-"""The rules of Backbeat, and nothing else: `apply(command, now, store) -> effects`.
+"""The rules of Backbeat: `apply(command, now, store) -> effects`.
 
 Theory of operation
 -------------------
 A workflow is a tree of nodes. Commands come one at a time, in the order of the log; `apply` reads the few records
-that a command touches, changes copies of them, puts them back, and says what the outside has to do. It reads no
+that a command touches, changes copies of them, puts them back, and returns the effects to perform. It reads no
 clock, draws no random number, makes no id of its own and does no IO: the same log gives the same tree, on every
 machine, every time.
 
-What a node goes through (server status; `status` has the client status, which is what its client says):
+What a node goes through (server status; the client status, as its client reports it, is in `status`):
 
     pending ──(its parent's client is done)──▶ ready ──(nothing before it is in the way)──▶ started
     started ──(fires_at has come)──▶ sent_to_client        or, in a paused workflow, ──▶ paused ──(resume)──▶ started
@@ -28,14 +28,14 @@ Read in this order, a signal on its way to "complete" (`schemas/messages/command
                    moves through the tree), `results` (what the client says); then `failures`, `retry`, `links`,
                    `operator`, `deactivation`, `coalesce`, `history`, `gone`
 
-`effects` is what comes of a command. `store` is what `apply` asks of whoever keeps the records; one keeps them in
-memory. `checks`, `idempotency` and `timers` are what several rooms need. `queries` answers from the same records, and
-`tree/traverse` is its way through them.
+`effects` are the results of a command. `store` is the interface of a partition's records, with a store in memory.
+`checks`, `idempotency` and `timers` serve several rooms. `queries` answers from the same records, and `tree/traverse`
+walks through them.
 
-Beside the tree, each in a room of its own: `limits` (how many of an activity type may be out at once, and who is next),
-`schedules` (workflows that are signalled at times), `jobs` (one change for all that match), `retention` (what is
-removed, and when). A room has a table of the commands and timers that it does (`handlers`), and is told what it wants
-to know of nodes; the tree does not know of it.
+Beside the tree, each in a room of its own: `limits` (concurrency and rate of an activity type), `schedules` (workflows
+signalled at times), `jobs` (one change for all matching nodes or workflows), `retention` (removal of finished
+workflows). A room has a table of its commands and timers (`handlers`) and listens to status changes of nodes; the tree
+imports no room.
 """
 
 from backbeat.streams.core.dispatch import apply

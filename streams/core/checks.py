@@ -1,4 +1,4 @@
-"""What a command may bring: sizes of names and payloads, JSON, numbers (behaviour document, sections 1, 2 and 5)."""
+"""Checks of a command's content: sizes, JSON, numbers (behaviour document, sections 1, 2 and 5)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EMPTY_SUBJECT = re.compile(rb'null|false|\{\}|\[\]|"(\s|\\[tnrf])*"')
 
 
 def check_node(step: Step, new: NewNode) -> None:
-    """Refuse a node that is larger than the limits allow, or is no node."""
+    """Refuse a node that exceeds the limits or has invalid values."""
     limits = step.settings
     check_text("node name", new.name, limits.name_bytes_max)
     check_text("node type", new.type, limits.name_bytes_max)
@@ -45,7 +45,7 @@ def check_node(step: Step, new: NewNode) -> None:
 
 
 def check_workflow(step: Step, new: NewWorkflow) -> None:
-    """Refuse a workflow that is larger than the limits allow, or is none."""
+    """Refuse a workflow that exceeds the limits or has an empty subject."""
     limits = step.settings
     check_text("workflow name", new.name, limits.name_bytes_max)
     check_text("decider", new.decider, limits.name_bytes_max)
@@ -57,20 +57,20 @@ def check_workflow(step: Step, new: NewWorkflow) -> None:
 
 
 def check_tid(step: Step) -> None:
-    """Refuse a transaction id that is no id: it is kept with every node and sent with every effect."""
+    """Refuse a transaction id that is too long: it is stored with every node and sent with every effect."""
     _check_size("tid", len(step.command.tid.encode()), "name_bytes_max", step.settings.name_bytes_max)
 
 
-def check_text(what: str, text: str, limit: int) -> None:
+def check_text(field: str, text: str, limit: int) -> None:
     """Refuse a text that is empty, or longer than `name_bytes_max`, the limit."""
     if not text:
-        raise refuse(Reason.INVALID_PARAMETERS, f"The {what} is empty", found="nothing", wanted=f"a {what}")
-    _check_size(what, len(text.encode()), "name_bytes_max", limit)
+        raise refuse(Reason.INVALID_PARAMETERS, f"The {field} is empty", found="nothing", wanted=f"a {field}")
+    _check_size(field, len(text.encode()), "name_bytes_max", limit)
 
 
-def _check_size(what: str, size: int, limit_name: str, limit: int) -> None:
+def _check_size(field: str, size: int, limit_name: str, limit: int) -> None:
     if size > limit:
-        message = f"The {what} has {size} bytes; {limit_name} is {limit}"
+        message = f"The {field} has {size} bytes; {limit_name} is {limit}"
         raise refuse(Reason.LIMIT_EXCEEDED, message, found=f"{size} bytes", wanted=f"{limit_name} {limit}")
 
 
@@ -97,29 +97,29 @@ def timeout_of(step: Step, client_data: bytes) -> float:
     return min(max(seconds, 0.0), _TIMEOUT_SECONDS_MAX)
 
 
-def check_json(step: Step, what: str, text: bytes) -> Any:
-    """Refuse a text that is no JSON, or deeper than `json_depth_max`: whoever reads it later must be able to."""
+def check_json(step: Step, field: str, text: bytes) -> Any:
+    """The value of a JSON text. Refused: no JSON, or nested deeper than `json_depth_max`."""
     limit = step.settings.json_depth_max
     try:
         return parse(text, limit)
     except TooDeepError as error:
-        message = f"The {what} is nested more than {limit} levels deep; json_depth_max is {limit}"
-        found, wanted = f"more than {limit} levels", f"json_depth_max {limit}"
-        raise refuse(Reason.LIMIT_EXCEEDED, message, found=found, wanted=wanted) from error
+        message = f"The {field} is nested more than {limit} levels deep; json_depth_max is {limit}"
+        actual, limit_text = f"more than {limit} levels", f"json_depth_max {limit}"
+        raise refuse(Reason.LIMIT_EXCEEDED, message, found=actual, wanted=limit_text) from error
     except JsonTextError as error:
-        message = f"The {what} is no JSON: {error}"
+        message = f"The {field} is no JSON: {error}"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(error), wanted="JSON") from error
 
 
 def check_response(step: Step, response: bytes | None) -> None:
-    """Refuse a response that is larger than the limits allow, or no JSON."""
+    """Refuse a response that is larger than `payload_bytes_max`, or no JSON."""
     if response is None:
         return
     limit = step.settings.payload_bytes_max
     if len(response) > limit:
         message = f"The response has {len(response)} bytes; payload_bytes_max is {limit}"
-        found, wanted = f"{len(response)} bytes", f"payload_bytes_max {limit}"
-        raise refuse(Reason.LIMIT_EXCEEDED, message, found=found, wanted=wanted)
+        actual, limit_text = f"{len(response)} bytes", f"payload_bytes_max {limit}"
+        raise refuse(Reason.LIMIT_EXCEEDED, message, found=actual, wanted=limit_text)
     check_json(step, "response", response)
 
 
@@ -129,6 +129,6 @@ def _check_metadata(step: Step, metadata: bytes) -> None:
         check_json(step, "metadata", metadata)
 
 
-def _bad_client_data(why: str) -> Refused:
-    message = f"client_data is no JSON object with a valid timeout: {why}"
-    return refuse(Reason.INVALID_PARAMETERS, message, found=why, wanted="a JSON object; timeout a number or null")
+def _bad_client_data(problem: str) -> Refused:
+    message = f"client_data is no JSON object with a valid timeout: {problem}"
+    return refuse(Reason.INVALID_PARAMETERS, message, found=problem, wanted="a JSON object; timeout a number or null")

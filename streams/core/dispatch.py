@@ -1,10 +1,10 @@
-"""apply(command, now, store) -> effects: a command to the function that does it.
+"""`apply(command, now, store) -> effects`: dispatches a command to its handler.
 
-Pure: nothing but the command, the time of its record and the store decides what happens, so a replay does it again
-exactly. A command is refused whole or done whole; whatever a client can cause is a rejection, never an exception.
+Pure: the result follows from the command, the time of its record and the store, so a replay repeats it exactly. A
+command is refused whole or applied whole; a client's mistake is a rejection, never an exception.
 
-Each room has a table of the commands that it does, and of the timers that are its own (`handlers`). Here they become
-one, together with what rooms want to know of the others' nodes.
+Each room has a table of its commands and timers (`handlers`). Here they become one table, together with the listeners
+on status changes of nodes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core import idempotency
 from backbeat.streams.core.checks import check_tid
 from backbeat.streams.core.effects import Effect, Ignored, Send
-from backbeat.streams.core.idempotency import answered, kept, remember
+from backbeat.streams.core.idempotency import answered, load_reply, save_reply
 from backbeat.streams.core.jobs import handlers as jobs
 from backbeat.streams.core.limits import handlers as limits
 from backbeat.streams.core.retention import handlers as retention
@@ -33,7 +33,7 @@ from backbeat.streams.core.tree.results import fail_refused_result
 
 
 def apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
-    """Do one command; `now` is its record's time, in milliseconds since the epoch. Returns the effects, in order."""
+    """Apply one command. `now`: its record's time, milliseconds since the epoch. Returns the effects, in order."""
     meta = store.meta
     now = max(now, meta.now)
     source = command.source
@@ -44,7 +44,7 @@ def apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
     if effects is None:
         effects = _apply(command, now, transaction)
     transaction.commit()
-    # Where the partition is: nothing can come between this and the commit.
+    # The partition's position: nothing can come between this and the commit.
     meta.now = now
     if source is not None:
         meta.high_water[source.partition] = (source.offset, source.index)
@@ -52,14 +52,14 @@ def apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
 
 
 def _answered_before(command: AnyCommand, transaction: Transaction) -> list[Effect] | None:
-    """The answer that a command with this key was given, or null when it is new."""
+    """The stored reply to a command with this idempotency key; null: the command is new."""
     if command.body_hash is None:
         return None
     stored = transaction.get(ANSWERS, command.id)
     if stored is None:
         return None
     if stored.body_hash == command.body_hash:
-        return answered(command, kept(stored))
+        return answered(command, load_reply(stored))
     message = "This idempotency key was used for another request"
     return answered(command, Rejection(Reason.KEY_REUSED, message, found="another body", wanted="the same body"))
 
@@ -80,12 +80,12 @@ def _apply(command: AnyCommand, now: int, transaction: Transaction) -> list[Effe
         child_id = ids.node_id(signal.workflow_id, signal.id, 0)
         close = CloseLink(id=signal.id, tid=signal.tid, target_id=signal.node.parent_link_id, child_id=child_id)
         effects.append(Send(close))
-    remember(transaction, command, rejection, now)
+    save_reply(transaction, command, rejection, now)
     return effects + fail_refused_result(step, rejection)
 
 
 def _work(step: Step, command: AnyCommand) -> None:
-    """A command and all that follows from it within its workflow; a job does each of its changes so."""
+    """Apply a command and the tasks that follow from it within its workflow. A job applies each of its changes so."""
     kind = type(command)
     guard = _BEFORE.get(kind)
     if guard is None or not guard(step, command):
@@ -94,7 +94,7 @@ def _work(step: Step, command: AnyCommand) -> None:
     retention.AFTER(step)
 
 
-# --- what the engine's own parts say --------------------------------------------------------------------------------
+# --- the engine's own commands ---------------------------------------------------------------------------------------
 
 
 def _timer_fired(step: Step, command: TimerFired) -> None:
@@ -102,8 +102,8 @@ def _timer_fired(step: Step, command: TimerFired) -> None:
         TIMERS[command.kind](step, command)
 
 
-def _forget_answer(step: Step, command: TimerFired) -> None:
-    if not idempotency.forget(step.transaction, command.subject_id):
+def _expire_reply(step: Step, command: TimerFired) -> None:
+    if not idempotency.expire_reply(step.transaction, command.subject_id):
         step.ignore("an answer that was forgotten before")
 
 
@@ -115,13 +115,13 @@ def _continue(step: Step, command: Continue) -> None:
         return
     workflow = step.enter(command.workflow_id)
     assert workflow is not None, "the rest of the work on a workflow that is not stored"
-    workflow.slices_under_way -= 1
+    workflow.continuations_pending -= 1
     step.tasks.extend(command.tasks)
 
 
 # --- the rooms, together ---------------------------------------------------------------------------------------------
 
-#: The function that does each command.
+#: Handler of each command type.
 HANDLERS: dict[type, Handler] = {
     **tree.HANDLERS,
     **limits.HANDLERS,
@@ -131,19 +131,19 @@ HANDLERS: dict[type, Handler] = {
     TimerFired: _timer_fired,
     Continue: _continue,
 }
-#: What is done when a timer of each kind fires. That of a schedule comes as a command of its own.
+#: Handler of each kind of timer. A schedule's timer is a command of its own (ScheduleDue).
 TIMERS: dict[TimerKind, Handler] = {
     **tree.TIMERS,
     **limits.TIMERS,
     **jobs.TIMERS,
     **retention.TIMERS,
-    TimerKind.ANSWER: _forget_answer,
+    TimerKind.ANSWER: _expire_reply,
 }
 _BEFORE: dict[type, Guard] = retention.BEFORE
 _LISTENERS = (limits.ON_STATUS, coalesce.ON_STATUS, links.ON_STATUS)
 _HOOKS = Hooks(
     work=_work,
-    on_status=tuple(tuple(each[to] for each in _LISTENERS if to in each) for to in sorted(ServerStatus)),
+    on_status=tuple(tuple(listener[to] for listener in _LISTENERS if to in listener) for to in sorted(ServerStatus)),
     before_send=(limits.BEFORE_SEND,),
     link_targets=(schedules.LINK_TARGET,),
 )

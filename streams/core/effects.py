@@ -1,6 +1,6 @@
-"""Everything that the outside must do after a command, as data, in the order in which it is to be done.
+"""Effects of a command: the sends that follow from it, as data, in order.
 
-Ids in them follow from the command: a replay sends the same ones, and receivers drop repeats by (node, attempt, kind).
+Their ids follow from the command: a replay sends the same ones, and receivers drop repeats by (node, attempt, kind).
 """
 
 from __future__ import annotations
@@ -18,45 +18,45 @@ from backbeat.streams.core.records import Node, Workflow
 
 
 class Reply(msgspec.Struct, gc=False, frozen=True):
-    """Answer whoever asked."""
+    """The answer to a command with a return address."""
 
     to: ReplyTo
     answer: Answer
     tid: str
 
 
-class Refuse(msgspec.Struct, gc=False, frozen=True):
-    """Nobody asked for an answer: the refused command goes to the dead letters with the reason."""
+class DeadLetter(msgspec.Struct, gc=False, frozen=True):
+    """A dead letter with the reason: the refused command has no return address."""
 
     rejection: Rejection
 
 
 class Ignored(msgspec.Struct, gc=False, frozen=True):
-    """The command changed nothing and that is as it should be: a repeat, or a result that came too late."""
+    """No change: a repeat, or a result that came too late."""
 
     why: str
 
 
 class FiredEarly(msgspec.Struct, gc=False, frozen=True):
-    """A timer's command came before the timer was due: the broker's time was estimated wrongly. It stands again."""
+    """A timer's command came too early: the broker's time was estimated wrongly. The timer is set again."""
 
     due: int  #: milliseconds since the epoch
 
 
 class Dispatch(msgspec.Struct, gc=False, frozen=True):
-    """Bring a node to its client's workers."""
+    """An activity for the workers of the node's client."""
 
     node: NodeView
 
     def record(self) -> ActivityRecord:
-        """What they receive."""
+        """The record for the activities topic."""
         return ActivityRecord(
             self.node, ActivityKind.DECISION if self.node.type == "decision" else ActivityKind.ACTIVITY
         )
 
 
 class Notify(msgspec.Struct, gc=False, frozen=True):
-    """Tell a node's client of an error: `name` is the node's, `message` is "Client Error" or "Server Error"."""
+    """An error told to a node's client. `name`: the node's; `message`: "Client Error" or "Server Error"."""
 
     node: NodeView
     name: str
@@ -64,38 +64,38 @@ class Notify(msgspec.Struct, gc=False, frozen=True):
     error: bytes  #: JSON object
 
     def record(self) -> ActivityRecord:
-        """What it receives."""
+        """The record for the activities topic."""
         return ActivityRecord(self.node, ActivityKind.NOTIFICATION, self.name, self.message, self.error)
 
 
 class Send(msgspec.Struct, gc=False, frozen=True):
-    """Send a command to the partition of its route, marked with this one's source and this effect's index."""
+    """A command to the partition of its route, marked with this record as its source and this effect's index."""
 
     command: AnyCommand
 
 
 class Broadcast(msgspec.Struct, gc=False, frozen=True):
-    """Send a command to every partition, marked as `Send` marks it."""
+    """A command to every partition, marked as by `Send`."""
 
     command: AnyCommand
 
 
 class StatusChanged(msgspec.Struct, gc=False, frozen=True):
-    """Every status change that the command made, oldest first, for the history topic."""
+    """All status changes of the command, oldest first, for the history topic."""
 
     workflow_id: bytes
     changes: tuple[NodeChange, ...]
 
     def record(self, tid: str) -> StatusChangesRecord:
-        """What the history topic has of them; `tid` is the command's."""
+        """The record for the history topic; `tid`: the command's transaction id."""
         return StatusChangesRecord(self.workflow_id, tid, self.changes)
 
 
-Effect = Reply | Refuse | Ignored | FiredEarly | Dispatch | Notify | Send | Broadcast | StatusChanged
+Effect = Reply | DeadLetter | Ignored | FiredEarly | Dispatch | Notify | Send | Broadcast | StatusChanged
 
 
 def workflow_view(workflow: Workflow) -> WorkflowView:
-    """A workflow as the outside sees it."""
+    """The public view of a workflow."""
     return WorkflowView(
         id=workflow.id,
         user_id=workflow.user_id,
@@ -110,7 +110,7 @@ def workflow_view(workflow: Workflow) -> WorkflowView:
 
 
 def node_view(node: Node, workflow: Workflow) -> NodeView:
-    """A node as the outside sees it."""
+    """The public view of a node."""
     return NodeView(
         id=node.id,
         workflow_id=node.workflow_id,

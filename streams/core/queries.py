@@ -1,6 +1,6 @@
-"""Point reads: what can be asked of a partition, and how it is answered from the records. Pure, and changes nothing.
+"""Queries: answers from a partition's records. Pure; changes nothing.
 
-A tree is read by following the pointers, a slice at a time: whoever answers a large one lets commands pass in between.
+A tree is read by its pointers, part by part: commands may be applied between two parts.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from backbeat.streams.core.effects import node_view, workflow_view
 from backbeat.streams.core.limits.views import limit_views
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.schedules.schedule import schedule_view
-from backbeat.streams.core.tables import CHUNKS, DUE, JOBS, NODES, SCHEDULES, WORKFLOWS
+from backbeat.streams.core.tables import ARCHIVE_QUEUE, CHUNKS, JOBS, NODES, SCHEDULES, WORKFLOWS
 from backbeat.streams.core.tree import history
-from backbeat.streams.core.tree.deactivation import Marks, is_deactivated, is_left_over
+from backbeat.streams.core.tree.deactivation import Marks, belongs_to_removed_workflow, is_deactivated
 from backbeat.streams.core.tree.traverse import RemovedError, walk
 
 from .store import Store, every
@@ -53,7 +53,7 @@ DUE_MAX = 1_000
 
 
 def current_node(store: Store, node: Node, workflow: Workflow, marks: Marks | None = None) -> NodeView:
-    """A node as it is now, also where a cancel or reset has not reached its record yet."""
+    """The view of a node as it is now, also where a cancel or reset has not reached its record yet."""
     view = node_view(node, workflow)
     if node.server is not ServerStatus.DEACTIVATED and is_deactivated(store, node, workflow, marks):
         return msgspec.structs.replace(view, server=ServerStatus.DEACTIVATED)
@@ -61,16 +61,16 @@ def current_node(store: Store, node: Node, workflow: Workflow, marks: Marks | No
 
 
 def find_node(store: Store, node_id: bytes, user_id: bytes | None) -> tuple[Node, Workflow] | None:
-    """A node that the user may see, and its workflow."""
+    """A node that the user may see, and its workflow; null: there is none. `user_id` null: every user's."""
     node = store.get(NODES, node_id)
     if node is None or (user_id is not None and node.user_id != user_id):
         return None
     workflow = store.get(WORKFLOWS, node.workflow_id)
-    return None if workflow is None or is_left_over(node, workflow) else (node, workflow)
+    return None if workflow is None or belongs_to_removed_workflow(node, workflow) else (node, workflow)
 
 
 def find_workflow(store: Store, workflow_id: bytes, user_id: bytes | None) -> Workflow | None:
-    """A workflow that the user may see."""
+    """A workflow that the user may see; null: there is none. `user_id` null: every user's."""
     workflow = store.get(WORKFLOWS, workflow_id)
     if workflow is None or (user_id is not None and workflow.user_id != user_id):
         return None
@@ -78,15 +78,15 @@ def find_workflow(store: Store, workflow_id: bytes, user_id: bytes | None) -> Wo
 
 
 def is_final(store: Store, node_id: bytes) -> bool:
-    """Whether a node is complete or deactivated."""
-    found = find_node(store, node_id, None)
-    return found is not None and (found[0].server in CLOSED or is_deactivated(store, found[0], found[1]))
+    """True when a node is complete or deactivated."""
+    pair = find_node(store, node_id, None)
+    return pair is not None and (pair[0].server in CLOSED or is_deactivated(store, pair[0], pair[1]))
 
 
 def answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
-    """The parts of the answer, each at most some hundred nodes. Waits and flushes are not answered here.
+    """The parts of an answer, each at most 200 items or 256 KiB. Flushes are answered by the commit.
 
-    What is removed between two parts ends the answer: the last part is a Rejection then.
+    A removal between two parts ends the answer: the last part is a Rejection then.
     """
     try:
         yield from _answer(query, store)
@@ -100,16 +100,16 @@ def _answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
             workflow = find_workflow(store, query.workflow_id, query.user_id)
             yield workflow_view(workflow) if workflow else _not_found("workflow", query.workflow_id)
         case GetNode() | WaitNode():
-            found = find_node(store, query.node_id, query.user_id)
-            yield current_node(store, *found) if found else _not_found("node", query.node_id)
-            if found and isinstance(query, WaitNode):
-                yield from _history(store, found[0])
+            pair = find_node(store, query.node_id, query.user_id)
+            yield current_node(store, *pair) if pair else _not_found("node", query.node_id)
+            if pair and isinstance(query, WaitNode):
+                yield from _history(store, pair[0])
         case GetHistory():
-            found = find_node(store, query.node_id, query.user_id)
-            if found is None:
+            pair = find_node(store, query.node_id, query.user_id)
+            if pair is None:
                 yield _not_found("node", query.node_id)
             else:
-                yield from _history(store, found[0])
+                yield from _history(store, pair[0])
         case GetTree():
             workflow = find_workflow(store, query.workflow_id, query.user_id)
             if workflow is None:
@@ -122,11 +122,11 @@ def _answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
             yield from _parts(limit_views(store, query.user_id), Limits)
         case GetSchedule():
             schedule = store.get(SCHEDULES, query.schedule_id)
-            known = schedule is not None and query.user_id in (None, schedule.plan.user_id)
-            yield schedule_view(schedule) if schedule and known else _not_found("schedule", query.schedule_id)
+            is_visible = schedule is not None and query.user_id in (None, schedule.plan.user_id)
+            yield schedule_view(schedule) if schedule and is_visible else _not_found("schedule", query.schedule_id)
         case GetSchedules():
-            seen = (each for each in every(store, SCHEDULES) if query.user_id in (None, each.plan.user_id))
-            yield from _parts(map(schedule_view, seen), Schedules)
+            visible = (item for item in every(store, SCHEDULES) if query.user_id in (None, item.plan.user_id))
+            yield from _parts(map(schedule_view, visible), Schedules)
         case GetJobs():
             yield from _jobs(store, query)
         case GetRetention():
@@ -137,7 +137,7 @@ def _answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
             raise AssertionError("a flush is answered by the commit")
 
 
-#: A part of an answer is no longer than this, unless one thing alone is.
+#: Bounds of one part of an answer; a single item may be larger.
 _PART_ITEMS = 200
 _PART_BYTES = 262_144
 _pack = msgspec.msgpack.Encoder().encode
@@ -146,7 +146,7 @@ _pack = msgspec.msgpack.Encoder().encode
 def _parts(
     items: Iterable[_T], make: Callable[[tuple[_T, ...]], QueryAnswer], between: Callable[[], None] = lambda: None
 ) -> Iterator[QueryAnswer]:
-    """An answer of many things, in parts that fit into records; at least one."""
+    """An answer of many items, in parts that fit into records; at least one part."""
     part: list[_T] = []
     size = 0
     for item in items:
@@ -164,22 +164,24 @@ def _due(store: Store, query: GetDue) -> DueWorkflows:
     after = None
     if query.after_due_at is not None and query.after_id is not None:
         after = query.after_due_at, query.after_id
-    found: list[DueWorkflow] = []
+    due_workflows: list[DueWorkflow] = []
     size = 0
-    for (due_at, workflow_id), _ in store.scan(DUE, after, min(max(query.limit, 1), DUE_MAX)):
+    for (due_at, workflow_id), _ in store.scan(ARCHIVE_QUEUE, after, min(max(query.limit, 1), DUE_MAX)):
         workflow = store.get(WORKFLOWS, workflow_id)
         assert workflow is not None, "a workflow that is due is not stored"
         due = DueWorkflow(workflow_id, workflow.user_id, workflow.name, due_at, revision=workflow.removal_number)
         size += len(_pack(due))
-        if found and size > _PART_BYTES:
-            break  # Whoever asked goes on behind the last one.
-        found.append(due)
-    return DueWorkflows(tuple(found))
+        if due_workflows and size > _PART_BYTES:
+            break  # The caller goes on behind the last one.
+        due_workflows.append(due)
+    return DueWorkflows(tuple(due_workflows))
 
 
 def _tree(store: Store, workflow: Workflow, query: GetTree) -> Iterator[QueryAnswer]:
     after = None if query.after is None else store.get(NODES, query.after)
-    if query.after is not None and (after is None or after.workflow_id != workflow.id or is_left_over(after, workflow)):
+    if query.after is not None and (
+        after is None or after.workflow_id != workflow.id or belongs_to_removed_workflow(after, workflow)
+    ):
         yield Rejection(
             Reason.INVALID_PARAMETERS,
             f"No node of this workflow has the id {query.after.hex()}",
@@ -207,10 +209,10 @@ def _history(store: Store, node: Node) -> Iterator[History]:
 
 
 def _jobs(store: Store, query: GetJobs) -> Iterator[QueryAnswer]:
-    kept = every(store, JOBS) if query.job_id is None else [store.get(JOBS, query.job_id)]
-    seen = [job for job in kept if job is not None and query.user_id in (None, job.user_id)]
-    yield from _parts(seen, Jobs)
+    stored = every(store, JOBS) if query.job_id is None else [store.get(JOBS, query.job_id)]
+    visible = [job for job in stored if job is not None and query.user_id in (None, job.user_id)]
+    yield from _parts(visible, Jobs)
 
 
-def _not_found(what: str, identity: bytes) -> Rejection:
-    return Rejection(Reason.NOT_FOUND, f"No {what} has the id {identity.hex()}", found="nothing", wanted=f"a {what}")
+def _not_found(kind: str, identity: bytes) -> Rejection:
+    return Rejection(Reason.NOT_FOUND, f"No {kind} has the id {identity.hex()}", found="nothing", wanted=f"a {kind}")

@@ -1,4 +1,4 @@
-"""What is stored: workflow, node, link, answer, meta. Other rooms have records of their own; `tables` lists all.
+"""Stored records: workflow, node, link, stored reply, meta. Other rooms have records of their own; `tables` lists all.
 
 Records are msgspec structs, stored as msgpack arrays that begin with a version. New fields go at the end with a
 default, so that records of every earlier version load. Times are milliseconds since the epoch; ids are 16 bytes
@@ -18,7 +18,7 @@ from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.schemas.messages.values import PRIORITY_DEFAULT
 
-#: `timeout_seconds` of a node that gave none: the configured default applies when it starts.
+#: `timeout_seconds` of a node whose client data has no timeout: the configured default applies when it starts.
 TIMEOUT_DEFAULT = -1.0
 #: `timeout_seconds` of a node whose client data says null: it never expires.
 TIMEOUT_NONE = -2.0
@@ -31,20 +31,20 @@ class Parent(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     first_child: bytes | None = None
     last_child: bytes | None = None  #: the newest child; the next one is chained behind it
     #: the oldest child that no reset of this parent has deactivated: the next reset begins there
-    fresh_child: bytes | None = None
+    first_active_child: bytes | None = None
     #: children that completion waits for: not fire_and_forget, not complete, not deactivated
     children_open: int = 0
     #: the newest child that the walk has examined: everything up to it was started, is in work, or is closed
     cursor: bytes | None = None
     cursor_seq: int = 0  #: its seq; a ready child at or below it starts without a walk
-    #: whether the walk stopped at the cursor because that child was blocking and open: a hint, checked when used
+    #: true: the walk stopped at the cursor, at a blocking and open child; a hint, checked when used
     blocked: bool = False
     #: mark of a cancel or reset: whatever is below with a smaller seq is deactivated, whatever its record says
     deactivate_below: int = 0
 
 
 class Workflow(Parent, array_like=True, kw_only=True):
-    """What is done for one subject, and the ledger of its top-level nodes."""
+    """A workflow: the work on one subject, and the ledger of its top-level nodes."""
 
     id: bytes
     user_id: bytes
@@ -62,15 +62,15 @@ class Workflow(Parent, array_like=True, kw_only=True):
         0  #: of "deactivate previous": every node with a smaller seq is deactivated, whatever its record says
     )
     watermarks: int = 0  #: how often it was set: each time leaves an entry with every node below it
-    sweeps: int = 0  #: cancels, resets and deactivations that are still going through the nodes, slice by slice
+    sweeps: int = 0  #: cancels and resets that are still going through the nodes, slice by slice
     #: open nodes that nothing above them waits for: fire_and_forget, or below a node that was deactivated
-    loose_open: int = 0
-    slices_under_way: int = 0  #: Continue commands that were sent and not taken yet
-    finished_at: int | None = None  #: since when nothing is left to do and nothing happens, where that is looked at
-    removal_at: int | None = None  #: when its timer is due (`retention`); null: it has none
+    detached_open: int = 0
+    continuations_pending: int = 0  #: Continue commands sent and not applied yet
+    finished_at: int | None = None  #: time of the last change of a finished workflow under a policy; null: unfinished
+    removal_at: int | None = None  #: due time of its removal timer (`retention`); null: it has none
     #: of its timer; raised whenever something happens to a finished workflow, never the same as that of an earlier one
     removal_number: int = 0
-    due_at: int | None = None  #: since when it waits to be archived
+    due_at: int | None = None  #: time at which it entered the archive queue; null: it is not in it
     #: target, child and the child's workflow of the newest links that hold it up until that signal is over (`links`)
     waits: tuple[bytes, ...] = ()
 
@@ -81,7 +81,7 @@ class Node(Parent, array_like=True, kw_only=True):
     id: bytes
     workflow_id: bytes
     parent_id: bytes | None  #: null at the top
-    user_id: bytes  #: who runs it
+    user_id: bytes  #: the client application that runs it
     name: str
     mode: Mode
     type: str  #: legacy_type: decision, activity, flag, …
@@ -100,22 +100,22 @@ class Node(Parent, array_like=True, kw_only=True):
     complete_by: int | None = None
     attempt: int = 0  #: raised at every start; a result names the attempt that it is of
     next_sibling: bytes | None = None
-    timer_at: int | None = None  #: when the node's one timer is due; null: it has none
+    timer_at: int | None = None  #: due time of the node's one timer; null: it has none
     timer_kind: int = 0
     timer_number: int = 0  #: raised at every setting; a fired timer names the number that it is of
     history: bytes = b""  #: the newest status changes (`history`)
-    history_chunks: int = 0  #: how many older chunks of it are stored in records of their own
+    history_chunks: int = 0  #: count of its older chunks, stored in records of their own
     links_first: bytes | None = None  #: chain of the nodes whose parent link this is
     links_open: int = 0
     next_paused: bytes | None = None
     in_paused: bool = False  #: it is in the workflow's chain of paused nodes
-    swept: int = 0  #: how many of the workflow's watermarks this node has had its entry for
+    swept: int = 0  #: count of the workflow's watermarks that have their entry in this node's history
     tid: str = ""  #: transaction id of the command that made it, for logs and traces
     priority: int = PRIORITY_DEFAULT  #: among those that wait for the same slots: 1 goes first, 5 last
     fairness_key: str = ""  #: those of one priority take turns by it
     slot: bytes | None = None  #: the pool that it waits for a slot of (started), or has one of (sent to its client)
     slot_number: int = 0  #: raised at every asking; Ask, Grant and Release name it
-    granted_at: int | None = None  #: when the slot that it has was given
+    granted_at: int | None = None  #: time at which its slot was granted
     coalesce_key: str = ""  #: of a signal (`tree.coalesce`); empty: it has none
 
 
@@ -129,42 +129,42 @@ class Link(msgspec.Struct, gc=False, array_like=True):
 
 
 class CoalesceIndex(msgspec.Struct, gc=False, array_like=True, kw_only=True):
-    """The signal of a workflow and coalesce_key that still waits. Gone once it was sent to its client, or closed."""
+    """The waiting signal of a workflow and coalesce_key. Deleted once it is sent to its client, or closed."""
 
     version: int = 1
     node_id: bytes
 
 
-class Answer(msgspec.Struct, gc=False, array_like=True):
-    """What a command with a caller's key was answered, for its repeats."""
+class StoredReply(msgspec.Struct, gc=False, array_like=True):
+    """The reply to a command with an idempotency key, for its repeats."""
 
-    body_hash: bytes  #: of what was asked; another body under the same key is refused
+    body_hash: bytes  #: of the request; another body under the same key is refused
     effect: bytes  #: the reply's body, packed
-    forget_at: int  #: when its timer is due
+    forget_at: int  #: due time of its timer
     version: int = 1
 
 
 class Meta(msgspec.Struct, gc=False, array_like=True, kw_only=True):
-    """Where a partition is: the truth about how far the state is."""
+    """The position and the settings of a partition, committed with its records."""
 
     version: int = 2
     next_offset: int = 0  #: of the commands topic
-    now: int = 0  #: the newest time that a command had
+    now: int = 0  #: the newest command's time
     topic_id: str = ""  #: of the commands topic
     rules_version: int = 1
     settings: Settings = msgspec.field(default_factory=Settings)
     #: source partition -> (offset, index) of the newest engine command taken from it
     high_water: dict[int, tuple[int, int]] = msgspec.field(default_factory=dict)
     transactional_id: str = ""  #: of the process that wrote it: its open transaction may have to be aborted
-    #: client id and activity's name (`limit_key`) -> the limit that nodes of that type ask by
+    #: client id and activity's name (`limit_key`) -> the limit of that activity type
     limits: dict[bytes, Limit] = msgspec.field(default_factory=dict)
     #: client id and activity's name -> the first of the pools here
     pools: dict[bytes, bytes] = msgspec.field(default_factory=dict)
-    #: as `pools`: the pool that a change of the limit has come to
-    filling: dict[bytes, bytes] = msgspec.field(default_factory=dict)
-    #: changes of limits that this partition has ordered and that have not come back to it: the newest of each limit
+    #: as `pools`: the next pool that a change of the limit goes through
+    refill_cursors: dict[bytes, bytes] = msgspec.field(default_factory=dict)
+    #: changes of limits that this partition has broadcast and not applied yet: the newest of each limit
     limits_ordered: dict[bytes, Limit] = msgspec.field(default_factory=dict)
     limit_revision: int = 0  #: of the newest of them
-    #: what is not kept for ever, by client id and workflow name (`retention.policies`)
+    #: retention policies by client id and workflow name (`retention.policies`)
     retention: dict[bytes, RetentionPolicy] = msgspec.field(default_factory=dict)
-    removed: int = 0  #: how many records of removed nodes there are
+    removed: int = 0  #: count of tombstones

@@ -1,4 +1,4 @@
-"""One command's work on one workflow: its nodes as the command leaves them, and the effects that it will have.
+"""One command's work on one workflow: its changed nodes, its tasks and its effects.
 
 Records are read and changed through the step's transaction, so a refused command leaves no trace, whatever it had done
 by then. Every status change goes through `set_client` and `set_server`, which keep the history, the parent's ledger and
@@ -19,12 +19,12 @@ from backbeat.schemas.messages.replies import Reason, Rejection
 from backbeat.schemas.messages.status import CLOSED, ClientStatus, Mode, ServerStatus, word
 from backbeat.schemas.messages.values import Task, TimerKind
 from backbeat.streams.core.effects import Effect, Ignored, Send, StatusChanged, node_view
-from backbeat.streams.core.idempotency import answered, remember
+from backbeat.streams.core.idempotency import answered, save_reply
 from backbeat.streams.core.records import Node, Parent, Workflow
 from backbeat.streams.core.tables import CHUNKS, NODES, WORKFLOWS
 from backbeat.streams.core.transaction import Transaction
 from backbeat.streams.core.tree import history
-from backbeat.streams.core.tree.deactivation import Marks, is_below_mark, is_left_over
+from backbeat.streams.core.tree.deactivation import Marks, belongs_to_removed_workflow, is_below_mark
 from backbeat.streams.core.tree.status import CLIENT_TRANSITIONS, SERVER_TRANSITIONS
 
 from .effects import Dispatch as DispatchEffect
@@ -86,18 +86,18 @@ class Step:
 
     @property
     def has_changed(self) -> bool:
-        """Whether anything of the workflow or its nodes will be other than before."""
+        """True when the workflow or a node of it has changed."""
         workflow = self._workflow
         return bool(self._changes) or (workflow is not None and self.transaction.has_changed(WORKFLOWS, workflow.id))
 
     def enter(self, workflow_id: bytes) -> Workflow | None:
-        """Work on this workflow, if it is there. A step works on one only."""
+        """Work on a stored workflow; null: there is none. A step works on one only."""
         assert self._workflow is None or self._workflow.id == workflow_id, "a step works on one workflow only"
         self._workflow = self.transaction.edit(WORKFLOWS, workflow_id)
         return self._workflow
 
     def make(self, workflow: Workflow) -> None:
-        """Work on a workflow that did not exist."""
+        """Add a workflow and work on it."""
         self._workflow = workflow
         self.transaction.add(WORKFLOWS, workflow.id, workflow)
 
@@ -106,12 +106,12 @@ class Step:
         return self._nodes.get(node_id) or self.transaction.edit(NODES, node_id)
 
     def enter_node(self, node_id: bytes) -> Node | None:
-        """A node by its id, its workflow entered; null where that was removed, and the node is about to be."""
+        """A node by its id, its workflow entered; null: there is none, or its workflow was removed."""
         node = self.get_node(node_id)
         if node is None:
             return None
-        found = self.enter(node.workflow_id)
-        if found is None or is_left_over(node, found):
+        workflow = self.enter(node.workflow_id)
+        if workflow is None or belongs_to_removed_workflow(node, workflow):
             self._workflow = None
             return None
         self._settle(node)
@@ -125,7 +125,7 @@ class Step:
         return node
 
     def parent(self, node: Node) -> Parent:
-        """Whose ledger the node is in."""
+        """The node or workflow whose ledger has the node."""
         if node.parent_id is None:
             return self.workflow
         parent = self.get_node(node.parent_id)
@@ -133,7 +133,7 @@ class Step:
         return parent
 
     def _settle(self, node: Node) -> None:
-        """Write down the deactivation that a mark above the node, or the watermark, has already made true."""
+        """Record the deactivation that a mark above the node, or the watermark, implies."""
         workflow = self.workflow
         if node.seq < workflow.watermark and node.swept < workflow.watermarks:
             node.swept = workflow.watermarks
@@ -145,7 +145,7 @@ class Step:
         return is_below_mark(self.transaction, node, self._marks)
 
     def forget_marks(self) -> None:
-        """A mark was set."""
+        """Drop the cached marks: one was set."""
         self._marks.clear()
 
     # --- changing --------------------------------------------------------------------------------------------------
@@ -160,36 +160,36 @@ class Step:
             assert last is not None, "the newest child is not stored"
             last.next_sibling = node.id
         parent.last_child = node.id
-        if parent.fresh_child is None:
-            parent.fresh_child = node.id
+        if parent.first_active_child is None:
+            parent.first_active_child = node.id
         if node.server not in CLOSED:
             if node.mode is Mode.FIRE_AND_FORGET:
-                self.workflow.loose_open += 1
+                self.workflow.detached_open += 1
             else:
                 parent.children_open += 1
         self._nodes[node.id] = node
 
     def check_client(self, node: Node, to: ClientStatus) -> None:
-        """Refuse what the client status does not allow."""
+        """Refuse a transition that the client status does not allow."""
         if to not in CLIENT_TRANSITIONS[node.client]:
-            found, wanted = word(node.client), word(to)
-            message = f"Cannot transition current_client_status from {found} to {wanted}"
-            raise refuse(Reason.INVALID_CLIENT_STATUS, message, found=found, wanted=wanted)
+            actual, requested = word(node.client), word(to)
+            message = f"Cannot transition current_client_status from {actual} to {requested}"
+            raise refuse(Reason.INVALID_CLIENT_STATUS, message, found=actual, wanted=requested)
 
     def check_server(self, node: Node, to: ServerStatus) -> None:
-        """Refuse what the server status does not allow."""
+        """Refuse a transition that the server status does not allow."""
         if to not in SERVER_TRANSITIONS[node.server]:
-            found, wanted = word(node.server), word(to)
-            message = f"Cannot transition current_server_status from {found} to {wanted}"
-            raise refuse(Reason.INVALID_SERVER_STATUS, message, found=found, wanted=wanted)
+            actual, requested = word(node.server), word(to)
+            message = f"Cannot transition current_server_status from {actual} to {requested}"
+            raise refuse(Reason.INVALID_SERVER_STATUS, message, found=actual, wanted=requested)
 
     def check(self, node: Node, client: ClientStatus, server: ServerStatus) -> None:
-        """Refuse a change of both statuses unless both may move."""
+        """Refuse a change of both statuses unless both transitions are allowed."""
         self.check_client(node, client)
         self.check_server(node, server)
 
     def set_client(self, node: Node, to: ClientStatus, response: bytes | None = None) -> None:
-        """Move the client status; it has been checked, or can only be right."""
+        """Set the client status; the transition has been checked."""
         assert to in CLIENT_TRANSITIONS[node.client], (node.client, to)
         self._enter_history(node, history.CLIENT, node.client, to, response)
         node.client = to
@@ -197,7 +197,7 @@ class Step:
     def set_server(
         self, node: Node, to: ServerStatus, response: bytes | None = None, *, same_response: bool = False
     ) -> None:
-        """Move the server status, and what hangs on it: timer, the parent's ledger, links in both directions."""
+        """Set the server status, and update history, timer, the parent's ledger and the listeners."""
         assert to in SERVER_TRANSITIONS[node.server], (node.server, to)
         before = node.server
         self._enter_history(node, history.SERVER, before, to, response, same=same_response)
@@ -208,26 +208,26 @@ class Step:
             listener(self, node, before)
 
     def _close(self, node: Node) -> None:
-        """The node is in nobody's way any more. It happens once: a closed node never opens."""
+        """Take a closed node out of the ledgers. Once a node: a closed node never opens."""
         self.clear_timer(node)
         parent = self.parent(node)
         # What a reset has marked was taken out of the ledger when the mark was set.
         if node.mode is Mode.FIRE_AND_FORGET:
-            self.workflow.loose_open -= 1
+            self.workflow.detached_open -= 1
         elif node.seq >= parent.deactivate_below:
             parent.children_open -= 1
             assert parent.children_open >= 0, "more children closed than were open"
             if isinstance(parent, Node) and parent.server in CLOSED:
-                self.workflow.loose_open -= 1
+                self.workflow.detached_open -= 1
         if node.children_open:
-            self.workflow.loose_open += node.children_open
+            self.workflow.detached_open += node.children_open
 
     def deactivate(self, node: Node) -> None:
-        """Deactivated: final. A node that already is gets one more entry."""
+        """Deactivate a node, for good. A node that already is deactivated gets one more history entry."""
         self.set_server(node, ServerStatus.DEACTIVATED)
 
     def close_link(self, target_id: bytes, child_id: bytes) -> None:
-        """Tell a target, wherever it is, that it need not wait for the child."""
+        """Send a CloseLink: the target need not wait for the child."""
         self.effects.append(
             Send(CloseLink(id=self.command.id, tid=self.command.tid, target_id=target_id, child_id=child_id))
         )
@@ -247,33 +247,33 @@ class Step:
         self._changes.append(NodeChange(node.id, change))
 
     def set_timer(self, subject: HasTimer, due: int, kind: TimerKind) -> None:
-        """Set the one timer of a node or schedule; one that stood is forgotten."""
+        """Set the one timer of a node or schedule in place of an earlier one. `due`: milliseconds since the epoch."""
         subject.timer_number += 1
         subject.timer_at = due
         subject.timer_kind = kind
 
     def clear_timer(self, subject: HasTimer) -> None:
-        """Forget the timer of a node or schedule, if it has one."""
+        """Clear the timer of a node or schedule, if it has one."""
         subject.timer_at = None
 
     # --- ending ----------------------------------------------------------------------------------------------------
 
     def dispatch(self, node: Node) -> None:
-        """Bring the node to its client."""
+        """Dispatch the node to its client."""
         self.effects.append(DispatchEffect(node_view(node, self.workflow)))
 
     def reply(self, answer: AnswerBody) -> None:
-        """Answer the command, and remember the answer where the caller gave a key."""
+        """Answer the command, and store the reply where the caller gave an idempotency key."""
         self.effects.extend(answered(self.command, answer))
         if self.command.body_hash is not None:
-            remember(self.transaction, self.command, answer, self.now)
+            save_reply(self.transaction, self.command, answer, self.now)
 
     def ignore(self, why: str) -> None:
-        """The command changes nothing, and rightly so."""
+        """Note why the command changes nothing."""
         self.effects.append(Ignored(why))
 
     def finish(self) -> list[Effect]:
-        """Give the effects. What has changed is in the transaction."""
+        """The effects. The changed records are in the transaction."""
         for node in self._nodes.values():
             if node is not None and len(node.history) > _HISTORY_BYTES_MAX:
                 self.transaction.add(CHUNKS, (node.id, node.history_chunks), node.history)
@@ -284,27 +284,27 @@ class Step:
         return self.effects
 
 
-#: Does a command.
+#: Applies a command.
 Handler = Callable[[Step, Any], None]
-#: Does the rest of some work.
+#: Continues a task.
 TaskHandler = Callable[[Step, Task], None]
-#: Whether there is nothing to be done for a command: it is about something that is gone.
+#: True: the command needs no handler, since its subject is gone.
 Guard = Callable[[Step, Any], bool]
-#: Told of a node whose server status has changed, and which one it had before.
+#: Called with a node whose server status has changed, and the status before.
 StatusListener = Callable[[Step, Node, ServerStatus], None]
 
 
 class Hooks(NamedTuple):
-    """What a step asks and tells other rooms than the tree's (`dispatch` has them all)."""
+    """Hooks of the rooms beside the tree (`dispatch` has them all)."""
 
-    work: Callable[[Step, AnyCommand], None]  #: a command, and all that follows from it within its workflow
+    work: Callable[[Step, AnyCommand], None]  #: applies a command and its tasks
     on_status: tuple[tuple[StatusListener, ...], ...]  #: by the new status, in order
-    before_send: tuple[Callable[[Step, Node], bool], ...]  #: whether a node has to wait before it is sent to its client
-    link_targets: tuple[Callable[[Step, CloseLink], bool], ...]  #: whether a link whose target is no node was theirs
+    before_send: tuple[Callable[[Step, Node], bool], ...]  #: true: the node waits before it is sent to its client
+    link_targets: tuple[Callable[[Step, CloseLink], bool], ...]  #: true: the link's target is theirs, and no node
 
 
-def own_node(step: Step, node_id: bytes) -> Node:
-    """The node, if the caller may touch it: another's is not found."""
+def require_own_node(step: Step, node_id: bytes) -> Node:
+    """A node that the caller may change. Refused, as not found: another client's."""
     node = step.enter_node(node_id)
     caller = step.command.user_id
     if node is None or (caller is not None and caller != node.user_id):

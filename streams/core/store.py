@@ -1,4 +1,4 @@
-"""Where records are kept: what `apply` asks of a partition's store, and the store that keeps them in memory."""
+"""The store of a partition's records: its interface, and the store in memory."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _R = TypeVar("_R")
 #: Records that are read at a time.
 _PAGE_RECORDS = 200
 
-#: Of one table, by key: records as a transaction leaves them (null: deleted), and as they were (null or absent: none).
+#: Of one table, by key: records after a transaction (null: deleted), and before it (null or absent: none).
 Rows = tuple[dict[Any, Any], dict[Any, Any]]
-#: Keeps a record under its key (null: forgets it); whether it is new.
+#: Puts a record under its key (null: deletes it); the flag says whether it is new.
 Keep = Callable[[Any, Any, bool], None]
 
 
 class Store(Protocol):
-    """One partition's records. What is read must not be changed by the caller."""
+    """One partition's records. Callers must not change a record that they read."""
 
     @property
     def meta(self) -> Meta:
-        """Where the partition is, and what nearly every command needs."""
+        """The partition's position, settings and tables."""
 
     def get(self, table: Table[_K, _R] | MetaTable[_K, _R], key: _K) -> _R | None:
         """A record, or null."""
@@ -40,20 +40,20 @@ class Store(Protocol):
         """The first `count` records behind a key, in the order of keys; null: from the first on."""
 
     def merge(self, rows: Mapping[Any, Rows], meta: Meta | None, rearmed: Iterable[Timer]) -> None:
-        """Keep what a transaction has changed of these rows, all of it or, where this raises, nothing.
+        """Apply a transaction's changes of these rows, all of them or, where this raises, none.
 
-        `meta`: changed in `META_FIELDS`. `rearmed`: timers that stand, and are to fire again.
+        `meta`: changed in `META_FIELDS`. `rearmed`: timers to fire again.
         """
 
 
 class PartitionRecords(ABC):
-    """What the stores have in common: the meta record, and the timers that follow from records."""
+    """Base of the stores: the meta record, and the timers that follow from records."""
 
     def __init__(self, meta: Meta) -> None:
-        #: by table, what is read by key: dictionaries of the meta record, and what a store has for the others
+        #: by table, records by key: dictionaries of the meta record, and a store's own containers
         self._entries: dict[Any, Any] = {}
-        #: by table: how a key is written, what keeps a record under it, and the timer that follows from the record
-        self._kept: dict[Any, tuple[Callable[[Any], Any], Keep, TimerFields | None]] = {}
+        #: by table: the encoder of a key, the function that puts a record, the timer fields of the record
+        self._writers: dict[Any, tuple[Callable[[Any], Any], Keep, TimerFields | None]] = {}
         self.meta = meta
 
     def _take_meta(self, meta: Meta) -> None:
@@ -62,7 +62,7 @@ class PartitionRecords(ABC):
             self._keep_in(table, getattr(meta, table.name), None)
 
     def _keep_in(self, table: Any, entries: dict[Any, Any], timer: TimerFields | None) -> None:
-        """Keep a table in a dictionary."""
+        """Hold a table in a dictionary."""
 
         def keep(key: Any, record: Any, is_new: bool) -> None:  # noqa: ARG001, FBT001 - as others are called
             if record is None:
@@ -71,9 +71,9 @@ class PartitionRecords(ABC):
                 entries[key] = record
 
         self._entries[table] = entries
-        self._kept[table] = (_as_it_is, keep, timer)
+        self._writers[table] = (_as_it_is, keep, timer)
 
-    #: Where the partition is, and what nearly every command needs. Not a method that reads it: that takes too long.
+    #: The partition's position, settings and tables. A getter of C: nearly every command reads it.
     meta = property(attrgetter("_meta"), _take_meta)
 
     def keys(self, table: MetaTable[_K, _R]) -> set[_K]:
@@ -81,21 +81,21 @@ class PartitionRecords(ABC):
         return set(self._entries[table])
 
     def merge(self, rows: Mapping[Any, Rows], meta: Meta | None, rearmed: Iterable[Timer]) -> None:
-        """Keep what a transaction has changed. Touches memory only, so that nothing can come in between."""
+        """Apply a transaction's changes. Touches memory only, so that nothing can come in between."""
         for table, (own, before) in rows.items():
-            encode, keep, fields = self._kept[table]
+            encode, keep, fields = self._writers[table]
             for key, record in own.items():
-                was = before.get(key)
-                if record is was or (was is not None and record == was):
+                old_record = before.get(key)
+                if record is old_record or (old_record is not None and record == old_record):
                     continue
-                keep(encode(key), record, was is None)
+                keep(encode(key), record, old_record is None)
                 if fields is not None:
-                    if was is None or record is None:
-                        moves = fields.due_at(record or was) is not None
+                    if old_record is None or record is None:
+                        moves = fields.due_at(record or old_record) is not None
                     else:
-                        moves = fields.state(was) != fields.state(record)
+                        moves = fields.state(old_record) != fields.state(record)
                     if moves:
-                        self._move_timer(fields, key, was, record)
+                        self._move_timer(fields, key, old_record, record)
         for timer in rearmed:
             self.clear_timer(*timer[:3])
             self.set_timer(*timer)
@@ -111,11 +111,11 @@ class PartitionRecords(ABC):
 
     @abstractmethod
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
-        """Have a TimerFired sent at `due` (milliseconds since the epoch)."""
+        """Set a timer. `due`: milliseconds since the epoch."""
 
     @abstractmethod
     def clear_timer(self, due: int, subject_id: bytes, kind: int) -> None:
-        """Forget a timer that was set."""
+        """Clear a timer."""
 
 
 class MemoryStore(PartitionRecords):
@@ -144,16 +144,16 @@ class MemoryStore(PartitionRecords):
         return [(key, records[key]) for key in keys]
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
-        """A timer stands."""
+        """Set a timer. `due`: milliseconds since the epoch."""
         self.timers[due, subject_id, kind] = number
 
     def clear_timer(self, due: int, subject_id: bytes, kind: int) -> None:
-        """A timer stands no more."""
+        """Clear a timer."""
         self.timers.pop((due, subject_id, kind), None)
 
 
 def changed(rows: Mapping[Any, Rows]) -> Iterator[tuple[Any, Any, Any]]:
-    """What is other than before of a transaction's rows: table, key and record (null: deleted)."""
+    """The changes in a transaction's rows: table, key and record (null: deleted)."""
     for table, (own, before) in rows.items():
         for key, record in own.items():
             if record != before.get(key):
@@ -165,7 +165,7 @@ def _as_it_is(key: Any) -> Any:
 
 
 def every(store: Store, table: Table[_K, _R]) -> Iterator[_R]:
-    """All records of a table, in the order of keys. Commands may come in between two of them."""
+    """All records of a table, in the order of keys. Commands may be applied between two of them."""
     after: _K | None = None
     while page := store.scan(table, after, _PAGE_RECORDS):
         yield from (record for _, record in page)
@@ -175,19 +175,19 @@ def every(store: Store, table: Table[_K, _R]) -> Iterator[_R]:
 def in_order(
     stored: Callable[[Any, int], list[tuple[Any, Any]]], changed: Mapping[Any, Any], after: Any, count: int
 ) -> list[tuple[Any, Any]]:
-    """The first `count` records behind a key, of what is stored and what is changed above it (null: deleted)."""
-    found: list[tuple[Any, Any]] = []
+    """The first `count` records behind a key, merged from stored and changed ones (null: deleted)."""
+    records: list[tuple[Any, Any]] = []
     while True:
-        wanted = count - len(found)
-        below = dict(stored(after, wanted))
-        # Behind the last of these there may be more below: what is changed there is looked at in the next round.
-        until = max(below) if wanted and len(below) == wanted else None
-        below |= {
+        missing_count = count - len(records)
+        merged = dict(stored(after, missing_count))
+        # Behind the last of these more may be stored: changes there are merged in the next round.
+        last_key = max(merged) if missing_count and len(merged) == missing_count else None
+        merged |= {
             key: record
             for key, record in changed.items()
-            if (after is None or key > after) and (until is None or key <= until)
+            if (after is None or key > after) and (last_key is None or key <= last_key)
         }
-        found += [(key, below[key]) for key in sorted(below) if below[key] is not None][:wanted]
-        if until is None or len(found) == count:
-            return found
-        after = until
+        records += [(key, merged[key]) for key in sorted(merged) if merged[key] is not None][:missing_count]
+        if last_key is None or len(records) == count:
+            return records
+        after = last_key

@@ -1,11 +1,11 @@
 """The catalogue: one row for each kind of record that a partition keeps.
 
-Everything that has to know which kinds there are goes by these rows: records in memory (`store`) and in RocksDB, the
+All code that depends on the kinds of records goes by these rows: records in memory (`store`) and in RocksDB, the
 keys of both and of the changelog, the versions that this code knows, the timers that follow from records. A new kind of
 record is a struct and a row here.
 
 Keys in RocksDB and in the changelog. Everything of a workflow begins with `w` and the 7 bytes that its ids share, so it
-lies together; then the kind, and the rest of the id. What belongs to no workflow begins with a letter of its own. `m`
+lies together; then the kind, and the rest of the id. Other keys begin with a letter of their own. `m`
 is the meta record; `t` (timers) and `o` (how far the changelog was read) are local to RocksDB.
 """
 
@@ -20,24 +20,24 @@ from backbeat.schemas.messages.jobs import Job
 from backbeat.schemas.messages.limits import Limit
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.values import TimerKind
-from backbeat.streams.core.limits.records import Lane, Place, Pool
-from backbeat.streams.core.records import Answer, CoalesceIndex, Link, Meta, Node, Workflow
-from backbeat.streams.core.retention.records import Due, SignalTombstone
+from backbeat.streams.core.limits.records import FairnessQueue, Pool, SlotTicket
+from backbeat.streams.core.records import CoalesceIndex, Link, Meta, Node, StoredReply, Workflow
+from backbeat.streams.core.retention.records import ArchiveEntry, SignalTombstone
 from backbeat.streams.core.schedules.schedule import Schedule
 
 K = TypeVar("K")
 R = TypeVar("R")
 
-#: When it is due (milliseconds since the epoch), what it is about, its kind, its number. A subject and kind have one.
+#: Due time (milliseconds since the epoch), subject id, kind, number. A subject has one timer of a kind.
 Timer = tuple[int, bytes, int, int]
 
 META_KEY = b"m"
-#: Where the kind is, in the key of what belongs to a workflow.
+#: Index of the kind's byte in the key of a workflow's record.
 KIND_AT = 1 + PREFIX_BYTES
 
 
 class KeyForm(NamedTuple, Generic[K]):
-    """How the key of a kind of record is written."""
+    """The encoding of the keys of one kind of record."""
 
     prefix: bytes  #: its first byte
     kind: bytes  #: the byte of a workflow's records that tells this kind; empty: it belongs to no workflow
@@ -46,24 +46,24 @@ class KeyForm(NamedTuple, Generic[K]):
 
 
 class TimerFields:
-    """The timer that follows from a record: in which fields it is due, and has its number."""
+    """The fields of a record from which its timer follows: due time, number, kind."""
 
     __slots__ = ("_number", "due_at", "kinds", "state")
 
     def __init__(self, due: str, number: str | None, *kinds: TimerKind) -> None:
-        """Take the timer from these fields; null: there is one in the record's life, and it has no number.
+        """Name the fields. `number` null: the record has one timer in its life, without a number.
 
-        Where there are several kinds the record says which, in `timer_kind`. What the timer is about is the key.
+        With several kinds, the record's `timer_kind` says which. The timer's subject is the record's key.
         """
         self.kinds = kinds
         self._number = number
-        # Functions of C: every change of a record asks them.
+        # Functions of C: they are called at every change of a record.
         self.due_at: Callable[[Any], int | None] = attrgetter(due)
-        #: what the timer is other than another one by
+        #: the values that tell this timer from another one
         self.state: Callable[[Any], Any] = attrgetter(due, number or due)
 
     def of(self, key: bytes, record: Any) -> Timer | None:
-        """The timer that stands; null: none does."""
+        """The record's timer; null: it has none."""
         due, number = self.state(record)
         if due is None:
             return None
@@ -72,7 +72,7 @@ class TimerFields:
 
 
 class Table(Generic[K, R]):
-    """One kind of record: where it is kept, of which version it is, which timer follows from it."""
+    """One kind of record: its struct, key, version and timer."""
 
     __slots__ = ("cache_part", "comes_and_goes", "decode_key", "form", "key", "struct", "timer", "version")
 
@@ -86,10 +86,10 @@ class Table(Generic[K, R]):
         cache_part: int | None = 8,
         comes_and_goes: bool = False,
     ) -> None:
-        """Keep records of this struct; `version` is the newest that this code knows.
+        """A table of this struct. `version`: the newest that this code knows.
 
-        `cache_part`: of the records that a partition holds decoded, this kind may have one in so many; null: a few.
-        `comes_and_goes`: such records are often made and deleted between two commits, and leave nothing to write then.
+        `cache_part`: this kind's share of a partition's decoded records, one in so many; null: a few records.
+        `comes_and_goes`: such records are often added and deleted between two commits, and then write nothing.
         """
         self.struct = struct
         self.form = form
@@ -101,7 +101,7 @@ class Table(Generic[K, R]):
 
 
 class MetaTable(Generic[K, R]):
-    """Entries that lie in the meta record, which each commit writes: few, and needed by nearly every command."""
+    """A table inside the meta record, which each commit writes: few entries, needed by nearly every command."""
 
     __slots__ = ("name",)
 
@@ -111,7 +111,7 @@ class MetaTable(Generic[K, R]):
     timer = None
 
     def __init__(self, name: str) -> None:
-        """Keep them in the dictionary of this name."""
+        """`name`: the meta record's field, a dictionary."""
         self.name = name
 
 
@@ -132,7 +132,7 @@ def _id_in(key: bytes) -> bytes:
 def _below(
     kind: bytes, encode_rest: Callable[[Any], bytes] = bytes, decode_rest: Callable[[bytes], Any] = bytes
 ) -> KeyForm[tuple[bytes, Any]]:
-    """What there are several of below one id: the rest of the key tells them apart."""
+    """Keys of several records under one id; the rest of the key tells them apart."""
 
     def encode(pair: tuple[bytes, Any]) -> bytes:
         identity, rest = pair
@@ -180,7 +180,7 @@ NODES: Table[bytes, Node] = Table(
     timer=TimerFields("timer_at", "timer_number", TimerKind.START, TimerKind.RETRY, TimerKind.EXPIRY),
     cache_part=1,
 )
-#: By node and number: an older part of a node's history, packed (`tree.history`). It is written once.
+#: By node and number: an older chunk of a node's history, packed (`tree.history`), written once.
 CHUNKS: Table[tuple[bytes, int], bytes] = Table(bytes, _below(b"h", _number_bytes, _number_of), cache_part=None)
 #: By target and child.
 LINKS: Table[tuple[bytes, bytes], Link] = Table(Link, _below(b"l"), comes_and_goes=True)
@@ -189,17 +189,19 @@ WAITING: Table[tuple[bytes, str], CoalesceIndex] = Table(
     CoalesceIndex, _below(b"c", str.encode, bytes.decode), comes_and_goes=True
 )
 #: By the command's id.
-ANSWERS: Table[bytes, Answer] = Table(
-    Answer, _by_itself(b"i"), timer=TimerFields("forget_at", None, TimerKind.ANSWER), comes_and_goes=True
+ANSWERS: Table[bytes, StoredReply] = Table(
+    StoredReply, _by_itself(b"i"), timer=TimerFields("forget_at", None, TimerKind.ANSWER), comes_and_goes=True
 )
 
 POOLS: Table[bytes, Pool] = Table(
     Pool, _of_workflow(b"p"), timer=TimerFields("timer_at", "timer_number", TimerKind.SLOT), comes_and_goes=True
 )
-#: By pool and lane.
-LANES: Table[tuple[bytes, bytes], Lane] = Table(Lane, _below(b"q"), comes_and_goes=True)
+#: By pool and queue key.
+FAIRNESS_QUEUES: Table[tuple[bytes, bytes], FairnessQueue] = Table(FairnessQueue, _below(b"q"), comes_and_goes=True)
 #: By pool and node.
-PLACES: Table[tuple[bytes, bytes], Place] = Table(Place, _below(b"o"), cache_part=4, comes_and_goes=True)
+SLOT_TICKETS: Table[tuple[bytes, bytes], SlotTicket] = Table(
+    SlotTicket, _below(b"o"), cache_part=4, comes_and_goes=True
+)
 
 SCHEDULES: Table[bytes, Schedule] = Table(
     Schedule, _by_itself(b"c"), timer=TimerFields("timer_at", "timer_number", TimerKind.SCHEDULE)
@@ -216,8 +218,10 @@ TOMBSTONES: Table[bytes, SignalTombstone] = Table(
     timer=TimerFields("forget_at", None, TimerKind.REFUSAL),
     comes_and_goes=True,
 )
-#: By the time since when it waits, and workflow.
-DUE: Table[tuple[int, bytes], Due] = Table(Due, _by_time(b"a"), cache_part=None, comes_and_goes=True)
+#: By the time of entering the queue, and workflow.
+ARCHIVE_QUEUE: Table[tuple[int, bytes], ArchiveEntry] = Table(
+    ArchiveEntry, _by_time(b"a"), cache_part=None, comes_and_goes=True
+)
 
 TABLES: tuple[Table[Any, Any], ...] = (
     WORKFLOWS,
@@ -227,32 +231,32 @@ TABLES: tuple[Table[Any, Any], ...] = (
     WAITING,
     ANSWERS,
     POOLS,
-    LANES,
-    PLACES,
+    FAIRNESS_QUEUES,
+    SLOT_TICKETS,
     SCHEDULES,
     JOBS,
     TOMBSTONES,
-    DUE,
+    ARCHIVE_QUEUE,
 )
 #: The newest version of the meta record that this code knows.
 META_VERSION = 2
 
-#: Client id and activity's name (`limit_key`) -> the limit that nodes of that type ask by.
+#: Client id and activity's name (`limit_key`) -> the limit of that activity type.
 LIMITS: MetaTable[bytes, Limit] = MetaTable("limits")
 #: As `LIMITS`: the first of the limit's pools here.
 FIRST_POOLS: MetaTable[bytes, bytes] = MetaTable("pools")
-#: As `LIMITS`: the pool that a change of the limit has come to.
-FILLING: MetaTable[bytes, bytes] = MetaTable("filling")
-#: As `LIMITS`: changes that this partition has ordered and that have not come back to it.
+#: As `LIMITS`: the next pool that a change of the limit goes through.
+REFILL_CURSORS: MetaTable[bytes, bytes] = MetaTable("refill_cursors")
+#: As `LIMITS`: changes that this partition has broadcast and not applied yet.
 LIMITS_ORDERED: MetaTable[bytes, Limit] = MetaTable("limits_ordered")
-#: Client id and workflow's name -> what is not kept for ever.
+#: Client id and workflow's name -> its retention policy.
 RETENTION: MetaTable[bytes, RetentionPolicy] = MetaTable("retention")
 
-META_TABLES: tuple[MetaTable[Any, Any], ...] = (LIMITS, FIRST_POOLS, FILLING, LIMITS_ORDERED, RETENTION)
-#: What else commands change of the meta record.
+META_TABLES: tuple[MetaTable[Any, Any], ...] = (LIMITS, FIRST_POOLS, REFILL_CURSORS, LIMITS_ORDERED, RETENTION)
+#: The other fields of the meta record that commands change.
 META_FIELDS = ("settings", "limit_revision", "removed")
 
-#: The table whose records have timers of a kind.
+#: Kind of timer -> the table whose records have such timers.
 TIMED: dict[int, Table[bytes, Any]] = {
     kind: table for table in TABLES if table.timer is not None for kind in table.timer.kinds
 }
@@ -262,7 +266,7 @@ _BY_PREFIX = {table.form.prefix: table for table in TABLES if not table.form.kin
 
 
 def table_of(key: bytes) -> Table[Any, Any] | None:
-    """The table of a record by its key in the changelog; null: no kind of record has such a key."""
+    """The table of a record by its key in the changelog; null: the key is of no known kind."""
     if key[:1] == b"w":
         return _OF_WORKFLOWS.get(key[KIND_AT : KIND_AT + 1])
     return _BY_PREFIX.get(key[:1])

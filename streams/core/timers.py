@@ -1,7 +1,7 @@
-"""A timer that fires before its time is set once more.
+"""Timers that fire too early are set again.
 
-Whoever sends a timer's command goes by an estimate of the broker's time, which may be wrong by any amount: only the
-time of the record counts (`now` of `apply`).
+An engine sends a timer's command by its estimate of the broker's time, which may be wrong by any amount: only the
+record's time counts (`now` of `apply`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from backbeat.streams.core.tables import TIMED
 
 
 def fired_early(step: Step, kind: TimerKind, subject_id: bytes, number: int) -> bool:
-    """Whether a timer has fired before its time. Then it is set again: whoever has sent it takes it for done."""
+    """True when a timer has fired before its time; it is then set again, since its sender takes it for fired."""
     table = TIMED[kind]
     record = step.transaction.get(table, subject_id)
     timer = None if record is None or table.timer is None else table.timer.of(subject_id, record)
     if timer is None or timer[2] != kind or (timer[3] and timer[3] != number):
-        return False  # It stands no more. What has one timer in its life has no number.
+        return False  # It was cleared or replaced. A record with one timer in its life has no number.
     if step.now >= timer[0]:
         return False
     step.transaction.rearm(timer)

@@ -1,14 +1,14 @@
-"""What one command reads and writes: its own copies of records, kept together when it holds, dropped when it does not.
+"""A transaction: the records that one command reads and changes, committed together or rolled back.
 
     get     a record, to be read only
     edit    a record, to be changed: the transaction's own copy, the same each time
-    add     a record that there was not
-    put     a record, new or instead of the one that there is
-    delete  forget a record
-    scan    records in the order of their keys, as this transaction leaves them
+    add     a new record
+    put     a record, new or in place of a stored one
+    delete  a record
+    scan    records in the order of their keys, with this transaction's changes
 
-Nothing is changed below until `commit`, which hands over everything that is other than before, in one piece. What lies
-below is the store, or another transaction: so one of several changes in a command can be dropped by itself.
+Nothing changes below until `commit`, which hands over all changed records at once. Below is the store, or an outer
+transaction: so one of several changes in a command can be rolled back by itself.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Transaction:
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def get(self, table: Table[_K, _R] | MetaTable[_K, _R], key: _K) -> _R | None:
-        """A record as this transaction leaves it, to be read only; null: there is none."""
+        """A record with this transaction's changes, to be read only; null: there is none."""
         rows = self._rows.get(table)
         if rows is not None:
             record: _R | None = rows[0].get(key, _MISSING)
@@ -65,7 +65,7 @@ class Transaction:
         return in_order(lambda behind, most: self._store.scan(table, behind, most), rows[0], after, count)
 
     def has_changed(self, table: Table[_K, _R], key: _K) -> bool:
-        """Whether a record is other than before."""
+        """True when a record has changed."""
         own, before = self._of(table)
         return bool(own.get(key) != before.get(key))
 
@@ -78,7 +78,7 @@ class Transaction:
         return rows
 
     def own(self, table: Table[_K, _R]) -> dict[_K, _R | None]:
-        """What the transaction has of a table by now: a short way to what was edited before."""
+        """The table's records that this transaction has changed: a shortcut for hot paths."""
         return self._of(table)[0]
 
     def edit(self, table: Table[_K, _R], key: _K) -> _R | None:
@@ -95,39 +95,39 @@ class Transaction:
         return record  # type: ignore[no-any-return]  # as above
 
     def add(self, table: Table[_K, _R], key: _K, record: _R) -> None:
-        """Keep a record where the caller knows that there was none."""
+        """Add a record; the caller knows that there is none."""
         self._of(table)[0][key] = record
 
     def put(self, table: Table[_K, _R] | MetaTable[_K, _R], key: _K, record: _R | None) -> None:
-        """Keep a record; null: forget it."""
+        """Put a record; null: delete it."""
         own, before = self._of(table)
         if key not in own:
             before[key] = self._store.get(table, key)
         own[key] = record
 
     def delete(self, table: Table[_K, _R] | MetaTable[_K, _R], key: _K) -> None:
-        """Forget a record, if there is one."""
+        """Delete a record, if there is one."""
         self.put(table, key, None)
 
     def edit_meta(self) -> Meta:
-        """The meta record, to be changed but for its dictionaries, which are tables."""
+        """The meta record, to be changed; its dictionaries are tables, to be changed by `put`."""
         if not self._edits_meta:
             self.meta = copy(self.meta)
             self._edits_meta = True
         return self.meta
 
     def rearm(self, timer: Timer) -> None:
-        """Have a timer that has fired too early fire again."""
+        """Set a timer that has fired too early again."""
         self._rearmed.append(timer)
 
     # --- ending ------------------------------------------------------------------------------------------------------
 
     def commit(self) -> None:
-        """Hand over what has changed."""
+        """Hand the changes to the store."""
         self._store.merge(self._rows, self.meta if self._edits_meta else None, self._rearmed)
 
     def rollback(self) -> None:
-        """Drop what has changed."""
+        """Drop the changes."""
         self.meta = self._store.meta
         self._edits_meta = False
         self._rows = {}
@@ -135,14 +135,14 @@ class Transaction:
 
     def merge(self, rows: Mapping[Any, Rows], meta: Meta | None, rearmed: Iterable[Timer]) -> None:
         """Take over the changes of a transaction within this one."""
-        for table, (theirs, were) in rows.items():
+        for table, (inner_records, inner_before) in rows.items():
             own, before = self._of(table)
-            for key, record in theirs.items():
+            for key, record in inner_records.items():
                 if key not in own:
-                    before[key] = were.get(key)
+                    before[key] = inner_before.get(key)
                 own[key] = record
         if meta is not None:
-            mine = self.edit_meta()
+            own_meta = self.edit_meta()
             for name in META_FIELDS:
-                setattr(mine, name, getattr(meta, name))
+                setattr(own_meta, name, getattr(meta, name))
         self._rearmed += rearmed

@@ -220,7 +220,7 @@ class Engine:
                     sends += 1
                 case fx.Reply():
                     self._replies.send(effect.to, effect.answer, effect.tid)
-                case fx.Refuse():
+                case fx.DeadLetter():
                     self._dead_letter(record, f"{effect.rejection.reason}: {effect.rejection.message}")
                 case fx.FiredEarly():
                     self._sample(record.timestamp)

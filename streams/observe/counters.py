@@ -14,7 +14,7 @@ from backbeat.observe.histograms import OTHER
 from backbeat.schemas.messages import replies
 from backbeat.schemas.messages.commands import AnyCommand, ChangeNode, DeliveryFailed, TimerFired
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
-from backbeat.streams.core.effects import Dispatch, Effect, Refuse, StatusChanged
+from backbeat.streams.core.effects import DeadLetter, Dispatch, Effect, StatusChanged
 from backbeat.streams.core.store import Store
 from backbeat.streams.core.tables import NODES
 
@@ -68,7 +68,7 @@ class EngineCounters:
                 activity.dispatched += 1
                 if node.attempt > 1:
                     activity.retried += 1
-            elif kind is Refuse:
+            elif kind is DeadLetter:
                 self.rejections[effect.rejection.reason] += 1  # type: ignore[union-attr]  # as above
 
     def _changed(self, command: AnyCommand, effect: StatusChanged, store: Store) -> None:

@@ -48,7 +48,7 @@ class StoredRecords(PartitionRecords):
             for table in TABLES
         }
         for table, layers in self._records.items():
-            self._kept[table] = (table.key, layers.keep, table.timer)
+            self._writers[table] = (table.key, layers.keep, table.timer)
         self._entries.update(self._records)
 
     def _codec(self, table: Table[Any, Any]) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:

@@ -13,7 +13,7 @@ from backbeat.compose.bench.table import ROWS, show
 from backbeat.schemas import codec
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.streams.core import apply
-from backbeat.streams.core.effects import Dispatch, Ignored, Refuse
+from backbeat.streams.core.effects import DeadLetter, Dispatch, Ignored
 from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.core.tables import NODES, WORKFLOWS
 
@@ -32,7 +32,7 @@ def perform(records, store, begin=1_000):
     dispatched = 0
     for now, record in enumerate(records, start=begin):
         effects = apply(codec.decode_command(record.value), now, store)
-        bad += [effect for effect in effects if isinstance(effect, (Ignored, Refuse))]
+        bad += [effect for effect in effects if isinstance(effect, (Ignored, DeadLetter))]
         dispatched += sum(isinstance(effect, Dispatch) for effect in effects)
     return bad, dispatched
 

@@ -20,7 +20,7 @@ from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.core import effects as e
 from backbeat.streams.core import records
-from backbeat.streams.core.tables import DUE, TOMBSTONES
+from backbeat.streams.core.tables import ARCHIVE_QUEUE, TOMBSTONES
 from tests.core.naive import Naive, Outcome
 from tests.core.world import OTHER, TIMER_NUMBERS, USER, Happened, World, reply_to
 
@@ -204,7 +204,7 @@ class Player:
 
     def _archived(self, move: Move) -> c.RemoveWorkflow | None:
         """A workflow that waits to be archived was; at times one that has moved on, or was removed already."""
-        waits = sorted(identity for store in self.world.stores for _, identity in store[DUE])
+        waits = sorted(identity for store in self.world.stores for _, identity in store[ARCHIVE_QUEUE])
         identity = waits[move.node % len(waits)] if waits else WORKFLOW_IDS[move.node % len(WORKFLOW_IDS)]
         workflow = self.world.workflows().get(identity)
         revision = 0 if workflow is None else workflow.removal_number - (move.how % 5 == 4)

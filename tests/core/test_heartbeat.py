@@ -4,7 +4,7 @@ import pytest
 
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages.replies import Done, Reason
-from backbeat.streams.core.effects import Ignored, Refuse
+from backbeat.streams.core.effects import DeadLetter, Ignored
 from tests.core.rig import Rig, new, running
 from tests.core.world import OTHER
 
@@ -77,7 +77,7 @@ def test_one_that_crosses_its_own_answer_is_no_dead_letter():
     happened = beat(rig, reply_to=None)
     assert happened.of(Ignored)
     assert happened.replies == []
-    assert not happened.of(Refuse)
+    assert not happened.of(DeadLetter)
 
 
 def test_anothers_node_is_not_found():

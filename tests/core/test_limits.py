@@ -75,7 +75,7 @@ def test_a_workers_result_that_is_too_large_is_a_client_error():
         response=b'"' + b"x" * 262_144 + b'"',
     )
     effects = apply(result, 2_000, store)
-    assert isinstance(effects[0], fx.Refuse)
+    assert isinstance(effects[0], fx.DeadLetter)
     node = store[NODES][node_id]
     assert (node.server.name, node.client.name, node.retries_remaining) == ("RETRYING", "ERRORED", 5)
     assert b"payload_bytes_max" in node.history
@@ -91,7 +91,7 @@ def test_the_same_refused_of_a_caller_without_attempt_changes_nothing():
     response = b'"' + b"x" * 262_144 + b'"'
     change = c.ChangeNode(id=b"2" * 16, user_id=USER, node_id=node_id, status="completed", response=response)
     (refuse,) = apply(change, 2_000, store)
-    assert isinstance(refuse, fx.Refuse)
+    assert isinstance(refuse, fx.DeadLetter)
     assert store[NODES][node_id] == before
 
 

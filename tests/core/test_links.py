@@ -10,7 +10,7 @@ from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.status import ServerStatus
-from backbeat.streams.core.effects import Ignored, Refuse, Send
+from backbeat.streams.core.effects import DeadLetter, Ignored, Send
 from backbeat.streams.core.tables import LINKS
 from tests.core.rig import CAMERA, CAMERA_ID, FORGET, NON_BLOCKING, Rig, flag, id_of, new, running, workflow
 from tests.core.world import USER, reply_to
@@ -176,7 +176,7 @@ def test_a_strict_opening_is_refused_when_its_target_is_not_running(command):
     rig = running(new("a"))
     rig.complete("a")
     target = rig["a"] if "closed" in command else b"x" * 16
-    (refused,) = rig.tell(c.OpenLink, target_id=target, child_id=b"c" * 16, strict=True).of(Refuse)
+    (refused,) = rig.tell(c.OpenLink, target_id=target, child_id=b"c" * 16, strict=True).of(DeadLetter)
     assert refused.rejection.reason is Reason.INVALID_PARAMETERS
 
 
@@ -324,7 +324,7 @@ def test_a_child_whose_target_in_the_same_workflow_is_closed():
 
 
 def refused(happened) -> str:
-    (refusal,) = happened.of(Refuse)
+    (refusal,) = happened.of(DeadLetter)
     assert refusal.rejection.reason is Reason.INVALID_PARAMETERS
     assert refusal.rejection.found == "a cycle"
     return refusal.rejection.message

@@ -12,9 +12,9 @@ from backbeat.schemas.messages.replies import Done, Reason, Rejection
 from backbeat.schemas.messages.retention import RetentionPolicies, RetentionPolicy
 from backbeat.schemas.messages.views import NodeView
 from backbeat.streams.core import queries as q
-from backbeat.streams.core.effects import Ignored, Refuse
+from backbeat.streams.core.effects import DeadLetter, Ignored
 from backbeat.streams.core.retention.policies import POLICIES_MAX
-from backbeat.streams.core.tables import CHUNKS, DUE, LINKS, NODES, TOMBSTONES, WAITING, WORKFLOWS
+from backbeat.streams.core.tables import ARCHIVE_QUEUE, CHUNKS, LINKS, NODES, TOMBSTONES, WAITING, WORKFLOWS
 from tests.core.rig import CAMERA, CAMERA_ID, FORGET, NON_BLOCKING, Rig, id_of, new, workflow
 from tests.core.world import OTHER, USER, reply_to
 
@@ -50,7 +50,9 @@ class Kept(Rig):
 
     @property
     def is_empty(self):
-        return not any(store[each] for store in self.stores for each in (WORKFLOWS, NODES, LINKS, CHUNKS, WAITING, DUE))
+        return not any(
+            store[each] for store in self.stores for each in (WORKFLOWS, NODES, LINKS, CHUNKS, WAITING, ARCHIVE_QUEUE)
+        )
 
 
 def finished(*, retain=True, **given):
@@ -460,7 +462,7 @@ def test_a_late_repeat_of_a_signal_makes_nothing():
     assert (refused.reason, refused.found) == (Reason.NOT_FOUND, "a workflow that was removed")
     unheard = rig.signal("buy", id=b"1" * 16, reply_to=None)
     assert unheard.of(Ignored)
-    assert not unheard.of(Refuse)
+    assert not unheard.of(DeadLetter)
     assert rig.snapshot() == before
 
 
@@ -509,7 +511,7 @@ def test_a_link_to_a_removed_node_is_one_to_a_closed_node():
     assert rig.complete("child").replies == [Done()]
     assert rig.server("late") == ["complete"]
     strict = c.OpenLink(id=rig.new_id(), target_id=target, child_id=rig["late"], strict=True)
-    assert [effect.rejection.found for effect in rig.do(strict).of(Refuse)] == ["a node that is closed"]
+    assert [effect.rejection.found for effect in rig.do(strict).of(DeadLetter)] == ["a node that is closed"]
 
 
 def test_what_is_late_of_a_removed_node_is_ignored():
@@ -536,7 +538,7 @@ def test_what_is_late_of_a_removed_node_is_ignored():
 def test_a_result_of_an_unknown_node_is_an_operators_affair_where_nothing_is_removed():
     rig = Rig()
     late = c.ChangeNode(id=rig.new_id(), node_id=b"x" * 16, status="completed", attempt=1)
-    assert [effect.rejection.reason for effect in rig.do(late).of(Refuse)] == [Reason.NOT_FOUND]
+    assert [effect.rejection.reason for effect in rig.do(late).of(DeadLetter)] == [Reason.NOT_FOUND]
 
 
 def test_a_wait_for_what_is_removed_is_refused():

@@ -9,7 +9,7 @@ from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.replies import Done, Reason
 from backbeat.schemas.messages.schedules import Overlap, RunCause, RunState
 from backbeat.schemas.messages.values import TimerKind
-from backbeat.streams.core.effects import FiredEarly, Ignored, Refuse
+from backbeat.streams.core.effects import DeadLetter, FiredEarly, Ignored
 from backbeat.streams.core.schedules.schedule import QUEUED_MAX, RECENT_MAX, RUNNING_MAX, schedule_view
 from tests.core.rig import new
 from tests.core.schedule_rig import HOUR, MINUTE, ScheduleRig, made, plan
@@ -215,7 +215,7 @@ def test_a_run_that_is_refused_has_ended():
     rig.end(rig.came(T0 + HOUR))
     workflow = next(iter(rig.workflows().values()))
     rig.ask(c.ChangeWorkflow, workflow_id=workflow.id, change="complete")
-    assert len(rig.came(T0 + 2 * HOUR).of(Refuse)) == 1
+    assert len(rig.came(T0 + 2 * HOUR).of(DeadLetter)) == 1
     assert rig.runs() == [("ended", T0 + HOUR), ("ended", T0 + 2 * HOUR)]
 
 

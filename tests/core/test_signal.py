@@ -6,7 +6,7 @@ from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages.replies import Done, Reason
 from backbeat.schemas.messages.status import Mode
 from backbeat.schemas.messages.views import NodeView, WorkflowView
-from backbeat.streams.core.effects import Dispatch, Ignored, Refuse
+from backbeat.streams.core.effects import DeadLetter, Dispatch, Ignored
 from backbeat.streams.core.tables import ANSWERS
 from tests.core.rig import CAMERA, CAMERA_ID, NON_BLOCKING, Rig, new, running, workflow
 from tests.core.world import OTHER, USER, reply_to
@@ -114,7 +114,7 @@ def test_the_same_signal_twice_makes_one_node():
 def test_a_refusal_that_nobody_waits_for_is_kept_for_an_operator():
     rig = Rig()
     happened = rig.tell(c.Signal, workflow_id=CAMERA_ID, node=new("a"))
-    assert [effect.rejection.reason for effect in happened.of(Refuse)] == [Reason.NOT_FOUND]
+    assert [effect.rejection.reason for effect in happened.of(DeadLetter)] == [Reason.NOT_FOUND]
     assert happened.replies == []
 
 

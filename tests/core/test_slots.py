@@ -19,7 +19,7 @@ from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core import effects as e
 from backbeat.streams.core import queries
 from backbeat.streams.core.limits import slots, views
-from backbeat.streams.core.tables import LANES, PLACES, POOLS
+from backbeat.streams.core.tables import FAIRNESS_QUEUES, POOLS, SLOT_TICKETS
 from tests.core.rig import NON_BLOCKING, Rig, id_of, new, workflow
 from tests.core.test_slices import Counting
 from tests.core.world import OTHER, USER, Happened, World, reply_to
@@ -603,7 +603,7 @@ class Watched(World):
             if node.slot is not None and node.server is ServerStatus.SENT_TO_CLIENT:
                 running.setdefault(node.slot, []).append(node)
         for pool_id, found in running.items():
-            places = self.store_of(pool_id)[PLACES]
+            places = self.store_of(pool_id)[SLOT_TICKETS]
             known = [node for node in found if (pool_id, node.id) in places]
             assert all(places[pool_id, node.id].out for node in known), "a node runs without a slot"
 
@@ -630,7 +630,9 @@ def test_never_more_out_than_the_limit_and_no_slot_is_lost(moves, seed, slice_no
     world.drain(chance=chance)
     world.check()
     finish(world, chance)
-    assert not any(store[POOLS] or store[LANES] or store[PLACES] for store in world.stores), "something is left"
+    assert not any(store[POOLS] or store[FAIRNESS_QUEUES] or store[SLOT_TICKETS] for store in world.stores), (
+        "something is left"
+    )
     assert all(node.server in (ServerStatus.COMPLETE, ServerStatus.DEACTIVATED) for node in world.nodes().values())
 
 

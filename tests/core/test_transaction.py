@@ -17,7 +17,7 @@ from backbeat.schemas.messages.jobs import JobFilter
 from backbeat.schemas.messages.replies import Reason
 from backbeat.streams import core
 from backbeat.streams.core import apply
-from backbeat.streams.core.effects import Refuse
+from backbeat.streams.core.effects import DeadLetter
 from backbeat.streams.core.records import Meta, Node
 from backbeat.streams.core.step import Refused, refuse
 from backbeat.streams.core.store import MemoryStore
@@ -125,7 +125,7 @@ def walk(first, stride, error):
             except (Broken, Refused):
                 assert store.state() == before, f"a failed {type(command).__name__} left a trace, line {line}"
             else:
-                if not (error is refusal and any(isinstance(each, Refuse) for each in effects)):
+                if not (error is refusal and any(isinstance(each, DeadLetter) for each in effects)):
                     break
                 put(store, ANSWERS, command.id, None)
                 assert store.state() == before, f"a refused {type(command).__name__} left a trace, line {line}"

@@ -29,21 +29,21 @@ from backbeat.streams.core.retention import policies
 from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.core.tables import (
     ANSWERS,
+    ARCHIVE_QUEUE,
     CHUNKS,
-    DUE,
+    FAIRNESS_QUEUES,
     JOBS,
-    LANES,
     LINKS,
     NODES,
-    PLACES,
     POOLS,
     SCHEDULES,
+    SLOT_TICKETS,
     TOMBSTONES,
     WAITING,
     WORKFLOWS,
 )
 from backbeat.streams.core.tree import coalesce, history, status
-from backbeat.streams.core.tree.deactivation import is_deactivated, is_left_over
+from backbeat.streams.core.tree.deactivation import belongs_to_removed_workflow, is_deactivated
 from tests.core.storing import encoded
 
 USER = b"u" * 16
@@ -69,7 +69,7 @@ class Happened:
     @property
     def reply(self) -> Any:
         """The one answer; a refusal that nobody waits for counts as one."""
-        answers = self.replies + [effect.rejection for effect in self.of(e.Refuse)]
+        answers = self.replies + [effect.rejection for effect in self.of(e.DeadLetter)]
         assert len(answers) == 1, answers
         return answers[0]
 
@@ -190,7 +190,7 @@ class World:
             node.id: node
             for store in self.stores
             for node in store[NODES].values()
-            if not is_left_over(node, store[WORKFLOWS].get(node.workflow_id))
+            if not belongs_to_removed_workflow(node, store[WORKFLOWS].get(node.workflow_id))
         }
 
     def workflows(self) -> dict[bytes, records.Workflow]:
@@ -292,7 +292,7 @@ class World:
             self._check_node(node, below[node.id], nodes)
         for workflow in self.workflows().values():
             assert workflow.sweeps == 0
-            assert workflow.slices_under_way == 0
+            assert workflow.continuations_pending == 0
             self._check_rest(workflow, nodes)
         self._check_waiting(nodes)
         expected = {
@@ -327,7 +327,7 @@ class World:
         check_slots(self)
         for store in self.stores:
             assert store.meta.removed == len(store[TOMBSTONES])
-            assert {identity for _, identity in store[DUE]} <= set(store[WORKFLOWS])
+            assert {identity for _, identity in store[ARCHIVE_QUEUE]} <= set(store[WORKFLOWS])
             answered = {subject for (_, subject, kind) in store.timers if kind == TimerKind.ANSWER}
             assert answered >= set(store[ANSWERS])
 
@@ -343,14 +343,14 @@ class World:
                 or (node.parent_id is not None and nodes[node.parent_id].server in CLOSED)
             )
         ]
-        assert workflow.loose_open == len(loose), "loose_open and a recount differ"
+        assert workflow.detached_open == len(loose), "detached_open and a recount differ"
         is_over = all(node.server in CLOSED for node in own)
         assert policies.is_finished(workflow) == is_over, "a workflow is finished when all of its nodes are closed"
         store = self.store_of(workflow.id)
         planned = (workflow.removal_at is not None, workflow.due_at is not None)
         under_policy = is_over and policies.policy_of(store, workflow) is not None
         assert sum(planned) == under_policy == (workflow.finished_at is not None), (planned, under_policy)
-        due = [since for since, identity in store[DUE] if identity == workflow.id]
+        due = [since for since, identity in store[ARCHIVE_QUEUE] if identity == workflow.id]
         assert due == ([] if workflow.due_at is None else [workflow.due_at])
 
     def _check_waiting(self, nodes: dict[bytes, records.Node]) -> None:
@@ -428,7 +428,7 @@ class World:
 
 def check_slots(world: World) -> None:
     """Every node that asked has its place, and no other has; lines, rings and counts are whole."""
-    places = {pair: (store, place) for store in world.stores for pair, place in store[PLACES].items()}
+    places = {pair: (store, place) for store in world.stores for pair, place in store[SLOT_TICKETS].items()}
     for node in world.nodes().values():
         if node.slot is None:
             continue
@@ -454,14 +454,14 @@ def check_slots(world: World) -> None:
         assert not store.meta.filling
         assert not store.meta.limits_ordered
         lanes = {pair for pool in store[POOLS].values() for pair in _check_line(store, pool)}
-        assert lanes == set(store[LANES])
+        assert lanes == set(store[FAIRNESS_QUEUES])
 
 
 def _check_line(store: MemoryStore, pool: records.Pool) -> set[tuple[bytes, bytes]]:
-    places = {node_id: place for (pool_id, node_id), place in store[PLACES].items() if pool_id == pool.id}
+    places = {node_id: place for (pool_id, node_id), place in store[SLOT_TICKETS].items() if pool_id == pool.id}
     assert pool.out == sum(place.out for place in places.values()), "out and a recount differ"
     lanes: set[tuple[bytes, bytes]] = set()
-    for at, level in enumerate(pool.levels):
+    for at, level in enumerate(pool.bands):
         waiting = {n: p for n, p in places.items() if not p.out and p.priority == at + 1}
         assert level.waiting == len(waiting), "waiting and a recount differ"
         chain, node_id = [], level.oldest
@@ -475,18 +475,18 @@ def _check_line(store: MemoryStore, pool: records.Pool) -> set[tuple[bytes, byte
         ring, key = [], level.turn
         while key is not None and key not in ring:
             ring.append(key)
-            lane = store[LANES][pool.id, key]
-            assert store[LANES][pool.id, lane.next].before == key
+            lane = store[FAIRNESS_QUEUES][pool.id, key]
+            assert store[FAIRNESS_QUEUES][pool.id, lane.next].before == key
             in_lane, node_id = [], lane.first
             while node_id is not None:
-                assert waiting[node_id].lane == key
+                assert waiting[node_id].queue == key
                 assert waiting[node_id].before == (in_lane[-1] if in_lane else None)
                 in_lane.append(node_id)
                 node_id = waiting[node_id].next
-            assert in_lane == [n for n in chain if waiting[n].lane == key], "a lane goes by age"
+            assert in_lane == [n for n in chain if waiting[n].queue == key], "a lane goes by age"
             assert lane.last == in_lane[-1], "an empty lane"
             key = lane.next
-        assert {waiting[n].lane for n in chain} == set(ring)
+        assert {waiting[n].queue for n in chain} == set(ring)
         lanes |= {(pool.id, key) for key in ring}
     return lanes
 

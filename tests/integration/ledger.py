@@ -100,7 +100,7 @@ class Ledger:
                     sends += 1
                 case fx.Reply():
                     self.sent[partition, REPLIES].append(codec.encode_reply(effect.to, effect.answer, effect.tid))
-                case fx.Refuse():
+                case fx.DeadLetter():
                     self.sent[partition, DEAD_LETTERS].append(message.value())
                 case fx.Ignored():
                     self.ignored += 1

@@ -15,7 +15,7 @@ from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.dispatch import apply
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.store import MemoryStore
-from backbeat.streams.core.tables import DUE, TOMBSTONES, WORKFLOWS
+from backbeat.streams.core.tables import ARCHIVE_QUEUE, TOMBSTONES, WORKFLOWS
 from backbeat.streams.engine.ports import ChangelogPosition
 from backbeat.streams.state.store import META_KEY, PartitionStore
 from backbeat.streams.state.stored_timers import TIMER
@@ -58,11 +58,11 @@ class Both:
 
     def check(self):
         after, place = None, None
-        wanted, due = sorted(self.memory[WORKFLOWS]), sorted(self.memory[DUE])
+        wanted, due = sorted(self.memory[WORKFLOWS]), sorted(self.memory[ARCHIVE_QUEUE])
         for limit in (2, 1_000):
             found = [key for key, _ in self.stored.scan(WORKFLOWS, after, limit)]
             assert found == [each for each in wanted if after is None or each > after][:limit]
-            due_found = [key for key, _ in self.stored.scan(DUE, place, limit)]
+            due_found = [key for key, _ in self.stored.scan(ARCHIVE_QUEUE, place, limit)]
             assert due_found == [each for each in due if place is None or each > place][:limit]
             after, place = (found[-1] if found else after), (due[1] if len(due) > 1 else place)
 
@@ -119,8 +119,8 @@ def test_stores_agree_whatever_is_committed_in_between(both, seed):
             both.now = max(both.now, due)
             fired = c.TimerFired(id=both.identity(), subject_id=subject, kind=TimerKind(kind), number=number)
             both.do(fired)
-        elif both.memory[DUE]:
-            _, workflow_id = min(both.memory[DUE])
+        elif both.memory[ARCHIVE_QUEUE]:
+            _, workflow_id = min(both.memory[ARCHIVE_QUEUE])
             revision = both.memory[WORKFLOWS][workflow_id].removal_number
             both.do(c.RemoveWorkflow(id=both.identity(), workflow_id=workflow_id, revision=revision))
         if chance.random() < 0.3:

@@ -15,7 +15,7 @@ from backbeat.schemas.messages.jobs import WORKFLOW_ACTIONS, JobFilter
 from backbeat.schemas.messages.limits import LimitValues
 from backbeat.schemas.messages.status import CLOSED, ServerStatus
 from backbeat.streams.core.store import every
-from backbeat.streams.core.tables import DUE, NODES, SCHEDULES, WORKFLOWS
+from backbeat.streams.core.tables import ARCHIVE_QUEUE, NODES, SCHEDULES, WORKFLOWS
 
 from . import poison
 from .checks import QUERY_ASKER
@@ -284,7 +284,7 @@ class Clients:
     def archive(self) -> None:
         """What waits to be archived is; at times something has happened to it since, or it is gone."""
         for store in self._world.reference.stores:
-            for _, workflow_id in sorted(store[DUE]):
+            for _, workflow_id in sorted(store[ARCHIVE_QUEUE]):
                 revision = store[WORKFLOWS][workflow_id].removal_number - (self._of_retention.random() < 0.1)
                 self.send(c.RemoveWorkflow(id=self.new_id(), workflow_id=workflow_id, revision=revision))
 

@@ -177,7 +177,7 @@ class Reference:
                 case fx.Reply():
                     value = codec.encode_reply(effect.to, effect.answer, effect.tid, 0, True)
                     yield Sent(REPLIES, effect.to.partition, effect.to.asker, value)
-                case fx.Refuse():
+                case fx.DeadLetter():
                     yield Sent(DEAD_LETTERS, 0, entry.key, entry.value or b"")
 
     def _activity(self, effect: fx.Dispatch | fx.Notify) -> Iterable[Sent]:

@@ -20,7 +20,7 @@ from backbeat.schemas.kafka import topics
 from backbeat.schemas.kafka.topics import COMMANDS, STATE, activities_topic
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages.status import CLOSED
-from backbeat.streams.core.tables import DUE, TOMBSTONES, WORKFLOWS
+from backbeat.streams.core.tables import ARCHIVE_QUEUE, TOMBSTONES, WORKFLOWS
 from backbeat.streams.engine import deliveries
 from backbeat.streams.kafka import clock, log_tail
 from backbeat.streams.output import outbox
@@ -300,7 +300,7 @@ class Simulation:
             lambda node: (node.parent_id is None or node.workflow_id in removes) and node.server not in CLOSED
         )
         waiting = [f"{node.name} {node.server.name}" for node in nodes]
-        waiting += ["to be archived" for store in self.reference.stores for _ in store[DUE]]
+        waiting += ["to be archived" for store in self.reference.stores for _ in store[ARCHIVE_QUEUE]]
         return waiting + ["answers under way"] * self.clients.busy
 
     def _timers(self) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from backbeat.schemas.messages.values import TimerKind
-from backbeat.streams.core.records import Answer
+from backbeat.streams.core.records import StoredReply
 from backbeat.streams.core.tables import ANSWERS, CHUNKS, NODES, WORKFLOWS
 from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError
 from backbeat.streams.state.disk_space import DiskSpace
@@ -136,7 +136,7 @@ class Kept:
                 put(store, WORKFLOWS, identity, workflow)
             case _:
                 kept = store.get(ANSWERS, identity) is not None
-                answer = None if kept else Answer(b"", chance.randbytes(60), chance.randrange(10**15))
+                answer = None if kept else StoredReply(b"", chance.randbytes(60), chance.randrange(10**15))
                 put(store, ANSWERS, identity, answer)
 
     def _repair(self, reason: str) -> None:

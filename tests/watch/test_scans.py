@@ -8,9 +8,9 @@ import pytest
 
 from backbeat.schemas.messages.jobs import RETENTION_MS, Job, JobFilter
 from backbeat.schemas.messages.values import TimerKind
-from backbeat.streams.core.limits.records import Place
+from backbeat.streams.core.limits.records import SlotTicket
 from backbeat.streams.core.store import MemoryStore, every
-from backbeat.streams.core.tables import CHUNKS, JOBS, NODES, PLACES, WORKFLOWS
+from backbeat.streams.core.tables import CHUNKS, JOBS, NODES, SLOT_TICKETS, WORKFLOWS
 from backbeat.streams.state.scans import keys_of_kind
 from backbeat.streams.state.store import ChangelogPosition, PartitionStore
 from tests.core.storing import put
@@ -91,8 +91,8 @@ def test_what_is_of_another_kind_is_passed_over_as_a_whole(tmp_path, kind, count
         identity = bytes(6) + bytes([number]) + bytes(9)
         put(store, NODES, identity, msgspec.structs.replace(NODE, id=identity))
         for other in range(1_000):
-            place = Place(number=1, out=False, asked_at=0)
-            put(store, PLACES, (identity, other.to_bytes(16, "big")), place)
+            place = SlotTicket(number=1, out=False, asked_at=0)
+            put(store, SLOT_TICKETS, (identity, other.to_bytes(16, "big")), place)
             if kind != b"h":
                 put(store, CHUNKS, (identity, other), b"")
     store.write(store.snapshot(), ORIGIN)

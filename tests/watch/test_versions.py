@@ -7,9 +7,9 @@ from backbeat.schemas.messages.jobs import Job, JobFilter
 from backbeat.schemas.messages.schedules import NewSchedule
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.schemas.messages.values import NewNode, NewWorkflow
-from backbeat.streams.core.limits.records import Lane, Place, Pool
-from backbeat.streams.core.records import Answer, CoalesceIndex, Link, Meta, Node, Workflow
-from backbeat.streams.core.retention.records import Due, SignalTombstone
+from backbeat.streams.core.limits.records import FairnessQueue, Pool, SlotTicket
+from backbeat.streams.core.records import CoalesceIndex, Link, Meta, Node, StoredReply, Workflow
+from backbeat.streams.core.retention.records import ArchiveEntry, SignalTombstone
 from backbeat.streams.core.schedules.schedule import Schedule
 from backbeat.streams.core.tables import CHUNKS, NODES
 from backbeat.streams.engine.ports import NewerRecordError
@@ -58,15 +58,15 @@ STORED = {
     "node": (_key(b"n", ID), NODE),
     "workflow": (_key(b"w", ID), WORKFLOW),
     "link": (_key(b"l", ID, ID), Link(child=ID, open=True, next=None)),
-    "answer": (b"i" + ID, Answer(body_hash=ID, effect=b"", forget_at=0)),
+    "answer": (b"i" + ID, StoredReply(body_hash=ID, effect=b"", forget_at=0)),
     "pool": (_key(b"p", ID), Pool(id=ID, client_id=ID, activity="pay", key="")),
-    "lane": (_key(b"q", ID, b"lane"), Lane(before=b"lane", next=b"lane")),
-    "place": (_key(b"o", ID, ID), Place(number=1, out=True, asked_at=0)),
+    "lane": (_key(b"q", ID, b"lane"), FairnessQueue(before=b"lane", next=b"lane")),
+    "place": (_key(b"o", ID, ID), SlotTicket(number=1, out=True, asked_at=0)),
     "schedule": (b"c" + ID, SCHEDULE),
     "job": (b"j" + ID, Job(id=ID, partition=0, user_id=None, action="retry", filter=JobFilter(), started_at=0)),
     "coalesce index": (_key(b"c", ID, b"index"), CoalesceIndex(node_id=ID)),
     "signal tombstone": (_key(b"d", ID), SignalTombstone(forget_at=5)),
-    "due": (b"a" + bytes(8) + ID, Due()),
+    "due": (b"a" + bytes(8) + ID, ArchiveEntry()),
     "meta": (META_KEY, Meta(next_offset=5, topic_id="commands")),
 }
 

@@ -1,4 +1,4 @@
-"""The commands that are about jobs."""
+"""Handlers of the commands and timers of jobs."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What jobs do: one partition's nodes, or workflows, in the order of their ids, a slice at a time.
+"""Jobs: a change of one partition's nodes, or workflows, in the order of their ids, a slice at a time.
 
-A slice is one command. It examines the next records, does to each that matches what the single command would do (the
-very function, with the job's user), and writes down how far it came, all in one: so whatever is killed, each one is
-acted on once. Then one command of its own goes on behind whatever came meanwhile; a job never has more than that one
-in the log. What a change leaves to be done (the sweep of a large cancel) goes with it, before anything else.
+A slice is one command. It examines the next records, applies the single command to each that matches (with the job's
+user), and stores its cursor, in one transaction: so each record is changed once, even after a crash. Then it sends one
+WorkJob for the next slice; a job never has more than one in the log. The remaining tasks of a change (the sweep of a
+large cancel) go with it and are done first.
 """
 
 from __future__ import annotations
@@ -35,42 +35,42 @@ from backbeat.schemas.messages.jobs import (
 from backbeat.schemas.messages.replies import Reason
 from backbeat.streams.core.checks import check_response
 from backbeat.streams.core.effects import Effect, Reply, Send
-from backbeat.streams.core.jobs.filters import Matcher, checked
+from backbeat.streams.core.jobs.filters import Matcher, validate_filter
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.step import Refused, Step, refuse
 from backbeat.streams.core.tables import JOBS, NODES, WORKFLOWS
 from backbeat.streams.core.transaction import Transaction
 
-#: A job's command takes this part of what one may work on (`slice_nodes_max`): every partition of a process may have
-#: such a command at the same time, and others wait for all of them.
+#: A slice's share of `slice_nodes_max`, one in so many: every partition of a process may have such a command at the
+#: same time, and others wait for all of them.
 _SHARE = 4
 #: Records that a slice examines, for each node that it may work on.
 _EXAMINED_PER_NODE = 16
 #: Records that are read at a time.
 _BATCH_RECORDS = 100
 _MESSAGE_CHARACTERS_MAX = 500
-#: What only a fault in these rules raises. What reading the store raises is none of these, and ends the process.
+#: Exceptions that mean a bug in the rules; store errors are not among them, and end the process.
 _DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 _STATUS_WORDS = {"cancel": "canceled", "resolve": "resolved", "shutdown": "shutdown"}
 
 
 def start_job(step: Step, command: StartJob) -> None:
-    """Begin a job, unless it was begun before."""
+    """Start a job; a repeat gets the job as it is."""
     _answer(step, _start(step, command))
 
 
 def stop_job(step: Step, command: StopJob) -> None:
-    """End a job where it is."""
+    """Stop a job at its cursor."""
     _answer(step, _stop(step, command))
 
 
 def work_job(step: Step, command: WorkJob) -> None:
-    """The next slice of a job. The step's own workflow and nodes are none."""
+    """Do the next slice of a job. The step itself touches no workflow."""
     step.effects += _Slice(step, command).work()
 
 
 def forget_job(step: Step, command: TimerFired) -> None:
-    """The time of a job that has ended is over."""
+    """Delete a job whose retention is over."""
     job = step.transaction.get(JOBS, command.subject_id)
     if job is None or job.forget_at is None:
         step.ignore("a job that was forgotten before")
@@ -86,14 +86,20 @@ def _answer(step: Step, job: Job) -> None:
 
 def _start(step: Step, command: StartJob) -> Job:
     transaction = step.transaction
-    wanted = checked(command.action, command.filter, step.settings)
-    found = transaction.get(JOBS, command.id)
-    if found is not None:
-        said = (command.user_id, command.action, wanted, command.response, command.dry_run)
-        if said != (found.user_id, found.action, found.filter, found.response, found.dry_run):
+    job_filter = validate_filter(command.action, command.filter, step.settings)
+    stored_job = transaction.get(JOBS, command.id)
+    if stored_job is not None:
+        request = (command.user_id, command.action, job_filter, command.response, command.dry_run)
+        if request != (
+            stored_job.user_id,
+            stored_job.action,
+            stored_job.filter,
+            stored_job.response,
+            stored_job.dry_run,
+        ):
             message = f"The id {command.id.hex()} is another job's"
             raise refuse(Reason.KEY_REUSED, message, found="another job", wanted="the same job")
-        return found
+        return stored_job
     check_response(step, command.response)
     _make_room(transaction)
     job = Job(
@@ -101,7 +107,7 @@ def _start(step: Step, command: StartJob) -> Job:
         partition=command.partition,
         user_id=command.user_id,
         action=command.action,
-        filter=wanted,
+        filter=job_filter,
         response=command.response,
         dry_run=command.dry_run,
         tid=command.tid,
@@ -113,10 +119,10 @@ def _start(step: Step, command: StartJob) -> Job:
 
 
 def _make_room(transaction: Transaction) -> None:
-    kept = [job for _, job in transaction.scan(JOBS, None, KEPT_MAX)]
-    if len(kept) < KEPT_MAX:
+    jobs = [job for _, job in transaction.scan(JOBS, None, KEPT_MAX)]
+    if len(jobs) < KEPT_MAX:
         return
-    ended = [job for job in kept if job.ended_at is not None]
+    ended = [job for job in jobs if job.ended_at is not None]
     if not ended:
         message = f"{KEPT_MAX} jobs are running; stop one first"
         raise refuse(Reason.LIMIT_EXCEEDED, message, found=f"{KEPT_MAX} jobs", wanted="fewer")
@@ -138,7 +144,7 @@ def _end(job: Job, state: JobState, now: int) -> None:
 
 
 class _Slice:
-    """One command's part of a job."""
+    """One command's slice of a job."""
 
     def __init__(self, step: Step, command: WorkJob) -> None:
         self._transaction = step.transaction
@@ -148,9 +154,9 @@ class _Slice:
         self._effects: list[Effect] = []
         self._nodes_left = max(1, step.settings.slice_nodes_max // _SHARE)
         self._examined_left = self._nodes_left * _EXAMINED_PER_NODE
-        #: what the newest change has left to be done
-        self._rest: Continue | None = None
-        #: whether what was read before may have changed since
+        #: the remaining tasks of the newest change
+        self._remaining: Continue | None = None
+        #: true: records read before may have changed since
         self._stale = False
 
     def work(self) -> list[Effect]:
@@ -159,19 +165,19 @@ class _Slice:
         if command.workflow_id is not None:
             # Also of a job that was stopped: a change that was begun is brought to its end.
             rest = Continue(id=command.id, tid=command.tid, workflow_id=command.workflow_id, tasks=command.tasks)
-            self._act_whole(rest, command.tasks[0].id)
+            self._apply_whole(rest, command.tasks[0].id)
         job = self._transaction.edit(JOBS, command.job_id)
         if job is not None and job.state is JobState.RUNNING:
             self._walk(job)
             if job.state is JobState.RUNNING:
                 self._go_on()
                 return self._effects
-        if self._rest is not None:
+        if self._remaining is not None:
             self._go_on()
         return self._effects
 
     def _go_on(self) -> None:
-        command, rest = self._command, self._rest
+        command, rest = self._command, self._remaining
         self._effects.append(
             Send(
                 WorkJob(
@@ -198,9 +204,9 @@ class _Slice:
                 job.examined += 1
                 self._examined_left -= 1
                 if isinstance(record, Node):
-                    self._look_at_node(job, matcher, record)
+                    self._examine_node(job, matcher, record)
                 else:
-                    self._look_at_workflow(job, matcher, record)
+                    self._examine_workflow(job, matcher, record)
                 if not self._may_go_on(matcher):
                     break
 
@@ -212,10 +218,10 @@ class _Slice:
         return [node for _, node in scan(NODES, behind, most)]
 
     def _may_go_on(self, matcher: Matcher) -> bool:
-        return self._rest is None and self._nodes_left > 0 and self._examined_left > matcher.reads
+        return self._remaining is None and self._nodes_left > 0 and self._examined_left > matcher.reads
 
-    def _look_at_node(self, job: Job, matcher: Matcher, read: Node) -> None:
-        node = self._transaction.get(NODES, read.id) if self._stale else read
+    def _examine_node(self, job: Job, matcher: Matcher, scanned: Node) -> None:
+        node = self._transaction.get(NODES, scanned.id) if self._stale else scanned
         workflow = None if node is None else matcher.node(node)
         if node is None or workflow is None:
             return
@@ -234,7 +240,7 @@ class _Slice:
             )
         self._change(job, JobMatch(node.id, node.name, workflow.name), command)
 
-    def _look_at_workflow(self, job: Job, matcher: Matcher, workflow: Workflow) -> None:
+    def _examine_workflow(self, job: Job, matcher: Matcher, workflow: Workflow) -> None:
         if not matcher.workflow(workflow):
             return
         command = ChangeWorkflow(
@@ -252,7 +258,7 @@ class _Slice:
             job.matches += (match,)
         if job.dry_run:
             return
-        refusal = self._act_whole(command, match.id)
+        refusal = self._apply_whole(command, match.id)
         if refusal is None:
             job.done += 1
             return
@@ -260,32 +266,32 @@ class _Slice:
         if len(job.refusals) < SHOWN_MAX:
             job.refusals += (refusal,)
 
-    def _act_whole(self, command: AnyCommand, about: bytes) -> JobRefusal | None:
-        """Do one command as if it had come by itself. Null: it was done; else it has changed nothing."""
+    def _apply_whole(self, command: AnyCommand, subject_id: bytes) -> JobRefusal | None:
+        """Apply one command in a transaction of its own. Null: it was applied; else it has changed nothing."""
         refusal = None
-        within = Transaction(self._transaction)
+        inner = Transaction(self._transaction)
         try:
-            effects = self._act(command, within)
+            effects = self._apply(command, inner)
         except Refused as refused:
             rejection = refused.rejection
-            return JobRefusal(about, rejection.reason, rejection.message[:_MESSAGE_CHARACTERS_MAX])
+            return JobRefusal(subject_id, rejection.reason, rejection.message[:_MESSAGE_CHARACTERS_MAX])
         except _DEFECTS as defect:
-            # The others' changes stand, and the node shows it, as it does where a single command fails.
-            refusal = JobRefusal(about, "defect", f"{type(defect).__name__}: {defect}"[:_MESSAGE_CHARACTERS_MAX])
-            within.rollback()
-            failed = FailNode(id=command.id, tid=command.tid, node_id=about, message="The engine failed")
-            effects = self._act(failed, within)
-        within.commit()
+            # The other changes stand, and the node shows the defect, as where a single command fails.
+            refusal = JobRefusal(subject_id, "defect", f"{type(defect).__name__}: {defect}"[:_MESSAGE_CHARACTERS_MAX])
+            inner.rollback()
+            failed = FailNode(id=command.id, tid=command.tid, node_id=subject_id, message="The engine failed")
+            effects = self._apply(failed, inner)
+        inner.commit()
         for effect in effects:
             if isinstance(effect, Send) and isinstance(effect.command, Continue):
-                self._rest = effect.command
+                self._remaining = effect.command
             else:
                 self._effects.append(effect)
         return refusal
 
-    def _act(self, command: AnyCommand, within: Transaction) -> list[Effect]:
-        """Do it within what is left of this slice."""
-        step = Step(within, command, self._now, self._hooks)
+    def _apply(self, command: AnyCommand, inner: Transaction) -> list[Effect]:
+        """Apply a command within the rest of this slice's budget."""
+        step = Step(inner, command, self._now, self._hooks)
         step.budget = self._nodes_left
         self._nodes_left -= 1
         self._hooks.work(step, command)

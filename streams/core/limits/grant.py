@@ -1,4 +1,4 @@
-"""A slot is granted: the node that has waited for it starts."""
+"""GrantSlot: the waiting node is sent to its client."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from backbeat.streams.core.tree import progress
 
 
 def granted(step: Step, command: GrantSlot) -> None:
-    """There is room: the node starts, unless it is not to start any more; then the slot goes back."""
+    """Send the node that has its slot now; a node that no longer waits for it is left alone."""
     node = step.enter_node(command.node_id)
     if (
         node is None
         or node.server is not ServerStatus.STARTED
         or (node.slot, node.slot_number) != (command.pool_id, command.number)
     ):
-        # What it had was released where its status changed.
+        # Its slot was released where its status changed.
         step.ignore("a slot for a node that no longer waits for it")
         return
     if step.workflow.paused:

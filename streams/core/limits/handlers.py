@@ -1,4 +1,4 @@
-"""The commands that are about limits, their pools and slots, and what the statuses of nodes have to do with them."""
+"""Handlers of the commands and timers of limits, and their listeners on the statuses of nodes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HANDLERS: dict[type, Handler] = {
     FillPool: pool.do,
 }
 TIMERS: dict[TimerKind, Handler] = {TimerKind.SLOT: pool.do}
-#: An attempt has ended, or is not to begin any more.
+#: Release the slot when an attempt ends, or will not begin.
 ON_STATUS: dict[ServerStatus, StatusListener] = dict.fromkeys(slots.WITHOUT_SLOT, slots.release)
-#: A node waits for its slot before it is sent.
+#: Acquire a slot before a node is sent.
 BEFORE_SEND = slots.waits

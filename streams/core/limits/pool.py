@@ -1,13 +1,13 @@
-"""Slots: how many nodes of an activity type may be out at once, and how often one may start.
+"""Slots: the concurrency and the rate of an activity type.
 
-Theory of operation. A limit is one client's and activity type's (`records.Limit`); every partition keeps it. Each value
-of its key has a pool of slots, in the partition of the pool's id. A node that would start asks its pool (`AskSlot`) and
-waits, started; when there is room the pool grants (`GrantSlot`), and the node is sent to its client; when its attempt
-ends in any way, or it is not to start any more, its partition releases (`ReleaseSlot`). Each of the three names the
-node and the number of its asking, and travels as all commands between partitions do, so that a repeat changes nothing.
+Theory of operation. A limit belongs to one client and activity type (`messages.limits.Limit`); every partition has it.
+Each value of its key has a pool of slots, in the partition of the pool's id. A node that is to start acquires a slot of
+its pool (`AskSlot`) and waits, started; when there is room the pool grants it (`GrantSlot`), and the node is sent to
+its client; when its attempt ends in any way, or it will not start, its partition releases it (`ReleaseSlot`). Each of
+the three has the node and the number of its request, and goes from partition to partition as all commands do, so that
+a repeat changes nothing.
 
-`slots` is the node's side of it, `wait_queue` the order of those that wait, this the pool's side. An idle pool leaves
-no record.
+`slots` is the node's side, `wait_queue` the order of waiting nodes, this the pool's side. An idle pool has no record.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from backbeat.schemas.messages.commands import AskSlot, FillPool, GrantSlot, Rel
 from backbeat.schemas.messages.limits import Limit
 from backbeat.streams.core.effects import Send
 from backbeat.streams.core.limits.pool_records import PoolRecords
-from backbeat.streams.core.limits.records import Place, Pool
-from backbeat.streams.core.limits.wait_queue import is_empty, lane_key, leave, next_in_line, serve, stand
+from backbeat.streams.core.limits.records import Pool, SlotTicket
+from backbeat.streams.core.limits.wait_queue import dequeue, enqueue, is_empty, next_in_line, queue_key, remove
 from backbeat.streams.core.step import Step
 
 PoolCommand = AskSlot | ReleaseSlot | FillPool | SpreadLimit | TimerFired
 
 
 def do(step: Step, command: PoolCommand) -> None:
-    """Do one command on pools. None of them is ever refused."""
+    """Apply one command on pools. None is ever refused."""
     work = _Work(step)
     match command:
         case AskSlot():
-            work.ask(command)
+            work.acquire(command)
         case ReleaseSlot():
             work.release(command)
         case FillPool():
-            work.fill_on(command)
+            work.go_on(command)
         case SpreadLimit():
-            work.spread(command)
+            work.replicate(command)
         case TimerFired():
             work.fired(command)
 
@@ -48,8 +48,8 @@ class _Work:
         self._command = step.command
         self._now = step.now
 
-    def ask(self, command: AskSlot) -> None:
-        """A node stands in line, and starts at once where there is room."""
+    def acquire(self, command: AskSlot) -> None:
+        """Enqueue a node; grant its slot at once where there is room."""
         records = self._records
         pool = records.find(command.pool_id)
         if pool is None:
@@ -58,37 +58,37 @@ class _Work:
                 return
             pool = Pool(id=command.pool_id, client_id=command.client_id, activity=command.activity, key=command.key)
             records.add(pool)
-        assert records.find_place(pool, command.node_id) is None, "a node asks once it has given back what it had"
-        place = Place(number=command.number, out=False, asked_at=self._now, priority=command.priority)
-        records.add_place(pool, command.node_id, place)
+        assert records.find_ticket(pool, command.node_id) is None, "a node asks once it has given back what it had"
+        ticket = SlotTicket(number=command.number, out=False, asked_at=self._now, priority=command.priority)
+        records.add_ticket(pool, command.node_id, ticket)
         limit = records.limit_of(pool.client_id, pool.activity)
         if is_empty(pool) and self._has_room(pool, limit):
-            # Nobody is in the way: the line need not be touched.
-            self._send_out(pool, command.node_id, place, limit)
+            # The queue is empty, and need not be touched.
+            self._hand_out(pool, command.node_id, ticket, limit)
             self._forget_if_idle(pool, limit)
             return
-        place.lane = lane_key(command.priority, command.fairness_key)
-        stand(records, pool, command.node_id, place)
+        ticket.queue = queue_key(command.priority, command.fairness_key)
+        enqueue(records, pool, command.node_id, ticket)
         self._fill(pool)
 
     def release(self, command: ReleaseSlot) -> None:
-        """A slot comes back, or a node leaves the line."""
+        """Take a slot back, or remove a node from the queue."""
         records = self._records
         pool = records.find(command.pool_id)
-        place = None if pool is None else records.find_place(pool, command.node_id)
-        if pool is None or place is None or place.number != command.number:
+        ticket = None if pool is None else records.find_ticket(pool, command.node_id)
+        if pool is None or ticket is None or ticket.number != command.number:
             self._step.ignore("the release of a slot that is not out")
             return
-        if place.out:
+        if ticket.out:
             pool.out -= 1
             assert pool.out >= 0, "more slots came back than were given"
         else:
-            leave(records, pool, place)
-        records.drop_place(pool, command.node_id)
+            remove(records, pool, ticket)
+        records.drop_ticket(pool, command.node_id)
         self._fill(pool)
 
     def fired(self, command: TimerFired) -> None:
-        """The rate of a pool allows the next start."""
+        """Grant the next slots: the pool's rate allows them now."""
         pool = self._records.find(command.subject_id)
         if pool is None or pool.timer_at is None or pool.timer_number != command.number:
             self._step.ignore("a timer that no longer stands")
@@ -96,26 +96,26 @@ class _Work:
         self._records.clear_timer(pool)
         self._fill(pool)
 
-    def spread(self, command: SpreadLimit) -> None:
-        """A limit as it is from now on; what waits under it is looked at again."""
+    def replicate(self, command: SpreadLimit) -> None:
+        """Store a changed limit, and grant slots of its pools again."""
         limit = command.limit
         self._records.change_limit(limit)
         self._fill_chain(limit.client_id, limit.activity)
 
-    def fill_on(self, command: FillPool) -> None:
-        """Go on with what one command's budget did not allow."""
+    def go_on(self, command: FillPool) -> None:
+        """Continue grants that exceeded one command's budget."""
         pool = self._records.find(command.pool_id)
         if command.chain:
             self._fill_chain(command.client_id, command.activity)
         elif pool is not None:
             self._fill(pool)
 
-    # --- giving ------------------------------------------------------------------------------------------------------
+    # --- grants ------------------------------------------------------------------------------------------------------
 
     def _fill_chain(self, client_id: bytes, activity: str) -> None:
-        """All pools of a limit, one after the other."""
+        """Grant slots in all pools of a limit, one pool after the other."""
         records = self._records
-        while (pool_id := records.filling(client_id, activity)) is not None:
+        while (pool_id := records.refill_cursor(client_id, activity)) is not None:
             pool = records.pool(pool_id)
             if self._step.budget <= 0:
                 self._go_on(pool, chain=True)
@@ -125,7 +125,7 @@ class _Work:
                 self._go_on(pool, chain=True)
                 return
             self._step.budget -= 1
-            records.set_filling(pool, behind)
+            records.set_refill_cursor(pool, behind)
 
     def _fill(self, pool: Pool) -> None:
         if not self._give(pool):
@@ -144,7 +144,7 @@ class _Work:
         self._step.effects.append(Send(rest))
 
     def _give(self, pool: Pool) -> bool:
-        """Give the slots that there are. False: there are more of them than the command's budget."""
+        """Grant the free slots of a pool. False: the command's budget ended before."""
         records = self._records
         limit = records.limit_of(pool.client_id, pool.activity)
         aging_seconds = None if limit is None else limit.values.aging_seconds
@@ -153,8 +153,8 @@ class _Work:
             if self._step.budget <= 0:
                 return False
             self._step.budget -= 1
-            serve(records, pool, served)
-            self._send_out(pool, served.node_id, served.place, limit)
+            dequeue(records, pool, served)
+            self._hand_out(pool, served.node_id, served.ticket, limit)
         self._forget_if_idle(pool, limit)
         return True
 
@@ -172,12 +172,12 @@ class _Work:
         self._records.set_timer(pool, _ms(earliest_us))
         return False
 
-    def _send_out(self, pool: Pool, node_id: bytes, place: Place, limit: Limit | None) -> None:
-        self._grant(pool.id, node_id, place.number)
+    def _hand_out(self, pool: Pool, node_id: bytes, ticket: SlotTicket, limit: Limit | None) -> None:
+        self._grant(pool.id, node_id, ticket.number)
         if limit is None:
-            self._records.drop_place(pool, node_id)
+            self._records.drop_ticket(pool, node_id)
             return
-        place.out = True
+        ticket.out = True
         pool.out += 1
         self._spend(pool, limit)
 
@@ -192,7 +192,7 @@ class _Work:
         self._step.effects.append(Send(grant))
 
     def _forget_if_idle(self, pool: Pool, limit: Limit | None) -> None:
-        """A pool at which nobody is, and whose rate remembers nothing, is as one that never was."""
+        """Delete an idle pool once its rate window has passed."""
         if pool.out or not is_empty(pool):
             return
         if limit is not None and limit.values.rate_count is not None and pool.due_us > self._now * 1000:
@@ -207,5 +207,5 @@ def _interval_us(limit: Limit) -> int:
 
 
 def _ms(microseconds: int) -> int:
-    """Rounded up: not before that time."""
+    """Milliseconds, rounded up."""
     return -(-microseconds // 1000)

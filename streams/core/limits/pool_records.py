@@ -1,19 +1,27 @@
-"""The pools of a command's transaction, with their lanes and places, and the chains of each limit's pools."""
+"""The pools of a command's transaction, with their queues and tickets, and the chains of each limit's pools."""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
 from backbeat.schemas.messages.limits import Limit, limit_key
-from backbeat.streams.core.limits.records import Lane, Place, Pool
-from backbeat.streams.core.tables import FILLING, FIRST_POOLS, LANES, LIMITS, LIMITS_ORDERED, PLACES, POOLS
+from backbeat.streams.core.limits.records import FairnessQueue, Pool, SlotTicket
+from backbeat.streams.core.tables import (
+    FAIRNESS_QUEUES,
+    FIRST_POOLS,
+    LIMITS,
+    LIMITS_ORDERED,
+    POOLS,
+    REFILL_CURSORS,
+    SLOT_TICKETS,
+)
 from backbeat.streams.core.transaction import Transaction
 
 _R = TypeVar("_R")
 
 
 class PoolRecords:
-    """Records that are read and changed in a transaction. What a pointer leads to must be there."""
+    """Pools, queues and tickets in a transaction. A pointer to a missing record is an AssertionError."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
@@ -25,20 +33,20 @@ class PoolRecords:
         return self._transaction.get(LIMITS, limit_key(client_id, activity))
 
     def change_limit(self, limit: Limit) -> None:
-        """Keep a limit from now on, and go through its pools again."""
+        """Store a limit, and put its refill cursor at its first pool."""
         transaction, key = self._transaction, limit_key(limit.client_id, limit.activity)
         if transaction.get(LIMITS_ORDERED, key) == limit:
             transaction.delete(LIMITS_ORDERED, key)
         transaction.put(LIMITS, key, limit if limit.binds else None)
-        transaction.put(FILLING, key, transaction.get(FIRST_POOLS, key))
+        transaction.put(REFILL_CURSORS, key, transaction.get(FIRST_POOLS, key))
 
-    def filling(self, client_id: bytes, activity: str) -> bytes | None:
-        """The pool that a change of the limit has come to; null: it has come to the end."""
-        return self._transaction.get(FILLING, limit_key(client_id, activity))
+    def refill_cursor(self, client_id: bytes, activity: str) -> bytes | None:
+        """The next pool that a change of the limit goes through; null: it has gone through all."""
+        return self._transaction.get(REFILL_CURSORS, limit_key(client_id, activity))
 
-    def set_filling(self, pool: Pool, pool_id: bytes | None) -> None:
-        """A change of the pool's limit has come to this pool."""
-        self._transaction.put(FILLING, limit_key(pool.client_id, pool.activity), pool_id)
+    def set_refill_cursor(self, pool: Pool, pool_id: bytes | None) -> None:
+        """Put the refill cursor of the pool's limit at another pool."""
+        self._transaction.put(REFILL_CURSORS, limit_key(pool.client_id, pool.activity), pool_id)
 
     # --- pools -------------------------------------------------------------------------------------------------------
 
@@ -47,8 +55,8 @@ class PoolRecords:
         return self._transaction.edit(POOLS, pool_id)
 
     def pool(self, pool_id: bytes) -> Pool:
-        """A pool that must be there."""
-        return _there(self.find(pool_id), "a chain of pools with a hole")
+        """A pool; it must exist."""
+        return _existing(self.find(pool_id), "a chain of pools with a hole")
 
     def add(self, pool: Pool) -> None:
         """A new pool, at the head of its limit's chain."""
@@ -61,9 +69,9 @@ class PoolRecords:
         self._transaction.add(POOLS, pool.id, pool)
 
     def drop(self, pool: Pool) -> None:
-        """Forget a pool; a change of the limit that has come to it goes on behind it."""
-        if self.filling(pool.client_id, pool.activity) == pool.id:
-            self.set_filling(pool, pool.next)
+        """Delete a pool; a refill cursor at it moves to the next one."""
+        if self.refill_cursor(pool.client_id, pool.activity) == pool.id:
+            self.set_refill_cursor(pool, pool.next)
         if pool.before is None:
             self._transaction.put(FIRST_POOLS, limit_key(pool.client_id, pool.activity), pool.next)
         else:
@@ -73,50 +81,50 @@ class PoolRecords:
         self._transaction.delete(POOLS, pool.id)
 
     def set_timer(self, pool: Pool, due: int) -> None:
-        """Look at the pool again at this time."""
+        """Set the pool's timer. `due`: milliseconds since the epoch."""
         if pool.timer_at != due:
             pool.timer_at = due
             pool.timer_number += 1
 
     def clear_timer(self, pool: Pool) -> None:
-        """Forget the pool's timer, if it has one."""
+        """Clear the pool's timer, if it has one."""
         pool.timer_at = None
 
-    # --- who waits ---------------------------------------------------------------------------------------------------
+    # --- queues and tickets ------------------------------------------------------------------------------------------
 
-    def find_lane(self, pool: Pool, key: bytes) -> Lane | None:
-        """A lane, or null."""
-        return self._transaction.edit(LANES, (pool.id, key))
+    def find_queue(self, pool: Pool, key: bytes) -> FairnessQueue | None:
+        """A queue, or null."""
+        return self._transaction.edit(FAIRNESS_QUEUES, (pool.id, key))
 
-    def lane(self, pool: Pool, key: bytes) -> Lane:
-        """A lane that must be there."""
-        return _there(self.find_lane(pool, key), "a ring of lanes with a hole")
+    def queue(self, pool: Pool, key: bytes) -> FairnessQueue:
+        """A queue; it must exist."""
+        return _existing(self.find_queue(pool, key), "a ring of queues with a hole")
 
-    def add_lane(self, pool: Pool, key: bytes, lane: Lane) -> None:
-        """A new lane."""
-        self._transaction.add(LANES, (pool.id, key), lane)
+    def add_queue(self, pool: Pool, key: bytes, queue: FairnessQueue) -> None:
+        """Add a queue."""
+        self._transaction.add(FAIRNESS_QUEUES, (pool.id, key), queue)
 
-    def drop_lane(self, pool: Pool, key: bytes) -> None:
-        """Forget a lane."""
-        self._transaction.delete(LANES, (pool.id, key))
+    def drop_queue(self, pool: Pool, key: bytes) -> None:
+        """Delete a queue."""
+        self._transaction.delete(FAIRNESS_QUEUES, (pool.id, key))
 
-    def find_place(self, pool: Pool, node_id: bytes) -> Place | None:
-        """A node's place, or null."""
-        return self._transaction.edit(PLACES, (pool.id, node_id))
+    def find_ticket(self, pool: Pool, node_id: bytes) -> SlotTicket | None:
+        """A node's ticket, or null."""
+        return self._transaction.edit(SLOT_TICKETS, (pool.id, node_id))
 
-    def place(self, pool: Pool, node_id: bytes) -> Place:
-        """A place that must be there."""
-        return _there(self.find_place(pool, node_id), "a line with a hole")
+    def ticket(self, pool: Pool, node_id: bytes) -> SlotTicket:
+        """A ticket; it must exist."""
+        return _existing(self.find_ticket(pool, node_id), "a line with a hole")
 
-    def add_place(self, pool: Pool, node_id: bytes, place: Place) -> None:
-        """A new place."""
-        self._transaction.add(PLACES, (pool.id, node_id), place)
+    def add_ticket(self, pool: Pool, node_id: bytes, ticket: SlotTicket) -> None:
+        """Add a ticket."""
+        self._transaction.add(SLOT_TICKETS, (pool.id, node_id), ticket)
 
-    def drop_place(self, pool: Pool, node_id: bytes) -> None:
-        """Forget a place."""
-        self._transaction.delete(PLACES, (pool.id, node_id))
+    def drop_ticket(self, pool: Pool, node_id: bytes) -> None:
+        """Delete a ticket."""
+        self._transaction.delete(SLOT_TICKETS, (pool.id, node_id))
 
 
-def _there(record: _R | None, why: str) -> _R:
-    assert record is not None, why
+def _existing(record: _R | None, message: str) -> _R:
+    assert record is not None, message
     return record

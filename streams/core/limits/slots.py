@@ -1,7 +1,7 @@
-"""The node's side of slots (`pool`): a node of a limited activity type asks before it is sent to its client.
+"""The node's side of slots (`pool`): a node of a limited activity type acquires one before it is sent to its client.
 
-What a limit is keyed by is a path into the node: `subject`, `metadata.bank`, `client_data.params[0]`. Its value's JSON
-text is the key; where the path leads nowhere the key is null, and those nodes share a pool, too.
+The key of a limit is a path into the node: `subject`, `metadata.bank`, `client_data.params[0]`. The JSON text
+of its value names the pool; nodes without a value share the pool of `null`.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ from backbeat.streams.core.tables import LIMITS, LIMITS_ORDERED
 from backbeat.streams.core.transaction import Transaction
 from backbeat.streams.core.tree.status import SERVER_TRANSITIONS
 
-#: Limits that an installation may have: every partition keeps all of them in the record that each commit writes.
+#: Limits of an installation, at most: every partition has all of them in the meta record, which each commit writes.
 LIMITS_MAX = 500
 KEY_CHARACTERS_MAX = 200
 _PATH = re.compile(r"(subject|metadata|client_data)((?:\.[^.\[\]]+|\[\d{1,6}\])*)")
 _PART = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 LONGER_THAN_ANY_SECONDS = 366 * 86_400.0
-#: What is shorter is no time that the log knows.
+#: One millisecond, the resolution of the log's times.
 _SHORTEST_SECONDS = 0.001
 _BURST_SECONDS_MAX = 100 * 365 * 86_400.0
 _NULL = "null"
-#: What may follow where a node waits for a slot (started) or has one (sent to its client), and it has none any more.
+#: Statuses after started (it waits for a slot) and sent to its client (it has one) in which a node has no slot.
 WITHOUT_SLOT = (SERVER_TRANSITIONS[ServerStatus.STARTED] | SERVER_TRANSITIONS[ServerStatus.SENT_TO_CLIENT]) - {
     ServerStatus.SENT_TO_CLIENT
 }
 
 
 def waits(step: Step, node: Node) -> bool:
-    """Whether a node has to wait for a slot before it is sent; then it has asked for one."""
+    """True when a node has to wait for a slot before it is sent; the slot is then requested."""
     limit = _limit_of(step, node)
     if limit is None:
         return False
-    _ask(step, node, limit)
+    _acquire(step, node, limit)
     return True
 
 
 def release(step: Step, node: Node, _: ServerStatus) -> None:
-    """The attempt is over, or the node is not to start any more: what it has, or waits for, goes back (`pool`)."""
+    """Release the slot that the node has or waits for: the attempt is over, or will not begin."""
     if node.slot is None:
         return
     command, pool_id = step.command, node.slot
@@ -60,14 +60,14 @@ def release(step: Step, node: Node, _: ServerStatus) -> None:
 
 
 def _limit_of(step: Step, node: Node) -> Limit | None:
-    """The limit of the node's activity type. A flag is never sent, so it has none."""
+    """The limit of the node's activity type; null: it has none. A flag is never sent, so it has none."""
     if node.type == "flag" or not step.transaction.meta.limits:
         return None
     return step.transaction.get(LIMITS, limit_key(node.user_id, node.name))
 
 
-def _ask(step: Step, node: Node, limit: Limit) -> None:
-    """Ask the pool for a slot; the node stays started until it is granted."""
+def _acquire(step: Step, node: Node, limit: Limit) -> None:
+    """Send AskSlot to the pool; the node stays started until its slot is granted."""
     key = _key_of(step, node, limit.values.key)
     node.slot = ids.pool_id(node.user_id, node.name, key)
     node.slot_number += 1
@@ -103,7 +103,7 @@ def _key_of(step: Step, node: Node, path: str) -> str:
             value = _below(value, part)
         return str(msgspec.json.encode(value), "utf-8")
     except JsonTextError:
-        # Taken before texts were looked into: as where the path leads nowhere.
+        # Accepted before JSON texts were checked: as a path without a value.
         return _NULL
 
 
@@ -115,19 +115,19 @@ def _below(value: object, part: str | int) -> object:
 
 @lru_cache(maxsize=LIMITS_MAX)
 def _parsed(path: str) -> tuple[str, tuple[str | int, ...]]:
-    """The root and the steps of a path. ValueError."""
-    whole = _PATH.fullmatch(path)
-    if whole is None or len(path) > KEY_CHARACTERS_MAX:
+    """The root and the parts of a path. ValueError."""
+    match = _PATH.fullmatch(path)
+    if match is None or len(path) > KEY_CHARACTERS_MAX:
         raise ValueError(path)
-    parts = tuple(name or int(index) for name, index in _PART.findall(whole[2]))
-    return whole[1], parts
+    parts = tuple(name or int(index) for name, index in _PART.findall(match[2]))
+    return match[1], parts
 
 
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 
 def change_limit(step: Step, command: ChangeLimit) -> None:
-    """Order a change of a limit, and tell all partitions of it."""
+    """Change a limit: broadcast it to all partitions."""
     if command.user_id not in (None, command.client_id):
         message = "A client limits activities of its own only"
         raise refuse(Reason.NOT_FOUND, message, found="another client's", wanted="an activity of the client's own")
@@ -136,10 +136,10 @@ def change_limit(step: Step, command: ChangeLimit) -> None:
         raise refuse(Reason.INVALID_PARAMETERS, message, found=command.activity[:100], wanted="an activity's name")
     transaction = step.transaction
     key = limit_key(command.client_id, command.activity)
-    known = transaction.get(LIMITS_ORDERED, key) or transaction.get(LIMITS, key)
-    if known is None:
+    current = transaction.get(LIMITS_ORDERED, key) or transaction.get(LIMITS, key)
+    if current is None:
         _check_room(transaction, key)
-    before = known or Limit(client_id=command.client_id, activity=command.activity)
+    before = current or Limit(client_id=command.client_id, activity=command.activity)
     if command.values is not None:
         check_values(command.values)
     meta = transaction.edit_meta()
@@ -156,7 +156,7 @@ def change_limit(step: Step, command: ChangeLimit) -> None:
 
 
 def _check_room(transaction: Transaction, key: bytes) -> None:
-    """Refuse one limit more than every partition can keep."""
+    """Refuse a new limit beyond LIMITS_MAX, or beyond the bytes of all names."""
     keys = transaction.keys(LIMITS) | transaction.keys(LIMITS_ORDERED)
     if len(keys) >= LIMITS_MAX:
         message = f"There are {LIMITS_MAX} limits already: remove one that is not needed"
@@ -167,12 +167,12 @@ def _check_room(transaction: Transaction, key: bytes) -> None:
 
 
 def check_values(values: LimitValues) -> None:
-    """Refuse bounds that nobody can mean."""
-    _at_least_one("concurrency", values.concurrency, "pause the activity to let none start")
-    _at_least_one("rate_count", values.rate_count, "pause the activity to let none start")
-    _at_least_one("rate_burst", values.rate_burst, "1 lets starts come evenly")
-    _is_long_enough("rate_period_seconds", values.rate_period_seconds)
-    _is_long_enough("aging_seconds", values.aging_seconds)
+    """Refuse invalid values of a limit."""
+    _check_at_least_one("concurrency", values.concurrency, "pause the activity to let none start")
+    _check_at_least_one("rate_count", values.rate_count, "pause the activity to let none start")
+    _check_at_least_one("rate_burst", values.rate_burst, "1 lets starts come evenly")
+    _check_seconds("rate_period_seconds", values.rate_period_seconds)
+    _check_seconds("aging_seconds", values.aging_seconds)
     if values.rate_count is not None and values.rate_burst * values.rate_period_seconds > _BURST_SECONDS_MAX:
         message = "rate_burst is more than a hundred years of rate_period_seconds"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(values.rate_burst), wanted="a smaller burst")
@@ -188,13 +188,15 @@ def check_values(values: LimitValues) -> None:
         raise refuse(Reason.INVALID_PARAMETERS, message, found=values.key, wanted="a path") from None
 
 
-def _at_least_one(what: str, value: int | None, instead: str) -> None:
+def _check_at_least_one(field: str, value: int | None, advice: str) -> None:
     if value is not None and value < 1:
-        message = f"{what} is below 1: {instead}"
+        message = f"{field} is below 1: {advice}"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(value), wanted="1 or more")
 
 
-def _is_long_enough(what: str, value: float) -> None:
+def _check_seconds(field: str, value: float) -> None:
     if not _SHORTEST_SECONDS <= value <= LONGER_THAN_ANY_SECONDS:
-        message = f"{what} is not above 0, by {_SHORTEST_SECONDS:g} at least, and at most {LONGER_THAN_ANY_SECONDS:.0f}"
+        message = (
+            f"{field} is not above 0, by {_SHORTEST_SECONDS:g} at least, and at most {LONGER_THAN_ANY_SECONDS:.0f}"
+        )
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(value), wanted="seconds")

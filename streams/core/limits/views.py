@@ -1,4 +1,4 @@
-"""Limits and what goes on at their pools, as one partition knows it."""
+"""Views of the limits and their pools in one partition."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from backbeat.schemas.messages.limits import LimitView, PoolView
 from backbeat.streams.core.limits.records import Pool
 from backbeat.streams.core.store import Store
-from backbeat.streams.core.tables import PLACES, POOLS
+from backbeat.streams.core.tables import POOLS, SLOT_TICKETS
 
-#: Pools of one limit that one answer shows, and bytes of their keys: a key is any text out of a node.
+#: Pools of one limit in one answer, at most, and bytes of their keys: a key is any text out of a node.
 _POOLS_MAX = 100
 _KEYS_BYTES_MAX = 65_536
 
@@ -19,31 +19,31 @@ def limit_views(store: Store, user_id: bytes | None) -> Iterator[LimitView]:
     meta = store.meta
     for key, limit in sorted(meta.limits.items()):
         if user_id in (None, limit.client_id):
-            pools, behind = _pools(store, meta.pools.get(key))
-            yield LimitView(limit, tuple(_pool_view(store, pool, meta.now) for pool in pools), more=behind)
+            pools, has_more = _pools(store, meta.pools.get(key))
+            yield LimitView(limit, tuple(_pool_view(store, pool, meta.now) for pool in pools), more=has_more)
 
 
 def _pools(store: Store, pool_id: bytes | None) -> tuple[list[Pool], bool]:
-    """The first pools of a chain, and whether there are more."""
-    found: list[Pool] = []
+    """The first pools of a chain; true: there are more."""
+    pools: list[Pool] = []
     size = 0
-    while pool_id is not None and len(found) < _POOLS_MAX:
+    while pool_id is not None and len(pools) < _POOLS_MAX:
         pool = store.get(POOLS, pool_id)
         assert pool is not None, "a chain of pools with a hole"
         size += len(pool.key)
-        if found and size > _KEYS_BYTES_MAX:
+        if pools and size > _KEYS_BYTES_MAX:
             break
-        found.append(pool)
+        pools.append(pool)
         pool_id = pool.next
-    return found, pool_id is not None
+    return pools, pool_id is not None
 
 
 def _pool_view(store: Store, pool: Pool, now: int) -> PoolView:
-    oldest = [store.get(PLACES, (pool.id, level.oldest)) for level in pool.levels if level.oldest is not None]
+    oldest = [store.get(SLOT_TICKETS, (pool.id, band.oldest)) for band in pool.bands if band.oldest is not None]
     return PoolView(
         key=pool.key,
         out=pool.out,
-        waiting=tuple(level.waiting for level in pool.levels),
-        oldest_asked_at=min((place.asked_at for place in oldest if place is not None), default=None),
+        waiting=tuple(band.waiting for band in pool.bands),
+        oldest_asked_at=min((ticket.asked_at for ticket in oldest if ticket is not None), default=None),
         next_start_at=pool.timer_at if pool.timer_at is not None and pool.timer_at > now else None,
     )

@@ -1,11 +1,11 @@
-"""The line before a pool: who waits for a slot, in which order they are served.
+"""The wait queue of a pool: the order in which waiting nodes get their slots.
 
-The first priority that has anybody goes first; in it the fairness keys take turns; those of one fairness key go by the
-time of asking. A node that has waited for the limit's `aging_seconds` counts as one priority higher, and so on: it is
-served as soon as it counts as higher than whoever's turn it is, and among equals when it is the older one.
+The highest priority goes first; within it the fairness keys take turns; within one fairness key nodes go by the time of
+their request. A node that has waited for the limit's `aging_seconds` counts as one priority higher, and so on: it is
+served as soon as its priority is higher than that of the queue whose turn it is, or equal and the node is older.
 
-A priority (`PriorityBand`) chains its nodes by age, and its lanes, one a fairness key, in a ring; a lane chains its
-nodes by age. So standing in line, leaving it and being served follow a few pointers, however many wait.
+A priority (`PriorityBand`) chains its nodes by age, and its queues, one a fairness key, in a ring; a queue chains its
+nodes by age. So enqueue, remove and dequeue follow a few pointers, however many nodes wait.
 """
 
 from __future__ import annotations
@@ -16,137 +16,137 @@ from typing import Any, NamedTuple
 import msgspec
 
 from backbeat.streams.core.limits.pool_records import PoolRecords
-from backbeat.streams.core.limits.records import Lane, Place, Pool, PriorityBand
+from backbeat.streams.core.limits.records import FairnessQueue, Pool, PriorityBand, SlotTicket
 
-_LANE_BYTES = 8
+_QUEUE_KEY_BYTES = 8
 
 
-class Next(NamedTuple):
-    """Who is served next."""
+class NextTicket(NamedTuple):
+    """The node to serve next."""
 
     node_id: bytes
-    place: Place
-    by_turn: bool  #: it is its lane's turn; else it is served for its age
+    ticket: SlotTicket
+    by_turn: bool  #: it is its queue's turn; else it is served for its age
 
 
-def lane_key(priority: int, fairness_key: str) -> bytes:
-    """What a lane is found by in its pool."""
-    return bytes((priority,)) + blake2b(fairness_key.encode(), digest_size=_LANE_BYTES).digest()
+def queue_key(priority: int, fairness_key: str) -> bytes:
+    """The key of a queue in its pool."""
+    return bytes((priority,)) + blake2b(fairness_key.encode(), digest_size=_QUEUE_KEY_BYTES).digest()
 
 
 def is_empty(pool: Pool) -> bool:
-    """Whether nobody waits."""
-    return not any(level.waiting for level in pool.levels)
+    """True when no node waits."""
+    return not any(band.waiting for band in pool.bands)
 
 
-def next_in_line(records: PoolRecords, pool: Pool, now: int, aging_seconds: float | None) -> Next:
-    """Who is served next of a line that is not empty. Without `aging_seconds` nobody grows older."""
-    levels = pool.levels
-    at = next(at for at, level in enumerate(levels) if level.waiting)
-    turn = levels[at].turn
+def next_in_line(records: PoolRecords, pool: Pool, now: int, aging_seconds: float | None) -> NextTicket:
+    """The next node of a queue that is not empty. `aging_seconds` null: priorities do not rise with age."""
+    bands = pool.bands
+    priority_index = next(index for index, band in enumerate(bands) if band.waiting)
+    turn = bands[priority_index].turn
     assert turn is not None, "somebody waits and nobody is next"
-    node_id = records.lane(pool, turn).first
-    assert node_id is not None, "a lane in which nobody waits"
-    found = Next(node_id, records.place(pool, node_id), by_turn=True)
+    node_id = records.queue(pool, turn).first
+    assert node_id is not None, "a queue in which nobody waits"
+    served = NextTicket(node_id, records.ticket(pool, node_id), by_turn=True)
     if aging_seconds is None:
-        return found
-    best = (at, found.place.asked_at)
-    for lower in range(at + 1, len(levels)):
-        oldest = levels[lower].oldest
+        return served
+    best = (priority_index, served.ticket.asked_at)
+    for lower in range(priority_index + 1, len(bands)):
+        oldest = bands[lower].oldest
         if oldest is not None:
-            place = records.place(pool, oldest)
-            risen = int((now - place.asked_at) / (aging_seconds * 1000))
-            aged = (max(0, lower - risen), place.asked_at)
+            ticket = records.ticket(pool, oldest)
+            levels_risen = int((now - ticket.asked_at) / (aging_seconds * 1000))
+            aged = (max(0, lower - levels_risen), ticket.asked_at)
             if aged < best:
-                best, found = aged, Next(oldest, place, by_turn=False)
-    return found
+                best, served = aged, NextTicket(oldest, ticket, by_turn=False)
+    return served
 
 
-def serve(records: PoolRecords, pool: Pool, served: Next) -> None:
-    """Out of the line, and if it was its lane's turn, the next lane has it."""
+def dequeue(records: PoolRecords, pool: Pool, served: NextTicket) -> None:
+    """Remove the served node; if it was its queue's turn, the next queue has it."""
     if served.by_turn:
-        _set_level(pool, served.place, turn=records.lane(pool, served.place.lane).next)
-    leave(records, pool, served.place)
+        _set_band(pool, served.ticket, turn=records.queue(pool, served.ticket.queue).next)
+    remove(records, pool, served.ticket)
 
 
-def stand(records: PoolRecords, pool: Pool, node_id: bytes, place: Place) -> None:
-    """Behind all others of its lane and of its level."""
-    level = _level(pool, place)
-    lane = records.find_lane(pool, place.lane) or _add_lane(records, pool, place.lane, level.turn)
-    place.before, place.older = lane.last, level.newest
-    if lane.last is None:
-        lane.first = node_id
+def enqueue(records: PoolRecords, pool: Pool, node_id: bytes, ticket: SlotTicket) -> None:
+    """Add a ticket at the end of its queue and of its band."""
+    band = _band(pool, ticket)
+    queue = records.find_queue(pool, ticket.queue) or _add_queue(records, pool, ticket.queue, band.turn)
+    ticket.before, ticket.older = queue.last, band.newest
+    if queue.last is None:
+        queue.first = node_id
     else:
-        records.place(pool, lane.last).next = node_id
-    lane.last = node_id
-    if level.newest is not None:
-        records.place(pool, level.newest).younger = node_id
-    _set_level(
+        records.ticket(pool, queue.last).next = node_id
+    queue.last = node_id
+    if band.newest is not None:
+        records.ticket(pool, band.newest).younger = node_id
+    _set_band(
         pool,
-        place,
-        turn=level.turn or place.lane,
-        oldest=level.oldest or node_id,
+        ticket,
+        turn=band.turn or ticket.queue,
+        oldest=band.oldest or node_id,
         newest=node_id,
-        waiting=level.waiting + 1,
+        waiting=band.waiting + 1,
     )
 
 
-def leave(records: PoolRecords, pool: Pool, place: Place) -> None:
-    """Out of its lane and its level."""
-    level = _level(pool, place)
-    lane = records.lane(pool, place.lane)
-    if place.before is None:
-        lane.first = place.next
+def remove(records: PoolRecords, pool: Pool, ticket: SlotTicket) -> None:
+    """Remove a ticket from its queue and its band."""
+    band = _band(pool, ticket)
+    queue = records.queue(pool, ticket.queue)
+    if ticket.before is None:
+        queue.first = ticket.next
     else:
-        records.place(pool, place.before).next = place.next
-    if place.next is None:
-        lane.last = place.before
+        records.ticket(pool, ticket.before).next = ticket.next
+    if ticket.next is None:
+        queue.last = ticket.before
     else:
-        records.place(pool, place.next).before = place.before
-    oldest, newest, turn = level.oldest, level.newest, level.turn
-    if place.older is None:
-        oldest = place.younger
+        records.ticket(pool, ticket.next).before = ticket.before
+    oldest, newest, turn = band.oldest, band.newest, band.turn
+    if ticket.older is None:
+        oldest = ticket.younger
     else:
-        records.place(pool, place.older).younger = place.younger
-    if place.younger is None:
-        newest = place.older
+        records.ticket(pool, ticket.older).younger = ticket.younger
+    if ticket.younger is None:
+        newest = ticket.older
     else:
-        records.place(pool, place.younger).older = place.older
-    if lane.first is None:
-        turn = _drop_lane(records, pool, place.lane, turn)
-    _set_level(pool, place, turn=turn, oldest=oldest, newest=newest, waiting=level.waiting - 1)
-    place.before = place.next = place.older = place.younger = None
+        records.ticket(pool, ticket.younger).older = ticket.older
+    if queue.first is None:
+        turn = _drop_queue(records, pool, ticket.queue, turn)
+    _set_band(pool, ticket, turn=turn, oldest=oldest, newest=newest, waiting=band.waiting - 1)
+    ticket.before = ticket.next = ticket.older = ticket.younger = None
 
 
-def _add_lane(records: PoolRecords, pool: Pool, key: bytes, turn: bytes | None) -> Lane:
-    """At the end of the round: just before the lane whose turn it is."""
+def _add_queue(records: PoolRecords, pool: Pool, key: bytes, turn: bytes | None) -> FairnessQueue:
+    """Add a queue at the end of the round: just before the queue whose turn it is."""
     if turn is None:
-        lane = Lane(before=key, next=key)
+        queue = FairnessQueue(before=key, next=key)
     else:
-        after = records.lane(pool, turn)
-        lane = Lane(before=after.before, next=turn)
-        records.lane(pool, after.before).next = key
+        after = records.queue(pool, turn)
+        queue = FairnessQueue(before=after.before, next=turn)
+        records.queue(pool, after.before).next = key
         after.before = key
-    records.add_lane(pool, key, lane)
-    return lane
+    records.add_queue(pool, key, queue)
+    return queue
 
 
-def _drop_lane(records: PoolRecords, pool: Pool, key: bytes, turn: bytes | None) -> bytes | None:
-    """Take an empty lane out of the ring; whose turn it is then."""
-    lane = records.lane(pool, key)
-    records.drop_lane(pool, key)
-    if lane.next == key:
+def _drop_queue(records: PoolRecords, pool: Pool, key: bytes, turn: bytes | None) -> bytes | None:
+    """Delete an empty queue from the ring. Returns the queue whose turn it is then; null: none is left."""
+    queue = records.queue(pool, key)
+    records.drop_queue(pool, key)
+    if queue.next == key:
         return None
-    records.lane(pool, lane.before).next = lane.next
-    records.lane(pool, lane.next).before = lane.before
-    return lane.next if turn == key else turn
+    records.queue(pool, queue.before).next = queue.next
+    records.queue(pool, queue.next).before = queue.before
+    return queue.next if turn == key else turn
 
 
-def _level(pool: Pool, place: Place) -> PriorityBand:
-    return pool.levels[place.priority - 1]
+def _band(pool: Pool, ticket: SlotTicket) -> PriorityBand:
+    return pool.bands[ticket.priority - 1]
 
 
-def _set_level(pool: Pool, place: Place, **given: Any) -> None:
-    at = place.priority - 1
-    level = msgspec.structs.replace(pool.levels[at], **given)
-    pool.levels = (*pool.levels[:at], level, *pool.levels[at + 1 :])
+def _set_band(pool: Pool, ticket: SlotTicket, **changes: Any) -> None:
+    at = ticket.priority - 1
+    band = msgspec.structs.replace(pool.bands[at], **changes)
+    pool.bands = (*pool.bands[:at], band, *pool.bands[at + 1 :])

@@ -1,4 +1,4 @@
-"""The commands, timers and tasks that are about what is removed, and what is looked at around every command."""
+"""Handlers of the commands, timers and tasks of retention, and its hooks around every command."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ TIMERS: dict[TimerKind, Handler] = {
     TimerKind.RETENTION: removal.due,
     TimerKind.REFUSAL: removal.forget,
 }
-#: Work that is about no workflow that is there.
+#: Tasks without a stored workflow.
 TASKS: dict[TaskKind, TaskHandler] = {
     TaskKind.REMOVE: removal.go_on,
     TaskKind.RETAIN: policies.go_on,
 }
-#: A worker may answer for a node that was removed.
-BEFORE: dict[type, Guard] = dict.fromkeys((ChangeNode, AddChildren, Heartbeat), removal.is_left_behind)
-#: Whatever happens to a workflow moves the time of its removal.
+#: A worker's result may be of a node that was removed.
+BEFORE: dict[type, Guard] = dict.fromkeys((ChangeNode, AddChildren, Heartbeat), removal.is_late_result_of_removed_node)
+#: A change of a workflow moves the time of its removal.
 AFTER = policies.review

@@ -1,8 +1,8 @@
-"""When the finished workflows of a client and name are removed: policies, and the timer of each such workflow.
+"""Retention policies by client and workflow name, and the removal timer of each finished workflow.
 
-A workflow is finished when no node of it is open and no slice of work on it is under way. Under a policy its timer is
-set then; whatever happens to it afterwards sets it anew, or, where there is work again, clears it. A policy that comes
-later goes through all workflows of the partition, slice by slice. What happens when the timer is due: `removal`.
+A workflow is finished when it has no open node and no pending Continue. Under a policy its timer is set then; later
+changes set it anew, or clear it where there is work again. A new policy goes through all workflows of the partition,
+slice by slice. A timer that fires is handled in `removal`.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from backbeat.streams.core.effects import Send
 from backbeat.streams.core.records import Workflow
 from backbeat.streams.core.step import Step, refuse
 from backbeat.streams.core.store import Store
-from backbeat.streams.core.tables import DUE, RETENTION, WORKFLOWS
+from backbeat.streams.core.tables import ARCHIVE_QUEUE, RETENTION, WORKFLOWS
 from backbeat.streams.core.transaction import Transaction
 
-#: Policies that a partition holds: they are written with every commit.
+#: Policies, at most: the meta record has them, and is written with every commit.
 POLICIES_MAX = 200
 KEEP_SECONDS_MIN = 1.0
 _SECONDS_MAX = 100 * 365 * 86_400.0
 
 
 def policy_key(owner_id: bytes, name: str) -> bytes:
-    """What a policy is found by."""
+    """The key of a policy."""
     return owner_id + name.encode()
 
 
 def policy_of(store: Store, workflow: Workflow) -> RetentionPolicy | None:
-    """The policy that a workflow is under; null: it is kept."""
+    """The policy of a workflow; null: it has none, and is never removed."""
     return store.get(RETENTION, policy_key(workflow.user_id, workflow.name))
 
 
 def is_finished(workflow: Workflow) -> bool:
-    """Whether nothing of the workflow is left to be done."""
-    return workflow.children_open == 0 and workflow.loose_open == 0 and workflow.slices_under_way == 0
+    """True when a workflow has no open node and no pending Continue."""
+    return workflow.children_open == 0 and workflow.detached_open == 0 and workflow.continuations_pending == 0
 
 
 def review(step: Step) -> None:
-    """At the end of a command: set, move or clear the timer of the workflow that it was about."""
+    """At the end of a command: set, move or clear its workflow's removal timer."""
     workflow = step.entered
     if workflow is None or not (workflow.finished_at is not None or step.transaction.meta.retention):
         return
-    # Who finds a workflow is about to signal it, though nothing has changed yet.
+    # CreateWorkflow on a stored workflow counts as activity: a signal is likely to follow.
     if not step.has_changed and not isinstance(step.command, CreateWorkflow):
         return
     finished = is_finished(workflow)
@@ -56,21 +56,21 @@ def review(step: Step) -> None:
 
 
 def arrange(transaction: Transaction, workflow: Workflow, finished_at: int | None, now: int) -> None:
-    """Plan when a workflow is to be removed that is finished since then; null: it is not."""
+    """Set the removal timer of a workflow. `finished_at`: milliseconds since the epoch; null: it is not finished."""
     clear(transaction, workflow)
     policy = policy_of(transaction, workflow)
     if policy is None or finished_at is None:
         return
     workflow.finished_at = finished_at
     workflow.removal_at = max(now, finished_at + int(policy.keep_seconds * 1000))
-    # Beginning with the time, it is none that an earlier workflow of the same id ever had.
+    # At least the time: no earlier workflow of the same id ever had this number.
     workflow.removal_number = max(workflow.removal_number + 1, now)
 
 
 def clear(transaction: Transaction, workflow: Workflow) -> None:
-    """Nothing is planned for the workflow any more."""
+    """Clear the removal timer, and take the workflow out of the archive queue."""
     if workflow.due_at is not None:
-        transaction.delete(DUE, (workflow.due_at, workflow.id))
+        transaction.delete(ARCHIVE_QUEUE, (workflow.due_at, workflow.id))
     workflow.finished_at = workflow.removal_at = workflow.due_at = None
 
 
@@ -78,7 +78,7 @@ def clear(transaction: Transaction, workflow: Workflow) -> None:
 
 
 def change(step: Step, command: ChangeRetention) -> None:
-    """Set a policy or remove it; then go through the workflows that are there."""
+    """Set a policy or delete it; then go through the stored workflows."""
     policy, policies = command.policy, step.transaction.keys(RETENTION)
     key = policy_key(policy.owner_id, policy.name)
     if command.forget:
@@ -108,7 +108,7 @@ def _check(step: Step, policy: RetentionPolicy) -> None:
 
 
 def go_on(step: Step, task: Task) -> None:
-    """The next slice of the way through all workflows."""
+    """The next slice of the walk through all workflows."""
     _walk(step, task.cursor)
 
 
@@ -119,7 +119,7 @@ def _walk(step: Step, cursor: bytes | None) -> None:
         assert workflow is not None, "a workflow that a scan has found"
         _follow(step.transaction, workflow, step.now)
     if len(workflow_ids) == step.budget:
-        # Its route leads back here: it is one of this partition.
+        # Routed by a workflow of this partition, the Continue comes back here.
         last = workflow_ids[-1]
         rest = Task(TaskKind.RETAIN, last, last)
         command = step.command
@@ -127,14 +127,14 @@ def _walk(step: Step, cursor: bytes | None) -> None:
 
 
 def _follow(transaction: Transaction, workflow: Workflow, now: int) -> None:
-    """Have a workflow follow the policies as they are now. One that finished before its policy came counts from now."""
+    """Apply the current policy to a workflow. One that finished before its policy was set counts from now."""
     policy = policy_of(transaction, workflow)
     finished_at = workflow.finished_at
     if policy is None or not is_finished(workflow):
         clear(transaction, workflow)
         return
     if finished_at is not None:
-        wanted = finished_at + int(policy.keep_seconds * 1000)
-        if workflow.removal_at == wanted or (workflow.due_at is not None and policy.archive and wanted <= now):
+        removal_at = finished_at + int(policy.keep_seconds * 1000)
+        if workflow.removal_at == removal_at or (workflow.due_at is not None and policy.archive and removal_at <= now):
             return
     arrange(transaction, workflow, now if finished_at is None else finished_at, now)

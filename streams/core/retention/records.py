@@ -1,18 +1,18 @@
-"""What is stored of workflows that are to be removed, or were."""
+"""Stored records of retention: the archive queue, and tombstones of removed signals."""
 
 from __future__ import annotations
 
 import msgspec
 
 
-class Due(msgspec.Struct, gc=False, array_like=True):
-    """A workflow waits to be archived: its key has since when, and which."""
+class ArchiveEntry(msgspec.Struct, gc=False, array_like=True):
+    """A workflow in the archive queue. The key has the time of entering it, and the workflow's id."""
 
     version: int = 1
 
 
 class SignalTombstone(msgspec.Struct, gc=False, array_like=True, kw_only=True):
-    """There was a node of this id at the top of a workflow that was removed: no repeat makes it again."""
+    """A removed signal's node id: a repeat of the signal does not create it again."""
 
     version: int = 1
-    forget_at: int  #: when its timer is due
+    forget_at: int  #: due time of its timer

@@ -1,11 +1,11 @@
-"""How a finished workflow is removed (`retention` says when).
+"""Removal of a finished workflow (`policies` has its time).
 
-Its own record goes first: from then on nothing of it is found, and the same subject may begin again. Its nodes follow,
-children before parents, slice by slice. Of each node at the top a small record stays for a while, so that a late repeat
-of the signal makes nothing. Ids of other nodes need none: whatever names them names a parent that is gone, too.
+Its own record is deleted first: from then on nothing of it is found, and the same subject may begin again. Its nodes
+follow, children before parents, slice by slice. Each top-level node leaves a tombstone for `refuse_seconds`, so that a
+late repeat of the signal creates nothing. Other nodes need none: a command that names one names a deleted parent.
 
-Where the policy wants an archive, a workflow that is due waits in a list until whoever archives says that it has done
-so, and names the revision that it has read.
+Under a policy with `archive`, a due workflow waits in the archive queue until a RemoveWorkflow with the revision that
+was archived.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from backbeat.schemas.messages.values import Task, TaskKind
 from backbeat.streams.core.effects import Send
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.retention import policies
-from backbeat.streams.core.retention.records import Due, SignalTombstone
+from backbeat.streams.core.retention.records import ArchiveEntry, SignalTombstone
 from backbeat.streams.core.step import Step
-from backbeat.streams.core.tables import CHUNKS, DUE, NODES, TOMBSTONES, WORKFLOWS
+from backbeat.streams.core.tables import ARCHIVE_QUEUE, CHUNKS, NODES, TOMBSTONES, WORKFLOWS
 from backbeat.streams.core.transaction import Transaction
-from backbeat.streams.core.tree.deactivation import is_left_over
+from backbeat.streams.core.tree.deactivation import belongs_to_removed_workflow
 
 
 def due(step: Step, command: TimerFired) -> None:
-    """A workflow was finished for as long as it is kept."""
+    """The removal timer has fired: remove the workflow, or put it into the archive queue."""
     transaction = step.transaction
     workflow = transaction.edit(WORKFLOWS, command.subject_id)
     if workflow is None or workflow.removal_at is None or workflow.removal_number != command.number:
@@ -34,7 +34,7 @@ def due(step: Step, command: TimerFired) -> None:
     finished_at = workflow.finished_at
     assert finished_at is not None, "a timer of a workflow that is not finished"
     if step.now <= finished_at:
-        # A clock stepped back by more than it is kept: what `is_left_over` relies on would not hold.
+        # A clock stepped back by more than `keep_seconds`: `belongs_to_removed_workflow` compares these times.
         policies.arrange(transaction, workflow, finished_at, step.now)
         return
     policies.clear(transaction, workflow)
@@ -43,13 +43,13 @@ def due(step: Step, command: TimerFired) -> None:
         return
     if policy.archive:
         workflow.finished_at, workflow.due_at = finished_at, step.now
-        transaction.add(DUE, (step.now, workflow.id), Due())
+        transaction.add(ARCHIVE_QUEUE, (step.now, workflow.id), ArchiveEntry())
     else:
         _begin(step, workflow, policy)
 
 
 def remove(step: Step, command: RemoveWorkflow) -> None:
-    """A workflow that was due is archived."""
+    """Remove a workflow that was archived at this revision."""
     transaction = step.transaction
     workflow = transaction.edit(WORKFLOWS, command.workflow_id)
     policy = None if workflow is None else policies.policy_of(transaction, workflow)
@@ -69,7 +69,7 @@ def _begin(step: Step, workflow: Workflow, policy: RetentionPolicy) -> None:
 
 
 def go_on(step: Step, task: Task) -> None:
-    """Remove nodes, as many as one command may."""
+    """Remove nodes, up to the command's budget; a Continue has the rest."""
     cursor = task.cursor
     while cursor is not None:
         if step.budget <= 0:
@@ -82,7 +82,7 @@ def go_on(step: Step, task: Task) -> None:
 
 
 def _remove(transaction: Transaction, node_id: bytes, *, forget_at: int) -> bytes | None:
-    """One step of the way: down to a child, or away with a part of the node or all of it. Where to go on."""
+    """One step of a removal: descend to a child, or delete a chunk or the node. Returns the next node's id, or null."""
     node = transaction.get(NODES, node_id)
     assert node is not None, "a pointer to a node that is not stored"
     if node.first_child is not None:
@@ -112,23 +112,23 @@ def _edit(transaction: Transaction, node_id: bytes) -> Node:
 # --- afterwards -------------------------------------------------------------------------------------------------------
 
 
-def is_left_behind(step: Step, command: ChangeNode | AddChildren | Heartbeat) -> bool:
-    """Whether a worker answers for a node that is gone, and waits for no answer: it ran an activity again.
+def is_late_result_of_removed_node(step: Step, command: ChangeNode | AddChildren | Heartbeat) -> bool:
+    """True for a worker's late result of a removed node, which awaits no answer; it is ignored.
 
-    Where nothing is ever removed it is something that an operator must see.
+    Without any policy it goes on and is refused: then an operator must see it.
     """
     transaction = step.transaction
     if command.attempt is None or command.reply_to is not None or not transaction.meta.retention:
         return False
     node = transaction.get(NODES, command.node_id)
-    if node is not None and not is_left_over(node, transaction.get(WORKFLOWS, node.workflow_id)):
+    if node is not None and not belongs_to_removed_workflow(node, transaction.get(WORKFLOWS, node.workflow_id)):
         return False
     step.ignore("a result of a node that is there no more")
     return True
 
 
 def forget(step: Step, command: TimerFired) -> None:
-    """The id of a removed node need not be refused any more."""
+    """Delete a tombstone."""
     transaction = step.transaction
     if transaction.get(TOMBSTONES, command.subject_id) is None:
         step.ignore("a removed node that was forgotten before")

@@ -1,4 +1,4 @@
-"""The commands that are about schedules."""
+"""Handlers of the commands of schedules."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ HANDLERS: dict[type, Handler] = {
     RunSchedule: runs.trigger,
     ScheduleDue: runs.due,
 }
-#: A run is linked to its schedule as to a node that waits for it.
+#: A run is linked to its schedule as to a waiting node.
 LINK_TARGET = runs.run_ended

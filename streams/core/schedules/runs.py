@@ -1,11 +1,11 @@
-"""What happens to schedules: made, changed, due, run.
+"""Runs of schedules, and the commands on schedules.
 
-A run is a signal, linked to its schedule as to a node that waits for it: when the signal's node is complete or
-deactivated, or the signal was refused, a CloseLink comes back. So a run whose retries are exhausted is running until
-somebody mends it, and overlap means what it says.
+A run is a signal, linked to its schedule as to a waiting node: when the signal's node is complete or deactivated, or
+the signal was refused, a CloseLink comes back. So a run whose retries are exhausted is running until it is resolved or
+restarted, and overlap policies count it.
 
-Which times there are is never worked out here (`commands.ScheduleDue`): the core knows the spec as text only. A
-schedule remembers up to which time it has dealt with them, and whoever works them out goes on from there.
+Times are never computed here: they come with `commands.ScheduleDue`, and the core has the spec as text only. A
+schedule stores the time up to which they are handled (`after`), and the engine computes them from there.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ from backbeat.streams.core.step import Refused, Step, refuse
 from backbeat.streams.core.tables import SCHEDULES
 from backbeat.streams.core.timers import fired_early
 
-#: In a workflow's subject: what stands for a run's scheduled time.
+#: Placeholder of a run's scheduled time in a workflow's subject.
 PLACEHOLDER = b"{scheduled_at}"
-#: The key of a run's metadata that says which schedule it is of.
+#: Key of a run's metadata with its schedule's name and the scheduled time.
 METADATA_KEY = "schedule"
 _CRON_BYTES_MAX = 256
 
@@ -57,11 +57,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-# --- what is asked ---------------------------------------------------------------------------------------------------
+# --- commands --------------------------------------------------------------------------------------------------------
 
 
 def put(step: Step, command: PutSchedule) -> None:
-    """Make a schedule or change it. Where its times stay the same, a change leaves the next one as it is."""
+    """Create or change a schedule. A change that keeps its times keeps its next one."""
     plan = command.schedule
     if ids.schedule_id(plan.user_id, plan.name) != command.schedule_id or command.user_id not in (None, plan.user_id):
         raise refuse(Reason.NOT_FOUND, "The schedule's id is not that of its user and name", wanted="the id of both")
@@ -78,7 +78,7 @@ def put(step: Step, command: PutSchedule) -> None:
             paused=bool(command.paused),
         )
         step.transaction.add(SCHEDULES, schedule.id, schedule)
-        _work_out(step, schedule)
+        _request_times(step, schedule)
     else:
         paused = schedule.paused if command.paused is None else command.paused
         same = _times(schedule.plan) == _times(plan) and schedule.paused == paused and not schedule.problem
@@ -86,13 +86,13 @@ def put(step: Step, command: PutSchedule) -> None:
             schedule.note = ""
         schedule.plan, schedule.paused, schedule.updated_at = plan, paused, step.now
         if not same:
-            _work_out(step, schedule)
+            _request_times(step, schedule)
         _start_queued(step, schedule)
     step.reply(schedule_view(schedule))
 
 
 def change(step: Step, command: ChangeSchedule) -> None:
-    """Pause, resume or delete. What was due while it was paused is not made up for: it counts as not due."""
+    """Pause, resume or delete. Times that passed while it was paused are not made up for."""
     schedule = _own(step, command.schedule_id)
     match command.change:
         case "delete":
@@ -108,13 +108,13 @@ def change(step: Step, command: ChangeSchedule) -> None:
             raise refuse(Reason.INVALID_PARAMETERS, message, found=other, wanted="pause, resume or delete")
     if changed:
         schedule.paused, schedule.note, schedule.updated_at = paused, command.note, step.now
-        _work_out(step, schedule)
+        _request_times(step, schedule)
         _start_queued(step, schedule)
     step.reply(Done(changed=changed))
 
 
 def trigger(step: Step, command: RunSchedule) -> None:
-    """Runs that somebody asks for. They count as any other for overlap, and a paused schedule makes them, too."""
+    """Trigger or backfill runs. Overlap policies count them as any other; a paused schedule starts them, too."""
     schedule = _own(step, command.schedule_id)
     times = command.times
     if len(times) > BACKFILL_MAX:
@@ -133,7 +133,7 @@ def trigger(step: Step, command: RunSchedule) -> None:
 
 
 def _own(step: Step, schedule_id: bytes) -> Schedule:
-    """The schedule, if the caller may touch it: another's is not found."""
+    """A schedule that the caller may change. Refused, as not found: another client's."""
     schedule = step.transaction.edit(SCHEDULES, schedule_id)
     caller = step.command.user_id
     if schedule is None or (caller is not None and caller != schedule.plan.user_id):
@@ -144,23 +144,23 @@ def _own(step: Step, schedule_id: bytes) -> Schedule:
 
 
 def _times(plan: NewSchedule) -> tuple[str, str, float, float]:
-    """What its times depend on."""
+    """The fields on which its times depend."""
     return plan.cron, plan.zone, plan.interval_seconds, plan.offset_seconds
 
 
-def _work_out(step: Step, schedule: Schedule) -> None:
-    """Have the times from now on worked out, by a timer that is due at once; a paused schedule has none."""
+def _request_times(step: Step, schedule: Schedule) -> None:
+    """Have the times from now on computed, by a timer that is due at once; a paused schedule has none."""
     step.clear_timer(schedule)
     schedule.after, schedule.next_at, schedule.problem = step.now, None, ""
     if not schedule.paused:
         step.set_timer(schedule, step.now, TimerKind.SCHEDULE)
 
 
-# --- what happens ----------------------------------------------------------------------------------------------------
+# --- events ----------------------------------------------------------------------------------------------------------
 
 
 def due(step: Step, command: ScheduleDue) -> None:
-    """Times have come, or the next one was worked out."""
+    """Start the runs of due times, and set the timer of the next one."""
     schedule = step.transaction.edit(SCHEDULES, command.schedule_id)
     if schedule is None or schedule.timer_at is None or schedule.timer_number != command.number:
         step.ignore("a timer that no longer stands")
@@ -168,21 +168,21 @@ def due(step: Step, command: ScheduleDue) -> None:
     if fired_early(step, TimerKind.SCHEDULE, schedule.id, command.number):
         return
     step.clear_timer(schedule)
-    # Whoever worked them out may have been ahead of the broker's time: what has not come yet is the next one.
-    to_come = next((at for at in command.times if at > step.now), command.next_at)
+    # The engine's estimate of the broker's time may have been ahead: a time still to come is the next one.
+    next_at = next((at for at in command.times if at > step.now), command.next_at)
     oldest = step.now - int(schedule.plan.catch_up_seconds * 1000)
     times = [at for at in command.times if schedule.after < at <= step.now]
     late = [at for at in times if at < oldest]
-    _leave_out(step, schedule, late, RunCause.DUE, RunState.MISSED)
+    _record_skipped(step, schedule, late, RunCause.DUE, RunState.MISSED)
     _run(step, schedule, times[len(late) :], RunCause.DUE, schedule.plan.overlap)
     schedule.after = max([schedule.after, *times[-1:]])
-    schedule.problem, schedule.next_at = command.problem, to_come
-    if to_come is not None:
-        step.set_timer(schedule, to_come, TimerKind.SCHEDULE)
+    schedule.problem, schedule.next_at = command.problem, next_at
+    if next_at is not None:
+        step.set_timer(schedule, next_at, TimerKind.SCHEDULE)
 
 
 def run_ended(step: Step, command: CloseLink) -> bool:
-    """A run's node is over, or was never made. False: the target of the link is no schedule."""
+    """End a run: its node is closed, or was never created. False: the link's target is no schedule."""
     schedule = step.transaction.edit(SCHEDULES, command.target_id)
     if schedule is None:
         return False
@@ -199,11 +199,11 @@ def run_ended(step: Step, command: CloseLink) -> bool:
 
 
 def _run(step: Step, schedule: Schedule, times: Iterable[int], cause: RunCause, overlap: Overlap) -> None:
-    """Start these runs, in order, as far as those that have not ended let them."""
+    """Start, queue or skip runs at these times, in order, by the overlap policy."""
     times = list(times)
     if overlap is Overlap.CANCEL and times:
-        # Of several at once, each would be canceled for the next: only the last is worth starting.
-        _leave_out(step, schedule, times[:-1], cause, RunState.SKIPPED)
+        # Each of several would be canceled for the next: only the last is started.
+        _record_skipped(step, schedule, times[:-1], cause, RunState.SKIPPED)
         for run in schedule.running:
             assert run.node_id is not None, "a run that runs has its node"
             cancel = ChangeNode(id=step.command.id, tid=step.command.tid, node_id=run.node_id, status="canceled")
@@ -217,14 +217,14 @@ def _run(step: Step, schedule: Schedule, times: Iterable[int], cause: RunCause, 
         elif overlap is Overlap.QUEUE and len(schedule.queued) < QUEUED_MAX:
             schedule.queued += (ScheduleRun(at, cause, RunState.QUEUED, step.now),)
         else:
-            _leave_out(step, schedule, [at], cause, RunState.SKIPPED)
+            _record_skipped(step, schedule, [at], cause, RunState.SKIPPED)
 
 
 def _start(step: Step, schedule: Schedule, at: int, cause: RunCause) -> None:
-    """Signal the workflow. The command is named after the schedule and the count of its runs: each is made once.
+    """Signal the workflow. The command's id follows from the schedule and the count of its runs: each is made once.
 
-    Named again like one that was made before, it would be taken for a repeat, and would never end: so who made the
-    schedule, and when, are in its name.
+    An id of an earlier run would be taken for a repeat, and the run would never end: so the id also has the command
+    that created the schedule, and the time.
     """
     made_at, count = schedule.created_at.to_bytes(8, "big"), schedule.started.to_bytes(8, "big")
     identity = ids.command_id(b"schedule", schedule.id, schedule.made_by, made_at, count)
@@ -244,7 +244,7 @@ def _start(step: Step, schedule: Schedule, at: int, cause: RunCause) -> None:
 
 
 def _start_queued(step: Step, schedule: Schedule) -> None:
-    """The next run that waits, once those before it have ended; a paused schedule holds them."""
+    """Start the next queued run, once those before it have ended; a paused schedule starts none."""
     if schedule.queued and not schedule.running and not schedule.paused:
         following, *rest = schedule.queued
         schedule.queued = tuple(rest)
@@ -258,8 +258,8 @@ def _end(step: Step, schedule: Schedule, runs: Iterable[ScheduleRun], state: Run
     _remember(schedule, *over)
 
 
-def _leave_out(step: Step, schedule: Schedule, times: Iterable[int], cause: RunCause, state: RunState) -> None:
-    """Runs that are not made: counted, and remembered as one where they follow each other."""
+def _record_skipped(step: Step, schedule: Schedule, times: Iterable[int], cause: RunCause, state: RunState) -> None:
+    """Record runs that were not started; consecutive ones share an entry."""
     times = list(times)
     if not times:
         return
@@ -268,7 +268,7 @@ def _leave_out(step: Step, schedule: Schedule, times: Iterable[int], cause: RunC
     else:
         schedule.skipped += len(times)
     last = schedule.recent[-1] if schedule.recent else None
-    # One entry where several follow each other: so an outage leaves room for what was run.
+    # One entry for consecutive ones: so an outage leaves room for the runs that were started.
     if last is not None and last.state is state and last.cause is cause:
         longer = msgspec.structs.replace(last, count=last.count + len(times), last_at=times[-1], at=step.now)
         schedule.recent = (*schedule.recent[:-1], longer)
@@ -283,10 +283,12 @@ def _remember(schedule: Schedule, *runs: ScheduleRun) -> None:
 
 def _signal(plan: NewSchedule, schedule_id: bytes, at: int, identity: bytes, tid: str) -> Signal:
     """The signal of the run that is scheduled for this time."""
-    said = _text(at)
-    workflow = msgspec.structs.replace(plan.workflow, subject=plan.workflow.subject.replace(PLACEHOLDER, said.encode()))
+    time_text = _text(at)
+    workflow = msgspec.structs.replace(
+        plan.workflow, subject=plan.workflow.subject.replace(PLACEHOLDER, time_text.encode())
+    )
     metadata = _OBJECT.decode(plan.node.metadata)
-    metadata[METADATA_KEY] = msgspec.Raw(msgspec.json.encode({"name": plan.name, "scheduled_at": said}))
+    metadata[METADATA_KEY] = msgspec.Raw(msgspec.json.encode({"name": plan.name, "scheduled_at": time_text}))
     node = msgspec.structs.replace(plan.node, metadata=msgspec.json.encode(metadata), parent_link_id=schedule_id)
     return Signal(
         id=identity,
@@ -302,15 +304,15 @@ def _signal(plan: NewSchedule, schedule_id: bytes, at: int, identity: bytes, tid
 
 def _text(at: int) -> str:
     """`2026-03-29T01:00:00Z`; milliseconds only where there are some."""
-    found = _EPOCH + timedelta(milliseconds=at)
-    return found.isoformat(timespec="milliseconds" if at % 1000 else "seconds").replace("+00:00", "Z")
+    scheduled_at = _EPOCH + timedelta(milliseconds=at)
+    return scheduled_at.isoformat(timespec="milliseconds" if at % 1000 else "seconds").replace("+00:00", "Z")
 
 
 # --- checks ----------------------------------------------------------------------------------------------------------
 
 
 def _check(step: Step, plan: NewSchedule) -> None:
-    """Refuse what no run could be made from, so that nobody has to look for it in the dead letters."""
+    """Refuse a plan whose runs would be refused: those would be found in the dead letters only."""
     check_text("schedule's name", plan.name, step.settings.name_bytes_max)
     if bool(plan.cron) == bool(plan.interval_seconds):
         raise _wrong("A schedule has a cron expression or an interval", "both or neither", "one of them")
@@ -326,7 +328,7 @@ def _check(step: Step, plan: NewSchedule) -> None:
         raise _wrong("A schedule signals workflows of its own user", "another's", "a workflow of the same user")
     check_node(step, plan.node)
     if not plan.node.metadata.lstrip().startswith(b"{"):
-        # What run it is, is put into it.
+        # Each run adds an entry to it.
         raise _wrong("metadata is no JSON object, as a schedule's signal needs", "another value", "a JSON object")
     timeout_of(step, plan.node.client_data)
     sample = _signal(plan, bytes(16), step.now, bytes(16), "")
@@ -335,9 +337,9 @@ def _check(step: Step, plan: NewSchedule) -> None:
     check_workflow(step, sample.workflow)
 
 
-def _check_seconds(what: str, seconds: float, least: float, most: float) -> None:
+def _check_seconds(field: str, seconds: float, least: float, most: float) -> None:
     if not (math.isfinite(seconds) and least <= seconds <= most):
-        raise _wrong(f"The {what} is {seconds:g} s", f"{seconds:g} s", f"{least:g} to {most:g} s")
+        raise _wrong(f"The {field} is {seconds:g} s", f"{seconds:g} s", f"{least:g} to {most:g} s")
 
 
 def _wrong(message: str, found: str, wanted: str) -> Refused:

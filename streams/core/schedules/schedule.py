@@ -1,7 +1,7 @@
-"""Schedules as they are stored and as the outside sees them. What happens to them is in `runs`.
+"""Schedules: the stored record and its view. Their runs are in `runs`.
 
-A schedule is one record: what was asked for, how far its times have been dealt with, and the runs that there are and
-were, each list bounded. Times are milliseconds since the epoch.
+A schedule is one record: its plan, the time up to which its times are handled, and its running, queued and recent runs,
+each list bounded. Times are milliseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -10,34 +10,34 @@ import msgspec
 
 from backbeat.schemas.messages.schedules import NewSchedule, ScheduleRun, ScheduleView
 
-#: Runs at the same time; one more is left out.
+#: Running runs, at most; a further one is skipped.
 RUNNING_MAX = 100
-#: Runs that wait for those before them; one more is left out.
+#: Queued runs, at most; a further one is skipped.
 QUEUED_MAX = 1_000
-#: Ended, skipped and missed runs that are remembered, the newest.
+#: Newest ended, skipped and missed runs that are stored.
 RECENT_MAX = 20
-#: Waiting runs that a view shows.
+#: Queued runs in a view.
 _QUEUED_SHOWN_MAX = 20
 
 
 class Schedule(msgspec.Struct, gc=False, array_like=True, kw_only=True):
-    """A schedule, and what it has done."""
+    """A schedule and its runs."""
 
     version: int = 1
     id: bytes
     plan: NewSchedule
-    made_by: bytes  #: the command that made it: its runs are named after that, too
+    made_by: bytes  #: the command that created it; part of the ids of its runs
     created_at: int
     updated_at: int
-    after: int  #: the times up to this one have been dealt with
+    after: int  #: times up to this one are handled
     paused: bool = False
     note: str = ""  #: why it was paused or resumed
-    next_at: int | None = None  #: null: there is none, or it is being worked out
+    next_at: int | None = None  #: null: there is none, or it is being computed
     problem: str = ""  #: why it has no next time
     timer_at: int | None = None
     timer_kind: int = 0
     timer_number: int = 0
-    started: int = 0  #: how many runs were signalled, ever
+    started: int = 0  #: count of runs ever signalled
     skipped: int = 0
     missed: int = 0
     running: tuple[ScheduleRun, ...] = ()  #: oldest first
@@ -46,7 +46,7 @@ class Schedule(msgspec.Struct, gc=False, array_like=True, kw_only=True):
 
 
 def schedule_view(schedule: Schedule) -> ScheduleView:
-    """A schedule as the outside sees it."""
+    """The public view of a schedule."""
     return ScheduleView(
         id=schedule.id,
         plan=schedule.plan,

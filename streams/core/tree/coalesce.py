@@ -1,6 +1,6 @@
-"""Signals of one workflow and one coalesce_key: of those that still wait there is one.
+"""Coalescing: at most one waiting signal for a workflow and coalesce_key.
 
-The record that finds it follows its node: it is kept whenever such a node is made, sent or closed.
+Its index is updated whenever such a node is created, sent or closed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _WAITS = frozenset({ServerStatus.READY, ServerStatus.STARTED, ServerStatus.PAUSE
 
 
 def still_waits(node: Node) -> bool:
-    """Whether a signal was never sent to its client: something is in its way, or its time has not come."""
+    """True when a signal was never sent to its client: it waits for another node, or for its time."""
     return node.attempt == 0 and node.server in _WAITS
 
 
 def reindex(step: Step, node: Node) -> None:
-    """Keep that this node waits under its key, or forget that it did. Another's place is left alone."""
+    """Put or delete the index entry of a node's coalesce_key. Leaves another node's entry untouched."""
     if not node.coalesce_key:
         return
     transaction, key = step.transaction, (node.workflow_id, node.coalesce_key)
@@ -31,8 +31,10 @@ def reindex(step: Step, node: Node) -> None:
             transaction.delete(WAITING, key)
 
 
-def _left(step: Step, node: Node, _: ServerStatus) -> None:
+def _reindex_on_status(step: Step, node: Node, _: ServerStatus) -> None:
     reindex(step, node)
 
 
-ON_STATUS: dict[ServerStatus, StatusListener] = dict.fromkeys({ServerStatus.SENT_TO_CLIENT, *CLOSED}, _left)
+ON_STATUS: dict[ServerStatus, StatusListener] = dict.fromkeys(
+    {ServerStatus.SENT_TO_CLIENT, *CLOSED}, _reindex_on_status
+)

@@ -1,4 +1,4 @@
-"""How workflows and nodes come to be (behaviour document, sections 1, 2 and 5): found or made, placed."""
+"""Creation of workflows and nodes (behaviour document, sections 1, 2 and 5)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.schemas.messages.values import PRIORITY_DEFAULT, Coalesce, NewNode, NewWorkflow
 from backbeat.streams.core.checks import check_node, check_text, check_workflow, timeout_of
 from backbeat.streams.core.effects import Send, node_view, workflow_view
-from backbeat.streams.core.idempotency import keep, kept
+from backbeat.streams.core.idempotency import load_reply, store_reply
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.step import Step, refuse
 from backbeat.streams.core.tables import ANSWERS, WAITING
 from backbeat.streams.core.tree import gone
 from backbeat.streams.core.tree.coalesce import reindex, still_waits
-from backbeat.streams.core.tree.deactivation import is_left_over
+from backbeat.streams.core.tree.deactivation import belongs_to_removed_workflow
 from backbeat.streams.core.tree.links import follow_waits, open_child_link, tell_closed
 from backbeat.streams.core.tree.progress import make_ready, reset, schedule_later
 
@@ -27,22 +27,22 @@ _T = TypeVar("_T")
 
 
 def create_workflow(step: Step, command: CreateWorkflow) -> None:
-    """The workflow that is there, else a new one."""
+    """Find or create a workflow, and answer with it."""
     step.reply(workflow_view(make_workflow(step, command.workflow)))
 
 
-def make_workflow(step: Step, new: NewWorkflow, wanted_id: bytes | None = None) -> Workflow:
-    """The workflow of this user, name and subject: the one that is there, else a new one.
+def make_workflow(step: Step, new: NewWorkflow, expected_id: bytes | None = None) -> Workflow:
+    """The workflow of this user, name and subject; a new one where none is stored.
 
-    `wanted_id`: under which the sender knows it. Another one is refused: it may be another partition's.
+    `expected_id`: its id by the sender. Another one is refused: it may belong to another partition.
     """
     identity = ids.workflow_id(new.user_id, new.name, new.subject)
-    if wanted_id is not None and wanted_id != identity:
-        message = f"The id of the workflow is {identity.hex()}, by its user, name and subject, not {wanted_id.hex()}"
-        raise refuse(Reason.INVALID_PARAMETERS, message, found=wanted_id.hex(), wanted=identity.hex())
-    found = step.enter(identity)
-    if found is not None:
-        return found
+    if expected_id is not None and expected_id != identity:
+        message = f"The id of the workflow is {identity.hex()}, by its user, name and subject, not {expected_id.hex()}"
+        raise refuse(Reason.INVALID_PARAMETERS, message, found=expected_id.hex(), wanted=identity.hex())
+    stored = step.enter(identity)
+    if stored is not None:
+        return stored
     check_workflow(step, new)
     workflow = Workflow(
         id=identity,
@@ -58,9 +58,9 @@ def make_workflow(step: Step, new: NewWorkflow, wanted_id: bytes | None = None) 
 
 
 def add_signal(step: Step, command: Signal, *, is_followed: bool = False) -> None:
-    """A top-level node, ready at once; then schedule next of the workflow.
+    """Add a top-level node, ready at once; then schedule next of the workflow.
 
-    `is_followed`: its link was looked for along the waits of other workflows, and closes no cycle.
+    `is_followed`: its link was followed along the waits of other workflows, and closes no cycle.
     """
     if command.node.parent_link_id is not None and not command.link_open:
         # The link is opened first, at its target, which sends the signal on. One that is too large is refused here:
@@ -68,20 +68,20 @@ def add_signal(step: Step, command: Signal, *, is_followed: bool = False) -> Non
         if command.workflow is not None:
             check_workflow(step, command.workflow)
         check_node(step, command.node)
-        identity = ids.node_id(command.workflow_id, command.id, 0)
+        node_id = ids.node_id(command.workflow_id, command.id, 0)
         link = OpenLink(
             id=command.id,
             tid=command.tid,
             reply_to=command.reply_to,
             target_id=command.node.parent_link_id,
-            child_id=identity,
+            child_id=node_id,
             signal=command,
         )
         step.effects.append(Send(link))
         return
-    identity = ids.node_id(command.workflow_id, command.id, 0)
-    there = step.get_node(identity)
-    if gone.was_removed(step, identity):
+    node_id = ids.node_id(command.workflow_id, command.id, 0)
+    stored_node = step.get_node(node_id)
+    if gone.was_removed(step, node_id):
         gone.refuse_repeat(step, command)
         return
     if command.workflow is None:
@@ -91,9 +91,9 @@ def add_signal(step: Step, command: Signal, *, is_followed: bool = False) -> Non
     if workflow is None or (command.user_id is not None and command.user_id != workflow.user_id):
         message = f"No workflow has the id {command.workflow_id.hex()}"
         raise refuse(Reason.NOT_FOUND, message, found="nothing", wanted="a workflow")
-    if there is not None:
+    if stored_node is not None:
         step.ignore("a repeat: its node is there")
-        step.reply(node_view(there, workflow))
+        step.reply(node_view(stored_node, workflow))
         return
     if command.coalesce_key is not None and _was_dropped(step, command):
         return
@@ -120,35 +120,35 @@ def _as_signal(new: NewNode) -> NewNode:
 
 
 def _was_dropped(step: Step, command: Signal) -> bool:
-    """Answer the repeat of a signal that was dropped: no node tells of it, so the one that stands for it was kept."""
+    """Answer a repeat of a dropped signal from its stored reply: it has no node. True: answered."""
     answer = step.transaction.get(ANSWERS, command.id)
     if answer is None:
         return False
-    said = kept(answer)
-    if not isinstance(said, Made):
-        step.reply(said)
+    reply = load_reply(answer)
+    if not isinstance(reply, Made):
+        step.reply(reply)
         return True
     if answer.body_hash:
         message = "This id is that of another command, which was given a key"
         raise refuse(Reason.KEY_REUSED, message, found="children that were added", wanted="an id of its own")
-    standing = step.get_node(said.ids[0])
-    if standing is None or is_left_over(standing, step.workflow):
+    remaining = step.get_node(reply.ids[0])
+    if remaining is None or belongs_to_removed_workflow(remaining, step.workflow):
         gone.refuse_repeat(step, command)
         return True
     step.ignore("a repeat: another signal stands for it")
-    step.reply(node_view(standing, step.workflow))
+    step.reply(node_view(remaining, step.workflow))
     return True
 
 
 def _coalesce(step: Step, command: Signal) -> bool:
-    """Of this signal and one of its key that still waits one remains. Whether it is that one; this one is answered."""
+    """Merge with a waiting signal of the same key. True: the waiting one remains, and this one is answered."""
     key = command.coalesce_key
     assert key is not None
     check_text("coalesce_key", key, step.settings.name_bytes_max)
     check_node(step, command.node)
     workflow = step.workflow
-    found = step.transaction.get(WAITING, (workflow.id, key))
-    waiting = None if found is None else step.node(found.node_id)
+    entry = step.transaction.get(WAITING, (workflow.id, key))
+    waiting = None if entry is None else step.node(entry.node_id)
     if waiting is None or not still_waits(waiting):
         return False
     if command.coalesce is Coalesce.REPLACE:
@@ -158,8 +158,8 @@ def _coalesce(step: Step, command: Signal) -> bool:
         return False
     step.ignore("a signal of its coalesce_key still waits and stands for it")
     if command.body_hash is None:
-        stands = Made((waiting.id,))
-        keep(step.transaction, command.id, b"", stands, step.now)
+        reply = Made((waiting.id,))
+        store_reply(step.transaction, command.id, b"", reply, step.now)
     if command.link_open and command.node.parent_link_id is not None:
         tell_closed(step, command.node.parent_link_id, ids.node_id(workflow.id, command.id, 0))
     step.reply(node_view(waiting, workflow))
@@ -167,12 +167,12 @@ def _coalesce(step: Step, command: Signal) -> bool:
 
 
 def child_ids(step: Step, count: int) -> tuple[bytes, ...]:
-    """The ids of the nodes that the command makes."""
+    """The ids of the nodes that the command creates."""
     return tuple(ids.node_id(step.workflow.id, step.command.id, index) for index in range(count))
 
 
 def is_repeat(step: Step) -> bool:
-    """Whether the nodes that the command makes are there already."""
+    """True when the nodes that the command creates are stored already."""
     return step.get_node(ids.node_id(step.workflow.id, step.command.id, 0)) is not None
 
 
@@ -237,9 +237,9 @@ def _add(step: Step, parent: Node | None, new: NewNode, index: int) -> Node:
     return node
 
 
-def _inherited(given: _T | None, parent: Node | None, name: str, default: _T) -> _T:
-    """What a child was given, else what its parent has."""
-    if given is not None:
-        return given
+def _inherited(own_value: _T | None, parent: Node | None, name: str, default: _T) -> _T:
+    """A child's own value, else its parent's, else the default."""
+    if own_value is not None:
+        return own_value
     value: _T = default if parent is None else getattr(parent, name)
     return value

@@ -1,4 +1,4 @@
-"""Deactivation ahead of the records: whether a mark that stands above a node already makes it deactivated.
+"""Deactivation by marks, ahead of the records of the nodes below.
 
 A cancel, reset or "deactivate previous" of many nodes goes through them in slices. Its mark is set at once, so a node
 that the slices have not reached yet counts as deactivated from the first command on.
@@ -11,36 +11,36 @@ from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.store import Store
 from backbeat.streams.core.tables import NODES
 
-#: Node -> the newest mark of its own and of what is above it, as long as none is set.
+#: Node id -> the newest mark of the node and its ancestors; cleared when a mark is set.
 Marks = dict[bytes, int]
 
 
 def is_deactivated(store: Store, node: Node, workflow: Workflow, marks: Marks | None = None) -> bool:
-    """Whether the node is deactivated, by its record or by a mark. Looks above it only while a sweep is going on."""
+    """True when a node is deactivated, by its record or by a mark. Reads its ancestors only during a sweep."""
     if node.server is ServerStatus.DEACTIVATED or node.seq < workflow.watermark:
         return True
     return workflow.sweeps > 0 and is_below_mark(store, node, {} if marks is None else marks)
 
 
-def is_left_over(node: Node, workflow: Workflow | None) -> bool:
-    """Whether the node's workflow was removed, and the node, slice by slice, is about to be.
+def belongs_to_removed_workflow(node: Node, workflow: Workflow | None) -> bool:
+    """True when the node's workflow was removed; the node itself is removed in a later slice.
 
-    The workflow that is there by now is another one of the same subject. A workflow is removed some time after its last
-    node was made (`removal`), and time never steps back: so the node is older than the other one.
+    A stored workflow of the same id is then a newer one. A workflow is removed some time after its last node was
+    created (`removal`), and time never steps back: so the node is older than the newer workflow.
     """
     return workflow is None or node.created_at < workflow.created_at
 
 
 def is_below_mark(store: Store, node: Node, marks: Marks) -> bool:
-    """Whether an ancestor's cancel or reset was after this node was made.
+    """True when an ancestor was canceled or reset after this node was created.
 
-    Costs the way up to the first ancestor whose mark is known: nodes that are looked at together share it.
+    Reads ancestors up to the first one in `marks`: nodes that are read together share them.
     """
     path, mark, parent_id = [], 0, node.parent_id
     while parent_id is not None:
-        known = marks.get(parent_id)
-        if known is not None:
-            mark = known
+        known_mark = marks.get(parent_id)
+        if known_mark is not None:
+            mark = known_mark
             break
         parent = store.get(NODES, parent_id)
         assert parent is not None, "a child without its parent"

@@ -1,4 +1,4 @@
-"""What happens when a node fails: client errors, retries, expiry, server errors (behaviour document, section 4)."""
+"""Failures of a node: client errors, retries, expiry, server errors (behaviour document, section 4)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _EXPIRED = msgspec.json.encode({"error": "Client did not respond within the spec
 
 
 def client_error(step: Step, node: Node, response: bytes | None, *, retriable: bool = True) -> None:
-    """The client failed: it is tried again later, or its retries are exhausted and the client is told.
+    """A client error: retry later, or exhaust the retries and notify the client.
 
-    One that is not `retriable` leaves the retries that it had: a restart by hand may use them.
+    An error that is not `retriable` leaves the remaining retries: a restart by hand may use them.
     """
     again = retriable and node.retries_remaining > 0
     server = ServerStatus.RETRYING if again else ServerStatus.RETRIES_EXHAUSTED
@@ -41,7 +41,7 @@ def client_error(step: Step, node: Node, response: bytes | None, *, retriable: b
 
 
 def retry(step: Step, node: Node, fires_at: int) -> None:
-    """Try again: ready/ready, everything below deactivated, then schedule next of the parent."""
+    """Retry: ready/ready, everything below deactivated, then schedule next of the parent."""
     step.clear_timer(node)
     node.fires_at = fires_at
     step.set_client(node, ClientStatus.READY)
@@ -51,12 +51,12 @@ def retry(step: Step, node: Node, fires_at: int) -> None:
 
 
 def expire(step: Step, node: Node) -> None:
-    """The client did not answer by `complete_by`."""
+    """A client error: no answer by `complete_by`."""
     client_error(step, node, _EXPIRED)
 
 
 def deliver_failed(step: Step, command: DeliveryFailed) -> None:
-    """The activity could not be brought to its client."""
+    """A client error: the activity cannot be delivered."""
     node = step.enter_node(command.node_id)
     if (
         node is None
@@ -71,7 +71,7 @@ def deliver_failed(step: Step, command: DeliveryFailed) -> None:
 
 
 def server_error(step: Step, command: FailNode) -> None:
-    """The engine failed on the node."""
+    """A server error: the engine failed on the node."""
     node = step.enter_node(command.node_id)
     if node is None or ServerStatus.ERRORED not in SERVER_TRANSITIONS[node.server]:
         step.ignore("a server error of a node that is over")

@@ -1,4 +1,4 @@
-"""Nodes of workflows that were removed (`retention`): a late repeat of the signal that made one makes nothing."""
+"""Nodes of removed workflows (`retention`): a late repeat of their signal creates nothing."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from backbeat.schemas.messages.replies import Reason
 from backbeat.streams.core.effects import Send
 from backbeat.streams.core.step import Step, refuse
 from backbeat.streams.core.tables import NODES, TOMBSTONES, WORKFLOWS
-from backbeat.streams.core.tree.deactivation import is_left_over
+from backbeat.streams.core.tree.deactivation import belongs_to_removed_workflow
 
 
 def was_removed(step: Step, node_id: bytes) -> bool:
-    """Whether there was such a node at the top of a workflow that was removed, as far as that is remembered."""
+    """True for a top-level node of a removed workflow, while its tombstone is stored."""
     transaction = step.transaction
     node = transaction.get(NODES, node_id)
     if node is not None:
-        return is_left_over(node, transaction.get(WORKFLOWS, node.workflow_id))
+        return belongs_to_removed_workflow(node, transaction.get(WORKFLOWS, node.workflow_id))
     return transaction.meta.removed > 0 and transaction.get(TOMBSTONES, node_id) is not None
 
 
 def refuse_repeat(step: Step, command: Signal) -> None:
-    """A signal that was taken before its workflow was removed makes nothing; where nobody waits, nobody is told."""
+    """Reject the repeat of a removed signal; ignore it where it has no return address."""
     if command.reply_to is not None:
         message = "This signal was taken before; its workflow was finished and has been removed"
         raise refuse(Reason.NOT_FOUND, message, found="a workflow that was removed", wanted="a signal of another id")

@@ -1,4 +1,4 @@
-"""The commands that are about workflows and their nodes, and the timers that nodes have."""
+"""Handlers of the commands on workflows and nodes, and of the timers of nodes."""
 
 from __future__ import annotations
 

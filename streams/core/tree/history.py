@@ -1,7 +1,7 @@
 """A node's status changes, packed.
 
-One change is 15 bytes and its response. The newest ones lie in the node's own record, so a usual node is one record;
-when they grow beyond a bound they go, as they are, to a chunk record that is written once.
+One change is 15 bytes and its response. The newest are in the node's own record, so most nodes are one record; beyond a
+bound they move, as they are, to a chunk record that is written once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 
-#: Bytes of history that a node's own record holds at most, the newest change apart.
+#: Bytes of history in a node's own record, at most, without the newest change.
 INLINE_BYTES_MAX = 1_024
 
 _HEAD = struct.Struct(">BBBqI")
@@ -24,7 +24,7 @@ SERVER = 1
 def pack(
     machine: int, from_status: int, to_status: int, at: int, response: bytes | None, *, same: bool = False
 ) -> bytes:
-    """One change. `same`: its response is that of the change before it, and is not stored twice."""
+    """One change. `same`: it has the response of the change before, which is not stored twice."""
     if same:
         return _HEAD.pack(machine, from_status, to_status, at, _SAME_RESPONSE)
     if response is None:

@@ -1,7 +1,7 @@
 """Links: a node that can't complete before another one, in any workflow (behaviour document, section 1).
 
-Both ends speak by commands through the log. The target counts link records, so a command that comes twice, or an
-opening that comes after its closing, changes nothing.
+Both ends send commands through the log. The target has a record for each link, so a repeated command, or an OpenLink
+after its CloseLink, changes nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from backbeat.streams.core.tree.gone import was_removed
 from backbeat.streams.core.tree.progress import schedule_later
 
 ID_BYTES = 16
-#: Links that are remembered of a workflow, those that one signal is followed along, and levels from a target up.
+#: Newest links stored of a workflow; links that one signal is followed along; levels from a target up.
 _WAITS_MAX = 16
 FOLLOWED_MAX = 32
 _LEVELS_MAX = 100
@@ -32,31 +32,31 @@ _NAME_CHARACTERS = 60
 
 
 def open_link(step: Step, command: OpenLink) -> None:
-    """The target waits for the child from now on; a signal that came with the link goes on to its workflow."""
+    """Open a link: the target waits for the child. A signal in the command is sent on to its workflow."""
     target = step.enter_node(command.target_id)
     if target is None or target.server in CLOSED:
         is_known = target is not None or was_removed(step, command.target_id)
-        found = "a node that is closed" if is_known else "no such node"
+        target_text = "a node that is closed" if is_known else "no such node"
         if command.strict or (not is_known and command.signal is not None):
-            message = f"parent_link_id {command.target_id.hex()} names {found}"
-            raise refuse(Reason.INVALID_PARAMETERS, message, found=found, wanted="a node that is still running")
-        step.ignore(f"a link to {found}: nothing waits")
+            message = f"parent_link_id {command.target_id.hex()} names {target_text}"
+            raise refuse(Reason.INVALID_PARAMETERS, message, found=target_text, wanted="a node that is still running")
+        step.ignore(f"a link to {target_text}: nothing waits")
     elif _link(step, target.id, command.child_id) is None:
         if command.signal is not None:
-            _note_wait(step, target, command.signal)
+            _store_wait(step, target, command.signal)
         _put(step, target, command.child_id, is_open=True)
     if command.signal is not None:
         signal = msgspec.structs.replace(command.signal, link_open=True)
         if target is None or target.server in CLOSED:
-            # Nobody waits for it, so that it closes no cycle.
+            # No target waits for it: so it closes no cycle.
             signal = msgspec.structs.replace(signal, node=msgspec.structs.replace(signal.node, parent_link_id=None))
         step.effects.append(Send(signal))
 
 
 def close_link(step: Step, command: CloseLink) -> None:
-    """The target need not wait for the child any more."""
+    """Close a link: the target waits for the child no longer."""
     target = step.enter_node(command.target_id)
-    if target is None and any(is_theirs(step, command) for is_theirs in step.hooks.link_targets):
+    if target is None and any(takes_link(step, command) for takes_link in step.hooks.link_targets):
         return
     if target is None or target.server in CLOSED:
         step.ignore("the closing of a link whose target is over")
@@ -74,7 +74,7 @@ def close_link(step: Step, command: CloseLink) -> None:
 
 
 def open_child_link(step: Step, child: Node, target_id: bytes) -> None:
-    """A new child that another node waits for. In its own workflow the link is open at once, elsewhere by a command."""
+    """Open a new child's link: at once to a target of its own workflow, by a command to another one."""
     if target_id[:PREFIX_BYTES] == child.id[:PREFIX_BYTES]:
         target = step.get_node(target_id)
         if target is not None and target.workflow_id == child.workflow_id:
@@ -94,19 +94,19 @@ def open_child_link(step: Step, child: Node, target_id: bytes) -> None:
 
 
 def follow_waits(step: Step, command: Signal) -> bool:
-    """Send a signal with a link along what its workflow waits for; false: that is nothing, and it can be added.
+    """Send a signal with a link along the waits of its workflow. False: there are none, and it can be added.
 
-    Refused at once: a signal that its target's workflow waits for, where this workflow waits for that one already.
+    Refused at once: a signal for whose target's workflow this workflow waits already.
     """
     target_id = command.node.parent_link_id
     assert target_id is not None, "a signal with a link"
     for waiting, child_id, _ in _open_waits(step):
         if child_id[:PREFIX_BYTES] == target_id[:PREFIX_BYTES]:
-            why = (
+            problem = (
                 f"{command.node.name!r} begins after {waiting.name!r} of this workflow, which waits for the signal "
                 f"{child_id.hex()} of the workflow of {target_id.hex()}"
             )
-            raise _cycle(waiting.id, waiting.name, (command.node.name,), why)
+            raise _cycle(waiting.id, waiting.name, (command.node.name,), problem)
     waits = _further(step, command, (), -1, None)
     if waits:
         _send_on(step, command, waits, 0)
@@ -114,7 +114,7 @@ def follow_waits(step: Step, command: Signal) -> bool:
 
 
 def follow_wait(step: Step, command: OpenLink) -> None:
-    """One hop of a signal along the waits of others; where its target waits for it, it comes back and is refused."""
+    """One hop of a signal along the waits of other workflows. A signal at its target is sent back and refused."""
     signal, wait, at = command.signal, command.waits[command.waits_at], command.waits_at
     assert signal is not None, "a signal on its way"
     assert signal.node.parent_link_id is not None, "a signal with a link"
@@ -135,12 +135,12 @@ def follow_wait(step: Step, command: OpenLink) -> None:
 def _further(
     step: Step, signal: Signal, waits: tuple[LinkWait, ...], before: int, child: Node | None
 ) -> tuple[LinkWait, ...]:
-    """Where the entered workflow's waits lead to that is not on the way yet; `child`: before what they must stand."""
-    known = {wait.child_id for wait in waits}
+    """The waits of the entered workflow that are not on the way yet; `child`: the signal that they must hold up."""
+    known_ids = {wait.child_id for wait in waits}
     return tuple(
         LinkWait(child_id, workflow_id, waiting.name[:_NAME_CHARACTERS], before)
         for waiting, child_id, workflow_id in _open_waits(step, child)
-        if workflow_id not in {b"", signal.workflow_id} and child_id not in known
+        if workflow_id not in {b"", signal.workflow_id} and child_id not in known_ids
     )[: FOLLOWED_MAX - len(waits)]
 
 
@@ -166,7 +166,7 @@ def _send_on(step: Step, signal: Signal, waits: tuple[LinkWait, ...], at: int) -
 
 
 def _path(command: OpenLink) -> tuple[tuple[str, ...], str]:
-    """The names on a signal's way from its own to its target, and why that is a cycle."""
+    """The names on a signal's way from its own to its target, and the reason why it is a cycle."""
     assert command.signal is not None, "a signal on its way"
     names: list[str] = []
     at = command.waits[command.waits_at].before
@@ -177,22 +177,22 @@ def _path(command: OpenLink) -> tuple[tuple[str, ...], str]:
     return (name, *names), f"{name!r} begins after {names[0]!r} of its workflow, which waits for it in the end"
 
 
-def _note_wait(step: Step, target: Node, signal: Signal) -> None:
-    """A target that waits for a signal: refused where it is of the target's own workflow, whose turn comes later."""
+def _store_wait(step: Step, target: Node, signal: Signal) -> None:
+    """Store that a target waits for a signal. Refused: a later signal of the target's own workflow."""
     if not _holds_up(step, target.id, None):
         return
     if signal.workflow_id == target.workflow_id:
-        why = f"{signal.node.name!r} is a later signal of its own workflow and begins after it"
-        raise _cycle(target.id, target.name, (signal.node.name,), why)
+        problem = f"{signal.node.name!r} is a later signal of its own workflow and begins after it"
+        raise _cycle(target.id, target.name, (signal.node.name,), problem)
     waits = step.workflow.waits
     if len(waits) >= _WAITS_MAX:
-        waits = tuple(one for one in waits if _is_open(step, one[:ID_BYTES], one[ID_BYTES : 2 * ID_BYTES]))
+        waits = tuple(wait for wait in waits if _is_open(step, wait[:ID_BYTES], wait[ID_BYTES : 2 * ID_BYTES]))
         waits = waits[1 - _WAITS_MAX :]
     step.workflow.waits = (*waits, target.id + node_id(signal.workflow_id, signal.id, 0) + signal.workflow_id)
 
 
 def _open_waits(step: Step, child: Node | None = None) -> Iterator[tuple[Node, bytes, bytes]]:
-    """What holds up the entered workflow, or one of its signals: which node waits for which signal of which."""
+    """The open waits that hold up the entered workflow, or one signal of it: node, signal's node id, workflow id."""
     for wait in step.workflow.waits:
         waiting_id, child_id, workflow_id = wait[:ID_BYTES], wait[ID_BYTES : 2 * ID_BYTES], wait[2 * ID_BYTES :]
         # An earlier release wrote no workflow: such a wait is seen from its own two workflows only.
@@ -206,7 +206,7 @@ def _is_open(step: Step, target_id: bytes, child_id: bytes) -> bool:
 
 
 def _holds_up(step: Step, target_id: bytes, child: Node | None) -> bool:
-    """Whether a signal of the target's workflow cannot end before the target is complete; null: one that is new."""
+    """True when a signal of the target's workflow cannot end before the target does. `child` null: a new signal."""
     node = step.node(target_id)
     for _ in range(_LEVELS_MAX):
         if node.mode is Mode.FIRE_AND_FORGET or node.server in CLOSED:
@@ -217,11 +217,11 @@ def _holds_up(step: Step, target_id: bytes, child: Node | None) -> bool:
     return False
 
 
-def _cycle(target_id: bytes, target: str, names: tuple[str, ...], why: str) -> Refused:
+def _cycle(target_id: bytes, target: str, names: tuple[str, ...], problem: str) -> Refused:
     path = " → ".join((target, *names, target))
     message = (
         f"The node {target_id.hex()} ({target!r}) would wait for itself: it would wait for {names[0]!r} by this link, "
-        f"and {why}: {path}. Nothing is added"
+        f"and {problem}: {path}. Nothing is added"
     )
     return refuse(Reason.INVALID_PARAMETERS, message, found="a cycle", wanted="a link to what can end before it")
 
@@ -240,13 +240,13 @@ def _link(step: Step, target_id: bytes, child_id: bytes) -> Link | None:
 
 
 def tell_closed(step: Step, target_id: bytes, child_id: bytes) -> None:
-    """Tell a target, wherever it is, that it need not wait for the child."""
+    """Send a CloseLink: the target need not wait for the child."""
     command = step.command
     step.effects.append(Send(CloseLink(id=command.id, tid=command.tid, target_id=target_id, child_id=child_id)))
 
 
-def _closed(step: Step, node: Node, before: ServerStatus) -> None:
-    """A node is over: its target need not wait for it, and it waits for nobody. A closed node never opens."""
+def _close_links(step: Step, node: Node, before: ServerStatus) -> None:
+    """Close the links of a closed node, in both directions. A closed node never opens."""
     if before in CLOSED:
         return
     if node.parent_link_id is not None:
@@ -257,4 +257,4 @@ def _closed(step: Step, node: Node, before: ServerStatus) -> None:
     node.links_open = 0
 
 
-ON_STATUS: dict[ServerStatus, StatusListener] = dict.fromkeys(CLOSED, _closed)
+ON_STATUS: dict[ServerStatus, StatusListener] = dict.fromkeys(CLOSED, _close_links)

@@ -1,4 +1,4 @@
-"""What an operator says of nodes and workflows: retry now, reset, schedule next; complete, pause, resume."""
+"""Operator commands: retry now, reset, schedule next of a node; complete, pause, resume of a workflow; settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backbeat.schemas.messages.replies import Done, Reason
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.schemas.messages.values import Task, TaskKind
 from backbeat.streams.core.records import Node
-from backbeat.streams.core.step import Step, own_node, refuse
+from backbeat.streams.core.step import Step, refuse, require_own_node
 from backbeat.streams.core.tree import progress
 from backbeat.streams.core.tree.failures import retry
 from backbeat.streams.core.tree.progress import reschedule
@@ -19,7 +19,7 @@ from backbeat.streams.core.tree.progress import reschedule
 
 def restart(step: Step, command: RestartNode) -> None:
     """Retry now (behaviour document, section 4, "Retry")."""
-    node = own_node(step, command.node_id)
+    node = require_own_node(step, command.node_id)
     if node.server is ServerStatus.DEACTIVATED:
         step.reply(Done(changed=False))
         return
@@ -37,27 +37,27 @@ def restart(step: Step, command: RestartNode) -> None:
 
 
 def _parent_is_done(step: Step, node: Node) -> bool:
-    """Whether the parent's client has said completed: before that no child may begin."""
+    """True when the parent's client has completed: before that no child may begin."""
     assert node.parent_id is not None, "a signal is never pending"
     return step.node(node.parent_id).server in (ServerStatus.PROCESSING_CHILDREN, ServerStatus.COMPLETE)
 
 
 def reset(step: Step, command: ResetNode) -> None:
     """Deactivate everything below a node."""
-    node = own_node(step, command.node_id)
-    alive = node.server is not ServerStatus.DEACTIVATED
-    if alive:
+    node = require_own_node(step, command.node_id)
+    is_alive = node.server is not ServerStatus.DEACTIVATED
+    if is_alive:
         progress.reset(step, node)
-    step.reply(Done(changed=alive))
+    step.reply(Done(changed=is_alive))
 
 
 def schedule(step: Step, command: ScheduleNode) -> None:
     """Schedule next of a node."""
-    node = own_node(step, command.node_id)
-    alive = node.server is not ServerStatus.DEACTIVATED
-    if alive:
+    node = require_own_node(step, command.node_id)
+    is_alive = node.server is not ServerStatus.DEACTIVATED
+    if is_alive:
         progress.schedule_later(step, node)
-    step.reply(Done(changed=alive))
+    step.reply(Done(changed=is_alive))
 
 
 def change_workflow(step: Step, command: ChangeWorkflow) -> None:
@@ -82,7 +82,7 @@ def change_workflow(step: Step, command: ChangeWorkflow) -> None:
 
 
 def change_settings(step: Step, command: ChangeSettings) -> None:
-    """Take new settings, unless an engine could not go on with them."""
+    """Change settings. Refused: unknown names, values out of bounds."""
     settings = command.settings
     if settings.version != Settings().version:
         message = f"Settings of version {settings.version} are not known here"
@@ -90,8 +90,8 @@ def change_settings(step: Step, command: ChangeSettings) -> None:
     if command.names:
         for name in command.names:
             if name not in bounds.SETTINGS:
-                wanted = ", ".join(bounds.SETTINGS)
-                raise refuse(Reason.INVALID_PARAMETERS, f"There is no setting {name!r}", found=name, wanted=wanted)
+                known_names = ", ".join(bounds.SETTINGS)
+                raise refuse(Reason.INVALID_PARAMETERS, f"There is no setting {name!r}", found=name, wanted=known_names)
         changes = {name: getattr(settings, name) for name in command.names}
         settings = msgspec.structs.replace(step.settings, **changes)
     for name, (least, most) in bounds.SETTINGS.items():

@@ -1,12 +1,11 @@
-"""Schedule next, children ready, start, completion: how work moves through a tree (behaviour document, section 4).
+"""Progress through a tree: schedule next, children ready, start, completion (behaviour document, section 4).
 
-The walk over a parent's children is resumed where it stopped, so each child is passed once. That is exact because a
-closed node never opens and new children come last: the first child that is in the way only ever moves forward.
+The walk over a parent's children resumes where it stopped, so each child is passed once. That is exact because a closed
+node never opens and new children come last: the first blocking child only ever moves forward.
 Children that become ready again behind the walk (a retry, a restart, a resume) start directly.
 
 Work that can touch many nodes is a task. Tasks run in order until the command's budget is used up; the rest goes into
-a Continue command in the same partition, and other commands may come in between. Every task checks again what it
-finds.
+a Continue command in the same partition, and other commands may come in between. Every task checks the statuses again.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from backbeat.streams.core.tables import LINKS
 
 
 def run(step: Step) -> None:
-    """Do the step's tasks, and send on what the budget does not allow."""
+    """Do the step's tasks within its budget, and send the rest as a Continue."""
     tasks = step.tasks
     while tasks:
         if step.budget <= 0:
             rest = Continue(id=step.command.id, tid=step.command.tid, workflow_id=step.workflow.id, tasks=tuple(tasks))
             step.effects.append(Send(rest))
-            step.workflow.slices_under_way += 1
+            step.workflow.continuations_pending += 1
             return
         _do(step, tasks.popleft())
 
@@ -58,7 +57,7 @@ def _parent(step: Step, identity: bytes) -> Parent:
 
 
 def schedule_later(step: Step, parent: Parent) -> None:
-    """Schedule next of a parent once what is being done now is done."""
+    """Schedule next of a parent, as a task."""
     assert isinstance(parent, (Workflow, Node))
     task = Task(TaskKind.SCHEDULE, parent.id)
     if not step.tasks or step.tasks[-1] != task:
@@ -69,7 +68,7 @@ def schedule_later(step: Step, parent: Parent) -> None:
 
 
 def schedule(step: Step, parent: Parent) -> None:
-    """Start the ready children up to the first one in the way; complete a parent that nothing is left to wait for."""
+    """Start the ready children up to the first blocking one; complete a parent without open children and links."""
     if isinstance(parent, Node) and parent.server is ServerStatus.DEACTIVATED:
         return
     if not _walk(step, parent):
@@ -84,7 +83,7 @@ def schedule(step: Step, parent: Parent) -> None:
 
 
 def _walk(step: Step, parent: Parent) -> bool:
-    """Whether the walk came as far as it can; otherwise the rest of it is a task."""
+    """Walk over the children from the cursor on. False: the budget ended, and the rest is a task."""
     child_id = _next_to_examine(step, parent)
     while child_id is not None:
         if step.budget <= 0:
@@ -106,7 +105,7 @@ def _walk(step: Step, parent: Parent) -> bool:
 
 
 def _next_to_examine(step: Step, parent: Parent) -> bytes | None:
-    """The child behind the cursor, unless the child at the cursor is in the way."""
+    """The child behind the cursor; null: there is none, or the child at the cursor is blocking and open."""
     if parent.cursor is None:
         return parent.first_child
     if parent.blocked:
@@ -140,12 +139,12 @@ def _start_when_due(step: Step, node: Node) -> None:
 
 
 def start(step: Step, node: Node) -> None:
-    """Send a started node to its client, unless its workflow is paused or it has to wait for something else first."""
+    """Send a started node to its client, unless its workflow is paused or it waits for a slot."""
     if step.workflow.paused:
         pause(step, node)
         return
-    for waits in step.hooks.before_send:
-        if waits(step, node):
+    for must_wait in step.hooks.before_send:
+        if must_wait(step, node):
             return
     send(step, node)
 
@@ -157,7 +156,7 @@ def pause(step: Step, node: Node) -> None:
 
 
 def send(step: Step, node: Node) -> None:
-    """An attempt begins: the node goes to its client."""
+    """Begin an attempt: dispatch the node to its client."""
     node.attempt += 1
     renew_deadline(step, node)
     step.set_server(node, ServerStatus.SENT_TO_CLIENT)
@@ -183,7 +182,7 @@ def renew_deadline(step: Step, node: Node) -> None:
 
 
 def client_complete(step: Step, node: Node, response: bytes | None) -> None:
-    """The client is done with the node; what is below it may begin."""
+    """The client has completed the node; its children may begin."""
     step.set_client(node, ClientStatus.COMPLETE, response)
     step.set_server(node, ServerStatus.PROCESSING_CHILDREN, response, same_response=True)
     end_deadline(step, node)
@@ -191,17 +190,17 @@ def client_complete(step: Step, node: Node, response: bytes | None) -> None:
 
 
 def end_deadline(step: Step, node: Node) -> None:
-    """The client has answered."""
+    """Clear the deadline: the client has answered."""
     node.complete_by = None
     step.clear_timer(node)
 
 
 def children_ready(step: Step, node: Node) -> None:
-    """Every pending child becomes ready; then schedule next of the node."""
-    if node.fresh_child is None:
+    """Make every pending child ready; then schedule next of the node."""
+    if node.first_active_child is None:
         schedule_later(step, node)
     else:
-        step.tasks.append(Task(TaskKind.READY, node.id, node.fresh_child))
+        step.tasks.append(Task(TaskKind.READY, node.id, node.first_active_child))
 
 
 def _make_children_ready(step: Step, parent: Node, cursor: bytes | None) -> None:
@@ -220,7 +219,7 @@ def _make_children_ready(step: Step, parent: Node, cursor: bytes | None) -> None
 
 
 def make_ready(step: Step, child: Node) -> None:
-    """A pending child becomes ready/ready."""
+    """Make a pending child ready/ready."""
     step.set_server(child, ServerStatus.READY)
     step.set_client(child, ClientStatus.READY)
 
@@ -236,7 +235,7 @@ def _complete(step: Step, node: Node) -> None:
 
 
 def _hold(step: Step, node: Node) -> None:
-    """Put a paused node behind those that wait for the resume. It may still stand there from an earlier pause."""
+    """Append a node to the chain of paused nodes. It may still be in it from an earlier pause."""
     if node.in_paused:
         return
     workflow = step.workflow
@@ -271,16 +270,16 @@ def _resume(step: Step) -> None:
 
 
 def reset(step: Step, node: Node) -> None:
-    """Deactivate everything below a node. From the first slice on, all of it counts as deactivated (`deactivation`)."""
-    begin = node.fresh_child
+    """Deactivate everything below a node. By its mark, all of it counts as deactivated at once (`deactivation`)."""
+    begin = node.first_active_child
     if begin is None:
         return
     workflow = step.workflow
     node.deactivate_below = workflow.next_seq
     step.forget_marks()
-    node.fresh_child = None
+    node.first_active_child = None
     if node.server in CLOSED:
-        workflow.loose_open -= node.children_open
+        workflow.detached_open -= node.children_open
     node.children_open = 0
     node.cursor, node.cursor_seq, node.blocked = node.last_child, workflow.next_seq - 1, False
     workflow.sweeps += 1
@@ -288,7 +287,7 @@ def reset(step: Step, node: Node) -> None:
 
 
 def _visit(step: Step, task: Task) -> bool:
-    """Go through what is below the task's root; reading a marked node settles it. Whether the end was reached."""
+    """Read the nodes below the task's root, which settles marked ones. False: the budget ended before."""
     cursor = task.cursor
     while cursor is not None:
         if step.budget <= 0:
@@ -300,7 +299,7 @@ def _visit(step: Step, task: Task) -> bool:
 
 
 def deactivate_previous(step: Step, node: Node) -> None:
-    """Deactivate every node of the workflow that was made before this one; nothing is scheduled."""
+    """Deactivate every node of the workflow that was created before this one; nothing is scheduled."""
     workflow = step.workflow
     workflow.watermark = max(workflow.watermark, node.seq)
     workflow.watermarks += 1
@@ -321,9 +320,9 @@ def _next_below(step: Step, node: Node, task: Task) -> bytes | None:
 
 
 def shut_siblings(step: Step, node: Node) -> None:
-    """A shutdown: deactivate the later siblings of a blocking node, then go on with its children.
+    """A shutdown: deactivate the later siblings of a blocking node, then make its children ready.
 
-    Until that is done the node holds itself open, as a link would, so that none of them starts.
+    Meanwhile the node is held open, as by a link, so that no sibling starts.
     """
     if node.mode is not Mode.BLOCKING or node.next_sibling is None:
         children_ready(step, node)
@@ -333,7 +332,7 @@ def shut_siblings(step: Step, node: Node) -> None:
 
 
 def _shut_siblings(step: Step, node: Node, task: Task) -> None:
-    """Up to the mark: a sibling that was made after the shutdown is no earlier one."""
+    """Deactivate siblings up to the mark: those created after the shutdown stay."""
     cursor = task.cursor
     while cursor is not None:
         if step.budget <= 0:
@@ -354,7 +353,7 @@ def _shut_siblings(step: Step, node: Node, task: Task) -> None:
 
 
 def _forget_links(step: Step, task: Task) -> None:
-    """The target is final: what waited for it to be told is told nothing any more."""
+    """Delete the link records of a closed target."""
     cursor = task.cursor
     while cursor is not None:
         if step.budget <= 0:

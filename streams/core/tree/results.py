@@ -1,4 +1,4 @@
-"""What a client says of a node: its new status, its children, that it is still at it."""
+"""A client's results: new status and children of a node, heartbeats."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
 from backbeat.streams.core.checks import check_response
 from backbeat.streams.core.effects import Effect
 from backbeat.streams.core.records import Node
-from backbeat.streams.core.step import Step, own_node, refuse
+from backbeat.streams.core.step import Step, refuse, require_own_node
 from backbeat.streams.core.tree import progress
 from backbeat.streams.core.tree.create import add_children, child_ids, is_repeat
 from backbeat.streams.core.tree.failures import client_error
@@ -29,8 +29,8 @@ STATUS_WORDS = {
 
 
 def change_node(step: Step, command: ChangeNode) -> None:
-    """A new client status, with the children that come with it."""
-    node = own_node(step, command.node_id)
+    """Set a new client status, and add the children of the command."""
+    node = require_own_node(step, command.node_id)
     status = STATUS_WORDS.get(command.status)
     if status is None:
         message = f"Unknown status change {command.status}"
@@ -51,18 +51,18 @@ def change_node(step: Step, command: ChangeNode) -> None:
 
 
 def _is_late(step: Step, node: Node, attempt: int | None) -> bool:
-    """Whether a worker's result is of an attempt that is over or answered: then it changes nothing."""
+    """True for a worker's result of an attempt that is over or answered; it is ignored."""
     if attempt is None:
         return False
-    if _runs(node, attempt):
+    if _is_running(node, attempt):
         return False
     step.ignore(f"a result of attempt {attempt}, which is over")
     step.reply(Done(changed=False))
     return True
 
 
-def _runs(node: Node, attempt: int) -> bool:
-    """Whether this attempt is with the client and not answered."""
+def _is_running(node: Node, attempt: int) -> bool:
+    """True when this attempt is with the client and not answered."""
     return (
         node.attempt == attempt
         and node.server is ServerStatus.SENT_TO_CLIENT
@@ -71,19 +71,19 @@ def _runs(node: Node, attempt: int) -> bool:
 
 
 def heartbeat(step: Step, command: Heartbeat) -> None:
-    """The client is still at it: its deadline begins anew."""
-    node = own_node(step, command.node_id)
-    if _runs(node, command.attempt):
+    """Renew the deadline of a running attempt."""
+    node = require_own_node(step, command.node_id)
+    if _is_running(node, command.attempt):
         progress.renew_deadline(step, node)
         step.reply(Done())
         return
-    found = word(node.server) if node.attempt == command.attempt else f"attempt {node.attempt}"
+    actual = word(node.server) if node.attempt == command.attempt else f"attempt {node.attempt}"
     if command.reply_to is None:
-        # It crossed its own answer: nothing that an operator must look at.
+        # It crossed its own result: no case for an operator.
         step.ignore(f"a heartbeat of attempt {command.attempt}, which is over")
         return
     message = f"Attempt {command.attempt} is over"
-    raise refuse(Reason.INVALID_SERVER_STATUS, message, found=found, wanted=word(ServerStatus.SENT_TO_CLIENT))
+    raise refuse(Reason.INVALID_SERVER_STATUS, message, found=actual, wanted=word(ServerStatus.SENT_TO_CLIENT))
 
 
 def _set_status(step: Step, node: Node, status: str, command: ChangeNode) -> None:
@@ -115,7 +115,7 @@ def _set_status(step: Step, node: Node, status: str, command: ChangeNode) -> Non
 
 
 def _close_exhausted(step: Step, node: Node, client: ClientStatus, response: bytes | None) -> None:
-    """Resolved and shutdown: the client gives up on the node and the tree goes on."""
+    """Resolve or shut down a node whose retries are exhausted: the tree goes on."""
     step.check(node, client, ServerStatus.PROCESSING_CHILDREN)
     step.set_client(node, client, response)
     step.set_server(node, ServerStatus.PROCESSING_CHILDREN, response, same_response=True)
@@ -129,8 +129,8 @@ def _cancel(step: Step, node: Node) -> None:
 
 
 def children_added(step: Step, command: AddChildren) -> None:
-    """More children of a node."""
-    node = own_node(step, command.node_id)
+    """Add children to a node."""
+    node = require_own_node(step, command.node_id)
     if _is_late(step, node, command.attempt):
         return
     if command.children and is_repeat(step):
@@ -141,21 +141,21 @@ def children_added(step: Step, command: AddChildren) -> None:
 
 
 def fail_refused_result(refused: Step, rejection: Rejection) -> list[Effect]:
-    """A worker's result that cannot be taken is a client error of its node: nobody else would tell the worker."""
+    """Turn a worker's refused result into a client error of its node: the worker hears of it in no other way."""
     command: Command = refused.command
     attempt: int | None = None
     match command:
         case ChangeNode() | AddChildren() if command.attempt is not None:
             node_id, attempt = command.node_id, command.attempt
         case OpenLink() if command.user_id is not None and command.signal is not None:
-            # A worker's, ahead of its answer: a signal of its client that the running node is to wait for.
+            # A worker's signal ahead of its result: the running node is to wait for it.
             node_id = command.target_id
         case _:
             return []
     if rejection.reason not in (Reason.LIMIT_EXCEEDED, Reason.INVALID_PARAMETERS):
         return []
-    untold = msgspec.structs.replace(command, reply_to=None, body_hash=None, tid="")
-    step = Step(refused.transaction, untold, refused.now, refused.hooks)
+    silent_command = msgspec.structs.replace(command, reply_to=None, body_hash=None, tid="")
+    step = Step(refused.transaction, silent_command, refused.now, refused.hooks)
     node = step.enter_node(node_id)
     if node is None or _is_late(step, node, node.attempt if attempt is None else attempt):
         return []

@@ -1,10 +1,9 @@
-"""The two state machines of a node: which status may follow which.
+"""The two state machines of a node: the allowed transitions.
 
 Rule 1: every allowed change stands in one of the two tables below, and nowhere else.
 Rule 2: a change of both statuses is checked for both before either moves (behaviour document, section 3).
 
-The client status is what the client application says of its work; the server status is where the engine is with the
-node.
+The client status is the client application's; the server status is the engine's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The way through a workflow's nodes, by their pointers."""
+"""Traversal of a workflow's nodes, by their pointers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backbeat.streams.core.tables import NODES
 
 
 class RemovedError(Exception):
-    """What is being read was removed meanwhile: commands pass between the parts of a long answer."""
+    """A workflow or node was removed while it was read: commands pass between the parts of a long answer."""
 
 
 def walk(
@@ -35,13 +35,13 @@ def walk(
 
 
 def _behind(store: Store, node: Node, *, top_level_only: bool) -> list[bytes | None]:
-    """What a walk has still to visit when it has just come to this node: the next one last."""
+    """The nodes that a walk has still to visit behind this one: the next one last."""
     stack = [] if top_level_only else [node.first_child]
-    above: Node | None = node
-    while above is not None:
-        stack.append(above.next_sibling)
-        above = None if above.parent_id is None else store.get(NODES, above.parent_id)
+    ancestor: Node | None = node
+    while ancestor is not None:
+        stack.append(ancestor.next_sibling)
+        ancestor = None if ancestor.parent_id is None else store.get(NODES, ancestor.parent_id)
     if top_level_only:
-        # Below the top there is nothing to go on with but what is behind its ancestor there.
+        # From a node below the top, the walk goes on behind its top-level ancestor.
         return stack[-1:]
     return stack[::-1]
