@@ -1,4 +1,4 @@
-"""What is done where a command is refused before it is applied, and where the rules fail on one."""
+"""Refusals before a command is applied, and defects: exceptions of the rules."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from backbeat.streams.core import effects as fx
 from backbeat.streams.core.idempotency import answered
 from backbeat.streams.engine.ports import StoreError
 
-#: What is no fault of one record: the process ends. Anything else that its decoding, checking or applying raises is.
+#: Exceptions that are no fault of one record, and end the process. All others concern the record alone.
 NOT_OF_A_RECORD = (StoreError, MemoryError, RegistryError)
 _ABOUT_A_NODE = (ChangeNode, AddChildren, RestartNode, ResetNode, ScheduleNode, Heartbeat, DeliveryFailed, GrantSlot)
 
 
 def defect_text(error: Exception) -> str:
-    """An exception as a dead letter or an answer says it."""
+    """The text of an exception in a dead letter or an answer."""
     return f"{type(error).__name__}: {error}"
 
 
 def unreadable_text(error: Exception) -> str:
-    """Why a record cannot be read: what is wrong with it, or with decoding itself."""
+    """The reason why a record cannot be decoded: its own fault, or a defect of the decoder."""
     return str(error) if isinstance(error, DecodeError) else f"defect: {defect_text(error)}"
 
 
 def refused(command: AnyCommand, rejection: Rejection) -> list[fx.Effect]:
-    """The answer to a command that is refused before it is applied, or its dead letter."""
+    """The answer to a refused command, or its dead letter."""
     reply_to = command.reply_to
     if reply_to is not None and reply_to.partition < 0:
         command = msgspec.structs.replace(command, reply_to=None)
@@ -50,7 +50,7 @@ def refused(command: AnyCommand, rejection: Rejection) -> list[fx.Effect]:
 
 
 def failure_of(command: AnyCommand) -> FailNode | StopJob | None:
-    """The command that shows a defect: it makes the node errored, or stops the job; null: there is none of both."""
+    """The command that shows a defect: it makes the node errored, or stops the job; null: the command has neither."""
     if isinstance(command, WorkJob):
         return StopJob(
             id=command.id, tid=command.tid, source=command.source, partition=command.partition, job_id=command.job_id

@@ -1,4 +1,4 @@
-"""What became of what was sent: all of it acknowledged before a commit, and commands instead of the undeliverable."""
+"""Delivery of sent records: all acknowledged before a commit; undeliverable activities become commands."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from backbeat.streams.process.termination import end
 
 logger = logging.getLogger(__name__)
 
-#: How long a commit waits for acknowledgements before it holds back what would be sent meanwhile.
+#: Time for which a commit waits for acknowledgements before it holds back commands.
 _FLUSH_SECONDS = 0.5
 
 
 class Deliveries:
-    """Looked at by the event loop now and then, and by the thread of a commit."""
+    """Called by the event loop at each tick, and by the thread of a commit."""
 
     def __init__(
         self,
@@ -30,21 +30,21 @@ class Deliveries:
         hold_back: Callable[[bool], object],
         was_away: Callable[[float], bool],
     ) -> None:
-        """`hold_back`: whether commands wait, told from any thread; `was_away`: see `reachability`."""
+        """`hold_back`: called with true when commands have to wait, from any thread; `was_away`: see `reachability`."""
         self._outbox = outbox
         self._engine = engine
         self._hold_back = hold_back
         self._was_away = was_away
 
     def take_undelivered(self) -> bool:
-        """Turn what can never be delivered into commands; whether there was any."""
+        """Turn undeliverable activities into commands. True: there was an undeliverable record."""
         undelivered = self._outbox.poll()
         for record in undelivered:
             if record.topic.startswith(topics.ACTIVITIES_PREFIX):
                 activity = codec.decode_activity(record.value)
                 node = activity.node
-                about = {"tid": node.tid, "node": node.id, "attempt": node.attempt}
-                logger.error("%s: an activity cannot be delivered: %s", record.topic, record.reason, extra=about)
+                log_fields = {"tid": node.tid, "node": node.id, "attempt": node.attempt}
+                logger.error("%s: an activity cannot be delivered: %s", record.topic, record.reason, extra=log_fields)
                 if activity.kind is not ActivityKind.NOTIFICATION:
                     self._engine.undeliverable(node.id, node.attempt, record.reason)
             elif record.topic == topics.REPLIES:
@@ -56,7 +56,7 @@ class Deliveries:
         return bool(undelivered)
 
     def flush(self, deadline: Deadline) -> None:
-        """Step 1: until everything is acknowledged, and so is what replaced the undeliverable."""
+        """Step 1 of a commit: wait until all sent records are acknowledged, those for undeliverable ones included."""
         if self._flush_once(min(_FLUSH_SECONDS, deadline.left)):
             return
         # Under load the queue is never empty while commands go on filling it: hold them back until it is.
@@ -71,9 +71,9 @@ class Deliveries:
             self._hold_back(False)
 
     def _flush_once(self, seconds: float) -> bool:
-        """Whether everything sent so far is acknowledged, and nothing was undeliverable.
+        """True when all sent records are acknowledged, and none was undeliverable.
 
-        The loop looks for the undeliverable as well: what it was handed since this began is not acknowledged yet.
+        The loop takes undelivered records as well: the commands that it sends for them are not acknowledged yet.
         """
         settled = self._outbox.settled
         return self._outbox.flush(seconds) and not self.take_undelivered() and self._outbox.handed_out == settled

@@ -1,4 +1,4 @@
-"""The commands for timers that are due. That of a schedule says what its times are: no replay reads a time zone."""
+"""Commands for due timers. A schedule's command has its times: no replay reads a time zone."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from backbeat.streams.engine.ports import PartitionState
 
 logger = logging.getLogger(__name__)
 
-#: Times that are worked out at once: 10 to 100 us each.
-_WORKED_OUT_MAX = 2_000
+#: Times computed at once: 10 to 100 us each.
+_COMPUTED_MAX = 2_000
 
 
 def due_records(store: PartitionState, now: int) -> Iterator[tuple[bytes, bytes]]:
-    """A command for each timer that is due at `now` and not sent yet, earliest first: what it is about, and its bytes.
+    """Subject id and encoded command of each timer that is due at `now` and not sent yet, earliest first.
 
-    They go to the partition that keeps the timer: a caller's key has no route. After an outage some are left for the
-    next time that it is asked, so that others get their turn.
+    They go to the partition of the timer: an idempotency key has no route. After an outage some are left for the next
+    call, so that other work gets its turn.
     """
-    worked_out = 0
-    for fired in store.timers.due(now):
-        command: TimerFired | ScheduleDue = fired
-        schedule = store.get(SCHEDULES, fired.subject_id) if fired.kind is TimerKind.SCHEDULE else None
+    computed_count = 0
+    for timer in store.timers.due(now):
+        command: TimerFired | ScheduleDue = timer
+        schedule = store.get(SCHEDULES, timer.subject_id) if timer.kind is TimerKind.SCHEDULE else None
         if schedule is not None:
-            command = schedule_due(schedule, fired, store, now)
-            worked_out += 1 + len(command.times)
-        yield fired.subject_id, encode_command(command)
-        if worked_out >= _WORKED_OUT_MAX:
+            command = schedule_due(schedule, timer, store, now)
+            computed_count += 1 + len(command.times)
+        yield timer.subject_id, encode_command(command)
+        if computed_count >= _COMPUTED_MAX:
             return
 
 
-def schedule_due(schedule: Schedule, fired: TimerFired, store: PartitionState, now: int) -> ScheduleDue:
-    """The times of a schedule that have come, as many as one command may deal with, and the next one."""
+def schedule_due(schedule: Schedule, timer: TimerFired, store: PartitionState, now: int) -> ScheduleDue:
+    """The command with the due times of a schedule, at most `slice_nodes_max`, and the next time."""
     times: list[int] = []
     next_at: int | None = None
     problem = ""
@@ -51,14 +51,14 @@ def schedule_due(schedule: Schedule, fired: TimerFired, store: PartitionState, n
     except RecurrenceError as error:
         problem = str(error)
     except Exception as defect:
-        # Of the library or ours, in one schedule: it stands still and says so, and the engine goes on with the others.
+        # A defect in one schedule: it stops with a problem text, and the engine goes on with the others.
         logger.exception("the times of schedule %r", schedule.plan.name)
         problem = f"A defect: {type(defect).__name__}: {defect}"
         times, next_at = [], None
     return ScheduleDue(
-        id=fired.id,
+        id=timer.id,
         schedule_id=schedule.id,
-        number=fired.number,
+        number=timer.number,
         times=tuple(times),
         next_at=next_at,
         problem=problem,

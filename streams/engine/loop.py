@@ -1,7 +1,7 @@
 """The engine's loop: one record of the log in, its effects out. No Faust, no asyncio, no clock of its own.
 
 `faust_app` feeds it from Kafka, the simulator from a fake log; both run this code. One thread calls every method.
-What ends the process (`StoreError`, `CommitError`, `OutboxError`, `EngineError`) is raised, never handled here.
+Errors that end the process (`StoreError`, `CommitError`, `OutboxError`, `EngineError`) are raised, never handled here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 class Engine:
-    """All partitions of this process, and what is done with their records."""
+    """The partitions of this process: applies their commands, sends the effects, answers queries."""
 
     def __init__(
         self,
@@ -55,15 +55,15 @@ class Engine:
         self._partitions_count = partitions_count
         self._transactional_id = transactional_id
         self._outbox = outbox
-        #: the topic of a client's activities by its id; null: nobody knows the client yet. It waits for nothing
+        #: the activities topic of a client by its id; null: the client is not known yet. Does not block
         self._activities_topic = activities_topic
         self.unknown = WaitingActivities()
-        #: has a partition read from an offset on, as the read of this number
+        #: starts a read of a partition from an offset on; its records carry the read's number
         self._seek = seek
         self._reads = 0
-        #: whether it is certain that nobody else has the partitions by now (`lease`)
+        #: true: no other process can have the partitions (`lease`)
         self._is_owner = is_owner
-        #: told the broker's time where a timer has fired before it: the estimate was ahead
+        #: called with the broker's time where a timer has fired early: the estimate was ahead
         self._sample = sample
         self._rules = rules
         self.partitions: dict[int, Partition] = {}
@@ -76,12 +76,12 @@ class Engine:
     # --- assignment --------------------------------------------------------------------------------------------------
 
     def assign(self, numbers: Iterable[int]) -> None:
-        """A new assignment: nothing of an earlier one is left."""
+        """Begin an assignment; the earlier one was dropped."""
         assert not self.partitions, "partitions are dropped before others come"
         self.partitions = {number: Partition(number) for number in numbers}
 
     def drop(self) -> None:
-        """The assignment is over: forget everything that was not committed."""
+        """End the assignment: close the stores; uncommitted changes are dropped."""
         for partition in self.partitions.values():
             if partition.store is not None:
                 partition.store.close()
@@ -91,7 +91,7 @@ class Engine:
         self.flushes = []
 
     def ready(self, number: int, store: PartitionState, caught_up_at: int) -> None:
-        """The partition is restored: begin with what came meanwhile."""
+        """Begin with a restored partition. `caught_up_at`: the end of its commands, before which queries wait."""
         partition = self.partitions[number]
         partition.caught_up_at = caught_up_at
         store.meta.transactional_id = self._transactional_id
@@ -99,19 +99,19 @@ class Engine:
         self.read_again(number)
 
     def lose(self, number: int) -> PartitionState | None:
-        """Take a partition's store away, with all that is not committed; null: it has none. The caller closes it."""
+        """Detach a partition's store, which the caller closes; null: it has none. Uncommitted changes are dropped."""
         if (partition := self.partitions.get(number)) is None or partition.store is None:
             return None
         partition.waiting_queries.extend(self._waits.take(number, self._partitions_count))
         return partition.lose_store()
 
     def caught_up(self, partition: Partition, position: int) -> None:
-        """Nothing but control records lies behind this position: what waits for the end need not wait for them."""
+        """Answer queries from this position on: only control records lie behind it."""
         partition.caught_up_at = min(partition.caught_up_at, position)
         self._answer_waiting(partition)
 
     def read_again(self, number: int) -> None:
-        """Have the partition read from its position on."""
+        """Start a new read of the partition, from its position on."""
         partition = self.partitions[number]
         assert partition.store is not None
         self._reads += 1
@@ -119,10 +119,10 @@ class Engine:
         self._seek(number, partition.store.meta.next_offset, partition.read_number)
 
     def is_reading(self, number: int, read_number: int) -> bool:
-        """Whether what was read for a partition by this read is to be taken.
+        """True for the partition's current read; records of an earlier one are dropped.
 
-        A read begins at the partition's position and goes on without a hole. So what it lacks are markers of
-        somebody's transactions, which take offsets; what an earlier read brings late may lack commands.
+        A read begins at the partition's position and lacks nothing but transaction markers, which take offsets; late
+        records of an earlier read may lack commands.
         """
         partition = self.partitions.get(number)
         return partition is not None and partition.read_number == read_number
@@ -130,15 +130,15 @@ class Engine:
     # --- commands ----------------------------------------------------------------------------------------------------
 
     def on_command(self, record: Record) -> None:
-        """One record of the commands topic."""
+        """Take one record of the commands topic."""
         partition = self.partitions.get(record.partition)
         if partition is None:
-            return  # Of an earlier assignment: its owner reads it.
+            return  # Of an earlier assignment: its new owner reads it.
         partition.pending.append(record)
         self._go_on(partition)
 
     def go_on(self) -> None:
-        """Do what had to wait, if it has to wait no more."""
+        """Go on with pending commands and waiting queries, where possible now."""
         for partition in self.partitions.values():
             if partition.pending or partition.waiting_queries:
                 self._go_on(partition)
@@ -160,7 +160,7 @@ class Engine:
             command = codec.decode_command(record.value)
         except NOT_OF_A_RECORD:
             raise
-        except Exception as error:  # noqa: BLE001 - the bytes are somebody else's: one record holds up no partition
+        except Exception as error:  # noqa: BLE001 - the bytes are a client's: one record holds up no partition
             self.counts["unreadable"] += 1
             self._dead_letter(record, unreadable_text(error))
         else:
@@ -178,7 +178,7 @@ class Engine:
         except NOT_OF_A_RECORD:
             raise
         except Exception as defect:  # noqa: BLE001 - it is logged below
-            # The step was dropped whole. The record is kept for whoever mends the defect, and the node shows it.
+            # The transaction was dropped. The dead letter has the record for the fix, and the node shows the defect.
             self._note_defect(record, command, defect)
         failure = failure_of(command)
         if failure is None:
@@ -188,14 +188,14 @@ class Engine:
         except NOT_OF_A_RECORD:
             raise
         except Exception as defect:  # noqa: BLE001 - as above
-            # What showed the first defect meets one itself: the dead letter is all that there is of them.
+            # The command that shows the first defect has one itself: both are in the dead letters only.
             self._note_defect(record, failure, defect)
             return []
 
     def _note_defect(self, record: Record, command: AnyCommand, defect: Exception) -> None:
         self.counts["defects"] += 1
-        about = {"partition": record.partition, "tid": command.tid}
-        logger.error("offset %d: %s failed", record.offset, type(command).__name__, extra=about, exc_info=defect)
+        log_fields = {"partition": record.partition, "tid": command.tid}
+        logger.error("offset %d: %s failed", record.offset, type(command).__name__, extra=log_fields, exc_info=defect)
         self._dead_letter(record, f"defect: {defect_text(defect)}")
 
     # --- effects -----------------------------------------------------------------------------------------------------
@@ -235,9 +235,9 @@ class Engine:
             self._outbox.send(topic, codec.encode_activity(effect.record()), key=effect.node.id)
 
     def send_unknown(self, count: int) -> None:
-        """Send the oldest activities of clients that nobody knew: everything was read that was there since.
+        """Send the oldest activities of unknown clients, after the registry was read to its end.
 
-        Whoever is unknown still will not be known: no such client.
+        A client that is still unknown does not exist: its activities are undeliverable.
         """
         for effect in self.unknown.take(count):
             node = effect.node
@@ -247,9 +247,9 @@ class Engine:
             elif isinstance(effect, fx.Dispatch):
                 self.undeliverable(node.id, node.attempt, f"No client has the id {node.user_id.hex()}")
 
-    def undeliverable(self, node_id: bytes, attempt: int, why: str) -> None:
-        """An activity can never be brought to its client: a client error, by a command like any other."""
-        response = msgspec.json.encode({"error": {"message": why}})
+    def undeliverable(self, node_id: bytes, attempt: int, reason: str) -> None:
+        """Send DeliveryFailed for an activity that can never be delivered: a client error of its node."""
+        response = msgspec.json.encode({"error": {"message": reason}})
         identity = ids.command_id(b"undeliverable", node_id, attempt.to_bytes(8, "big"))
         failed = DeliveryFailed(id=identity, node_id=node_id, attempt=attempt, response=response)
         self._send_command(failed, None)
@@ -275,7 +275,7 @@ class Engine:
     # --- timers -----------------------------------------------------------------------------------------------------
 
     def fire_timers(self, now: int) -> int:
-        """Send a command for each timer that is due at `now` (the broker's time, estimated); how many there were."""
+        """Send a command for each timer that is due at `now` (the broker's time, estimated). Returns their count."""
         before = self.counters.timers_fired
         for partition in self.partitions.values():
             if partition.store is not None and partition.store.timers.any_due(now):
@@ -287,7 +287,7 @@ class Engine:
     # --- queries ----------------------------------------------------------------------------------------------------
 
     def on_query(self, record: Record, now: int) -> Iterator[None]:
-        """One record of the queries topic. Yields between parts, so that commands can pass a large tree."""
+        """Take one record of the queries topic. Yields between parts, so that commands can pass a large tree."""
         partition = self.partitions.get(record.partition)
         if partition is None:
             return
@@ -332,16 +332,16 @@ class Engine:
         for _ in self._replies.answer(query, store):
             yield
             if self.partitions.get(partition.number) is not partition or partition.store is not store:
-                return  # It was taken away between two parts: its next owner is asked again.
+                return  # Lost between two parts: the client asks the next owner.
 
     def _must_wait(self, store: PartitionState, query: WaitNode) -> bool:
         try:
-            known = queries.find_node(store, query.node_id, query.user_id) is not None
-            return known and not queries.is_final(store, query.node_id)
+            is_visible = queries.find_node(store, query.node_id, query.user_id) is not None
+            return is_visible and not queries.is_final(store, query.node_id)
         except NOT_OF_A_RECORD:
             raise
         except Exception:
-            # What is wrong with the node shows where it is read for the answer.
+            # The answer shows the fault when it reads the node.
             logger.exception("a wait for node %s", query.node_id.hex(), extra={"tid": query.tid})
             return False
 
@@ -352,7 +352,7 @@ class Engine:
             pass
 
     def end_waits(self, now: int) -> None:
-        """Answer the waits whose deadline has come, with the node as it is."""
+        """Answer the waits whose deadline has passed, with the node as it is."""
         if not self._is_owner():
             return
         for query in self._waits.end(now):
@@ -363,28 +363,28 @@ class Engine:
     @property
     def changed_count(self) -> int:
         """Records that wait for the next commit."""
-        return sum(each.store.changed_count for each in self.partitions.values() if each.store is not None)
+        return sum(item.store.changed_count for item in self.partitions.values() if item.store is not None)
 
     def snapshot(self, *, touch: bool = False) -> tuple[list[Snapshot], dict[int, PartitionState]]:
-        """Step 0 of a commit: the changes of every partition that has some; with `touch`, of one at least.
+        """Step 0 of a commit: snapshots of the changed partitions, and all stores; with `touch`, of one at least.
 
-        A touch also takes the partitions where nothing but queries was read.
+        A touch includes the partitions where nothing but queries was read.
         """
-        stores = {number: each.store for number, each in self.partitions.items() if each.store is not None}
-        taken: list[Snapshot] = []
+        stores = {number: item.store for number, item in self.partitions.items() if item.store is not None}
+        snapshots: list[Snapshot] = []
         for number, store in stores.items():
             partition = self.partitions[number]
             queried = partition.query_position > partition.query_position_taken
-            if store.is_dirty() or (touch and (queried or (not taken and number == max(stores)))):
+            if store.is_dirty() or (touch and (queried or (not snapshots and number == max(stores)))):
                 partition.query_position_taken = partition.query_position
-                taken.append(store.snapshot())
-                taken[-1].query_position = partition.query_position
-        return taken, stores
+                snapshots.append(store.snapshot())
+                snapshots[-1].query_position = partition.query_position
+        return snapshots, stores
 
     def answer_flushes(self, flushes: list[Flush]) -> None:
-        """Their commit is done: say how far the changelog has to be read."""
+        """Answer flushes after their commit, with the changelog's position."""
         if not self._is_owner():
-            return  # Where there was nothing to commit, somebody else may have committed more: they ask again.
+            return  # Without a commit, another process may have committed more: the clients ask again.
         for query in flushes:
             partition = self.partitions.get(query.partition)
             if partition is not None and partition.store is not None and partition.store.origin is not None:

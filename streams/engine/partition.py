@@ -11,7 +11,7 @@ from backbeat.streams.engine.ports import PartitionState
 
 
 class EngineError(Exception):
-    """The engine must not go on: the log is not what it has to be. The text says what was found."""
+    """The engine must not go on: the log is inconsistent. The text says how."""
 
 
 class Record(NamedTuple):
@@ -26,7 +26,7 @@ class Record(NamedTuple):
 
 
 class Outbox(Protocol):
-    """Where effects go."""
+    """The sender of effects."""
 
     def send(
         self,
@@ -46,7 +46,7 @@ class Partition:
 
     number: int
     store: PartitionState | None = None  #: null while it is restored
-    #: records that came while it is restored, in order
+    #: records that came during its restore, in order
     pending: deque[Record] = field(default_factory=deque)
     #: queries are answered once the store has passed the end of commands seen at the assignment
     caught_up_at: int = 0
@@ -56,7 +56,7 @@ class Partition:
     read_number: int = 0  #: of the read whose records are taken; 0: none
 
     def lose_store(self) -> PartitionState | None:
-        """Take the store away, and forget what came since it was committed; null: there is none."""
+        """Detach the store, and drop pending records; null: there is none."""
         store, self.store = self.store, None
         self.pending.clear()
         self.read_number = 0
@@ -64,5 +64,5 @@ class Partition:
 
     @property
     def caught_up(self) -> bool:
-        """Whether everything that was in the log when the partition was assigned has been applied."""
+        """True when all commands that the log had at the assignment are applied."""
         return self.store is not None and self.store.meta.next_offset >= self.caught_up_at

@@ -1,5 +1,5 @@
 # ruff: noqa: D102 - each method is documented where it does something: `state.store`, `timers`
-"""What the engine asks of whoever keeps a partition's records: RocksDB (`state.store`), or memory (`backbeat.testing`).
+"""Interface of a partition's state to the engine: RocksDB (`state.store`), or memory (`backbeat.testing`).
 
 Nothing here needs RocksDB, so the engine's loop can run where it is not installed.
 """
@@ -29,7 +29,7 @@ class DamagedStoreError(StoreError):
 
 
 class FullDiskError(StoreError):
-    """There is no room for what a partition has to store: it is written when there is."""
+    """The disk is full: the write is repeated when there is room."""
 
 
 class NewerRecordError(StoreError):
@@ -37,11 +37,11 @@ class NewerRecordError(StoreError):
 
 
 class RestoreError(Exception):
-    """The store and the topics do not belong together: the engine must not run. The text says what was found."""
+    """The store and the topics do not belong together: the engine must not run. The text says why."""
 
 
 class ChangelogPosition(msgspec.Struct, array_like=True):
-    """Where the local store came from: how much of which changelog it holds, and when that was written."""
+    """The changelog, and the offset in it, up to which the local store has its records."""
 
     state_topic_id: str
     next_offset: int  #: of the changelog
@@ -51,18 +51,18 @@ class ChangelogPosition(msgspec.Struct, array_like=True):
 
 
 class Snapshot(msgspec.Struct):
-    """What one commit writes of one partition."""
+    """One partition's part of a commit."""
 
     partition: int
-    position: int  #: of the commands topic: everything before it is in `records`
+    position: int  #: of the commands topic: all commands before it are applied
     records: list[tuple[bytes, bytes | None]]  #: for the changelog and RocksDB; null is a tombstone
     timers: list[tuple[bytes, bytes | None]]  #: for RocksDB only
     timers_from: int
-    query_position: int = -1  #: of the queries topic: what is before it need not be read again; -1: nothing was read
+    query_position: int = -1  #: of the queries topic: queries before it need not be read again; -1: none was read
 
 
 class DueTimers(Protocol):
-    """The timers of a partition, as far as the engine asks for them."""
+    """The due timers of a partition."""
 
     def any_due(self, now: int) -> bool: ...
 
@@ -70,7 +70,7 @@ class DueTimers(Protocol):
 
 
 class PartitionState(Store, Protocol):
-    """Keeps one partition's records from commit to commit."""
+    """One partition's records, from commit to commit."""
 
     origin: ChangelogPosition | None
 

@@ -1,4 +1,4 @@
-"""Activities of clients that nobody knows yet: they wait until the registry is read, and nothing else does."""
+"""Activities of unknown clients: they wait until the registry is read; nothing else waits for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from backbeat.streams.core import effects as fx
 
 
 class WaitingActivities:
-    """In the order in which they came; those of one client stay in order."""
+    """A queue of activities; those of one client stay in order."""
 
     def __init__(self) -> None:
         self._waiting: deque[fx.Dispatch | fx.Notify] = deque()
@@ -19,21 +19,21 @@ class WaitingActivities:
         return len(self._waiting)
 
     def has_of(self, client_id: bytes) -> bool:
-        """Whether a client has some: what comes now for it must not overtake them."""
+        """True when a client has waiting activities: a new one must not overtake them."""
         return client_id in self._clients
 
     def add(self, effect: fx.Dispatch | fx.Notify) -> None:
-        """One more."""
+        """Add an activity."""
         self._waiting.append(effect)
         self._clients.add(effect.node.user_id)
 
     def take(self, count: int) -> Iterator[fx.Dispatch | fx.Notify]:
-        """The oldest, so many at most."""
+        """Remove and return the oldest, `count` at most."""
         for _ in range(min(count, len(self._waiting))):
             yield self._waiting.popleft()
-        self._clients = {each.node.user_id for each in self._waiting}
+        self._clients = {effect.node.user_id for effect in self._waiting}
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Drop all activities."""
         self._waiting.clear()
         self._clients.clear()

@@ -1,4 +1,4 @@
-"""Queries that wait until a node is done."""
+"""WaitNode queries that wait until a node is done."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _WORTH_WAITING_FOR = CLOSED | {ServerStatus.RETRIES_EXHAUSTED}
 
 
 class NodeWaits:
-    """The waits of all partitions, found by node and by deadline. What is given back waits no longer."""
+    """The waits of all partitions, by node and by deadline. Returned waits are removed."""
 
     def __init__(self) -> None:
         self._by_node: dict[bytes, list[WaitNode]] = {}
-        #: (deadline, node id), the earliest first; the node may be done since
+        #: (deadline, node id), the earliest first; the node may be done already
         self._ends: list[tuple[int, bytes]] = []
 
     def __bool__(self) -> bool:
@@ -30,22 +30,22 @@ class NodeWaits:
         heapq.heappush(self._ends, (query.deadline, query.node_id))
 
     def wake(self, effect: fx.StatusChanged) -> Iterator[WaitNode]:
-        """Waits for nodes that a command has closed, or that nobody tries again."""
+        """Waits for nodes that a command has closed, or whose retries are exhausted."""
         for change in effect.changes:
             if change.change.server and change.change.to_status in _WORTH_WAITING_FOR:
                 yield from self._by_node.pop(change.node_id, ())
 
     def end(self, now: int) -> Iterator[WaitNode]:
-        """Waits whose deadline has come."""
+        """Waits whose deadline has passed."""
         while self._ends and self._ends[0][0] <= now:
             _, node_id = heapq.heappop(self._ends)
             waiting = self._by_node.pop(node_id, [])  # Empty: the node was done before.
-            left = [query for query in waiting if query.deadline > now]
-            if left:
-                self._by_node[node_id] = left
+            remaining = [query for query in waiting if query.deadline > now]
+            if remaining:
+                self._by_node[node_id] = remaining
             yield from (query for query in waiting if query.deadline <= now)
 
     def take(self, number: int, partitions_count: int) -> list[WaitNode]:
-        """Waits for nodes of a partition."""
+        """All waits for nodes of a partition."""
         node_ids = [node_id for node_id in self._by_node if ids.partition_of(node_id, partitions_count) == number]
         return [query for node_id in node_ids for query in self._by_node.pop(node_id)]

@@ -1,10 +1,10 @@
-"""The services' door: what they publish on `backbeat.signals.<client>` is checked and goes on to the commands topic.
+"""Ingest of signals: records of `backbeat.signals.<client>` are checked and go on to the commands topic.
 
 For each batch of records: produce the commands (or dead letters), wait for every delivery report, commit the offsets. A
-crash anywhere repeats the batch; a command's id follows from the record, so a repeat makes nothing twice.
+crash anywhere repeats the batch; a command's id follows from the record, so a repeat creates nothing twice.
 
-What may never stop a partition is a bad record: it becomes a dead letter. What may is Kafka itself failing: then
-`failed` is called, the process ends, and another goes on from the last commit.
+A bad record never stops a partition: it becomes a dead letter. A failure of Kafka does: then `failed` is called, the
+process ends, and another goes on from the last commit.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ from backbeat.streams.input.signal_topics import SignalTopics
 
 logger = logging.getLogger(__name__)
 
-#: A client or its topic that is new is seen after at most this long.
+#: Time after which a new client's topic is seen, at most.
 METADATA_REFRESH_MS = 5_000
 BATCH_RECORDS_MAX = 2_000
 
 _POLL_SECONDS = 0.2
 _FLUSH_SECONDS = 0.5
-#: How long a stop waits for the batch in work; after that it is repeated at the next start.
+#: Time for which a stop waits for the batch in work; then the batch is repeated at the next start.
 _STOP_SECONDS_MAX = 10.0
-#: How long a record of an unknown client waits for the registry to be read up to what is there now, once a batch.
+#: Time for which a record of an unknown client waits for the registry to be read to its end, once a batch.
 _CATCH_UP_SECONDS = 5.0
-#: How often it is looked whether a topic is still the one that was followed.
-_LOOK_SECONDS = 5.0
+#: Interval of the checks that a topic is still the one that was followed.
+_CHECK_SECONDS = 5.0
 _ASK_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
 _REPLACED_SECONDS = 2.0  #: for the engine's own group to say whether another process has the instance id
-#: A batch that takes longer, since Kafka does not answer, is begun again with another assignment.
+#: A batch that takes longer, since Kafka does not answer, is repeated by another assignment.
 _POLL_INTERVAL_SECONDS_MAX = 300.0
 
 _T = TypeVar("_T")
@@ -80,38 +80,38 @@ class Ingest:
         """An ingest of the group `<application_id>-ingest`; with an `instance_id` it comes back to what it had."""
         self._bootstrap_servers = bootstrap_servers
         self._clients = clients
-        self._failed = failed  #: called once, on the thread, with what it cannot survive
+        self._failed = failed  #: called once, on the thread, with the error that ends it
         self._membership: dict[str, str | int] = {
             "group.id": f"{application_id}-ingest",
             "session.timeout.ms": int(session_timeout_seconds * 1000),
-            # What it must not be shorter than.
+            # It must not be shorter than the session timeout.
             "max.poll.interval.ms": int(max(_POLL_INTERVAL_SECONDS_MAX, session_timeout_seconds) * 1000),
             "heartbeat.interval.ms": int(heartbeat_interval_seconds * 1000),
         }
         if instance_id is not None:
             self._membership["group.instance.id"] = instance_id
         self._catch_up_seconds = catch_up_seconds
-        self._caught_up = False  #: whether the registry was read to its end for the batch in work
+        self._caught_up = False  #: true: the registry was read to its end for the batch in work
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._partitions = 0
         self._topics = SignalTopics(bootstrap_servers)
-        self.joined = False  #: whether its group has given it partitions, or has none for it
-        self._is_new = instance_id is None  #: whether the next assignment is of the topics that there are now
-        self._assigned_before = False  #: whether there was an assignment that is not
+        self.joined = False  #: true: its group has given it partitions, or has none for it
+        self._is_new = instance_id is None  #: true: the next assignment is of the topics as they are now
+        self._assigned_before = False  #: true: there was an assignment of earlier topics
         self.assigned: set[tuple[str, int]] = set()  #: topic and partition
-        self._busy_since: float | None = None  #: when a batch or question began (monotonic seconds); null: it waits
-        #: Of the batch in work: what could not be delivered, and why.
+        self._busy_since: float | None = None  #: begin of a batch or request (monotonic seconds); null: it waits
+        #: undelivered records of the batch in work, and their errors
         self._undelivered: list[tuple[Message, KafkaError]] = []
-        self._lost: KafkaError | None = None  #: why a dead letter could not be delivered
+        self._lost: KafkaError | None = None  #: error of a dead letter that was not delivered
         self.forwarded = 0  #: records that became commands
         self.refused = 0  #: records that became dead letters
 
     def start(self) -> None:
-        """Look at the commands topic, then follow the signals topics in a thread."""
+        """Check the topics, then follow the signals topics in a thread."""
         assert self._thread is None, "an ingest is started once"
-        found = topics.check_topics(self._bootstrap_servers, development=True)
-        self._partitions = found[topics.COMMANDS].partitions
+        topic_descriptions = topics.check_topics(self._bootstrap_servers, development=True)
+        self._partitions = topic_descriptions[topics.COMMANDS].partitions
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
         self._thread.start()
 
@@ -123,7 +123,7 @@ class Ingest:
 
     @property
     def stands_seconds(self) -> float:
-        """How long it has been at work on one batch or question; 0: it waits for records."""
+        """Seconds for which it has been at work on one batch or request; 0: it waits for records."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
@@ -135,19 +135,19 @@ class Ingest:
                 try:
                     self._consume()
                 except ReplacedError as error:
-                    # By ourselves, it may be: brokers that were away can take an older request of ours for another's.
+                    # Possibly by ourselves: brokers that were away can take an older request of ours for another's.
                     logger.warning("the ingest joins its group again: %s", error)
                     self.joined = self._is_new = self._assigned_before = False
                     self.assigned.clear()
                     self._stopping.wait(_REPLACED_SECONDS)
         except _StoppedError:
             logger.warning("the ingest was stopped while Kafka did not answer: its last batch is repeated")
-        except Exception as error:  # whatever it is: whoever started us must hear of it
+        except Exception as error:  # any error must reach the caller of `start`
             logger.exception("the ingest ends")
             self._failed(error)
 
     def _consume(self) -> None:
-        """Be a member of the group until the end. ReplacedError: this member is none any more."""
+        """Follow the topics as a member of the group. ReplacedError: another process has the instance id."""
         consumer = Consumer(
             {
                 **connection(self._bootstrap_servers),
@@ -175,7 +175,7 @@ class Ingest:
         )
 
     def _join_again(self, consumer: Consumer) -> None:
-        # Who comes back under its instance id is given what it had; one that joins again makes its group look.
+        # A member that comes back under its instance id gets its old partitions; joining again starts a rebalance.
         self._is_new, self._assigned_before = True, False
         consumer.unsubscribe()
         self._subscribe(consumer)
@@ -183,11 +183,11 @@ class Ingest:
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.joined = self._is_new
         self._assigned_before = not self._is_new
-        self.assigned |= {(each.topic, each.partition) for each in partitions}
-        self._topics.unsure |= {each.topic for each in partitions}
+        self.assigned |= {(item.topic, item.partition) for item in partitions}
+        self._topics.unsure |= {item.topic for item in partitions}
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self.assigned -= {(each.topic, each.partition) for each in partitions}
+        self.assigned -= {(item.topic, item.partition) for item in partitions}
 
     def _follow(self, consumer: Consumer) -> None:
         producer = Producer(
@@ -195,7 +195,7 @@ class Ingest:
                 **connection(self._bootstrap_servers),
                 "enable.idempotence": True,
                 "acks": "all",
-                # A full queue or a broker that is away is back-pressure, never a record given up.
+                # A full queue or a broker that is away is back-pressure; no record is given up.
                 "message.timeout.ms": 0,
                 "message.max.bytes": topics.DEAD_LETTER_BYTES_MAX,
                 "linger.ms": 1,
@@ -204,7 +204,7 @@ class Ingest:
                 "logger": BrokerLog(logger),
             }
         )
-        looked_at = time.monotonic()
+        checked_at = time.monotonic()
         while not self._stopping.is_set():
             self._busy_since = None
             first = consumer.poll(_POLL_SECONDS)
@@ -214,22 +214,22 @@ class Ingest:
                 continue
             batch: list[Message] = []
             if first is not None:
-                # `consume` alone would wait for its whole time; this takes what is there already.
+                # `consume` alone would wait for its whole timeout; this takes the records that are there already.
                 batch = [first, *consumer.consume(BATCH_RECORDS_MAX - 1, timeout=0)]
                 self.joined = self.joined or any(map(is_of_no_topic, batch))
                 batch = [message for message in batch if is_record(message)]
-            names = {_place(message)[0] for message in batch} | self._topics.unsure
-            if time.monotonic() - looked_at > _LOOK_SECONDS:
-                looked_at = time.monotonic()
-                names |= {topic for topic, _ in self.assigned}
-            if names:
-                changed = self._again(partial(self._topics.look, consumer, names, self.assigned))
+            topic_names = {_place(message)[0] for message in batch} | self._topics.unsure
+            if time.monotonic() - checked_at > _CHECK_SECONDS:
+                checked_at = time.monotonic()
+                topic_names |= {topic for topic, _ in self.assigned}
+            if topic_names:
+                changed = self._until_answered(partial(self._topics.look, consumer, topic_names, self.assigned))
                 batch = [message for message in batch if _place(message)[0] not in changed]
             if batch:
                 self._take(consumer, producer, batch)
 
-    def _again(self, ask: Callable[[], _T]) -> _T:
-        """Ask, again and again while no broker answers."""
+    def _until_answered(self, ask: Callable[[], _T]) -> _T:
+        """Call `ask` until a broker answers. _StoppedError."""
         while True:
             try:
                 return ask()
@@ -239,8 +239,8 @@ class Ingest:
                     raise _StoppedError from None
 
     def _take(self, consumer: Consumer, producer: Producer, batch: list[Message]) -> None:
-        """One batch: forward, wait for the reports, commit."""
-        refused, taken = self.refused, 0
+        """Process one batch: forward, wait for the reports, commit."""
+        refused_before, taken_count = self.refused, 0
         positions: dict[tuple[str, int], int] = {}
         self._caught_up = False
         for message in batch:
@@ -250,15 +250,15 @@ class Ingest:
             except DecodeError as error:
                 self._put_aside(producer, message, str(error))
             except _StoppedError:
-                # What was sent before it is still finished and committed.
+                # The records before it are still delivered and committed.
                 break
             topic, partition_number, offset = _place(message)
             positions[topic, partition_number] = offset + 1
-            taken += 1
+            taken_count += 1
         self._deliver(producer)
         if positions:
             self._commit(consumer, positions)
-        self.forwarded += taken - (self.refused - refused)
+        self.forwarded += taken_count - (self.refused - refused_before)
 
     def _forward(self, producer: Producer, message: Message) -> None:
         topic, partition_number, offset = _place(message)
@@ -285,10 +285,10 @@ class Ingest:
         self._queue(producer, produce)
 
     def _known(self, find: Callable[[], RegisteredClient | None]) -> RegisteredClient | None:
-        """A client; for one that is unknown the registry is read up to what is there now.
+        """A client; null: unknown, also after the registry was read to its end.
 
-        Once a batch: all its records are older than that look, so whoever is unknown then is unknown. However many
-        topics belong to nobody, the others wait for one look.
+        It is read so once a batch: all records of the batch are older. However many topics belong to unknown clients,
+        the others wait for one read.
         """
         client = find()
         if client is None and not self._caught_up:
@@ -304,7 +304,7 @@ class Ingest:
         self._queue(producer, partial(dead_letters.send, producer, message, reason, self._put_aside_reported))
 
     def _queue(self, producer: Producer, produce: Callable[[], None]) -> None:
-        """Hand a record to the producer; wait where its queue is full."""
+        """Produce a record; wait while the producer's queue is full."""
         while True:
             try:
                 produce()
@@ -324,17 +324,17 @@ class Ingest:
             self._lost = error
 
     def _deliver(self, producer: Producer) -> None:
-        """Wait until every record of the batch is acknowledged, or is a dead letter that is."""
+        """Wait until every record of the batch, or its dead letter, is acknowledged."""
         self._flush(producer)
         undelivered, self._undelivered = self._undelivered, []
         for source, error in undelivered:
             if error.code() not in PERMANENT:
                 raise IngestError(f"a command could not be written: {error.str()}")
-            # The broker refuses whole batches of ours: alone, it is seen whose fault it was.
+            # The broker refuses whole batches: sent alone, the record at fault shows.
             self._forward(producer, source)
             self._flush(producer)
-            for _, again in self._undelivered:
-                self._put_aside(producer, source, f"{topics.COMMANDS} does not take it: {again.str()}")
+            for _, retry_error in self._undelivered:
+                self._put_aside(producer, source, f"{topics.COMMANDS} does not take it: {retry_error.str()}")
             self._undelivered.clear()
         if undelivered:
             self._flush(producer)
@@ -342,9 +342,9 @@ class Ingest:
             raise IngestError(f"a dead letter could not be written: {self._lost.str()}")
 
     def _commit(self, consumer: Consumer, positions: dict[tuple[str, int], int]) -> None:
-        """Say how far each partition was taken, and of which topic: one made again begins anew.
+        """Commit the positions with each topic's id: a topic that was created again is read from its start.
 
-        What cannot be committed may be read again, which makes nothing twice.
+        Records whose position cannot be committed may be read again, which creates nothing twice.
         """
         offsets = [
             TopicPartition(topic, number, offset, self._topics.ids[topic])
@@ -368,13 +368,13 @@ class Ingest:
                     return []
                 raise
 
-        for each in self._again(commit):
-            if each.error is not None:
+        for position in self._until_answered(commit):
+            if position.error is not None:
                 logger.warning(
                     "%s/%d: what was taken cannot be noted, and may be read again: %s",
-                    each.topic,
-                    each.partition,
-                    each.error.str(),
+                    position.topic,
+                    position.partition,
+                    position.error.str(),
                 )
 
     def _flush(self, producer: Producer) -> None:
@@ -389,7 +389,7 @@ class Ingest:
 
 
 class _StoppedError(Exception):
-    """A stop came while we waited for Kafka or the registry: what is not committed is repeated at the next start."""
+    """A stop during a wait for Kafka or the registry: uncommitted records are repeated at the next start."""
 
 
 def _place(message: Message) -> tuple[str, int, int]:

@@ -1,9 +1,9 @@
-"""Reads the commands and queries of the partitions that Faust has assigned: librdkafka, on a thread of its own.
+"""Reader of the commands and queries of the assigned partitions: librdkafka, on a thread of its own.
 
 Faust's own consumer stays in the group and fetches nothing. It would decode every answer of the broker in Python, all
 partitions of it, however few records came: half a millisecond for each, which is most of a step on an idle system.
 
-The thread owns the consumer: what others want of it are orders, carried out between two polls.
+The thread owns the consumer: other threads queue orders, which it carries out between two polls.
 """
 
 from __future__ import annotations
@@ -34,41 +34,41 @@ from backbeat.streams.engine.partition import Record
 
 logger = logging.getLogger(__name__)
 
-#: How long a poll waits: an order waits as long at most.
+#: Timeout of a poll; an order waits as long at most.
 _POLL_SECONDS = 0.02
 _RECORDS_MAX = 1_000
-#: Batches that wait for the engine; then the thread waits, and librdkafka fetches ahead no further than its own bound.
+#: Batches that wait for the engine, at most; then the thread waits, and librdkafka fetches ahead up to its own bound.
 _BATCHES_MAX = 4
-_LOOK_SECONDS = 0.5
+_ENDS_SECONDS = 0.5
 
 Where = tuple[str, int]
 
 
 class Read(NamedTuple):
-    """Records of one partition that came together, and the number of the read that they are of."""
+    """Records of one partition, and the number of their read."""
 
     number: int
     records: list[Record]
 
 
-#: What came together, by topic and partition.
+#: Records that came together, by topic and partition.
 Batch = dict[Where, Read]
 
 
 class Reader:
-    """Begins where it is told, hands over what comes, in order."""
+    """Reads partitions from given offsets on, and hands over batches in order."""
 
     def __init__(
         self, bootstrap_servers: str, group: str, *, ended: Callable[[str], object], stall_seconds: float
     ) -> None:
-        """`ended` is called, on the reader's thread, with why: nobody takes a batch for so long, the log was cut."""
+        """`ended` is called on the reader's thread with a reason: no batch taken for `stall_seconds`, or a cut log."""
         self._consumer = Consumer(
             {
                 **connection(bootstrap_servers),
                 # It joins nothing and commits nothing: the group's offsets say where queries begin.
                 "group.id": group,
                 "enable.auto.commit": False,
-                # A position that the log does not hold is nothing to be passed over without a word.
+                # A position that the log does not hold is an error.
                 "auto.offset.reset": "error",
                 "isolation.level": "read_uncommitted",
                 "fetch.min.bytes": 1,
@@ -89,9 +89,9 @@ class Reader:
         self._orders: deque[Callable[[], None]] = deque()
         self._assigned: set[Where] = set()
         self._ends: dict[int, int] = {}
-        #: of the partitions of the commands: which read their records are of
+        #: partitions of the commands: number of the current read
         self._read_numbers: dict[int, int] = {}
-        #: Raised by every `forget`: what was read before is nobody's.
+        #: raised by every `forget`: earlier batches are dropped
         self._epoch = 0
         self._free = threading.Semaphore(_BATCHES_MAX)
         self._stopping = threading.Event()
@@ -102,7 +102,7 @@ class Reader:
     # --- the loop's side -------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin, if it has not begun; called on the loop that `next` is awaited on."""
+        """Start the thread, once; called on the event loop that awaits `next`."""
         if self._thread is not None:
             return
         self._loop = asyncio.get_running_loop()
@@ -111,14 +111,14 @@ class Reader:
         self._thread.start()
 
     def stop(self) -> None:
-        """Leave. What was read and not taken is read again by whoever comes next."""
+        """Stop the thread. Records that were not taken are read again by the next owner."""
         self._stopping.set()
         self._free.release()
         if self._thread is not None:
             self._thread.join()
 
     async def next(self) -> Batch:
-        """What has come, as soon as something has."""
+        """The next batch."""
         while True:
             epoch, batch = await self._batches.get()
             self._free.release()
@@ -126,19 +126,19 @@ class Reader:
                 return batch
 
     def forget(self) -> None:
-        """Read nothing more, and hand over nothing of what was read."""
+        """Unassign all partitions, and drop batches that were not taken."""
         self._epoch += 1
         self._orders.append(self._unassign)
 
     def read_queries(self, numbers: Iterable[int]) -> None:
-        """Read these partitions of the queries, from the group's offsets on."""
-        several = [TopicPartition(QUERIES, number, OFFSET_STORED) for number in numbers]
-        self._orders.append(lambda: self._assign(several))
+        """Read partitions of the queries, from the group's offsets on."""
+        partitions = [TopicPartition(QUERIES, number, OFFSET_STORED) for number in numbers]
+        self._orders.append(lambda: self._assign(partitions))
 
     def read_commands(self, number: int, offset: int, read_number: int) -> None:
-        """Read a partition of the commands from an offset on; whatever was read of it before.
+        """Read a partition of the commands from an offset on, in place of an earlier read.
 
-        What comes of it says the number of this read.
+        Its records carry the number of this read.
         """
         epoch = self._epoch
         where = TopicPartition(COMMANDS, number, offset)
@@ -153,26 +153,26 @@ class Reader:
         self._orders.append(order)
 
     def pause(self, number: int) -> None:
-        """Fetch no more commands of a partition for now."""
+        """Pause fetching commands of a partition."""
         self._if_assigned(number, self._consumer.pause)
 
     def resume(self, number: int) -> None:
-        """Go on with them."""
+        """Resume fetching commands of a partition."""
         self._if_assigned(number, self._consumer.resume)
 
-    def _if_assigned(self, number: int, do: Callable[[list[TopicPartition]], None]) -> None:
+    def _if_assigned(self, number: int, action: Callable[[list[TopicPartition]], None]) -> None:
         self._orders.append(
-            lambda: do([TopicPartition(COMMANDS, number)]) if (COMMANDS, number) in self._assigned else None
+            lambda: action([TopicPartition(COMMANDS, number)]) if (COMMANDS, number) in self._assigned else None
         )
 
     def end_of_commands(self, number: int) -> int | None:
-        """Where the log of a partition ended when the broker was last heard; None: nothing is known of it."""
+        """End of a partition's commands as of the newest fetch; null: unknown."""
         return self._ends.get(number)
 
     # --- the thread's side -----------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        looked_at = 0.0
+        ends_read_at = 0.0
         try:
             while not self._stopping.is_set():
                 while self._orders:
@@ -181,11 +181,11 @@ class Reader:
                 message = self._consumer.poll(_POLL_SECONDS)
                 if message is not None:
                     self._hand_over(epoch, [message, *self._consumer.consume(_RECORDS_MAX, 0)])
-                if time.monotonic() - looked_at > _LOOK_SECONDS:
-                    looked_at = time.monotonic()
-                    self._look()
+                if time.monotonic() - ends_read_at > _ENDS_SECONDS:
+                    ends_read_at = time.monotonic()
+                    self._read_ends()
         except RuntimeError:
-            # The loop was closed: nobody is there any more.
+            # The event loop was closed.
             logger.info("the reader ends: its event loop is closed")
         finally:
             self._consumer.close()
@@ -194,12 +194,12 @@ class Reader:
         try:
             order()
         except KafkaException as error:
-            # A partition that went away meanwhile; one that is missed is read again when it does not move.
+            # The partition was revoked meanwhile. One that does not move for another reason is read again.
             logger.warning("the reader: %s", error.args[0].str())
 
-    def _assign(self, several: list[TopicPartition]) -> None:
-        self._consumer.incremental_assign(several)
-        self._assigned |= {(each.topic, each.partition) for each in several}
+    def _assign(self, partitions: list[TopicPartition]) -> None:
+        self._consumer.incremental_assign(partitions)
+        self._assigned |= {(item.topic, item.partition) for item in partitions}
 
     def _unassign(self) -> None:
         if self._assigned:
@@ -232,22 +232,22 @@ class Reader:
         if error.code() != KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's own codes have this name
             logger.warning("reading %s/%s: %s", topic, partition, error.str())
         elif topic == QUERIES and partition is not None:
-            # The group has read none of them yet, or they are older than they are kept: nobody waits for an answer.
+            # The group has read none yet, or they were deleted by retention: no client waits for an answer.
             self._consumer.incremental_unassign([TopicPartition(topic, partition)])
             self._consumer.incremental_assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
         else:
             self._ended(f"{topic}/{partition}: the log was cut, and engines would skip commands: {error.str()}")
 
-    def _look(self) -> None:
+    def _read_ends(self) -> None:
         for topic, number in self._assigned:
             if topic == COMMANDS:
-                # What came with the newest fetch: asks nobody.
+                # As of the newest fetch: no request is sent.
                 _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
                 if end >= 0:
                     self._ends[number] = end
 
 
 def _note_error(error: KafkaError) -> None:
-    # librdkafka tries again by itself; each single connection that fails is not worth a line.
+    # librdkafka retries by itself; a single failed connection is not logged.
     if error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own codes have this name
         OUTAGES.tell(logger, f"commands and queries cannot be read at the moment, {error.str()}")

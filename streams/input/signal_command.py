@@ -1,6 +1,6 @@
-"""What becomes of a service's signal: it is checked, and is a command or is refused. The ingest asks on Kafka.
+"""Conversion of a service's signal record into a command, with its checks.
 
-Nothing here knows where the record came from, so `backbeat.testing` checks in the same way.
+Independent of Kafka: `backbeat.testing` checks in the same way as the ingest.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from backbeat.schemas.messages.status import Mode
 from backbeat.schemas.messages.values import NewNode, NewWorkflow
 from backbeat.schemas.signals import Headers, SignalRequest
 
-#: What Kafka adds to a record's value at most: its batch's header, its key.
+#: Bytes that Kafka adds to a record's value, at most: the batch's header, the key.
 _OVERHEAD_BYTES = 32_768
 
 
 class Admitted(NamedTuple):
-    """A signal as the record of the commands topic that it becomes."""
+    """The record of the commands topic for a signal."""
 
     value: bytes
     key: bytes
-    route: bytes  #: the id that says its partition
+    route: bytes  #: the id that gives its partition
 
 
 @contextmanager
-def _one_records_fault() -> Iterator[None]:
-    """Whatever reading or checking a record raises is said of that record: it must not hold up the others."""
+def _defects_as_decode_errors() -> Iterator[None]:
+    """Turn any exception of reading or checking a record into a DecodeError: it must not hold up other records."""
     try:
         yield
     except (DecodeError, RegistryError, MemoryError):
@@ -53,20 +53,20 @@ def admit_signal(
     by_id: Callable[[bytes], RegisteredClient | None],
     place: Callable[[], tuple[str, int, int]],
 ) -> Admitted:
-    """A record of the signals topic of the client `name` as a command. DecodeError says why it cannot be one.
+    """The command record for a record of the signals topic of the client `name`. DecodeError, with the reason.
 
-    `place` is where the record lies, (topic id, partition, offset): what it is known by if the service gave no id.
+    `place`: topic id, partition and offset of the record; its identity where the service gave no id.
     """
     client = by_name(name)
     if client is None:
         raise DecodeError(f"unknown client {name}")
-    with _one_records_fault():
+    with _defects_as_decode_errors():
         request = decode_signal(value, headers)
     runner = request.client_id
     if runner is not None and by_id(runner) is None:
         raise DecodeError(f"field `client_id` names no client: {runner.hex()}")
     at = place()
-    with _one_records_fault():
+    with _defects_as_decode_errors():
         command = command_of(request, client.id_bytes, command_id(request, client.id_bytes, *at))
         encoded = encode_command(command)
     if len(encoded) > topics.RECORD_BYTES_MAX - _OVERHEAD_BYTES:
@@ -76,14 +76,14 @@ def admit_signal(
 
 
 def command_id(request: SignalRequest, client: bytes, topic_id: str, partition: int, offset: int) -> bytes:
-    """The command's id: what the service calls the record, else the record's place in its topic."""
+    """The command's id, from the service's id of the record, else from its place in the topic."""
     if request.id is not None:
         return ids.command_id(client, request.id.encode())
     return ids.command_id(topic_id.encode(), partition.to_bytes(4, "big"), offset.to_bytes(8, "big"))
 
 
 def command_of(request: SignalRequest, client: bytes, identity: bytes) -> Signal | OpenLink:
-    """The command that a service's signal becomes; with a link it goes through the link's target."""
+    """The command for a service's signal: a Signal; with a link, an OpenLink to the link's target."""
     workflow = NewWorkflow(user_id=client, name=request.workflow, subject=request.subject, decider=request.decider)
     workflow_id = ids.workflow_id(client, workflow.name, workflow.subject)
     node = NewNode(
@@ -98,13 +98,13 @@ def command_of(request: SignalRequest, client: bytes, identity: bytes) -> Signal
         priority=request.priority,
         fairness_key=request.fairness_key,
     )
-    given: dict[str, int | float] = {}
+    retry_options: dict[str, int | float] = {}
     if request.retry is not None:
-        given["retries"] = request.retry
+        retry_options["retries"] = request.retry
     if request.retry_interval is not None:
-        given["retry_interval_seconds"] = request.retry_interval
-    if given:
-        node = msgspec.structs.replace(node, **given)
+        retry_options["retry_interval_seconds"] = request.retry_interval
+    if retry_options:
+        node = msgspec.structs.replace(node, **retry_options)
     tid = request.tid or identity.hex()
     signal = Signal(
         id=identity,

@@ -1,4 +1,4 @@
-"""What Kafka's errors mean to the ingest: whose fault each is, and whether the others go on."""
+"""Classes of Kafka's errors for the ingest: of a record, of a topic, of the membership, fatal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from backbeat.schemas.kafka.broker_log import OUTAGES
 
 logger = logging.getLogger(__name__)
 
-#: Failures of the record itself: it would fail again.
+#: Errors of the record itself: it would fail again.
 PERMANENT = frozenset(
     {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_MSG_SIZE, KafkaError.INVALID_RECORD}
 )
@@ -23,7 +23,7 @@ NOT_OURS_ANY_MORE = frozenset(
         KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001 - librdkafka's own codes have this name
     }
 )
-#: Of one topic, which was deleted or closed to us: the others go on.
+#: Errors of one topic, deleted or not authorized: the others go on.
 OF_THE_TOPIC = frozenset(
     {
         KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -34,7 +34,7 @@ OF_THE_TOPIC = frozenset(
         KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - as above
     }
 )
-#: What the library calls all after which this consumer cannot go on.
+#: The library's code of all errors that end this consumer.
 FATAL = frozenset({KafkaError._FATAL})  # noqa: SLF001 - as above
 AWAY = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE})  # noqa: SLF001 - as above
 
@@ -48,18 +48,18 @@ class ReplacedError(IngestError):
 
 
 def is_of_no_topic(message: Message) -> bool:
-    """Whether the library says that no topic matches what is subscribed to: it joins no group until there is one."""
+    """True for the library's report that no topic matches the subscription: it joins no group until there is one."""
     error = message.error()
     return error is not None and error.code() in OF_THE_TOPIC and (message.topic() or "").startswith("^")
 
 
 def is_record(message: Message) -> bool:
-    """Whether what was polled is a record; an error is told. IngestError, ReplacedError: nothing more can be read."""
+    """True for a record; an error is logged. IngestError, ReplacedError: the consumer cannot go on."""
     error = message.error()
     if error is None:
         return True
     if "group.instance.id" in error.str():
-        # The library has one code for all that is fatal.
+        # The library has one code for all fatal errors.
         raise ReplacedError(error.str())
     if error.fatal() or error.code() in FATAL:
         raise IngestError(f"the consumer failed: {error.str()}")

@@ -1,9 +1,8 @@
-"""The stage between decoding and applying: a record that can be read is a command within bounds, or it is refused.
+"""Validation between decoding and applying: a decoded command is within bounds, or is refused.
 
-Here is what needs no state: where a record belongs, who may send it, numbers and times that can be stored and written
-back. What depends on the settings of a partition (sizes, depths, JSON texts) the rules check as they apply. Both
-refuse by the same exception, and an answer or a dead letter says why. What is decided follows from the record alone, so
-every replay on every machine decides it again.
+These checks need no state: partition, sender, bounds of numbers and times. Checks by a partition's settings (sizes,
+depths, JSON texts) are the rules'. Both raise Refused, and an answer or a dead letter has the reason. The result
+follows from the record alone, so every replay on every machine repeats it.
 """
 
 from __future__ import annotations
@@ -25,28 +24,28 @@ _TIMES_MAX = 10_000
 #: Kinds of a TimerFired: a schedule's timer is a command of its own.
 _TIMERS = frozenset(TimerKind) - {TimerKind.SCHEDULE}
 _TASKS = frozenset(TaskKind)
-#: Tasks whose cursor is another workflow's: what a link leads to, and how far a walk over all workflows came.
+#: Tasks whose cursor may be another workflow's: a link's child, and the walk over all workflows.
 _TASKS_BEYOND = frozenset({TaskKind.FORGET_LINKS, TaskKind.RETAIN})
 
 
 class _Rules(NamedTuple):
-    """How one kind of command is checked."""
+    """The checks of one kind of command."""
 
-    #: the id whose partition is the command's; None: its own `partition`, or every partition
+    #: the id that gives its partition; null: its own `partition`, or every partition
     route: Callable[[Any], bytes | None]
     check: Callable[[Any], None] | None = None
-    #: only engines send it, and they say from which record of the log
+    #: only engines send it, with the record of the log that it comes from
     needs_source: bool = False
 
 
 def check_command(command: c.AnyCommand, partition: int, offset: int, partitions_count: int) -> None:
-    """Refuse a command that cannot be one: `partition` and `offset` are where its record stands. Raises Refused."""
+    """Refuse an invalid command. `partition`, `offset`: of its record. Raises Refused."""
     route, check, needs_source = _RULES[type(command)]
     identity = route(command)
     if identity is not None:
-        wanted = (int.from_bytes(identity[:4], "big") & 0x7FFFFFFF) % partitions_count
-        if wanted != partition:
-            raise _misrouted(wanted, partition, "command")
+        own_partition = (int.from_bytes(identity[:4], "big") & 0x7FFFFFFF) % partitions_count
+        if own_partition != partition:
+            raise _misrouted(own_partition, partition, "command")
     elif isinstance(command, (c.StartJob, c.StopJob, c.WorkJob)) and command.partition != partition:
         raise _misrouted(command.partition, partition, "command")
     source = command.source
@@ -61,13 +60,13 @@ def check_command(command: c.AnyCommand, partition: int, offset: int, partitions
 
 
 def check_query(query: queries.AnyQuery, partition: int, partitions_count: int) -> None:
-    """Refuse a query that cannot be one, in the partition in which it was asked. Raises Refused."""
+    """Refuse an invalid query. `partition`: of its record. Raises Refused."""
     _check_reply_to(query.reply_to)
-    named = getattr(query, "partition", None)
-    if named is None:
-        named = ids.partition_of(queries.query_route(query), partitions_count)
-    if named != partition:
-        raise _misrouted(named, partition, "query")
+    own_partition = getattr(query, "partition", None)
+    if own_partition is None:
+        own_partition = ids.partition_of(queries.query_route(query), partitions_count)
+    if own_partition != partition:
+        raise _misrouted(own_partition, partition, "query")
     if isinstance(query, queries.GetDue) and query.after_due_at is not None:
         _check_time("after_due_at", query.after_due_at, least=0)
 
@@ -78,7 +77,7 @@ def _check_reply_to(reply_to: ReplyTo) -> None:
 
 
 def _check_source(source: Source, partition: int, offset: int, partitions_count: int) -> None:
-    """Refuse a source that no engine can have named: repeats are known by it, so a wrong one would hide others."""
+    """Refuse an impossible source: repeats are recognized by it, so a wrong one would hide other commands."""
     if not 0 <= source.partition < partitions_count or source.offset < 0 or source.index < 0:
         raise _invalid("The source is no place in the log", str(source), "a record of the commands topic")
     if source.partition == partition and source.offset >= offset:
@@ -91,12 +90,12 @@ def _invalid(message: str, found: str, wanted: str) -> Refused:
     return refuse(Reason.INVALID_PARAMETERS, message, found=found, wanted=wanted)
 
 
-def _misrouted(wanted: int, partition: int, kind: str) -> Refused:
-    message = f"a {kind} for partition {wanted} was sent to partition {partition}"
-    return _invalid(message, f"partition {partition}", f"partition {wanted}")
+def _misrouted(own_partition: int, partition: int, kind: str) -> Refused:
+    message = f"a {kind} for partition {own_partition} was sent to partition {partition}"
+    return _invalid(message, f"partition {partition}", f"partition {own_partition}")
 
 
-# --- one kind of command each ----------------------------------------------------------------------------------------
+# --- kinds of commands -----------------------------------------------------------------------------------------------
 
 
 def _check_time(name: str, at: int, *, least: int = TIME_MIN) -> None:
@@ -110,7 +109,7 @@ def _check_timer(command: c.TimerFired) -> None:
 
 
 def _check_tasks(workflow_id: bytes, tasks: tuple[Task, ...]) -> None:
-    """Work on a workflow is about its own nodes: they share its prefix."""
+    """Refuse tasks on nodes of another workflow: its own share its prefix."""
     prefix = workflow_id[: ids.PREFIX_BYTES]
     for task in tasks:
         if task.kind not in _TASKS:
@@ -167,7 +166,7 @@ def _check_open_link(command: c.OpenLink) -> None:
         if command.waits:
             raise _invalid("Waits are followed for a signal", "none", "a signal")
         return
-    # Where the signal goes on to it must not be refused for what can be seen here: its target would wait for it.
+    # A signal that is refused only in its workflow's partition would leave its target waiting.
     if signal.reply_to is not None:
         _check_reply_to(signal.reply_to)
     if ids.node_id(signal.workflow_id, signal.id, 0) != command.child_id:
@@ -177,7 +176,7 @@ def _check_open_link(command: c.OpenLink) -> None:
 
 
 def _check_waits(command: c.OpenLink, signal: c.Signal) -> None:
-    """Refuse the way of a signal that no engine can have sent it."""
+    """Refuse an impossible way of a signal."""
     waits, at = command.waits, command.waits_at
     if command.source is None:
         raise _invalid("Waits without a source: only engines send them", "none", "a source")

@@ -1,1 +1,1 @@
-"""What goes out: activities, replies, history and dead letters."""
+"""Output of the engine: activities, replies, history and dead letters."""

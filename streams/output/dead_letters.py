@@ -1,4 +1,4 @@
-"""What the engine refuses goes to the dead letters by its own way out."""
+"""Dead letters of the engine, sent by its own outbox."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from backbeat.streams.engine.partition import Outbox, Record
 
 
 def put_aside(outbox: Outbox, record: Record, topic: str, reason: str) -> None:
-    """Put a record of this topic aside as it came, by the engine's way out."""
+    """Send a record of `topic` to the dead letters, as it came."""
     letter = dead_letter(
         record.key,
         record.value or b"",

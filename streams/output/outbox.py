@@ -1,10 +1,10 @@
-"""What leaves the engine at once: activities, replies, history, commands for other partitions, dead letters.
+"""Outbox: sends activities, replies, history, commands for other partitions and dead letters at once.
 
 Records of one partition stay in order and none is skipped (idempotent producer, no limit on retries). A commit waits
-until every one of them is acknowledged; what can never be delivered is handed back.
+until every one of them is acknowledged; undeliverable records are handed back.
 
-Nobody waits for history: it goes by a connection of its own, a tenth of a second later and by the batch. On the same
-one a broker would write it before the activity or the reply behind it, one request after the other.
+History is not urgent: it goes by a connection of its own, a tenth of a second later and in batches. On the same
+connection a broker would write it before the activity or the reply behind it, one request after the other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from backbeat.schemas.kafka.topics import HISTORY
 
 logger = logging.getLogger(__name__)
 
-#: Errors that no retry can mend. Whatever is not here ends the process before the commit.
+#: Errors that no retry can mend. Any other ends the process before the commit.
 _PERMANENT = frozenset(
     {
         KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -35,12 +35,12 @@ _PERMANENT = frozenset(
     }
 )
 _FULL_POLL_SECONDS = 0.05
-#: How long history is gathered before it leaves.
+#: Time for which history is gathered into a batch.
 _HISTORY_LINGER_MS = 100
 
 
 class OutboxError(Exception):
-    """Something could not be sent, and sending it again later could: the process must end without a commit."""
+    """A record could not be sent, though a retry may succeed: the process must end without a commit."""
 
 
 class Undelivered(NamedTuple):
@@ -54,7 +54,7 @@ class Undelivered(NamedTuple):
 
 
 class Outbox:
-    """Sends, and knows what became of it."""
+    """Producers of all effects, and the records that they could not deliver."""
 
     def __init__(self, bootstrap_servers: str, client_id: str) -> None:
         settings: dict[str, Any] = {
@@ -64,13 +64,13 @@ class Outbox:
             "message.timeout.ms": 0,
             "topic.metadata.propagation.max.ms": 5_000,
             "linger.ms": 0,
-            # What comes while a request is under way leaves together with the next.
+            # Records that come while a request is under way leave together with the next.
             "max.in.flight.requests.per.connection": 1,
             "socket.nagle.disable": True,
             "queue.buffering.max.messages": 500_000,
             "queue.buffering.max.kbytes": 256 * 1024,
             "message.max.bytes": 4 * 1024 * 1024,
-            # A report for each of them costs as much as sending it; what flush needs to know is what failed.
+            # A report for each record costs as much as sending it; flush needs those of failures only.
             "delivery.report.only.error": True,
             "logger": BrokerLog(logger),
         }
@@ -78,7 +78,7 @@ class Outbox:
         self._history = Producer({**settings, "linger.ms": _HISTORY_LINGER_MS})
         self._lock = threading.Lock()
         self._undelivered: list[Undelivered] = []
-        #: undelivered records that `poll` has handed out, and those of them that were dealt with (`settle`)
+        #: counts of undelivered records that `poll` has handed out, and that were replaced (`settle`)
         self.handed_out = self.settled = 0
         self._failure: str | None = None
 
@@ -126,7 +126,7 @@ class Outbox:
         return len(self._at_once) + len(self._history)
 
     def poll(self) -> list[Undelivered]:
-        """Look at what came back, without waiting; what can never be delivered since the last call."""
+        """Poll for reports, without waiting. Returns the undeliverable records since the last call."""
         self._at_once.poll(0)
         self._history.poll(0)
         if not self._undelivered:
@@ -137,14 +137,14 @@ class Outbox:
         return undelivered
 
     def settle(self, count: int) -> None:
-        """What stands in for so many undelivered records was sent."""
+        """Note that the commands in place of `count` undelivered records were sent."""
         with self._lock:
             self.settled += count
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Wait until everything sent is acknowledged or known to be undeliverable; whether it is, by then."""
+        """Wait until all sent records are acknowledged or undeliverable. False: the timeout came first. OutboxError."""
         ends_at = time.monotonic() + timeout_seconds
-        left = self._at_once.flush(timeout_seconds) + self._history.flush(max(0.0, ends_at - time.monotonic()))
+        unsent_count = self._at_once.flush(timeout_seconds) + self._history.flush(max(0.0, ends_at - time.monotonic()))
         if self._failure is not None:
             raise OutboxError(self._failure)
-        return not left
+        return not unsent_count

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Replies:
-    """The engine's way to whoever asks."""
+    """The sender of replies."""
 
     def __init__(self, outbox: Outbox, counts: Counter[str]) -> None:
         self._outbox = outbox
@@ -33,7 +33,7 @@ class Replies:
         """Send an answer, or a part of one."""
         value = codec.encode_reply(to, answer, tid, part, last)
         if len(value) > REPLY_BYTES_MAX:
-            # Kafka would not take it, and whoever asked would wait for nothing.
+            # Kafka would not take it, and the client would wait in vain.
             message = f"The answer has {len(value)} bytes, and one record has at most {REPLY_BYTES_MAX}"
             rejection = replies.Rejection(
                 replies.Reason.LIMIT_EXCEEDED, message, f"{len(value)} bytes", "a smaller answer"
@@ -42,14 +42,14 @@ class Replies:
         self._outbox.send(REPLIES, value, key=to.asker, partition=to.partition)
 
     def refuse(self, query: AnyQuery, rejection: replies.Rejection) -> None:
-        """Answer a query that cannot be one, unless its answer can go nowhere."""
+        """Answer an invalid query, unless its return address is invalid, too."""
         if query.reply_to.partition >= 0:
             self.send(query.reply_to, rejection, query.tid)
 
     def answer(self, query: AnyQuery, store: PartitionState) -> Iterator[None]:
         """Send all parts of the answer; yields between two of them.
 
-        Reading changes nothing, so whatever goes wrong in it is told to whoever asked.
+        Reading changes nothing, so any exception is answered with a Rejection.
         """
         part = 0
         previous: QueryAnswer | None = None
