@@ -1,4 +1,4 @@
-"""When all of a piece of work must be done, whatever its steps take."""
+"""Deadline shared by the steps of one piece of work."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 class Deadline:
-    """So many seconds from now on. It may be brought forward while the work goes on, by another thread."""
+    """A deadline, in seconds from its creation. Another thread may bring it forward."""
 
     def __init__(self, seconds: float) -> None:
         self.given_seconds = seconds
@@ -14,19 +14,19 @@ class Deadline:
         self.began_at = time.monotonic()
 
     def bring_forward(self, seconds: float) -> None:
-        """Be over in so many seconds at the latest."""
+        """Move the deadline to at most `seconds` from now."""
         self.given_seconds = min(self.given_seconds, time.monotonic() - self.began_at + seconds)
 
     def renew(self) -> None:
-        """Begin anew: what it was given for could not be done meanwhile, by anybody."""
+        """Begin anew: no broker could be reached meanwhile."""
         self.began_at = time.monotonic()
 
     @property
     def left(self) -> float:
-        """Seconds until it is over, never below 0."""
+        """Seconds until the deadline, never below 0."""
         return max(0.0, self.began_at + self.given_seconds - time.monotonic())
 
     @property
     def is_over(self) -> bool:
-        """Whether it is."""
+        """True when the deadline has passed."""
         return self.left <= 0.0

@@ -1,6 +1,6 @@
-"""Faust: reads, assigns, runs the agents. It commits nothing and keeps no table. The only file that imports it.
+"""The Faust app: group membership, assignments, agents. It commits nothing and has no table. Only this file imports it.
 
-What is set here and why: acknowledgements are off (switched-off commits leak otherwise), the co-partitioning assignor
+Its settings, and why: acknowledgements are off (switched-off commits leak otherwise), the co-partitioning assignor
 stays on (queries must be with the commands of their partition), the membership is taken on the consumer's thread, once
 an assignment (docs/explanation/engine.md).
 """
@@ -45,16 +45,16 @@ from backbeat.streams.state.data_dir import DataDirError, lock_data_dir
 
 logger = logging.getLogger(__name__)
 
-#: What a store that grows leaves in malloc's hands is some 15 MiB a million commands, never used again.
+#: A growing store leaves some 15 MiB a million commands free in malloc, never used again.
 _GIVE_BACK_SECONDS = 30.0
-#: What a heartbeat is answered when the group has no such member (any more).
+#: Answers to a heartbeat of a member that the group does not have (any more).
 _NO_MEMBER = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID)
 
 
 class BalancedAssignor(PartitionAssignor):
     """Faust's co-partitioning assignor without standbys: with them it leaves the newest engine idle.
 
-    Commands and queries of a partition stay together; nobody has more than one partition more than another.
+    Commands and queries of a partition stay together; no engine has more than one partition more than another.
     """
 
     def __init__(self, app: Any, **_: Any) -> None:
@@ -80,7 +80,7 @@ def make_app(settings: EngineSettings, partitions_count: int) -> faust.App:
         stream_buffer_maxsize=64,
         broker_commit_every=10**9,
         broker_commit_interval=3600.0,
-        # Nobody polls Faust's consumer, and it must not leave its group for that.
+        # Faust's consumer is never polled, and must not leave its group for that.
         broker_max_poll_interval=2_000_000.0,
         broker_session_timeout=settings.session_timeout_seconds,
         broker_heartbeat_interval=settings.heartbeat_interval_seconds,
@@ -93,7 +93,7 @@ def make_app(settings: EngineSettings, partitions_count: int) -> faust.App:
 
 
 def _credentials(security: KafkaSecurity) -> Any:
-    """As aiokafka takes them; None: none are needed."""
+    """Credentials as aiokafka takes them; null: none are needed."""
     context = security.ssl_context()
     if security.protocol.authenticates:
         return faust.SASLCredentials(
@@ -106,34 +106,34 @@ def _credentials(security: KafkaSecurity) -> Any:
 
 
 class _Outage(logging.Handler):
-    """aiokafka tries again by itself, many times a second: what it says of that is told as any outage is."""
+    """Log handler: aiokafka's warnings of its retries, many a second, are logged as one outage."""
 
     def emit(self, record: logging.LogRecord) -> None:
         OUTAGES.tell(logger, record.getMessage())
 
 
 def _quiet_aiokafka() -> None:
-    quiet = logging.getLogger("aiokafka")
-    quiet.setLevel(logging.WARNING)
-    quiet.propagate = False
-    quiet.addHandler(_Outage())
+    library_logger = logging.getLogger("aiokafka")
+    library_logger.setLevel(logging.WARNING)
+    library_logger.propagate = False
+    library_logger.addHandler(_Outage())
 
 
 def run_engine(settings: EngineSettings, *, status: Address | None = None) -> None:
-    """Run an engine until it is told to stop. Returns after a clean stop; ends the process otherwise.
+    """Run an engine until it is stopped. Returns after a clean stop; ends the process otherwise.
 
-    `status`: where metrics, liveness and readiness are served; null: nowhere.
+    `status`: address of metrics, liveness and readiness; null: they are not served.
     """
-    for noisy in ("faust", "mode"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for library in ("faust", "mode"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     _quiet_aiokafka()
     memory.bound()
     try:
         lock = lock_data_dir(settings.data_dir)
     except DataDirError as error:
         end(str(error), error.code)
-    found = describe(reach(settings.bootstrap_servers), [topics.COMMANDS])
-    partitions_count = found[topics.COMMANDS].partitions
+    descriptions = describe(reach(settings.bootstrap_servers), [topics.COMMANDS])
+    partitions_count = descriptions[topics.COMMANDS].partitions
     registry = ClientRegistry(
         settings.bootstrap_servers, failed=lambda error: end(f"the registry of clients: {error}")
     ).start()
@@ -178,7 +178,7 @@ def run_engine(settings: EngineSettings, *, status: Address | None = None) -> No
 
 
 class Batch(ConsumerMessage):
-    """The records of one partition that came together, on their way to an agent as one event."""
+    """Records of one partition, as one event for an agent."""
 
     __slots__ = ("read_number", "records")
 
@@ -187,10 +187,10 @@ class Batch(ConsumerMessage):
 
 
 class BatchConsumer(Consumer):
-    """Faust's consumer: its membership, its assignments; the records come from the reader, by the batch.
+    """Faust's consumer, for its membership and assignments; records come from the reader, in batches.
 
-    Faust gives every record two tasks, a lock and a queue place of its own, which costs more than all that the engine
-    does with it. The path is the same (conductor, stream, agent), taken once a batch.
+    For every record Faust needs two tasks, a lock and a queue entry, which costs more than all of the engine's work on
+    it. The path is the same (conductor, stream, agent), taken once a batch.
     """
 
     reader: Reader
@@ -200,7 +200,7 @@ class BatchConsumer(Consumer):
         while not (self._stopped.is_set() or fetcher._stopped.is_set()):  # noqa: SLF001 - as the method it replaces
             batch = await self.reader.next()
             if not self.flow_active:
-                # A rebalance goes on. What was read may be of the old assignment or of the new one: the engine
+                # A rebalance goes on. The batch may be of the old assignment or of the new one: the engine
                 # knows by the number of the read.
                 await self.wait(self.can_resume_flow)
             for (topic, number), read in batch.items():
@@ -227,7 +227,7 @@ class BatchConsumer(Consumer):
         return batch
 
     def verify_all_partitions_active(self) -> None:
-        """Faust would miss its own fetches; the engine looks after partitions that do not move (`stalls`)."""
+        """Nothing: Faust fetches no records, and `stalls` watches partitions that do not move."""
 
 
 def _attach(app: faust.App, process: EngineProcess, reader: Reader) -> None:
@@ -236,17 +236,17 @@ def _attach(app: faust.App, process: EngineProcess, reader: Reader) -> None:
 
     class Listener(ConsumerRebalanceListener):
         async def on_partitions_assigned(self, assigned: Any) -> None:
-            consumer = self._thread._ensure_consumer()  # noqa: SLF001 - nobody else knows
+            consumer = self._thread._ensure_consumer()  # noqa: SLF001 - Faust has no other way
             # It is the group's member, and fetches nothing.
             consumer.pause(*assigned)
             coordinator = consumer._coordinator  # noqa: SLF001 - as above
             process.joined(
                 Member(settings.application_id, settings.instance_id, coordinator.generation, coordinator.member_id)
             )
-            _listen(coordinator, process)
+            _watch_heartbeats(coordinator, process)
             coordinators[:] = [coordinator]
-            # At once: until the first one is answered nothing is done.
-            await coordinator._do_heartbeat()  # noqa: SLF001 - nobody else does
+            # At once: until the first heartbeat is answered the engine does nothing.
+            await coordinator._do_heartbeat()  # noqa: SLF001 - as above
             await super().on_partitions_assigned(assigned)
 
     BatchConsumer.RebalanceListener = Listener
@@ -255,7 +255,7 @@ def _attach(app: faust.App, process: EngineProcess, reader: Reader) -> None:
 
     @app.on_partitions_assigned.connect
     async def assigned(_: Any, partitions: set[TP], **__: Any) -> None:
-        numbers = [each.partition for each in partitions if each.topic == topics.COMMANDS]
+        numbers = [item.partition for item in partitions if item.topic == topics.COMMANDS]
         reader.forget()
         await process.assigned(numbers)
         reader.read_queries(numbers)
@@ -267,12 +267,12 @@ def _attach(app: faust.App, process: EngineProcess, reader: Reader) -> None:
 
     @app.on_before_shutdown.connect
     async def stopping(*_: Any, **__: Any) -> None:
-        # Told to stop in order: commit now, so that nothing has to be done again.
+        # A clean stop: commit now, so that no command has to be applied again.
         hands_over = process.hands_over
         await process.revoked()
         if hands_over:
             for coordinator in coordinators:
-                # A static member does not leave when it is closed, and its partitions wait for its session's end.
+                # A static member does not leave when it is closed, and its partitions would wait for its session's end.
                 coordinator._group_instance_id = None  # noqa: SLF001 - aiokafka has no other way
 
     process.pause = reader.pause
@@ -293,9 +293,9 @@ def _run(app: faust.App, process: EngineProcess, reader: Reader) -> None:
     @app.agent(queries)
     async def run_queries(stream: Any) -> None:
         async for event in stream.events():
-            for each in event.message.records:
-                # Each for itself: who asks for little does not wait until a large tree is read.
-                process.spawn(process.query(each))
+            for record in event.message.records:
+                # A task for each: a small query does not wait until a large tree is read.
+                process.spawn(process.query(record))
 
     @app.task
     async def tick() -> None:
@@ -316,16 +316,16 @@ def _run(app: faust.App, process: EngineProcess, reader: Reader) -> None:
         await process.stalls.watch(reader.end_of_commands)
 
 
-def _listen(coordinator: Any, process: EngineProcess) -> None:
-    """Note every heartbeat that the group has answered."""
+def _watch_heartbeats(coordinator: Any, process: EngineProcess) -> None:
+    """Renew the lease with every heartbeat that the group has answered."""
     send = coordinator._send_req  # noqa: SLF001 - aiokafka keeps no time of a heartbeat
-    if isinstance(send, _Listening):
+    if isinstance(send, _WatchedSend):
         return
-    coordinator._send_req = _Listening(send, coordinator, process)  # noqa: SLF001 - as above
+    coordinator._send_req = _WatchedSend(send, coordinator, process)  # noqa: SLF001 - as above
 
 
-class _Listening:
-    """A coordinator's way of sending, watched for heartbeats."""
+class _WatchedSend:
+    """A coordinator's send function, watched for heartbeats."""
 
     def __init__(self, send: Any, coordinator: Any, process: EngineProcess) -> None:
         self._send = send

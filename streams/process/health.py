@@ -1,4 +1,4 @@
-"""What looks after an engine from beside it: its watchdog, and the status that it shows to machines."""
+"""Health of an engine: its watchdog, and its status for machines."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ logger = logging.getLogger(__name__)
 
 STATUS_LINE = "backbeat engine status"
 
-#: The broker is asked so many times within the time after which a commit that stands still counts.
+#: Probes of the log's ends within the commit's stall timeout.
 _ASKS = 8
 _ASK_SECONDS_MIN = 0.5
 #: A batch of signals takes a fraction of a second.
 _INGEST_SECONDS_MAX = 10.0
-#: A transaction ends by itself when its time is over, unless the library hangs in it.
+#: A transaction ends by itself at its timeout, unless the library hangs in it.
 _COMMIT_GRACE_SECONDS = 2.0
 
 
 class Watch:
-    """From `start()` to `stop()`."""
+    """The watchdog and the status server of an engine, from `start()` to `stop()`."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Watch:
         address: Address | None,
         ended: Callable[[str], None] = end_hanging,
     ) -> None:
-        """`address`: where the status is served; null: nowhere. StatusError where that cannot be."""
+        """`address`: of the status server; null: none. StatusError: the address cannot be used."""
         settings = process.settings
         self._process = process
         self._ingest = ingest
@@ -80,7 +80,7 @@ class Watch:
         self._server = None if address is None else StatusServer(status, address)
 
     def start(self) -> None:
-        """Begin to look, and to answer."""
+        """Start the watchdog and the status server."""
         self._reachability.start()
         self._ends.start()
         self._watchdog.start()
@@ -90,7 +90,7 @@ class Watch:
             sys.stdout.flush()
 
     def stop(self) -> None:
-        """Look and answer no more: a process that stops in order takes its time."""
+        """Stop both: a clean stop may take longer than the timeouts."""
         self._watchdog.stop()
         self._reachability.stop()
         self._ends.stop()
@@ -99,13 +99,13 @@ class Watch:
 
     def _committed(self) -> Mapping[int, int]:
         if self._process.disk.is_full:
-            return {}  # It waits for room, and nothing is wrong with it.
+            return {}  # It waits for room on the disk, and does not hang.
         owned = list(self._process.engine.partitions.items())
         committed = self._process.committed
-        return {number: committed[number] for number, each in owned if each.store is not None and number in committed}
+        return {number: committed[number] for number, item in owned if item.store is not None and number in committed}
 
     def _rounds(self) -> Mapping[Hashable, object]:
-        # Before the first round the loop belongs to Faust, which starts and stops its parts in it.
+        # Before the first round Faust starts its parts in the loop.
         return {None: self._process.rounds} if self._process.rounds else {}
 
     def _transacting(self) -> Mapping[Hashable, object]:
@@ -115,14 +115,14 @@ class Watch:
         return {} if number is None else {None: number}
 
     def _giving_back(self) -> Mapping[Hashable, object]:
-        # Who waits for the brokers does not hang.
+        # A process that waits for the brokers does not hang.
         return {None: True} if self._process.giving_back and not self._reachability.is_away() else {}
 
     def _restores(self) -> Mapping[Hashable, object]:
         if self._process.disk.is_full or self._reachability.is_away():
             return {}
         under_way = dict(self._process.restorer.under_way)
-        return {number: (each.began_at, each.position) for number, each in under_way.items()}
+        return {number: (restore.began_at, restore.position) for number, restore in under_way.items()}
 
     def _why_no_signals(self) -> list[str]:
         ingest = self._ingest
@@ -149,6 +149,6 @@ class Watch:
         return self._why_no_signals() + [
             f"partition {number} is being restored: "
             + (f"{restores[number].ratio:.0%}" if number in restores else "it waits for its turn")
-            for number, each in list(process.engine.partitions.items())
-            if each.store is None
+            for number, partition in list(process.engine.partitions.items())
+            if partition.store is None
         ]

@@ -1,8 +1,8 @@
-"""Who has an instance id: this data directory's own last process, which is dead, or one elsewhere that may be alive.
+"""Holder of an instance id: this data directory's own last process, which is dead, or another one that may be alive.
 
-Kafka lets the newest process with an instance id take over at once. That is what a restart needs; it is wrong where two
-machines were given the same id. The one before finds out by its next heartbeat, and ends. Until then, and when it wakes
-up where it was stopped, it may answer from its state; so the new one waits as long as the other may (`lease`).
+Kafka lets the newest process with an instance id take over at once. A restart needs that; it is wrong where two
+machines have the same id. The earlier process finds out by its next heartbeat, and ends. Until then, also when it wakes
+up after a pause, it may answer from its state; so the new one waits for as long as the earlier one's lease (`lease`).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _ASK_AGAIN_SECONDS = 0.5
 
 
 def other_holder(settings: EngineSettings) -> str | None:
-    """Where another process than this directory's last one has the instance id; null: nobody has it.
+    """The host of another process with the instance id; null: there is none.
 
-    The directory is locked by this process, so whoever was the member that it names is no more.
+    This process has locked the directory, so the member that it names is dead.
     """
     admin = AdminClient({**connection(settings.bootstrap_servers), "log_level": 2})
     group = settings.application_id
@@ -39,7 +39,7 @@ def other_holder(settings: EngineSettings) -> str | None:
 
 
 def _describe(admin: AdminClient, group: str) -> ConsumerGroupDescription:
-    """The group, as soon as a coordinator knows it: one that has just started answers with an error, or not at all."""
+    """The group's description. Waits for a coordinator that has just started and does not know the group."""
     while True:
         described = admin.describe_consumer_groups([group], request_timeout=ASK_SECONDS_MAX)
         try:
@@ -54,7 +54,7 @@ def _describe(admin: AdminClient, group: str) -> ConsumerGroupDescription:
 
 
 def replaced_text(instance_id: str) -> str:
-    """Why a process ends whose instance id another one has taken."""
+    """The reason for which a process ends when another one has taken its instance id."""
     return (
         f"it was replaced: another process has the instance id {instance_id}. "
         "What to do: give each engine an --instance-id of its own"
@@ -62,7 +62,7 @@ def replaced_text(instance_id: str) -> str:
 
 
 def note_member(data_dir: Path, member_id: str) -> None:
-    """This directory's process is this member of its group."""
+    """Store the member id of this directory's process."""
     _path(data_dir).write_text(member_id, encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The end of a process of which some part hangs, so that nothing of it can be relied on."""
+"""End of a process with a hanging part."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _SECONDS = 2.0
 
 
 def last_words(say: Callable[[], object], code: int) -> NoReturn:
-    """Write every thread's stack for whoever looks for the cause, say why, and end the process with this code.
+    """Write every thread's stack, call `say` to log the reason, and end the process with this exit code.
 
-    What hangs may hold the lock of the log, so the saying is left to a thread that is not waited for long.
+    The hanging part may hold the lock of the log, so `say` runs on a thread that is not waited for long.
     """
     faulthandler.dump_traceback(all_threads=True)
     saying = threading.Thread(target=say, name="last-words", daemon=True)

@@ -1,9 +1,9 @@
-"""Whether it is certain that nobody else has our partitions: a lease on them, kept by the group's heartbeats.
+"""Lease on the assigned partitions, renewed by the group's heartbeats: while it lasts, no other process has them.
 
-A process that was stopped (SIGSTOP, a paused machine) wakes up with partitions that somebody else may have had for
-long. The broker fences its commits, but nobody fences its answers to queries. So it answers, and takes from the log,
-only as long as the session that its newest answered heartbeat began cannot be over. A process that takes an instance
-id from one that may be alive begins when that one's lease is over for certain.
+A process that was stopped (SIGSTOP, a paused machine) wakes up with partitions that may have had another owner for
+long. The broker fences its commits, but not its answers to queries. So it answers, and applies commands, only while the
+session of its newest answered heartbeat cannot have ended. A process that takes over an instance id from one that may
+be alive begins after that one's lease.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 
 
 class Lease:
-    """Written on the consumer's thread, read on the engine's: one number."""
+    """A lease. Written on the consumer's thread, read on the engine's: one number."""
 
     def __init__(self, session_timeout_seconds: float) -> None:
         self._session_timeout_seconds = session_timeout_seconds
@@ -20,29 +20,29 @@ class Lease:
         self._from = 0.0
 
     def heard(self, sent_at: float) -> None:
-        """The group has answered a heartbeat that was sent at this time (monotonic, seconds).
+        """Renew the lease: the group has answered a heartbeat that was sent at this time (monotonic, seconds).
 
-        The broker's session began after that, so it ends no sooner than what is counted from here.
+        The broker's session began after that time, so it ends no sooner than the lease.
         """
         self._until = sent_at + self._session_timeout_seconds
 
     def wait_for_others(self) -> None:
-        """Another process with this instance id may have a lease of its own, as long as ours may be, from now on."""
+        """Begin the lease one session timeout from now: another holder of this instance id may have one until then."""
         self._from = time.monotonic() + self._session_timeout_seconds
 
     def lose(self) -> bool:
-        """The group does not know this member any more. Whether it was replaced: its session cannot be over yet."""
+        """End the lease: the group has no such member. True: it was replaced, since its session cannot have ended."""
         replaced = time.monotonic() < self._until
         self._until = 0.0
         return replaced
 
     @property
     def heard_ago(self) -> float | None:
-        """Seconds since the newest heartbeat that was answered was sent; null: none was."""
+        """Age in seconds of the newest answered heartbeat; null: none was answered."""
         if not self._until:
             return None
         return time.monotonic() - (self._until - self._session_timeout_seconds)
 
     def is_certain(self) -> bool:
-        """Whether the session cannot be over yet."""
+        """True while the session cannot have ended."""
         return self._from <= time.monotonic() < self._until

@@ -1,7 +1,7 @@
-"""One engine process around the loop: assignment, restores, commits, timers, and when to end. Called by `faust_app`.
+"""Lifecycle of one engine process: assignment, restores, commits, timers, end. Called by `faust_app`.
 
-Whatever must not be survived ends the process at once, with one line that says why: another process, or this one
-started again, goes on from the last commit.
+A fatal error ends the process at once, with one line that says why: another process, or this one started again, goes
+on from the last commit.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ logger = logging.getLogger(__name__)
 READY_LINE = "backbeat engine ready"
 _TICK_SECONDS = 0.02
 _RESTORES_AT_ONCE = 2
-#: Reading the registry to its end when it does not know a client: who took its signal may have learnt of it sooner.
+#: Time of one read of the registry to its end for an unknown client, which the ingest may have known sooner.
 _FIND_SECONDS_MAX = 3.0
 #: Commands after which timers, queries and the commit get their turn.
 _RECORDS_AT_ONCE = 50
 
 
 class EngineProcess:
-    """The parts of one engine, and their order of work."""
+    """The parts of one engine process, and their order of work."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class EngineProcess:
         partitions_count: int,
         was_away: Callable[[float], bool] = lambda _: False,
     ) -> None:
-        """`was_away`: whether no broker answered at some time since then; what has a deadline begins anew."""
+        """`was_away`: true when no broker answered at some time since then; deadlines then begin anew."""
         self.settings, self._partitions_count = settings, partitions_count
         self.clock = BrokerClock()
         self.ownership = Lease(settings.session_timeout_seconds)
@@ -74,7 +74,7 @@ class EngineProcess:
             transactional_id=settings.transactional_id,
             outbox=self.outbox,
             activities_topic=self._activities_topic,
-            seek=lambda number, offset, read: self.seek(number, offset, read),  # noqa: PLW0108 - it is given later
+            seek=lambda number, offset, read: self.seek(number, offset, read),  # noqa: PLW0108 - `seek` is set later
             is_owner=self.ownership.is_certain,
             sample=self.clock.sample,
             rules=tracing.rules(),
@@ -98,10 +98,10 @@ class EngineProcess:
         )
         self.work, self.commits = WorkHistograms(self.clock.now), CommitHistograms()
         self.restorer.took = self.commits.restored
-        self.committed: dict[int, int] = {}  #: how far each partition is: positions in the commands topic
-        #: how often `tick` came round, and when it last did
+        self.committed: dict[int, int] = {}  #: committed position of each partition in the commands topic
+        #: count of the rounds of `tick`, and time of the last one
         self.rounds, self.came_round_at = 0, time.monotonic()
-        self.giving_back = False  #: whether it is giving its partitions back
+        self.giving_back = False  #: true while it gives its partitions back
         self._restoring = ThreadPoolExecutor(_RESTORES_AT_ONCE, "restore")
         self._committing = ThreadPoolExecutor(1, "commit")
         self._finding = ThreadPoolExecutor(1, "find")
@@ -109,28 +109,28 @@ class EngineProcess:
         pool, spawn = self._restoring, self.spawn
         self.stores = LocalStores(self.engine, self.restorer, self.disk, pool, spawn=spawn, restored=self._restored)
         self.stalls = Stalls(self.engine, self.disk, self._restoring, self.first_data, settings.stall_timeout_seconds)
-        self._taken_from: str | None = None  #: where a process is that had the instance id, and may be alive
-        self.member: Member | None = None  #: what the group gave with the assignment that stands
+        self._other_holder: str | None = None  #: host of a process that had the instance id, and may be alive
+        self.member: Member | None = None  #: membership of the current assignment
         self._deadline = Deadline(settings.commit_timeout_seconds)  #: of the newest commit
         self._commit_wanted = asyncio.Event()
         self._last_commit = time.monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._said_ready = False
-        #: called with a partition that waits for its restore with too much in memory, and when that is over
+        self._is_ready_logged = False
+        #: called with a partition that has too many pending records, and when it has none
         self.pause: Callable[[int], None] = lambda _: None
         self.resume: Callable[[int], None] = lambda _: None
-        #: has a partition read from an offset on; what it brings says the number of this read
+        #: starts a read of a partition from an offset on; its records carry the read's number
         self.seek: Callable[[int, int, int], None] = lambda *_: None
         self._may_send = asyncio.Event()
         self._may_send.set()
         self._paused: set[int] = set()
 
     def start(self) -> None:
-        """Fence whoever had this id, before joining the group."""
-        self._taken_from = other_holder(self.settings)
+        """Fence an earlier process with this id, before joining the group."""
+        self._other_holder = other_holder(self.settings)
         self._transaction.init(self.settings.commit_timeout_seconds)
 
-    def _hold_back(self, waits: bool) -> None:  # noqa: FBT001 - one of two, told as a callback
+    def _hold_back(self, waits: bool) -> None:  # noqa: FBT001 - a callback's one argument
         """Let commands wait, or go on; from any thread."""
         self._loop.call_soon_threadsafe(self._may_send.clear if waits else self._may_send.set)
 
@@ -139,55 +139,55 @@ class EngineProcess:
         return None if client is None else client.topic
 
     async def _find_clients(self) -> None:
-        """Send what is for clients that were unknown, once the registry is read up to what is there now.
+        """Send the activities of unknown clients, once the registry is read to its end.
 
-        Who took a client's signal may have learnt of it sooner. Nobody waits for the registry on the loop.
+        The ingest may have known such a client sooner. The loop never waits for the registry.
         """
         async with self._find_lock:
             while waiting := len(self.engine.unknown):
                 epoch, loop = self.stores.epoch, asyncio.get_running_loop()
                 is_read = await loop.run_in_executor(self._finding, self._registry.catch_up, _FIND_SECONDS_MAX)
                 if epoch != self.stores.epoch and not self.stores.revoking:
-                    return  # It was forgotten with the assignment: the next owner does it again.
+                    return  # They were dropped with the assignment: the next owner sends them.
                 if is_read:
                     self.engine.send_unknown(waiting)
                 else:
                     OUTAGES.tell(logger, "activities of clients that nobody knows yet wait for the registry")
 
     def joined(self, member: Member) -> None:
-        """The membership of the assignment that comes now. Called on the consumer's thread."""
+        """Take the membership of the assignment that follows. Called on the consumer's thread."""
         if member.generation < 0 or not member.member_id:
             end(f"the group gave no valid membership: {member}")
-        if self._taken_from is not None:
-            # The other is told by its next heartbeat; one that is stopped hears nothing, and may have a lease.
+        if self._other_holder is not None:
+            # The other process learns of it by its next heartbeat; one that is paused does not, and may have a lease.
             logger.warning(
                 "another process, at %s, had the instance id %s a moment ago: nothing is done until its session is "
                 "over. Where both are to run, give each an --instance-id of its own",
-                self._taken_from,
+                self._other_holder,
                 self.settings.instance_id,
             )
-            self._taken_from = None
+            self._other_holder = None
             self.ownership.wait_for_others()
         note_member(self.settings.data_dir, member.member_id)
         self.member = member
 
     def replaced(self) -> None:
-        """The group does not know this member. Ends the process where another one has its instance id."""
+        """End the process where another one has its instance id: the group does not know this member."""
         if self.ownership.lose():
             end(replaced_text(self.settings.instance_id))
 
     async def assigned(self, numbers: Iterable[int]) -> None:
-        """These partitions are ours. They are restored in the background: the group is waiting for this handler."""
+        """Begin an assignment. Its partitions are restored in the background: the group waits for this handler."""
         self._loop = asyncio.get_running_loop()
         self._drop()
         self.engine.assign(numbers)
         self.stores.revoking = False
         for number in sorted(self.engine.partitions):
             self.spawn(self.stores.restore(number, self.stores.epoch))
-        self._say_ready()
+        self._log_ready()
 
     def spawn(self, work: Awaitable[None]) -> None:
-        """Do work in the background; its failure ends the process."""
+        """Run work in the background; its failure ends the process."""
 
         async def guarded() -> None:
             try:
@@ -206,40 +206,40 @@ class EngineProcess:
         store = self.engine.partitions[number].store
         assert store is not None
         self.committed[number] = store.meta.next_offset
-        # A touch, soon: the estimate of the broker's time may be from long ago, or there is none yet.
+        # A touch, soon: the estimate of the broker's time may be old or missing.
         self._last_commit = 0.0
         self._commit_wanted.set()
         self._unpause(number)
-        self._say_ready()
+        self._log_ready()
 
     def _unpause(self, number: int) -> None:
-        """Have a partition that begins fetched: librdkafka keeps it paused from one assignment to the next."""
+        """Resume a partition: librdkafka leaves it paused from one assignment to the next."""
         self._paused.discard(number)
         self.resume(number)
 
-    def _say_ready(self) -> None:
+    def _log_ready(self) -> None:
         partitions = self.engine.partitions
-        if any(each.store is None for each in partitions.values()):
+        if any(partition.store is None for partition in partitions.values()):
             return
         self._restoring.submit(self.restorer.give_back)
-        if not self._said_ready:
-            self._said_ready = True
+        if not self._is_ready_logged:
+            self._is_ready_logged = True
             sys.stdout.write(f"{READY_LINE}: {len(partitions)} partitions\n")
             sys.stdout.flush()
 
     @property
     def hands_over(self) -> bool:
-        """Whether others are to take over at once when it is stopped: there are some, and they can within seconds."""
+        """True when other engines take over at once after a stop: there are some, and few records to restore."""
         stores = [partition.store for partition in self.engine.partitions.values()]
         records = sum(store.stored_estimate()[0] for store in stores if isinstance(store, PartitionStore))
         return len(stores) < self._partitions_count and records < self.settings.leave_records_max
 
     async def revoked(self) -> None:
-        """The assignment ends: commit what was done, then forget it."""
+        """End the assignment: commit, then drop it."""
         self.stores.epoch += 1
-        # The group waits no longer: a commit that goes on has to be done by then, too.
+        # The group waits no longer, also not for a running commit.
         self._deadline.bring_forward(self.settings.rebalance_timeout_seconds)
-        self.stores.revoking = self.giving_back = True  # What comes from now on is its next owner's.
+        self.stores.revoking = self.giving_back = True  # Later records are the next owner's.
         await self.commit()
         self.giving_back = False
         self._drop()
@@ -247,24 +247,24 @@ class EngineProcess:
         self.member = None
 
     def _drop(self) -> None:
-        # Also what the last commit of an assignment has found damaged is not restored for it any more.
+        # A store that the last commit has found damaged is not restored any more.
         self.stores.epoch += 1
         self.committed = {}
         self.engine.drop()
 
     async def commands(self, number: int, records: Iterable[Record], read_number: int) -> None:
-        """Records of one partition of the commands topic, in order. Other work gets its turn in between."""
+        """Apply records of one partition of the commands topic, in order. Other work gets its turn in between."""
         rest = iter(records)
-        while some := list(islice(rest, _RECORDS_AT_ONCE)):
+        while chunk := list(islice(rest, _RECORDS_AT_ONCE)):
             await asyncio.sleep(0)
             await self._may_send.wait()
             began = time.monotonic()
-            for record in some:
-                # Revoked meanwhile, read again, or without its store since the record before: what is left comes again.
+            for record in chunk:
+                # Revoked, read again, or without its store since the last record: the rest comes again.
                 if not self.engine.is_reading(number, read_number):
                     return
                 self._command(record)
-            self.work.note(len(some), time.monotonic() - began, some[-1].timestamp)
+            self.work.note(len(chunk), time.monotonic() - began, chunk[-1].timestamp)
 
     def _command(self, record: Record) -> None:
         if self.stores.revoking:
@@ -272,8 +272,8 @@ class EngineProcess:
         try:
             self.engine.on_command(record)
             number, partition = record.partition, self.engine.partitions.get(record.partition)
-            too_much = partition is not None and len(partition.pending) >= self.settings.pending_records_max
-            if too_much and number not in self._paused:
+            is_full = partition is not None and len(partition.pending) >= self.settings.pending_records_max
+            if is_full and number not in self._paused:
                 self._paused.add(number)
                 self.pause(number)
         except DamagedStoreError as error:
@@ -292,9 +292,9 @@ class EngineProcess:
                 self.resume(number)
 
     async def query(self, record: Record) -> None:
-        """One record of the queries topic."""
+        """Answer one record of the queries topic."""
         if self.stores.revoking:
-            return  # Its next owner reads it, and has what is committed now.
+            return  # The next owner reads it, and has the committed state.
         begun = False
         try:
             for _ in self.engine.on_query(record, self.clock.now()):
@@ -305,15 +305,15 @@ class EngineProcess:
         except DamagedStoreError as error:
             self.stores.repair(error)
             if not begun:
-                await self.query(record)  # It waits now, as the partition does.
+                await self.query(record)  # It waits for the partition's restore.
         except Exception as error:
             logger.exception("a query at offset %d", record.offset, extra={"partition": record.partition})
             end(f"{type(error).__name__}: {error}", code_of(error))
 
-    # --- what goes on beside ----------------------------------------------------------------------------------------
+    # --- background -------------------------------------------------------------------------------------------------
 
     async def tick(self) -> None:
-        """Timers, delivery reports, waits: for as long as the process lives."""
+        """Do timers, delivery reports and waits, for as long as the process lives."""
         try:
             while True:
                 self.rounds += 1
@@ -342,7 +342,7 @@ class EngineProcess:
         self.engine.end_waits(now)
 
     async def commit_regularly(self) -> None:
-        """Commit every interval, or when it is wanted sooner."""
+        """Commit at every interval, or sooner on request."""
         settings = self.settings
         while True:
             with contextlib.suppress(TimeoutError):
@@ -351,14 +351,14 @@ class EngineProcess:
             await self.commit(touch=time.monotonic() - self._last_commit >= settings.touch_interval_seconds)
 
     async def commit(self, *, touch: bool = False) -> None:
-        """Commit everything that was done so far."""
+        """Commit all changes so far."""
         async with self.stores.commit_lock:
             member = self.member
             if member is None:
                 return
             engine, settings = self.engine, self.settings
             if engine.unknown:
-                # What is committed was sent. Meanwhile nothing is added.
+                # Effects are sent before their commit. Commands wait meanwhile.
                 self._may_send.clear()
                 await self._find_clients()
                 self._may_send.set()
@@ -386,11 +386,11 @@ class EngineProcess:
                         ),
                     )
                 except Exception as error:
-                    # Whatever it is: nobody knows what of it was done, and the next owner finds out.
-                    known = isinstance(error, CommitError | OutboxError | StoreError)
-                    if not known:
+                    # It is unknown how much was committed: the next owner finds out.
+                    is_expected = isinstance(error, CommitError | OutboxError | StoreError)
+                    if not is_expected:
                         logger.exception("a commit")
-                    end(f"the commit failed: {error if known else repr(error)}")
+                    end(f"the commit failed: {error if is_expected else repr(error)}")
                 for snapshot in snapshots:
                     partition_stores[snapshot.partition].mark_durable()
                     self.committed[snapshot.partition] = snapshot.position

@@ -1,4 +1,4 @@
-"""Memory that malloc keeps for itself: bounded, and given back now and then. Without glibc nothing is done."""
+"""Memory of malloc and the collector: bounded, and returned regularly. Without glibc nothing is done."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import gc
 
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
-#: A process of ours has some forty threads of librdkafka and RocksDB; each would get an arena of its own.
+#: An engine has some forty threads of librdkafka and RocksDB; each would get an arena of its own.
 _ARENAS = 2
 
 
-#: What is larger is mapped by itself and unmapped when it is freed: buffers of fetched records, of RocksDB's tables.
-#: Left alone, malloc raises this to the largest of them and keeps holes of their size between small things.
+#: Larger blocks are mapped by themselves and unmapped when freed: buffers of fetched records, of RocksDB's tables.
+#: By default, malloc raises this to the largest of them and keeps holes of their size between small blocks.
 _MAPPED_BYTES_MIN = 256 * 1024
 
 
@@ -23,12 +23,12 @@ def bound() -> None:
 
 
 def give_back() -> None:
-    """Return what is free to the system. Takes some milliseconds, in which other threads may have to wait."""
+    """Return free memory to the system. Takes some milliseconds, in which other threads may have to wait."""
     _call("malloc_trim", 0)
 
 
 def calm_collector() -> None:
-    """Look for cycles seldom. Records hold none: nearly everything is freed when its last reference goes."""
+    """Collect cycles seldom. Records have none: nearly everything is freed with its last reference."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

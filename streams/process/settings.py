@@ -1,4 +1,4 @@
-"""What an engine process is told from outside, checked once, in one frozen struct; `compose.tuning` has its flags."""
+"""Settings of an engine process, checked once, in one frozen struct; `compose.tuning` has its flags."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ class EngineSettings:
     commit_records_max: int = 50_000
     #: time between two commits while there is nothing to commit: a fenced process finds out
     touch_interval_seconds: float = 3.0
-    #: after which a member that says nothing loses its partitions
+    #: time after which a member without heartbeats loses its partitions
     session_timeout_seconds: float = 10.0
-    #: also how soon a process finds out that another one has its instance id
+    #: also the time after which a process finds out that another one has its instance id
     heartbeat_interval_seconds: float = 1.0
     rebalance_timeout_seconds: float = 15.0
     #: stored records up to which an engine that is stopped leaves its group: the others read them sooner than its
     #: session ends. With more it keeps its partitions for when it comes back; 0: always
     leave_records_max: int = 50_000
-    #: after which the broker aborts a transaction whose process is gone
+    #: time after which the broker aborts a transaction whose process is gone
     transaction_timeout_seconds: float = 10.0
-    #: how long one commit may take, retries included, before the process ends
+    #: time of one commit, retries included, after which the process ends
     commit_timeout_seconds: float = 30.0
-    #: decoded records that are held in memory, over all partitions
+    #: decoded records in memory, over all partitions
     cache_records: int = 16_000
-    #: records of one partition that wait in memory while it is restored
+    #: records of one partition that wait in memory during its restore
     pending_records_max: int = 2_000
     #: a partition with commands waiting that does not move for this long ends the process
     stall_timeout_seconds: float = 60.0
@@ -69,7 +69,7 @@ class EngineSettings:
         if self.leave_records_max < 0:
             raise SettingsError(f"leave_records_max is {self.leave_records_max}: give 0 or more")
         if self.rebalance_timeout_seconds < self.session_timeout_seconds:
-            # Else a member that gives its partitions back too late could take itself for their owner (`lease`).
+            # Else a member that gives its partitions back too late could still have its lease (`lease`).
             raise SettingsError(
                 f"rebalance timeout {self.rebalance_timeout_seconds:g} s: it must not be shorter than the session "
                 f"timeout, {self.session_timeout_seconds:g} s"

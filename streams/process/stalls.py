@@ -1,4 +1,4 @@
-"""Partitions that have commands waiting and do not move: they are read again, and when that does not help it ends."""
+"""Stalls: a partition with commands waiting that does not move is read again; at a timeout the process ends."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from backbeat.streams.state.disk_space import DiskSpace
 
 logger = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 1.0
-#: A partition with commands waiting that does not move for this long is read again from its position.
+_CHECK_SECONDS = 1.0
+#: Time after which a stalled partition is read again from its position.
 _READ_AGAIN_SECONDS = 4.0
 
 
 class Stalls:
-    """Looks after the partitions of one engine, on its event loop."""
+    """Watches the partitions of one engine, on its event loop."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Stalls:
         first_data: Callable[[int, int], int],
         timeout_seconds: float,
     ) -> None:
-        """`first_data`: see `log_tail`; `timeout_seconds`: how long a partition may stand until the process ends."""
+        """`first_data`: see `log_tail`; `timeout_seconds`: of a stall, after which the process ends."""
         self._engine = engine
         self._disk = disk
         self._threads = threads
@@ -42,15 +42,15 @@ class Stalls:
         self._timeout_seconds = timeout_seconds
 
     async def watch(self, end_of_log: Callable[[int], int | None]) -> None:
-        """Look after partitions that have commands waiting and do not move.
+        """Watch partitions with commands waiting that do not move.
 
-        After a while they are read again from their position; when that does not help, the process ends: Faust stops
-        without dying at times.
+        After some seconds they are read again from their position; at the timeout the process ends: Faust sometimes
+        stops without an error.
         """
         timeout = self._timeout_seconds
         seen: dict[int, tuple[int, float]] = {}
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_CHECK_SECONDS)
             now = time.monotonic()
             for number, partition in list(self._engine.partitions.items()):
                 log_end = end_of_log(number)
@@ -58,9 +58,13 @@ class Stalls:
                     seen.pop(number, None)
                     continue
                 position = partition.store.meta.next_offset
-                before, since = seen.get(number, (None, now))
-                wanted = max(log_end, partition.caught_up_at)
-                if position != before or position >= wanted or await self._is_at_end(partition, position, wanted):
+                last_position, since = seen.get(number, (None, now))
+                target = max(log_end, partition.caught_up_at)
+                if (
+                    position != last_position
+                    or position >= target
+                    or await self._is_at_end(partition, position, target)
+                ):
                     seen[number] = (position, now)
                 elif now - since > timeout:
                     end(f"partition {number} stays at {position} for {now - since:.0f} s; its log ends at {log_end}")
@@ -68,12 +72,12 @@ class Stalls:
                     self._engine.read_again(number)
 
     async def _is_at_end(self, partition: Partition, position: int, log_end: int) -> bool:
-        """Whether nothing but control records (of somebody's transactions) is left: nothing to wait for."""
+        """True when only control records of transactions are left: the partition is not stalled."""
         loop = asyncio.get_running_loop()
         try:
             first = await loop.run_in_executor(self._threads, self._first_data, partition.number, position)
         except (KafkaException, EngineError) as error:
-            # A broker that does not answer is waited for: this process can mend nothing by ending.
+            # A broker that does not answer is waited for: ending would not help.
             OUTAGES.tell(logger, f"partition {partition.number}, {error}")
             return True
         if first < log_end:

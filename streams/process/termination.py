@@ -1,4 +1,4 @@
-"""How an engine, a gateway or a projection ends when it must not go on: at once, with why in a line, and a code."""
+"""Termination of an engine, a gateway or a projection: at once, with the reason in one line, and an exit code."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def end(reason: str, code: int = ENDED, *, part: str = "engine") -> NoReturn:
 
 
 def end_hanging(reason: str, *, part: str = "engine") -> NoReturn:
-    """End a process of which some part hangs."""
+    """End a process with a hanging part."""
     last_words(lambda: end(reason, part=part), ENDED)
 
 
 def code_of(error: BaseException) -> int:
-    """The exit code of a process that ends by this error."""
+    """The exit code for this error."""
     return EXIT_INCONSISTENT_STATE if isinstance(error, RestoreError | NewerRecordError) else ENDED

@@ -1,6 +1,6 @@
-"""Ends a process that hangs, so that another goes on: a dead process is noticed by everybody, one that hangs by nobody.
+"""Watchdog: ends a process that hangs, so that another goes on. Only a dead process is noticed at once.
 
-It looks from a thread of its own, and time counts only while that thread comes round: a machine that was asleep, or a
+It checks from a thread of its own, and time counts only while that thread comes round: a machine that was asleep, or a
 process that was stopped and goes on, has not hung.
 
     the loop     has not come round for so long
@@ -8,7 +8,7 @@ process that was stopped and goes on, has not hung.
     a commit     is in its transaction for longer than that may take
     a commit     the log has commands behind what was committed, and the committed position does not move
 
-The third asks the broker itself where the log ends: whatever stands between it and the engine's loop may be what hangs.
+The last one asks the broker itself for the end of the log: any part between it and the engine's loop may be hanging.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from typing import NamedTuple
 logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.25
-#: A tick that took longer than this was no tick of ours: the process did not run.
+#: A longer tick counts as this: the process did not run.
 _TICK_SECONDS_MAX = 1.0
 
 
 class Standing:
-    """How long each of several positions has stood where it is, by a clock that the caller gives."""
+    """Times since the last change of several positions, by the caller's clock."""
 
     def __init__(self) -> None:
         self._seen: dict[Hashable, tuple[object, float]] = {}
 
     def look(self, positions: Mapping[Hashable, object], now: float) -> dict[Hashable, float]:
-        """Seconds for which each has been the same. One that is not among them is forgotten."""
+        """Seconds since the last change of each position. Missing positions are dropped."""
         seen: dict[Hashable, tuple[object, float]] = {}
         for key, position in positions.items():
             before = self._seen.get(key)
@@ -43,34 +43,34 @@ class Standing:
 
 
 class Watched(NamedTuple):
-    """Positions that have to move, and for how long they may stand."""
+    """Positions that have to move, and the longest time without a change."""
 
-    what: str  #: as it stands in the reason: "the restore of partition"
+    name: str  #: in the reason: "the restore of partition"
     positions: Callable[[], Mapping[Hashable, object]]
     seconds_max: float
 
 
 class Watchdog:
-    """Looks after everything that it is given; `ended` is called once, on its thread, with the reason."""
+    """Checks all watched positions; `ended` is called once, on its thread, with the reason."""
 
     def __init__(
         self, watched: list[Watched], ended: Callable[[str], None], *, tick_seconds: float = _TICK_SECONDS
     ) -> None:
-        self._watched = [(each, Standing()) for each in watched]
+        self._watched = [(item, Standing()) for item in watched]
         self._ended = ended
         self._tick_seconds = tick_seconds
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self._awake = 0.0
-        #: why the process should be started again; empty: it works
+        #: reasons to restart the process; empty: it works
         self.reasons: list[str] = []
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop the thread."""
         self._stopping.set()
 
     def _run(self) -> None:
@@ -84,12 +84,12 @@ class Watchdog:
                 return
 
     def look(self, seconds: float) -> None:
-        """One look, so many seconds after the one before."""
+        """One check, `seconds` after the one before."""
         self._awake += seconds
         reasons = []
         for watched, standing in self._watched:
             for key, stood in standing.look(watched.positions(), self._awake).items():
                 if stood > watched.seconds_max:
-                    name = watched.what if key is None else f"{watched.what} {key}"
+                    name = watched.name if key is None else f"{watched.name} {key}"
                     reasons.append(f"{name} has not moved for {stood:.0f} s (the most is {watched.seconds_max:g} s)")
         self.reasons = reasons

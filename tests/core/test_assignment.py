@@ -55,7 +55,7 @@ def engine_process(reader: Reader, position: int = 7) -> EngineProcess:
         def run(self, _number: int) -> tuple[Any, int]:
             return Store(position), position
 
-    process._say_ready = lambda: None
+    process._log_ready = lambda: None
     process.stores = LocalStores(
         process.engine, Restorer(), None, None, spawn=lambda _: None, restored=process._restored
     )

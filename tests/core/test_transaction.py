@@ -66,8 +66,8 @@ class Fragile(MemoryStore):
     def state(self):
         """Everything but where the partition is."""
         meta = self.meta
-        entries = (meta.settings, meta.limits, meta.pools, meta.filling, meta.limits_ordered, meta.limit_revision)
-        return encoded(self), dict(self.timers), repr((entries, meta.retention, meta.removed))
+        entries = (meta.settings, meta.limits, meta.pools, meta.refill_cursors, meta.limits_ordered)
+        return encoded(self), dict(self.timers), repr((entries, meta.limit_revision, meta.retention, meta.removed))
 
 
 def every_command():

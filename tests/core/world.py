@@ -451,7 +451,7 @@ def check_slots(world: World) -> None:
                 chained.add(pool_id)
                 before, pool_id = pool_id, pool.next
         assert chained == set(store[POOLS]), "a pool that no chain leads to"
-        assert not store.meta.filling
+        assert not store.meta.refill_cursors
         assert not store.meta.limits_ordered
         lanes = {pair for pool in store[POOLS].values() for pair in _check_line(store, pool)}
         assert lanes == set(store[FAIRNESS_QUEUES])

@@ -10,7 +10,7 @@ from aiokafka.protocol.group import HeartbeatRequest
 from confluent_kafka import KafkaError, KafkaException
 
 from backbeat.streams.process import holder
-from backbeat.streams.process.faust_app import _Listening
+from backbeat.streams.process.faust_app import _WatchedSend
 from backbeat.streams.process.lease import Lease
 from backbeat.streams.state.commit import _may_pass
 
@@ -77,5 +77,5 @@ async def test_a_heartbeat_that_the_group_does_not_know_ends_the_lease_at_once(c
         coordinator.member_id = member_id
         return SimpleNamespace(error_code=code)
 
-    await _Listening(send, coordinator, process)(HeartbeatRequest("backbeat", 1, "a"))
+    await _WatchedSend(send, coordinator, process)(HeartbeatRequest("backbeat", 1, "a"))
     assert lease.is_certain() is holds
