@@ -1,13 +1,13 @@
-"""The commit: state and its position in the log, together or not at all.
+"""Commit of state and log position, in one transaction.
 
     0  snapshot   in one piece, with no await: the changed records and the position of each partition (`engine.loop`)
     1  flush      every effect sent so far is acknowledged, every delivery report looked at
     2  transact   one transaction: the records to the changelog, the positions to the group (KIP-98, KIP-447)
     3  write      one RocksDB batch a partition: the same records, and the changelog's offset
 
-Whatever fails in 1 or 2 ends the process: RocksDB is as of the commit before, the transaction is aborted by the broker
-or by the next owner, and the same commands are read again. What fails in 3 concerns that partition alone: everything is
-in the changelog, from which its store is made anew.
+A failure in 1 or 2 ends the process: RocksDB is as of the commit before, the transaction is aborted by the broker or by
+the next owner, and the same commands are read again. A failure in 3 concerns that partition alone: all records are in
+the changelog, from which its store is restored.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from backbeat.streams.state.store import host_now
 
 logger = logging.getLogger(__name__)
 
-#: 0 would mean not to wait at all.
+#: 0 would mean no wait at all.
 _CALL_SECONDS_MIN = 0.1
 _FULL_POLL_SECONDS = 0.05
 
 
 class CommitError(Exception):
-    """The commit did not happen, or it is not known whether it did: the process must end."""
+    """A commit failed, or its outcome is unknown: the process must end."""
 
 
 class Member(NamedTuple):
@@ -48,7 +48,7 @@ class Member(NamedTuple):
     member_id: str
 
     def metadata(self) -> bytes:
-        """As librdkafka serialises group metadata: what `Consumer.consumer_group_metadata()` would give."""
+        """The group metadata as librdkafka serialises it in `Consumer.consumer_group_metadata()`."""
         return b"".join(
             (
                 b"CGMDv2:",
@@ -62,7 +62,7 @@ class Member(NamedTuple):
 
 
 class Written(NamedTuple):
-    """Where a partition's part of a transaction ended."""
+    """The end of a partition's part of a transaction."""
 
     next_offset: int  #: of the changelog
 
@@ -85,9 +85,9 @@ class KafkaTransaction:
         sample: Callable[[int], None] = lambda _: None,
         was_away: Callable[[float], bool] = lambda _: False,
     ) -> None:
-        """`sample` is told the timestamp of a record as soon as its acknowledgement is seen.
+        """`sample`: called with a record's timestamp as soon as its acknowledgement is seen.
 
-        Where the brokers were away since it began (`was_away`) no deadline counts: ending would help nobody.
+        `was_away`: true when the brokers were away since a time; deadlines then begin anew: ending would not help.
         """
         self._sample = sample
         self._was_away = was_away
@@ -108,7 +108,7 @@ class KafkaTransaction:
         )
 
     def init(self, seconds: float) -> None:
-        """Fence whoever used this transactional id before, and abort what it left open. Before joining the group."""
+        """Fence an earlier process with this id, and abort its open transaction. Before joining the group."""
         while True:
             try:
                 self._producer.init_transactions(seconds)
@@ -136,18 +136,18 @@ class KafkaTransaction:
                 if self._is_over(deadline):
                     seconds = deadline.given_seconds
                     raise CommitError(f"the changelog's records are not acknowledged after {seconds:.0f} s")
-            positions = [TopicPartition(COMMANDS, each.partition, each.position) for each in snapshots]
+            positions = [TopicPartition(COMMANDS, item.partition, item.position) for item in snapshots]
             positions += [
-                TopicPartition(QUERIES, each.partition, each.query_position)
-                for each in snapshots
-                if each.query_position >= 0
+                TopicPartition(QUERIES, item.partition, item.query_position)
+                for item in snapshots
+                if item.query_position >= 0
             ]
-            # The library may wait without end for a coordinator that went away, whatever it is told: then the process
-            # is ended from beside (`process.health`).
+            # The library may ignore the timeout while a coordinator is away: then the watchdog ends the process
+            # (`process.health`).
             self._until(deadline, partial(self._producer.send_offsets_to_transaction, positions, member.metadata()))
             self._until(deadline, self._producer.commit_transaction)
         except (KafkaException, SystemError) as error:
-            # The library reports a record's end while it raises, and Python then says that of the report.
+            # A delivery report during the library's exception becomes a SystemError, with the exception as its cause.
             reason = error.__cause__ if isinstance(error, SystemError) else error
             if not isinstance(reason, KafkaException):
                 raise
@@ -166,7 +166,7 @@ class KafkaTransaction:
         self._send(send, deadline)
 
     def _send(self, produce: Callable[[], None], deadline: Deadline) -> None:
-        """Hand a record to the library; wait while its queue is full."""
+        """Produce a record; wait while the library's queue is full."""
         while True:
             try:
                 produce()
@@ -179,7 +179,7 @@ class KafkaTransaction:
                 return
 
     def _until(self, deadline: Deadline, call: Callable[[float], object]) -> None:
-        """Call with the seconds that are left, again after errors that librdkafka says may pass, until the deadline."""
+        """Call with the remaining seconds; retry after transient errors, until the deadline."""
         while True:
             try:
                 call(max(_CALL_SECONDS_MIN, deadline.left))
@@ -205,12 +205,12 @@ class KafkaTransaction:
         assert offset is not None
         assert partition is not None
         self._written[partition] = Written(offset + 1)
-        # Now: the rest of the commit may take seconds, and timers would come later by as much.
+        # At once: the rest of the commit may take seconds, by which timers would be late.
         self._sample(message.timestamp()[1])
 
 
 def _may_pass(error: KafkaError) -> bool:
-    """Whether a call may be made again. The library does not say so of coordinators that have just started."""
+    """True for transient errors. The library does not call those of a coordinator that has just started retriable."""
     return bool(error.retriable()) or (error.code() in COORDINATOR_MOVES and not error.txn_requires_abort())
 
 
@@ -224,23 +224,25 @@ def commit(
     transaction: Transaction,
     state_topic_id: str,
     passed: Callable[[str], None] = lambda _: None,
-    write: Callable[[PartitionState, Snapshot, ChangelogPosition], None] = lambda store, *given: store.write(*given),
+    write: Callable[[PartitionState, Snapshot, ChangelogPosition], None] = lambda store, *arguments: store.write(
+        *arguments
+    ),
 ) -> dict[int, Written]:
     """Steps 1 to 3 for one set of snapshots, all of the member's epoch. Blocks; raises where the process must end.
 
-    One deadline for 1 and 2 together: who gives its partitions back has no more time than the group waits.
+    One deadline for 1 and 2 together: on a rebalance there is no more time than the group waits.
 
-    `flush` returns when every effect sent so far is acknowledged, or was turned into a command that is. `passed` is
-    told the name of each step when it is over. `write` is step 3 for one partition.
+    `flush` returns when every sent effect, or the command in its place, is acknowledged. `passed` is called with the
+    name of each finished step. `write` is step 3 for one partition.
     """
     flush(deadline)
     passed("flush")
     written = transaction.run(snapshots, member, deadline)
     passed("transact")
     for snapshot in snapshots:
-        ended = written.get(snapshot.partition)
-        if ended is None:
+        part = written.get(snapshot.partition)
+        if part is None:
             raise CommitError(f"no report of partition {snapshot.partition} came with the transaction")
-        write(stores[snapshot.partition], snapshot, ChangelogPosition(state_topic_id, ended.next_offset, host_now()))
+        write(stores[snapshot.partition], snapshot, ChangelogPosition(state_topic_id, part.next_offset, host_now()))
     passed("write")
     return written

@@ -1,4 +1,4 @@
-"""An engine's data directory: one engine has it, and holds a lock on it for as long as it lives."""
+"""Data directory of an engine, locked by the process for as long as it lives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import IO
 
 from backbeat.streams.process.termination import ENDED, EXIT_INCONSISTENT_STATE
 
-#: An engine that was told to stop commits first: who is started in its place waits for that.
+#: A stopping engine commits first: its successor waits for that.
 _WAIT_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
 
@@ -26,7 +26,7 @@ class DataDirError(Exception):
 
 
 def lock_data_dir(data_dir: Path, wait_seconds: float = _WAIT_SECONDS) -> IO[str]:
-    """Hold the data directory for this process. DataDirError."""
+    """Lock the data directory for this process; closing the file releases it. DataDirError."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         lock = (data_dir / "lock").open("a+")
@@ -49,7 +49,7 @@ def lock_data_dir(data_dir: Path, wait_seconds: float = _WAIT_SECONDS) -> IO[str
                 EXIT_INCONSISTENT_STATE,
             )
         time.sleep(_LOOK_SECONDS)
-    with contextlib.suppress(OSError):  # The disk is full. The number is for people: the lock is what counts.
+    with contextlib.suppress(OSError):  # A full disk is no error: the pid is for people, the lock counts.
         os.truncate(lock.fileno(), 0)
         os.write(lock.fileno(), str(os.getpid()).encode())
     return lock

@@ -1,8 +1,8 @@
-"""The room on the disk of the data directory, and waiting for it.
+"""Disk space of the data directory, and waits for it.
 
-A full disk is no reason to end: nothing is lost (the changelog has everything), and whoever makes room does not want to
-start engines again. So who cannot write says so once, waits, and goes on when there is room. Commands are held back
-meanwhile: what they change could not be committed, and would only fill the memory.
+A full disk does not end the process: nothing is lost (the changelog has everything), and engines go on by themselves
+when there is room. A write that finds the disk full is logged once and repeated. Commands are held back meanwhile:
+their changes could not be committed, and would only fill the memory.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ class DiskSpace:
     """The disk that the data directory is on. Used from several threads."""
 
     def __init__(self, data_dir: Path, changed: Callable[[bool], object] = lambda _: None) -> None:
-        """`changed` is told when it is full, and when it is so no more."""
+        """`changed`: called with true when the disk gets full, with false when it has room again."""
         self._data_dir = data_dir
         self._changed = changed
         self._lock = threading.Lock()
-        #: the partitions that wait for room
+        #: partitions that wait for room
         self._waiting: set[int] = set()
 
     @property
     def is_full(self) -> bool:
-        """Whether some partition waits for room."""
+        """True while a partition waits for room."""
         return bool(self._waiting)
 
     def free_bytes(self) -> int:
-        """What an engine may still write there; 0 where the directory is gone."""
+        """Free bytes for the engine; 0 where the directory is gone."""
         try:
             return shutil.disk_usage(self._data_dir).free
         except OSError:
@@ -51,7 +51,7 @@ class DiskSpace:
     def with_room(
         self, partition: int, work: Callable[[], _R], is_over: Callable[[], bool] = lambda: False
     ) -> _R | None:
-        """What `work` gives, tried again for as long as the disk is full; null: `is_over` before that."""
+        """The result of `work`, repeated while the disk is full; null: `is_over` was true before."""
         try:
             while True:
                 try:
@@ -71,7 +71,7 @@ class DiskSpace:
         if waits:
             return
         for aside in set_aside_in(self._data_dir):
-            shutil.rmtree(aside, ignore_errors=True)  # Another thread may be at it.
+            shutil.rmtree(aside, ignore_errors=True)  # Another thread may be removing it, too.
             logger.warning("the disk is full: %s, which was set aside, is removed", aside)
         if first:
             self._changed(True)

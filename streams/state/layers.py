@@ -38,11 +38,11 @@ class Layers(Generic[R]):
         self._in_flight: dict[bytes, R | None] = {}
         self._young: dict[bytes, R] = {}
         self._old: dict[bytes, R] = {}
-        #: keys that were first put since the last snapshot: deleting them again leaves nothing to write
+        #: keys first put since the last snapshot: a deletion leaves nothing to write
         self._fresh: set[bytes] = set()
 
     def get(self, key: bytes) -> R | None:
-        """The record, or null."""
+        """A record, or null."""
         record = self._changed.get(key, _MISSING)
         if record is not _MISSING:
             return record
@@ -70,10 +70,10 @@ class Layers(Generic[R]):
     def scan(
         self, after: bytes, count: int, stored: Callable[[bytes], Iterator[tuple[bytes, bytes]]]
     ) -> list[tuple[bytes, R]]:
-        """The first `count` records behind a key, in the order of their keys, as all layers together have them.
+        """The first `count` records behind a key, in the order of their keys, merged from all layers.
 
-        `stored` reads what RocksDB has behind a key. What is found does not depend on how far a commit is, so every
-        replay finds the same.
+        `stored` reads RocksDB behind a key. The result does not depend on the progress of a commit, so every replay
+        gets the same.
         """
 
         def below(behind: bytes, most: int) -> list[tuple[bytes, R]]:
@@ -82,7 +82,7 @@ class Layers(Generic[R]):
         return in_order(below, {**self._in_flight, **self._changed}, after, count)
 
     def keep(self, key: bytes, record: R | None, is_new: bool) -> None:  # noqa: FBT001 - the way of every change
-        """Keep a new or changed record; null: forget it. `is_new`: the caller knows that there was none."""
+        """Put a record; null: delete it. `is_new`: the caller knows that there was none."""
         if record is None:
             self.delete(key)
             return
@@ -92,7 +92,7 @@ class Layers(Generic[R]):
         self._young.pop(key, None)
 
     def delete(self, key: bytes) -> None:
-        """Forget a record; one that was never written is not written now."""
+        """Delete a record. One that was never written leaves no tombstone."""
         self._young.pop(key, None)
         self._old.pop(key, None)
         if key in self._fresh:
@@ -103,16 +103,16 @@ class Layers(Generic[R]):
 
     @property
     def changed_count(self) -> int:
-        """How many records the next snapshot will have."""
+        """Count of records in the next snapshot."""
         return len(self._changed)
 
     @property
     def cached_count(self) -> int:
-        """How many decoded records are in memory."""
+        """Count of decoded records in memory."""
         return len(self._changed) + len(self._in_flight) + len(self._young) + len(self._old)
 
     def snapshot(self) -> Iterator[tuple[bytes, bytes | None]]:
-        """Move what has changed into flight, encoded; null is a tombstone. The flight before must have landed."""
+        """Move changed records into flight, and yield them encoded; null: a tombstone. None may be in flight before."""
         assert not self._in_flight, "one commit at a time"
         self._in_flight, self._changed = self._changed, {}
         self._fresh.clear()
@@ -121,7 +121,7 @@ class Layers(Generic[R]):
             yield key, None if record is None else encode(record)
 
     def mark_durable(self) -> None:
-        """What was in flight is in RocksDB now."""
+        """The records in flight are in RocksDB now."""
         for key, record in self._in_flight.items():
             if record is None:
                 self._old.pop(key, None)

@@ -1,7 +1,7 @@
-"""The stores of the partitions that a process has: restored, written by commits, set aside and made anew when damaged.
+"""Local stores of the assigned partitions: restored, written by commits, set aside and restored anew when damaged.
 
-A store that turns out to be damaged concerns its partition alone. What was not committed of that partition is
-forgotten, and everything else is in the log: as if the partition was assigned anew.
+A damaged store concerns its partition alone. Its uncommitted changes are dropped, and the rest is in the log, as after
+a new assignment.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from backbeat.streams.state.restorer import Restorer
 
 logger = logging.getLogger(__name__)
 
-#: How long a restore waits for brokers that do not answer until it begins again.
+#: Wait before a restore is repeated when brokers do not answer.
 _AGAIN_SECONDS = 1.0
-#: Of no assignment: they are counted from 0 on.
+#: No assignment's epoch: they count from 0 on.
 _NO_EPOCH = -1
 
 
 class LocalStores:
-    """What happens to the stores. All but `write` is called on the event loop."""
+    """The local stores of a process. All methods but `write` are called on the event loop."""
 
     def __init__(
         self,
@@ -42,25 +42,25 @@ class LocalStores:
         spawn: Callable[[Awaitable[None]], None],
         restored: Callable[[int], None],
     ) -> None:
-        """`spawn` does work in the background, whose failure ends the process; `restored` is told a partition."""
+        """`spawn`: runs work in the background, whose failure ends the process; `restored`: called with a partition."""
         self._engine = engine
         self._restorer = restorer
         self._disk = disk
         self._threads = threads
         self._spawn = spawn
         self._restored = restored
-        #: what `write` has met
+        #: errors of `write`
         self._damaged: list[DamagedStoreError] = []
         self._path_locks: dict[int, asyncio.Lock] = {}
-        #: counts assignments; what belongs to an earlier one is dropped
+        #: count of assignments; work for an earlier one is dropped
         self.epoch = 0
-        #: whether the partitions are being given back
+        #: true while the partitions are given back
         self.revoking = False
         #: held while a commit goes on
         self.commit_lock = asyncio.Lock()
 
     async def restore(self, number: int, epoch: int, damaged: tuple[PartitionState, str] | None = None) -> None:
-        """Bring a partition's store up to date, and begin with it. `damaged`: its store until now, and why."""
+        """Restore a partition, and begin with it. `damaged`: its store until now, and the reason."""
         loop = asyncio.get_running_loop()
         async with self._path_locks.setdefault(number, asyncio.Lock()):
             if damaged is not None:
@@ -74,7 +74,7 @@ class LocalStores:
                     store, end_of_commands = await loop.run_in_executor(self._threads, self._restorer.run, number)
                 except (RestoreError, KafkaException, UnreachableError, TimeoutError) as error:
                     if epoch != self.epoch:
-                        return  # The partition's next owner has changed what this restore was looking at.
+                        return  # The partition's next owner has changed the log under this restore.
                     if isinstance(error, RestoreError) or not may_pass(error):
                         raise
                     OUTAGES.tell(logger, f"partition {number} waits for its restore, {error}")
@@ -102,14 +102,14 @@ class LocalStores:
         """Restore the partition whose store is damaged; the others go on."""
         store = self._engine.lose(error.partition)
         if store is not None:
-            # Who gives the partition back only puts the store aside.
+            # While the partition is given back the store is only put aside.
             epoch = _NO_EPOCH if self.revoking else self.epoch
             self._spawn(self.restore(error.partition, epoch, damaged=(store, error.reason)))
 
     def write(self, store: PartitionState, snapshot: Snapshot, origin: ChangelogPosition) -> None:
         """Step 3 of a commit for one partition: once there is room on the disk; a damaged store is noted. Blocks."""
         try:
-            # Who gives the partition back does not wait: its next owner has the changelog.
+            # While the partition is given back there is no wait: its next owner has the changelog.
             self._disk.with_room(snapshot.partition, lambda: store.write(snapshot, origin), lambda: self.revoking)
         except DamagedStoreError as error:
             self._damaged.append(error)

@@ -1,4 +1,4 @@
-"""Bringing one partition's store up to the end of its changelog, before its first command (docs/explanation/engine.md).
+"""Restore of one partition's store to the end of its changelog, before its first command (docs/explanation/engine.md).
 
 The changelog is read as read_committed up to the end that a read_uncommitted reader sees at the start: the end of the
 last transaction may come after its records, and a dead owner's open transaction must be waited for, not taken for the
@@ -35,37 +35,37 @@ logger = logging.getLogger(__name__)
 _ENDS: tuple[Any, Any] = (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
 _BATCH_RECORDS = 2_000
 _ASK_SECONDS = 20.0
-#: A read_committed reader that gets nothing for this long looks whose transaction is in its way.
+#: Time without records after which a read_committed reader looks for an open transaction.
 _STUCK_SECONDS = 0.7
 
 
 class Ends(NamedTuple):
-    """Where a topic's partition begins and ends."""
+    """First and end offset of a topic's partition."""
 
     first: int
     end: int
 
 
 class Changelog(Protocol):
-    """The topics as a restore sees them."""
+    """Interface of the topics to a restore."""
 
     state_topic_id: str
     commands_topic_id: str
 
     def state_ends(self, partition: int) -> Ends:
-        """Of the changelog, uncommitted records included."""
+        """Ends of the changelog, uncommitted records included."""
 
     def command_ends(self, partition: int) -> Ends:
-        """Of the commands."""
+        """Ends of the commands."""
 
     def committed_position(self, partition: int) -> int | None:
-        """The group's offset; null: it has none."""
+        """The group's committed offset of the commands; null: it has none."""
 
     def read(self, partition: int, offset: int) -> tuple[list[tuple[bytes, bytes | None]], int]:
-        """Committed records from an offset on, some at a time, and the offset that reading came to."""
+        """The next committed records from an offset on, and the offset after them."""
 
     def abort_open_transaction(self, transactional_id: str) -> bool:
-        """Abort what a process that is gone left open; false: it is not gone."""
+        """Abort the open transaction of a dead process. False: the process is alive."""
 
 
 def restore(
@@ -77,8 +77,8 @@ def restore(
 ) -> PartitionStore:
     """The partition's store as of the end of its changelog. Blocks. RestoreError, StoreError.
 
-    A store that cannot be opened or read is set aside (`set_aside` is told why) and made anew. `progress` is told how
-    far it has come: offset, the end that it goes to, records read since it was told last.
+    A store that cannot be opened or read is set aside (`set_aside` gets the reason) and made anew. `progress` is called
+    with the offset, the end, and the count of records read since the last call.
     """
     try:
         return _restore(open_store, wipe, changelog, progress)
@@ -101,13 +101,13 @@ def _restore(
     store = open_store()
     partition = store.partition
     try:
-        # Before the ends: a position that the group has by now has its records before the end that is seen next.
+        # Before the ends: the records of a committed position are before an end that is read later.
         committed = changelog.committed_position(partition)
         ends = changelog.state_ends(partition)
-        why = _why_stale(store.origin, changelog.state_topic_id, ends)
-        if why is not None:
+        stale_reason = _why_stale(store.origin, changelog.state_topic_id, ends)
+        if stale_reason is not None:
             _check_not_lost(store, ends)
-            logger.warning("partition %d: the local store is wiped: %s", partition, why)
+            logger.warning("partition %d: the local store is wiped: %s", partition, stale_reason)
             store.close()
             wipe()
             store = open_store()
@@ -122,7 +122,7 @@ def _restore(
 
 
 def _why_stale(origin: ChangelogPosition | None, state_topic_id: str, ends: Ends) -> str | None:
-    """Why a local store must not be used; null: it may."""
+    """The reason why a local store must not be used; null: it may be used."""
     if origin is None:
         return None
     if origin.state_topic_id != state_topic_id:
@@ -136,7 +136,7 @@ def _why_stale(origin: ChangelogPosition | None, state_topic_id: str, ends: Ends
 
 
 def _check_not_lost(store: PartitionStore, ends: Ends) -> None:
-    """An empty changelog under a store that holds something: the state would be lost without a word."""
+    """Refuse an empty changelog under a store with records: the state would be lost silently."""
     meta = store.stored_meta()
     if meta is not None and meta.next_offset > 0 and ends.first == ends.end == 0:
         raise RestoreError(
@@ -149,9 +149,9 @@ def _check_not_lost(store: PartitionStore, ends: Ends) -> None:
 def _catch_up(
     store: PartitionStore, ends: Ends, changelog: Changelog, progress: Callable[[int, int, int], None]
 ) -> None:
-    """Read from the store's own offset to the end seen at the start."""
+    """Read the changelog from the store's offset to the end seen at the start."""
     position = store.origin.next_offset if store.origin else ends.first
-    # Until the end is reached the store is as old as it was: what dies here must not look fresh at the next start.
+    # Until the end is reached the store keeps its old time: after a crash here it must not look fresh.
     written_at = store.origin.written_at if store.origin else host_now()
     last_progress = time.monotonic()
     aborted: set[str] = set()
@@ -175,9 +175,9 @@ def _catch_up(
 
 
 def _check_log(store: PartitionStore, changelog: Changelog, committed: int | None, *, read_whole: bool) -> None:
-    """The log of commands must be the one that the state was made of, and reach as far.
+    """Refuse a log of commands that is not the state's, or does not reach as far.
 
-    `read_whole`: whether all that the store holds was read just now.
+    `read_whole`: true: all records of the store were read just now.
     """
     partition = store.partition
     meta = store.meta
@@ -223,7 +223,7 @@ class KafkaChangelog:
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": 20,
-                # A changelog is read once: what lies ready beyond the next batches only takes memory.
+                # A changelog is read once: records ready beyond the next batches only take memory.
                 "queued.min.messages": 2_000,
                 "queued.max.messages.kbytes": 4_096,
                 "enable.partition.eof": True,
@@ -231,36 +231,36 @@ class KafkaChangelog:
             }
         )
         self._reading: tuple[int, int] | None = None
-        self._is_heard = False  #: whether anything has come since the partition was assigned
+        self._is_heard = False  #: true: a message has come since the partition was assigned
 
     def state_ends(self, partition: int) -> Ends:
-        """Of the changelog, uncommitted records included."""
+        """Ends of the changelog, uncommitted records included."""
         return self._ends(STATE, partition)
 
     def command_ends(self, partition: int) -> Ends:
-        """Of the commands."""
+        """Ends of the commands."""
         return self._ends(COMMANDS, partition)
 
     def _ends(self, topic: str, partition: int) -> Ends:
         where = TopicPartition(topic, partition)
-        # So that a leader that is gone is not asked, as in `kafka.lag_probe`.
+        # Refreshes the leaders: one that is gone would be asked else, as in `kafka.lag_probe`.
         self._admin.list_topics(topic, timeout=_ASK_SECONDS)
-        found = [
+        futures = [
             self._admin.list_offsets(
                 {where: spec}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_ASK_SECONDS
             )[where]
             for spec in _ENDS
         ]
-        first, end = (future.result().offset for future in found)
+        first, end = (future.result().offset for future in futures)
         return Ends(first, end)
 
     def committed_position(self, partition: int) -> int | None:
-        """The group's offset; null: it has none."""
-        (found,) = self._consumer.committed([TopicPartition(COMMANDS, partition)], _ASK_SECONDS)
-        return found.offset if found.offset >= 0 else None
+        """The group's committed offset of the commands; null: it has none."""
+        (position,) = self._consumer.committed([TopicPartition(COMMANDS, partition)], _ASK_SECONDS)
+        return position.offset if position.offset >= 0 else None
 
     def read(self, partition: int, offset: int) -> tuple[list[tuple[bytes, bytes | None]], int]:
-        """Committed records from an offset on, some at a time, and the offset that reading came to."""
+        """The next committed records from an offset on, and the offset after them."""
         if self._reading != (partition, offset):
             self._consumer.assign([TopicPartition(STATE, partition, offset)])
             self._is_heard = False
@@ -276,14 +276,14 @@ class KafkaChangelog:
                 raise KafkaException(error)
         reached = offset
         if self._is_heard:
-            # Until something has come the library may say how far it was before, and records would be passed over.
+            # Before the first message the library may return an old position, and records would be skipped.
             (where,) = self._consumer.position([TopicPartition(STATE, partition)])
             reached = max(offset, where.offset)
         self._reading = (partition, reached)
         return records, reached
 
     def abort_open_transaction(self, transactional_id: str) -> bool:
-        """Abort what a process that is gone left open; false: it is not gone."""
+        """Abort the open transaction of a dead process. False: the process is alive."""
         settings = self._settings
         if transactional_id == settings.transactional_id:
             return False  # Its transaction was aborted when this process began.

@@ -1,4 +1,4 @@
-"""The restores of one process: in threads, with connections that are used again, and how far each has come."""
+"""Restorer of one process: in threads, with reused connections, and the progress of each restore."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class RestoreProgress:
-    """How far one restore has come. Written on its thread, read on others."""
+    """Progress of one restore. Written on its thread, read on others."""
 
     def __init__(self) -> None:
         self.began_at = time.monotonic()
@@ -29,7 +29,7 @@ class RestoreProgress:
         self.records = 0
 
     def note(self, position: int, end: int, records: int) -> None:
-        """It has come to this offset of the changelog, on the way to the end."""
+        """Note the offset in the changelog, its end, and the count of records read since the last call."""
         if self.first is None:
             self.first = position
         self.position = position
@@ -38,19 +38,19 @@ class RestoreProgress:
 
     @property
     def remaining(self) -> int:
-        """Offsets of the changelog that are still to be read."""
+        """Count of offsets of the changelog that are still to be read."""
         return max(0, self.end - self.position)
 
     @property
     def ratio(self) -> float:
-        """What is done of it, 0 to 1."""
+        """Share that is done, 0 to 1."""
         if self.first is None:
             return 0.0
         return (self.position - self.first) / (self.end - self.first) if self.end > self.first else 1.0
 
 
 class Restorer:
-    """Brings partitions' stores up to date; `run` blocks and is called on threads."""
+    """Restores partitions' stores; `run` blocks and is called on threads."""
 
     def __init__(
         self,
@@ -63,27 +63,27 @@ class Restorer:
         self._open_store = open_store
         self._connect = connect
         self.disk = disk
-        #: connections that nobody uses at the moment
+        #: connections not in use
         self._idle: queue.SimpleQueue[KafkaChangelog] = queue.SimpleQueue()
-        #: the restores that go on, by partition
+        #: running restores, by partition
         self.under_way: dict[int, RestoreProgress] = {}
         self.records = 0
-        #: stores that were damaged
+        #: count of damaged stores
         self.set_aside_count = 0
-        #: called with the seconds that a restore took
+        #: called with the duration of a restore, in seconds
         self.took: Callable[[float], None] = lambda _: None
 
     def run(self, number: int) -> tuple[PartitionStore, int]:
-        """The partition's store as of the end of its changelog, and where the log of commands ends."""
+        """The partition's store as of the end of its changelog, and the end of its commands."""
         progress = self.under_way[number] = RestoreProgress()
         try:
-            found = self.disk.with_room(number, lambda: self._run(number, progress))
-            assert found is not None, "it never gives up"
+            result = self.disk.with_room(number, lambda: self._run(number, progress))
+            assert result is not None, "it never gives up"
         finally:
             del self.under_way[number]
         self.records += progress.records
         self.took(time.monotonic() - progress.began_at)
-        return found
+        return result
 
     def _run(self, number: int, progress: RestoreProgress) -> tuple[PartitionStore, int]:
         try:
@@ -101,7 +101,7 @@ class Restorer:
             )
             end_of_commands = changelog.command_ends(number).end
         except FullDiskError:
-            self._idle.put(changelog)  # It is tried again soon.
+            self._idle.put(changelog)  # The restore is repeated soon.
             raise
         except BaseException:
             if store is not None:
@@ -112,17 +112,17 @@ class Restorer:
         return store, end_of_commands
 
     def folder(self, number: int) -> StoreFolder:
-        """Where a partition's store lies."""
+        """The folder of a partition's store."""
         return StoreFolder(self._settings.data_dir / f"partition-{number}")
 
     def put_aside(self, number: int, store: PartitionState, why: str) -> None:
-        """Close a damaged store that was in use, and take it out of the way."""
-        self.folder(number).unmark()  # Whatever happens to this process: nobody opens it again.
+        """Close a damaged store that was in use, and set it aside."""
+        self.folder(number).unmark()  # Also after a crash it must not be opened again.
         store.close()
         self.set_aside(number, why)
 
     def set_aside(self, number: int, why: str) -> None:
-        """Take a damaged store, which is closed, out of the way: the next restore makes a new one."""
+        """Set a damaged, closed store aside: the next restore makes a new one."""
         aside = self.folder(number).set_aside()
         self.set_aside_count += 1
         logger.warning(
@@ -134,7 +134,7 @@ class Restorer:
         )
 
     def give_back(self) -> None:
-        """Give back the connections and the memory that the restores took."""
+        """Release the connections and the memory of the restores."""
         while not self._idle.empty():
             self._idle.get_nowait().close()
         memory.give_back()

@@ -1,10 +1,9 @@
-"""RocksDB as a partition uses it: one database, with small budgets, and without a log of its own.
+"""RocksDB of a partition: one database, with small budgets, without a write-ahead log.
 
-The changelog is the log. What was written since RocksDB last wrote out its memory is read from there again after a
-kill. Tables are never changed once they are written, and their blocks have checksums; the list of them (MANIFEST) only
-grows. So whatever happens to one of the files, RocksDB either says so, or holds exactly what it held at an earlier
-commit, with that commit's position in the changelog. With a log beside the tables that would not be so: a part of it
-that is missing, before parts that are there, goes unnoticed.
+The changelog is the log. Writes since RocksDB last flushed its memory are read from there again after a kill. Tables
+are never changed once they are written, and their blocks have checksums; the list of them (MANIFEST) only grows. So
+after a damage to any file, RocksDB either reports it, or has exactly the records of an earlier commit, with that
+commit's position in the changelog. With a write-ahead log a missing part before later ones would go unnoticed.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _WRITE_BUFFER_BYTES = 2 * 1024 * 1024
 _BLOCKS = Cache(24 * 1024 * 1024)
 
 _FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
-#: What a process may lack although every file is as it was; and RocksDB's own words where somebody has the folder open.
+#: Errors of the process or the system, not of the files; and RocksDB's own text for a folder that is open already.
 _NOT_THE_FILES = (
     *(os.strerror(code) for code in (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)),
     *(os.strerror(code) for code in (errno.EACCES, errno.EPERM, errno.EROFS)),
@@ -52,44 +51,46 @@ def _options(*, create: bool) -> Options:
 
 
 def open_database(folder: StoreFolder, partition: int) -> Rdict:
-    """The database in this folder; a new one where none was made yet. StoreError."""
-    made = folder.is_made
-    if not made and folder.is_there:
+    """The database in a folder; a new one where none was made yet. StoreError."""
+    is_made = folder.is_made
+    if not is_made and folder.is_there:
         raise DamagedStoreError(
             partition,
             f"nothing says that the store in {folder.path} was made completely (its making was interrupted, or it is "
             f"of an older release)",
         )
-    if made and not folder.is_there:
+    if is_made and not folder.is_there:
         raise DamagedStoreError(partition, f"the store that was made in {folder.path} is not there any more")
     try:
         folder.path.parent.mkdir(parents=True, exist_ok=True)
-        database = Rdict(str(folder.path), _options(create=not made))
-        if not made:
+        database = Rdict(str(folder.path), _options(create=not is_made))
+        if not is_made:
             folder.mark()
     except Exception as error:
-        if not made:
-            shutil.rmtree(folder.path, ignore_errors=True)  # It is tried again, from the beginning.
+        if not is_made:
+            shutil.rmtree(folder.path, ignore_errors=True)  # The next try begins anew.
         raise store_error(partition, folder.path, "open", error) from error
-    written = WriteOptions()
-    written.disable_wal = True
-    database.set_write_options(written)
+    write_options = WriteOptions()
+    write_options.disable_wal = True
+    database.set_write_options(write_options)
     return database
 
 
 def store_error(partition: int, path: Path, work: str, error: Exception) -> StoreError:
-    """What RocksDB raised, as the engine has to take it. `work`: what was tried, a verb."""
+    """An exception of RocksDB as a StoreError. `work`: the failed operation, a verb."""
     text = str(error)
-    told = f"cannot {work} the store in {path}: {text}"
-    if any(each in text for each in _FULL):
-        return FullDiskError(f"partition {partition}: {told}")
-    if type(error) is not Exception or any(each in text for each in _NOT_THE_FILES):
-        return StoreError(f"partition {partition}: {told}")
-    return DamagedStoreError(partition, told)
+    message = f"cannot {work} the store in {path}: {text}"
+    if any(phrase in text for phrase in _FULL):
+        return FullDiskError(f"partition {partition}: {message}")
+    if type(error) is not Exception or any(phrase in text for phrase in _NOT_THE_FILES):
+        return StoreError(f"partition {partition}: {message}")
+    return DamagedStoreError(partition, message)
 
 
-def checked(pairs: Iterator[tuple[bytes, bytes]], partition: int, path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """The same pairs of a walk over a database. StoreError."""
+def with_store_errors(
+    pairs: Iterator[tuple[bytes, bytes]], partition: int, path: Path
+) -> Iterator[tuple[bytes, bytes]]:
+    """The pairs of a scan, with RocksDB's exceptions as StoreError."""
     try:
         yield from pairs
     except StoreError:

@@ -1,6 +1,6 @@
-"""What RocksDB holds of one kind of record, in the order of keys: what a walk over a partition reads (`layers.scan`).
+"""Scans of RocksDB in the order of keys, for `layers.scan`.
 
-An iterator that meets a damaged block is at its end, as if there were nothing more: only `status` raises.
+An iterator ends at a damaged block as at the last key: only `status` raises.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from backbeat.streams.core.tables import KIND_AT
 
 
 def pairs_with(db: Rdict, prefix: bytes, begin: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Keys from one on, as long as they begin so, and their values."""
+    """Keys with a prefix, from `begin` on, and their values."""
     iterator = db.iter(ReadOptions())
     iterator.seek(begin)
     while iterator.valid() and (key := iterator.key()).startswith(prefix):
@@ -23,15 +23,14 @@ def pairs_with(db: Rdict, prefix: bytes, begin: bytes) -> Iterator[tuple[bytes, 
 
 
 def keys_with(db: Rdict, first: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Keys behind one that begin with this byte, and their values."""
+    """Keys with this first byte, behind `after`, and their values."""
     return ((key, value) for key, value in pairs_with(db, first, after) if key > after)
 
 
 def keys_of_kind(db: Rdict, kind: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Keys of workflows' records of this kind behind one, and their values.
+    """Keys of workflows' records of a kind, behind `after`, and their values.
 
-    What lies before and behind this kind in a workflow (a large one's history, its nodes), or in a pool (its places),
-    is passed over as a whole.
+    Other kinds of a workflow (a large one's history, its nodes) or of a pool (its tickets) are skipped by a seek.
     """
     iterator = db.iter(ReadOptions())
     iterator.seek(after)

@@ -1,4 +1,4 @@
-"""One partition's records: what `apply` reads and changes, in RocksDB as of the last commit and in memory since."""
+"""Store of one partition: its records in RocksDB as of the last commit, and the changes since in memory."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from backbeat.streams.state.versions import why_unknown, why_unknown_record, why
 logger = logging.getLogger(__name__)
 
 _ORIGIN_KEY = b"o"
-#: How old what a kill takes back may be, at most, where few records change: RocksDB writes out its memory by itself
-#: only when it is full.
+#: Longest time between two flushes of RocksDB's memory, whose records a kill loses: by itself RocksDB flushes only when
+#: its memory is full.
 _FLUSH_MS = 10 * 60 * 1000
 
 
 class PartitionStore(StoredRecords):
-    """The records of one partition of the commands topic (see `core.store.Store` for what each method is for)."""
+    """The records of one partition of the commands topic (methods: see `core.store.Store`)."""
 
     def __init__(self, path: Path, partition: int, cache_records: int = 4_000) -> None:
         super().__init__(path, partition, open_database(StoreFolder(path), partition), cache_records)
@@ -48,7 +48,7 @@ class PartitionStore(StoredRecords):
         return None if value is None else msgspec.msgpack.decode(value, type=ChangelogPosition)
 
     def stored_meta(self) -> Meta | None:
-        """The meta record as it is in RocksDB; null in an empty store. NewerRecordError."""
+        """The meta record in RocksDB; null: the store is empty. NewerRecordError."""
         value = self._read(META_KEY)
         if value is None:
             return None
@@ -59,7 +59,7 @@ class PartitionStore(StoredRecords):
 
     def _newest_meta(self) -> Meta:
         meta = self.stored_meta() or Meta()
-        # What is written from here on is this version's: an older one must not take it for its own.
+        # Records written from here on are this version's: an older one must refuse the store.
         meta.version = META_VERSION
         return meta
 
@@ -68,26 +68,26 @@ class PartitionStore(StoredRecords):
             raise NewerRecordError(f"partition {self.partition}: {why}")
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
-        """A timer stands."""
+        """Set a timer. `due`: milliseconds since the epoch."""
         self.timers.set(due, subject_id, kind, number)
 
     def clear_timer(self, due: int, subject_id: bytes, kind: int) -> None:
-        """A timer stands no more."""
+        """Clear a timer."""
         self.timers.clear(due, subject_id, kind)
 
     # --- commit ----------------------------------------------------------------------------------------------------
 
     @property
     def changed_count(self) -> int:
-        """How many records wait for the next commit."""
+        """Count of records that wait for the next commit."""
         return sum(layers.changed_count for layers in self._records.values())
 
     def is_dirty(self) -> bool:
-        """Whether a commit would write anything."""
+        """True when a commit would write anything."""
         return self._encode(self.meta) != self._meta_written
 
     def snapshot(self) -> Snapshot:
-        """Everything that changed since the last one, and the position that it belongs to. Must not be interrupted."""
+        """All changes since the last snapshot, and their position. Must not be interrupted."""
         records = [record for layers in self._records.values() for record in layers.snapshot()]
         meta = self._encode(self.meta)
         self._meta_written = meta
@@ -114,7 +114,7 @@ class PartitionStore(StoredRecords):
             self._flush(wait=False)
 
     def mark_durable(self) -> None:
-        """The written snapshot need not be held in memory any more. Must not be interrupted."""
+        """Release the written snapshot from memory. Must not be interrupted."""
         for layers in self._records.values():
             layers.mark_durable()
         self.timers.mark_durable()
@@ -126,7 +126,7 @@ class PartitionStore(StoredRecords):
             raise self._error("write", error) from error
 
     def _flush(self, *, wait: bool) -> None:
-        """Have RocksDB write out what it has in memory."""
+        """Flush RocksDB's memory."""
         self._flushed_at = host_now()
         try:
             self._db.flush(wait)
@@ -136,9 +136,9 @@ class PartitionStore(StoredRecords):
     # --- restore ---------------------------------------------------------------------------------------------------
 
     def restore(self, records: Iterable[tuple[bytes, bytes | None]], origin: ChangelogPosition) -> None:
-        """Take over records of the changelog, oldest first, and derive the timers from them. NewerRecordError."""
+        """Write records of the changelog, oldest first, and the timers that follow from them. NewerRecordError."""
         batch = WriteBatch(raw_mode=True)
-        timers: dict[bytes, bytes | None] = {}  # what this batch says of each node's or answer's timer
+        timers: dict[bytes, bytes | None] = {}  # by key; null: deleted
         newest: dict[bytes, bytes | None] = dict(records)
         for key, value in newest.items():
             if value is None:
@@ -162,7 +162,7 @@ class PartitionStore(StoredRecords):
         self.origin = origin
 
     def restored(self) -> None:
-        """The store is as of the end of the changelog: begin from there."""
+        """End the restore: read the meta record as of the changelog's end."""
         self.meta = self._newest_meta()
         self._meta_written = self._encode(self.meta)
 
@@ -182,17 +182,17 @@ class PartitionStore(StoredRecords):
         return sum(layers.cached_count for layers in self._records.values())
 
     def stored_estimate(self) -> tuple[int, int]:
-        """How many records RocksDB holds, as it estimates, and their bytes on disk and in write buffers."""
+        """RocksDB's estimate of its records, and their bytes on disk and in write buffers."""
         read = self._db.property_int_value
         size = read("rocksdb.total-sst-files-size") + read("rocksdb.size-all-mem-tables")
         return read("rocksdb.estimate-num-keys"), size
 
     def close(self) -> None:
-        """Release the files; nothing that was not committed is kept."""
+        """Close the database; uncommitted changes are dropped."""
         try:
             self._db.close()
         except Exception as error:  # noqa: BLE001 - RocksDB has no types of its own
-            # What it could not write out is in the changelog; what is wrong with its files is found when it is opened.
+            # Unflushed records are in the changelog; damaged files are found when it is opened.
             logger.warning("%s", self._error("close", error))
 
 

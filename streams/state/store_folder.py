@@ -1,11 +1,11 @@
 """The folder of one partition's store in the data directory, and the marker beside it.
 
     partition-3                               RocksDB's files
-    partition-3.made                          they were all there once: RocksDB must never begin anew in this folder
+    partition-3.made                          marker: they are complete, RocksDB must never begin anew in this folder
     partition-3.damaged-20260102T030405Z      a store that was set aside
 
 RocksDB takes a folder from which a file is missing for a new database when it is allowed to create one. So it may
-create one only where there is neither a folder nor a marker; whatever is between that is set aside.
+create one only where there is neither a folder nor a marker; one without the other is set aside.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 
 _MADE = ".made"
 _ASIDE = ".damaged-"
-#: Stores of one partition that are kept aside.
+#: Stores of one partition set aside, at most.
 _KEPT_MAX = 1
 
 
 class StoreFolder:
-    """Where a partition's RocksDB lies."""
+    """The folder of a partition's RocksDB."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -31,16 +31,16 @@ class StoreFolder:
 
     @property
     def is_made(self) -> bool:
-        """Whether a database was made here, completely."""
+        """True when a database was made here, completely."""
         return self._marker.exists()
 
     @property
     def is_there(self) -> bool:
-        """Whether there is a folder, whatever is in it."""
+        """True when there is a folder, whatever is in it."""
         return self.path.exists()
 
     def mark(self) -> None:
-        """Note durably that a database was made here."""
+        """Write the marker, durably."""
         with self._marker.open("w") as marker:
             marker.write("The store beside this file was made completely. Remove both or none of them.\n")
             marker.flush()
@@ -48,7 +48,7 @@ class StoreFolder:
         _sync(self.path.parent)
 
     def unmark(self) -> None:
-        """From here on nothing in this folder is used, whatever happens next."""
+        """Remove the marker, durably: the folder's content is not used again."""
         self._marker.unlink(missing_ok=True)
         _sync(self.path.parent)
 
@@ -59,7 +59,7 @@ class StoreFolder:
             shutil.rmtree(self.path)
 
     def set_aside(self) -> Path | None:
-        """Rename the folder and keep it for whoever looks for the cause; its new path. Null: there is none.
+        """Rename the folder, for a later analysis. Returns its new path; null: there is no folder.
 
         Older ones of this partition are removed.
         """
@@ -69,9 +69,9 @@ class StoreFolder:
         name = f"{self.path.name}{_ASIDE}{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         aside = self.path.rename(self.path.with_name(name))
         _sync(self.path.parent)
-        kept = sorted(self.path.parent.glob(f"{self.path.name}{_ASIDE}*"))
-        for older in kept[:-_KEPT_MAX]:
-            shutil.rmtree(older)
+        aside_paths = sorted(self.path.parent.glob(f"{self.path.name}{_ASIDE}*"))
+        for path in aside_paths[:-_KEPT_MAX]:
+            shutil.rmtree(path)
         return aside
 
 

@@ -1,6 +1,6 @@
-"""The records of one partition by their keys, in three layers each (`table`): what `apply` reads and changes.
+"""Records of one partition by their keys, in three layers a table (`layers`).
 
-Which kinds there are, and under which key each is: `core.tables`.
+The kinds and their keys are in `core.tables`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from backbeat.streams.core.store import PartitionRecords
 from backbeat.streams.core.tables import TABLES, MetaTable, Table
 from backbeat.streams.engine.ports import NewerRecordError, StoreError
 from backbeat.streams.state.layers import Layers
-from backbeat.streams.state.rocksdb import checked, store_error
+from backbeat.streams.state.rocksdb import store_error, with_store_errors
 from backbeat.streams.state.scans import keys_of_kind, keys_with, pairs_with
 from backbeat.streams.state.versions import why_unknown
 
@@ -29,10 +29,10 @@ _R = TypeVar("_R")
 
 
 class StoredRecords(PartitionRecords):
-    """The records of a partition, and `apply`'s way to them."""
+    """The records of a partition, as `apply` reads and changes them."""
 
     def __init__(self, path: Path, partition: int, database: Rdict, cache_records: int) -> None:
-        """Begin with what RocksDB holds."""
+        """`cache_records`: decoded records in memory, at most, over all tables but the uncommitted ones."""
         self.path = path
         self.partition = partition
         self._db = database
@@ -52,7 +52,7 @@ class StoredRecords(PartitionRecords):
         self._entries.update(self._records)
 
     def _codec(self, table: Table[Any, Any]) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
-        """What encodes a table's records, and what decodes them; NewerRecordError where one is a newer one."""
+        """Encoder and decoder of a table's records; decoding a newer one raises NewerRecordError."""
         if table.struct is bytes:
             return bytes, bytes
         decode = msgspec.msgpack.Decoder(table.struct).decode
@@ -76,10 +76,10 @@ class StoredRecords(PartitionRecords):
         return store_error(self.partition, self.path, work, error)
 
     def _scan(self, begin: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """What RocksDB holds from a key on, as long as the keys begin so."""
-        return checked(pairs_with(self._db, prefix, begin), self.partition, self.path)
+        """RocksDB's keys with a prefix, from `begin` on, and their values."""
+        return with_store_errors(pairs_with(self._db, prefix, begin), self.partition, self.path)
 
-    # --- what `apply` asks for --------------------------------------------------------------------------------------
+    # --- reading ----------------------------------------------------------------------------------------------------
 
     def get(self, table: Table[_K, _R] | MetaTable[_K, _R], key: _K) -> _R | None:
         """A record, or null."""
@@ -93,7 +93,7 @@ class StoredRecords(PartitionRecords):
 
         def stored(behind: bytes) -> Iterator[tuple[bytes, bytes]]:
             pairs = keys_of_kind(self._db, form.kind, behind) if form.kind else keys_with(self._db, form.prefix, behind)
-            return checked(pairs, self.partition, self.path)
+            return with_store_errors(pairs, self.partition, self.path)
 
         return [(table.decode_key(key), record) for key, record in self._records[table].scan(begin, count, stored)]
 

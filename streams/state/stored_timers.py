@@ -1,4 +1,4 @@
-"""The timers in RocksDB, ordered by time. Each follows from the record that it is of: the changelog has none."""
+"""Timers in RocksDB, ordered by time. Each follows from its subject's record: the changelog has none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 from backbeat.streams.core.tables import TABLES, table_of
 
-#: `t`, when it is due, what it is about, its kind.
+#: `t`, due time, subject id, kind.
 TIMER = struct.Struct(">cQ16sB")
 _DECODE = {table: msgspec.msgpack.Decoder(table.struct).decode for table in TABLES if table.timer is not None}
 
@@ -19,7 +19,7 @@ def timer_key(due: int, subject_id: bytes, kind: int) -> bytes:
 
 
 def timer_of(key: bytes, value: bytes | None) -> tuple[bytes, bytes] | None:
-    """The local timer record that follows from a record of the changelog; null: none does."""
+    """Key and value of the timer that follows from a record of the changelog; null: it has none."""
     table = None if value is None else table_of(key)
     if value is None or table is None or table.timer is None:
         return None

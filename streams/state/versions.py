@@ -1,12 +1,12 @@
-"""Which versions of stored records this code knows. A newer one is refused, never guessed at.
+"""Known versions of stored records. A newer record is refused.
 
 A record of an earlier version always loads: its fields are where they were. One of a later version would load, too, as
-long as fields were only added, and would lose them when it is written again. So an engine that meets one ends and says
-so, and so does whoever else reads the changelog (the projection), before a row is made of half a record. What it takes
-to never meet one (docs/how-to/upgrade.md): a release that reads a new version comes before the release that writes it.
+long as fields were only added, and would lose them when it is written again. So an engine that reads one ends with an
+error, and so does the projection, before it writes a row of half a record. An upgrade avoids that
+(docs/how-to/upgrade.md): a release that reads a new version comes before the release that writes it.
 
-Whoever raises the version of any record raises that of `Meta`, too: it is looked at when a partition's store is opened,
-so that a store is refused before anything of it is used.
+A new version of any record also needs a new version of `Meta`: it is checked when a partition's store is opened, so
+that a store is refused before anything of it is used.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from backbeat.streams.core.tables import META_KEY, known_versions, table_of
 
 #: The newest version of each kind of record that this code knows.
 KNOWN = known_versions()
-#: The newest rules (`apply`) that this code knows; a partition's are in its meta record.
+#: The newest version of the rules (`apply`) that this code knows; a partition's is in its meta record.
 RULES_VERSION = 1
 
-#: Kinds whose version is no first field: where it is.
-_LATER = {
+#: Index of the version field, for kinds whose first field it is not.
+_VERSION_INDEX = {
     kind: place for kind in KNOWN if (place := [field.name for field in msgspec.structs.fields(kind)].index("version"))
 }
 _ARRAY_16, _ARRAY_SMALL, _ARRAY_SMALL_BITS = 0xDC, 0x90, 0xF0
 
 
 def version_of(kind: type[msgspec.Struct], value: bytes) -> int:
-    """The version of a stored record of this kind, without decoding the rest of it where that can be."""
-    later = _LATER.get(kind)
-    if later is not None:
-        found: int = msgspec.msgpack.decode(value)[later]
-        return found
+    """The version of a stored record of this kind, without decoding the rest where possible."""
+    version_index = _VERSION_INDEX.get(kind)
+    if version_index is not None:
+        version: int = msgspec.msgpack.decode(value)[version_index]
+        return version
     # msgpack: the array's head (1, 3 or 5 bytes), then the version as one byte.
     head = value[0]
     if head & _ARRAY_SMALL_BITS == _ARRAY_SMALL:
@@ -44,7 +44,7 @@ def version_of(kind: type[msgspec.Struct], value: bytes) -> int:
 
 
 def why_unknown(kind: type[msgspec.Struct], value: bytes) -> str | None:
-    """Why a stored record of this kind must not be used; null: it may."""
+    """The reason why a stored record must not be used; null: it may be used."""
     version = version_of(kind, value)
     known = KNOWN[kind]
     if version <= known:
@@ -54,16 +54,16 @@ def why_unknown(kind: type[msgspec.Struct], value: bytes) -> str | None:
 
 
 def why_unknown_rules(meta: Meta) -> str | None:
-    """Why a partition's log must not be applied by this code; null: it may."""
+    """The reason why this code must not apply a partition's log; null: it may."""
     if meta.rules_version <= RULES_VERSION:
         return None
     return newer_text(f"rules of version {meta.rules_version}", f"{RULES_VERSION} is the newest that it knows")
 
 
 def why_unknown_record(key: bytes, value: bytes) -> str | None:
-    """As `why_unknown`, of a record of the changelog; a kind of key that nobody here writes is a newer one's, too.
+    """As `why_unknown`, for a record of the changelog by its key; an unknown kind of key is a newer one's, too.
 
-    With the meta record come the rules that made the others.
+    The meta record also has the version of the rules.
     """
     if key == META_KEY:
         return why_unknown(Meta, value) or why_unknown_rules(msgspec.msgpack.decode(value, type=Meta))
@@ -75,9 +75,9 @@ def why_unknown_record(key: bytes, value: bytes) -> str | None:
     return why_unknown(table.struct, value)
 
 
-def newer_text(found: str, known: str) -> str:
-    """What was found, and what to do."""
+def newer_text(subject: str, known: str) -> str:
+    """The error text for a newer record, with the advice."""
     return (
-        f"{found} was written by a newer Backbeat than this one ({known}). What to do: run that version, or a later "
+        f"{subject} was written by a newer Backbeat than this one ({known}). What to do: run that version, or a later "
         f"one; nothing was changed"
     )
