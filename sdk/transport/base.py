@@ -1,7 +1,7 @@
-"""Transport of commands and queries from a client to an engine: the interface that all of them have.
+"""Transport of commands and queries from a client to an engine: the common interface.
 
-Over Kafka (`kafka`), over a gateway's HTTP API (`http`), or to a core in the same process
-(`backbeat.testing`). A `Client` makes the same calls on all of them, and gets the same answers and errors.
+Over Kafka (`kafka`), over a gateway's HTTP API (`http`), or to a core in the same process (`backbeat.testing`).
+A `Client` makes the same calls on all of them, and gets the same answers and errors.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NOBODY = ReplyTo(0, bytes(16), 0)
 
 
 def written(encode: Callable[[T], bytes], value: T) -> bytes:
-    """Bytes of a command or query. InvalidParameters: a value that the schema does not have, whoever let it through."""
+    """Bytes of a command or query. InvalidParameters: a value that does not fit the schema."""
     try:
         return encode(value)
     except EncodeError as error:
@@ -44,13 +44,13 @@ class Transport(Protocol):
     """The way to an engine. Used from one event loop."""
 
     async def start(self) -> None:
-        """Connect. Unavailable where that cannot be, NotFound where the caller's client application is not known."""
+        """Connect. Unavailable; NotFound: the caller's client application is unknown."""
 
     async def stop(self) -> None:
-        """Send what was published, and leave; whoever waits for an answer gets Unavailable."""
+        """Send published signals, and disconnect. Pending requests get Unavailable."""
 
     def now(self) -> float:
-        """Seconds since the epoch: "in two hours" counts from here. A test may move it."""
+        """Seconds since the epoch, from which relative times count. A test may move it."""
 
     @property
     def partitions(self) -> int:
@@ -60,10 +60,10 @@ class Transport(Protocol):
         """The id of a client application, 16 bytes, by its name. NotFound; Unavailable before the start."""
 
     def users(self) -> Mapping[str, bytes]:
-        """The ids of all client applications by their names, as far as they are known."""
+        """Ids of the known client applications by name."""
 
     async def refresh(self) -> None:
-        """Learn of client applications that were added since, where that is not done all the time."""
+        """Reload the client applications, where they are not followed all the time."""
 
     async def command(self, command: AnyCommand, timeout: float, operation: str, *, key: str | None = None) -> Any:
         """Send a command and give the core's answer: WorkflowView, NodeView, Done or Made.
@@ -81,16 +81,16 @@ class Transport(Protocol):
         """
 
     def publish(self, command: Signal, *, key: str | None = None) -> bytes:
-        """Send a signal whose answer nobody waits for, and give the id that its node will have.
+        """Send a signal without awaiting its answer. Returns the id of its node.
 
-        BufferError when too many are under way: try again a little later.
+        BufferError: too many are under way; try again a little later.
         """
 
     def under_way(self) -> int:
         """Number of published signals that have not been acknowledged."""
 
     async def flush(self, timeout: float) -> None:
-        """Wait until everything published is acknowledged; Unavailable if any was refused, Timeout."""
+        """Wait until all published signals are acknowledged. Unavailable: one was refused. Timeout."""
 
     async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
         """A page of a gateway's search (`workflows` or `activities`), as a list of WorkflowView or NodeView.

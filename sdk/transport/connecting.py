@@ -1,4 +1,4 @@
-"""Connections that are made in a thread, since Kafka's library blocks: one that nobody waits for any more is closed."""
+"""Connections made in a thread, since Kafka's library blocks. A connection whose caller is gone is closed."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ async def connect_in_thread(connect: Callable[[], T], close: Callable[[T], objec
             is_wanted = False
             is_late = bool(connections)
         if is_late:
-            # It was made, and the cancel came before anybody had it.
+            # The cancel came after it was made and before it was returned.
             await in_thread(lambda: close(connections[0]))
         raise
 
 
 async def in_thread(function: Callable[[], T]) -> T:
-    """`asyncio.to_thread`, also while the interpreter ends: then no thread can be started, and it is called here."""
+    """`asyncio.to_thread`; at the interpreter's end, when no thread can be started, a direct call."""
     try:
         return await asyncio.to_thread(function)
     except RuntimeError:
@@ -92,7 +92,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class Home(Pinned):
-    """The process and the event loop that a connection belongs to. In another one its threads or sockets are not."""
+    """The process and the event loop of a connection. Its threads and sockets work in no other one."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -50,7 +50,7 @@ T = TypeVar("T")
 _OK_MAX = 299
 _CONNECT_SECONDS_MAX = 10.0
 _CONNECTIONS_MAX = 64
-#: Published signals that are not answered yet, at most; so many of them are asked at once.
+#: Published signals without an answer, at most; requests of them at the same time.
 _UNDER_WAY_MAX = 2_000
 _PUBLISHING_MAX = 32
 _PUBLISH_SECONDS_MAX = 60.0
@@ -61,12 +61,12 @@ _SEARCHES = {"workflows": "/workflows/search", "activities": "/activities/search
 
 
 def is_http(address: str) -> bool:
-    """Whether an address is a gateway's URL."""
+    """True when an address is a gateway's URL."""
     return address.startswith(("http://", "https://"))
 
 
 class HttpTransport:
-    """Speaks to the engine through a gateway, as the client application of this name or id."""
+    """Transport through a gateway, as the client application of this name or id."""
 
     def __init__(self, url: str, client: str, token: str | None = None) -> None:
         self._url = url.rstrip("/")
@@ -74,7 +74,7 @@ class HttpTransport:
         self._token = token
         self._session: aiohttp.ClientSession | None = None
         self._users: dict[str, bytes] = {}
-        self._own = b""
+        self._user_id = b""
         self._partitions = 0
         self._publishing: set[asyncio.Task[None]] = set()
         self._may_publish = asyncio.Semaphore(_PUBLISHING_MAX)
@@ -82,18 +82,18 @@ class HttpTransport:
         self._home: Home
 
     async def start(self) -> None:
-        """Connect, and learn who the client applications are; nothing where it is connected."""
+        """Connect, and load the client applications; nothing when it is connected."""
         if self._session is not None and not self._home.is_inherited:
             self._home.check()
             return
         try:
-            import aiohttp  # noqa: PLC0415 - an extra: only who speaks HTTP has it
+            import aiohttp  # noqa: PLC0415 - an extra: only a client over HTTP needs it
         except ImportError as error:
             raise ImportError('A client over HTTP needs `pip install "backbeat[http]"`') from error
         headers = {WHOLE_HEADER: "1"}
         if self._token is not None:
             headers["Authorization"] = f'Token token="{self._token}"'
-        self._own = _as_uuid(self._client) or b""
+        self._user_id = _as_uuid(self._client) or b""
         self._home = Home()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_CONNECTIONS_MAX),
@@ -103,24 +103,24 @@ class HttpTransport:
         self._home.keep(self._session)
         try:
             await self.refresh()
-            if self._own and self._own not in self._users.values():
+            if self._user_id and self._user_id not in self._users.values():
                 raise unknown_user(self._client, self._users)  # noqa: TRY301 - the session is closed below
-            self._own = self.user_id(self._client)
+            self._user_id = self.user_id(self._client)
         except BaseException:
             await self.stop()
             raise
 
     async def stop(self) -> None:
-        """Send what was published, and leave. In a forked process nothing: all of it is the parent's."""
+        """Send published signals, and disconnect. Nothing in a forked process: the connections are the parent's."""
         if self._session is None or self._home.is_inherited:
             return
         self._home.check()
         if self._publishing:
             await asyncio.wait(self._publishing, timeout=_FLUSH_SECONDS_MAX)
         failed, self._failed = self._failed, []
-        left = len(self._publishing) + len(failed)
-        if left:
-            logger.error("the gateway has not taken %d signals that were published", left)
+        unsent_count = len(self._publishing) + len(failed)
+        if unsent_count:
+            logger.error("the gateway has not taken %d signals that were published", unsent_count)
         for task in tuple(self._publishing):
             task.cancel()
             with suppress(asyncio.CancelledError):
@@ -134,7 +134,7 @@ class HttpTransport:
 
     @property
     def partitions(self) -> int:
-        """How many partitions commands have, as the gateway says it."""
+        """Number of partitions that commands have. Unavailable: the gateway does not know it."""
         if not self._partitions:
             raise Unavailable(
                 f"The gateway {self._url} does not say how many partitions there are: it has not reached Kafka yet, or "
@@ -143,20 +143,20 @@ class HttpTransport:
         return self._partitions
 
     def user_id(self, client: str) -> bytes:
-        """The id of a client application by its name; an id is one."""
+        """The id of a client application by its name or its id."""
         if self._session is None:
             raise Unavailable("the client is not connected: use `async with Client(…) as client`")
-        found = self._users.get(client) or _as_uuid(client)
-        if found is None:
+        client_id = self._users.get(client) or _as_uuid(client)
+        if client_id is None:
             raise unknown_user(client, self._users)
-        return found
+        return client_id
 
     def users(self) -> Mapping[str, bytes]:
-        """The ids of the client applications by their names, as they were last asked for."""
+        """Ids of the client applications by name, as last loaded."""
         return self._users
 
     async def refresh(self) -> None:
-        """Ask who the client applications are, and how many partitions there are."""
+        """Load the client applications and the number of partitions."""
         text, headers = await self._get("/users", _CONNECT_SECONDS_MAX, "users")
         self._users = read_users(text)
         partitions = headers.get(PARTITIONS_HEADER, "")
@@ -164,8 +164,8 @@ class HttpTransport:
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
-    async def command(self, command: AnyCommand, timeout: float, what: str, *, key: str | None = None) -> Any:
-        """Send a command and give its answer. InvalidParameters for one that only a client of Kafka may send."""
+    async def command(self, command: AnyCommand, timeout: float, operation: str, *, key: str | None = None) -> Any:
+        """Send a command and await its answer. InvalidParameters: only a client of Kafka may send it."""
         if command.user_id is None:
             kind = type(command).__name__
             message = f"A gateway takes no {kind} for all client applications; a client of Kafka sends it"
@@ -173,11 +173,11 @@ class HttpTransport:
         headers = {TID_HEADER: command.tid} if command.tid else {}
         if key is not None and command.body_hash is not None:
             headers[KEY_HEADER] = quote(key, safe="")
-        (answer,) = await self._send(_COMMANDS, written(bodies.write, command), timeout, what, headers)
+        (answer,) = await self._send(_COMMANDS, written(bodies.write, command), timeout, operation, headers)
         return answer
 
     def publish(self, command: Signal, *, key: str | None = None) -> bytes:
-        """Send a signal in the background. It has a key in any case: so it can be repeated, and its node has an id."""
+        """Send a signal in the background. It always has a key: so it can be repeated, and its node's id is known."""
         if self._session is None:
             raise Unavailable("the client is not connected: use `async with Client(…) as client`")
         self._home.check()
@@ -185,7 +185,7 @@ class HttpTransport:
             raise BufferError(f"{_UNDER_WAY_MAX} signals wait for the gateway")
         if key is None:
             key = uuid.uuid4().hex
-            command_id = ids.command_id(self._own, key.encode())
+            command_id = ids.command_id(self._user_id, key.encode())
             command = msgspec.structs.replace(command, id=command_id, body_hash=os.urandom(16))
         task = asyncio.get_running_loop().create_task(self._publish(command, key))
         self._publishing.add(task)
@@ -194,11 +194,11 @@ class HttpTransport:
 
     async def _publish(self, command: Signal, key: str) -> None:
         ends_at = time.monotonic() + _PUBLISH_SECONDS_MAX
-        what = f"signal {command.node.name!r}"
+        operation = f"signal {command.node.name!r}"
         while True:
             try:
                 async with self._may_publish:
-                    await self.command(command, max(0.1, ends_at - time.monotonic()), what, key=key)
+                    await self.command(command, max(0.1, ends_at - time.monotonic()), operation, key=key)
             except (Timeout, Unavailable) as error:
                 if time.monotonic() + _AGAIN_SECONDS >= ends_at:
                     self._failed.append(error)
@@ -211,11 +211,11 @@ class HttpTransport:
                 return
 
     def under_way(self) -> int:
-        """How many published signals have not been answered."""
+        """Number of published signals without an answer."""
         return len(self._publishing)
 
     async def flush(self, timeout: float) -> None:
-        """Wait until everything published is answered."""
+        """Wait until all published signals are answered. Unavailable: one was refused. Timeout."""
         if self._session is not None:
             self._home.check()
         if self._publishing:
@@ -228,31 +228,31 @@ class HttpTransport:
 
     # --- queries -----------------------------------------------------------------------------------------------------
 
-    async def query(self, query: queries.AnyQuery, timeout: float, what: str) -> list[Any]:
-        """Ask, and give all parts of the answer."""
+    async def query(self, query: queries.AnyQuery, timeout: float, operation: str) -> list[Any]:
+        """Send a query and await all parts of its answer."""
         if query.user_id is None:
             kind = type(query).__name__
             raise Unavailable(
-                f"{what}: a gateway answers no {kind} for all client applications; a client of Kafka asks it"
+                f"{operation}: a gateway answers no {kind} for all client applications; a client of Kafka asks it"
             )
         body = written(bodies.write, query)
         headers = {TID_HEADER: query.tid} if query.tid else {}
         if not isinstance(query, queries.WaitNode):
-            return await self._send(_QUERIES, body, timeout, what, headers)
-        # A length of time: the gateway's clock may be another.
+            return await self._send(_QUERIES, body, timeout, operation, headers)
+        # As a duration: the gateway's clock may differ.
         wait_seconds = max(0.0, query.deadline / 1000 - self.now())
         try:
             headers[PREFER_HEADER] = f"wait={wait_seconds:.3f}"
-            return await self._send(_QUERIES, body, timeout, what, headers)
+            return await self._send(_QUERIES, body, timeout, operation, headers)
         except Unavailable as error:
             if self._session is None or isinstance(error, IncompatibleGatewayError):
                 raise
-            # A gateway that is started again is back within moments: a wait outlives it, as it outlives an engine.
+            # A restarted gateway is back within moments: a wait outlives its restart, as it outlives an engine's.
             await asyncio.sleep(min(_AGAIN_SECONDS, wait_seconds))
-            raise Timeout(f"{what}: {error}") from error
+            raise Timeout(f"{operation}: {error}") from error
 
     async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
-        """One page of a search."""
+        """A page of a search."""
         parameters = {name: str(value) for name, value in filters.items()}
         text, headers = await self._get(_SEARCHES[call], timeout, f"search of {call}", parameters)
         if STALE_HEADER in headers:
@@ -265,61 +265,61 @@ class HttpTransport:
             case _:
                 return read_value(text)
 
-    # --- asking ------------------------------------------------------------------------------------------------------
+    # --- requests ----------------------------------------------------------------------------------------------------
 
     async def _get(
-        self, path: str, timeout: float, what: str, query: Mapping[str, str] | None = None
+        self, path: str, timeout: float, operation: str, query: Mapping[str, str] | None = None
     ) -> tuple[bytes, Mapping[str, str]]:
-        """The JSON that a path answers, and the headers."""
+        """JSON text and headers of a GET."""
 
         async def read(response: aiohttp.ClientResponse) -> tuple[bytes, Mapping[str, str]]:
             return await response.read(), response.headers
 
-        return await self._ask("GET", path, read, timeout, what, params=query)
+        return await self._request("GET", path, read, timeout, operation, params=query)
 
-    async def _send(self, path: str, body: bytes, timeout: float, what: str, headers: dict[str, str]) -> list[Any]:
-        """The answers to a record."""
+    async def _send(self, path: str, body: bytes, timeout: float, operation: str, headers: dict[str, str]) -> list[Any]:
+        """The answers to a POST of a record."""
         headers["Content-Type"] = bodies.MEDIA_TYPE
-        return checked(await self._ask("POST", path, self._replies, timeout, what, headers=headers, data=body))
+        return checked(await self._request("POST", path, self._replies, timeout, operation, headers=headers, data=body))
 
-    async def _ask(
+    async def _request(
         self,
         method: str,
         path: str,
         read: Callable[[aiohttp.ClientResponse], Awaitable[T]],
         timeout: float,
-        what: str,
+        operation: str,
         *,
         headers: Mapping[str, str] | None = None,
         **request: Any,
     ) -> T:
-        """A call's answer as `read` gives it, or what it was refused with."""
-        import aiohttp  # noqa: PLC0415 - as in start, which every call comes after
+        """The response of a call, read by `read`. Raises the refusal's error; Timeout; Unavailable."""
+        import aiohttp  # noqa: PLC0415 - as in `start`, before every call
 
         if self._session is None:
             raise Unavailable("the client is not connected: use `async with Client(…) as client`")
         self._home.check()
-        own = {CLIENT_HEADER: id_text(self._own)} if self._own else {}
+        client_header = {CLIENT_HEADER: id_text(self._user_id)} if self._user_id else {}
         try:
             async with (
                 asyncio.timeout(timeout),
                 self._session.request(
-                    method, self._url + path, headers={**own, **(headers or {})}, **request
+                    method, self._url + path, headers={**client_header, **(headers or {})}, **request
                 ) as response,
             ):
                 if response.status <= _OK_MAX:
                     return await read(response)
                 text = await response.read()
         except TimeoutError as error:
-            again = "It may still be applied; to ask again without doing it twice, use the same idempotency key"
-            advice = again if path == _COMMANDS else "Is a gateway running?"
-            raise Timeout(f"{what}: no answer within {timeout:g} s. {advice}") from error
+            repeat_advice = "It may still be applied; to ask again without doing it twice, use the same idempotency key"
+            advice = repeat_advice if path == _COMMANDS else "Is a gateway running?"
+            raise Timeout(f"{operation}: no answer within {timeout:g} s. {advice}") from error
         except aiohttp.ClientError as error:
             raise Unavailable(f"The gateway {self._url} cannot be reached: {error}") from error
-        raise refusal(response.status, text, what, is_record=path in (_COMMANDS, _QUERIES))
+        raise refusal(response.status, text, operation, is_record=path in (_COMMANDS, _QUERIES))
 
     async def _replies(self, response: aiohttp.ClientResponse) -> list[Any]:
-        """The answers in a response, each read as it comes."""
+        """The answers in a response, in parts."""
         if response.content_type != bodies.MEDIA_TYPE:
             message = f"What answers at {self._url} is no gateway of Backbeat: {response.content_type}"
             raise IncompatibleGatewayError(message)
@@ -333,12 +333,12 @@ class HttpTransport:
                     break
         except asyncio.IncompleteReadError as error:
             raise Unavailable(f"The answer of the gateway {self._url} broke off after {len(answers)} parts") from error
-        # To its end: the connection serves the next call.
+        # Read to the end: the next call reuses the connection.
         await content.read()
         return answers
 
     async def _reply(self, reply: bytes) -> ReplyRecord:
-        """A reply; one of another version by the schema that the gateway has of it."""
+        """A decoded reply; one of another version by the gateway's schema of it."""
         try:
             try:
                 return bodies.read_reply(reply)

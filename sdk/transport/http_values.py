@@ -109,27 +109,27 @@ def read_workflow(text: bytes) -> WorkflowView:
 
 def read_workflows(text: bytes) -> list[WorkflowView]:
     """A list of workflows."""
-    return [_workflow(one) for one in _decode(text, list[_Workflow])]
+    return [_workflow(document) for document in _decode(text, list[_Workflow])]
 
 
 def read_node(text: bytes) -> NodeView:
-    """A node, told whole."""
+    """A node with all fields."""
     return _node(_decode(text, _Node))
 
 
 def read_nodes(text: bytes) -> tuple[NodeView, ...]:
-    """A list of nodes, told whole."""
-    return tuple(_node(one) for one in _decode(text, list[_Node]))
+    """Nodes with all fields."""
+    return tuple(_node(document) for document in _decode(text, list[_Node]))
 
 
 def read_history(text: bytes) -> tuple[StatusChange, ...]:
     """The status changes of a node."""
-    return tuple(_change(one) for one in _decode(text, list[_Change]))
+    return tuple(_change(document) for document in _decode(text, list[_Change]))
 
 
 def read_users(text: bytes) -> dict[str, bytes]:
     """The ids of users by their names."""
-    return {one.name: uuid.UUID(one.id).bytes for one in _decode(text, list[_User])}
+    return {user.name: uuid.UUID(user.id).bytes for user in _decode(text, list[_User])}
 
 
 def read_value(text: bytes) -> Any:
@@ -138,7 +138,7 @@ def read_value(text: bytes) -> Any:
 
 
 def _decode(text: bytes, kind: Any) -> Any:
-    """What a gateway says, as a value of this kind. Unavailable where it is none."""
+    """A gateway's JSON as a value of this kind. Unavailable: it does not fit."""
     try:
         return msgspec.json.decode(text, type=kind)
     except msgspec.DecodeError as error:
@@ -147,62 +147,62 @@ def _decode(text: bytes, kind: Any) -> Any:
         ) from error
 
 
-def _workflow(said: _Workflow) -> WorkflowView:
+def _workflow(document: _Workflow) -> WorkflowView:
     return WorkflowView(
-        id=_bytes(said.id),
-        user_id=_bytes(said.user_id),
-        name=said.name,
-        subject=bytes(said.subject),
-        decider=said.decider,
-        created_at=_milliseconds(said.created_at),
-        updated_at=_milliseconds(said.updated_at),
-        complete=said.complete,
-        paused=said.paused,
+        id=_bytes(document.id),
+        user_id=_bytes(document.user_id),
+        name=document.name,
+        subject=bytes(document.subject),
+        decider=document.decider,
+        created_at=_milliseconds(document.created_at),
+        updated_at=_milliseconds(document.updated_at),
+        complete=document.complete,
+        paused=document.paused,
     )
 
 
-def _node(said: _Node) -> NodeView:
+def _node(document: _Node) -> NodeView:
     return NodeView(
-        id=_bytes(said.id),
-        workflow_id=_bytes(said.workflow_id),
-        parent_id=None if said.parent_id is None else _bytes(said.parent_id),
-        user_id=_bytes(said.user_id),
-        name=said.name,
-        mode=MODE_WORDS[said.mode],
-        type=said.type,
-        client_data=bytes(said.client_data),
-        metadata=bytes(said.metadata),
-        subject=bytes(said.subject),
-        decider=said.decider,
-        workflow_name=said.workflow_name,
-        server=SERVER_WORDS[said.current_server_status],
-        client=CLIENT_WORDS[said.current_client_status],
-        created_at=_milliseconds(said.created_at),
-        fires_at=_milliseconds(said.fires_at),
-        attempt=said.attempt,
-        complete_by=None if said.complete_by is None else _milliseconds(said.complete_by),
-        retries_remaining=said.retries_remaining,
-        retry_interval_seconds=said.retry_interval,
-        parent_link_id=None if said.parent_link_id is None else _bytes(said.parent_link_id),
-        depth=said.depth,
-        seq=said.seq,
-        tid=said.tid,
-        priority=said.priority,
-        fairness_key=said.fairness_key,
-        waits_for_slot=said.waits_for_slot,
-        granted_at=None if said.granted_at is None else _milliseconds(said.granted_at),
+        id=_bytes(document.id),
+        workflow_id=_bytes(document.workflow_id),
+        parent_id=None if document.parent_id is None else _bytes(document.parent_id),
+        user_id=_bytes(document.user_id),
+        name=document.name,
+        mode=MODE_WORDS[document.mode],
+        type=document.type,
+        client_data=bytes(document.client_data),
+        metadata=bytes(document.metadata),
+        subject=bytes(document.subject),
+        decider=document.decider,
+        workflow_name=document.workflow_name,
+        server=SERVER_WORDS[document.current_server_status],
+        client=CLIENT_WORDS[document.current_client_status],
+        created_at=_milliseconds(document.created_at),
+        fires_at=_milliseconds(document.fires_at),
+        attempt=document.attempt,
+        complete_by=None if document.complete_by is None else _milliseconds(document.complete_by),
+        retries_remaining=document.retries_remaining,
+        retry_interval_seconds=document.retry_interval,
+        parent_link_id=None if document.parent_link_id is None else _bytes(document.parent_link_id),
+        depth=document.depth,
+        seq=document.seq,
+        tid=document.tid,
+        priority=document.priority,
+        fairness_key=document.fairness_key,
+        waits_for_slot=document.waits_for_slot,
+        granted_at=None if document.granted_at is None else _milliseconds(document.granted_at),
     )
 
 
-def _change(said: _Change) -> StatusChange:
-    server = said.status_type == "current_server_status"
+def _change(document: _Change) -> StatusChange:
+    server = document.status_type == "current_server_status"
     words = SERVER_WORDS if server else CLIENT_WORDS
-    response = bytes(said.response)
+    response = bytes(document.response)
     return StatusChange(
         server=server,
-        from_status=words[said.from_status],
-        to_status=words[said.to_status],
-        at=_milliseconds(said.created_at),
+        from_status=words[document.from_status],
+        to_status=words[document.to_status],
+        at=_milliseconds(document.created_at),
         response=None if response == b"null" else response,
     )
 
@@ -237,40 +237,40 @@ _UNAVAILABLE = 503
 
 
 class IncompatibleGatewayError(Unavailable):
-    """No gateway of Backbeat, or one of a version that this client cannot speak with: asking again is no use."""
+    """No gateway of Backbeat, or one of an incompatible version: a retry does not help."""
 
 
-def refusal(status: int, text: bytes, what: str, *, is_record: bool = False) -> BackbeatError:
-    """An answer that is no success, as the exception that a client of Kafka would get; `is_record`: to a record."""
+def refusal(status: int, text: bytes, operation: str, *, is_record: bool = False) -> BackbeatError:
+    """An error response as the exception that a client of Kafka would get; `is_record`: it answers a record."""
     try:
-        said = _errors.decode(text)
+        error = _errors.decode(text)
     except msgspec.DecodeError:
-        said = _Error(message=text.decode(errors="replace")[:_TEXT_CHARACTERS_MAX])
-    if said.rejection is not None:
-        told = said.rejection
+        error = _Error(message=text.decode(errors="replace")[:_TEXT_CHARACTERS_MAX])
+    if error.rejection is not None:
+        rejection = error.rejection
         try:
-            reason = Reason(told.reason)
+            reason = Reason(rejection.reason)
         except ValueError:
-            return Rejected(told.reason, told.message, told.found, told.wanted)
-        return rejected(Rejection(reason, told.message, told.found, told.wanted))
+            return Rejected(rejection.reason, rejection.message, rejection.found, rejection.wanted)
+        return rejected(Rejection(reason, rejection.message, rejection.found, rejection.wanted))
     if status == _UNAUTHORIZED:
         return Unauthorized(
             "unauthorized",
-            f"{what}: the gateway does not know this client, or wants its token: "
+            f"{operation}: the gateway does not know this client, or wants its token: "
             "Client(…, client=<its id or name>, token=…)",
             "unauthorized",
             "a client that is known, with its token",
         )
     if is_record and status in _NO_ROUTE:
         return IncompatibleGatewayError(
-            f"{what}: the gateway takes no records ({status}): its version is older than this client's. What to do: "
-            "upgrade engines and gateways before their clients"
+            f"{operation}: the gateway takes no records ({status}): its version is older than this client's. What to "
+            "do: upgrade engines and gateways before their clients"
         )
-    if said.error_class == "Backbeat::WorkflowComplete":
-        return WorkflowComplete(Reason.WORKFLOW_COMPLETE, said.message)
+    if error.error_class == "Backbeat::WorkflowComplete":
+        return WorkflowComplete(Reason.WORKFLOW_COMPLETE, error.message)
     if status in _BY_STATUS:
         kind, reason = _BY_STATUS[status]
-        return kind(reason, said.message)
-    if status == _UNAVAILABLE and said.error_class == "Backbeat::Timeout":
-        return Timeout(said.message)
-    return Unavailable(f"{what}: the gateway answers {status}: {said.message}")
+        return kind(reason, error.message)
+    if status == _UNAVAILABLE and error.error_class == "Backbeat::Timeout":
+        return Timeout(error.message)
+    return Unavailable(f"{operation}: the gateway answers {status}: {error.message}")

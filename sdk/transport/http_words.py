@@ -7,11 +7,11 @@ KEY_HEADER = "Idempotency-Key"
 TID_HEADER = "X-backbeat-tid"
 STALE_HEADER = "X-backbeat-stale-seconds"
 
-#: On an answer to GET /users: how many partitions commands have; 0: the gateway does not know it yet.
+#: On an answer to GET /users: count of the partitions of commands; 0: the gateway does not know it yet.
 PARTITIONS_HEADER = "X-backbeat-partitions"
 
-#: `1`: nodes and refusals are told whole, and JSON values pass with their keys as they are.
+#: `1`: nodes and refusals come with all fields, and JSON values keep their keys.
 WHOLE_HEADER = "X-backbeat-whole"
-#: RFC 7240: `wait=5` asks for a node once it has ended, or after so many seconds as it is then.
+#: RFC 7240: `wait=5` waits until a node has ended, 5 seconds at most.
 PREFER_HEADER = "Prefer"
 WAIT_SECONDS_MAX = 30.0

@@ -25,10 +25,10 @@ from backbeat.transport.requests import RequestClient
 
 
 class KafkaTransport:
-    """Speaks to the engine through the topics of a Kafka."""
+    """Transport through the topics of a Kafka."""
 
     def __init__(self, bootstrap_servers: str, send_seconds_max: float, searches: Transport | None = None) -> None:
-        """`searches` answers the searches, once the first is asked: a client without a gateway does all the rest."""
+        """`searches`: transport of the searches, started at the first one; null: the client cannot search."""
         self._bootstrap_servers = bootstrap_servers
         self._requests = RequestClient(bootstrap_servers, send_seconds_max)
         self._registry: ClientRegistry | None = None
@@ -38,7 +38,7 @@ class KafkaTransport:
         self._home: Home
 
     async def start(self) -> None:
-        """Connect; nothing where it is connected."""
+        """Connect; nothing when it is connected."""
         if self._registry is not None and not self._home.is_inherited:
             self._home.check()
             return
@@ -51,7 +51,7 @@ class KafkaTransport:
             raise
 
     async def stop(self) -> None:
-        """Send what was published, and leave. In a forked process nothing: all of it is the parent's."""
+        """Send published signals, and disconnect. Nothing in a forked process: the connections are the parent's."""
         if self._registry is not None and self._home.is_inherited:
             return
         await self._requests.stop()
@@ -83,7 +83,7 @@ class KafkaTransport:
         return {client.name: to_id(client.id) for client in self._registry.all()}
 
     async def refresh(self) -> None:
-        """The registry is followed all the time."""
+        """Nothing: the registry is followed all the time."""
 
     async def command(self, command: AnyCommand, timeout: float, operation: str, *, key: str | None = None) -> Any:
         """Send a command and await its answer; `key` is in the command's id already."""
@@ -98,7 +98,7 @@ class KafkaTransport:
         )
 
     async def query(self, query: AnyQuery, timeout: float, operation: str) -> list[Any]:
-        """Ask, and await all parts of the answer; of all partitions, where the query says so."""
+        """Send a query and await all parts of its answer; with ALL_PARTITIONS, of every partition."""
         if isinstance(query, GetSchedules) and query.partition == ALL_PARTITIONS:
             queries = [msgspec.structs.replace(query, partition=number) for number in range(self._requests.partitions)]
             answers = await asyncio.gather(*(self.query(part, timeout, operation) for part in queries))
@@ -121,11 +121,11 @@ class KafkaTransport:
         return self._requests.under_way()
 
     async def flush(self, timeout: float) -> None:
-        """Wait until Kafka has acknowledged all that was published."""
+        """Wait until Kafka has acknowledged all published signals."""
         await self._requests.flush(timeout)
 
     async def search(self, call: str, filters: Mapping[str, Any], timeout: float) -> Any:
-        """Searches are a gateway's."""
+        """A page of a search, by the gateway's transport. Unavailable: the client has none."""
         if self._searches is None:
             raise Unavailable(
                 f"A search of {call} is answered by a gateway, and this client knows none: give it one, "
@@ -146,7 +146,7 @@ def _routed(command: AnyCommand) -> bytes:
 
 
 def _record_key(command: AnyCommand, route_key: bytes) -> bytes:
-    """The record's key in the topic: the subject where it is known, for whoever reads the topic."""
+    """The record's key in the topic: the subject where it is known, for readers of the topic."""
     match command:
         case CreateWorkflow(workflow=workflow):
             return workflow.subject

@@ -1,7 +1,7 @@
 """Commands and queries, and the answers to them: one producer, and one thread that reads one partition of replies.
 
 A request names that partition, this process (16 random bytes) and a number; the answer carries them back, in parts
-where it is large. Other processes may read the same partition: what is not for us is passed over undecoded.
+where it is large. Other processes may read the same partition: their answers are skipped undecoded.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from backbeat.transport.connecting import Home, connect_in_thread, in_thread
 
 _POLL_SECONDS = 0.1
 _RECORDS_MAX = 500
-#: A query whose answer does not come is asked again: the partition may have got another owner, who never saw it.
+#: Time without an answer after which a query is sent again: the partition may have a new owner, who never saw it.
 _ASK_AGAIN_SECONDS = 3.0
 _FLUSH_SECONDS_MAX = 10.0
 #: Interval of the one timer that expires pending requests: one each would be a twentieth of what they cost.
 _EXPIRE_SECONDS = 0.05
 #: Delay of a query's next send after a broker refused one because of what came before it.
 _PRODUCE_AGAIN_SECONDS = 0.1
-#: A broker that has just started, or has lost what it knew of a producer, may refuse a first record so.
+#: Errors of a broker that has just started, or has lost the state of a producer, on a first record.
 _OUT_OF_SEQUENCE = (KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, KafkaError.UNKNOWN_PRODUCER_ID)
-#: The requester's id is at the beginning of a reply: behind the longer of the two headers and its own 16 bytes at most.
+#: Bytes at the beginning of a reply with the requester's id: the longer of the two headers, and the id's 16 bytes.
 _HEAD_BYTES = 26
 
 
 class _OutOfSequenceError(Unavailable):
-    """A broker has refused a record because of what came before it: the next one it may take."""
+    """A broker has refused a record as out of sequence; a retry may succeed."""
 
 
 class _PendingRequest:
@@ -55,7 +55,7 @@ class _PendingRequest:
 
     def __init__(self, future: asyncio.Future[list[Any]], ends_at: float) -> None:
         self.future = future
-        #: Its deadline, on the loop's clock.
+        #: deadline on the loop's clock, seconds
         self.ends_at = ends_at
         self.answers: list[Any] = []
         self.heard_at = time.monotonic()
@@ -81,9 +81,9 @@ class RequestClient:
         self._reply_partition = 0
 
     async def start(self) -> None:
-        """Connect, again too after `stop`. Once this returns, no answer can be missed."""
+        """Connect; also again after `stop`. Once this returns, no answer can be missed."""
         self._loop, self._home = asyncio.get_running_loop(), Home()
-        # Made here, not with the object: that may be one in several processes (a fork), and each has its own answers.
+        # Made here, not with the object: a fork may have it in several processes, and each has its own answers.
         self._requester_id = os.urandom(16)
         self._pending.clear()
         self._expiry_timer = None
@@ -97,7 +97,7 @@ class RequestClient:
         self._producer = make_producer(
             self._bootstrap_servers,
             {
-                # What could not be sent is known before the deadline, and is not sent hours later either.
+                # A record that could not be sent fails before the deadline, and is not sent hours later either.
                 "message.timeout.ms": max(1, int(self._send_seconds_max * 900)),
                 "delivery.report.only.error": True,
             },
@@ -113,7 +113,7 @@ class RequestClient:
                     f"{QUERIES} has {queries} partitions, {COMMANDS} {self.partitions}"
                 )
             self._reply_partition = random.randrange(replies)  # noqa: S311 - it spreads load and keeps no secret
-            # The end is read before anything is asked: every answer lies behind it.
+            # The end is read before any request: every answer lies behind it.
             consumer.assign([end_of(consumer, REPLIES, self._reply_partition, self._bootstrap_servers)])
         except BaseException:
             consumer.close()
@@ -121,7 +121,7 @@ class RequestClient:
         return consumer
 
     async def stop(self) -> None:
-        """Send what was published, and leave; pending requests get Unavailable."""
+        """Send published signals, and disconnect. Pending requests get Unavailable."""
         if self._thread is None:
             return
         self._home.check()
@@ -163,9 +163,9 @@ class RequestClient:
         return checked(answers)[0]
 
     async def query(self, make: Callable[[ReplyTo, int], AnyQuery], timeout: float, operation: str) -> list[Any]:
-        """Ask a query (`make` takes a return address and a deadline) and await all parts of its answer.
+        """Send a query (`make` takes a return address and a deadline) and await all parts of its answer.
 
-        It is sent again while nothing is heard, until the timeout.
+        It is sent again while no part comes, until the timeout.
         """
         ends_at = time.monotonic() + timeout
         while True:
@@ -190,7 +190,7 @@ class RequestClient:
                 raise Timeout(f"{operation}: no answer within {timeout:g} s. Is an engine running?")
 
     def publish(self, value: bytes, route: bytes, key: bytes) -> None:
-        """Send a command whose answer nobody waits for. BufferError: too many are under way."""
+        """Send a command without a return address. BufferError: too many are under way."""
         self._check()
         self._producer.produce(
             COMMANDS,
@@ -205,7 +205,7 @@ class RequestClient:
         return len(self._producer)
 
     async def flush(self, timeout: float) -> None:
-        """Wait until Kafka has acknowledged all that was published."""
+        """Wait until Kafka has acknowledged all published signals. Unavailable: it refused some. Timeout."""
         self._check()
         unsent_count = await in_thread(lambda: self._producer.flush(timeout))
         failed, self._failed = self._failed, []
@@ -219,7 +219,7 @@ class RequestClient:
             self._failed.append(error)
 
     def _expire(self) -> None:
-        """Fail the requests whose time is over; look again while any is pending."""
+        """Fail the requests past their deadline; check again while any is pending."""
         now = self._loop.time()
         for request in self._pending.values():
             if request.ends_at <= now and not request.future.done():
@@ -295,7 +295,7 @@ class RequestClient:
     def _match(self, replies: list[ReplyRecord]) -> None:
         for reply in replies:
             request = self._pending.get(reply.number)
-            # An engine that was restarted answers again: a part that is here already is passed over.
+            # A restarted engine answers again: a part that is here already is dropped.
             if request is None or request.future.done() or reply.part != len(request.answers):
                 continue
             request.answers.append(reply.answer)
