@@ -34,7 +34,7 @@ _RECORDS_MAX = 500
 #: Time without an answer after which a query is sent again: the partition may have a new owner, who never saw it.
 _ASK_AGAIN_SECONDS = 3.0
 _FLUSH_SECONDS_MAX = 10.0
-#: Interval of the one timer that expires pending requests: one each would be a twentieth of what they cost.
+#: Interval of the one timer that expires pending requests: a timer for each would add a twentieth to their cost.
 _EXPIRE_SECONDS = 0.05
 #: Delay of a query's next send after a broker refused one because of what came before it.
 _PRODUCE_AGAIN_SECONDS = 0.1

@@ -39,7 +39,7 @@ class Parent(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     cursor_seq: int = 0  #: its seq; a ready child at or below it starts without a walk
     #: true: the walk stopped at the cursor, at a blocking and open child; a hint, checked when used
     blocked: bool = False
-    #: mark of a cancel or reset: whatever is below with a smaller seq is deactivated, whatever its record says
+    #: mark of a cancel or reset: every node below with a smaller seq is deactivated, before its record is
     deactivate_below: int = 0
 
 
@@ -58,15 +58,13 @@ class Workflow(Parent, array_like=True, kw_only=True):
     next_seq: int = 1  #: the seq of the next node
     paused_first: bytes | None = None  #: chain of the nodes that wait for a resume, oldest first
     paused_last: bytes | None = None
-    watermark: int = (
-        0  #: of "deactivate previous": every node with a smaller seq is deactivated, whatever its record says
-    )
-    watermarks: int = 0  #: how often it was set: each time leaves an entry with every node below it
+    watermark: int = 0  #: of "deactivate previous": every node with a smaller seq is deactivated, before its record is
+    watermarks: int = 0  #: count of its settings: each one adds a history entry to every node below it
     sweeps: int = 0  #: cancels and resets that are still going through the nodes, slice by slice
     #: open nodes that nothing above them waits for: fire_and_forget, or below a node that was deactivated
     detached_open: int = 0
     continuations_pending: int = 0  #: Continue commands sent and not applied yet
-    finished_at: int | None = None  #: time of the last change of a finished workflow under a policy; null: unfinished
+    finished_at: int | None = None  #: last change of a finished workflow under a policy; null: no policy, or unfinished
     removal_at: int | None = None  #: due time of its removal timer (`retention`); null: it has none
     #: of its timer; raised whenever something happens to a finished workflow, never the same as that of an earlier one
     removal_number: int = 0
@@ -76,7 +74,7 @@ class Workflow(Parent, array_like=True, kw_only=True):
 
 
 class Node(Parent, array_like=True, kw_only=True):
-    """One unit of work, and the ledger of its children (behaviour document, section 2)."""
+    """A node: a unit of work, and the ledger of its children (behaviour document, section 2)."""
 
     id: bytes
     workflow_id: bytes
@@ -120,7 +118,7 @@ class Node(Parent, array_like=True, kw_only=True):
 
 
 class Link(msgspec.Struct, gc=False, array_like=True):
-    """One node that a target waits for. Kept, closed, until the target is final: a repeat changes nothing."""
+    """A link: a node that a target waits for. Stored, closed, until the target is closed: a repeat changes nothing."""
 
     child: bytes
     open: bool

@@ -1,8 +1,8 @@
-"""One command's work on one workflow: its changed nodes, its tasks and its effects.
+"""A step: the work of one command on one workflow, with its changed nodes, its tasks and its effects.
 
-Records are read and changed through the step's transaction, so a refused command leaves no trace, whatever it had done
-by then. Every status change goes through `set_client` and `set_server`, which keep the history, the parent's ledger and
-the links; nobody else does.
+Records are read and changed through the step's transaction, so a refused command leaves no trace. Every status
+change goes through `set_client` and `set_server`, which update the history and the parent's ledger, and call the
+listeners of the rooms.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _HISTORY_BYTES_MAX = history.INLINE_BYTES_MAX
 
 
 class Refused(Exception):  # noqa: N818 - it is no error: it ends a command that a client may well send
-    """The command is refused; whatever the step did is dropped."""
+    """The command is refused; the step's changes are dropped."""
 
     def __init__(self, rejection: Rejection) -> None:
         super().__init__(rejection.message)

@@ -24,7 +24,7 @@ Keep = Callable[[Any, Any, bool], None]
 
 
 class Store(Protocol):
-    """One partition's records. Callers must not change a record that they read."""
+    """The records of one partition. Callers must not change a record that they read."""
 
     @property
     def meta(self) -> Meta:

@@ -72,7 +72,7 @@ class TimerFields:
 
 
 class Table(Generic[K, R]):
-    """One kind of record: its struct, key, version and timer."""
+    """A kind of record: its struct, key, version and timer."""
 
     __slots__ = ("cache_part", "comes_and_goes", "decode_key", "form", "key", "struct", "timer", "version")
 

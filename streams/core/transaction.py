@@ -27,7 +27,7 @@ _MISSING: Any = object()
 
 
 class Transaction:
-    """One command's view of a partition's records. It is a `Store` itself: for transactions within it."""
+    """A command's view of a partition's records. It is a `Store` itself, for inner transactions."""
 
     __slots__ = ("_edits_meta", "_rearmed", "_rows", "_store", "meta")
 

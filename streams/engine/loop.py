@@ -276,13 +276,13 @@ class Engine:
 
     def fire_timers(self, now: int) -> int:
         """Send a command for each timer that is due at `now` (the broker's time, estimated). Returns their count."""
-        before = self.counters.timers_fired
+        fired_before = self.counters.timers_fired
         for partition in self.partitions.values():
             if partition.store is not None and partition.store.timers.any_due(now):
                 for key, value in due_records(partition.store, now):
                     self._outbox.send(COMMANDS, value, key=key, partition=partition.number)
                     self.counters.timers_fired += 1
-        return self.counters.timers_fired - before
+        return self.counters.timers_fired - fired_before
 
     # --- queries ----------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""One partition as the engine holds it, and the records that come from it."""
+"""A partition of the engine, and its input records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class EngineError(Exception):
 
 
 class Record(NamedTuple):
-    """One record of the commands or queries topic."""
+    """A record of the commands or queries topic."""
 
     partition: int
     offset: int
@@ -42,7 +42,7 @@ class Outbox(Protocol):
 
 @dataclass(slots=True)
 class Partition:
-    """One partition of the current assignment."""
+    """A partition of the current assignment."""
 
     number: int
     store: PartitionState | None = None  #: null while it is restored

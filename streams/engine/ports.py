@@ -51,7 +51,7 @@ class ChangelogPosition(msgspec.Struct, array_like=True):
 
 
 class Snapshot(msgspec.Struct):
-    """One partition's part of a commit."""
+    """A partition's part of a commit."""
 
     partition: int
     position: int  #: of the commands topic: all commands before it are applied
@@ -70,7 +70,7 @@ class DueTimers(Protocol):
 
 
 class PartitionState(Store, Protocol):
-    """One partition's records, from commit to commit."""
+    """A partition's records, from commit to commit."""
 
     origin: ChangelogPosition | None
 

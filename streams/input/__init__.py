@@ -1,1 +1,1 @@
-"""What comes in: the reader of commands and queries, the ingest of signals, and the validation of both."""
+"""Input of the engine: the reader of commands and queries, the ingest of signals, and the validation of both."""

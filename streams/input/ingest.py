@@ -77,7 +77,7 @@ class Ingest:
         heartbeat_interval_seconds: float = 1.0,
         catch_up_seconds: float = _CATCH_UP_SECONDS,
     ) -> None:
-        """An ingest of the group `<application_id>-ingest`; with an `instance_id` it comes back to what it had."""
+        """An ingest of the group `<application_id>-ingest`; with an `instance_id` a restart keeps its partitions."""
         self._bootstrap_servers = bootstrap_servers
         self._clients = clients
         self._failed = failed  #: called once, on the thread, with the error that ends it

@@ -254,8 +254,8 @@ class EngineProcess:
 
     async def commands(self, number: int, records: Iterable[Record], read_number: int) -> None:
         """Apply records of one partition of the commands topic, in order. Other work gets its turn in between."""
-        rest = iter(records)
-        while chunk := list(islice(rest, _RECORDS_AT_ONCE)):
+        remaining = iter(records)
+        while chunk := list(islice(remaining, _RECORDS_AT_ONCE)):
             await asyncio.sleep(0)
             await self._may_send.wait()
             began = time.monotonic()

@@ -48,24 +48,24 @@ class Stalls:
         stops without an error.
         """
         timeout = self._timeout_seconds
-        seen: dict[int, tuple[int, float]] = {}
+        last_moves: dict[int, tuple[int, float]] = {}
         while True:
             await asyncio.sleep(_CHECK_SECONDS)
             now = time.monotonic()
             for number, partition in list(self._engine.partitions.items()):
                 log_end = end_of_log(number)
                 if partition.store is None or log_end is None or self._disk.is_full:
-                    seen.pop(number, None)
+                    last_moves.pop(number, None)
                     continue
                 position = partition.store.meta.next_offset
-                last_position, since = seen.get(number, (None, now))
+                last_position, since = last_moves.get(number, (None, now))
                 target = max(log_end, partition.caught_up_at)
                 if (
                     position != last_position
                     or position >= target
                     or await self._is_at_end(partition, position, target)
                 ):
-                    seen[number] = (position, now)
+                    last_moves[number] = (position, now)
                 elif now - since > timeout:
                     end(f"partition {number} stays at {position} for {now - since:.0f} s; its log ends at {log_end}")
                 elif now - since > _READ_AGAIN_SECONDS:

@@ -36,8 +36,8 @@ class Standing:
         """Seconds since the last change of each position. Missing positions are dropped."""
         seen: dict[Hashable, tuple[object, float]] = {}
         for key, position in positions.items():
-            before = self._seen.get(key)
-            seen[key] = before if before is not None and before[0] == position else (position, now)
+            last = self._seen.get(key)
+            seen[key] = last if last is not None and last[0] == position else (position, now)
         self._seen = seen
         return {key: now - since for key, (_, since) in seen.items()}
 
@@ -84,7 +84,7 @@ class Watchdog:
                 return
 
     def look(self, seconds: float) -> None:
-        """One check, `seconds` after the one before."""
+        """Check all positions, `seconds` after the last check."""
         self._awake += seconds
         reasons = []
         for watched, standing in self._watched:

@@ -68,7 +68,7 @@ class Written(NamedTuple):
 
 
 class Transaction(Protocol):
-    """One transactional producer. Every method raises CommitError where the process must end."""
+    """A transactional producer. CommitError: the process must end."""
 
     def run(self, snapshots: Sequence[Snapshot], member: Member, deadline: Deadline) -> dict[int, Written]:
         """Write the records and commit the positions, atomically, by the deadline."""

@@ -1,4 +1,4 @@
-"""One kind of record of one partition, in three layers: changed, in flight (being committed), stored behind a cache.
+"""Records of one kind and partition, in three layers: changed, in flight (being committed), stored behind a cache.
 
 A read sees the newest layer that has the key, tombstones included. Only a commit moves records down, so RocksDB never
 holds what the changelog does not.

@@ -146,12 +146,12 @@ class PartitionStore(StoredRecords):
             else:
                 self._refuse(why_unknown_record(key, value))
                 batch.put(key, value)
-            before = timer_of(key, self._read(key))
-            after = timer_of(key, value)
-            if before is not None and before != after:
-                timers[before[0]] = None
-            if after is not None:
-                timers[after[0]] = after[1]
+            old_timer = timer_of(key, self._read(key))
+            new_timer = timer_of(key, value)
+            if old_timer is not None and old_timer != new_timer:
+                timers[old_timer[0]] = None
+            if new_timer is not None:
+                timers[new_timer[0]] = new_timer[1]
         for key, number in timers.items():
             if number is None:
                 batch.delete(key)

@@ -36,7 +36,7 @@ class StoreFolder:
 
     @property
     def is_there(self) -> bool:
-        """True when there is a folder, whatever is in it."""
+        """True when there is a folder, complete or not."""
         return self.path.exists()
 
     def mark(self) -> None:

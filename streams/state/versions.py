@@ -46,11 +46,11 @@ def version_of(kind: type[msgspec.Struct], value: bytes) -> int:
 def why_unknown(kind: type[msgspec.Struct], value: bytes) -> str | None:
     """The reason why a stored record must not be used; null: it may be used."""
     version = version_of(kind, value)
-    known = KNOWN[kind]
-    if version <= known:
+    known_version = KNOWN[kind]
+    if version <= known_version:
         return None
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
-    return newer_text(f"a {name} record of version {version}", f"{known} is the newest that it knows")
+    return newer_text(f"a {name} record of version {version}", f"{known_version} is the newest that it knows")
 
 
 def why_unknown_rules(meta: Meta) -> str | None:
@@ -61,7 +61,7 @@ def why_unknown_rules(meta: Meta) -> str | None:
 
 
 def why_unknown_record(key: bytes, value: bytes) -> str | None:
-    """As `why_unknown`, for a record of the changelog by its key; an unknown kind of key is a newer one's, too.
+    """The reason why a record of the changelog must not be used; null: it may. An unknown key is a newer one's.
 
     The meta record also has the version of the rules.
     """
@@ -71,13 +71,13 @@ def why_unknown_record(key: bytes, value: bytes) -> str | None:
     if table is None:
         return newer_text(f"a record under the key {key[:12].hex()}…", "it knows no such kind")
     if table.struct is bytes:
-        return None  # Packed history: each change says what it is.
+        return None  # Packed history has no version.
     return why_unknown(table.struct, value)
 
 
-def newer_text(subject: str, known: str) -> str:
+def newer_text(subject: str, known_text: str) -> str:
     """The error text for a newer record, with the advice."""
     return (
-        f"{subject} was written by a newer Backbeat than this one ({known}). What to do: run that version, or a later "
-        f"one; nothing was changed"
+        f"{subject} was written by a newer Backbeat than this one ({known_text}). What to do: run that version, or a "
+        f"later one; nothing was changed"
     )

@@ -144,7 +144,7 @@ def _end(job: Job, state: JobState, now: int) -> None:
 
 
 class _Slice:
-    """One command's slice of a job."""
+    """A slice of a job: the work of one command."""
 
     def __init__(self, step: Step, command: WorkJob) -> None:
         self._transaction = step.transaction
@@ -164,8 +164,8 @@ class _Slice:
         command = self._command
         if command.workflow_id is not None:
             # Also of a job that was stopped: a change that was begun is brought to its end.
-            rest = Continue(id=command.id, tid=command.tid, workflow_id=command.workflow_id, tasks=command.tasks)
-            self._apply_whole(rest, command.tasks[0].id)
+            remaining = Continue(id=command.id, tid=command.tid, workflow_id=command.workflow_id, tasks=command.tasks)
+            self._apply_whole(remaining, command.tasks[0].id)
         job = self._transaction.edit(JOBS, command.job_id)
         if job is not None and job.state is JobState.RUNNING:
             self._walk(job)
@@ -177,7 +177,7 @@ class _Slice:
         return self._effects
 
     def _go_on(self) -> None:
-        command, rest = self._command, self._remaining
+        command, remaining = self._command, self._remaining
         self._effects.append(
             Send(
                 WorkJob(
@@ -185,8 +185,8 @@ class _Slice:
                     tid=command.tid,
                     partition=command.partition,
                     job_id=command.job_id,
-                    workflow_id=None if rest is None else rest.workflow_id,
-                    tasks=() if rest is None else rest.tasks,
+                    workflow_id=None if remaining is None else remaining.workflow_id,
+                    tasks=() if remaining is None else remaining.tasks,
                 )
             )
         )

@@ -40,7 +40,7 @@ def do(step: Step, command: PoolCommand) -> None:
 
 
 class _Work:
-    """One command's work on pools."""
+    """The work of one command on pools."""
 
     def __init__(self, step: Step) -> None:
         self._step = step
@@ -133,7 +133,7 @@ class _Work:
 
     def _go_on(self, pool: Pool, *, chain: bool) -> None:
         command = self._command
-        rest = FillPool(
+        fill_command = FillPool(
             id=command.id,
             tid=command.tid,
             pool_id=pool.id,
@@ -141,7 +141,7 @@ class _Work:
             activity=pool.activity,
             chain=chain,
         )
-        self._step.effects.append(Send(rest))
+        self._step.effects.append(Send(fill_command))
 
     def _give(self, pool: Pool) -> bool:
         """Grant the free slots of a pool. False: the command's budget ended before."""

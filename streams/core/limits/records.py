@@ -45,7 +45,7 @@ class FairnessQueue(msgspec.Struct, gc=False, array_like=True, kw_only=True):
 
 
 class SlotTicket(msgspec.Struct, gc=False, array_like=True, kw_only=True):
-    """One node at a pool: it waits for a slot, or has one (`out`)."""
+    """A node at a pool: it waits for a slot, or has one (`out`)."""
 
     version: int = 1
     number: int  #: of the node's request

@@ -50,15 +50,15 @@ def next_in_line(records: PoolRecords, pool: Pool, now: int, aging_seconds: floa
     served = NextTicket(node_id, records.ticket(pool, node_id), by_turn=True)
     if aging_seconds is None:
         return served
-    best = (priority_index, served.ticket.asked_at)
+    served_rank = (priority_index, served.ticket.asked_at)
     for lower in range(priority_index + 1, len(bands)):
         oldest = bands[lower].oldest
         if oldest is not None:
             ticket = records.ticket(pool, oldest)
-            levels_risen = int((now - ticket.asked_at) / (aging_seconds * 1000))
-            aged = (max(0, lower - levels_risen), ticket.asked_at)
-            if aged < best:
-                best, served = aged, NextTicket(oldest, ticket, by_turn=False)
+            risen_levels = int((now - ticket.asked_at) / (aging_seconds * 1000))
+            aged_rank = (max(0, lower - risen_levels), ticket.asked_at)
+            if aged_rank < served_rank:
+                served_rank, served = aged_rank, NextTicket(oldest, ticket, by_turn=False)
     return served
 
 

@@ -121,9 +121,9 @@ def _walk(step: Step, cursor: bytes | None) -> None:
     if len(workflow_ids) == step.budget:
         # Routed by a workflow of this partition, the Continue comes back here.
         last = workflow_ids[-1]
-        rest = Task(TaskKind.RETAIN, last, last)
+        task = Task(TaskKind.RETAIN, last, last)
         command = step.command
-        step.effects.append(Send(Continue(id=command.id, tid=command.tid, workflow_id=last, tasks=(rest,))))
+        step.effects.append(Send(Continue(id=command.id, tid=command.tid, workflow_id=last, tasks=(task,))))
 
 
 def _follow(transaction: Transaction, workflow: Workflow, now: int) -> None:

@@ -73,16 +73,16 @@ def go_on(step: Step, task: Task) -> None:
     cursor = task.cursor
     while cursor is not None:
         if step.budget <= 0:
-            rest = Task(TaskKind.REMOVE, task.id, cursor, task.mark)
+            next_task = Task(TaskKind.REMOVE, task.id, cursor, task.mark)
             command = step.command
-            step.effects.append(Send(Continue(id=command.id, tid=command.tid, workflow_id=task.id, tasks=(rest,))))
+            step.effects.append(Send(Continue(id=command.id, tid=command.tid, workflow_id=task.id, tasks=(next_task,))))
             return
         step.budget -= 1
         cursor = _remove(step.transaction, cursor, forget_at=task.mark)
 
 
 def _remove(transaction: Transaction, node_id: bytes, *, forget_at: int) -> bytes | None:
-    """One step of a removal: descend to a child, or delete a chunk or the node. Returns the next node's id, or null."""
+    """A step of a removal: descend to a child, or delete a chunk or the node. Returns the next node's id, or null."""
     node = transaction.get(NODES, node_id)
     assert node is not None, "a pointer to a node that is not stored"
     if node.first_child is not None:

@@ -81,11 +81,11 @@ def put(step: Step, command: PutSchedule) -> None:
         _request_times(step, schedule)
     else:
         paused = schedule.paused if command.paused is None else command.paused
-        same = _times(schedule.plan) == _times(plan) and schedule.paused == paused and not schedule.problem
+        keeps_times = _times(schedule.plan) == _times(plan) and schedule.paused == paused and not schedule.problem
         if schedule.paused != paused:
             schedule.note = ""
         schedule.plan, schedule.paused, schedule.updated_at = plan, paused, step.now
-        if not same:
+        if not keeps_times:
             _request_times(step, schedule)
         _start_queued(step, schedule)
     step.reply(schedule_view(schedule))
@@ -246,9 +246,9 @@ def _start(step: Step, schedule: Schedule, at: int, cause: RunCause) -> None:
 def _start_queued(step: Step, schedule: Schedule) -> None:
     """Start the next queued run, once those before it have ended; a paused schedule starts none."""
     if schedule.queued and not schedule.running and not schedule.paused:
-        following, *rest = schedule.queued
-        schedule.queued = tuple(rest)
-        _start(step, schedule, following.scheduled_at, following.cause)
+        next_run, *later_runs = schedule.queued
+        schedule.queued = tuple(later_runs)
+        _start(step, schedule, next_run.scheduled_at, next_run.cause)
 
 
 def _end(step: Step, schedule: Schedule, runs: Iterable[ScheduleRun], state: RunState) -> None:

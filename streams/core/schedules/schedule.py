@@ -31,9 +31,9 @@ class Schedule(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     updated_at: int
     after: int  #: times up to this one are handled
     paused: bool = False
-    note: str = ""  #: why it was paused or resumed
+    note: str = ""  #: reason of the last pause or resume
     next_at: int | None = None  #: null: there is none, or it is being computed
-    problem: str = ""  #: why it has no next time
+    problem: str = ""  #: reason why it has no next time
     timer_at: int | None = None
     timer_kind: int = 0
     timer_number: int = 0

@@ -113,7 +113,7 @@ def add_signal(step: Step, command: Signal, *, is_followed: bool = False) -> Non
 
 
 def _as_signal(new: NewNode) -> NewNode:
-    """A signal is always blocking and a decision, whatever was asked for."""
+    """The node of a signal: always blocking and a decision."""
     if new.mode is Mode.BLOCKING and new.type == "decision":
         return new
     return msgspec.structs.replace(new, mode=Mode.BLOCKING, type="decision")

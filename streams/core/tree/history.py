@@ -24,7 +24,7 @@ SERVER = 1
 def pack(
     machine: int, from_status: int, to_status: int, at: int, response: bytes | None, *, same: bool = False
 ) -> bytes:
-    """One change. `same`: it has the response of the change before, which is not stored twice."""
+    """A packed change. `same`: it has the response of the change before, which is not stored twice."""
     if same:
         return _HEAD.pack(machine, from_status, to_status, at, _SAME_RESPONSE)
     if response is None:

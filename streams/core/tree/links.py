@@ -90,7 +90,7 @@ def open_child_link(step: Step, child: Node, target_id: bytes) -> None:
 # A link closes a cycle where the child cannot begin before its target is complete. A workflow takes its signals in
 # turn, so a signal waits for what holds up an earlier one. Each workflow remembers its newest links to other workflows.
 # A signal whose link is open goes along them from partition to partition before it is added; where it comes to its
-# target it goes back and is refused. Nearly every signal arrives at a workflow that waits for nobody, and goes nowhere.
+# target it goes back and is refused. Nearly every signal arrives at a workflow without waits, and is added at once.
 
 
 def follow_waits(step: Step, command: Signal) -> bool:
@@ -114,7 +114,7 @@ def follow_waits(step: Step, command: Signal) -> bool:
 
 
 def follow_wait(step: Step, command: OpenLink) -> None:
-    """One hop of a signal along the waits of other workflows. A signal at its target is sent back and refused."""
+    """A hop of a signal along the waits of other workflows. A signal at its target is sent back and refused."""
     signal, wait, at = command.signal, command.waits[command.waits_at], command.waits_at
     assert signal is not None, "a signal on its way"
     assert signal.node.parent_link_id is not None, "a signal with a link"

@@ -24,8 +24,10 @@ def run(step: Step) -> None:
     tasks = step.tasks
     while tasks:
         if step.budget <= 0:
-            rest = Continue(id=step.command.id, tid=step.command.tid, workflow_id=step.workflow.id, tasks=tuple(tasks))
-            step.effects.append(Send(rest))
+            continuation = Continue(
+                id=step.command.id, tid=step.command.tid, workflow_id=step.workflow.id, tasks=tuple(tasks)
+            )
+            step.effects.append(Send(continuation))
             step.workflow.continuations_pending += 1
             return
         _do(step, tasks.popleft())
