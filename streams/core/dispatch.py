@@ -24,7 +24,7 @@ from backbeat.streams.core.retention import handlers as retention
 from backbeat.streams.core.schedules import handlers as schedules
 from backbeat.streams.core.step import Guard, Handler, Hooks, Refused, Step
 from backbeat.streams.core.store import Store
-from backbeat.streams.core.tables import ANSWERS
+from backbeat.streams.core.tables import STORED_REPLIES
 from backbeat.streams.core.timers import fired_early
 from backbeat.streams.core.transaction import Transaction
 from backbeat.streams.core.tree import coalesce, links, progress
@@ -55,7 +55,7 @@ def _answered_before(command: AnyCommand, transaction: Transaction) -> list[Effe
     """The stored reply to a command with this idempotency key; null: the command is new."""
     if command.body_hash is None:
         return None
-    stored = transaction.get(ANSWERS, command.id)
+    stored = transaction.get(STORED_REPLIES, command.id)
     if stored is None:
         return None
     if stored.body_hash == command.body_hash:

@@ -10,7 +10,7 @@ from backbeat.schemas.messages.replies import Rejection
 from backbeat.schemas.messages.values import ReplyTo
 from backbeat.streams.core.effects import DeadLetter, Effect, Reply
 from backbeat.streams.core.records import StoredReply
-from backbeat.streams.core.tables import ANSWERS
+from backbeat.streams.core.tables import STORED_REPLIES
 from backbeat.streams.core.transaction import Transaction
 
 #: Characters of the transaction id in a reply, also where the id itself was refused for its length.
@@ -43,12 +43,12 @@ def save_reply(transaction: Transaction, command: Command, answer: AnswerBody, n
 def store_reply(transaction: Transaction, command_id: bytes, body_hash: bytes, answer: AnswerBody, now: int) -> None:
     """Store the reply to a command for `answer_retention_seconds`. None is stored under its id yet."""
     forget_at = now + int(transaction.meta.settings.answer_retention_seconds * 1000)
-    transaction.add(ANSWERS, command_id, StoredReply(body_hash, _PACK.encode(answer), forget_at))
+    transaction.add(STORED_REPLIES, command_id, StoredReply(body_hash, _PACK.encode(answer), forget_at))
 
 
 def expire_reply(transaction: Transaction, command_id: bytes) -> bool:
     """Delete a stored reply. False: there is none."""
-    if transaction.get(ANSWERS, command_id) is None:
+    if transaction.get(STORED_REPLIES, command_id) is None:
         return False
-    transaction.delete(ANSWERS, command_id)
+    transaction.delete(STORED_REPLIES, command_id)
     return True

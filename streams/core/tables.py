@@ -185,11 +185,11 @@ CHUNKS: Table[tuple[bytes, int], bytes] = Table(bytes, _below(b"h", _number_byte
 #: By target and child.
 LINKS: Table[tuple[bytes, bytes], Link] = Table(Link, _below(b"l"), comes_and_goes=True)
 #: By workflow and coalesce_key.
-WAITING: Table[tuple[bytes, str], CoalesceIndex] = Table(
+COALESCE_INDEX: Table[tuple[bytes, str], CoalesceIndex] = Table(
     CoalesceIndex, _below(b"c", str.encode, bytes.decode), comes_and_goes=True
 )
 #: By the command's id.
-ANSWERS: Table[bytes, StoredReply] = Table(
+STORED_REPLIES: Table[bytes, StoredReply] = Table(
     StoredReply, _by_itself(b"i"), timer=TimerFields("forget_at", None, TimerKind.ANSWER), comes_and_goes=True
 )
 
@@ -228,8 +228,8 @@ TABLES: tuple[Table[Any, Any], ...] = (
     NODES,
     CHUNKS,
     LINKS,
-    WAITING,
-    ANSWERS,
+    COALESCE_INDEX,
+    STORED_REPLIES,
     POOLS,
     FAIRNESS_QUEUES,
     SLOT_TICKETS,

@@ -293,7 +293,7 @@ class EngineCollector(Collector):
         yield gauge("backbeat_engine_disk_free_bytes", "Room on its disk.", process.disk.free_bytes())
         delay = time.monotonic() - process.came_round_at if process.rounds else 0.0
         yield gauge("backbeat_engine_loop_delay_seconds", "Since the event loop came round.", delay)
-        age = process.ownership.heard_ago
+        age = process.lease.heard_ago
         yield gauge("backbeat_engine_heartbeat_age_seconds", "Since the group answered.", -1.0 if age is None else age)
 
 

@@ -339,7 +339,7 @@ class _WatchedSend:
             return response
         # While the group rebalances a heartbeat keeps the member, but not for longer than the rebalance may take.
         if response.error_code == 0:
-            self._process.ownership.heard(sent_at)
+            self._process.lease.heard(sent_at)
         elif response.error_code in _NO_MEMBER and member_id == self._coordinator.member_id:
             self._process.replaced()
         return response

@@ -64,7 +64,7 @@ class EngineProcess:
         """`was_away`: true when no broker answered at some time since then; deadlines then begin anew."""
         self.settings, self._partitions_count = settings, partitions_count
         self.clock = BrokerClock()
-        self.ownership = Lease(settings.session_timeout_seconds)
+        self.lease = Lease(settings.session_timeout_seconds)
         self._registry = registry
         self.outbox = Outbox(settings.bootstrap_servers, f"{settings.transactional_id}-effects")
         #: the offset of the first data record of a partition's commands from an offset on; blocks
@@ -75,7 +75,7 @@ class EngineProcess:
             outbox=self.outbox,
             activities_topic=self._activities_topic,
             seek=lambda number, offset, read: self.seek(number, offset, read),  # noqa: PLW0108 - `seek` is set later
-            is_owner=self.ownership.is_certain,
+            is_owner=self.lease.is_certain,
             sample=self.clock.sample,
             rules=tracing.rules(),
         )
@@ -167,13 +167,13 @@ class EngineProcess:
                 self.settings.instance_id,
             )
             self._other_holder = None
-            self.ownership.wait_for_others()
+            self.lease.wait_for_others()
         note_member(self.settings.data_dir, member.member_id)
         self.member = member
 
     def replaced(self) -> None:
         """End the process where another one has its instance id: the group does not know this member."""
-        if self.ownership.lose():
+        if self.lease.lose():
             end(replaced_text(self.settings.instance_id))
 
     async def assigned(self, numbers: Iterable[int]) -> None:

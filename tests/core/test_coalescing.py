@@ -7,7 +7,7 @@ from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.values import Coalesce
 from backbeat.streams.core.effects import Ignored
-from backbeat.streams.core.tables import ANSWERS, WAITING
+from backbeat.streams.core.tables import COALESCE_INDEX, STORED_REPLIES
 from tests.core.rig import CAMERA, CAMERA_ID, Rig, id_of, new, workflow
 from tests.core.world import TimerKind
 
@@ -31,7 +31,7 @@ class Keyed(Rig):
 
     @property
     def waiting(self):
-        return {key: row.node_id for store in self.stores for (_, key), row in store[WAITING].items()}
+        return {key: row.node_id for store in self.stores for (_, key), row in store[COALESCE_INDEX].items()}
 
 
 def held(**given):
@@ -107,7 +107,7 @@ def test_that_a_signal_was_dropped_is_forgotten_in_the_end():
     rig.coalesced("two", DROP, id=b"2" * 16)
     assert rig.timers()[b"2" * 16, "answer"][0] == rig.now + 86_400_000
     rig.fire(b"2" * 16)
-    assert not rig.stores[0][ANSWERS]
+    assert not rig.stores[0][STORED_REPLIES]
 
 
 def test_another_key_or_workflow_or_none_is_another_matter():

@@ -14,7 +14,7 @@ from backbeat.schemas.messages.views import NodeView
 from backbeat.streams.core import queries as q
 from backbeat.streams.core.effects import DeadLetter, Ignored
 from backbeat.streams.core.retention.policies import POLICIES_MAX
-from backbeat.streams.core.tables import ARCHIVE_QUEUE, CHUNKS, LINKS, NODES, TOMBSTONES, WAITING, WORKFLOWS
+from backbeat.streams.core.tables import ARCHIVE_QUEUE, CHUNKS, COALESCE_INDEX, LINKS, NODES, TOMBSTONES, WORKFLOWS
 from tests.core.rig import CAMERA, CAMERA_ID, FORGET, NON_BLOCKING, Rig, id_of, new, workflow
 from tests.core.world import OTHER, USER, reply_to
 
@@ -51,7 +51,9 @@ class Kept(Rig):
     @property
     def is_empty(self):
         return not any(
-            store[each] for store in self.stores for each in (WORKFLOWS, NODES, LINKS, CHUNKS, WAITING, ARCHIVE_QUEUE)
+            store[each]
+            for store in self.stores
+            for each in (WORKFLOWS, NODES, LINKS, CHUNKS, COALESCE_INDEX, ARCHIVE_QUEUE)
         )
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import retention
 from backbeat.schemas.messages.values import TimerKind
-from backbeat.streams.core.tables import ARCHIVE_QUEUE, CHUNKS, LINKS, NODES, WAITING
+from backbeat.streams.core.tables import ARCHIVE_QUEUE, CHUNKS, COALESCE_INDEX, LINKS, NODES
 from tests.core.player import WORKFLOW_IDS, WORKFLOWS, Move, Player
 from tests.core.test_properties import NUMBERS, play, rush
 from tests.core.world import USER
@@ -67,5 +67,11 @@ def test_commands_between_the_slices_of_a_removal(story, partitions, seed, slice
             one.world.fire(identity, one.world.now + 1_001)
     one.world.check()
     for store in one.world.stores:
-        assert (store[NODES], store[CHUNKS], store[LINKS], store[WAITING], store[ARCHIVE_QUEUE]) == ({}, {}, {}, {}, {})
+        assert (store[NODES], store[CHUNKS], store[LINKS], store[COALESCE_INDEX], store[ARCHIVE_QUEUE]) == (
+            {},
+            {},
+            {},
+            {},
+            {},
+        )
         assert {kind for _, _, kind in store.timers} <= {TimerKind.REFUSAL, TimerKind.ANSWER}

@@ -7,7 +7,7 @@ from backbeat.schemas.messages.replies import Done, Reason
 from backbeat.schemas.messages.status import Mode
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.core.effects import DeadLetter, Dispatch, Ignored
-from backbeat.streams.core.tables import ANSWERS
+from backbeat.streams.core.tables import STORED_REPLIES
 from tests.core.rig import CAMERA, CAMERA_ID, NON_BLOCKING, Rig, new, running, workflow
 from tests.core.world import OTHER, USER, reply_to
 
@@ -131,7 +131,7 @@ def test_a_key_gets_the_same_answer_until_it_is_forgotten():
     assert rig.timers()[b"1" * 16, "answer"][0] == 1_000_000 + 86_400_000
     rig.fire(b"1" * 16)
     assert rig.timers() == {}
-    assert not rig.stores[0][ANSWERS]
+    assert not rig.stores[0][STORED_REPLIES]
     again = rig.signal("buy", id=b"1" * 16, body_hash=b"x").reply
     assert again.id == first.id
 

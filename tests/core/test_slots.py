@@ -295,7 +295,7 @@ def test_each_value_of_the_key_has_slots_of_its_own(path, keys):
         bank.pay({"id": number}, metadata=b'{"bank":"B%d"}' % number, client_data=data)
     pools = {pool.key: pool for store in bank.stores for pool in store[POOLS].values()}
     assert set(pools) == set(keys)
-    assert sum(pool.out for pool in pools.values()) == len(set(keys))
+    assert sum(pool.in_use for pool in pools.values()) == len(set(keys))
 
 
 # --- pause ------------------------------------------------------------------------------------------------------------
@@ -595,9 +595,9 @@ class Watched(World):
             if limit is None or limit.values.concurrency is None:
                 self.allowed.pop(pool.id, None)
                 continue
-            if pool.out > limit.values.concurrency:
-                assert pool.out <= self.allowed.get(pool.id, pool.out), "one started over the limit"
-            self.allowed[pool.id] = max(pool.out, limit.values.concurrency)
+            if pool.in_use > limit.values.concurrency:
+                assert pool.in_use <= self.allowed.get(pool.id, pool.in_use), "one started over the limit"
+            self.allowed[pool.id] = max(pool.in_use, limit.values.concurrency)
         running = {}
         for node in self.nodes().values():
             if node.slot is not None and node.server is ServerStatus.SENT_TO_CLIENT:
@@ -605,7 +605,7 @@ class Watched(World):
         for pool_id, found in running.items():
             places = self.store_of(pool_id)[SLOT_TICKETS]
             known = [node for node in found if (pool_id, node.id) in places]
-            assert all(places[pool_id, node.id].out for node in known), "a node runs without a slot"
+            assert all(places[pool_id, node.id].has_slot for node in known), "a node runs without a slot"
 
 
 MOVES = st.lists(

@@ -21,7 +21,7 @@ from backbeat.streams.core.effects import DeadLetter
 from backbeat.streams.core.records import Meta, Node
 from backbeat.streams.core.step import Refused, refuse
 from backbeat.streams.core.store import MemoryStore
-from backbeat.streams.core.tables import ANSWERS, JOBS, LIMITS, NODES
+from backbeat.streams.core.tables import JOBS, LIMITS, NODES, STORED_REPLIES
 from backbeat.streams.core.transaction import Transaction
 from tests.core.every_command import Story, child, fill, go_on, try_the_rest
 from tests.core.storing import encoded, put
@@ -127,7 +127,7 @@ def walk(first, stride, error):
             else:
                 if not (error is refusal and any(isinstance(each, DeadLetter) for each in effects)):
                     break
-                put(store, ANSWERS, command.id, None)
+                put(store, STORED_REPLIES, command.id, None)
                 assert store.state() == before, f"a refused {type(command).__name__} left a trace, line {line}"
                 if line > 5_000:
                     break  # It is refused anyway.

@@ -28,9 +28,9 @@ from backbeat.streams.core.dispatch import apply
 from backbeat.streams.core.retention import policies
 from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.core.tables import (
-    ANSWERS,
     ARCHIVE_QUEUE,
     CHUNKS,
+    COALESCE_INDEX,
     FAIRNESS_QUEUES,
     JOBS,
     LINKS,
@@ -38,8 +38,8 @@ from backbeat.streams.core.tables import (
     POOLS,
     SCHEDULES,
     SLOT_TICKETS,
+    STORED_REPLIES,
     TOMBSTONES,
-    WAITING,
     WORKFLOWS,
 )
 from backbeat.streams.core.tree import coalesce, history, status
@@ -329,7 +329,7 @@ class World:
             assert store.meta.removed == len(store[TOMBSTONES])
             assert {identity for _, identity in store[ARCHIVE_QUEUE]} <= set(store[WORKFLOWS])
             answered = {subject for (_, subject, kind) in store.timers if kind == TimerKind.ANSWER}
-            assert answered >= set(store[ANSWERS])
+            assert answered >= set(store[STORED_REPLIES])
 
     def _check_rest(self, workflow: records.Workflow, nodes: dict[bytes, records.Node]) -> None:
         """Whether anything is left to do is known from the workflow's record alone; what is planned for it fits."""
@@ -361,7 +361,7 @@ class World:
             if node.coalesce_key
         }
         expected = {key: node.id for key, node in newest.items() if coalesce.still_waits(node)}
-        found = {key: row.node_id for store in self.stores for key, row in store[WAITING].items()}
+        found = {key: row.node_id for store in self.stores for key, row in store[COALESCE_INDEX].items()}
         assert {key: row for key, row in found.items() if key in expected} == expected
         for key, node_id in found.items():
             assert newest[key].id == node_id, "an older signal stands under its key"
@@ -438,7 +438,7 @@ def check_slots(world: World) -> None:
         if found is None:
             assert out, "a node waits where nobody knows of it"
             continue  # Started while there was no limit where its pool is.
-        assert (found[1].number, found[1].out) == (node.slot_number, out), "a place and its node differ"
+        assert (found[1].number, found[1].has_slot) == (node.slot_number, out), "a place and its node differ"
     assert not places, "places of nodes that neither wait nor run"
     for store in world.stores:
         chained = set()
@@ -459,10 +459,10 @@ def check_slots(world: World) -> None:
 
 def _check_line(store: MemoryStore, pool: records.Pool) -> set[tuple[bytes, bytes]]:
     places = {node_id: place for (pool_id, node_id), place in store[SLOT_TICKETS].items() if pool_id == pool.id}
-    assert pool.out == sum(place.out for place in places.values()), "out and a recount differ"
+    assert pool.in_use == sum(place.has_slot for place in places.values()), "out and a recount differ"
     lanes: set[tuple[bytes, bytes]] = set()
     for at, level in enumerate(pool.bands):
-        waiting = {n: p for n, p in places.items() if not p.out and p.priority == at + 1}
+        waiting = {n: p for n, p in places.items() if not p.has_slot and p.priority == at + 1}
         assert level.waiting == len(waiting), "waiting and a recount differ"
         chain, node_id = [], level.oldest
         while node_id is not None:

@@ -32,7 +32,7 @@ from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.values import TaskKind
 from backbeat.streams.core.store import changed
-from backbeat.streams.core.tables import ANSWERS, CHUNKS, LINKS, NODES, TOMBSTONES, WAITING, WORKFLOWS
+from backbeat.streams.core.tables import CHUNKS, COALESCE_INDEX, LINKS, NODES, STORED_REPLIES, TOMBSTONES, WORKFLOWS
 from backbeat.streams.engine.loop import Engine
 from backbeat.streams.engine.partition import Record
 from backbeat.streams.input.signal_command import admit_signal
@@ -53,7 +53,7 @@ _OF_MANY = (c.WorkJob, c.ChangeRetention, c.SpreadLimit)
 
 
 #: What is stored of a workflow. Pools, schedules, jobs and answers are nobody's workflow.
-_OF_WORKFLOWS = (WORKFLOWS, NODES, LINKS, CHUNKS, WAITING, TOMBSTONES)
+_OF_WORKFLOWS = (WORKFLOWS, NODES, LINKS, CHUNKS, COALESCE_INDEX, TOMBSTONES)
 
 
 class Found(Exception):  # noqa: N818 - what a fuzzer looks for
@@ -78,7 +78,7 @@ class Watched(PartitionStore):
         super().merge(rows, meta, rearmed)
         for table, key, _ in changed(rows):
             self.accesses += 1
-            self.written = self.written or table is not ANSWERS
+            self.written = self.written or table is not STORED_REPLIES
             if table in _OF_WORKFLOWS:
                 self.touched.add(table.key(key)[1:8])
 

@@ -195,8 +195,8 @@ class Checks:
         """No quiet activity type has more out than its limit, which never changes."""
         for pool in self._reference.stores[number][POOLS].values():
             limit = self._world.plan.limits[pool.activity]
-            if pool.activity == LIMITED["quiet"] and pool.out > limit:
-                self.fail(f"partition {number}: {pool.out} of {pool.activity} are out, {limit} may be")
+            if pool.activity == LIMITED["quiet"] and pool.in_use > limit:
+                self.fail(f"partition {number}: {pool.in_use} of {pool.activity} are out, {limit} may be")
 
     def not_due(self, number: int, entry: Entry) -> dict[tuple[int, bytes, int], int]:
         """The timers that a record's timer command is of and that are not due when it is written."""

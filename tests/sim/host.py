@@ -249,7 +249,7 @@ class Host:
     def heartbeat(self) -> bool:
         alive = self.world.group.heartbeat(self.instance_id, self.member_id)
         if alive and not self.world.group.rebalancing and self.process is not None:
-            self.process.ownership.heard(self.world.virtual.monotonic())
+            self.process.lease.heard(self.world.virtual.monotonic())
         return alive
 
     def _membership(self) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.records import StoredReply
-from backbeat.streams.core.tables import ANSWERS, CHUNKS, NODES, WORKFLOWS
+from backbeat.streams.core.tables import CHUNKS, NODES, STORED_REPLIES, WORKFLOWS
 from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError
 from backbeat.streams.state.disk_space import DiskSpace
 from backbeat.streams.state.restore import Ends, restore
@@ -135,9 +135,9 @@ class Kept:
                 workflow = msgspec.structs.replace(WORKFLOW, id=identity, name=chance.randbytes(20).hex())
                 put(store, WORKFLOWS, identity, workflow)
             case _:
-                kept = store.get(ANSWERS, identity) is not None
+                kept = store.get(STORED_REPLIES, identity) is not None
                 answer = None if kept else StoredReply(b"", chance.randbytes(60), chance.randrange(10**15))
-                put(store, ANSWERS, identity, answer)
+                put(store, STORED_REPLIES, identity, answer)
 
     def _repair(self, reason: str) -> None:
         # Not while the error is held: it holds the walk that it came from, and that holds the files.

@@ -71,7 +71,7 @@ async def test_a_heartbeat_that_the_group_does_not_know_ends_the_lease_at_once(c
     """Else the one before would answer from its state until its session is over."""
     lease, coordinator = Lease(600.0), SimpleNamespace(member_id="a")
     lease.heard(time.monotonic())
-    process = SimpleNamespace(ownership=lease, replaced=lease.lose)
+    process = SimpleNamespace(lease=lease, replaced=lease.lose)
 
     async def send(_):
         coordinator.member_id = member_id

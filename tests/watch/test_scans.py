@@ -91,7 +91,7 @@ def test_what_is_of_another_kind_is_passed_over_as_a_whole(tmp_path, kind, count
         identity = bytes(6) + bytes([number]) + bytes(9)
         put(store, NODES, identity, msgspec.structs.replace(NODE, id=identity))
         for other in range(1_000):
-            place = SlotTicket(number=1, out=False, asked_at=0)
+            place = SlotTicket(number=1, has_slot=False, asked_at=0)
             put(store, SLOT_TICKETS, (identity, other.to_bytes(16, "big")), place)
             if kind != b"h":
                 put(store, CHUNKS, (identity, other), b"")

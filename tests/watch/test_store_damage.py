@@ -7,7 +7,7 @@ import time
 import pytest
 
 from backbeat.streams.core.store import every
-from backbeat.streams.core.tables import ANSWERS, NODES
+from backbeat.streams.core.tables import NODES, STORED_REPLIES
 from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError, RestoreError, StoreError
 from backbeat.streams.state import rocksdb
 from backbeat.streams.state.restore import restore
@@ -113,7 +113,11 @@ def test_a_walk_over_a_damaged_table_does_not_end_early(tmp_path):
         content[: len(content) // 2] = bytes(len(content) // 2)
         table.write_bytes(content)
     store = Walked(kept.path, PARTITION, rocksdb.open_database(StoreFolder(kept.path), PARTITION), 16)
-    walks = (lambda: store._scan(b"", b""), lambda: store.scan(ANSWERS, None, count), lambda: every(store, NODES))
+    walks = (
+        lambda: store._scan(b"", b""),
+        lambda: store.scan(STORED_REPLIES, None, count),
+        lambda: every(store, NODES),
+    )
     for walk in walks:
         with pytest.raises(DamagedStoreError):
             assert len(list(walk())) < count

@@ -59,7 +59,7 @@ class _Work:
             pool = Pool(id=command.pool_id, client_id=command.client_id, activity=command.activity, key=command.key)
             records.add(pool)
         assert records.find_ticket(pool, command.node_id) is None, "a node asks once it has given back what it had"
-        ticket = SlotTicket(number=command.number, out=False, asked_at=self._now, priority=command.priority)
+        ticket = SlotTicket(number=command.number, has_slot=False, asked_at=self._now, priority=command.priority)
         records.add_ticket(pool, command.node_id, ticket)
         limit = records.limit_of(pool.client_id, pool.activity)
         if is_empty(pool) and self._has_room(pool, limit):
@@ -79,9 +79,9 @@ class _Work:
         if pool is None or ticket is None or ticket.number != command.number:
             self._step.ignore("the release of a slot that is not out")
             return
-        if ticket.out:
-            pool.out -= 1
-            assert pool.out >= 0, "more slots came back than were given"
+        if ticket.has_slot:
+            pool.in_use -= 1
+            assert pool.in_use >= 0, "more slots came back than were given"
         else:
             remove(records, pool, ticket)
         records.drop_ticket(pool, command.node_id)
@@ -162,7 +162,7 @@ class _Work:
         if limit is None:
             return True
         values = limit.values
-        if limit.paused or (values.concurrency is not None and pool.out >= values.concurrency):
+        if limit.paused or (values.concurrency is not None and pool.in_use >= values.concurrency):
             return False
         if values.rate_count is None:
             return True
@@ -177,8 +177,8 @@ class _Work:
         if limit is None:
             self._records.drop_ticket(pool, node_id)
             return
-        ticket.out = True
-        pool.out += 1
+        ticket.has_slot = True
+        pool.in_use += 1
         self._spend(pool, limit)
 
     def _spend(self, pool: Pool, limit: Limit) -> None:
@@ -193,7 +193,7 @@ class _Work:
 
     def _forget_if_idle(self, pool: Pool, limit: Limit | None) -> None:
         """Delete an idle pool once its rate window has passed."""
-        if pool.out or not is_empty(pool):
+        if pool.in_use or not is_empty(pool):
             return
         if limit is not None and limit.values.rate_count is not None and pool.due_us > self._now * 1000:
             self._records.set_timer(pool, _ms(pool.due_us))

@@ -24,7 +24,7 @@ class Pool(msgspec.Struct, gc=False, array_like=True, kw_only=True):
     client_id: bytes
     activity: str
     key: str  #: JSON text of the key's value; empty: the limit has none
-    out: int = 0  #: slots in use
+    in_use: int = 0  #: slots in use
     bands: tuple[PriorityBand, ...] = (PriorityBand(),) * PRIORITY_LAST  #: by priority
     #: the rate (GCRA): due time of the next start if they came evenly, microseconds since the epoch
     due_us: int = 0
@@ -45,11 +45,11 @@ class FairnessQueue(msgspec.Struct, gc=False, array_like=True, kw_only=True):
 
 
 class SlotTicket(msgspec.Struct, gc=False, array_like=True, kw_only=True):
-    """A node at a pool: it waits for a slot, or has one (`out`)."""
+    """A node at a pool: it waits for a slot, or has one."""
 
     version: int = 1
     number: int  #: of the node's request
-    out: bool  #: it has a slot
+    has_slot: bool  #: false: it waits for one
     asked_at: int
     priority: int = PRIORITY_DEFAULT
     queue: bytes = b""

@@ -42,7 +42,7 @@ def _pool_view(store: Store, pool: Pool, now: int) -> PoolView:
     oldest = [store.get(SLOT_TICKETS, (pool.id, band.oldest)) for band in pool.bands if band.oldest is not None]
     return PoolView(
         key=pool.key,
-        out=pool.out,
+        out=pool.in_use,
         waiting=tuple(band.waiting for band in pool.bands),
         oldest_asked_at=min((ticket.asked_at for ticket in oldest if ticket is not None), default=None),
         next_start_at=pool.timer_at if pool.timer_at is not None and pool.timer_at > now else None,

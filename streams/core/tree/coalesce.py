@@ -8,7 +8,7 @@ from __future__ import annotations
 from backbeat.schemas.messages.status import CLOSED, ServerStatus
 from backbeat.streams.core.records import CoalesceIndex, Node
 from backbeat.streams.core.step import StatusListener, Step
-from backbeat.streams.core.tables import WAITING
+from backbeat.streams.core.tables import COALESCE_INDEX
 
 _WAITS = frozenset({ServerStatus.READY, ServerStatus.STARTED, ServerStatus.PAUSED})
 
@@ -24,11 +24,11 @@ def reindex(step: Step, node: Node) -> None:
         return
     transaction, key = step.transaction, (node.workflow_id, node.coalesce_key)
     if still_waits(node):
-        transaction.put(WAITING, key, CoalesceIndex(node_id=node.id))
+        transaction.put(COALESCE_INDEX, key, CoalesceIndex(node_id=node.id))
     else:
-        waiting = transaction.get(WAITING, key)
+        waiting = transaction.get(COALESCE_INDEX, key)
         if waiting is not None and waiting.node_id == node.id:
-            transaction.delete(WAITING, key)
+            transaction.delete(COALESCE_INDEX, key)
 
 
 def _reindex_on_status(step: Step, node: Node, _: ServerStatus) -> None:

@@ -16,7 +16,7 @@ from backbeat.streams.core.effects import Send, node_view, workflow_view
 from backbeat.streams.core.idempotency import load_reply, store_reply
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.step import Step, refuse
-from backbeat.streams.core.tables import ANSWERS, WAITING
+from backbeat.streams.core.tables import COALESCE_INDEX, STORED_REPLIES
 from backbeat.streams.core.tree import gone
 from backbeat.streams.core.tree.coalesce import reindex, still_waits
 from backbeat.streams.core.tree.deactivation import belongs_to_removed_workflow
@@ -121,7 +121,7 @@ def _as_signal(new: NewNode) -> NewNode:
 
 def _was_dropped(step: Step, command: Signal) -> bool:
     """Answer a repeat of a dropped signal from its stored reply: it has no node. True: answered."""
-    answer = step.transaction.get(ANSWERS, command.id)
+    answer = step.transaction.get(STORED_REPLIES, command.id)
     if answer is None:
         return False
     reply = load_reply(answer)
@@ -147,7 +147,7 @@ def _coalesce(step: Step, command: Signal) -> bool:
     check_text("coalesce_key", key, step.settings.name_bytes_max)
     check_node(step, command.node)
     workflow = step.workflow
-    entry = step.transaction.get(WAITING, (workflow.id, key))
+    entry = step.transaction.get(COALESCE_INDEX, (workflow.id, key))
     waiting = None if entry is None else step.node(entry.node_id)
     if waiting is None or not still_waits(waiting):
         return False
