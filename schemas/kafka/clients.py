@@ -5,6 +5,7 @@ import hmac
 import re
 import secrets
 import uuid
+from functools import lru_cache
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
@@ -30,6 +31,12 @@ Connections = Literal["close", "pooled"]
 
 class ClientError(Exception):
     """An invalid client application; the text says what to do."""
+
+
+@lru_cache(maxsize=4_096)
+def _activities_topic(name: str, identity: str) -> str:
+    """Topic of a client, cached: engines ask for it at every activity."""
+    return activities_topic(name if has_topics(name) else identity)
 
 
 class RegisteredClient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -60,7 +67,7 @@ class RegisteredClient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     @property
     def topic(self) -> str:
         """Topic for its activities: of its name where that is a valid topic name, else of its id."""
-        return activities_topic(self.name if has_topics(self.name) else self.id)
+        return _activities_topic(self.name, self.id)
 
     def has_token(self, token: str) -> bool:
         """True if this is the client's token. Constant time."""

@@ -140,7 +140,7 @@ def test_every_figure_with_a_letter_is_measured(monkeypatch):
     }
     for name, value in small.items():
         monkeypatch.setattr(engine, name, value)
-    monkeypatch.setattr(scale, "_SIGNALS", 500)
+    monkeypatch.setattr(scale, "_SIGNALS", 3_000)
     monkeypatch.setattr(scale, "_COST_COMMANDS", 50)
     monkeypatch.setattr(scale, "_FANS", (10, 100))
     monkeypatch.setattr(scale, "STORED", (200,))
