@@ -50,7 +50,8 @@ def why_unknown(kind: type[msgspec.Struct], value: bytes) -> str | None:
     if version <= known_version:
         return None
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
-    return newer_text(f"a {name} record of version {version}", f"{known_version} is the newest that it knows")
+    article = "an" if name[0] in "aeiou" else "a"
+    return newer_text(f"{article} {name} record of version {version}", f"{known_version} is the newest that it knows")
 
 
 def why_unknown_rules(meta: Meta) -> str | None:
