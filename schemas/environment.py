@@ -65,9 +65,9 @@ def take() -> str | None:
 def _is_known(name: str, value: str) -> bool:
     if name in KNOWN or name.startswith(_TESTS):
         return True
-    found = _KUBERNETES.search(name)
+    suffix = _KUBERNETES.search(name)
     # `X_PORT` alone could be a slip; Kubernetes' is a URL.
-    return found is not None and (found.group() != "_PORT" or _URL.match(value) is not None)
+    return suffix is not None and (suffix.group() != "_PORT" or _URL.match(value) is not None)
 
 
 def _nearest(name: str) -> str:

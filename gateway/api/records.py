@@ -56,11 +56,11 @@ async def command(call: Call) -> Response:
         record = rule.own(call, record)
     record = await _kept(call, _identified(call, record))
     route = routed(record)
-    what = _what(record)
+    target = _target(record)
     try:
-        result = await call.engine.command(lambda reply_to: _with(record, reply_to=reply_to), route, route, what)
+        result = await call.engine.command(lambda reply_to: _with(record, reply_to=reply_to), route, route, target)
     except Rejected as rejected:
-        raise errors.refused(rejected, what, whole=True) from rejected
+        raise errors.refused(rejected, target, whole=True) from rejected
     return _answered(call, [await _whole(call, result)])
 
 
@@ -72,8 +72,8 @@ async def query(call: Call) -> Response:
     if isinstance(record, queries.GetTree):
         return await _tree(call, record)
     if getattr(record, "partition", None) == queries.ALL_PARTITIONS:
-        each = [_ask(call, _with(record, partition=number)) for number in call.engine.every_partition()]
-        return _answered(call, [part for parts in await asyncio.gather(*each) for part in parts])
+        per_partition = [_ask(call, _with(record, partition=number)) for number in call.engine.every_partition()]
+        return _answered(call, [part for parts in await asyncio.gather(*per_partition) for part in parts])
     _check_partition(call, record)
     return _answered(call, await _ask(call, record))
 
@@ -157,7 +157,7 @@ async def _kept(call: Call, record: Any) -> Any:
 
 
 class _Rule(NamedTuple):
-    """How one kind of command is taken."""
+    """Rule by which one kind of command is taken."""
 
     access: Access
     #: makes the caller the owner of what the command names, and refuses runners that nobody is
@@ -239,8 +239,8 @@ def _names(kinds: Any) -> str:
 _NOUNS = {"node_id": "node", "workflow_id": "workflow", "schedule_id": "schedule", "job_id": "job"}
 
 
-def _what(record: Any) -> str:
-    """What a record is about, for errors."""
+def _target(record: Any) -> str:
+    """Name of the workflow, node or other thing that a record is about, for errors."""
     for name, noun in _NOUNS.items():
         if isinstance(identity := getattr(record, name, None), bytes):
             return f"{noun} {id_text(identity)}"
@@ -255,7 +255,7 @@ async def _ask(call: Call, record: Any) -> list[Any]:
     waits = isinstance(record, queries.WaitNode)
     wait_ends_at = time.time() + call.preferences.wait_seconds
     seconds = call.preferences.wait_seconds + call.engine.answer_seconds if waits else None
-    what = _what(record)
+    target = _target(record)
 
     def addressed(reply_to: ReplyTo, deadline: int) -> Any:
         if waits:
@@ -264,9 +264,9 @@ async def _ask(call: Call, record: Any) -> list[Any]:
         return _with(record, reply_to=reply_to, deadline=deadline, user_id=call.user_id, tid=call.tid)
 
     try:
-        parts = await call.engine.query(addressed, what, seconds)
+        parts = await call.engine.query(addressed, target, seconds)
     except Rejected as rejected:
-        raise errors.refused(rejected, what, whole=True) from rejected
+        raise errors.refused(rejected, target, whole=True) from rejected
     return [await _whole(call, part) for part in parts]
 
 
@@ -304,11 +304,11 @@ async def _pages(call: Call, record: queries.GetTree) -> AsyncIterator[Page]:
     """The parts of each page, and whether it is the last: the workflow, then nodes."""
     after, left = record.after, record.limit
     while True:
-        wanted = _PAGE_NODES if left is None else min(left, _PAGE_NODES)
-        parts = await _ask(call, _with(record, limit=wanted, after=after))
+        limit = _PAGE_NODES if left is None else min(left, _PAGE_NODES)
+        parts = await _ask(call, _with(record, limit=limit, after=after))
         nodes = [node for part in parts[1:] for node in part.nodes]
         left = None if left is None else left - len(nodes)
-        is_end = len(nodes) < wanted or left == 0
+        is_end = len(nodes) < limit or left == 0
         yield parts, is_end
         if is_end:
             return

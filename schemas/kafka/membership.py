@@ -1,4 +1,4 @@
-"""How a consumer leaves its group."""
+"""Leaving a consumer's group before the consumer is closed."""
 
 from __future__ import annotations
 

@@ -130,8 +130,8 @@ def test_a_newer_record_in_the_changelog_is_refused(name, tmp_path):
 
     with pytest.raises(NewerRecordError) as caught:
         restored(tmp_path / "newer", [*known, (key, encoded(record, version=newer))])
-    article = "an" if name in ("archive entry",) else "a"
-    assert f"partition 3: {article} {name} record of version {newer} was written by a newer Backbeat" in str(caught.value)
+    named = f"{'an' if name == 'archive entry' else 'a'} {name} record"
+    assert f"partition 3: {named} of version {newer} was written by a newer Backbeat" in str(caught.value)
     assert "What to do" in str(caught.value)
 
 
