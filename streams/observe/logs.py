@@ -20,7 +20,6 @@ import structlog
 from backbeat.observe import transaction_ids
 from backbeat.schemas import environment
 
-FORMATS = ("auto", "json", "text")
 #: Subjects of events, under these names and only where they are known (docs/reference/logs.md).
 SUBJECTS = ("tid", "workflow", "node", "attempt", "partition")
 

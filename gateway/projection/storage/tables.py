@@ -232,14 +232,6 @@ def _create_trigrams(connection: Connection) -> bool:
     return True
 
 
-def has_trigrams(connection: Connection) -> bool:
-    """True if there is an index of trigrams."""
-    if connection.dialect.name == "sqlite":
-        return True
-    exists = connection.execute(text("SELECT to_regclass('node_bodies_metadata') IS NOT NULL")).scalar()
-    return bool(exists)
-
-
 def drop_indexes(connection: Connection) -> None:
     """Drop every index except primary keys."""
     for table in metadata.sorted_tables:
