@@ -124,27 +124,9 @@ class KafkaTransaction:
 
     def run(self, snapshots: Sequence[Snapshot], member: Member, deadline: Deadline) -> dict[int, Written]:
         """Write the records and commit the positions, atomically, by the deadline."""
-        self._written = {}
-        self._error = None
         try:
-            self._producer.begin_transaction()
-            for snapshot in snapshots:
-                self._produce(snapshot, deadline)
-            # The records first, then the group's leave: once the group has accepted the positions, the next owner of a
-            # partition must find every record of this transaction in the log, and wait for its end.
-            while self._producer.flush(max(_CALL_SECONDS_MIN, deadline.left)):
-                if self._is_over(deadline):
-                    seconds = deadline.given_seconds
-                    raise CommitError(f"the changelog's records are not acknowledged after {seconds:.0f} s")
-            positions = [TopicPartition(COMMANDS, item.partition, item.position) for item in snapshots]
-            positions += [
-                TopicPartition(QUERIES, item.partition, item.query_position)
-                for item in snapshots
-                if item.query_position >= 0
-            ]
-            # The library may ignore the timeout while a coordinator is away: then the watchdog ends the process
-            # (`process.health`).
-            self._until(deadline, partial(self._producer.send_offsets_to_transaction, positions, member.metadata()))
+            while not self._fill(snapshots, member, deadline):
+                pass
             self._until(deadline, self._producer.commit_transaction)
         except (KafkaException, SystemError) as error:
             # A delivery report during the library's exception becomes a SystemError, with the exception as its cause.
@@ -155,6 +137,40 @@ class KafkaTransaction:
         if self._error is not None:
             raise CommitError(self._error)
         return self._written
+
+    def _fill(self, snapshots: Sequence[Snapshot], member: Member, deadline: Deadline) -> bool:
+        """Put records and positions into a new transaction. False: it was aborted, and nothing came of it."""
+        self._written = {}
+        self._error = None
+        self._producer.begin_transaction()
+        for snapshot in snapshots:
+            self._produce(snapshot, deadline)
+        # The records first, then the group's leave: once the group has accepted the positions, the next owner of a
+        # partition must find every record of this transaction in the log, and wait for its end.
+        while self._producer.flush(max(_CALL_SECONDS_MIN, deadline.left)):
+            if self._is_over(deadline):
+                seconds = deadline.given_seconds
+                raise CommitError(f"the changelog's records are not acknowledged after {seconds:.0f} s")
+        positions = [TopicPartition(COMMANDS, item.partition, item.position) for item in snapshots]
+        positions += [
+            TopicPartition(QUERIES, item.partition, item.query_position)
+            for item in snapshots
+            if item.query_position >= 0
+        ]
+        try:
+            # The library may ignore the timeout while a coordinator is away: then the watchdog ends the process
+            # (`process.health`).
+            self._until(deadline, partial(self._producer.send_offsets_to_transaction, positions, member.metadata()))
+        except KafkaException as error:
+            reason: KafkaError = error.args[0]
+            if reason.code() not in COORDINATOR_MOVES or self._is_over(deadline):
+                raise
+            # The library gives the transaction up at the answer of a coordinator that has just started. The group did
+            # not take the positions, and the membership stands: the same again is what a new process would do.
+            logger.warning("the commit begins anew: %s", reason.str())
+            self._until(deadline, self._producer.abort_transaction)
+            return False
+        return True
 
     def _produce(self, snapshot: Snapshot, deadline: Deadline) -> None:
         *records, meta = snapshot.records
@@ -182,12 +198,15 @@ class KafkaTransaction:
         """Call with the remaining seconds; retry after transient errors, until the deadline."""
         while True:
             try:
-                call(max(_CALL_SECONDS_MIN, deadline.left))
+                call(self._seconds_left(deadline))
             except KafkaException as error:
                 if not _may_pass(error.args[0]) or self._is_over(deadline):
                     raise
             else:
                 return
+
+    def _seconds_left(self, deadline: Deadline) -> float:
+        return _CALL_SECONDS_MIN if self._is_over(deadline) else max(_CALL_SECONDS_MIN, deadline.left)
 
     def _is_over(self, deadline: Deadline) -> bool:
         if not deadline.is_over:

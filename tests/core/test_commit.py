@@ -16,7 +16,7 @@ from backbeat.streams.output.outbox import Outbox
 from backbeat.streams.process import lifecycle as processes
 from backbeat.streams.process.deadline import Deadline
 from backbeat.streams.process.lifecycle import EngineProcess
-from backbeat.streams.state.commit import CommitError, KafkaTransaction, Member
+from backbeat.streams.state.commit import CommitError, KafkaTransaction, Member, Written
 
 MEMBER = Member("group", "engine", 1, "member")
 
@@ -46,13 +46,17 @@ class Producer:
         return 0
 
     def begin_transaction(self) -> None:
-        pass
+        self.sent.append("begin")
+
+    def abort_transaction(self, _seconds: float) -> None:
+        self.sent.append("abort")
 
     def send_offsets_to_transaction(self, _positions: Any, _metadata: bytes, seconds: float) -> None:
         self.waits.append(seconds)
 
     def commit_transaction(self, seconds: float) -> None:
         self.waits.append(seconds)
+        self.sent.append("commit")
 
 
 def transaction(producer: Producer) -> KafkaTransaction:
@@ -86,7 +90,7 @@ def test_a_full_queue_is_waited_for_by_every_record():
     for full in (1, 3):
         producer = Producer(full=full)
         written = transaction(producer).run([snapshot()], MEMBER, Deadline(5.0))
-        assert producer.sent == [b"node", b"meta"]
+        assert producer.sent == ["begin", b"node", b"meta", "commit"]
         assert written[0].next_offset == 8
 
 
@@ -117,8 +121,40 @@ def test_what_the_library_raises_within_a_report_is_said_as_what_it_was():
         transaction(producer).run([snapshot()], MEMBER, Deadline(5.0))
 
 
+def refuses(producer: Producer, code: int, times: int) -> None:
+    """The group's coordinator refuses the positions this often, and the library gives the transaction up."""
+    left, taken = [KafkaError(code, txn_requires_abort=True)] * times, producer.send_offsets_to_transaction
+
+    def send(*arguments: Any) -> None:
+        if left:
+            raise KafkaException(left.pop())
+        taken(*arguments)
+
+    producer.send_offsets_to_transaction = send
+
+
+@pytest.mark.parametrize("code", [KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS])
+def test_a_transaction_that_a_starting_coordinator_refused_is_done_again(code):
+    producer = Producer()
+    refuses(producer, code, 2)
+    assert transaction(producer).run([snapshot()], MEMBER, Deadline(60.0)) == {0: Written(8)}
+    whole = ["begin", b"node", b"meta"]
+    assert producer.sent == [*whole, "abort", *whole, "abort", *whole, "commit"]
+
+
+def test_a_coordinator_that_refuses_for_good_ends_the_commit():
+    producer = Producer()
+    refuses(producer, KafkaError.NOT_COORDINATOR, 100)
+    with pytest.raises(CommitError):
+        transaction(producer).run([snapshot()], MEMBER, Deadline(0.0))
+    refuses(producer, KafkaError.ILLEGAL_GENERATION, 1)
+    with pytest.raises(CommitError):
+        transaction(producer).run([snapshot()], MEMBER, Deadline(60.0))
+    assert "abort" not in producer.sent
+
+
 def test_while_the_brokers_are_away_no_deadline_counts():
-    producer, away = Producer(), [True] * 5
+    producer, away = Producer(), [True] * 7
     made = transaction(producer)
     made._was_away = lambda _: bool(away and away.pop())
     left = [1] * 4

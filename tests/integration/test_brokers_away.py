@@ -9,7 +9,7 @@ from backbeat.compose.local.kafka import KafkaBroker
 from backbeat.compose.local.ports import free_port
 from backbeat.schemas.kafka import topics
 from backbeat.streams.kafka.registration import add_client
-from tests.integration.caller import Caller, node_of
+from tests.integration.caller import SECONDS_MAX, Caller, node_of
 from tests.integration.hand import Hand
 from tests.integration.rig import START_SECONDS_MAX, user_of
 from tests.waiting import until
@@ -43,6 +43,10 @@ def test_an_engine_waits_for_its_brokers_and_goes_on(tmp_path):
         except OSError:
             return False
 
+    def is_ready() -> bool:
+        assert engine.poll() is None, log.read_text()
+        return says("ok\n") and not says("not ok")
+
     kafka.start()
     topics.ensure_topics(kafka.bootstrap_servers, PARTITIONS, 1, development=True)
     add_client(kafka.bootstrap_servers, "default", partitions=PARTITIONS)
@@ -52,7 +56,7 @@ def test_an_engine_waits_for_its_brokers_and_goes_on(tmp_path):
     try:
         until(lambda: "Kafka is waited for: " in log.read_text(), "it says that it waits", START_SECONDS_MAX)
         kafka.start()
-        until(lambda: says("ok\n") and not says("not ok"), "it is ready", START_SECONDS_MAX)
+        until(is_ready, "it is ready", START_SECONDS_MAX)
         kafka.kill()
         until(lambda: says("Kafka does not answer since"), "it says that Kafka is away")
 
@@ -63,14 +67,18 @@ def test_an_engine_waits_for_its_brokers_and_goes_on(tmp_path):
         until(lambda: away_for() >= AWAY_SECONDS, "it is away for longer than a commit may take")
         assert get(f"{url}/live")[0] == 200
         kafka.start()
-        until(lambda: not says("not ok"), "it is ready again", START_SECONDS_MAX)
-        assert engine.poll() is None
+        until(is_ready, "it is ready again", START_SECONDS_MAX)
         caller = Caller(kafka.bootstrap_servers, user_of(kafka.bootstrap_servers), PARTITIONS)
         hand = Hand(caller, "default", lambda _: [])
         try:
             sent = caller.signal(b'"after"')
             caller.send(sent)
-            hand.wait_for(lambda each: each.node.id == node_of(sent))
+
+            def is_handed_out() -> bool:
+                assert engine.poll() is None, log.read_text()
+                return bool(hand.of(node_of(sent)))
+
+            until(is_handed_out, "its activity comes", SECONDS_MAX)
         finally:
             hand.close()
             caller.close()
