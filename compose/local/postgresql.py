@@ -18,7 +18,7 @@ from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.local.child_process import ChildProcess, last_lines
 from backbeat.compose.local.ports import LOOPBACK, free_port
 
-_START_SECONDS_MAX = 60.0
+_START_SECONDS_MAX = 300.0
 _STOP_SECONDS_MAX = 30.0
 _LOOK_SECONDS = 0.05
 #: User that it runs as where we are root: the one that the package makes.
