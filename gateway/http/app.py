@@ -35,10 +35,10 @@ from backbeat.gateway.projection import ProjectionError
 from backbeat.gateway.settings import GatewaySettings
 from backbeat.gateway.status import status_of
 from backbeat.observe.status_server import PATHS
-from backbeat.streams.engine.ports import NewerRecordError
 from backbeat.streams.observe import logs, tracing
+from backbeat.streams.ports.errors import NewerRecordError
 from backbeat.streams.process.termination import EXIT_INCONSISTENT_STATE, code_of, end, end_hanging
-from backbeat.streams.process.watchdog import Watchdog, Watched
+from backbeat.streams.process.watch.watchdog import Watchdog, Watched
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from backbeat.gateway.projection.reading.filters import Counts, NodeFilters, Wor
 from backbeat.gateway.projection.reading.reader import TableReader
 from backbeat.gateway.projection.storage.database import READERS, open_engine, parse_url
 from backbeat.schemas.messages.views import NodeView, WorkflowView
-from backbeat.streams.engine.ports import NewerRecordError
+from backbeat.streams.ports.errors import NewerRecordError
 
 #: Commit request to a partition's owner: (partition, changelog offset that covers all writes so far).
 Flush = Callable[[int], Awaitable[tuple[int, int]]]

@@ -14,8 +14,8 @@ from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.views import NodeView
 from backbeat.streams.core.queries import current_node, find_node
 from backbeat.streams.engine.loop import Engine
-from backbeat.streams.engine.partition import Record
 from backbeat.streams.input.signal_command import Admitted
+from backbeat.streams.ports.log import Record
 from backbeat.testing.memory_store import MemoryPartition
 from backbeat.transport.base import written
 

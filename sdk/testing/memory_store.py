@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from backbeat.schemas.messages.commands import TimerFired
 from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.store import MemoryStore
-from backbeat.streams.engine.ports import ChangelogPosition, Snapshot
+from backbeat.streams.ports.state import ChangelogPosition, Snapshot
 from backbeat.streams.state.timers import TimerKey, timer_fired
 
 #: Timers that only remove records: nothing to wait for.
@@ -42,7 +42,8 @@ class Timetable(dict[TimerKey, int]):
     def due(self, now: int) -> Iterator[TimerFired]:
         """The commands for the timers that are due, earliest first, each once."""
         while (first := self.first()) is not None and first[0] <= now:
-            heapq.heappop(self._order)
+            while self._order and self._order[0] == first:  # It was cleared and set again.
+                heapq.heappop(self._order)
             yield timer_fired(first, self[first])
 
     def next_due(self) -> int | None:

@@ -17,7 +17,7 @@ from backbeat.schemas.kafka.topics import ACTIVITIES_PREFIX, COMMANDS, DEAD_LETT
 from backbeat.schemas.messages.activities import ActivityRecord
 from backbeat.schemas.messages.history import StatusChangesRecord
 from backbeat.schemas.messages.replies import ReplyRecord
-from backbeat.streams.engine.partition import Record
+from backbeat.streams.ports.log import Record
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

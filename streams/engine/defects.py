@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from backbeat.schemas.errors import DecodeError, RegistryError
+from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.messages.commands import (
     AddChildren,
     AnyCommand,
@@ -24,16 +24,9 @@ from backbeat.schemas.messages.commands import (
 from backbeat.schemas.messages.replies import Rejection
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.idempotency import answered
-from backbeat.streams.engine.ports import StoreError
+from backbeat.streams.ports.errors import defect_text
 
-#: Exceptions that are no fault of one record, and end the process. All others concern the record alone.
-NOT_OF_A_RECORD = (StoreError, MemoryError, RegistryError)
 _ABOUT_A_NODE = (ChangeNode, AddChildren, RestartNode, ResetNode, ScheduleNode, Heartbeat, DeliveryFailed, GrantSlot)
-
-
-def defect_text(error: Exception) -> str:
-    """The text of an exception in a dead letter or an answer."""
-    return f"{type(error).__name__}: {error}"
 
 
 def unreadable_text(error: Exception) -> str:

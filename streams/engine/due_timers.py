@@ -11,7 +11,7 @@ from backbeat.schemas.messages.commands import ScheduleDue, TimerFired
 from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.schedules.schedule import Schedule
 from backbeat.streams.core.tables import SCHEDULES
-from backbeat.streams.engine.ports import PartitionState
+from backbeat.streams.ports.state import PartitionState
 
 logger = logging.getLogger(__name__)
 

@@ -9,32 +9,34 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
-import msgspec
-
 from backbeat.schemas import codec
 from backbeat.schemas.kafka.topics import COMMANDS, HISTORY
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import AnyCommand, DeliveryFailed, route
+from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.schemas.messages.queries import AnyQuery, Flush, WaitNode
 from backbeat.schemas.messages.replies import Position
 from backbeat.schemas.messages.values import Source
 from backbeat.streams.core import apply, queries
 from backbeat.streams.core import effects as fx
 from backbeat.streams.core.step import Refused
-from backbeat.streams.engine.defects import NOT_OF_A_RECORD, defect_text, failure_of, refused, unreadable_text
+from backbeat.streams.engine.defects import failure_of, refused, unreadable_text
 from backbeat.streams.engine.due_timers import due_records
-from backbeat.streams.engine.partition import EngineError, Outbox, Partition, Record
-from backbeat.streams.engine.ports import PartitionState, Snapshot
+from backbeat.streams.engine.partition import Partition
 from backbeat.streams.engine.waiting_activities import WaitingActivities
 from backbeat.streams.engine.waits import NodeWaits
 from backbeat.streams.input.validate import check_command, check_query
 from backbeat.streams.observe.counters import EngineCounters
+from backbeat.streams.output.commands import CommandSender
 from backbeat.streams.output.dead_letters import put_aside
 from backbeat.streams.output.replies import Replies
-
-__all__ = ["Engine", "EngineError", "Partition", "Record"]
+from backbeat.streams.ports.errors import NOT_OF_A_RECORD, defect_text
+from backbeat.streams.ports.log import Outbox, Record
+from backbeat.streams.ports.state import PartitionState, Snapshot
 
 logger = logging.getLogger(__name__)
+
+#: `core.apply`, or what stands around it.
+Rules = Callable[[AnyCommand, int, PartitionState], list[fx.Effect]]
 
 
 class Engine:
@@ -50,11 +52,13 @@ class Engine:
         seek: Callable[[int, int, int], None],
         is_owner: Callable[[], bool],
         sample: Callable[[int], None],
-        rules: Callable[[AnyCommand, int, PartitionState], list[fx.Effect]] = apply,
+        rules: Rules = apply,
     ) -> None:
         self._partitions_count = partitions_count
         self._transactional_id = transactional_id
         self._outbox = outbox
+        self._commands = CommandSender(outbox, partitions_count)
+        self._send_command, self._broadcast = self._commands.send, self._commands.broadcast
         #: the activities topic of a client by its id; null: the client is not known yet. Does not block
         self._activities_topic = activities_topic
         self.unknown = WaitingActivities()
@@ -245,29 +249,7 @@ class Engine:
             if topic is not None:
                 self._outbox.send(topic, codec.encode_activity(effect.record()), key=node.id)
             elif isinstance(effect, fx.Dispatch):
-                self.undeliverable(node.id, node.attempt, f"No client has the id {node.user_id.hex()}")
-
-    def undeliverable(self, node_id: bytes, attempt: int, reason: str) -> None:
-        """Send DeliveryFailed for an activity that can never be delivered: a client error of its node."""
-        response = msgspec.json.encode({"error": {"message": reason}})
-        identity = ids.command_id(b"undeliverable", node_id, attempt.to_bytes(8, "big"))
-        failed = DeliveryFailed(id=identity, node_id=node_id, attempt=attempt, response=response)
-        self._send_command(failed, None)
-
-    def _send_command(self, command: AnyCommand, source: Source | None) -> None:
-        identity = route(command)
-        assert identity is not None, "no command of the engine goes to every partition"
-        self._outbox.send(
-            COMMANDS,
-            codec.encode_command(command, source),
-            key=identity,
-            partition=ids.partition_of(identity, self._partitions_count),
-        )
-
-    def _broadcast(self, command: AnyCommand, source: Source) -> None:
-        value = codec.encode_command(command, source)
-        for number in range(self._partitions_count):
-            self._outbox.send(COMMANDS, value, key=command.id, partition=number)
+                self._commands.delivery_failed(node.id, node.attempt, f"No client has the id {node.user_id.hex()}")
 
     def _dead_letter(self, record: Record, reason: str) -> None:
         put_aside(self._outbox, record, COMMANDS, reason)

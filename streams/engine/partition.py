@@ -1,43 +1,13 @@
-"""A partition of the engine, and its input records."""
+"""A partition of the engine."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
 
 from backbeat.schemas.messages import queries
-from backbeat.streams.engine.ports import PartitionState
-
-
-class EngineError(Exception):
-    """The engine must not go on: the log is inconsistent. The text says how."""
-
-
-class Record(NamedTuple):
-    """A record of the commands or queries topic."""
-
-    partition: int
-    offset: int
-    timestamp: int  #: LogAppendTime, milliseconds since the epoch
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes | None]] | None = None
-
-
-class Outbox(Protocol):
-    """The sender of effects."""
-
-    def send(
-        self,
-        topic: str,
-        value: bytes | None,
-        *,
-        key: bytes | None = None,
-        partition: int = -1,
-        headers: list[tuple[str, bytes | None]] | None = None,
-    ) -> None:
-        """Send one record, in order."""
+from backbeat.streams.ports.log import Record
+from backbeat.streams.ports.state import PartitionState
 
 
 @dataclass(slots=True)

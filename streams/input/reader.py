@@ -30,7 +30,7 @@ from backbeat.schemas.kafka.broker_log import OUTAGES
 from backbeat.schemas.kafka.dead_letters import headers_of
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import COMMANDS, QUERIES
-from backbeat.streams.engine.partition import Record
+from backbeat.streams.ports.log import Record
 
 logger = logging.getLogger(__name__)
 

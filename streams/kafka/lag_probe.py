@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import COMMANDS
-from backbeat.streams.engine.partition import EngineError
+from backbeat.streams.ports.errors import EngineError
 
 logger = logging.getLogger(__name__)
 

@@ -6,18 +6,17 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import COMMANDS
-from backbeat.streams.engine.partition import EngineError
-from backbeat.streams.process.settings import EngineSettings
+from backbeat.streams.ports.errors import EngineError
 
 _POLL_SECONDS = 10.0
 
 
-def first_data(settings: EngineSettings, partition: int, begin: int) -> int:
+def first_data(bootstrap_servers: str, group: str, partition: int, begin: int) -> int:
     """Offset of the first data record from `begin` on, or the log's end. EngineError: the log cannot be read there."""
     consumer = Consumer(
         {
-            **connection(settings.bootstrap_servers),
-            "group.id": settings.application_id,
+            **connection(bootstrap_servers),
+            "group.id": group,
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "error",

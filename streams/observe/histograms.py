@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from backbeat.observe.histograms import BYTES, COUNTS, SECONDS, Buckets
-from backbeat.streams.engine.ports import Snapshot
+from backbeat.streams.ports.state import Snapshot
 
 
 class WorkHistograms:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backbeat.schemas.kafka.dead_letters import dead_letter
 from backbeat.schemas.kafka.topics import DEAD_LETTERS
-from backbeat.streams.engine.partition import Outbox, Record
+from backbeat.streams.ports.log import Outbox, Record
 
 
 def put_aside(outbox: Outbox, record: Record, topic: str, reason: str) -> None:

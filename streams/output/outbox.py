@@ -12,14 +12,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from backbeat.schemas.kafka.broker_log import BrokerLog
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import HISTORY
+from backbeat.streams.ports.host_clock import HostClock
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ _PERMANENT = frozenset(
     }
 )
 _FULL_POLL_SECONDS = 0.05
+_QUEUE_RECORDS_MAX = 500_000
 #: Time for which history is gathered into a batch.
 _HISTORY_LINGER_MS = 100
 
@@ -53,10 +55,42 @@ class Undelivered(NamedTuple):
     reason: str
 
 
+class EffectsProducer(Protocol):
+    """Port of the outbox: an idempotent producer, as librdkafka has it."""
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        partition: int,
+        report: Callable[[KafkaError | None, Message], None],
+        /,
+        *,
+        headers: list[tuple[str, str | bytes | None]] | None = None,
+    ) -> None:
+        """Queue a record. BufferError: the queue is full."""
+
+    def poll(self, timeout: float, /) -> int:
+        """Serve delivery reports."""
+
+    def flush(self, timeout: float, /) -> int:
+        """Wait until the queue is empty; returns the count of records that are left."""
+
+    def __len__(self) -> int: ...
+
+
 class Outbox:
     """Producers of all effects, and the records that they could not deliver."""
 
-    def __init__(self, bootstrap_servers: str, client_id: str) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        client_id: str,
+        *,
+        make_producer: Callable[[dict[str, Any]], EffectsProducer] = Producer,
+        host_clock: HostClock = time,
+    ) -> None:
         settings: dict[str, Any] = {
             **connection(bootstrap_servers),
             "client.id": client_id,
@@ -67,15 +101,16 @@ class Outbox:
             # Records that come while a request is under way leave together with the next.
             "max.in.flight.requests.per.connection": 1,
             "socket.nagle.disable": True,
-            "queue.buffering.max.messages": 500_000,
+            "queue.buffering.max.messages": _QUEUE_RECORDS_MAX,
             "queue.buffering.max.kbytes": 256 * 1024,
             "message.max.bytes": 4 * 1024 * 1024,
             # A report for each record costs as much as sending it; flush needs those of failures only.
             "delivery.report.only.error": True,
             "logger": BrokerLog(logger),
         }
-        self._at_once = Producer(settings)
-        self._history = Producer({**settings, "linger.ms": _HISTORY_LINGER_MS})
+        self._monotonic = host_clock.monotonic
+        self._at_once = make_producer(settings)
+        self._history = make_producer({**settings, "linger.ms": _HISTORY_LINGER_MS})
         self._lock = threading.Lock()
         self._undelivered: list[Undelivered] = []
         #: counts of undelivered records that `poll` has handed out, and that were replaced (`settle`)
@@ -96,7 +131,7 @@ class Outbox:
         while True:
             try:
                 if headers:
-                    producer.produce(topic, value, key, partition, on_delivery=self._reported, headers=list(headers))
+                    producer.produce(topic, value, key, partition, self._reported, headers=list(headers))
                 else:
                     producer.produce(topic, value, key, partition, self._reported)
             except BufferError:
@@ -125,6 +160,11 @@ class Outbox:
         """Records sent and not acknowledged."""
         return len(self._at_once) + len(self._history)
 
+    @property
+    def is_congested(self) -> bool:
+        """True where a queue may soon be full: whoever can wait does, since `send` would block."""
+        return self.under_way > _QUEUE_RECORDS_MAX // 2
+
     def poll(self) -> list[Undelivered]:
         """Poll for reports, without waiting. Returns the undeliverable records since the last call."""
         self._at_once.poll(0)
@@ -143,8 +183,8 @@ class Outbox:
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until all sent records are acknowledged or undeliverable. False: the timeout came first. OutboxError."""
-        ends_at = time.monotonic() + timeout_seconds
-        unsent_count = self._at_once.flush(timeout_seconds) + self._history.flush(max(0.0, ends_at - time.monotonic()))
+        ends_at = self._monotonic() + timeout_seconds
+        unsent_count = self._at_once.flush(timeout_seconds) + self._history.flush(max(0.0, ends_at - self._monotonic()))
         if self._failure is not None:
             raise OutboxError(self._failure)
         return not unsent_count

@@ -13,9 +13,9 @@ from backbeat.schemas.messages.queries import AnyQuery
 from backbeat.schemas.messages.replies import QueryAnswer
 from backbeat.schemas.messages.values import ReplyTo
 from backbeat.streams.core import queries
-from backbeat.streams.engine.defects import NOT_OF_A_RECORD, defect_text
-from backbeat.streams.engine.partition import Outbox
-from backbeat.streams.engine.ports import PartitionState
+from backbeat.streams.ports.errors import NOT_OF_A_RECORD, defect_text
+from backbeat.streams.ports.log import Outbox
+from backbeat.streams.ports.state import PartitionState
 
 logger = logging.getLogger(__name__)
 

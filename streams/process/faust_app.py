@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import uvloop
@@ -28,18 +29,15 @@ from faust.types.tuples import ConsumerMessage
 from backbeat.observe.status_server import Address, StatusError
 from backbeat.schemas.kafka import topics
 from backbeat.schemas.kafka.broker_log import OUTAGES
-from backbeat.schemas.kafka.brokers import describe, reach
-from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.schemas.kafka.security import KafkaSecurity, security_of
-from backbeat.streams.engine.partition import Record
-from backbeat.streams.input.ingest import Ingest
 from backbeat.streams.input.reader import Read, Reader
-from backbeat.streams.kafka.reachability import Reachability
+from backbeat.streams.ports.log import Record
 from backbeat.streams.process import memory
-from backbeat.streams.process.health import Watch
+from backbeat.streams.process.composition import EngineService, Ports
 from backbeat.streams.process.lifecycle import EngineProcess
 from backbeat.streams.process.settings import EngineSettings
-from backbeat.streams.process.termination import EXIT_INCONSISTENT_STATE, end
+from backbeat.streams.process.termination import ENDED, EXIT_INCONSISTENT_STATE, end
+from backbeat.streams.process.watch.stalls import Stalls
 from backbeat.streams.state.commit import Member
 from backbeat.streams.state.data_dir import DataDirError, lock_data_dir
 
@@ -119,10 +117,13 @@ def _quiet_aiokafka() -> None:
     library_logger.addHandler(_Outage())
 
 
-def run_engine(settings: EngineSettings, *, status: Address | None = None) -> None:
+def run_engine(
+    settings: EngineSettings, *, status: Address | None = None, stand_in: Callable[[Ports], Ports] = lambda ports: ports
+) -> None:
     """Run an engine until it is stopped. Returns after a clean stop; ends the process otherwise.
 
-    `status`: address of metrics, liveness and readiness; null: they are not served.
+    `status`: address of metrics, liveness and readiness; null: they are not served. `stand_in`: changes the ports of
+    the engine's parts, for tests.
     """
     for library in ("faust", "mode"):
         logging.getLogger(library).setLevel(logging.WARNING)
@@ -131,38 +132,17 @@ def run_engine(settings: EngineSettings, *, status: Address | None = None) -> No
     try:
         lock = lock_data_dir(settings.data_dir)
     except DataDirError as error:
-        end(str(error), error.code)
-    descriptions = describe(reach(settings.bootstrap_servers), [topics.COMMANDS])
-    partitions_count = descriptions[topics.COMMANDS].partitions
-    registry = ClientRegistry(
-        settings.bootstrap_servers, failed=lambda error: end(f"the registry of clients: {error}")
-    ).start()
+        end(str(error), ENDED if error.may_pass else EXIT_INCONSISTENT_STATE)
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    reachability = Reachability(settings.bootstrap_servers, partitions_count)
-    process = EngineProcess(settings, registry, partitions_count, reachability.was_away)
-    process.start()
-    ingest = Ingest(
-        settings.bootstrap_servers,
-        registry,
-        application_id=settings.application_id,
-        instance_id=settings.instance_id,
-        session_timeout_seconds=settings.session_timeout_seconds,
-        heartbeat_interval_seconds=settings.heartbeat_interval_seconds,
-        failed=lambda error: end(f"ingest: {error}"),
-    )
-    ingest.start()
-    app = make_app(settings, partitions_count)
-    reader = Reader(
-        settings.bootstrap_servers, settings.application_id, ended=end, stall_seconds=settings.stall_timeout_seconds
-    )
-    _attach(app, process, reader)
     try:
-        watch = Watch(process, ingest, reachability, end_of_log=reader.end_of_commands, loop=loop, address=status)
+        service = EngineService(settings, loop, status, stand_in)
     except StatusError as error:
         end(str(error), EXIT_INCONSISTENT_STATE)
-    watch.start()
+    app = make_app(settings, service.partitions_count)
+    _attach(app, service)
+    service.start()
     memory.calm_collector()
     worker = faust.Worker(
         app, loop=loop, loglevel="WARN", console_port=None, redirect_stdouts=False, override_logging=False
@@ -170,10 +150,7 @@ def run_engine(settings: EngineSettings, *, status: Address | None = None) -> No
     try:
         worker.execute_from_commandline()
     finally:
-        watch.stop()
-        reader.stop()
-        ingest.stop()
-        registry.stop()
+        service.stop()
         lock.close()
 
 
@@ -230,8 +207,8 @@ class BatchConsumer(Consumer):
         """Nothing: Faust fetches no records, and `stalls` watches partitions that do not move."""
 
 
-def _attach(app: faust.App, process: EngineProcess, reader: Reader) -> None:
-    settings = process.settings
+def _attach(app: faust.App, service: EngineService) -> None:
+    process, settings = service.process, service.process.settings
     coordinators: list[Any] = []
 
     class Listener(ConsumerRebalanceListener):
@@ -250,19 +227,16 @@ def _attach(app: faust.App, process: EngineProcess, reader: Reader) -> None:
             await super().on_partitions_assigned(assigned)
 
     BatchConsumer.RebalanceListener = Listener
-    BatchConsumer.reader = reader
+    BatchConsumer.reader = service.reader
     app.transport.Consumer = BatchConsumer
 
     @app.on_partitions_assigned.connect
     async def assigned(_: Any, partitions: set[TP], **__: Any) -> None:
         numbers = [item.partition for item in partitions if item.topic == topics.COMMANDS]
-        reader.forget()
         await process.assigned(numbers)
-        reader.read_queries(numbers)
 
     @app.on_partitions_revoked.connect
     async def revoked(*_: Any, **__: Any) -> None:
-        reader.forget()
         await process.revoked()
 
     @app.on_before_shutdown.connect
@@ -275,13 +249,10 @@ def _attach(app: faust.App, process: EngineProcess, reader: Reader) -> None:
                 # A static member does not leave when it is closed, and its partitions would wait for its session's end.
                 coordinator._group_instance_id = None  # noqa: SLF001 - aiokafka has no other way
 
-    process.pause = reader.pause
-    process.resume = reader.resume
-    process.seek = reader.read_commands
-    _run(app, process, reader)
+    _run(app, process, service.stalls)
 
 
-def _run(app: faust.App, process: EngineProcess, reader: Reader) -> None:
+def _run(app: faust.App, process: EngineProcess, stalls: Stalls) -> None:
     commands, queries = _topic(app, topics.COMMANDS), _topic(app, topics.QUERIES)
 
     @app.agent(commands)
@@ -295,7 +266,7 @@ def _run(app: faust.App, process: EngineProcess, reader: Reader) -> None:
         async for event in stream.events():
             for record in event.message.records:
                 # A task for each: a small query does not wait until a large tree is read.
-                process.spawn(process.query(record))
+                process.background.spawn(process.query(record))
 
     @app.task
     async def tick() -> None:
@@ -313,7 +284,7 @@ def _run(app: faust.App, process: EngineProcess, reader: Reader) -> None:
 
     @app.task
     async def watch() -> None:
-        await process.stalls.watch(reader.end_of_commands)
+        await stalls.watch()
 
 
 def _watch_heartbeats(coordinator: Any, process: EngineProcess) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConsumerGroupDescription
@@ -25,17 +24,26 @@ _REFUSALS = {KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZA
 _ASK_AGAIN_SECONDS = 0.5
 
 
-def other_holder(settings: EngineSettings) -> str | None:
-    """The host of another process with the instance id; null: there is none.
+class InstanceHolder:
+    """Who has this instance id. The data directory is locked, so the member that it names is dead."""
 
-    This process has locked the directory, so the member that it names is dead.
-    """
-    admin = AdminClient({**connection(settings.bootstrap_servers), "log_level": 2})
-    group = settings.application_id
-    for member in _describe(admin, group).members:
-        if member.group_instance_id == settings.instance_id and member.member_id != _last_member(settings.data_dir):
-            return str(member.host)
-    return None
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self._path = settings.data_dir / "member"
+
+    def other(self) -> str | None:
+        """The host of another process with the instance id; null: there is none. Blocks."""
+        settings = self._settings
+        admin = AdminClient({**connection(settings.bootstrap_servers), "log_level": 2})
+        last_member = self._path.read_text(encoding="utf-8") if self._path.exists() else ""
+        for member in _describe(admin, settings.application_id).members:
+            if member.group_instance_id == settings.instance_id and member.member_id != last_member:
+                return str(member.host)
+        return None
+
+    def note(self, member_id: str) -> None:
+        """Store the member id of this directory's process."""
+        self._path.write_text(member_id, encoding="utf-8")
 
 
 def _describe(admin: AdminClient, group: str) -> ConsumerGroupDescription:
@@ -59,17 +67,3 @@ def replaced_text(instance_id: str) -> str:
         f"it was replaced: another process has the instance id {instance_id}. "
         "What to do: give each engine an --instance-id of its own"
     )
-
-
-def note_member(data_dir: Path, member_id: str) -> None:
-    """Store the member id of this directory's process."""
-    _path(data_dir).write_text(member_id, encoding="utf-8")
-
-
-def _last_member(data_dir: Path) -> str:
-    path = _path(data_dir)
-    return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def _path(data_dir: Path) -> Path:
-    return data_dir / "member"

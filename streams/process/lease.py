@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import time
 
+from backbeat.streams.ports.host_clock import HostClock
+
 
 class Lease:
     """A lease. Written on the consumer's thread, read on the engine's: one number."""
 
-    def __init__(self, session_timeout_seconds: float) -> None:
+    def __init__(self, session_timeout_seconds: float, host_clock: HostClock = time) -> None:
+        self._monotonic = host_clock.monotonic
         self._session_timeout_seconds = session_timeout_seconds
         self._until = 0.0
         self._from = 0.0
@@ -28,11 +31,11 @@ class Lease:
 
     def wait_for_others(self) -> None:
         """Begin the lease one session timeout from now: another holder of this instance id may have one until then."""
-        self._from = time.monotonic() + self._session_timeout_seconds
+        self._from = self._monotonic() + self._session_timeout_seconds
 
     def lose(self) -> bool:
         """End the lease: the group has no such member. True: it was replaced, since its session cannot have ended."""
-        replaced = time.monotonic() < self._until
+        replaced = self._monotonic() < self._until
         self._until = 0.0
         return replaced
 
@@ -41,8 +44,8 @@ class Lease:
         """Age in seconds of the newest answered heartbeat; null: none was answered."""
         if not self._until:
             return None
-        return time.monotonic() - (self._until - self._session_timeout_seconds)
+        return self._monotonic() - (self._until - self._session_timeout_seconds)
 
     def is_certain(self) -> bool:
         """True while the session cannot have ended."""
-        return self._from <= time.monotonic() < self._until
+        return self._from <= self._monotonic() < self._until

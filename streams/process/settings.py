@@ -7,6 +7,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from backbeat.streams.ports.transaction_ids import transactional_id
+
 _INSTANCE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -79,13 +81,3 @@ class EngineSettings:
     def transactional_id(self) -> str:
         """The name of this process's transactions."""
         return transactional_id(self.application_id, self.instance_id)
-
-
-def transactional_id(application_id: str, instance_id: str) -> str:
-    """The name of an engine's transactions."""
-    return f"{application_id}-{instance_id}"
-
-
-def instance_of(application_id: str, transaction: str) -> str:
-    """The instance id that a transactional id was made of."""
-    return transaction.removeprefix(f"{application_id}-")

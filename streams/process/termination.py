@@ -5,15 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
-from backbeat.streams.engine.ports import NewerRecordError, RestoreError
+from backbeat.streams.ports.errors import NewerRecordError, RestoreError
 from backbeat.streams.process.last_words import last_words
 
 logger = logging.getLogger(__name__)
 
 ENDED = 3  #: exit code: a supervisor starts the process again
 EXIT_INCONSISTENT_STATE = 4  #: exit code: state and topics do not belong together, and starting again does not help
+
+
+class End(Protocol):
+    """Port of the engine's parts: the end of their process."""
+
+    def __call__(self, reason: str, code: int = ENDED) -> NoReturn:
+        """End the process now."""
 
 
 def end(reason: str, code: int = ENDED, *, part: str = "engine") -> NoReturn:

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import logging
 import struct
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -24,8 +25,9 @@ from backbeat.schemas.kafka.broker_log import OUTAGES, BrokerLog
 from backbeat.schemas.kafka.brokers import COORDINATOR_MOVES
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, STATE
-from backbeat.streams.engine.ports import ChangelogPosition, PartitionState, Snapshot
-from backbeat.streams.process.deadline import Deadline
+from backbeat.streams.ports.deadline import Deadline
+from backbeat.streams.ports.host_clock import HostClock
+from backbeat.streams.ports.state import ChangelogPosition, PartitionState, Snapshot
 from backbeat.streams.state.store import host_now
 
 logger = logging.getLogger(__name__)
@@ -74,6 +76,44 @@ class Transaction(Protocol):
         """Write the records and commit the positions, atomically, by the deadline."""
 
 
+class TransactionalProducer(Protocol):
+    """Port of the transaction: a transactional producer, as librdkafka has it."""
+
+    def init_transactions(self, timeout: float, /) -> None:
+        """Fence an earlier producer with this id, and abort its open transaction."""
+
+    def begin_transaction(self) -> None:
+        """Begin a transaction."""
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        partition: int,
+        *,
+        on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
+    ) -> None:
+        """Queue a record. BufferError: the queue is full."""
+
+    def poll(self, timeout: float, /) -> int:
+        """Serve delivery reports."""
+
+    def flush(self, timeout: float, /) -> int:
+        """Wait until the queue is empty; returns the count of records that are left."""
+
+    def send_offsets_to_transaction(
+        self, positions: list[TopicPartition], group_metadata: bytes, timeout: float, /
+    ) -> None:
+        """Commit the group's positions with the transaction."""
+
+    def commit_transaction(self, timeout: float, /) -> None:
+        """Commit the transaction."""
+
+    def abort_transaction(self, timeout: float, /) -> None:
+        """Abort the transaction."""
+
+
 class KafkaTransaction:
     """The transactional producer of this process."""
 
@@ -84,6 +124,8 @@ class KafkaTransaction:
         transaction_timeout_seconds: float,
         sample: Callable[[int], None] = lambda _: None,
         was_away: Callable[[float], bool] = lambda _: False,
+        *,
+        make_producer: Callable[[dict[str, Any]], TransactionalProducer] = Producer,
     ) -> None:
         """`sample`: called with a record's timestamp as soon as its acknowledgement is seen.
 
@@ -93,7 +135,7 @@ class KafkaTransaction:
         self._was_away = was_away
         self._written: dict[int, Written] = {}
         self._error: str | None = None
-        self._producer = Producer(
+        self._producer = make_producer(
             {
                 **connection(bootstrap_servers),
                 "client.id": transactional_id,
@@ -159,7 +201,7 @@ class KafkaTransaction:
         ]
         try:
             # The library may ignore the timeout while a coordinator is away: then the watchdog ends the process
-            # (`process.health`).
+            # (`process.watch`).
             self._until(deadline, partial(self._producer.send_offsets_to_transaction, positions, member.metadata()))
         except KafkaException as error:
             reason: KafkaError = error.args[0]
@@ -216,7 +258,7 @@ class KafkaTransaction:
             return False
         return True
 
-    def _reported(self, error: object, message: Message) -> None:
+    def _reported(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._error = str(error)
             return
@@ -242,6 +284,7 @@ def commit(
     flush: Callable[[Deadline], None],
     transaction: Transaction,
     state_topic_id: str,
+    host_clock: HostClock = time,
     passed: Callable[[str], None] = lambda _: None,
     write: Callable[[PartitionState, Snapshot, ChangelogPosition], None] = lambda store, *arguments: store.write(
         *arguments
@@ -262,6 +305,10 @@ def commit(
         part = written.get(snapshot.partition)
         if part is None:
             raise CommitError(f"no report of partition {snapshot.partition} came with the transaction")
-        write(stores[snapshot.partition], snapshot, ChangelogPosition(state_topic_id, part.next_offset, host_now()))
+        write(
+            stores[snapshot.partition],
+            snapshot,
+            ChangelogPosition(state_topic_id, part.next_offset, host_now(host_clock)),
+        )
     passed("write")
     return written

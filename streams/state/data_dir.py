@@ -10,19 +10,18 @@ import time
 from pathlib import Path
 from typing import IO
 
-from backbeat.streams.process.termination import ENDED, EXIT_INCONSISTENT_STATE
-
 #: A stopping engine commits first: its successor waits for that.
 _WAIT_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
 
 
 class DataDirError(Exception):
-    """The data directory cannot be used; the text says what to do, `code` is the process's exit code."""
+    """The data directory cannot be used; the text says what to do."""
 
-    def __init__(self, text: str, code: int) -> None:
+    def __init__(self, text: str, *, may_pass: bool) -> None:
+        """`may_pass`: true where a later start may succeed by itself."""
         super().__init__(text)
-        self.code = code
+        self.may_pass = may_pass
 
 
 def lock_data_dir(data_dir: Path, wait_seconds: float = _WAIT_SECONDS) -> IO[str]:
@@ -31,11 +30,10 @@ def lock_data_dir(data_dir: Path, wait_seconds: float = _WAIT_SECONDS) -> IO[str
         data_dir.mkdir(parents=True, exist_ok=True)
         lock = (data_dir / "lock").open("a+")
     except OSError as error:
-        code = ENDED if error.errno in {errno.ENOSPC, errno.EDQUOT} else EXIT_INCONSISTENT_STATE
         raise DataDirError(
             f"the data directory {data_dir} cannot be used: {error.strerror}. What to do: make it a directory that "
             f"this user may write to, on a disk that has room, or name another with --data-dir",
-            code,
+            may_pass=error.errno in {errno.ENOSPC, errno.EDQUOT},
         ) from error
     deadline = time.monotonic() + wait_seconds
     while not _locked(lock):
@@ -46,7 +44,7 @@ def lock_data_dir(data_dir: Path, wait_seconds: float = _WAIT_SECONDS) -> IO[str
             raise DataDirError(
                 f"the data directory {data_dir} is in use by another engine (pid {owner}). What to do: stop that one, "
                 f"or give this one a --data-dir and an --instance-id of its own",
-                EXIT_INCONSISTENT_STATE,
+                may_pass=False,
             )
         time.sleep(_LOOK_SECONDS)
     with contextlib.suppress(OSError):  # A full disk is no error: the pid is for people, the lock counts.

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from backbeat.streams.engine.ports import FullDiskError
+from backbeat.streams.ports.errors import FullDiskError
 from backbeat.streams.state.store_folder import set_aside_in
 
 logger = logging.getLogger(__name__)

@@ -9,46 +9,35 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
 from confluent_kafka import KafkaException
 
 from backbeat.schemas.kafka.broker_log import OUTAGES
 from backbeat.schemas.kafka.brokers import UnreachableError, may_pass
-from backbeat.streams.engine.loop import Engine
-from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError, PartitionState, RestoreError, Snapshot
+from backbeat.streams.ports.errors import DamagedStoreError, RestoreError
+from backbeat.streams.ports.host_clock import HostClock
+from backbeat.streams.ports.state import ChangelogPosition, PartitionState, Snapshot
 from backbeat.streams.state.disk_space import DiskSpace
 from backbeat.streams.state.restorer import Restorer
+from backbeat.streams.state.store import PartitionStore
 
 logger = logging.getLogger(__name__)
 
 #: Wait before a restore is repeated when brokers do not answer.
 _AGAIN_SECONDS = 1.0
 #: No assignment's epoch: they count from 0 on.
-_NO_EPOCH = -1
+NO_EPOCH = -1
 
 
 class LocalStores:
     """The local stores of a process. All methods but `write` are called on the event loop."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        restorer: Restorer,
-        disk: DiskSpace,
-        threads: Executor,
-        *,
-        spawn: Callable[[Awaitable[None]], None],
-        restored: Callable[[int], None],
-    ) -> None:
-        """`spawn`: runs work in the background, whose failure ends the process; `restored`: called with a partition."""
-        self._engine = engine
+    def __init__(self, restorer: Restorer, disk: DiskSpace, threads: Executor, host_clock: HostClock = time) -> None:
         self._restorer = restorer
         self._disk = disk
         self._threads = threads
-        self._spawn = spawn
-        self._restored = restored
+        self._monotonic = host_clock.monotonic
         #: errors of `write`
         self._damaged: list[DamagedStoreError] = []
         self._path_locks: dict[int, asyncio.Lock] = {}
@@ -59,22 +48,27 @@ class LocalStores:
         #: held while a commit goes on
         self.commit_lock = asyncio.Lock()
 
-    async def restore(self, number: int, epoch: int, damaged: tuple[PartitionState, str] | None = None) -> None:
-        """Restore a partition, and begin with it. `damaged`: its store until now, and the reason."""
+    async def restore(
+        self, number: int, epoch: int, damaged: tuple[PartitionState, str] | None = None
+    ) -> tuple[PartitionStore, int] | None:
+        """A partition's restored store, and the end of its commands; null: the epoch is over.
+
+        `damaged`: its store until now, and the reason; it is set aside first, also where the epoch is over.
+        """
         loop = asyncio.get_running_loop()
         async with self._path_locks.setdefault(number, asyncio.Lock()):
             if damaged is not None:
                 async with self.commit_lock:  # A commit may be writing to it.
                     await loop.run_in_executor(self._threads, self._restorer.put_aside, number, *damaged)
             if epoch != self.epoch:
-                return
-            began = time.monotonic()
+                return None
+            began = self._monotonic()
             while True:
                 try:
                     store, end_of_commands = await loop.run_in_executor(self._threads, self._restorer.run, number)
                 except (RestoreError, KafkaException, UnreachableError, TimeoutError) as error:
                     if epoch != self.epoch:
-                        return  # The partition's next owner has changed the log under this restore.
+                        return None  # The partition's next owner has changed the log under this restore.
                     if isinstance(error, RestoreError) or not may_pass(error):
                         raise
                     OUTAGES.tell(logger, f"partition {number} waits for its restore, {error}")
@@ -83,28 +77,15 @@ class LocalStores:
                     break
             if epoch != self.epoch:
                 store.close()
-                return
+                return None
             logger.info(
                 "partition %d restored in %.2f s, at offset %d",
                 number,
-                time.monotonic() - began,
+                self._monotonic() - began,
                 store.meta.next_offset,
                 extra={"partition": number},
             )
-            try:
-                self._engine.ready(number, store, end_of_commands)
-            except DamagedStoreError as error:
-                self.repair(error)
-            else:
-                self._restored(number)
-
-    def repair(self, error: DamagedStoreError) -> None:
-        """Restore the partition whose store is damaged; the others go on."""
-        store = self._engine.lose(error.partition)
-        if store is not None:
-            # While the partition is given back the store is only put aside.
-            epoch = _NO_EPOCH if self.revoking else self.epoch
-            self._spawn(self.restore(error.partition, epoch, damaged=(store, error.reason)))
+            return store, end_of_commands
 
     def write(self, store: PartitionState, snapshot: Snapshot, origin: ChangelogPosition) -> None:
         """Step 3 of a commit for one partition: once there is room on the disk; a damaged store is noted. Blocks."""
@@ -114,7 +95,7 @@ class LocalStores:
         except DamagedStoreError as error:
             self._damaged.append(error)
 
-    def repair_written(self) -> None:
-        """Restore the partitions whose stores a commit has found damaged."""
-        while self._damaged:
-            self.repair(self._damaged.pop())
+    def take_damaged(self) -> list[DamagedStoreError]:
+        """Remove and return the damages that `write` has noted."""
+        damaged, self._damaged = self._damaged, []
+        return damaged

@@ -26,8 +26,10 @@ from backbeat.schemas.kafka.broker_log import BrokerLog
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import COMMANDS, STATE, STATE_DELETE_RETENTION_MS, topic_id
 from backbeat.streams.core.records import Meta
-from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError, RestoreError, StoreError
-from backbeat.streams.process.settings import EngineSettings, instance_of
+from backbeat.streams.ports.errors import DamagedStoreError, RestoreError, StoreError
+from backbeat.streams.ports.host_clock import HostClock
+from backbeat.streams.ports.state import ChangelogPosition
+from backbeat.streams.ports.transaction_ids import instance_of
 from backbeat.streams.state.store import PartitionStore, host_now
 
 logger = logging.getLogger(__name__)
@@ -67,6 +69,9 @@ class Changelog(Protocol):
     def abort_open_transaction(self, transactional_id: str) -> bool:
         """Abort the open transaction of a dead process. False: the process is alive."""
 
+    def close(self) -> None:
+        """Release the connections."""
+
 
 def restore(
     open_store: Callable[[], PartitionStore],
@@ -74,6 +79,8 @@ def restore(
     set_aside: Callable[[str], None],
     changelog: Changelog,
     progress: Callable[[int, int, int], None] = lambda *_: None,
+    *,
+    host_clock: HostClock = time,
 ) -> PartitionStore:
     """The partition's store as of the end of its changelog. Blocks. RestoreError, StoreError.
 
@@ -81,11 +88,11 @@ def restore(
     with the offset, the end, and the count of records read since the last call.
     """
     try:
-        return _restore(open_store, wipe, changelog, progress)
+        return _restore(open_store, wipe, changelog, progress, host_clock)
     except DamagedStoreError as error:
         set_aside(error.reason)
     try:
-        return _restore(open_store, wipe, changelog, progress)
+        return _restore(open_store, wipe, changelog, progress, host_clock)
     except DamagedStoreError as error:
         raise StoreError(
             f"{error}, which was made anew just before. What to do: look at the disk, or give another --data-dir"
@@ -97,6 +104,7 @@ def _restore(
     wipe: Callable[[], None],
     changelog: Changelog,
     progress: Callable[[int, int, int], None],
+    host_clock: HostClock,
 ) -> PartitionStore:
     store = open_store()
     partition = store.partition
@@ -104,7 +112,7 @@ def _restore(
         # Before the ends: the records of a committed position are before an end that is read later.
         committed = changelog.committed_position(partition)
         ends = changelog.state_ends(partition)
-        stale_reason = _why_stale(store.origin, changelog.state_topic_id, ends)
+        stale_reason = _why_stale(store.origin, changelog.state_topic_id, ends, host_now(host_clock))
         if stale_reason is not None:
             _check_not_lost(store, ends)
             logger.warning("partition %d: the local store is wiped: %s", partition, stale_reason)
@@ -112,7 +120,7 @@ def _restore(
             wipe()
             store = open_store()
         was_empty = store.origin is None
-        _catch_up(store, ends, changelog, progress)
+        _catch_up(store, ends, changelog, progress, host_clock)
         store.restored()
         _check_log(store, changelog, committed, read_whole=was_empty)
     except BaseException:
@@ -121,7 +129,7 @@ def _restore(
     return store
 
 
-def _why_stale(origin: ChangelogPosition | None, state_topic_id: str, ends: Ends) -> str | None:
+def _why_stale(origin: ChangelogPosition | None, state_topic_id: str, ends: Ends, now: int) -> str | None:
     """The reason why a local store must not be used; null: it may be used."""
     if origin is None:
         return None
@@ -129,7 +137,7 @@ def _why_stale(origin: ChangelogPosition | None, state_topic_id: str, ends: Ends
         return "it is of another changelog topic"
     if not ends.first <= origin.next_offset <= ends.end:
         return f"its offset {origin.next_offset} is outside the changelog ({ends.first} to {ends.end})"
-    age_ms = host_now() - origin.written_at
+    age_ms = now - origin.written_at
     if age_ms > STATE_DELETE_RETENTION_MS // 2:
         return f"it was left aside for {age_ms / 3_600_000:.0f} h; records deleted meanwhile would come back"
     return None
@@ -147,31 +155,34 @@ def _check_not_lost(store: PartitionStore, ends: Ends) -> None:
 
 
 def _catch_up(
-    store: PartitionStore, ends: Ends, changelog: Changelog, progress: Callable[[int, int, int], None]
+    store: PartitionStore,
+    ends: Ends,
+    changelog: Changelog,
+    progress: Callable[[int, int, int], None],
+    host_clock: HostClock,
 ) -> None:
     """Read the changelog from the store's offset to the end seen at the start."""
     position = store.origin.next_offset if store.origin else ends.first
     # Until the end is reached the store keeps its old time: after a crash here it must not look fresh.
-    written_at = store.origin.written_at if store.origin else host_now()
-    last_progress = time.monotonic()
+    written_at = store.origin.written_at if store.origin else host_now(host_clock)
+    last_progress = host_clock.monotonic()
     aborted: set[str] = set()
     progress(position, ends.end, 0)
     while position < ends.end:
         records, reached = changelog.read(store.partition, position)
         if reached > position:
             fresh = reached >= ends.end
-            store.restore(
-                records, ChangelogPosition(changelog.state_topic_id, reached, host_now() if fresh else written_at)
-            )
+            written_at = host_now(host_clock) if fresh else written_at
+            store.restore(records, ChangelogPosition(changelog.state_topic_id, reached, written_at))
             position = reached
             progress(position, ends.end, len(records))
-            last_progress = time.monotonic()
-        elif time.monotonic() - last_progress > _STUCK_SECONDS:
+            last_progress = host_clock.monotonic()
+        elif host_clock.monotonic() - last_progress > _STUCK_SECONDS:
             meta = store.stored_meta()
             owner = meta.transactional_id if meta else ""
             if owner and owner not in aborted and changelog.abort_open_transaction(owner):
                 aborted.add(owner)
-            last_progress = time.monotonic()
+            last_progress = host_clock.monotonic()
 
 
 def _check_log(store: PartitionStore, changelog: Changelog, committed: int | None, *, read_whole: bool) -> None:
@@ -210,15 +221,18 @@ def _check_log(store: PartitionStore, changelog: Changelog, committed: int | Non
 class KafkaChangelog:
     """The topics of a real Kafka. One per restoring thread; not to be shared."""
 
-    def __init__(self, settings: EngineSettings) -> None:
-        self._settings = settings
-        self._admin = AdminClient({**connection(settings.bootstrap_servers), "log_level": 2})
-        self.state_topic_id = topic_id(settings.bootstrap_servers, STATE)
-        self.commands_topic_id = topic_id(settings.bootstrap_servers, COMMANDS)
+    def __init__(self, bootstrap_servers: str, application_id: str, own_transactional_id: str) -> None:
+        """`own_transactional_id`: of this process, whose open transaction was aborted when it began."""
+        self._bootstrap_servers = bootstrap_servers
+        self._application_id = application_id
+        self._own_transactional_id = own_transactional_id
+        self._admin = AdminClient({**connection(bootstrap_servers), "log_level": 2})
+        self.state_topic_id = topic_id(bootstrap_servers, STATE)
+        self.commands_topic_id = topic_id(bootstrap_servers, COMMANDS)
         self._consumer = Consumer(
             {
-                **connection(settings.bootstrap_servers),
-                "group.id": settings.application_id,
+                **connection(bootstrap_servers),
+                "group.id": application_id,
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "earliest",
@@ -284,16 +298,16 @@ class KafkaChangelog:
 
     def abort_open_transaction(self, transactional_id: str) -> bool:
         """Abort the open transaction of a dead process. False: the process is alive."""
-        settings = self._settings
-        if transactional_id == settings.transactional_id:
-            return False  # Its transaction was aborted when this process began.
-        instance_id = instance_of(settings.application_id, transactional_id)
-        group = self._admin.describe_consumer_groups([settings.application_id], request_timeout=_ASK_SECONDS)
-        members = group[settings.application_id].result().members
+        if transactional_id == self._own_transactional_id:
+            return False
+        group_id = self._application_id
+        instance_id = instance_of(group_id, transactional_id)
+        group = self._admin.describe_consumer_groups([group_id], request_timeout=_ASK_SECONDS)
+        members = group[group_id].result().members
         if any(member.group_instance_id == instance_id for member in members):
             return False
         logger.warning("%s is gone and left a transaction open: it is aborted", instance_id)
-        producer = Producer({**connection(settings.bootstrap_servers), "transactional.id": transactional_id})
+        producer = Producer({**connection(self._bootstrap_servers), "transactional.id": transactional_id})
         producer.init_transactions(_ASK_SECONDS)
         return True
 

@@ -6,12 +6,13 @@ import logging
 import queue
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from backbeat.streams.engine.ports import FullDiskError, PartitionState
-from backbeat.streams.process import memory
-from backbeat.streams.process.settings import EngineSettings
+from backbeat.streams.ports.errors import FullDiskError
+from backbeat.streams.ports.host_clock import HostClock
+from backbeat.streams.ports.state import PartitionState
 from backbeat.streams.state.disk_space import DiskSpace
-from backbeat.streams.state.restore import KafkaChangelog, restore
+from backbeat.streams.state.restore import Changelog, restore
 from backbeat.streams.state.store import PartitionStore
 from backbeat.streams.state.store_folder import StoreFolder
 
@@ -54,24 +55,28 @@ class Restorer:
 
     def __init__(
         self,
-        settings: EngineSettings,
+        data_dir: Path,
         open_store: Callable[[int], PartitionStore],
-        connect: Callable[[], KafkaChangelog],
+        connect: Callable[[], Changelog],
         disk: DiskSpace,
+        *,
+        took: Callable[[float], None] = lambda _: None,
+        host_clock: HostClock = time,
     ) -> None:
-        self._settings = settings
+        """`took`: called with the duration of a restore, in seconds."""
+        self._data_dir = data_dir
         self._open_store = open_store
         self._connect = connect
         self.disk = disk
         #: connections not in use
-        self._idle: queue.SimpleQueue[KafkaChangelog] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[Changelog] = queue.SimpleQueue()
         #: running restores, by partition
         self.under_way: dict[int, RestoreProgress] = {}
         self.records = 0
         #: count of damaged stores
         self.set_aside_count = 0
-        #: called with the duration of a restore, in seconds
-        self.took: Callable[[float], None] = lambda _: None
+        self._took = took
+        self._host_clock = host_clock
 
     def run(self, number: int) -> tuple[PartitionStore, int]:
         """The partition's store as of the end of its changelog, and the end of its commands."""
@@ -82,7 +87,7 @@ class Restorer:
         finally:
             del self.under_way[number]
         self.records += progress.records
-        self.took(time.monotonic() - progress.began_at)
+        self._took(time.monotonic() - progress.began_at)
         return result
 
     def _run(self, number: int, progress: RestoreProgress) -> tuple[PartitionStore, int]:
@@ -98,6 +103,7 @@ class Restorer:
                 lambda why: self.set_aside(number, why),
                 changelog,
                 progress.note,
+                host_clock=self._host_clock,
             )
             end_of_commands = changelog.command_ends(number).end
         except FullDiskError:
@@ -113,7 +119,7 @@ class Restorer:
 
     def folder(self, number: int) -> StoreFolder:
         """The folder of a partition's store."""
-        return StoreFolder(self._settings.data_dir / f"partition-{number}")
+        return StoreFolder(self._data_dir / f"partition-{number}")
 
     def put_aside(self, number: int, store: PartitionState, why: str) -> None:
         """Close a damaged store that was in use, and set it aside."""
@@ -134,7 +140,6 @@ class Restorer:
         )
 
     def give_back(self) -> None:
-        """Release the connections and the memory of the restores."""
+        """Release the connections of the restores."""
         while not self._idle.empty():
             self._idle.get_nowait().close()
-        memory.give_back()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteOptions
 
-from backbeat.streams.engine.ports import DamagedStoreError, FullDiskError, StoreError
+from backbeat.streams.ports.errors import DamagedStoreError, FullDiskError, StoreError
 from backbeat.streams.state.store_folder import StoreFolder
 
 _WRITE_BUFFER_BYTES = 2 * 1024 * 1024

@@ -12,7 +12,9 @@ from rocksdict import WriteBatch
 
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.tables import META_KEY, META_VERSION
-from backbeat.streams.engine.ports import ChangelogPosition, NewerRecordError, Snapshot
+from backbeat.streams.ports.errors import NewerRecordError
+from backbeat.streams.ports.host_clock import HostClock
+from backbeat.streams.ports.state import ChangelogPosition, Snapshot
 from backbeat.streams.state.rocksdb import open_database
 from backbeat.streams.state.store_folder import StoreFolder
 from backbeat.streams.state.stored_records import StoredRecords
@@ -31,9 +33,10 @@ _FLUSH_MS = 10 * 60 * 1000
 class PartitionStore(StoredRecords):
     """The records of one partition of the commands topic (methods: see `core.store.Store`)."""
 
-    def __init__(self, path: Path, partition: int, cache_records: int = 4_000) -> None:
+    def __init__(self, path: Path, partition: int, cache_records: int = 4_000, host_clock: HostClock = time) -> None:
         super().__init__(path, partition, open_database(StoreFolder(path), partition), cache_records)
-        self._flushed_at = host_now()
+        self._host_clock = host_clock
+        self._flushed_at = host_now(host_clock)
         try:
             self.origin = self._read_origin()
             self.meta = self._newest_meta()
@@ -127,7 +130,7 @@ class PartitionStore(StoredRecords):
 
     def _flush(self, *, wait: bool) -> None:
         """Flush RocksDB's memory."""
-        self._flushed_at = host_now()
+        self._flushed_at = host_now(self._host_clock)
         try:
             self._db.flush(wait)
         except Exception as error:
@@ -196,6 +199,6 @@ class PartitionStore(StoredRecords):
             logger.warning("%s", self._error("close", error))
 
 
-def host_now() -> int:
+def host_now(host_clock: HostClock = time) -> int:
     """The host's time in milliseconds since the epoch: for the age of local files only."""
-    return int(time.time() * 1000)
+    return int(host_clock.time() * 1000)

@@ -15,7 +15,7 @@ from rocksdict import Rdict
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.store import PartitionRecords
 from backbeat.streams.core.tables import TABLES, MetaTable, Table
-from backbeat.streams.engine.ports import NewerRecordError, StoreError
+from backbeat.streams.ports.errors import NewerRecordError, StoreError
 from backbeat.streams.state.layers import Layers
 from backbeat.streams.state.rocksdb import store_error, with_store_errors
 from backbeat.streams.state.scans import keys_of_kind, keys_with, pairs_with

@@ -3,66 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from backbeat.streams.engine.deliveries import Deliveries
-from backbeat.streams.engine.ports import Snapshot
-from backbeat.streams.observe.histograms import CommitHistograms
+from backbeat.schemas.kafka.topics import REPLIES
+from backbeat.streams.output.commands import CommandSender
+from backbeat.streams.output.deliveries import Deliveries
 from backbeat.streams.output.outbox import Outbox
-from backbeat.streams.process import lifecycle as processes
-from backbeat.streams.process.deadline import Deadline
+from backbeat.streams.ports.deadline import Deadline
+from backbeat.streams.ports.log import Record
+from backbeat.streams.ports.state import Snapshot
 from backbeat.streams.process.lifecycle import EngineProcess
 from backbeat.streams.state.commit import CommitError, KafkaTransaction, Member, Written
+from tests.ports import Ended, Producer, Reader, engine_process, settled
+from tests.waiting import until_async
 
 MEMBER = Member("group", "engine", 1, "member")
 
 
-class Producer:
-    """Stands where librdkafka's producer does; full for as often as it is told."""
-
-    def __init__(self, *, full: int = 0) -> None:
-        self.full, self.sent, self.waits = full, [], []
-        self.on_flush = lambda: None
-
-    def produce(self, topic: str, value: bytes, key: bytes, partition: int, report: Any = None, **named: Any) -> None:
-        if self.full:
-            self.full -= 1
-            raise BufferError
-        self.sent.append(value)
-        report = report or named.get("on_delivery")
-        if report is not None and named.get("on_delivery"):
-            report(None, SimpleNamespace(offset=lambda: 7, partition=lambda: partition, timestamp=lambda: (2, 1)))
-
-    def poll(self, _seconds: float) -> int:
-        return 0
-
-    def flush(self, seconds: float) -> int:
-        self.waits.append(seconds)
-        self.on_flush()
-        return 0
-
-    def begin_transaction(self) -> None:
-        self.sent.append("begin")
-
-    def abort_transaction(self, _seconds: float) -> None:
-        self.sent.append("abort")
-
-    def send_offsets_to_transaction(self, _positions: Any, _metadata: bytes, seconds: float) -> None:
-        self.waits.append(seconds)
-
-    def commit_transaction(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        self.sent.append("commit")
-
-
 def transaction(producer: Producer) -> KafkaTransaction:
-    made = KafkaTransaction("127.0.0.1:1", "t", 10.0)
-    made._producer = producer
-    return made
+    return KafkaTransaction("127.0.0.1:1", "t", 10.0, make_producer=lambda _: producer)
 
 
 def snapshot() -> Snapshot:
@@ -71,14 +33,14 @@ def snapshot() -> Snapshot:
 
 def test_what_the_loop_was_handed_meanwhile_is_waited_for():
     """The loop takes an undeliverable activity between the flush and the look: its command is not acknowledged yet."""
-    outbox = Outbox("127.0.0.1:1", "t")
-    run_sync, history = Producer(), Producer()
-    outbox._at_once, outbox._history = run_sync, history
-    made = Deliveries(outbox, None, hold_back=lambda _: None, was_away=lambda _: False)
+    history = Producer()
+    producers = [history, Producer()]
+    outbox = Outbox("127.0.0.1:1", "t", make_producer=lambda _: producers.pop())
+    made = Deliveries(outbox, CommandSender(outbox, 1), hold_back=lambda _: None, was_away=lambda _: False)
 
     def meanwhile() -> None:
         history.on_flush = lambda: None
-        outbox._failed(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), processes.topics.REPLIES, 0, b"k", b"v")
+        outbox._failed(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), REPLIES, 0, b"k", b"v")
         assert made.take_undelivered()
 
     history.on_flush = meanwhile
@@ -172,31 +134,59 @@ def test_while_the_brokers_are_away_no_deadline_counts():
         made.run([snapshot()], MEMBER, Deadline(0.0))
 
 
-class _Ended(Exception):  # noqa: N818 - stands for the process's end
-    """The process has ended."""
-
-
 @pytest.mark.parametrize("error", [KafkaException(KafkaError(KafkaError._STATE)), ValueError("odd"), BufferError()])
-async def test_whatever_a_commit_raises_ends_the_process_with_a_line(error, monkeypatch):
-    reasons: list[str] = []
+async def test_whatever_a_commit_raises_ends_the_process_with_a_line(error, tmp_path):
+    producer = Producer()
 
-    def end(reason: str, *_: Any) -> None:
-        reasons.append(reason)
-        raise _Ended
-
-    monkeypatch.setattr(processes, "end", end)
-    made = EngineProcess.__new__(EngineProcess)
-    made.deliveries = SimpleNamespace(flush=None)
-    made.member, made.commits = MEMBER, CommitHistograms()
-    made.stores = SimpleNamespace(commit_lock=asyncio.Lock(), revoking=False, write=None)
-    made.settings = SimpleNamespace(commit_timeout_seconds=30.0, rebalance_timeout_seconds=15.0)
-    made.engine = SimpleNamespace(flushes=[], unknown=[], snapshot=lambda **_: ([snapshot()], {}))
-    made._committing, made._state_topic_id, made._transaction = None, "state", None
-
-    def fail(*_: Any, **__: Any) -> None:
+    def fail() -> None:
         raise error
 
-    monkeypatch.setattr(processes, "commit", fail)
-    with pytest.raises(_Ended):
-        await made.commit()
-    assert reasons == [f"the commit failed: {error!r}"]
+    producer.on_flush = fail
+    process = engine_process(tmp_path, effects_producer=lambda _: producer)
+    process.committer.member = MEMBER
+    await process.assigned([0])
+    await settled(process)
+    with pytest.raises(Ended) as ended:
+        await process.committer.commit(touch=True)
+    assert str(ended.value) == f"the commit failed: {error!r}"
+    process.engine.drop()
+
+
+async def test_a_long_queue_holds_commands_back_and_the_loop_goes_on(tmp_path):
+    """`send` on the loop would wait for room in it."""
+    producer, reader = Producer(), Reader()
+    process = engine_process(tmp_path, effects_producer=lambda _: producer, reader=reader)
+    await process.assigned([0])
+    await settled(process)
+    process.lease.heard(process.host_clock.monotonic())
+    ticking = asyncio.create_task(process.tick())
+    ((_, _, read_number),) = reader.reads
+    producer.queued = 10**6
+    await _rounds(process)
+    applying = asyncio.create_task(process.commands(0, [Record(0, 0, 1, None, b"no command")], read_number))
+    await _rounds(process)
+    assert (process.engine.counts["commands"], applying.done()) == (0, False)
+    producer.queued = 0
+    await applying
+    assert process.engine.counts["commands"] == 1
+    ticking.cancel()
+    process.engine.drop()
+
+
+async def test_commands_wait_until_nobody_holds_them_back(tmp_path):
+    """A disk that is full, and a flush meanwhile that comes to its end."""
+    gate = engine_process(tmp_path).gate
+    for waits in (True, True, False):
+        gate.hold_back(waits)
+    await asyncio.sleep(0)
+    passing = asyncio.create_task(gate.wait())
+    await asyncio.sleep(0)
+    assert not passing.done()
+    gate.hold_back(False)
+    await passing
+
+
+async def _rounds(process: EngineProcess) -> None:
+    """A round of the loop that begins after now has ended."""
+    rounds = process.rounds
+    await until_async(lambda: process.rounds > rounds + 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from types import SimpleNamespace
 
 import pytest
 
@@ -13,14 +12,13 @@ from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import queries as q
 from backbeat.schemas.messages import views
 from backbeat.schemas.messages.bounds import Settings
-from backbeat.streams.engine.partition import Record
-from backbeat.streams.kafka.clock import BrokerClock
-from backbeat.streams.process.lifecycle import EngineProcess
+from backbeat.streams.ports.log import Record
 from backbeat.testing.clock import Clock
 from backbeat.testing.engine import NEVER, MemoryEngine
 from backbeat.testing.topics import Topics
 from tests.core.rig import CAMERA, CAMERA_ID, NON_BLOCKING, new
 from tests.core.world import USER
+from tests.ports import engine_process
 
 ASKER = b"a" * 16
 CHILDREN = 1_000
@@ -82,17 +80,12 @@ def test_queries_and_commands_pass_between_the_parts_of_a_large_tree(loop):
     assert len(loop.tree()) == 1 + CHILDREN
 
 
-def test_a_query_that_comes_behind_a_large_tree_is_answered_before_its_end(loop):
-    process = EngineProcess.__new__(EngineProcess)  # As the engine runs them, without a Kafka to connect to.
-    process.stores, process.engine, process.clock = SimpleNamespace(revoking=False), loop.engine, BrokerClock()
-
-    async def both() -> None:
-        await asyncio.gather(
-            process.query(loop.record(q.GetTree, TREE, workflow_id=CAMERA_ID)),
-            process.query(loop.record(q.GetNode, NODE, node_id=loop.signal)),
-        )
-
-    asyncio.run(both())
+async def test_a_query_that_comes_behind_a_large_tree_is_answered_before_its_end(loop, tmp_path):
+    process = engine_process(tmp_path, loop=lambda **_: loop.engine)
+    await asyncio.gather(
+        process.query(loop.record(q.GetTree, TREE, workflow_id=CAMERA_ID)),
+        process.query(loop.record(q.GetNode, NODE, node_id=loop.signal)),
+    )
 
     assert loop.answered().index(NODE) == 1
     assert len(loop.tree()) == 1 + CHILDREN

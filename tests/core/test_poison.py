@@ -20,8 +20,8 @@ from backbeat.schemas.messages.retention import DueWorkflows, RetentionPolicy
 from backbeat.schemas.messages.values import TaskKind
 from backbeat.streams.core import apply
 from backbeat.streams.core.tables import JOBS, LINKS, POOLS, WORKFLOWS
-from backbeat.streams.engine.partition import Record
-from backbeat.streams.engine.ports import StoreError
+from backbeat.streams.ports.errors import StoreError
+from backbeat.streams.ports.log import Record
 from backbeat.testing.clock import Clock
 from backbeat.testing.engine import NEVER, MemoryEngine
 from backbeat.testing.topics import Topics

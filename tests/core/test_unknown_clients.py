@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,8 +12,8 @@ from backbeat.schemas.kafka.topics import COMMANDS
 from backbeat.schemas.messages import commands as c
 from backbeat.streams.core import effects as e
 from backbeat.streams.engine.loop import Engine
-from backbeat.streams.process.lifecycle import EngineProcess
 from tests.core.rig import Rig
+from tests.ports import Producer, engine_process
 
 TOPIC = "backbeat.activities.late"
 
@@ -72,25 +71,25 @@ def test_who_is_unknown_when_all_is_read_is_no_client():
     assert command.node_id == effect.node.id
 
 
-async def test_the_loop_goes_on_while_the_registry_is_read():
-    made, sent = engine([])
-    (effect,) = dispatches(1)
-    made._send_activity(effect)
+async def test_the_loop_goes_on_while_the_registry_is_read(tmp_path):
     read, reading = threading.Event(), threading.Event()
 
-    class Registry:
-        def catch_up(self, _seconds: float) -> bool:
-            reading.set()
-            return read.wait(60)
+    def catch_up(_seconds: float) -> bool:
+        reading.set()
+        return read.wait(60)
 
-    process = EngineProcess.__new__(EngineProcess)
-    process.engine, process._registry = made, Registry()
-    process.stores = SimpleNamespace(epoch=1, revoking=False)
-    process._find_lock, process._finding = asyncio.Lock(), ThreadPoolExecutor(1)
-    looking = asyncio.create_task(process._find_clients())
+    producer = Producer()
+    process = engine_process(
+        tmp_path,
+        clients=SimpleNamespace(by_id=lambda _: None, catch_up=catch_up),
+        effects_producer=lambda _: producer,
+    )
+    (effect,) = dispatches(1)
+    process.engine._send_activity(effect)
+    looking = asyncio.create_task(process.unknown_clients.search())
     await asyncio.to_thread(reading.wait, 60)
-    assert sent == []
+    assert producer.sent == []
     assert not looking.done()
     read.set()
     await looking
-    assert len(sent) == 1
+    assert len(producer.sent) == 1

@@ -34,8 +34,8 @@ from backbeat.schemas.messages.values import TaskKind
 from backbeat.streams.core.store import changed
 from backbeat.streams.core.tables import CHUNKS, COALESCE_INDEX, LINKS, NODES, STORED_REPLIES, TOMBSTONES, WORKFLOWS
 from backbeat.streams.engine.loop import Engine
-from backbeat.streams.engine.partition import Record
 from backbeat.streams.input.signal_command import admit_signal
+from backbeat.streams.ports.log import Record
 from backbeat.streams.state.store import ChangelogPosition, PartitionStore
 
 from .generator import USERS, Generator

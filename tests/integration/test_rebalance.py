@@ -11,7 +11,7 @@ from backbeat.compose.local.stack import CLIENT_DEFAULT, Stack
 from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, STATE, activities_topic
 from backbeat.schemas.messages import ids, views
 from backbeat.streams.core.records import Meta
-from backbeat.streams.process.settings import instance_of
+from backbeat.streams.ports.transaction_ids import instance_of
 from backbeat.streams.state.commit import Member
 from tests.integration import chaos
 from tests.integration.caller import Caller, node_of

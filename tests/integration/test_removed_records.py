@@ -16,7 +16,7 @@ from backbeat.streams.core.dispatch import apply
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.core.tables import ARCHIVE_QUEUE, TOMBSTONES, WORKFLOWS
-from backbeat.streams.engine.ports import ChangelogPosition
+from backbeat.streams.ports.state import ChangelogPosition
 from backbeat.streams.state.store import META_KEY, PartitionStore
 from backbeat.streams.state.stored_timers import TIMER
 from tests.core.storing import encoded

@@ -12,7 +12,6 @@ from backbeat.schemas.messages.ids import workflow_id
 from backbeat.schemas.messages.replies import Done
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.values import NewNode
-from backbeat.streams.process.settings import EngineSettings
 from backbeat.streams.state.restore import KafkaChangelog
 from tests.integration.bulk import retry_all
 from tests.integration.caller import node_of
@@ -116,7 +115,7 @@ class LateConsumer:
 def test_a_partition_that_is_restored_twice_over_one_connection_is_read_whole(one):
     work(one)
     commit_all(one)
-    changelog = KafkaChangelog(EngineSettings(bootstrap_servers=one.kafka))
+    changelog = KafkaChangelog(one.kafka, "backbeat", "backbeat-test")
     changelog._consumer = LateConsumer(changelog._consumer)
 
     def read_whole(partition):

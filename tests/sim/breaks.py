@@ -1,4 +1,4 @@
-"""Deliberate defects, one at a time, to see that the simulator can fail at all."""
+"""Deliberate defects, one at a time, to see that the simulator can fail at all: wrong code in place of right code."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from backbeat.streams.core import dispatch
 from backbeat.streams.core.schedules import runs
 from backbeat.streams.engine import loop
 from backbeat.streams.engine.loop import Engine
-from backbeat.streams.engine.ports import ChangelogPosition
-from backbeat.streams.process import lifecycle
+from backbeat.streams.ports.state import ChangelogPosition
+from backbeat.streams.process import committer
 from backbeat.streams.process.lease import Lease
+from backbeat.streams.process.unknown_clients import UnknownClients
 from backbeat.streams.state import commit, restore, store
 from backbeat.streams.state.layers import Layers
-from backbeat.streams.state.local_stores import LocalStores
 from backbeat.streams.state.restore import Ends
 from backbeat.streams.state.timers import Timers
 
@@ -34,6 +34,7 @@ def _write_first(
     flush: Any,
     transaction: Any,
     state_topic_id: str,
+    host_clock: Any,
     passed: Any,
     **_: Any,
 ) -> Any:
@@ -43,7 +44,7 @@ def _write_first(
     for snapshot in snapshots:
         origin = stores[snapshot.partition].origin
         begin = origin.next_offset if origin else 0
-        stores[snapshot.partition].write(snapshot, ChangelogPosition(state_topic_id, begin, store.host_now()))
+        stores[snapshot.partition].write(snapshot, ChangelogPosition(state_topic_id, begin, store.host_now(host_clock)))
     return transaction.run(snapshots, member, deadline)
 
 
@@ -51,9 +52,9 @@ def _no_flush(*given: Any, **named: Any) -> Any:
     return commit.commit(*given, **{**named, "flush": lambda _: None})
 
 
-async def _find_nobody(process_: lifecycle.EngineProcess) -> None:
+async def _find_nobody(clients: UnknownClients) -> None:
     """Drops the activities of clients that nobody knows."""
-    process_.engine.unknown.clear()
+    clients._engine.unknown.clear()
 
 
 def _fresh_in_flight(table: Layers[Any], key: bytes) -> None:
@@ -77,7 +78,7 @@ def _no_tombstone(table: Layers[Any], key: bytes) -> None:
 
 def _stable_ends(changelog: SimChangelog, partition: int) -> Ends:
     """Takes the end that a read_committed reader sees for the end."""
-    return Ends(0, changelog._world.broker.log(STATE, partition).stable_end)
+    return Ends(0, changelog._broker.log(STATE, partition).stable_end)
 
 
 def _forget_in_flight(timers: Timers) -> Iterator[Any]:
@@ -99,9 +100,9 @@ _APPLY = Engine._apply
 
 #: name -> what is replaced by what
 BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
-    "the local store is written before the transaction": [(lifecycle, "commit", _write_first)],
-    "a commit does not wait for its effects": [(lifecycle, "commit", _no_flush)],
-    "a commit forgets what waits for the registry": [(lifecycle.EngineProcess, "_find_clients", _find_nobody)],
+    "the local store is written before the transaction": [(committer, "commit", _write_first)],
+    "a commit does not wait for its effects": [(committer, "commit", _no_flush)],
+    "a commit forgets what waits for the registry": [(UnknownClients, "search", _find_nobody)],
     "a record in flight counts as never written": [(Layers, "delete", _fresh_in_flight)],
     "deletions leave no mark": [(Layers, "delete", _no_tombstone)],
     "cleared timers stay": [(Timers, "snapshot", _forget_in_flight)],
@@ -115,7 +116,7 @@ BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
         (dispatch, "fired_early", lambda *_: False),
         (runs, "fired_early", lambda *_: False),
     ],
-    "a damaged store is used on": [(LocalStores, "repair", lambda *_: None)],
+    "a damaged store is used on": [(Engine, "lose", lambda *_: None)],
     "effects depend on more than the log": [(Engine, "_apply", _half_undone)],
     "what a record raises ends the process": [(loop, "NOT_OF_A_RECORD", Exception)],
     "commands are applied as they come": [(loop, "check_command", lambda *_: None)],

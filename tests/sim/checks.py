@@ -17,14 +17,16 @@ from backbeat.schemas.messages.commands import DeliveryFailed, ScheduleDue, Time
 from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.tables import POOLS
-from backbeat.streams.engine.loop import Engine, Record
-from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError, Snapshot
+from backbeat.streams.engine.loop import Engine
+from backbeat.streams.ports.errors import DamagedStoreError
+from backbeat.streams.ports.log import Record
+from backbeat.streams.ports.state import ChangelogPosition, Snapshot
 from backbeat.streams.state.store import META_KEY, PartitionStore
 from backbeat.streams.state.stored_timers import TIMER
 
 from .broker import Entry, PartitionLog, Transaction
 from .plan import LIMITED
-from .reference import Sent, rules
+from .reference import Sent
 
 if TYPE_CHECKING:
     from .host import Host
@@ -45,13 +47,13 @@ class StuckError(ViolationError):
 class CheckedStore(PartitionStore):
     """The real store, with the points where its process may die, and a look at what it holds."""
 
-    def __init__(self, world: Simulation, path: Path, partition: int, cache_records: int = 4_000) -> None:
-        self._world = world
-        self._host = world.host_at(path)
+    def __init__(self, host: Host, path: Path, partition: int, cache_records: int) -> None:
+        self._world = host.world
+        self._host = host
         # The engine's own choice is never so small that records leave the cache in a run as short as these.
         self.in_use = False  #: whether the engine has it: what restores it has no second try
         self.closed = False
-        super().__init__(path, partition, min(cache_records, self._host.settings.cache_records))
+        super().__init__(path, partition, min(cache_records, host.settings.cache_records), host.world.virtual)
         self._host.stores.append(self)
 
     def _read(self, key: bytes) -> bytes | None:
@@ -107,10 +109,10 @@ class CheckedStore(PartitionStore):
 class CheckedEngine(Engine):
     """The real engine, every step of which is compared with the reference."""
 
-    def __init__(self, world: Simulation, **given: Any) -> None:
-        super().__init__(**{**given, "rules": rules})
-        self._world = world
-        self._host = world.host_of(given["transactional_id"])
+    def __init__(self, host: Host, **given: Any) -> None:
+        super().__init__(**given)
+        self._world = host.world
+        self._host = host
 
     def ready(self, number: int, store: PartitionStore, caught_up_at: int) -> None:
         assert isinstance(store, CheckedStore)
@@ -340,7 +342,7 @@ class Checks:
         """Nothing stays paused of which the engine does not know that it is."""
         assert host.process is not None
         for number, partition in host.process.engine.partitions.items():
-            if partition.store is not None and number in host.paused and number not in host.process._paused:
+            if partition.store is not None and number in host.reader.paused and number not in host.process._paused:
                 self.fail(f"{host.instance_id}: partition {number} is never read: it stays paused")
 
     def _check_timers(self, where: str, store: PartitionStore, wanted: dict[tuple[int, bytes, int], int]) -> None:

@@ -6,23 +6,27 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backbeat.schemas.kafka.topics import COMMANDS, QUERIES
-from backbeat.streams.engine.loop import Record
-from backbeat.streams.process import lifecycle
+from backbeat.schemas.kafka.topics import QUERIES
+from backbeat.streams.input.reader import Read
+from backbeat.streams.ports.log import Record
+from backbeat.streams.process.composition import Ports, compose, stalls_of
+from backbeat.streams.process.lifecycle import EngineProcess
 from backbeat.streams.process.settings import EngineSettings
 from backbeat.streams.state.commit import Member
 
-from .broker import PartitionLog
-from .reference import Sent
+from .changelog import STATE_TOPIC_ID, SimChangelog
+from .checks import CheckedEngine, CheckedStore
+from .producer import SimProducer
+from .reader import SimReader, first_data
+from .reference import Sent, rules
 from .strands import Crashed, Strand, pause
 from .virtual import VirtualLoop
 
 if TYPE_CHECKING:
-    from .checks import CheckedStore
-    from .producer import SimProducer
     from .simulation import Simulation
 
 APPLICATION = "sim"
@@ -41,6 +45,16 @@ class StrandExecutor:
         future: Future[Any] = Future()
         self._host.strands.append((Strand(lambda: call(*given)), future))
         return future
+
+
+class NobodyElse:
+    """The group knows each engine by its own directory: nobody else has its id."""
+
+    def other(self) -> None:
+        return None
+
+    def note(self, member_id: str) -> None:
+        pass
 
 
 class Host:
@@ -70,23 +84,18 @@ class Host:
 
     def _blank(self) -> None:
         self.loop: VirtualLoop | None = None
-        self.process: lifecycle.EngineProcess | None = None
+        self.process: EngineProcess | None = None
         self.dead = False
         self.strands: list[tuple[Strand, Future[Any]]] = []
         self.outboxes: list[SimProducer] = []
         self.stores: list[CheckedStore] = []
         self.captured: list[Sent] | None = None
-        self.paused: set[int] = set()
+        self.reader = SimReader(self.world.broker, self.world.chance, self.world.faults)
         self.member_id = ""
         self.generation = -1
         self._inbox: tuple[int, str, list[int]] | None = None
         self._handler: asyncio.Task[None] | None = None
         self._delivering: asyncio.Task[None] | None = None
-        self._positions: dict[tuple[str, int], int] = {}
-        #: of the commands: which read a partition's records are of
-        self._read_numbers: dict[int, int] = {}
-        #: records of an earlier read that come late: partition, records, the number of the read
-        self._late: tuple[int, list[Record], int] | None = None
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -94,15 +103,41 @@ class Host:
         self._blank()
         self.world.running = self
         self.loop = VirtualLoop(self.world.virtual)
-        self.process = lifecycle.EngineProcess(self.settings, self.world.registry, self.world.partitions_count)
-        self.process.pause = self.paused.add
-        self.process.resume = self.paused.discard
-        self.process.seek = self._seek
-        self.process.start()
+        ports = self._ports()
+        self.process = compose(self.settings, self.world.partitions_count, ports, self.loop)
         self.loop.create_task(self.process.tick())
         self.loop.create_task(self.process.commit_regularly())
-        self.loop.create_task(self.process.stalls.watch(lambda number: self.world.broker.log(COMMANDS, number).end))
+        self.loop.create_task(stalls_of(self.process, ports).watch())
         self._join()
+
+    def _ports(self) -> Ports:
+        """The simulation where an engine has Kafka, threads and time."""
+        world = self.world
+
+        def producer(config: dict[str, Any]) -> SimProducer:
+            return SimProducer(self, config)
+
+        def open_store(number: int, cache_records: int) -> CheckedStore:
+            return CheckedStore(self, self.settings.data_dir / f"partition-{number}", number, cache_records)
+
+        return Ports(
+            reader=self.reader,
+            clients=world.registry,
+            holder=NobodyElse(),
+            effects_producer=producer,
+            transactional_producer=producer,
+            changelog=lambda: SimChangelog(world.broker, world.group, self),
+            state_topic_id=STATE_TOPIC_ID,
+            first_data=partial(first_data, world.broker),
+            open_store=open_store,
+            rules=rules,
+            was_away=lambda _: False,
+            host_clock=world.virtual,
+            threads=lambda *_: StrandExecutor(self),
+            announce=lambda _: None,
+            end=world.ended,
+            loop=partial(CheckedEngine, self),
+        )
 
     def point(self, name: str) -> bool:
         """A point where the process can die, and, in a thread of its own, where others go on. Whether they did."""
@@ -271,8 +306,6 @@ class Host:
                 if not busy:
                     self.state = "assigned"
                 if (not alive or group.rebalancing) and not busy:
-                    self._keep_late()
-                    self._positions = {}
                     self._handler = self.loop.create_task(self.process.revoked())
                     self.state = "revoking"
             case "revoking":
@@ -295,76 +328,22 @@ class Host:
         self.process.joined(Member(APPLICATION, self.instance_id, generation, member_id))
         self._handler = self.loop.create_task(self.process.assigned(numbers))
         self.state = "assigning"
-        # What is paused stays so (librdkafka): the commands are read from where and when the engine says.
-        for number in numbers:
-            self._positions[QUERIES, number] = self._begin(QUERIES, number)
-
-    def _seek(self, number: int, offset: int, read_number: int) -> None:
-        if (QUERIES, number) in self._positions:
-            if self.world.faults.happens("seek back"):
-                offset = self.world.chance.randrange(offset + 1)
-            self._positions[COMMANDS, number] = offset
-            self._read_numbers[number] = read_number
-
-    def _begin(self, topic: str, number: int) -> int:
-        """Where the group's offsets have the consumer begin, or at times before that."""
-        position = self.world.broker.group_offsets.get((topic, number), 0)
-        if self.world.faults.happens("seek back"):
-            return self.world.chance.randrange(position + 1)
-        return position
-
-    def _keep_late(self) -> None:
-        """What was read of a partition may come to the engine after a rebalance, or a seek, that began meanwhile."""
-        reading = [number for topic, number in self._positions if topic == COMMANDS]
-        if self._late is None and reading and self.world.faults.happens("late batch"):
-            number = self.world.chance.choice(reading)
-            log = self.world.broker.log(COMMANDS, number)
-            # Further on than what the engine has: the reader is ahead of it.
-            for _ in range(self.world.chance.choice((0, 1))):
-                self._fetch(log, (COMMANDS, number))
-            self._late = (number, self._fetch(log, (COMMANDS, number)), self._read_numbers[number])
 
     def _deliver(self) -> None:
         assert self.loop is not None
+        if self.state == "assigned" and (self._delivering is None or self._delivering.done()):
+            for (topic, number), read in self.reader.take().items():
+                work = self._ask(read.records) if topic == QUERIES else self._command(number, read)
+                self._delivering = self.loop.create_task(work)
+
+    async def _command(self, number: int, read: Read) -> None:
         assert self.process is not None
-        if self.state != "assigned" or (self._delivering is not None and not self._delivering.done()):
-            return
-        if self._late is not None and self._late[0] in self._read_numbers:
-            number, records, read_number = self._late
-            if self._read_numbers[number] != read_number:
-                self._late = None
-                self._delivering = self.loop.create_task(self.process.commands(number, records, read_number))
-                return
-        waiting = [
-            where
-            for where, position in self._positions.items()
-            if self.world.broker.log(*where).end > position and not (where[0] == COMMANDS and where[1] in self.paused)
-        ]
-        if not waiting:
-            return
-        where = self.world.chance.choice(waiting)
-        records = self._fetch(self.world.broker.log(*where), where)
-        if where[0] == COMMANDS:
-            number = where[1]
-            work = self.process.commands(number, records, self._read_numbers[number])
-            self._delivering = self.loop.create_task(work)
-        else:
-            self._delivering = self.loop.create_task(self._ask(records))
+        await self.process.commands(number, read.records, read.number)
 
     async def _ask(self, records: list[Record]) -> None:
         assert self.process is not None
         for record in records:
             await self.process.query(record)
-
-    def _fetch(self, log: PartitionLog, where: tuple[str, int]) -> list[Record]:
-        begin = self._positions[where]
-        end = min(log.end, begin + self.world.chance.choice((1, 7, 80)))
-        self._positions[where] = end
-        return [
-            Record(log.number, entry.offset, entry.timestamp, entry.key, entry.value, entry.headers)
-            for entry in log.entries[begin:end]
-            if entry is not None and not entry.control
-        ]
 
     def on_effect(self, topic: str, number: int, key: bytes | None, value: bytes | None) -> None:
         """The engine sends something."""

@@ -8,35 +8,28 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from types import SimpleNamespace
-from unittest import mock
 
 from backbeat.schemas import codec
-from backbeat.schemas.kafka import topics
 from backbeat.schemas.kafka.topics import COMMANDS, STATE, activities_topic
 from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages.status import CLOSED
 from backbeat.streams.core.tables import ARCHIVE_QUEUE, TOMBSTONES, WORKFLOWS
-from backbeat.streams.engine import deliveries
-from backbeat.streams.kafka import clock, log_tail
-from backbeat.streams.output import outbox
-from backbeat.streams.process import deadline, lease, lifecycle, stalls
-from backbeat.streams.state import commit, restore, store
+from backbeat.streams.process.termination import EXIT_INCONSISTENT_STATE
 
 from .broker import Broker, Entry, PartitionLog
-from .changelog import COMMANDS_TOPIC_ID, STATE_TOPIC_ID, SimChangelog, SimConsumer
-from .checks import CheckedEngine, CheckedStore, Checks, StuckError, ViolationError, unprocessed
+from .changelog import COMMANDS_TOPIC_ID
+from .checks import Checks, StuckError, ViolationError, unprocessed
 from .clients import Clients
 from .faults import Faults
 from .group import Group
-from .host import REBALANCE_SECONDS, SESSION_SECONDS, Host, StrandExecutor
+from .host import REBALANCE_SECONDS, SESSION_SECONDS, Host
 from .plain import PlainRun, outcome
 from .plan import CLIENT_NAMES, PASSING, Plan
-from .producer import SimProducer
 from .reference import Reference
 from .strands import Crashed
 from .virtual import BEGIN_MS, VirtualTime
@@ -104,13 +97,6 @@ class Simulation:
 
     # --- who is who -------------------------------------------------------------------------------------------------
 
-    def host_of(self, transactional_id: str) -> Host:
-        name = transactional_id.removesuffix("-effects")
-        return next(host for host in self.hosts if host.settings.transactional_id == name)
-
-    def host_at(self, path: Path) -> Host:
-        return next(host for host in self.hosts if host.settings.data_dir == path.parent)
-
     def note(self, what: str) -> None:
         """Something that two runs of one seed must have in common."""
         line = f"{self.steps} {self.virtual.passed_ms} {what}"
@@ -132,18 +118,17 @@ class Simulation:
 
     def run(self) -> None:
         """Both phases. Raises ViolationError."""
-        with self._patched():
-            try:
-                self._begin()
-                for _ in range(self.chance.randrange(1_000, 4_000)):
-                    self._step()
-                if self._safety_only:
-                    return
-                self._heal()
-                self._until_settled()
-                self._check_end()
-            finally:
-                self._clear_away()
+        try:
+            self._begin()
+            for _ in range(self.chance.randrange(1_000, 4_000)):
+                self._step()
+            if self._safety_only:
+                return
+            self._heal()
+            self._until_settled()
+            self._check_end()
+        finally:
+            self._clear_away()
 
     def _begin(self) -> None:
         for number in range(self.partitions_count):
@@ -359,41 +344,8 @@ class Simulation:
             self._kill(host)
 
     def ended(self, reason: str, code: int = 3) -> None:
-        """What `process.end` is here."""
+        """A process ends itself."""
         assert self.running is not None
-        if not reason.startswith(_EXPECTED_ENDS) or code == lifecycle.EXIT_INCONSISTENT_STATE:
+        if not reason.startswith(_EXPECTED_ENDS) or code == EXIT_INCONSISTENT_STATE:
             self.checks.fail(f"{self.running.instance_id} ended itself: {reason}")
         self.running.die(reason)
-
-    @contextmanager
-    def _patched(self) -> Iterator[None]:
-        """Put the simulation where the engine has Kafka, threads and time."""
-
-        def producer(config: dict[str, object]) -> SimProducer:
-            return SimProducer(self.host_of(str(config["client.id"])), config)
-
-        def executor(*_: object) -> StrandExecutor:
-            assert self.running is not None
-            return StrandExecutor(self.running)
-
-        replaced = [
-            *((module, "time", self.virtual) for module in (clock, deadline, lease, lifecycle, restore)),
-            *((module, "time", self.virtual) for module in (stalls, store)),
-            (commit, "Producer", producer),
-            (outbox, "Producer", producer),
-            (lifecycle, "ThreadPoolExecutor", executor),
-            (lifecycle, "KafkaChangelog", lambda settings: SimChangelog(self, settings)),
-            (log_tail, "Consumer", lambda _: SimConsumer(self)),
-            (lifecycle, "Engine", lambda **given: CheckedEngine(self, **given)),
-            (lifecycle, "PartitionStore", lambda *given: CheckedStore(self, *given)),
-            *((module, "end", self.ended) for module in (lifecycle, deliveries, stalls)),
-            # The group knows each engine by its own directory: nobody else has its id.
-            (lifecycle, "other_holder", lambda _: None),
-            (lifecycle, "note_member", lambda *_: None),
-            (lifecycle, "sys", SimpleNamespace(stdout=SimpleNamespace(write=len, flush=int))),
-            (topics, "topic_id", lambda _, topic: STATE_TOPIC_ID if topic == STATE else COMMANDS_TOPIC_ID),
-        ]
-        with ExitStack() as stack:
-            for module, name, value in replaced:
-                stack.enter_context(mock.patch.object(module, name, value))
-            yield

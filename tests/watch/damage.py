@@ -13,52 +13,18 @@ import msgspec
 from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.records import StoredReply
 from backbeat.streams.core.tables import CHUNKS, NODES, STORED_REPLIES, WORKFLOWS
-from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError
+from backbeat.streams.ports.errors import DamagedStoreError
+from backbeat.streams.ports.state import ChangelogPosition
 from backbeat.streams.state.disk_space import DiskSpace
-from backbeat.streams.state.restore import Ends, restore
+from backbeat.streams.state.restore import restore
 from backbeat.streams.state.store import PartitionStore, host_now
 from backbeat.streams.state.store_folder import StoreFolder
 from tests.core.storing import put
+from tests.ports import Log
 from tests.watch.test_versions import NODE, WORKFLOW
 
 PARTITION = 3
 _NODES = 120
-
-
-class Log:
-    """A changelog in memory, as compaction leaves it: of every key the newest record, at its offset."""
-
-    state_topic_id = "state"
-    commands_topic_id = "commands"
-
-    def __init__(self) -> None:
-        self.end = 0
-        self.position = 0
-        self._newest: dict[bytes, tuple[int, bytes | None]] = {}
-
-    def append(self, records: list[tuple[bytes, bytes | None]]) -> int:
-        for key, value in records:
-            self._newest.pop(key, None)
-            self._newest[key] = (self.end, value)
-            self.end += 1
-        return self.end
-
-    def state_ends(self, _partition: int) -> Ends:
-        return Ends(0, self.end)
-
-    def command_ends(self, _partition: int) -> Ends:
-        return Ends(0, self.position)
-
-    def committed_position(self, _partition: int) -> int:
-        return self.position
-
-    def read(self, _partition: int, offset: int) -> tuple[list[tuple[bytes, bytes | None]], int]:
-        rest = [(at, key, value) for key, (at, value) in self._newest.items() if at >= offset]
-        some = rest[:50]
-        return [(key, value) for _, key, value in some], (some[-1][0] + 1 if len(rest) > len(some) else self.end)
-
-    def abort_open_transaction(self, _transactional_id: str) -> bool:
-        return False
 
 
 class Kept:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from backbeat.streams.engine.ports import ChangelogPosition
+from backbeat.streams.ports.state import ChangelogPosition
 from backbeat.streams.state.store import PartitionStore
 from tests.core.every_command import PARTITION, Story, fill, go_on
 

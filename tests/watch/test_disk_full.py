@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from backbeat.streams.engine.ports import FullDiskError
+from backbeat.streams.ports.errors import FullDiskError
 from backbeat.streams.state.data_dir import lock_data_dir
 from backbeat.streams.state.disk_space import DiskSpace
 from backbeat.streams.state.store_folder import StoreFolder

@@ -8,7 +8,8 @@ import pytest
 
 from backbeat.streams.core.store import every
 from backbeat.streams.core.tables import NODES, STORED_REPLIES
-from backbeat.streams.engine.ports import ChangelogPosition, DamagedStoreError, RestoreError, StoreError
+from backbeat.streams.ports.errors import DamagedStoreError, RestoreError, StoreError
+from backbeat.streams.ports.state import ChangelogPosition
 from backbeat.streams.state import rocksdb
 from backbeat.streams.state.restore import restore
 from backbeat.streams.state.store import PartitionStore, host_now

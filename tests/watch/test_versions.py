@@ -12,7 +12,7 @@ from backbeat.streams.core.records import CoalesceIndex, Link, Meta, Node, Store
 from backbeat.streams.core.retention.records import ArchiveEntry, SignalTombstone
 from backbeat.streams.core.schedules.schedule import Schedule
 from backbeat.streams.core.tables import CHUNKS, NODES
-from backbeat.streams.engine.ports import NewerRecordError
+from backbeat.streams.ports.errors import NewerRecordError
 from backbeat.streams.state.restore import Ends, restore
 from backbeat.streams.state.store import META_KEY, ChangelogPosition, PartitionStore
 from backbeat.streams.state.store_folder import StoreFolder

@@ -9,8 +9,8 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from backbeat.schemas.kafka.topics import COMMANDS
 from backbeat.streams.kafka.lag_probe import LagProbe
-from backbeat.streams.process import watchdog
-from backbeat.streams.process.watchdog import Standing, Watchdog, Watched
+from backbeat.streams.process.watch import watchdog
+from backbeat.streams.process.watch.watchdog import Standing, Watchdog, Watched
 
 
 def dog(positions, seconds_max=10.0, what="the restore of partition"):

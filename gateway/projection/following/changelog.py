@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from backbeat.schemas.kafka.broker_log import OUTAGES
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import STATE, topic_id
-from backbeat.streams.engine.ports import NewerRecordError
+from backbeat.streams.ports.errors import NewerRecordError
 from backbeat.streams.state.versions import why_unknown_record
 
 logger = logging.getLogger(__name__)

@@ -29,7 +29,7 @@ from backbeat.gateway.projection.storage.facts import Facts
 from backbeat.observe.histograms import SECONDS, Buckets
 from backbeat.schemas.kafka.brokers import UnreachableError
 from backbeat.schemas.kafka.topics import STATE_DELETE_RETENTION_MS, TopicError
-from backbeat.streams.engine.ports import NewerRecordError
+from backbeat.streams.ports.errors import NewerRecordError
 
 logger = logging.getLogger(__name__)
 

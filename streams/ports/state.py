@@ -1,8 +1,5 @@
 # ruff: noqa: D102 - each method is documented where it does something: `state.store`, `timers`
-"""Interface of a partition's state to the engine: RocksDB (`state.store`), or memory (`backbeat.testing`).
-
-Nothing here needs RocksDB, so the engine's loop can run where it is not installed.
-"""
+"""Port of a partition's state: RocksDB (`state.store`), or memory (`backbeat.testing`)."""
 
 from __future__ import annotations
 
@@ -13,31 +10,6 @@ import msgspec
 
 from backbeat.schemas.messages.commands import TimerFired
 from backbeat.streams.core.store import Store
-
-
-class StoreError(Exception):
-    """RocksDB failed. Unless it is one of those below, the process must end before anything is committed."""
-
-
-class DamagedStoreError(StoreError):
-    """Files of a partition's store are missing or wrong: it is set aside and read again from the changelog."""
-
-    def __init__(self, partition: int, reason: str) -> None:
-        super().__init__(f"partition {partition}: {reason}")
-        self.partition = partition
-        self.reason = reason
-
-
-class FullDiskError(StoreError):
-    """The disk is full: the write is repeated when there is room."""
-
-
-class NewerRecordError(StoreError):
-    """A stored record is of a version that this code does not know: starting the process again does not help."""
-
-
-class RestoreError(Exception):
-    """The store and the topics do not belong together: the engine must not run. The text says why."""
 
 
 class ChangelogPosition(msgspec.Struct, array_like=True):

@@ -107,7 +107,7 @@ class EngineCollector(Collector):
             overdue, oldest = store.timers.overdue(now)
             reading.partitions[partition_number] = _PartitionReading(
                 position=position,
-                committed=process.committed.get(partition_number, position),
+                committed=process.committer.committed.get(partition_number, position),
                 lag=max(0, (self._end_of_log(partition_number) or position) - position),
                 pending=len(partition.pending),
                 records=records,
@@ -208,7 +208,7 @@ class EngineCollector(Collector):
         yield counter("backbeat_engine_notifications", "Error notifications sent.", totals.effects[Notify])
 
     def _commits(self) -> Iterator[Metric]:
-        commits = self._process.commits
+        commits = self._process.committer.histograms
         yield histograms("backbeat_engine_commit_seconds", "One commit.", (), [((), commits.seconds)])
         yield histograms(
             "backbeat_engine_commit_step_seconds",

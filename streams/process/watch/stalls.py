@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 
 from confluent_kafka import KafkaException
 
 from backbeat.schemas.kafka.broker_log import OUTAGES
-from backbeat.streams.engine.loop import Engine, EngineError
+from backbeat.streams.engine.loop import Engine
 from backbeat.streams.engine.partition import Partition
-from backbeat.streams.process.termination import end
+from backbeat.streams.ports.errors import EngineError
+from backbeat.streams.ports.host_clock import HostClock
+from backbeat.streams.process.termination import End
 from backbeat.streams.state.disk_space import DiskSpace
 
 logger = logging.getLogger(__name__)
@@ -31,17 +32,24 @@ class Stalls:
         engine: Engine,
         disk: DiskSpace,
         threads: Executor,
+        *,
+        end_of_log: Callable[[int], int | None],
         first_data: Callable[[int, int], int],
         timeout_seconds: float,
+        host_clock: HostClock,
+        end: End,
     ) -> None:
         """`first_data`: see `log_tail`; `timeout_seconds`: of a stall, after which the process ends."""
         self._engine = engine
         self._disk = disk
         self._threads = threads
+        self._end_of_log = end_of_log
         self._first_data = first_data
         self._timeout_seconds = timeout_seconds
+        self._monotonic = host_clock.monotonic
+        self._end = end
 
-    async def watch(self, end_of_log: Callable[[int], int | None]) -> None:
+    async def watch(self) -> None:
         """Watch partitions with commands waiting that do not move.
 
         After some seconds they are read again from their position; at the timeout the process ends: Faust sometimes
@@ -51,9 +59,9 @@ class Stalls:
         last_moves: dict[int, tuple[int, float]] = {}
         while True:
             await asyncio.sleep(_CHECK_SECONDS)
-            now = time.monotonic()
+            now = self._monotonic()
             for number, partition in list(self._engine.partitions.items()):
-                log_end = end_of_log(number)
+                log_end = self._end_of_log(number)
                 if partition.store is None or log_end is None or self._disk.is_full:
                     last_moves.pop(number, None)
                     continue
@@ -67,7 +75,8 @@ class Stalls:
                 ):
                     last_moves[number] = (position, now)
                 elif now - since > timeout:
-                    end(f"partition {number} stays at {position} for {now - since:.0f} s; its log ends at {log_end}")
+                    seconds = f"{now - since:.0f} s"
+                    self._end(f"partition {number} stays at {position} for {seconds}; its log ends at {log_end}")
                 elif now - since > _READ_AGAIN_SECONDS:
                     self._engine.read_again(number)
 

@@ -12,10 +12,10 @@ from backbeat.observe.status_server import Address, Status, StatusServer
 from backbeat.streams.input.ingest import Ingest
 from backbeat.streams.kafka.lag_probe import LagProbe
 from backbeat.streams.kafka.reachability import Reachability
-from backbeat.streams.observe.metrics import EngineCollector
 from backbeat.streams.process.lifecycle import EngineProcess
 from backbeat.streams.process.termination import end_hanging
-from backbeat.streams.process.watchdog import Watchdog, Watched
+from backbeat.streams.process.watch.metrics import EngineCollector
+from backbeat.streams.process.watch.watchdog import Watchdog, Watched
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class Watch:
         reachability: Reachability,
         *,
         end_of_log: Callable[[int], int | None],
+        first_data: Callable[[int, int], int],
         loop: asyncio.AbstractEventLoop,
         address: Address | None,
         ended: Callable[[str], None] = end_hanging,
@@ -53,7 +54,7 @@ class Watch:
         self._ends = LagProbe(
             settings.bootstrap_servers,
             self._committed,
-            process.first_data,
+            first_data,
             max(_ASK_SECONDS_MIN, commit_seconds / _ASKS),
         )
         self._watchdog = Watchdog(
@@ -101,7 +102,7 @@ class Watch:
         if self._process.disk.is_full:
             return {}  # It waits for room on the disk, and does not hang.
         owned = list(self._process.engine.partitions.items())
-        committed = self._process.committed
+        committed = self._process.committer.committed
         return {number: committed[number] for number, item in owned if item.store is not None and number in committed}
 
     def _rounds(self) -> Mapping[Hashable, object]:
@@ -109,7 +110,7 @@ class Watch:
         return {None: self._process.rounds} if self._process.rounds else {}
 
     def _transacting(self) -> Mapping[Hashable, object]:
-        number = self._process.commits.transacting
+        number = self._process.committer.histograms.transacting
         if self._reachability.is_away():
             return {}  # It waits for the brokers, and does not hang.
         return {} if number is None else {None: number}
@@ -141,7 +142,7 @@ class Watch:
         count = self._reachability.other_count
         if count is not None:
             return [self._reachability.why_wrong(count)]
-        if process.member is None:
+        if process.committer.member is None:
             return ["it has been given no partitions yet"]
         if process.disk.is_full:
             return [f"the disk of {process.settings.data_dir} is full: the engine goes on when there is room"]

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from backbeat.schemas import codec
 from backbeat.schemas.kafka import topics
 from backbeat.schemas.messages.activities import ActivityKind
-from backbeat.streams.engine.loop import Engine
+from backbeat.streams.output.commands import CommandSender
 from backbeat.streams.output.outbox import Outbox, OutboxError
-from backbeat.streams.process.deadline import Deadline
-from backbeat.streams.process.termination import end
+from backbeat.streams.ports.deadline import Deadline
 
 logger = logging.getLogger(__name__)
 
@@ -25,19 +24,26 @@ class Deliveries:
     def __init__(
         self,
         outbox: Outbox,
-        engine: Engine,
+        commands: CommandSender,
         *,
         hold_back: Callable[[bool], object],
         was_away: Callable[[float], bool],
     ) -> None:
         """`hold_back`: called with true when commands have to wait, from any thread; `was_away`: see `reachability`."""
         self._outbox = outbox
-        self._engine = engine
+        self._delivery_failed = commands.delivery_failed
         self._hold_back = hold_back
         self._was_away = was_away
+        self.is_congested = False  #: true while commands are held back for the length of the outbox's queue
+
+    def relieve(self) -> None:
+        """Hold commands back while the queue is long: where it is full, `send` blocks the event loop."""
+        if self._outbox.is_congested is not self.is_congested:
+            self.is_congested = not self.is_congested
+            self._hold_back(self.is_congested)
 
     def take_undelivered(self) -> bool:
-        """Turn undeliverable activities into commands. True: there was an undeliverable record."""
+        """Send a command for each undeliverable activity. True: there was an undeliverable record. OutboxError."""
         undelivered = self._outbox.poll()
         for record in undelivered:
             if record.topic.startswith(topics.ACTIVITIES_PREFIX):
@@ -46,11 +52,11 @@ class Deliveries:
                 log_fields = {"tid": node.tid, "node": node.id, "attempt": node.attempt}
                 logger.error("%s: an activity cannot be delivered: %s", record.topic, record.reason, extra=log_fields)
                 if activity.kind is not ActivityKind.NOTIFICATION:
-                    self._engine.undeliverable(node.id, node.attempt, record.reason)
+                    self._delivery_failed(node.id, node.attempt, record.reason)
             elif record.topic == topics.REPLIES:
                 logger.warning("a reply cannot be delivered: %s", record.reason)
             else:
-                end(f"{record.topic}: {record.reason}")
+                raise OutboxError(f"{record.topic}: {record.reason}")
         if undelivered:
             self._outbox.settle(len(undelivered))
         return bool(undelivered)

@@ -1,0 +1,1 @@
+"""Watch over an engine process: its watchdog, stalled partitions, metrics, liveness and readiness."""
