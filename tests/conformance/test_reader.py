@@ -102,8 +102,9 @@ async def test_a_paused_partition_stays_paused_in_the_next_assignment(world):
     reader.forget()
     for number in range(2):
         reader.read_commands(number, begins[number], number + 2)
-    world.write(COMMANDS, 1, b"1")
-    assert list(await take(world, 1)) == [(COMMANDS, 1, 3)]
+    for value in (b"1", b"2", b"3", b"4", b"5"):
+        world.write(COMMANDS, 1, value)
+        assert list(await take(world, 1)) == [(COMMANDS, 1, 3)]
     reader.resume(0)
     assert values((await take(world, 1))[COMMANDS, 0, 2]) == [b"0"]
 
