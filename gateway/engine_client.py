@@ -24,7 +24,7 @@ from backbeat.schemas.kafka.client_registry import ClientRegistry, ClientRegistr
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import CLIENTS, RECORD_BYTES_MAX
 from backbeat.schemas.messages import queries
-from backbeat.schemas.messages.commands import AnyCommand, route
+from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.schemas.messages.values import ReplyTo
 from backbeat.schemas.messages.views import NodeView
 from backbeat.streams.process.termination import end
@@ -254,10 +254,3 @@ def _timeout_text(target: str, seconds: float) -> str:
         f"{target}: no answer within {seconds:g} s. The command may still be applied; "
         "a repeat with the same Idempotency-Key is safe"
     )
-
-
-def routed(command: AnyCommand) -> bytes:
-    """Id whose first bits determine a command's partition."""
-    identity = route(command)
-    assert identity is not None, "a command that is sent to every partition"
-    return identity

@@ -14,7 +14,7 @@ class TokenFor(enum.Enum):
     """Calls that require the caller's token."""
 
     NONE = "none"
-    #: Writes such as signals, decisions, limits, schedules and jobs.
+    #: Writes such as signals, decisions, limits, schedules, jobs and policies of retention.
     WRITES = "writes"
     #: Every call except health and heartbeat.
     ALL = "all"

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from backbeat import Client
+    from backbeat.client.session import Session
 
 T = TypeVar("T")
+
+_ANSWER_SECONDS_MAX = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,3 +53,21 @@ class Connection:
             token=self.token,
             timeout=self.timeout_seconds,
         )
+
+
+def as_operator(bootstrap_servers: str, action: Callable[[Session], Awaitable[T]]) -> T:
+    """Result of an action that is of no client application, but about all of them: over Kafka."""
+    from backbeat.client.session import Session
+    from backbeat.payload.payload_codec import PayloadCodec
+    from backbeat.transport.kafka import KafkaTransport
+
+    async def connect() -> T:
+        transport = KafkaTransport(bootstrap_servers, _ANSWER_SECONDS_MAX)
+        session = Session("", transport, PayloadCodec(None, None), _ANSWER_SECONDS_MAX)
+        await session.start()
+        try:
+            return await action(session)
+        finally:
+            await session.stop()
+
+    return asyncio.run(connect())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -19,6 +18,7 @@ from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.jobs import TIME_FILTERS, Job, JobFilter, Jobs, add_up, scope_problem
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.values import ReplyTo
+from backbeat.transport.base import every_answer
 
 PartitionJobs = Iterable[Job]
 
@@ -112,12 +112,7 @@ async def _query(call: Call, partition: int, identity: bytes | None) -> Partitio
 
 async def _all(call: Call, request: Callable[[int], Awaitable[PartitionJobs]]) -> list[PartitionJobs]:
     """Replies of every partition; the first error is raised once all have answered."""
-    requests = [request(partition) for partition in call.engine.every_partition()]
-    replies = await asyncio.gather(*requests, return_exceptions=True)
-    for reply in replies:
-        if isinstance(reply, BaseException):
-            raise reply
-    return [reply for reply in replies if not isinstance(reply, BaseException)]
+    return await every_answer(request(partition) for partition in call.engine.every_partition())
 
 
 async def _whole(call: Call, identity: bytes, request: Callable[[int], Awaitable[PartitionJobs]]) -> Job:

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,7 +19,6 @@ from aiohttp.web import Response
 from backbeat.errors import Rejected
 from backbeat.gateway.api.activities import ERRORED
 from backbeat.gateway.api.nodes import check_runner, fit_response, store_large
-from backbeat.gateway.engine_client import routed
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.authentication import authenticate
 from backbeat.gateway.http.call import LARGE_BYTES, Call, answer, next_command_id
@@ -31,6 +30,7 @@ from backbeat.schemas.messages import commands, ids, queries
 from backbeat.schemas.messages.replies import History, Nodes, Reason, Rejection
 from backbeat.schemas.messages.values import NewWorkflow, ReplyTo
 from backbeat.schemas.messages.views import NodeView
+from backbeat.transport.base import every_answer, to_every_partition
 
 logger = logging.getLogger(__name__)
 
@@ -46,19 +46,23 @@ _with = msgspec.structs.replace
 async def command(call: Call) -> Response:
     """POST /commands: a command, answered when the engine has applied it."""
     record = await _read(call, bodies.read_command)
-    rule = _COMMANDS.get(type(record))
+    rule = COMMANDS.get(type(record))
     if rule is None:
-        raise errors.invalid(f"{_kind(record)} is none of the commands that are taken here: {_names(_COMMANDS)}")
+        raise errors.invalid(f"{_kind(record)} is none of the commands that are taken here: {names(COMMANDS)}")
     if rule.access is Access.WRITER:
         await authenticate(call.headers, rule.access, call.services.settings.require_auth_token, call.engine)
     _check_partition(call, record)
     if rule.own is not None:
         record = rule.own(call, record)
     record = await _kept(call, _identified(call, record))
-    route = routed(record)
     target = _target(record)
+
+    def send(route: bytes) -> Awaitable[Any]:
+        return call.engine.command(lambda reply_to: _with(record, reply_to=reply_to), route, route, target)
+
+    route = commands.route(record)
     try:
-        result = await call.engine.command(lambda reply_to: _with(record, reply_to=reply_to), route, route, target)
+        result = await (to_every_partition(call.engine.every_partition(), send) if route is None else send(route))
     except Rejected as rejected:
         raise errors.refused(rejected, target, whole=True) from rejected
     return _answered(call, [await _whole(call, result)])
@@ -67,13 +71,13 @@ async def command(call: Call) -> Response:
 async def query(call: Call) -> Response:
     """POST /queries: a query, answered by the engine in as many replies as it takes."""
     record = await _read(call, bodies.read_query)
-    if type(record) not in _QUERIES:
-        raise errors.invalid(f"{_kind(record)} is none of the queries that are answered here: {_names(_QUERIES)}")
+    if type(record) not in QUERIES:
+        raise errors.invalid(f"{_kind(record)} is none of the queries that are answered here: {names(QUERIES)}")
     if isinstance(record, queries.GetTree):
         return await _tree(call, record)
     if getattr(record, "partition", None) == queries.ALL_PARTITIONS:
-        per_partition = [_ask(call, _with(record, partition=number)) for number in call.engine.every_partition()]
-        return _answered(call, [part for parts in await asyncio.gather(*per_partition) for part in parts])
+        per_partition = (_ask(call, _with(record, partition=number)) for number in call.engine.every_partition())
+        return _answered(call, [part for parts in await every_answer(per_partition) for part in parts])
     _check_partition(call, record)
     return _answered(call, await _ask(call, record))
 
@@ -188,6 +192,10 @@ def _own_limit(call: Call, record: commands.ChangeLimit) -> commands.ChangeLimit
     return _with(record, client_id=call.user_id)
 
 
+def _own_retention(call: Call, record: commands.ChangeRetention) -> commands.ChangeRetention:
+    return _with(record, policy=_with(record.policy, owner_id=call.user_id))
+
+
 def _own_schedule(call: Call, record: commands.PutSchedule) -> commands.PutSchedule:
     plan = record.schedule
     check_runner(call, plan.node.user_id)
@@ -196,7 +204,7 @@ def _own_schedule(call: Call, record: commands.PutSchedule) -> commands.PutSched
 
 
 #: What a client application may send, and who of them. What is not here, engines, archivers and operators send.
-_COMMANDS: dict[type, _Rule] = {
+COMMANDS: dict[type, _Rule] = {
     commands.CreateWorkflow: _Rule(Access.CLIENT, _own_create),
     commands.Signal: _Rule(Access.WRITER, _own_signal),
     commands.ChangeWorkflow: _Rule(Access.CLIENT),
@@ -212,8 +220,9 @@ _COMMANDS: dict[type, _Rule] = {
     commands.RunSchedule: _Rule(Access.WRITER),
     commands.StartJob: _Rule(Access.WRITER),
     commands.StopJob: _Rule(Access.WRITER),
+    commands.ChangeRetention: _Rule(Access.WRITER, _own_retention),
 }
-_QUERIES = frozenset(
+QUERIES = frozenset(
     {
         queries.GetWorkflow,
         queries.GetNode,
@@ -224,6 +233,8 @@ _QUERIES = frozenset(
         queries.GetSchedule,
         queries.GetSchedules,
         queries.GetJobs,
+        queries.GetRetention,
+        queries.GetSettings,
     }
 )
 
@@ -232,7 +243,8 @@ def _kind(record: Any) -> str:
     return type(record).__name__
 
 
-def _names(kinds: Any) -> str:
+def names(kinds: Iterable[type]) -> str:
+    """Text of these kinds of records, sorted."""
     return ", ".join(sorted(kind.__name__ for kind in kinds))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from backbeat.gateway.api.records import COMMANDS, QUERIES, names
+from backbeat.gateway.http.routing import Access
 from backbeat.gateway.openapi.operation_doc import OperationDoc
 from backbeat.schemas.bodies import MEDIA_TYPE
 
@@ -16,10 +18,9 @@ PATH_EXAMPLE = "9fbb58f20b853791"
 
 RECORDS: dict[str, OperationDoc] = {
     "POST /commands": OperationDoc(
-        text=f"{_BODY} Taken are CreateWorkflow, Signal, ChangeWorkflow, ChangeNode, AddChildren, Heartbeat, "
-        "RestartNode, ResetNode, ScheduleNode, ChangeLimit, PutSchedule, ChangeSchedule, RunSchedule, StartJob and "
-        "StopJob. An `Idempotency-Key`, percent-encoded, makes the command's id; the same key over Kafka is the same "
-        "command. Signals, decisions, and what changes limits, schedules and jobs ask for the token, where signals do.",
+        text=f"{_BODY} Taken are {names(COMMANDS)}. An `Idempotency-Key`, percent-encoded, makes the command's id; the "
+        "same key over Kafka is the same command. For the token, where signals do, ask "
+        f"{names(kind for kind, rule in COMMANDS.items() if rule.access is Access.WRITER)}.",
         answer=_REPLIES,
         example="",
         media_type=MEDIA_TYPE,
@@ -28,10 +29,9 @@ RECORDS: dict[str, OperationDoc] = {
         refusals=(404, 409),
     ),
     "POST /queries": OperationDoc(
-        text=f"{_BODY} Answered are GetWorkflow, GetNode, GetTree, GetHistory, WaitNode, GetLimits, GetSchedule, "
-        "GetSchedules and GetJobs; of the last three, `partition` -1 asks every partition. A large tree comes as it is "
-        "read; what the engine refuses after its beginning is the last reply. `deadline` is not read: a WaitNode waits "
-        "as long as the header `Prefer: wait=…` says.",
+        text=f"{_BODY} Answered are {names(QUERIES)}; a `partition` of -1 asks every partition, in their order. A "
+        "large tree comes as it is read; what the engine refuses after its beginning is the last reply. `deadline` is "
+        "not read: a WaitNode waits as long as the header `Prefer: wait=…` says.",
         answer=_REPLIES,
         example="",
         media_type=MEDIA_TYPE,

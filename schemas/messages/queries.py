@@ -7,7 +7,7 @@ import msgspec
 from backbeat.schemas.marks import Id, Time
 from backbeat.schemas.messages.values import ReplyTo
 
-#: A GetSchedules of this partition is asked of every one; whoever brings it to the engines does that.
+#: A query of this partition is asked of every one, in their order; whoever brings it to the engines does that.
 ALL_PARTITIONS = -1
 
 
@@ -84,7 +84,7 @@ class GetLimits(Query, frozen=True, kw_only=True):
 
 
 class GetRetention(Query, frozen=True, kw_only=True):
-    """The policies of retention of a partition. Answer: RetentionPolicies."""
+    """The policies of retention of a partition that the user may see. Answer: RetentionPolicies."""
 
     partition: int  #: the partition that is asked
 

@@ -1,1 +1,1 @@
-"""Client: signals, workflows, nodes and searches; jobs, limits and schedules as its parts; and its blocking twin."""
+"""Client: signals, workflows, nodes and searches; its parts (jobs, limits, retention, …); and its blocking twin."""

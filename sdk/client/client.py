@@ -10,9 +10,11 @@ from backbeat.client import node_calls, search, workflow_calls
 from backbeat.client.jobs.jobs import Jobs
 from backbeat.client.limits.limits import Limits
 from backbeat.client.node import Node, get_tree
+from backbeat.client.retention import Retention
 from backbeat.client.schedules.schedules import Schedules
 from backbeat.client.search import NodeSearchOptions, WorkflowSearchOptions
 from backbeat.client.session import Session
+from backbeat.client.settings import Settings
 from backbeat.client.signals import SIGNAL_WORDS, SignalOptions
 from backbeat.client.views import StatusChange, Tree, User, Workflow
 from backbeat.client.waiting import wait_for_result
@@ -72,6 +74,10 @@ class Client:
         self.schedules = Schedules(self._session)
         #: Changes of all nodes that match: `await client.jobs.start("retry", name="Charge card")`.
         self.jobs = Jobs(self._session)
+        #: How long finished workflows are kept: `await client.retention.set("Camera sale", keep=timedelta(days=30))`.
+        self.retention = Retention(self._session)
+        #: Settings of the engines: `(await client.settings.get()).children_max`.
+        self.settings = Settings(self._session)
 
     @property
     def name(self) -> str:

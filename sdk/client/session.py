@@ -23,13 +23,14 @@ class Session:
     """A client application's connection to an engine. The parts of a `Client` share it; users do not see it."""
 
     def __init__(self, name: str, transport: Transport, packing: PayloadCodec, timeout: float) -> None:
-        #: The client application that asks: its name, or over HTTP also its id.
+        #: The client application that asks: its name, or over HTTP also its id; empty: none, an operator does.
         self.name = name
         #: Time limit of each answer, in seconds.
         self.timeout = timeout
         self.transport = transport
         self.packing = packing
-        self._user_id = b""
+        self._user_id: bytes | None = None
+        self._is_connected = False
         #: Two starts at once are one.
         self._starting = asyncio.Lock()
 
@@ -39,25 +40,33 @@ class Session:
         async with self._starting:
             await self.transport.start()
             try:
-                self._user_id = self.transport.user_id(self.name)
+                self._user_id = self.transport.user_id(self.name) if self.name else None
             except BaseException:
                 await self.stop()
                 raise
+            self._is_connected = True
 
     async def stop(self) -> None:
         """Send what was published, and leave."""
-        self._user_id = b""
+        self._is_connected = False
         await self.transport.stop()
 
     @property
     def user_id(self) -> bytes:
         """The client application's id. Unavailable: not connected."""
         self.check_connected()
+        assert self._user_id is not None, "what an operator asks is of no client application"
+        return self._user_id
+
+    @property
+    def asker_id(self) -> bytes | None:
+        """The client application's id; None: an operator asks, who sees all. Unavailable: not connected."""
+        self.check_connected()
         return self._user_id
 
     def check_connected(self) -> None:
         """Unavailable: not connected."""
-        if not self._user_id:
+        if not self._is_connected:
             raise Unavailable("the client is not connected: use `async with Client(…) as client`")
 
     async def find_user(self, name: str | None) -> bytes:
@@ -79,15 +88,15 @@ class Session:
         """
         if key is None:
             return os.urandom(16)
-        return ids.command_id(self._user_id, to_text("idempotency_key", key, None).encode())
+        return ids.command_id(self.user_id, to_text("idempotency_key", key, None).encode())
 
     def command_fields(self) -> dict[str, Any]:
         """Fields that every command has."""
-        return {"id": self.command_id(None), "user_id": self.user_id, "tid": transaction_id()}
+        return {"id": self.command_id(None), "user_id": self.asker_id, "tid": transaction_id()}
 
     def query_fields(self) -> dict[str, Any]:
         """Fields that every query has."""
-        return {"reply_to": NOBODY, "deadline": 0, "user_id": self.user_id, "tid": transaction_id()}
+        return {"reply_to": NOBODY, "deadline": 0, "user_id": self.asker_id, "tid": transaction_id()}
 
     async def command(self, command: commands.AnyCommand, label: str, key: str | None = None) -> Any:
         """The engine's answer to a command; `label` names it in errors, `key` is the caller's idempotency key."""

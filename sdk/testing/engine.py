@@ -58,12 +58,12 @@ class MemoryEngine:
             partition.meta.settings = settings
             self._engine.ready(number, partition, 0)
 
-    def send(self, command: AnyCommand, key: bytes | None = None) -> None:
-        """Put a command into its partition. InvalidParameters, Unavailable: it cannot be one."""
-        route_key = route(command)
+    def send(self, command: AnyCommand, route_key: bytes | None = None) -> None:
+        """Put a command into its partition, or that of `route_key`. InvalidParameters: it cannot be one."""
+        route_key = route_key or route(command)
         assert route_key is not None, "a command that is sent to every partition"
         self._topics.append(
-            written(encode_command, command), ids.partition_of(route_key, self._partition_count), key or route_key
+            written(encode_command, command), ids.partition_of(route_key, self._partition_count), route_key
         )
 
     def admit(self, signal: Admitted) -> None:

@@ -10,8 +10,8 @@ import msgspec
 
 from backbeat.errors import Timeout, Unavailable, rejected
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import AnyCommand, Signal
-from backbeat.schemas.messages.queries import ALL_PARTITIONS, AnyQuery, GetSchedules, WaitNode
+from backbeat.schemas.messages.commands import AnyCommand, Signal, route
+from backbeat.schemas.messages.queries import ALL_PARTITIONS, AnyQuery, WaitNode
 from backbeat.schemas.messages.replies import Rejection, ReplyRecord
 from backbeat.schemas.messages.values import ReplyTo
 from backbeat.testing.memory_registry import MemoryRegistry
@@ -113,13 +113,8 @@ class MemoryTransport:
 
     async def command(self, command: AnyCommand, timeout: float, operation: str, *, key: str | None = None) -> Any:
         """Apply a command and give its answer; Timeout where the test has its reply lost."""
-        reply_to = self._replies.expect()
-        try:
-            command = msgspec.structs.replace(command, reply_to=reply_to)
-            self._engine.send(command if key is not None else self._numbered(command))
-            self._engine.settle()
-        finally:
-            answers = self._replies.forget(reply_to.number)
+        every = [number.to_bytes(4, "big") for number in range(self.partitions)] if route(command) is None else [None]
+        answers = [self._apply(command, key, route_key) for route_key in every]
         self._end_attempts()
         await self._travel()
         if self._faults.loses_reply(operation):
@@ -127,11 +122,23 @@ class MemoryTransport:
                 f"{operation}: no answer within {timeout:g} s (a reply lost by the test). It may still be applied; "
                 "to ask again without doing it twice, use the same idempotency key"
             )
-        return _checked(answers)[0]
+        first, *_ = [_checked(parts)[0] for parts in answers]
+        return first
+
+    def _apply(self, command: AnyCommand, key: str | None, route_key: bytes | None) -> list[Any]:
+        """The parts of the answer to a command, as the partition of `route_key` has it; None: its own."""
+        reply_to = self._replies.expect()
+        try:
+            command = msgspec.structs.replace(command, reply_to=reply_to)
+            self._engine.send(command if key is not None else self._numbered(command), route_key)
+            self._engine.settle()
+        finally:
+            answers = self._replies.forget(reply_to.number)
+        return answers
 
     async def query(self, query: AnyQuery, timeout: float, operation: str) -> list[Any]:
         """Ask, and give all parts of the answer; of all partitions, where the query says so."""
-        if isinstance(query, GetSchedules) and query.partition == ALL_PARTITIONS:
+        if getattr(query, "partition", None) == ALL_PARTITIONS:
             queries = [msgspec.structs.replace(query, partition=number) for number in range(self.partitions)]
             return [part for single in queries for part in await self.query(single, timeout, operation)]
         del timeout, operation

@@ -6,7 +6,8 @@ A `Client` makes the same calls on all of them, and gets the same answers and er
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from backbeat.errors import InvalidParameters, rejected
@@ -40,6 +41,21 @@ def checked(answers: list[Any]) -> list[Any]:
     return answers
 
 
+async def every_answer(requests: Iterable[Awaitable[T]]) -> list[T]:
+    """The answers of all requests; the first error, once all have answered or failed: none is left half asked."""
+    answers = await asyncio.gather(*requests, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return [answer for answer in answers if not isinstance(answer, BaseException)]
+
+
+async def to_every_partition(partitions: Iterable[int], send: Callable[[bytes], Awaitable[T]]) -> T:
+    """The answer to a command that every partition gets, once all have applied it. `send` takes the record's route."""
+    answers = await every_answer(send(partition.to_bytes(4, "big")) for partition in partitions)
+    return answers[0]
+
+
 class Transport(Protocol):
     """The way to an engine. Used from one event loop."""
 
@@ -70,14 +86,15 @@ class Transport(Protocol):
 
         `reply_to` is the transport's to set. `operation` names the call in errors, `timeout` is in seconds. `key` is
         the caller's idempotency key, from which the command's id was made; the command then has a body hash.
-        A `Rejected` of the reason's kind where the core refuses; Timeout; Unavailable.
+        A command without a route (ChangeSettings, ChangeRetention) goes to every partition, and is answered when all
+        have applied it. A `Rejected` of the reason's kind where the core refuses; Timeout; Unavailable.
         """
 
     async def query(self, query: AnyQuery, timeout: float, operation: str) -> list[Any]:
         """Ask, and give all parts of the answer. `reply_to` is the transport's to set (`NOBODY` stands there).
 
-        A `deadline` of 0 becomes the end of the timeout; a GetSchedules of ALL_PARTITIONS is asked of each. Errors as
-        of `command`.
+        A `deadline` of 0 becomes the end of the timeout; a `partition` of ALL_PARTITIONS is asked of each, and the
+        parts come in their order. Errors as of `command`.
         """
 
     def publish(self, command: Signal, *, key: str | None = None) -> bytes:

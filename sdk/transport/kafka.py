@@ -16,10 +16,10 @@ from backbeat.schemas.kafka.brokers import UnreachableError
 from backbeat.schemas.kafka.client_registry import ClientRegistry, ClientRegistryError, RegisteredClient
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import AnyCommand, CreateWorkflow, Signal, route
-from backbeat.schemas.messages.queries import ALL_PARTITIONS, AnyQuery, GetSchedules
+from backbeat.schemas.messages.queries import ALL_PARTITIONS, AnyQuery
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.values import ReplyTo
-from backbeat.transport.base import Transport, written
+from backbeat.transport.base import Transport, every_answer, to_every_partition, written
 from backbeat.transport.connecting import Home, connect_in_thread, in_thread
 from backbeat.transport.requests import RequestClient
 
@@ -88,20 +88,26 @@ class KafkaTransport:
     async def command(self, command: AnyCommand, timeout: float, operation: str, *, key: str | None = None) -> Any:
         """Send a command and await its answer; `key` is in the command's id already."""
         del key
-        route_key = _routed(command)
-        return await self._requests.command(
-            lambda reply_to: written(encode_command, msgspec.structs.replace(command, reply_to=reply_to)),
-            route_key,
-            _record_key(command, route_key),
-            timeout,
-            operation,
-        )
+
+        async def send(route_key: bytes) -> Any:
+            return await self._requests.command(
+                lambda reply_to: written(encode_command, msgspec.structs.replace(command, reply_to=reply_to)),
+                route_key,
+                _record_key(command, route_key),
+                timeout,
+                operation,
+            )
+
+        route_key = route(command)
+        if route_key is None:
+            return await to_every_partition(range(self.partitions), send)
+        return await send(route_key)
 
     async def query(self, query: AnyQuery, timeout: float, operation: str) -> list[Any]:
         """Send a query and await all parts of its answer; with ALL_PARTITIONS, of every partition."""
-        if isinstance(query, GetSchedules) and query.partition == ALL_PARTITIONS:
-            queries = [msgspec.structs.replace(query, partition=number) for number in range(self._requests.partitions)]
-            answers = await asyncio.gather(*(self.query(part, timeout, operation) for part in queries))
+        if getattr(query, "partition", None) == ALL_PARTITIONS:
+            queries = [msgspec.structs.replace(query, partition=number) for number in range(self.partitions)]
+            answers = await every_answer(self.query(part, timeout, operation) for part in queries)
             return [part for answer in answers for part in answer]
 
         def addressed(reply_to: ReplyTo, deadline: int) -> AnyQuery:
@@ -112,7 +118,7 @@ class KafkaTransport:
     def publish(self, command: Signal, *, key: str | None = None) -> bytes:
         """Send a signal without waiting."""
         del key
-        route_key = _routed(command)
+        route_key = command.workflow_id
         self._requests.publish(written(encode_command, command), route_key, _record_key(command, route_key))
         return ids.node_id(command.workflow_id, command.id, 0)
 
@@ -137,12 +143,6 @@ class KafkaTransport:
                 await self._searches.start()
                 self._searches_started = True
         return await self._searches.search(call, filters, timeout)
-
-
-def _routed(command: AnyCommand) -> bytes:
-    routed = route(command)
-    assert routed is not None, "a command that is sent to every partition"
-    return routed
 
 
 def _record_key(command: AnyCommand, route_key: bytes) -> bytes:

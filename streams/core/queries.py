@@ -130,7 +130,8 @@ def _answer(query: AnyQuery, store: Store) -> Iterator[QueryAnswer]:
         case GetJobs():
             yield from _jobs(store, query)
         case GetRetention():
-            yield RetentionPolicies(tuple(store.meta.retention.values()))
+            policies = store.meta.retention.values()
+            yield RetentionPolicies(tuple(policy for policy in policies if query.user_id in (None, policy.owner_id)))
         case GetDue():
             yield _due(store, query)
         case Flush():

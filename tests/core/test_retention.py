@@ -278,6 +278,9 @@ def test_policies_go_to_every_partition_and_can_be_asked_for():
     for store in rig.stores:
         query = GetRetention(reply_to=reply_to(), deadline=0, partition=0)
         assert list(q.answer(query, store)) == [RetentionPolicies((policy(),))]
+        own, others = (msgspec.structs.replace(query, user_id=user_id) for user_id in (USER, OTHER))
+        assert list(q.answer(own, store)) == [RetentionPolicies((policy(),))]
+        assert list(q.answer(others, store)) == [RetentionPolicies(())]
 
 
 # --- with an archive -------------------------------------------------------------------------------------------------

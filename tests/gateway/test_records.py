@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backbeat.errors import Rejected
+from backbeat import Client
+from backbeat.errors import InvalidParameters, Rejected, Unavailable
 from backbeat.gateway.api import records
 from backbeat.gateway.http import errors
 from backbeat.gateway.openapi.records import RECORDS
@@ -20,29 +21,30 @@ from backbeat.schemas.kafka.topics import RECORD_BYTES_MAX
 from backbeat.schemas.messages import commands, ids, queries
 from backbeat.schemas.messages.limits import LimitValues
 from backbeat.schemas.messages.replies import Done, History, Jobs, Made, Nodes, Reason, Rejection
+from backbeat.schemas.messages.retention import RetentionPolicies, RetentionPolicy
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.values import NewNode, NewWorkflow
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.schemas.named_types import COMMANDS, QUERIES
 from tests.gateway.conftest import PARTITIONS
 from tests.gateway.door import Answer
-from tests.schemas.examples import EXAMPLES, NODE, REPLY_TO, SOURCE, WORKFLOW, identity
+from tests.schemas.examples import EXAMPLES, NODE, POLICY, REPLY_TO, SOURCE, WORKFLOW, identity
 
 #: What engines, archivers and operators send, and nobody else.
 NOT_TAKEN = {
     commands.ChangeSettings, commands.SpreadLimit, commands.AskSlot, commands.GrantSlot, commands.ReleaseSlot,
-    commands.FillPool, commands.ScheduleDue, commands.ChangeRetention, commands.RemoveWorkflow, commands.TimerFired,
+    commands.FillPool, commands.ScheduleDue, commands.RemoveWorkflow, commands.TimerFired,
     commands.OpenLink, commands.CloseLink, commands.DeliveryFailed, commands.FailNode, commands.Continue,
     commands.WorkJob,
 }  # fmt: skip
-NOT_ANSWERED = {queries.Flush, queries.GetSettings, queries.GetRetention, queries.GetDue}
+NOT_ANSWERED = {queries.Flush, queries.GetDue}
 TREE_NODES = 4_500
 LATER = 3_600_000
 
 
 def test_of_every_kind_of_record_it_is_known_whether_it_is_taken():
-    assert set(records._COMMANDS) == set(COMMANDS) - NOT_TAKEN
-    assert set(records._QUERIES) == set(QUERIES) - NOT_ANSWERED
+    assert set(records.COMMANDS) == set(COMMANDS) - NOT_TAKEN
+    assert set(records.QUERIES) == set(QUERIES) - NOT_ANSWERED
     for kind in COMMANDS:
         assert (kind.__name__ in RECORDS["POST /commands"].text) is (kind not in NOT_TAKEN), kind
     for kind in QUERIES:
@@ -163,6 +165,60 @@ def test_limits_schedules_and_jobs_are_the_callers(user, other):
     assert [one.id for one in known.jobs] == [common["id"]]
 
 
+def test_a_policy_of_retention_is_the_callers_and_goes_to_every_partition(user, other):
+    mine, theirs = id_of(user), id_of(other)
+    policy = RetentionPolicy(owner_id=theirs, name="Sale", keep_seconds=86_400.0)
+    changed = commands.ChangeRetention(id=identity(1), user_id=theirs, policy=policy)
+    assert user.door.record(changed).answers == [Done()]
+    asked = get(queries.GetRetention, user_id=theirs, partition=queries.ALL_PARTITIONS)
+    own = RetentionPolicies((msgspec.structs.replace(policy, owner_id=mine),))
+    assert user.door.record(asked).answers == [own] * PARTITIONS
+    assert other.door.record(asked).answers == [RetentionPolicies(())] * PARTITIONS
+    refused = user.door.record(
+        msgspec.structs.replace(changed, policy=msgspec.structs.replace(policy, keep_seconds=0.5))
+    )
+    assert (refused.status, "keep_seconds is 0.5" in refused.json["message"]) == (400, True)
+    assert user.door.record(msgspec.structs.replace(changed, forget=True)).answers == [Done()]
+    assert user.door.record(asked).answers == [RetentionPolicies(())] * PARTITIONS
+
+
+async def test_the_sdk_has_retention_and_settings_over_http(stack, user, other):
+    async with (
+        Client(stack.http_urls[0], user.id) as client,
+        Client(stack.bootstrap_servers, user.client.name) as over_kafka,
+    ):
+        await client.retention.set("Sale", keep=60, archive=False)
+        await over_kafka.retention.set("Order", keep=90, client=other.client.name)
+        (policy,) = await client.retention.list()
+        assert (policy.client, policy.workflow, policy.keep_seconds, policy.archive, policy.partitions) == (
+            user.client.name, "Sale", 60.0, False, "all",
+        )  # fmt: skip
+        assert [policy] == await over_kafka.retention.list() == [await client.retention.get("Sale")]
+        mine = {user.client.name, other.client.name}
+        known = [one for one in await over_kafka.retention.list(all_clients=True) if one.client in mine]
+        assert sorted((one.client, one.workflow) for one in known) == sorted(
+            [(user.client.name, "Sale"), (other.client.name, "Order")]
+        )
+        await client.retention.remove("Sale")
+        await over_kafka.retention.remove("Order", client=other.client.name)
+        # What is another's, or everybody's, is not a caller's.
+        with pytest.raises(InvalidParameters, match="A gateway takes no ChangeRetention"):
+            await client.retention.set("Sale", keep=60, client=other.client.name)
+        with pytest.raises(Unavailable, match="a client of Kafka asks it"):
+            await client.retention.list(all_clients=True)
+        with pytest.raises(InvalidParameters, match="A gateway takes no ChangeSettings"):
+            await client.settings.set(children_max=5)
+
+        before = await client.settings.get()
+        await over_kafka.settings.set(answer_retention_seconds=90_000)
+        changed = msgspec.structs.replace(before, answer_retention_seconds=90_000.0)
+        try:
+            assert await client.settings.list() == await over_kafka.settings.list() == [changed] * PARTITIONS
+        finally:
+            await over_kafka.settings.set(answer_retention_seconds=before.answer_retention_seconds)
+        assert await client.settings.get() == before
+
+
 def test_a_runner_that_nobody_is_is_refused(user):
     node = made(user)
     nobody = NewNode(name="n", user_id=identity(9))
@@ -185,6 +241,7 @@ def test_what_asks_for_tokens_follows_from_the_kind_of_command(stack, user):
         (commands.ChangeLimit(id=identity(1), client_id=identity(1), activity="pay", paused=True), 401),
         (commands.StartJob(id=identity(1), partition=0, action="retry"), 401),
         (commands.StopJob(id=identity(1), partition=0, job_id=identity(1)), 401),
+        (commands.ChangeRetention(id=identity(1), policy=POLICY), 401),
         (commands.RunSchedule(id=identity(1), schedule_id=identity(1)), 401),
         (get(queries.GetNode, node_id=node.id), 200),
         (commands.ChangeNode(id=identity(1), node_id=node.id, status="canceled"), 200),

@@ -8,18 +8,22 @@ from typing import Any
 import pytest
 
 from backbeat import Client, Node, PlainClient, Unavailable
-from backbeat.client.blocking.client import PlainJobs, PlainLimits, PlainSchedules
+from backbeat.client.blocking.client import PlainJobs, PlainLimits, PlainRetention, PlainSchedules, PlainSettings
 from backbeat.client.blocking.node import PlainNode
 from backbeat.client.jobs.jobs import Jobs
 from backbeat.client.limits.limits import Limits
+from backbeat.client.retention import Retention
 from backbeat.client.schedules.schedules import Schedules
+from backbeat.client.settings import Settings
 
 TWINS = [
     (Client, PlainClient),
     (Node, PlainNode),
     (Jobs, PlainJobs),
     (Limits, PlainLimits),
+    (Retention, PlainRetention),
     (Schedules, PlainSchedules),
+    (Settings, PlainSettings),
 ]
 
 
@@ -58,7 +62,8 @@ def nouns(client: Client | PlainClient) -> dict[str, str]:
 
 
 def test_both_are_made_of_the_same_parts() -> None:
-    assert nouns(PlainClient()) == nouns(Client()) == {"jobs": "Jobs", "limits": "Limits", "schedules": "Schedules"}
+    parts = ("Jobs", "Limits", "Retention", "Schedules", "Settings")
+    assert nouns(PlainClient()) == nouns(Client()) == {part.lower(): part for part in parts}
 
 
 def test_a_client_has_no_base_and_nothing_but_calls_for_users() -> None:

@@ -1,22 +1,16 @@
 """`backbeat settings`: settings that the rules read. They are kept in the log: every replay sees the same."""
 
-import asyncio
-import os
-
 import click
-import msgspec
 
+from backbeat.client.settings import Settings
 from backbeat.client.words import hint
+from backbeat.compose.cli.connection import as_operator
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.options import bootstrap_option
-from backbeat.schemas.codec import encode_command
-from backbeat.schemas.messages.bounds import SETTINGS, Settings
-from backbeat.schemas.messages.commands import ChangeSettings
-from backbeat.schemas.messages.queries import GetSettings
-from backbeat.transport.requests import RequestClient
+from backbeat.schemas.messages.bounds import SETTINGS
+from backbeat.schemas.messages.bounds import Settings as EngineSettings
 
-_ANSWER_SECONDS_MAX = 10.0
-_NAMES = tuple(name for name in Settings.__struct_fields__ if name != "version")
+_NAMES = tuple(SETTINGS)
 
 
 @click.group()
@@ -28,7 +22,7 @@ def settings() -> None:
 @bootstrap_option
 def show(bootstrap_servers: str) -> None:
     """Show the settings; where partitions differ, each value with its partitions."""
-    settings_of_partitions = asyncio.run(_read(bootstrap_servers))
+    settings_of_partitions = as_operator(bootstrap_servers, lambda session: Settings(session).list())
     for name in _NAMES:
         values: dict[object, list[int]] = {}
         for partition, partition_settings in enumerate(settings_of_partitions):
@@ -57,7 +51,7 @@ def set_(bootstrap_servers: str, changes: tuple[str, ...]) -> None:
     values = dict(parsed)
     if len(values) < len(parsed):
         raise SetupError("A setting is given twice.")
-    asyncio.run(_write(bootstrap_servers, values))
+    as_operator(bootstrap_servers, lambda session: Settings(session).set(**values))
     for name, value in values.items():
         click.echo(f"{name} = {value}")
 
@@ -68,58 +62,13 @@ def _parse(change: str) -> tuple[str, float | int]:
         raise SetupError(f"{change!r} is no setting. What to do: give NAME=VALUE, with one of {', '.join(_NAMES)}.")
     if name not in _NAMES:
         raise SetupError(f"there is no setting {name!r}: {hint(name, _NAMES)}.")
-    kind = type(getattr(Settings(), name))
+    default = getattr(EngineSettings(), name)
+    advice = f"What to do: give {name}={default}."
     try:
-        value: float | int = kind(text)
+        value: float | int = type(default)(text)
     except ValueError:
-        raise SetupError(
-            f"{name}: {text!r} is no number. What to do: give {name}={getattr(Settings(), name)}."
-        ) from None
+        raise SetupError(f"{name}: {text!r} is no number. {advice}") from None
     low, high = SETTINGS[name]
     if not low <= value <= high:
-        raise SetupError(
-            f"{name}: {text} is not from {low:g} to {high:.0f}. What to do: give {name}={getattr(Settings(), name)}."
-        )
+        raise SetupError(f"{name}: {text} is not from {low:g} to {high:.0f}. {advice}")
     return name, value
-
-
-async def _read(bootstrap_servers: str) -> list[Settings]:
-    requests = RequestClient(bootstrap_servers, _ANSWER_SECONDS_MAX)
-    await requests.start()
-    try:
-        return [await _read_partition(requests, partition) for partition in range(requests.partitions)]
-    finally:
-        await requests.stop()
-
-
-async def _read_partition(requests: RequestClient, partition: int) -> Settings:
-    (answer,) = await requests.query(
-        lambda reply_to, deadline: GetSettings(reply_to=reply_to, deadline=deadline, partition=partition),
-        _ANSWER_SECONDS_MAX,
-        f"settings of partition {partition}",
-    )
-    assert isinstance(answer, Settings)
-    return answer
-
-
-async def _write(bootstrap_servers: str, changes: dict[str, float | int]) -> None:
-    requests = RequestClient(bootstrap_servers, _ANSWER_SECONDS_MAX)
-    await requests.start()
-    try:
-        for partition in range(requests.partitions):
-            await requests.command(
-                lambda reply_to: encode_command(
-                    ChangeSettings(
-                        id=os.urandom(16),
-                        reply_to=reply_to,
-                        settings=msgspec.structs.replace(Settings(), **changes),
-                        names=tuple(changes),
-                    )
-                ),
-                partition.to_bytes(4, "big"),
-                b"settings",
-                _ANSWER_SECONDS_MAX,
-                f"settings of partition {partition}",
-            )
-    finally:
-        await requests.stop()

@@ -59,8 +59,8 @@ Examples:
     type=click.Choice(["none", "writes", "all"]),
     default="none",
     metavar="[=all]",
-    help="Let the gateway ask for the caller's token: on signals, decisions and changes of limits, schedules and jobs; "
-    "or on all calls.",
+    help="Let the gateway ask for the caller's token: on signals, decisions and changes of limits, schedules, jobs "
+    "and retention; or on all calls.",
 )
 @click.option(
     "--database-url", metavar="URL", help="The projection's database.  [default: SQLite in the data directory]"

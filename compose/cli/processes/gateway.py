@@ -61,8 +61,8 @@ Examples:
     show_envvar=True,
     type=click.Choice(["none", "writes", "all"]),
     metavar="[=all]",
-    help="Ask for the caller's token on signals, decisions and changes of limits, schedules and jobs; with `=all` on "
-    "every call but /health and /heartbeat.txt.",
+    help="Ask for the caller's token on signals, decisions and changes of limits, schedules, jobs and "
+    "retention; with `=all` on every call but /health and /heartbeat.txt.",
 )
 @click.option(
     "--endpoint-timeout-seconds",

@@ -15,7 +15,9 @@ from backbeat.client.blocking.node import blocking_node, blocking_nodes, blockin
 from backbeat.client.client import Client
 from backbeat.client.jobs.jobs import Jobs
 from backbeat.client.limits.limits import Limits
+from backbeat.client.retention import Retention
 from backbeat.client.schedules.schedules import Schedules
+from backbeat.client.settings import Settings
 from backbeat.codecs import Codec
 from backbeat.stores import Store
 from backbeat.transport.base import Transport
@@ -52,6 +54,23 @@ class PlainSchedules(Blocking):
     delete = blocking(Schedules.delete)
     trigger = blocking(Schedules.trigger)
     backfill = blocking(Schedules.backfill)
+
+
+class PlainRetention(Blocking):
+    """The policies of finished workflows (`Retention`)."""
+
+    set = blocking(Retention.set)
+    remove = blocking(Retention.remove)
+    get = blocking(Retention.get)
+    list = blocking(Retention.list)
+
+
+class PlainSettings(Blocking):
+    """Settings of the engines (`Settings`)."""
+
+    get = blocking(Settings.get)
+    list = blocking(Settings.list)
+    set = blocking(Settings.set)
 
 
 class PlainClient(Blocking):
@@ -114,6 +133,16 @@ class PlainClient(Blocking):
     def schedules(self) -> PlainSchedules:
         """Workflows that are signalled at times: `client.schedules.put("nightly", …)`."""
         return PlainSchedules(self._original.schedules, self._loop)
+
+    @property
+    def retention(self) -> PlainRetention:
+        """How long finished workflows are kept: `client.retention.set("Camera sale", keep=timedelta(days=30))`."""
+        return PlainRetention(self._original.retention, self._loop)
+
+    @property
+    def settings(self) -> PlainSettings:
+        """Settings of the engines: `client.settings.get().children_max`."""
+        return PlainSettings(self._original.settings, self._loop)
 
     def __enter__(self) -> Self:
         self.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Coroutine, Iterable
 from datetime import datetime
@@ -18,6 +17,7 @@ from backbeat.schemas.messages.jobs import TIME_FILTERS, JobFilter, add_up, scop
 from backbeat.schemas.messages.jobs import Job as JobRecord
 from backbeat.schemas.messages.jobs import Jobs as JobsReply
 from backbeat.schemas.messages.replies import Reason
+from backbeat.transport.base import every_answer
 
 
 class JobOptions(TypedDict, total=False):
@@ -114,7 +114,7 @@ class Jobs:
         """The jobs of this client application, newest first, those that ended within the last days too."""
         asker = _asker(all_clients=all_clients)
         parts: dict[bytes, list[JobRecord]] = {}
-        for records in await _all(self._jobs_at(partition, None, asker) for partition in self._partitions()):
+        for records in await every_answer(self._jobs_at(partition, None, asker) for partition in self._partitions()):
             for record in records:
                 parts.setdefault(record.id, []).append(record)
         jobs = (Job(add_up(records, self._session.transport.partitions)) for records in parts.values())
@@ -151,19 +151,10 @@ class Jobs:
         return tuple(record for part in parts for record in part.jobs)
 
     async def _added_up(self, parts: Iterable[Coroutine[Any, Any, tuple[JobRecord, ...]]], text: str = "") -> Job:
-        records = [record for part in await _all(parts) for record in part]
+        records = [record for part in await every_answer(parts) for record in part]
         if not records:
             raise NotFound(Reason.NOT_FOUND, f"There is no job {text}", "nothing", "a job")
         return Job(add_up(records, self._session.transport.partitions))
-
-
-async def _all(parts: Iterable[Coroutine[Any, Any, tuple[JobRecord, ...]]]) -> list[tuple[JobRecord, ...]]:
-    """Every partition's answer; the first error, once all have answered or failed: none is left half asked."""
-    answers = await asyncio.gather(*parts, return_exceptions=True)
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
-    return [answer for answer in answers if not isinstance(answer, BaseException)]
 
 
 def _asker(*, all_clients: bool) -> dict[str, Any]:

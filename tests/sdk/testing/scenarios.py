@@ -436,3 +436,25 @@ async def a_paused_activity_waits_and_a_limited_one_goes_by_priority(place: Plac
         await limits.list(),
         words,
     )
+
+
+# --- retention and settings ------------------------------------------------------------------------------------------
+
+
+@scenario
+async def policies_and_settings_hold_in_every_partition(place: Place) -> Any:
+    retention, settings = place.client.retention, place.client.settings
+    await retention.set("Passing", keep=timedelta(days=1), archive=False, refuse=3_600)
+    await retention.set("Staying", keep=90)
+    known = [(one.workflow, one.keep_seconds, one.archive, one.refuse_seconds) for one in await retention.list()]
+    words = [
+        await words_of(retention.set("Passing", keep=0)),
+        await words_of(retention.set("", keep=5)),
+        await words_of(retention.set("Passing", keep=5, client="nobody")),
+        await words_of(retention.remove("Coming")),
+    ]
+    for workflow in ("Passing", "Staying"):
+        await retention.remove(workflow)
+    await settings.set(answer_retention_seconds=90_000)
+    words += [await words_of(settings.set(children_max=0)), await words_of(settings.set(childern_max=5))]
+    return known, words, await retention.list(), [one.answer_retention_seconds for one in await settings.list()]
