@@ -9,7 +9,7 @@ from importlib import metadata
 from aiohttp.web import Response
 
 from backbeat.gateway.http.call import Call, answer
-from backbeat.gateway.http.presentation import time_text
+from backbeat.payload.nouns import time_text
 
 _ENGINE_SECONDS = 2.0
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from aiohttp.web import Response
 
+from backbeat.client.jobs import views
 from backbeat.errors import Rejected
-from backbeat.gateway.api.shapes.jobs import job_json
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
 from backbeat.gateway.http.parameters import Parameters, to_id
 from backbeat.gateway.http.presentation import id_text
+from backbeat.payload.nouns import json_writer
 from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.jobs import TIME_FILTERS, Job, JobFilter, Jobs, add_up, scope_problem
 from backbeat.schemas.messages.replies import Reason
@@ -21,6 +22,8 @@ from backbeat.schemas.messages.values import ReplyTo
 from backbeat.transport.base import every_answer
 
 PartitionJobs = Iterable[Job]
+
+_job_json = json_writer(views.Job)
 
 
 async def start(call: Call) -> Response:
@@ -47,13 +50,13 @@ async def start(call: Call) -> Response:
             call, partition, lambda reply_to: commands.StartJob(reply_to=reply_to, **header, **fields)
         )
 
-    return answer(job_json(await _whole(call, identity, begin)), 201)
+    return answer(_job_json(await _whole(call, identity, begin)), 201)
 
 
 async def show(call: Call) -> Response:
     """GET /jobs/:id."""
     identity = to_id(call.segment("id"))
-    return answer(job_json(await _whole(call, identity, lambda partition: _query(call, partition, identity))))
+    return answer(_job_json(await _whole(call, identity, lambda partition: _query(call, partition, identity))))
 
 
 async def index(call: Call) -> Response:
@@ -64,7 +67,7 @@ async def index(call: Call) -> Response:
             by_id.setdefault(job.id, []).append(job)
     added_up = [add_up(parts, call.engine.partitions) for parts in by_id.values()]
     added_up.sort(key=lambda job: (job.started_at, job.id), reverse=True)
-    return answer([job_json(job) for job in added_up])
+    return answer([_job_json(job) for job in added_up])
 
 
 async def stop(call: Call) -> Response:
@@ -82,7 +85,7 @@ async def stop(call: Call) -> Response:
                 return ()  # Never started in this partition.
             raise
 
-    return answer(job_json(await _whole(call, identity, end)))
+    return answer(_job_json(await _whole(call, identity, end)))
 
 
 # --- asking every partition ------------------------------------------------------------------------------------------

@@ -8,11 +8,12 @@ from aiohttp.web import Response
 
 from backbeat.client.limits.rates import read_rate
 from backbeat.client.limits.spread import wait_until_known
+from backbeat.client.limits.views import ActivityLimit, merged
 from backbeat.errors import InvalidParameters, Timeout
 from backbeat.gateway import engine_calls
-from backbeat.gateway.api.shapes.limits import limit_json
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
+from backbeat.payload.nouns import json_writer
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import ChangeLimit
 from backbeat.schemas.messages.limits import Limits, LimitValues, LimitView
@@ -20,10 +21,12 @@ from backbeat.schemas.messages.queries import GetLimits
 
 _USUAL = LimitValues()
 
+_limit_json = json_writer(ActivityLimit)
+
 
 async def index(call: Call) -> Response:
     """GET /limits: all limits of the caller, by activity."""
-    return answer([limit_json(views) for views in (await _all(call)).values()])
+    return answer([_limit_json(merged(views)) for views in (await _all(call)).values()])
 
 
 async def show(call: Call) -> Response:
@@ -32,7 +35,7 @@ async def show(call: Call) -> Response:
     views = (await _all(call)).get(activity)
     if views is None:
         raise errors.not_found(f"The activity {activity[:100]!r} has no limit")
-    return answer(limit_json(views))
+    return answer(_limit_json(merged(views)))
 
 
 async def put(call: Call) -> Response:
@@ -86,7 +89,7 @@ async def _change(call: Call, values: LimitValues | None, *, paused: bool | None
         await wait_until_known(view.limit, ask, call.engine.partitions, call.engine.answer_seconds)
     except Timeout as error:
         raise errors.unavailable(str(error), "Backbeat::Timeout") from error
-    return answer(limit_json([view]))
+    return answer(_limit_json(view))
 
 
 async def _all(call: Call) -> dict[str, list[LimitView]]:

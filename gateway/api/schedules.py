@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
-import msgspec
 from aiohttp.web import Response
 
-from backbeat.client.schedules.views import upcoming
+from backbeat.client.schedules.views import Schedule
 from backbeat.gateway import engine_calls
 from backbeat.gateway.api.nodes import priority_of
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer, success
 from backbeat.gateway.http.parameters import find_id
-from backbeat.gateway.http.presentation import id_text, time_text
 from backbeat.gateway.http.times import to_milliseconds
+from backbeat.payload.nouns import json_writer
 from backbeat.schemas.cron import RecurrenceError, TooManyTimesError, times_after, times_between
 from backbeat.schemas.messages import commands, ids, queries
 from backbeat.schemas.messages.schedules import (
@@ -25,22 +23,19 @@ from backbeat.schemas.messages.schedules import (
     OVERLAP_WORDS,
     NewSchedule,
     Overlap,
-    ScheduleRun,
     ScheduleView,
 )
-from backbeat.schemas.messages.status import word
 from backbeat.schemas.messages.values import NewNode, NewWorkflow
 from backbeat.schemas.signals import subject_text
 
-#: Number of next runs in an answer.
-NEXT_RUNS = 10
+_schedule_json = json_writer(Schedule)
 
 
 async def index(call: Call) -> Response:
     """GET /schedules: the caller's schedules by name."""
     batches = await asyncio.gather(*(_in_partition(call, partition) for partition in call.engine.every_partition()))
     views = sorted((view for batch in batches for view in batch), key=lambda view: view.plan.name)
-    return answer([schedule_json(view) for view in views])
+    return answer([_schedule_json(view) for view in views])
 
 
 async def _in_partition(call: Call, partition: int) -> list[ScheduleView]:
@@ -66,7 +61,7 @@ async def put(call: Call) -> Response:
         schedule=schedule,
         paused=call.parameters.flag("paused"),
     )
-    return answer(schedule_json(view))
+    return answer(_schedule_json(view))
 
 
 def _plan(call: Call, name: str) -> NewSchedule:
@@ -151,7 +146,7 @@ def _overlap(call: Call) -> Overlap | None:
 
 async def show(call: Call) -> Response:
     """GET /schedules/:name."""
-    return answer(schedule_json(await _get(call)))
+    return answer(_schedule_json(await _get(call)))
 
 
 async def pause(call: Call) -> Response:
@@ -233,7 +228,7 @@ async def _run(call: Call, times: tuple[int, ...]) -> Response:
         times=times,
         overlap=_overlap(call),
     )
-    return answer(schedule_json(view))
+    return answer(_schedule_json(view))
 
 
 def _named(call: Call) -> tuple[bytes, str]:
@@ -246,62 +241,3 @@ def _id(name: str) -> bytes | None:
     """The id in place of a name; None if it is a name."""
     identity = find_id(name)
     return identity if identity is not None and ids.is_ours(identity) else None
-
-
-# --- answers ---------------------------------------------------------------------------------------------------------
-
-
-def schedule_json(view: ScheduleView) -> dict[str, Any]:
-    """A schedule with its next runs."""
-    plan = view.plan
-    return {
-        "id": id_text(view.id),
-        "name": plan.name,
-        "userId": id_text(plan.user_id),
-        "workflow": plan.workflow.name,
-        "subject": msgspec.Raw(plan.workflow.subject),
-        "decider": plan.workflow.decider,
-        "signal": plan.node.name,
-        "clientId": id_text(plan.node.user_id),
-        "clientData": msgspec.Raw(plan.node.client_data),
-        "metadata": msgspec.Raw(plan.node.metadata),
-        "retries": plan.node.retries,
-        "backoff": plan.node.retry_interval_seconds,
-        "priority": plan.node.priority,
-        "fairnessKey": plan.node.fairness_key,
-        "cron": plan.cron or None,
-        "zone": plan.zone,
-        "interval": plan.interval_seconds or None,
-        "offset": plan.offset_seconds,
-        "overlap": word(plan.overlap),
-        "catchUp": plan.catch_up_seconds,
-        "paused": view.paused,
-        "note": view.note,
-        "problem": view.problem,
-        "createdAt": time_text(view.created_at),
-        "updatedAt": time_text(view.updated_at),
-        "after": time_text(view.after),
-        "nextAt": None if view.next_at is None else time_text(view.next_at),
-        "nextRuns": [time_text(at) for at in upcoming(view, NEXT_RUNS)],
-        "started": view.started,
-        "skipped": view.skipped,
-        "missed": view.missed,
-        "running": [_run_json(run) for run in view.running],
-        "queued": [_run_json(run) for run in view.queued],
-        "queuedCount": view.queued_count,
-        "past": [_run_json(run) for run in view.recent],
-    }
-
-
-def _run_json(run: ScheduleRun) -> dict[str, Any]:
-    return {
-        "scheduledAt": time_text(run.scheduled_at),
-        "cause": word(run.cause),
-        "state": word(run.state),
-        "at": time_text(run.at),
-        "startedAt": None if run.started_at is None else time_text(run.started_at),
-        "workflowId": None if run.workflow_id is None else id_text(run.workflow_id),
-        "nodeId": None if run.node_id is None else id_text(run.node_id),
-        "count": run.count,
-        "lastAt": None if run.last_at is None else time_text(run.last_at),
-    }

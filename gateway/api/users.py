@@ -7,13 +7,14 @@ from aiohttp.web import Response
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
 from backbeat.gateway.http.parameters import to_id
+from backbeat.transport.http_nouns import User
 from backbeat.transport.http_words import PARTITIONS_HEADER
 
 
 async def index(call: Call) -> Response:
     """GET /users: sorted by name, with those that were added a moment ago."""
     await call.engine.catch_up()
-    users = [{"id": client.id, "name": client.name} for client in call.engine.registry.all()]
+    users = [User(client.id, client.name) for client in call.engine.registry.all()]
     return answer(users, headers={PARTITIONS_HEADER: str(call.engine.partitions)})
 
 
@@ -26,4 +27,4 @@ async def show(call: Call) -> Response:
         client = call.engine.client(client_id)
     if client is None:
         raise errors.not_found(f"There is no user {call.segment('id')}")
-    return answer({"id": client.id, "name": client.name})
+    return answer(User(client.id, client.name))

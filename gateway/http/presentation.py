@@ -7,27 +7,22 @@ JSON text already and go into the answer unchanged (`msgspec.Raw`), so their key
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta, field
 
 from backbeat.gateway.http.casing import camel_keys
-from backbeat.schemas.messages.history import StatusChange
-from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus, word
+from backbeat.payload.nouns import ClientWord, Conversion, Id, ModeWord, ServerWord, Source, Subject, Time, json_writer
+from backbeat.schemas.messages import history
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
 from backbeat.schemas.messages.views import NodeView, WorkflowView
+from backbeat.transport.http_nouns import NO_RESPONSE, Node, StatusChange, WholeNode, Workflow
 
 #: Words by number: looked up several times a node.
 SERVER_WORDS = tuple(word(status) for status in ServerStatus)
 CLIENT_WORDS = tuple(word(status) for status in ClientStatus)
-MODE_WORDS = tuple(word(mode) for mode in Mode)
-
-#: Response of a status change without one.
-NO_RESPONSE = msgspec.Raw(b"{}")
-
-#: Last second that an ISO time with a year of four digits can express.
-_SECOND_MAX = 253_402_300_799
 
 _encode = msgspec.json.Encoder().encode
 
@@ -40,108 +35,103 @@ def id_text(identity: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def time_text(milliseconds: int) -> str:
-    """Milliseconds since the epoch as ISO 8601 in UTC: `2017-05-04T03:02:01.000Z`."""
-    seconds, rest = divmod(milliseconds, 1000)
-    return f"{_second_text(seconds)}.{rest:03d}Z"
+workflow_json = json_writer(Workflow)
+#: A node, in answers and webhooks alike.
+node_json = json_writer(Node)
+whole_node_json = json_writer(WholeNode)
+_status_change_json = json_writer(StatusChange)
 
 
-@lru_cache(maxsize=4096)
-def _second_text(seconds: int) -> str:
-    return datetime.fromtimestamp(min(max(seconds, 0), _SECOND_MAX), UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def workflow_json(view: WorkflowView) -> dict[str, Any]:
-    """A workflow."""
-    return {
-        "id": id_text(view.id),
-        "name": view.name,
-        "subject": msgspec.Raw(view.subject),
-        "decider": view.decider,
-        "userId": id_text(view.user_id),
-        "createdAt": time_text(view.created_at),
-        "updatedAt": time_text(view.updated_at),
-        "complete": view.complete,
-        "paused": bool(view.paused),
-    }
-
-
-def node_json(view: NodeView) -> dict[str, Any]:
-    """A node, in answers and webhooks alike."""
-    return {
-        "id": id_text(view.id),
-        "mode": MODE_WORDS[view.mode],
-        "name": view.name,
-        "workflowId": id_text(view.workflow_id),
-        "parentId": None if view.parent_id is None else id_text(view.parent_id),
-        "userId": id_text(view.user_id),
-        "clientData": msgspec.Raw(view.client_data),
-        "metadata": msgspec.Raw(view.metadata),
-        "subject": msgspec.Raw(view.subject),
-        "decider": view.decider,
-        "workflowName": view.workflow_name,
-        "currentServerStatus": SERVER_WORDS[view.server],
-        "currentClientStatus": CLIENT_WORDS[view.client],
-        "createdAt": time_text(view.created_at),
-    }
-
-
-def whole_node_json(view: NodeView) -> dict[str, Any]:
-    """A node with all its fields: only for callers that ask for them."""
-    return {
-        **node_json(view),
-        "type": view.type,
-        "firesAt": time_text(view.fires_at),
-        "attempt": view.attempt,
-        "completeBy": None if view.complete_by is None else time_text(view.complete_by),
-        "retriesRemaining": view.retries_remaining,
-        "retryInterval": view.retry_interval_seconds,
-        "parentLinkId": None if view.parent_link_id is None else id_text(view.parent_link_id),
-        "depth": view.depth,
-        "seq": view.seq,
-        "tid": view.tid,
-        "priority": view.priority,
-        "fairnessKey": view.fairness_key,
-        "waitsForSlot": view.waits_for_slot,
-        "grantedAt": None if view.granted_at is None else time_text(view.granted_at),
-    }
-
-
-def status_change_json(node_id: bytes, change: StatusChange) -> dict[str, Any]:
+def status_change_json(node_id: bytes, change: history.StatusChange) -> dict[str, Any]:
     """An entry of a node's history."""
-    words = SERVER_WORDS if change.server else CLIENT_WORDS
-    return {
-        "nodeId": id_text(node_id),
-        "fromStatus": words[change.from_status],
-        "toStatus": words[change.to_status],
-        "statusType": change.status_type,
-        "response": response_json(change),
-        "createdAt": time_text(change.at),
-    }
+    return _status_change_json(history.NodeChange(node_id, change))
 
 
-def response_json(change: StatusChange) -> msgspec.Raw:
+def response_json(change: history.StatusChange) -> msgspec.Raw:
     """The client's response of a status change."""
     return NO_RESPONSE if change.response is None else msgspec.Raw(change.response)
 
 
-def error_row_json(view: WorkflowView) -> dict[str, Any]:
-    """A row of the list of workflows with errors: as in the original's table, in snake_case."""
-    return {
-        "id": id_text(view.id),
-        "name": view.name,
-        "decider": view.decider,
-        "subject": msgspec.Raw(view.subject),
-        "user_id": id_text(view.user_id),
-        "complete": view.complete,
-        "migrated": True,
-        "paused": view.paused,
-        "created_at": time_text(view.created_at),
-        "updated_at": time_text(view.updated_at),
-    }
+class ErrorRow(msgspec.Struct, gc=False):
+    """A workflow, as the original's table has it."""
+
+    id: Id
+    name: str
+    decider: str
+    subject: Subject
+    user_id: Id
+    complete: bool
+    migrated: Annotated[bool, Source(lambda _: True)]
+    paused: Annotated[bool | None, Meta(description="null until it is first paused")]
+    created_at: Time
+    updated_at: Time
+
+
+error_row_json = json_writer(ErrorRow)
 
 
 # --- trees -----------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1024)
+def camel_subject(subject: bytes) -> msgspec.Raw:
+    """A subject in the tree: its keys in camelCase."""
+    if b"{" not in subject:
+        return msgspec.Raw(subject)
+    return msgspec.Raw(camel_keys(subject))
+
+
+def _retrying_at(node: NodeView) -> int | None:
+    return node.fires_at if node.server is ServerStatus.RETRYING else None
+
+
+def _nothing(_: Any) -> None:
+    return None
+
+
+def _no_children(_: Any) -> list[Any]:
+    return []
+
+
+_CamelSubject = Annotated[Subject, Conversion(camel_subject, camel_subject, bytes)]
+_OfNodes = Annotated[None, Meta(description="a workflow has none"), Source(_nothing)]
+#: Branches are written one by one, so `tree_json` makes this list.
+_Children = Annotated[list["Branch"], Source(_no_children), Conversion(list, list, list)]
+
+
+class Branch(msgspec.Struct, rename="camel", gc=False):
+    """A node with all that is below it."""
+
+    id: Id
+    name: str
+    user_id: Id
+    subject: _CamelSubject
+    mode: ModeWord
+    server: ServerWord = field(name="currentServerStatus")
+    client: ClientWord = field(name="currentClientStatus")
+    created_at: Time
+    retrying_at: Annotated[
+        Time | None, Meta(description="when it is tried again, while it waits for that"), Source(_retrying_at)
+    ]
+    children: _Children
+
+
+class Tree(msgspec.Struct, rename="camel", gc=False):
+    """A workflow with all its nodes."""
+
+    id: Id
+    name: str
+    user_id: Id
+    subject: _CamelSubject
+    mode: _OfNodes
+    server: _OfNodes = field(name="currentServerStatus")
+    client: _OfNodes = field(name="currentClientStatus")
+    created_at: Time
+    retrying_at: _OfNodes
+    children: _Children
+
+
+_branch_json, _root_json = json_writer(Branch), json_writer(Tree)
 
 
 def tree_json(workflow: WorkflowView, nodes: Iterable[NodeView]) -> msgspec.Raw:
@@ -149,20 +139,7 @@ def tree_json(workflow: WorkflowView, nodes: Iterable[NodeView]) -> msgspec.Raw:
 
     The text is made node by node: a tree may be deeper than an encoder nests.
     """
-    subject = camel_subject(workflow.subject)
-    root: dict[str, Any] = {
-        "id": id_text(workflow.id),
-        "name": workflow.name,
-        "userId": id_text(workflow.user_id),
-        "subject": subject,
-        "mode": None,
-        "currentServerStatus": None,
-        "currentClientStatus": None,
-        "createdAt": time_text(workflow.created_at),
-        "retryingAt": None,
-        "children": [],
-    }
-    parts = [_opened(root)]
+    parts = [_opened(_root_json(workflow))]
     #: Ids of the open branches.
     path: list[bytes] = []
     for node in nodes:
@@ -173,7 +150,7 @@ def tree_json(workflow: WorkflowView, nodes: Iterable[NodeView]) -> msgspec.Raw:
             parts.append(_CLOSED)
         if len(path) < depth_before:
             parts.append(b",")
-        parts.append(_opened(_branch_json(node, subject)))
+        parts.append(_opened(_branch_json(node)))
         path.append(node.id)
     parts.append(_CLOSED * (len(path) + 1))
     return msgspec.Raw(b"".join(parts))
@@ -185,29 +162,6 @@ _CLOSED = b"]}"
 def _opened(branch: dict[str, Any]) -> bytes:
     """A branch up to its first child."""
     return _encode(branch)[: -len(_CLOSED)]
-
-
-def _branch_json(node: NodeView, subject: msgspec.Raw) -> dict[str, Any]:
-    return {
-        "id": id_text(node.id),
-        "name": node.name,
-        "userId": id_text(node.user_id),
-        "subject": subject,
-        "mode": MODE_WORDS[node.mode],
-        "currentServerStatus": SERVER_WORDS[node.server],
-        "currentClientStatus": CLIENT_WORDS[node.client],
-        "createdAt": time_text(node.created_at),
-        "retryingAt": time_text(node.fires_at) if node.server is ServerStatus.RETRYING else None,
-        "children": [],
-    }
-
-
-@lru_cache(maxsize=1024)
-def camel_subject(subject: bytes) -> msgspec.Raw:
-    """A subject in the tree: its keys in camelCase."""
-    if b"{" not in subject:
-        return msgspec.Raw(subject)
-    return msgspec.Raw(camel_keys(subject))
 
 
 def tree_text(workflow: WorkflowView, nodes: Iterable[NodeView]) -> str:

@@ -5,16 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from backbeat.gateway.openapi.operation_doc import OperationDoc, query
-from backbeat.gateway.openapi.schemas import NODE_PROPERTIES, SUBJECT, SUBJECT_ANSWER, WORD
+from backbeat.gateway.openapi.schemas import NODE_PROPERTIES, SUBJECT, WORD
 from backbeat.gateway.openapi.types import (
-    COUNT,
     TEXT,
     TIME,
-    UUID,
     Schema,
-    answer_object,
     list_of,
-    or_null,
     ref,
     request_property,
 )
@@ -25,11 +21,7 @@ from backbeat.schemas.messages.schedules import (
     INTERVAL_SECONDS_MIN,
     OVERLAP_WORDS,
     SECONDS_MAX,
-    RunCause,
-    RunState,
 )
-from backbeat.schemas.messages.status import word
-from backbeat.streams.core.schedules.schedule import QUEUED_MAX, RECENT_MAX, RUNNING_MAX
 
 # --- examples --------------------------------------------------------------------------------------------------------
 
@@ -154,60 +146,6 @@ _RANGE: dict[str, Schema] = {
 }
 
 SCHEDULE_SCHEMAS: dict[str, Schema] = {
-    "Run": answer_object(
-        {
-            "scheduledAt": TIME,
-            "cause": {"type": "string", "enum": [word(cause) for cause in RunCause]},
-            "state": {"type": "string", "enum": [word(state) for state in RunState]},
-            "at": {**TIME, "description": "when it came to this state"},
-            "startedAt": {**or_null(TIME), "description": "when its workflow was signalled"},
-            "workflowId": or_null(UUID),
-            "nodeId": {**or_null(UUID), "description": "the signal's; 404 of it: it was refused"},
-            "count": {"type": "integer", "minimum": 1, "description": "how many in a row, of skipped and missed ones"},
-            "lastAt": {**or_null(TIME), "description": "the scheduled time of the last of several"},
-        },
-        "A run of a schedule.",
-    ),
-    "Schedule": answer_object(
-        {
-            "id": UUID,
-            "name": TEXT,
-            "userId": UUID,
-            "workflow": TEXT,
-            "subject": SUBJECT_ANSWER,
-            "decider": TEXT,
-            "signal": TEXT,
-            "clientId": {**UUID, "description": "the user that runs it"},
-            "clientData": {"type": "object", "description": "as it was given"},
-            "metadata": {"type": "object", "description": "as it was given; each run adds a schedule"},
-            "retries": COUNT,
-            "backoff": {"type": "number", "description": "seconds until the first retry"},
-            "priority": {**or_null({"type": "integer"}), "description": "null: that of any node"},
-            "fairnessKey": or_null(TEXT),
-            "cron": or_null(TEXT),
-            "zone": TEXT,
-            "interval": or_null({"type": "number"}),
-            "offset": {"type": "number"},
-            "overlap": _OVERLAP,
-            "catchUp": {"type": "number", "description": "seconds"},
-            "paused": {"type": "boolean"},
-            "note": {"type": "string", "description": "why it was paused or resumed"},
-            "problem": {"type": "string", "description": "why it is never due: an engine cannot read it"},
-            "createdAt": TIME,
-            "updatedAt": TIME,
-            "after": {**TIME, "description": "its times up to this one have been dealt with"},
-            "nextAt": {**or_null(TIME), "description": "null: there is none, or it is being worked out"},
-            "nextRuns": list_of(TIME),
-            "started": {**COUNT, "description": "runs that there were, ever"},
-            "skipped": COUNT,
-            "missed": COUNT,
-            "running": {**list_of(ref("Run")), "description": f"oldest first; at most {RUNNING_MAX}"},
-            "queued": {**list_of(ref("Run")), "description": "the first of those that wait"},
-            "queuedCount": {**COUNT, "description": f"how many wait; at most {QUEUED_MAX:,}"},
-            "past": {**list_of(ref("Run")), "description": f"the newest of the others, at most {RECENT_MAX}"},
-        },
-        "A workflow that is signalled at times.",
-    ),
     "NewSchedule": _NEW,
     "NewScheduleAsForm": {
         **_NEW,

@@ -6,12 +6,8 @@ allows further keys, which are ignored. Those of new calls do not.
 
 from __future__ import annotations
 
-import msgspec
-
-from backbeat.gateway.api.shapes.jobs import KINDS, Job, NewJob
-from backbeat.gateway.api.shapes.limits import Limit, NewLimit
-from backbeat.gateway.api.shapes.reports import Activities, Daily, Summary
-from backbeat.gateway.http.presentation import CLIENT_WORDS, MODE_WORDS, SERVER_WORDS
+from backbeat.gateway.api.shapes.jobs import KINDS
+from backbeat.gateway.openapi.nouns import ANSWERS, REQUESTS
 from backbeat.gateway.openapi.types import (
     COUNT,
     NUMBER_MAX,
@@ -21,12 +17,12 @@ from backbeat.gateway.openapi.types import (
     Schema,
     answer_object,
     list_of,
-    or_null,
     ref,
     request_property,
 )
 from backbeat.gateway.payloads import PAYLOAD_BYTES_MAX
 from backbeat.schemas.messages.bounds import Settings
+from backbeat.schemas.messages.status import MODE_WORDS
 from backbeat.schemas.messages.values import COALESCE_WORDS
 
 #: The words of PUT /activities/:id/status/:status.
@@ -45,88 +41,7 @@ STATUS_WORDS = (
 
 _LIMITS = Settings()
 
-_ANY: Schema = {"description": "any JSON value"}
-SUBJECT_ANSWER: Schema = {"description": "what the workflow is about: any JSON value but an empty one"}
-_SERVER_STATUS: Schema = {"type": "string", "enum": list(SERVER_WORDS)}
-_CLIENT_STATUS: Schema = {"type": "string", "enum": list(CLIENT_WORDS)}
 _MODE: Schema = {"type": "string", "enum": list(MODE_WORDS)}
-
-_WORKFLOW = answer_object(
-    {
-        "id": UUID,
-        "name": TEXT,
-        "subject": SUBJECT_ANSWER,
-        "decider": TEXT,
-        "userId": UUID,
-        "createdAt": TIME,
-        "updatedAt": TIME,
-        "complete": {"type": "boolean", "description": "whether it takes no more signals"},
-        "paused": {"type": "boolean", "description": "whether nothing in it starts"},
-    },
-    "All that is done for one subject.",
-)
-
-_NODE = answer_object(
-    {
-        "id": UUID,
-        "mode": _MODE,
-        "name": TEXT,
-        "workflowId": UUID,
-        "parentId": or_null(UUID),
-        "userId": {**UUID, "description": "the user that runs it"},
-        "clientData": {"type": "object", "description": "as it was given"},
-        "metadata": {"description": "as it was given"},
-        "subject": SUBJECT_ANSWER,
-        "decider": TEXT,
-        "workflowName": TEXT,
-        "currentServerStatus": _SERVER_STATUS,
-        "currentClientStatus": _CLIENT_STATUS,
-        "createdAt": TIME,
-    },
-    "One unit of work in a workflow's tree: a signal, an activity or a decision.",
-)
-
-_STATUS_CHANGE = answer_object(
-    {
-        "nodeId": UUID,
-        "fromStatus": TEXT,
-        "toStatus": TEXT,
-        "statusType": {"type": "string", "enum": ["current_server_status", "current_client_status"]},
-        "response": {"description": "what the client said with it; {} without"},
-        "createdAt": TIME,
-    },
-    "One entry of a node's history.",
-)
-
-_BRANCH = {
-    "id": UUID,
-    "name": TEXT,
-    "userId": UUID,
-    "subject": SUBJECT_ANSWER,
-    "mode": _MODE,
-    "currentServerStatus": _SERVER_STATUS,
-    "currentClientStatus": _CLIENT_STATUS,
-    "createdAt": TIME,
-    "retryingAt": {**or_null(TIME), "description": "when it is tried again, while it waits for that"},
-    "children": list_of(ref("Branch")),
-}
-_NODE_FIELDS = ("mode", "currentServerStatus", "currentClientStatus", "retryingAt")
-
-_ERROR_ROW = answer_object(
-    {
-        "id": UUID,
-        "name": TEXT,
-        "decider": TEXT,
-        "subject": SUBJECT_ANSWER,
-        "user_id": UUID,
-        "complete": {"type": "boolean"},
-        "migrated": {"type": "boolean"},
-        "paused": {"type": ["boolean", "null"], "description": "null until it is first paused"},
-        "created_at": TIME,
-        "updated_at": TIME,
-    },
-    "A workflow, as the original's table has it.",
-)
 
 _STATS = answer_object(
     {
@@ -289,29 +204,12 @@ _DECISIONS: Schema = {
     "description": f"at most {_LIMITS.children_max:,}; more may follow in further calls",
 }
 
-#: Schemas generated from the structs of requests and answers.
-_, _GENERATED = msgspec.json.schema_components(
-    (Summary, Activities, Daily, Limit, NewLimit, Job, NewJob), ref_template="#/components/schemas/{name}"
-)
-
 SCHEMAS: dict[str, Schema] = {
-    **_GENERATED,
-    "NewJob": {**_GENERATED["NewJob"], "anyOf": KINDS},
-    "Workflow": _WORKFLOW,
-    "Node": _NODE,
-    "StatusChange": _STATUS_CHANGE,
-    "Branch": answer_object(_BRANCH, "A node with all that is below it."),
-    "Tree": answer_object(
-        {
-            name: {"type": "null", "description": "a workflow has none"} if name in _NODE_FIELDS else schema
-            for name, schema in _BRANCH.items()
-        },
-        "A workflow with all its nodes.",
-    ),
+    **ANSWERS,
+    **REQUESTS,
+    "NewJob": {**REQUESTS["NewJob"], "anyOf": KINDS},
     "Print": answer_object({"print": {"type": "string", "description": "a line a node, with ANSI colours"}}),
     "Success": answer_object({"success": {"const": True}}),
-    "User": answer_object({"id": UUID, "name": TEXT}),
-    "ErrorRow": _ERROR_ROW,
     "Health": answer_object(
         {
             "sha": {"type": "string", "description": "the version that runs"},

@@ -104,6 +104,13 @@ class Schedules(msgspec.Struct, gc=False, frozen=True, array_like=True, tag_fiel
     schedules: tuple[ScheduleView, ...]  #: schedules, by id
 
 
+#: Running runs, at most; a further one is skipped.
+RUNNING_MAX = 100
+#: Queued runs, at most; a further one is skipped.
+QUEUED_MAX = 1_000
+#: Newest ended, skipped and missed runs that are stored.
+RECENT_MAX = 20
+
 #: Times of one backfill; more may follow in further commands.
 BACKFILL_MAX = 1_000
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -22,68 +21,14 @@ from backbeat.errors import (
     WorkflowComplete,
     rejected,
 )
-from backbeat.schemas.messages.history import StatusChange
+from backbeat.payload.nouns import milliseconds_of, record_fields
+from backbeat.schemas.messages import history
 from backbeat.schemas.messages.replies import Reason, Rejection
-from backbeat.schemas.messages.status import CLIENT_WORDS, MODE_WORDS, SERVER_WORDS
+from backbeat.schemas.messages.status import CLIENT_WORDS, SERVER_WORDS
 from backbeat.schemas.messages.views import NodeView, WorkflowView
+from backbeat.transport.http_nouns import StatusChange, User, WholeNode, Workflow
 
 _TEXT_CHARACTERS_MAX = 300
-
-
-class _Workflow(msgspec.Struct, rename="camel", gc=False):
-    id: str
-    user_id: str
-    name: str
-    subject: msgspec.Raw
-    decider: str
-    created_at: datetime
-    updated_at: datetime
-    complete: bool
-    paused: bool
-
-
-class _Node(msgspec.Struct, rename="camel", gc=False):
-    id: str
-    workflow_id: str
-    parent_id: str | None
-    user_id: str
-    name: str
-    mode: str
-    type: str
-    client_data: msgspec.Raw
-    metadata: msgspec.Raw
-    subject: msgspec.Raw
-    decider: str
-    workflow_name: str
-    current_server_status: str
-    current_client_status: str
-    created_at: datetime
-    fires_at: datetime
-    attempt: int
-    complete_by: datetime | None
-    retries_remaining: int
-    retry_interval: float
-    parent_link_id: str | None
-    depth: int
-    seq: int
-    tid: str
-    priority: int
-    fairness_key: str
-    waits_for_slot: bool
-    granted_at: datetime | None
-
-
-class _Change(msgspec.Struct, rename="camel", gc=False):
-    from_status: str
-    to_status: str
-    status_type: str
-    response: msgspec.Raw
-    created_at: datetime
-
-
-class _User(msgspec.Struct, gc=False):
-    id: str
-    name: str
 
 
 class _Rejection(msgspec.Struct, gc=False):
@@ -104,32 +49,32 @@ _errors = msgspec.json.Decoder(_Error)
 
 def read_workflow(text: bytes) -> WorkflowView:
     """A workflow."""
-    return _workflow(_decode(text, _Workflow))
+    return WorkflowView(**record_fields(_decode(text, Workflow)))
 
 
 def read_workflows(text: bytes) -> list[WorkflowView]:
     """A list of workflows."""
-    return [_workflow(document) for document in _decode(text, list[_Workflow])]
+    return [WorkflowView(**record_fields(document)) for document in _decode(text, list[Workflow])]
 
 
 def read_node(text: bytes) -> NodeView:
     """A node with all fields."""
-    return _node(_decode(text, _Node))
+    return NodeView(**record_fields(_decode(text, WholeNode)))
 
 
 def read_nodes(text: bytes) -> tuple[NodeView, ...]:
     """Nodes with all fields."""
-    return tuple(_node(document) for document in _decode(text, list[_Node]))
+    return tuple(NodeView(**record_fields(document)) for document in _decode(text, list[WholeNode]))
 
 
-def read_history(text: bytes) -> tuple[StatusChange, ...]:
+def read_history(text: bytes) -> tuple[history.StatusChange, ...]:
     """The status changes of a node."""
-    return tuple(_change(document) for document in _decode(text, list[_Change]))
+    return tuple(_change(document) for document in _decode(text, list[StatusChange]))
 
 
 def read_users(text: bytes) -> dict[str, bytes]:
     """The ids of users by their names."""
-    return {user.name: uuid.UUID(user.id).bytes for user in _decode(text, list[_User])}
+    return {user.name: uuid.UUID(user.id).bytes for user in _decode(text, list[User])}
 
 
 def read_value(text: bytes) -> Any:
@@ -147,78 +92,17 @@ def _decode(text: bytes, kind: Any) -> Any:
         ) from error
 
 
-def _workflow(document: _Workflow) -> WorkflowView:
-    return WorkflowView(
-        id=_bytes(document.id),
-        user_id=_bytes(document.user_id),
-        name=document.name,
-        subject=bytes(document.subject),
-        decider=document.decider,
-        created_at=_milliseconds(document.created_at),
-        updated_at=_milliseconds(document.updated_at),
-        complete=document.complete,
-        paused=document.paused,
-    )
-
-
-def _node(document: _Node) -> NodeView:
-    return NodeView(
-        id=_bytes(document.id),
-        workflow_id=_bytes(document.workflow_id),
-        parent_id=None if document.parent_id is None else _bytes(document.parent_id),
-        user_id=_bytes(document.user_id),
-        name=document.name,
-        mode=MODE_WORDS[document.mode],
-        type=document.type,
-        client_data=bytes(document.client_data),
-        metadata=bytes(document.metadata),
-        subject=bytes(document.subject),
-        decider=document.decider,
-        workflow_name=document.workflow_name,
-        server=SERVER_WORDS[document.current_server_status],
-        client=CLIENT_WORDS[document.current_client_status],
-        created_at=_milliseconds(document.created_at),
-        fires_at=_milliseconds(document.fires_at),
-        attempt=document.attempt,
-        complete_by=None if document.complete_by is None else _milliseconds(document.complete_by),
-        retries_remaining=document.retries_remaining,
-        retry_interval_seconds=document.retry_interval,
-        parent_link_id=None if document.parent_link_id is None else _bytes(document.parent_link_id),
-        depth=document.depth,
-        seq=document.seq,
-        tid=document.tid,
-        priority=document.priority,
-        fairness_key=document.fairness_key,
-        waits_for_slot=document.waits_for_slot,
-        granted_at=None if document.granted_at is None else _milliseconds(document.granted_at),
-    )
-
-
-def _change(document: _Change) -> StatusChange:
+def _change(document: StatusChange) -> history.StatusChange:
     server = document.status_type == "current_server_status"
     words = SERVER_WORDS if server else CLIENT_WORDS
     response = bytes(document.response)
-    return StatusChange(
+    return history.StatusChange(
         server=server,
         from_status=words[document.from_status],
         to_status=words[document.to_status],
-        at=_milliseconds(document.created_at),
+        at=milliseconds_of(document.created_at),
         response=None if response == b"null" else response,
     )
-
-
-def _bytes(text: str) -> bytes:
-    """An id's 16 bytes."""
-    return bytes.fromhex(text.replace("-", ""))
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _milliseconds(at: datetime) -> int:
-    """A time as whole milliseconds since the epoch, without a detour over floating point."""
-    since = at - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backbeat.schemas.messages import commands as c
-from backbeat.schemas.messages.schedules import Overlap, RunCause
+from backbeat.schemas.messages.schedules import QUEUED_MAX, RECENT_MAX, RUNNING_MAX, Overlap, RunCause
 from backbeat.streams.core.effects import Send
-from backbeat.streams.core.schedules.schedule import QUEUED_MAX, RECENT_MAX, RUNNING_MAX
 from tests.core.schedule_rig import HOUR, ScheduleRig
 
 MOVES = st.lists(

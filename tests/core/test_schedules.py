@@ -7,10 +7,10 @@ from backbeat.schemas.messages import commands as c
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.replies import Done, Reason
-from backbeat.schemas.messages.schedules import Overlap, RunCause, RunState
+from backbeat.schemas.messages.schedules import QUEUED_MAX, RECENT_MAX, RUNNING_MAX, Overlap, RunCause, RunState
 from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.effects import DeadLetter, FiredEarly, Ignored
-from backbeat.streams.core.schedules.schedule import QUEUED_MAX, RECENT_MAX, RUNNING_MAX, schedule_view
+from backbeat.streams.core.schedules.schedule import schedule_view
 from tests.core.rig import new
 from tests.core.schedule_rig import HOUR, MINUTE, ScheduleRig, made, plan
 from tests.core.world import OTHER, USER

@@ -7,11 +7,11 @@ import msgspec
 from backbeat.gateway.http.presentation import (
     node_json,
     status_change_json,
-    time_text,
     tree_json,
     tree_text,
     workflow_json,
 )
+from backbeat.payload.nouns import time_text
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus

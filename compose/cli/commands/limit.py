@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from backbeat.compose.cli.durations import Length
 from backbeat.compose.cli.exit_codes import CommandError
 from backbeat.compose.cli.options import connected, json_option
 from backbeat.compose.cli.show.printing import ago, emit, how_long, json_text, note, print_table
+from backbeat.compose.cli.show.rows import limit_row
 
 if TYPE_CHECKING:
     from backbeat.client.limits.views import ActivityLimit, LimitPool
@@ -101,7 +101,7 @@ def list_(connection: Connection, *, as_json: bool) -> None:
     limits = connection.run(lambda client: client.limits.list())
     if as_json:
         for activity_limit in limits:
-            emit(_json_row(activity_limit))
+            emit(limit_row(activity_limit))
         return
     columns = ("ACTIVITY", "AT ONCE", "RATE", "KEY", "OUT", "WAITING", "")
     if not print_table(
@@ -120,7 +120,7 @@ def show(activity: str, connection: Connection, *, as_json: bool) -> None:
     if activity_limit is None:
         raise CommandError(f"{activity!r} has no limit. To see which have one: backbeat limit list")
     if as_json:
-        emit(_json_row(activity_limit))
+        emit(limit_row(activity_limit))
         return
     bounds = [f"{activity_limit.concurrency} at once" if activity_limit.concurrency else "", activity_limit.rate or ""]
     summary = ", ".join(text for text in [*bounds, "paused" if activity_limit.paused else ""] if text)
@@ -156,23 +156,3 @@ def _pool_row(pool: LimitPool) -> tuple[str, ...]:
         "" if pool.oldest_asked_at is None else ago(pool.oldest_asked_at),
         "" if pool.next_start_at is None else ago(pool.next_start_at),
     )
-
-
-def _json_row(activity_limit: ActivityLimit) -> dict[str, Any]:
-    fields = {
-        field.name: getattr(activity_limit, field.name)
-        for field in dataclasses.fields(activity_limit)
-        if field.name != "pools"
-    }
-    pools = [
-        {
-            "key": pool.key,
-            "out": pool.out,
-            "waiting": pool.waiting,
-            "waiting_by_priority": pool.waiting_by_priority,
-            "oldest_asked_at": pool.oldest_asked_at,
-            "next_start_at": pool.next_start_at,
-        }
-        for pool in activity_limit.pools
-    ]
-    return {**fields, "out": activity_limit.out, "waiting": activity_limit.waiting, "pools": pools}

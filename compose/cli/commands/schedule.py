@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from backbeat.compose.cli.durations import Length, Moment
 from backbeat.compose.cli.options import connected, json_option
 from backbeat.compose.cli.references import read_value
 from backbeat.compose.cli.show.printing import ago, emit, how_long, json_text, note, print_fields, print_table, when
+from backbeat.compose.cli.show.rows import schedule_row
 from backbeat.compose.cli.show.sanitize import plain
 from backbeat.compose.cli.signal_options import read_run_options, run_options
 from backbeat.schemas.messages.schedules import OVERLAP_WORDS
@@ -323,56 +323,3 @@ def _run_row(run: Run) -> tuple[str | Text, ...]:
         "" if run.started_at is None else ago(run.started_at),
         run.node_id or "",
     )
-
-
-def schedule_row(schedule: Schedule) -> dict[str, Any]:
-    """JSON row of a schedule."""
-    return {
-        "name": schedule.name,
-        "id": schedule.id,
-        "cron": schedule.cron,
-        "zone": schedule.zone,
-        "every_seconds": None if schedule.every is None else schedule.every.total_seconds(),
-        "offset_seconds": schedule.offset.total_seconds(),
-        "workflow": schedule.workflow,
-        "subject": schedule.subject,
-        "decider": schedule.decider,
-        "signal": schedule.signal,
-        "client_data": schedule.client_data,
-        "metadata": schedule.metadata,
-        "retries": schedule.retries,
-        "priority": schedule.priority,
-        "fairness_key": schedule.fairness_key,
-        "overlap": schedule.overlap,
-        "catch_up_seconds": schedule.catch_up.total_seconds(),
-        "paused": schedule.paused,
-        "note": schedule.note,
-        "problem": schedule.problem,
-        "created_at": schedule.created_at,
-        "updated_at": schedule.updated_at,
-        "started": schedule.started,
-        "skipped": schedule.skipped,
-        "missed": schedule.missed,
-        "next_runs": schedule.next_runs(_NEXT_RUNS),
-        "running": _runs(schedule.running),
-        "queued": _runs(schedule.queued),
-        "queued_count": schedule.queued_count,
-        "past": _runs(schedule.past),
-    }
-
-
-def _runs(runs: Iterable[Run]) -> list[dict[str, Any]]:
-    return [
-        {
-            "scheduled_at": run.scheduled_at,
-            "last_at": run.last_at,
-            "count": run.count,
-            "state": run.state,
-            "cause": run.cause,
-            "at": run.at,
-            "started_at": run.started_at,
-            "workflow_id": run.workflow_id,
-            "node_id": run.node_id,
-        }
-        for run in runs
-    ]

@@ -1,66 +1,85 @@
-"""Workflows, nodes and status changes as `--json` shows them: snake_case keys, ids as text, times in ISO 8601."""
+"""Nouns as `--json` shows them, by their names in the SDK: ids as text, times in ISO 8601."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from backbeat import Node
     from backbeat.client.jobs.views import Job
+    from backbeat.client.limits.views import ActivityLimit
+    from backbeat.client.schedules.views import Schedule
     from backbeat.client.views import Branch, StatusChange, Tree, Workflow
     from backbeat.compose.cli.show.tree import TreeOptions
 
 
+_WORKFLOW = ("id", "name", "subject", "decider", "closed", "paused", "created_at")
+#: How a node stands; of nodes in a tree nothing else is shown but name and id.
+_ATTEMPTS = ("mode", "status", "client_status", "attempt", "retries_remaining", "created_at", "due_at")
+_NODE = (
+    *("id", "name", "workflow_id", "workflow_name", "subject", "parent_id", *_ATTEMPTS, "complete_by"),
+    *("decider", "client_data", "metadata", "priority", "fairness_key", "waits_for_slot", "tid"),
+)
+_CHANGE = ("at", "status_type", "from_status", "to_status", "response")
+_JOB = (
+    *("id", "action", "filters", "dry_run", "state", "started_at", "ended_at"),
+    *("examined", "matched", "done", "refused", "matches", "refusals"),
+)
+_LIMIT = ("activity", "concurrency", "rate", "burst", "key", "aging_seconds", "paused", "more", "out", "waiting")
+_POOL = ("key", "out", "waiting", "waiting_by_priority", "oldest_asked_at", "next_start_at")
+_SCHEDULE = (
+    *("name", "id", "cron", "zone", "every_seconds", "offset_seconds", "workflow", "subject", "decider", "signal"),
+    *("client_data", "metadata", "retries", "priority", "fairness_key", "overlap", "catch_up_seconds", "paused"),
+    *("note", "problem", "created_at", "updated_at", "started", "skipped", "missed", "next_runs", "running"),
+    *("queued", "queued_count", "past"),
+)
+_RUN = ("scheduled_at", "last_at", "count", "state", "cause", "at", "started_at", "workflow_id", "node_id")
+
+
+def _row(noun: object, names: Iterable[str], **others: Any) -> dict[str, Any]:
+    """These fields of a noun, nouns in them with all of theirs; `others` in place of those of the same name."""
+    return {name: others[name] if name in others else _plain(getattr(noun, name)) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    """A list's nouns by the names that they have in Python; JSON of the HTTP API has others."""
+    if isinstance(value, list):
+        return [_row(item, item.__struct_fields__) if isinstance(item, Struct) else item for item in value]
+    return value
+
+
 def workflow_row(workflow: Workflow) -> dict[str, Any]:
     """JSON row of a workflow."""
-    return {
-        "id": workflow.id,
-        "name": workflow.name,
-        "subject": workflow.subject,
-        "decider": workflow.decider,
-        "closed": workflow.closed,
-        "paused": workflow.paused,
-        "created_at": workflow.created_at,
-    }
+    return _row(workflow, _WORKFLOW)
 
 
 def node_row(node: Node) -> dict[str, Any]:
     """JSON row of a node, with all fields."""
-    return {
-        "id": node.id,
-        "name": node.name,
-        "workflow_id": node.workflow_id,
-        "workflow_name": node.workflow_name,
-        "subject": node.subject,
-        "parent_id": node.parent_id,
-        "mode": node.mode,
-        "status": node.status,
-        "client_status": node.client_status,
-        "attempt": node.attempt,
-        "retries_remaining": node.retries_remaining,
-        "created_at": node.created_at,
-        "due_at": node.due_at,
-        "complete_by": node.complete_by,
-        "decider": node.decider,
-        "client_data": node.client_data,
-        "metadata": node.metadata,
-        "priority": node.priority,
-        "fairness_key": node.fairness_key,
-        "waits_for_slot": node.waits_for_slot,
-        "tid": node.tid,
-    }
+    return _row(node, _NODE)
 
 
 def change_row(change: StatusChange) -> dict[str, Any]:
     """JSON row of an entry of a node's history."""
-    return {
-        "at": change.at,
-        "status_type": change.status_type,
-        "from_status": change.from_status,
-        "to_status": change.to_status,
-        "response": change.response,
-    }
+    return _row(change, _CHANGE)
+
+
+def job_row(job: Job) -> dict[str, Any]:
+    """JSON row of a job, and its progress."""
+    return _row(job, _JOB)
+
+
+def limit_row(limit: ActivityLimit) -> dict[str, Any]:
+    """JSON row of a limit, and how it stands."""
+    return {**_row(limit, _LIMIT), "pools": [_row(pool, _POOL) for pool in limit.pools]}
+
+
+def schedule_row(schedule: Schedule) -> dict[str, Any]:
+    """JSON row of a schedule, with its runs."""
+    runs = {name: [_row(run, _RUN) for run in getattr(schedule, name)] for name in ("running", "queued", "past")}
+    return _row(schedule, _SCHEDULE, next_runs=schedule.next_runs(), **runs)
 
 
 def tree_row(tree: Tree[Node], options: TreeOptions) -> dict[str, Any]:
@@ -84,37 +103,7 @@ def _branch_row(branch: Branch[Node], level: int, options: TreeOptions) -> dict[
         descendants = {"children": [], "below": sum(1 for _ in branch.walk()) - 1}
     else:
         descendants = _children_row(branch.children, level + 1, options)
-    return {
-        "id": node.id,
-        "name": node.name,
-        "mode": node.mode,
-        "status": node.status,
-        "client_status": node.client_status,
-        "attempt": node.attempt,
-        "retries_remaining": node.retries_remaining,
-        "created_at": node.created_at,
-        "due_at": node.due_at,
-        **descendants,
-    }
-
-
-def job_row(job: Job) -> dict[str, Any]:
-    """JSON row of a job, and its progress."""
-    return {
-        "id": job.id,
-        "action": job.action,
-        "filters": job.filters,
-        "dry_run": job.dry_run,
-        "state": job.state,
-        "started_at": job.started_at,
-        "ended_at": job.ended_at,
-        "examined": job.examined,
-        "matched": job.matched,
-        "done": job.done,
-        "refused": job.refused,
-        "matches": job.matches,
-        "refusals": job.refusals,
-    }
+    return {**_row(node, ("id", "name", *_ATTEMPTS)), **descendants}
 
 
 def error_of(response: Any) -> tuple[str, list[str]]:

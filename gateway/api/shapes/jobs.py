@@ -1,4 +1,4 @@
-"""JSON of jobs, in requests and answers."""
+"""Requests about jobs; the API's description is made from these structs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from backbeat.gateway.http.presentation import CLIENT_WORDS, SERVER_WORDS, id_text, time_text
+from backbeat.gateway.http.presentation import CLIENT_WORDS, SERVER_WORDS
 from backbeat.schemas.messages import jobs
 
 STATUSES = tuple(dict.fromkeys((*SERVER_WORDS, *CLIENT_WORDS)))
@@ -19,62 +19,6 @@ Count = Annotated[int, Meta(ge=0)]
 Status = Annotated[str, Meta(extra_json_schema={"enum": list(STATUSES)})]
 #: Description of a filter's text.
 _CONTAINED = "contained in the compact JSON text of the {}"
-
-
-class JobFilter(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """Filters of a job. All must match; null matches every node or workflow."""
-
-    name: str | None
-    workflow_name: str | None
-    workflow_id: Id | None
-    client_id: Id | None
-    subject: str | None
-    metadata: str | None
-    error: str | None
-    current_status: str | None
-    past_status: str | None
-    status_start: Time | None
-    status_end: Time | None
-    created_start: Time | None
-    created_end: Time | None
-
-
-class JobMatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """A node or workflow that matched a job."""
-
-    id: Id
-    name: str
-    workflow_name: str
-
-
-class JobRefusal(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """A node or workflow that a job could not change."""
-
-    id: Id
-    reason: Annotated[str, Meta(description="as one word: invalid_server_status; defect: the engine failed on it")]
-    message: str
-
-
-class Job(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """A change of all nodes or workflows that match."""
-
-    id: Id
-    action: str
-    filter: JobFilter
-    response: Annotated[Any, Meta(description="what nodes that are resolved or shut down keep; null: nothing")]
-    dry_run: bool
-    state: Annotated[
-        Literal["running", "stopped", "done", "partial"],
-        Meta(description="partial: begun in some partitions only; POST it again with its id"),
-    ]
-    started_at: Time
-    ended_at: Time | None
-    examined: Annotated[int, Meta(ge=0, description="nodes or workflows that were looked at, other users' too")]
-    matched: Count
-    done: Annotated[int, Meta(ge=0, description="of those that matched, how many were changed")]
-    refused: Annotated[int, Meta(ge=0, description="and how many could not be")]
-    matches: Annotated[list[JobMatch], Meta(description="some that matched, at most 20")]
-    refusals: Annotated[list[JobRefusal], Meta(description="some that were refused, at most 20")]
 
 
 class NewJob(msgspec.Struct, forbid_unknown_fields=True):
@@ -130,46 +74,3 @@ KINDS: list[dict[str, Any]] = [
     },
     *_kinds(list(jobs.WORKFLOW_ACTIONS), tuple(name for name in _FILTERS if name not in jobs.NODE_FILTERS)),
 ]
-
-
-def job_json(job: jobs.Job) -> Job:
-    """A job, added up over the partitions, as the answer's struct."""
-    filters = job.filter
-    return Job(
-        id=id_text(job.id),
-        action=job.action,
-        filter=JobFilter(
-            name=filters.name,
-            workflow_name=filters.workflow_name,
-            workflow_id=_id(filters.workflow_id),
-            client_id=_id(filters.client_id),
-            subject=filters.subject,
-            metadata=filters.metadata,
-            error=filters.error,
-            current_status=filters.current_status,
-            past_status=filters.past_status,
-            status_start=_time(filters.status_start),
-            status_end=_time(filters.status_end),
-            created_start=_time(filters.created_start),
-            created_end=_time(filters.created_end),
-        ),
-        response=None if job.response is None else msgspec.Raw(job.response),
-        dry_run=job.dry_run,
-        state=job.state.value,
-        started_at=time_text(job.started_at),
-        ended_at=_time(job.ended_at),
-        examined=job.examined,
-        matched=job.matched,
-        done=job.done,
-        refused=job.refused,
-        matches=[JobMatch(id_text(match.id), match.name, match.workflow_name) for match in job.matches],
-        refusals=[JobRefusal(id_text(refusal.id), refusal.reason, refusal.message) for refusal in job.refusals],
-    )
-
-
-def _id(identity: bytes | None) -> str | None:
-    return None if identity is None else id_text(identity)
-
-
-def _time(milliseconds: int | None) -> str | None:
-    return None if milliseconds is None else time_text(milliseconds)

@@ -1,16 +1,12 @@
-"""JSON of limits; the API's description is made from these structs."""
+"""Requests about limits; the API's description is made from these structs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from backbeat.client.limits.rates import rate_text
-from backbeat.gateway.http.presentation import id_text, time_text
-from backbeat.schemas.messages.limits import LimitView, PoolView
 from backbeat.streams.core.limits.slots import KEY_CHARACTERS_MAX, LONGER_THAN_ANY_SECONDS
 
 #: A rate in a time of 366 days at most.
@@ -24,32 +20,6 @@ _RATE = (
 )
 _KEY = "^((subject|metadata|client_data)(\\.[^.\\[\\]]+|\\[[0-9]{1,6}\\])*)?$"
 _COUNT_MAX = 2**31 - 1
-
-
-class Pool(msgspec.Struct, rename="camel"):
-    """The slots of one key."""
-
-    key: Annotated[str, Meta(description="JSON text; empty where the limit has no key")]
-    out: Annotated[int, Meta(description="started and not answered")]
-    waiting: Annotated[tuple[int, ...], Meta(description="by priority, from 1")]
-    oldest_asked_at: Annotated[str | None, Meta(description="since when the oldest of them waits")]
-    next_start_at: Annotated[str | None, Meta(description="when the rate allows it; null: it holds nobody up")]
-
-
-class Limit(msgspec.Struct, rename="camel"):
-    """The limit of an activity: bounds, and the state of its pools."""
-
-    client_id: str
-    activity: str
-    concurrency: Annotated[int | None, Meta(description="out at once, at most; null: any number")]
-    rate: Annotated[str | None, Meta(description="starts in a time, at most; null: any number")]
-    burst: Annotated[int, Meta(description="starts that may come at once after a quiet time")]
-    key: Annotated[str, Meta(description="a path into the node: each value there has slots of its own")]
-    aging_seconds: Annotated[float, Meta(description="who waits this long counts as one priority higher")]
-    paused: bool
-    revision: int
-    pools: tuple[Pool, ...]
-    more: Annotated[bool, Meta(description="there are more pools than these")]
 
 
 class NewLimit(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
@@ -75,32 +45,3 @@ class NewLimit(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
         Meta(description="who waits this long counts as one priority higher (300)"),
     ] = None
     paused: Annotated[bool | None, Meta(description="whether none starts until it is resumed (as it was)")] = None
-
-
-def limit_json(views: Sequence[LimitView]) -> Limit:
-    """A limit, from the views of all partitions, as the answer's struct."""
-    limit = max((view.limit for view in views), key=lambda limit: limit.revision)
-    values = limit.values
-    return Limit(
-        client_id=id_text(limit.client_id),
-        activity=limit.activity,
-        concurrency=values.concurrency,
-        rate=None if values.rate_count is None else rate_text(values.rate_count, values.rate_period_seconds),
-        burst=values.rate_burst,
-        key=values.key,
-        aging_seconds=values.aging_seconds,
-        paused=limit.paused,
-        revision=limit.revision,
-        pools=tuple(_pool(pool) for view in views for pool in view.pools),
-        more=any(view.more for view in views),
-    )
-
-
-def _pool(view: PoolView) -> Pool:
-    return Pool(
-        key=view.key,
-        out=view.out,
-        waiting=view.waiting,
-        oldest_asked_at=None if view.oldest_asked_at is None else time_text(view.oldest_asked_at),
-        next_start_at=None if view.next_start_at is None else time_text(view.next_start_at),
-    )

@@ -11,6 +11,7 @@ from backbeat.client.jobs.views import Job
 from backbeat.client.session import Session, as_id
 from backbeat.client.words import check_options
 from backbeat.errors import InvalidParameters, NotFound
+from backbeat.payload.nouns import noun_of
 from backbeat.payload.values import Id, aware, id_text, to_id, to_json
 from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.jobs import TIME_FILTERS, JobFilter, add_up, scope_problem
@@ -117,7 +118,7 @@ class Jobs:
         for records in await every_answer(self._jobs_at(partition, None, asker) for partition in self._partitions()):
             for record in records:
                 parts.setdefault(record.id, []).append(record)
-        jobs = (Job(add_up(records, self._session.transport.partitions)) for records in parts.values())
+        jobs = (noun_of(Job, add_up(records, self._session.transport.partitions)) for records in parts.values())
         return sorted(jobs, key=lambda job: (job.started_at, job.id), reverse=True)
 
     async def stop(self, job_id: Id | bytes, *, all_clients: bool = False) -> Job:
@@ -154,7 +155,7 @@ class Jobs:
         records = [record for part in await every_answer(parts) for record in part]
         if not records:
             raise NotFound(Reason.NOT_FOUND, f"There is no job {text}", "nothing", "a job")
-        return Job(add_up(records, self._session.transport.partitions))
+        return noun_of(Job, add_up(records, self._session.transport.partitions))
 
 
 def _asker(*, all_clients: bool) -> dict[str, Any]:

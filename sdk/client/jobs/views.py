@@ -2,121 +2,90 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from backbeat.payload.values import from_json, id_text, to_datetime
-from backbeat.schemas.messages import jobs
+import msgspec
+from msgspec import Meta, field
+
+from backbeat.payload.nouns import Count, Id, JsonText, Source, Time
+from backbeat.payload.values import from_json
 
 
-@dataclass(frozen=True, slots=True)
-class JobMatch:
-    """Node or workflow that a job's filter matches."""
+class JobFilter(msgspec.Struct, rename="camel", frozen=True):
+    """Filters of a job. All must match; null matches every node or workflow."""
 
-    id: str
+    name: str | None
+    workflow_name: str | None
+    workflow_id: Id | None
+    client_id: Id | None
+    subject: str | None
+    metadata: str | None
+    error: str | None
+    current_status: str | None
+    past_status: str | None
+    status_start: Time | None
+    status_end: Time | None
+    created_start: Time | None
+    created_end: Time | None
+
+
+class JobMatch(msgspec.Struct, rename="camel", frozen=True):
+    """A node or workflow that matched a job."""
+
+    id: Id
     name: str
     workflow_name: str
 
 
-@dataclass(frozen=True, slots=True)
-class JobRefusal:
-    """Node or workflow that a job could not change, and why: the reason of a `Rejected`, or `defect`."""
+class JobRefusal(msgspec.Struct, rename="camel", frozen=True):
+    """A node or workflow that a job could not change."""
 
-    id: str
-    reason: str
+    id: Id
+    reason: Annotated[str, Meta(description="as one word: invalid_server_status; defect: the engine failed on it")]
     message: str
 
 
-class Job:
-    """Snapshot of a job: as it was when it was asked for."""
+class Job(msgspec.Struct, rename="camel", frozen=True):
+    """A change of all nodes or workflows that match."""
 
-    __slots__ = ("_job",)
-
-    def __init__(self, job: jobs.Job) -> None:
-        self._job = job
+    id: Id
+    action: str
+    filter: JobFilter
+    response_text: Annotated[
+        JsonText | None,
+        Meta(description="what nodes that are resolved or shut down keep; null: nothing"),
+        Source("response"),
+    ] = field(name="response")
+    dry_run: bool
+    state: Annotated[
+        Literal["running", "stopped", "done", "partial"],
+        Meta(description="partial: begun in some partitions only; POST it again with its id"),
+        Source("state.value"),
+    ]
+    started_at: Time
+    ended_at: Time | None
+    examined: Annotated[int, Meta(ge=0, description="nodes or workflows that were looked at, other users' too")]
+    matched: Count
+    done: Annotated[int, Meta(ge=0, description="of those that matched, how many were changed")]
+    refused: Annotated[int, Meta(ge=0, description="and how many could not be")]
+    matches: Annotated[list[JobMatch], Meta(description="some that matched, at most 20")]
+    refusals: Annotated[list[JobRefusal], Meta(description="some that were refused, at most 20")]
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.action}: {self.state}, {self.done} done, {self.refused} refused>"
 
     @property
-    def id(self) -> str:
-        """The job's id."""
-        return id_text(self._job.id)
-
-    @property
-    def action(self) -> str:
-        """`retry`, `resolve`, `shutdown`, `cancel`, `pause` or `resume`."""
-        return self._job.action
-
-    @property
     def filters(self) -> dict[str, Any]:
         """Filters that `jobs.start` was given, and the status that its action means."""
-        filters = {name: getattr(self._job.filter, name) for name in jobs.JobFilter.__struct_fields__}
-        return {name: _filter_value(name, value) for name, value in filters.items() if value is not None}
+        filters = msgspec.structs.asdict(self.filter)
+        return {name: value for name, value in filters.items() if value is not None}
 
     @property
     def response(self) -> Any:
         """Response that resolved nodes and those shut down keep; None: none."""
-        return None if self._job.response is None else from_json(self._job.response)
-
-    @property
-    def dry_run(self) -> bool:
-        """True: it only counts."""
-        return self._job.dry_run
-
-    @property
-    def state(self) -> str:
-        """`running`, `stopped` or `done`; `partial`: begun in some partitions only, start it again with its id."""
-        return self._job.state.value
+        return None if self.response_text is None else from_json(bytes(self.response_text))
 
     @property
     def ended(self) -> bool:
         """True: it is done, or was stopped."""
-        return self._job.state in (jobs.JobState.DONE, jobs.JobState.STOPPED)
-
-    @property
-    def started_at(self) -> datetime:
-        """Time of its start. Nodes and workflows made later are left alone."""
-        return to_datetime(self._job.started_at)
-
-    @property
-    def ended_at(self) -> datetime | None:
-        """Time of its end in the last partition."""
-        return None if self._job.ended_at is None else to_datetime(self._job.ended_at)
-
-    @property
-    def examined(self) -> int:
-        """Number of nodes, or workflows, looked at, other client applications' too."""
-        return self._job.examined
-
-    @property
-    def matched(self) -> int:
-        """Number of those that matched."""
-        return self._job.matched
-
-    @property
-    def done(self) -> int:
-        """Number of those that were changed."""
-        return self._job.done
-
-    @property
-    def refused(self) -> int:
-        """Number of those that could not be changed."""
-        return self._job.refused
-
-    @property
-    def matches(self) -> list[JobMatch]:
-        """Some that matched, at most 20."""
-        return [JobMatch(id_text(match.id), match.name, match.workflow_name) for match in self._job.matches]
-
-    @property
-    def refusals(self) -> list[JobRefusal]:
-        """Some that were refused, at most 20."""
-        return [JobRefusal(id_text(item.id), item.reason, item.message) for item in self._job.refusals]
-
-
-def _filter_value(name: str, value: Any) -> Any:
-    if isinstance(value, bytes):
-        return id_text(value)
-    return to_datetime(value) if name in jobs.TIME_FILTERS else value
+        return self.state in ("done", "stopped")

@@ -2,68 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, field
 
 from backbeat.client.limits.rates import rate_text
-from backbeat.payload.values import from_json, to_datetime
-from backbeat.schemas.messages.limits import Limits, LimitView, PoolView
+from backbeat.payload.nouns import Id, Source, Time, noun_of
+from backbeat.payload.values import from_json
+from backbeat.schemas.messages.limits import Limits, LimitView
 
 
-class LimitPool:
+class LimitPool(msgspec.Struct, rename="camel", frozen=True):
     """Slots that the nodes of a key share."""
 
-    __slots__ = ("_view",)
-
-    def __init__(self, view: PoolView) -> None:
-        self._view = view
+    key_text: Annotated[str, Meta(description="JSON text; empty where the limit has no key"), Source("key")] = field(
+        name="key"
+    )
+    out: Annotated[int, Meta(description="started and not answered")]
+    counts: Annotated[tuple[int, ...], Meta(description="by priority, from 1"), Source("waiting")] = field(
+        name="waiting"
+    )
+    oldest_asked_at: Annotated[Time | None, Meta(description="since when the oldest of them waits")]
+    next_start_at: Annotated[Time | None, Meta(description="when the rate allows it; null: it holds nobody up")]
 
     @property
     def key(self) -> Any:
         """Value of the key; None where the limit has no key, or the key leads nowhere."""
-        return from_json(self._view.key.encode()) if self._view.key else None
-
-    @property
-    def out(self) -> int:
-        """Number of nodes that are started and not answered."""
-        return self._view.out
+        return from_json(self.key_text.encode()) if self.key_text else None
 
     @property
     def waiting(self) -> int:
         """Number of nodes that wait for a slot."""
-        return sum(self._view.waiting)
+        return sum(self.counts)
 
     @property
     def waiting_by_priority(self) -> dict[int, int]:
         """Number of nodes that wait, by priority, 1 to 5."""
-        return dict(enumerate(self._view.waiting, start=1))
-
-    @property
-    def oldest_asked_at(self) -> datetime | None:
-        """Time since which the oldest of them waits."""
-        return _time(self._view.oldest_asked_at)
-
-    @property
-    def next_start_at(self) -> datetime | None:
-        """Time at which the rate allows the next start; None: it holds nobody up."""
-        return _time(self._view.next_start_at)
+        return dict(enumerate(self.counts, start=1))
 
 
-@dataclass(frozen=True)
-class ActivityLimit:
-    """Limit of an activity type (nodes out at once, starts in a time), and how it stands."""
+def _rate(view: LimitView) -> str | None:
+    values = view.limit.values
+    return None if values.rate_count is None else rate_text(values.rate_count, values.rate_period_seconds)
 
-    activity: str
-    concurrency: int | None
-    rate: str | None  #: as `100/min`
-    burst: int
-    key: str  #: a path into the node; empty: all share the same slots
-    aging_seconds: float
-    paused: bool
-    pools: tuple[LimitPool, ...]  #: those at which somebody is
-    more: bool  #: there are more pools than these
+
+class ActivityLimit(msgspec.Struct, rename="camel", frozen=True):
+    """The limit of an activity: bounds, and the state of its pools."""
+
+    client_id: Annotated[Id, Source("limit.client_id")]
+    activity: Annotated[str, Source("limit.activity")]
+    concurrency: Annotated[
+        int | None, Meta(description="out at once, at most; null: any number"), Source("limit.values.concurrency")
+    ]
+    rate: Annotated[str | None, Meta(description="starts in a time, at most; null: any number"), Source(_rate)]
+    burst: Annotated[
+        int, Meta(description="starts that may come at once after a quiet time"), Source("limit.values.rate_burst")
+    ]
+    key: Annotated[
+        str, Meta(description="a path into the node: each value there has slots of its own"), Source("limit.values.key")
+    ]
+    aging_seconds: Annotated[
+        float,
+        Meta(description="who waits this long counts as one priority higher"),
+        Source("limit.values.aging_seconds"),
+    ]
+    paused: Annotated[bool, Source("limit.paused")]
+    revision: Annotated[int, Source("limit.revision")]
+    pools: Annotated[list[LimitPool], Meta(description="those at which somebody is")]
+    more: Annotated[bool, Meta(description="there are more pools than these")]
 
     @property
     def out(self) -> int:
@@ -76,30 +84,16 @@ class ActivityLimit:
         return sum(pool.waiting for pool in self.pools)
 
 
+def merged(views: Sequence[LimitView]) -> LimitView:
+    """One limit, from what each partition knows of it: the newest bounds, the pools of all."""
+    newest = max((view.limit for view in views), key=lambda limit: limit.revision)
+    return LimitView(newest, tuple(pool for view in views for pool in view.pools), any(view.more for view in views))
+
+
 def read_limits(parts: Iterable[Limits]) -> list[ActivityLimit]:
     """Limits as all partitions together know them, by activity."""
     by_activity: dict[tuple[bytes, str], list[LimitView]] = {}
     for part in parts:
         for view in part.limits:
             by_activity.setdefault((view.limit.client_id, view.limit.activity), []).append(view)
-    return [_read(views) for _, views in sorted(by_activity.items())]
-
-
-def _read(views: list[LimitView]) -> ActivityLimit:
-    newest = max((view.limit for view in views), key=lambda limit: limit.revision)
-    values = newest.values
-    return ActivityLimit(
-        activity=newest.activity,
-        concurrency=values.concurrency,
-        rate=None if values.rate_count is None else rate_text(values.rate_count, values.rate_period_seconds),
-        burst=values.rate_burst,
-        key=values.key,
-        aging_seconds=values.aging_seconds,
-        paused=newest.paused,
-        pools=tuple(LimitPool(pool) for view in views for pool in view.pools),
-        more=any(view.more for view in views),
-    )
-
-
-def _time(milliseconds: int | None) -> datetime | None:
-    return None if milliseconds is None else to_datetime(milliseconds)
+    return [noun_of(ActivityLimit, merged(views)) for _, views in sorted(by_activity.items())]

@@ -11,6 +11,7 @@ from backbeat.client.signals import RUN_WORDS, RunOptions, SignalOptions
 from backbeat.client.words import check_options
 from backbeat.client.workflow_calls import signal_command
 from backbeat.errors import InvalidParameters, LimitExceeded
+from backbeat.payload.nouns import noun_of
 from backbeat.payload.values import seconds, to_milliseconds, to_text
 from backbeat.schemas.cron import RecurrenceError, TooManyTimesError, times_after, times_between
 from backbeat.schemas.messages import commands, ids, queries
@@ -79,18 +80,19 @@ class Schedules:
         # The signal of a run that would be made now: its workflow and node are the schedule's.
         run = await signal_command(self._session, workflow, subject, signal, cast("SignalOptions", options))
         plan = self._plan(name, run, times)
-        return Schedule(await self._command(PutSchedule, name, schedule=plan, paused=paused))
+        return noun_of(Schedule, await self._command(PutSchedule, name, schedule=plan, paused=paused))
 
     async def get(self, name: str) -> Schedule:
         """A schedule: what it is, its next and its past runs. NotFound."""
         query = queries.GetSchedule(schedule_id=self._schedule_id(name), **self._session.query_fields())
-        return Schedule((await self._session.query(query, f"schedule {name!r}"))[0])
+        return noun_of(Schedule, (await self._session.query(query, f"schedule {name!r}"))[0])
 
     async def list(self) -> list[Schedule]:
         """The schedules, by name."""
         query = queries.GetSchedules(partition=queries.ALL_PARTITIONS, **self._session.query_fields())
         parts = await self._session.query(query, "schedules")
-        return sorted((Schedule(view) for part in parts for view in part.schedules), key=lambda plan: plan.name)
+        views = (view for part in parts for view in part.schedules)
+        return sorted((noun_of(Schedule, view) for view in views), key=lambda schedule: schedule.name)
 
     async def pause(self, name: str, note: str = "") -> None:
         """Nothing is due until it is resumed. Runs that are under way go on, queued ones wait."""
@@ -144,7 +146,7 @@ class Schedules:
 
     async def _run(self, name: str, times: tuple[int, ...], overlap: OverlapWord | None, key: str | None) -> Schedule:
         view = await self._command(RunSchedule, name, key, times=times, overlap=_overlap(overlap))
-        return Schedule(view)
+        return noun_of(Schedule, view)
 
     def _plan(self, name: str, run: Signal, times: dict[str, Any]) -> NewSchedule:
         """A schedule as it is asked for. InvalidParameters, also where no time can be worked out from it."""

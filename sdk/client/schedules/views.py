@@ -3,236 +3,155 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
-from backbeat.payload.values import from_json, id_text, to_datetime
+import msgspec
+from msgspec import Meta, field
+
+from backbeat.payload.nouns import (
+    NOT_IN_JSON,
+    ONLY_IN_JSON,
+    Count,
+    Id,
+    JsonObject,
+    Source,
+    Subject,
+    Time,
+    Word,
+    one_of,
+)
+from backbeat.payload.values import from_json, to_datetime
 from backbeat.schemas.cron import next_times
-from backbeat.schemas.messages.schedules import ScheduleRun, ScheduleView
+from backbeat.schemas.messages.schedules import (
+    OVERLAP_WORDS,
+    QUEUED_MAX,
+    RECENT_MAX,
+    RUNNING_MAX,
+    RunCause,
+    RunState,
+    ScheduleView,
+)
 from backbeat.schemas.messages.status import word
 
+#: Next runs in a schedule's JSON.
+_NEXT_RUNS = 10
 
-class Run:
-    """Run of a schedule; skipped or missed ones in a row stand together."""
 
-    __slots__ = ("_run",)
+class Run(msgspec.Struct, rename="camel", frozen=True):
+    """A run of a schedule."""
 
-    def __init__(self, run: ScheduleRun) -> None:
-        self._run = run
-
-    @property
-    def scheduled_at(self) -> datetime:
-        """Time that it is for; of several in a row, that of the first."""
-        return to_datetime(self._run.scheduled_at)
+    scheduled_at: Time
+    cause: Annotated[Word, one_of(map(word, RunCause))]
+    state: Annotated[Word, one_of(map(word, RunState))]
+    at: Annotated[Time, Meta(description="when it came to this state")]
+    started_at: Annotated[Time | None, Meta(description="when its workflow was signalled")]
+    workflow_id: Id | None
+    node_id: Annotated[Id | None, Meta(description="the signal's; 404 of it: it was refused")]
+    count: Annotated[int, Meta(ge=1, description="how many in a row, of skipped and missed ones")]
+    until: Annotated[Time | None, Meta(description="the scheduled time of the last of several"), Source("last_at")] = (
+        field(name="lastAt")
+    )
 
     @property
     def last_at(self) -> datetime:
         """Time that the last of several in a row is for."""
-        return to_datetime(self._run.scheduled_at if self._run.last_at is None else self._run.last_at)
-
-    @property
-    def count(self) -> int:
-        """Number of runs in a row: 1, unless they were skipped or missed."""
-        return self._run.count
-
-    @property
-    def state(self) -> str:
-        """`queued`, `running`, `ended`, `canceled` (for a later one), `skipped` or `missed`."""
-        return word(self._run.state)
-
-    @property
-    def cause(self) -> str:
-        """`due`, `trigger` or `backfill`."""
-        return word(self._run.cause)
-
-    @property
-    def at(self) -> datetime:
-        """Time of the change to this state."""
-        return to_datetime(self._run.at)
-
-    @property
-    def started_at(self) -> datetime | None:
-        """Time of its signal; None: there was none."""
-        return None if self._run.started_at is None else to_datetime(self._run.started_at)
-
-    @property
-    def workflow_id(self) -> str | None:
-        """Id of the workflow that was signalled."""
-        return None if self._run.workflow_id is None else id_text(self._run.workflow_id)
-
-    @property
-    def node_id(self) -> str | None:
-        """Id of the signal's node. NotFound of it: the signal was refused, and the dead letters say why."""
-        return None if self._run.node_id is None else id_text(self._run.node_id)
+        return self.scheduled_at if self.until is None else self.until
 
     def __repr__(self) -> str:
         several = "" if self.count == 1 else f" and {self.count - 1} more"
         return f"<Run {self.scheduled_at.isoformat()}{several} {self.state}>"
 
 
-class Schedule:
-    """Snapshot of a schedule: as it was when it was asked for."""
+def _next_times(view: ScheduleView) -> list[int]:
+    return upcoming(view, _NEXT_RUNS)
 
-    __slots__ = ("_view",)
 
-    def __init__(self, view: ScheduleView) -> None:
-        self._view = view
+class Schedule(msgspec.Struct, rename="camel", frozen=True, kw_only=True, eq=False):
+    """A workflow that is signalled at times."""
 
-    @property
-    def view(self) -> ScheduleView:
-        """The record that the engine sent."""
-        return self._view
-
-    @property
-    def id(self) -> str:
-        """The schedule's id, which is the parent link of its runs' nodes."""
-        return id_text(self._view.id)
-
-    @property
-    def name(self) -> str:
-        """The schedule's name, of which a client application has one."""
-        return self._view.plan.name
-
-    @property
-    def cron(self) -> str | None:
-        """Its cron expression; None: it goes by its interval."""
-        return self._view.plan.cron or None
-
-    @property
-    def zone(self) -> str:
-        """The time zone that the expression is read in."""
-        return self._view.plan.zone
-
-    @property
-    def every(self) -> timedelta | None:
-        """Its interval; None: it goes by its cron expression."""
-        return timedelta(seconds=self._view.plan.interval_seconds) if self._view.plan.interval_seconds else None
-
-    @property
-    def offset(self) -> timedelta:
-        """Time after the epoch at which its intervals begin."""
-        return timedelta(seconds=self._view.plan.offset_seconds)
-
-    @property
-    def workflow(self) -> str:
-        """The name of the workflows that it signals."""
-        return self._view.plan.workflow.name
+    view: Annotated[Any, Source(lambda view: view), NOT_IN_JSON]  # ScheduleView, the record that the engine sent
+    id: Id
+    name: Annotated[str, Source("plan.name")]
+    user_id: Annotated[Id, Source("plan.user_id")]
+    workflow: Annotated[str, Source("plan.workflow.name")]
+    subject_text: Annotated[Subject, Source("plan.workflow.subject")] = field(name="subject")
+    decider: Annotated[str, Source("plan.workflow.decider")]
+    signal: Annotated[str, Source("plan.node.name")]
+    client_id: Annotated[Id, Meta(description="the user that runs it"), Source("plan.node.user_id")]
+    client_data_text: Annotated[JsonObject, Meta(description="as it was given"), Source("plan.node.client_data")] = (
+        field(name="clientData")
+    )
+    metadata_text: Annotated[
+        JsonObject, Meta(description="as it was given; each run adds a schedule"), Source("plan.node.metadata")
+    ] = field(name="metadata")
+    retries: Annotated[Count, Source("plan.node.retries")]
+    backoff_seconds: Annotated[
+        float, Meta(description="seconds until the first retry"), Source("plan.node.retry_interval_seconds")
+    ] = field(name="backoff")
+    priority: Annotated[int | None, Meta(description="null: that of any node"), Source("plan.node.priority")]
+    fairness_key: Annotated[str | None, Source("plan.node.fairness_key")]
+    cron: Annotated[str | None, Source(lambda view: view.plan.cron or None)]
+    zone: Annotated[str, Source("plan.zone")]
+    every_seconds: Annotated[float | None, Source(lambda view: view.plan.interval_seconds or None)] = field(
+        name="interval"
+    )
+    offset_seconds: Annotated[float, Source("plan.offset_seconds")] = field(name="offset")
+    overlap: Annotated[Word, one_of(OVERLAP_WORDS), Source("plan.overlap")]
+    catch_up_seconds: Annotated[float, Meta(description="seconds"), Source("plan.catch_up_seconds")] = field(
+        name="catchUp"
+    )
+    paused: bool
+    note: Annotated[str, Meta(description="why it was paused or resumed")]
+    problem: Annotated[str, Meta(description="why it is never due: an engine cannot read it")]
+    created_at: Time
+    updated_at: Time
+    after: Annotated[Time, Meta(description="its times up to this one have been dealt with")]
+    next_at: Annotated[Time | None, Meta(description="null: there is none, or it is being worked out")]
+    next_times: Annotated[list[Time], Source(_next_times), ONLY_IN_JSON] = field(name="nextRuns", default_factory=list)
+    started: Annotated[int, Meta(ge=0, description="runs that there were, ever")]
+    skipped: Count
+    missed: Count
+    running: Annotated[list[Run], Meta(description=f"oldest first; at most {RUNNING_MAX}")]
+    queued: Annotated[list[Run], Meta(description="the first of those that wait")]
+    queued_count: Annotated[int, Meta(ge=0, description=f"how many wait; at most {QUEUED_MAX:,}")]
+    past: Annotated[list[Run], Meta(description=f"the newest of the others, at most {RECENT_MAX}"), Source("recent")]
 
     @property
     def subject(self) -> Any:
-        """Their subject; in it, `{scheduled_at}` stands for a run's time."""
-        return from_json(self._view.plan.workflow.subject)
-
-    @property
-    def decider(self) -> str:
-        """Their decider, where they are new."""
-        return self._view.plan.workflow.decider
-
-    @property
-    def signal(self) -> str:
-        """The name of the signal."""
-        return self._view.plan.node.name
+        """Subject of its workflows; in it, `{scheduled_at}` stands for a run's time."""
+        return from_json(bytes(self.subject_text))
 
     @property
     def client_data(self) -> dict[str, Any]:
         """Client data of the signal."""
-        data: dict[str, Any] = from_json(self._view.plan.node.client_data)
+        data: dict[str, Any] = from_json(bytes(self.client_data_text))
         return data
 
     @property
     def metadata(self) -> dict[str, Any]:
         """Notes on the signal; each run adds a `schedule` with name and scheduled_at."""
-        data: dict[str, Any] = from_json(self._view.plan.node.metadata)
+        data: dict[str, Any] = from_json(bytes(self.metadata_text))
         return data
 
     @property
-    def retries(self) -> int:
-        """Number of further attempts of a run that fails."""
-        return self._view.plan.node.retries
+    def every(self) -> timedelta | None:
+        """Its interval; None: it goes by its cron expression."""
+        return None if self.every_seconds is None else timedelta(seconds=self.every_seconds)
+
+    @property
+    def offset(self) -> timedelta:
+        """Time after the epoch at which its intervals begin."""
+        return timedelta(seconds=self.offset_seconds)
 
     @property
     def backoff(self) -> timedelta:
         """Retry interval of a run."""
-        return timedelta(seconds=self._view.plan.node.retry_interval_seconds)
-
-    @property
-    def priority(self) -> int | None:
-        """Priority where a limit holds a run up: 1 goes first. None: that of any node."""
-        return self._view.plan.node.priority
-
-    @property
-    def fairness_key(self) -> str | None:
-        """Key by which its runs take turns where a limit holds them up."""
-        return self._view.plan.node.fairness_key
-
-    @property
-    def overlap(self) -> str:
-        """Fate of a run that is due while an earlier one has not ended: skip, queue, cancel or allow."""
-        return word(self._view.plan.overlap)
+        return timedelta(seconds=self.backoff_seconds)
 
     @property
     def catch_up(self) -> timedelta:
         """Lateness up to which a run is made up for; a later one is missed."""
-        return timedelta(seconds=self._view.plan.catch_up_seconds)
-
-    @property
-    def paused(self) -> bool:
-        """True: nothing is due until it is resumed."""
-        return self._view.paused
-
-    @property
-    def note(self) -> str:
-        """Reason that was given when it was paused or resumed."""
-        return self._view.note
-
-    @property
-    def problem(self) -> str:
-        """Reason why an engine cannot work out its next time. Empty: there is none."""
-        return self._view.problem
-
-    @property
-    def created_at(self) -> datetime:
-        """Time of its creation."""
-        return to_datetime(self._view.created_at)
-
-    @property
-    def updated_at(self) -> datetime:
-        """Time of its last change by somebody."""
-        return to_datetime(self._view.updated_at)
-
-    @property
-    def started(self) -> int:
-        """Number of runs so far."""
-        return self._view.started
-
-    @property
-    def skipped(self) -> int:
-        """Number of runs left out because an earlier one had not ended."""
-        return self._view.skipped
-
-    @property
-    def missed(self) -> int:
-        """Number of runs that were too late."""
-        return self._view.missed
-
-    @property
-    def running(self) -> list[Run]:
-        """The runs that have not ended, oldest first."""
-        return [Run(run) for run in self._view.running]
-
-    @property
-    def queued(self) -> list[Run]:
-        """The runs that wait for those, the next one first; `queued_count` of them, of which 20 are shown."""
-        return [Run(run) for run in self._view.queued]
-
-    @property
-    def queued_count(self) -> int:
-        """Number of runs that wait."""
-        return self._view.queued_count
-
-    @property
-    def past(self) -> list[Run]:
-        """The newest of the other runs, oldest first."""
-        return [Run(run) for run in self._view.recent]
+        return timedelta(seconds=self.catch_up_seconds)
 
     @property
     def next_run(self) -> datetime | None:
@@ -241,13 +160,13 @@ class Schedule:
 
     def next_runs(self, count: int = 5) -> list[datetime]:
         """Times of the next runs, `count` at most; as this machine's time zones have it."""
-        return [to_datetime(at) for at in upcoming(self._view, count)]
+        return [to_datetime(at) for at in upcoming(self.view, count)]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Schedule) and self._view.id == other._view.id
+        return isinstance(other, Schedule) and self.id == other.id
 
     def __hash__(self) -> int:
-        return hash(self._view.id)
+        return hash(self.id)
 
     def __repr__(self) -> str:
         return f"<Schedule {self.name!r} {self.cron or self.every}>"

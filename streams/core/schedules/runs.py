@@ -32,6 +32,9 @@ from backbeat.schemas.messages.schedules import (
     BACKFILL_MAX,
     CATCH_UP_SECONDS_MIN,
     INTERVAL_SECONDS_MIN,
+    QUEUED_MAX,
+    RECENT_MAX,
+    RUNNING_MAX,
     SECONDS_MAX,
     NewSchedule,
     Overlap,
@@ -42,7 +45,7 @@ from backbeat.schemas.messages.schedules import (
 from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.checks import check_node, check_text, check_workflow, timeout_of
 from backbeat.streams.core.effects import Send
-from backbeat.streams.core.schedules.schedule import QUEUED_MAX, RECENT_MAX, RUNNING_MAX, Schedule, schedule_view
+from backbeat.streams.core.schedules.schedule import Schedule, schedule_view
 from backbeat.streams.core.step import Refused, Step, refuse
 from backbeat.streams.core.tables import SCHEDULES
 from backbeat.streams.core.timers import fired_early

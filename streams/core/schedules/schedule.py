@@ -10,12 +10,6 @@ import msgspec
 
 from backbeat.schemas.messages.schedules import NewSchedule, ScheduleRun, ScheduleView
 
-#: Running runs, at most; a further one is skipped.
-RUNNING_MAX = 100
-#: Queued runs, at most; a further one is skipped.
-QUEUED_MAX = 1_000
-#: Newest ended, skipped and missed runs that are stored.
-RECENT_MAX = 20
 #: Queued runs in a view.
 _QUEUED_SHOWN_MAX = 20
 
