@@ -15,12 +15,16 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import aiohttp
 import msgspec
 from yarl import URL
 
+from backbeat.delivery.kafka import make_member
+from backbeat.delivery.records import Owner
+from backbeat.delivery.result_producer import ResultProducer
 from backbeat.errors import BackbeatError
 from backbeat.gateway.http.presentation import id_text
 from backbeat.gateway.webhooks.consumer import WebhookConsumer
@@ -58,6 +62,7 @@ CONCURRENCY_PER_ENDPOINT = 32
 
 _CONNECT_SECONDS_MAX = 5.0
 _KEEP_ALIVE_SECONDS = 15.0
+_SESSION_TIMEOUT_SECONDS = 10.0
 #: Bytes read of an answer, to keep the connection; only its status matters.
 _ANSWER_BYTES_MAX = 64 * 1024
 #: Interval of the question whether a client has begun with what another gateway may be posting.
@@ -105,10 +110,10 @@ class Deliverer:
         self._load_payload = load_payload
         self._concurrency = concurrency_per_endpoint
         self._consumer = WebhookConsumer(
-            bootstrap_servers,
             registry,
-            accept=self._accept,
-            fail=fail,
+            partial(make_member, bootstrap_servers, _SESSION_TIMEOUT_SECONDS),
+            ResultProducer(bootstrap_servers),
+            Owner(self._accept, fail),
             request_seconds_max=endpoint_timeout_seconds + connection_error_wait_seconds,
         )
         self._endpoints: dict[str, Endpoint] = {}
@@ -257,7 +262,7 @@ class Deliverer:
         """Take a webhook that is not posted any more."""
         self.metrics.settle(webhook)
         self._delivered += webhook.outcome == "delivered"
-        self._consumer.settle(webhook)
+        self._consumer.take_back(webhook)
 
     async def progress(self, webhook: Webhook) -> ClientProgress:
         """The client's progress with the activity. BackbeatError."""

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from backbeat.delivery.offsets import Offsets
+from backbeat.delivery.records import Job, Key, Receipt
 from backbeat.gateway.http.presentation import id_text
 from backbeat.observe import transaction_ids
 from backbeat.schemas.kafka.clients import RegisteredClient
@@ -25,9 +25,6 @@ from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.schemas.messages.views import NodeView
 
 NodeBody = Callable[[NodeView], dict[str, Any]]
-#: Identity of a webhook: (node id, attempt, the message of a notification).
-Key = tuple[bytes, int, str]
-
 #: Header by which a client recognizes a repeat: the same value is the same delivery.
 DELIVERY_HEADER = "X-Backbeat-Delivery"
 TID_HEADER = "X-backbeat-tid"
@@ -41,35 +38,25 @@ class UndeliverableError(Exception):
     """A webhook without a URL; the text says why."""
 
 
-class Webhook:
+class Webhook(Job):
     """An activity, decision or notification, from the read of its record until it is settled."""
 
     __slots__ = (
-        "answered",
         "ask_first",
         "bytes_held",
         "elsewhere_until",
         "failure",
         "first_tried_at",
         "in_flight",
-        "key",
-        "outcome",
-        "places",
-        "record",
         "topic",
         "tries",
     )
 
-    def __init__(
-        self, record: ActivityRecord, key: Key, *, topic: str, bytes_held: int, offsets: Offsets, offset: int
-    ) -> None:
-        self.record = record
-        self.key = key
-        self.topic = topic
-        #: Size of its record, for the bound on memory.
-        self.bytes_held = bytes_held
-        #: Offsets of its record and of repeats.
-        self.places = [(offsets, offset)]
+    def __init__(self, record: ActivityRecord, key: Key, receipt: Receipt) -> None:
+        super().__init__(record, key, receipt)
+        #: Topic and size of its record, for the bound on memory.
+        self.topic = ""
+        self.bytes_held = 0
         #: Monotonic seconds of the first attempt; None: there was none.
         self.first_tried_at: float | None = None
         #: Requests that had a connection.
@@ -80,17 +67,13 @@ class Webhook:
         self.ask_first = False
         #: Monotonic seconds until which another gateway may have a request in flight.
         self.elsewhere_until: float | None = None
-        #: True once it is settled here; a webhook settled without that is left to another gateway.
-        self.answered = False
         #: Reason of a failed delivery: its node gets a client error.
         self.failure: str | None = None
-        #: Outcome as a word (docs/reference/metrics.md); empty: none yet, or another gateway has it.
-        self.outcome = ""
 
     @property
-    def revoked(self) -> bool:
-        """True if all its partitions were revoked: another gateway posts it."""
-        return all(offsets.revoked for offsets, _ in self.places)
+    def is_under_way(self) -> bool:
+        """True while a request is in flight, or the report of a failure."""
+        return self.in_flight or self.failure is not None
 
     @property
     def is_notification(self) -> bool:
@@ -131,11 +114,6 @@ def client_progress(record: ActivityRecord, node: NodeView | None) -> ClientProg
 
 
 _PROGRESS = {ClientStatus.RECEIVED: ClientProgress.RECEIVED, ClientStatus.PROCESSING: ClientProgress.PROCESSING}
-
-
-def key_of(record: ActivityRecord) -> Key:
-    """Identity of the record's webhook, equal for repeats."""
-    return record.node.id, record.node.attempt, record.message or "" if _is_notification(record) else ""
 
 
 def _is_notification(record: ActivityRecord) -> bool:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal, Protocol, TypeAlias
 
 from backbeat.delivery.consumer import GroupConsumer
-from backbeat.delivery.records import ConsumerState, Job
+from backbeat.delivery.kafka import make_member
+from backbeat.delivery.records import ConsumerState, Job, Owner
+from backbeat.delivery.result_producer import ResultProducer
 from backbeat.errors import BackbeatError
+from backbeat.schemas.kafka.topics import activities_topic
 
 #: `group`: a consumer group; each partition is one worker's. `share`: a share group; every worker takes from all.
 Delivery: TypeAlias = Literal["group", "share"]
@@ -45,39 +49,43 @@ class ActivityConsumer(Protocol):
         """Settle everything that is held and leave the group."""
 
 
+#: Port of the way that activities come: makes the consumer of a worker, which connects when it is started.
+MakeConsumer: TypeAlias = Callable[[Owner[Job]], ActivityConsumer]
+
+
 def make_consumer(
     delivery: Delivery,
     bootstrap_servers: str,
     client: str,
+    owner: Owner[Job],
     *,
     concurrency: int,
     session_timeout_seconds: float,
-    accept: Callable[[Sequence[Job]], None],
-    fail: Callable[[BaseException], None],
-    joined: Callable[[], None],
 ) -> ActivityConsumer:
-    """The consumer of a worker; `joined` is called in its loop, once it takes activities.
-
-    BackbeatError: there is no such delivery, or what it needs is not installed.
-    """
+    """The consumer of a worker. BackbeatError: there is no such delivery, or what it needs is not installed."""
     if delivery == "group":
         return GroupConsumer(
-            bootstrap_servers,
             client,
+            partial(make_member, bootstrap_servers, session_timeout_seconds),
+            ResultProducer(bootstrap_servers),
+            owner,
             jobs_max=concurrency + _AHEAD,
-            session_timeout_seconds=session_timeout_seconds,
-            accept=accept,
-            fail=fail,
-            joined=joined,
         )
     if delivery != "share":
         raise BackbeatError(f'delivery is {delivery!r}; it must be "group" or "share"')
     try:
         # It needs the extra `share`.
         from backbeat.delivery.share.consumer import ShareConsumer  # noqa: PLC0415
+        from backbeat.delivery.share.group import ShareGroup  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise BackbeatError(
             f"delivery=\"share\" needs the package {error.name}. What to do: pip install 'backbeat[share]'"
         ) from error
     # Activities that wait for a slot of their name are held while others could run them: no more than can run at once.
-    return ShareConsumer(bootstrap_servers, client, jobs_max=2 * concurrency, accept=accept, fail=fail, joined=joined)
+    return ShareConsumer(
+        activities_topic(client),
+        ShareGroup(bootstrap_servers, client),
+        ResultProducer(bootstrap_servers),
+        owner,
+        jobs_max=2 * concurrency,
+    )

@@ -58,7 +58,7 @@ def make_producer(bootstrap_servers: str, settings: Mapping[str, Any]) -> Produc
 
 
 def make_consumer(bootstrap_servers: str, group: str, settings: Mapping[str, Any]) -> Consumer:
-    """A consumer that gets a record as soon as it is there."""
+    """A consumer that gets a record as soon as it is there, without a subscription."""
     return Consumer(
         {
             **_COMMON,
@@ -78,6 +78,23 @@ def make_consumer(bootstrap_servers: str, group: str, settings: Mapping[str, Any
             **settings,
         }
     )
+
+
+def make_member(
+    bootstrap_servers: str, session_timeout_seconds: float, group: str, settings: Mapping[str, Any]
+) -> Consumer:
+    """A consumer that shares the partitions of topics with the others of its group."""
+    session_timeout_ms = int(session_timeout_seconds * 1000)
+    membership = {
+        "session.timeout.ms": session_timeout_ms,
+        # A member learns of a rebalance by a heartbeat: the interval is how long the others wait for it.
+        "heartbeat.interval.ms": min(500, session_timeout_ms // 5),
+        # A member that joins or leaves stops only the partitions that move.
+        "partition.assignment.strategy": "cooperative-sticky",
+        # A topic that was unknown, or gets more partitions: what lies there is read this soon, not after five minutes.
+        "topic.metadata.refresh.interval.ms": 5_000,
+    }
+    return make_consumer(bootstrap_servers, group, {**membership, **settings})
 
 
 def partition_counts(client: Producer | Consumer, bootstrap_servers: str, *topics: str) -> list[int]:

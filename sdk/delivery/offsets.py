@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
+from typing import TypeGuard
+
+from backbeat.delivery.records import Receipt
 
 
 class Offsets:
     """Records of an assigned partition, from when they are taken until they are answered, in any order."""
 
-    __slots__ = ("_answered", "_taken", "committed", "mark", "note", "partition", "revoked")
+    __slots__ = ("__weakref__", "_answered", "_taken", "committed", "mark", "note", "partition", "revoked", "topic")
 
-    def __init__(self, partition: int) -> None:
+    def __init__(self, topic: str, partition: int) -> None:
+        self.topic = topic
         self.partition = partition
         #: True: the partition was taken away, and somebody else reads it from the committed offset on.
         self.revoked = False
@@ -47,3 +51,30 @@ class Offsets:
     def open(self) -> int:
         """Number of records that are taken and not passed by the mark."""
         return len(self._taken)
+
+
+class OffsetReceipt:
+    """A record of an assigned partition (`Receipt`): where it is not accepted, the partition's next owner reads it."""
+
+    __slots__ = ("offset", "offsets")
+
+    def __init__(self, offsets: Offsets, offset: int) -> None:
+        self.offsets = offsets
+        self.offset = offset
+
+    @property
+    def revoked(self) -> bool:
+        """True: its partition was taken away."""
+        return self.offsets.revoked
+
+    def accept(self) -> None:
+        """Let the partition's mark pass it."""
+        self.offsets.answered(self.offset)
+
+    def release(self) -> None:
+        """Nothing: its offset is not passed."""
+
+
+def is_of(receipt: Receipt, partitions: Collection[Offsets]) -> TypeGuard[OffsetReceipt]:
+    """True: the record is of one of these partitions, as it was assigned then."""
+    return isinstance(receipt, OffsetReceipt) and any(offsets is receipt.offsets for offsets in partitions)

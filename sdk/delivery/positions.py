@@ -37,7 +37,7 @@ class Positions:
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """Add partitions that were assigned."""
         for partition in partitions:
-            self._offsets[partition.topic, partition.partition] = Offsets(partition.partition)
+            self._offsets[partition.topic, partition.partition] = Offsets(partition.topic, partition.partition)
 
     def begin(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
         """Read newly assigned partitions, each from the group's committed offset; these offsets are returned.

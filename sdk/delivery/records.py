@@ -1,14 +1,14 @@
-"""Activities in a worker, from when they are taken until they are answered, and the key that finds repeats."""
+"""Activities in a consumer, from when their record was taken until they are settled, and the key that finds repeats."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 
-#: (node id, attempt, whether it is a notification): the same for all repeats of an activity.
-Key = tuple[bytes, int, bool]
+#: (node id, attempt, message of a notification; None: it is none): the same for all repeats.
+Key = tuple[bytes, int, str | None]
 
 #: Answered activities that are remembered: an engine that was restarted sends some twice.
 _RECENT_MAX = 20_000
@@ -16,29 +16,58 @@ _RECENT_MAX = 20_000
 
 def key_of(record: ActivityRecord) -> Key:
     """Key that all repeats of an activity have."""
-    return record.node.id, record.node.attempt, record.kind is ActivityKind.NOTIFICATION
+    message = record.message or "" if record.kind is ActivityKind.NOTIFICATION else None
+    return record.node.id, record.node.attempt, message
 
 
-class Job(ABC):
-    """An activity from when it was taken until its answer is acknowledged."""
+class Receipt(Protocol):
+    """A record that was taken from its topic, until it is accepted or released. Used from the consumer's thread."""
 
-    __slots__ = ("answered", "begun", "begun_at", "key", "outcome", "record", "unsent")
+    @property
+    def revoked(self) -> bool:
+        """True: it is another consumer's by now."""
 
-    def __init__(self, record: ActivityRecord, key: Key) -> None:
+    def accept(self) -> None:
+        """Done: it does not come again."""
+
+    def release(self) -> None:
+        """Not done: it comes again, here or to another consumer."""
+
+
+class Job:
+    """An activity from when its record was taken until its answer is acknowledged."""
+
+    __slots__ = ("answered", "begun", "begun_at", "key", "outcome", "receipts", "record", "unsent")
+
+    def __init__(self, record: ActivityRecord, key: Key, receipt: Receipt) -> None:
         self.record = record
         self.key = key
+        #: Receipts of its record and of repeats.
+        self.receipts = [receipt]
         self.begun = False
         #: Begin on the host's monotonic clock, and the outcome in a word; only where metrics are kept.
         self.begun_at = 0.0
         self.outcome = ""
+        #: True once it is done; one that is settled without that is left to others.
         self.answered = False
         #: Number of its answer's commands that Kafka has not acknowledged.
         self.unsent = 0
 
     @property
-    @abstractmethod
     def revoked(self) -> bool:
-        """True where another worker has it by now."""
+        """True where another consumer has it by now."""
+        for receipt in self.receipts:  # noqa: SIM110 - asked for each activity: a generator costs three times as much
+            if not receipt.revoked:
+                return False
+        return True
+
+    @property
+    def is_under_way(self) -> bool:
+        """True: where its partition is taken away, it is to be waited for."""
+        return self.begun
+
+
+J = TypeVar("J", bound=Job)
 
 
 class RecentKeys:
@@ -55,6 +84,17 @@ class RecentKeys:
         self._keys[key] = None
         while len(self._keys) > _RECENT_MAX:
             del self._keys[next(iter(self._keys))]
+
+
+class Owner(NamedTuple, Generic[J]):
+    """Owner of a consumer, as that knows it: what is called in its event loop."""
+
+    #: gets activities that were taken, in order
+    accept: Callable[[list[J]], None]
+    #: gets the error that ends the consumer
+    fail: Callable[[BaseException], None]
+    #: called once, when it takes activities
+    joined: Callable[[], None] = lambda: None
 
 
 class ConsumerState(NamedTuple):

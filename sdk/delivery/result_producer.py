@@ -1,10 +1,10 @@
-"""Answers out: outcomes of activities are sent to the engine, and their jobs are settled when Kafka has them."""
+"""Answers out: outcomes of activities are sent to the engine, and their jobs are answered when Kafka has them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -18,10 +18,14 @@ from backbeat.schemas.messages.commands import AnyCommand, route
 from backbeat.schemas.messages.ids import partition_of
 from backbeat.transport.connecting import Pinned
 
+J = TypeVar("J", bound=Job)
+
 #: Wait for room where Kafka does not keep up, or is away; serving the reports makes it.
 FULL_SECONDS = 0.05
 _FLUSH_SECONDS_MAX = 10.0
 
+#: Port of the connection: Kafka's own, unless a test has another.
+MakeProducer = Callable[[str, Mapping[str, Any]], Producer]
 Report = Callable[[KafkaError | None, Message], None]
 
 
@@ -33,33 +37,39 @@ def routed(command: AnyCommand) -> tuple[bytes, bytes]:
 
 
 class ResultProducer:
-    """The worker's producer. Reports of sent records are served, and `on_acknowledged` is called, in `serve`."""
+    """Producer of answers, which sends each until Kafka takes it. Acknowledgements are reported in `serve`."""
 
-    def __init__(self, bootstrap_servers: str, on_acknowledged: Callable[[Job], None]) -> None:
+    def __init__(self, bootstrap_servers: str, make: MakeProducer = make_producer) -> None:
         self._bootstrap_servers = bootstrap_servers
-        self._on_acknowledged = on_acknowledged
+        self._make = make
         self._producer: Producer
-        self._pinned: Pinned
+        self._pinned: Pinned | None = None
         self._partitions = 0
         self._refused: KafkaError | None = None
 
-    def connect(self, topic: str) -> None:
-        """Connect. Unavailable: Kafka does not answer, or has neither the commands nor this topic."""
-        self._producer = make_producer(
-            self._bootstrap_servers,
-            # A result is sent until Kafka takes it.
+    def connect(self, *topics: str) -> None:
+        """Connect. Unavailable: Kafka does not answer, or has neither the commands nor one of these topics."""
+        if self._pinned is None:
             # One request at a time: what is answered while it is under way leaves together with the next, at no cost to
             # an answer that comes alone.
-            {"message.timeout.ms": 0, "max.in.flight.requests.per.connection": 1},
-        )
-        self._pinned = Pinned(self._producer)
-        self._partitions, _ = partition_counts(self._producer, self._bootstrap_servers, COMMANDS, topic)
+            settings = {"message.timeout.ms": 0, "max.in.flight.requests.per.connection": 1}
+            self._producer = self._make(self._bootstrap_servers, settings)
+            self._pinned = Pinned(self._producer)
+        self._partitions, *_ = partition_counts(self._producer, self._bootstrap_servers, COMMANDS, *topics)
 
-    def send(self, answers: Sequence[tuple[bytes, bytes]], job: Job) -> None:
-        """Send the commands that answer a job, each with its route, in order. From any thread but the serving one.
+    def send(
+        self,
+        answers: Sequence[tuple[bytes, bytes]],
+        job: J,
+        acknowledged: Callable[[J], None],
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """Send the commands that answer a job, each with its route, in order; then the job is answered.
 
-        It is done when Kafka has acknowledged all of them: those of other partitions may be later than the last.
+        That is when Kafka has acknowledged all of them: those of other partitions may be later than the last. `wait` is
+        called where there is no room: with `serve` from the thread that serves the reports, since these make room.
         """
+        produce = self._producer.produce
         job.unsent = len(answers)
 
         def report(error: KafkaError | None, _: Message) -> None:
@@ -69,12 +79,12 @@ class ResultProducer:
             job.unsent -= 1
             if job.unsent == 0:
                 job.answered = True
-                self._on_acknowledged(job)
+                acknowledged(job)
 
         for route_key, value in answers:
             while True:
                 try:
-                    self._producer.produce(
+                    produce(
                         COMMANDS,
                         value,
                         job.record.node.subject,
@@ -82,38 +92,38 @@ class ResultProducer:
                         on_delivery=report,
                     )
                 except BufferError:
-                    # Kafka does not keep up, or is away. The reports that make room are served elsewhere.
-                    time.sleep(FULL_SECONDS)
+                    # Kafka does not keep up, or is away.
+                    wait(FULL_SECONDS)
                 else:
                     break
 
-    def dead_letter(self, message: Message, reason: str, on_acknowledged: Callable[[], None]) -> None:
+    def dead_letter(self, message: Message, reason: str, acknowledged: Callable[[], None]) -> None:
         """Send a record that is no activity to the dead letters. BufferError: there is no room."""
-        dead_letters.send(self._producer, message, reason, self._report(on_acknowledged))
+        dead_letters.send(self._producer, message, reason, self._report(acknowledged))
 
-    def requeue(self, message: Message, on_acknowledged: Callable[[], None]) -> None:
+    def requeue(self, message: Message, acknowledged: Callable[[], None]) -> None:
         """Send a record to the end of its topic. BufferError: there is no room."""
         topic = message.topic()
         assert topic is not None
         headers = cast("list[tuple[str, str | bytes | None]]", dead_letters.headers_of(message) or [])
         self._producer.produce(
-            topic, message.value(), message.key(), headers=headers, on_delivery=self._report(on_acknowledged)
+            topic, message.value(), message.key(), headers=headers, on_delivery=self._report(acknowledged)
         )
 
-    def _report(self, on_acknowledged: Callable[[], None]) -> Report:
+    def _report(self, acknowledged: Callable[[], None]) -> Report:
         def report(error: KafkaError | None, _: Message) -> None:
             if error is not None:
                 self._refused = error
             else:
-                on_acknowledged()
+                acknowledged()
 
         return report
 
     def serve(self, seconds: float) -> None:
-        """Serve reports, awaited for at most so long. Unavailable: Kafka refuses a result."""
+        """Serve reports, awaited for at most so long. Unavailable: Kafka refuses a record."""
         self._producer.poll(seconds)
         if self._refused is not None:
-            raise Unavailable(f"Kafka does not take a result: {self._refused.str()}")
+            raise Unavailable(f"Kafka does not take a record: {self._refused.str()}")
 
     def flush(self) -> None:
         """Wait until Kafka has all results, for some seconds; reports are served here."""

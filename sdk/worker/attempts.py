@@ -18,11 +18,14 @@ from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.worker.cancellation_watcher import CancellationWatcher
 from backbeat.worker.concurrency_slots import ActivitySlots, ConcurrencySlots
 from backbeat.worker.counters import Counters, outcome_of
-from backbeat.worker.environment import Environment
+from backbeat.worker.environment import WorkerEnvironment
 from backbeat.worker.handlers import Handler
 from backbeat.worker.runner import Runner
 from backbeat.worker.staleness_check import is_late, still_runs
 from backbeat.worker.threads import Threads
+
+#: Time that handlers which are cut off have to tidy up.
+_CUT_OFF_SECONDS = 5.0
 
 
 class Attempts:
@@ -34,7 +37,7 @@ class Attempts:
     def __init__(
         self,
         runner: Runner,
-        environment: Environment,
+        environment: WorkerEnvironment,
         slots: ConcurrencySlots[Job],
         watcher: CancellationWatcher,
         counters: Counters | None,
@@ -84,10 +87,13 @@ class Attempts:
             except TimeoutError:
                 logger.warning("%d activities had not ended after %g s", self._slots.running, grace_seconds)
         self._grace_is_over = True
-        tasks = list(self._tasks)
+        tasks = self._tasks.copy()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            _, tasks = await asyncio.wait(tasks, timeout=_CUT_OFF_SECONDS)
+        if tasks:
+            logger.warning("%d activities go on though they are cancelled: others run them, too", len(tasks))
 
     def stop(self) -> None:
         """Let each thread end after its present work."""

@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
+from backbeat.activities.environment import EngineEnvironment
 from backbeat.errors import BackbeatError
 from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.transport.base import Transport
@@ -20,8 +21,21 @@ T = TypeVar("T")
 _ASK_SECONDS = 10.0
 
 
+class WorkerEnvironment(EngineEnvironment, Protocol):
+    """The client applications and the engine, from `start()` to `stop()`: the worker's port of them."""
+
+    async def start(self, client: str) -> None:
+        """Read the client applications. NotFound: the worker's own is none of them."""
+
+    async def stop(self) -> None:
+        """Disconnect."""
+
+    async def connected(self) -> Transport:
+        """Transport for questions, connected when the first is asked."""
+
+
 class Environment:
-    """Kafka and its registry (an `EngineEnvironment`), from `start()` to `stop()`, in the worker's event loop."""
+    """Kafka and its registry (a `WorkerEnvironment`), in the worker's event loop."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 from backbeat import logs
 from backbeat.activities.definition import ActivityFunction, ActivityOptions, ErrorHook, activity, declared_in
 from backbeat.codecs import Codec
-from backbeat.delivery.base import Delivery, make_consumer
+from backbeat.delivery.base import Delivery, MakeConsumer, make_consumer
 from backbeat.delivery.kafka import logger, servers_of
-from backbeat.delivery.records import Job
+from backbeat.delivery.records import Job, Owner
 from backbeat.errors import BackbeatError
 from backbeat.payload.payload_codec import PayloadCodec
 from backbeat.schemas import environment
@@ -36,7 +36,7 @@ from backbeat.worker.attempts import Attempts
 from backbeat.worker.cancellation_watcher import CancellationWatcher
 from backbeat.worker.concurrency_slots import ConcurrencySlots
 from backbeat.worker.counters import Counters
-from backbeat.worker.environment import Environment
+from backbeat.worker.environment import Environment, WorkerEnvironment
 from backbeat.worker.handlers import Handler, Handlers
 from backbeat.worker.responses import describe
 from backbeat.worker.runner import Runner
@@ -117,29 +117,32 @@ class Worker:
         Only before it runs: `backbeat worker` does it for what is said at the command line.
         """
         self.bootstrap_servers, self.name = bootstrap_servers, client
-        self._environment = Environment(bootstrap_servers)
-        self._runner = self._runner.within(self._environment)
+        make = partial(
+            make_consumer,
+            self._delivery,
+            bootstrap_servers,
+            client,
+            concurrency=concurrency,
+            session_timeout_seconds=self._session_timeout_seconds,
+        )
+        self._connect(Environment(bootstrap_servers), make, concurrency)
+
+    def _connect(self, environment: WorkerEnvironment, make: MakeConsumer, concurrency: int) -> None:
+        """Have these ports: the engine and the clients as activities know them, and where activities come from."""
+        self._environment = environment
+        self._runner = self._runner.within(environment)
         self._slots: ConcurrencySlots[Job] = ConcurrencySlots(concurrency)
-        self._watcher = CancellationWatcher(self._environment.connected)
+        self._watcher = CancellationWatcher(environment.connected)
         self._attempts = Attempts(
             self._runner,
-            self._environment,
+            environment,
             self._slots,
             self._watcher,
             self._counters,
             stopping=self._stopping,
             fail=self._fail,
         )
-        self._consumer = make_consumer(
-            self._delivery,
-            bootstrap_servers,
-            client,
-            concurrency=concurrency,
-            session_timeout_seconds=self._session_timeout_seconds,
-            accept=self._attempts.take,
-            fail=self._fail,
-            joined=self._joined,
-        )
+        self._consumer = make(Owner(self._attempts.take, self._fail, self._joined))
 
     # --- registering -----------------------------------------------------------------------------------------------
 

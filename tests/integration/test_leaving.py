@@ -5,13 +5,18 @@ that comes in the same moment, and is rare. So it is looked at what is there to 
 """
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from backbeat.delivery import consumer as worker_side
-from backbeat.gateway.webhooks import consumer as gateway_side
+from backbeat.delivery.base import make_consumer
+from backbeat.delivery.consumer import GroupConsumer
+from backbeat.delivery.kafka import make_member
+from backbeat.delivery.records import Owner
+from backbeat.delivery.result_producer import ResultProducer
+from backbeat.gateway.webhooks.consumer import WebhookConsumer
 from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.schemas.kafka.topics import ensure_topics
 from backbeat.streams.kafka.registration import add_client
@@ -33,11 +38,11 @@ class Watched:
         self._consumer.close()
 
 
-async def stop(webhook_consumer: Any) -> Watched:
+async def stop(consumer: Any) -> Watched:
     """Stop it once it has partitions."""
-    await until_async(lambda: webhook_consumer._positions._offsets)
-    watched = webhook_consumer._consumer = Watched(webhook_consumer._consumer)
-    await webhook_consumer.stop()
+    await until_async(lambda: consumer._positions._offsets)
+    watched = consumer._consumer = Watched(consumer._consumer)
+    await consumer.stop()
     return watched
 
 
@@ -47,31 +52,28 @@ def client(kafka: str, unique: str) -> str:
     return add_client(kafka, unique, partitions=4, activity_endpoint="http://127.0.0.1:1/").name
 
 
-async def test_a_worker_leaves_its_group_before_it_closes(kafka, client):
-    webhook_consumer = worker_side.GroupConsumer(
+def consumer_of(kafka: str, client: str) -> GroupConsumer:
+    consumer = make_consumer(
+        "group",
         kafka,
         client,
-        jobs_max=10,
+        Owner(lambda _: None, pytest.fail),
+        concurrency=10,
         session_timeout_seconds=10,
-        accept=lambda _: None,
-        fail=pytest.fail,
-        joined=lambda: None,
     )
-    await webhook_consumer.start()
-    assert (await stop(webhook_consumer)).at_close == []
+    assert isinstance(consumer, GroupConsumer)
+    return consumer
+
+
+async def test_a_worker_leaves_its_group_before_it_closes(kafka, client):
+    worker_consumer = consumer_of(kafka, client)
+    await worker_consumer.start()
+    assert (await stop(worker_consumer)).at_close == []
 
 
 async def test_a_worker_that_is_cancelled_while_it_connects_leaves_its_group(kafka, client, monkeypatch):
-    webhook_consumer = worker_side.GroupConsumer(
-        kafka,
-        client,
-        jobs_max=10,
-        session_timeout_seconds=10,
-        accept=lambda _: None,
-        fail=pytest.fail,
-        joined=lambda: None,
-    )
-    connect, connected, go_on = webhook_consumer._connect, asyncio.Event(), asyncio.Event()
+    worker_consumer = consumer_of(kafka, client)
+    connect, connected, go_on = worker_consumer._make, asyncio.Event(), asyncio.Event()
     loop, made = asyncio.get_running_loop(), []
 
     def connect_slowly() -> Watched:
@@ -83,8 +85,8 @@ async def test_a_worker_that_is_cancelled_while_it_connects_leaves_its_group(kaf
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(120)
         return made[0]
 
-    monkeypatch.setattr(webhook_consumer, "_connect", connect_slowly)
-    starting = asyncio.create_task(webhook_consumer.start())
+    monkeypatch.setattr(worker_consumer, "_make", connect_slowly)
+    starting = asyncio.create_task(worker_consumer.start())
     await asyncio.wait_for(connected.wait(), 120)
     starting.cancel()
     go_on.set()
@@ -96,8 +98,12 @@ async def test_a_worker_that_is_cancelled_while_it_connects_leaves_its_group(kaf
 
 async def test_a_gateway_leaves_its_group_before_it_closes(kafka, client):
     registry = ClientRegistry(kafka).start()
-    webhook_consumer = gateway_side.WebhookConsumer(
-        kafka, registry, accept=lambda _: None, fail=pytest.fail, request_seconds_max=1.0
+    webhook_consumer = WebhookConsumer(
+        registry,
+        partial(make_member, kafka, 10.0),
+        ResultProducer(kafka),
+        Owner(lambda _: None, pytest.fail),
+        request_seconds_max=1.0,
     )
     webhook_consumer.start()
     assert (await stop(webhook_consumer)).at_close == []

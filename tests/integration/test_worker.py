@@ -4,10 +4,8 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -15,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 from prometheus_client.parser import text_string_to_metric_families
 
-from backbeat import BackbeatError, Client, Fail, Node, NodeFailed, Worker, current
+from backbeat import Client, Fail, Node, NodeFailed, Worker, current
 from backbeat.compose.local.cache import cache_folder
 from backbeat.compose.local.jars.download import Download
 from backbeat.compose.local.jars.jars import kafka_jars
@@ -30,8 +27,7 @@ from backbeat.compose.local.stack import Stack
 from backbeat.delivery.base import Delivery
 from backbeat.errors import NotFound
 from backbeat.schemas.catalogue import HISTORY, RECORDS
-from backbeat.schemas.kafka.topics import DEAD_LETTERS, activities_topic
-from backbeat.several import run as run_workers
+from backbeat.schemas.kafka.topics import activities_topic
 from backbeat.streams.kafka.registration import add_client
 from tests.empty_kafka import stack_on
 from tests.integration.at_work import committed, put, running, work_record
@@ -175,13 +171,6 @@ async def test_exhausted_retries_fail_the_result_and_call_the_error_hook(client:
         assert await node.result(120) == "by hand"
 
 
-async def test_an_activity_that_nobody_registered_is_an_error_that_says_so(client: Client, worker: Worker) -> None:
-    async with running(worker):
-        node = await client.signal("Sale", "A", "Chagre", retries=0)
-        with pytest.raises(NodeFailed, match="no activity 'Chagre' is registered here; known: none"):
-            await node.result(120)
-
-
 async def test_a_result_that_cannot_be_sent_is_an_error_of_its_node(client: Client, worker: Worker) -> None:
     @worker.activity("Big")
     async def big() -> str:
@@ -198,26 +187,6 @@ async def test_a_result_that_cannot_be_sent_is_an_error_of_its_node(client: Clie
         node = await client.signal("Sale", "A2", "Odd", retries=0)
         with pytest.raises(NodeFailed, match="cannot be written as JSON"):
             await node.result(120)
-
-
-async def test_plain_functions_run_at_the_same_time(client: Client, worker: Worker) -> None:
-    together = threading.Barrier(3)
-
-    @worker.activity("Spread")
-    def spread() -> None:
-        for number in range(3):
-            current().add("Plain", number, mode="non_blocking")
-
-    @worker.activity("Plain")
-    def plain(number: int) -> int:
-        together.wait(120)
-        return number + current().attempt
-
-    async with running(worker):
-        node = await client.signal("Sale", "A", "Spread")
-        await node.result(120)
-        tree = await client.tree(node.workflow_id)
-    assert [await branch.node.result(120) for branch in tree.children[0].children] == [1, 2, 3]
 
 
 async def test_children_of_more_than_one_command_are_joined(client: Client, worker: Worker) -> None:
@@ -248,34 +217,6 @@ async def test_children_of_more_than_one_command_are_joined(client: Client, work
     assert {one.node.status for one in children} == {"complete"}
 
 
-async def test_no_more_run_at_once_than_is_allowed(client: Client, worker: Worker) -> None:
-    now, most = 0, 0
-    free = asyncio.Event()
-
-    @worker.activity("Spread")
-    async def spread() -> None:
-        for _ in range(20):
-            current().add("Limited", mode="non_blocking")
-        current().add("Free", mode="non_blocking")
-
-    @worker.activity("Limited", max_concurrent=3)
-    async def limited() -> None:
-        nonlocal now, most
-        now, most = now + 1, max(most, now + 1)
-        # Others may run while these wait for their turn.
-        await free.wait()
-        now -= 1
-
-    @worker.activity("Free")
-    async def run_free() -> None:
-        free.set()
-
-    async with running(worker):
-        node = await client.signal("Sale", "A", "Spread")
-        await node.result(120)
-    assert most == 3
-
-
 async def test_a_child_can_be_run_by_another_client(bootstrap: str, client: Client, worker: Worker, name: str) -> None:
     other = Worker(bootstrap, add_named(bootstrap, f"{name}-other"))
 
@@ -296,174 +237,6 @@ async def test_a_child_can_be_run_by_another_client(bootstrap: str, client: Clie
             await client.node(child.id)
         async with Client(bootstrap, other.name) as others:
             assert await others.wait(child.id, 20) == 42
-
-
-# --- no handler keeps its slot ---------------------------------------------------------------------------------------
-
-
-class OwnError(BaseException):
-    """No Exception."""
-
-
-def hold_itself() -> list[Any]:
-    result: list[Any] = []
-    result.append(result)
-    return result
-
-
-def leave() -> None:
-    sys.exit(3)
-
-
-def raise_own() -> None:
-    raise OwnError("own")
-
-
-@pytest.mark.parametrize("delivery", ["group", "share"])
-async def test_whatever_a_handler_does_its_slot_is_free_again(
-    bootstrap: str, client: Client, name: str, delivery: Delivery, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    worker = Worker(bootstrap, name, concurrency=2, delivery=delivery, session_timeout_seconds=2)
-    handlers = {"leave": leave, "raise own": raise_own, "hold itself": hold_itself, "keys": lambda: {(1, 2): 3}}
-
-    for what, function in handlers.items():
-
-        async def run(function: Any = function) -> Any:
-            return function()
-
-        worker.activity(f"{what}, plain", heartbeat=1)(function)
-        worker.activity(f"{what}, async", heartbeat=1)(run)
-    worker.activity("fine")(lambda: "ok")
-
-    async with running(worker):
-        # Before a thread was started for any.
-        with monkeypatch.context() as patched:
-            patched.setattr(threading.Thread, "start", refuse_handlers(threading.Thread.start))
-            for subject in range(3):
-                node = await client.signal("Thread", subject, "fine", retries=0)
-                with pytest.raises(NodeFailed, match="no thread can be started"):
-                    await node.result(60)
-        nodes = [
-            await client.signal("Sale", f"{what}, {way}", f"{what}, {way}", retries=0)
-            for what in handlers
-            for way in ("plain", "async")
-        ]
-        for node in nodes:
-            with pytest.raises(NodeFailed):
-                await node.result(60)
-        assert await (await client.signal("Sale", "fine", "fine")).result(60) == "ok"
-        await until_async(lambda: worker._consumer.state().held == 0, 60)
-        assert worker._slots.running == 0
-        assert not worker._watcher._runs
-
-
-def refuse_handlers(start: Any) -> Any:
-    def refuse(thread: threading.Thread) -> None:
-        if thread.name.startswith("backbeat-handler"):
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    return refuse
-
-
-async def test_a_worker_that_cannot_answer_ends_and_another_runs_it(
-    bootstrap: str, client: Client, worker: Worker, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    worker.activity("Work")(lambda: "by the first")
-
-    def refuse(*_: Any) -> None:
-        raise MemoryError("no room for an answer")
-
-    monkeypatch.setattr(worker._consumer, "send", refuse)
-    node = await client.signal("Sale", "A", "Work", retries=0)
-    with pytest.raises(MemoryError, match="no room for an answer"):
-        await asyncio.wait_for(worker.run(handle_signals=False), 60)
-    second = Worker(bootstrap, name)
-    second.activity("Work")(lambda: "by the second")
-    async with running(second):
-        assert await node.result(60) == "by the second"
-
-
-@pytest.mark.parametrize("way", ["run", "run several"])
-async def test_a_run_that_is_cancelled_gives_back_what_it_cannot_finish(
-    bootstrap: str, client: Client, worker: Worker, name: str, way: str
-) -> None:
-    begun, tidied_up = asyncio.Event(), asyncio.Event()
-    worker.grace_seconds = 0.1
-
-    @worker.activity("Long", retries=0)
-    async def long() -> None:
-        begun.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            tidied_up.set()
-
-    before = asyncio.all_tasks()
-    working = worker.run(handle_signals=False) if way == "run" else run_workers(worker, handle_signals=False)
-    run = asyncio.create_task(working)
-    node = await client.signal("Sale", "A", "Long", retries=0)
-    await begun.wait()
-    run.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await run
-    assert tidied_up.is_set()
-    assert asyncio.all_tasks() <= before
-    assert ((await node.refresh()).status, (await node.refresh()).retries_remaining) == ("sent_to_client", 0)
-    second = Worker(bootstrap, name)
-    second.activity("Long")(lambda: "by the second")
-    async with running(second):
-        assert await node.result(60) == "by the second"
-
-
-async def test_a_run_that_is_cancelled_finishes_within_its_grace(client: Client, worker: Worker) -> None:
-    begun, go_on = asyncio.Event(), asyncio.Event()
-
-    @worker.activity("Long", retries=0)
-    async def long() -> str:
-        begun.set()
-        await go_on.wait()
-        return "in time"
-
-    async def run() -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(worker.run(handle_signals=False))
-            await begun.wait()
-            raise ValueError("another task fails")
-
-    running_it = asyncio.create_task(run())
-    node = await client.signal("Sale", "A", "Long", retries=0)
-    await begun.wait()
-    go_on.set()
-    with pytest.raises(ExceptionGroup):
-        await running_it
-    assert await node.result(60) == "in time"
-
-
-async def test_a_worker_that_is_cancelled_while_it_connects_holds_no_partition(
-    bootstrap: str, client: Client, worker: Worker, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connected, go_on = threading.Event(), threading.Event()
-    connect = worker._consumer._connect  # type: ignore[attr-defined]
-
-    def connect_slowly() -> Any:
-        consumer = connect()
-        connected.set()
-        assert go_on.wait(60)
-        return consumer
-
-    monkeypatch.setattr(worker._consumer, "_connect", connect_slowly)
-    run = asyncio.create_task(worker.run(handle_signals=False))
-    await asyncio.to_thread(connected.wait, 60)
-    run.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await run
-    go_on.set()
-    second = Worker(bootstrap, name, session_timeout_seconds=2)
-    second.activity("Work")(lambda: "by the second")
-    async with running(second):
-        # Sooner than Kafka would take the partitions from a member that does not poll: five minutes.
-        assert await (await client.signal("Sale", "A", "Work")).result(90) == "by the second"
 
 
 # --- what it shows of itself -----------------------------------------------------------------------------------------
@@ -564,13 +337,6 @@ async def until_ready(url: str) -> tuple[int, str]:
         assert answer[1] == "not ok\nit is not in its group yet\n"
         answer = await asyncio.to_thread(get, url)
     return answer
-
-
-async def test_a_status_port_that_is_taken_ends_the_worker_with_what_to_do(bootstrap: str, name: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(BackbeatError, match=f"cannot be served on 127.0.0.1:{port}: .* another status_port"):
-            await Worker(bootstrap, name, status_port=port).run(handle_signals=False)
 
 
 # --- stopping, killing, repeating ------------------------------------------------------------------------------------
@@ -749,47 +515,6 @@ async def test_a_repeated_activity_runs_once_and_its_offset_goes_on(bootstrap: s
         put(bootstrap, name, second, first)
         await until_async(lambda: committed(bootstrap, name) == 6)
     assert ran == [1, 2]
-
-
-async def test_no_offset_passes_what_is_not_answered(bootstrap: str, worker: Worker, name: str) -> None:
-    ended: list[int] = []
-    go_on = asyncio.Event()
-
-    @worker.activity("Work")
-    async def work(number: int) -> None:
-        if number == 3:
-            await go_on.wait()
-        ended.append(number)
-
-    put(bootstrap, name, *(work_record(number) for number in range(10)))
-    async with running(worker):
-        await until_async(lambda: len(ended) == 9)
-        await until_async(lambda: committed(bootstrap, name) == 3)
-        go_on.set()
-        await until_async(lambda: committed(bootstrap, name) == 10)
-
-
-async def test_what_is_no_activity_goes_to_the_dead_letters(bootstrap: str, worker: Worker, name: str) -> None:
-    ran = asyncio.Event()
-
-    @worker.activity("Work")
-    async def work(_: int) -> None:
-        ran.set()
-
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": name, "auto.offset.reset": "earliest"})
-    consumer.assign([TopicPartition(DEAD_LETTERS, 0, 0)])
-    try:
-        put(bootstrap, name, b"nonsense", work_record(1))
-        async with running(worker):
-            await asyncio.wait_for(ran.wait(), 120)
-            await until_async(lambda: committed(bootstrap, name) == 2)
-        values = set()
-        while b"nonsense" not in values:
-            message = await asyncio.to_thread(consumer.poll, 10)
-            assert message is not None
-            values.add(message.value())
-    finally:
-        consumer.close()
 
 
 async def test_a_topic_that_gets_more_partitions_is_read_whole(bootstrap: str, worker: Worker, name: str) -> None:

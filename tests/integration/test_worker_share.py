@@ -15,7 +15,6 @@ from backbeat import BackbeatError, Worker
 from backbeat.compose.local.kafka import KafkaBroker, Membership, make_cluster_id
 from backbeat.compose.local.ports import free_port
 from backbeat.delivery.share.member import Member
-from backbeat.delivery.share.protocol import AckType
 from backbeat.delivery.share.session import AcquiredRecord
 from backbeat.schemas.kafka.topics import DEAD_LETTERS, activities_topic, ensure_topics
 from backbeat.streams.kafka.registration import add_client
@@ -112,11 +111,11 @@ async def test_an_activity_that_runs_for_longer_than_its_lock_stays_with_its_wor
     async with running(worker):
         await until_async(lambda: notes.begun == [1])
         async with running(other.register(make(bootstrap, name))):
-            (job,) = worker._consumer._jobs.values()
+            (job,) = worker._consumer._intake.held.values()
             for _ in range(4):
-                before = job.locks[0].renew_at
+                before = job.receipts[0].renew_at
                 # Half a lock each.
-                await until_async(lambda before=before: job.locks[0].renew_at > before)
+                await until_async(lambda before=before: job.receipts[0].renew_at > before)
             assert not job.revoked
             notes.gate.set()
             await until_async(lambda: notes.ended == [1])
@@ -151,7 +150,7 @@ async def test_a_worker_that_stops_gives_back_at_once_what_it_has_not_begun(boot
     put(bootstrap, name, *records(0, 1, 2))
     run = asyncio.create_task(worker.run(handle_signals=False))
     # One runs, the others wait for their turn.
-    await until_async(lambda: len(notes.begun) == 1 and len(worker._consumer._jobs) == 3)
+    await until_async(lambda: len(notes.begun) == 1 and len(worker._consumer._intake.held) == 3)
     async with running(other.register(make(bootstrap, name))):
         worker.stop()
         await until_async(lambda: sorted(other.ended) == [1, 2])
@@ -179,7 +178,7 @@ async def test_what_was_taken_too_often_is_put_back_before_the_broker_takes_it_o
         await until_async(lambda times=times: len(taken) == 2 * times)
         assert [one.deliveries for one in taken[-2:]] == [times, times]
         for one in taken[-2:]:
-            member.settle(one.lock, AckType.RELEASE)
+            one.lock.release()
         if times == 3:
             member.leaving = True
     await member.leave()
@@ -254,13 +253,13 @@ async def test_work_goes_on_after_the_broker_was_away(broker: KafkaBroker, boots
     async with running(worker):
         await until_async(lambda: notes.ended == [2] and notes.begun.count(1) == 1)
         await asyncio.to_thread(broker.stop)
-        await until_async(lambda: all(job.revoked for job in worker._consumer._jobs.values()))
+        await until_async(lambda: all(job.revoked for job in worker._consumer._intake.held.values()))
         # The thread that starts a broker must stay.
         broker.start()
         put(bootstrap, name, *records(3))
         await until_async(lambda: 3 in notes.ended)
         # It came again, and was known.
-        await until_async(lambda: not any(job.revoked for job in worker._consumer._jobs.values()))
+        await until_async(lambda: not any(job.revoked for job in worker._consumer._intake.held.values()))
         notes.gate.set()
         await until_async(lambda: sorted(notes.ended) == [1, 2, 3])
     assert sorted(notes.begun) == [1, 2, 3]

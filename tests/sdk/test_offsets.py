@@ -7,12 +7,12 @@ from backbeat.delivery.positions import Positions
 
 
 def test_nothing_taken_is_nothing_to_commit() -> None:
-    offsets = Offsets(0)
+    offsets = Offsets("t", 0)
     assert offsets.mark is offsets.committed is None
 
 
 def test_the_mark_stops_at_the_first_that_is_not_answered() -> None:
-    offsets = Offsets(0)
+    offsets = Offsets("t", 0)
     for offset in (5, 6, 9):
         offsets.taken(offset)
     assert offsets.mark == offsets.committed == 5
@@ -26,7 +26,7 @@ def test_the_mark_stops_at_the_first_that_is_not_answered() -> None:
 
 @given(st.sets(st.integers(0, 10_000), min_size=1), st.randoms(use_true_random=False))
 def test_in_any_order_the_mark_is_the_first_open_one(taken: set[int], random: object) -> None:
-    offsets = Offsets(0)
+    offsets = Offsets("t", 0)
     for offset in sorted(taken):
         offsets.taken(offset)
     left = sorted(taken)

@@ -14,45 +14,21 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import Message
 
+from backbeat.delivery.intake import Intake
 from backbeat.delivery.kafka import logger
-from backbeat.delivery.records import ConsumerState, Job, Key, RecentKeys, key_of
+from backbeat.delivery.records import ConsumerState, Job, Owner
 from backbeat.delivery.result_producer import FULL_SECONDS, ResultProducer
-from backbeat.delivery.share.cluster import TROUBLE, RefusedError
-from backbeat.delivery.share.member import Member
-from backbeat.delivery.share.offsets import begin_at, commit, ends, positions, prepare
-from backbeat.delivery.share.protocol import AckType
+from backbeat.delivery.share.group import ShareGroup
 from backbeat.delivery.share.session import AcquiredRecord, Lock
-from backbeat.errors import BackbeatError, Unavailable
-from backbeat.schemas.codec import decode_activity
-from backbeat.schemas.errors import DecodeError
-from backbeat.schemas.kafka.topics import activities_topic
 from backbeat.schemas.messages.activities import ActivityRecord
 
 _REPORT_SECONDS = 0.1
-#: Interval at which the consumer group's position follows.
-_FOLLOW_SECONDS = 15.0
-
-
-class _ShareJob(Job):
-    """A job, and the locks on its record and on repeats of it."""
-
-    __slots__ = ("locks",)
-
-    def __init__(self, record: ActivityRecord, key: Key, lock: Lock) -> None:
-        super().__init__(record, key)
-        self.locks = [lock]
-
-    @property
-    def revoked(self) -> bool:
-        """True once all its locks are lost: others may take it."""
-        return all(lock.revoked for lock in self.locks)
 
 
 class ShareConsumer:
@@ -60,45 +36,36 @@ class ShareConsumer:
 
     def __init__(
         self,
-        bootstrap_servers: str,
-        client: str,
+        topic: str,
+        group: ShareGroup,
+        results: ResultProducer,
+        owner: Owner[Job],
         *,
         jobs_max: int,
-        accept: Callable[[Sequence[Job]], None],
-        fail: Callable[[BaseException], None],
-        joined: Callable[[], None],
     ) -> None:
-        self._bootstrap_servers = bootstrap_servers
-        self._topic = activities_topic(client)
-        self._consumer_group = f"backbeat-worker-{client}"
-        self._group = f"{self._consumer_group}-share"
+        """`jobs_max`: activities that may be in the worker at once, whether they wait or run."""
+        self._topic = topic
+        self._group = group
+        self._results = results
         self._jobs_max = jobs_max
-        self._accept = accept
-        self._fail = fail
-        self._joined = joined
-        self._results = ResultProducer(bootstrap_servers, self._settle_later)
+        self._owner = owner
+        self._intake: Intake[AcquiredRecord, Lock, Job] = Intake(Job, self._dead_letter)
         self._outer: asyncio.AbstractEventLoop
         self._loop: asyncio.AbstractEventLoop
-        self._member: Member
         self._threads: list[threading.Thread] = []
         self._draining = False
         self._ending: asyncio.Event
         #: The same from the worker's side, which may stop before the thread has begun.
         self._stopped = threading.Event()
         self._reporting = True
-        self._last_delivery = 0
-        self._jobs: dict[Key, _ShareJob] = {}
-        self._recent = RecentKeys()
-        self._repeats = self._dead_letter_count = self._requeued_count = 0
-        self._lag: dict[int, int | None] = {}
+        self._requeued_count = 0
         self._joined_at = 0.0
         #: Jobs handed to the worker's loop, and those that have arrived there, ever.
         self._handed_over = 0
         self._arrived = 0
         #: Room that the worker reported last: how many more may begin, and `_arrived` at that time.
         self._room = (0, 0)
-        #: From other threads: settled jobs, and whether this loop is about to look at them.
-        self._settled: deque[Job] = deque()
+        #: True: this loop is about to look at what other threads have settled.
         self._woken = False
 
     # --- the worker's side -----------------------------------------------------------------------------------------
@@ -113,12 +80,12 @@ class ShareConsumer:
 
     def send(self, answers: Sequence[tuple[bytes, bytes]], job: Job) -> None:
         """Send the commands that answer a job, each with its route, in order: it is settled once Kafka has them."""
-        self._results.send(answers, job)
+        self._results.send(answers, job, self._settle)
 
     def settle(self, job: Job, *, answered: bool) -> None:
         """Settle a job that needs no answer, or that is given up: then another worker gets it."""
         job.answered = answered
-        self._settle_later(job)
+        self._settle(job)
 
     def has_room(self, count: int) -> None:
         """Allow so many more to begin at once."""
@@ -128,20 +95,12 @@ class ShareConsumer:
 
     def state(self) -> ConsumerState:
         """Counts and times for reports, from any thread."""
-        jobs = list(self._jobs.values())
-        return ConsumerState(
-            held=len(jobs),
-            unacknowledged=sum(1 for job in jobs if job.unsent),
-            repeats=self._repeats,
-            dead_letters=self._dead_letter_count,
-            requeued=self._requeued_count,
-            rebalanced_at=self._joined_at,
-            alive=bool(self._threads) and self._threads[0].is_alive(),
-        )
+        alive = bool(self._threads) and self._threads[0].is_alive()
+        return self._intake.state(requeued=self._requeued_count, rebalanced_at=self._joined_at, alive=alive)
 
     def lag(self) -> Mapping[int, int | None]:
         """Partition -> records that the group has not done; None: not known."""
-        return self._lag
+        return self._group.lag
 
     def drain(self) -> None:
         """Take nothing more."""
@@ -163,8 +122,8 @@ class ShareConsumer:
         self._threads.append(thread)
         thread.start()
 
-    def _settle_later(self, job: Job) -> None:
-        self._settled.append(job)
+    def _settle(self, job: Job) -> None:
+        self._intake.settle(job)
         self._wake()
 
     def _wake(self) -> None:
@@ -172,14 +131,14 @@ class ShareConsumer:
             return
         self._woken = True
         try:
-            self._loop.call_soon_threadsafe(self._settle_jobs)
+            self._loop.call_soon_threadsafe(self._settle_all)
         except RuntimeError:
             logger.debug("the consumer has ended before a handler did")
 
     def _hand_over(self, jobs: list[Job]) -> None:
         """Runs in the worker's loop."""
         self._arrived += len(jobs)
-        self._accept(jobs)
+        self._owner.accept(jobs)
 
     # --- the thread's side -----------------------------------------------------------------------------------------
 
@@ -188,56 +147,23 @@ class ShareConsumer:
         self._ending = asyncio.Event()
         if self._stopped.is_set():
             self._ending.set()
-        self._member = Member(
-            self._bootstrap_servers,
-            self._group,
-            self._topic,
-            room=self._free,
-            accept=self._take,
-            fail=self._fail_worker,
-        )
         try:
-            await self._begin()
+            await asyncio.to_thread(self._results.connect, self._topic)
+            await self._group.join(room=self._free, accept=self._take, fail=self._report_failure)
         except BaseException as error:  # noqa: BLE001 - it is raised again where the worker starts
             started.set_exception(error)
-        else:
-            self._spawn("backbeat-reports", self._report)
-            started.set_result(None)
-            following = asyncio.create_task(self._follow())
-            await self._ending.wait()
-            following.cancel()
-            await self._end()
-        finally:
-            await self._member.cluster.close()
-
-    async def _begin(self) -> None:
-        await asyncio.to_thread(self._results.connect, self._topic)
-        cluster = self._member.cluster
-        try:
-            await cluster.refresh()
-            # The first request that an old broker does not know.
-            await cluster.patiently(lambda: positions(cluster, self._group, self._topic))
-            setup = await asyncio.to_thread(
-                prepare, self._bootstrap_servers, self._group, self._topic, self._consumer_group
-            )
-            # The last but one: who dies while it puts a record back leaves one more delivery to do it.
-            self._last_delivery = max(2, setup.deliveries_max - 1)
-            await cluster.patiently(lambda: begin_at(cluster, self._group, self._topic, setup.committed, self._ends))
-            await self._member.join()
-            self._joined_at = time.time()
-            self._outer.call_soon_threadsafe(self._joined)
-            self._lag = dict.fromkeys(cluster.leaders)
-        except (*TROUBLE, RefusedError, KafkaException) as error:
-            raise Unavailable(f"the share group {self._group} cannot be joined: {error}") from error
-
-    async def _end(self) -> None:
+            return
+        self._joined_at = time.time()
+        self._outer.call_soon_threadsafe(self._owner.joined)
+        self._spawn("backbeat-reports", self._report)
+        started.set_result(None)
+        await self._ending.wait()
         self._reporting = False
         # Two threads that serve reports at once would miscount what is unsent.
         await asyncio.to_thread(self._threads[-1].join)
         await asyncio.to_thread(self._results.flush)
-        self._settle_jobs()
-        if await self._member.leave():
-            await self._commit()
+        self._settle_all()
+        await self._group.leave()
 
     def _report(self) -> None:
         """In a thread of its own: reports make room where answers wait for it."""
@@ -245,11 +171,11 @@ class ShareConsumer:
             while self._reporting:
                 self._results.serve(_REPORT_SECONDS)
         except BaseException as error:  # noqa: BLE001 - it is raised again where run() is awaited
-            self._fail_worker(error)
+            self._report_failure(error)
 
-    def _fail_worker(self, error: BaseException) -> None:
+    def _report_failure(self, error: BaseException) -> None:
         try:
-            self._outer.call_soon_threadsafe(self._fail, error)
+            self._outer.call_soon_threadsafe(self._owner.fail, error)
         except RuntimeError:
             logger.error("the worker's consumer failed: %s", error)
 
@@ -257,27 +183,20 @@ class ShareConsumer:
         count, arrived = self._room
         if self._draining:
             return 0
-        return min(count - (self._handed_over - arrived), self._jobs_max - len(self._jobs))
+        return min(count - (self._handed_over - arrived), self._jobs_max - len(self._intake.held))
 
-    def _settle_jobs(self) -> None:
-        """Settle the jobs that other threads have left here."""
+    def _settle_all(self) -> None:
+        """Settle the jobs that other threads have left."""
         self._woken = False
-        while self._settled:
-            job = self._settled.popleft()
-            assert isinstance(job, _ShareJob)
-            self._jobs.pop(job.key, None)
-            if job.answered:
-                self._recent.add(job.key)
-            for lock in job.locks:
-                self._member.settle(lock, AckType.ACCEPT if job.answered else AckType.RELEASE)
-        self._member.wake()
+        self._intake.settle_all()
+        self._group.wake()
 
     def _take(self, records: list[AcquiredRecord]) -> None:
-        jobs: list[Job] = []
-        for record in records:
-            job = self._job(record)
+        jobs = []
+        for acquired in records:
+            refuse = partial(self._requeue, acquired) if acquired.deliveries >= self._group.last_delivery else None
+            job = self._intake.take(acquired, acquired.value, acquired.lock, refuse)
             if job is not None:
-                self._jobs[job.key] = job
                 jobs.append(job)
         if jobs:
             self._handed_over += len(jobs)
@@ -288,36 +207,21 @@ class ShareConsumer:
                 logger.error("the worker's event loop is closed: its consumer ends")
                 self._ending.set()
 
-    def _job(self, acquired: AcquiredRecord) -> _ShareJob | None:
-        lock = acquired.lock
-        try:
-            record = decode_activity(acquired.value)
-        except (DecodeError, RecursionError) as reason:
-            logger.error("%s/%s at %s is no activity: %s", self._topic, *lock.place, reason)
-            self._dead_letter_count += 1
-            self._move(acquired, partial(self._results.dead_letter, reason=str(reason)))
-            return None
-        key = key_of(record)
-        if key in self._recent:
-            self._repeats += 1
-            self._member.settle(lock, AckType.ACCEPT)
-            return None
-        if acquired.deliveries >= self._last_delivery:
-            logger.warning(
-                "%s %s was taken %d times and not answered: it is put back to the end of its topic",
-                record.node.name,
-                record.node.id.hex(),
-                acquired.deliveries,
-            )
-            self._requeued_count += 1
-            self._move(acquired, self._results.requeue)
-            return None
-        known_job = self._jobs.get(key)
-        if known_job is not None:
-            self._repeats += 1
-            known_job.locks.append(lock)
-            return None
-        return _ShareJob(record, key, lock)
+    def _dead_letter(self, acquired: AcquiredRecord, lock: Lock, reason: str) -> None:
+        logger.error("%s/%s at %s is no activity: %s", self._topic, *lock.place, reason)
+        self._move(acquired, partial(self._results.dead_letter, reason=reason))
+
+    def _requeue(self, acquired: AcquiredRecord, record: ActivityRecord) -> bool:
+        """Put back a record that was taken too often without an answer."""
+        logger.warning(
+            "%s %s was taken %d times and not answered: it is put back to the end of its topic",
+            record.node.name,
+            record.node.id.hex(),
+            acquired.deliveries,
+        )
+        self._requeued_count += 1
+        self._move(acquired, self._results.requeue)
+        return True
 
     def _move(self, acquired: AcquiredRecord, put: Callable[..., None]) -> None:
         """Send a record to another topic, or to the end of its own; then it is done here."""
@@ -331,38 +235,11 @@ class ShareConsumer:
             headers=list(acquired.headers),
         )
 
-        def on_acknowledged() -> None:
-            self._loop.call_soon_threadsafe(self._member.settle, acquired.lock, AckType.ACCEPT)
+        def acknowledged() -> None:
+            self._loop.call_soon_threadsafe(acquired.lock.accept)
 
         try:
-            put(message, on_acknowledged=on_acknowledged)
+            put(message, acknowledged=acknowledged)
         except BufferError:
             # Kafka does not keep up, or is away. The lock goes on meanwhile.
             self._loop.call_later(FULL_SECONDS, self._move, acquired, put)
-
-    # --- the consumer group's position ------------------------------------------------------------------------------
-
-    async def _follow(self) -> None:
-        while True:
-            await self._commit()
-            await asyncio.sleep(_FOLLOW_SECONDS)
-
-    async def _commit(self) -> None:
-        """Commit, for the consumer group, up to where everything is done."""
-        try:
-            # The ends first: where nothing is behind after that, everything up to them is done.
-            end = await asyncio.to_thread(self._ends)
-            group_positions = await positions(self._member.cluster, self._group, self._topic)
-            self._lag = {partition: position.lag for partition, position in group_positions.items()}
-            starts = {
-                partition: max(position.start, end[partition]) if position.lag == 0 else position.start
-                for partition, position in group_positions.items()
-                if position.start is not None and partition in end
-            }
-            if starts:
-                await asyncio.to_thread(commit, self._bootstrap_servers, self._consumer_group, self._topic, starts)
-        except (*TROUBLE, RefusedError, BackbeatError, KafkaException) as error:
-            logger.info("the position of %s does not follow for now: %s", self._consumer_group, error)
-
-    def _ends(self) -> dict[int, int]:
-        return ends(self._bootstrap_servers, self._topic, self._member.cluster.leaders)

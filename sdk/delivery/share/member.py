@@ -17,8 +17,8 @@ from confluent_kafka import KafkaError
 
 from backbeat.delivery.kafka import logger
 from backbeat.delivery.share.cluster import REFUSED_FOR_GOOD, TROUBLE, Cluster, RefusedError
-from backbeat.delivery.share.protocol import EPOCH_JOIN, EPOCH_LEAVE, AckType, MemberIdentity, heartbeat
-from backbeat.delivery.share.session import BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN, AcquiredRecord, Lock, Session
+from backbeat.delivery.share.protocol import EPOCH_JOIN, EPOCH_LEAVE, MemberIdentity, heartbeat
+from backbeat.delivery.share.session import BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN, AcquiredRecord, Session
 from backbeat.errors import BackbeatError, Unavailable
 
 _LEAVE_SECONDS_MAX = 5.0
@@ -74,11 +74,6 @@ class Member:
         """Have the sessions look for room again."""
         for session in self._sessions.values():
             session.wakeup.set()
-
-    def settle(self, lock: Lock, kind: AckType) -> None:
-        """Accept or release a record. One whose lock is lost is somebody else's."""
-        if not lock.revoked:
-            lock.session.settle(lock, kind)
 
     async def leave(self) -> bool:
         """Settle what is due, give back the rest, and leave the group. False: the brokers have not heard of it."""

@@ -33,7 +33,7 @@ Place = tuple[int, int]
 
 
 class Lock:
-    """A record that is ours until it is acknowledged, or until it is lost: then it goes to somebody else."""
+    """A record that is ours until it is acknowledged, or is lost: then it goes to somebody else (a `Receipt`)."""
 
     __slots__ = ("place", "renew_at", "revoked", "session")
 
@@ -43,6 +43,16 @@ class Lock:
         #: on the monotonic clock
         self.renew_at = renew_at
         self.revoked = False
+
+    def accept(self) -> None:
+        """Acknowledge it as done. One that was lost is somebody else's."""
+        if not self.revoked:
+            self.session.settle(self, AckType.ACCEPT)
+
+    def release(self) -> None:
+        """Give it back, where it is not lost: it comes again, to anybody."""
+        if not self.revoked:
+            self.session.settle(self, AckType.RELEASE)
 
 
 class AcquiredRecord(NamedTuple):
