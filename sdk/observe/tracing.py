@@ -6,8 +6,11 @@ application has set up no SDK of it, no spans are made, and what is carried is p
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from backbeat.observe import transaction_ids
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 _HEADER = "traceparent"
 _NAME = "backbeat"
+_PROVIDER_VARIABLE = "OTEL_PYTHON_TRACER_PROVIDER"
 _logger = logging.getLogger(_NAME)
 
 
@@ -123,10 +127,10 @@ def context_of(tid: str) -> Context:
 
 def is_set_up() -> bool:
     """True where the application has set up an OpenTelemetry SDK, so that spans go somewhere."""
-    if not _INSTALLED:
+    # Asked for each activity. Whoever sets one up imports this; to ask the library costs a look at the environment.
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None or not _INSTALLED:
         return False
-    from opentelemetry import trace  # noqa: PLC0415 - as above
-
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
@@ -136,3 +140,6 @@ def new(tid: str) -> str:
 
 
 _INSTALLED = is_installed()
+if _INSTALLED and _PROVIDER_VARIABLE in os.environ:
+    # The library sets up the provider of this name when it is asked.
+    importlib.import_module("opentelemetry.trace")

@@ -1,6 +1,7 @@
 """One trace from the caller through all that comes of its signal."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -93,6 +94,14 @@ async def test_without_an_sdk_what_is_carried_is_passed_on(view: View) -> None:
     assert transaction_id() == tid
 
 
-def test_nothing_of_it_is_imported_by_itself() -> None:
-    code = "import sys, backbeat; print(any(name.startswith('opentelemetry.') for name in sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+@pytest.mark.parametrize("provider", [None, "sdk_tracer_provider"])
+def test_nothing_of_it_is_imported_but_where_the_environment_names_a_provider(provider: str | None) -> None:
+    code = (
+        "import sys, backbeat; from backbeat.observe import tracing; "
+        "print(tracing.is_set_up(), any(name.startswith('opentelemetry.') for name in sys.modules))"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "OTEL_PYTHON_TRACER_PROVIDER"}
+    if provider is not None:
+        env["OTEL_PYTHON_TRACER_PROVIDER"] = provider
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout == ("False False\n" if provider is None else "True True\n")
