@@ -30,7 +30,7 @@ class Deliveries:
         was_away: Callable[[float], bool],
     ) -> None:
         """`hold_back`: called with true when commands have to wait, from any thread; `was_away`: see `reachability`."""
-        self._outbox = outbox
+        self.outbox = outbox
         self._delivery_failed = commands.delivery_failed
         self._hold_back = hold_back
         self._was_away = was_away
@@ -38,13 +38,13 @@ class Deliveries:
 
     def relieve(self) -> None:
         """Hold commands back while the queue is long: where it is full, `send` blocks the event loop."""
-        if self._outbox.is_congested is not self.is_congested:
+        if self.outbox.is_congested is not self.is_congested:
             self.is_congested = not self.is_congested
             self._hold_back(self.is_congested)
 
     def take_undelivered(self) -> bool:
         """Send a command for each undeliverable activity. True: there was an undeliverable record. OutboxError."""
-        undelivered = self._outbox.poll()
+        undelivered = self.outbox.poll()
         for record in undelivered:
             if record.topic.startswith(topics.ACTIVITIES_PREFIX):
                 activity = codec.decode_activity(record.value)
@@ -58,7 +58,7 @@ class Deliveries:
             else:
                 raise OutboxError(f"{record.topic}: {record.reason}")
         if undelivered:
-            self._outbox.settle(len(undelivered))
+            self.outbox.settle(len(undelivered))
         return bool(undelivered)
 
     def flush(self, deadline: Deadline) -> None:
@@ -81,5 +81,5 @@ class Deliveries:
 
         The loop takes undelivered records as well: the commands that it sends for them are not acknowledged yet.
         """
-        settled = self._outbox.settled
-        return self._outbox.flush(seconds) and not self.take_undelivered() and self._outbox.handed_out == settled
+        settled = self.outbox.settled
+        return self.outbox.flush(seconds) and not self.take_undelivered() and self.outbox.handed_out == settled

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from confluent_kafka import Producer
 
@@ -146,13 +146,13 @@ def compose(
         rules=ports.rules,
     )
     histograms = CommitHistograms()
-    state = _state(settings, partitions_count, ports, gate, histograms)
-    unknown_clients = UnknownClients(engine, ports.clients, state.stores, ports.threads(1, "find"))
+    stores = _stores(settings, partitions_count, ports, gate, histograms)
+    unknown_clients = UnknownClients(engine, ports.clients, stores, ports.threads(1, "find"))
     other_holder = ports.holder.other()
     committer = Committer(
         settings,
         engine,
-        state.stores,
+        stores,
         flush=deliveries.flush,
         transaction=_transaction(settings, ports, clock),
         unknown_clients=unknown_clients,
@@ -173,32 +173,21 @@ def compose(
         other_holder=other_holder,
         reader=ports.reader,
         engine=engine,
-        outbox=outbox,
         deliveries=deliveries,
-        disk=state.disk,
-        restorer=state.restorer,
-        stores=state.stores,
+        stores=stores,
         committer=committer,
         unknown_clients=unknown_clients,
         work=WorkHistograms(clock.now),
         gate=gate,
         background=background,
-        restoring=state.restoring,
         announce=ports.announce,
         end=ports.end,
     )
 
 
-class _State(NamedTuple):
-    disk: DiskSpace
-    restorer: Restorer
-    stores: LocalStores
-    restoring: Executor
-
-
-def _state(
+def _stores(
     settings: EngineSettings, partitions_count: int, ports: Ports, gate: Gate, histograms: CommitHistograms
-) -> _State:
+) -> LocalStores:
     disk = DiskSpace(settings.data_dir, gate.hold_back)
     cache_records = max(_CACHE_RECORDS_MIN, settings.cache_records // partitions_count)
     restorer = Restorer(
@@ -209,8 +198,7 @@ def _state(
         took=histograms.restored,
         host_clock=ports.host_clock,
     )
-    restoring = ports.threads(_RESTORES_AT_ONCE, "restore")
-    return _State(disk, restorer, LocalStores(restorer, disk, restoring, ports.host_clock), restoring)
+    return LocalStores(restorer, disk, ports.threads(_RESTORES_AT_ONCE, "restore"), ports.host_clock)
 
 
 def _transaction(settings: EngineSettings, ports: Ports, clock: BrokerClock) -> KafkaTransaction:
@@ -230,8 +218,8 @@ def stalls_of(process: EngineProcess, ports: Ports) -> Stalls:
     """The watch over partitions of a process that do not move."""
     return Stalls(
         process.engine,
-        process.disk,
-        process.restoring,
+        process.stores.disk,
+        process.stores.threads,
         end_of_log=ports.reader.end_of_commands,
         first_data=ports.first_data,
         timeout_seconds=process.settings.stall_timeout_seconds,

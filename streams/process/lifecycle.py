@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
@@ -18,7 +17,6 @@ from backbeat.streams.engine.loop import Engine
 from backbeat.streams.kafka.clock import BrokerClock
 from backbeat.streams.observe.histograms import WorkHistograms
 from backbeat.streams.output.deliveries import Deliveries
-from backbeat.streams.output.outbox import Outbox
 from backbeat.streams.ports.errors import DamagedStoreError, EngineError
 from backbeat.streams.ports.host_clock import HostClock
 from backbeat.streams.ports.log import Record
@@ -33,9 +31,7 @@ from backbeat.streams.process.settings import EngineSettings
 from backbeat.streams.process.termination import End, code_of
 from backbeat.streams.process.unknown_clients import UnknownClients
 from backbeat.streams.state.commit import Member
-from backbeat.streams.state.disk_space import DiskSpace
 from backbeat.streams.state.local_stores import NO_EPOCH, LocalStores
-from backbeat.streams.state.restorer import Restorer
 from backbeat.streams.state.store import PartitionStore
 
 logger = logging.getLogger(__name__)
@@ -90,17 +86,13 @@ class EngineProcess:
     holder: Holder
     reader: LogReader
     engine: Engine
-    outbox: Outbox
     deliveries: Deliveries
-    disk: DiskSpace
-    restorer: Restorer
     stores: LocalStores
     committer: Committer
     unknown_clients: UnknownClients
     work: WorkHistograms
     gate: Gate
     background: Background
-    restoring: Executor
     announce: Callable[[str], object]
     end: End
     #: count of the rounds of `tick`, and time of the last one
@@ -176,14 +168,14 @@ class EngineProcess:
         partitions = self.engine.partitions
         if any(partition.store is None for partition in partitions.values()):
             return
-        self.restoring.submit(self._release)
+        self.stores.threads.submit(self._release)
         if not self._is_ready_announced:
             self._is_ready_announced = True
             self.announce(f"{READY_LINE}: {len(partitions)} partitions")
 
     def _release(self) -> None:
         """Release the connections and the memory of the restores; on one of their threads."""
-        self.restorer.give_back()
+        self.stores.restorer.give_back()
         memory.give_back()
 
     @property

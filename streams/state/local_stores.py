@@ -34,9 +34,10 @@ class LocalStores:
     """The local stores of a process. All methods but `write` are called on the event loop."""
 
     def __init__(self, restorer: Restorer, disk: DiskSpace, threads: Executor, host_clock: HostClock = time) -> None:
-        self._restorer = restorer
-        self._disk = disk
-        self._threads = threads
+        self.restorer = restorer
+        self.disk = disk
+        #: of restores
+        self.threads = threads
         self._monotonic = host_clock.monotonic
         #: errors of `write`
         self._damaged: list[DamagedStoreError] = []
@@ -59,13 +60,13 @@ class LocalStores:
         async with self._path_locks.setdefault(number, asyncio.Lock()):
             if damaged is not None:
                 async with self.commit_lock:  # A commit may be writing to it.
-                    await loop.run_in_executor(self._threads, self._restorer.put_aside, number, *damaged)
+                    await loop.run_in_executor(self.threads, self.restorer.put_aside, number, *damaged)
             if epoch != self.epoch:
                 return None
             began = self._monotonic()
             while True:
                 try:
-                    store, end_of_commands = await loop.run_in_executor(self._threads, self._restorer.run, number)
+                    store, end_of_commands = await loop.run_in_executor(self.threads, self.restorer.run, number)
                 except (RestoreError, KafkaException, UnreachableError, TimeoutError) as error:
                     if epoch != self.epoch:
                         return None  # The partition's next owner has changed the log under this restore.
@@ -91,7 +92,7 @@ class LocalStores:
         """Step 3 of a commit for one partition: once there is room on the disk; a damaged store is noted. Blocks."""
         try:
             # While the partition is given back there is no wait: its next owner has the changelog.
-            self._disk.with_room(snapshot.partition, lambda: store.write(snapshot, origin), lambda: self.revoking)
+            self.disk.with_room(snapshot.partition, lambda: store.write(snapshot, origin), lambda: self.revoking)
         except DamagedStoreError as error:
             self._damaged.append(error)
 

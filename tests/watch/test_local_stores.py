@@ -28,7 +28,7 @@ class Owner:
         reader = Reader()
         self.reads = reader.reads
         self.process = engine_process(kept.path.parent, partitions=PARTITION + 1, log=kept.log, reader=reader)
-        self.engine, self.stores, self.restorer = self.process.engine, self.process.stores, self.process.restorer
+        self.engine, self.stores, self.restorer = self.process.engine, self.process.stores, self.process.stores.restorer
 
     def damaged(self) -> None:
         """A record cannot be read."""
@@ -134,7 +134,7 @@ def test_a_store_is_not_closed_under_a_commit(kept):
             owner.damaged()
             await asyncio.sleep(0)
             # Whatever the repair has given to the thread is done once this is.
-            await asyncio.get_running_loop().run_in_executor(owner.process.restoring, int)
+            await asyncio.get_running_loop().run_in_executor(owner.stores.threads, int)
             store.write(store.snapshot(), ChangelogPosition("state", kept.log.end, 0))
         await owner.settled()
         assert owner.engine.partitions[PARTITION].store is not store

@@ -99,7 +99,7 @@ class Watch:
             self._server.stop()
 
     def _committed(self) -> Mapping[int, int]:
-        if self._process.disk.is_full:
+        if self._process.stores.disk.is_full:
             return {}  # It waits for room on the disk, and does not hang.
         owned = list(self._process.engine.partitions.items())
         committed = self._process.committer.committed
@@ -120,9 +120,9 @@ class Watch:
         return {None: True} if self._process.giving_back and not self._reachability.is_away() else {}
 
     def _restores(self) -> Mapping[Hashable, object]:
-        if self._process.disk.is_full or self._reachability.is_away():
+        if self._process.stores.disk.is_full or self._reachability.is_away():
             return {}
-        under_way = dict(self._process.restorer.under_way)
+        under_way = dict(self._process.stores.restorer.under_way)
         return {number: (restore.began_at, restore.position) for number, restore in under_way.items()}
 
     def _why_no_signals(self) -> list[str]:
@@ -144,9 +144,9 @@ class Watch:
             return [self._reachability.why_wrong(count)]
         if process.committer.member is None:
             return ["it has been given no partitions yet"]
-        if process.disk.is_full:
+        if process.stores.disk.is_full:
             return [f"the disk of {process.settings.data_dir} is full: the engine goes on when there is room"]
-        restores = dict(process.restorer.under_way)
+        restores = dict(process.stores.restorer.under_way)
         return self._why_no_signals() + [
             f"partition {number} is being restored: "
             + (f"{restores[number].ratio:.0%}" if number in restores else "it waits for its turn")

@@ -174,7 +174,9 @@ class EngineCollector(Collector):
         )
         yield gauge("backbeat_engine_queries_waiting", "Queries that wait for a partition.", self._last.waiting)
         yield gauge(
-            "backbeat_engine_outbox_records", "Effects sent and not acknowledged.", self._process.outbox.under_way
+            "backbeat_engine_outbox_records",
+            "Effects sent and not acknowledged.",
+            self._process.deliveries.outbox.under_way,
         )
 
     def _nodes(self) -> Iterator[Metric]:
@@ -269,7 +271,8 @@ class EngineCollector(Collector):
             ("state",),
             [(("ready",), len(self._last.partitions)), (("restoring",), self._last.restoring)],
         )
-        restores = dict(process.restorer.under_way)
+        restorer, disk = process.stores.restorer, process.stores.disk
+        restores = dict(restorer.under_way)
         yield gauges(
             "backbeat_engine_restore_progress_ratio",
             "What is done of a restore.",
@@ -282,15 +285,15 @@ class EngineCollector(Collector):
             ("partition",),
             [((str(partition),), restore.remaining) for partition, restore in restores.items()],
         )
-        restored_count = process.restorer.records + sum(restore.records for restore in restores.values())
+        restored_count = restorer.records + sum(restore.records for restore in restores.values())
         yield counter("backbeat_engine_restore_records", "Changelog records restored.", restored_count)
         yield counter(
             "backbeat_engine_stores_set_aside",
             "Stores that were damaged, and were made anew.",
-            process.restorer.set_aside_count,
+            restorer.set_aside_count,
         )
-        yield gauge("backbeat_engine_disk_full", "Whether it waits for room on its disk.", float(process.disk.is_full))
-        yield gauge("backbeat_engine_disk_free_bytes", "Room on its disk.", process.disk.free_bytes())
+        yield gauge("backbeat_engine_disk_full", "Whether it waits for room on its disk.", float(disk.is_full))
+        yield gauge("backbeat_engine_disk_free_bytes", "Room on its disk.", disk.free_bytes())
         delay = time.monotonic() - process.came_round_at if process.rounds else 0.0
         yield gauge("backbeat_engine_loop_delay_seconds", "Since the event loop came round.", delay)
         age = process.lease.heard_ago
