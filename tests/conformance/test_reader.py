@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from backbeat.schemas.kafka.topics import COMMANDS, QUERIES
 from backbeat.streams.ports.log import Record
+from tests.conformance.worlds import take
 from tests.waiting import until_async
 
 pytestmark = pytest.mark.integration
-
-
-async def take(world: Any, count: int) -> dict[tuple[str, int, int], list[Record]]:
-    """The next records, by topic, partition and the number of their read; in the order in which each began to come."""
-    taken: dict[tuple[str, int, int], list[Record]] = {}
-    while sum(map(len, taken.values())) < count:
-        for (topic, number), read in (await world.next()).items():
-            taken.setdefault((topic, number, read.number), []).extend(read.records)
-    return taken
 
 
 def values(records: list[Record]) -> list[bytes | None]:

@@ -11,9 +11,10 @@ from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, ensure_topics
+from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, activities_topic, ensure_topics
 from backbeat.streams.input.reader import Batch, Reader
 from backbeat.streams.kafka.log_tail import first_data
+from backbeat.streams.ports.log import Record
 from backbeat.streams.ports.transaction_ids import transactional_id
 from backbeat.streams.state.commit import Member
 from backbeat.streams.state.restore import Changelog, KafkaChangelog
@@ -28,6 +29,8 @@ from tests.sim.virtual import VirtualTime
 from tests.waiting import until
 
 PARTITIONS = 3
+#: Of a client that nobody has added.
+MISSING_TOPIC = activities_topic("ghost")
 
 
 class SimWorld:
@@ -45,7 +48,7 @@ class SimWorld:
             chance=self._chance,
             faults=self._faults,
             group=self._group,
-            topics_missing=set(),
+            topics_missing={MISSING_TOPIC},
             checks=SimpleNamespace(transacts=lambda _: None),
         )
         self.group = "group"
@@ -82,7 +85,9 @@ class SimWorld:
         settings = SimpleNamespace(
             application_id=self.group, transactional_id=transactional_id(self.group, instance_id)
         )
-        return SimpleNamespace(world=self._world, settings=settings, outboxes=[], point=lambda _: False)
+        return SimpleNamespace(
+            world=self._world, settings=settings, outboxes=[], point=lambda _: False, on_effect=lambda *_: None
+        )
 
     def producer(self, config: dict[str, Any]) -> Any:
         return SimProducer(self._host(""), config)
@@ -185,3 +190,12 @@ class KafkaWorld:
         for member in self._members:
             member.close()
         assert self.ended == []
+
+
+async def take(world: Any, count: int) -> dict[tuple[str, int, int], list[Record]]:
+    """The next records, by topic, partition and the number of their read; in the order in which each began to come."""
+    taken: dict[tuple[str, int, int], list[Record]] = {}
+    while sum(map(len, taken.values())) < count:
+        for (topic, number), read in (await world.next()).items():
+            taken.setdefault((topic, number, read.number), []).extend(read.records)
+    return taken

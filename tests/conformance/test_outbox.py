@@ -1,0 +1,32 @@
+"""The outbox: records in order, and what can never be delivered handed back."""
+
+from __future__ import annotations
+
+import pytest
+
+from backbeat.schemas.kafka.topics import COMMANDS
+from backbeat.streams.output.outbox import Outbox
+
+from .worlds import MISSING_TOPIC, take
+
+pytestmark = pytest.mark.integration
+
+
+async def test_records_are_delivered_in_order_and_those_without_a_topic_handed_back(world):
+    begin = world.end(COMMANDS, 0)
+    outbox = Outbox("", f"outbox-{world.group}", make_producer=world.producer)
+    values = [b"%d" % number for number in range(20)]
+    for value in values[:10]:
+        outbox.send(COMMANDS, value, key=b"key", partition=0, headers=[("name", value)])
+    outbox.send(MISSING_TOPIC, b"activity", key=b"node")
+    for value in values[10:]:
+        outbox.send(COMMANDS, value, key=b"key", partition=0)
+    assert outbox.flush(120)
+    (undelivered,) = outbox.poll()
+    assert (undelivered.topic, undelivered.key, undelivered.value) == (MISSING_TOPIC, b"node", b"activity")
+    assert (outbox.under_way, outbox.poll()) == (0, [])
+    reader = world.reader()
+    reader.read_commands(0, begin, 1)
+    records = (await take(world, 20))[COMMANDS, 0, 1]
+    assert [record.value for record in records] == values
+    assert records[3].headers == [("name", b"3")]
