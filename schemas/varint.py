@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 _INT_MAX = 2**31
 _LONG_MAX = 2**63
 _LONG_BYTES_MAX = 10
@@ -16,6 +18,8 @@ _LAST = tuple(bytes((bits,)) if bits < 0x80 else bytes(((bits & 0x7F) | 0x80, bi
 SMALL = _LAST[::2]
 
 
+# The same few times are written again and again: a command's own is in each of its status changes.
+@lru_cache(maxsize=256)
 def write_long(number: int) -> bytes:
     """A number of at most 64 bits."""
     bits = number << 1 if number >= 0 else ~(number << 1)

@@ -40,7 +40,7 @@ def apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
     if source is not None and (source.offset, source.index) <= meta.high_water.get(source.partition, (-1, -1)):
         return [Ignored("an engine command that was already taken")]
     transaction = Transaction(store)
-    effects = _answered_before(command, transaction)
+    effects = None if command.body_hash is None else _answered_before(command, transaction)
     if effects is None:
         effects = _apply(command, now, transaction)
     transaction.commit()
@@ -53,8 +53,6 @@ def apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
 
 def _answered_before(command: AnyCommand, transaction: Transaction) -> list[Effect] | None:
     """The stored reply to a command with this idempotency key; null: the command is new."""
-    if command.body_hash is None:
-        return None
     stored = transaction.get(STORED_REPLIES, command.id)
     if stored is None:
         return None

@@ -11,10 +11,10 @@ from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 from backbeat.schemas.messages.commands import AnyCommand
 from backbeat.schemas.messages.history import NodeChange, StatusChangesRecord
 from backbeat.schemas.messages.replies import Answer, Rejection
-from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.values import ReplyTo
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.core.records import Node, Workflow
+from backbeat.streams.core.tree import status
 
 
 class Reply(msgspec.Struct, gc=False, frozen=True):
@@ -138,6 +138,6 @@ def node_view(node: Node, workflow: Workflow) -> NodeView:
         tid=node.tid,
         priority=node.priority,
         fairness_key=node.fairness_key,
-        waits_for_slot=node.slot is not None and node.server is ServerStatus.STARTED,
+        waits_for_slot=node.slot is not None and node.server is status.STARTED,
         granted_at=node.granted_at,
     )

@@ -16,14 +16,14 @@ from backbeat.schemas.messages.commands import AnyCommand, CloseLink, Command
 from backbeat.schemas.messages.history import NodeChange, StatusChange
 from backbeat.schemas.messages.replies import Answer as AnswerBody
 from backbeat.schemas.messages.replies import Reason, Rejection
-from backbeat.schemas.messages.status import CLOSED, ClientStatus, Mode, ServerStatus, word
+from backbeat.schemas.messages.status import CLOSED, ClientStatus, ServerStatus, word
 from backbeat.schemas.messages.values import Task, TimerKind
-from backbeat.streams.core.effects import Effect, Ignored, Send, StatusChanged, node_view
+from backbeat.streams.core.effects import Effect, Ignored, StatusChanged, node_view
 from backbeat.streams.core.idempotency import answered, save_reply
-from backbeat.streams.core.records import Node, Parent, Workflow
+from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.tables import CHUNKS, NODES, WORKFLOWS
 from backbeat.streams.core.transaction import Transaction
-from backbeat.streams.core.tree import history
+from backbeat.streams.core.tree import history, status
 from backbeat.streams.core.tree.deactivation import Marks, belongs_to_removed_workflow, is_below_mark
 from backbeat.streams.core.tree.status import CLIENT_TRANSITIONS, SERVER_TRANSITIONS
 
@@ -56,10 +56,26 @@ class HasTimer(Protocol):
 class Step:
     """The work of one command on one workflow."""
 
+    __slots__ = (
+        "_changes",
+        "_marks",
+        "_nodes",
+        "budget",
+        "command",
+        "effects",
+        "hooks",
+        "now",
+        "settings",
+        "tasks",
+        "transaction",
+        "workflow",
+    )
+    #: the workflow that the step works on; it has none before one is entered or made
+    workflow: Workflow
+
     def __init__(self, transaction: Transaction, command: Command, now: int, hooks: Hooks) -> None:
         self.transaction = transaction
         self.hooks = hooks
-        self._on_status = hooks.on_status
         self.command = command
         self.now = now
         self.settings: Settings = transaction.meta.settings
@@ -67,38 +83,35 @@ class Step:
         self.tasks: deque[Task] = deque()  #: work still to be done, in order (`tree.progress`)
         self.budget = self.settings.slice_nodes_max
         self._nodes = transaction.own(NODES)
-        self._workflow: Workflow | None = None
         self._marks: Marks = {}
         self._changes: list[NodeChange] = []
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
     @property
-    def workflow(self) -> Workflow:
-        """The workflow that the step works on."""
-        assert self._workflow is not None, "a step works on one workflow, entered first"
-        return self._workflow
-
-    @property
     def entered(self) -> Workflow | None:
         """The workflow that the step works on, if it works on one."""
-        return self._workflow
+        return getattr(self, "workflow", None)
 
     @property
     def has_changed(self) -> bool:
         """True when the workflow or a node of it has changed."""
-        workflow = self._workflow
-        return bool(self._changes) or (workflow is not None and self.transaction.has_changed(WORKFLOWS, workflow.id))
+        return bool(self._changes) or self.transaction.has_changed(WORKFLOWS, self.workflow.id)
 
     def enter(self, workflow_id: bytes) -> Workflow | None:
         """Work on a stored workflow; null: there is none. A step works on one only."""
-        assert self._workflow is None or self._workflow.id == workflow_id, "a step works on one workflow only"
-        self._workflow = self.transaction.edit(WORKFLOWS, workflow_id)
-        return self._workflow
+        workflow = self.transaction.edit(WORKFLOWS, workflow_id)
+        if workflow is not None:
+            self._work_on(workflow)
+        return workflow
+
+    def _work_on(self, workflow: Workflow) -> None:
+        assert self.entered is None or self.entered is workflow, "a step works on one workflow only"
+        self.workflow = workflow
 
     def make(self, workflow: Workflow) -> None:
         """Add a workflow and work on it."""
-        self._workflow = workflow
+        self._work_on(workflow)
         self.transaction.add(WORKFLOWS, workflow.id, workflow)
 
     def get_node(self, node_id: bytes) -> Node | None:
@@ -108,12 +121,10 @@ class Step:
     def enter_node(self, node_id: bytes) -> Node | None:
         """A node by its id, its workflow entered; null: there is none, or its workflow was removed."""
         node = self.get_node(node_id)
-        if node is None:
+        workflow = None if node is None else self.transaction.edit(WORKFLOWS, node.workflow_id)
+        if node is None or workflow is None or belongs_to_removed_workflow(node, workflow):
             return None
-        workflow = self.enter(node.workflow_id)
-        if workflow is None or belongs_to_removed_workflow(node, workflow):
-            self._workflow = None
-            return None
+        self._work_on(workflow)
         self._settle(node)
         return node
 
@@ -124,7 +135,7 @@ class Step:
         self._settle(node)
         return node
 
-    def parent(self, node: Node) -> Parent:
+    def parent(self, node: Node) -> Node | Workflow:
         """The node or workflow whose ledger has the node."""
         if node.parent_id is None:
             return self.workflow
@@ -138,7 +149,7 @@ class Step:
         if node.seq < workflow.watermark and node.swept < workflow.watermarks:
             node.swept = workflow.watermarks
             self.deactivate(node)
-        elif workflow.sweeps and node.server is not ServerStatus.DEACTIVATED and self._is_below_mark(node):
+        elif workflow.sweeps and node.server is not status.DEACTIVATED and self._is_below_mark(node):
             self.deactivate(node)
 
     def _is_below_mark(self, node: Node) -> bool:
@@ -163,7 +174,7 @@ class Step:
         if parent.first_active_child is None:
             parent.first_active_child = node.id
         if node.server not in CLOSED:
-            if node.mode is Mode.FIRE_AND_FORGET:
+            if node.mode is status.FIRE_AND_FORGET:
                 self.workflow.detached_open += 1
             else:
                 parent.children_open += 1
@@ -190,21 +201,24 @@ class Step:
 
     def set_client(self, node: Node, to: ClientStatus, response: bytes | None = None) -> None:
         """Set the client status; the transition has been checked."""
-        assert to in CLIENT_TRANSITIONS[node.client], (node.client, to)
-        self._enter_history(node, history.CLIENT, node.client, to, response)
+        before = node.client
+        assert to in CLIENT_TRANSITIONS[before], (before, to)
         node.client = to
+        node.history += history.pack(history.CLIENT, before, to, self.now, response)
+        self._changes.append(NodeChange(node.id, StatusChange(False, before, to, self.now, response)))
 
     def set_server(
         self, node: Node, to: ServerStatus, response: bytes | None = None, *, same_response: bool = False
     ) -> None:
         """Set the server status, and update history, timer, the parent's ledger and the listeners."""
-        assert to in SERVER_TRANSITIONS[node.server], (node.server, to)
         before = node.server
-        self._enter_history(node, history.SERVER, before, to, response, same=same_response)
+        assert to in SERVER_TRANSITIONS[before], (before, to)
         node.server = to
+        node.history += history.pack(history.SERVER, before, to, self.now, response, same=same_response)
+        self._changes.append(NodeChange(node.id, StatusChange(True, before, to, self.now, response)))
         if to in CLOSED and before not in CLOSED:
             self._close(node)
-        for listener in self._on_status[to]:
+        for listener in self.hooks.on_status[to]:
             listener(self, node, before)
 
     def _close(self, node: Node) -> None:
@@ -212,39 +226,19 @@ class Step:
         self.clear_timer(node)
         parent = self.parent(node)
         # What a reset has marked was taken out of the ledger when the mark was set.
-        if node.mode is Mode.FIRE_AND_FORGET:
+        if node.mode is status.FIRE_AND_FORGET:
             self.workflow.detached_open -= 1
         elif node.seq >= parent.deactivate_below:
             parent.children_open -= 1
             assert parent.children_open >= 0, "more children closed than were open"
-            if isinstance(parent, Node) and parent.server in CLOSED:
+            if type(parent) is Node and parent.server in CLOSED:
                 self.workflow.detached_open -= 1
         if node.children_open:
             self.workflow.detached_open += node.children_open
 
     def deactivate(self, node: Node) -> None:
         """Deactivate a node, for good. A node that already is deactivated gets one more history entry."""
-        self.set_server(node, ServerStatus.DEACTIVATED)
-
-    def close_link(self, target_id: bytes, child_id: bytes) -> None:
-        """Send a CloseLink: the target need not wait for the child."""
-        self.effects.append(
-            Send(CloseLink(id=self.command.id, tid=self.command.tid, target_id=target_id, child_id=child_id))
-        )
-
-    def _enter_history(
-        self,
-        node: Node,
-        machine: int,
-        before: ClientStatus | ServerStatus,
-        to: ClientStatus | ServerStatus,
-        response: bytes | None,
-        *,
-        same: bool = False,
-    ) -> None:
-        node.history += history.pack(machine, before, to, self.now, response, same=same)
-        change = StatusChange(machine == history.SERVER, before, to, self.now, response)
-        self._changes.append(NodeChange(node.id, change))
+        self.set_server(node, status.DEACTIVATED)
 
     def set_timer(self, subject: HasTimer, due: int, kind: TimerKind) -> None:
         """Set the one timer of a node or schedule in place of an earlier one. `due`: milliseconds since the epoch."""

@@ -52,8 +52,8 @@ class PartitionRecords(ABC):
     def __init__(self, meta: Meta) -> None:
         #: by table, records by key: dictionaries of the meta record, and a store's own containers
         self._entries: dict[Any, Any] = {}
-        #: by table: the encoder of a key, the function that puts a record, the timer fields of the record
-        self._writers: dict[Any, tuple[Callable[[Any], Any], Keep, TimerFields | None]] = {}
+        #: by table: the function that puts a record, and the timer fields of the record
+        self._writers: dict[Any, tuple[Keep, TimerFields | None]] = {}
         self.meta = meta
 
     def _take_meta(self, meta: Meta) -> None:
@@ -71,10 +71,15 @@ class PartitionRecords(ABC):
                 entries[key] = record
 
         self._entries[table] = entries
-        self._writers[table] = (_as_it_is, keep, timer)
+        self._writers[table] = (keep, timer)
 
     #: The partition's position, settings and tables. A getter of C: nearly every command reads it.
     meta = property(attrgetter("_meta"), _take_meta)
+
+    def get(self, table: Table[_K, _R] | MetaTable[_K, _R], key: _K) -> _R | None:
+        """A record, or null."""
+        record: _R | None = self._entries[table].get(key)
+        return record
 
     def keys(self, table: MetaTable[_K, _R]) -> set[_K]:
         """The keys of all entries of the meta record's table."""
@@ -83,12 +88,12 @@ class PartitionRecords(ABC):
     def merge(self, rows: Mapping[Any, Rows], meta: Meta | None, rearmed: Iterable[Timer]) -> None:
         """Apply a transaction's changes. Touches memory only, so that nothing can come in between."""
         for table, (own, before) in rows.items():
-            encode, keep, fields = self._writers[table]
+            keep, fields = self._writers[table]
             for key, record in own.items():
                 old_record = before.get(key)
                 if record is old_record or (old_record is not None and record == old_record):
                     continue
-                keep(encode(key), record, old_record is None)
+                keep(key, record, old_record is None)
                 if fields is not None:
                     if old_record is None or record is None:
                         moves = fields.due_at(record or old_record) is not None
@@ -132,11 +137,6 @@ class MemoryStore(PartitionRecords):
         records: dict[_K, _R] = self._entries[table]
         return records
 
-    def get(self, table: Table[_K, _R] | MetaTable[_K, _R], key: _K) -> _R | None:
-        """A record, or null."""
-        record: _R | None = self._entries[table].get(key)
-        return record
-
     def scan(self, table: Table[_K, _R], after: _K | None, count: int) -> list[tuple[_K, _R]]:
         """The first `count` records behind a key, in the order of keys; null: from the first on."""
         records = self[table]
@@ -158,10 +158,6 @@ def changed(rows: Mapping[Any, Rows]) -> Iterator[tuple[Any, Any, Any]]:
         for key, record in own.items():
             if record != before.get(key):
                 yield table, key, record
-
-
-def _as_it_is(key: Any) -> Any:
-    return key
 
 
 def every(store: Store, table: Table[_K, _R]) -> Iterator[_R]:

@@ -105,11 +105,6 @@ class MetaTable(Generic[K, R]):
 
     __slots__ = ("name",)
 
-    #: In the dictionary the key is as it is. (A function of C.)
-    key: Callable[[Any], Any] = bytes
-    #: No timer follows from an entry.
-    timer = None
-
     def __init__(self, name: str) -> None:
         """`name`: the meta record's field, a dictionary."""
         self.name = name

@@ -12,16 +12,18 @@ from typing import Any, Generic, TypeVar
 
 from backbeat.streams.core.store import in_order
 
+K = TypeVar("K")
 R = TypeVar("R")
 _MISSING: Any = object()
 
 
-class Layers(Generic[R]):
-    """Records of one kind by their keys in RocksDB."""
+class Layers(Generic[K, R]):
+    """Records of one kind by their keys in the table. RocksDB's keys are made where it is read or written only."""
 
     def __init__(
         self,
         read: Callable[[bytes], bytes | None],
+        encode_key: Callable[[K], bytes],
         encode: Callable[[R], bytes],
         decode: Callable[[bytes], R],
         size: int,
@@ -29,19 +31,20 @@ class Layers(Generic[R]):
         comes_and_goes: bool = False,
     ) -> None:
         self._read = read
+        self._encode_key = encode_key
         self._encode = encode
         self._decode = decode
         self._comes_and_goes = comes_and_goes
         #: records that a generation of the cache holds; two generations are kept
         self._generation_size = max(1, size // 2)
-        self._changed: dict[bytes, R | None] = {}
-        self._in_flight: dict[bytes, R | None] = {}
-        self._young: dict[bytes, R] = {}
-        self._old: dict[bytes, R] = {}
+        self._changed: dict[K, R | None] = {}
+        self._in_flight: dict[K, R | None] = {}
+        self._young: dict[K, R] = {}
+        self._old: dict[K, R] = {}
         #: keys first put since the last snapshot: a deletion leaves nothing to write
-        self._fresh: set[bytes] = set()
+        self._fresh: set[K] = set()
 
-    def get(self, key: bytes) -> R | None:
+    def get(self, key: K) -> R | None:
         """A record, or null."""
         record = self._changed.get(key, _MISSING)
         if record is not _MISSING:
@@ -54,34 +57,34 @@ class Layers(Generic[R]):
             return record
         record = self._old.get(key)
         if record is None:
-            value = self._read(key)
+            value = self._read(self._encode_key(key))
             if value is None:
                 return None
             record = self._decode(value)
         self._cache(key, record)
         return record
 
-    def _cache(self, key: bytes, record: R) -> None:
+    def _cache(self, key: K, record: R) -> None:
         self._young[key] = record
         if len(self._young) >= self._generation_size:
             self._old = self._young
             self._young = {}
 
     def scan(
-        self, after: bytes, count: int, stored: Callable[[bytes], Iterator[tuple[bytes, bytes]]]
-    ) -> list[tuple[bytes, R]]:
-        """The first `count` records behind a key, in the order of their keys, merged from all layers.
+        self, after: K | None, count: int, stored: Callable[[K | None], Iterator[tuple[K, bytes]]]
+    ) -> list[tuple[K, R]]:
+        """The first `count` records behind a key (null: from the first on), in the order of keys, from all layers.
 
         `stored` reads RocksDB behind a key. The result does not depend on the progress of a commit, so every replay
         gets the same.
         """
 
-        def below(behind: bytes, most: int) -> list[tuple[bytes, R]]:
+        def below(behind: K | None, most: int) -> list[tuple[K, R]]:
             return [(key, self._decode(value)) for key, value in islice(stored(behind), most)]
 
         return in_order(below, {**self._in_flight, **self._changed}, after, count)
 
-    def keep(self, key: bytes, record: R | None, is_new: bool) -> None:  # noqa: FBT001 - the way of every change
+    def keep(self, key: K, record: R | None, is_new: bool) -> None:  # noqa: FBT001 - the way of every change
         """Put a record; null: delete it. `is_new`: the caller knows that there was none."""
         if record is None:
             self.delete(key)
@@ -91,7 +94,7 @@ class Layers(Generic[R]):
         self._changed[key] = record
         self._young.pop(key, None)
 
-    def delete(self, key: bytes) -> None:
+    def delete(self, key: K) -> None:
         """Delete a record. One that was never written leaves no tombstone."""
         self._young.pop(key, None)
         self._old.pop(key, None)
@@ -116,9 +119,9 @@ class Layers(Generic[R]):
         assert not self._in_flight, "one commit at a time"
         self._in_flight, self._changed = self._changed, {}
         self._fresh.clear()
-        encode = self._encode
+        encode_key, encode = self._encode_key, self._encode
         for key, record in self._in_flight.items():
-            yield key, None if record is None else encode(record)
+            yield encode_key(key), None if record is None else encode(record)
 
     def mark_durable(self) -> None:
         """The records in flight are in RocksDB now."""

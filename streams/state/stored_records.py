@@ -14,7 +14,7 @@ from rocksdict import Rdict
 
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.store import PartitionRecords
-from backbeat.streams.core.tables import TABLES, MetaTable, Table
+from backbeat.streams.core.tables import TABLES, Table
 from backbeat.streams.ports.errors import NewerRecordError, StoreError
 from backbeat.streams.state.layers import Layers
 from backbeat.streams.state.rocksdb import store_error, with_store_errors
@@ -38,9 +38,10 @@ class StoredRecords(PartitionRecords):
         self._db = database
         self._encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
         super().__init__(Meta())
-        self._records: dict[Any, Layers[Any]] = {
+        self._records: dict[Any, Layers[Any, Any]] = {
             table: Layers(
                 self._read,
+                table.key,
                 *self._codec(table),
                 _cache_size(table, cache_records),
                 comes_and_goes=table.comes_and_goes,
@@ -48,7 +49,7 @@ class StoredRecords(PartitionRecords):
             for table in TABLES
         }
         for table, layers in self._records.items():
-            self._writers[table] = (table.key, layers.keep, table.timer)
+            self._writers[table] = (layers.keep, table.timer)
         self._entries.update(self._records)
 
     def _codec(self, table: Table[Any, Any]) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
@@ -79,23 +80,17 @@ class StoredRecords(PartitionRecords):
         """RocksDB's keys with a prefix, from `begin` on, and their values."""
         return with_store_errors(pairs_with(self._db, prefix, begin), self.partition, self.path)
 
-    # --- reading ----------------------------------------------------------------------------------------------------
-
-    def get(self, table: Table[_K, _R] | MetaTable[_K, _R], key: _K) -> _R | None:
-        """A record, or null."""
-        record: _R | None = self._entries[table].get(table.key(key))
-        return record
-
     def scan(self, table: Table[_K, _R], after: _K | None, count: int) -> list[tuple[_K, _R]]:
         """The first `count` records behind a key, in the order of keys; null: from the first on."""
         form = table.form
-        begin = form.prefix if after is None else table.key(after)
 
-        def stored(behind: bytes) -> Iterator[tuple[bytes, bytes]]:
-            pairs = keys_of_kind(self._db, form.kind, behind) if form.kind else keys_with(self._db, form.prefix, behind)
-            return with_store_errors(pairs, self.partition, self.path)
+        def stored(behind: _K | None) -> Iterator[tuple[_K, bytes]]:
+            begin = form.prefix if behind is None else table.key(behind)
+            pairs = keys_of_kind(self._db, form.kind, begin) if form.kind else keys_with(self._db, form.prefix, begin)
+            pairs = with_store_errors(pairs, self.partition, self.path)
+            return ((table.decode_key(key), value) for key, value in pairs)
 
-        return [(table.decode_key(key), record) for key, record in self._records[table].scan(begin, count, stored)]
+        return self._records[table].scan(after, count, stored)
 
 
 def _cache_size(table: Table[Any, Any], cache_records: int) -> int:

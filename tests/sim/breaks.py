@@ -57,7 +57,7 @@ async def _find_nobody(clients: UnknownClients) -> None:
     clients._engine.unknown.clear()
 
 
-def _fresh_in_flight(table: Layers[Any], key: bytes) -> None:
+def _fresh_in_flight(table: Layers[Any, Any], key: Any) -> None:
     """Takes a record that is being committed for one that nobody has written."""
     if key in table._in_flight:
         table._young.pop(key, None)
@@ -70,7 +70,7 @@ def _fresh_in_flight(table: Layers[Any], key: bytes) -> None:
 _DELETE = Layers.delete
 
 
-def _no_tombstone(table: Layers[Any], key: bytes) -> None:
+def _no_tombstone(table: Layers[Any, Any], key: Any) -> None:
     table._young.pop(key, None)
     table._old.pop(key, None)
     table._changed.pop(key, None)

@@ -330,12 +330,12 @@ class Checks:
             reference = self._reference.stores[number]
             wanted = reference.records_at(store.meta.next_offset)
             where = f"{host.instance_id}, memory of partition {number} at {store.meta.next_offset}"
-            for table in store._records.values():
-                for key in {**table._changed, **table._in_flight, **table._young, **table._old}:
-                    record = table.get(key)
-                    value = None if record is None else table._encode(record)
-                    if value != wanted.get(key):
-                        self.fail(f"{where}: {key!r} is {value!r}, must be {wanted.get(key)!r}")
+            for table, layers in store._records.items():
+                for key in {**layers._changed, **layers._in_flight, **layers._young, **layers._old}:
+                    record = layers.get(key)
+                    value = None if record is None else layers._encode(record)
+                    if value != (must_be := wanted.get(table.key(key))):
+                        self.fail(f"{where}: {key!r} is {value!r}, must be {must_be!r}")
             self._check_timers(where, store, reference.timers_at(store.meta.next_offset))
 
     def _check_paused(self, host: Host) -> None:

@@ -9,8 +9,9 @@ from backbeat.schemas.messages.status import CLOSED, ServerStatus
 from backbeat.streams.core.records import CoalesceIndex, Node
 from backbeat.streams.core.step import StatusListener, Step
 from backbeat.streams.core.tables import COALESCE_INDEX
+from backbeat.streams.core.tree import status
 
-_WAITS = frozenset({ServerStatus.READY, ServerStatus.STARTED, ServerStatus.PAUSED})
+_WAITS = frozenset({status.READY, status.STARTED, status.PAUSED})
 
 
 def still_waits(node: Node) -> bool:
@@ -35,6 +36,4 @@ def _reindex_on_status(step: Step, node: Node, _: ServerStatus) -> None:
     reindex(step, node)
 
 
-ON_STATUS: dict[ServerStatus, StatusListener] = dict.fromkeys(
-    {ServerStatus.SENT_TO_CLIENT, *CLOSED}, _reindex_on_status
-)
+ON_STATUS: dict[ServerStatus, StatusListener] = dict.fromkeys({status.SENT_TO_CLIENT, *CLOSED}, _reindex_on_status)

@@ -9,7 +9,6 @@ import msgspec
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import CreateWorkflow, OpenLink, Signal
 from backbeat.schemas.messages.replies import Made, Reason
-from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.schemas.messages.values import PRIORITY_DEFAULT, Coalesce, NewNode, NewWorkflow
 from backbeat.streams.core.checks import check_node, check_text, check_workflow, timeout_of
 from backbeat.streams.core.effects import Send, node_view, workflow_view
@@ -17,7 +16,7 @@ from backbeat.streams.core.idempotency import load_reply, store_reply
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.step import Step, refuse
 from backbeat.streams.core.tables import COALESCE_INDEX, STORED_REPLIES
-from backbeat.streams.core.tree import gone
+from backbeat.streams.core.tree import gone, status
 from backbeat.streams.core.tree.coalesce import reindex, still_waits
 from backbeat.streams.core.tree.deactivation import belongs_to_removed_workflow
 from backbeat.streams.core.tree.links import follow_waits, open_child_link, tell_closed
@@ -105,7 +104,7 @@ def add_signal(step: Step, command: Signal, *, is_followed: bool = False) -> Non
     if command.coalesce_key is not None and _coalesce(step, command):
         return
     node = _add(step, None, _as_signal(command.node), 0)
-    node.server, node.client = ServerStatus.READY, ClientStatus.READY
+    node.server, node.client = status.READY, status.CLIENT_READY
     node.coalesce_key = command.coalesce_key or ""
     reindex(step, node)
     step.reply(node_view(node, workflow))
@@ -114,9 +113,9 @@ def add_signal(step: Step, command: Signal, *, is_followed: bool = False) -> Non
 
 def _as_signal(new: NewNode) -> NewNode:
     """The node of a signal: always blocking and a decision."""
-    if new.mode is Mode.BLOCKING and new.type == "decision":
+    if new.mode is status.BLOCKING and new.type == "decision":
         return new
-    return msgspec.structs.replace(new, mode=Mode.BLOCKING, type="decision")
+    return msgspec.structs.replace(new, mode=status.BLOCKING, type="decision")
 
 
 def _was_dropped(step: Step, command: Signal) -> bool:
@@ -184,11 +183,11 @@ def add_children(step: Step, parent: Node, children: tuple[NewNode, ...]) -> Non
         raise refuse(Reason.LIMIT_EXCEEDED, message, found=str(len(children)), wanted=f"children_max {limit}")
     if not children:
         return
-    if parent.server is ServerStatus.COMPLETE:
+    if parent.server is status.COMPLETE:
         message = "Cannot add children to a node that is complete"
         raise refuse(Reason.INVALID_SERVER_STATUS, message, found="complete", wanted="a node that is not complete")
     nodes = [_add(step, parent, child, index) for index, child in enumerate(children)]
-    if parent.server is ServerStatus.PROCESSING_CHILDREN:
+    if parent.server is status.PROCESSING_CHILDREN:
         for node in nodes:
             make_ready(step, node)
         schedule_later(step, parent)
@@ -205,7 +204,7 @@ def _add(step: Step, parent: Node | None, new: NewNode, index: int) -> Node:
         )
         raise refuse(Reason.LIMIT_EXCEEDED, message, found=str(depth), wanted=f"depth_max {limit}")
     workflow = step.workflow
-    born_deactivated = parent is not None and parent.server is ServerStatus.DEACTIVATED
+    born_deactivated = parent is not None and parent.server is status.DEACTIVATED
     node = Node(
         id=ids.node_id(workflow.id, step.command.id, index),
         workflow_id=workflow.id,
@@ -226,8 +225,8 @@ def _add(step: Step, parent: Node | None, new: NewNode, index: int) -> Node:
         timeout_seconds=timeout_of(step, new.client_data),
         priority=_inherited(new.priority, parent, "priority", PRIORITY_DEFAULT),
         fairness_key=_inherited(new.fairness_key, parent, "fairness_key", ""),
-        server=ServerStatus.DEACTIVATED if born_deactivated else ServerStatus.PENDING,
-        client=ClientStatus.PENDING,
+        server=status.DEACTIVATED if born_deactivated else status.PENDING,
+        client=status.CLIENT_PENDING,
         tid=step.command.tid,
     )
     workflow.next_seq += 1

@@ -6,10 +6,10 @@ that the slices have not reached yet counts as deactivated from the first comman
 
 from __future__ import annotations
 
-from backbeat.schemas.messages.status import ServerStatus
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.store import Store
 from backbeat.streams.core.tables import NODES
+from backbeat.streams.core.tree import status
 
 #: Node id -> the newest mark of the node and its ancestors; cleared when a mark is set.
 Marks = dict[bytes, int]
@@ -17,7 +17,7 @@ Marks = dict[bytes, int]
 
 def is_deactivated(store: Store, node: Node, workflow: Workflow, marks: Marks | None = None) -> bool:
     """True when a node is deactivated, by its record or by a mark. Reads its ancestors only during a sweep."""
-    if node.server is ServerStatus.DEACTIVATED or node.seq < workflow.watermark:
+    if node.server is status.DEACTIVATED or node.seq < workflow.watermark:
         return True
     return workflow.sweeps > 0 and is_below_mark(store, node, {} if marks is None else marks)
 

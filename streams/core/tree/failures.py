@@ -6,13 +6,12 @@ import msgspec
 
 from backbeat.schemas.messages.activities import error_of
 from backbeat.schemas.messages.commands import DeliveryFailed, FailNode
-from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.checks import check_response
 from backbeat.streams.core.effects import Notify, node_view
 from backbeat.streams.core.records import Node
 from backbeat.streams.core.step import Step
-from backbeat.streams.core.tree import progress
+from backbeat.streams.core.tree import progress, status
 from backbeat.streams.core.tree.retry import delay_ms
 from backbeat.streams.core.tree.status import SERVER_TRANSITIONS
 
@@ -25,9 +24,9 @@ def client_error(step: Step, node: Node, response: bytes | None, *, retriable: b
     An error that is not `retriable` leaves the remaining retries: a restart by hand may use them.
     """
     again = retriable and node.retries_remaining > 0
-    server = ServerStatus.RETRYING if again else ServerStatus.RETRIES_EXHAUSTED
-    step.check(node, ClientStatus.ERRORED, server)
-    step.set_client(node, ClientStatus.ERRORED, response)
+    server = status.RETRYING if again else status.RETRIES_EXHAUSTED
+    step.check(node, status.CLIENT_ERRORED, server)
+    step.set_client(node, status.CLIENT_ERRORED, response)
     progress.end_deadline(step, node)
     if again:
         node.retries_remaining -= 1
@@ -44,8 +43,8 @@ def retry(step: Step, node: Node, fires_at: int) -> None:
     """Retry: ready/ready, everything below deactivated, then schedule next of the parent."""
     step.clear_timer(node)
     node.fires_at = fires_at
-    step.set_client(node, ClientStatus.READY)
-    step.set_server(node, ServerStatus.READY)
+    step.set_client(node, status.CLIENT_READY)
+    step.set_server(node, status.READY)
     progress.reset(step, node)
     progress.reschedule(step, node)
 
@@ -61,8 +60,8 @@ def deliver_failed(step: Step, command: DeliveryFailed) -> None:
     if (
         node is None
         or node.attempt != command.attempt
-        or node.server is not ServerStatus.SENT_TO_CLIENT
-        or node.client not in (ClientStatus.RECEIVED, ClientStatus.PROCESSING)
+        or node.server is not status.SENT_TO_CLIENT
+        or node.client not in (status.CLIENT_RECEIVED, status.CLIENT_PROCESSING)
     ):
         step.ignore("a failed delivery that the client has answered meanwhile")
         return
@@ -73,12 +72,12 @@ def deliver_failed(step: Step, command: DeliveryFailed) -> None:
 def server_error(step: Step, command: FailNode) -> None:
     """A server error: the engine failed on the node."""
     node = step.enter_node(command.node_id)
-    if node is None or ServerStatus.ERRORED not in SERVER_TRANSITIONS[node.server]:
+    if node is None or status.ERRORED not in SERVER_TRANSITIONS[node.server]:
         step.ignore("a server error of a node that is over")
         return
     response = msgspec.json.encode({"error": {"message": command.message}})
     step.clear_timer(node)
-    step.set_server(node, ServerStatus.ERRORED, response)
+    step.set_server(node, status.ERRORED, response)
     _notify(step, node, "Server Error", response)
 
 

@@ -13,12 +13,13 @@ import msgspec
 from backbeat.schemas.messages.commands import CloseLink, OpenLink, Signal
 from backbeat.schemas.messages.ids import PREFIX_BYTES, node_id
 from backbeat.schemas.messages.replies import Reason
-from backbeat.schemas.messages.status import CLOSED, Mode, ServerStatus
+from backbeat.schemas.messages.status import CLOSED, ServerStatus
 from backbeat.schemas.messages.values import LinkWait, Task, TaskKind
 from backbeat.streams.core.effects import Send
 from backbeat.streams.core.records import Link, Node
 from backbeat.streams.core.step import Refused, StatusListener, Step, refuse
 from backbeat.streams.core.tables import LINKS
+from backbeat.streams.core.tree import status
 from backbeat.streams.core.tree.gone import was_removed
 from backbeat.streams.core.tree.progress import schedule_later
 
@@ -209,7 +210,7 @@ def _holds_up(step: Step, target_id: bytes, child: Node | None) -> bool:
     """True when a signal of the target's workflow cannot end before the target does. `child` null: a new signal."""
     node = step.node(target_id)
     for _ in range(_LEVELS_MAX):
-        if node.mode is Mode.FIRE_AND_FORGET or node.server in CLOSED:
+        if node.mode is status.FIRE_AND_FORGET or node.server in CLOSED:
             return False
         if node.parent_id is None:
             return child is None or node.seq <= child.seq

@@ -8,11 +8,10 @@ from backbeat.schemas.messages import bounds
 from backbeat.schemas.messages.bounds import Settings
 from backbeat.schemas.messages.commands import ChangeSettings, ChangeWorkflow, ResetNode, RestartNode, ScheduleNode
 from backbeat.schemas.messages.replies import Done, Reason
-from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.schemas.messages.values import Task, TaskKind
 from backbeat.streams.core.records import Node
 from backbeat.streams.core.step import Step, refuse, require_own_node
-from backbeat.streams.core.tree import progress
+from backbeat.streams.core.tree import progress, status
 from backbeat.streams.core.tree.failures import retry
 from backbeat.streams.core.tree.progress import reschedule
 
@@ -20,18 +19,18 @@ from backbeat.streams.core.tree.progress import reschedule
 def restart(step: Step, command: RestartNode) -> None:
     """Retry now (behaviour document, section 4, "Retry")."""
     node = require_own_node(step, command.node_id)
-    if node.server is ServerStatus.DEACTIVATED:
+    if node.server is status.DEACTIVATED:
         step.reply(Done(changed=False))
         return
-    if node.client is ClientStatus.READY and node.server is ServerStatus.ERRORED:
+    if node.client is status.CLIENT_READY and node.server is status.ERRORED:
         node.fires_at = step.now
-        step.set_server(node, ServerStatus.READY)
+        step.set_server(node, status.READY)
         reschedule(step, node)
     else:
-        if node.client is ClientStatus.PENDING and not _parent_is_done(step, node):
+        if node.client is status.CLIENT_PENDING and not _parent_is_done(step, node):
             message = "Cannot transition current_client_status from pending to ready"
             raise refuse(Reason.INVALID_CLIENT_STATUS, message, found="pending", wanted="ready")
-        step.check(node, ClientStatus.READY, ServerStatus.READY)
+        step.check(node, status.CLIENT_READY, status.READY)
         retry(step, node, fires_at=step.now)
     step.reply(Done())
 
@@ -39,13 +38,13 @@ def restart(step: Step, command: RestartNode) -> None:
 def _parent_is_done(step: Step, node: Node) -> bool:
     """True when the parent's client has completed: before that no child may begin."""
     assert node.parent_id is not None, "a signal is never pending"
-    return step.node(node.parent_id).server in (ServerStatus.PROCESSING_CHILDREN, ServerStatus.COMPLETE)
+    return step.node(node.parent_id).server in (status.PROCESSING_CHILDREN, status.COMPLETE)
 
 
 def reset(step: Step, command: ResetNode) -> None:
     """Deactivate everything below a node."""
     node = require_own_node(step, command.node_id)
-    is_alive = node.server is not ServerStatus.DEACTIVATED
+    is_alive = node.server is not status.DEACTIVATED
     if is_alive:
         progress.reset(step, node)
     step.reply(Done(changed=is_alive))
@@ -54,7 +53,7 @@ def reset(step: Step, command: ResetNode) -> None:
 def schedule(step: Step, command: ScheduleNode) -> None:
     """Schedule next of a node."""
     node = require_own_node(step, command.node_id)
-    is_alive = node.server is not ServerStatus.DEACTIVATED
+    is_alive = node.server is not status.DEACTIVATED
     if is_alive:
         progress.schedule_later(step, node)
     step.reply(Done(changed=is_alive))

@@ -11,12 +11,15 @@ a Continue command in the same partition, and other commands may come in between
 from __future__ import annotations
 
 from backbeat.schemas.messages.commands import Continue
-from backbeat.schemas.messages.status import CLOSED, ClientStatus, Mode, ServerStatus
+from backbeat.schemas.messages.status import CLOSED
 from backbeat.schemas.messages.values import Task, TaskKind, TimerKind
 from backbeat.streams.core.effects import Send
 from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Parent, Workflow
-from backbeat.streams.core.step import Step
+from backbeat.streams.core.step import Step, TaskHandler
 from backbeat.streams.core.tables import LINKS
+from backbeat.streams.core.tree import status
+
+_SCHEDULE = TaskKind.SCHEDULE
 
 
 def run(step: Step) -> None:
@@ -30,76 +33,54 @@ def run(step: Step) -> None:
             step.effects.append(Send(continuation))
             step.workflow.continuations_pending += 1
             return
-        _do(step, tasks.popleft())
+        task = tasks.popleft()
+        _TASKS[task.kind](step, task)
 
 
-def _do(step: Step, task: Task) -> None:
-    match task.kind:
-        case TaskKind.SCHEDULE:
-            schedule(step, _parent(step, task.id))
-        case TaskKind.READY:
-            _make_children_ready(step, step.node(task.id), task.cursor)
-        case TaskKind.SWEEP:
-            if _visit(step, task):
-                step.workflow.sweeps -= 1
-        case TaskKind.SHUT_SIBLINGS:
-            _shut_siblings(step, step.node(task.id), task)
-        case TaskKind.DEACTIVATE_PREVIOUS:
-            _visit(step, task)
-        case TaskKind.RESUME:
-            _resume(step)
-        case TaskKind.FORGET_LINKS:
-            _forget_links(step, task)
-        case _:
-            raise AssertionError(f"no task of a workflow's nodes is of the kind {task.kind}")
+def _may_go_on(step: Step, task: Task, cursor: bytes | None = None) -> bool:
+    """True when the budget has one more node for a task; else the rest of the task, from the cursor on, is put back."""
+    if step.budget > 0:
+        step.budget -= 1
+        return True
+    step.tasks.appendleft(Task(task.kind, task.id, cursor, task.mark))
+    return False
 
 
-def _parent(step: Step, identity: bytes) -> Parent:
-    return step.workflow if identity == step.workflow.id else step.node(identity)
-
-
-def schedule_later(step: Step, parent: Parent) -> None:
+def schedule_later(step: Step, parent: Node | Workflow) -> None:
     """Schedule next of a parent, as a task."""
-    assert isinstance(parent, (Workflow, Node))
-    task = Task(TaskKind.SCHEDULE, parent.id)
-    if not step.tasks or step.tasks[-1] != task:
-        step.tasks.append(task)
+    tasks = step.tasks
+    if not tasks or tasks[-1].id != parent.id or tasks[-1].kind != _SCHEDULE:
+        tasks.append(Task(_SCHEDULE, parent.id))
 
 
 # --- schedule next ---------------------------------------------------------------------------------------------------
 
 
-def schedule(step: Step, parent: Parent) -> None:
-    """Start the ready children up to the first blocking one; complete a parent without open children and links."""
-    if isinstance(parent, Node) and parent.server is ServerStatus.DEACTIVATED:
+def _schedule(step: Step, task: Task) -> None:
+    """Start the ready children up to the first blocking one; complete a node without open children and links."""
+    if task.id == step.workflow.id:
+        _walk(step, step.workflow, task)
         return
-    if not _walk(step, parent):
+    node = step.node(task.id)
+    if node.server is status.DEACTIVATED or not _walk(step, node, task):
         return
-    if (
-        isinstance(parent, Node)
-        and parent.server is ServerStatus.PROCESSING_CHILDREN
-        and parent.children_open == 0
-        and parent.links_open == 0
-    ):
-        _complete(step, parent)
+    if node.server is status.PROCESSING_CHILDREN and node.children_open == 0 and node.links_open == 0:
+        _complete(step, node)
 
 
-def _walk(step: Step, parent: Parent) -> bool:
-    """Walk over the children from the cursor on. False: the budget ended, and the rest is a task."""
+def _walk(step: Step, parent: Parent, task: Task) -> bool:
+    """Walk over the children from the cursor on. False: the budget ended before."""
     child_id = _next_to_examine(step, parent)
     while child_id is not None:
-        if step.budget <= 0:
-            assert isinstance(parent, (Workflow, Node))
-            step.tasks.appendleft(Task(TaskKind.SCHEDULE, parent.id))
+        if not _may_go_on(step, task):
             return False
-        step.budget -= 1
         child = step.node(child_id)
-        if child.server is ServerStatus.PENDING:
+        if child.server is status.PENDING:
             return True  # Children become ready together, and the walk must meet them ready.
         parent.cursor, parent.cursor_seq = child.id, child.seq
-        if child.server is ServerStatus.READY:
+        if child.server is status.READY:
             _start_when_due(step, child)
-        if child.mode is Mode.BLOCKING and child.server not in CLOSED:
+        if child.mode is status.BLOCKING and child.server not in CLOSED:
             parent.blocked = True
             return True
         child_id = child.next_sibling
@@ -110,21 +91,21 @@ def _next_to_examine(step: Step, parent: Parent) -> bytes | None:
     """The child behind the cursor; null: there is none, or the child at the cursor is blocking and open."""
     if parent.cursor is None:
         return parent.first_child
-    if parent.blocked:
-        if step.node(parent.cursor).server not in CLOSED:
-            return None
-        parent.blocked = False
-    if parent.cursor == parent.last_child:
+    if parent.cursor == parent.last_child and not parent.blocked:
         return None
-    return step.node(parent.cursor).next_sibling
+    child = step.node(parent.cursor)
+    if parent.blocked and child.server not in CLOSED:
+        return None
+    parent.blocked = False
+    return child.next_sibling
 
 
 def reschedule(step: Step, node: Node) -> None:
     """A node that became ready again: start it if the walk has passed it, then schedule next of its parent."""
-    parent = step.parent(node)
-    if isinstance(parent, Node) and step.node(parent.id).server is ServerStatus.DEACTIVATED:
+    parent = step.workflow if node.parent_id is None else step.node(node.parent_id)
+    if type(parent) is Node and parent.server is status.DEACTIVATED:
         return
-    if node.seq <= parent.cursor_seq and node.server is ServerStatus.READY:
+    if node.seq <= parent.cursor_seq and node.server is status.READY:
         _start_when_due(step, node)
     schedule_later(step, parent)
 
@@ -133,7 +114,7 @@ def reschedule(step: Step, node: Node) -> None:
 
 
 def _start_when_due(step: Step, node: Node) -> None:
-    step.set_server(node, ServerStatus.STARTED)
+    step.set_server(node, status.STARTED)
     if node.fires_at > step.now:
         step.set_timer(node, node.fires_at, TimerKind.START)
     else:
@@ -153,7 +134,7 @@ def start(step: Step, node: Node) -> None:
 
 def pause(step: Step, node: Node) -> None:
     """Hold a started node until the workflow is resumed."""
-    step.set_server(node, ServerStatus.PAUSED)
+    step.set_server(node, status.PAUSED)
     _hold(step, node)
 
 
@@ -161,8 +142,8 @@ def send(step: Step, node: Node) -> None:
     """Begin an attempt: dispatch the node to its client."""
     node.attempt += 1
     renew_deadline(step, node)
-    step.set_server(node, ServerStatus.SENT_TO_CLIENT)
-    step.set_client(node, ClientStatus.RECEIVED)
+    step.set_server(node, status.SENT_TO_CLIENT)
+    step.set_client(node, status.CLIENT_RECEIVED)
     if node.type == "flag":
         client_complete(step, node, None)
         return
@@ -179,14 +160,14 @@ def renew_deadline(step: Step, node: Node) -> None:
         node.complete_by = None
         return
     node.complete_by = step.now + int(seconds * 1000)
-    if node.client in (ClientStatus.READY, ClientStatus.RECEIVED):
+    if node.client in (status.CLIENT_READY, status.CLIENT_RECEIVED):
         step.set_timer(node, node.complete_by, TimerKind.EXPIRY)
 
 
 def client_complete(step: Step, node: Node, response: bytes | None) -> None:
     """The client has completed the node; its children may begin."""
-    step.set_client(node, ClientStatus.COMPLETE, response)
-    step.set_server(node, ServerStatus.PROCESSING_CHILDREN, response, same_response=True)
+    step.set_client(node, status.CLIENT_COMPLETE, response)
+    step.set_server(node, status.PROCESSING_CHILDREN, response, same_response=True)
     end_deadline(step, node)
     children_ready(step, node)
 
@@ -205,31 +186,30 @@ def children_ready(step: Step, node: Node) -> None:
         step.tasks.append(Task(TaskKind.READY, node.id, node.first_active_child))
 
 
-def _make_children_ready(step: Step, parent: Node, cursor: bytes | None) -> None:
-    if parent.server not in (ServerStatus.PROCESSING_CHILDREN, ServerStatus.COMPLETE):
+def _make_children_ready(step: Step, task: Task) -> None:
+    parent, cursor = step.node(task.id), task.cursor
+    if parent.server not in (status.PROCESSING_CHILDREN, status.COMPLETE):
         return
     while cursor is not None:
-        if step.budget <= 0:
-            step.tasks.appendleft(Task(TaskKind.READY, parent.id, cursor))
+        if not _may_go_on(step, task, cursor):
             return
-        step.budget -= 1
         child = step.node(cursor)
-        if child.server is ServerStatus.PENDING:
+        if child.server is status.PENDING:
             make_ready(step, child)
         cursor = child.next_sibling
-    step.tasks.appendleft(Task(TaskKind.SCHEDULE, parent.id))
+    step.tasks.appendleft(Task(_SCHEDULE, parent.id))
 
 
 def make_ready(step: Step, child: Node) -> None:
     """Make a pending child ready/ready."""
-    step.set_server(child, ServerStatus.READY)
-    step.set_client(child, ClientStatus.READY)
+    step.set_server(child, status.READY)
+    step.set_client(child, status.CLIENT_READY)
 
 
 def _complete(step: Step, node: Node) -> None:
     step.budget -= 1
-    step.set_server(node, ServerStatus.COMPLETE)
-    if node.mode is not Mode.FIRE_AND_FORGET:
+    step.set_server(node, status.COMPLETE)
+    if node.mode is not status.FIRE_AND_FORGET:
         schedule_later(step, step.parent(node))
 
 
@@ -251,20 +231,16 @@ def _hold(step: Step, node: Node) -> None:
     node.in_paused = True
 
 
-def _resume(step: Step) -> None:
+def _resume(step: Step, task: Task) -> None:
     """Start the paused nodes in the order in which they were paused."""
     workflow = step.workflow
-    while workflow.paused_first is not None and not workflow.paused:
-        if step.budget <= 0:
-            step.tasks.appendleft(Task(TaskKind.RESUME, workflow.id))
-            return
-        step.budget -= 1
+    while workflow.paused_first is not None and not workflow.paused and _may_go_on(step, task):
         node = step.node(workflow.paused_first)
         workflow.paused_first, node.next_paused, node.in_paused = node.next_paused, None, False
         if workflow.paused_first is None:
             workflow.paused_last = None
-        if node.server is ServerStatus.PAUSED:
-            step.set_server(node, ServerStatus.STARTED)
+        if node.server is status.PAUSED:
+            step.set_server(node, status.STARTED)
             start(step, node)
 
 
@@ -288,16 +264,15 @@ def reset(step: Step, node: Node) -> None:
     step.tasks.append(Task(TaskKind.SWEEP, node.id, begin, node.deactivate_below))
 
 
-def _visit(step: Step, task: Task) -> bool:
-    """Read the nodes below the task's root, which settles marked ones. False: the budget ended before."""
+def _visit(step: Step, task: Task) -> None:
+    """Read the nodes below the task's root, which settles marked ones."""
     cursor = task.cursor
     while cursor is not None:
-        if step.budget <= 0:
-            step.tasks.appendleft(Task(task.kind, task.id, cursor, task.mark))
-            return False
-        step.budget -= 1
+        if not _may_go_on(step, task, cursor):
+            return
         cursor = _next_below(step, step.node(cursor), task)
-    return True
+    if task.kind == TaskKind.SWEEP:
+        step.workflow.sweeps -= 1
 
 
 def deactivate_previous(step: Step, node: Node) -> None:
@@ -326,31 +301,29 @@ def shut_siblings(step: Step, node: Node) -> None:
 
     Meanwhile the node is held open, as by a link, so that no sibling starts.
     """
-    if node.mode is not Mode.BLOCKING or node.next_sibling is None:
+    if node.mode is not status.BLOCKING or node.next_sibling is None:
         children_ready(step, node)
         return
     node.links_open += 1
     step.tasks.append(Task(TaskKind.SHUT_SIBLINGS, node.id, node.next_sibling, step.workflow.next_seq))
 
 
-def _shut_siblings(step: Step, node: Node, task: Task) -> None:
+def _shut_siblings(step: Step, task: Task) -> None:
     """Deactivate siblings up to the mark: those created after the shutdown stay."""
-    cursor = task.cursor
+    node, cursor = step.node(task.id), task.cursor
     while cursor is not None:
-        if step.budget <= 0:
-            step.tasks.appendleft(Task(TaskKind.SHUT_SIBLINGS, node.id, cursor, task.mark))
+        if not _may_go_on(step, task, cursor):
             return
-        step.budget -= 1
         sibling = step.node(cursor)
         if sibling.seq >= task.mark:
             break
-        if sibling.server is not ServerStatus.DEACTIVATED:
+        if sibling.server is not status.DEACTIVATED:
             step.deactivate(sibling)
         cursor = sibling.next_sibling
     if node.server in CLOSED:
         return
     node.links_open -= 1
-    if node.server is ServerStatus.PROCESSING_CHILDREN:
+    if node.server is status.PROCESSING_CHILDREN:
         children_ready(step, node)
 
 
@@ -358,11 +331,20 @@ def _forget_links(step: Step, task: Task) -> None:
     """Delete the link records of a closed target."""
     cursor = task.cursor
     while cursor is not None:
-        if step.budget <= 0:
-            step.tasks.appendleft(Task(TaskKind.FORGET_LINKS, task.id, cursor))
+        if not _may_go_on(step, task, cursor):
             return
-        step.budget -= 1
         link = step.transaction.get(LINKS, (task.id, cursor))
         assert link is not None, "a chain of links with a hole"
         step.transaction.delete(LINKS, (task.id, cursor))
         cursor = link.next
+
+
+_TASKS: dict[TaskKind, TaskHandler] = {
+    TaskKind.SCHEDULE: _schedule,
+    TaskKind.READY: _make_children_ready,
+    TaskKind.SWEEP: _visit,
+    TaskKind.SHUT_SIBLINGS: _shut_siblings,
+    TaskKind.DEACTIVATE_PREVIOUS: _visit,
+    TaskKind.RESUME: _resume,
+    TaskKind.FORGET_LINKS: _forget_links,
+}

@@ -6,12 +6,12 @@ import msgspec
 
 from backbeat.schemas.messages.commands import AddChildren, ChangeNode, Command, Heartbeat, OpenLink
 from backbeat.schemas.messages.replies import Done, Made, Reason, Rejection
-from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
+from backbeat.schemas.messages.status import ClientStatus, word
 from backbeat.streams.core.checks import check_response
 from backbeat.streams.core.effects import Effect
 from backbeat.streams.core.records import Node
 from backbeat.streams.core.step import Step, refuse, require_own_node
-from backbeat.streams.core.tree import progress
+from backbeat.streams.core.tree import progress, status
 from backbeat.streams.core.tree.create import add_children, child_ids, is_repeat
 from backbeat.streams.core.tree.failures import client_error
 
@@ -31,8 +31,8 @@ STATUS_WORDS = {
 def change_node(step: Step, command: ChangeNode) -> None:
     """Set a new client status, and add the children of the command."""
     node = require_own_node(step, command.node_id)
-    status = STATUS_WORDS.get(command.status)
-    if status is None:
+    change = STATUS_WORDS.get(command.status)
+    if change is None:
         message = f"Unknown status change {command.status}"
         raise refuse(Reason.UNKNOWN_STATUS, message, found=command.status, wanted=", ".join(STATUS_WORDS))
     if _is_late(step, node, command.attempt):
@@ -43,10 +43,10 @@ def change_node(step: Step, command: ChangeNode) -> None:
         step.reply(Done(changed=False))
         return
     add_children(step, node, command.children)
-    if node.server is ServerStatus.DEACTIVATED:
+    if node.server is status.DEACTIVATED:
         step.reply(Done(changed=False))
         return
-    _set_status(step, node, status, command)
+    _set_status(step, node, change, command)
     step.reply(Done())
 
 
@@ -65,8 +65,8 @@ def _is_running(node: Node, attempt: int) -> bool:
     """True when this attempt is with the client and not answered."""
     return (
         node.attempt == attempt
-        and node.server is ServerStatus.SENT_TO_CLIENT
-        and node.client in (ClientStatus.RECEIVED, ClientStatus.PROCESSING)
+        and node.server is status.SENT_TO_CLIENT
+        and node.client in (status.CLIENT_RECEIVED, status.CLIENT_PROCESSING)
     )
 
 
@@ -83,42 +83,42 @@ def heartbeat(step: Step, command: Heartbeat) -> None:
         step.ignore(f"a heartbeat of attempt {command.attempt}, which is over")
         return
     message = f"Attempt {command.attempt} is over"
-    raise refuse(Reason.INVALID_SERVER_STATUS, message, found=actual, wanted=word(ServerStatus.SENT_TO_CLIENT))
+    raise refuse(Reason.INVALID_SERVER_STATUS, message, found=actual, wanted=word(status.SENT_TO_CLIENT))
 
 
-def _set_status(step: Step, node: Node, status: str, command: ChangeNode) -> None:
+def _set_status(step: Step, node: Node, change: str, command: ChangeNode) -> None:
     response = command.response
-    match status:
+    match change:
         case "processing":
-            step.check_client(node, ClientStatus.PROCESSING)
-            step.set_client(node, ClientStatus.PROCESSING)
+            step.check_client(node, status.CLIENT_PROCESSING)
+            step.set_client(node, status.CLIENT_PROCESSING)
             progress.renew_deadline(step, node)
         case "completed":
-            step.check(node, ClientStatus.COMPLETE, ServerStatus.PROCESSING_CHILDREN)
+            step.check(node, status.CLIENT_COMPLETE, status.PROCESSING_CHILDREN)
             progress.client_complete(step, node, response)
         case "errored":
             client_error(step, node, response, retriable=command.retriable)
         case "resolved":
-            _close_exhausted(step, node, ClientStatus.RESOLVED, response)
+            _close_exhausted(step, node, status.CLIENT_RESOLVED, response)
             progress.children_ready(step, node)
         case "shutdown":
-            _close_exhausted(step, node, ClientStatus.SHUTDOWN, response)
+            _close_exhausted(step, node, status.CLIENT_SHUTDOWN, response)
             progress.shut_siblings(step, node)
         case "deactivated":
-            if node.server is ServerStatus.SENT_TO_CLIENT:
+            if node.server is status.SENT_TO_CLIENT:
                 progress.renew_deadline(step, node)
             progress.deactivate_previous(step, node)
         case "canceled":
             _cancel(step, node)
         case _:
-            raise AssertionError(f"no status has the word {status}")
+            raise AssertionError(f"no status has the word {change}")
 
 
 def _close_exhausted(step: Step, node: Node, client: ClientStatus, response: bytes | None) -> None:
     """Resolve or shut down a node whose retries are exhausted: the tree goes on."""
-    step.check(node, client, ServerStatus.PROCESSING_CHILDREN)
+    step.check(node, client, status.PROCESSING_CHILDREN)
     step.set_client(node, client, response)
-    step.set_server(node, ServerStatus.PROCESSING_CHILDREN, response, same_response=True)
+    step.set_server(node, status.PROCESSING_CHILDREN, response, same_response=True)
     progress.end_deadline(step, node)
 
 

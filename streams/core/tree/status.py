@@ -8,34 +8,55 @@ The client status is the client application's; the server status is the engine's
 
 from __future__ import annotations
 
-from backbeat.schemas.messages.status import ClientStatus, ServerStatus
+from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 
-_C = ClientStatus
-_S = ServerStatus
+# The members by names of their own: of its enum, Python 3.11 takes 0.1 µs for one, and a command needs forty of them.
+(
+    CLIENT_PENDING,
+    CLIENT_READY,
+    CLIENT_RECEIVED,
+    CLIENT_PROCESSING,
+    CLIENT_COMPLETE,
+    CLIENT_ERRORED,
+    CLIENT_RESOLVED,
+    CLIENT_SHUTDOWN,
+) = ClientStatus
+(
+    PENDING,
+    READY,
+    STARTED,
+    SENT_TO_CLIENT,
+    PROCESSING_CHILDREN,
+    COMPLETE,
+    PAUSED,
+    ERRORED,
+    RETRYING,
+    RETRIES_EXHAUSTED,
+    DEACTIVATED,
+) = ServerStatus
+BLOCKING, NON_BLOCKING, FIRE_AND_FORGET = Mode
 
 CLIENT_TRANSITIONS: dict[ClientStatus, frozenset[ClientStatus]] = {
-    _C.PENDING: frozenset({_C.READY, _C.ERRORED}),
-    _C.READY: frozenset({_C.RECEIVED, _C.ERRORED}),
-    _C.RECEIVED: frozenset({_C.PROCESSING, _C.COMPLETE, _C.ERRORED}),
-    _C.PROCESSING: frozenset({_C.COMPLETE, _C.ERRORED}),
-    _C.COMPLETE: frozenset({_C.COMPLETE}),
-    _C.ERRORED: frozenset({_C.READY, _C.ERRORED, _C.RESOLVED, _C.SHUTDOWN}),
-    _C.RESOLVED: frozenset(),
-    _C.SHUTDOWN: frozenset(),
+    CLIENT_PENDING: frozenset({CLIENT_READY, CLIENT_ERRORED}),
+    CLIENT_READY: frozenset({CLIENT_RECEIVED, CLIENT_ERRORED}),
+    CLIENT_RECEIVED: frozenset({CLIENT_PROCESSING, CLIENT_COMPLETE, CLIENT_ERRORED}),
+    CLIENT_PROCESSING: frozenset({CLIENT_COMPLETE, CLIENT_ERRORED}),
+    CLIENT_COMPLETE: frozenset({CLIENT_COMPLETE}),
+    CLIENT_ERRORED: frozenset({CLIENT_READY, CLIENT_ERRORED, CLIENT_RESOLVED, CLIENT_SHUTDOWN}),
+    CLIENT_RESOLVED: frozenset(),
+    CLIENT_SHUTDOWN: frozenset(),
 }
 
 SERVER_TRANSITIONS: dict[ServerStatus, frozenset[ServerStatus]] = {
-    _S.PENDING: frozenset({_S.READY, _S.DEACTIVATED, _S.ERRORED}),
-    _S.READY: frozenset({_S.STARTED, _S.DEACTIVATED, _S.ERRORED}),
-    _S.STARTED: frozenset({_S.SENT_TO_CLIENT, _S.PAUSED, _S.DEACTIVATED, _S.ERRORED}),
-    _S.SENT_TO_CLIENT: frozenset(
-        {_S.PROCESSING_CHILDREN, _S.RETRYING, _S.RETRIES_EXHAUSTED, _S.DEACTIVATED, _S.ERRORED}
-    ),
-    _S.PROCESSING_CHILDREN: frozenset({_S.COMPLETE, _S.DEACTIVATED, _S.ERRORED}),
-    _S.COMPLETE: frozenset({_S.DEACTIVATED}),
-    _S.PAUSED: frozenset({_S.STARTED, _S.DEACTIVATED, _S.ERRORED}),
-    _S.ERRORED: frozenset({_S.READY, _S.DEACTIVATED, _S.ERRORED}),
-    _S.RETRYING: frozenset({_S.READY, _S.DEACTIVATED, _S.ERRORED}),
-    _S.RETRIES_EXHAUSTED: frozenset({_S.READY, _S.DEACTIVATED, _S.ERRORED, _S.PROCESSING_CHILDREN}),
-    _S.DEACTIVATED: frozenset({_S.DEACTIVATED}),
+    PENDING: frozenset({READY, DEACTIVATED, ERRORED}),
+    READY: frozenset({STARTED, DEACTIVATED, ERRORED}),
+    STARTED: frozenset({SENT_TO_CLIENT, PAUSED, DEACTIVATED, ERRORED}),
+    SENT_TO_CLIENT: frozenset({PROCESSING_CHILDREN, RETRYING, RETRIES_EXHAUSTED, DEACTIVATED, ERRORED}),
+    PROCESSING_CHILDREN: frozenset({COMPLETE, DEACTIVATED, ERRORED}),
+    COMPLETE: frozenset({DEACTIVATED}),
+    PAUSED: frozenset({STARTED, DEACTIVATED, ERRORED}),
+    ERRORED: frozenset({READY, DEACTIVATED, ERRORED}),
+    RETRYING: frozenset({READY, DEACTIVATED, ERRORED}),
+    RETRIES_EXHAUSTED: frozenset({READY, DEACTIVATED, ERRORED, PROCESSING_CHILDREN}),
+    DEACTIVATED: frozenset({DEACTIVATED}),
 }
