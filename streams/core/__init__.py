@@ -17,7 +17,8 @@ What a node goes through (server status; the client status, as its client report
     retries_exhausted ──(resolved, shutdown)──▶ processing_children        or ──(restart)──▶ ready
     anything ──(cancel, reset or shutdown above it, deactivate previous)──▶ deactivated
 
-Read in this order, a signal on its way to "complete" (`schemas/messages/commands` and `values` say what can be asked):
+Read in this order, a signal on its way to "complete", 2,000 lines (`schemas/messages/commands` and `values` say what
+can be asked):
 
     dispatch       `apply`: a command to the function that does it; refused whole, or done whole
     transaction    what one command reads and writes: get, edit, add, put, delete, scan; commit, rollback
@@ -25,17 +26,18 @@ Read in this order, a signal on its way to "complete" (`schemas/messages/command
     records        what is stored of workflows and nodes
     step           one command's work on one workflow; every status change goes through it
     tree/          `status` (which status may follow which), `create` (a signal and its node), `progress` (how work
-                   moves through the tree), `results` (what the client says); then `failures`, `retry`, `links`,
-                   `operator`, `deactivation`, `coalesce`, `history`, `gone`
+                   moves through the tree), `results` (what the client says); then `failures`, `retry`, `operator`,
+                   `deactivation`, `history`
 
 `effects` are the results of a command. `store` is the interface of a partition's records, with a store in memory.
-`checks`, `idempotency` and `timers` serve several rooms. `queries` answers from the same records, and `tree/traverse`
-walks through them.
+`checks`, `idempotency`, `timers` and `gone` (what was removed) serve several rooms. `queries` answers from the same
+records, and `traverse` walks through them. `settings` changes a partition's settings.
 
-Beside the tree, each in a room of its own: `limits` (concurrency and rate of an activity type), `schedules` (workflows
-signalled at times), `jobs` (one change for all matching nodes or workflows), `retention` (removal of finished
-workflows). A room has a table of its commands and timers (`handlers`) and listens to status changes of nodes; the tree
-imports no room.
+Beside the tree, each in a room of its own: `links` (a node that can't complete before another one), `coalesce` (one
+waiting signal of a key), `limits` (concurrency and rate of an activity type), `schedules` (workflows signalled at
+times), `jobs` (one change for all matching nodes or workflows), `retention` (removal of finished workflows). A room has
+a table of its commands, timers and tasks (`handlers`), and hooks at signals, nodes and status changes; `dispatch` puts
+them together, and the tree imports no room.
 """
 
 from backbeat.streams.core.dispatch import apply

@@ -3,33 +3,31 @@
 Pure: the result follows from the command, the time of its record and the store, so a replay repeats it exactly. A
 command is refused whole or applied whole; a client's mistake is a rejection, never an exception.
 
-Each room has a table of its commands and timers (`handlers`). Here they become one table, together with the listeners
-on status changes of nodes.
+Each room has tables of its commands, timers and tasks, and hooks (`handlers`). Here they become one table of each.
 """
 
 from __future__ import annotations
 
-from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import AnyCommand, CloseLink, Continue, OpenLink, Signal, TimerFired
-from backbeat.schemas.messages.replies import Reason, Rejection
+from backbeat.schemas.messages.commands import AnyCommand, ChangeSettings, Continue, TimerFired
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.values import TimerKind
-from backbeat.streams.core import idempotency
+from backbeat.streams.core import gone, idempotency
 from backbeat.streams.core.checks import check_tid
-from backbeat.streams.core.effects import Effect, Ignored, Send
-from backbeat.streams.core.idempotency import answered, load_reply, save_reply
+from backbeat.streams.core.coalesce import handlers as coalesce
+from backbeat.streams.core.effects import Effect, Ignored
+from backbeat.streams.core.idempotency import answered, find_reply, save_reply
 from backbeat.streams.core.jobs import handlers as jobs
 from backbeat.streams.core.limits import handlers as limits
+from backbeat.streams.core.links import handlers as links
 from backbeat.streams.core.retention import handlers as retention
 from backbeat.streams.core.schedules import handlers as schedules
+from backbeat.streams.core.settings import change_settings
 from backbeat.streams.core.step import Guard, Handler, Hooks, Refused, Step
 from backbeat.streams.core.store import Store
-from backbeat.streams.core.tables import STORED_REPLIES
 from backbeat.streams.core.timers import fired_early
 from backbeat.streams.core.transaction import Transaction
-from backbeat.streams.core.tree import coalesce, links, progress
 from backbeat.streams.core.tree import handlers as tree
-from backbeat.streams.core.tree.results import fail_refused_result
+from backbeat.streams.core.tree import progress
 
 
 def apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
@@ -40,7 +38,7 @@ def apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
     if source is not None and (source.offset, source.index) <= meta.high_water.get(source.partition, (-1, -1)):
         return [Ignored("an engine command that was already taken")]
     transaction = Transaction(store)
-    effects = None if command.body_hash is None else _answered_before(command, transaction)
+    effects = None if command.body_hash is None else find_reply(transaction, command)
     if effects is None:
         effects = _apply(command, now, transaction)
     transaction.commit()
@@ -49,17 +47,6 @@ def apply(command: AnyCommand, now: int, store: Store) -> list[Effect]:
     if source is not None:
         meta.high_water[source.partition] = (source.offset, source.index)
     return effects
-
-
-def _answered_before(command: AnyCommand, transaction: Transaction) -> list[Effect] | None:
-    """The stored reply to a command with this idempotency key; null: the command is new."""
-    stored = transaction.get(STORED_REPLIES, command.id)
-    if stored is None:
-        return None
-    if stored.body_hash == command.body_hash:
-        return answered(command, load_reply(stored))
-    message = "This idempotency key was used for another request"
-    return answered(command, Rejection(Reason.KEY_REUSED, message, found="another body", wanted="the same body"))
 
 
 def _apply(command: AnyCommand, now: int, transaction: Transaction) -> list[Effect]:
@@ -71,15 +58,11 @@ def _apply(command: AnyCommand, now: int, transaction: Transaction) -> list[Effe
     except Refused as refused:
         rejection = refused.rejection
     transaction.rollback()
-    effects = answered(command, rejection)
-    signal = command.signal if isinstance(command, OpenLink) and command.waits else command
-    if isinstance(signal, Signal) and signal.link_open and signal.node.parent_link_id is not None:
-        # Its target waits for a node that will never be.
-        child_id = ids.node_id(signal.workflow_id, signal.id, 0)
-        close = CloseLink(id=signal.id, tid=signal.tid, target_id=signal.node.parent_link_id, child_id=child_id)
-        effects.append(Send(close))
+    step.effects = answered(command, rejection)
     save_reply(transaction, command, rejection, now)
-    return effects + fail_refused_result(step, rejection)
+    for note_refused in _HOOKS.on_refused:
+        note_refused(step, rejection)
+    return step.effects
 
 
 def _work(step: Step, command: AnyCommand) -> None:
@@ -122,10 +105,12 @@ def _continue(step: Step, command: Continue) -> None:
 #: Handler of each command type.
 HANDLERS: dict[type, Handler] = {
     **tree.HANDLERS,
+    **links.HANDLERS,
     **limits.HANDLERS,
     **schedules.HANDLERS,
     **jobs.HANDLERS,
     **retention.HANDLERS,
+    ChangeSettings: change_settings,
     TimerFired: _timer_fired,
     Continue: _continue,
 }
@@ -141,7 +126,12 @@ _BEFORE: dict[type, Guard] = retention.BEFORE
 _LISTENERS = (limits.ON_STATUS, coalesce.ON_STATUS, links.ON_STATUS)
 _HOOKS = Hooks(
     work=_work,
+    tasks={**tree.TASKS, **links.TASKS},
+    on_signal=(links.ON_SIGNAL, gone.is_repeat),
+    before_signal=(coalesce.ON_REPEAT, tree.BEFORE_SIGNAL, links.BEFORE_SIGNAL, coalesce.BEFORE_SIGNAL),
+    on_node=(links.ON_NODE, coalesce.ON_NODE),
     on_status=tuple(tuple(listener[to] for listener in _LISTENERS if to in listener) for to in sorted(ServerStatus)),
     before_send=(limits.BEFORE_SEND,),
     link_targets=(schedules.LINK_TARGET,),
+    on_refused=(links.ON_REFUSED, tree.ON_REFUSED),
 )

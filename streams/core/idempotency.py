@@ -6,7 +6,7 @@ import msgspec
 
 from backbeat.schemas.messages.commands import Command
 from backbeat.schemas.messages.replies import Answer as AnswerBody
-from backbeat.schemas.messages.replies import Rejection
+from backbeat.schemas.messages.replies import Reason, Rejection
 from backbeat.schemas.messages.values import ReplyTo
 from backbeat.streams.core.effects import DeadLetter, Effect, Reply
 from backbeat.streams.core.records import StoredReply
@@ -27,6 +27,17 @@ def answered(command: Command, answer: AnswerBody) -> list[Effect]:
     if isinstance(answer, Rejection):
         return [DeadLetter(answer)]
     return []
+
+
+def find_reply(transaction: Transaction, command: Command) -> list[Effect] | None:
+    """The stored reply to a command with this idempotency key; null: the command is new."""
+    stored = transaction.get(STORED_REPLIES, command.id)
+    if stored is None:
+        return None
+    if stored.body_hash == command.body_hash:
+        return answered(command, load_reply(stored))
+    message = "This idempotency key was used for another request"
+    return answered(command, Rejection(Reason.KEY_REUSED, message, found="another body", wanted="the same body"))
 
 
 def load_reply(answer: StoredReply) -> AnswerBody:

@@ -39,9 +39,9 @@ from backbeat.streams.core.limits.views import limit_views
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.schedules.schedule import schedule_view
 from backbeat.streams.core.tables import ARCHIVE_QUEUE, CHUNKS, JOBS, NODES, SCHEDULES, WORKFLOWS
+from backbeat.streams.core.traverse import RemovedError, walk
 from backbeat.streams.core.tree import history
 from backbeat.streams.core.tree.deactivation import Marks, belongs_to_removed_workflow, is_deactivated
-from backbeat.streams.core.tree.traverse import RemovedError, walk
 
 from .store import Store, every
 

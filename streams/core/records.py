@@ -1,4 +1,4 @@
-"""Stored records: workflow, node, link, stored reply, meta. Other rooms have records of their own; `tables` lists all.
+"""Stored records: workflow, node, stored reply, meta. Rooms have records of their own; `tables` lists all.
 
 Records are msgspec structs, stored as msgpack arrays that begin with a version. New fields go at the end with a
 default, so that records of every earlier version load. Times are milliseconds since the epoch; ids are 16 bytes
@@ -114,23 +114,7 @@ class Node(Parent, array_like=True, kw_only=True):
     slot: bytes | None = None  #: the pool that it waits for a slot of (started), or has one of (sent to its client)
     slot_number: int = 0  #: raised at every asking; Ask, Grant and Release name it
     granted_at: int | None = None  #: time at which its slot was granted
-    coalesce_key: str = ""  #: of a signal (`tree.coalesce`); empty: it has none
-
-
-class Link(msgspec.Struct, gc=False, array_like=True):
-    """A link: a node that a target waits for. Stored, closed, until the target is closed: a repeat changes nothing."""
-
-    child: bytes
-    open: bool
-    next: bytes | None  #: the next link of the same target
-    version: int = 1
-
-
-class CoalesceIndex(msgspec.Struct, gc=False, array_like=True, kw_only=True):
-    """The waiting signal of a workflow and coalesce_key. Deleted once it is sent to its client, or closed."""
-
-    version: int = 1
-    node_id: bytes
+    coalesce_key: str = ""  #: of a signal (`coalesce`); empty: it has none
 
 
 class StoredReply(msgspec.Struct, gc=False, array_like=True):

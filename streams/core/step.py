@@ -8,17 +8,17 @@ listeners of the rooms.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from backbeat.schemas.messages.bounds import Settings
-from backbeat.schemas.messages.commands import AnyCommand, CloseLink, Command
+from backbeat.schemas.messages.commands import AnyCommand, CloseLink, Command, Signal
 from backbeat.schemas.messages.history import NodeChange, StatusChange
 from backbeat.schemas.messages.replies import Answer as AnswerBody
 from backbeat.schemas.messages.replies import Reason, Rejection
 from backbeat.schemas.messages.status import CLOSED, ClientStatus, ServerStatus, word
-from backbeat.schemas.messages.values import Task, TimerKind
-from backbeat.streams.core.effects import Effect, Ignored, StatusChanged, node_view
+from backbeat.schemas.messages.values import Task, TaskKind, TimerKind
+from backbeat.streams.core.effects import Effect, Ignored, Send, StatusChanged
 from backbeat.streams.core.idempotency import answered, save_reply
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.tables import CHUNKS, NODES, WORKFLOWS
@@ -27,9 +27,7 @@ from backbeat.streams.core.tree import history, status
 from backbeat.streams.core.tree.deactivation import Marks, belongs_to_removed_workflow, is_below_mark
 from backbeat.streams.core.tree.status import CLIENT_TRANSITIONS, SERVER_TRANSITIONS
 
-from .effects import Dispatch as DispatchEffect
-
-_HISTORY_BYTES_MAX = history.INLINE_BYTES_MAX
+_NONE: Any = None
 
 
 class Refused(Exception):  # noqa: N818 - it is no error: it ends a command that a client may well send
@@ -45,6 +43,12 @@ def refuse(reason: Reason, message: str, *, found: str = "", wanted: str = "") -
     return Refused(Rejection(reason, message, found, wanted))
 
 
+def not_allowed(reason: Reason, machine: str, actual: str, requested: str) -> Refused:
+    """The refusal of a transition. `machine`: client or server."""
+    message = f"Cannot transition current_{machine}_status from {actual} to {requested}"
+    return refuse(reason, message, found=actual, wanted=requested)
+
+
 class HasTimer(Protocol):
     """A record that has at most one timer at a time: it follows from these fields (`tables`)."""
 
@@ -56,34 +60,18 @@ class HasTimer(Protocol):
 class Step:
     """The work of one command on one workflow."""
 
-    __slots__ = (
-        "_changes",
-        "_marks",
-        "_nodes",
-        "budget",
-        "command",
-        "effects",
-        "hooks",
-        "now",
-        "settings",
-        "tasks",
-        "transaction",
-        "workflow",
-    )
-    #: the workflow that the step works on; it has none before one is entered or made
-    workflow: Workflow
-
     def __init__(self, transaction: Transaction, command: Command, now: int, hooks: Hooks) -> None:
         self.transaction = transaction
         self.hooks = hooks
         self.command = command
         self.now = now
         self.settings: Settings = transaction.meta.settings
+        self.workflow: Workflow = _NONE  #: the workflow that the step works on, once one is entered or made
         self.effects: list[Effect] = []
         self.tasks: deque[Task] = deque()  #: work still to be done, in order (`tree.progress`)
         self.budget = self.settings.slice_nodes_max
         self._nodes = transaction.own(NODES)
-        self._marks: Marks = {}
+        self.marks: Marks = {}  #: known marks of nodes, until one is set
         self._changes: list[NodeChange] = []
 
     # --- reading ---------------------------------------------------------------------------------------------------
@@ -91,7 +79,7 @@ class Step:
     @property
     def entered(self) -> Workflow | None:
         """The workflow that the step works on, if it works on one."""
-        return getattr(self, "workflow", None)
+        return self.workflow
 
     @property
     def has_changed(self) -> bool:
@@ -106,7 +94,7 @@ class Step:
         return workflow
 
     def _work_on(self, workflow: Workflow) -> None:
-        assert self.entered is None or self.entered is workflow, "a step works on one workflow only"
+        assert self.workflow in (None, workflow), "a step works on one workflow only"
         self.workflow = workflow
 
     def make(self, workflow: Workflow) -> None:
@@ -149,15 +137,12 @@ class Step:
         if node.seq < workflow.watermark and node.swept < workflow.watermarks:
             node.swept = workflow.watermarks
             self.deactivate(node)
-        elif workflow.sweeps and node.server is not status.DEACTIVATED and self._is_below_mark(node):
+        elif (
+            workflow.sweeps
+            and node.server is not status.DEACTIVATED
+            and is_below_mark(self.transaction, node, self.marks)
+        ):
             self.deactivate(node)
-
-    def _is_below_mark(self, node: Node) -> bool:
-        return is_below_mark(self.transaction, node, self._marks)
-
-    def forget_marks(self) -> None:
-        """Drop the cached marks: one was set."""
-        self._marks.clear()
 
     # --- changing --------------------------------------------------------------------------------------------------
 
@@ -183,16 +168,12 @@ class Step:
     def check_client(self, node: Node, to: ClientStatus) -> None:
         """Refuse a transition that the client status does not allow."""
         if to not in CLIENT_TRANSITIONS[node.client]:
-            actual, requested = word(node.client), word(to)
-            message = f"Cannot transition current_client_status from {actual} to {requested}"
-            raise refuse(Reason.INVALID_CLIENT_STATUS, message, found=actual, wanted=requested)
+            raise not_allowed(Reason.INVALID_CLIENT_STATUS, "client", word(node.client), word(to))
 
     def check_server(self, node: Node, to: ServerStatus) -> None:
         """Refuse a transition that the server status does not allow."""
         if to not in SERVER_TRANSITIONS[node.server]:
-            actual, requested = word(node.server), word(to)
-            message = f"Cannot transition current_server_status from {actual} to {requested}"
-            raise refuse(Reason.INVALID_SERVER_STATUS, message, found=actual, wanted=requested)
+            raise not_allowed(Reason.INVALID_SERVER_STATUS, "server", word(node.server), word(to))
 
     def check(self, node: Node, client: ClientStatus, server: ServerStatus) -> None:
         """Refuse a change of both statuses unless both transitions are allowed."""
@@ -250,11 +231,20 @@ class Step:
         """Clear the timer of a node or schedule, if it has one."""
         subject.timer_at = None
 
+    def may_go_on(self, task: Task, cursor: bytes | None = None) -> bool:
+        """True when the budget has one more node for a task; else the rest of it, from the cursor on, is put back."""
+        if self.budget > 0:
+            self.budget -= 1
+            return True
+        self.tasks.appendleft(Task(task.kind, task.id, cursor, task.mark))
+        return False
+
     # --- ending ----------------------------------------------------------------------------------------------------
 
-    def dispatch(self, node: Node) -> None:
-        """Dispatch the node to its client."""
-        self.effects.append(DispatchEffect(node_view(node, self.workflow)))
+    def close_link(self, target_id: bytes, child_id: bytes) -> None:
+        """Send a CloseLink: the target need not wait for the child."""
+        command = self.command
+        self.effects.append(Send(CloseLink(id=command.id, tid=command.tid, target_id=target_id, child_id=child_id)))
 
     def reply(self, answer: AnswerBody) -> None:
         """Answer the command, and store the reply where the caller gave an idempotency key."""
@@ -269,7 +259,7 @@ class Step:
     def finish(self) -> list[Effect]:
         """The effects. The changed records are in the transaction."""
         for node in self._nodes.values():
-            if node is not None and len(node.history) > _HISTORY_BYTES_MAX:
+            if node is not None and len(node.history) > history.INLINE_BYTES_MAX:
                 self.transaction.add(CHUNKS, (node.id, node.history_chunks), node.history)
                 node.history_chunks += 1
                 node.history = b""
@@ -289,12 +279,27 @@ StatusListener = Callable[[Step, Node, ServerStatus], None]
 
 
 class Hooks(NamedTuple):
-    """Hooks of the rooms beside the tree (`dispatch` has them all)."""
+    """Functions of the rooms that the tree calls, in order (`dispatch` has them all)."""
 
     work: Callable[[Step, AnyCommand], None]  #: applies a command and its tasks
-    on_status: tuple[tuple[StatusListener, ...], ...]  #: by the new status, in order
+    tasks: Mapping[TaskKind, TaskHandler]
+    #: a signal has come: with the id of its node, and the node of an earlier one; true: it is dealt with
+    on_signal: tuple[Callable[[Step, Signal, bytes, Node | None], bool], ...]
+    #: a signal is about to be added to the step's workflow; true: it is dealt with
+    before_signal: tuple[Callable[[Step, Signal], bool], ...]
+    on_node: tuple[Callable[[Step, Node], None], ...]  #: a node was added
+    on_status: tuple[tuple[StatusListener, ...], ...]  #: by the new status
     before_send: tuple[Callable[[Step, Node], bool], ...]  #: true: the node waits before it is sent to its client
     link_targets: tuple[Callable[[Step, CloseLink], bool], ...]  #: true: the link's target is theirs, and no node
+    on_refused: tuple[Callable[[Step, Rejection], None], ...]  #: the command was refused and rolled back
+
+
+def require_own_workflow(workflow: Workflow | None, identity: bytes, caller: bytes | None) -> Workflow:
+    """A workflow that the caller may change. Refused, as not found: none, or another client's."""
+    if workflow is None or caller not in (None, workflow.user_id):
+        message = f"No workflow has the id {identity.hex()}"
+        raise refuse(Reason.NOT_FOUND, message, found="nothing", wanted="a workflow")
+    return workflow
 
 
 def require_own_node(step: Step, node_id: bytes) -> Node:

@@ -12,7 +12,9 @@ is the meta record; `t` (timers) and `o` (how far the changelog was read) are lo
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from operator import attrgetter
+from struct import Struct
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from backbeat.schemas.messages.ids import PREFIX_BYTES
@@ -20,8 +22,10 @@ from backbeat.schemas.messages.jobs import Job
 from backbeat.schemas.messages.limits import Limit
 from backbeat.schemas.messages.retention import RetentionPolicy
 from backbeat.schemas.messages.values import TimerKind
+from backbeat.streams.core.coalesce.records import CoalesceIndex
 from backbeat.streams.core.limits.records import FairnessQueue, Pool, SlotTicket
-from backbeat.streams.core.records import CoalesceIndex, Link, Meta, Node, StoredReply, Workflow
+from backbeat.streams.core.links.records import Link
+from backbeat.streams.core.records import Meta, Node, StoredReply, Workflow
 from backbeat.streams.core.retention.records import ArchiveEntry, SignalTombstone
 from backbeat.streams.core.schedules.schedule import Schedule
 
@@ -34,6 +38,7 @@ Timer = tuple[int, bytes, int, int]
 META_KEY = b"m"
 #: Index of the kind's byte in the key of a workflow's record.
 KIND_AT = 1 + PREFIX_BYTES
+_NUMBER = Struct(">I")
 
 
 class KeyForm(NamedTuple, Generic[K]):
@@ -46,17 +51,12 @@ class KeyForm(NamedTuple, Generic[K]):
 
 
 class TimerFields:
-    """The fields of a record from which its timer follows: due time, number, kind."""
-
-    __slots__ = ("_number", "due_at", "kinds", "state")
+    """The fields of a record from which its timer follows: due time, number, kind. The subject is the record's key."""
 
     def __init__(self, due: str, number: str | None, *kinds: TimerKind) -> None:
-        """Name the fields. `number` null: the record has one timer in its life, without a number.
-
-        With several kinds, the record's `timer_kind` says which. The timer's subject is the record's key.
-        """
+        """Name the fields. `number` null: one timer in its life, without a number. Several kinds: see `timer_kind`."""
         self.kinds = kinds
-        self._number = number
+        self._has_number = number is not None
         # Functions of C: they are called at every change of a record.
         self.due_at: Callable[[Any], int | None] = attrgetter(due)
         #: the values that tell this timer from another one
@@ -67,47 +67,29 @@ class TimerFields:
         due, number = self.state(record)
         if due is None:
             return None
-        kinds = self.kinds
-        return due, key, record.timer_kind if len(kinds) > 1 else kinds[0], number if self._number else 0
+        kind = self.kinds[0] if len(self.kinds) == 1 else record.timer_kind
+        return due, key, kind, number if self._has_number else 0
 
 
+@dataclass(frozen=True, eq=False, slots=True)
 class Table(Generic[K, R]):
     """A kind of record: its struct, key, version and timer."""
 
-    __slots__ = ("cache_part", "comes_and_goes", "decode_key", "form", "key", "struct", "timer", "version")
-
-    def __init__(
-        self,
-        struct: type[R],
-        form: KeyForm[K],
-        *,
-        version: int = 1,
-        timer: TimerFields | None = None,
-        cache_part: int | None = 8,
-        comes_and_goes: bool = False,
-    ) -> None:
-        """A table of this struct. `version`: the newest that this code knows.
-
-        `cache_part`: this kind's share of a partition's decoded records, one in so many; null: a few records.
-        `comes_and_goes`: such records are often added and deleted between two commits, and then write nothing.
-        """
-        self.struct = struct
-        self.form = form
-        self.key, self.decode_key = form.encode, form.decode
-        self.version = version
-        self.timer = timer
-        self.cache_part = cache_part
-        self.comes_and_goes = comes_and_goes
+    struct: type[R]
+    form: KeyForm[K]
+    version: int = 1  #: the newest that this code knows
+    timer: TimerFields | None = None
+    #: this kind's share of a partition's decoded records, one in so many; null: a few records
+    cache_part: int | None = 8
+    #: such records are often added and deleted between two commits, and then write nothing
+    comes_and_goes: bool = False
 
 
+@dataclass(frozen=True, eq=False, slots=True)
 class MetaTable(Generic[K, R]):
     """A table inside the meta record, which each commit writes: few entries, needed by nearly every command."""
 
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        """`name`: the meta record's field, a dictionary."""
-        self.name = name
+    name: str  #: the meta record's field, a dictionary
 
 
 # --- forms of keys ---------------------------------------------------------------------------------------------------
@@ -144,14 +126,6 @@ def _by_itself(prefix: bytes) -> KeyForm[bytes]:
     return KeyForm(prefix, b"", lambda identity: prefix + identity, lambda key: key[1:])
 
 
-def _number_bytes(number: int) -> bytes:
-    return number.to_bytes(4, "big")
-
-
-def _number_of(rest: bytes) -> int:
-    return int.from_bytes(rest, "big")
-
-
 def _by_time(prefix: bytes) -> KeyForm[tuple[int, bytes]]:
     return KeyForm(
         prefix,
@@ -176,7 +150,9 @@ NODES: Table[bytes, Node] = Table(
     cache_part=1,
 )
 #: By node and number: an older chunk of a node's history, packed (`tree.history`), written once.
-CHUNKS: Table[tuple[bytes, int], bytes] = Table(bytes, _below(b"h", _number_bytes, _number_of), cache_part=None)
+CHUNKS: Table[tuple[bytes, int], bytes] = Table(
+    bytes, _below(b"h", _NUMBER.pack, lambda rest: _NUMBER.unpack(rest)[0]), cache_part=None
+)
 #: By target and child.
 LINKS: Table[tuple[bytes, bytes], Link] = Table(Link, _below(b"l"), comes_and_goes=True)
 #: By workflow and coalesce_key.
@@ -218,21 +194,7 @@ ARCHIVE_QUEUE: Table[tuple[int, bytes], ArchiveEntry] = Table(
     ArchiveEntry, _by_time(b"a"), cache_part=None, comes_and_goes=True
 )
 
-TABLES: tuple[Table[Any, Any], ...] = (
-    WORKFLOWS,
-    NODES,
-    CHUNKS,
-    LINKS,
-    COALESCE_INDEX,
-    STORED_REPLIES,
-    POOLS,
-    FAIRNESS_QUEUES,
-    SLOT_TICKETS,
-    SCHEDULES,
-    JOBS,
-    TOMBSTONES,
-    ARCHIVE_QUEUE,
-)
+TABLES: tuple[Table[Any, Any], ...] = tuple(row for row in tuple(globals().values()) if isinstance(row, Table))
 #: The newest version of the meta record that this code knows.
 META_VERSION = 2
 

@@ -13,6 +13,7 @@ transaction: so one of several changes in a command can be rolled back by itself
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from copy import copy
 from typing import Any, TypeVar
@@ -26,17 +27,19 @@ _R = TypeVar("_R")
 _MISSING: Any = object()
 
 
+def _no_rows() -> Rows:
+    return {}, {}
+
+
 class Transaction:
     """A command's view of a partition's records. It is a `Store` itself, for inner transactions."""
-
-    __slots__ = ("_edits_meta", "_rearmed", "_rows", "_store", "meta")
 
     def __init__(self, store: Store) -> None:
         self._store = store
         #: to be read only; its dictionaries as they were before: they are tables, read by `get`
         self.meta: Meta = store.meta
         self._edits_meta = False
-        self._rows: dict[Any, Rows] = {}
+        self._rows: defaultdict[Any, Rows] = defaultdict(_no_rows)
         self._rearmed: list[Timer] = []
 
     # --- reading -----------------------------------------------------------------------------------------------------
@@ -53,7 +56,7 @@ class Transaction:
     def keys(self, table: MetaTable[_K, _R]) -> set[_K]:
         """The keys of all entries."""
         keys = self._store.keys(table)
-        for key, record in self._of(table)[0].items():
+        for key, record in self._rows[table][0].items():
             (keys.discard if record is None else keys.add)(key)
         return keys
 
@@ -66,41 +69,34 @@ class Transaction:
 
     def has_changed(self, table: Table[_K, _R], key: _K) -> bool:
         """True when a record has changed."""
-        own, before = self._of(table)
+        own, before = self._rows[table]
         return bool(own.get(key) != before.get(key))
 
     # --- changing ----------------------------------------------------------------------------------------------------
 
-    def _of(self, table: Table[Any, Any] | MetaTable[Any, Any]) -> Rows:
-        rows = self._rows.get(table)
-        if rows is None:
-            rows = self._rows[table] = ({}, {})
-        return rows
-
     def own(self, table: Table[_K, _R]) -> dict[_K, _R | None]:
         """The table's records that this transaction has changed: a shortcut for hot paths."""
-        return self._of(table)[0]
+        return self._rows[table][0]
 
     def edit(self, table: Table[_K, _R], key: _K) -> _R | None:
         """A record to be changed; null: there is none."""
-        rows = self._rows.get(table) or self._of(table)
-        own = rows[0]
-        if key in own:
-            return own[key]  # type: ignore[no-any-return]  # rows have no types of their own
-        record: Any = self._store.get(table, key)
-        if record is not None:
-            rows[1][key] = record
-            # As `copy.copy` would, but quicker.
-            own[key] = record = record.__copy__()
-        return record  # type: ignore[no-any-return]  # as above
+        own, before = self._rows[table]
+        record: Any = own.get(key, _MISSING)
+        if record is _MISSING:
+            record = self._store.get(table, key)
+            if record is not None:
+                before[key] = record
+                # As `copy.copy` would, but quicker.
+                own[key] = record = record.__copy__()
+        return record  # type: ignore[no-any-return]  # rows have no types of their own
 
     def add(self, table: Table[_K, _R], key: _K, record: _R) -> None:
         """Add a record; the caller knows that there is none."""
-        self._of(table)[0][key] = record
+        self._rows[table][0][key] = record
 
     def put(self, table: Table[_K, _R] | MetaTable[_K, _R], key: _K, record: _R | None) -> None:
         """Put a record; null: delete it."""
-        own, before = self._of(table)
+        own, before = self._rows[table]
         if key not in own:
             before[key] = self._store.get(table, key)
         own[key] = record
@@ -130,13 +126,13 @@ class Transaction:
         """Drop the changes."""
         self.meta = self._store.meta
         self._edits_meta = False
-        self._rows = {}
+        self._rows = defaultdict(_no_rows)
         self._rearmed = []
 
     def merge(self, rows: Mapping[Any, Rows], meta: Meta | None, rearmed: Iterable[Timer]) -> None:
         """Take over the changes of a transaction within this one."""
         for table, (inner_records, inner_before) in rows.items():
-            own, before = self._of(table)
+            own, before = self._rows[table]
             for key, record in inner_records.items():
                 if key not in own:
                     before[key] = inner_before.get(key)

@@ -16,8 +16,8 @@ from backbeat.schemas.messages.bounds import SETTINGS, TIME_MAX, TIME_MIN
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.values import PRIORITY_FIRST, PRIORITY_LAST, ReplyTo, Source, Task, TaskKind, TimerKind
 from backbeat.streams.core.limits.slots import check_values
+from backbeat.streams.core.links.cycles import FOLLOWED_MAX
 from backbeat.streams.core.step import Refused, refuse
-from backbeat.streams.core.tree.links import FOLLOWED_MAX
 
 #: Times in one ScheduleDue: an engine sends no more than a slice's nodes.
 _TIMES_MAX = 10_000

@@ -41,7 +41,7 @@ class StoredRecords(PartitionRecords):
         self._records: dict[Any, Layers[Any, Any]] = {
             table: Layers(
                 self._read,
-                table.key,
+                table.form.encode,
                 *self._codec(table),
                 _cache_size(table, cache_records),
                 comes_and_goes=table.comes_and_goes,
@@ -85,10 +85,10 @@ class StoredRecords(PartitionRecords):
         form = table.form
 
         def stored(behind: _K | None) -> Iterator[tuple[_K, bytes]]:
-            begin = form.prefix if behind is None else table.key(behind)
+            begin = form.prefix if behind is None else form.encode(behind)
             pairs = keys_of_kind(self._db, form.kind, begin) if form.kind else keys_with(self._db, form.prefix, begin)
             pairs = with_store_errors(pairs, self.partition, self.path)
-            return ((table.decode_key(key), value) for key, value in pairs)
+            return ((form.decode(key), value) for key, value in pairs)
 
         return self._records[table].scan(after, count, stored)
 

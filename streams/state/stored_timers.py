@@ -23,7 +23,7 @@ def timer_of(key: bytes, value: bytes | None) -> tuple[bytes, bytes] | None:
     table = None if value is None else table_of(key)
     if value is None or table is None or table.timer is None:
         return None
-    timer = table.timer.of(table.decode_key(key), _DECODE[table](value))
+    timer = table.timer.of(table.form.decode(key), _DECODE[table](value))
     if timer is None:
         return None
     due, subject_id, kind, number = timer

@@ -23,7 +23,7 @@ def put(store: Store, table: Table[Any, Any], key: Any, record: Any) -> None:
 def encoded(store: MemoryStore) -> dict[bytes, bytes]:
     """Every record by its key, meta apart."""
     return {
-        table.key(key): record if table.struct is bytes else _encode(record)
+        table.form.encode(key): record if table.struct is bytes else _encode(record)
         for table in TABLES
         for key, record in store[table].items()
     }

@@ -14,6 +14,8 @@ from backbeat.streams.core import dispatch
 CORE = Path(core.__file__).parent
 #: Who imports a room. Taking it out is taking out its folder and messages, and what these say of it.
 NAMED_BY = {
+    "links": {"dispatch.py", "tables.py"},
+    "coalesce": {"dispatch.py", "tables.py"},
     "limits": {"dispatch.py", "queries.py", "tables.py"},
     "schedules": {"dispatch.py", "queries.py", "tables.py"},
     "jobs": {"dispatch.py"},
@@ -48,3 +50,9 @@ def importers(room):
 def test_a_room_is_named_by_few_files_outside_of_it(room):
     assert set(importers(room)) == NAMED_BY[room]
     assert len(NAMED_BY[room]) <= 3
+
+
+def test_the_way_of_a_signal_is_read_in_2000_lines():
+    files = [CORE / f"{name}.py" for name in ("dispatch", "transaction", "tables", "records", "step")]
+    lines = {path.name: len(path.read_text().splitlines()) for path in (*files, *(CORE / "tree").glob("*.py"))}
+    assert sum(lines.values()) <= 2_000, lines

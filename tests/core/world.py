@@ -24,6 +24,7 @@ from backbeat.schemas.messages.status import CLIENT_WORDS, CLOSED, SERVER_WORDS,
 from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core import effects as e
 from backbeat.streams.core import records
+from backbeat.streams.core.coalesce import coalesce
 from backbeat.streams.core.dispatch import apply
 from backbeat.streams.core.retention import policies
 from backbeat.streams.core.store import MemoryStore
@@ -42,7 +43,7 @@ from backbeat.streams.core.tables import (
     TOMBSTONES,
     WORKFLOWS,
 )
-from backbeat.streams.core.tree import coalesce, history, status
+from backbeat.streams.core.tree import history, status
 from backbeat.streams.core.tree.deactivation import belongs_to_removed_workflow, is_deactivated
 from tests.core.storing import encoded
 

@@ -80,7 +80,7 @@ class Watched(PartitionStore):
             self.accesses += 1
             self.written = self.written or table is not STORED_REPLIES
             if table in _OF_WORKFLOWS:
-                self.touched.add(table.key(key)[1:8])
+                self.touched.add(table.form.encode(key)[1:8])
 
 
 class Fuzzed:

@@ -334,7 +334,7 @@ class Checks:
                 for key in {**layers._changed, **layers._in_flight, **layers._young, **layers._old}:
                     record = layers.get(key)
                     value = None if record is None else layers._encode(record)
-                    if value != (must_be := wanted.get(table.key(key))):
+                    if value != (must_be := wanted.get(table.form.encode(key))):
                         self.fail(f"{where}: {key!r} is {value!r}, must be {must_be!r}")
             self._check_timers(where, store, reference.timers_at(store.meta.next_offset))
 

@@ -71,7 +71,7 @@ class VersionedStore(MemoryStore):
         for table, key, record in changed(rows):
             if isinstance(table, Table):
                 value = record if record is None or table.struct is bytes else _pack(record)
-                self.changed[table.key(key)] = value
+                self.changed[table.form.encode(key)] = value
 
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:
         super().set_timer(due, subject_id, kind, number)

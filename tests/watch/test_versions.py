@@ -7,8 +7,10 @@ from backbeat.schemas.messages.jobs import Job, JobFilter
 from backbeat.schemas.messages.schedules import NewSchedule
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.schemas.messages.values import NewNode, NewWorkflow
+from backbeat.streams.core.coalesce.records import CoalesceIndex
 from backbeat.streams.core.limits.records import FairnessQueue, Pool, SlotTicket
-from backbeat.streams.core.records import CoalesceIndex, Link, Meta, Node, StoredReply, Workflow
+from backbeat.streams.core.links.records import Link
+from backbeat.streams.core.records import Meta, Node, StoredReply, Workflow
 from backbeat.streams.core.retention.records import ArchiveEntry, SignalTombstone
 from backbeat.streams.core.schedules.schedule import Schedule
 from backbeat.streams.core.tables import CHUNKS, NODES

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import msgspec
 
 from backbeat.schemas.messages import ids
-from backbeat.schemas.messages.commands import CreateWorkflow, OpenLink, Signal
-from backbeat.schemas.messages.replies import Made, Reason
-from backbeat.schemas.messages.values import PRIORITY_DEFAULT, Coalesce, NewNode, NewWorkflow
-from backbeat.streams.core.checks import check_node, check_text, check_workflow, timeout_of
-from backbeat.streams.core.effects import Send, node_view, workflow_view
-from backbeat.streams.core.idempotency import load_reply, store_reply
+from backbeat.schemas.messages.commands import CreateWorkflow, Signal
+from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.values import PRIORITY_DEFAULT, NewNode, NewWorkflow
+from backbeat.streams.core.checks import check_node, check_workflow, timeout_of
+from backbeat.streams.core.effects import node_view, workflow_view
 from backbeat.streams.core.records import Node, Workflow
-from backbeat.streams.core.step import Step, refuse
-from backbeat.streams.core.tables import COALESCE_INDEX, STORED_REPLIES
-from backbeat.streams.core.tree import gone, status
-from backbeat.streams.core.tree.coalesce import reindex, still_waits
-from backbeat.streams.core.tree.deactivation import belongs_to_removed_workflow
-from backbeat.streams.core.tree.links import follow_waits, open_child_link, tell_closed
-from backbeat.streams.core.tree.progress import make_ready, reset, schedule_later
-
-_T = TypeVar("_T")
+from backbeat.streams.core.step import Step, refuse, require_own_workflow
+from backbeat.streams.core.tree import status
+from backbeat.streams.core.tree.progress import make_ready, schedule_later
 
 
 def create_workflow(step: Step, command: CreateWorkflow) -> None:
@@ -56,59 +47,35 @@ def make_workflow(step: Step, new: NewWorkflow, expected_id: bytes | None = None
     return workflow
 
 
-def add_signal(step: Step, command: Signal, *, is_followed: bool = False) -> None:
-    """Add a top-level node, ready at once; then schedule next of the workflow.
-
-    `is_followed`: its link was followed along the waits of other workflows, and closes no cycle.
-    """
-    if command.node.parent_link_id is not None and not command.link_open:
-        # The link is opened first, at its target, which sends the signal on. One that is too large is refused here:
-        # wrapped in the other command it would be larger still.
-        if command.workflow is not None:
-            check_workflow(step, command.workflow)
-        check_node(step, command.node)
-        node_id = ids.node_id(command.workflow_id, command.id, 0)
-        link = OpenLink(
-            id=command.id,
-            tid=command.tid,
-            reply_to=command.reply_to,
-            target_id=command.node.parent_link_id,
-            child_id=node_id,
-            signal=command,
-        )
-        step.effects.append(Send(link))
-        return
+def add_signal(step: Step, command: Signal) -> None:
+    """Add a top-level node, ready at once; then schedule next of the workflow."""
+    hooks = step.hooks
     node_id = ids.node_id(command.workflow_id, command.id, 0)
     stored_node = step.get_node(node_id)
-    if gone.was_removed(step, node_id):
-        gone.refuse_repeat(step, command)
-        return
-    if command.workflow is None:
-        workflow = step.enter(command.workflow_id)
-    else:
-        workflow = make_workflow(step, command.workflow, command.workflow_id)
-    if workflow is None or (command.user_id is not None and command.user_id != workflow.user_id):
-        message = f"No workflow has the id {command.workflow_id.hex()}"
-        raise refuse(Reason.NOT_FOUND, message, found="nothing", wanted="a workflow")
+    for is_done in hooks.on_signal:
+        if is_done(step, command, node_id, stored_node):
+            return
+    identity, new = command.workflow_id, command.workflow
+    workflow = step.enter(identity) if new is None else make_workflow(step, new, identity)
+    workflow = require_own_workflow(workflow, identity, command.user_id)
     if stored_node is not None:
         step.ignore("a repeat: its node is there")
         step.reply(node_view(stored_node, workflow))
         return
-    if command.coalesce_key is not None and _was_dropped(step, command):
-        return
-    if workflow.complete:
-        message = "The workflow is complete and takes no more signals"
-        raise refuse(Reason.WORKFLOW_COMPLETE, message, found="complete", wanted="a workflow that is not complete")
-    if command.node.parent_link_id is not None and workflow.waits and not is_followed and follow_waits(step, command):
-        return
-    if command.coalesce_key is not None and _coalesce(step, command):
-        return
-    node = _add(step, None, _as_signal(command.node), 0)
-    node.server, node.client = status.READY, status.CLIENT_READY
-    node.coalesce_key = command.coalesce_key or ""
-    reindex(step, node)
+    for is_done_before in hooks.before_signal:
+        if is_done_before(step, command):
+            return
+    node = _add(step, None, _as_signal(command.node), 0, command.coalesce_key or "")
     step.reply(node_view(node, workflow))
     schedule_later(step, workflow)
+
+
+def refuse_complete(step: Step, _: Signal) -> bool:
+    """Refuse a signal to a complete workflow. False: it can be added."""
+    if step.workflow.complete:
+        message = "The workflow is complete and takes no more signals"
+        raise refuse(Reason.WORKFLOW_COMPLETE, message, found="complete", wanted="a workflow that is not complete")
+    return False
 
 
 def _as_signal(new: NewNode) -> NewNode:
@@ -116,53 +83,6 @@ def _as_signal(new: NewNode) -> NewNode:
     if new.mode is status.BLOCKING and new.type == "decision":
         return new
     return msgspec.structs.replace(new, mode=status.BLOCKING, type="decision")
-
-
-def _was_dropped(step: Step, command: Signal) -> bool:
-    """Answer a repeat of a dropped signal from its stored reply: it has no node. True: answered."""
-    answer = step.transaction.get(STORED_REPLIES, command.id)
-    if answer is None:
-        return False
-    reply = load_reply(answer)
-    if not isinstance(reply, Made):
-        step.reply(reply)
-        return True
-    if answer.body_hash:
-        message = "This id is that of another command, which was given a key"
-        raise refuse(Reason.KEY_REUSED, message, found="children that were added", wanted="an id of its own")
-    remaining = step.get_node(reply.ids[0])
-    if remaining is None or belongs_to_removed_workflow(remaining, step.workflow):
-        gone.refuse_repeat(step, command)
-        return True
-    step.ignore("a repeat: another signal stands for it")
-    step.reply(node_view(remaining, step.workflow))
-    return True
-
-
-def _coalesce(step: Step, command: Signal) -> bool:
-    """Merge with a waiting signal of the same key. True: the waiting one remains, and this one is answered."""
-    key = command.coalesce_key
-    assert key is not None
-    check_text("coalesce_key", key, step.settings.name_bytes_max)
-    check_node(step, command.node)
-    workflow = step.workflow
-    entry = step.transaction.get(COALESCE_INDEX, (workflow.id, key))
-    waiting = None if entry is None else step.node(entry.node_id)
-    if waiting is None or not still_waits(waiting):
-        return False
-    if command.coalesce is Coalesce.REPLACE:
-        step.deactivate(waiting)
-        schedule_later(step, workflow)
-        reset(step, waiting)
-        return False
-    step.ignore("a signal of its coalesce_key still waits and stands for it")
-    if command.body_hash is None:
-        reply = Made((waiting.id,))
-        store_reply(step.transaction, command.id, b"", reply, step.now)
-    if command.link_open and command.node.parent_link_id is not None:
-        tell_closed(step, command.node.parent_link_id, ids.node_id(workflow.id, command.id, 0))
-    step.reply(node_view(waiting, workflow))
-    return True
 
 
 def child_ids(step: Step, count: int) -> tuple[bytes, ...]:
@@ -193,7 +113,7 @@ def add_children(step: Step, parent: Node, children: tuple[NewNode, ...]) -> Non
         schedule_later(step, parent)
 
 
-def _add(step: Step, parent: Node | None, new: NewNode, index: int) -> Node:
+def _add(step: Step, parent: Node | None, new: NewNode, index: int, coalesce_key: str = "") -> Node:
     check_node(step, new)
     depth = 1 if parent is None else parent.depth + 1
     if depth > step.settings.depth_max:
@@ -204,7 +124,10 @@ def _add(step: Step, parent: Node | None, new: NewNode, index: int) -> Node:
         )
         raise refuse(Reason.LIMIT_EXCEEDED, message, found=str(depth), wanted=f"depth_max {limit}")
     workflow = step.workflow
-    born_deactivated = parent is not None and parent.server is status.DEACTIVATED
+    server, client, inherited_priority, inherited_key = status.READY, status.CLIENT_READY, PRIORITY_DEFAULT, ""
+    if parent is not None:
+        server = status.DEACTIVATED if parent.server is status.DEACTIVATED else status.PENDING
+        client, inherited_priority, inherited_key = status.CLIENT_PENDING, parent.priority, parent.fairness_key
     node = Node(
         id=ids.node_id(workflow.id, step.command.id, index),
         workflow_id=workflow.id,
@@ -223,22 +146,15 @@ def _add(step: Step, parent: Node | None, new: NewNode, index: int) -> Node:
         retry_interval_seconds=new.retry_interval_seconds,
         retries_remaining=new.retries,
         timeout_seconds=timeout_of(step, new.client_data),
-        priority=_inherited(new.priority, parent, "priority", PRIORITY_DEFAULT),
-        fairness_key=_inherited(new.fairness_key, parent, "fairness_key", ""),
-        server=status.DEACTIVATED if born_deactivated else status.PENDING,
-        client=status.CLIENT_PENDING,
+        priority=inherited_priority if new.priority is None else new.priority,
+        fairness_key=inherited_key if new.fairness_key is None else new.fairness_key,
+        server=server,
+        client=client,
         tid=step.command.tid,
+        coalesce_key=coalesce_key,
     )
     workflow.next_seq += 1
     step.add(node)
-    if new.parent_link_id is not None and parent is not None and not born_deactivated:
-        open_child_link(step, node, new.parent_link_id)
+    for note_added in step.hooks.on_node:
+        note_added(step, node)
     return node
-
-
-def _inherited(own_value: _T | None, parent: Node | None, name: str, default: _T) -> _T:
-    """A child's own value, else its parent's, else the default."""
-    if own_value is not None:
-        return own_value
-    value: _T = default if parent is None else getattr(parent, name)
-    return value

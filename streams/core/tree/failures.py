@@ -15,7 +15,16 @@ from backbeat.streams.core.tree import progress, status
 from backbeat.streams.core.tree.retry import delay_ms
 from backbeat.streams.core.tree.status import SERVER_TRANSITIONS
 
-_EXPIRED = msgspec.json.encode({"error": "Client did not respond within the specified 'complete_by' time"})
+EXPIRED = msgspec.json.encode({"error": "Client did not respond within the specified 'complete_by' time"})
+
+
+def is_running(node: Node, attempt: int) -> bool:
+    """True when this attempt is with the client and not answered."""
+    return (
+        node.attempt == attempt
+        and node.server is status.SENT_TO_CLIENT
+        and node.client in (status.CLIENT_RECEIVED, status.CLIENT_PROCESSING)
+    )
 
 
 def client_error(step: Step, node: Node, response: bytes | None, *, retriable: bool = True) -> None:
@@ -49,20 +58,10 @@ def retry(step: Step, node: Node, fires_at: int) -> None:
     progress.reschedule(step, node)
 
 
-def expire(step: Step, node: Node) -> None:
-    """A client error: no answer by `complete_by`."""
-    client_error(step, node, _EXPIRED)
-
-
 def deliver_failed(step: Step, command: DeliveryFailed) -> None:
     """A client error: the activity cannot be delivered."""
     node = step.enter_node(command.node_id)
-    if (
-        node is None
-        or node.attempt != command.attempt
-        or node.server is not status.SENT_TO_CLIENT
-        or node.client not in (status.CLIENT_RECEIVED, status.CLIENT_PROCESSING)
-    ):
+    if node is None or not is_running(node, command.attempt):
         step.ignore("a failed delivery that the client has answered meanwhile")
         return
     check_response(step, command.response)

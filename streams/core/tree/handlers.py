@@ -5,14 +5,11 @@ from __future__ import annotations
 from backbeat.schemas.messages.commands import (
     AddChildren,
     ChangeNode,
-    ChangeSettings,
     ChangeWorkflow,
-    CloseLink,
     CreateWorkflow,
     DeliveryFailed,
     FailNode,
     Heartbeat,
-    OpenLink,
     ResetNode,
     RestartNode,
     ScheduleNode,
@@ -21,16 +18,7 @@ from backbeat.schemas.messages.commands import (
 )
 from backbeat.schemas.messages.values import TimerKind
 from backbeat.streams.core.step import Handler, Step
-from backbeat.streams.core.tree import create, failures, links, operator, progress, results
-
-
-def _open_link(step: Step, command: OpenLink) -> None:
-    if not command.waits:
-        links.open_link(step, command)
-    elif command.signal is not None and command.waits_at == len(command.waits):
-        create.add_signal(step, command.signal, is_followed=True)
-    else:
-        links.follow_wait(step, command)
+from backbeat.streams.core.tree import create, failures, operator, progress, results
 
 
 def _timer_fired(step: Step, command: TimerFired) -> None:
@@ -44,7 +32,7 @@ def _timer_fired(step: Step, command: TimerFired) -> None:
     elif command.kind == TimerKind.RETRY:
         failures.retry(step, node, fires_at=node.fires_at)
     else:
-        failures.expire(step, node)
+        failures.client_error(step, node, failures.EXPIRED)
 
 
 HANDLERS: dict[type, Handler] = {
@@ -57,10 +45,10 @@ HANDLERS: dict[type, Handler] = {
     RestartNode: operator.restart,
     ResetNode: operator.reset,
     ScheduleNode: operator.schedule,
-    ChangeSettings: operator.change_settings,
-    OpenLink: _open_link,
-    CloseLink: links.close_link,
     DeliveryFailed: failures.deliver_failed,
     FailNode: failures.server_error,
 }
 TIMERS: dict[TimerKind, Handler] = dict.fromkeys((TimerKind.START, TimerKind.RETRY, TimerKind.EXPIRY), _timer_fired)
+TASKS = progress.TASKS
+BEFORE_SIGNAL = create.refuse_complete
+ON_REFUSED = results.on_refused

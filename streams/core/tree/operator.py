@@ -1,16 +1,12 @@
-"""Operator commands: retry now, reset, schedule next of a node; complete, pause, resume of a workflow; settings."""
+"""Operator commands: retry now, reset, schedule next of a node; complete, pause, resume of a workflow."""
 
 from __future__ import annotations
 
-import msgspec
-
-from backbeat.schemas.messages import bounds
-from backbeat.schemas.messages.bounds import Settings
-from backbeat.schemas.messages.commands import ChangeSettings, ChangeWorkflow, ResetNode, RestartNode, ScheduleNode
+from backbeat.schemas.messages.commands import ChangeWorkflow, ResetNode, RestartNode, ScheduleNode
 from backbeat.schemas.messages.replies import Done, Reason
 from backbeat.schemas.messages.values import Task, TaskKind
 from backbeat.streams.core.records import Node
-from backbeat.streams.core.step import Step, refuse, require_own_node
+from backbeat.streams.core.step import Step, not_allowed, refuse, require_own_node, require_own_workflow
 from backbeat.streams.core.tree import progress, status
 from backbeat.streams.core.tree.failures import retry
 from backbeat.streams.core.tree.progress import reschedule
@@ -28,8 +24,7 @@ def restart(step: Step, command: RestartNode) -> None:
         reschedule(step, node)
     else:
         if node.client is status.CLIENT_PENDING and not _parent_is_done(step, node):
-            message = "Cannot transition current_client_status from pending to ready"
-            raise refuse(Reason.INVALID_CLIENT_STATUS, message, found="pending", wanted="ready")
+            raise not_allowed(Reason.INVALID_CLIENT_STATUS, "client", "pending", "ready")
         step.check(node, status.CLIENT_READY, status.READY)
         retry(step, node, fires_at=step.now)
     step.reply(Done())
@@ -61,10 +56,8 @@ def schedule(step: Step, command: ScheduleNode) -> None:
 
 def change_workflow(step: Step, command: ChangeWorkflow) -> None:
     """Complete, pause or resume a workflow."""
-    workflow = step.enter(command.workflow_id)
-    if workflow is None or (command.user_id is not None and command.user_id != workflow.user_id):
-        message = f"No workflow has the id {command.workflow_id.hex()}"
-        raise refuse(Reason.NOT_FOUND, message, found="nothing", wanted="a workflow")
+    identity = command.workflow_id
+    workflow = require_own_workflow(step.enter(identity), identity, command.user_id)
     match command.change:
         case "complete":
             workflow.complete = True
@@ -77,26 +70,4 @@ def change_workflow(step: Step, command: ChangeWorkflow) -> None:
             message = f"A workflow cannot be told to {other}"
             raise refuse(Reason.INVALID_PARAMETERS, message, found=other, wanted="complete, pause or resume")
     workflow.updated_at = step.now
-    step.reply(Done())
-
-
-def change_settings(step: Step, command: ChangeSettings) -> None:
-    """Change settings. Refused: unknown names, values out of bounds."""
-    settings = command.settings
-    if settings.version != Settings().version:
-        message = f"Settings of version {settings.version} are not known here"
-        raise refuse(Reason.INVALID_PARAMETERS, message, found=str(settings.version), wanted=str(Settings().version))
-    if command.names:
-        for name in command.names:
-            if name not in bounds.SETTINGS:
-                known_names = ", ".join(bounds.SETTINGS)
-                raise refuse(Reason.INVALID_PARAMETERS, f"There is no setting {name!r}", found=name, wanted=known_names)
-        changes = {name: getattr(settings, name) for name in command.names}
-        settings = msgspec.structs.replace(step.settings, **changes)
-    for name, (least, most) in bounds.SETTINGS.items():
-        value = getattr(settings, name)
-        if not least <= value <= most:
-            message = f"{name} is {value}; {least:g} is the least and {most:.0f} the most"
-            raise refuse(Reason.INVALID_PARAMETERS, message, found=str(value), wanted=f"{least:g} to {most:.0f}")
-    step.transaction.edit_meta().settings = settings
     step.reply(Done())

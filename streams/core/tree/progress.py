@@ -11,12 +11,11 @@ a Continue command in the same partition, and other commands may come in between
 from __future__ import annotations
 
 from backbeat.schemas.messages.commands import Continue
-from backbeat.schemas.messages.status import CLOSED
+from backbeat.schemas.messages.status import CLOSED, ClientStatus
 from backbeat.schemas.messages.values import Task, TaskKind, TimerKind
-from backbeat.streams.core.effects import Send
+from backbeat.streams.core.effects import Dispatch, Send, node_view
 from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, Parent, Workflow
 from backbeat.streams.core.step import Step, TaskHandler
-from backbeat.streams.core.tables import LINKS
 from backbeat.streams.core.tree import status
 
 _SCHEDULE = TaskKind.SCHEDULE
@@ -34,16 +33,7 @@ def run(step: Step) -> None:
             step.workflow.continuations_pending += 1
             return
         task = tasks.popleft()
-        _TASKS[task.kind](step, task)
-
-
-def _may_go_on(step: Step, task: Task, cursor: bytes | None = None) -> bool:
-    """True when the budget has one more node for a task; else the rest of the task, from the cursor on, is put back."""
-    if step.budget > 0:
-        step.budget -= 1
-        return True
-    step.tasks.appendleft(Task(task.kind, task.id, cursor, task.mark))
-    return False
+        step.hooks.tasks[task.kind](step, task)
 
 
 def schedule_later(step: Step, parent: Node | Workflow) -> None:
@@ -65,14 +55,17 @@ def _schedule(step: Step, task: Task) -> None:
     if node.server is status.DEACTIVATED or not _walk(step, node, task):
         return
     if node.server is status.PROCESSING_CHILDREN and node.children_open == 0 and node.links_open == 0:
-        _complete(step, node)
+        step.budget -= 1
+        step.set_server(node, status.COMPLETE)
+        if node.mode is not status.FIRE_AND_FORGET:
+            schedule_later(step, step.parent(node))
 
 
 def _walk(step: Step, parent: Parent, task: Task) -> bool:
     """Walk over the children from the cursor on. False: the budget ended before."""
     child_id = _next_to_examine(step, parent)
     while child_id is not None:
-        if not _may_go_on(step, task):
+        if not step.may_go_on(task):
             return False
         child = step.node(child_id)
         if child.server is status.PENDING:
@@ -145,9 +138,10 @@ def send(step: Step, node: Node) -> None:
     step.set_server(node, status.SENT_TO_CLIENT)
     step.set_client(node, status.CLIENT_RECEIVED)
     if node.type == "flag":
-        client_complete(step, node, None)
-        return
-    step.dispatch(node)
+        client_done(step, node, status.CLIENT_COMPLETE, None)
+        children_ready(step, node)
+    else:
+        step.effects.append(Dispatch(node_view(node, step.workflow)))
 
 
 def renew_deadline(step: Step, node: Node) -> None:
@@ -164,12 +158,12 @@ def renew_deadline(step: Step, node: Node) -> None:
         step.set_timer(node, node.complete_by, TimerKind.EXPIRY)
 
 
-def client_complete(step: Step, node: Node, response: bytes | None) -> None:
-    """The client has completed the node; its children may begin."""
-    step.set_client(node, status.CLIENT_COMPLETE, response)
+def client_done(step: Step, node: Node, client: ClientStatus, response: bytes | None) -> None:
+    """The client is done with the node: its children are to begin. Refused: from another status."""
+    step.check(node, client, status.PROCESSING_CHILDREN)
+    step.set_client(node, client, response)
     step.set_server(node, status.PROCESSING_CHILDREN, response, same_response=True)
     end_deadline(step, node)
-    children_ready(step, node)
 
 
 def end_deadline(step: Step, node: Node) -> None:
@@ -191,7 +185,7 @@ def _make_children_ready(step: Step, task: Task) -> None:
     if parent.server not in (status.PROCESSING_CHILDREN, status.COMPLETE):
         return
     while cursor is not None:
-        if not _may_go_on(step, task, cursor):
+        if not step.may_go_on(task, cursor):
             return
         child = step.node(cursor)
         if child.server is status.PENDING:
@@ -204,13 +198,6 @@ def make_ready(step: Step, child: Node) -> None:
     """Make a pending child ready/ready."""
     step.set_server(child, status.READY)
     step.set_client(child, status.CLIENT_READY)
-
-
-def _complete(step: Step, node: Node) -> None:
-    step.budget -= 1
-    step.set_server(node, status.COMPLETE)
-    if node.mode is not status.FIRE_AND_FORGET:
-        schedule_later(step, step.parent(node))
 
 
 # --- pause and resume ------------------------------------------------------------------------------------------------
@@ -234,7 +221,7 @@ def _hold(step: Step, node: Node) -> None:
 def _resume(step: Step, task: Task) -> None:
     """Start the paused nodes in the order in which they were paused."""
     workflow = step.workflow
-    while workflow.paused_first is not None and not workflow.paused and _may_go_on(step, task):
+    while workflow.paused_first is not None and not workflow.paused and step.may_go_on(task):
         node = step.node(workflow.paused_first)
         workflow.paused_first, node.next_paused, node.in_paused = node.next_paused, None, False
         if workflow.paused_first is None:
@@ -254,7 +241,7 @@ def reset(step: Step, node: Node) -> None:
         return
     workflow = step.workflow
     node.deactivate_below = workflow.next_seq
-    step.forget_marks()
+    step.marks.clear()
     node.first_active_child = None
     if node.server in CLOSED:
         workflow.detached_open -= node.children_open
@@ -268,7 +255,7 @@ def _visit(step: Step, task: Task) -> None:
     """Read the nodes below the task's root, which settles marked ones."""
     cursor = task.cursor
     while cursor is not None:
-        if not _may_go_on(step, task, cursor):
+        if not step.may_go_on(task, cursor):
             return
         cursor = _next_below(step, step.node(cursor), task)
     if task.kind == TaskKind.SWEEP:
@@ -312,7 +299,7 @@ def _shut_siblings(step: Step, task: Task) -> None:
     """Deactivate siblings up to the mark: those created after the shutdown stay."""
     node, cursor = step.node(task.id), task.cursor
     while cursor is not None:
-        if not _may_go_on(step, task, cursor):
+        if not step.may_go_on(task, cursor):
             return
         sibling = step.node(cursor)
         if sibling.seq >= task.mark:
@@ -327,24 +314,12 @@ def _shut_siblings(step: Step, task: Task) -> None:
         children_ready(step, node)
 
 
-def _forget_links(step: Step, task: Task) -> None:
-    """Delete the link records of a closed target."""
-    cursor = task.cursor
-    while cursor is not None:
-        if not _may_go_on(step, task, cursor):
-            return
-        link = step.transaction.get(LINKS, (task.id, cursor))
-        assert link is not None, "a chain of links with a hole"
-        step.transaction.delete(LINKS, (task.id, cursor))
-        cursor = link.next
-
-
-_TASKS: dict[TaskKind, TaskHandler] = {
+#: Work that can touch many nodes of a workflow.
+TASKS: dict[TaskKind, TaskHandler] = {
     TaskKind.SCHEDULE: _schedule,
     TaskKind.READY: _make_children_ready,
     TaskKind.SWEEP: _visit,
     TaskKind.SHUT_SIBLINGS: _shut_siblings,
     TaskKind.DEACTIVATE_PREVIOUS: _visit,
     TaskKind.RESUME: _resume,
-    TaskKind.FORGET_LINKS: _forget_links,
 }

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from backbeat.schemas.messages.commands import AddChildren, ChangeNode, Command, Heartbeat, OpenLink
+from backbeat.schemas.messages.commands import AddChildren, ChangeNode, Heartbeat
 from backbeat.schemas.messages.replies import Done, Made, Reason, Rejection
-from backbeat.schemas.messages.status import ClientStatus, word
+from backbeat.schemas.messages.status import word
 from backbeat.streams.core.checks import check_response
-from backbeat.streams.core.effects import Effect
 from backbeat.streams.core.records import Node
 from backbeat.streams.core.step import Step, refuse, require_own_node
 from backbeat.streams.core.tree import progress, status
 from backbeat.streams.core.tree.create import add_children, child_ids, is_repeat
-from backbeat.streams.core.tree.failures import client_error
+from backbeat.streams.core.tree.failures import client_error, is_running
 
 STATUS_WORDS = {
     "processing": "processing",
@@ -52,28 +51,17 @@ def change_node(step: Step, command: ChangeNode) -> None:
 
 def _is_late(step: Step, node: Node, attempt: int | None) -> bool:
     """True for a worker's result of an attempt that is over or answered; it is ignored."""
-    if attempt is None:
-        return False
-    if _is_running(node, attempt):
+    if attempt is None or is_running(node, attempt):
         return False
     step.ignore(f"a result of attempt {attempt}, which is over")
     step.reply(Done(changed=False))
     return True
 
 
-def _is_running(node: Node, attempt: int) -> bool:
-    """True when this attempt is with the client and not answered."""
-    return (
-        node.attempt == attempt
-        and node.server is status.SENT_TO_CLIENT
-        and node.client in (status.CLIENT_RECEIVED, status.CLIENT_PROCESSING)
-    )
-
-
 def heartbeat(step: Step, command: Heartbeat) -> None:
     """Renew the deadline of a running attempt."""
     node = require_own_node(step, command.node_id)
-    if _is_running(node, command.attempt):
+    if is_running(node, command.attempt):
         progress.renew_deadline(step, node)
         step.reply(Done())
         return
@@ -94,38 +82,26 @@ def _set_status(step: Step, node: Node, change: str, command: ChangeNode) -> Non
             step.set_client(node, status.CLIENT_PROCESSING)
             progress.renew_deadline(step, node)
         case "completed":
-            step.check(node, status.CLIENT_COMPLETE, status.PROCESSING_CHILDREN)
-            progress.client_complete(step, node, response)
+            progress.client_done(step, node, status.CLIENT_COMPLETE, response)
+            progress.children_ready(step, node)
         case "errored":
             client_error(step, node, response, retriable=command.retriable)
         case "resolved":
-            _close_exhausted(step, node, status.CLIENT_RESOLVED, response)
+            progress.client_done(step, node, status.CLIENT_RESOLVED, response)
             progress.children_ready(step, node)
         case "shutdown":
-            _close_exhausted(step, node, status.CLIENT_SHUTDOWN, response)
+            progress.client_done(step, node, status.CLIENT_SHUTDOWN, response)
             progress.shut_siblings(step, node)
         case "deactivated":
             if node.server is status.SENT_TO_CLIENT:
                 progress.renew_deadline(step, node)
             progress.deactivate_previous(step, node)
         case "canceled":
-            _cancel(step, node)
+            step.deactivate(node)
+            progress.schedule_later(step, step.parent(node))
+            progress.reset(step, node)
         case _:
             raise AssertionError(f"no status has the word {change}")
-
-
-def _close_exhausted(step: Step, node: Node, client: ClientStatus, response: bytes | None) -> None:
-    """Resolve or shut down a node whose retries are exhausted: the tree goes on."""
-    step.check(node, client, status.PROCESSING_CHILDREN)
-    step.set_client(node, client, response)
-    step.set_server(node, status.PROCESSING_CHILDREN, response, same_response=True)
-    progress.end_deadline(step, node)
-
-
-def _cancel(step: Step, node: Node) -> None:
-    step.deactivate(node)
-    progress.schedule_later(step, step.parent(node))
-    progress.reset(step, node)
 
 
 def children_added(step: Step, command: AddChildren) -> None:
@@ -140,24 +116,20 @@ def children_added(step: Step, command: AddChildren) -> None:
     step.reply(Made(child_ids(step, len(command.children))))
 
 
-def fail_refused_result(refused: Step, rejection: Rejection) -> list[Effect]:
-    """Turn a worker's refused result into a client error of its node: the worker hears of it in no other way."""
-    command: Command = refused.command
-    attempt: int | None = None
-    match command:
-        case ChangeNode() | AddChildren() if command.attempt is not None:
-            node_id, attempt = command.node_id, command.attempt
-        case OpenLink() if command.user_id is not None and command.signal is not None:
-            # A worker's signal ahead of its result: the running node is to wait for it.
-            node_id = command.target_id
-        case _:
-            return []
+def on_refused(step: Step, rejection: Rejection) -> None:
+    """A worker's result is refused: a client error of its node, since the worker hears of it in no other way."""
+    command = step.command
+    if isinstance(command, (ChangeNode, AddChildren)) and command.attempt is not None:
+        fail_node(step, command.node_id, rejection, command.attempt)
+
+
+def fail_node(refused: Step, node_id: bytes, rejection: Rejection, attempt: int | None = None) -> None:
+    """Turn a refusal into a client error of a running node. `attempt` null: the node's own."""
     if rejection.reason not in (Reason.LIMIT_EXCEEDED, Reason.INVALID_PARAMETERS):
-        return []
-    silent_command = msgspec.structs.replace(command, reply_to=None, body_hash=None, tid="")
+        return
+    silent_command = msgspec.structs.replace(refused.command, reply_to=None, body_hash=None, tid="")
     step = Step(refused.transaction, silent_command, refused.now, refused.hooks)
     node = step.enter_node(node_id)
-    if node is None or _is_late(step, node, node.attempt if attempt is None else attempt):
-        return []
-    client_error(step, node, msgspec.json.encode({"error": {"message": rejection.message}}))
-    return step.finish()
+    if node is not None and not _is_late(step, node, node.attempt if attempt is None else attempt):
+        client_error(step, node, msgspec.json.encode({"error": {"message": rejection.message}}))
+        refused.effects += step.finish()

@@ -1,27 +1,25 @@
-"""Links: a node that can't complete before another one, in any workflow (behaviour document, section 1).
+"""Cycles of links: a signal that would close one is refused.
 
-Both ends send commands through the log. The target has a record for each link, so a repeated command, or an OpenLink
-after its CloseLink, changes nothing.
+A link closes a cycle where the child cannot begin before its target is complete. A workflow takes its signals in turn,
+so a signal waits for what holds up an earlier one. Each workflow remembers its newest links to other workflows. A
+signal whose link is open goes along them from partition to partition before it is added; where it comes to its target
+it goes back and is refused. Nearly every signal arrives at a workflow without waits, and is added at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
-
-from backbeat.schemas.messages.commands import CloseLink, OpenLink, Signal
+from backbeat.schemas.messages.commands import OpenLink, Signal
 from backbeat.schemas.messages.ids import PREFIX_BYTES, node_id
 from backbeat.schemas.messages.replies import Reason
-from backbeat.schemas.messages.status import CLOSED, ServerStatus
-from backbeat.schemas.messages.values import LinkWait, Task, TaskKind
+from backbeat.schemas.messages.status import CLOSED
+from backbeat.schemas.messages.values import LinkWait
 from backbeat.streams.core.effects import Send
-from backbeat.streams.core.records import Link, Node
-from backbeat.streams.core.step import Refused, StatusListener, Step, refuse
+from backbeat.streams.core.records import Node
+from backbeat.streams.core.step import Refused, Step, refuse
 from backbeat.streams.core.tables import LINKS
 from backbeat.streams.core.tree import status
-from backbeat.streams.core.tree.gone import was_removed
-from backbeat.streams.core.tree.progress import schedule_later
 
 ID_BYTES = 16
 #: Newest links stored of a workflow; links that one signal is followed along; levels from a target up.
@@ -32,75 +30,14 @@ _LEVELS_MAX = 100
 _NAME_CHARACTERS = 60
 
 
-def open_link(step: Step, command: OpenLink) -> None:
-    """Open a link: the target waits for the child. A signal in the command is sent on to its workflow."""
-    target = step.enter_node(command.target_id)
-    if target is None or target.server in CLOSED:
-        is_known = target is not None or was_removed(step, command.target_id)
-        target_text = "a node that is closed" if is_known else "no such node"
-        if command.strict or (not is_known and command.signal is not None):
-            message = f"parent_link_id {command.target_id.hex()} names {target_text}"
-            raise refuse(Reason.INVALID_PARAMETERS, message, found=target_text, wanted="a node that is still running")
-        step.ignore(f"a link to {target_text}: nothing waits")
-    elif _link(step, target.id, command.child_id) is None:
-        if command.signal is not None:
-            _store_wait(step, target, command.signal)
-        _put(step, target, command.child_id, is_open=True)
-    if command.signal is not None:
-        signal = msgspec.structs.replace(command.signal, link_open=True)
-        if target is None or target.server in CLOSED:
-            # No target waits for it: so it closes no cycle.
-            signal = msgspec.structs.replace(signal, node=msgspec.structs.replace(signal.node, parent_link_id=None))
-        step.effects.append(Send(signal))
-
-
-def close_link(step: Step, command: CloseLink) -> None:
-    """Close a link: the target waits for the child no longer."""
-    target = step.enter_node(command.target_id)
-    if target is None and any(takes_link(step, command) for takes_link in step.hooks.link_targets):
-        return
-    if target is None or target.server in CLOSED:
-        step.ignore("the closing of a link whose target is over")
-        return
-    link = _link(step, target.id, command.child_id)
-    if link is None:
-        _put(step, target, command.child_id, is_open=False)
-        return
-    if not link.open:
-        step.ignore("the closing of a link that is closed")
-        return
-    step.transaction.put(LINKS, (target.id, link.child), Link(link.child, False, link.next))
-    target.links_open -= 1
-    schedule_later(step, target)
-
-
-def open_child_link(step: Step, child: Node, target_id: bytes) -> None:
-    """Open a new child's link: at once to a target of its own workflow, by a command to another one."""
-    if target_id[:PREFIX_BYTES] == child.id[:PREFIX_BYTES]:
-        target = step.get_node(target_id)
-        if target is not None and target.workflow_id == child.workflow_id:
-            if step.node(target_id).server not in CLOSED:
-                _put(step, target, child.id, is_open=True)
-            return
-    command = step.command
-    step.effects.append(Send(OpenLink(id=command.id, tid=command.tid, target_id=target_id, child_id=child.id)))
-
-
-# --- cycles ----------------------------------------------------------------------------------------------------------
-
-# A link closes a cycle where the child cannot begin before its target is complete. A workflow takes its signals in
-# turn, so a signal waits for what holds up an earlier one. Each workflow remembers its newest links to other workflows.
-# A signal whose link is open goes along them from partition to partition before it is added; where it comes to its
-# target it goes back and is refused. Nearly every signal arrives at a workflow without waits, and is added at once.
-
-
 def follow_waits(step: Step, command: Signal) -> bool:
-    """Send a signal with a link along the waits of its workflow. False: there are none, and it can be added.
+    """Send a signal with a link along the waits of its workflow. False: it can be added: there are none, or it was.
 
     Refused at once: a signal for whose target's workflow this workflow waits already.
     """
     target_id = command.node.parent_link_id
-    assert target_id is not None, "a signal with a link"
+    if target_id is None or not step.workflow.waits or step.command is not command:
+        return False
     for waiting, child_id, _ in _open_waits(step):
         if child_id[:PREFIX_BYTES] == target_id[:PREFIX_BYTES]:
             problem = (
@@ -178,7 +115,7 @@ def _path(command: OpenLink) -> tuple[tuple[str, ...], str]:
     return (name, *names), f"{name!r} begins after {names[0]!r} of its workflow, which waits for it in the end"
 
 
-def _store_wait(step: Step, target: Node, signal: Signal) -> None:
+def store_wait(step: Step, target: Node, signal: Signal) -> None:
     """Store that a target waits for a signal. Refused: a later signal of the target's own workflow."""
     if not _holds_up(step, target.id, None):
         return
@@ -202,7 +139,7 @@ def _open_waits(step: Step, child: Node | None = None) -> Iterator[tuple[Node, b
 
 
 def _is_open(step: Step, target_id: bytes, child_id: bytes) -> bool:
-    link = _link(step, target_id, child_id)
+    link = step.transaction.get(LINKS, (target_id, child_id))
     return link is not None and link.open and step.node(target_id).server not in CLOSED
 
 
@@ -225,37 +162,3 @@ def _cycle(target_id: bytes, target: str, names: tuple[str, ...], problem: str) 
         f"and {problem}: {path}. Nothing is added"
     )
     return refuse(Reason.INVALID_PARAMETERS, message, found="a cycle", wanted="a link to what can end before it")
-
-
-def _put(step: Step, target: Node, child_id: bytes, *, is_open: bool) -> None:
-    step.transaction.put(LINKS, (target.id, child_id), Link(child_id, is_open, target.links_first))
-    target.links_first = child_id
-    target.links_open += is_open
-
-
-def _link(step: Step, target_id: bytes, child_id: bytes) -> Link | None:
-    return step.transaction.get(LINKS, (target_id, child_id))
-
-
-# --- the end of a node -----------------------------------------------------------------------------------------------
-
-
-def tell_closed(step: Step, target_id: bytes, child_id: bytes) -> None:
-    """Send a CloseLink: the target need not wait for the child."""
-    command = step.command
-    step.effects.append(Send(CloseLink(id=command.id, tid=command.tid, target_id=target_id, child_id=child_id)))
-
-
-def _close_links(step: Step, node: Node, before: ServerStatus) -> None:
-    """Close the links of a closed node, in both directions. A closed node never opens."""
-    if before in CLOSED:
-        return
-    if node.parent_link_id is not None:
-        tell_closed(step, node.parent_link_id, node.id)
-    if node.links_first is not None:
-        step.tasks.append(Task(TaskKind.FORGET_LINKS, node.id, node.links_first))
-        node.links_first = None
-    node.links_open = 0
-
-
-ON_STATUS: dict[ServerStatus, StatusListener] = dict.fromkeys(CLOSED, _close_links)

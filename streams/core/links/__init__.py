@@ -1,0 +1,1 @@
+"""Links: nodes that can't complete before another one, in any workflow."""
