@@ -351,6 +351,11 @@ class Naive:
             assert node.closed
             del self.nodes[node.id]
         self.removed |= {node.id for node in tree.children}
+        gone = {node.id for node in tree.nodes}
+        for node in self.nodes.values():
+            # What is made again under the same id, once it is forgotten, waits for nobody.
+            if node.link in gone:
+                node.link = None
 
     def on_DeliveryFailed(self, command: c.DeliveryFailed) -> tuple[Any, ...]:  # noqa: N802
         node = self.nodes.get(command.node_id)

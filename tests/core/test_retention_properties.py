@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backbeat.schemas.messages import commands as c
-from backbeat.schemas.messages import retention
-from backbeat.schemas.messages.values import TimerKind
+from backbeat.schemas.messages import ids, retention
+from backbeat.schemas.messages.status import ServerStatus
+from backbeat.schemas.messages.values import NewNode, TimerKind
 from backbeat.streams.core.tables import ARCHIVE_QUEUE, CHUNKS, COALESCE_INDEX, LINKS, NODES
 from tests.core.player import WORKFLOW_IDS, WORKFLOWS, Move, Player
 from tests.core.test_properties import NUMBERS, play, rush
@@ -46,6 +48,31 @@ def player(partitions: int, slice_nodes_max: int, seed: int, *, archive: bool) -
 @given(story=STORIES, partitions=st.sampled_from([1, 3]), seed=NUMBERS, archive=st.booleans())
 def test_what_was_removed_is_as_if_it_had_never_been(story, partitions, seed, archive, slice_nodes_max):
     play(player(partitions, slice_nodes_max, seed, archive=archive), story)
+
+
+def test_a_node_that_is_made_again_does_not_wait_for_what_waited_for_the_first():
+    one = player(1, 100_000, 0, archive=False)
+    workflow, other = WORKFLOW_IDS[0], WORKFLOW_IDS[1]
+    first = c.Signal(
+        id=one.world.new_id(), workflow_id=workflow, workflow=WORKFLOWS[0], node=NewNode(name="first", user_id=USER)
+    )
+    node_id = ids.node_id(workflow, first.id, 0)
+    done = c.ChangeNode(id=one.world.new_id(), node_id=node_id, status="completed")
+    linked = NewNode(name="linked", user_id=USER, parent_link_id=node_id)
+    for command in (
+        first,
+        done,
+        c.Signal(id=one.world.new_id(), workflow_id=other, workflow=WORKFLOWS[1], node=linked),
+    ):
+        one.do(command)
+    for kind in (TimerKind.RETENTION, TimerKind.REFUSAL):
+        subject_id = workflow if kind is TimerKind.RETENTION else node_id
+        due, number = one.world.timers()[subject_id, kind.name.lower()]
+        one.world.now = due
+        one.do(one.world.timer_fired(subject_id, kind, number))
+    one.do(first)
+    one.do(msgspec.structs.replace(done, id=one.world.new_id()))
+    assert one.world.nodes()[node_id].server is ServerStatus.COMPLETE
 
 
 @pytest.mark.parametrize("slice_nodes_max", [1, 2, 3])
