@@ -22,15 +22,21 @@ def check_node(step: Step, new: NewNode) -> None:
     limits = step.settings
     check_text("node name", new.name, limits.name_bytes_max)
     check_text("node type", new.type, limits.name_bytes_max)
-    _check_size("client_data", len(new.client_data), "payload_bytes_max", limits.payload_bytes_max)
-    _check_size("metadata", len(new.metadata), "payload_bytes_max", limits.payload_bytes_max)
-    _check_metadata(step, new.metadata)
-    _check_size("node", len(new.client_data) + len(new.metadata), "record_bytes_max", limits.record_bytes_max)
+    client_data_size, metadata_size = len(new.client_data), len(new.metadata)
+    if client_data_size > limits.payload_bytes_max:
+        raise _too_large("client_data", client_data_size, "payload_bytes_max", limits.payload_bytes_max)
+    if metadata_size > limits.payload_bytes_max:
+        raise _too_large("metadata", metadata_size, "payload_bytes_max", limits.payload_bytes_max)
+    if new.metadata != b"{}":
+        # Mostly it is an object; clients of the original send any value.
+        check_json(step, "metadata", new.metadata)
+    if client_data_size + metadata_size > limits.record_bytes_max:
+        raise _too_large("node", client_data_size + metadata_size, "record_bytes_max", limits.record_bytes_max)
     if new.priority is not None and not PRIORITY_FIRST <= new.priority <= PRIORITY_LAST:
         message = f"priority is not one of {PRIORITY_FIRST} (goes first) to {PRIORITY_LAST}"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.priority), wanted="1 to 5")
     if new.fairness_key:
-        _check_size("fairness_key", len(new.fairness_key.encode()), "name_bytes_max", limits.name_bytes_max)
+        check_text("fairness_key", new.fairness_key, limits.name_bytes_max)
     if new.retries < 0:
         message = "retries is below 0"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=str(new.retries), wanted="0 or more")
@@ -49,7 +55,8 @@ def check_workflow(step: Step, new: NewWorkflow) -> None:
     limits = step.settings
     check_text("workflow name", new.name, limits.name_bytes_max)
     check_text("decider", new.decider, limits.name_bytes_max)
-    _check_size("subject", len(new.subject), "subject_bytes_max", limits.subject_bytes_max)
+    if len(new.subject) > limits.subject_bytes_max:
+        raise _too_large("subject", len(new.subject), "subject_bytes_max", limits.subject_bytes_max)
     if _EMPTY_SUBJECT.fullmatch(new.subject) or not new.subject:
         message = "A subject is any JSON value but an empty one"
         raise refuse(Reason.INVALID_PARAMETERS, message, found=new.subject.decode(), wanted="a subject")
@@ -58,20 +65,22 @@ def check_workflow(step: Step, new: NewWorkflow) -> None:
 
 def check_tid(step: Step) -> None:
     """Refuse a transaction id that is too long: it is stored with every node and sent with every effect."""
-    _check_size("tid", len(step.command.tid.encode()), "name_bytes_max", step.settings.name_bytes_max)
+    if step.command.tid:
+        check_text("tid", step.command.tid, step.settings.name_bytes_max)
 
 
 def check_text(field: str, text: str, limit: int) -> None:
     """Refuse a text that is empty, or longer than `name_bytes_max`, the limit."""
     if not text:
         raise refuse(Reason.INVALID_PARAMETERS, f"The {field} is empty", found="nothing", wanted=f"a {field}")
-    _check_size(field, len(text.encode()), "name_bytes_max", limit)
-
-
-def _check_size(field: str, size: int, limit_name: str, limit: int) -> None:
+    size = len(text.encode())
     if size > limit:
-        message = f"The {field} has {size} bytes; {limit_name} is {limit}"
-        raise refuse(Reason.LIMIT_EXCEEDED, message, found=f"{size} bytes", wanted=f"{limit_name} {limit}")
+        raise _too_large(field, size, "name_bytes_max", limit)
+
+
+def _too_large(field: str, size: int, limit_name: str, limit: int) -> Refused:
+    message = f"The {field} has {size} bytes; {limit_name} is {limit}"
+    return refuse(Reason.LIMIT_EXCEEDED, message, found=f"{size} bytes", wanted=f"{limit_name} {limit}")
 
 
 def timeout_of(step: Step, client_data: bytes) -> float:
@@ -115,18 +124,9 @@ def check_response(step: Step, response: bytes | None) -> None:
     """Refuse a response that is larger than `payload_bytes_max`, or no JSON."""
     if response is None:
         return
-    limit = step.settings.payload_bytes_max
-    if len(response) > limit:
-        message = f"The response has {len(response)} bytes; payload_bytes_max is {limit}"
-        actual, limit_text = f"{len(response)} bytes", f"payload_bytes_max {limit}"
-        raise refuse(Reason.LIMIT_EXCEEDED, message, found=actual, wanted=limit_text)
+    if len(response) > step.settings.payload_bytes_max:
+        raise _too_large("response", len(response), "payload_bytes_max", step.settings.payload_bytes_max)
     check_json(step, "response", response)
-
-
-def _check_metadata(step: Step, metadata: bytes) -> None:
-    """Refuse metadata that is no JSON. Mostly it is an object; clients of the original send any value."""
-    if metadata != b"{}":
-        check_json(step, "metadata", metadata)
 
 
 def _bad_client_data(problem: str) -> Refused:

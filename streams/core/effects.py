@@ -16,6 +16,9 @@ from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.core.records import Node, Workflow
 from backbeat.streams.core.tree import status
 
+# As `tree.status`.
+_ACTIVITY, _DECISION = ActivityKind.ACTIVITY, ActivityKind.DECISION
+
 
 class Reply(msgspec.Struct, gc=False, frozen=True):
     """The answer to a command with a return address."""
@@ -50,9 +53,7 @@ class Dispatch(msgspec.Struct, gc=False, frozen=True):
 
     def record(self) -> ActivityRecord:
         """The record for the activities topic."""
-        return ActivityRecord(
-            self.node, ActivityKind.DECISION if self.node.type == "decision" else ActivityKind.ACTIVITY
-        )
+        return ActivityRecord(self.node, _DECISION if self.node.type == "decision" else _ACTIVITY)
 
 
 class Notify(msgspec.Struct, gc=False, frozen=True):

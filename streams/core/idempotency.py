@@ -24,7 +24,7 @@ def answered(command: Command, answer: AnswerBody) -> list[Effect]:
     reply_to: ReplyTo | None = command.reply_to
     if reply_to is not None:
         return [Reply(reply_to, answer, command.tid[:_REPLY_TID_MAX])]
-    if isinstance(answer, Rejection):
+    if type(answer) is Rejection:
         return [DeadLetter(answer)]
     return []
 

@@ -50,7 +50,7 @@ def not_allowed(reason: Reason, machine: str, actual: str, requested: str) -> Re
 
 
 class HasTimer(Protocol):
-    """A record that has at most one timer at a time: it follows from these fields (`tables`)."""
+    """A record that has at most one timer at a time: it follows from these fields (`tables`). `timer_at` null: none."""
 
     timer_at: int | None
     timer_kind: int
@@ -66,7 +66,7 @@ class Step:
         self.command = command
         self.now = now
         self.settings: Settings = transaction.meta.settings
-        self.workflow: Workflow = _NONE  #: the workflow that the step works on, once one is entered or made
+        self.workflow: Workflow = _NONE  #: the one that the step works on; null before it is entered or made
         self.effects: list[Effect] = []
         self.tasks: deque[Task] = deque()  #: work still to be done, in order (`tree.progress`)
         self.budget = self.settings.slice_nodes_max
@@ -77,14 +77,14 @@ class Step:
     # --- reading ---------------------------------------------------------------------------------------------------
 
     @property
-    def entered(self) -> Workflow | None:
-        """The workflow that the step works on, if it works on one."""
-        return self.workflow
-
-    @property
     def has_changed(self) -> bool:
         """True when the workflow or a node of it has changed."""
         return bool(self._changes) or self.transaction.has_changed(WORKFLOWS, self.workflow.id)
+
+    @property
+    def has_reply(self) -> bool:
+        """True when the reply goes anywhere: to a return address, or to the command's repeats."""
+        return self.command.reply_to is not None or self.command.body_hash is not None
 
     def enter(self, workflow_id: bytes) -> Workflow | None:
         """Work on a stored workflow; null: there is none. A step works on one only."""
@@ -120,7 +120,8 @@ class Step:
         """A node of the workflow that must exist, as it is now (`tree.deactivation`)."""
         node = self._nodes.get(node_id) or self.transaction.edit(NODES, node_id)
         assert node is not None, "a pointer to a node that is not stored"
-        self._settle(node)
+        if self.workflow.watermarks or self.workflow.sweeps:
+            self._settle(node)
         return node
 
     def parent(self, node: Node) -> Node | Workflow:
@@ -204,7 +205,7 @@ class Step:
 
     def _close(self, node: Node) -> None:
         """Take a closed node out of the ledgers. Once a node: a closed node never opens."""
-        self.clear_timer(node)
+        node.timer_at = None
         parent = self.parent(node)
         # What a reset has marked was taken out of the ledger when the mark was set.
         if node.mode is status.FIRE_AND_FORGET:
@@ -227,10 +228,6 @@ class Step:
         subject.timer_at = due
         subject.timer_kind = kind
 
-    def clear_timer(self, subject: HasTimer) -> None:
-        """Clear the timer of a node or schedule, if it has one."""
-        subject.timer_at = None
-
     def may_go_on(self, task: Task, cursor: bytes | None = None) -> bool:
         """True when the budget has one more node for a task; else the rest of it, from the cursor on, is put back."""
         if self.budget > 0:
@@ -248,7 +245,7 @@ class Step:
 
     def reply(self, answer: AnswerBody) -> None:
         """Answer the command, and store the reply where the caller gave an idempotency key."""
-        self.effects.extend(answered(self.command, answer))
+        self.effects += answered(self.command, answer)
         if self.command.body_hash is not None:
             save_reply(self.transaction, self.command, answer, self.now)
 

@@ -94,25 +94,23 @@ class PartitionRecords(ABC):
                 if record is old_record or (old_record is not None and record == old_record):
                     continue
                 keep(key, record, old_record is None)
-                if fields is not None:
-                    if old_record is None or record is None:
-                        moves = fields.due_at(record or old_record) is not None
-                    else:
-                        moves = fields.state(old_record) != fields.state(record)
-                    if moves:
-                        self._move_timer(fields, key, old_record, record)
+                if fields is None:
+                    continue
+                if old_record is not None:
+                    if record is not None and fields.state(old_record) == fields.state(record):
+                        continue
+                    old_timer = fields.of(key, old_record)
+                    if old_timer is not None:
+                        self.clear_timer(*old_timer[:3])
+                new_timer = None if record is None else fields.of(key, record)
+                if new_timer is not None:
+                    self.set_timer(*new_timer)
         for timer in rearmed:
             self.clear_timer(*timer[:3])
             self.set_timer(*timer)
         if meta is not None:
             for name in META_FIELDS:
                 setattr(self._meta, name, getattr(meta, name))
-
-    def _move_timer(self, fields: TimerFields, key: bytes, before: object, record: object) -> None:
-        if before is not None and (timer := fields.of(key, before)) is not None:
-            self.clear_timer(timer[0], key, timer[2])
-        if record is not None and (timer := fields.of(key, record)) is not None:
-            self.set_timer(*timer)
 
     @abstractmethod
     def set_timer(self, due: int, subject_id: bytes, kind: int, number: int) -> None:

@@ -57,10 +57,8 @@ class TimerFields:
         """Name the fields. `number` null: one timer in its life, without a number. Several kinds: see `timer_kind`."""
         self.kinds = kinds
         self._has_number = number is not None
-        # Functions of C: they are called at every change of a record.
-        self.due_at: Callable[[Any], int | None] = attrgetter(due)
-        #: the values that tell this timer from another one
-        self.state: Callable[[Any], Any] = attrgetter(due, number or due)
+        #: the values that tell this timer from another one. A function of C: every change of a record calls it
+        self.state: Callable[[Any], tuple[int | None, int]] = attrgetter(due, number or due)
 
     def of(self, key: bytes, record: Any) -> Timer | None:
         """The record's timer; null: it has none."""

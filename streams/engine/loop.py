@@ -207,29 +207,27 @@ class Engine:
     def _perform(self, record: Record, command: AnyCommand, effects: list[fx.Effect]) -> None:
         sends = 0
         for effect in effects:
-            match effect:
-                case fx.Dispatch() | fx.Notify():
-                    self._send_activity(effect)
-                case fx.StatusChanged():
-                    value = codec.encode_status_changes(effect.record(command.tid))
-                    self._outbox.send(HISTORY, value, key=effect.workflow_id, partition=record.partition)
-                    if self._waits:
-                        for query in self._waits.wake(effect):
-                            self._answer_wait(query)
-                case fx.Send():
-                    self._send_command(effect.command, Source(record.partition, record.offset, sends))
-                    sends += 1
-                case fx.Broadcast():
-                    self._broadcast(effect.command, Source(record.partition, record.offset, sends))
-                    sends += 1
-                case fx.Reply():
-                    self._replies.send(effect.to, effect.answer, effect.tid)
-                case fx.DeadLetter():
-                    self._dead_letter(record, f"{effect.rejection.reason}: {effect.rejection.message}")
-                case fx.FiredEarly():
-                    self._sample(record.timestamp)
-                case fx.Ignored():
-                    pass
+            # Not by isinstance: on a Struct it takes 0.1 µs.
+            if type(effect) is fx.StatusChanged:
+                value = codec.encode_status_changes(effect.record(command.tid))
+                self._outbox.send(HISTORY, value, key=effect.workflow_id, partition=record.partition)
+                if self._waits:
+                    for query in self._waits.wake(effect):
+                        self._answer_wait(query)
+            elif type(effect) is fx.Dispatch or type(effect) is fx.Notify:
+                self._send_activity(effect)
+            elif type(effect) is fx.Send:
+                self._send_command(effect.command, Source(record.partition, record.offset, sends))
+                sends += 1
+            elif type(effect) is fx.Broadcast:
+                self._broadcast(effect.command, Source(record.partition, record.offset, sends))
+                sends += 1
+            elif type(effect) is fx.Reply:
+                self._replies.send(effect.to, effect.answer, effect.tid)
+            elif type(effect) is fx.DeadLetter:
+                self._dead_letter(record, f"{effect.rejection.reason}: {effect.rejection.message}")
+            elif type(effect) is fx.FiredEarly:
+                self._sample(record.timestamp)
 
     def _send_activity(self, effect: fx.Dispatch | fx.Notify) -> None:
         topic = self._activities_topic(effect.node.user_id)

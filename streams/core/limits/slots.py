@@ -42,7 +42,10 @@ WITHOUT_SLOT = (SERVER_TRANSITIONS[ServerStatus.STARTED] | SERVER_TRANSITIONS[Se
 
 def waits(step: Step, node: Node) -> bool:
     """True when a node has to wait for a slot before it is sent; the slot is then requested."""
-    limit = _limit_of(step, node)
+    # A flag is never sent.
+    if node.type == "flag" or not step.transaction.meta.limits:
+        return False
+    limit = step.transaction.get(LIMITS, limit_key(node.user_id, node.name))
     if limit is None:
         return False
     _acquire(step, node, limit)
@@ -57,13 +60,6 @@ def release(step: Step, node: Node, _: ServerStatus) -> None:
     node.slot = node.granted_at = None
     back = ReleaseSlot(id=command.id, tid=command.tid, pool_id=pool_id, node_id=node.id, number=node.slot_number)
     step.effects.append(Send(back))
-
-
-def _limit_of(step: Step, node: Node) -> Limit | None:
-    """The limit of the node's activity type; null: it has none. A flag is never sent, so it has none."""
-    if node.type == "flag" or not step.transaction.meta.limits:
-        return None
-    return step.transaction.get(LIMITS, limit_key(node.user_id, node.name))
 
 
 def _acquire(step: Step, node: Node, limit: Limit) -> None:

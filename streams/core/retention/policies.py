@@ -44,11 +44,11 @@ def is_finished(workflow: Workflow) -> bool:
 
 def review(step: Step) -> None:
     """At the end of a command: set, move or clear its workflow's removal timer."""
-    workflow = step.entered
+    workflow: Workflow | None = step.workflow
     if workflow is None or not (workflow.finished_at is not None or step.transaction.meta.retention):
         return
     # CreateWorkflow on a stored workflow counts as activity: a signal is likely to follow.
-    if not step.has_changed and not isinstance(step.command, CreateWorkflow):
+    if not step.has_changed and type(step.command) is not CreateWorkflow:
         return
     finished = is_finished(workflow)
     if finished or workflow.finished_at is not None:

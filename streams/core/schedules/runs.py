@@ -153,7 +153,7 @@ def _times(plan: NewSchedule) -> tuple[str, str, float, float]:
 
 def _request_times(step: Step, schedule: Schedule) -> None:
     """Have the times from now on computed, by a timer that is due at once; a paused schedule has none."""
-    step.clear_timer(schedule)
+    schedule.timer_at = None
     schedule.after, schedule.next_at, schedule.problem = step.now, None, ""
     if not schedule.paused:
         step.set_timer(schedule, step.now, TimerKind.SCHEDULE)
@@ -170,7 +170,7 @@ def due(step: Step, command: ScheduleDue) -> None:
         return
     if fired_early(step, TimerKind.SCHEDULE, schedule.id, command.number):
         return
-    step.clear_timer(schedule)
+    schedule.timer_at = None
     # The engine's estimate of the broker's time may have been ahead: a time still to come is the next one.
     next_at = next((at for at in command.times if at > step.now), command.next_at)
     oldest = step.now - int(schedule.plan.catch_up_seconds * 1000)

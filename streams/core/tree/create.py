@@ -65,8 +65,9 @@ def add_signal(step: Step, command: Signal) -> None:
     for is_done_before in hooks.before_signal:
         if is_done_before(step, command):
             return
-    node = _add(step, None, _as_signal(command.node), 0, command.coalesce_key or "")
-    step.reply(node_view(node, workflow))
+    node = _add(step, None, _as_signal(command.node), node_id, command.coalesce_key or "")
+    if step.has_reply:
+        step.reply(node_view(node, workflow))
     schedule_later(step, workflow)
 
 
@@ -85,35 +86,31 @@ def _as_signal(new: NewNode) -> NewNode:
     return msgspec.structs.replace(new, mode=status.BLOCKING, type="decision")
 
 
-def child_ids(step: Step, count: int) -> tuple[bytes, ...]:
-    """The ids of the nodes that the command creates."""
-    return tuple(ids.node_id(step.workflow.id, step.command.id, index) for index in range(count))
-
-
-def is_repeat(step: Step) -> bool:
-    """True when the nodes that the command creates are stored already."""
-    return step.get_node(ids.node_id(step.workflow.id, step.command.id, 0)) is not None
-
-
-def add_children(step: Step, parent: Node, children: tuple[NewNode, ...]) -> None:
-    """Add children to a node, all or none."""
+def add_children(step: Step, parent: Node, children: tuple[NewNode, ...]) -> tuple[tuple[bytes, ...], bool]:
+    """Add children to a node, all or none. Their ids, and false where they were there already: a repeat."""
+    workflow_id, command_id = step.workflow.id, step.command.id
+    child_ids = tuple(ids.node_id(workflow_id, command_id, index) for index in range(len(children)))
+    if not children:
+        return child_ids, True
+    if step.get_node(child_ids[0]) is not None:
+        step.ignore("a repeat: its children are there")
+        return child_ids, False
     limit = step.settings.children_max
     if len(children) > limit:
         message = f"{len(children)} children in one command; children_max is {limit}. Send more in further commands"
         raise refuse(Reason.LIMIT_EXCEEDED, message, found=str(len(children)), wanted=f"children_max {limit}")
-    if not children:
-        return
     if parent.server is status.COMPLETE:
         message = "Cannot add children to a node that is complete"
         raise refuse(Reason.INVALID_SERVER_STATUS, message, found="complete", wanted="a node that is not complete")
-    nodes = [_add(step, parent, child, index) for index, child in enumerate(children)]
+    nodes = [_add(step, parent, child, identity) for child, identity in zip(children, child_ids, strict=True)]
     if parent.server is status.PROCESSING_CHILDREN:
         for node in nodes:
             make_ready(step, node)
         schedule_later(step, parent)
+    return child_ids, True
 
 
-def _add(step: Step, parent: Node | None, new: NewNode, index: int, coalesce_key: str = "") -> Node:
+def _add(step: Step, parent: Node | None, new: NewNode, identity: bytes, coalesce_key: str = "") -> Node:
     check_node(step, new)
     depth = 1 if parent is None else parent.depth + 1
     if depth > step.settings.depth_max:
@@ -129,7 +126,7 @@ def _add(step: Step, parent: Node | None, new: NewNode, index: int, coalesce_key
         server = status.DEACTIVATED if parent.server is status.DEACTIVATED else status.PENDING
         client, inherited_priority, inherited_key = status.CLIENT_PENDING, parent.priority, parent.fairness_key
     node = Node(
-        id=ids.node_id(workflow.id, step.command.id, index),
+        id=identity,
         workflow_id=workflow.id,
         parent_id=None if parent is None else parent.id,
         user_id=new.user_id,

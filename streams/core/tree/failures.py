@@ -36,7 +36,7 @@ def client_error(step: Step, node: Node, response: bytes | None, *, retriable: b
     server = status.RETRYING if again else status.RETRIES_EXHAUSTED
     step.check(node, status.CLIENT_ERRORED, server)
     step.set_client(node, status.CLIENT_ERRORED, response)
-    progress.end_deadline(step, node)
+    node.complete_by = node.timer_at = None
     if again:
         node.retries_remaining -= 1
         delay = delay_ms(node.id, node.attempt, node.retry_interval_seconds, node.retries_remaining)
@@ -50,7 +50,7 @@ def client_error(step: Step, node: Node, response: bytes | None, *, retriable: b
 
 def retry(step: Step, node: Node, fires_at: int) -> None:
     """Retry: ready/ready, everything below deactivated, then schedule next of the parent."""
-    step.clear_timer(node)
+    node.timer_at = None
     node.fires_at = fires_at
     step.set_client(node, status.CLIENT_READY)
     step.set_server(node, status.READY)
@@ -75,7 +75,7 @@ def server_error(step: Step, command: FailNode) -> None:
         step.ignore("a server error of a node that is over")
         return
     response = msgspec.json.encode({"error": {"message": command.message}})
-    step.clear_timer(node)
+    node.timer_at = None
     step.set_server(node, status.ERRORED, response)
     _notify(step, node, "Server Error", response)
 

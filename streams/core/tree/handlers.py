@@ -26,7 +26,7 @@ def _timer_fired(step: Step, command: TimerFired) -> None:
     if node is None or node.timer_at is None or (node.timer_kind, node.timer_number) != (command.kind, command.number):
         step.ignore("a timer that no longer stands")
         return
-    step.clear_timer(node)
+    node.timer_at = None
     if command.kind == TimerKind.START:
         progress.start(step, node)
     elif command.kind == TimerKind.RETRY:

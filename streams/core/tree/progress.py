@@ -146,7 +146,7 @@ def send(step: Step, node: Node) -> None:
 
 def renew_deadline(step: Step, node: Node) -> None:
     """`complete_by` of a node that is with its client: its timeout from now. It counts until the client begins."""
-    step.clear_timer(node)
+    node.timer_at = None
     seconds = node.timeout_seconds
     if seconds == TIMEOUT_DEFAULT:
         seconds = step.settings.default_timeout_seconds
@@ -163,13 +163,7 @@ def client_done(step: Step, node: Node, client: ClientStatus, response: bytes | 
     step.check(node, client, status.PROCESSING_CHILDREN)
     step.set_client(node, client, response)
     step.set_server(node, status.PROCESSING_CHILDREN, response, same_response=True)
-    end_deadline(step, node)
-
-
-def end_deadline(step: Step, node: Node) -> None:
-    """Clear the deadline: the client has answered."""
-    node.complete_by = None
-    step.clear_timer(node)
+    node.complete_by = node.timer_at = None
 
 
 def children_ready(step: Step, node: Node) -> None:

@@ -11,7 +11,7 @@ from backbeat.streams.core.checks import check_response
 from backbeat.streams.core.records import Node
 from backbeat.streams.core.step import Step, refuse, require_own_node
 from backbeat.streams.core.tree import progress, status
-from backbeat.streams.core.tree.create import add_children, child_ids, is_repeat
+from backbeat.streams.core.tree.create import add_children
 from backbeat.streams.core.tree.failures import client_error, is_running
 
 STATUS_WORDS = {
@@ -37,12 +37,8 @@ def change_node(step: Step, command: ChangeNode) -> None:
     if _is_late(step, node, command.attempt):
         return
     check_response(step, command.response)
-    if command.children and is_repeat(step):
-        step.ignore("a repeat: its children are there")
-        step.reply(Done(changed=False))
-        return
-    add_children(step, node, command.children)
-    if node.server is status.DEACTIVATED:
+    _, are_new = add_children(step, node, command.children)
+    if not are_new or node.server is status.DEACTIVATED:
         step.reply(Done(changed=False))
         return
     _set_status(step, node, change, command)
@@ -109,11 +105,8 @@ def children_added(step: Step, command: AddChildren) -> None:
     node = require_own_node(step, command.node_id)
     if _is_late(step, node, command.attempt):
         return
-    if command.children and is_repeat(step):
-        step.ignore("a repeat: its children are there")
-    else:
-        add_children(step, node, command.children)
-    step.reply(Made(child_ids(step, len(command.children))))
+    child_ids, _ = add_children(step, node, command.children)
+    step.reply(Made(child_ids))
 
 
 def on_refused(step: Step, rejection: Rejection) -> None:
