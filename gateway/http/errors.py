@@ -5,10 +5,11 @@ The classes are those that old clients know (behaviour document, section 5); `Ba
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from backbeat.errors import Rejected
 from backbeat.schemas.messages.replies import Reason
+from backbeat.transport.http_nouns import Error, Rejection
 
 INVALID_PARAMETERS = "Backbeat::InvalidParameters"
 #: Error class of the original's database for ids and search values of the wrong kind.
@@ -20,15 +21,15 @@ RETRY_AFTER_SECONDS = 1
 class Refusal(Exception):  # noqa: N818 - a refusal is no fault
     """A refused call: status, body, and headers beside the usual ones."""
 
-    def __init__(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
-        super().__init__(body.get("message", ""))
+    def __init__(self, status: int, body: Error | dict[str, str], headers: dict[str, str] | None = None) -> None:
+        super().__init__(body.message if isinstance(body, Error) else "")
         self.status = status
         self.body = body
         self.headers = headers or {}
 
 
-def _refusal(status: int, error_class: str, message: str, **fields: Any) -> Refusal:
-    return Refusal(status, {"errorClass": error_class, "message": message, **fields})
+def _refusal(status: int, error_class: str, message: str) -> Refusal:
+    return Refusal(status, Error(error_class, message))
 
 
 def invalid(message: str) -> Refusal:
@@ -53,8 +54,8 @@ def not_found(message: str = "Not Found") -> Refusal:
 
 def method_not_allowed(method: str, allowed: str) -> Refusal:
     """405: the path exists, with other methods."""
-    body = {"errorClass": "Backbeat::MethodNotAllowed", "message": f"{method} is not allowed here; allowed: {allowed}"}
-    return Refusal(405, body, {"Allow": allowed})
+    error = Error("Backbeat::MethodNotAllowed", f"{method} is not allowed here; allowed: {allowed}")
+    return Refusal(405, error, {"Allow": allowed})
 
 
 def too_large(message: str) -> Refusal:
@@ -64,7 +65,7 @@ def too_large(message: str) -> Refusal:
 
 def unavailable(message: str, error_class: Literal["Backbeat::Unavailable", "Backbeat::Timeout"]) -> Refusal:
     """503: a part that the answer needs is unreachable; ask again later."""
-    return Refusal(503, {"errorClass": error_class, "message": message}, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+    return Refusal(503, Error(error_class, message), {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 def defect() -> Refusal:
@@ -75,13 +76,8 @@ def defect() -> Refusal:
 def refused(rejected: Rejected, target: str, *, whole: bool = False) -> Refusal:
     """The engine's rejection as a refusal of `target`: `workflow 0b4e…`; `whole`: with the rejection's fields."""
     refusal = _refused(rejected, target)
-    if whole:
-        refusal.body["rejection"] = {
-            "reason": rejected.reason,
-            "message": rejected.message,
-            "found": rejected.found,
-            "wanted": rejected.wanted,
-        }
+    if whole and isinstance(refusal.body, Error):
+        refusal.body.rejection = Rejection(rejected.reason, rejected.message, rejected.found, rejected.wanted)
     return refusal
 
 
@@ -95,13 +91,8 @@ def _refused(rejected: Rejected, target: str) -> Refusal:
         case Reason.WORKFLOW_COMPLETE:
             return _refusal(400, "Backbeat::WorkflowComplete", "Backbeat::WorkflowComplete")
         case Reason.INVALID_CLIENT_STATUS:
-            return _refusal(
-                409,
-                "Backbeat::InvalidClientStatusChange",
-                message,
-                currentStatus=rejected.found,
-                attemptedStatus=rejected.wanted,
-            )
+            error = Error("Backbeat::InvalidClientStatusChange", message, rejected.found, rejected.wanted)
+            return Refusal(409, error)
         case Reason.INVALID_SERVER_STATUS:
             return _refusal(409, "Backbeat::InvalidServerStatusChange", message)
         case Reason.KEY_REUSED:

@@ -9,16 +9,17 @@ import msgspec
 from backbeat.client.jobs.views import Job, JobFilter, JobMatch, JobRefusal
 from backbeat.client.limits.views import ActivityLimit, LimitPool
 from backbeat.client.schedules.views import Run, Schedule
+from backbeat.gateway.api.health import Health, Stats, Today
 from backbeat.gateway.api.shapes.jobs import NewJob
 from backbeat.gateway.api.shapes.limits import NewLimit
 from backbeat.gateway.api.shapes.reports import Activities, Daily, Summary
 from backbeat.gateway.http.presentation import Branch, ErrorRow, Tree
 from backbeat.gateway.openapi.types import Schema
 from backbeat.payload.nouns import json_names
-from backbeat.transport.http_nouns import Node, StatusChange, User, Workflow
+from backbeat.transport.http_nouns import Error, Node, Rejection, StatusChange, User, Workflow
 
 _NOUNS: tuple[type[msgspec.Struct], ...] = (
-    *(Workflow, Node, StatusChange, Branch, Tree, User, ErrorRow),
+    *(Workflow, Node, StatusChange, Branch, Tree, User, ErrorRow, Error, Rejection, Health, Stats, Today),
     *(Job, JobFilter, JobMatch, JobRefusal, ActivityLimit, LimitPool, Schedule, Run),
 )
 #: Names in the description of those that have another one in the SDK.

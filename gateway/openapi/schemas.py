@@ -9,7 +9,6 @@ from __future__ import annotations
 from backbeat.gateway.api.shapes.jobs import KINDS
 from backbeat.gateway.openapi.nouns import ANSWERS, REQUESTS
 from backbeat.gateway.openapi.types import (
-    COUNT,
     NUMBER_MAX,
     TEXT,
     TIME,
@@ -43,18 +42,6 @@ _LIMITS = Settings()
 
 _MODE: Schema = {"type": "string", "enum": list(MODE_WORDS)}
 
-_STATS = answer_object(
-    {
-        "latency": {"type": "number", "description": "seconds until the slowest part of the engine answers"},
-        "today": answer_object({"processed": COUNT, "failed": COUNT}),
-        "processed": {**COUNT, "description": "completions"},
-        "failed": {**COUNT, "description": "client errors"},
-        "enqueued": {**COUNT, "description": "due, or with clients"},
-        "scheduled": {**COUNT, "description": "waiting for their time"},
-        "retry_size": {**COUNT, "description": "waiting for a retry"},
-    }
-)
-
 _ERROR_CLASSES = (
     "ActiveRecord::StatementInvalid",
     *(
@@ -74,22 +61,13 @@ _ERROR_CLASSES = (
     ),
 )
 _ERROR: Schema = {
-    "type": "object",
+    **ANSWERS["Error"],
     "required": ["errorClass", "message"],
     "properties": {
+        **ANSWERS["Error"]["properties"],
         "errorClass": {"type": "string", "enum": list(_ERROR_CLASSES)},
-        "message": TEXT,
-        "currentStatus": {
-            "type": "string",
-            "description": "the client status that the node has; of a refused change of it alone",
-        },
-        "attemptedStatus": {"type": "string", "description": "the client status that it cannot change to"},
-        "rejection": answer_object(
-            {"reason": TEXT, "message": TEXT, "found": TEXT, "wanted": TEXT},
-            "the engine's own words; of records, and with `X-backbeat-whole: 1`",
-        ),
+        "rejection": ref("Rejection"),
     },
-    "additionalProperties": False,
 }
 
 # --- requests --------------------------------------------------------------------------------------------------------
@@ -210,14 +188,6 @@ SCHEMAS: dict[str, Schema] = {
     "NewJob": {**REQUESTS["NewJob"], "anyOf": KINDS},
     "Print": answer_object({"print": {"type": "string", "description": "a line a node, with ANSI colours"}}),
     "Success": answer_object({"success": {"const": True}}),
-    "Health": answer_object(
-        {
-            "sha": {"type": "string", "description": "the version that runs"},
-            "time": TIME,
-            "status": {"type": "string", "description": "OK, or what cannot be reached"},
-        }
-    ),
-    "Stats": _STATS,
     "NewWorkflow": _NEW_WORKFLOW,
     "NewWorkflowAsForm": {
         **_NEW_WORKFLOW,

@@ -162,13 +162,15 @@ def _conversion(annotation: Any) -> tuple[Conversion | None, bool]:
     if origin in (typing.Union, UnionType) and NoneType in arguments:
         (inner,) = (argument for argument in arguments if argument is not NoneType)
         return _conversion(inner)[0], True
-    if origin is list:
+    if origin in (list, tuple):
         conversion, _ = _conversion(arguments[0])
-        return None if conversion is None else Conversion(*map(_for_each, conversion)), False
+        return None if conversion is None else Conversion(
+            *(_for_each(convert, origin) for convert in conversion)
+        ), False
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
         return Conversion(json_writer(annotation), partial(noun_of, annotation), record_fields), False
     return None, False
 
 
-def _for_each(convert: _Convert) -> _Convert:
-    return lambda values: [convert(value) for value in values]
+def _for_each(convert: _Convert, container: type[list[Any] | tuple[Any, ...]]) -> _Convert:
+    return lambda values: container(map(convert, values))

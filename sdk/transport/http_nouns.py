@@ -110,6 +110,27 @@ class StatusChange(msgspec.Struct, rename="camel", gc=False):
     created_at: Annotated[Time, Source("change.at")]
 
 
+class Rejection(msgspec.Struct, gc=False):
+    """The engine's own words; of records, and with `X-backbeat-whole: 1`."""
+
+    reason: str
+    message: str
+    found: str
+    wanted: str
+
+
+class Error(msgspec.Struct, rename="camel", omit_defaults=True):
+    """A call that was refused, or failed."""
+
+    error_class: str = ""
+    message: str = ""
+    current_status: Annotated[
+        str, Meta(description="the client status that the node has; of a refused change of it alone")
+    ] = ""
+    attempted_status: Annotated[str, Meta(description="the client status that it cannot change to")] = ""
+    rejection: Rejection | None = None
+
+
 class User(msgspec.Struct, gc=False):
     """A client application."""
 

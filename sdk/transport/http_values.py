@@ -26,25 +26,12 @@ from backbeat.schemas.messages import history
 from backbeat.schemas.messages.replies import Reason, Rejection
 from backbeat.schemas.messages.status import CLIENT_WORDS, SERVER_WORDS
 from backbeat.schemas.messages.views import NodeView, WorkflowView
-from backbeat.transport.http_nouns import StatusChange, User, WholeNode, Workflow
+from backbeat.transport.http_nouns import Error, StatusChange, User, WholeNode, Workflow
 
 _TEXT_CHARACTERS_MAX = 300
 
 
-class _Rejection(msgspec.Struct, gc=False):
-    reason: str
-    message: str
-    found: str
-    wanted: str
-
-
-class _Error(msgspec.Struct, rename="camel", gc=False):
-    error_class: str = ""
-    message: str = ""
-    rejection: _Rejection | None = None
-
-
-_errors = msgspec.json.Decoder(_Error)
+_errors = msgspec.json.Decoder(Error)
 
 
 def read_workflow(text: bytes) -> WorkflowView:
@@ -129,7 +116,7 @@ def refusal(status: int, text: bytes, operation: str, *, is_record: bool = False
     try:
         error = _errors.decode(text)
     except msgspec.DecodeError:
-        error = _Error(message=text.decode(errors="replace")[:_TEXT_CHARACTERS_MAX])
+        error = Error(message=text.decode(errors="replace")[:_TEXT_CHARACTERS_MAX])
     if error.rejection is not None:
         rejection = error.rejection
         try:

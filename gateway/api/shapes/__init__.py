@@ -1,1 +1,1 @@
-"""Shapes of jobs, limits and reports as the HTTP API answers them."""
+"""Shapes of requests about jobs and limits, and of reports, as the HTTP API has them."""

@@ -45,7 +45,7 @@ class JobRefusal(msgspec.Struct, rename="camel", frozen=True):
     message: str
 
 
-class Job(msgspec.Struct, rename="camel", frozen=True):
+class Job(msgspec.Struct, rename="camel", frozen=True, eq=False):
     """A change of all nodes or workflows that match."""
 
     id: Id

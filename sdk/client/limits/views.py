@@ -70,7 +70,7 @@ class ActivityLimit(msgspec.Struct, rename="camel", frozen=True):
     ]
     paused: Annotated[bool, Source("limit.paused")]
     revision: Annotated[int, Source("limit.revision")]
-    pools: Annotated[list[LimitPool], Meta(description="those at which somebody is")]
+    pools: Annotated[tuple[LimitPool, ...], Meta(description="those at which somebody is")]
     more: Annotated[bool, Meta(description="there are more pools than these")]
 
     @property
