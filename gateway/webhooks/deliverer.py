@@ -113,7 +113,7 @@ class Deliverer:
             registry,
             partial(make_member, bootstrap_servers, _SESSION_TIMEOUT_SECONDS),
             ResultProducer(bootstrap_servers),
-            Owner(self._accept, fail),
+            Owner(self._accept, lambda error: self.spawn(self._end(error))),
             request_seconds_max=endpoint_timeout_seconds + connection_error_wait_seconds,
         )
         self._endpoints: dict[str, Endpoint] = {}
@@ -166,6 +166,11 @@ class Deliverer:
         await self._consumer.stop()
         for session in self._sessions.values():
             await session.close()
+
+    async def _end(self, error: BaseException) -> None:
+        """End with the consumer, once it has left its group: the process may end at once."""
+        await self._consumer.stop()
+        self._fail(error)
 
     def counts(self) -> WebhookCounts:
         """Counts for metrics and health."""

@@ -13,8 +13,10 @@ import pytest
 from backbeat.delivery import intake
 from backbeat.delivery.records import Owner
 from backbeat.delivery.result_producer import ResultProducer
+from backbeat.errors import Unavailable
 from backbeat.gateway.webhooks import topics
 from backbeat.gateway.webhooks.consumer import WebhookConsumer
+from backbeat.gateway.webhooks.deliverer import Deliverer
 from backbeat.gateway.webhooks.handover import Handover
 from backbeat.gateway.webhooks.webhook import Webhook
 from backbeat.schemas.codec import decode_command
@@ -219,3 +221,23 @@ async def test_a_kafka_that_is_not_there_is_waited_for_until_the_stop(caplog: py
     await rig.consumer.stop()
     assert "webhooks wait for Kafka" in caplog.text
     assert (rig.consumer.connected, rig.failures) == (False, [])
+
+
+async def test_a_consumer_that_fails_has_left_its_group_when_the_gateway_hears_of_it() -> None:
+    log: list[str] = []
+    deliverer = Deliverer(
+        "127.0.0.1:1",
+        Registry(),  # type: ignore[arg-type]
+        node_body=pytest.fail,
+        find_node=pytest.fail,
+        load_payload=pytest.fail,
+        fail=lambda error: log.append(str(error)),
+    )
+
+    async def stop() -> None:
+        log.append("left")
+
+    deliverer._consumer.stop = stop  # type: ignore[method-assign]
+    deliverer._consumer._owner.fail(Unavailable("Kafka refuses a record"))
+    await until_async(lambda: len(log) == 2)
+    assert log == ["left", "Kafka refuses a record"]

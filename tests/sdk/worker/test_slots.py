@@ -13,6 +13,8 @@ import pytest
 from backbeat import Fail, current
 from backbeat.errors import Rejected
 from backbeat.schemas.messages.activities import ActivityKind
+from backbeat.schemas.messages.commands import AnyCommand
+from backbeat.worker import attempts
 from tests.sdk.worker.ports import Bench, Receipt
 from tests.waiting import until_async
 
@@ -115,6 +117,23 @@ async def test_a_thread_that_cannot_be_started_is_its_nodes_error_and_the_next_b
         bench.put("fourth")
         await bench.is_settled("fourth")
         assert bench.status("fourth") == "completed"
+
+
+async def test_commands_that_cannot_be_written_are_an_error_of_their_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, errors = Bench(concurrency=1), iter([MemoryError("no room for the answer")])
+    bench.worker.activity("Work")(lambda: "ok")
+    routed = attempts.routed
+
+    def written(command: AnyCommand) -> tuple[bytes, bytes]:
+        for error in errors:
+            raise error
+        return routed(command)
+
+    monkeypatch.setattr(attempts, "routed", written)
+    async with bench.running():
+        bench.put("Work", "Work:again")
+        await bench.is_settled("Work", "Work:again")
+    assert (bench.error("Work"), bench.status("Work:again")) == ("MemoryError: no room for the answer", "completed")
 
 
 async def test_plain_functions_run_at_the_same_time() -> None:
