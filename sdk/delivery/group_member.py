@@ -142,17 +142,10 @@ class GroupMember(ABC, Generic[J]):
                     self._positions.commit(self._consumer, wait=False)
                 self._turn()
         except BaseException as error:  # noqa: BLE001 - its owner raises it again; leaving the group takes its time
-            self._report(error)
+            self._owner.report(self._loop, error)
         finally:
             if is_open:
                 self._leave()
-
-    def _report(self, error: BaseException) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._owner.fail, error)
-        except RuntimeError:
-            # The loop was closed without stopping the consumer: nobody is there any more.
-            logger.error("the event loop of %s is closed: its consumer ends: %s", self._group, error)
 
     def _take(self, messages: list[Message]) -> None:
         jobs = []

@@ -47,11 +47,6 @@ class Offsets:
         """The records behind the mark that are answered all the same."""
         return self._answered
 
-    @property
-    def open(self) -> int:
-        """Number of records that are taken and not passed by the mark."""
-        return len(self._taken)
-
 
 class OffsetReceipt:
     """A record of an assigned partition (`Receipt`): where it is not accepted, the partition's next owner reads it."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from backbeat.delivery.kafka import logger
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 
 #: (node id, attempt, message of a notification; None: it is none): the same for all repeats.
@@ -95,6 +97,13 @@ class Owner(NamedTuple, Generic[J]):
     fail: Callable[[BaseException], None]
     #: called once, when it takes activities
     joined: Callable[[], None] = lambda: None
+
+    def report(self, loop: asyncio.AbstractEventLoop, error: BaseException) -> None:
+        """Have `fail` called in this loop. Where that is closed, nobody is there any more. From any thread."""
+        try:
+            loop.call_soon_threadsafe(self.fail, error)
+        except RuntimeError:
+            logger.error("a consumer ends, and its event loop is closed: %s", error)
 
 
 class ConsumerState(NamedTuple):

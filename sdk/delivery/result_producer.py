@@ -72,15 +72,13 @@ class ResultProducer:
         produce = self._producer.produce
         job.unsent = len(answers)
 
-        def report(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                self._refused = error
-                return
+        def count() -> None:
             job.unsent -= 1
             if job.unsent == 0:
                 job.answered = True
                 acknowledged(job)
 
+        report = self._report(count)
         for route_key, value in answers:
             while True:
                 try:

@@ -149,7 +149,7 @@ class ShareConsumer:
             self._ending.set()
         try:
             await asyncio.to_thread(self._results.connect, self._topic)
-            await self._group.join(room=self._free, accept=self._take, fail=self._report_failure)
+            await self._group.join(room=self._free, accept=self._take, fail=partial(self._owner.report, self._outer))
         except BaseException as error:  # noqa: BLE001 - it is raised again where the worker starts
             started.set_exception(error)
             return
@@ -171,13 +171,7 @@ class ShareConsumer:
             while self._reporting:
                 self._results.serve(_REPORT_SECONDS)
         except BaseException as error:  # noqa: BLE001 - it is raised again where run() is awaited
-            self._report_failure(error)
-
-    def _report_failure(self, error: BaseException) -> None:
-        try:
-            self._outer.call_soon_threadsafe(self._owner.fail, error)
-        except RuntimeError:
-            logger.error("the worker's consumer failed: %s", error)
+            self._owner.report(self._outer, error)
 
     def _free(self) -> int:
         count, arrived = self._room

@@ -222,8 +222,12 @@ async def test_a_full_worker_reads_no_more_until_half_is_done() -> None:
     rig.group.assign(0)
     jobs = await rig.take(1, 2, 3, 4)
     rig.group.put(record_of(5))
-    rig.time.seconds += 2
-    await until_async(lambda: rig.group.paused == {0})
+
+    def is_paused() -> bool:
+        rig.time.seconds += 1
+        return rig.group.paused == {0}
+
+    await until_async(is_paused)
     # One that comes meanwhile is paused, too.
     rig.group.assign(1)
     await until_async(lambda: rig.group.paused == {0, 1})
