@@ -86,8 +86,10 @@ class Environment:
     def __init__(self) -> None:
         self.log: list[str] = []
         self.start_error: BaseException | None = None
-        #: Called for each command that is asked; an exception is its answer.
+        #: Called for each command and query that is sent; an exception is its answer.
         self.command: Callable[[Any], Any] = lambda _: None
+        self.query: Callable[[Any], Any] = lambda _: None
+        self._loop = asyncio.get_running_loop()
         self.time = 1_700_000_000.0
 
     async def start(self, client: str) -> None:
@@ -108,7 +110,7 @@ class Environment:
         return self.time
 
     def ask(self, question: Any) -> Any:
-        raise AssertionError("nothing is to be asked")
+        return asyncio.run_coroutine_threadsafe(question(Transport(self)), self._loop)
 
 
 class Transport:
@@ -119,6 +121,9 @@ class Transport:
 
     async def command(self, command: Any, timeout: float, operation: str) -> Any:
         return self._environment.command(command)
+
+    async def query(self, query: Any, timeout: float, operation: str) -> list[Any]:
+        return [self._environment.query(query)]
 
 
 class Bench:
