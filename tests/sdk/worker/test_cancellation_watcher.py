@@ -86,15 +86,31 @@ async def test_a_node_that_cannot_be_asked_about_is_not_followed_and_its_handler
     assert bench.status("Long") == "completed"
 
 
-async def test_a_handler_that_ends_soon_is_not_asked_about() -> None:
-    bench = Bench()
-    bench.environment.query = lambda _: pytest.fail("it is not to be asked")
-    bench.worker.activity("Short")(lambda: None)
+async def test_only_what_is_seen_twice_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cancellation_watcher, "_LOOK_SECONDS", 3_600.0)
+    bench, begun, go_on = Bench(), asyncio.Event(), asyncio.Event()
+    asked: list[WaitNode] = []
+
+    @bench.worker.activity("Long")
+    async def long() -> None:
+        begun.set()
+        await go_on.wait()
+
+    def query(query: WaitNode) -> Any:
+        asked.append(query)
+        go_on.set()
+        return job.record.node
+
+    bench.environment.query = query
     async with bench.running():
-        for number in range(20):
-            bench.put(f"Short:{number}")
-            await bench.is_settled(f"Short:{number}")
-        assert not bench.worker._watcher._runs
+        (job,) = bench.put("Long")
+        await begun.wait()
+        bench.worker._watcher._look()
+        (run,) = bench.worker._watcher._runs.values()
+        assert (run.followed, run.tasks) == (False, [])
+        bench.worker._watcher._look()
+        await bench.is_settled("Long")
+    assert asked
 
 
 @pytest.mark.parametrize("way", ["async", "plain"])
