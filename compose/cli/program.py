@@ -1,99 +1,62 @@
 """The commands of `backbeat`, each in a file of its own that is imported when it runs."""
 
 import importlib
-import importlib.metadata
-import importlib.util
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from backbeat.compose.cli.exit_codes import defect, explain
+from backbeat.compose.cli.exit_codes import CommandError, defect, explain
+from backbeat.compose.cli.installation import missing_folder
 from backbeat.compose.cli.profile import Section, find_file, load_profile
 from backbeat.schemas import environment
 
 
 class _Entry(NamedTuple):
-    target: str
+    module: str
     summary: str
 
 
-#: By purpose, as `backbeat --help` shows them.
+#: By purpose, as `backbeat --help` shows them. A command is the function of its name in this module of compose/.
 _SECTIONS: dict[str, dict[str, _Entry]] = {
     "Workflows": {
-        "signal": _Entry("backbeat.compose.cli.commands.signal:signal", "Signal a workflow: there is work for it."),
-        "schedule": _Entry(
-            "backbeat.compose.cli.commands.schedule:schedule", "Signal workflows at times: cron, intervals."
-        ),
-        "workflow": _Entry(
-            "backbeat.compose.cli.commands.workflow:workflow", "List, show and follow workflows; pause, cancel them."
-        ),
-        "node": _Entry(
-            "backbeat.compose.cli.commands.node:node", "Show nodes, their errors and history; retry, resolve, cancel."
-        ),
-        "search": _Entry(
-            "backbeat.compose.cli.commands.search:search", "Find workflows and nodes by name, status, text and time."
-        ),
-        "stuck": _Entry(
-            "backbeat.compose.cli.commands.stuck:stuck", "What does not go on: why, since when, when it is tried again."
-        ),
-        "job": _Entry(
-            "backbeat.compose.cli.commands.job:job", "One change for all that match: start, list, show, stop."
-        ),
-        "retry": _Entry("backbeat.compose.cli.commands.job:retry", "Retry all nodes that match."),
-        "cancel": _Entry("backbeat.compose.cli.commands.job:cancel", "Cancel all nodes that match."),
-        "resolve": _Entry("backbeat.compose.cli.commands.job:resolve", "Count all nodes that match as done."),
+        "signal": _Entry("cli.commands.signal", "Signal a workflow: there is work for it."),
+        "schedule": _Entry("cli.commands.schedule", "Signal workflows at times: cron, intervals."),
+        "workflow": _Entry("cli.commands.workflow", "List, show and follow workflows; pause, cancel them."),
+        "node": _Entry("cli.commands.node", "Show nodes, their errors and history; retry, resolve, cancel."),
+        "search": _Entry("cli.commands.search", "Find workflows and nodes by name, status, text and time."),
+        "stuck": _Entry("cli.commands.stuck", "What does not go on: why, since when, when it is tried again."),
+        "job": _Entry("cli.commands.job", "One change for all that match: start, list, show, stop."),
+        "retry": _Entry("cli.commands.job", "Retry all nodes that match."),
+        "cancel": _Entry("cli.commands.job", "Cancel all nodes that match."),
+        "resolve": _Entry("cli.commands.job", "Count all nodes that match as done."),
     },
     "Operation": {
-        "stats": _Entry("backbeat.compose.cli.reports.stats:stats", "Counts, queues, lag and timers, once."),
-        "top": _Entry("backbeat.compose.cli.reports.top:top", "The same by activity, live."),
-        "report": _Entry("backbeat.compose.cli.reports.report:report", "The daily report: text, HTML, by mail."),
-        "dead-letters": _Entry(
-            "backbeat.compose.cli.dead_letters.command:dead_letters", "What was refused: show, redrive, drop."
-        ),
-        "limit": _Entry(
-            "backbeat.compose.cli.commands.limit:limit", "Limit or pause activity types: how many at once, how often."
-        ),
-        "user": _Entry("backbeat.compose.cli.user.command:user", "Add, list, change or remove client applications."),
-        "settings": _Entry(
-            "backbeat.compose.cli.commands.settings:settings", "Change the settings that are kept in the log."
-        ),
-        "retention": _Entry(
-            "backbeat.compose.cli.commands.retention:retention",
-            "How long finished workflows are kept: set, list, remove.",
-        ),
-        "archive": _Entry(
-            "backbeat.compose.cli.commands.archive:archive",
-            "Archive what is about to be removed; list and read archives.",
-        ),
-        "topics": _Entry("backbeat.compose.cli.commands.topics:topics", "Make or check the topics."),
-        "projection": _Entry(
-            "backbeat.compose.cli.processes.projection:projection", "Look at the search's tables, or build them anew."
-        ),
+        "stats": _Entry("cli.reports.stats", "Counts, queues, lag and timers, once."),
+        "top": _Entry("cli.reports.top", "The same by activity, live."),
+        "report": _Entry("cli.reports.report", "The daily report: text, HTML, by mail."),
+        "dead-letters": _Entry("cli.dead_letters.command", "What was refused: show, redrive, drop."),
+        "limit": _Entry("cli.commands.limit", "Limit or pause activity types: how many at once, how often."),
+        "user": _Entry("cli.user.command", "Add, list, change or remove client applications."),
+        "settings": _Entry("cli.commands.settings", "Change the settings that are kept in the log."),
+        "retention": _Entry("cli.commands.retention", "How long finished workflows are kept: set, list, remove."),
+        "archive": _Entry("cli.commands.archive", "Archive what is about to be removed; list and read archives."),
+        "topics": _Entry("cli.commands.topics", "Make or check the topics."),
+        "projection": _Entry("cli.processes.projection", "Look at the search's tables, or build them anew."),
     },
     "Processes": {
-        "worker": _Entry(
-            "backbeat.compose.cli.processes.worker:worker", "Run the activities of a module, or a Worker."
-        ),
-        "engine": _Entry("backbeat.compose.cli.processes.engine:engine", "Run one engine on a Kafka that is there."),
-        "gateway": _Entry("backbeat.compose.cli.processes.gateway:gateway", "Run the HTTP gateway."),
-        "dev": _Entry(
-            "backbeat.compose.cli.processes.dev:dev", "Start everything on this machine: Kafka, topics, an engine."
-        ),
+        "worker": _Entry("cli.processes.worker", "Run the activities of a module, or a Worker."),
+        "engine": _Entry("cli.processes.engine", "Run one engine on a Kafka that is there."),
+        "gateway": _Entry("cli.processes.gateway", "Run the HTTP gateway."),
+        "dev": _Entry("cli.processes.dev", "Start everything on this machine: Kafka, topics, an engine."),
     },
     "Around it": {
-        "init": _Entry(
-            "backbeat.compose.cli.commands.init:init", "Write a first project: a workflow, its worker, its test."
-        ),
-        "demo": _Entry("backbeat.compose.demo.command:demo", "Show it at work on a real Kafka, then end."),
-        "bench": _Entry("backbeat.compose.bench.command:bench", "Measure it on this machine."),
-        "jars": _Entry(
-            "backbeat.compose.cli.commands.jars:jars", "Fetch Apache Kafka's jars into the cache folder now."
-        ),
-        "completion": _Entry(
-            "backbeat.compose.cli.commands.completion:completion", "Let the shell complete commands and options."
-        ),
+        "init": _Entry("cli.commands.init", "Write a first project: a workflow, its worker, its test."),
+        "demo": _Entry("demo.command", "Show it at work on a real Kafka, then end."),
+        "bench": _Entry("bench.command", "Measure it on this machine."),
+        "jars": _Entry("cli.commands.jars", "Fetch Apache Kafka's jars into the cache folder now."),
+        "completion": _Entry("cli.commands.completion", "Let the shell complete commands and options."),
     },
 }
 #: Processes without an operator at the terminal: a defect's traceback belongs into their log.
@@ -105,27 +68,30 @@ class LazyGroup(click.Group):
     """A group whose commands are imported when they run, so that `backbeat --help` is there at once."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands whose file is installed."""
+        """The commands that are installed."""
         del ctx
-        return [name for name, entry in _COMMANDS.items() if importlib.util.find_spec(entry.target.partition(":")[0])]
+        return [name for name in _COMMANDS if missing_folder(name) is None]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command."""
-        if cmd_name not in self.list_commands(ctx):
+        del ctx
+        if cmd_name not in _COMMANDS:
             return None
-        module, _, attribute = _COMMANDS[cmd_name].target.partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        if (text := missing_folder(cmd_name)) is not None:
+            raise CommandError(text)
+        module = importlib.import_module(f"backbeat.compose.{_COMMANDS[cmd_name].module}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The lists in the help, without importing any."""
-        installed = set(self.list_commands(ctx))
+        installed = self.list_commands(ctx)
         width = max(map(len, installed))
         for title, entries in _SECTIONS.items():
-            rows = [(name.ljust(width), entry.summary) for name, entry in entries.items() if name in installed]
-            if rows:
-                with formatter.section(title):
-                    formatter.write_dl(rows)
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name.ljust(width), entry.summary) for name, entry in entries.items() if name in installed]
+                )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuse text that cannot be written back anywhere, before any command reads it."""
@@ -183,8 +149,7 @@ def _warn() -> None:
 def backbeat(context: click.Context, profile: str | None, config: Path | None) -> None:
     """Backbeat on Kafka: durable workflows whose truth is a log.
 
-    Start here: `backbeat init FOLDER` writes a first project, `backbeat dev` runs everything on this machine, and
-    `backbeat demo` shows it at work.
+    Start here: `backbeat init FOLDER` writes a first project, `backbeat dev` runs everything on this machine.
     """
     if context.invoked_subcommand in _SERVERS:
         # Its log says it; what writes none says it in the end.

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from backbeat.compose.cli.connection import Connection
-from backbeat.compose.cli.main import EXTRAS, main
+from backbeat.compose.cli.installation import EXTRAS
+from backbeat.compose.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("compose", "gateway", "schemas", "sdk", "streams")

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import venv
 import zipfile
@@ -12,6 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+#: Folders of compose/ that the wheel does not have.
+OF_A_CHECKOUT = {"bench", "demo", "setup"}
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +50,14 @@ def empty_environment(wheel, tmp_path_factory):
     return folder
 
 
-def run(environment, *arguments):
+def run(environment, *arguments, **variables):
     return subprocess.run(
         [environment / "bin" / arguments[0], *arguments[1:]],
         capture_output=True,
         text=True,
         check=False,
         cwd=environment,
-        env={"PATH": "/usr/bin:/bin"},
+        env={"PATH": "/usr/bin:/bin", **variables},
     )
 
 
@@ -77,6 +80,25 @@ def test_command_line_says_which_extra_is_missing(empty_environment):
         assert f"pip install 'backbeat[{extra}]'" in done.stderr
 
 
+def test_what_only_a_checkout_runs_is_not_in_the_wheel(wheel):
+    folders = {name.rpartition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+
+    assert {f"backbeat/compose/{name}" for name in OF_A_CHECKOUT} & folders == set()
+
+
+@pytest.mark.parametrize("command", ["bench", "demo"])
+def test_a_command_of_the_repository_says_where_it_is(empty_environment, command):
+    said = f"`backbeat {command}` is not part of the installed package.\nWhat to do: run `make {command}` in a clone"
+    # Without the command line's packages, and with them.
+    assert said in run(empty_environment, "backbeat", command).stderr
+    packages = {"PYTHONPATH": sysconfig.get_path("purelib")}
+    done = run(empty_environment, "backbeat", "--profile", "default", command, **packages)
+    assert (done.returncode, done.stderr.count(said)) == (1, 1), done.stderr
+    lists = run(empty_environment, "backbeat", "--help", **packages)
+    assert re.search(r"^  dev  ", lists.stdout, re.MULTILINE), lists.stderr
+    assert not re.search(rf"\b{command}\b", lists.stdout)
+
+
 def test_wheel_has_all_that_is_not_python(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
 
@@ -88,13 +110,14 @@ def test_wheel_has_all_that_is_not_python(wheel):
     assert wanted - names == set()
 
 
-def test_every_folder_with_python_is_a_package_of_the_distribution():
+def test_every_other_folder_with_python_is_a_package_of_the_distribution():
     packages = set()
+    left_out = {f"backbeat.compose.{name}" for name in OF_A_CHECKOUT}
     for package, folder in PROJECT["tool"]["setuptools"]["package-dir"].items():
         for path in (ROOT / folder).rglob("*.py"):
             packages.add(".".join((package, *path.parent.relative_to(ROOT / folder).parts)))
 
-    assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages - left_out
 
 
 def test_lock_file_pins_with_hashes_and_names_no_index():

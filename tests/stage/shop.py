@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from tests.gateway.door import Door
 from tests.stage.plain import PlainStack
 
-PURCHASE = ["Make Purchase", "Successful Purchase", "Notify Customer", "Notify Fulfillment Center"]
+#: The nodes of a purchase, parents before their children: of the worker that the compose files run, …
+PURCHASE = ["Make Purchase", "Reserve money", "Mark as sold", "Successful Purchase", "Notify", "Notify"]
+#: … and of the demo's, which keeps a ledger.
+DEMO_PURCHASE = ["Make Purchase", "Successful Purchase", "Notify Customer", "Notify Fulfillment Center"]
 
 
 def open_shop(stack: PlainStack) -> list[Door]:
@@ -17,12 +21,15 @@ def open_shop(stack: PlainStack) -> list[Door]:
     return [Door(stack.url(f"gateway-{number}"), added["id"], added["token"]) for number in (1, 2)]
 
 
-def buy(door: Door, number: int) -> str:
-    """Signal one purchase; the workflow's id. OSError and AssertionError where the gateway cannot."""
+def buy(door: Door, number: int, parameter: str = "price") -> str:
+    """Signal one purchase; the workflow's id. OSError and AssertionError where the gateway cannot.
+
+    The worker gets the number as this parameter.
+    """
     body = {"name": "Purchases", "subject": f"Camera {number}", "decider": "PurchaseDecider"}
     workflow = door.post("/workflows", body)
     assert workflow.status == 201, workflow
-    data = {"name": "Make Purchase", "params": {"customer": f"Customer {number}", "number": number}}
+    data = {"name": "Make Purchase", "params": {"customer": f"Customer {number}", parameter: number}}
     # The same purchase, however often it is sent.
     signal = door.post(
         f"/workflows/{workflow.json['id']}/signal",
@@ -41,7 +48,7 @@ def statuses(tree: dict) -> list[tuple[str, str]]:
     return found
 
 
-def is_complete(door: Door, workflow: str) -> bool:
-    """Whether a purchase and all of its steps are complete, each there once."""
+def is_complete(door: Door, workflow: str, names: Sequence[str] = PURCHASE) -> bool:
+    """A purchase and all of its nodes, with these names, are complete, each there once."""
     answer = door.get(f"/workflows/{workflow}/tree")
-    return answer.status == 200 and statuses(answer.json) == [(name, "complete") for name in PURCHASE]
+    return answer.status == 200 and statuses(answer.json) == [(name, "complete") for name in names]

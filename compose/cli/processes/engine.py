@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from backbeat.compose.cli.engine_options import named_settings, tuning_options
 from backbeat.compose.cli.options import (
     STATUS_PORT_DEFAULT,
     bootstrap_option,
@@ -14,6 +13,7 @@ from backbeat.compose.cli.options import (
     status_host_option,
     status_port_option,
 )
+from backbeat.compose.cli.processes.engine_options import named_settings, tuning_options
 
 
 @click.command(
