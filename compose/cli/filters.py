@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from backbeat.compose.cli.durations import Moment
+from backbeat.compose.cli.options import Option, add_options
 from backbeat.schemas.messages.status import CLIENT_WORDS, SERVER_WORDS
 
 if TYPE_CHECKING:
     from backbeat import Client, Node
     from backbeat.client.views import Workflow
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 #: Every status of either machine.
 STATUSES = tuple(dict.fromkeys((*SERVER_WORDS, *CLIENT_WORDS)))
@@ -39,9 +38,9 @@ class Filters:
     until: datetime | None = None
 
 
-def filter_options(text: str, text_help: str) -> Callable[[F], F]:
+def filter_options(text: str, text_help: str) -> Option:
     """The options of the filters."""
-    options = (
+    return add_options(
         click.option("--name", metavar="NAME", help="Of this name."),
         click.option(text, "text", metavar="TEXT", help=text_help),
         click.option("--status", type=click.Choice(STATUSES), metavar="STATUS", help="Now in this status."),
@@ -49,13 +48,6 @@ def filter_options(text: str, text_help: str) -> Callable[[F], F]:
         click.option("--since", type=Moment(), help="A status changed since: a time, or how long ago."),
         click.option("--until", type=Moment(), help="A status changed before: a time, or how long ago."),
     )
-
-    def add(command: F) -> F:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
 
 
 def find_nodes(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import typing
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 from click.core import ParameterSource
@@ -34,23 +35,39 @@ class StatusPort(click.ParamType):
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _kafka_option(name: str, text: str, **settings: Any) -> Callable[[F], F]:
+class Option(typing.Protocol):
+    """A decorator that adds an option to a command, or several."""
+
+    def __call__(self, command: F, /) -> F:
+        """The command with the option."""
+
+
+def add_options(*options: Option) -> Option:
+    """Add options to a command, in the order of its help."""
+
+    def add(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def setting(flag: str, text: str, *, variable: str | None = None, **options: Any) -> Option:
+    """An option that an environment variable gives, too: `--http-host` or BACKBEAT_HTTP_HOST, unless it has another."""
+    name = variable or f"BACKBEAT_{flag.removeprefix('--').replace('-', '_').upper()}"
+    options = {"show_default": "default" in options, "show_envvar": True, **options}
+    return click.option(flag, envvar=name, help=text, **options)
+
+
+def _kafka_option(name: str, text: str, **settings: Any) -> Option:
     """An option of Kafka's security; `schemas.kafka.security` knows it by the variable's name."""
-    flag = name.lower().replace("_", "-")
-    return click.option(f"--kafka-{flag}", envvar=f"{PREFIX}{name}", help=text, **settings)
+    return setting(f"--kafka-{name.lower().replace('_', '-')}", text, show_envvar=False, **settings)
 
 
 _FILE = click.Path(dir_okay=False)
 _KAFKA = (
-    click.option(
-        "--bootstrap-servers",
-        envvar="BACKBEAT_BOOTSTRAP_SERVERS",
-        default="127.0.0.1:9092",
-        show_default=True,
-        show_envvar=True,
-        metavar="HOST:PORT,…",
-        help="The Kafka to use.",
-    ),
+    setting("--bootstrap-servers", "The Kafka to use.", default="127.0.0.1:9092", metavar="HOST:PORT,…"),
     _kafka_option(
         "SECURITY_PROTOCOL",
         "What its listener speaks.  [default: SASL_SSL with a user, SSL with a certificate, else PLAINTEXT]",
@@ -84,64 +101,34 @@ def bootstrap_option(command: F) -> F:
         security = KafkaSecurity.of({"PASSWORD": os.environ.get(f"{PREFIX}PASSWORD"), **texts})
         return command(*arguments, bootstrap_servers=Brokers(bootstrap_servers, security), **options)
 
-    with_options: Any = run
-    for option in reversed(_KAFKA):
-        with_options = option(with_options)
-    return with_options  # type: ignore[no-any-return]  # the wrapper stands where the command stood
+    return cast("F", add_options(*_KAFKA)(run))
 
 
-client_option = click.option(
-    "--client",
-    envvar="BACKBEAT_CLIENT",
-    default="default",
-    show_default=True,
-    show_envvar=True,
-    metavar="NAME",
-    help="The client application in whose name it is asked.",
+client_option = setting(
+    "--client", "The client application in whose name it is asked.", default="default", metavar="NAME"
 )
-gateway_option = click.option(
+gateway_option = setting(
     "--gateway",
-    envvar="BACKBEAT_GATEWAY",
+    "The HTTP gateway: for searches; for everything where it is named and no Kafka is.",
     default="http://127.0.0.1:9292",
-    show_default=True,
-    show_envvar=True,
     metavar="URL",
-    help="The HTTP gateway: for searches; for everything where it is named and no Kafka is.",
 )
-token_option = click.option(
-    "--token",
-    envvar="BACKBEAT_TOKEN",
-    show_envvar=True,
-    metavar="TOKEN",
-    help="The client application's token, for a gateway that asks for it.",
-)
-timeout_option = click.option(
-    "--timeout-seconds",
-    type=Number(min=0, min_open=True),
-    envvar="BACKBEAT_TIMEOUT_SECONDS",
-    default=10.0,
-    show_default=True,
-    show_envvar=True,
-    help="How long an answer is awaited.",
+token_option = setting("--token", "The client application's token, for a gateway that asks for it.", metavar="TOKEN")
+timeout_option = setting(
+    "--timeout-seconds", "How long an answer is awaited.", type=Number(min=0, min_open=True), default=10.0
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="For programs: JSON; a list as one line of JSON for each of its rows."
 )
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask whether that is meant.")
-application_option = click.option(
-    "--application-id",
-    envvar="BACKBEAT_APPLICATION_ID",
-    default="backbeat",
-    show_default=True,
-    show_envvar=True,
-    metavar="GROUP",
-    help="The consumer group of the engines.",
+application_option = setting(
+    "--application-id", "The consumer group of the engines.", default="backbeat", metavar="GROUP"
 )
-development_option = click.option(
+development_option = setting(
     "--development",
-    envvar="BACKBEAT_DEVELOPMENT",
+    "Accept topics with one replica: where losing everything with one disk is acceptable.",
     is_flag=True,
-    help="Accept topics with one replica: where losing everything with one disk is acceptable.",
+    show_envvar=False,
 )
 replication_option = click.option(
     "--replication",
@@ -150,23 +137,17 @@ replication_option = click.option(
     show_default=True,
     help="Replicas of each partition of the topics that are made.",
 )
-status_host_option = click.option(
+status_host_option = setting(
     "--status-host",
-    envvar="BACKBEAT_STATUS_HOST",
+    "The address that the status is served on; 0.0.0.0 is every one.",
     default="127.0.0.1",
-    show_default=True,
-    show_envvar=True,
     metavar="HOST",
-    help="The address that the status is served on; 0.0.0.0 is every one.",
 )
-log_format_option = click.option(
+log_format_option = setting(
     "--log-format",
+    "How the log is written to stderr; auto: text at a terminal, JSON elsewhere.",
     type=click.Choice(["auto", "json", "text"]),
-    envvar="BACKBEAT_LOG_FORMAT",
     default="auto",
-    show_default=True,
-    show_envvar=True,
-    help="How the log is written to stderr; auto: text at a terminal, JSON elsewhere.",
 )
 partitions_option = click.option(
     "--partitions",
@@ -176,17 +157,14 @@ partitions_option = click.option(
 )
 
 
-def status_port_option(default: int | None) -> Callable[[F], F]:
+def status_port_option(default: int | None) -> Option:
     """The option of the port of /metrics, /live and /ready."""
-    return click.option(
+    return setting(
         "--status-port",
+        "The port of /metrics, /live and /ready; 0: a free one; none: they are not served there.",
         type=StatusPort(),
-        envvar="BACKBEAT_STATUS_PORT",
         default="none" if default is None else str(default),
-        show_default=True,
-        show_envvar=True,
         metavar="PORT|none",
-        help="The port of /metrics, /live and /ready; 0: a free one; none: they are not served there.",
     )
 
 
@@ -219,7 +197,4 @@ def connected(command: F) -> F:
         )
         return command(*arguments, connection=connection, **options)
 
-    with_options: Any = run
-    for option in reversed(_CONNECTION):
-        with_options = option(with_options)
-    return with_options  # type: ignore[no-any-return]  # the wrapper stands where the command stood
+    return cast("F", add_options(*_CONNECTION)(run))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import click
 import msgspec
 
 from backbeat.compose.cli.durations import Length
+from backbeat.compose.cli.options import add_options
 from backbeat.compose.cli.references import read_value
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-_OPTIONS = (
+#: The command gets them by name.
+run_options = add_options(
     click.option("--arg", "arg", multiple=True, metavar="VALUE", help="An argument of the handler: JSON, else text."),
     click.option("--args", "arguments", metavar="JSON", help="All arguments: a list, or an object of keywords."),
     click.option("--client-data", metavar="JSON", help="The whole of the client data, instead of arguments."),
@@ -30,13 +30,6 @@ _OPTIONS = (
     ),
     click.option("--fairness-key", metavar="KEY", help="Where a limit holds it up: keys take turns."),
 )
-
-
-def run_options(command: F) -> F:
-    """Add the options; the command gets them by name."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 def read_run_options(options: Mapping[str, Any]) -> dict[str, Any]:

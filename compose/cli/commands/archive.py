@@ -11,7 +11,7 @@ import click
 
 from backbeat.compose.cli.durations import Number
 from backbeat.compose.cli.exit_codes import CommandError, Exit
-from backbeat.compose.cli.options import bootstrap_option, json_option, log_format_option
+from backbeat.compose.cli.options import bootstrap_option, json_option, log_format_option, setting
 from backbeat.compose.cli.show.printing import (
     emit,
     json_text,
@@ -50,13 +50,12 @@ Examples:
 """
 )
 @bootstrap_option
-@click.option(
+@setting(
     "--to",
-    envvar="BACKBEAT_ARCHIVE_TO",
+    "file:///folder, or s3://bucket/prefix?endpoint=http://…&region=…",
+    variable="BACKBEAT_ARCHIVE_TO",
     required=True,
-    show_envvar=True,
     metavar="URL",
-    help="file:///folder, or s3://bucket/prefix?endpoint=http://…&region=…",
 )
 @click.option("--once", is_flag=True, help="End when nothing waits; 1: something could not be archived.")
 @click.option(

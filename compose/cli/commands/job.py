@@ -11,7 +11,7 @@ import click
 from backbeat.compose.cli.conditions import KEYS, conditions_text, read_conditions
 from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.exit_codes import CommandError
-from backbeat.compose.cli.options import connected, json_option, yes_option
+from backbeat.compose.cli.options import add_options, connected, json_option, yes_option
 from backbeat.compose.cli.references import read_value
 from backbeat.compose.cli.show.follow_job import end_with, follow_job, print_ended
 from backbeat.compose.cli.show.printing import emit, note, print_fields, print_table, when
@@ -84,11 +84,11 @@ def _shortcut(action: str, summary: str, example: str) -> Callable[[F], click.Co
     """The command that starts a job of this action and follows it."""
 
     def make(run: F) -> click.Command:
-        command: Any = run
-        for option in (json_option, yes_option, _dry_run_option, _all_clients_option, _all_option, _where_option):
-            command = option(command)
+        options = (connected, _where_option, _all_option, _all_clients_option, _dry_run_option, yes_option, json_option)
         text = f"{summary}\n\nThe same as `backbeat job start {action} --follow`.\n{_ABOUT}"
-        return click.command(name=action, help=text, epilog=f"Example: backbeat {action} {example}")(connected(command))
+        return click.command(name=action, help=text, epilog=f"Example: backbeat {action} {example}")(
+            add_options(*options)(run)
+        )
 
     return make
 

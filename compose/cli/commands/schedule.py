@@ -118,11 +118,7 @@ def create(
 @json_option
 def list_(connection: Connection, *, as_json: bool) -> None:
     """List the client application's schedules. With --json: a line for each."""
-
-    async def run(client: Client) -> list[Schedule]:
-        return await client.schedules.list()
-
-    schedules = connection.run(run)
+    schedules = connection.run(lambda client: client.schedules.list())
     if as_json:
         for schedule in schedules:
             emit(schedule_row(schedule))
@@ -154,11 +150,7 @@ def _row(schedule: Schedule) -> tuple[str | Text, ...]:
 @json_option
 def show(name: str, connection: Connection, *, as_json: bool) -> None:
     """Show a schedule: what it is, its next runs, those that run or wait, and the newest of the others."""
-
-    async def run(client: Client) -> Schedule:
-        return await client.schedules.get(name)
-
-    _show(connection.run(run), as_json=as_json)
+    _show(connection.run(lambda client: client.schedules.get(name)), as_json=as_json)
 
 
 @schedule.command(epilog="Example: backbeat schedule pause nightly --note 'the bank is closed'")
@@ -168,11 +160,7 @@ def show(name: str, connection: Connection, *, as_json: bool) -> None:
 @json_option
 def pause(name: str, connection: Connection, reason: str, *, as_json: bool) -> None:
     """Let nothing be due until it is resumed. What runs goes on, what is queued waits."""
-
-    async def run(client: Client) -> None:
-        await client.schedules.pause(name, reason)
-
-    connection.run(run)
+    connection.run(lambda client: client.schedules.pause(name, reason))
     _done(name, "paused", as_json=as_json)
 
 
@@ -183,11 +171,7 @@ def pause(name: str, connection: Connection, reason: str, *, as_json: bool) -> N
 @json_option
 def resume(name: str, connection: Connection, reason: str, *, as_json: bool) -> None:
     """Go on with a paused schedule from now. What would have been due meanwhile is not made up for: see backfill."""
-
-    async def run(client: Client) -> None:
-        await client.schedules.resume(name, reason)
-
-    connection.run(run)
+    connection.run(lambda client: client.schedules.resume(name, reason))
     _done(name, "resumed", as_json=as_json)
 
 
@@ -199,11 +183,10 @@ def resume(name: str, connection: Connection, reason: str, *, as_json: bool) -> 
 @json_option
 def trigger(name: str, connection: Connection, overlap: Any, idempotency_key: str | None, *, as_json: bool) -> None:
     """Run it now, also where it is paused; as the schedule's own overlap lets it, unless another is given."""
-
-    async def run(client: Client) -> Schedule:
-        return await client.schedules.trigger(name, overlap=overlap, idempotency_key=idempotency_key)
-
-    _show(connection.run(run), as_json=as_json)
+    _show(
+        connection.run(lambda client: client.schedules.trigger(name, overlap=overlap, idempotency_key=idempotency_key)),
+        as_json=as_json,
+    )
 
 
 @schedule.command(
@@ -234,11 +217,12 @@ def backfill(
 
     They are run whether they were run before or not, one after the other unless another overlap is given.
     """
-
-    async def run(client: Client) -> Schedule:
-        return await client.schedules.backfill(name, start, end, overlap=overlap, idempotency_key=idempotency_key)
-
-    _show(connection.run(run), as_json=as_json)
+    _show(
+        connection.run(
+            lambda client: client.schedules.backfill(name, start, end, overlap=overlap, idempotency_key=idempotency_key)
+        ),
+        as_json=as_json,
+    )
 
 
 @schedule.command(epilog="Example: backbeat schedule delete nightly")
@@ -247,11 +231,7 @@ def backfill(
 @json_option
 def delete(name: str, connection: Connection, *, as_json: bool) -> None:
     """Forget a schedule. What it has started goes on."""
-
-    async def run(client: Client) -> None:
-        await client.schedules.delete(name)
-
-    connection.run(run)
+    connection.run(lambda client: client.schedules.delete(name))
     _done(name, "deleted", as_json=as_json)
 
 

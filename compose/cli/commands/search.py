@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.filters import Filters, filter_options, find_nodes, find_workflows
-from backbeat.compose.cli.options import connected, json_option
+from backbeat.compose.cli.options import add_options, connected, json_option
 from backbeat.compose.cli.show.printing import emit, json_text, note, print_table, status_text, when
 from backbeat.compose.cli.show.rows import node_row, workflow_row
 
@@ -18,22 +18,20 @@ if TYPE_CHECKING:
     from backbeat import Client, Node
     from backbeat.client.views import Workflow
 
-F = TypeVar("F", bound=Callable[..., Any])
+#: A node or a workflow.
+Row = TypeVar("Row", "Node", "Workflow")
 
 _LIMIT = 25
 
 
-def _page_options(command: F) -> F:
-    for option in (
-        click.option("--quiet", "-q", is_flag=True, help="Ids only, one on each line: for `-` of other commands."),
-        click.option("--all", "all_", is_flag=True, help="All of them, however many."),
-        click.option(
-            "--older-than", type=click.UUID, metavar="ID", help="Only what was made before the one of this id."
-        ),
-        click.option("--limit", type=click.IntRange(min=1), default=_LIMIT, show_default=True, help="So many at most."),
-    ):
-        command = option(command)
-    return command
+#: How many rows, and in which form.
+_page_options = add_options(
+    click.option("--limit", type=click.IntRange(min=1), default=_LIMIT, show_default=True, help="So many at most."),
+    click.option("--older-than", type=click.UUID, metavar="ID", help="Only what was made before the one of this id."),
+    click.option("--all", "all_", is_flag=True, help="All of them, however many."),
+    click.option("--quiet", "-q", is_flag=True, help="Ids only, one on each line: for `-` of other commands."),
+    json_option,
+)
 
 
 @click.group()
@@ -90,40 +88,14 @@ Examples:
 @connected
 @filter_options("--metadata", "Stands in the metadata, as compact JSON.")
 @_page_options
-@json_option
-def nodes(
-    connection: Connection,
-    limit: int,
-    older_than: uuid.UUID | None,
-    *,
-    all_: bool,
-    quiet: bool,
-    as_json: bool,
-    **filters: Any,
-) -> None:
+def nodes(connection: Connection, **options: Any) -> None:
     """Find nodes by what they are; the oldest come first. With --json: a line for each."""
-
-    async def run(client: Client) -> None:
-        rows = find_nodes(client, Filters(**filters), limit=None if all_ else limit, older_than=_id(older_than))
-        await _show(rows, node_row, _nodes_table, quiet=quiet, as_json=as_json)
-
-    connection.run(run)
+    _show(connection, find_nodes, node_row, _nodes_table, **options)
 
 
-def _list_workflows(
-    connection: Connection,
-    filters: Filters,
-    *,
-    limit: int | None,
-    older_than: uuid.UUID | None,
-    quiet: bool,
-    as_json: bool,
-) -> None:
-    async def run(client: Client) -> None:
-        rows = find_workflows(client, filters, limit=limit, older_than=_id(older_than))
-        await _show(rows, workflow_row, _workflows_table, quiet=quiet, as_json=as_json)
-
-    connection.run(run)
+_workflow_options = add_options(
+    connected, filter_options("--subject", "Stands in the subject, as compact JSON."), _page_options
+)
 
 
 @search.command(
@@ -135,29 +107,10 @@ Examples:
   backbeat search workflows --past-status retries_exhausted --since 2026-11-01 --until 2026-11-02 --json
 """,
 )
-@connected
-@filter_options("--subject", "Stands in the subject, as compact JSON.")
-@_page_options
-@json_option
-def workflows(
-    connection: Connection,
-    limit: int,
-    older_than: uuid.UUID | None,
-    *,
-    all_: bool,
-    quiet: bool,
-    as_json: bool,
-    **filters: Any,
-) -> None:
+@_workflow_options
+def workflows(connection: Connection, **options: Any) -> None:
     """Find workflows that have nodes; the newest come first. The status filters hold on one and the same node."""
-    _list_workflows(
-        connection,
-        Filters(**filters),
-        limit=None if all_ else limit,
-        older_than=older_than,
-        quiet=quiet,
-        as_json=as_json,
-    )
+    _show(connection, find_workflows, workflow_row, _workflows_table, **options)
 
 
 @click.command(
@@ -169,42 +122,37 @@ Examples:
   backbeat workflow list --status errored --all --json | jq -r .subject
 """,
 )
-@connected
-@filter_options("--subject", "Stands in the subject, as compact JSON.")
-@_page_options
-@json_option
-def list_(
+@_workflow_options
+def list_(connection: Connection, **options: Any) -> None:
+    """List workflows, the newest first: all that have nodes, or those that match. The same as `search workflows`."""
+    _show(connection, find_workflows, workflow_row, _workflows_table, **options)
+
+
+def _show(
     connection: Connection,
+    find: Callable[..., AsyncIterator[Row]],
+    json_row: Callable[[Row], Any],
+    print_rows: Callable[[list[Row]], int],
+    *,
     limit: int,
     older_than: uuid.UUID | None,
-    *,
     all_: bool,
     quiet: bool,
     as_json: bool,
     **filters: Any,
 ) -> None:
-    """List workflows, the newest first: all that have nodes, or those that match. The same as `search workflows`."""
-    _list_workflows(
-        connection,
-        Filters(**filters),
-        limit=None if all_ else limit,
-        older_than=older_than,
-        quiet=quiet,
-        as_json=as_json,
-    )
+    """Find rows and print them: ids and JSON as they come, a table when all are there."""
 
+    async def run(client: Client) -> None:
+        before = None if older_than is None else str(older_than)
+        rows = find(client, Filters(**filters), limit=None if all_ else limit, older_than=before)
+        if quiet:
+            async for row in rows:
+                click.echo(row.id)
+        elif as_json:
+            async for row in rows:
+                emit(json_row(row))
+        elif not print_rows([row async for row in rows]):
+            note("There is none.")
 
-async def _show(rows: Any, json_row: Callable[[Any], Any], table: Callable[[list[Any]], int], **flags: bool) -> None:
-    """Print rows: ids and JSON as they come, a table when all are there."""
-    if flags["quiet"]:
-        async for row in rows:
-            click.echo(row.id)
-    elif flags["as_json"]:
-        async for row in rows:
-            emit(json_row(row))
-    elif not table([row async for row in rows]):
-        note("There is none.")
-
-
-def _id(identity: uuid.UUID | None) -> str | None:
-    return None if identity is None else str(identity)
+    connection.run(run)

@@ -75,11 +75,7 @@ def show(workflow: tuple[str, ...], connection: Connection, *, as_json: bool) ->
 @json_option
 def names(connection: Connection, *, as_json: bool) -> None:
     """List the names of the client application's workflows, once each."""
-
-    async def run(client: Client) -> list[str]:
-        return await client.workflow_names()
-
-    for name in connection.run(run):
+    for name in connection.run(lambda client: client.workflow_names()):
         emit({"name": name}) if as_json else click.echo(plain(name))
 
 

@@ -6,14 +6,14 @@ import functools
 import sys
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from backbeat.compose.cli.durations import Moment
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.exit_codes import Exit
-from backbeat.compose.cli.options import bootstrap_option, json_option, yes_option
+from backbeat.compose.cli.options import add_options, bootstrap_option, json_option, yes_option
 
 if TYPE_CHECKING:
     from backbeat.compose.cli.dead_letters.resolve import Outcome
@@ -80,10 +80,7 @@ def filtered(command: F) -> F:
         )
         return command(*arguments, filters=filters, **options)
 
-    with_options: Any = run
-    for option in reversed(_FILTERS):
-        with_options = option(with_options)
-    return with_options  # type: ignore[no-any-return]  # the wrapper stands where the command stood
+    return cast("F", add_options(*_FILTERS)(run))
 
 
 def _milliseconds(at: datetime | None) -> int | None:
@@ -177,12 +174,18 @@ def show(bootstrap_servers: str, position: Position, *, raw: bool, as_json: bool
 # --- settling --------------------------------------------------------------------------------------------------------
 
 
-_positions_argument = click.argument("positions", type=_PositionType(), metavar="[POSITION]...", nargs=-1)
-_all_option = click.option("--all", "every", is_flag=True, help="All that wait.")
-_again_option = click.option("--again", is_flag=True, help="Those that were redriven or dropped before, too.")
-_limit_option = click.option("--limit", type=click.IntRange(min=1), help="At most so many, the oldest first.")
-_dry_run_option = click.option("--dry-run", is_flag=True, help="Only say which it would be.")
-_note_option = click.option("--note", default="", metavar="TEXT", help="Kept with it: why, or who.")
+_settling_options = add_options(
+    click.argument("positions", type=_PositionType(), metavar="[POSITION]...", nargs=-1),
+    bootstrap_option,
+    filtered,
+    click.option("--all", "every", is_flag=True, help="All that wait."),
+    click.option("--again", is_flag=True, help="Those that were redriven or dropped before, too."),
+    click.option("--limit", type=click.IntRange(min=1), help="At most so many, the oldest first."),
+    click.option("--dry-run", is_flag=True, help="Only say which it would be."),
+    click.option("--note", default="", metavar="TEXT", help="Kept with it: why, or who."),
+    yes_option,
+    json_option,
+)
 
 
 @dead_letters.command(
@@ -195,16 +198,7 @@ Examples:
 Exit codes: 0 all were sent in, 1 some could not be (they wait on).
 """
 )
-@_positions_argument
-@bootstrap_option
-@filtered
-@_all_option
-@_again_option
-@_limit_option
-@_dry_run_option
-@_note_option
-@yes_option
-@json_option
+@_settling_options
 def redrive(bootstrap_servers: str, *, note: str, **options: Any) -> None:
     """Send records in again where they came from, once what was wrong is mended.
 
@@ -224,16 +218,7 @@ Examples:
   backbeat dead-letters drop --until 2026-01-31 --dry-run
 """
 )
-@_positions_argument
-@bootstrap_option
-@filtered
-@_all_option
-@_again_option
-@_limit_option
-@_dry_run_option
-@_note_option
-@yes_option
-@json_option
+@_settling_options
 def drop(bootstrap_servers: str, *, note: str, **options: Any) -> None:
     """Count records as nobody's concern any more: they are not listed, and not sent in by --all.
 

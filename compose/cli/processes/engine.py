@@ -10,6 +10,7 @@ from backbeat.compose.cli.options import (
     bootstrap_option,
     development_option,
     log_format_option,
+    setting,
     status_host_option,
     status_port_option,
 )
@@ -25,20 +26,16 @@ Examples:
 """
 )
 @bootstrap_option
-@click.option(
+@setting(
     "--instance-id",
-    required=True,
-    envvar="BACKBEAT_INSTANCE_ID",
-    show_envvar=True,
-    help="This engine's name, unique among all engines and the same at every start: it is what makes a restart quick, "
+    "This engine's name, unique among all engines and the same at every start: it is what makes a restart quick, "
     "and two engines with one name throw each other out.",
+    required=True,
 )
-@click.option(
+@setting(
     "--data-dir",
+    "Where it keeps its records; lost ones are read again from Kafka.  [default: .backbeat/INSTANCE-ID]",
     type=click.Path(file_okay=False, path_type=Path),
-    envvar="BACKBEAT_DATA_DIR",
-    show_envvar=True,
-    help="Where it keeps its records; lost ones are read again from Kafka.  [default: .backbeat/INSTANCE-ID]",
 )
 @status_host_option
 @status_port_option(STATUS_PORT_DEFAULT)

@@ -12,6 +12,7 @@ from backbeat.compose.cli.options import (
     STATUS_PORT_DEFAULT,
     bootstrap_option,
     log_format_option,
+    setting,
     status_host_option,
     status_port_option,
 )
@@ -19,21 +20,15 @@ from backbeat.compose.cli.options import (
 _POLL_SECONDS = 0.2
 _PROGRESS_SECONDS = 5.0
 
-_data_dir_option = click.option(
+_data_dir_option = setting(
     "--data-dir",
-    envvar="BACKBEAT_GATEWAY_DATA_DIR",
+    "The gateway's directory: the SQLite projection is there.",
+    variable="BACKBEAT_GATEWAY_DATA_DIR",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".backbeat/gateway"),
-    show_default=True,
-    show_envvar=True,
-    help="The gateway's directory: the SQLite projection is there.",
 )
-_database_option = click.option(
-    "--database-url",
-    envvar="BACKBEAT_DATABASE_URL",
-    show_envvar=True,
-    metavar="URL",
-    help="The gateways' database where it is another: postgresql://USER@HOST/DATABASE.",
+_database_option = setting(
+    "--database-url", "The gateways' database where it is another: postgresql://USER@HOST/DATABASE.", metavar="URL"
 )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from backbeat.compose.cli.options import bootstrap_option, log_format_option
+from backbeat.compose.cli.options import bootstrap_option, log_format_option, setting
 
 if TYPE_CHECKING:
     from backbeat import Worker
@@ -36,19 +36,15 @@ be understood (no such module or attribute, nothing registered), 3 Kafka cannot 
 )
 @click.argument("targets", nargs=-1, required=True, metavar="MODULE[:ATTRIBUTE]...")
 @bootstrap_option
-@click.option(
+@setting(
     "--client",
-    envvar="BACKBEAT_CLIENT",
-    show_envvar=True,
+    "The client application whose activities it runs.  [default: the Worker's own, else default]",
     metavar="NAME",
-    help="The client application whose activities it runs.  [default: the Worker's own, else default]",
 )
-@click.option(
+@setting(
     "--concurrency",
+    "How many activities run at once.  [default: the Worker's own, else 100]",
     type=click.IntRange(min=1),
-    envvar="BACKBEAT_CONCURRENCY",
-    show_envvar=True,
-    help="How many activities run at once.  [default: the Worker's own, else 100]",
 )
 @click.option(
     "--reload",

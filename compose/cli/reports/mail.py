@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from email.errors import MessageError
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.exit_codes import CommandError, Exit
+from backbeat.compose.cli.options import add_options, setting
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,54 +24,23 @@ _SECONDS_MAX = 30.0
 _PORTS = {"none": 25, "starttls": 587, "tls": 465}
 
 _OPTIONS = (
-    click.option(
-        "--mail-to",
-        multiple=True,
-        envvar="BACKBEAT_MAIL_TO",
-        show_envvar=True,
-        metavar="ADDRESS",
-        help="Send it there, as text and HTML; may be given several times.",
+    setting(
+        "--mail-to", "Send it there, as text and HTML; may be given several times.", multiple=True, metavar="ADDRESS"
     ),
-    click.option(
-        "--mail-from",
-        envvar="BACKBEAT_MAIL_FROM",
-        show_envvar=True,
-        metavar="ADDRESS",
-        help="Whom it comes from.  [default: the first receiver]",
-    ),
-    click.option(
-        "--smtp-host",
-        envvar="BACKBEAT_SMTP_HOST",
-        default="127.0.0.1",
-        show_default=True,
-        show_envvar=True,
-        help="The mail server.",
-    ),
-    click.option(
-        "--smtp-port",
-        type=click.IntRange(1, 65535),
-        envvar="BACKBEAT_SMTP_PORT",
-        show_envvar=True,
-        help="Its port.  [default: 25; 587 with starttls, 465 with tls]",
-    ),
-    click.option(
+    setting("--mail-from", "Whom it comes from.  [default: the first receiver]", metavar="ADDRESS"),
+    setting("--smtp-host", "The mail server.", default="127.0.0.1"),
+    setting("--smtp-port", "Its port.  [default: 25; 587 with starttls, 465 with tls]", type=click.IntRange(1, 65535)),
+    setting(
         "--smtp-security",
+        "How the connection is encrypted; the server's certificate is checked.",
         type=click.Choice(["none", "starttls", "tls"]),
-        envvar="BACKBEAT_SMTP_SECURITY",
         default="none",
-        show_default=True,
-        show_envvar=True,
-        help="How the connection is encrypted; the server's certificate is checked.",
     ),
-    click.option(
-        "--smtp-user", envvar="BACKBEAT_SMTP_USER", show_envvar=True, metavar="NAME", help="Whom it logs in as."
-    ),
-    click.option(
+    setting("--smtp-user", "Whom it logs in as.", metavar="NAME"),
+    setting(
         "--smtp-password",
-        envvar="BACKBEAT_SMTP_PASSWORD",
-        show_envvar=True,
+        "With which password; other users of the machine see flags, but not the environment.",
         metavar="PASSWORD",
-        help="With which password; other users of the machine see flags, but not the environment.",
     ),
 )
 
@@ -180,7 +150,4 @@ def mail_options(command: F) -> F:
             )
         return command(*arguments, mail=mail, **options)
 
-    with_options: Any = run
-    for option in reversed(_OPTIONS):
-        with_options = option(with_options)
-    return with_options  # type: ignore[no-any-return]  # the wrapper stands where the command stood
+    return cast("F", add_options(*_OPTIONS)(run))

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-import click
 import msgspec
 
 from backbeat.compose.cli.connection import Connection
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.exit_codes import CommandError, Exit
+from backbeat.compose.cli.options import setting
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection as DatabaseConnection
@@ -29,12 +29,10 @@ T = TypeVar("T")
 #: Header of the gateway's responses: their age at most.
 _STALE_HEADER = "X-backbeat-stale-seconds"
 
-database_option = click.option(
+database_option = setting(
     "--database-url",
-    envvar="BACKBEAT_DATABASE_URL",
-    show_envvar=True,
+    "Ask the projection's database, not a gateway: postgresql://USER@HOST/DATABASE or sqlite:///FILE.",
     metavar="URL",
-    help="Ask the projection's database, not a gateway: postgresql://USER@HOST/DATABASE or sqlite:///FILE.",
 )
 
 

@@ -4,49 +4,45 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from backbeat.compose.cli.errors import SetupError
+from backbeat.compose.cli.options import Option, add_options
 
 if TYPE_CHECKING:
     from backbeat.schemas.kafka.client_registry import ClientRegistry, RegisteredClient
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 client_argument = click.argument("client", metavar="NAME|ID")
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs: JSON, on one line.")
 _ENDPOINTS = (("decision", "decisions"), ("activity", "activities"), ("notification", "notifications"))
 
 
-def client_partitions_option(default: int) -> Callable[[F], F]:
+def client_partitions_option(default: int) -> Option:
     """The option of the partitions of a client's topics."""
     return click.option(
         "--partitions", type=click.IntRange(min=1), default=default, show_default=True, help="Of each of its topics."
     )
 
 
-def endpoint_options(after: str = "") -> Callable[[F], F]:
+def endpoint_options(after: str = "") -> Option:
     """The options of a client's endpoints."""
-
-    def add(command: F) -> F:
-        for kind, plural in reversed(_ENDPOINTS):
-            text = f"Where {plural} are posted to.{after}"
-            command = click.option(f"--{kind}-endpoint", metavar="URL", help=text)(command)
-        return command
-
-    return add
+    return add_options(
+        *(
+            click.option(f"--{kind}-endpoint", metavar="URL", help=f"Where {plural} are posted to.{after}")
+            for kind, plural in _ENDPOINTS
+        )
+    )
 
 
-def delivery_option(default: str) -> Callable[[F], F]:
+def delivery_option(default: str) -> Option:
     """The option of a client's way of delivery."""
     text = f"To workers on its topic, or to its endpoints.  [default: {default}]"
     return click.option("--delivery", type=click.Choice(["topic", "webhook"]), help=text)
 
 
-def connections_option(default: str) -> Callable[[F], F]:
+def connections_option(default: str) -> Option:
     """The option of connections to a client's endpoints: closed, or kept open."""
     text = (
         "A connection for each webhook, or connections that are kept open: cheaper, for servers that do not give each "
