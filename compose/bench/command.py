@@ -12,7 +12,7 @@ import click
 from backbeat.compose.cli.errors import SetupError
 
 if TYPE_CHECKING:
-    from backbeat.compose.bench.engine import Figure
+    from backbeat.compose.bench.figure import Figure
     from backbeat.compose.bench.rig import Rig, Say
 
 LETTERS = "abcdefghi"

@@ -5,14 +5,12 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from statistics import median
-from typing import Any
 
+from backbeat.compose.bench.figure import Costs, Figure, medians, p99
 from backbeat.compose.bench.prepared_commands import Maker, subject_of
-from backbeat.compose.bench.rig import COMPILER, Rig, Say
+from backbeat.compose.bench.rig import COMPILER, Raw, Rig, Say
 from backbeat.compose.bench.worker import ALONE, FAN, FOUR
 from backbeat.schemas.kafka.topics import HISTORY, STATE
-
-Figure = dict[str, Any]
 
 _NAME = "bench"
 _NODES_PER_WORKFLOW = 4
@@ -69,14 +67,10 @@ class Bench:
             rates.append(len(records) / seconds)
             costs.append(cpu_seconds / len(records) * 1e6)
             self._say(f"(a) run {run + 1}: {rates[-1]:,.0f} commands/s, {costs[-1]:.0f} µs CPU a command")
-        return {
-            "commands_per_second": round(median(rates)),
-            "cpu_us_per_command": round(median(costs), 1),
-            "runs": {"commands_per_second": rounded(rates), "cpu_us_per_command": rounded(costs, 1)},
-        }
+        return medians(commands_per_second=(rates, 0), cpu_us_per_command=(costs, 1))
 
-    def _alone(self, workflows: int) -> list[Any]:
-        commands = []
+    def _alone(self, workflows: int) -> list[Raw]:
+        commands: list[Raw] = []
         for _ in range(workflows):
             self._subject_count += 1
             commands += self._maker.workflow(subject_of(self._subject_count, "a"))
@@ -87,7 +81,7 @@ class Bench:
     async def everything(self) -> Figure:
         """(b) Broker, engine, worker and client on this machine: workflows of four nodes, all signalled at once."""
         rates: list[float] = []
-        costs: dict[str, list[float]] = {}
+        costs = Costs("node", _SERVING)
         records, sizes = [], []
         for run in range(self._runs):
             begin = await asyncio.to_thread(self._rig.ends, STATE)
@@ -98,22 +92,9 @@ class Bench:
             records.append(written / nodes)
             sizes.append(size / nodes)
             rates.append(rate)
-            for name, seconds in cpu_seconds.items():
-                costs.setdefault(name, []).append(seconds / nodes * 1e3)
-            costs_text = ", ".join(f"{name} {values[-1]:.3f}" for name, values in costs.items())
-            self._say(f"(b) run {run + 1}: {rate:,.0f} nodes/s; CPU ms a node: {costs_text}")
-        self._changelog = {
-            "records_per_node": round(median(records), 2),
-            "bytes_per_node": round(median(sizes)),
-            "runs": {"records_per_node": rounded(records, 2), "bytes_per_node": rounded(sizes)},
-        }
-        totals = [sum(node_costs) for node_costs in zip(*(costs[name] for name in _SERVING), strict=True)]
-        return {
-            "nodes_per_second": round(median(rates)),
-            "cpu_ms_per_node": round(median(totals), 3),
-            "cpu_ms_per_node_by_process": {name: round(median(values), 3) for name, values in costs.items()},
-            "runs": {"nodes_per_second": rounded(rates), "cpu_ms_per_node": rounded(totals, 3)},
-        }
+            self._say(f"(b) run {run + 1}: {rate:,.0f} nodes/s; {costs.add(cpu_seconds, nodes)}")
+        self._changelog = medians(records_per_node=(records, 2), bytes_per_node=(sizes, 0))
+        return medians(costs, nodes_per_second=(rates, 0))
 
     async def changelog(self) -> Figure:
         """(g) Records and bytes in the changelog for each node, in the runs of (b)."""
@@ -140,12 +121,11 @@ class Bench:
 
     async def joins(self) -> Figure:
         """(c) A signal with many children in parallel, from sending it to the answer that it is complete."""
-        figure: Figure = {"runs": {}}
+        runs_by_name = {}
         for leaves, runs in ((1_000, self._runs), (_BIG_JOIN, min(self._runs, _BIG_JOIN_RUNS_MAX))):
             seconds = await self._timed(f"(c) {leaves:,} children", runs, partial(self._join, leaves))
-            figure[f"seconds_{leaves}"] = round(median(seconds), 3)
-            figure["runs"][f"seconds_{leaves}"] = rounded(seconds, 3)
-        return figure
+            runs_by_name[f"seconds_{leaves}"] = (seconds, 3)
+        return medians(**runs_by_name)
 
     async def _join(self, leaves: int) -> None:
         node = await self._rig.client.signal(_NAME, self._subject(), FAN, args=[leaves])
@@ -154,7 +134,7 @@ class Bench:
     async def in_a_row(self) -> Figure:
         """(d) A hundred signals to one workflow, from sending the first to the answer that the last is complete."""
         seconds = await self._timed(f"(d) {_ROW} in a row", self._runs, self._row)
-        return {"milliseconds": round(median(seconds) * 1e3), "runs": {"milliseconds": rounded(seconds, 3, 1e3)}}
+        return medians(milliseconds=([value * 1e3 for value in seconds], 0))
 
     async def _row(self) -> None:
         client, subject = self._rig.client, self._subject()
@@ -173,15 +153,14 @@ class Bench:
             node = await client.signal(_NAME, self._subject(), FOUR)
             await node.result(_WAIT_SECONDS)
             latencies_ms.append((time.perf_counter() - began_at) * 1e3)
-        latencies_ms.sort()
-        p50, p99 = median(latencies_ms), latencies_ms[int(len(latencies_ms) * 0.99) - 1]
-        self._say(f"(e) {len(latencies_ms)} workflows: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
-        return {
-            "p50_ms": round(p50, 1),
-            "p99_ms": round(p99, 1),
+        figure = {
+            "p50_ms": round(median(latencies_ms), 1),
+            "p99_ms": round(p99(latencies_ms), 1),
             "workflows": len(latencies_ms),
-            "least_ms": round(latencies_ms[0], 1),
+            "least_ms": round(min(latencies_ms), 1),
         }
+        self._say(f"(e) {figure['workflows']} workflows: p50 {figure['p50_ms']} ms, p99 {figure['p99_ms']} ms")
+        return figure
 
     async def _timed(self, label: str, runs: int, measurement: Callable[[], Awaitable[None]]) -> list[float]:
         seconds = []
@@ -207,8 +186,3 @@ async def until_warm(measure_round: Callable[[], Awaitable[tuple[float, dict[str
             return
         if time.monotonic() - began_at > _WARM_UP_SECONDS_MAX:
             return
-
-
-def rounded(values: list[float], digits: int = 0, factor: float = 1.0) -> list[float]:
-    """Values of every run, for the JSON."""
-    return [round(value * factor, digits) for value in values]

@@ -12,11 +12,12 @@ from statistics import median
 import psutil
 from sqlalchemy import Engine
 
-from backbeat.compose.bench.engine import Figure, rounded, until_warm
+from backbeat.compose.bench.engine import until_warm
+from backbeat.compose.bench.figure import Costs, Figure, medians, p99
 from backbeat.compose.bench.http_client import LoadResult
 from backbeat.compose.bench.http_rig import SERVING, HttpRig
 from backbeat.compose.bench.prepared_commands import Maker, subject_of
-from backbeat.compose.bench.rig import Say
+from backbeat.compose.bench.rig import Say, processor_seconds
 from backbeat.compose.cli.errors import SetupError
 from backbeat.gateway.projection import NodeFilters, Projection
 from backbeat.gateway.projection.reading import search
@@ -89,23 +90,19 @@ class HttpBench:
 
         seconds, costs = await self._runs_of("http_a", _ACCEPT_WORKFLOWS, measure, _ACCEPT_SIGNALS, "signal")
         rates = [_ACCEPT_SIGNALS / run_seconds for run_seconds in seconds]
-        return {
-            "signals_per_second": round(median(rates)),
-            **costs,
-            "runs": {"signals_per_second": rounded(rates)},
-        }
+        return medians(costs, signals_per_second=(rates, 0))
 
     async def fanned_out(self) -> Figure:
         """(http_b) One signal with 1,000 children at once, by webhook and PUT, until it is complete."""
         seconds, costs = await self._runs_of(
             "http_b", 1, lambda: self._rig.load("fan", children=_FAN), _FAN + 1, "node"
         )
-        return {"seconds": round(median(seconds), 3), **costs, "runs": {"seconds": rounded(seconds, 3)}}
+        return medians(costs, seconds=(seconds, 3))
 
     async def in_a_row(self) -> Figure:
         """(http_c) A hundred signals to one workflow, one call after another, until the last is complete."""
         seconds, costs = await self._runs_of("http_c", 1, lambda: self._rig.load("row", count=_ROW), _ROW, "node")
-        return {"seconds": round(median(seconds), 3), **costs, "runs": {"seconds": rounded(seconds, 3)}}
+        return medians(costs, seconds=(seconds, 3))
 
     async def steady(self) -> Figure:
         """(http_d) 200 workflows of one signal with three children, until all are complete."""
@@ -114,17 +111,17 @@ class HttpBench:
             "http_d", _STEADY_WORKFLOWS, lambda: self._steady(_STEADY_WORKFLOWS), nodes, "node"
         )
         rates = [nodes / run_seconds for run_seconds in seconds]
-        return {"nodes_per_second": round(median(rates)), **costs, "runs": {"nodes_per_second": rounded(rates)}}
+        return medians(costs, nodes_per_second=(rates, 0))
 
     def _steady(self, workflows: int) -> Awaitable[LoadResult]:
         return self._rig.load("steady", count=workflows, children=_STEADY_CHILDREN)
 
     async def _runs_of(
         self, name: str, workflows: int, measure: Callable[[], Awaitable[LoadResult]], units: int, unit: str
-    ) -> tuple[list[float], Figure]:
+    ) -> tuple[list[float], Costs]:
         """Seconds of every run, and the processor time for each unit by process."""
         seconds: list[float] = []
-        costs = _Costs(unit)
+        costs = Costs(unit, SERVING)
         await self._counted(workflows, measure)
         for run in range(self._runs):
             result, cpu_seconds = await self._counted(workflows, measure)
@@ -133,7 +130,7 @@ class HttpBench:
             self._say(
                 f"({name}) run {run + 1}: {result.seconds:.3f} s, {units / result.seconds:,.0f} {unit}s/s; {costs_text}"
             )
-        return seconds, costs.figure()
+        return seconds, costs
 
     async def _counted(
         self, workflows: int, measure: Callable[[], Awaitable[LoadResult]]
@@ -152,7 +149,7 @@ class HttpBench:
     async def reads(self) -> Figure:
         """(http_reads) Nodes read, and signals sent, over 64 connections."""
         results: dict[str, list[LoadResult]] = {"read": [], "write": []}
-        costs = {name: _Costs(name) for name in results}
+        costs = {name: Costs(name, SERVING) for name in results}
         loads = (("write", "accept", _WRITES), ("read", "read", _READS))
         for run in range(min(self._runs, _READ_RUNS_MAX)):
             await self._rig.load("prepare", count=_ACCEPT_WORKFLOWS)
@@ -167,12 +164,11 @@ class HttpBench:
                     f"(http_reads) run {run + 1}: {count / result.seconds:,.0f} {name}s/s, p50 {result.p50_ms:.1f} ms, "
                     f"p99 {result.p99_ms:.1f} ms; {costs_text}"
                 )
-        figure: Figure = {}
+        figure = medians(*costs.values())
         for name, _, count in loads:
             figure[f"{name}s_per_second"] = round(median(count / result.seconds for result in results[name]))
             figure[f"{name}_p50_ms"] = round(median(result.p50_ms or 0.0 for result in results[name]), 1)
             figure[f"{name}_p99_ms"] = round(median(result.p99_ms or 0.0 for result in results[name]), 1)
-            figure |= costs[name].figure()
         return figure | {"gateway_mb": round(self._rig.memory()["gateway"])}
 
     # --- the projection ----------------------------------------------------------------------------------------------
@@ -194,9 +190,9 @@ class HttpBench:
         fresh = [await self._fresh_search(workflow) for _ in range(_FRESH_SEARCHES)]
         figure = {
             "p50_ms": round(median(lags)),
-            "p99_ms": round(_p99(lags)),
+            "p99_ms": round(p99(lags)),
             "fresh_search_p50_ms": round(median(fresh), 1),
-            "fresh_search_p99_ms": round(_p99(fresh), 1),
+            "fresh_search_p99_ms": round(p99(fresh), 1),
         }
         self._say(
             f"(http_lag) shown p50 {figure['p50_ms']} ms, p99 {figure['p99_ms']} ms after the answer; a search that "
@@ -261,53 +257,12 @@ class HttpBench:
             await projection.start()
             try:
                 await rig.until(lambda: projection.records > 0, "the follower")
-                records_before, began_at, cpu_before = projection.records, time.monotonic(), _cpu_seconds(process)
+                records_before, began_at, cpu_before = projection.records, time.monotonic(), processor_seconds(process)
                 await rig.until(lambda: projection.is_whole, "the follower")
                 records = projection.records - records_before
-                seconds, cost = time.monotonic() - began_at, _cpu_seconds(process) - cpu_before
+                seconds, cost = time.monotonic() - began_at, processor_seconds(process) - cpu_before
             finally:
                 await projection.stop()
         rate, cpu_us = records / seconds, cost / records * 1e6
         self._say(f"(http_lag) a new projection takes {rate:,.0f} records/s, {cpu_us:.0f} µs CPU each")
         return {"records_per_second": round(rate), "cpu_us_per_record": round(cpu_us, 1), "records": records}
-
-
-class _Costs:
-    """Processor time for each unit, by process, of several runs."""
-
-    def __init__(self, unit: str) -> None:
-        self._name = f"cpu_ms_per_{unit}"
-        self._seconds_by_process: dict[str, list[float]] = {}
-
-    def add(self, cpu_seconds: dict[str, float], units: int) -> str:
-        """Add a run; its costs as text."""
-        for process, seconds in cpu_seconds.items():
-            self._seconds_by_process.setdefault(process, []).append(seconds / units * 1e3)
-        costs_text = ", ".join(f"{process} {values[-1]:.2f}" for process, values in self._seconds_by_process.items())
-        return f"CPU ms {self._totals()[-1]:.2f}: {costs_text}"
-
-    def figure(self) -> Figure:
-        """The medians of all runs."""
-        totals = self._totals()
-        return {
-            self._name: round(median(totals), 3),
-            f"{self._name}_by_process": {
-                process: round(median(values), 3) for process, values in self._seconds_by_process.items()
-            },
-            f"{self._name}_runs": rounded(totals, 3),
-        }
-
-    def _totals(self) -> list[float]:
-        return [
-            sum(unit_costs)
-            for unit_costs in zip(*(self._seconds_by_process[process] for process in SERVING), strict=True)
-        ]
-
-
-def _p99(values: list[float]) -> float:
-    return sorted(values)[int(len(values) * 0.99) - 1]
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system

@@ -18,6 +18,7 @@ import msgspec
 import uvloop
 from aiohttp import web
 
+from backbeat.compose.bench.figure import p99
 from backbeat.compose.local.ports import LOOPBACK
 
 #: Interval of asking for a node that is awaited.
@@ -284,10 +285,7 @@ async def _timed(call: Callable[[int], Awaitable[None]], load: Load) -> LoadResu
     began_at = time.monotonic()
     await _call_each(timed_call, range(load.count), load.connections)
     seconds = time.monotonic() - began_at
-    latencies_ms.sort()
-    return LoadResult(
-        seconds=seconds, p50_ms=median(latencies_ms), p99_ms=latencies_ms[int(len(latencies_ms) * 0.99) - 1]
-    )
+    return LoadResult(seconds=seconds, p50_ms=median(latencies_ms), p99_ms=p99(latencies_ms))
 
 
 def make_application(gateway: str, client_id: str) -> web.Application:

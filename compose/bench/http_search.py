@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from backbeat.compose.bench.engine import Figure
+from backbeat.compose.bench.figure import Figure
 from backbeat.compose.bench.rig import Say
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.local.postgresql import postgresql, why_not

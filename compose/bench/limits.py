@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from statistics import median
 
-from backbeat.compose.bench.engine import Figure, rounded
+from backbeat.compose.bench.figure import Figure, medians
 from backbeat.compose.bench.rig import Rig, Say
 from backbeat.compose.bench.worker import ALONE, LIMITED
 from backbeat.schemas.kafka.topics import HISTORY
@@ -53,15 +52,12 @@ class LimitBench:
         waiting = await self._round(LIMITED, _WAITING, when_sent=self._resume)
         self._say(f"(limits) {_WAITING:,} waiting: CPU ms a node: {waiting:.3f}")
         await limits.remove(LIMITED)
-        return {
-            "cpu_ms_per_node_unlimited": round(median(costs["unlimited"]), 3),
-            "cpu_ms_per_node_limited": round(median(costs["limited"]), 3),
-            "cpu_ms_per_node_narrow": round(median(costs["narrow"]), 3),
-            "ratio": round(median(ratios["limited"]), 2),
-            "ratio_narrow": round(median(ratios["narrow"]), 2),
-            "cpu_ms_per_node_100000_waiting": round(waiting, 3),
-            "runs": {"ratio": rounded(ratios["limited"], 2), "ratio_narrow": rounded(ratios["narrow"], 2)},
-        }
+        figure = medians(
+            ratio=(ratios["limited"], 2),
+            ratio_narrow=(ratios["narrow"], 2),
+            **{f"cpu_ms_per_node_{kind}": (values, 3) for kind, values in costs.items()},
+        )
+        return figure | {"cpu_ms_per_node_100000_waiting": round(waiting, 3)}
 
     async def _resume(self) -> None:
         """Resume the limit once all the nodes wait."""

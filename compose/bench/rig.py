@@ -168,7 +168,8 @@ class Rig:
     def usage(self) -> Usage:
         """Processor seconds used so far."""
         processes = self.processes()
-        seconds = {name: _processor_seconds(name, process) for name, process in processes.items()}
+        # This one alone, since the others are its children.
+        seconds = {name: processor_seconds(process, children=name != "client") for name, process in processes.items()}
         return Usage(seconds | {COMPILER: _compiler_seconds(processes["broker"].pid)})
 
     def memory(self) -> dict[str, float]:
@@ -219,13 +220,7 @@ class Rig:
     def publish(self, records: Iterable[Raw]) -> None:
         """Write commands; returns when Kafka has all of them."""
         for record in records:
-            while True:
-                try:
-                    self._producer.produce(COMMANDS, record.value, partition=record.partition)
-                except BufferError:
-                    self._producer.poll(0.05)
-                else:
-                    break
+            produce(self._producer, COMMANDS, record.value, record.partition)
         self._producer.flush()
 
     async def until(self, condition: Callable[[], bool], label: str) -> None:
@@ -310,10 +305,21 @@ class Rig:
             )
 
 
-def _processor_seconds(name: str, process: psutil.Process) -> float:
-    """Processor seconds of a process and its children; of this one alone, since the others are its children."""
-    processes = [process] if name == "client" else [process, *process.children(recursive=True)]
-    return sum(times.user + times.system for times in (member.cpu_times() for member in processes))
+def produce(producer: Producer, topic: str, value: bytes | None, partition: int, *, key: bytes | None = None) -> None:
+    """Produce a record, as soon as there is room."""
+    while True:
+        try:
+            producer.produce(topic, value, key, partition)
+        except BufferError:
+            producer.poll(0.05)
+        else:
+            return
+
+
+def processor_seconds(process: psutil.Process, *, children: bool = False) -> float:
+    """Processor seconds of a process, with or without its children's."""
+    processes = [process, *(process.children(recursive=True) if children else ())]
+    return float(sum(times.user + times.system for times in (member.cpu_times() for member in processes)))
 
 
 def _compiler_seconds(pid: int) -> float:

@@ -4,16 +4,15 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from statistics import median
-from typing import Any
 
 import psutil
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from backbeat.compose.bench.engine import Figure
+from backbeat.compose.bench.figure import Figure, medians
 from backbeat.compose.bench.prepared_commands import Maker, subject_of
-from backbeat.compose.bench.rig import ALONE, QUIET, Raw, Rig, Say
+from backbeat.compose.bench.rig import ALONE, QUIET, Raw, Rig, Say, processor_seconds
 from backbeat.compose.bench.store import Loaded, load, stored_subjects
 from backbeat.compose.cli.errors import SetupError
 from backbeat.schemas.codec import encode_signal
@@ -48,15 +47,9 @@ async def signals(runs: int, say: Say) -> Figure:
             ingested.append(ingest_rate)
             costs.append(cost)
             say(f"(f) run {run + 1}: {rate:,.0f} published/s; ingest {ingest_rate:,.0f}/s, {cost:.0f} µs CPU each")
-    return {
-        "published_per_second": round(median(published)),
-        "ingested_per_second": round(median(ingested)),
-        "ingest_cpu_us_per_signal": round(median(costs), 1),
-        "runs": {
-            "published_per_second": [round(value) for value in published],
-            "ingested_per_second": [round(value) for value in ingested],
-        },
-    }
+    return medians(
+        published_per_second=(published, 0), ingested_per_second=(ingested, 0), ingest_cpu_us_per_signal=(costs, 1)
+    )
 
 
 def _publish_signals(rig: Rig, run: int) -> float:
@@ -107,19 +100,14 @@ async def _ingest(rig: Rig) -> tuple[float, float]:
         ingest.start()
         try:
             await rig.until(lambda: ingest.forwarded > 0 or bool(failures), "the ingest")
-            forwarded_before, began_at, cpu_before = ingest.forwarded, time.monotonic(), _cpu_seconds(process)
+            forwarded_before, began_at, cpu_before = ingest.forwarded, time.monotonic(), processor_seconds(process)
             await rig.until(lambda: ingest.forwarded >= _SIGNALS or bool(failures), "the ingest")
-            seconds, cost = time.monotonic() - began_at, _cpu_seconds(process) - cpu_before
+            seconds, cost = time.monotonic() - began_at, processor_seconds(process) - cpu_before
         finally:
             await asyncio.to_thread(ingest.stop)
     if failures:
         raise SetupError(f"the ingest failed: {failures[0]}")
     return (_SIGNALS - forwarded_before) / seconds, cost / (_SIGNALS - forwarded_before) * 1e6
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
 
 
 # --- (i): one workflow with many nodes, and the restart ---------------------------------------------------------------
@@ -141,7 +129,7 @@ async def many_nodes(rig: Rig, runs: int, say: Say) -> dict[str, float]:
     return costs_by_leaves
 
 
-async def _results(rig: Rig, maker: Maker, leaves: int, numbers: Iterator[int], runs: int) -> Any:
+async def _results(rig: Rig, maker: Maker, leaves: int, numbers: Iterator[int], runs: int) -> AsyncIterator[list[Raw]]:
     """Results of children that are in work, in as many portions as there are runs and one to warm up."""
     portion_size = _COST_COMMANDS
     pending: list[bytes] = []
@@ -174,11 +162,7 @@ async def restarts(rig: Rig, runs: int, say: Say) -> Figure:
         from_kill.append(kill_seconds)
         say(f"(i) killed: first command {start_seconds:.2f} s after the new start, {kill_seconds:.2f} s after the kill")
         await asyncio.to_thread(rig.stack.wait_ready)
-    return {
-        "seconds_from_start": round(median(from_start), 2),
-        "seconds_from_kill": round(median(from_kill), 2),
-        "runs": {"seconds_from_start": [round(value, 2) for value in from_start]},
-    }
+    return medians(seconds_from_start=(from_start, 2), seconds_from_kill=(from_kill, 2))
 
 
 async def _restart(rig: Rig, maker: Maker, subject: bytes) -> tuple[float, float]:

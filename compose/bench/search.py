@@ -10,7 +10,6 @@ import random
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
@@ -352,10 +351,3 @@ def _insert_texts(connection: Connection, name: str, values: list[tuple[int, str
     cursor = connection.connection.cursor()
     cursor.executemany(f"INSERT INTO {name}(rowid, words) VALUES (?, ?)", values)  # noqa: S608 - our own names
     cursor.close()
-
-
-def figure_lines(figures: dict[str, Any]) -> Iterator[str]:
-    """The figures as lines of text."""
-    yield f"{figures['nodes']:,} nodes on {figures['database']}, loaded in {figures['load_seconds']} s"
-    for name, figure in figures["searches"].items():
-        yield f"{figure['p50_ms']:9.1f} ms p50 {figure['worst_ms']:9.1f} ms worst {figure['rows']:5} rows  {name}"

@@ -13,7 +13,7 @@ import msgspec
 from confluent_kafka import Producer
 
 from backbeat.compose.bench.prepared_commands import Maker, subject_of
-from backbeat.compose.bench.rig import QUIET, Rig
+from backbeat.compose.bench.rig import QUIET, Rig, produce
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import COMMANDS, STATE, topic_id
 from backbeat.schemas.messages import ids
@@ -142,13 +142,7 @@ def _write(producer: Producer, stores: list[PartitionStore]) -> None:
     producer.begin_transaction()
     for store in stores:
         for key, value in store.snapshot().records:
-            while True:
-                try:
-                    producer.produce(STATE, value, key, store.partition)
-                except BufferError:
-                    producer.poll(0.05)
-                else:
-                    break
+            produce(producer, STATE, value, store.partition, key=key)
         store.mark_durable()
     producer.commit_transaction(_TRANSACTION_SECONDS)
 

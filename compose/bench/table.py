@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from backbeat.compose.bench.engine import Figure
+    from backbeat.compose.bench.figure import Figure
 
 _PLAIN_WIDTH = 120
 #: Larger values are shown without decimals.

@@ -328,7 +328,7 @@ class Stack:
     def _supervised(self, process: ChildProcess, ready_line: str) -> Supervisor:
         left_over = stop_left_over(process.pid_path)
         if left_over is not None:
-            self._say(f"Stopped an {process.name} that an earlier run had left behind (pid {left_over}).")
+            self._say(f"Stopped {process.name}, which an earlier run had left behind (pid {left_over}).")
         with contextlib.suppress(FileNotFoundError):
             if process.log_path.stat().st_size > _LOG_BYTES_MAX:
                 process.log_path.replace(process.log_path.with_suffix(".log.old"))

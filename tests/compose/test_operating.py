@@ -248,7 +248,7 @@ def test_workflows_are_paused_resumed_completed_and_cancelled(shop):
     assert shop.lines("workflow", "show", "Sale", "flags")[0]["paused"]
     shop("workflow", "resume", "Sale", "flags")
     assert not shop.lines("workflow", "show", "Sale", "flags")[0]["paused"]
-    assert "Deactivate 2 nodes of 'Sale'?" in shop("workflow", "cancel", "Sale", "flags", given="n\n", code=1).stderr
+    assert "Cancel 2 nodes of 'Sale'?" in shop("workflow", "cancel", "Sale", "flags", given="n\n", code=1).stderr
     cancelled = shop.lines("workflow", "cancel", "Sale", "flags", "--yes")
     (tree,) = shop.lines("workflow", "tree", "Sale", "flags")
 

@@ -302,6 +302,6 @@ def test_what_cannot_go_back_stays_and_says_why(run, stack, unique):
     assert said.count(f"stays: there is no topic backbeat.signals.{unique} any more") == 2
     assert "2 of 2 wait on." in said
     assert len(letters(run, unique)) == 2
-    assert "Say which" in run("dead-letters", "redrive", code=2)
+    assert "give positions, or filters, or --all" in run("dead-letters", "redrive", code=2)
     assert "there is no dead letter 0@99999" in run("dead-letters", "drop", "0@99999", code=1)
     assert "is no position" in run("dead-letters", "show", "last", code=2)

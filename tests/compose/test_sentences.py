@@ -161,12 +161,12 @@ def test_words_of_settings_users_and_conditions(tmp_path):
     assert "given twice" in invoked("settings", "set", "children_max=5", "children_max=6", code=1)
     users = tmp_path / "users.json"
     users.write_text(json.dumps([{"name": "shop", "activityEndpoint": "http://shop"}]))
-    assert "user 'shop': there is no 'activityEndpoint': did you mean `activity_endpoint`?" in invoked(
+    assert "client 'shop': there is no 'activityEndpoint': did you mean `activity_endpoint`?" in invoked(
         "user", "import", str(users), code=1
     )
     for text in (b"\xff", b'[{"name": "\xff"}]', DEEP.encode(), b'{"name": "shop"}', b"[5]"):
         users.write_bytes(text)
-        assert "Error: this is no list of users" in invoked("user", "import", str(users), code=1)
+        assert "Error: this is no list of clients" in invoked("user", "import", str(users), code=1)
     assert "did you mean `name`?" in invoked("retry", "--where", "nmae=x", "--yes")
 
 

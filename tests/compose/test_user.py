@@ -215,7 +215,7 @@ def test_import_takes_ids_and_tokens_as_given(user, servers, unique):
     [
         ({"name": "NAME", "id": "7"}, "the id '7' is no UUID"),
         ({"name": "NAME", "activity_endpoint": "x"}, "is not an http:// or https"),
-        ({"id": str(uuid.uuid4())}, "this is no list of users: Object missing required field `name`"),
+        ({"id": str(uuid.uuid4())}, "this is no list of clients: Object missing required field `name`"),
         ({"name": "NAME", "delivery": "pigeon"}, "it must be topic or webhook"),
         ({"name": "NAME-0", "id": str(uuid.uuid4())}, "already"),
     ],

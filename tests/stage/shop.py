@@ -9,7 +9,7 @@ from tests.gateway.door import Door
 from tests.stage.plain import PlainStack
 
 #: The nodes of a purchase, parents before their children: of the worker that the compose files run, …
-PURCHASE = ["Make Purchase", "Reserve money", "Mark as sold", "Successful Purchase", "Notify", "Notify"]
+PURCHASE = ["Make Purchase", "Reserve money", "Mark as sold", "Successful Purchase", "Notify (2)", "Notify", "Notify"]
 #: … and of the demo's, which keeps a ledger.
 DEMO_PURCHASE = ["Make Purchase", "Successful Purchase", "Notify Customer", "Notify Fulfillment Center"]
 

@@ -105,7 +105,7 @@ def retry(connection: Connection, where: tuple[str, ...], **options: Any) -> Non
 
 @_shortcut(
     "cancel",
-    "Deactivate all nodes that match and everything below them; a status must be named.",
+    "Cancel all nodes that match and everything below them; a status must be named.",
     '--where workflow="Camera sale" --where status=ready --dry-run',
 )
 def cancel(connection: Connection, where: tuple[str, ...], **options: Any) -> None:
@@ -147,7 +147,7 @@ def _start(
         raise click.UsageError("give at least one --where KEY=VALUE beside client=…, or --all if every one is meant")
     job_options = {**conditions, "all": everything, "all_clients": all_clients}
     if action == "cancel" and "current_status" not in job_options:
-        raise click.UsageError("--where status=… is needed here: complete nodes would be deactivated, too")
+        raise click.UsageError("--where status=… is needed here: complete nodes would be canceled, too")
     if response is not None:
         job_options["response"] = read_value(response)
     noun = "workflows" if action in _OF_WORKFLOWS else "nodes"

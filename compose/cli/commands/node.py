@@ -246,7 +246,7 @@ def answer(
 @connected
 @json_option
 def cancel(node_id: tuple[str, ...], connection: Connection, *, as_json: bool) -> None:
-    """Deactivate nodes and everything below them; what waited for them goes on."""
+    """Cancel nodes and everything below them, which become deactivated; what waited for them goes on."""
     _change(node_id, connection, lambda client, identity: client.cancel(identity), "canceled", as_json=as_json)
 
 
@@ -270,7 +270,7 @@ def shutdown(node_id: tuple[str, ...], connection: Connection, response: str | N
 def deactivate_previous(node_id: uuid.UUID, connection: Connection, *, as_json: bool) -> None:
     """Deactivate every OLDER node of a node's whole workflow, complete ones and its ancestors too.
 
-    The node itself stays as it is. To deactivate the node: backbeat node cancel.
+    The node itself stays as it is. To end the node itself: backbeat node cancel.
     """
     _change(
         (str(node_id),),

@@ -188,7 +188,7 @@ Examples:
 @yes_option
 @json_option
 def cancel(workflow: tuple[str, ...], connection: Connection, *, yes: bool, as_json: bool) -> None:
-    """Deactivate all of a workflow's nodes that are not complete. It still takes signals: see `close`."""
+    """Cancel all of a workflow's nodes that are not complete. It still takes signals: see `close`."""
 
     async def run(client: Client) -> None:
         tree = await client.tree(workflow_id(client, workflow))
@@ -200,7 +200,7 @@ def cancel(workflow: tuple[str, ...], connection: Connection, *, yes: bool, as_j
             return
         open_count = sum(1 for _, node in tree.walk() if node.status not in _CLOSED)
         if not yes:
-            click.confirm(f"Deactivate {open_count} nodes of {tree.workflow.name!r}?", abort=True, err=True)
+            click.confirm(f"Cancel {open_count} nodes of {tree.workflow.name!r}?", abort=True, err=True)
         await change_all(roots, client.cancel, "canceled", as_json=as_json, concurrency=1)
 
     connection.run(run)

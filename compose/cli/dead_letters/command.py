@@ -28,7 +28,7 @@ _LAST_DEFAULT = 20
 def dead_letters() -> None:
     """Look at records that were refused, send them in again, or drop them.
 
-    A letter is called by its position, PARTITION@OFFSET (or OFFSET alone where there is one partition).
+    A dead letter is named by its position, PARTITION@OFFSET (or OFFSET alone where there is one partition).
     """
 
 
@@ -55,8 +55,8 @@ _FILTERS = (
     click.option("--reason", default="", metavar="TEXT", help="Only those whose reason has this in it."),
     click.option("--topic", default="", metavar="NAME", help="Only those that came from this topic."),
     click.option("--client", default="", metavar="NAME", help="Only those of this client application's topics."),
-    click.option("--since", type=Moment(), metavar="TIME", help="Only those put aside since (2026-01-31T12:00Z, 2h)."),
-    click.option("--until", type=Moment(), metavar="TIME", help="Only those put aside before."),
+    click.option("--since", type=Moment(), metavar="TIME", help="Only those refused since: a time, or how long ago."),
+    click.option("--until", type=Moment(), metavar="TIME", help="Only those refused before: a time, or how long ago."),
 )
 
 
@@ -252,7 +252,7 @@ def _settle(
     from backbeat.compose.cli.show.printing import note
 
     if bool(positions) + (filters.narrows or every) != 1:
-        raise click.UsageError("Say which: positions, or filters, or --all.")
+        raise click.UsageError("give positions, or filters, or --all")
     filters = _in_state(filters, None if again else filters.state)
     with DeadLetterTopic(bootstrap_servers) as topic:
         if positions:

@@ -64,7 +64,7 @@ def print_whole(letter: DeadLetter) -> None:
     print_fields(
         (
             ("position", str(letter.position)),
-            ("put aside", _when(letter.at)),
+            ("refused", _when(letter.at)),
             ("state", letter.state),
             ("then", "" if mark is None else f"{_when(mark.at)}  {mark.went_to}  {mark.note}".rstrip()),
             ("sent in before", f"{letter.times_redriven} times" if letter.times_redriven else ""),

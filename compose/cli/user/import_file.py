@@ -64,7 +64,7 @@ def import_(file: IO[bytes], bootstrap_servers: str, *, partitions: int) -> None
             _check_words(place, object_)
         client_rows = msgspec.convert(objects, list[ClientRow])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SetupError(f"this is no list of users: {error}.") from error
+        raise SetupError(f"this is no list of clients: {error}.") from error
     result, clients = {}, []
     with ClientRegistry(bootstrap_servers) as registry:
         for row in client_rows:
@@ -81,20 +81,20 @@ def _check_words(place: int, fields: dict[str, Any]) -> None:
     field_names = ClientRow.__struct_fields__
     for word in fields:
         if word not in field_names:
-            raise SetupError(f"user {fields.get('name', place)!r}: there is no {word!r}: {hint(word, field_names)}.")
+            raise SetupError(f"client {fields.get('name', place)!r}: there is no {word!r}: {hint(word, field_names)}.")
 
 
 def _client(row: ClientRow, token_hash: str, known_id: str | None) -> "RegisteredClient":
     from backbeat.schemas.kafka.clients import RegisteredClient, usual_delivery
 
     if row.delivery not in {None, "topic", "webhook"}:
-        raise SetupError(f"user {row.name!r}: delivery is {row.delivery!r}, it must be topic or webhook.")
+        raise SetupError(f"client {row.name!r}: delivery is {row.delivery!r}, it must be topic or webhook.")
     if row.connections not in {None, "close", "pooled"}:
-        raise SetupError(f"user {row.name!r}: connections is {row.connections!r}, it must be close or pooled.")
+        raise SetupError(f"client {row.name!r}: connections is {row.connections!r}, it must be close or pooled.")
     try:
         client_id = str(uuid.UUID(row.id)) if row.id else known_id or str(uuid.uuid4())
     except ValueError as error:
-        raise SetupError(f"user {row.name!r}: the id {row.id!r} is no UUID.") from error
+        raise SetupError(f"client {row.name!r}: the id {row.id!r} is no UUID.") from error
     activity_endpoint = row.activity_endpoint or None
     delivery = usual_delivery(activity_endpoint)
     if row.delivery is not None:
@@ -137,7 +137,7 @@ def from_environment(bootstrap_servers: str, *, partitions: int, as_json: bool) 
 
     id_text = os.environ.get("BACKBEAT_USER_ID", "").strip()
     if not id_text:
-        click.echo("BACKBEAT_USER_ID is not set: no user is added.", err=True)
+        click.echo("BACKBEAT_USER_ID is not set: no client is added.", err=True)
         return
     try:
         client_id = uuid.UUID(id_text)
