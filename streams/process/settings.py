@@ -1,4 +1,4 @@
-"""Settings of an engine process, checked once, in one frozen struct; `compose.tuning` has its flags."""
+"""Settings of an engine process, checked once, in one frozen struct; `cli.processes.engine_options` has its flags."""
 
 from __future__ import annotations
 

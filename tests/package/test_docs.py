@@ -11,6 +11,8 @@ from backbeat.streams.core.tree.status import CLIENT_TRANSITIONS, SERVER_TRANSIT
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "DECISIONS.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+#: A file or folder by its path from the root.
+PATH = re.compile(r"(?<![\w/.-])((?:compose|docs|gateway|schemas|sdk|streams|tests)/[\w./-]*\w)(?![*<{\w])")
 
 
 def diagram(transitions, left_out):
@@ -60,6 +62,18 @@ def test_every_link_leads_somewhere(document):
         assert path.exists(), target
         if anchor and path.suffix == ".md":
             assert anchor in anchors(path.read_text()), target
+
+
+# A decision names files as they were on its day.
+@pytest.mark.parametrize(
+    "document",
+    [path for path in DOCUMENTS if path.name != "DECISIONS.md"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_every_file_that_is_named_is_there(document):
+    for name in PATH.findall(document.read_text()):
+        path = ROOT / name
+        assert path.exists() or path.with_suffix(".py").exists() or Path(name).name.startswith("."), name
 
 
 def test_the_index_has_every_document():
