@@ -216,6 +216,7 @@ class Backbeat:
 
     async def advance(
         self,
+        /,
         by: timedelta | None = None,
         *,
         to: datetime | None = None,

@@ -21,6 +21,12 @@ class Blocking:
         self._loop = loop
 
 
+def direct(call: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
+    """A call that waits for nothing in the original either."""
+    method: Callable[Concatenate[Any, P], T] = made_from(call, lambda _, value: value)
+    return method
+
+
 def blocking(call: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[Any, P], T]:
     """A call that waits for its answer."""
     method: Callable[Concatenate[Any, P], T] = made_from(call, lambda loop, answer: loop.run(answer))

@@ -7,9 +7,9 @@ up everything else there, so use `Client` there.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from backbeat.client.blocking.calls import Blocking, blocking, blocking_rows
+from backbeat.client.blocking.calls import Blocking, blocking, blocking_rows, direct
 from backbeat.client.blocking.loop import Loop
 from backbeat.client.blocking.node import blocking_node, blocking_nodes, blocking_tree
 from backbeat.client.client import Client
@@ -180,10 +180,7 @@ class PlainClient(Blocking):
     resume = blocking(Client.resume)
     close = blocking(Client.close)
 
-    def workflow_id(self, workflow: str, subject: Any) -> str:
-        """The id that this client's workflow of this name and subject has, or will have."""
-        return self._original.workflow_id(workflow, subject)
-
+    workflow_id = direct(Client.workflow_id)
     node = blocking_node(Client.node)
     status = blocking(Client.status)
     history = blocking(Client.history)
