@@ -1,9 +1,7 @@
 """Stack of the benchmark's HTTP figures: with a gateway, and a client application that is served by it."""
 
 import asyncio
-import sys
 from contextlib import AsyncExitStack
-from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
@@ -14,7 +12,7 @@ from sqlalchemy import Engine
 from backbeat.compose.bench.http_client import Load, LoadResult
 from backbeat.compose.bench.rig import Rig
 from backbeat.compose.cli.errors import SetupError
-from backbeat.compose.local.child_process import ChildProcess, last_lines
+from backbeat.compose.local.child_process import ChildProcess
 from backbeat.compose.local.ports import LOOPBACK, free_port
 from backbeat.compose.local.stack import Stack
 from backbeat.gateway.projection.storage.database import open_engine, parse_url
@@ -56,11 +54,9 @@ class HttpRig(Rig):
             self._resources = resources.pop_all()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *ended: object) -> None:
         async with self._resources:
-            await super().__aexit__(kind, error, at)
+            await super().__aexit__(*ended)
             self.database.dispose()
 
     async def _start(self) -> None:
@@ -76,13 +72,9 @@ class HttpRig(Rig):
             notification_endpoint=f"{self._control}/notification",
             partitions=self.partitions,
         )
-        log = self.stack.data_dir / "log"
-        module = "backbeat.compose.bench.http_client"
-        self._application = ChildProcess(
-            "client application",
-            [sys.executable, "-m", module, self.stack.http_urls[0], self.registered.id, str(port)],
-            log_path=log / "client.log",
-            pid_path=log / "client.pid",
+        arguments = (self.stack.http_urls[0], self.registered.id, str(port))
+        self._application = self.stack.module_process(
+            "client application", "backbeat.compose.bench.http_client", *arguments
         )
         self._application.start()
         async with asyncio.timeout(_START_SECONDS_MAX):
@@ -155,8 +147,5 @@ class HttpRig(Rig):
 
     def _look_at_parts(self) -> None:
         super()._look_at_parts()
-        application = self._application
-        if application is not None and not application.running:
-            raise SetupError(
-                f"the client application died ({application.exit_reason}):\n{last_lines(application.output())}"
-            )
+        if self._application is not None:
+            self._application.check()

@@ -4,11 +4,9 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
 import psutil
@@ -20,7 +18,7 @@ from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.local.child_process import ChildProcess, last_lines
 from backbeat.compose.local.stack import Stack
 from backbeat.errors import NotFound, Timeout
-from backbeat.schemas.kafka.security import IN_THE_CLEAR, connection
+from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.kafka.topics import COMMANDS, HISTORY, STATE
 from backbeat.streams.kafka.registration import add_client
 
@@ -89,9 +87,7 @@ class Rig:
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.client.stop()
         await asyncio.to_thread(self._stop)
 
@@ -117,7 +113,7 @@ class Rig:
         self.stack.add_engine()
         await asyncio.to_thread(self.stack.wait_ready, 0, _WAIT_SECONDS_MAX)
         if self._with_worker:
-            self.worker = self._make_worker()
+            self.worker = self.stack.module_process("worker", "backbeat.compose.bench.worker", servers)
             self.worker.start()
 
     async def _connect_client(self) -> None:
@@ -131,16 +127,6 @@ class Rig:
                 await asyncio.sleep(_LOOK_SECONDS)
             else:
                 return
-
-    def _make_worker(self) -> ChildProcess:
-        data_dir = self.stack.data_dir
-        return ChildProcess(
-            "worker",
-            [sys.executable, "-m", "backbeat.compose.bench.worker", self.stack.bootstrap_servers],
-            log_path=data_dir / "log" / "worker.log",
-            pid_path=data_dir / "log" / "worker.pid",
-            env=IN_THE_CLEAR,
-        )
 
     def _stop(self) -> None:
         if self.worker is not None:
@@ -299,10 +285,8 @@ class Rig:
     def _look_at_parts(self) -> None:
         if self.stack.failure is not None:
             raise SetupError(self.stack.failure)
-        if self.worker is not None and not self.worker.running:
-            raise SetupError(
-                f"the worker died ({self.worker.exit_reason}); its last lines:\n{last_lines(self.worker.output())}"
-            )
+        if self.worker is not None:
+            self.worker.check()
 
 
 def produce(producer: Producer, topic: str, value: bytes | None, partition: int, *, key: bytes | None = None) -> None:

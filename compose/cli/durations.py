@@ -107,6 +107,16 @@ def _read_iso(text: str) -> datetime | None:
         return None
 
 
+def milliseconds(at: datetime) -> int:
+    """Milliseconds since the epoch, as records and the gateway have them."""
+    return round(at.timestamp() * 1000)
+
+
+def iso(at_milliseconds: int) -> str:
+    """Milliseconds since the epoch in ISO 8601, UTC."""
+    return datetime.fromtimestamp(at_milliseconds / 1000, UTC).isoformat()
+
+
 def read_length(text: str) -> timedelta | None:
     """A length of time; None where the text is none."""
     if not _LENGTH.fullmatch(text):

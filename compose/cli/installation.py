@@ -41,7 +41,7 @@ _OF_A_CHECKOUT = {"bench", "demo"}
 
 def missing_folder(command: str) -> str | None:
     """The message for a command that is not installed since only a checkout has it; None: it is there."""
-    if command not in _OF_A_CHECKOUT or (Path(__file__).parents[1] / command).is_dir():
+    if command not in _OF_A_CHECKOUT or (Path(__file__).parents[1] / command / "command.py").is_file():
         return None
     return (
         f"`backbeat {command}` is not part of the installed package.\n"

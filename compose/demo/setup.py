@@ -1,7 +1,6 @@
 """Setup of the demo's cases: a running stack, a worker, a client, the ledger, the screen, and checks."""
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,9 +11,8 @@ from backbeat.client.views import StatusChange, Tree
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.demo.ledger import LedgerReader
 from backbeat.compose.demo.screen import Screen
-from backbeat.compose.local.child_process import ChildProcess, last_lines
+from backbeat.compose.local.child_process import last_lines
 from backbeat.compose.local.stack import Stack
-from backbeat.schemas.kafka.security import IN_THE_CLEAR
 
 #: Bound of the time until a case has settled.
 _SETTLE_SECONDS_MAX = 60.0
@@ -42,13 +40,8 @@ class DemoSetup:
         #: Checks that did not hold.
         self.failures: list[str] = []
         self.check_count = 0
-        self.worker = ChildProcess(
-            "worker",
-            [sys.executable, "-m", "backbeat.compose.demo.worker", stack.bootstrap_servers, str(path)],
-            log_path=stack.data_dir / "log" / "worker.log",
-            pid_path=stack.data_dir / "log" / "worker.pid",
-            env=IN_THE_CLEAR,
-        )
+        arguments = (stack.bootstrap_servers, str(path))
+        self.worker = stack.module_process("worker", "backbeat.compose.demo.worker", *arguments)
 
     def check(self, text: str, *, passed: bool) -> None:
         """Show a check; keep it if it does not hold."""
@@ -103,10 +96,7 @@ class DemoSetup:
             return []
 
     def _look_at_parts(self) -> None:
-        if not self.worker.running:
-            raise SetupError(
-                f"the worker died ({self.worker.exit_reason}); its last lines:\n{last_lines(self.worker.output())}"
-            )
+        self.worker.check()
         if self.stack.failure is not None:
             raise SetupError(self.stack.failure)
 

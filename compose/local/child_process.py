@@ -113,6 +113,11 @@ class ChildProcess:
             return False
         return True
 
+    def check(self) -> None:
+        """SetupError with its last lines: it has ended."""
+        if not self.running:
+            raise SetupError(f"the {self.name} died ({self.exit_reason}); its last lines:\n{last_lines(self.output())}")
+
     def signal(self, number: int) -> None:
         """Send a signal to the process, if it is there."""
         if self._process is not None and self._process.poll() is None:

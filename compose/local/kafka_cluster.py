@@ -6,7 +6,6 @@ For replicas, `min.insync.replicas`, and work that goes on while a broker is awa
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from backbeat.compose.cli.show.progress import Say
@@ -74,7 +73,7 @@ class KafkaCluster:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self, seconds: float = START_SECONDS_MAX) -> None:

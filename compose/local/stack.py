@@ -14,13 +14,14 @@ One thread starts the parts and looks after them. It has to be one, and to stay:
 import contextlib
 import re
 import shutil
+import sys
 import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 from confluent_kafka import KafkaException
@@ -116,7 +117,7 @@ class Stack:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self, seconds: float = READY_SECONDS_MAX) -> Self:
@@ -157,6 +158,17 @@ class Stack:
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until all of it has stopped by itself (then `failure` is the reason). False: it has not in time."""
         return self._ended.wait(seconds)
+
+    def module_process(self, name: str, module: str, *arguments: str) -> ChildProcess:
+        """A program that uses the stack, with this Python, to be started; its log is beside those of the parts."""
+        log = self.data_dir / "log" / name.replace(" ", "-")
+        return ChildProcess(
+            name,
+            [sys.executable, "-m", module, *arguments],
+            log_path=log.with_suffix(".log"),
+            pid_path=log.with_suffix(".pid"),
+            env=self._env,
+        )
 
     # --- Engines ---------------------------------------------------------------------------------------------
 
@@ -350,11 +362,8 @@ class Stack:
         # Gateways first: clients that work inside a request go on calling until they have answered it.
         for supervisors in (self._gateways, self._engines):
             # At the same time: each of them has a commit to make.
-            threads = [threading.Thread(target=supervisor.process.stop) for supervisor in supervisors]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            with ThreadPoolExecutor(max(1, len(supervisors))) as pool:
+                list(pool.map(lambda supervisor: supervisor.process.stop(), supervisors))
         if self.kafka is not None:
             self.kafka.stop()
 

@@ -270,7 +270,7 @@ def shutdown(node_id: tuple[str, ...], connection: Connection, response: str | N
 def deactivate_previous(node_id: uuid.UUID, connection: Connection, *, as_json: bool) -> None:
     """Deactivate every OLDER node of a node's whole workflow, complete ones and its ancestors too.
 
-    The node itself stays as it is. To end the node itself: backbeat node cancel.
+    The node itself stays as it is: `backbeat node cancel` ends it.
     """
     _change(
         (str(node_id),),

@@ -31,6 +31,7 @@ _overlap_option = click.option(
     type=click.Choice(tuple(OVERLAP_WORDS)),
     help="What is done where an earlier run has not ended.",
 )
+_note_option = click.option("--note", "reason", default="", metavar="TEXT", help="Why; kept with the schedule.")
 _key_option = click.option("--key", "idempotency_key", help="A repeat with the same key runs nothing again.")
 
 
@@ -156,7 +157,7 @@ def show(name: str, connection: Connection, *, as_json: bool) -> None:
 @schedule.command(epilog="Example: backbeat schedule pause nightly --note 'the bank is closed'")
 @_name_argument
 @connected
-@click.option("--note", "reason", default="", metavar="TEXT", help="Why; kept with the schedule.")
+@_note_option
 @json_option
 def pause(name: str, connection: Connection, reason: str, *, as_json: bool) -> None:
     """Let nothing be due until it is resumed. What runs goes on, what is queued waits."""
@@ -167,7 +168,7 @@ def pause(name: str, connection: Connection, reason: str, *, as_json: bool) -> N
 @schedule.command(epilog="Example: backbeat schedule resume nightly")
 @_name_argument
 @connected
-@click.option("--note", "reason", default="", metavar="TEXT", help="Why; kept with the schedule.")
+@_note_option
 @json_option
 def resume(name: str, connection: Connection, reason: str, *, as_json: bool) -> None:
     """Go on with a paused schedule from now. What would have been due meanwhile is not made up for: see backfill."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from backbeat.compose.cli.durations import Moment
+from backbeat.compose.cli.durations import Moment, milliseconds
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.exit_codes import Exit
 from backbeat.compose.cli.options import add_options, bootstrap_option, json_option, yes_option
@@ -76,15 +76,15 @@ def filtered(command: F) -> F:
         from backbeat.compose.cli.dead_letters.topic import Filters
 
         filters = Filters(
-            reason=reason, topic=topic, client=client, since=_milliseconds(since), until=_milliseconds(until)
+            reason=reason,
+            topic=topic,
+            client=client,
+            since=None if since is None else milliseconds(since),
+            until=None if until is None else milliseconds(until),
         )
         return command(*arguments, filters=filters, **options)
 
     return cast("F", add_options(*_FILTERS)(run))
-
-
-def _milliseconds(at: datetime | None) -> int | None:
-    return None if at is None else round(at.timestamp() * 1000)
 
 
 # --- looking ---------------------------------------------------------------------------------------------------------

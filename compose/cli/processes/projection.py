@@ -54,15 +54,19 @@ def status(bootstrap_servers: str, data_dir: Path, database_url: str | None, *, 
     if as_json:
         click.echo(json.dumps(status, indent=2))
         return
-    click.echo(f"database    {status['database']}")
-    click.echo(f"state       {status['state']}")
-    click.echo(f"generation  {status['generation']}")
-    click.echo(f"lag         {status['lag']} records")
-    for name, count in status["rows"].items():
-        click.echo(f"{name.replace('_', ' '):<16} {count:>12,}")
-    click.echo("partition  followed to  of")
-    for partition in status["partitions"]:
-        click.echo(f"{partition['partition']:>9}  {partition['next_offset']:>11}  {partition['end']}")
+    from backbeat.compose.cli.show.printing import print_fields, print_table
+
+    print_fields(
+        [
+            ("database", status["database"]),
+            ("state", status["state"]),
+            ("generation", str(status["generation"])),
+            ("lag", f"{status['lag']:,} records"),
+            *((name.replace("_", " "), f"{count:,}") for name, count in status["rows"].items()),
+        ]
+    )
+    partitions = (tuple(map(str, partition.values())) for partition in status["partitions"])
+    print_table(("PARTITION", "FOLLOWED TO", "OF"), partitions)
 
 
 @projection.command(
@@ -88,10 +92,10 @@ def rebuild(bootstrap_servers: str, data_dir: Path, database_url: str | None, *,
     from backbeat.gateway.projection.storage import facts, tables
     from backbeat.gateway.projection.storage.database import explained, open_engine, parse_url
 
-    url = _parsed(_url(data_dir, database_url), parse_url)
+    url = parse_url(_url(data_dir, database_url))
     engine = open_engine(url)
     began_at = time.monotonic()
-    with _AsSetupError(), explained(url), engine.begin() as connection:
+    with explained(url), engine.begin() as connection:
         projection_facts = facts.read_facts(connection)
         generation = (
             facts.ask_for_rebuild(connection) if projection_facts.schema_version == tables.SCHEMA_VERSION else 1
@@ -139,7 +143,7 @@ def follow(
     from backbeat.gateway.projection.storage.database import parse_url
     from backbeat.observe.status_server import Address
 
-    url = _parsed(_url(data_dir, database_url), parse_url)
+    url = parse_url(_url(data_dir, database_url))
     address = None if status_port is None else Address(status_host, status_port)
     run_projection(bootstrap_servers, url, status=address, log_format=log_format)
 
@@ -153,7 +157,7 @@ def _wait_until_built(follower: Any, engine: Any, generation: int) -> None:
             raise follower.refusal
         # Another process that follows has no event for its progress.
         time.sleep(_POLL_SECONDS)
-        with _AsSetupError(), engine.begin() as connection:
+        with engine.begin() as connection:
             projection_facts = facts.read_facts(connection)
         if projection_facts.generation >= generation and projection_facts.whole:
             return
@@ -171,30 +175,12 @@ def _url(data_dir: Path, database_url: str | None) -> str:
     return database_url or f"sqlite:///{data_dir / 'projection.sqlite'}"
 
 
-def _parsed(database_url: str, parse_url: Any) -> Any:
-    with _AsSetupError():
-        return parse_url(database_url)
-
-
-class _AsSetupError:
-    """Raises the projection's errors as SetupError."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, at: object) -> None:
-        from backbeat.gateway.projection import ProjectionError
-
-        if isinstance(error, ProjectionError):
-            raise SetupError(str(error)) from error
-
-
 def _status(bootstrap_servers: str, database_url: str) -> dict[str, Any]:
     from backbeat.gateway.projection.following.changelog import Changelog
     from backbeat.gateway.projection.storage import facts, tables
     from backbeat.gateway.projection.storage.database import explained, open_engine, parse_url, shown
 
-    url = _parsed(database_url, parse_url)
+    url = parse_url(database_url)
     if url.drivername == "sqlite" and not Path(str(url.database)).exists():
         raise SetupError(
             f"There is no projection in {url.database}. What to do: start a gateway, or name its --data-dir."
@@ -202,7 +188,7 @@ def _status(bootstrap_servers: str, database_url: str) -> dict[str, Any]:
     changelog = Changelog(bootstrap_servers)
     ends = changelog.ends()
     engine = open_engine(url)
-    with _AsSetupError(), explained(url), engine.begin() as connection:
+    with explained(url), engine.begin() as connection:
         projection_facts = facts.read_facts(connection)
         is_ours = projection_facts.schema_version == tables.SCHEMA_VERSION
         positions = facts.read_positions(connection) if is_ours else {}

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
+from backbeat.compose.cli.durations import iso
 from backbeat.compose.cli.show.sanitize import one_line
 from backbeat.gateway.api.shapes.reports import Daily
 
@@ -31,8 +32,8 @@ def subject_of(daily: Daily) -> str:
 def document_of(daily: Daily, names: Mapping[str, str]) -> dict[str, Any]:
     """The report as a JSON document."""
     return {
-        "since": _iso(daily.since),
-        "until": _iso(daily.until),
+        "since": iso(daily.since),
+        "until": iso(daily.until),
         "stuck_hours": daily.stuck_hours,
         "workflows": [
             {
@@ -141,7 +142,3 @@ def _footnote(daily: Daily) -> str:
 
 def _moment(at_milliseconds: int) -> str:
     return f"{datetime.fromtimestamp(at_milliseconds / 1000, UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _iso(at_milliseconds: int) -> str:
-    return datetime.fromtimestamp(at_milliseconds / 1000, UTC).isoformat()

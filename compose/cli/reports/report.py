@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from backbeat.compose.cli.connection import Connection
-from backbeat.compose.cli.durations import Moment, Number
+from backbeat.compose.cli.durations import Moment, Number, milliseconds
 from backbeat.compose.cli.options import connected, json_option
 from backbeat.compose.cli.reports.mail import MailServer, mail_options
 from backbeat.compose.cli.reports.source import database_option, source
@@ -73,7 +73,7 @@ def daily(
     if since > until:
         raise click.UsageError("--since is later than --until.")
     report_source = source(connection, database_url)
-    daily_report = report_source.daily(_milliseconds(since), _milliseconds(until), stuck_hours)
+    daily_report = report_source.daily(milliseconds(since), milliseconds(until), stuck_hours)
     names = report_source.names()
     if mail is not None:
         mail.send(subject_of(daily_report), text_of(daily_report, names), html_of(daily_report, names))
@@ -84,7 +84,3 @@ def daily(
         click.echo(html_of(daily_report, names))
     elif mail is None:
         click.echo(text_of(daily_report, names))
-
-
-def _milliseconds(at: datetime) -> int:
-    return round(at.timestamp() * 1000)

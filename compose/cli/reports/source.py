@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import msgspec
 
 from backbeat.compose.cli.connection import Connection
+from backbeat.compose.cli.durations import iso
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.cli.exit_codes import CommandError, Exit
 from backbeat.compose.cli.options import setting
@@ -84,7 +85,7 @@ class GatewaySource:
         """The report of a day."""
         from backbeat.gateway.api.shapes.reports import Daily
 
-        return self._get("/reports/daily", Daily, since=_iso(since), until=_iso(until), stuck_hours=stuck_hours)
+        return self._get("/reports/daily", Daily, since=iso(since), until=iso(until), stuck_hours=stuck_hours)
 
     def names(self) -> Mapping[str, str]:
         """The client applications' names by their ids."""
@@ -148,12 +149,6 @@ def _id_of(connection: Connection) -> str:
         raise SetupError("--client is a name. What to do: give its id, since only --gateway is named.")
     with ClientRegistry(connection.bootstrap_servers) as registry:
         return find_client(registry, connection.client).id
-
-
-def _iso(milliseconds: int) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat()
 
 
 class DatabaseSource:

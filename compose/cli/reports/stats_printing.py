@@ -10,8 +10,10 @@ from typing import Any
 import click
 from rich.text import Text
 
+from backbeat.compose.cli.durations import iso
+from backbeat.compose.cli.reports.top_printing import AT_WORK, at_work
 from backbeat.compose.cli.show.printing import ago, print_table, status_text, when
-from backbeat.gateway.api.shapes.reports import ActivityFigures, Summary, TimerFigures
+from backbeat.gateway.api.shapes.reports import Summary, TimerFigures
 from backbeat.streams.kafka.queues import Queue, Queues
 
 _COLUMNS_APART = ("scheduled", "started", "sent_to_client", "retrying", "errored", "retries_exhausted", "paused")
@@ -51,7 +53,7 @@ def document_of(stats: Stats) -> dict[str, Any]:
     """The report as a JSON document. Parts that could not be had are null, and `trouble` has the reasons."""
     summary, queues = stats.summary, stats.queues
     return {
-        "at": None if summary is None else _iso(summary.at),
+        "at": None if summary is None else iso(summary.at),
         "stale_seconds": stats.stale_seconds,
         "workflows": None
         if summary is None
@@ -90,19 +92,8 @@ def document_of(stats: Stats) -> dict[str, Any]:
     }
 
 
-def at_work(activity: ActivityFigures) -> dict[str, int]:
-    """Nodes of an activity that are at work, under the names that all reports have."""
-    return {
-        "waiting": activity.waiting,
-        "running": activity.running,
-        "retrying": activity.retrying,
-        "failing": activity.failing,
-        "paused": activity.paused,
-    }
-
-
 def _timer(timer: TimerFigures) -> dict[str, Any]:
-    first = None if timer.first_at is None else _iso(timer.first_at)
+    first = None if timer.first_at is None else iso(timer.first_at)
     return {"kind": timer.kind, "ahead": timer.ahead, "due": timer.due, "first_at": first}
 
 
@@ -158,7 +149,7 @@ def _print_summary(stats: Stats, summary: Summary) -> None:
     )
     _print(
         "Activities",
-        ("CLIENT", "ACTIVITY", *(name.upper() for name in ("waiting", "running", "retrying", "failing", "paused")), ""),
+        ("CLIENT", "ACTIVITY", *map(str.upper, AT_WORK), ""),
         (
             (
                 stats.client(activity.user_id),
@@ -226,7 +217,3 @@ def _first(at_milliseconds: int | None) -> str:
         return ""
     at = datetime.fromtimestamp(at_milliseconds / 1000, UTC)
     return f"{when(at)} ({ago(at)})"
-
-
-def _iso(at_milliseconds: int) -> str:
-    return datetime.fromtimestamp(at_milliseconds / 1000, UTC).isoformat()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -15,6 +15,14 @@ from backbeat.gateway.api.shapes.reports import ActivityFigures
 
 #: Lines of a screen that are no rows: title, headings, lines below.
 _LINES_AROUND = 5
+#: Kinds of nodes at work, under the names that all reports have.
+AT_WORK = ("waiting", "running", "retrying", "failing", "paused")
+_STYLES = {"retrying": "yellow", "failing": "bold red", "paused": "magenta"}
+
+
+def at_work(activity: ActivityFigures) -> dict[str, int]:
+    """Nodes of an activity that are at work, by kind."""
+    return {kind: getattr(activity, kind) for kind in AT_WORK}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +31,8 @@ class Activity:
 
     client: str
     activity: str
-    waiting: int
-    running: int
-    retrying: int
-    failing: int
-    paused: int
+    #: Nodes at work, by kind.
+    nodes: dict[str, int]
     completed_per_second: float
     errored_per_second: float
 
@@ -37,14 +42,16 @@ class Activity:
         return cls(
             client=client,
             activity=figures.activity,
-            waiting=figures.waiting,
-            running=figures.running,
-            retrying=figures.retrying,
-            failing=figures.failing,
-            paused=figures.paused,
+            nodes=at_work(figures),
             completed_per_second=round(figures.completed / window_seconds, 3),
             errored_per_second=round(figures.errored / window_seconds, 3),
         )
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """JSON row of the activity."""
+        rates = {"completed_per_second": self.completed_per_second, "errored_per_second": self.errored_per_second}
+        return {"client": self.client, "activity": self.activity, **self.nodes, **rates}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +72,7 @@ def document_of(view: View, sort: str) -> dict[str, Any]:
         "at": datetime.fromtimestamp(view.at, UTC).isoformat(),
         "window_seconds": view.window_seconds,
         "stale_seconds": view.stale_seconds,
-        "activities": [asdict(row) for row in ordered(view.activities, sort)],
+        "activities": [activity.row for activity in ordered(view.activities, sort)],
     }
 
 
@@ -73,9 +80,9 @@ def ordered(activities: list[Activity], sort: str) -> list[Activity]:
     """The greatest of the sort first; equal ones by name."""
 
     def key(row: Activity) -> tuple[float, str, str]:
-        load = row.running + row.waiting + row.retrying + row.failing + row.paused
+        load, stuck = sum(row.nodes.values()), row.nodes["failing"] + row.nodes["retrying"] / 1e9
         rate = row.completed_per_second + row.errored_per_second
-        weight = {"load": load, "failing": row.failing + row.retrying / 1e9, "rate": rate, "name": 0}[sort]
+        weight = {"load": load, "failing": stuck, "rate": rate, "name": 0}[sort]
         return -weight, row.client, row.activity
 
     return sorted(activities, key=key)
@@ -86,17 +93,13 @@ def table_of(view: View, sort: str, rows_max: int | None = None) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", expand=rows_max is not None)
     for name in ("CLIENT", "ACTIVITY"):
         table.add_column(name, overflow="ellipsis", no_wrap=True)
-    for name in ("WAITING", "RUNNING", "RETRYING", "FAILING", "PAUSED", "DONE/S", "ERRORS/S"):
+    for name in (*map(str.upper, AT_WORK), "DONE/S", "ERRORS/S"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in ordered(view.activities, sort)[:rows_max]:
         table.add_row(
             Text(one_line(row.client)),
             Text(one_line(row.activity)),
-            _count(row.waiting),
-            _count(row.running),
-            _count(row.retrying, "yellow"),
-            _count(row.failing, "bold red"),
-            _count(row.paused, "magenta"),
+            *(_count(count, _STYLES.get(name, "")) for name, count in row.nodes.items()),
             _rate(row.completed_per_second),
             _rate(row.errored_per_second, "red"),
         )

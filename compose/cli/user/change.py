@@ -3,7 +3,7 @@
 import click
 
 from backbeat.compose.cli.errors import SetupError
-from backbeat.compose.cli.options import bootstrap_option
+from backbeat.compose.cli.options import bootstrap_option, yes_option
 from backbeat.compose.cli.user.client import (
     client_argument,
     connections_option,
@@ -35,12 +35,10 @@ def change(
     client: str,
     bootstrap_servers: str,
     *,
-    decision_endpoint: str | None,
-    activity_endpoint: str | None,
-    notification_endpoint: str | None,
     delivery: str | None,
     connections: str | None,
     as_json: bool,
+    **endpoints: str | None,
 ) -> None:
     """Change a client application's endpoints, or how it is served.
 
@@ -52,15 +50,7 @@ def change(
     from backbeat.schemas.kafka.clients import usual_delivery
     from backbeat.streams.kafka.registration import put_clients
 
-    changes: dict[str, str | None] = {
-        kind: url or None
-        for kind, url in (
-            ("decision_endpoint", decision_endpoint),
-            ("activity_endpoint", activity_endpoint),
-            ("notification_endpoint", notification_endpoint),
-        )
-        if url is not None
-    }
+    changes = {name: url or None for name, url in endpoints.items() if url is not None}
     if delivery is not None:
         changes["delivery"] = delivery
     elif "activity_endpoint" in changes:
@@ -110,7 +100,7 @@ Examples:
 )
 @client_argument
 @bootstrap_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 def remove(client: str, bootstrap_servers: str, *, yes: bool) -> None:
     """Remove a client application from the registry.
 
@@ -136,7 +126,7 @@ Examples:
 """
 )
 @bootstrap_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 def repair(bootstrap_servers: str, *, yes: bool) -> None:
     """Delete records of the registry that are no clients.
 

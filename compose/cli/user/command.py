@@ -1,6 +1,7 @@
 """`backbeat user`: the client applications in the registry."""
 
 import json
+from typing import Any
 
 import click
 
@@ -54,13 +55,11 @@ def add(
     bootstrap_servers: str,
     client_id: object,
     *,
-    decision_endpoint: str | None,
-    activity_endpoint: str | None,
-    notification_endpoint: str | None,
     delivery: str | None,
     connections: str | None,
     partitions: int,
     as_json: bool,
+    **endpoints: Any,
 ) -> None:
     """Add a client application and its topics; prints its id and, once and never again, its token."""
     import uuid
@@ -70,13 +69,11 @@ def add(
     from backbeat.streams.kafka.registration import put_clients
 
     token = make_token()
-    way = delivery or ("webhook" if decision_endpoint or activity_endpoint or notification_endpoint else "topic")
+    way = delivery or ("webhook" if any(endpoints.values()) else "topic")
     client = RegisteredClient(
         id=str(client_id or uuid.uuid4()),
         name=name,
-        decision_endpoint=decision_endpoint or None,
-        activity_endpoint=activity_endpoint or None,
-        notification_endpoint=notification_endpoint or None,
+        **{name: url or None for name, url in endpoints.items()},
         token_hash=hash_token(token),
         delivery="webhook" if way == "webhook" else "topic",
         connections="pooled" if connections == "pooled" else "close",

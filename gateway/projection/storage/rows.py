@@ -7,9 +7,11 @@ and the rest of the id (streams/state/store.py).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import asdict
 
 from backbeat.gateway.projection.storage import states
 from backbeat.schemas.messages.ids import PREFIX_BYTES
@@ -63,6 +65,10 @@ class NodeRest(msgspec.Struct, array_like=True):
     retries_remaining: int
 
 
+# As bytes they are arrays: a tuple of the same fields is the same, and is made in one call.
+_workflow_body_fields = attrgetter(*WorkflowBody.__struct_fields__)
+_node_body_fields = attrgetter(*NodeBody.__struct_fields__)
+_node_rest_fields = attrgetter(*NodeRest.__struct_fields__)
 decode_workflow_body = msgspec.msgpack.Decoder(WorkflowBody).decode
 decode_node_body = msgspec.msgpack.Decoder(NodeBody).decode
 decode_rest = msgspec.msgpack.Decoder(NodeRest).decode
@@ -93,39 +99,17 @@ def parse_key(key: bytes) -> Key | None:
 
 def workflow_body(workflow: Workflow) -> bytes:
     """Column `body` of a workflow."""
-    return _encode(
-        WorkflowBody(
-            workflow.user_id,
-            workflow.name,
-            workflow.decider,
-            workflow.updated_at,
-            workflow.complete,
-            workflow.paused,
-        )
-    )
+    return _encode(_workflow_body_fields(workflow))
 
 
 def node_body(node: Node) -> bytes:
     """Column `body` of a node."""
-    return _encode(
-        NodeBody(
-            node.parent_id,
-            node.user_id,
-            node.name,
-            node.mode,
-            node.type,
-            node.client_data,
-            node.retry_interval_seconds,
-            node.parent_link_id,
-            node.depth,
-            node.tid,
-        )
-    )
+    return _encode(_node_body_fields(node))
 
 
 def node_rest(node: Node) -> bytes:
     """Column `rest`."""
-    return _encode(NodeRest(node.fires_at, node.attempt, node.complete_by, node.retries_remaining))
+    return _encode(_node_rest_fields(node))
 
 
 def state_of(node: Node, had: int, watermark: int) -> int:
@@ -162,34 +146,16 @@ def json_text(data: bytes) -> str:
 
 def workflow_view(row: Any) -> WorkflowView:
     """View of a workflow from a row (id, created, subject, body)."""
-    body = decode_workflow_body(row.body)
-    return WorkflowView(
-        id=row.id,
-        user_id=body.user_id,
-        name=body.name,
-        subject=row.subject.encode(),
-        decider=body.decider,
-        created_at=row.created,
-        updated_at=body.updated_at,
-        complete=body.complete,
-        paused=body.paused,
-    )
+    body = asdict(decode_workflow_body(row.body))
+    return WorkflowView(id=row.id, subject=row.subject.encode(), created_at=row.created, **body)
 
 
 def node_view(row: Any) -> NodeView:
     """View of a node from a row (see search.nodes_by_number)."""
-    body = decode_node_body(row.body)
-    rest = decode_rest(row.rest)
     workflow = decode_workflow_body(row.workflow_body)
     return NodeView(
         id=row.id,
         workflow_id=row.workflow_id,
-        parent_id=body.parent_id,
-        user_id=body.user_id,
-        name=body.name,
-        mode=body.mode,
-        type=body.type,
-        client_data=body.client_data,
         metadata=row.metadata.encode(),
         subject=row.subject.encode(),
         decider=workflow.decider,
@@ -197,13 +163,7 @@ def node_view(row: Any) -> NodeView:
         server=states.server_of(row.state),
         client=states.client_of(row.state),
         created_at=row.created,
-        fires_at=rest.fires_at,
-        attempt=rest.attempt,
-        complete_by=rest.complete_by,
-        retries_remaining=rest.retries_remaining,
-        retry_interval_seconds=body.retry_interval_seconds,
-        parent_link_id=body.parent_link_id,
-        depth=body.depth,
         seq=row.seq,
-        tid=body.tid,
+        **asdict(decode_node_body(row.body)),
+        **asdict(decode_rest(row.rest)),
     )
