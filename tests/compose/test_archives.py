@@ -69,8 +69,8 @@ HISTORY = (
 def written(nodes=NODES, history=HISTORY) -> bytes:
     file = io.BytesIO()
     writer = Writer(file, "shop", WORKFLOW)
-    for each in nodes:
-        writer.add(each, history)
+    for record in nodes:
+        writer.add(record, history)
     writer.end()
     return file.getvalue()
 
@@ -79,11 +79,11 @@ def written(nodes=NODES, history=HISTORY) -> bytes:
 
 
 def test_what_is_read_is_what_was_written():
-    found = read_archive(io.BytesIO(written()), "one")
-    assert found.client == "shop"
-    assert (found.workflow.id, found.workflow.subject) == (ID, b'{"order id":1.50}')
-    assert found.nodes == NODES
-    assert found.history == {each.id: HISTORY for each in NODES}
+    archive = read_archive(io.BytesIO(written()), "one")
+    assert archive.client == "shop"
+    assert (archive.workflow.id, archive.workflow.subject) == (ID, b'{"order id":1.50}')
+    assert archive.nodes == NODES
+    assert archive.history == {record.id: HISTORY for record in NODES}
 
 
 def test_the_same_workflow_is_the_same_file():
@@ -100,9 +100,9 @@ def test_it_is_lines_of_json():
 
 
 def test_a_response_that_is_no_json_is_kept_as_text():
-    said = (StatusChange(False, ClientStatus.RECEIVED, ClientStatus.COMPLETE, AT, b"\xffnot json"),)
-    found = read_archive(io.BytesIO(written([node(1)], said)), "one")
-    assert found.history[NODES[0].id][0].response == '"\ufffdnot json"'.encode()
+    history = (StatusChange(False, ClientStatus.RECEIVED, ClientStatus.COMPLETE, AT, b"\xffnot json"),)
+    archive = read_archive(io.BytesIO(written([node(1)], history)), "one")
+    assert archive.history[NODES[0].id][0].response == '"\ufffdnot json"'.encode()
 
 
 @pytest.mark.parametrize("size", [0, 1, 20, -9, -1])
@@ -149,8 +149,8 @@ def bucket():
 def url(request, tmp_path):
     if request.param == "folder":
         return tmp_path.as_uri()
-    found = request.getfixturevalue("bucket")
-    return found.replace("prefix", request.node.name.replace("[", "-").replace("]", ""))
+    bucket_url = request.getfixturevalue("bucket")
+    return bucket_url.replace("prefix", request.node.name.replace("[", "-").replace("]", ""))
 
 
 def test_an_archive_takes_the_place_of_the_same_one(url):
@@ -177,10 +177,10 @@ def test_an_archive_is_read_by_its_address(url, command):
     if "?" in url:
         address += url[url.index("?") :]
     addresses = [address] if "?" in url else [address, address.removeprefix("file://").replace("%20", " ")]
-    for one in addresses:
-        done = CliRunner().invoke(backbeat, ["archive", command, one], catch_exceptions=False)
+    for address in addresses:
+        done = CliRunner().invoke(backbeat, ["archive", command, address], catch_exceptions=False)
         assert done.exit_code == 0, done.output
-        assert all(each.name in done.stdout for each in NODES)
+        assert all(record.name in done.stdout for record in NODES)
 
 
 def test_places_that_cannot_be_used_say_so(tmp_path, bucket):

@@ -56,13 +56,13 @@ def test_ids_come_from_arguments_and_standard_input_each_once(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [("five", "'five' is no id"), ('{"name": 1}', "this line has no id"), ('{"id": ', "this is no JSON")],
 )
-def test_lines_that_name_nothing(monkeypatch, given, said):
+def test_lines_that_name_nothing(monkeypatch, given, message):
     monkeypatch.setattr("sys.stdin", StringIO(given))
 
-    with pytest.raises(click.UsageError, match=said):
+    with pytest.raises(click.UsageError, match=message):
         read_ids(["-"])
 
 
@@ -73,15 +73,17 @@ def test_conditions():
         "past_status": "errored",
         "workflow_name": "Sale",
     }
-    found = read_conditions(["created-since=2026-01-31T12:00:00Z", "workflow-id=0b4e9b1e-57a5-8f0e-9d4b-6f1c34c0f0aa"])
-    assert found["created_start"].isoformat() == "2026-01-31T12:00:00+00:00"
-    assert conditions_text(found) == (
+    filters = read_conditions(
+        ["created-since=2026-01-31T12:00:00Z", "workflow-id=0b4e9b1e-57a5-8f0e-9d4b-6f1c34c0f0aa"]
+    )
+    assert filters["created_start"].isoformat() == "2026-01-31T12:00:00+00:00"
+    assert conditions_text(filters) == (
         "created-since=2026-01-31 12:00:00+00:00 workflow-id=0b4e9b1e-57a5-8f0e-9d4b-6f1c34c0f0aa"
     )
 
 
 @pytest.mark.parametrize(
-    ("texts", "said"),
+    ("texts", "message"),
     [
         (["name"], "give KEY=VALUE"),
         (["nam=x"], "did you mean `name`"),
@@ -92,6 +94,6 @@ def test_conditions():
         (["workflow-id=seven"], "'seven' is not a valid UUID"),
     ],
 )
-def test_conditions_that_cannot_be(texts, said):
-    with click.Context(click.Command("retry")), pytest.raises(click.UsageError, match=said):
+def test_conditions_that_cannot_be(texts, message):
+    with click.Context(click.Command("retry")), pytest.raises(click.UsageError, match=message):
         read_conditions(texts)

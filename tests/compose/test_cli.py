@@ -98,18 +98,18 @@ def test_unknown_command():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--ephemeral", "--data-dir", "x"], "leave --data-dir out"),
         (["--bootstrap-servers", "x:1", "--kafka-port", "1"], "leave --kafka-port out"),
         (["--bootstrap-servers", "x:1", "--kafka-jars", "."], "leave --kafka-jars out"),
     ],
 )
-def test_options_that_contradict_each_other(arguments, said):
+def test_options_that_contradict_each_other(arguments, message):
     done = backbeat("dev", *arguments)
 
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_java_missing_is_said_without_a_traceback(tmp_path):

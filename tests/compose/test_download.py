@@ -55,16 +55,16 @@ WHOLE = {jar.name: BODIES[jar.coordinates] for jar in JARS}
 
 
 def test_jars_are_fetched_once_and_what_is_done_is_told(repository):
-    told = []
+    lines = []
 
-    first = jars.kafka_jars(told.append)
-    second = jars.kafka_jars(told.append)
+    first = jars.kafka_jars(lines.append)
+    second = jars.kafka_jars(lines.append)
 
     assert first == second == jars.jars_folder()
     assert content(first) == WHOLE
     assert sorted(repository.paths()) == sorted(f"/{jar.path}" for jar in JARS)
-    assert [line.split()[0] for line in told] == ["Fetching", "Apache"]
-    assert repository.url.removeprefix("http://") in told[0]
+    assert [line.split()[0] for line in lines] == ["Fetching", "Apache"]
+    assert repository.url.removeprefix("http://") in lines[0]
 
 
 def test_a_download_that_breaks_off_is_told_and_the_next_one_goes_on_from_there(repository):
@@ -82,7 +82,9 @@ def test_a_download_that_breaks_off_is_told_and_the_next_one_goes_on_from_there(
     repository.requests.clear()
     assert content(fetch()) == WHOLE
     # Of the small one, which had come whole, nothing is asked.
-    assert [(one.path, one.range) for one in repository.requests] == [(f"/{LARGE.path}", f"bytes={attempts * 50_000}-")]
+    assert [(request.path, request.range) for request in repository.requests] == [
+        (f"/{LARGE.path}", f"bytes={attempts * 50_000}-")
+    ]
 
 
 def test_a_short_break_is_mended_without_a_word(repository):
@@ -180,11 +182,11 @@ def test_a_cache_folder_that_cannot_be_made_is_told(tmp_path, monkeypatch):
 
 def test_two_that_fetch_at_once_fetch_once(repository):
     repository.go_on.clear()
-    told: list[str] = []
+    lines: list[str] = []
     waiting = threading.Event()
 
     def tell(line: str) -> None:
-        told.append(line)
+        lines.append(line)
         if line.startswith("Another process is fetching Apache Kafka"):
             waiting.set()
 
@@ -236,13 +238,13 @@ def test_a_mirror_of_mavens_settings_is_used_with_its_password(repository, monke
 
 def test_a_password_in_the_url_is_used_and_never_told(repository, monkeypatch):
     monkeypatch.setenv("BACKBEAT_MAVEN_REPOSITORY", repository.url.replace("//", "//shop:secret@"))
-    told = []
+    lines = []
 
-    jars.kafka_jars(told.append)
+    jars.kafka_jars(lines.append)
 
     expected = f"Basic {base64.b64encode(b'shop:secret').decode()}"
     assert {request.authorization for request in repository.requests} == {expected}
-    assert "secret" not in str(told)
+    assert "secret" not in str(lines)
 
 
 @pytest.mark.parametrize("url", ["ftp://maven.invalid", "maven.invalid/maven2", "https:///maven2"])

@@ -13,11 +13,11 @@ SENTENCE = "BACKBEAT_TRANSACTION_TIMEOUT_SECOND (did you mean BACKBEAT_TRANSACTI
 
 
 def test_the_nearest_name_is_said_for_each():
-    said = unknown({**SLIP, "BACKBEAT_LOG_FROMAT": "text", "BACKBEAT_FROBNICATE": "1", "HOME": "/"})
-    assert said is not None
-    assert SENTENCE in said
-    assert "BACKBEAT_LOG_FROMAT (did you mean BACKBEAT_LOG_FORMAT?)" in said
-    assert "BACKBEAT_FROBNICATE," in said
+    warning = unknown({**SLIP, "BACKBEAT_LOG_FROMAT": "text", "BACKBEAT_FROBNICATE": "1", "HOME": "/"})
+    assert warning is not None
+    assert SENTENCE in warning
+    assert "BACKBEAT_LOG_FROMAT (did you mean BACKBEAT_LOG_FORMAT?)" in warning
+    assert "BACKBEAT_FROBNICATE," in warning
 
 
 def test_what_is_known_and_what_kubernetes_sets_is_passed_over():

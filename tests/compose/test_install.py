@@ -21,8 +21,8 @@ def test_what_pip_cannot_do_is_shown_and_ends_it(tmp_path, monkeypatch, capfd):
 
     assert install.main([]) == 1
 
-    told, reason = capfd.readouterr()
-    assert told == "Installing 1 Python packages …\n"
+    output, reason = capfd.readouterr()
+    assert output == "Installing 1 Python packages …\n"
     assert reason.startswith("pip ended with exit code 1:\nERROR: Could not find a version")
 
 
@@ -40,12 +40,12 @@ def test_it_imports_nothing_that_has_to_be_installed_first():
 
 def test_without_a_terminal_a_line_says_every_now_and_then_how_far_it_is(monkeypatch):
     monkeypatch.setattr(progress, "_LINES_SECONDS", 0.001)
-    told: queue.Queue[str] = queue.Queue()
+    lines: queue.Queue[str] = queue.Queue()
 
-    with Progress("1 of 3 jars", told.put) as line:
-        first = told.get(timeout=60)
+    with Progress("1 of 3 jars", lines.put) as line:
+        first = lines.get(timeout=60)
         line.show("2 of 3 jars")
-        second = next(text for text in iter(lambda: told.get(timeout=60), "") if not text.startswith("  1 of 3"))
+        second = next(text for text in iter(lambda: lines.get(timeout=60), "") if not text.startswith("  1 of 3"))
 
     assert re.fullmatch(r"  1 of 3 jars, \d+ s", first)
     assert re.fullmatch(r"  2 of 3 jars, \d+ s", second)

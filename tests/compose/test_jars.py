@@ -46,7 +46,7 @@ def mvn(version: str = "Apache Maven 3.8.7", then: str = "exit 1") -> str:
 
 def elements(parent: ET.Element, path: str) -> list[tuple[str, str, str]]:
     names = ("groupId", "artifactId", "version")
-    return [tuple(one.findtext(f"{{*}}{name}") or "" for name in names) for one in parent.findall(path)]
+    return [tuple(element.findtext(f"{{*}}{name}") or "" for name in names) for element in parent.findall(path)]
 
 
 def test_the_lock_was_made_from_the_pom_as_it_is():
@@ -58,7 +58,7 @@ def test_the_lock_was_made_from_the_pom_as_it_is():
     assert lock.write(locked, maven.POM) == text
     wanted = elements(pom, "{*}dependencies/{*}dependency")
     assert len(wanted) == 2
-    assert {":".join(one) for one in wanted} <= {jar.coordinates for jar in locked}
+    assert {":".join(coordinates) for coordinates in wanted} <= {jar.coordinates for jar in locked}
     for group, artifact, _ in elements(pom, ".//{*}exclusion"):
         left_out = re.compile(f"{re.escape(group)}:{'.*' if artifact == '*' else re.escape(artifact)}:")
         assert not [jar for jar in locked if left_out.match(jar.coordinates)]

@@ -44,8 +44,8 @@ def stack(kafka, archives):
         bootstrap_servers=kafka,
         gateways=[["--archive-to", archives, "--archive-poll-seconds", "0.2"]],
         http_port=free_port(),
-    ) as one:
-        yield one
+    ) as running:
+        yield running
 
 
 class Shop:
@@ -81,8 +81,8 @@ class Shop:
         """The node, once it is so."""
 
         def there():
-            found = self.node(node_id)
-            return found if found.status == status else None
+            node = self.node(node_id)
+            return node if node.status == status else None
 
         return until(there, f"{node_id} is {status}")
 
@@ -115,7 +115,7 @@ def shop(stack):
     name = "shop-of-commands"
     add_client(stack.bootstrap_servers, name, partitions=1)
     worker = Worker(stack.bootstrap_servers, client=name)
-    one = Shop(stack, name, worker)
+    made = Shop(stack, name, worker)
 
     @worker.activity("Buy")
     async def buy(camera):
@@ -128,7 +128,7 @@ def shop(stack):
 
     @worker.activity("Wait")
     def wait():
-        assert one.may_end.wait(120)
+        assert made.may_end.wait(120)
 
     @worker.activity("Fail")
     async def fail(why):
@@ -138,13 +138,13 @@ def shop(stack):
     async def tell(activity, error):
         pass
 
-    thread = threading.Thread(target=lambda: asyncio.run(one.work()))
+    thread = threading.Thread(target=lambda: asyncio.run(made.work()))
     thread.start()
     try:
-        assert one.ready.wait(120)
-        yield one
+        assert made.ready.wait(120)
+        yield made
     finally:
-        one.may_end.set()
+        made.may_end.set()
         worker.stop()
         thread.join(120)
 
@@ -204,8 +204,8 @@ def test_a_signal_is_sent_when_its_line_comes_not_when_the_input_ends(shop):
 
     command = [sys.executable, "-m", "backbeat.compose", "signal", "-"]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=os.environ | env) as process:
-        for each in (line, refused):
-            process.stdin.write(json.dumps(each) + "\n")
+        for fields in (line, refused):
+            process.stdin.write(json.dumps(fields) + "\n")
             process.stdin.flush()
         assert taken(process.stdout.readline().strip()) == "as they come"
         # What is refused is said at once, too, and the rest goes on.
@@ -252,7 +252,7 @@ def test_workflows_are_paused_resumed_completed_and_cancelled(shop):
     cancelled = shop.lines("workflow", "cancel", "Sale", "flags", "--yes")
     (tree,) = shop.lines("workflow", "tree", "Sale", "flags")
 
-    assert [one["done"] for one in cancelled] == [True, True]
+    assert [row["done"] for row in cancelled] == [True, True]
     # The second never began because the first was canceled.
     assert [(node["status"], node["attempt"]) for node in tree["children"]] == [("deactivated", 0)] * 2
     shop("workflow", "close", "Sale", "flags")
@@ -265,19 +265,19 @@ def test_a_cancel_over_a_gateway_starts_nothing(shop):
         shop.signal("queue", "Later")
     cancelled = shop.lines("workflow", "cancel", "Sale", "queue", "--yes", "--gateway", shop.stack.http_urls[0])
     (tree,) = shop.lines("workflow", "tree", "Sale", "queue")
-    assert [one["done"] for one in cancelled] == [True] * 41
+    assert [row["done"] for row in cancelled] == [True] * 41
     assert {(node["status"], node["attempt"]) for node in tree["children"]} == {("deactivated", 0)}
 
 
 @pytest.mark.parametrize("way", ["kafka", "gateway"])
 def test_a_change_of_a_canceled_node_is_refused(shop, way):
-    said = ["--gateway", shop.stack.http_urls[0]] if way == "gateway" else []
+    options = ["--gateway", shop.stack.http_urls[0]] if way == "gateway" else []
     node_id = shop.signal(f"canceled, {way}", "Later", at=HOUR)
     for _ in range(2):
-        shop("node", "cancel", node_id, *said)
+        shop("node", "cancel", node_id, *options)
     for change in (["retry"], ["resolve"], ["shutdown"], ["reset"], ["start-next"], ["answer", "--result", "1"]):
-        told = shop("node", change[0], node_id, *change[1:], *said, code=1)
-        assert "is deactivated: it was canceled, reset or passed over, and never runs again" in told.stderr
+        refused = shop("node", change[0], node_id, *change[1:], *options, code=1)
+        assert "is deactivated: it was canceled, reset or passed over, and never runs again" in refused.stderr
 
 
 def test_a_failed_node_and_what_can_be_done(shop):
@@ -291,7 +291,7 @@ def test_a_failed_node_and_what_can_be_done(shop):
     assert "\x1b" not in shown.stdout + shop("node", "errors", node_id).stdout
     assert error["message"].startswith("ValueError: no errors")
     assert error["traceback"][1].endswith(", in fail")
-    history = [(one["status_type"], one["to_status"]) for one in shop.lines("node", "history", node_id)]
+    history = [(change["status_type"], change["to_status"]) for change in shop.lines("node", "history", node_id)]
     assert history[-2:] == [("current_client_status", "errored"), ("current_server_status", "retries_exhausted")]
     shop("node", "retry", node_id)
     until(lambda: shop.wait_for(node_id, "retries_exhausted").attempt == 2, "it was tried again")
@@ -360,13 +360,13 @@ def test_schedules_are_made_shown_paused_run_and_deleted(shop):
     assert "2026-03-29 01:00:00Z" in filled
 
     def ended():
-        (found,) = shop.lines("schedule", "show", "nightly")
-        return found if len(found["past"]) == 3 else None
+        (schedule,) = shop.lines("schedule", "show", "nightly")
+        return schedule if len(schedule["past"]) == 3 else None
 
-    found = until(ended, "all three have ended")
-    assert [run["cause"] for run in found["past"]].count("backfill") == 2
-    assert {run["state"] for run in found["past"]} == {"ended"}
-    assert shop.lines("node", "show", found["past"][0]["node_id"])[0]["status"] == "complete"
+    schedule = until(ended, "all three have ended")
+    assert [run["cause"] for run in schedule["past"]].count("backfill") == 2
+    assert {run["state"] for run in schedule["past"]} == {"ended"}
+    assert shop.lines("node", "show", schedule["past"][0]["node_id"])[0]["status"] == "complete"
 
     for name in ("nightly", "hourly"):
         shop("schedule", "delete", name)
@@ -379,11 +379,11 @@ def test_schedules_are_made_shown_paused_run_and_deleted(shop):
 def test_searches_lists_and_pipes(shop):
     ids = {shop.failed(f"piped {number}") for number in range(3)}
     shop.signal("piped 0", "Later", at=HOUR, metadata={"shop": 17})
-    found = shop.lines("search", "nodes", "--status", "retries_exhausted", "--name", "Fail", "--since", "1h", "--all")
+    rows = shop.lines("search", "nodes", "--status", "retries_exhausted", "--name", "Fail", "--since", "1h", "--all")
     by_metadata = shop.lines("search", "nodes", "--metadata", '"shop":17')
     listed = shop.lines("workflow", "list", "--subject", "piped", "--limit", "2")
 
-    assert ids <= {node["id"] for node in found}
+    assert ids <= {node["id"] for node in rows}
     assert [node["metadata"] for node in by_metadata] == [{"shop": 17}]
     assert [row["subject"] for row in listed] == ["piped 2", "piped 1"]
     older = shop.lines("search", "workflows", "--subject", "piped", "--older-than", listed[-1]["id"])
@@ -421,17 +421,17 @@ def test_all_that_match_are_changed_at_once(shop):
     where = ["--where", "name=Fail", "--where", "subject=bulk", "--where", "error=no bulk"]
     counted = shop("retry", *where, "--dry-run")
     assert "4 nodes match; nothing was changed" in counted.stderr
-    assert all(one in counted.stdout for one in ids)
+    assert all(row in counted.stdout for row in ids)
     assert "say --yes" in shop("retry", *where, code=2).stderr
     assert "--where status=" in shop("cancel", *where, code=2).stderr
 
     assert shop("retry", *where, "--yes").stdout.splitlines()[-1] == "4 done, 0 refused, of 4."
     for node_id in ids:
-        until(lambda one=node_id: shop.wait_for(one, "retries_exhausted").attempt == 2, "it was tried again")
+        until(lambda node_id=node_id: shop.wait_for(node_id, "retries_exhausted").attempt == 2, "it was tried again")
 
     *_, done = shop.lines("resolve", *where, "--yes", "--response", '{"by": "me"}')
     assert (done["state"], done["done"], done["refused"]) == ("done", 4, 0)
-    assert sorted(one["id"] for one in done["matches"]) == sorted(ids)
+    assert sorted(row["id"] for row in done["matches"]) == sorted(ids)
     assert shop.lines("node", "history", ids[0])[-3]["response"] == {"by": "me"}
     assert "0 nodes match" in shop("retry", *where, "--yes").stderr
     # What is matched and cannot be changed is named, and the exit code says so.
@@ -483,9 +483,9 @@ def test_a_job_that_some_partitions_were_not_asked_for_is_told_of_and_completed(
     watching = shop.process("job", "show", str(identity), "--follow", "--json", stderr=subprocess.PIPE)
     assert json.loads(watching.stdout.readline())["state"] == "partial"
     watching.send_signal(signal.SIGINT)
-    _, said = watching.communicate(timeout=120)
-    assert (watching.returncode, "Traceback" in said) == (1, False), said
-    assert f"The job goes on. To watch it: backbeat job show {identity} --follow" in said
+    _, stderr = watching.communicate(timeout=120)
+    assert (watching.returncode, "Traceback" in stderr) == (1, False), stderr
+    assert f"The job goes on. To watch it: backbeat job show {identity} --follow" in stderr
 
     again = shop("job", "start", "retry", "--where", "name=nothing", "--id", str(identity), "--yes")
     assert again.stdout == f"{identity}\n"
@@ -501,8 +501,8 @@ def test_exit_codes(shop, monkeypatch):
     assert "--gateway" in no_gateway.stderr
     monkeypatch.setattr("backbeat.compose.cli.commands.signal._TELL_SECONDS", 0.1)
     waited = shop("signal", "Sale", "codes", "Later", "--at", "1h", "--wait-for", "0.3s", code=4)
-    told, given_up = (line for line in waited.stderr.splitlines() if "was not complete within" in line)
-    assert told.startswith("Still waiting: ")
+    waiting, given_up = (line for line in waited.stderr.splitlines() if "was not complete within" in line)
+    assert waiting.startswith("Still waiting: ")
     assert given_up.startswith("Error: ")
     assert "backbeat node show" in given_up
     assert "Traceback" not in no_gateway.stderr + waited.stderr
@@ -528,9 +528,9 @@ def test_limits_are_set_shown_paused_resumed_and_removed(shop):
     (node,) = shop.lines("node", "show", node_id)
     assert (node["status"], node["priority"], node["waits_for_slot"]) == ("started", 1, True)
     assert "waits for a slot" in shop("node", "show", node_id).stdout
-    (one,) = shop.lines("limit", "list")
-    (pool,) = one["pools"]
-    assert (one["activity"], one["paused"], one["out"], one["waiting"]) == ("Reserve", True, 0, 1)
+    (limit,) = shop.lines("limit", "list")
+    (pool,) = limit["pools"]
+    assert (limit["activity"], limit["paused"], limit["out"], limit["waiting"]) == ("Reserve", True, 0, 1)
     assert (pool["key"], pool["waiting_by_priority"]["1"]) == ("limited", 1)
     listed = shop("limit", "list").stdout
     assert "100/min (burst 9)" in listed
@@ -556,7 +556,7 @@ def test_a_finished_workflow_is_archived_and_removed_and_its_subject_begins_agai
 def _pass_twice(shop, archives, client):
     node = client.signal("Passing", 703, "Buy", args=["new"])
     node.result(120)
-    (found,) = shop.lines("workflow", "show", "Passing", "703")
+    (workflow,) = shop.lines("workflow", "show", "Passing", "703")
     shop("retention", "set", shop.name, "Passing", "--keep", "1s", "--refuse", "1h")
     (policy,) = (row for row in shop.lines("retention", "list") if row["client"] == shop.name)
     assert policy == {
@@ -570,7 +570,7 @@ def _pass_twice(shop, archives, client):
 
     (name,) = until(lambda: _names(shop, archives), "the workflow is archived")
     assert name.startswith(f"{shop.name}/Passing/")
-    until(lambda: "No workflow has the id" in _said(shop, "workflow", "show", found["id"]), "it is removed")
+    until(lambda: "No workflow has the id" in _said(shop, "workflow", "show", workflow["id"]), "it is removed")
     assert shop.lines("search", "workflows", "--name", "Passing") == []
     assert shop.lines("search", "nodes", "--name", "Buy", "--metadata", "Passing") == []
 
@@ -645,12 +645,12 @@ def worker_process(shop, folder, *arguments):
 
 def said_until(process, *words):
     """The lines that come, until all these words have come, in any order."""
-    said = ""
+    output = ""
     for line in process.stdout:
-        said += line
-        if all(one in said for one in words):
-            return said
-    raise AssertionError(f"ended without {words!r}:\n{said}")
+        output += line
+        if all(word in output for word in words):
+            return output
+    raise AssertionError(f"ended without {words!r}:\n{output}")
 
 
 @pytest.fixture
@@ -687,8 +687,8 @@ def test_a_worker_that_cannot_run_says_why_with_its_exit_code(shop, tmp_path):
         (("shell_plain", "--bootstrap-servers", f"127.0.0.1:{free_port()}"), 3, "does not answer"),
     ):
         with worker_process(shop, tmp_path, *arguments) as process:
-            said, _ = process.communicate(timeout=120)
-            assert (process.returncode, words in said) == (code, True), said
+            output, _ = process.communicate(timeout=120)
+            assert (process.returncode, words in output) == (code, True), output
 
 
 def test_a_worker_is_started_anew_when_a_file_changes_and_ctrl_c_ends_it_once(shop, shell_client, tmp_path):

@@ -33,11 +33,13 @@ START_SECONDS_MAX = 180.0
 
 @pytest.fixture(scope="module")
 def stack():
-    one = Stack(ephemeral=True, partitions=PARTITIONS, http_port=free_port(), gateways=[["--queue-log-seconds", "1"]])
+    running = Stack(
+        ephemeral=True, partitions=PARTITIONS, http_port=free_port(), gateways=[["--queue-log-seconds", "1"]]
+    )
     try:
-        yield one.start(START_SECONDS_MAX)
+        yield running.start(START_SECONDS_MAX)
     finally:
-        one.stop()
+        running.stop()
 
 
 @pytest.fixture(scope="module")
@@ -123,31 +125,31 @@ def rows(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def ours(found: list[dict]) -> list[dict]:
-    return [each for each in found if each["client"] == "shop"]
+def ours(rows_of_all: list[dict]) -> list[dict]:
+    return [row for row in rows_of_all if row["client"] == "shop"]
 
 
 # --- stats -----------------------------------------------------------------------------------------------------------
 
 
 def test_stats_count_what_is_there(run, program, story):
-    found = json.loads(run("stats", "--json"))
+    stats = json.loads(run("stats", "--json"))
 
-    assert found["trouble"] == []
-    (flow,) = ours(found["workflows"])
+    assert stats["trouble"] == []
+    (flow,) = ours(stats["workflows"])
     assert (flow["workflow"], flow["workflows"], flow["open"]) == ("order", 5, 4)
     nodes = {"scheduled": 1, "sent_to_client": 1, "complete": 1, "retrying": 1, "retries_exhausted": 1}
     assert flow["nodes"] == nodes
-    activities = {each["activity"]: each for each in ours(found["activities"])}
+    activities = {row["activity"]: row for row in ours(stats["activities"])}
     assert activities["pay"]["nodes"] == {"complete": 1, "retrying": 1, "retries_exhausted": 1}
     assert [activities[name]["waiting"] for name in ("later", "pay", "ship")] == [1, 0, 0]
     assert [activities["pay"][name] for name in ("running", "retrying", "failing")] == [0, 1, 1]
-    assert {each["kind"]: each["ahead"] for each in found["timers"]} == {"start": 1, "retry": 1, "deadline": 1}
-    (queue,) = ours(found["queues"]["activities"])
+    assert {row["kind"]: row["ahead"] for row in stats["timers"]} == {"start": 1, "retry": 1, "deadline": 1}
+    (queue,) = ours(stats["queues"]["activities"])
     # Nobody has taken what was sent: four activities, and the notification of the one that failed for good.
     assert (queue["group"], queue["waiting"]) == (None, 5)
-    assert len(found["queues"]["commands"]["partitions"]) == PARTITIONS
-    assert set(found["projection_lag"]) == {"0", "1"}
+    assert len(stats["queues"]["commands"]["partitions"]) == PARTITIONS
+    assert set(stats["projection_lag"]) == {"0", "1"}
 
     shown = program("stats")
     assert [title for title in ("Workflows", "Activities", "Timers", "Queues") if f"\n{title}\n" not in shown] == []
@@ -158,8 +160,8 @@ def test_stats_from_the_database_and_without_a_gateway(run, stack, story, tmp_pa
     story.door.get("/workflows/names")  # the projection has all of it now
     database = f"sqlite:///{stack.data_dir / 'gateway-1' / 'projection.sqlite'}"
 
-    found = json.loads(run("stats", "--json", "--database-url", database, BACKBEAT_GATEWAY="http://127.0.0.1:1"))
-    assert len(ours(found["activities"])) == 3
+    stats = json.loads(run("stats", "--json", "--database-url", database, BACKBEAT_GATEWAY="http://127.0.0.1:1"))
+    assert len(ours(stats["activities"])) == 3
 
     less = run("stats", BACKBEAT_GATEWAY="http://127.0.0.1:1", code=3)
     assert "Lag by partition" in less
@@ -193,17 +195,17 @@ def test_a_day_as_it_was(run, program, story):
     assert report("--stuck-hours", "0")["inconsistent_by_status"] == {"retries_exhausted": 1, "sent_to_client": 1}
     assert report("--since", "2001-01-01", "--until", "2001-01-02") == {}
     assert "<td" in program("report", "daily", "--html")
-    said = run("report", "daily", "--mail-to", "ops@example.org", "--smtp-port", str(free_port()), code=3)
-    assert "The mail server 127.0.0.1:" in said
+    output = run("report", "daily", "--mail-to", "ops@example.org", "--smtp-port", str(free_port()), code=3)
+    assert "The mail server 127.0.0.1:" in output
 
 
 # --- top -------------------------------------------------------------------------------------------------------------
 
 
 def test_top_shows_what_is_at_work(run, story):
-    found = json.loads(run("top", "--once", "--json", "--window-seconds", "1000"))
+    top = json.loads(run("top", "--once", "--json", "--window-seconds", "1000"))
 
-    shown = {each["activity"]: each for each in ours(found["activities"])}
+    shown = {row["activity"]: row for row in ours(top["activities"])}
     assert (shown["ship"]["running"], shown["ship"]["completed_per_second"]) == (1, 0)
     pay = shown["pay"]
     assert (pay["failing"], pay["completed_per_second"], pay["errored_per_second"]) == (1, 0.001, 0.002)
@@ -218,8 +220,8 @@ def letters(run, client: str, *more: str, count: int = 1) -> list[dict]:
     """So many dead letters of a client, as they are listed."""
 
     def enough() -> list[dict] | None:
-        found = rows(run("dead-letters", "list", "--client", client, "--json", *more))
-        return found if len(found) >= count else None
+        listed = rows(run("dead-letters", "list", "--client", client, "--json", *more))
+        return listed if len(listed) >= count else None
 
     return until(enough, f"{count} dead letters of {client}")
 
@@ -238,13 +240,13 @@ def test_a_letter_goes_back_once_its_cause_is_mended(run, program, publish, stac
 
     client = add_client(stack.bootstrap_servers, NEW, partitions=PARTITIONS)
     tried = rows(run("dead-letters", "redrive", "--client", NEW, "--dry-run", "--json"))
-    assert [(one["position"], one["done"]) for one in tried] == [(letter["position"], False)]
+    assert [(outcome["position"], outcome["done"]) for outcome in tried] == [(letter["position"], False)]
     assert "nothing was done" in run("dead-letters", "redrive", letter["position"], code=1, stdin="n\n")
     (done,) = rows(run("dead-letters", "redrive", "--client", NEW, "--yes", "--json", "--note", "mended"))
     assert (done["done"], done["went_to"]) == (True, f"backbeat.signals.{NEW} 1@1")
 
     door = Door(stack.http_urls[0], client.id)
-    found = until(lambda: door.get(f"/workflows/search?subject={NEW}").json, "the workflow is there")
+    workflows = until(lambda: door.get(f"/workflows/search?subject={NEW}").json, "the workflow is there")
     assert run("dead-letters", "list", "--client", NEW) == ""
     (kept,) = letters(run, NEW, "--state", "redriven")
     assert (kept["mark"]["note"], kept["mark"]["went_to"]) == ("mended", done["went_to"])
@@ -255,7 +257,7 @@ def test_a_letter_goes_back_once_its_cause_is_mended(run, program, publish, stac
     publish(NEW, {"workflow": "W", "subject": NEW, "decider": "D", "signal": "after"})
 
     def signals() -> list[str]:
-        return [node["name"] for node in door.get(f"/workflows/{found[0]['id']}/children").json]
+        return [node["name"] for node in door.get(f"/workflows/{workflows[0]['id']}/children").json]
 
     until(lambda: "after" in signals(), "what came later")
     assert signals() == ["start", "after"]
@@ -276,13 +278,13 @@ def test_what_is_refused_again_comes_back_and_can_be_dropped(run, client):
     (page,) = letters(run, client.name, "--last", "1")
     assert page["position"] == again["position"]
     older = rows(run("dead-letters", "list", "--client", client.name, "--json", "--before", again["position"]))
-    assert [one["position"] for one in older] == [second["position"]]
+    assert [letter["position"] for letter in older] == [second["position"]]
 
     run("dead-letters", "drop", "--client", client.name, "--reason", "DECIDER", "--limit", "1", "--yes")
-    assert [one["position"] for one in letters(run, client.name)] == [again["position"]]
+    assert [letter["position"] for letter in letters(run, client.name)] == [again["position"]]
     run("dead-letters", "drop", "--client", client.name, "--yes")
     assert run("dead-letters", "list", "--client", client.name) == ""
-    states = [one["state"] for one in letters(run, client.name, "--state", "all", count=3)]
+    states = [letter["state"] for letter in letters(run, client.name, "--state", "all", count=3)]
     assert states == ["redriven", "dropped", "dropped"]
 
 
@@ -295,12 +297,12 @@ def test_what_cannot_go_back_stays_and_says_why(run, stack, unique):
     producer.produce(DEAD_LETTERS, value=b"y", headers=[*marks, ("backbeat-error", "sly"), *source])
     assert producer.flush(120) == 0
 
-    found = letters(run, unique, count=2)
-    said = run("dead-letters", "redrive", "--client", unique, "--yes", code=1)
+    waiting = letters(run, unique, count=2)
+    output = run("dead-letters", "redrive", "--client", unique, "--yes", code=1)
 
-    assert [one["reason"] for one in found] == ["odd", "sly"]
-    assert said.count(f"stays: there is no topic backbeat.signals.{unique} any more") == 2
-    assert "2 of 2 wait on." in said
+    assert [letter["reason"] for letter in waiting] == ["odd", "sly"]
+    assert output.count(f"stays: there is no topic backbeat.signals.{unique} any more") == 2
+    assert "2 of 2 wait on." in output
     assert len(letters(run, unique)) == 2
     assert "give positions, or filters, or --all" in run("dead-letters", "redrive", code=2)
     assert "there is no dead letter 0@99999" in run("dead-letters", "drop", "0@99999", code=1)

@@ -32,8 +32,8 @@ limit = 7
 @click.option("--profile")
 @click.pass_context
 def program(context, profile):
-    found = load_profile(find_file(Path.cwd(), Path.home()), profile)
-    context.default_map = Section(context.command, context, found, found.commands)
+    loaded = load_profile(find_file(Path.cwd(), Path.home()), profile)
+    context.default_map = Section(context.command, context, loaded, loaded.commands)
 
 
 @program.group()
@@ -71,21 +71,21 @@ def asked(tmp_path, monkeypatch):
 
 
 def test_the_file_says_which_profile_counts(asked):
-    said = asked("node", "show")
+    options = asked("node", "show")
 
-    assert "client='shop'" in said
-    assert "timeout_seconds=3.0" in said
-    assert "bootstrap_servers='127.0.0.1:9092'" in said
-    assert "only_gateway=False" in said
+    assert "client='shop'" in options
+    assert "timeout_seconds=3.0" in options
+    assert "bootstrap_servers='127.0.0.1:9092'" in options
+    assert "only_gateway=False" in options
 
 
 def test_another_profile(asked):
-    said = asked("--profile", "far", "node", "show")
+    options = asked("--profile", "far", "node", "show")
 
-    assert "bootstrap_servers='kafka-1:9092'" in said
-    assert "gateway='https://backbeat.example'" in said
-    assert "client='default'" in said
-    assert "limit=7" in said
+    assert "bootstrap_servers='kafka-1:9092'" in options
+    assert "gateway='https://backbeat.example'" in options
+    assert "client='default'" in options
+    assert "limit=7" in options
 
 
 def test_the_environment_comes_before_the_file_and_flags_before_both(asked):
@@ -130,7 +130,7 @@ def test_the_nearest_file_counts_then_the_home_directory(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "name", "said"),
+    ("content", "name", "message"),
     [
         ("profile = ", None, "is no TOML"),
         ("[profiles.a]", "b", "there is no profile 'b' (there are: a)"),
@@ -142,14 +142,14 @@ def test_the_nearest_file_counts_then_the_home_directory(tmp_path):
         ('client = "x"', None, "there is no setting 'client' here"),
     ],
 )
-def test_what_a_file_may_not_say(tmp_path, content, name, said):
+def test_what_a_file_may_not_say(tmp_path, content, name, message):
     path = tmp_path / "backbeat.toml"
     path.write_text(content)
 
     with pytest.raises(SetupError) as raised:
         load_profile(path, name)
 
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert str(path) in str(raised.value)
 
 

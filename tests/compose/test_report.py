@@ -234,8 +234,8 @@ def test_a_password_is_not_sent_in_the_clear():
     def command(mail):
         click.echo(repr(mail))
 
-    said = CliRunner().invoke(command, ["--mail-to", "a@b.c", "--smtp-user", "me", "--smtp-password", "p"])
-    assert said.exit_code == Exit.USAGE
-    assert "A password is sent encrypted only" in said.output
+    result = CliRunner().invoke(command, ["--mail-to", "a@b.c", "--smtp-user", "me", "--smtp-password", "p"])
+    assert result.exit_code == Exit.USAGE
+    assert "A password is sent encrypted only" in result.output
     done = CliRunner().invoke(command, ["--mail-to", "a@b.c", "--smtp-security", "tls", "--smtp-user", "me"])
     assert done.output == "MailServer(127.0.0.1:465, tls, to=('a@b.c',))\n"

@@ -50,7 +50,7 @@ def test_without_a_word_it_is_plain_text():
 
 
 @pytest.mark.parametrize(
-    ("said", "protocol"),
+    ("settings", "protocol"),
     [
         ({}, Protocol.PLAINTEXT),
         ({"USER": "me", "PASSWORD": "x"}, Protocol.SASL_SSL),
@@ -61,9 +61,9 @@ def test_without_a_word_it_is_plain_text():
         ({"USER": "", "CA_FILE": None}, Protocol.PLAINTEXT),
     ],
 )
-def test_a_password_never_goes_over_an_open_line_by_mistake(tmp_path, said, protocol):
+def test_a_password_never_goes_over_an_open_line_by_mistake(tmp_path, settings, protocol):
     pem(tmp_path / "ca.pem")
-    assert KafkaSecurity.of(said).protocol is protocol
+    assert KafkaSecurity.of(settings).protocol is protocol
 
 
 def test_everything_that_is_said_reaches_librdkafka(tmp_path):
@@ -71,8 +71,8 @@ def test_everything_that_is_said_reaches_librdkafka(tmp_path):
     paths = {name: pem(tmp_path / file) for name, file in names.items()}
     (tmp_path / "password").write_text("of the file\n")
     texts = {name.upper(): str(path) for name, path in paths.items()}
-    said = {**texts, "USER": "me", "PASSWORD_FILE": "password", "PASSWORD": "of the environment"}
-    security = KafkaSecurity.of({**said, "SASL_MECHANISM": "SCRAM-SHA-256"})
+    settings = {**texts, "USER": "me", "PASSWORD_FILE": "password", "PASSWORD": "of the environment"}
+    security = KafkaSecurity.of({**settings, "SASL_MECHANISM": "SCRAM-SHA-256"})
 
     assert connection(Brokers(SERVERS, security)) == {
         "bootstrap.servers": SERVERS,
@@ -98,7 +98,7 @@ def test_an_address_keeps_what_belongs_to_it(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("settings", "why"),
     [
         ({"USER": "me"}, "needs a user and a password. What to do: set BACKBEAT_KAFKA_USER"),
         ({"SECURITY_PROTOCOL": "SASL_SSL", "PASSWORD": "x"}, "needs a user and a password"),
@@ -109,11 +109,11 @@ def test_an_address_keeps_what_belongs_to_it(monkeypatch):
         ({"USER": "me", "PASSWORD_FILE": "gone"}, "gone cannot be read: No such file or directory. What to do:"),
     ],
 )
-def test_what_does_not_fit_together_is_said_before_a_broker_is_asked(said, why):
+def test_what_does_not_fit_together_is_said_before_a_broker_is_asked(settings, why):
     with pytest.raises(SecurityError) as caught:
-        KafkaSecurity.of(said)
+        KafkaSecurity.of(settings)
     assert why in str(caught.value)
-    environment = {f"{PREFIX}{name}": value for name, value in said.items()}
+    environment = {f"{PREFIX}{name}": value for name, value in settings.items()}
     done = CliRunner().invoke(backbeat, ["topics", "check"], env=environment)
     assert done.exit_code in {1, 2}
     if done.exit_code == 1:
@@ -121,17 +121,17 @@ def test_what_does_not_fit_together_is_said_before_a_broker_is_asked(said, why):
 
 
 def test_flags_come_before_the_environment_and_that_before_the_profile(tmp_path, monkeypatch):
-    found = []
+    brokers = []
 
     @click.command()
     @bootstrap_option
     def direct(bootstrap_servers):
-        found.append(bootstrap_servers)
+        brokers.append(bootstrap_servers)
 
     @click.command()
     @connected
     def through(connection):
-        found.append(connection.bootstrap_servers)
+        brokers.append(connection.bootstrap_servers)
 
     for name in ("flag", "variable", "profile"):
         (tmp_path / name).write_text(f"of the {name}")
@@ -143,12 +143,12 @@ def test_flags_come_before_the_environment_and_that_before_the_profile(tmp_path,
         assert run(command, [], default_map=profile, env=variables).exit_code == 0
         words = ["--kafka-user", "of the flag", "--kafka-password-file", "flag"]
         assert run(command, words, default_map=profile, env=variables).exit_code == 0
-        securities = [security_of(each) for each in found]
-        assert [each.user for each in securities] == ["of the profile", "of the variable", "of the flag"]
-        assert [each.password for each in securities] == ["of the profile", "of the variable", "of the flag"]
-        assert {each.mechanism for each in securities} == {Mechanism.PLAIN}
-        assert found[0] == SERVERS
-        found.clear()
+        securities = [security_of(security) for security in brokers]
+        assert [security.user for security in securities] == ["of the profile", "of the variable", "of the flag"]
+        assert [security.password for security in securities] == ["of the profile", "of the variable", "of the flag"]
+        assert {security.mechanism for security in securities} == {Mechanism.PLAIN}
+        assert brokers[0] == SERVERS
+        brokers.clear()
 
 
 def test_no_command_takes_a_password_on_its_command_line():
@@ -182,9 +182,9 @@ def test_everything_that_is_said_reaches_aiokafka(security, expected):
 
     from backbeat.streams.process.faust_app import _credentials
 
-    found = dict(credentials_to_aiokafka_auth(_credentials(security)))
-    context = found.pop("ssl_context", None)
-    assert found == expected
+    settings = dict(credentials_to_aiokafka_auth(_credentials(security)))
+    context = settings.pop("ssl_context", None)
+    assert settings == expected
     assert (context is not None) is security.protocol.encrypts
 
 

@@ -31,10 +31,10 @@ def run(*arguments: str | bytes, **env: str | bytes) -> subprocess.CompletedProc
 
 
 def sentence(done: subprocess.CompletedProcess[bytes], code: int) -> str:
-    said = done.stderr.decode()
-    assert done.returncode == code, said
-    assert "Traceback" not in said
-    (line,) = [line for line in said.splitlines() if line.startswith("Error: ")]
+    stderr = done.stderr.decode()
+    assert done.returncode == code, stderr
+    assert "Traceback" not in stderr
+    (line,) = [line for line in stderr.splitlines() if line.startswith("Error: ")]
     return line
 
 
@@ -84,15 +84,15 @@ def options(command: click.Command = group, path: tuple[str, ...] = ()) -> Itera
 
 
 def test_every_option_that_is_a_number_refuses_what_is_none():
-    numbers = {name: each for name, each in options() if isinstance(each.type, click.types.FloatParamType)}
+    numbers = {name: option for name, option in options() if isinstance(option.type, click.types.FloatParamType)}
     # The benchmarks measure; nothing waits for what they are told.
-    ours = {name: each for name, each in numbers.items() if not name.startswith("bench")}
+    ours = {name: option for name, option in numbers.items() if not name.startswith("bench")}
     assert len({name.split()[-1] for name in ours}) > 5
-    assert [name for name, each in ours.items() if not isinstance(each.type, Number)] == []
+    assert [name for name, option in ours.items() if not isinstance(option.type, Number)] == []
     for text in ("nan", "inf", "-inf", "1e300"):
-        for each in ours.values():
+        for option in ours.values():
             with pytest.raises(click.BadParameter):
-                each.type.convert(text, None, None)
+                option.type.convert(text, None, None)
     assert Number(0).convert(str(SECONDS_MAX), None, None) == SECONDS_MAX
 
 
@@ -200,9 +200,9 @@ def test_a_defect_is_a_sentence_and_its_traceback_is_kept(monkeypatch, tmp_path)
 
     monkeypatch.setattr(Connection, "run", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    said = invoked("workflow", "names", code=1)
+    output = invoked("workflow", "names", code=1)
     (kept,) = tmp_path.iterdir()
-    assert said == (
+    assert output == (
         "Error: This is a defect of Backbeat's: KeyError: 'no such key'. "
         f"What to do: report it, with {kept}, which says where it was met.\n"
     )
@@ -218,8 +218,8 @@ def test_a_reader_that_has_seen_enough(arguments):
     os.close(reader)
     with subprocess.Popen(command, stdout=writer, stderr=subprocess.PIPE) as process:
         os.close(writer)
-        said = process.stderr.read()
-    assert said == b""
+        stderr = process.stderr.read()
+    assert stderr == b""
     assert process.returncode == 1
 
 

@@ -27,10 +27,10 @@ def test_every_setting_says_what_it_means():
 
 def test_every_variable_is_known_and_none_is_known_that_is_not_there():
     """What the environment's check knows is what commands and documents say."""
-    said = set(re.findall(r"`(BACKBEAT_[A-Z_]*[A-Z])`", DOCUMENT.read_text()))
+    named = set(re.findall(r"`(BACKBEAT_[A-Z_]*[A-Z])`", DOCUMENT.read_text()))
 
-    assert said - KNOWN == set()
-    assert KNOWN - said == set()
+    assert named - KNOWN == set()
+    assert KNOWN - named == set()
 
 
 def test_every_variable_that_the_code_reads_is_in_the_document():

@@ -122,11 +122,11 @@ def test_what_is_closed():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7_199, "120 min"), (7_200, "2 h"), (172_800, "2 d")],
 )
-def test_lengths_of_time(seconds, said):
-    assert how_long(seconds) == said
+def test_lengths_of_time(seconds, text):
+    assert how_long(seconds) == text
 
 
 def test_text_of_others_moves_no_cursor():
@@ -142,7 +142,7 @@ def test_a_table_in_a_pipe_breaks_no_line_and_takes_nothing_for_markup(capsys):
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (Unavailable("Kafka is not there"), Exit.UNREACHABLE, "Kafka is not there. What to do: see that it runs"),
         (Unavailable("Gone. What to do: wait."), Exit.UNREACHABLE, "Gone. What to do: wait."),
@@ -152,10 +152,10 @@ def test_a_table_in_a_pipe_breaks_no_line_and_takes_nothing_for_markup(capsys):
         (SetupError("no Java"), Exit.FAILED, "no Java"),
     ],
 )
-def test_how_commands_end(error, code, said):
+def test_how_commands_end(error, code, message):
     explained = explain(error)
 
-    assert said in explained.message
+    assert message in explained.message
     assert explained.exit_code == code
 
 

@@ -33,11 +33,11 @@ def wait_until(condition, seconds: float = 120) -> None:
 
 
 def test_everything_starts_survives_its_engine_and_stops(tmp_path):
-    said = []
-    with Stack(tmp_path, engines=2, partitions=3, say=said.append, engine=engine("runs")) as stack:
+    lines = []
+    with Stack(tmp_path, engines=2, partitions=3, say=lines.append, engine=engine("runs")) as stack:
         servers = stack.bootstrap_servers
         kafka = psutil.Process(stack.kafka.pid)
-        assert {one.partitions for one in check_topics(servers, 3, development=True).values()} == {1, 3, 8}
+        assert {topic.partitions for topic in check_topics(servers, 3, development=True).values()} == {1, 3, 8}
         with ClientRegistry(servers) as registry:
             assert registry.by_name("default").delivery == "topic"
         first, second = stack.engine_pids
@@ -55,7 +55,7 @@ def test_everything_starts_survives_its_engine_and_stops(tmp_path):
         stack.wait_ready(2)
         pids = stack.engine_pids
 
-    assert said == ["engine-1 died (signal SIGKILL); starting it again in 0.1 s."]
+    assert lines == ["engine-1 died (signal SIGKILL); starting it again in 0.1 s."]
     assert not kafka.is_running()
     assert [pid for pid in pids if psutil.pid_exists(pid)] == []
     assert stack.failure is None
@@ -105,11 +105,11 @@ def test_throw_away_directory_is_gone_afterwards(kafka):
 
 
 def test_engine_that_dies_again_and_again_stops_everything(tmp_path, kafka):
-    said = []
+    lines = []
     with pytest.raises(SetupError, match=r"(?s)engine-1 died \(exit code 3\), for the 5th time .*    the disk is full"):
-        Stack(tmp_path, bootstrap_servers=kafka, say=said.append, engine=engine("dies")).start()
+        Stack(tmp_path, bootstrap_servers=kafka, say=lines.append, engine=engine("dies")).start()
 
-    assert len(said) == 4
+    assert len(lines) == 4
 
 
 def test_engine_that_dies_later_stops_everything_too(tmp_path, kafka):
@@ -165,14 +165,14 @@ def test_engines_on_a_shared_kafka_have_names_of_their_own(tmp_path, kafka):
 
 
 def test_kafka_left_over_is_stopped_by_the_next_start(tmp_path):
-    said = []
+    lines = []
     first = KafkaBroker(tmp_path)
     first.start()
     pid_file = tmp_path / "kafka.pid"
     # As after a kill -9 of its parent on a system whose kernel does not end orphans.
-    second = KafkaBroker(tmp_path, say=said.append)
+    second = KafkaBroker(tmp_path, say=lines.append)
     assert pid_file.exists()
 
     with second:
         assert not first.running
-        assert said == [f"Stopped a Kafka that an earlier run had left behind (pid {first.pid})."]
+        assert lines == [f"Stopped a Kafka that an earlier run had left behind (pid {first.pid})."]

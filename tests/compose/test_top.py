@@ -60,7 +60,7 @@ def test_a_row_is_what_was_counted():
 )
 def test_what_matters_comes_first(sort, names):
     rows = [activity("a"), activity("b", retries_exhausted=4, sent_to_client=0), activity("c", started=90)]
-    assert "".join(each.activity for each in ordered(rows, sort)) == names
+    assert "".join(row.activity for row in ordered(rows, sort)) == names
 
 
 def test_a_screen_shows_as_many_rows_as_it_has():
@@ -145,9 +145,9 @@ class Terminal:
 
 @pytest.fixture
 def terminal(gateway):
-    one = Terminal("top", "--gateway", gateway, "--interval-seconds", "0.2")
-    yield one
-    one.close()
+    running = Terminal("top", "--gateway", gateway, "--interval-seconds", "0.2")
+    yield running
+    running.close()
 
 
 def test_a_terminal_is_given_back_after_a_key(terminal):

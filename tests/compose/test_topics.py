@@ -55,18 +55,18 @@ def alter(servers: str, name: str, key: str, value: str) -> None:
 
 
 def test_all_are_made_with_what_the_design_says(empty_kafka):
-    found = ensure_topics(empty_kafka, 6, 1, development=True)
+    described = ensure_topics(empty_kafka, 6, 1, development=True)
 
     shared = {topics.COMMANDS, topics.QUERIES, topics.STATE, topics.HISTORY}
-    assert {found[name].partitions for name in shared} == {6}
-    assert found[topics.CLIENTS].partitions == 1
-    assert set(found) == shared | {topics.CLIENTS, topics.REPLIES, topics.DEAD_LETTERS, topics.PAYLOADS}
-    assert {one.config["message.timestamp.type"] for one in found.values()} == {"LogAppendTime"}
-    compacted = {name for name, one in found.items() if one.config["cleanup.policy"] == "compact"}
+    assert {described[name].partitions for name in shared} == {6}
+    assert described[topics.CLIENTS].partitions == 1
+    assert set(described) == shared | {topics.CLIENTS, topics.REPLIES, topics.DEAD_LETTERS, topics.PAYLOADS}
+    assert {topic.config["message.timestamp.type"] for topic in described.values()} == {"LogAppendTime"}
+    compacted = {name for name, topic in described.items() if topic.config["cleanup.policy"] == "compact"}
     assert compacted == {topics.STATE, topics.CLIENTS}
-    commands = found[topics.COMMANDS].config
+    commands = described[topics.COMMANDS].config
     assert (commands["retention.ms"], commands["unclean.leader.election.enable"]) == ("-1", "false")
-    assert int(found[topics.STATE].config["delete.retention.ms"]) == topics.STATE_DELETE_RETENTION_MS
+    assert int(described[topics.STATE].config["delete.retention.ms"]) == topics.STATE_DELETE_RETENTION_MS
 
 
 def test_made_once_and_the_same_afterwards(empty_kafka):
@@ -82,9 +82,9 @@ def test_without_a_number_the_commands_topic_says_it(empty_kafka):
     alter(empty_kafka, topics.COMMANDS, "unclean.leader.election.enable", "false")
     alter(empty_kafka, topics.COMMANDS, "max.message.bytes", str(topics.RECORD_BYTES_MAX))
 
-    found = ensure_topics(empty_kafka, None, 1, development=True)
+    described = ensure_topics(empty_kafka, None, 1, development=True)
 
-    assert found[topics.STATE].partitions == 3
+    assert described[topics.STATE].partitions == 3
 
 
 def test_wrong_number_of_partitions(empty_kafka):
@@ -172,9 +172,9 @@ def test_a_topic_made_again_has_another_id(own_kafka, unique):
 
 def test_topics_of_a_client(own_kafka, unique):
     ensure_topics(own_kafka, None, 1, development=True)
-    found = ensure_client_topics(own_kafka, client_topics(unique, 2))
+    described = ensure_client_topics(own_kafka, client_topics(unique, 2))
 
-    assert {name: one.partitions for name, one in found.items()} == {
+    assert {name: topic.partitions for name, topic in described.items()} == {
         f"backbeat.signals.{unique}": 2,
         f"backbeat.activities.{unique}": 2,
     }
@@ -221,25 +221,25 @@ def test_a_survey_says_all_that_is_wrong_at_once(empty_kafka):
     def check(*more):
         return CliRunner().invoke(backbeat, ["topics", "check", "--bootstrap-servers", empty_kafka, *more])
 
-    found = {each["name"]: each for each in json.loads(check("--development", "--json").stdout)["topics"]}
-    assert {name: one["state"] for name, one in found.items() if one["state"] != "ok"} == {
+    surveyed = {row["name"]: row for row in json.loads(check("--development", "--json").stdout)["topics"]}
+    assert {name: row["state"] for name, row in surveyed.items() if row["state"] != "ok"} == {
         topics.COMMANDS: "wrong",
         topics.REPLIES: "missing",
         topics.STATE: "wrong",
     }
     # The other three say how many there must be, not the one that was changed.
-    (problem,) = found[topics.COMMANDS]["problems"]
+    (problem,) = surveyed[topics.COMMANDS]["problems"]
     assert (problem["found"], problem["wanted"]) == ("5 partitions", "4")
     assert "drain into a new cluster" in problem["remedy"]
-    assert found[topics.HISTORY]["notes"] == ["retention.ms=60000, made with 2592000000"]
-    assert found[topics.COMMANDS]["notes"][0].startswith("retention.ms=60000: commands are deleted")
-    assert found["backbeat.signals.left"]["partitions"] == 2
+    assert surveyed[topics.HISTORY]["notes"] == ["retention.ms=60000, made with 2592000000"]
+    assert surveyed[topics.COMMANDS]["notes"][0].startswith("retention.ms=60000: commands are deleted")
+    assert surveyed["backbeat.signals.left"]["partitions"] == 2
 
-    said = check()
-    assert said.exit_code == 1
-    assert re.search(r"^backbeat.commands +5 +1 +wrong ", said.stdout, re.MULTILINE)
-    assert "topic backbeat.replies: found no such topic" in said.stderr
-    assert said.stderr.count("wanted 2 or more (3 are usual)") == 9
+    checked = check()
+    assert checked.exit_code == 1
+    assert re.search(r"^backbeat.commands +5 +1 +wrong ", checked.stdout, re.MULTILINE)
+    assert "topic backbeat.replies: found no such topic" in checked.stderr
+    assert checked.stderr.count("wanted 2 or more (3 are usual)") == 9
     refused = CliRunner().invoke(
         backbeat, ["topics", "create", "--development", "--partitions", "8", "--bootstrap-servers", empty_kafka]
     )
@@ -248,7 +248,7 @@ def test_a_survey_says_all_that_is_wrong_at_once(empty_kafka):
 
 
 @pytest.mark.parametrize(
-    ("found", "usual"),
+    ("partitions", "usual"),
     [
         ({}, topics.PARTITIONS_DEFAULT),
         ({topics.COMMANDS: 3}, 3),
@@ -257,8 +257,8 @@ def test_a_survey_says_all_that_is_wrong_at_once(empty_kafka):
         ({topics.COMMANDS: 6, topics.STATE: 5, topics.QUERIES: 5, topics.HISTORY: 4}, 5),
     ],
 )
-def test_most_topics_say_how_many_partitions_there_must_be(found, usual):
-    assert usual_partitions(found) == usual
+def test_most_topics_say_how_many_partitions_there_must_be(partitions, usual):
+    assert usual_partitions(partitions) == usual
 
 
 def test_a_topic_that_was_just_made_may_be_unknown_to_the_next_broker(monkeypatch):
@@ -268,7 +268,7 @@ def test_a_topic_that_was_just_made_may_be_unknown_to_the_next_broker(monkeypatc
     unknown = KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
     configs = [unknown, {"new": there}]
 
-    def with_configs(admin, found):
+    def with_configs(admin, described):
         answer = configs.pop(0)
         if isinstance(answer, KafkaException):
             raise answer

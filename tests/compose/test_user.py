@@ -195,7 +195,7 @@ def test_import_takes_ids_and_tokens_as_given(user, servers, unique):
     ]
     answer = said(user("import", "-", given=json.dumps(several)))
 
-    assert answer == {one["key"]: {"id": one["id"], "auth_token": one["auth_token"]} for one in several}
+    assert answer == {row["key"]: {"id": row["id"], "auth_token": row["auth_token"]} for row in several}
     assert registered(servers, f"{unique}-0") == RegisteredClient(
         id=several[0]["id"],
         name=f"{unique}-0",

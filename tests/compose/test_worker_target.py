@@ -50,7 +50,7 @@ def write(tmp_path, monkeypatch, unique):
 
 
 def names(loaded):
-    return loaded.runner.handlers.names if isinstance(loaded, Worker) else [one.name for one in loaded]
+    return loaded.runner.handlers.names if isinstance(loaded, Worker) else [activity.name for activity in loaded]
 
 
 def test_a_modules_activities_each_once(write):
@@ -86,7 +86,7 @@ def test_modules_of_packages_are_found(write, unique):
 
 
 @pytest.mark.parametrize(
-    ("target", "said"),
+    ("target", "message"),
     [
         ("SHOPP", "there is no module 'SHOPP' in .* Did you mean 'SHOP'?"),
         ("SHOP:take_ordr", "SHOP has no 'take_ordr'. Did you mean 'take_order'? There are: SHOP:take_order, SHOP:pack"),
@@ -107,7 +107,7 @@ def test_modules_of_packages_are_found(write, unique):
         (".orders", "The form is MODULE:ATTRIBUTE"),
     ],
 )
-def test_what_is_not_there_or_cannot_run_is_said_with_what_is(write, target, said):
+def test_what_is_not_there_or_cannot_run_is_said_with_what_is(write, target, message):
     shop = write(SHOP)
 
     write(
@@ -117,12 +117,12 @@ def test_what_is_not_there_or_cannot_run_is_said_with_what_is(write, target, sai
     with pytest.raises(click.UsageError) as refused:
         load([word.replace("SHOP", shop) for word in target.split()])
 
-    pattern = ".*".join(re.escape(part) for part in said.replace("SHOP", shop).split(".*"))
+    pattern = ".*".join(re.escape(part) for part in message.replace("SHOP", shop).split(".*"))
     assert re.search(pattern, refused.value.message), refused.value.message
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("import nothing_of_this_name", "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
         ("def f(:", "SyntaxError"),
@@ -130,13 +130,13 @@ def test_what_is_not_there_or_cannot_run_is_said_with_what_is(write, target, sai
         ("x = 1 / 0", "ZeroDivisionError"),
     ],
 )
-def test_a_module_that_fails_is_shown_from_its_own_line_on(write, text, said):
+def test_a_module_that_fails_is_shown_from_its_own_line_on(write, text, message):
     shop = write(text)
 
     with pytest.raises(CommandError) as failed:
         load([shop])
 
     assert failed.value.exit_code == 1
-    assert said in failed.value.message
+    assert message in failed.value.message
     assert f'{shop}.py", line 1' in failed.value.message
     assert "worker_target" not in failed.value.message

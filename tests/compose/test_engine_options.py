@@ -19,9 +19,9 @@ def test_every_field_has_a_flag():
 
 
 @pytest.mark.parametrize(
-    ("flag", "variable", "said"), [(None, None, 3), (None, "4", 4), ("5", "4", 5)], ids=["profile", "variable", "flag"]
+    ("flag", "variable", "value"), [(None, None, 3), (None, "4", 4), ("5", "4", 5)], ids=["profile", "variable", "flag"]
 )
-def test_a_flag_counts_before_a_variable_before_a_profile(tmp_path, flag, variable, said):
+def test_a_flag_counts_before_a_variable_before_a_profile(tmp_path, flag, variable, value):
     path = tmp_path / "backbeat.toml"
     path.write_text('[profiles.default.commands.engine]\ninstance-id = "a"\nrebalance-timeout-seconds = 3\n')
     flags = [] if flag is None else ["--rebalance-timeout-seconds", flag]
@@ -31,7 +31,7 @@ def test_a_flag_counts_before_a_variable_before_a_profile(tmp_path, flag, variab
     )
 
     # What cannot be is said before anybody is asked for Kafka.
-    assert (done.exit_code, done.stderr) == (1, f"Error: {SAID.format(said)}\n")
+    assert (done.exit_code, done.stderr) == (1, f"Error: {SAID.format(value)}\n")
 
 
 def test_a_value_of_the_wrong_kind_is_a_usage_error():
