@@ -34,10 +34,10 @@ class Deliveries:
         self._delivery_failed = commands.delivery_failed
         self._hold_back = hold_back
         self._was_away = was_away
-        self.is_congested = False  #: true while commands are held back for the length of the outbox's queue
+        self.is_congested = False  #: true while commands are held back since a queue is full
 
     def relieve(self) -> None:
-        """Hold commands back while the queue is long: where it is full, `send` blocks the event loop."""
+        """Hold commands back while records wait for room in a producer's queue."""
         if self.outbox.is_congested is not self.is_congested:
             self.is_congested = not self.is_congested
             self._hold_back(self.is_congested)

@@ -1,7 +1,8 @@
 """Outbox: sends activities, replies, history, commands for other partitions and dead letters at once.
 
 Records of one partition stay in order and none is skipped (idempotent producer, no limit on retries). A commit waits
-until every one of them is acknowledged; undeliverable records are handed back.
+until every one of them is acknowledged; undeliverable records are handed back. Sending never waits: it happens on the
+event loop. Where a producer's queue is full records wait here, and whoever makes them is to make no more meanwhile.
 
 History is not urgent: it goes by a connection of its own, a tenth of a second later and in batches. On the same
 connection a broker would write it before the activity or the reply behind it, one request after the other.
@@ -9,9 +10,11 @@ connection a broker would write it before the activity or the reply behind it, o
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -35,8 +38,6 @@ _PERMANENT = frozenset(
         KafkaError.MSG_SIZE_TOO_LARGE,
     }
 )
-_FULL_POLL_SECONDS = 0.05
-_QUEUE_RECORDS_MAX = 500_000
 #: Time for which history is gathered into a batch.
 _HISTORY_LINGER_MS = 100
 
@@ -80,6 +81,9 @@ class EffectsProducer(Protocol):
     def __len__(self) -> int: ...
 
 
+_Waiting = tuple[EffectsProducer, str, bytes | None, bytes | None, int, Sequence[tuple[str, bytes | None]] | None]
+
+
 class Outbox:
     """Producers of all effects, and the records that they could not deliver."""
 
@@ -101,7 +105,7 @@ class Outbox:
             # Records that come while a request is under way leave together with the next.
             "max.in.flight.requests.per.connection": 1,
             "socket.nagle.disable": True,
-            "queue.buffering.max.messages": _QUEUE_RECORDS_MAX,
+            "queue.buffering.max.messages": 500_000,
             "queue.buffering.max.kbytes": 256 * 1024,
             "message.max.bytes": 4 * 1024 * 1024,
             # A report for each record costs as much as sending it; flush needs those of failures only.
@@ -111,6 +115,9 @@ class Outbox:
         self._monotonic = host_clock.monotonic
         self._at_once = make_producer(settings)
         self._history = make_producer({**settings, "linger.ms": _HISTORY_LINGER_MS})
+        #: records for which a queue has no room, oldest first
+        self._waiting: deque[_Waiting] = deque()
+        self._waiting_lock = threading.Lock()
         self._lock = threading.Lock()
         self._undelivered: list[Undelivered] = []
         #: counts of undelivered records that `poll` has handed out, and that were replaced (`settle`)
@@ -126,21 +133,40 @@ class Outbox:
         partition: int = -1,
         headers: Sequence[tuple[str, bytes | None]] | None = None,
     ) -> None:
-        """Send one record; waits while the queue is full. `partition` -1: by the key."""
+        """Send one record; never waits. `partition` -1: by the key."""
         producer = self._history if topic == HISTORY else self._at_once
-        while True:
-            try:
-                if headers:
-                    producer.produce(topic, value, key, partition, self._reported, headers=list(headers))
-                else:
-                    producer.produce(topic, value, key, partition, self._reported)
-            except BufferError:
-                producer.poll(_FULL_POLL_SECONDS)
-            except KafkaException as error:
-                self._failed(error.args[0], topic, partition, key, value)
+        try:
+            if not self._waiting:
+                self._produce(producer, topic, value, key, partition, headers)
                 return
+        except BufferError:
+            pass  # The records behind it wait as well, so that all stay in order.
+        with self._waiting_lock:
+            self._waiting.append((producer, topic, value, key, partition, headers))
+
+    def _produce(  # noqa: PLR0917 - as the library's
+        self,
+        producer: EffectsProducer,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        partition: int,
+        headers: Sequence[tuple[str, bytes | None]] | None,
+    ) -> None:
+        try:
+            if headers:
+                producer.produce(topic, value, key, partition, self._reported, headers=list(headers))
             else:
-                return
+                producer.produce(topic, value, key, partition, self._reported)
+        except KafkaException as error:
+            self._failed(error.args[0], topic, partition, key, value)
+
+    def _go_on(self) -> None:
+        """Put records that wait into the producers' queues, as far as there is room."""
+        with self._waiting_lock, contextlib.suppress(BufferError):
+            while self._waiting:
+                self._produce(*self._waiting[0])
+                self._waiting.popleft()
 
     def _reported(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
@@ -158,17 +184,19 @@ class Outbox:
     @property
     def under_way(self) -> int:
         """Records sent and not acknowledged."""
-        return len(self._at_once) + len(self._history)
+        return len(self._at_once) + len(self._history) + len(self._waiting)
 
     @property
     def is_congested(self) -> bool:
-        """True where a queue may soon be full: whoever can wait does, since `send` would block."""
-        return self.under_way > _QUEUE_RECORDS_MAX // 2
+        """True while a producer's queue is full, and records wait for room in it."""
+        return bool(self._waiting)
 
     def poll(self) -> list[Undelivered]:
         """Poll for reports, without waiting. Returns the undeliverable records since the last call."""
         self._at_once.poll(0)
         self._history.poll(0)
+        if self._waiting:
+            self._go_on()
         if not self._undelivered:
             return []
         with self._lock:
@@ -182,9 +210,10 @@ class Outbox:
             self.settled += count
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Wait until all sent records are acknowledged or undeliverable. False: the timeout came first. OutboxError."""
+        """Wait until all sent records are acknowledged or undeliverable. False: not all are, yet. OutboxError."""
+        self._go_on()
         ends_at = self._monotonic() + timeout_seconds
         unsent_count = self._at_once.flush(timeout_seconds) + self._history.flush(max(0.0, ends_at - self._monotonic()))
         if self._failure is not None:
             raise OutboxError(self._failure)
-        return not unsent_count
+        return not (unsent_count or self._waiting)

@@ -152,23 +152,39 @@ async def test_whatever_a_commit_raises_ends_the_process_with_a_line(error, tmp_
     process.engine.drop()
 
 
-async def test_a_long_queue_holds_commands_back_and_the_loop_goes_on(tmp_path):
-    """`send` on the loop would wait for room in it."""
-    producer, reader = Producer(), Reader()
+def test_a_full_queue_is_waited_for_by_the_flush_and_not_by_who_sends():
+    """Whoever sends is the event loop."""
+    producer = Producer(full=10**9)
+    outbox = Outbox("127.0.0.1:1", "t", make_producer=lambda _: producer)
+    for value in (b"1", b"2"):
+        outbox.send(REPLIES, value)
+    producer.full = 0
+    outbox.send(REPLIES, b"3")  # It does not overtake them.
+    assert (producer.sent, outbox.under_way, outbox.is_congested) == ([], 3, True)
+    producer.full = 1
+    assert not outbox.flush(0.0)
+    assert outbox.flush(60.0)
+    assert (producer.sent, outbox.under_way, outbox.is_congested) == ([b"1", b"2", b"3"], 0, False)
+
+
+async def test_a_full_queue_holds_commands_back_and_the_loop_goes_on(tmp_path):
+    producer, reader = Producer(full=10**9), Reader()
     process = engine_process(tmp_path, effects_producer=lambda _: producer, reader=reader)
     await process.assigned([0])
     await settled(process)
     process.lease.heard(process.host_clock.monotonic())
     ticking = asyncio.create_task(process.tick())
     ((_, _, read_number),) = reader.reads
-    producer.queued = 10**6
+    unreadable = [Record(0, offset, 1, None, b"no command") for offset in range(2)]
+    # Its dead letter finds no room.
+    await process.commands(0, unreadable[:1], read_number)
     await _rounds(process)
-    applying = asyncio.create_task(process.commands(0, [Record(0, 0, 1, None, b"no command")], read_number))
+    applying = asyncio.create_task(process.commands(0, unreadable[1:], read_number))
     await _rounds(process)
-    assert (process.engine.counts["commands"], applying.done()) == (0, False)
-    producer.queued = 0
+    assert (process.engine.counts["commands"], producer.sent, applying.done()) == (1, [], False)
+    producer.full = 0
     await applying
-    assert process.engine.counts["commands"] == 1
+    assert (process.engine.counts["commands"], len(producer.sent)) == (2, 2)
     ticking.cancel()
     process.engine.drop()
 
