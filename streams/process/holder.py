@@ -25,7 +25,7 @@ _ASK_AGAIN_SECONDS = 0.5
 
 
 class InstanceHolder:
-    """Who has this instance id. The data directory is locked, so the member that it names is dead."""
+    """Holder of an instance id. The data directory is locked, so the member that it names is dead."""
 
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings

@@ -1,4 +1,4 @@
-"""What a restore reads: the topics in memory behind its port."""
+"""The changelog that a restore reads, in memory."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class SimReader:
         return self._chance.randrange(position + 1) if self._faults.happens("seek back") else position
 
     def _keep_late(self) -> None:
-        """What was read of a partition may come to the engine after a rebalance, or a seek, that began meanwhile."""
+        """Records that were read of a partition may come to the engine after a rebalance, or a seek, that began meanwhile."""
         reading = [number for topic, number in self._positions if topic == COMMANDS]
         if self._late is None and reading and self._faults.happens("late batch"):
             number = self._chance.choice(reading)
