@@ -31,7 +31,7 @@ _NAME_CHARACTERS = 60
 
 
 def follow_waits(step: Step, command: Signal) -> bool:
-    """Send a signal with a link along the waits of its workflow. False: it can be added: there are none, or it was.
+    """Send a signal with a link along the waits of its workflow. False: there are none, or it comes from there.
 
     Refused at once: a signal for whose target's workflow this workflow waits already.
     """

@@ -18,7 +18,8 @@ from backbeat.streams.core.records import TIMEOUT_DEFAULT, TIMEOUT_NONE, Node, P
 from backbeat.streams.core.step import Step, TaskHandler
 from backbeat.streams.core.tree import status
 
-_SCHEDULE = TaskKind.SCHEDULE
+# As the names in `status`.
+_SCHEDULE, _READY, _EXPIRY = TaskKind.SCHEDULE, TaskKind.READY, TimerKind.EXPIRY
 
 
 def run(step: Step) -> None:
@@ -155,7 +156,7 @@ def renew_deadline(step: Step, node: Node) -> None:
         return
     node.complete_by = step.now + int(seconds * 1000)
     if node.client in (status.CLIENT_READY, status.CLIENT_RECEIVED):
-        step.set_timer(node, node.complete_by, TimerKind.EXPIRY)
+        step.set_timer(node, node.complete_by, _EXPIRY)
 
 
 def client_done(step: Step, node: Node, client: ClientStatus, response: bytes | None) -> None:
@@ -171,7 +172,7 @@ def children_ready(step: Step, node: Node) -> None:
     if node.first_active_child is None:
         schedule_later(step, node)
     else:
-        step.tasks.append(Task(TaskKind.READY, node.id, node.first_active_child))
+        step.tasks.append(Task(_READY, node.id, node.first_active_child))
 
 
 def _make_children_ready(step: Step, task: Task) -> None:
