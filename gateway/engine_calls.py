@@ -8,7 +8,7 @@ from typing import Any
 from backbeat.errors import Rejected
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call
-from backbeat.gateway.http.presentation import id_text
+from backbeat.payload.values import id_text
 from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.history import StatusChange
 from backbeat.schemas.messages.views import NodeView, WorkflowView

@@ -11,7 +11,8 @@ from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer, success
 from backbeat.gateway.http.error_text import cut_error
 from backbeat.gateway.http.parameters import Parameters
-from backbeat.gateway.http.presentation import id_text, response_json
+from backbeat.gateway.http.presentation import response_json
+from backbeat.payload.values import id_text
 from backbeat.schemas.messages import commands
 from backbeat.schemas.messages.replies import Done
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus

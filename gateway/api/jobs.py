@@ -13,8 +13,8 @@ from backbeat.errors import Rejected
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer
 from backbeat.gateway.http.parameters import Parameters, to_id
-from backbeat.gateway.http.presentation import id_text
 from backbeat.payload.nouns import json_writer
+from backbeat.payload.values import id_text
 from backbeat.schemas.messages import commands, queries
 from backbeat.schemas.messages.jobs import TIME_FILTERS, Job, JobFilter, Jobs, add_up, scope_problem
 from backbeat.schemas.messages.replies import Reason

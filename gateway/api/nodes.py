@@ -12,8 +12,8 @@ from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call
 from backbeat.gateway.http.error_text import ERROR_BYTES_MAX, cut_error
 from backbeat.gateway.http.parameters import Parameters
-from backbeat.gateway.http.presentation import id_text
 from backbeat.gateway.payloads import INLINE_BYTES_MAX, PAYLOAD_BYTES_MAX
+from backbeat.payload.values import id_text
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.status import MODE_WORDS, Mode
 from backbeat.schemas.messages.values import COALESCE_WORDS, PRIORITY_FIRST, PRIORITY_LAST, Coalesce, NewNode

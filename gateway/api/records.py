@@ -22,8 +22,8 @@ from backbeat.gateway.api.nodes import check_runner, fit_response, store_large
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.authentication import authenticate
 from backbeat.gateway.http.call import LARGE_BYTES, Call, answer, next_command_id
-from backbeat.gateway.http.presentation import id_text
 from backbeat.gateway.http.routing import Access
+from backbeat.payload.values import id_text
 from backbeat.schemas import bodies
 from backbeat.schemas.errors import DecodeError, UnknownSchemaError
 from backbeat.schemas.messages import commands, ids, queries

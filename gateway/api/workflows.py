@@ -14,7 +14,8 @@ from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call, answer, success
 from backbeat.gateway.http.pages import Page, read_page
 from backbeat.gateway.http.parameters import Parameters
-from backbeat.gateway.http.presentation import CLIENT_WORDS, SERVER_WORDS, id_text, tree_json, tree_text, workflow_json
+from backbeat.gateway.http.presentation import CLIENT_WORDS, SERVER_WORDS, tree_json, tree_text, workflow_json
+from backbeat.payload.values import id_text
 from backbeat.schemas.messages import commands, ids
 from backbeat.schemas.messages.values import NewWorkflow
 from backbeat.schemas.messages.views import NodeView, WorkflowView

@@ -18,7 +18,7 @@ from confluent_kafka import KafkaException
 from backbeat.errors import BackbeatError, NotFound
 from backbeat.gateway.archiving.content import Writer
 from backbeat.gateway.archiving.stores import ArchiveStore, archive_name
-from backbeat.gateway.http.presentation import id_text
+from backbeat.payload.values import id_text
 from backbeat.schemas.codec import encode_command
 from backbeat.schemas.kafka.brokers import UnreachableError
 from backbeat.schemas.kafka.client_registry import ClientRegistry, ClientRegistryError

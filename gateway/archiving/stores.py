@@ -17,7 +17,7 @@ from typing import IO, Any, Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from backbeat.errors import InvalidParameters, NotFound, Unavailable
-from backbeat.gateway.http.presentation import id_text
+from backbeat.payload.values import id_text
 from backbeat.schemas.messages.replies import Reason
 from backbeat.schemas.messages.views import WorkflowView
 from backbeat.stores import bucket_client, parse_store, write_whole

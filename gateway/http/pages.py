@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from backbeat.gateway import engine_calls
 from backbeat.gateway.http import errors
 from backbeat.gateway.http.call import Call
-from backbeat.gateway.http.presentation import id_text
+from backbeat.payload.values import id_text
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 
 #: Header with the node to go on after, where more may follow.

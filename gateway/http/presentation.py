@@ -15,6 +15,7 @@ from msgspec import Meta, field
 
 from backbeat.gateway.http.casing import camel_keys
 from backbeat.payload.nouns import ClientWord, Conversion, Id, ModeWord, ServerWord, Source, Subject, Time, json_writer
+from backbeat.payload.values import id_text
 from backbeat.schemas.messages import history
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
 from backbeat.schemas.messages.views import NodeView, WorkflowView
@@ -27,12 +28,6 @@ CLIENT_WORDS = tuple(word(status) for status in ClientStatus)
 _encode = msgspec.json.Encoder().encode
 
 _RED, _GREEN, _YELLOW, _CYAN, _WHITE = 31, 32, 33, 36, 37
-
-
-def id_text(identity: bytes) -> str:
-    """16 bytes as the text of a UUID."""
-    text = identity.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 workflow_json = json_writer(Workflow)

@@ -26,7 +26,6 @@ from backbeat.delivery.kafka import make_member
 from backbeat.delivery.records import Owner
 from backbeat.delivery.result_producer import ResultProducer
 from backbeat.errors import BackbeatError
-from backbeat.gateway.http.presentation import id_text
 from backbeat.gateway.webhooks.consumer import WebhookConsumer
 from backbeat.gateway.webhooks.counters import WebhookMetrics
 from backbeat.gateway.webhooks.endpoint import Endpoint
@@ -42,6 +41,7 @@ from backbeat.gateway.webhooks.webhook import (
     headers_of,
     reason_of,
 )
+from backbeat.payload.values import id_text
 from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.schemas.kafka.clients import RegisteredClient
 from backbeat.schemas.messages.activities import ActivityRecord

@@ -17,8 +17,8 @@ import aiohttp
 import msgspec
 
 from backbeat.delivery.records import Job, Key, Receipt
-from backbeat.gateway.http.presentation import id_text
 from backbeat.observe import transaction_ids
+from backbeat.payload.values import id_text
 from backbeat.schemas.kafka.clients import RegisteredClient
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus

@@ -261,7 +261,7 @@ class HttpTransport:
             case "workflows":
                 return read_workflows(text)
             case "activities":
-                return list(read_nodes(text))
+                return read_nodes(text)
             case _:
                 return read_value(text)
 

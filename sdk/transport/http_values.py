@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -28,66 +29,75 @@ from backbeat.schemas.messages.status import CLIENT_WORDS, SERVER_WORDS
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.transport.http_nouns import Error, StatusChange, User, WholeNode, Workflow
 
-_TEXT_CHARACTERS_MAX = 300
+T = TypeVar("T")
 
+_TEXT_CHARACTERS_MAX = 300
 
 _errors = msgspec.json.Decoder(Error)
 
 
 def read_workflow(text: bytes) -> WorkflowView:
     """A workflow."""
-    return WorkflowView(**record_fields(_decode(text, Workflow)))
+    return _decode(text, Workflow, _workflow)
 
 
 def read_workflows(text: bytes) -> list[WorkflowView]:
     """A list of workflows."""
-    return [WorkflowView(**record_fields(document)) for document in _decode(text, list[Workflow])]
+    return _decode(text, list[Workflow], lambda nouns: [_workflow(noun) for noun in nouns])
 
 
 def read_node(text: bytes) -> NodeView:
     """A node with all fields."""
-    return NodeView(**record_fields(_decode(text, WholeNode)))
+    return _decode(text, WholeNode, _node)
 
 
-def read_nodes(text: bytes) -> tuple[NodeView, ...]:
+def read_nodes(text: bytes) -> list[NodeView]:
     """Nodes with all fields."""
-    return tuple(NodeView(**record_fields(document)) for document in _decode(text, list[WholeNode]))
+    return _decode(text, list[WholeNode], lambda nouns: [_node(noun) for noun in nouns])
 
 
 def read_history(text: bytes) -> tuple[history.StatusChange, ...]:
     """The status changes of a node."""
-    return tuple(_change(document) for document in _decode(text, list[StatusChange]))
+    return _decode(text, list[StatusChange], lambda nouns: tuple(map(_change, nouns)))
 
 
 def read_users(text: bytes) -> dict[str, bytes]:
     """The ids of users by their names."""
-    return {user.name: uuid.UUID(user.id).bytes for user in _decode(text, list[User])}
+    return _decode(text, list[User], lambda nouns: {user.name: uuid.UUID(user.id).bytes for user in nouns})
 
 
 def read_value(text: bytes) -> Any:
     """Any JSON value."""
-    return _decode(text, Any)
+    return _decode(text, Any, lambda value: value)
 
 
-def _decode(text: bytes, kind: Any) -> Any:
-    """A gateway's JSON as a value of this kind. Unavailable: it does not fit."""
+def _decode(text: bytes, kind: Any, convert: Callable[[Any], T]) -> T:
+    """A gateway's JSON of this kind, converted. Unavailable: it does not fit, or has words that are not known here."""
     try:
-        return msgspec.json.decode(text, type=kind)
-    except msgspec.DecodeError as error:
+        return convert(msgspec.json.decode(text, type=kind))
+    except (msgspec.DecodeError, KeyError, ValueError) as error:
         raise Unavailable(
-            f"What answers there is no gateway of Backbeat, or one of another version: {error}"
+            f"It is no JSON of a gateway of Backbeat, or one of another version wrote it: {error}"
         ) from error
 
 
-def _change(document: StatusChange) -> history.StatusChange:
-    server = document.status_type == "current_server_status"
+def _workflow(noun: Workflow) -> WorkflowView:
+    return WorkflowView(**record_fields(noun))
+
+
+def _node(noun: WholeNode) -> NodeView:
+    return NodeView(**record_fields(noun))
+
+
+def _change(noun: StatusChange) -> history.StatusChange:
+    server = noun.status_type == "current_server_status"
     words = SERVER_WORDS if server else CLIENT_WORDS
-    response = bytes(document.response)
+    response = bytes(noun.response)
     return history.StatusChange(
         server=server,
-        from_status=words[document.from_status],
-        to_status=words[document.to_status],
-        at=milliseconds_of(document.created_at),
+        from_status=words[noun.from_status],
+        to_status=words[noun.to_status],
+        at=milliseconds_of(noun.created_at),
         response=None if response == b"null" else response,
     )
 

@@ -119,6 +119,12 @@ def test_other_files_are_no_archives(lines):
         read_archive(io.BytesIO(gzip.compress(b"\n".join(lines))), "one")
 
 
+def test_a_status_of_a_later_version_is_no_defect():
+    lines = gzip.decompress(written()).replace(b'"currentServerStatus":"', b'"currentServerStatus":"asleep_')
+    with pytest.raises(ArchiveError, match="asleep"):
+        read_archive(io.BytesIO(gzip.compress(lines)), "one")
+
+
 @pytest.mark.parametrize("left_out", [1, 2, 5])
 def test_a_line_that_is_missing_is_missed(left_out):
     lines = gzip.decompress(written()).splitlines()

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from backbeat import Unavailable
 from backbeat.client.jobs.views import Job
 from backbeat.client.limits.views import ActivityLimit, merged, read_limits
 from backbeat.client.schedules.views import Schedule
@@ -25,6 +26,7 @@ from backbeat.schemas.messages.limits import Limits, LimitView, PoolView
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
 from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.transport import http_nouns
+from backbeat.transport.http_values import read_nodes
 from tests.schemas import examples
 from tests.schemas.examples import JOB, LIMIT, SCHEDULE, WORKFLOW, identity
 
@@ -122,6 +124,12 @@ def test_what_a_client_reads_is_the_record_that_was_written() -> None:
 def test_a_field_that_a_newer_gateway_has_is_passed_over() -> None:
     text = msgspec.json.encode({**presentation.workflow_json(WORKFLOW), "color": "green"})
     assert msgspec.json.decode(text, type=http_nouns.Workflow).name == WORKFLOW.name
+
+
+def test_a_word_that_only_a_newer_gateway_has_is_said_to_be_one() -> None:
+    text = msgspec.json.encode([{**presentation.whole_node_json(NODE), "currentServerStatus": "asleep"}])
+    with pytest.raises(Unavailable, match="another version wrote it: 'asleep'"):
+        read_nodes(text)
 
 
 if __name__ == "__main__":

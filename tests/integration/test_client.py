@@ -516,7 +516,7 @@ async def test_a_gateway_of_something_else_is_unavailable(bootstrap: str) -> Non
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server:
-        with pytest.raises(Unavailable, match="no gateway of Backbeat"):
+        with pytest.raises(Unavailable, match="no JSON of a gateway of Backbeat"):
             async with Client(f"http://127.0.0.1:{port}"):
                 pass
 

@@ -4,16 +4,18 @@ Each line that must be refused carries the refusal; one that is refused no longe
 """
 
 from collections.abc import AsyncIterator, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, assert_type
 
 from backbeat import Client, Node, PlainClient, Worker, activity, current
 from backbeat.client.blocking.node import PlainNode
 from backbeat.client.jobs.views import Job
 from backbeat.client.limits.views import ActivityLimit
+from backbeat.client.retention import RetentionPolicy
 from backbeat.client.schedules.views import Schedule
 from backbeat.client.views import StatusChange, Tree, User, Workflow
 from backbeat.codecs import Codec, Fernet, Json
+from backbeat.schemas.messages.bounds import Settings
 from backbeat.stores import BucketStore, FolderStore, Store, open_store
 
 worker = Worker()
@@ -87,6 +89,14 @@ def the_parts_of_a_plain_client_are_typed(client: PlainClient) -> None:
     assert_type(client.schedules.put("nightly", "Reports", 1, "Report", every=60, retries=2), Schedule)
     client.schedules.put("nightly", "Reports", 1, "Report", overlap="perhaps")  # type: ignore[arg-type]
     assert_type(client.schedules.list(), list[Schedule])
+    client.retention.set("Sale", keep=timedelta(days=30), client="shop")
+    client.retention.set("Sale")  # type: ignore[call-arg]
+    assert_type(client.retention.get("Sale"), RetentionPolicy | None)
+    assert_type(client.retention.list(all_clients=True), list[RetentionPolicy])
+    client.settings.set(children_max=500)
+    client.settings.set(children_max="500")  # type: ignore[arg-type]
+    assert_type(client.settings.get(), Settings)
+    assert_type(client.settings.list(), list[Settings])
 
 
 def codecs_and_stores_fit() -> None:

@@ -10,8 +10,9 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 
 from backbeat.compose.local.kafka import KafkaBroker
-from backbeat.gateway.http.presentation import id_text, node_json
+from backbeat.gateway.http.presentation import node_json
 from backbeat.gateway.webhooks.deliverer import Deliverer
+from backbeat.payload.values import id_text
 from backbeat.schemas.codec import encode_activity
 from backbeat.schemas.kafka.client_registry import ClientRegistry, RegisteredClient
 from backbeat.schemas.kafka.topics import DEAD_LETTERS, ensure_topics

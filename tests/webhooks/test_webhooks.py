@@ -7,8 +7,8 @@ import asyncio
 import msgspec
 import pytest
 
-from backbeat.gateway.http.presentation import id_text
 from backbeat.gateway.webhooks import topics
+from backbeat.payload.values import id_text
 from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.views import NodeView
 from backbeat.streams.kafka.registration import _write

@@ -21,7 +21,7 @@ class LimitPool(msgspec.Struct, rename="camel", frozen=True):
         name="key"
     )
     out: Annotated[int, Meta(description="started and not answered")]
-    counts: Annotated[tuple[int, ...], Meta(description="by priority, from 1"), Source("waiting")] = field(
+    waiting_counts: Annotated[tuple[int, ...], Meta(description="by priority, from 1"), Source("waiting")] = field(
         name="waiting"
     )
     oldest_asked_at: Annotated[Time | None, Meta(description="since when the oldest of them waits")]
@@ -35,12 +35,12 @@ class LimitPool(msgspec.Struct, rename="camel", frozen=True):
     @property
     def waiting(self) -> int:
         """Number of nodes that wait for a slot."""
-        return sum(self.counts)
+        return sum(self.waiting_counts)
 
     @property
     def waiting_by_priority(self) -> dict[int, int]:
         """Number of nodes that wait, by priority, 1 to 5."""
-        return dict(enumerate(self.counts, start=1))
+        return dict(enumerate(self.waiting_counts, start=1))
 
 
 def _rate(view: LimitView) -> str | None:

@@ -48,21 +48,21 @@ class Run(msgspec.Struct, rename="camel", frozen=True):
     workflow_id: Id | None
     node_id: Annotated[Id | None, Meta(description="the signal's; 404 of it: it was refused")]
     count: Annotated[int, Meta(ge=1, description="how many in a row, of skipped and missed ones")]
-    until: Annotated[Time | None, Meta(description="the scheduled time of the last of several"), Source("last_at")] = (
-        field(name="lastAt")
-    )
+    last_scheduled_at: Annotated[
+        Time | None, Meta(description="the scheduled time of the last of several"), Source("last_at")
+    ] = field(name="lastAt")
 
     @property
     def last_at(self) -> datetime:
         """Time that the last of several in a row is for."""
-        return self.scheduled_at if self.until is None else self.until
+        return self.scheduled_at if self.last_scheduled_at is None else self.last_scheduled_at
 
     def __repr__(self) -> str:
         several = "" if self.count == 1 else f" and {self.count - 1} more"
         return f"<Run {self.scheduled_at.isoformat()}{several} {self.state}>"
 
 
-def _next_times(view: ScheduleView) -> list[int]:
+def _times_in_json(view: ScheduleView) -> list[int]:
     return upcoming(view, _NEXT_RUNS)
 
 
@@ -107,7 +107,9 @@ class Schedule(msgspec.Struct, rename="camel", frozen=True, kw_only=True, eq=Fal
     updated_at: Time
     after: Annotated[Time, Meta(description="its times up to this one have been dealt with")]
     next_at: Annotated[Time | None, Meta(description="null: there is none, or it is being worked out")]
-    next_times: Annotated[list[Time], Source(_next_times), ONLY_IN_JSON] = field(name="nextRuns", default_factory=list)
+    _next_times: Annotated[list[Time], Source(_times_in_json), ONLY_IN_JSON] = field(
+        name="nextRuns", default_factory=list
+    )
     started: Annotated[int, Meta(ge=0, description="runs that there were, ever")]
     skipped: Count
     missed: Count
