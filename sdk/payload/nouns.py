@@ -99,7 +99,7 @@ def json_writer(kind: type[msgspec.Struct]) -> Callable[[Any], dict[str, Any]]:
 
 def json_names(kind: type[msgspec.Struct]) -> list[str]:
     """Names of a noun's fields in JSON."""
-    return [json_name for _, json_name in _fields(kind, "to_json")]
+    return [json_name for _, json_name, _ in _fields(kind, "to_json")]
 
 
 def noun_of(kind: type[S], record: Any) -> S:
@@ -120,13 +120,11 @@ def _converter(kind: type[msgspec.Struct], target: str) -> Callable[[Any], dict[
     """
     items: list[str] = []
     names: dict[str, Any] = {}
-    annotations = typing.get_type_hints(kind, include_extras=True)
-    for number, (name, json_name) in enumerate(_fields(kind, target)):
-        marks = getattr(annotations[name], "__metadata__", ())
-        source = next((mark.place for mark in reversed(marks) if isinstance(mark, Source)), name)
-        place = source if isinstance(source, str) and target != "to_record" else name
-        value = f"source_{number}(source)" if callable(source) else f"source.{place}"
-        conversion, is_nullable = _conversion(annotations[name])
+    for number, (name, json_name, annotation) in enumerate(_fields(kind, target)):
+        marks = () if target == "to_record" else reversed(_marks(annotation))
+        source = next((mark.place for mark in marks if isinstance(mark, Source)), name)
+        value = f"source_{number}(source)" if callable(source) else f"source.{source}"
+        conversion, is_nullable = _conversion(annotation)
         if conversion is not None:
             convert = f"convert_{number}"
             value = (
@@ -143,13 +141,18 @@ def _converter(kind: type[msgspec.Struct], target: str) -> Callable[[Any], dict[
     return convert_all
 
 
-def _fields(kind: type[msgspec.Struct], target: str) -> Iterator[tuple[str, str]]:
-    """Names of the fields of a conversion, in Python and in JSON."""
+def _fields(kind: type[msgspec.Struct], target: str) -> Iterator[tuple[str, str, Any]]:
+    """Names of the fields of a conversion, in Python and in JSON, and their types."""
     unwanted = NOT_IN_JSON if target == "to_json" else ONLY_IN_JSON
     annotations = typing.get_type_hints(kind, include_extras=True)
     for name, json_name in zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True):
-        if unwanted not in getattr(annotations[name], "__metadata__", ()):
-            yield name, json_name
+        if unwanted not in _marks(annotations[name]):
+            yield name, json_name, annotations[name]
+
+
+def _marks(annotation: Any) -> tuple[Any, ...]:
+    """Marks beside a type, the inner ones first."""
+    return getattr(annotation, "__metadata__", ())
 
 
 def _conversion(annotation: Any) -> tuple[Conversion | None, bool]:
