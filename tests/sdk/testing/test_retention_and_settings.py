@@ -1,5 +1,6 @@
 """Policies of retention and settings of the engines as a service has them: in memory, waiting and not."""
 
+import asyncio
 import uuid
 from datetime import timedelta
 
@@ -10,7 +11,10 @@ from backbeat.client.retention import RetentionPolicy
 from backbeat.errors import InvalidParameters, LimitExceeded, NotFound, Unavailable, UnknownOption
 from backbeat.schemas.messages.bounds import SETTINGS
 from backbeat.schemas.messages.bounds import Settings as EngineSettings
+from backbeat.schemas.messages.commands import ChangeRetention
+from backbeat.schemas.messages.retention import RetentionPolicy as RetentionRecord
 from backbeat.testing import Backbeat, PlainBackbeat
+from backbeat.transport.base import every_answer
 
 DAY = 86_400.0
 PARTITIONS = 2
@@ -65,6 +69,36 @@ async def test_a_policy_is_of_one_client_application():
     assert await retention.list(all_clients=True) == [own]
     with pytest.raises(NotFound, match="There is no client 'nobody'"):
         await retention.set("Sale", keep=60, client="nobody")
+
+
+async def test_a_policy_that_has_not_come_to_every_partition_says_where_it_is():
+    backbeat = Backbeat()
+    client = backbeat.client()
+    user_id = uuid.UUID((await client.users())[0].id).bytes
+    record = RetentionRecord(owner_id=user_id, name="Sale", keep_seconds=60.0)
+    backbeat._engine.send(ChangeRetention(id=bytes(16), policy=record), (1).to_bytes(4, "big"))
+    backbeat._engine.settle()
+    await client.retention.set("Order", keep=60)
+    order, sale = await client.retention.list()
+    assert (order.partitions, sale) == ("all", policy(keep_seconds=60.0, partitions="1"))
+    await client.retention.set("Sale", keep=60)
+    assert await client.retention.get("Sale") == policy(keep_seconds=60.0)
+
+
+async def test_every_answer_is_awaited_before_the_first_error_is_raised():
+    answered = []
+
+    async def answer(number: int) -> int:
+        await asyncio.sleep(0)
+        answered.append(number)
+        if number % 2:
+            raise Unavailable(f"partition {number}")
+        return number
+
+    with pytest.raises(Unavailable, match="partition 1"):
+        await every_answer(answer(number) for number in range(4))
+    assert answered == [0, 1, 2, 3]
+    assert await every_answer(answer(number) for number in (0, 2)) == [0, 2]
 
 
 @pytest.mark.parametrize(
