@@ -4,14 +4,12 @@ For development, tests and the benchmark. It listens on loopback only, with as l
 one engine; the rest is as in production. Alone, or as a member of a cluster (`kafka_cluster`).
 """
 
-import base64
 import os
 import shlex
 import signal
 import socket
 import subprocess
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +24,7 @@ from backbeat.compose.local.child_process import ChildProcess, last_lines, read_
 from backbeat.compose.local.jars.jars import jars_folder, kafka_jars
 from backbeat.compose.local.jars.java import Java, find_java
 from backbeat.compose.local.ports import LOOPBACK, free_port
+from backbeat.compose.local.storage import format_storage, make_id, read_cluster_id
 from backbeat.schemas.kafka.security import Brokers, connection
 
 #: A broker that dies is noticed at once; a machine that others use, too, may take minutes.
@@ -87,11 +86,6 @@ class Membership:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-def make_cluster_id() -> str:
-    """A new id, as Kafka writes them."""
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-
-
 class KafkaBroker:
     """A Kafka, from `start()` to `stop()`; the same data directory gives the same topics again."""
 
@@ -112,6 +106,7 @@ class KafkaBroker:
         #: The port to listen on. None: any free one. It may be another at each start: clients are told at start.
         self.port = port if port is not None else free_port()
         self.log_path = self.data_dir / "kafka.log"
+        self._storage = self.data_dir / "log"
         self._say = say
         self._heap_megabytes = heap_megabytes
         #: Java's options instead of the class archive's.
@@ -119,7 +114,7 @@ class KafkaBroker:
         #: True: Java's optimising compiler is worth its cost in the beginning.
         self._long_lived = long_lived
         self._membership = membership or Membership(
-            cluster_id=make_cluster_id(), controller_ports={1: free_port(avoid=[self.port])}, node_id=1
+            cluster_id=make_id(), controller_ports={1: free_port(avoid=[self.port])}, node_id=1
         )
         self._process = ChildProcess(
             "Kafka",
@@ -179,7 +174,12 @@ class KafkaBroker:
             "-cp",
             f"{jars}/*",
         ]
-        self._format(java, common_options, settings)
+        format_storage(
+            self._storage,
+            self._membership.cluster_id,
+            self._membership.node_id,
+            lambda: self._run_storage_tool(java, common_options, settings),
+        )
         self._process.command = [
             java.command,
             f"-Xmx{self._heap_megabytes}m",
@@ -241,17 +241,14 @@ class KafkaBroker:
             "controller.quorum.voters": ",".join(voters),
             "listeners": f"PLAINTEXT://{LOOPBACK}:{self.port},CONTROLLER://{LOOPBACK}:{controller_port}",
             "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{self.port}",
-            "log.dirs": str(self.data_dir / "log"),
+            "log.dirs": str(self._storage),
         }
         path = self.data_dir / "server.properties"
         # A backslash is an escape in Java's properties; a path may have one.
         path.write_text("".join(f"{key}={value}\n".replace("\\", "\\\\") for key, value in settings.items()))
         return path
 
-    def _format(self, java: Java, common_options: list[str], settings: Path) -> None:
-        """Make the directory a KRaft one, once; Kafka refuses to start on an empty one."""
-        if (self.data_dir / "log" / "meta.properties").is_file():
-            return
+    def _run_storage_tool(self, java: Java, common_options: list[str], settings: Path) -> None:
         # Runs for a second: optimising its code would cost more than it saves.
         command = [
             java.command,
@@ -275,10 +272,6 @@ class KafkaBroker:
                 f"Kafka's storage cannot be made in {self.data_dir}:\n{last_lines(result.stdout + result.stderr)}"
             )
 
-    def _cluster_id(self) -> str:
-        lines = (self.data_dir / "log" / "meta.properties").read_text().splitlines()
-        return next(line.removeprefix("cluster.id=") for line in lines if line.startswith("cluster.id="))
-
     def _wait_until_ready(self, seconds: float, brokers: int) -> None:
         deadline = time.monotonic() + seconds
         # A bare connection first: librdkafka waits longer after every failed try.
@@ -290,7 +283,7 @@ class KafkaBroker:
             try:
                 metadata = admin.list_topics(timeout=2)
                 # Another Kafka may have taken the port since we looked: ours, which cannot listen, ends in a moment.
-                if len(metadata.brokers) >= brokers and str(metadata.cluster_id) == self._cluster_id():
+                if len(metadata.brokers) >= brokers and str(metadata.cluster_id) == read_cluster_id(self._storage):
                     return
             except KafkaException:
                 pass  # not yet: it accepts connections before it has its part in the cluster

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Self
 
 from backbeat.compose.cli.show.progress import Say
-from backbeat.compose.local.kafka import START_SECONDS_MAX, KafkaBroker, Membership, make_cluster_id
+from backbeat.compose.local.kafka import START_SECONDS_MAX, KafkaBroker, Membership
 from backbeat.compose.local.ports import free_port
+from backbeat.compose.local.storage import make_id
 from backbeat.schemas.kafka.security import Brokers
 
 #: With three replicas one may be away: two have every record that counts as written.
@@ -48,7 +49,7 @@ class KafkaCluster:
             ports_taken.append(free_port(avoid=ports_taken))
         nodes = range(1, brokers + 1)
         controller_ports = dict(zip(nodes, ports_taken[brokers:], strict=True))
-        cluster_id = make_cluster_id()
+        cluster_id = make_id()
         self.brokers = [
             KafkaBroker(
                 data_dir / f"kafka-{node}",

@@ -12,8 +12,9 @@ import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from backbeat import BackbeatError, Worker
-from backbeat.compose.local.kafka import KafkaBroker, Membership, make_cluster_id
+from backbeat.compose.local.kafka import KafkaBroker, Membership
 from backbeat.compose.local.ports import free_port
+from backbeat.compose.local.storage import make_id
 from backbeat.delivery.share.member import Member
 from backbeat.delivery.share.session import AcquiredRecord
 from backbeat.schemas.kafka.topics import DEAD_LETTERS, activities_topic, ensure_topics
@@ -29,9 +30,7 @@ PROGRAM = Path(__file__).with_name("share_worker.py")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
     # Locks of a second: what happens to them is seen soon.
     settings = {"group.share.min.record.lock.duration.ms": "1000", "group.share.record.lock.duration.ms": "1000"}
-    membership = Membership(
-        cluster_id=make_cluster_id(), controller_ports={1: free_port()}, node_id=1, settings=settings
-    )
+    membership = Membership(cluster_id=make_id(), controller_ports={1: free_port()}, node_id=1, settings=settings)
     with KafkaBroker(tmp_path_factory.mktemp("kafka"), membership=membership) as broker:
         ensure_topics(broker.bootstrap_servers, 1, 1, development=True)
         yield broker
