@@ -98,3 +98,18 @@ def load_history() -> Iterator[tuple[bytes, Path]]:
 _SCHEMAS = {name: named.schema for name, named in TYPES.items()}
 #: Records that cross a topic, by name.
 RECORDS = {name: Record(stand_alone(name, _SCHEMAS)) for name in RECORD_NAMES}
+
+
+def find_record(key: bytes) -> Record | None:
+    """The record whose schema has this fingerprint, today's or an older version of it; null: there is none."""
+    path = HISTORY / f"{key.hex()}.avsc"
+    if path.is_file():
+        return as_current(Record(json.loads(path.read_bytes())))
+    # Only a struct that has changed since `make schemas` is not kept: all of them are looked at for nobody else.
+    return next((record for record in RECORDS.values() if record.fingerprint == key), None)
+
+
+def as_current(record: Record) -> Record:
+    """Today's record where it has the same schema, else this one."""
+    current = RECORDS.get(record.name)
+    return current if current is not None and current.fingerprint == record.fingerprint else record

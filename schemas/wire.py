@@ -41,8 +41,6 @@ class Wire:
         #: first bytes -> (name, its function)
         self._decoders: dict[bytes, tuple[str, Decode]] = {}
         self._by_registry_id: dict[bytes, tuple[str, Decode]] = {}
-        self._current = {record.fingerprint: record for record in RECORDS.values()}
-        self._older = {key: path for key, path in catalogue.load_history() if key not in self._current}
 
     def encode(self, name: str, value: Any) -> bytes:
         """A struct as a record of this name."""
@@ -77,12 +75,8 @@ class Wire:
 
     def find_schema(self, fingerprint: bytes) -> Schema | None:
         """The schema of this fingerprint, of today or of an older version; None: there is none."""
-        record = self._current.get(fingerprint)
-        if record is not None:
-            return record.schema
-        path = self._older.get(fingerprint)
-        schema: Schema | None = None if path is None else json.loads(path.read_bytes())
-        return schema
+        record = catalogue.find_record(fingerprint)
+        return None if record is None else record.schema
 
     def learn(self, schema: Schema) -> None:
         """Read records of a schema that is newer than this version, as today's. ValueError: it is no schema of ours."""
@@ -110,15 +104,12 @@ class Wire:
 
     def _of_fingerprint(self, value: bytes) -> tuple[str, Decode]:
         key = value[2:HEADER_BYTES]
-        record = self._current.get(key)
-        if record is not None:
-            decoder = record.name, self._functions(record.name)[1]
-        elif key in self._older:
-            decoder = self._translator(Record(json.loads(self._older[key].read_bytes())))
-        elif len(value) < HEADER_BYTES:
+        if len(value) < HEADER_BYTES:
             raise DecodeError(f"truncated: {len(value)} of the {HEADER_BYTES} bytes of a header")
-        else:
+        record = catalogue.find_record(key)
+        if record is None:
             raise UnknownSchemaError(f"unknown fingerprint {key.hex()}: the schema is no version of any of ours", key)
+        decoder = self._decoder_of(record)
         self._decoders[value[:HEADER_BYTES]] = decoder
         return decoder
 
@@ -131,10 +122,14 @@ class Wire:
         decoder = self._by_registry_id.get(key)
         if decoder is None:
             writer = Record(self._registry.schema(int.from_bytes(key[1:], "big")))
-            current = self._current.get(writer.fingerprint)
-            decoder = (current.name, self._functions(current.name)[1]) if current else self._translator(writer)
+            decoder = self._decoder_of(catalogue.as_current(writer))
             self._by_registry_id[key] = decoder
         return decoder
+
+    def _decoder_of(self, writer: Record) -> tuple[str, Decode]:
+        if writer is RECORDS.get(writer.name):
+            return writer.name, self._functions(writer.name)[1]
+        return self._translator(writer)
 
     def _translator(self, writer: Record) -> tuple[str, Decode]:
         """For another version of a record: read by Avro's rules of resolution, written as today's, read as that.

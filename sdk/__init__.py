@@ -5,15 +5,22 @@
 Public: the names below, `errors`, `codecs`, `stores`, `logs`, `several`, `testing`. Rooms: `client` asks and signals
 over a `transport` (Kafka, or HTTP), `worker` runs activities, `activities` is what a handler sees, `delivery` brings
 activities in and results out, `payload` has values at the edge, `observe` traces and status.
+
+Names and modules are imported when they are first asked for: engine and command line lie below this package, and start
+without the SDK.
 """
 
-from backbeat.activities.context import current
-from backbeat.activities.definition import activity
-from backbeat.client.blocking.client import PlainClient
-from backbeat.client.client import Client
-from backbeat.client.node import Node
-from backbeat.errors import BackbeatError, Fail, NodeFailed, Rejected, Timeout, Unavailable
-from backbeat.worker.worker import Worker
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from backbeat.activities.context import current
+    from backbeat.activities.definition import activity
+    from backbeat.client.blocking.client import PlainClient
+    from backbeat.client.client import Client
+    from backbeat.client.node import Node
+    from backbeat.errors import BackbeatError, Fail, NodeFailed, Rejected, Timeout, Unavailable
+    from backbeat.worker.worker import Worker
 
 __all__ = [
     "BackbeatError",
@@ -29,3 +36,29 @@ __all__ = [
     "activity",
     "current",
 ]
+
+#: Name -> the module that defines it.
+_HOMES = {
+    "Client": "client.client",
+    "Node": "client.node",
+    "PlainClient": "client.blocking.client",
+    "Worker": "worker.worker",
+    "activity": "activities.definition",
+    "current": "activities.context",
+    **dict.fromkeys(("BackbeatError", "Fail", "NodeFailed", "Rejected", "Timeout", "Unavailable"), "errors"),
+}
+_MODULES = ("codecs", "errors", "logs", "several", "stores", "testing")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_MODULES])

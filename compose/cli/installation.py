@@ -16,7 +16,6 @@ EXTRAS = {
     "psutil": "engine",
     "rich": "engine",
     "rocksdict": "engine",
-    "structlog": "engine",
     "uvloop": "engine",
     "watchfiles": "worker",
     "aiohttp": "gateway",
@@ -31,7 +30,7 @@ EXTRAS = {
     "botocore": "s3",
 }
 #: Modules of these that a worker's machine has, too.
-_WORKER_MODULES = {"click", "structlog"}
+_WORKER_MODULES = {"click"}
 _WORKER_COMMANDS = {"init", "worker"}
 #: Commands that run a Kafka of their own: they need all extras of it.
 _WITH_KAFKA = {"bench", "demo", "dev", "jars"}

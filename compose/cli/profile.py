@@ -27,7 +27,6 @@ from typing import Any
 
 import click
 
-from backbeat.client.words import hint
 from backbeat.compose.cli.errors import SetupError
 
 FILE_NAME = "backbeat.toml"
@@ -180,6 +179,8 @@ def _table(value: Any, place: str) -> Mapping[str, Any]:
 def _refuse_unknown(values: Mapping[str, Any], known_keys: tuple[str, ...], place: str) -> None:
     unknown_keys = [key for key in values if key not in known_keys]
     if unknown_keys:
+        from backbeat.client.words import hint
+
         raise SetupError(
             f"{place}: there is no setting {unknown_keys[0]!r} here: {hint(unknown_keys[0], sorted(known_keys))}. "
             "What only one command knows stands in [profiles.NAME.commands.COMMAND]."

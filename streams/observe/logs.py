@@ -1,8 +1,7 @@
 """A process's log: one event a line on stderr, as JSON or as text, with its subjects and without secrets.
 
-The parts log with the standard library's `logging` and say what an event is about in `extra`; structlog only writes the
-line. So libraries' events look the same, and the SDK, which users carry in programs with logs of their own, needs
-nothing of this.
+The parts log with the standard library's `logging` and say what an event is about in `extra`. So libraries' events
+look the same, and the SDK, which users carry in programs with logs of their own, needs nothing of this.
 """
 
 from __future__ import annotations
@@ -11,11 +10,9 @@ import json
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any
-
-import structlog
 
 from backbeat.observe import transaction_ids
 from backbeat.schemas import environment
@@ -38,7 +35,9 @@ _SECRETS = (
 )
 _SECRET_KEY = re.compile(rf"(?i)(?:^|[-_.]){_SECRETIVE}$")
 
-_Event = MutableMapping[str, Any]
+_Event = dict[str, Any]
+#: What every record has; further attributes came in `extra`.
+_OF_EVERY_RECORD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
 
 def redact(text: str) -> str:
@@ -61,24 +60,38 @@ def to_stderr(log_format: str = "auto", level: int = logging.INFO) -> None:
 
 def formatter(*, as_json: bool) -> logging.Formatter:
     """Formatter that renders events of `logging`."""
-    renderers: list[Any] = (
-        [structlog.processors.format_exc_info, _redacted, structlog.processors.JSONRenderer(_dumps)]
-        if as_json
-        else [structlog.processors.format_exc_info, _redacted, _for_people]
-    )
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[
-            structlog.stdlib.ExtraAdder(),
-            structlog.stdlib.add_log_level,
-            structlog.stdlib.add_logger_name,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _subjects,
-        ],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
-    )
+    return _JsonFormatter() if as_json else _TextFormatter()
 
 
-def _subjects(_: Any, __: str, event: _Event) -> _Event:
+class _Formatter(logging.Formatter):
+    """Formatter of an event as a dict: its text, what came in `extra`, level, logger and time."""
+
+    def event(self, record: logging.LogRecord) -> _Event:
+        event: _Event = {"event": record.getMessage()}
+        if record.stack_info:
+            event["stack_info"] = record.stack_info
+        event |= {key: value for key, value in record.__dict__.items() if key not in _OF_EVERY_RECORD}
+        at = datetime.fromtimestamp(record.created, UTC)
+        event |= {"level": record.levelname.lower(), "logger": record.name}
+        event["timestamp"] = at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        _name_subjects(event)
+        if record.exc_info:
+            event["exception"] = self.formatException(record.exc_info)
+        _redact_values(event)
+        return event
+
+
+class _JsonFormatter(_Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(self.event(record), ensure_ascii=False, default=str)
+
+
+class _TextFormatter(_Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return _for_people(self.event(record))
+
+
+def _name_subjects(event: _Event) -> None:
     """Ids as text, and the transaction id of what is being worked at where the event brings none."""
     if not event.get("tid") or event["tid"] == "-":
         event.pop("tid", None)
@@ -94,10 +107,9 @@ def _subjects(_: Any, __: str, event: _Event) -> _Event:
             event[name] = value.hex()
         elif value is None or value == "":
             event.pop(name, None)
-    return event
 
 
-def _redacted(_: Any, __: str, event: _Event) -> _Event:
+def _redact_values(event: _Event) -> None:
     for name, value in event.items():
         if _SECRET_KEY.search(name):
             event[name] = HIDDEN
@@ -105,14 +117,9 @@ def _redacted(_: Any, __: str, event: _Event) -> _Event:
             event[name] = redact(value)
         elif not isinstance(value, int | float | None):
             event[name] = redact(str(value))
-    return event
 
 
-def _dumps(event: Any, **_: Any) -> str:
-    return json.dumps(event, ensure_ascii=False, default=str)
-
-
-def _for_people(_: Any, __: str, event: _Event) -> str:
+def _for_people(event: _Event) -> str:
     """`2026-11-24T00:00:00Z WARNING backbeat.streams.engine.loop: what happened  partition=3 tid=abc`."""
     traceback = event.pop("exception", None)
     head = f"{event.pop('timestamp')} {event.pop('level').upper()} {event.pop('logger')}: {event.pop('event')}"

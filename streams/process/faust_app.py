@@ -16,15 +16,21 @@ from typing import Any
 
 import uvloop
 
+from backbeat.streams.process.unused_imports import unused_imports
+
 os.environ.setdefault("F_DATADIR", os.devnull)
 
-import faust
+with unused_imports():
+    import faust
+    from faust.app import App
+    from faust.assignor.partition_assignor import PartitionAssignor
+    from faust.transport.drivers.aiokafka import Consumer, ConsumerRebalanceListener
+    from faust.types import TP
+    from faust.types.tuples import ConsumerMessage
+    from faust.worker import Worker
+
 from aiokafka.protocol.group import HeartbeatRequest
 from confluent_kafka import KafkaError
-from faust.assignor.partition_assignor import PartitionAssignor
-from faust.transport.drivers.aiokafka import Consumer, ConsumerRebalanceListener
-from faust.types import TP
-from faust.types.tuples import ConsumerMessage
 
 from backbeat.observe.status_server import Address, StatusError
 from backbeat.schemas.kafka import topics
@@ -60,9 +66,9 @@ class BalancedAssignor(PartitionAssignor):
         super().__init__(app, replicas=0)
 
 
-def make_app(settings: EngineSettings, partitions_count: int) -> faust.App:
+def make_app(settings: EngineSettings, partitions_count: int) -> App:
     """The Faust app, without agents."""
-    return faust.App(
+    return App(
         settings.application_id,
         broker_credentials=_credentials(security_of(settings.bootstrap_servers)),
         broker=";".join(f"aiokafka://{server}" for server in settings.bootstrap_servers.split(",")),
@@ -144,9 +150,7 @@ def run_engine(
     _attach(app, service)
     service.start()
     memory.calm_collector()
-    worker = faust.Worker(
-        app, loop=loop, loglevel="WARN", console_port=None, redirect_stdouts=False, override_logging=False
-    )
+    worker = Worker(app, loop=loop, loglevel="WARN", console_port=None, redirect_stdouts=False, override_logging=False)
     try:
         worker.execute_from_commandline()
     finally:
@@ -207,7 +211,7 @@ class BatchConsumer(Consumer):
         """Nothing: Faust fetches no records, and `stalls` watches partitions that do not move."""
 
 
-def _attach(app: faust.App, service: EngineService) -> None:
+def _attach(app: App, service: EngineService) -> None:
     process, settings = service.process, service.process.settings
     coordinators: list[Any] = []
 
@@ -252,7 +256,7 @@ def _attach(app: faust.App, service: EngineService) -> None:
     _run(app, process, service.stalls)
 
 
-def _run(app: faust.App, process: EngineProcess, stalls: Stalls) -> None:
+def _run(app: App, process: EngineProcess, stalls: Stalls) -> None:
     commands, queries = _topic(app, topics.COMMANDS), _topic(app, topics.QUERIES)
 
     @app.agent(commands)
@@ -316,7 +320,7 @@ class _WatchedSend:
         return response
 
 
-def _topic(app: faust.App, name: str) -> Any:
+def _topic(app: App, name: str) -> Any:
     return app.topic(
         name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", acks=False, internal=False
     )

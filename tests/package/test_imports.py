@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -88,7 +89,7 @@ def test_whatever_a_command_needs_it_says_what_to_install():
 
 
 def test_a_module_that_is_missing_is_a_sentence(monkeypatch, capsys):
-    for module, what in (("structlog", "'backbeat[engine]'"), ("boto3.session", "'backbeat[s3]'"), ("other", "other")):
+    for module, what in (("psutil", "'backbeat[engine]'"), ("boto3.session", "'backbeat[s3]'"), ("other", "other")):
 
         def fail(*_, name=module):
             raise ModuleNotFoundError(name=name)
@@ -182,6 +183,23 @@ def edges(path: Path, modules: dict[str, Path]) -> Iterator[str]:
             name = ".".join([*base, *([node.module] if node.module else [])])
             for alias in node.names:
                 yield from (one for one in (f"{name}.{alias.name}", name) if one in modules and modules[one] != path)
+
+
+#: What a process imports at its start -> what it has no use for. Each of these costs more than the process itself.
+STARTS = {
+    "backbeat": {"aiohttp", "backbeat.client", "backbeat.worker", "confluent_kafka"},
+    "backbeat.compose.cli.program": {"aiohttp", "backbeat.client", "confluent_kafka", "fastavro", "rich", "sqlalchemy"},
+    "backbeat.streams.process.faust_app": {"aiohttp", "backbeat.client", "croniter", "pygments", "rich", "sqlalchemy"},
+    "backbeat.gateway.http.server": {"backbeat.worker", "faust", "pygments", "rich"},
+}
+
+
+@pytest.mark.parametrize("module", STARTS)
+def test_a_process_starts_without_what_it_does_not_need(module):
+    program = f"import sys, {module}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    packages = {".".join(parts[:length]) for parts in (name.split(".") for name in loaded) for length in (1, 2)}
+    assert STARTS[module] & packages == set()
 
 
 def test_no_module_imports_itself_by_others():
