@@ -9,7 +9,6 @@ import json
 import boto3
 import pytest
 from click.testing import CliRunner
-from moto.server import ThreadedMotoServer
 
 from backbeat.compose.cli.program import backbeat
 from backbeat.errors import InvalidParameters, NotFound, Unavailable
@@ -139,6 +138,9 @@ def test_a_line_that_is_missing_is_missed(left_out):
 @pytest.fixture(scope="module")
 def bucket():
     """A bucket of an S3 server on loopback, which stands in for the real one."""
+    # Not above: it costs as much as all else that a process imports to collect the tests.
+    from moto.server import ThreadedMotoServer
+
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     with pytest.MonkeyPatch.context() as patch:

@@ -33,6 +33,8 @@ from backbeat.transport.base import NOBODY
 from tests.gateway.conftest import PARTITIONS
 from tests.gateway.door import Door, User
 
+pytest_plugins = ["schemathesis.pytest.plugin"]
+
 EXAMPLES = int(os.environ.get("BACKBEAT_FUZZ_EXAMPLES", "6"))
 SEED = int(os.environ.get("BACKBEAT_FUZZ_SEED", "1"))
 

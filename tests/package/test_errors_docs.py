@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,12 +23,12 @@ from backbeat.testing import NothingDue
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "reference" / "errors.md").read_text()
 SOURCES = [path for folder in ("gateway", "schemas", "sdk", "streams") for path in (ROOT / folder).rglob("*.py")]
-SYNTAX = [
-    node
-    for path in SOURCES
-    for node in ast.walk(ast.parse(path.read_text()))
-    if isinstance(node, ast.Call | ast.JoinedStr | ast.Constant)
-]
+
+
+@cache
+def syntax(*kinds: type[ast.expr]) -> list[Any]:
+    """The expressions of these kinds in the sources. Not at import, where all who collect tests would parse them."""
+    return [node for path in SOURCES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds)]
 
 
 def rows(heading: str, table: int = 0) -> list[list[str]]:
@@ -113,8 +115,11 @@ def test_every_reason_of_a_dead_letter():
 
 def said_by(exception: str) -> set[str]:
     """The texts with which the code makes an exception, `…` for what is put into them."""
-    calls = [one for one in SYNTAX if isinstance(one, ast.Call)]
-    named = [one for one in calls if exception in {getattr(one.func, "id", None), getattr(one.func, "attr", None)}]
+    named = [
+        call
+        for call in syntax(ast.Call)
+        if exception in {getattr(call.func, "id", None), getattr(call.func, "attr", None)}
+    ]
     return {_text(one.args[0]) for one in named}
 
 
@@ -131,6 +136,6 @@ def _text(node: ast.expr) -> str:
 @pytest.mark.parametrize("row", rows("In a node"), ids=lambda row: row[0])
 def test_what_a_node_says_is_said_by_the_code(row):
     words = [part for part in quoted(row[0])[0].split("…") if part.strip()]
-    texts = [_text(one) for one in SYNTAX if isinstance(one, ast.JoinedStr | ast.Constant)]
+    texts = [_text(text) for text in syntax(ast.JoinedStr, ast.Constant)]
 
     assert any(all(word in text for word in words) for text in texts), words

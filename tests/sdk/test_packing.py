@@ -12,7 +12,6 @@ import boto3
 import msgspec
 import pydantic
 import pytest
-from moto.server import ThreadedMotoServer
 
 from backbeat import BackbeatError, Fail, Unavailable, Worker, activity
 from backbeat.codecs import MARK, Fernet, Json
@@ -257,6 +256,9 @@ def test_one_annotation_that_cannot_be_read_leaves_the_others_alone() -> None:
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
     """A bucket of an S3 server on loopback, which stands in for the real one."""
+    # Not above: it costs as much as all else that a process imports to collect the tests.
+    from moto.server import ThreadedMotoServer
+
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     with pytest.MonkeyPatch.context() as patch:
