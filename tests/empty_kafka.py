@@ -32,3 +32,13 @@ def stack_on(kafka: str, **words: Any) -> Stack:
     env = {"BACKBEAT_APPLICATION_ID": f"t{uuid.uuid4().hex[:8]}", **words.pop("env", {})}
     folder = {} if "data_dir" in words else {"ephemeral": True}
     return Stack(bootstrap_servers=kafka, env=env, **folder, **words)
+
+
+def engine_of(stack: Stack, index: int) -> str:
+    """The name of an engine in its group."""
+    return f"{stack._prefix()}engine-{index + 1}"
+
+
+def group_of(stack: Stack) -> str:
+    """The group of such a stack's engines."""
+    return stack._env["BACKBEAT_APPLICATION_ID"]

@@ -12,6 +12,7 @@ import pytest
 
 from backbeat.compose.cli.errors import SetupError
 from backbeat.compose.local.child_process import ChildProcess, stop_left_over
+from tests.waiting import until
 
 SAYS_READY = "print('ready', flush=True)"
 SLEEPS = f"import time; {SAYS_READY}; time.sleep(600)"
@@ -40,8 +41,11 @@ def make(tmp_path):
 
 
 def wait_for(part: ChildProcess, text: str) -> None:
-    while text not in part.output():
+    def is_there() -> bool:
         assert part.running, part.output()
+        return text in part.output()
+
+    until(is_there, f"{text!r} in the output")
 
 
 def test_runs_until_stopped(make):

@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -17,6 +16,7 @@ from backbeat.compose.local.stack import Stack
 from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.schemas.kafka.topics import check_topics
 from backbeat.streams.kafka.registration import add_client
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 STAND_IN = Path(__file__).with_name("stand_in.py")
@@ -24,12 +24,6 @@ STAND_IN = Path(__file__).with_name("stand_in.py")
 
 def engine(behaviour: str):
     return lambda *_: [sys.executable, str(STAND_IN), behaviour]
-
-
-def wait_until(condition, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
 
 
 def test_everything_starts_survives_its_engine_and_stops(tmp_path):
@@ -42,7 +36,7 @@ def test_everything_starts_survives_its_engine_and_stops(tmp_path):
             assert registry.by_name("default").delivery == "topic"
         first, second = stack.engine_pids
         os.kill(first, signal.SIGKILL)
-        wait_until(lambda: stack.engine_pids[0] not in {0, first})
+        until(lambda: stack.engine_pids[0] not in {0, first}, "another engine runs")
         stack.wait_ready(0)
         stack.kill_engine(1)
         stack.wait_ready(1)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.gateway.door import Door
 from tests.gateway.ruby_client import NEW, OLD, SECONDS_MAX, Activity, Api, Application, Dialect, rpc
-from tests.waiting import until
+from tests.waiting import until, until_async
 
 MAKE, CHARGE, SUCCESS = "Make Purchase", "Charge Card", "Successful Purchase"
 CUSTOMER, FULFILLMENT, AUDIT, SHIP = "Notify Customer", "Notify Fulfillment Center", "Write Audit Log", "Ship Camera"
@@ -151,12 +151,15 @@ async def test_a_camera_is_bought(open_application, dialect):
 
 async def settle(application: Application, workflow_id: str, unfinished: set[str]) -> dict[str, Any]:
     """The workflow's nodes by name, once all of them are complete but these."""
-    async with asyncio.timeout(SECONDS_MAX):
-        while True:
-            nodes = await application.api.workflow(workflow_id, "/nodes")
-            if {node["name"] for node in nodes if node["currentServerStatus"] != "complete"} == unfinished:
-                return {node["name"]: node for node in nodes}
-            await asyncio.sleep(0.02)
+
+    async def found() -> dict[str, Any] | None:
+        nodes = await application.api.workflow(workflow_id, "/nodes")
+        if {node["name"] for node in nodes if node["currentServerStatus"] != "complete"} != unfinished:
+            return None
+        return {node["name"]: node for node in nodes}
+
+    nodes: dict[str, Any] = await until_async(found)
+    return nodes
 
 
 def check_deliveries(application: Application, shop: Shop) -> None:

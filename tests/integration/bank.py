@@ -14,6 +14,7 @@ from typing import Self
 
 from backbeat import Client
 from backbeat.compose.local.stack import Stack
+from tests.waiting import until_async
 
 LINES = 3
 _SCRIPT = Path(__file__).with_name("bank_worker.py")
@@ -156,6 +157,4 @@ async def pay(
 
 async def _until(bank: Bank, begun: int) -> None:
     """Wait until so many connections were made: other processes make them."""
-    async with asyncio.timeout(240):
-        while bank.begun < begun:  # noqa: ASYNC110 - the bank's counter has no event
-            await asyncio.sleep(0.005)
+    await until_async(lambda: bank.begun >= begun)

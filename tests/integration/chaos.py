@@ -16,6 +16,7 @@ from backbeat.streams.core import effects
 from backbeat.streams.core.effects import node_view
 from backbeat.streams.core.records import Meta, Node
 from backbeat.streams.core.tables import NODES, WORKFLOWS
+from tests.empty_kafka import stack_on
 from tests.integration.caller import Caller
 from tests.integration.hand import Hand
 from tests.integration.ledger import Ledger
@@ -23,16 +24,18 @@ from tests.integration.load import Load
 from tests.integration.rig import PARTITIONS, running, user_of
 from tests.integration.storm import ENGINE_ENV, Storm
 from tests.integration.topic import ends, state
+from tests.waiting import until
 
 #: How long all of it may take to come to rest after the storm.
 REST_SECONDS_MAX = 180.0
 
 
-def run(data_dir: Path, seed: int, *, count: int, per_second: float, subjects: int) -> None:
+def run(kafka: str, data_dir: Path, seed: int, *, count: int, per_second: float, subjects: int) -> None:
     """Asserts that state and effects are exact; prints what was compared."""
     print(f"\nchaos: seed {seed}", flush=True)
-    with running(Stack(data_dir, engines=2, partitions=PARTITIONS, env=ENGINE_ENV, say=print)) as stack:
-        kafka = stack.bootstrap_servers
+    with running(
+        stack_on(kafka, data_dir=data_dir, engines=2, partitions=PARTITIONS, env=ENGINE_ENV, say=print)
+    ) as stack:
         user = user_of(kafka)
         caller, asking = (Caller(kafka, user, PARTITIONS) for _ in range(2))
         began = time.monotonic()
@@ -61,15 +64,16 @@ def run(data_dir: Path, seed: int, *, count: int, per_second: float, subjects: i
 
 def wait_until_done(stack: Stack, ledger: Ledger) -> None:
     """By the log, every node is closed, and every engine runs."""
-    deadline = time.monotonic() + REST_SECONDS_MAX
-    while True:
+
+    def is_done() -> bool:
         ledger.fold()
-        left = ledger.open_nodes
-        if not left:
-            return
         assert stack.failure is None, _reasons(stack)
-        assert time.monotonic() < deadline, f"{_of_open(left)}; {_positions(ledger)}; {_reasons(stack)}"
-        time.sleep(0.2)
+        return not ledger.open_nodes
+
+    try:
+        until(is_done, "every node is closed", REST_SECONDS_MAX)
+    except AssertionError as error:
+        raise AssertionError(f"{_of_open(ledger.open_nodes)}; {_positions(ledger)}; {_reasons(stack)}") from error
 
 
 def _of_open(nodes: list[Node]) -> str:

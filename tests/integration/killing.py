@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import subprocess
 import sys
@@ -10,10 +9,10 @@ from collections import Counter
 from pathlib import Path
 
 from backbeat import Client
+from tests.waiting import until_async
 
 _SCRIPT = Path(__file__).with_name("killed_worker.py")
 _WORKERS = 2
-_LOOK_SECONDS = 0.02
 
 
 class Workers:
@@ -54,8 +53,7 @@ async def run(bootstrap: str, name: str, folder: Path, *, seed: int, count: int,
         async with Client(bootstrap, name) as client:
             node = await client.signal("Sale", "A", "Begin", args=[count])
             for at in sorted(chance.sample(range(2, count), kills)):
-                while len(workers.lines()) < at:  # noqa: ASYNC110 - other processes write it
-                    await asyncio.sleep(_LOOK_SECONDS)
+                await until_async(lambda at=at: len(workers.lines()) >= at)
                 workers.kill_one(chance)
             await node.result(600)
             tree = await client.tree(node.workflow_id)

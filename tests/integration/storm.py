@@ -12,6 +12,7 @@ from collections.abc import Callable
 from confluent_kafka.admin import AdminClient
 
 from backbeat.compose.local.stack import Stack
+from tests.empty_kafka import engine_of, group_of
 
 #: Settings of engines under a storm: what a dead one leaves behind is over soon.
 ENGINE_ENV = {
@@ -34,6 +35,7 @@ class Storm:
         self._stack = stack
         self._random = random.Random(seed)
         self._pause_seconds = pause_seconds
+        self._group = group_of(stack)
         self._admin = AdminClient({"bootstrap.servers": stack.bootstrap_servers, "log_level": 0})
         self._ending = threading.Event()
         self._stops: dict[int, list[float]] = {}
@@ -85,14 +87,14 @@ class Storm:
         """Longer than its session: somebody else has its partitions when it wakes up."""
         self._stack.signal_engine(index, signal.SIGSTOP)
         deadline = time.monotonic() + _SECONDS_MAX
-        while f"engine-{index + 1}" in self.members() and time.monotonic() < deadline:
+        while engine_of(self._stack, index) in self.members() and time.monotonic() < deadline:
             self._ending.wait(0.2)
             if self._ending.is_set():
                 break
         self._ending.wait(self._random.uniform(0.0, 2.0))
         self._stack.signal_engine(index, signal.SIGCONT)
 
-    def members(self, group_id: str = "backbeat") -> set[str | None]:
+    def members(self) -> set[str | None]:
         """The instances that the group knows."""
-        found = self._admin.describe_consumer_groups([group_id], request_timeout=120)[group_id].result()
+        found = self._admin.describe_consumer_groups([self._group], request_timeout=120)[self._group].result()
         return {member.group_instance_id for member in found.members}

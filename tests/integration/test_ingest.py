@@ -30,6 +30,7 @@ from backbeat.schemas.messages.values import ReplyTo
 from backbeat.schemas.signals import SignalRequest
 from backbeat.streams.input.ingest import Ingest
 from backbeat.streams.kafka.registration import add_client
+from tests.waiting import until
 
 PARTITIONS = 8
 SECONDS_MAX = 180.0
@@ -435,8 +436,7 @@ def test_a_topic_that_is_deleted_while_it_is_read_ends_nothing(door, unique):
     admin = AdminClient({"bootstrap.servers": door.kafka})
     topic = topics.signals_topic(gone.name)
     admin.delete_topics([topic])[topic].result(30)
-    while topic in admin.list_topics(timeout=30).topics:
-        time.sleep(0.02)
+    until(lambda: topic not in admin.list_topics(timeout=30).topics, "the topic is gone")
     gate.set()
     door.next_commands(client=gone)
     door.publish(document("others go on"))

@@ -7,12 +7,13 @@ import msgspec
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from backbeat.compose.local.stack import CLIENT_DEFAULT, Stack
+from backbeat.compose.local.stack import CLIENT_DEFAULT
 from backbeat.schemas.kafka.topics import COMMANDS, QUERIES, STATE, activities_topic
 from backbeat.schemas.messages import ids, views
 from backbeat.streams.core.records import Meta
 from backbeat.streams.ports.transaction_ids import instance_of
 from backbeat.streams.state.commit import Member
+from tests.empty_kafka import engine_of, group_of, stack_on
 from tests.integration import chaos
 from tests.integration.caller import Caller, node_of
 from tests.integration.hand import Hand
@@ -24,19 +25,20 @@ from tests.integration.topic import state
 from tests.waiting import until
 
 PARTITIONS = 8
-GROUP = "backbeat"
 
 
 class Group:
     """Who has which partitions, by the group and by the records that were committed."""
 
-    def __init__(self, kafka):
-        self.kafka = kafka
+    def __init__(self, stack):
+        self.stack = stack
+        self.kafka = kafka = stack.bootstrap_servers
+        self.id = group_of(stack)
         self._admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
 
     def owners(self):
         """The owner of each partition, once every member has commands and queries of the same ones; else None."""
-        found = self._admin.describe_consumer_groups([GROUP], request_timeout=120)[GROUP].result()
+        found = self._admin.describe_consumer_groups([self.id], request_timeout=120)[self.id].result()
         owners = {}
         for member in found.members:
             places = member.assignment.topic_partitions
@@ -50,13 +52,13 @@ class Group:
 
     def members(self):
         """The instance ids of those that are in the group, whatever it does."""
-        found = self._admin.describe_consumer_groups([GROUP], request_timeout=120)[GROUP].result()
+        found = self._admin.describe_consumer_groups([self.id], request_timeout=120)[self.id].result()
         return {member.group_instance_id for member in found.members}
 
     def wait_for(self, *engines):
         """The owners, once these engines and no others share the partitions."""
 
-        names = {f"engine-{each + 1}" for each in engines}
+        names = {engine_of(self.stack, each) for each in engines}
 
         def shared():
             owners = self.owners()
@@ -67,7 +69,7 @@ class Group:
     def committers(self):
         """Who committed each partition last."""
         metas = [msgspec.msgpack.decode(records[b"m"], type=Meta) for records in state(self.kafka, STATE)]
-        return {number: instance_of(GROUP, meta.transactional_id) for number, meta in enumerate(metas)}
+        return {number: instance_of(self.id, meta.transactional_id) for number, meta in enumerate(metas)}
 
 
 def subject_of(partition):
@@ -77,11 +79,11 @@ def subject_of(partition):
     )
 
 
-def test_queries_and_commands_of_a_partition_are_always_with_the_same_engine(tmp_path):
-    with running(Stack(tmp_path, engines=2, partitions=PARTITIONS, env=ENGINE_ENV)) as stack:
-        kafka = stack.bootstrap_servers
+def test_queries_and_commands_of_a_partition_are_always_with_the_same_engine(own_kafka, tmp_path):
+    kafka = own_kafka
+    with running(stack_on(kafka, data_dir=tmp_path, engines=2, partitions=PARTITIONS, env=ENGINE_ENV)) as stack:
         user = user_of(kafka)
-        group = Group(kafka)
+        group = Group(stack)
         caller, asking = (Caller(kafka, user, PARTITIONS) for _ in range(2))
         load = Load(caller, asking, 1, subjects=20, count=10**9, per_second=25)
         hand = Hand(caller, CLIENT_DEFAULT, load.behave)
@@ -112,7 +114,7 @@ def test_queries_and_commands_of_a_partition_are_always_with_the_same_engine(tmp
             check(0, 1, 2, 3, 4)
             stack.stop_engine(3)
             # Its partitions do not wait for the end of its session.
-            assert "engine-4" not in group.members()
+            assert engine_of(stack, 3) not in group.members()
             stack.kill_engine(2)
             check(0, 1, 2, 4)
             stack.stop_engine(0)

@@ -23,6 +23,7 @@ from backbeat.schemas.messages.status import ServerStatus
 from backbeat.schemas.messages.values import NewNode
 from tests.integration.caller import node_of
 from tests.integration.rig import rig
+from tests.waiting import until_async
 from tests.watch.scrape import documented, get, scrape, shown
 
 pytestmark = pytest.mark.integration
@@ -266,14 +267,14 @@ async def test_a_process_of_its_own_follows_until_it_is_stopped(system, unique, 
         for partition in range(system.stack.partitions):
             await asyncio.to_thread(system.caller.commit, partition)
         engine = open_engine(parse_url(database_url))
-        deadline = time.monotonic() + 120
-        found = []
-        while not found:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.1)
+
+        def search_whole():
             with engine.begin() as connection:
                 if facts.read_facts(connection).whole:
-                    found = search.search_nodes(connection, system.user, NodeFilters(name=unique))
+                    return search.search_nodes(connection, system.user, NodeFilters(name=unique))
+                return []
+
+        found = await until_async(search_whole)
         assert [one.id for one in found] == [node_of(sent)]
         engine.dispose()
         deadline = time.monotonic() + 120

@@ -12,6 +12,7 @@ from backbeat.streams.ports.errors import FullDiskError
 from backbeat.streams.state.data_dir import lock_data_dir
 from backbeat.streams.state.disk_space import DiskSpace
 from backbeat.streams.state.store_folder import StoreFolder
+from tests.waiting import until
 from tests.watch.damage import Kept
 from tests.watch.small_disk import fill, small_disk
 
@@ -40,10 +41,7 @@ def test_a_full_disk_is_said_once_and_what_waited_is_written_when_there_is_room(
 
     writer = threading.Thread(target=write)
     writer.start()
-    deadline = time.monotonic() + SECONDS_MAX
-    while not space.is_full:
-        assert time.monotonic() < deadline, "everything was written"
-        time.sleep(0.01)
+    until(lambda: space.is_full, "the disk is full")
     # It is tried again and again, and said once.
     time_over = time.monotonic() + 3
     while time.monotonic() < time_over:

@@ -2,7 +2,6 @@
 
 import random
 import shutil
-import time
 
 import pytest
 
@@ -15,6 +14,7 @@ from backbeat.streams.state.restore import restore
 from backbeat.streams.state.store import PartitionStore, host_now
 from backbeat.streams.state.store_folder import StoreFolder, set_aside_in
 from backbeat.streams.state.stored_records import StoredRecords
+from tests.waiting import until
 from tests.watch.damage import PARTITION, Kept, Log, damaged_while_closed, damaged_while_open, files_of, history
 
 
@@ -176,10 +176,7 @@ def test_what_was_written_long_ago_survives_a_kill(tmp_path, monkeypatch):
     offset = kept.store.origin.next_offset
     kept.store._flushed_at -= 11 * 60 * 1000
     kept.store.write(kept.store.snapshot(), ChangelogPosition("state", offset, host_now()))
-    deadline = time.monotonic() + 60
-    while not kept.store._db.live_files():
-        assert time.monotonic() < deadline, "it is in memory alone"
-        time.sleep(0.01)
+    until(kept.store._db.live_files, "it is in files")
     kept.kill()
     store = PartitionStore(kept.path, PARTITION)
     assert store.origin.next_offset == offset

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,7 +21,8 @@ from backbeat.schemas.messages.values import NewNode
 from backbeat.schemas.messages.views import NodeView
 from backbeat.streams.kafka.registration import add_client, change_client
 from tests.integration.caller import Caller, node_of, result
-from tests.webhooks.site import SECONDS_MAX, Site
+from tests.waiting import until_async
+from tests.webhooks.site import Site
 
 PARTITIONS = 2
 
@@ -108,16 +108,17 @@ class Shop:
 
     async def until(self, node_id: bytes, wanted: Callable[[NodeView], bool]) -> NodeView:
         """The node, once it is as wanted."""
-        deadline = time.monotonic() + SECONDS_MAX
-        while not wanted(found := await self.node(node_id)):
-            assert time.monotonic() < deadline, found
-        return found
+
+        async def found() -> NodeView | None:
+            node = await self.node(node_id)
+            return node if wanted(node) else None
+
+        node: NodeView = await until_async(found)
+        return node
 
     async def eventually(self, condition: Callable[[], bool]) -> None:
         """Wait until something is so that threads bring about."""
-        async with asyncio.timeout(SECONDS_MAX):
-            while not condition():  # noqa: ASYNC110 - no thread tells an event of the tests
-                await asyncio.sleep(0.01)
+        await until_async(condition)
 
     async def errors(self, node_id: bytes) -> list[str]:
         """The messages of its client errors."""
