@@ -5,6 +5,7 @@
     2  the command line cannot be understood (click's own)
     3  Kafka or the gateway cannot be reached
     4  no answer in time: the request may still be applied
+    5  done in part: what was left out is said (`backbeat verify`)
 
 `backbeat engine`, `backbeat gateway` and `backbeat projection follow` are told apart by their supervisors, and have
 codes of their own (docs/reference/errors.md).
@@ -30,6 +31,7 @@ class Exit(enum.IntEnum):
     USAGE = 2
     UNREACHABLE = 3
     NO_ANSWER = 4
+    INCOMPLETE = 5
 
 
 class CommandError(click.ClickException):

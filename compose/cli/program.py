@@ -43,6 +43,7 @@ _SECTIONS: dict[str, dict[str, _Entry]] = {
         "retention": _Entry("cli.commands.retention", "How long finished workflows are kept: set, list, remove."),
         "archive": _Entry("cli.commands.archive", "Archive what is about to be removed; list and read archives."),
         "topics": _Entry("cli.commands.topics", "Make or check the topics."),
+        "verify": _Entry("verify.command", "Do the state and the rules agree? A judge of its own reads."),
         "projection": _Entry("cli.processes.projection", "Look at the search's tables, or build them anew."),
     },
     "Processes": {

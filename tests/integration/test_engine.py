@@ -1,13 +1,17 @@
 """The engine on a real Kafka: what comes of commands, queries, timers and activities that cannot be delivered."""
 
 import json
+import subprocess
+import sys
 import time
 import uuid
 
 import msgspec
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
+from backbeat.compose.verify.stored import FIELDS
 from backbeat.schemas.codec import decode_activity
 from backbeat.schemas.kafka.topics import STATE, activities_topic, client_topics, ensure_client_topics
 from backbeat.schemas.messages import activities, ids, queries
@@ -353,3 +357,78 @@ def test_an_effect_to_a_missing_topic_is_not_taken_as_sent(system, caller, subje
 
     until(tried_again, "the activity comes once its topic is there")
     reader.close()
+
+
+# --- the judge, over all that was done above -------------------------------------------------------------------------
+
+
+def judged(kafka, *options):
+    """Exit code and verdict of `backbeat verify`."""
+    command = [sys.executable, "-m", "backbeat.compose.cli.main", "verify", "--bootstrap-servers", kafka, "--json"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode in (0, 1, 5), done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def node_key(node_id):
+    return b"w" + node_id[: ids.PREFIX_BYTES] + b"n" + node_id[ids.PREFIX_BYTES :]
+
+
+def store_row(kafka, node_id):
+    """A node's record as the changelog has it."""
+    reader = Reader(kafka, STATE)
+    rows = []
+
+    def read():
+        rows.extend(message for message in reader.read() if message.key() == node_key(node_id))
+        return rows
+
+    until(read, "the node's record comes")
+    reader.close()
+    return msgspec.msgpack.decode(rows[-1].value())
+
+
+def write_row(kafka, node_id, row):
+    """A record that no engine has written."""
+    producer = Producer({"bootstrap.servers": kafka})
+    producer.produce(STATE, msgspec.msgpack.encode(row), node_key(node_id), ids.partition_of(node_id, PARTITIONS))
+    assert producer.flush(60) == 0
+
+
+def test_the_judge_agrees_while_an_engine_is_killed_and_finds_a_changed_record(system, caller, subject, new, tmp_path):
+    wide = system.signal(subject, name="wide")
+    flags = tuple(new(f"flag {number}", type="flag", mode=Mode.NON_BLOCKING) for number in range(600))
+    caller.ask(result(wide, children=flags))
+    answers = [caller.begin(caller.signal(json.dumps(f"judged {number}").encode())) for number in range(200)]
+    system.kill()
+    snapshot = tmp_path / "judge.sqlite"
+    code, verdict = judged(system.kafka)  # as of the last commit before the kill
+    assert (code, verdict["differences"], verdict["sends"], verdict["unjudged"]) == (0, [], [], [])
+    system.start()
+    for answer in answers:
+        assert isinstance(caller.wait(answer), NodeView)
+    assert caller.wait_node(wide.id).server is ServerStatus.COMPLETE
+    for partition in range(PARTITIONS):
+        caller.commit(partition)
+    code, verdict = judged(system.kafka, "--snapshot", str(snapshot))
+    assert (code, verdict["differences"], verdict["sends"], verdict["unjudged"]) == (0, [], [], [])
+    assert verdict["judged"]["workflows"] > 200
+    assert verdict["judged"]["nodes"] > 800
+    code, again = judged(system.kafka, "--replay")
+    assert (code, again["differences"], again["unjudged"]) == (0, [], [])
+    # From the snapshot on, and no record is folded twice.
+    signal = system.signal(json.dumps("after the snapshot").encode())
+    caller.commit(ids.partition_of(signal.id, PARTITIONS))
+    code, verdict = judged(system.kafka, "--snapshot", str(snapshot))
+    assert (code, verdict["differences"], verdict["sends"]) == (0, [], [])
+    assert 0 < verdict["judged"]["records"] < 50
+    # A node that was sent is said to be complete.
+    row = store_row(system.kafka, signal.id)
+    row[FIELDS["node"].index("server")] = int(ServerStatus.COMPLETE)
+    write_row(system.kafka, signal.id, row)
+    code, verdict = judged(system.kafka, "--snapshot", str(snapshot))
+    assert code == 1
+    (difference,) = verdict["differences"]
+    assert (difference["kind"], difference["id"], difference["field"]) == ("node", signal.id.hex(), "server")
+    assert (difference["stored"], difference["expected"]) == ("complete", "sent_to_client")
+    assert [step["name"] for step in verdict["commands"]] == ["Signal"]  # it was judged before the snapshot

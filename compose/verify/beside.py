@@ -1,0 +1,214 @@
+"""What a partition keeps beside its workflows: settings, limits, pools, policies, schedules, answers, tombstones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from backbeat.compose.verify import stored
+from backbeat.compose.verify.compare import Comparison, Difference
+from backbeat.compose.verify.partition import Partition
+from backbeat.compose.verify.rules.records import Job, Pool, Run, Schedule
+from backbeat.compose.verify.stored import LIMIT_FIELDS, LIMIT_VALUES_FIELDS, POLICY_FIELDS, Row, named
+
+_PLAN_TEXTS = ("cron", "zone", "interval_seconds", "offset_seconds", "catch_up_seconds", "name", "user_id")
+
+
+def compare_beside(comparison: Comparison, partition: Partition, commands_id: str | None) -> Iterator[Difference]:
+    """All differences outside of the workflows. `commands_id`: Kafka's id of the commands topic; null: any."""
+    rows = _rows(partition)
+    if rows.meta is not None:
+        yield from _meta(comparison, partition, rows.meta, commands_id)
+    elif partition.state.next_offset:
+        yield comparison.difference("partition", b"", "meta record", "none", "stored")
+    yield from _pools(comparison, partition, rows)
+    yield from _schedules(comparison, partition, rows)
+    yield from _jobs(comparison, partition, rows)
+    yield from _remembered(comparison, partition, rows)
+
+
+class _Rows:
+    """The stored records by kind."""
+
+    def __init__(self) -> None:
+        self.meta: Row | None = None
+        self.of: dict[str, dict[bytes, Row]] = {
+            name: {} for name in ("reply", "schedule", "archive", "pool", "tombstone", "job")
+        }
+        self.tickets: dict[bytes, dict[bytes, Row]] = {}
+
+
+def _rows(partition: Partition) -> _Rows:
+    rows = _Rows()
+    page = partition.spill.db.execute(
+        "SELECT key, value FROM stored WHERE partition = ? AND (key < X'77' OR key >= X'78' OR"
+        " substr(key, 9, 1) IN (X'70', X'6f', X'64'))",
+        (partition.number,),
+    )
+    for key, value in page:
+        kind, identity, rest = stored.split_key(key)
+        if kind == "meta":
+            rows.meta = stored.fields(kind, value)
+        elif kind == "ticket":
+            rows.tickets.setdefault(identity, {})[rest] = stored.fields(kind, value)
+        elif kind in rows.of:
+            rows.of[kind][identity] = stored.fields(kind, value)
+    return rows
+
+
+def _meta(comparison: Comparison, partition: Partition, meta: Row, commands_id: str | None) -> Iterator[Difference]:
+    state = partition.state
+    theirs: Row = {
+        "now": meta["now"],
+        "settings": named(stored.SETTINGS_FIELDS, meta["settings"]),
+        "high_water": {int(number): tuple(place) for number, place in meta["high_water"].items()},
+        "limits": _limits(meta["limits"]),
+        "limits_ordered": _limits(meta["limits_ordered"]),
+        "limit_revision": meta["limit_revision"],
+        "refill_cursors": {bytes(key): pool for key, pool in meta["refill_cursors"].items()},
+        "retention": {bytes(key): _policy(policy) for key, policy in meta["retention"].items()},
+    }
+    ours: Row = {
+        "now": state.now,
+        "settings": state.settings,
+        "high_water": state.high_water,
+        "limits": state.slots.limits,
+        "limits_ordered": state.slots.ordered,
+        "limit_revision": state.slots.revision,
+        "refill_cursors": state.slots.cursors,
+        "retention": state.policies,
+    }
+    if commands_id is not None:
+        theirs["topic_id"], ours["topic_id"] = meta["topic_id"], commands_id
+    if not partition.leaving:
+        theirs["removed"], ours["removed"] = meta["removed"], state.removed
+    for field, value in ours.items():
+        if theirs[field] != value:
+            yield comparison.difference("partition", b"", field, theirs[field], value)
+
+
+def _limits(limits: dict[bytes, list[Any]]) -> dict[bytes, Row]:
+    rows = {bytes(key): named(LIMIT_FIELDS, limit) for key, limit in limits.items()}
+    return {key: {**row, "values": named(LIMIT_VALUES_FIELDS, row["values"])} for key, row in rows.items()}
+
+
+def _policy(policy: list[Any]) -> Row:
+    row = named(POLICY_FIELDS, policy)
+    row.pop("version")
+    return row
+
+
+# --- pools -----------------------------------------------------------------------------------------------------------
+
+
+def _pools(comparison: Comparison, partition: Partition, rows: _Rows) -> Iterator[Difference]:
+    pools, their_pools = partition.slots.pools, rows.of["pool"]
+    yield from _presence(comparison, "pool", their_pools.keys(), pools.keys())
+    for identity, pool in pools.items():
+        comparison.counts["pools"] += 1
+        row = their_pools.get(identity)
+        if row is None:
+            continue
+        tickets = rows.tickets.pop(identity, {})
+        theirs = {name: row[name] for name in ("client_id", "activity", "key", "in_use", "due_us", "timer_at")}
+        ours = {name: getattr(pool, name) for name in theirs}
+        theirs["timer_number"], ours["timer_number"] = row["timer_number"], pool.timer_number
+        theirs["waiting"] = [_by_age(band, tickets) for band in row["bands"]]
+        ours["waiting"] = [list(band.ages) for band in pool.bands]
+        theirs["tickets"] = {
+            node: (ticket["number"], ticket["has_slot"], ticket["asked_at"], ticket["priority"])
+            for node, ticket in tickets.items()
+        }
+        ours["tickets"] = _our_tickets(pool)
+        for field, value in ours.items():
+            if theirs[field] != value:
+                yield comparison.difference("pool", identity, field, theirs[field], value, None, pool.activity)
+    for identity in rows.tickets:
+        yield comparison.difference("pool", identity, "tickets", "stored", "none")
+
+
+def _by_age(band: list[Any], tickets: dict[bytes, Row]) -> list[bytes]:
+    """The nodes of a priority from the oldest on, as their tickets name each other."""
+    order: list[bytes] = []
+    node: bytes | None = band[1]
+    while node is not None and node in tickets and len(order) <= len(tickets):
+        order.append(node)
+        node = tickets[node]["younger"]
+    return order
+
+
+def _our_tickets(pool: Pool) -> dict[bytes, tuple[int, bool, int, int]]:
+    return {
+        node: (ticket.number, ticket.has_slot, ticket.asked_at, ticket.priority)
+        for node, ticket in pool.tickets.items()
+    }
+
+
+def _presence(comparison: Comparison, kind: str, theirs: Any, ours: Any) -> Iterator[Difference]:
+    for identity in theirs - ours:
+        yield comparison.difference(kind, identity, "record", "stored", "none")
+    for identity in ours - theirs:
+        yield comparison.difference(kind, identity, "record", "none", "stored")
+
+
+# --- schedules, answers, tombstones ----------------------------------------------------------------------------------
+
+
+def _schedules(comparison: Comparison, partition: Partition, rows: _Rows) -> Iterator[Difference]:
+    schedules, their_schedules = partition.schedules, rows.of["schedule"]
+    yield from _presence(comparison, "schedule", their_schedules.keys(), schedules.keys())
+    for identity, schedule in schedules.items():
+        comparison.counts["schedules"] += 1
+        row = their_schedules.get(identity)
+        if row is None:
+            continue
+        names = [name for name in Schedule.__struct_fields__ if name not in ("id", "plan")]
+        ours: Row = {name: getattr(schedule, name) for name in names}
+        theirs: Row = {name: row[name] for name in names}
+        for name in ("running", "queued", "recent"):
+            theirs[name] = [Run(*run) for run in row[name]]
+        theirs |= {f"plan.{name}": row["plan"][name] for name in _PLAN_TEXTS if name in row["plan"]}
+        ours |= {f"plan.{name}": schedule.plan[name] for name in _PLAN_TEXTS if name in row["plan"]}
+        for field, value in ours.items():
+            if theirs[field] != value:
+                name = schedule.plan["name"]
+                yield comparison.difference("schedule", identity, field, theirs[field], value, None, name)
+
+
+def _jobs(comparison: Comparison, partition: Partition, rows: _Rows) -> Iterator[Difference]:
+    jobs, their_jobs = partition.state.jobs, rows.of["job"]
+    yield from _presence(comparison, "job", their_jobs.keys(), jobs.keys())
+    for identity in jobs.keys() & their_jobs.keys():
+        comparison.counts["jobs"] += 1
+        job, row = jobs[identity], their_jobs[identity]
+        ours: Row = {name: getattr(job, name) for name in Job.__struct_fields__ if name != "filter"}
+        theirs: Row = {name: row[name] for name in ours}
+        theirs["matches"] = [tuple(match) for match in row["matches"]]
+        theirs["refusals"] = [tuple(refusal[:2]) for refusal in row["refusals"]]
+        for field, value in ours.items():
+            if theirs[field] != value:
+                yield comparison.difference("job", identity, field, theirs[field], value, None, job.action)
+
+
+def _remembered(comparison: Comparison, partition: Partition, rows: _Rows) -> Iterator[Difference]:
+    """Answers to commands with a caller's key, tombstones, workflows that wait to be archived."""
+    query = "SELECT id, hash, forget_at FROM answers WHERE partition = ?"
+    answers = {row[0]: (row[1], row[2]) for row in partition.spill.db.execute(query, (partition.number,))}
+    their_answers = {key: (row["body_hash"], row["forget_at"]) for key, row in rows.of["reply"].items()}
+    for identity in answers.keys() | their_answers.keys():
+        comparison.counts["remembered answers"] += 1
+        theirs, ours = their_answers.get(identity), answers.get(identity)
+        if theirs != ours:
+            yield comparison.difference("remembered answer", identity, "hash and end", theirs, ours)
+    query = "SELECT id, forget_at FROM tombstones WHERE partition = ?"
+    tombstones = dict(partition.spill.db.execute(query, (partition.number,)).fetchall())
+    their_tombstones = {key: row["forget_at"] for key, row in rows.of["tombstone"].items()}
+    for identity in tombstones.keys() | their_tombstones.keys():
+        theirs, ours = their_tombstones.get(identity), tombstones.get(identity)
+        if theirs != ours and not (theirs is None and partition.leaving):
+            yield comparison.difference("removed signal", identity, "end of its refusal", theirs, ours)
+    for key in rows.of["archive"]:
+        due_at, identity = int.from_bytes(key[:8], "big"), key[8:]
+        tree = partition.spill.family(partition.number, identity).trees.get(identity)
+        if tree is None or tree.due_at != due_at:
+            yield comparison.difference("workflow", identity, "place in the archive's queue", due_at, None)

@@ -1,0 +1,287 @@
+"""Jobs: one change for all nodes, or workflows, that match, in the order of their ids, slice by slice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from backbeat.compose.verify.avro import Command
+from backbeat.compose.verify.rules import operators, progress, removal, results
+from backbeat.compose.verify.rules.checks import INVALID, LIMIT, NOT_FOUND, Refused, check_response, check_size
+from backbeat.compose.verify.rules.records import Job
+from backbeat.compose.verify.rules.tree import CLIENT_WORDS, SERVER, SERVER_WORDS, Node, Tree
+from backbeat.compose.verify.rules.work import Rule, Work
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.bounds import JSON_DEPTH_MAX
+from backbeat.schemas.messages.json_text import JsonTextError, parse
+
+_RUNNING, _STOPPED, _DONE = "running", "stopped", "done"
+_NODE_ACTIONS = {
+    "retry": "retries_exhausted",
+    "resolve": "retries_exhausted",
+    "shutdown": "retries_exhausted",
+    "cancel": None,
+}
+_WORKFLOW_ACTIONS = ("pause", "resume")
+_OF_NODES = ("name", "metadata", "error", "current_status", "past_status", "status_start", "status_end")
+_STATUS_OF = {"cancel": "canceled", "resolve": "resolved", "shutdown": "shutdown"}
+_KEPT_MAX, _SHOWN_MAX = 100, 20
+_RETENTION_MS = 7 * 86_400_000
+_SHARE, _EXAMINED_PER_NODE = 4, 16
+#: Bytes of a node's newest status changes: older ones are records of their own, whose reading counts.
+_INLINE_BYTES = 1_024
+
+
+def on_start_job(work: Work, command: Command) -> None:
+    """A job begins, unless it is there."""
+    jobs = work.partition.state.jobs
+    wanted = _checked_filter(work, command["action"], command["filter"])
+    stored = jobs.get(command["id"])
+    request = (command["user_id"], command["action"], wanted, command["response"], command["dry_run"])
+    if stored is not None:
+        if request != (stored.user_id, stored.action, stored.filter, stored.response, stored.dry_run):
+            raise Refused("key_reused")
+        return
+    check_response(command["response"], work.settings)
+    if len(jobs) >= _KEPT_MAX:
+        ended = [job for job in jobs.values() if job.ended_at is not None]
+        if not ended:
+            raise Refused(LIMIT)
+        del jobs[min(ended, key=lambda job: (job.ended_at, job.id)).id]
+    jobs[command["id"]] = Job(
+        id=command["id"],
+        user_id=command["user_id"],
+        action=command["action"],
+        filter=wanted,
+        response=command["response"],
+        dry_run=command["dry_run"],
+        tid=command["tid"],
+        started_at=work.now,
+    )
+    work.send("WorkJob", {"job_id": command["id"]})
+
+
+def _checked_filter(work: Work, action: str, given: Command) -> Command:
+    if action not in _NODE_ACTIONS and action not in _WORKFLOW_ACTIONS:
+        raise Refused(INVALID)
+    for name in ("current_status", "past_status"):
+        if given[name] is not None and given[name] not in SERVER_WORDS and given[name] not in CLIENT_WORDS:
+            raise Refused(INVALID)
+    for value in given.values():
+        if isinstance(value, str):
+            check_size(len(value.encode()), work.settings["subject_bytes_max"])
+    if action in _WORKFLOW_ACTIONS:
+        if any(given[name] is not None for name in _OF_NODES):
+            raise Refused(INVALID)
+        return given
+    if given["current_status"] is not None:
+        return given
+    if _NODE_ACTIONS[action] is None:
+        raise Refused(INVALID)
+    return {**given, "current_status": _NODE_ACTIONS[action]}
+
+
+def on_stop_job(work: Work, command: Command) -> None:
+    """A job goes no further."""
+    job = work.partition.state.jobs.get(command["job_id"])
+    if job is None or command["user_id"] not in (None, job.user_id):
+        raise Refused(NOT_FOUND)
+    if job.ended_at is None:
+        _end(job, _STOPPED, work.now)
+
+
+def _end(job: Job, state: str, now: int) -> None:
+    job.state, job.ended_at, job.forget_at = state, now, now + _RETENTION_MS
+
+
+def on_work_job(work: Work, command: Command) -> None:
+    """The next slice of a job, and before it what its newest change has left."""
+    part = _Slice(work)
+    if command["workflow_id"] is not None:
+        part.apply("Continue", operators.on_continue, command)
+    job = work.partition.state.jobs.get(command["job_id"])
+    if job is not None and job.state == _RUNNING:
+        part.walk(job)
+        if job.state == _RUNNING or part.has_rest:
+            work.send("WorkJob", {"job_id": command["job_id"]})
+    elif part.has_rest:
+        work.send("WorkJob", {"job_id": command["job_id"]})
+
+
+def on_forget(work: Work, command: Command) -> None:
+    """A job that has ended is forgotten."""
+    job = work.partition.state.jobs.get(command["subject_id"])
+    if job is not None and job.forget_at is not None:
+        del work.partition.state.jobs[job.id]
+
+
+class _Slice:
+    """What one WorkJob does."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._partition = work.partition
+        self._nodes_left: int = max(1, work.settings["slice_nodes_max"] // _SHARE)
+        self._examined_left = self._nodes_left * _EXAMINED_PER_NODE
+        #: true: the newest change has left work to be done first
+        self.has_rest = False
+
+    def _may_go_on(self) -> bool:
+        return not self.has_rest and self._nodes_left > 0 and self._examined_left > 0
+
+    def walk(self, job: Job) -> None:
+        """Examine the next records, and change those that match."""
+        if not self._may_go_on():
+            return
+        after, most = job.cursor or None, self._examined_left
+        of_workflows = job.action in _WORKFLOW_ACTIONS
+        spill, number = self._partition.spill, self._partition.number
+        found = (spill.workflow_ids if of_workflows else spill.node_ids)(number, after, most)
+        for identity in found:
+            job.cursor = identity
+            job.examined += 1
+            self._examined_left -= 1
+            family = spill.family(number, identity)
+            if of_workflows:
+                self._workflow(job, family.trees[identity])
+            else:
+                self._node(job, *family.nodes[identity])
+            if not self._may_go_on():
+                return
+        _end(job, _DONE, self._work.now)
+
+    def _workflow(self, job: Job, tree: Tree) -> None:
+        matches = (
+            _is_visible(job, tree.user_id, tree.created_at)
+            and job.filter["workflow_id"] in (None, tree.id)
+            and _texts_match(job, tree)
+            and bool(tree.paused) is (job.action == "resume")
+        )
+        if matches:
+            what = {"workflow_id": tree.id, "change": job.action}
+            self._change(job, (tree.id, tree.name, tree.name), "ChangeWorkflow", operators.on_change_workflow, what)
+
+    def _node(self, job: Job, tree: Tree, node: Node) -> None:
+        if not self._matches(job, tree, node):
+            return
+        what: Command = {"node_id": node.id}
+        name, rule = "RestartNode", operators.on_restart_node
+        if job.action != "retry":
+            name, rule = "ChangeNode", results.on_change_node
+            what |= {
+                "status": _STATUS_OF[job.action],
+                "response": job.response,
+                "children": [],
+                "attempt": None,
+                "retriable": True,
+            }
+        self._change(job, (node.id, node.name, tree.name), name, rule, what)
+
+    def _change(self, job: Job, match: tuple[bytes, str, str], name: str, rule: Rule, what: dict[str, Any]) -> None:
+        job.matched += 1
+        if len(job.matches) < _SHOWN_MAX:
+            job.matches.append(match)
+        if job.dry_run:
+            return
+        command = {
+            "id": ids.command_id(b"job", job.id, match[0]),
+            "user_id": job.user_id,
+            "tid": job.tid,
+            "reply_to": None,
+            "body_hash": None,
+            "source": None,
+            **what,
+        }
+        reason = self.apply(name, rule, command)
+        if reason is None:
+            job.done += 1
+            return
+        job.refused += 1
+        if len(job.refusals) < _SHOWN_MAX:
+            job.refusals.append((match[0], reason))
+
+    def apply(self, name: str, rule: Rule, command: Command) -> str | None:
+        """One change, within the rest of the slice's budget; the reason of its refusal, or null."""
+        inner = Work(self._partition, name, command, self._nodes_left)
+        inner.is_of_job = True
+        self._nodes_left -= 1
+        try:
+            rule(inner, command)
+        except Refused as refused:
+            return refused.reason
+        progress.run(inner)
+        removal.review(inner)
+        self._nodes_left = min(self._nodes_left, inner.budget)
+        self.has_rest = inner.was_cut
+        return None
+
+    # --- what matches ------------------------------------------------------------------------------------------------
+
+    def _matches(self, job: Job, tree: Tree, node: Node) -> bool:
+        wanted, text = job.filter, self._partition.spill.text
+        if not _is_visible(job, node.user_id, node.created_at) or wanted["name"] not in (None, node.name):
+            return False
+        if wanted["metadata"] is not None and wanted["metadata"].encode() not in text(node.metadata):
+            return False
+        if wanted["workflow_id"] not in (None, tree.id) or not _texts_match(job, tree):
+            return False
+        status = wanted["current_status"]
+        if status not in (None, CLIENT_WORDS[node.client], SERVER_WORDS[node.status]):
+            return False
+        return self._history_matches(wanted, node)
+
+    def _history_matches(self, wanted: Command, node: Node) -> bool:
+        past, start, end, error = (wanted[name] for name in ("past_status", "status_start", "status_end", "error"))
+        if (past, start, end, error) == (None, None, None, None):
+            return True
+        if len(node.history) * 15 > _INLINE_BYTES:
+            self._partition.unjudged["WorkJob whose filter reads long histories"] += 1
+        if (past, start, end) != (None, None, None) and not any(
+            past in (None, (SERVER_WORDS if status == SERVER else CLIENT_WORDS)[to])
+            and (start is None or at >= start)
+            and (end is None or at <= end)
+            for status, _, to, at, _ in node.history
+        ):
+            return False
+        if error is None:
+            return True
+        if node.last_error is not None and node.last_error[:1] == b"*":
+            self._partition.unjudged["WorkJob whose filter reads the text of a refusal"] += 1
+        return error in _error_text(None if node.last_error is None else self._partition.spill.text(node.last_error))
+
+
+def _is_visible(job: Job, user_id: bytes, created_at: int) -> bool:
+    wanted = job.filter
+    return (
+        job.user_id in (None, user_id)
+        and wanted["client_id"] in (None, user_id)
+        and created_at <= job.started_at
+        and (wanted["created_start"] is None or created_at >= wanted["created_start"])
+        and (wanted["created_end"] is None or created_at <= wanted["created_end"])
+    )
+
+
+def _texts_match(job: Job, tree: Tree) -> bool:
+    subject = job.filter["subject"]
+    named = job.filter["workflow_name"] in (None, tree.name)
+    return named and (subject is None or subject.encode() in tree.subject)
+
+
+def _error_text(response: bytes | None) -> str:
+    """What an error response says; its JSON text where it says it in no text."""
+    if response is None:
+        return ""
+    try:
+        error = parse(response, JSON_DEPTH_MAX)
+    except JsonTextError:
+        return response.decode(errors="replace")
+    for name in ("error", "message"):
+        if isinstance(error, dict):
+            error = error.get(name, error)
+    if error is None:
+        return ""
+    return error if isinstance(error, str) else msgspec.json.encode(error).decode()
+
+
+JOB_RULES: dict[str, Rule] = {"StartJob": on_start_job, "StopJob": on_stop_job, "WorkJob": on_work_job}

@@ -1,0 +1,358 @@
+"""How work moves through a tree: schedule next, start, completion, pause, deactivation (section 4 of the rules)."""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+
+from backbeat.compose.verify.rules.slots import must_wait
+from backbeat.compose.verify.rules.tree import (
+    ANY_RESPONSE,
+    BLOCKING,
+    CLIENT_COMPLETE,
+    CLIENT_ERRORED,
+    CLIENT_READY,
+    CLOSED,
+    COMPLETE,
+    DEACTIVATED,
+    EXPIRY,
+    FIRE_AND_FORGET,
+    PAUSED,
+    PENDING,
+    PROCESSING_CHILDREN,
+    READY,
+    RECEIVED,
+    RETRIES_EXHAUSTED,
+    RETRY,
+    RETRYING,
+    SENT,
+    START,
+    STARTED,
+    TASK_FORGET_LINKS,
+    TASK_PREVIOUS,
+    TASK_READY,
+    TASK_RESUME,
+    TASK_SCHEDULE,
+    TASK_SHUT,
+    TASK_SWEEP,
+    Node,
+    Parent,
+    Task,
+    Tree,
+    digest,
+)
+from backbeat.compose.verify.rules.work import Work
+
+EXPIRED = json.dumps(
+    {"error": "Client did not respond within the specified 'complete_by' time"}, separators=(",", ":")
+).encode()
+_TEN_YEARS_MS = 10 * 365 * 86_400_000
+
+
+def run(work: Work) -> None:
+    """Do the tasks in their order, as far as the budget goes."""
+    while work.tasks:
+        if work.budget <= 0:
+            work.defer()
+            return
+        _do(work, work.tasks.popleft())
+
+
+def _do(work: Work, task: Task) -> None:
+    kind, seq, cursor, mark = task
+    if kind == TASK_SCHEDULE:
+        schedule(work, work.node(seq) if seq else work.own)
+    elif kind == TASK_READY:
+        _children_become_ready(work, work.node(seq), cursor)
+    elif kind in (TASK_SWEEP, TASK_PREVIOUS):
+        _visit(work, task)
+    elif kind == TASK_SHUT:
+        _shut(work, work.node(seq), task)
+    elif kind == TASK_RESUME:
+        _resume(work)
+    else:
+        done = min(work.budget, mark)
+        work.budget -= done
+        if done < mark:
+            work.tasks.appendleft((TASK_FORGET_LINKS, seq, 0, mark - done))
+
+
+def schedule_later(work: Work, parent: Parent) -> None:
+    """Schedule next of a parent, behind the tasks there are."""
+    task = (TASK_SCHEDULE, parent.seq if isinstance(parent, Node) else 0, 0, 0)
+    if not work.tasks or work.tasks[-1] != task:
+        work.tasks.append(task)
+
+
+# --- schedule next ---------------------------------------------------------------------------------------------------
+
+
+def schedule(work: Work, parent: Parent) -> None:
+    """Start the ready children up to the first blocking one that is open; complete a parent that waits for nothing."""
+    if isinstance(parent, Node) and parent.server == DEACTIVATED:
+        return
+    if not _walk(work, parent):
+        return
+    if isinstance(parent, Node) and parent.server == PROCESSING_CHILDREN and not parent.waiting:
+        if parent.held or parent.links_open:
+            return
+        work.budget -= 1
+        work.set_server(parent, COMPLETE)
+        if parent.mode != FIRE_AND_FORGET:
+            schedule_later(work, work.own.parent_of(parent))
+
+
+def _walk(work: Work, parent: Parent) -> bool:
+    """Pass the children that nothing holds up. False: the budget is used up."""
+    if parent.examined:
+        newest = parent.children[parent.examined - 1]
+        if parent.blocked:
+            if work.node(newest).server not in CLOSED:
+                return True
+            parent.blocked = False
+        if parent.examined < len(parent.children):
+            work.node(newest)
+    while parent.examined < len(parent.children):
+        if work.budget <= 0:
+            work.tasks.appendleft((TASK_SCHEDULE, parent.seq if isinstance(parent, Node) else 0, 0, 0))
+            return False
+        work.budget -= 1
+        child = work.node(parent.children[parent.examined])
+        if child.server == PENDING:
+            return True
+        parent.examined += 1
+        if child.server == READY:
+            _start_when_due(work, child)
+        if child.mode == BLOCKING and child.server not in CLOSED:
+            parent.blocked = True
+            return True
+    return True
+
+
+def ready_again(work: Work, node: Node) -> None:
+    """A node that is ready once more: it starts if the walk has passed it; then its parent schedules next."""
+    parent = work.own.parent_of(node)
+    if isinstance(parent, Node) and work.touch(parent).server == DEACTIVATED:
+        return
+    if node.place < parent.examined and node.server == READY:
+        _start_when_due(work, node)
+    schedule_later(work, parent)
+
+
+# --- from started to complete ----------------------------------------------------------------------------------------
+
+
+def _start_when_due(work: Work, node: Node) -> None:
+    work.set_server(node, STARTED)
+    if node.fires_at > work.now:
+        work.set_timer(node, node.fires_at, START)
+    else:
+        start(work, node)
+
+
+def start(work: Work, node: Node) -> None:
+    """Send a node to its client, unless its workflow is paused or it needs a slot first."""
+    if work.own.paused:
+        pause(work, node)
+    elif not must_wait(work, node):
+        send(work, node)
+
+
+def pause(work: Work, node: Node) -> None:
+    """Hold a node until its workflow is resumed."""
+    work.set_server(node, PAUSED)
+    if not node.in_paused:
+        node.in_paused = True
+        work.own.paused_nodes.append(node.seq)
+
+
+def send(work: Work, node: Node) -> None:
+    """A new attempt: the node is with its client. A flag is complete at once."""
+    node.attempt += 1
+    renew(work, node)
+    work.set_server(node, SENT)
+    work.set_client(node, RECEIVED)
+    if node.type == "flag":
+        client_complete(work, node, CLIENT_COMPLETE, None)
+        children_ready(work, node)
+
+
+def renew(work: Work, node: Node) -> None:
+    """Its timeout counts from now on. While its client works on it, nothing expires."""
+    node.timer_at = None
+    seconds = work.settings["default_timeout_seconds"] if node.timeout == -1 else node.timeout
+    if seconds is None:
+        node.complete_by = None
+        return
+    node.complete_by = work.now + int(seconds * 1000)
+    if node.client in (CLIENT_READY, RECEIVED):
+        work.set_timer(node, node.complete_by, EXPIRY)
+
+
+def client_complete(work: Work, node: Node, client: int, response: bytes | None) -> None:
+    """The client is done with it, one way or another: children may begin."""
+    work.set_client(node, client, digest(response))
+    work.set_server(node, PROCESSING_CHILDREN, digest(response))
+    node.complete_by = node.timer_at = None
+
+
+def children_ready(work: Work, node: Node) -> None:
+    """Pending children become ready; then schedule next."""
+    if node.active:
+        work.tasks.append((TASK_READY, node.seq, node.active, 0))
+    else:
+        schedule_later(work, node)
+
+
+def _children_become_ready(work: Work, parent: Node, cursor: int) -> None:
+    if parent.server not in (PROCESSING_CHILDREN, COMPLETE):
+        return
+    for seq in parent.children[work.own.node(cursor).place :]:
+        if work.budget <= 0:
+            work.tasks.appendleft((TASK_READY, parent.seq, seq, 0))
+            return
+        work.budget -= 1
+        child = work.node(seq)
+        if child.server == PENDING:
+            make_ready(work, child)
+    work.tasks.appendleft((TASK_SCHEDULE, parent.seq, 0, 0))
+
+
+def make_ready(work: Work, child: Node) -> None:
+    """A pending child becomes ready."""
+    work.set_server(child, READY)
+    work.set_client(child, CLIENT_READY)
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+def failure_statuses(node: Node, *, retriable: bool) -> tuple[int, int]:
+    """The client and server status of a node after a client error."""
+    return CLIENT_ERRORED, RETRYING if retriable and node.retries > 0 else RETRIES_EXHAUSTED
+
+
+def client_error(
+    work: Work, node: Node, response: bytes | None, *, retriable: bool = True, is_refusal: bool = False
+) -> None:
+    """The client failed: it is tried again later, or no more. `is_refusal`: the response is the engine's, in words."""
+    client, server = failure_statuses(node, retriable=retriable)
+    work.set_client(node, client, ANY_RESPONSE if is_refusal else digest(response))
+    node.last_error = ANY_RESPONSE if is_refusal else None if response is None else work.partition.spill.keep(response)
+    node.complete_by = node.timer_at = None
+    if server == RETRYING:
+        node.retries -= 1
+        node.fires_at = work.now + _backoff_ms(node)
+    work.set_server(node, server)
+    if server == RETRYING:
+        work.set_timer(node, node.fires_at, RETRY)
+
+
+def _backoff_ms(node: Node) -> int:
+    """Milliseconds until the retry: doubled for each of the last six that is spent, by 20 % more or less."""
+    chance = int.from_bytes(blake2b(node.id + node.attempt.to_bytes(8, "big"), digest_size=8).digest(), "big") / 2**64
+    spent = min(6, max(0, 6 - node.retries))
+    return int(min(node.retry_interval_seconds * 1000.0 * (0.8 + 0.4 * chance) * 2.0**spent, _TEN_YEARS_MS))
+
+
+def retry(work: Work, node: Node, fires_at: int) -> None:
+    """Ready once more; whatever is below is deactivated."""
+    node.timer_at = None
+    node.fires_at = fires_at
+    work.set_client(node, CLIENT_READY)
+    work.set_server(node, READY)
+    reset(work, node)
+    ready_again(work, node)
+
+
+# --- resume, deactivation --------------------------------------------------------------------------------------------
+
+
+def _resume(work: Work) -> None:
+    tree = work.own
+    while tree.paused_nodes and not tree.paused:
+        if work.budget <= 0:
+            work.tasks.appendleft((TASK_RESUME, 0, 0, 0))
+            return
+        work.budget -= 1
+        node = work.node(tree.paused_nodes.pop(0))
+        node.in_paused = False
+        work.changed = True
+        if node.server == PAUSED:
+            work.set_server(node, STARTED)
+            start(work, node)
+
+
+def reset(work: Work, node: Node) -> None:
+    """Everything below a node counts as deactivated from now on, and is, step by step."""
+    if not node.active:
+        return
+    begin, node.active = node.active, 0
+    for other in work.own.below(node):
+        if other.server != DEACTIVATED:
+            work.doom(other)
+    node.examined, node.blocked = len(node.children), False
+    work.tasks.append((TASK_SWEEP, node.seq, begin, len(work.own.nodes) + 1))
+
+
+def previous(work: Work, node: Node) -> None:
+    """Everything that was made before a node counts as deactivated, and gets an entry, deactivated or not."""
+    tree = work.own
+    for other in tree.nodes[: node.seq - 1]:
+        work.doom(other)
+    work.changed = True
+    work.tasks.append((TASK_PREVIOUS, 0, tree.children[0] if tree.children else 0, node.seq))
+
+
+def _visit(work: Work, task: Task) -> None:
+    """Come to the nodes below one, parents first, that were made before the mark."""
+    kind, root, cursor, mark = task
+    while cursor:
+        if work.budget <= 0:
+            work.tasks.appendleft((kind, root, cursor, mark))
+            return
+        work.budget -= 1
+        cursor = _next_below(work, work.node(cursor), root, mark)
+
+
+def _next_below(work: Work, node: Node, root: int, mark: int) -> int:
+    tree = work.own
+    if node.children and work.node(node.children[0]).seq < mark:
+        return node.children[0]
+    while True:
+        siblings = tree.parent_of(node).children
+        if node.place + 1 < len(siblings) and work.node(siblings[node.place + 1]).seq < mark:
+            return siblings[node.place + 1]
+        if not node.parent or node.parent == root:
+            return 0
+        node = work.node(node.parent)
+
+
+def shut_siblings(work: Work, node: Node) -> None:
+    """A shutdown: later siblings of a blocking node are deactivated, then its children may begin."""
+    siblings = work.own.parent_of(node).children
+    if node.mode != BLOCKING or node.place + 1 == len(siblings):
+        children_ready(work, node)
+        return
+    node.held += 1
+    work.tasks.append((TASK_SHUT, node.seq, siblings[node.place + 1], len(work.own.nodes) + 1))
+
+
+def _shut(work: Work, node: Node, task: Task) -> None:
+    tree: Tree = work.own
+    _, _, cursor, mark = task
+    for seq in tree.parent_of(node).children[tree.node(cursor).place :]:
+        if work.budget <= 0:
+            work.tasks.appendleft((TASK_SHUT, node.seq, seq, mark))
+            return
+        work.budget -= 1
+        sibling = work.node(seq)
+        if seq >= mark:
+            break
+        if sibling.server != DEACTIVATED:
+            work.set_server(sibling, DEACTIVATED)
+    if node.server in CLOSED:
+        return
+    node.held -= 1
+    if node.server == PROCESSING_CHILDREN:
+        children_ready(work, node)

@@ -1,0 +1,181 @@
+"""What a client says of its nodes: statuses, children, heartbeats. A refusal comes before any change."""
+
+from __future__ import annotations
+
+from backbeat.compose.verify.avro import Command
+from backbeat.compose.verify.rules import links, progress
+from backbeat.compose.verify.rules.checks import LIMIT, Refused, check_node, check_response, timeout_of
+from backbeat.compose.verify.rules.signals import add_node
+from backbeat.compose.verify.rules.tree import (
+    CLIENT_COMPLETE,
+    COMPLETE,
+    DEACTIVATED,
+    PROCESSING,
+    PROCESSING_CHILDREN,
+    RECEIVED,
+    RESOLVED,
+    SENT,
+    SHUTDOWN,
+    Node,
+)
+from backbeat.compose.verify.rules.work import Rule, Work
+from backbeat.schemas.messages import ids
+
+_WORDS = {
+    "deciding": "processing",
+    "processing": "processing",
+    "deciding_complete": "completed",
+    "completed": "completed",
+    "errored": "errored",
+    "resolved": "resolved",
+    "shutdown": "shutdown",
+    "deactivated": "deactivated",
+    "canceled": "canceled",
+}
+
+
+def _is_late(node: Node, attempt: int | None) -> bool:
+    """True for a result of an attempt that is over or answered."""
+    return attempt is not None and not is_running(node, attempt)
+
+
+def is_running(node: Node, attempt: int) -> bool:
+    """True when this attempt is with the client and not answered."""
+    return node.attempt == attempt and node.status == SENT and node.client in (RECEIVED, PROCESSING)
+
+
+def _check_children(work: Work, node: Node, children: list[Command]) -> None:
+    if len(children) > work.settings["children_max"]:
+        raise Refused(LIMIT)
+    if not children:
+        return
+    if node.status == COMPLETE:
+        raise Refused("invalid_server_status")
+    for child in children:
+        check_node(child, work.settings)
+        if node.depth + 1 > work.settings["depth_max"]:
+            raise Refused(LIMIT)
+        timeout_of(child["client_data"], work.settings)
+
+
+def _add_children(work: Work, node: Node, children: list[Command]) -> None:
+    added = [add_node(work, node, child, index) for index, child in enumerate(children)]
+    if added and node.server == PROCESSING_CHILDREN:
+        for child in added:
+            progress.make_ready(work, child)
+        progress.schedule_later(work, node)
+
+
+def _is_repeat(work: Work, node: Node) -> bool:
+    """True when the nodes that the command makes are there."""
+    pair = work.find(node.id)
+    assert pair is not None
+    return work.find(ids.node_id(pair[0].id, work.command["id"], 0)) is not None
+
+
+def on_add_children(work: Work, command: Command) -> None:
+    """Add children to a node."""
+    node, children = work.own_node(command["node_id"]), command["children"]
+    late = _is_late(node, command["attempt"])
+    repeat = bool(children) and _is_repeat(work, node)
+    if not late and not repeat:
+        _check_children(work, node, children)
+    work.enter_node(node.id)
+    if not late and not repeat:
+        _add_children(work, node, children)
+    work.answer("done" if late else "made", ids.node_id(work.own.id, command["id"], 0))
+
+
+def on_change_node(work: Work, command: Command) -> None:
+    """What a client says of a node."""
+    node = work.own_node(command["node_id"])
+    word = _WORDS.get(command["status"])
+    if word is None:
+        raise Refused("unknown_status")
+    children = command["children"]
+    if _is_late(node, command["attempt"]):
+        work.enter_node(node.id)
+        work.answer()
+        return
+    check_response(command["response"], work.settings)
+    if children and _is_repeat(work, node):
+        work.enter_node(node.id)
+        work.answer()
+        return
+    _check_children(work, node, children)
+    if node.status != DEACTIVATED:
+        _check_word(work, node, word, retriable=command["retriable"])
+    work.enter_node(node.id)
+    _add_children(work, node, children)
+    if node.server != DEACTIVATED:
+        _say(work, node, word, command["response"], retriable=command["retriable"])
+    work.answer()
+
+
+def _check_word(work: Work, node: Node, word: str, *, retriable: bool) -> None:
+    if word == "processing":
+        work.check(node, client=PROCESSING)
+    elif word == "completed":
+        work.check(node, CLIENT_COMPLETE, PROCESSING_CHILDREN)
+    elif word == "errored":
+        work.check(node, *progress.failure_statuses(node, retriable=retriable))
+    elif word in ("resolved", "shutdown"):
+        work.check(node, RESOLVED if word == "resolved" else SHUTDOWN, PROCESSING_CHILDREN)
+
+
+def _say(work: Work, node: Node, word: str, response: bytes | None, *, retriable: bool) -> None:
+    if word == "processing":
+        work.set_client(node, PROCESSING)
+        progress.renew(work, node)
+    elif word == "completed":
+        progress.client_complete(work, node, CLIENT_COMPLETE, response)
+        progress.children_ready(work, node)
+    elif word == "errored":
+        progress.client_error(work, node, response, retriable=retriable)
+    elif word == "resolved":
+        progress.client_complete(work, node, RESOLVED, response)
+        progress.children_ready(work, node)
+    elif word == "shutdown":
+        progress.client_complete(work, node, SHUTDOWN, response)
+        progress.shut_siblings(work, node)
+    elif word == "deactivated":
+        if node.server == SENT:
+            progress.renew(work, node)
+        progress.previous(work, node)
+    else:
+        work.set_server(node, DEACTIVATED)
+        progress.schedule_later(work, work.own.parent_of(node))
+        progress.reset(work, node)
+
+
+def on_heartbeat(work: Work, command: Command) -> None:
+    """A worker is still at it."""
+    node = work.own_node(command["node_id"])
+    if is_running(node, command["attempt"]):
+        work.enter_node(node.id)
+        progress.renew(work, node)
+        work.answer()
+    elif command["reply_to"] is not None:
+        raise Refused("invalid_server_status")
+    else:
+        work.enter_node(node.id)
+
+
+def on_delivery_failed(work: Work, command: Command) -> None:
+    """An activity did not come to its client."""
+    pair = work.find(command["node_id"])
+    if pair is not None and is_running(pair[1], command["attempt"]):
+        check_response(command["response"], work.settings)
+        work.enter_node(pair[1].id)
+        progress.client_error(work, pair[1], command["response"])
+    else:
+        work.enter_node(command["node_id"])
+
+
+RESULT_RULES: dict[str, Rule] = {
+    "ChangeNode": on_change_node,
+    "AddChildren": on_add_children,
+    "Heartbeat": on_heartbeat,
+    "DeliveryFailed": on_delivery_failed,
+    "CloseLink": links.on_close_link,
+}

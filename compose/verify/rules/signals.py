@@ -1,0 +1,227 @@
+"""What signals do: they find or make a workflow, and add a node at its top."""
+
+from __future__ import annotations
+
+from backbeat.compose.verify.avro import Command
+from backbeat.compose.verify.rules import links, progress
+from backbeat.compose.verify.rules.checks import (
+    INVALID,
+    LIMIT,
+    NOT_FOUND,
+    Refused,
+    check_node,
+    check_text,
+    check_workflow,
+    timeout_of,
+)
+from backbeat.compose.verify.rules.tree import (
+    CLIENT_READY,
+    CLOSED,
+    DEACTIVATED,
+    MODE_WORDS,
+    PAUSED,
+    PENDING,
+    READY,
+    STARTED,
+    Node,
+    Tree,
+)
+from backbeat.compose.verify.rules.work import Rule, Work
+from backbeat.schemas.messages import ids
+
+
+def on_create_workflow(work: Work, command: Command) -> None:
+    """Find a workflow, or make it."""
+    new = command["workflow"]
+    identity = ids.workflow_id(new["user_id"], new["name"], new["subject"])
+    if work.enter(identity) is None:
+        check_workflow(new, work.settings)
+        _make(work, identity, new)
+    work.answer()
+
+
+def _make(work: Work, identity: bytes, new: Command) -> Tree:
+    tree = Tree(
+        id=identity,
+        user_id=new["user_id"],
+        name=new["name"],
+        subject=new["subject"],
+        decider=new["decider"],
+        created_at=work.now,
+        updated_at=work.now,
+    )
+    spill, number = work.partition.spill, work.partition.number
+    spill.announce(number, identity)
+    spill.family(number, identity).trees[identity] = tree
+    work.tree = tree
+    work.changed = True
+    return tree
+
+
+def on_signal(work: Work, command: Command) -> None:
+    """Add a node at the top."""
+    if command["node"]["parent_link_id"] is not None and not command["link_open"]:
+        if command["workflow"] is not None:
+            check_workflow(command["workflow"], work.settings)
+        check_node(command["node"], work.settings)
+        target_id = command["node"]["parent_link_id"]
+        what = {"target_id": target_id, "child_id": links.child_of(command), "signal": command}
+        work.send("OpenLink", {**what, "waits": [], "waits_at": 0})
+        return
+    add_signal(work, command)
+
+
+def add_signal(work: Work, command: Command, *, is_followed: bool = False) -> None:
+    """A signal whose link is open, or that has none."""
+    node_id, new = links.child_of(command), command["workflow"]
+    stored = work.find(node_id)
+    if stored is None and work.partition.was_removed(node_id):
+        _refuse_repeat(work, command)
+        return
+    tree = work.enter(command["workflow_id"])
+    if new is not None and ids.workflow_id(new["user_id"], new["name"], new["subject"]) != command["workflow_id"]:
+        raise Refused(INVALID)
+    if tree is None and new is not None:
+        check_workflow(new, work.settings)
+    owner = tree.user_id if tree is not None else None if new is None else new["user_id"]
+    if owner is None or command["user_id"] not in (None, owner):
+        raise Refused(NOT_FOUND)
+    if stored is not None:
+        work.answer()
+        return
+    if command["coalesce_key"] is not None and _was_dropped(work, command):
+        return
+    if tree is not None and tree.complete:
+        raise Refused("workflow_complete")
+    link = command["node"]["parent_link_id"]
+    if link is not None and tree is not None and tree.waits and not is_followed and links.follow(work, command):
+        return
+    _check_signal(work, command)
+    if tree is not None and command["coalesce_key"] is not None and _coalesce(work, command):
+        return
+    if tree is None:
+        assert new is not None
+        tree = _make(work, command["workflow_id"], new)
+    node = add_node(work, None, {**command["node"], "mode": "blocking", "type": "decision"}, 0)
+    node.server, node.client = READY, CLIENT_READY
+    node.coalesce_key = command["coalesce_key"] or ""
+    if node.coalesce_key:
+        tree.coalescing[node.coalesce_key] = node.seq
+    work.answer()
+    progress.schedule_later(work, tree)
+
+
+def _check_signal(work: Work, command: Command) -> None:
+    if command["coalesce_key"] is not None:
+        check_text(command["coalesce_key"], work.settings["name_bytes_max"])
+        check_node(command["node"], work.settings)
+    check_node({**command["node"], "type": "decision"}, work.settings)
+    if work.settings["depth_max"] < 1:
+        raise Refused(LIMIT)
+    timeout_of(command["node"]["client_data"], work.settings)
+
+
+def _refuse_repeat(work: Work, command: Command) -> None:
+    """The repeat of a signal whose workflow was removed."""
+    if command["reply_to"] is not None:
+        raise Refused(NOT_FOUND)
+    if command["link_open"] and command["node"]["parent_link_id"] is not None:
+        what = {"target_id": command["node"]["parent_link_id"], "child_id": links.child_of(command)}
+        work.send("CloseLink", what)
+
+
+def _was_dropped(work: Work, command: Command) -> bool:
+    """True for the repeat of a signal that another one stands for."""
+    answer = work.partition.answer_of(command["id"])
+    if answer is None:
+        return False
+    body_hash, form, node_id = answer
+    if form != "made":
+        work.answer()
+        return True
+    if body_hash:
+        raise Refused("key_reused")
+    if node_id is None or work.find(node_id) is None:
+        _refuse_repeat(work, command)
+    else:
+        work.answer()
+    return True
+
+
+def _coalesce(work: Work, command: Command) -> bool:
+    """True: a signal of the same key still waits, and stands for this one."""
+    tree = work.own
+    seq = tree.coalescing.get(command["coalesce_key"])
+    if seq is None:
+        return False
+    waiting = tree.node(seq)
+    if waiting.attempt or waiting.server in CLOSED or work.touch(waiting).server not in (READY, STARTED, PAUSED):
+        return False
+    if command["coalesce"] == "replace":
+        work.set_server(waiting, DEACTIVATED)
+        progress.schedule_later(work, tree)
+        progress.reset(work, waiting)
+        return False
+    if command["body_hash"] is None:
+        work.partition.remember(command["id"], b"", "made", waiting.id)
+    link = command["node"]["parent_link_id"]
+    if command["link_open"] and link is not None:
+        work.send("CloseLink", {"target_id": link, "child_id": links.child_of(command)})
+    work.answer()
+    return True
+
+
+def add_node(work: Work, parent: Node | None, new: Command, index: int) -> Node:
+    """A new node, pending, or born deactivated below a deactivated parent. Its content was checked."""
+    tree, keep = work.own, work.partition.spill.keep
+    holder = tree if parent is None else parent
+    born_deactivated = parent is not None and parent.server == DEACTIVATED
+    priority, fairness_key = new["priority"], new["fairness_key"]
+    if priority is None:
+        priority = 3 if parent is None else parent.priority
+    if fairness_key is None:
+        fairness_key = "" if parent is None else parent.fairness_key
+    node = Node(
+        id=ids.node_id(tree.id, work.command["id"], index),
+        seq=len(tree.nodes) + 1,
+        parent=0 if parent is None else parent.seq,
+        place=len(holder.children),
+        user_id=new["user_id"],
+        name=new["name"],
+        mode=MODE_WORDS.index(new["mode"]),
+        type=new["type"],
+        depth=1 if parent is None else parent.depth + 1,
+        created_at=work.now,
+        fires_at=work.now if new["fires_at"] is None else new["fires_at"],
+        client_data=keep(new["client_data"]),
+        metadata=keep(new["metadata"]),
+        link=new["parent_link_id"],
+        retry_interval_seconds=new["retry_interval_seconds"],
+        retries=new["retries"],
+        timeout=timeout_of(new["client_data"], work.settings),
+        server=DEACTIVATED if born_deactivated else PENDING,
+        tid=work.command["tid"],
+        priority=priority,
+        fairness_key=fairness_key,
+    )
+    work.add(holder, node)
+    if node.link is not None and parent is not None and not born_deactivated:
+        links.link_child(work, node, node.link)
+    return node
+
+
+def on_open_link(work: Work, command: Command) -> None:
+    """OpenLink: a link to open, or a signal on its way."""
+    if not command["waits"]:
+        links.on_open_link(work, command)
+    elif command["signal"] is not None and command["waits_at"] == len(command["waits"]):
+        add_signal(work, command["signal"], is_followed=True)
+    else:
+        links.follow_one(work, command)
+
+
+SIGNAL_RULES: dict[str, Rule] = {
+    "CreateWorkflow": on_create_workflow,
+    "Signal": on_signal,
+    "OpenLink": on_open_link,
+}

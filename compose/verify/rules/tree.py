@@ -1,0 +1,195 @@
+"""Workflows as the judge keeps them: plain lists of nodes, each named by its seq. Nothing points, nothing is cached.
+
+Statuses are numbers, as they are stored. A status change is `(status, from, to, at, response)`, where the response is a
+digest: payloads are compared, not kept.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import msgspec
+
+SERVER_WORDS = (
+    "pending",
+    "ready",
+    "started",
+    "sent_to_client",
+    "processing_children",
+    "complete",
+    "paused",
+    "errored",
+    "retrying",
+    "retries_exhausted",
+    "deactivated",
+)
+CLIENT_WORDS = ("pending", "ready", "received", "processing", "complete", "errored", "resolved", "shutdown")
+MODE_WORDS = ("blocking", "non_blocking", "fire_and_forget")
+
+(
+    PENDING,
+    READY,
+    STARTED,
+    SENT,
+    PROCESSING_CHILDREN,
+    COMPLETE,
+    PAUSED,
+    ERRORED,
+    RETRYING,
+    RETRIES_EXHAUSTED,
+    DEACTIVATED,
+) = range(11)
+CLIENT_PENDING, CLIENT_READY, RECEIVED, PROCESSING, CLIENT_COMPLETE, CLIENT_ERRORED, RESOLVED, SHUTDOWN = range(8)
+BLOCKING, NON_BLOCKING, FIRE_AND_FORGET = range(3)
+CLOSED = (COMPLETE, DEACTIVATED)
+CLIENT, SERVER = 0, 1
+#: Kinds of timers.
+START, RETRY, EXPIRY, ANSWER, SLOT, SCHEDULE, JOB, RETENTION, REFUSAL = range(1, 10)
+
+#: Section 3 of the behaviour document: the statuses that may follow each.
+CLIENT_MAY_BECOME: dict[int, tuple[int, ...]] = {
+    CLIENT_PENDING: (CLIENT_READY, CLIENT_ERRORED),
+    CLIENT_READY: (RECEIVED, CLIENT_ERRORED),
+    RECEIVED: (PROCESSING, CLIENT_COMPLETE, CLIENT_ERRORED),
+    PROCESSING: (CLIENT_COMPLETE, CLIENT_ERRORED),
+    CLIENT_COMPLETE: (CLIENT_COMPLETE,),
+    CLIENT_ERRORED: (CLIENT_READY, CLIENT_ERRORED, RESOLVED, SHUTDOWN),
+    RESOLVED: (),
+    SHUTDOWN: (),
+}
+SERVER_MAY_BECOME: dict[int, tuple[int, ...]] = {
+    PENDING: (READY, DEACTIVATED, ERRORED),
+    READY: (STARTED, DEACTIVATED, ERRORED),
+    STARTED: (SENT, PAUSED, DEACTIVATED, ERRORED),
+    SENT: (PROCESSING_CHILDREN, RETRYING, RETRIES_EXHAUSTED, DEACTIVATED, ERRORED),
+    PROCESSING_CHILDREN: (COMPLETE, DEACTIVATED, ERRORED),
+    COMPLETE: (DEACTIVATED,),
+    PAUSED: (STARTED, DEACTIVATED, ERRORED),
+    ERRORED: (READY, DEACTIVATED, ERRORED),
+    RETRYING: (READY, DEACTIVATED, ERRORED),
+    RETRIES_EXHAUSTED: (READY, PROCESSING_CHILDREN, DEACTIVATED, ERRORED),
+    DEACTIVATED: (DEACTIVATED,),
+}
+
+#: Of a response whose text is the engine's own: a refusal in words.
+ANY_RESPONSE = b"*"
+
+#: Status (client or server), from, to, time, digest of the response.
+Entry = tuple[int, int, int, int, bytes]
+#: Kind (by `values.TaskKind`), seq of what it is about (0: the workflow), seq to go on with (0: none), mark.
+Task = tuple[int, int, int, int]
+TASK_SCHEDULE, TASK_READY, TASK_SWEEP, TASK_SHUT, TASK_PREVIOUS, TASK_RESUME, TASK_FORGET_LINKS = range(1, 8)
+TASK_REMOVE, TASK_RETAIN = 8, 9
+
+
+def digest(text: bytes | None) -> bytes:
+    """The digest of a payload; empty: there is none."""
+    return b"" if text is None else blake2b(text, digest_size=12).digest()
+
+
+class Parent(msgspec.Struct, array_like=True, kw_only=True):
+    """Base of workflow and node: its children, in order."""
+
+    children: list[int] = []
+    examined: int = 0  #: children that the walk has passed
+    blocked: bool = False  #: the walk has stopped at the newest of them
+    active: int = 0  #: the oldest child that no reset of this parent has deactivated; 0: none
+    waiting: int = 0  #: children that completion waits for
+
+
+class Node(Parent, array_like=True, kw_only=True):
+    """A node."""
+
+    id: bytes
+    seq: int
+    parent: int  #: its seq; 0: the workflow
+    place: int  #: index among its siblings
+    user_id: bytes
+    name: str
+    mode: int
+    type: str
+    depth: int
+    created_at: int
+    fires_at: int
+    client_data: bytes  #: as `Spill` keeps it
+    metadata: bytes
+    link: bytes | None
+    retry_interval_seconds: float
+    retries: int
+    timeout: float | None  #: seconds; -1: the configured default; null: none
+    server: int = PENDING
+    client: int = CLIENT_PENDING
+    complete_by: int | None = None
+    attempt: int = 0
+    timer_at: int | None = None
+    timer_kind: int = 0
+    timer_number: int = 0
+    tid: str = ""
+    priority: int = 3
+    fairness_key: str = ""
+    slot: bytes | None = None
+    slot_number: int = 0
+    granted_at: int | None = None
+    coalesce_key: str = ""
+    #: a cancel, reset or "deactivate previous" has hit it, and has not come to it yet: it counts as deactivated
+    doomed: bool = False
+    in_paused: bool = False
+    #: links of which it is the target: child -> whether it is still waited for
+    links: dict[bytes, bool] = {}
+    links_open: int = 0  #: of those, the ones that are
+    held: int = 0  #: shutdowns that hold it open until its later siblings are deactivated
+    history: list[Entry] = []
+    last_error: bytes | None = None  #: response of the newest error, as `Spill` keeps it; `*`: a refusal in words
+
+    @property
+    def is_closed(self) -> bool:
+        """True when it is complete or deactivated, or counts as that."""
+        return self.doomed or self.server in CLOSED
+
+    @property
+    def status(self) -> int:
+        """The server status as a reader sees it."""
+        return DEACTIVATED if self.doomed else self.server
+
+
+class Tree(Parent, array_like=True, kw_only=True):
+    """A workflow and all its nodes."""
+
+    id: bytes
+    user_id: bytes
+    name: str
+    subject: bytes
+    decider: str
+    created_at: int
+    updated_at: int
+    complete: bool = False
+    paused: bool | None = None
+    nodes: list[Node] = []  #: by seq, from 1
+    paused_nodes: list[int] = []  #: in the order in which they were paused
+    coalescing: dict[str, int] = {}  #: key -> the newest signal of it
+    #: offset of the command that went beyond its budget -> the work that it left
+    pending: dict[int, list[Task]] = {}
+    waits: list[tuple[bytes, bytes, bytes]] = []  #: target, child, the child's workflow
+    open_count: int = 0  #: nodes that are not closed
+    finished_at: int | None = None
+    removal_at: int | None = None
+    removal_number: int = 0
+    due_at: int | None = None
+
+    def node(self, seq: int) -> Node:
+        """A node by its seq."""
+        return self.nodes[seq - 1]
+
+    def parent_of(self, node: Node) -> Parent:
+        """The node's parent, or this workflow."""
+        return self.nodes[node.parent - 1] if node.parent else self
+
+    def below(self, node: Node) -> list[Node]:
+        """All nodes below a node, parents first."""
+        found: list[Node] = []
+        stack = list(reversed(node.children))
+        while stack:
+            child = self.nodes[stack.pop() - 1]
+            found.append(child)
+            stack.extend(reversed(child.children))
+        return found
