@@ -80,8 +80,7 @@ def _meta(comparison: Comparison, partition: Partition, meta: Row, commands_id: 
     }
     if commands_id is not None:
         theirs["topic_id"], ours["topic_id"] = meta["topic_id"], commands_id
-    if not partition.leaving:
-        theirs["removed"], ours["removed"] = meta["removed"], state.removed
+    theirs["removed"], ours["removed"] = meta["removed"], state.removed
     for field, value in ours.items():
         if theirs[field] != value:
             yield comparison.difference("partition", b"", field, theirs[field], value)
@@ -205,7 +204,7 @@ def _remembered(comparison: Comparison, partition: Partition, rows: _Rows) -> It
     their_tombstones = {key: row["forget_at"] for key, row in rows.of["tombstone"].items()}
     for identity in tombstones.keys() | their_tombstones.keys():
         theirs, ours = their_tombstones.get(identity), tombstones.get(identity)
-        if theirs != ours and not (theirs is None and partition.leaving):
+        if theirs != ours:
             yield comparison.difference("removed signal", identity, "end of its refusal", theirs, ours)
     for key in rows.of["archive"]:
         due_at, identity = int.from_bytes(key[:8], "big"), key[8:]

@@ -54,6 +54,7 @@ class Comparison:
     def __init__(self, partition: Partition) -> None:
         self._partition = partition
         self._db = partition.spill.db
+        self._leftovers = partition.leftovers()
         self.counts: Counter[str] = Counter()
 
     def run(self) -> Iterator[Difference]:
@@ -123,7 +124,7 @@ class Comparison:
             if pair is not None:
                 row["history"] = b"".join(chunks.get(identity, ())) + row["history"]
                 yield from self._node(*pair, row, links.get(identity, {}))
-            elif row["workflow_id"] not in self._partition.leaving:
+            elif identity not in self._leftovers:
                 yield self.difference("node", identity, "record", "stored", "none", row["created_at"], row["name"])
         for _, node in nodes.values():
             yield self.difference("node", node.id, "record", "none", "stored", node.created_at, node.name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from backbeat.compose.verify.avro import Command, Commands, UnreadableError
 from backbeat.compose.verify.partition import Partition
 from backbeat.compose.verify.rules import jobs, operators, progress, removal, schedules, slots
@@ -41,8 +39,6 @@ class Fold:
         place = None if source is None else (source["offset"], source["index"])
         if place is not None:
             partition.note_source(name, command)
-            if name == "Continue":
-                partition.leaving.discard(command["workflow_id"])
             if place <= state.high_water.get(source["partition"], (-1, -1)):
                 partition.counts["repeats"] += 1
                 return
@@ -81,6 +77,7 @@ class Fold:
         else:
             progress.run(work)
             removal.review(work)
+            work.finish()
 
     def _refuse(self, name: str, command: Command, reason: str) -> None:
         """A refusal: nothing is changed, but for a link that waits for it, and the running attempt that asked."""
@@ -105,6 +102,7 @@ class Fold:
         node = work.enter_node(node_id)
         if node is not None and is_running(node, node.attempt if attempt is None else attempt):
             progress.client_error(work, node, None, is_refusal=True)
+            work.finish()
 
 
 def _on_timer_fired(work: Work, command: Command) -> None:
@@ -117,9 +115,8 @@ def _on_timer_fired(work: Work, command: Command) -> None:
 
 
 def _on_continue(work: Work, command: Command) -> None:
-    task: dict[str, Any] = command["tasks"][0]
-    if task["kind"] in removal.TASKS:
-        removal.on_continue(work, task)
+    if command["tasks"][0]["kind"] in removal.TASKS:
+        removal.on_continue(work, command)
     else:
         operators.on_continue(work, command)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from backbeat.compose.verify.avro import Command
 from backbeat.compose.verify.rules.records import Schedule, Slots, State
-from backbeat.compose.verify.rules.tree import ANSWER, EXPIRY, JOB, REFUSAL, RETENTION, RETRY, SLOT, START, TASK_REMOVE
+from backbeat.compose.verify.rules.tree import ANSWER, EXPIRY, JOB, REFUSAL, RETENTION, RETRY, SLOT, START
 from backbeat.compose.verify.sends import essence
 from backbeat.compose.verify.spill import Spill
 
@@ -24,8 +24,6 @@ class Partition:
         self.counts: Counter[str] = Counter()
         #: what was left out, by kind
         self.unjudged: Counter[str] = Counter()
-        #: workflows of which a removal goes on behind the position
-        self.leaving: set[bytes] = set()
         self._sends: list[tuple[int, str, bytes]] = []
 
     # --- state, as the rules read and change it ----------------------------------------------------------------------
@@ -51,11 +49,17 @@ class Partition:
         return self.state.schedules
 
     def was_removed(self, node_id: bytes) -> bool:
-        """True for the node of a signal whose workflow was removed, as long as that is remembered."""
+        """True for a node of a removed workflow that is not gone yet, or of a signal as long as that is remembered."""
+        if any(node_id in removal.steps for removal in self.state.removals.values()):
+            return True
         if not self.state.removed:
             return False
         query = "SELECT 1 FROM tombstones WHERE partition = ? AND id = ?"
         return self.spill.one(query, self.number, node_id) is not None
+
+    def leftovers(self) -> set[bytes]:
+        """Nodes of removed workflows that are not gone yet."""
+        return {node_id for removal in self.state.removals.values() for node_id in removal.steps if node_id}
 
     # --- answers -----------------------------------------------------------------------------------------------------
 
@@ -78,11 +82,8 @@ class Partition:
     # --- sends -------------------------------------------------------------------------------------------------------
 
     def note_source(self, name: str, command: Command) -> None:
-        """Note that an effect of a command is in the log. How a removal goes on is the engine's own."""
+        """Note that an effect of a command is in the log."""
         source = command["source"]
-        if name == "Continue" and command["tasks"][:1] and command["tasks"][0]["kind"] == TASK_REMOVE:
-            self.leaving.add(command["workflow_id"])
-            return
         row = (source["partition"], source["offset"], self.number, name, essence(name, command), 0, source["index"])
         self.spill.db.execute("INSERT INTO sends VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 

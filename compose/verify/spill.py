@@ -19,7 +19,7 @@ from backbeat.compose.verify.rules.tree import Node, Tree, digest
 from backbeat.schemas.messages.ids import PREFIX_BYTES
 
 #: Nodes in memory, about: those of the newest workflows.
-NODES_MAX = 20_000
+NODES_MAX = 100_000
 _LONG_BYTES = 200
 _PACK = msgspec.msgpack.Encoder().encode
 _UNPACK = msgspec.msgpack.Decoder(list[Tree]).decode

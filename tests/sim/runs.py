@@ -16,7 +16,7 @@ from .checks import ViolationError
 from .simulation import Simulation
 
 #: How long a job that has ended is kept here: in a run as short as these its timer is to be due, too.
-_JOB_RETENTION_MS = 4_000
+JOB_RETENTION_MS = 4_000
 
 
 def run_seed(seed: int, *, verbose: bool = False, rates: Mapping[str, float] | None = None) -> Simulation:
@@ -25,7 +25,7 @@ def run_seed(seed: int, *, verbose: bool = False, rates: Mapping[str, float] | N
     folder = Path(tempfile.mkdtemp(prefix="backbeat-sim-", dir=memory if memory.is_dir() else None))
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), mock.patch.object(slices, "RETENTION_MS", _JOB_RETENTION_MS):
+        with warnings.catch_warnings(), mock.patch.object(slices, "RETENTION_MS", JOB_RETENTION_MS):
             # What a crash cut off was never awaited: that is the point of it.
             warnings.simplefilter("ignore", RuntimeWarning)
             world = Simulation(seed, folder, verbose=verbose, rates=rates)

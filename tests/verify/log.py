@@ -33,10 +33,11 @@ class LoggedWorld(World):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.first_settings = self.stores[0].meta.settings
-        self.logs: list[list[tuple[int, bytes]]] = [[] for _ in self.stores]
+        #: offset, time and value, by partition
+        self.records: list[list[tuple[int, int, bytes]]] = [[] for _ in self.stores]
 
     def _apply(self, number: int, command: c.AnyCommand, happened: Happened) -> None:
-        self.logs[number].append((self.now, codec.encode_command(command)))
+        self.records[number].append((len(self.records[number]), self.now, codec.encode_command(command)))
         try:
             super()._apply(number, command, happened)
         except (AssertionError, LookupError, AttributeError, TypeError):
@@ -49,18 +50,18 @@ class LoggedWorld(World):
 class Findings:
     """What the judge has found in a world's log and its stores."""
 
-    def __init__(self, world: LoggedWorld, nodes_max: int = 20_000) -> None:
+    def __init__(self, world: Any, nodes_max: int = 20_000) -> None:
         self.differences: list[Difference] = []
         self.unjudged: dict[str, int] = {}
         with tempfile.TemporaryDirectory() as folder:
             spill = Spill(Path(folder) / "judge.sqlite", nodes_max)
             for number in range(len(world.stores)):
                 self._fold(world, number, spill)
-            positions = {number: len(log) for number, log in enumerate(world.logs)}
+            positions = {number: log[-1][0] + 1 if log else 0 for number, log in enumerate(world.records)}
             self.sends: list[Mismatch] = mismatches(spill, positions, {})
             spill.close()
 
-    def _fold(self, world: LoggedWorld, number: int, spill: Spill) -> None:
+    def _fold(self, world: Any, number: int, spill: Spill) -> None:
         store = world.stores[number]
         rows = [(number, key, value) for key, value in encoded(store).items()]
         rows.append((number, b"m", msgspec.msgpack.encode(store.meta)))
@@ -69,8 +70,8 @@ class Findings:
         state.settings = {name: getattr(world.first_settings, name) for name in state.settings}
         partition = Partition(number, len(world.stores), spill, state)
         fold = Fold(partition, READER)
-        for offset, (timestamp, value) in enumerate(world.logs[number]):
-            fold.take(offset, timestamp, value)
+        for record in world.records[number]:
+            fold.take(*record)
         for (_, target), queue in world.under_way.items():
             for command in queue if target == number else ():
                 fold.look(codec.encode_command(command))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -10,7 +11,17 @@ from backbeat.compose.verify.avro import Command
 from backbeat.compose.verify.rules import operators, progress, removal, results
 from backbeat.compose.verify.rules.checks import INVALID, LIMIT, NOT_FOUND, Refused, check_response, check_size
 from backbeat.compose.verify.rules.records import Job
-from backbeat.compose.verify.rules.tree import CLIENT_WORDS, SERVER, SERVER_WORDS, Node, Tree
+from backbeat.compose.verify.rules.tree import (
+    CLIENT,
+    CLIENT_ERRORED,
+    CLIENT_WORDS,
+    ERRORED,
+    SERVER,
+    SERVER_WORDS,
+    Entry,
+    Node,
+    Tree,
+)
 from backbeat.compose.verify.rules.work import Rule, Work
 from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.bounds import JSON_DEPTH_MAX
@@ -27,10 +38,9 @@ _WORKFLOW_ACTIONS = ("pause", "resume")
 _OF_NODES = ("name", "metadata", "error", "current_status", "past_status", "status_start", "status_end")
 _STATUS_OF = {"cancel": "canceled", "resolve": "resolved", "shutdown": "shutdown"}
 _KEPT_MAX, _SHOWN_MAX = 100, 20
+_ERRORS = ((SERVER, ERRORED), (CLIENT, CLIENT_ERRORED))
 _RETENTION_MS = 7 * 86_400_000
 _SHARE, _EXAMINED_PER_NODE = 4, 16
-#: Bytes of a node's newest status changes: older ones are records of their own, whose reading counts.
-_INLINE_BYTES = 1_024
 
 
 def on_start_job(work: Work, command: Command) -> None:
@@ -124,11 +134,12 @@ class _Slice:
         self._partition = work.partition
         self._nodes_left: int = max(1, work.settings["slice_nodes_max"] // _SHARE)
         self._examined_left = self._nodes_left * _EXAMINED_PER_NODE
+        self._reads = 0  #: records of histories that were read beside those that were examined
         #: true: the newest change has left work to be done first
         self.has_rest = False
 
     def _may_go_on(self) -> bool:
-        return not self.has_rest and self._nodes_left > 0 and self._examined_left > 0
+        return not self.has_rest and self._nodes_left > 0 and self._examined_left > self._reads
 
     def walk(self, job: Job) -> None:
         """Examine the next records, and change those that match."""
@@ -137,7 +148,11 @@ class _Slice:
         after, most = job.cursor or None, self._examined_left
         of_workflows = job.action in _WORKFLOW_ACTIONS
         spill, number = self._partition.spill, self._partition.number
-        found = (spill.workflow_ids if of_workflows else spill.node_ids)(number, after, most)
+        if of_workflows:
+            found = spill.workflow_ids(number, after, most)
+        else:
+            leftovers = {identity for identity in self._partition.leftovers() if after is None or identity > after}
+            found = sorted(leftovers.union(spill.node_ids(number, after, most)))[:most]
         for identity in found:
             job.cursor = identity
             job.examined += 1
@@ -145,7 +160,7 @@ class _Slice:
             family = spill.family(number, identity)
             if of_workflows:
                 self._workflow(job, family.trees[identity])
-            else:
+            elif identity in family.nodes:  # else it is left over from a removal
                 self._node(job, *family.nodes[identity])
             if not self._may_go_on():
                 return
@@ -212,6 +227,7 @@ class _Slice:
             return refused.reason
         progress.run(inner)
         removal.review(inner)
+        inner.finish()
         self._nodes_left = min(self._nodes_left, inner.budget)
         self.has_rest = inner.was_cut
         return None
@@ -235,20 +251,27 @@ class _Slice:
         past, start, end, error = (wanted[name] for name in ("past_status", "status_start", "status_end", "error"))
         if (past, start, end, error) == (None, None, None, None):
             return True
-        if len(node.history) * 15 > _INLINE_BYTES:
-            self._partition.unjudged["WorkJob whose filter reads long histories"] += 1
         if (past, start, end) != (None, None, None) and not any(
             past in (None, (SERVER_WORDS if status == SERVER else CLIENT_WORDS)[to])
             and (start is None or at >= start)
             and (end is None or at <= end)
-            for status, _, to, at, _ in node.history
+            for status, _, to, at, _ in self._newest_first(node)
         ):
             return False
         if error is None:
             return True
+        any((status, to) in _ERRORS for status, _, to, _, _ in self._newest_first(node))
         if node.last_error is not None and node.last_error[:1] == b"*":
             self._partition.unjudged["WorkJob whose filter reads the text of a refusal"] += 1
         return error in _error_text(None if node.last_error is None else self._partition.spill.text(node.last_error))
+
+    def _newest_first(self, node: Node) -> Iterator[Entry]:
+        """The status changes of a node; reading what was put away is counted."""
+        ends = [*node.chunk_ends, len(node.history)]
+        for place in range(len(ends) - 1, -1, -1):
+            begin = ends[place - 1] if place else 0
+            self._reads += place < len(node.chunk_ends)
+            yield from reversed(node.history[begin : ends[place]])
 
 
 def _is_visible(job: Job, user_id: bytes, created_at: int) -> bool:

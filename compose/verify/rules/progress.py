@@ -192,7 +192,7 @@ def renew(work: Work, node: Node) -> None:
 def client_complete(work: Work, node: Node, client: int, response: bytes | None) -> None:
     """The client is done with it, one way or another: children may begin."""
     work.set_client(node, client, digest(response))
-    work.set_server(node, PROCESSING_CHILDREN, digest(response))
+    work.set_server(node, PROCESSING_CHILDREN, digest(response), is_stored=False)
     node.complete_by = node.timer_at = None
 
 

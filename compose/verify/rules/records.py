@@ -115,6 +115,15 @@ class Job(msgspec.Struct, array_like=True, kw_only=True):
     forget_at: int | None = None
 
 
+class Removal(msgspec.Struct, array_like=True, kw_only=True):
+    """What a removal has still to do: a node for each step that takes one away, else nothing."""
+
+    workflow_id: bytes
+    forget_at: int
+    steps: list[bytes]
+    tops: list[bytes]  #: nodes at the top: their ids are refused for a while
+
+
 class State(msgspec.Struct, array_like=True, kw_only=True):
     """A partition's state beside its workflows."""
 
@@ -127,6 +136,7 @@ class State(msgspec.Struct, array_like=True, kw_only=True):
     schedules: dict[bytes, Schedule] = {}
     jobs: dict[bytes, Job] = {}
     removed: int = 0
+    removals: dict[int, Removal] = {}  #: by the offset of the command whose budget it went beyond
 
 
 def first_state() -> State:

@@ -6,6 +6,7 @@ import math
 
 from backbeat.compose.verify.avro import Command
 from backbeat.compose.verify.rules.checks import INVALID, LIMIT, Refused
+from backbeat.compose.verify.rules.records import Removal
 from backbeat.compose.verify.rules.tree import TASK_REMOVE, TASK_RETAIN, Tree
 from backbeat.compose.verify.rules.work import Rule, Work
 from backbeat.schemas.messages.bounds import NAMES_BYTES_MAX
@@ -90,10 +91,16 @@ def _look_at_all(work: Work, after: bytes | None) -> None:
         work.send("Continue", {"workflow_id": workflow_ids[-1]})
 
 
-def on_continue(work: Work, task: Command) -> None:
-    """The rest of a walk over all workflows. Of a removal nothing is left: its nodes went at once."""
+def on_continue(work: Work, command: Command) -> None:
+    """The rest of a walk over all workflows, or of a removal."""
+    task = command["tasks"][0]
     if task["kind"] == TASK_RETAIN:
         _look_at_all(work, task["cursor"])
+        return
+    removal = work.partition.state.removals.pop(command["source"]["offset"], None)
+    if removal is None:
+        raise Refused("nothing is left of that removal")
+    _take_away(work, removal)
 
 
 def on_timer(work: Work, command: Command) -> None:
@@ -129,13 +136,36 @@ def on_remove_workflow(work: Work, command: Command) -> None:
 
 
 def _remove(work: Work, tree: Tree, policy: Command) -> None:
-    """All of it at once. The ids of its signals are refused for a while."""
-    partition = work.partition
-    partition.spill.family(partition.number, tree.id).forget(tree)
+    """The workflow at once; its nodes step by step, children before parents, and what was put away of histories."""
+    work.partition.spill.family(work.partition.number, tree.id).forget(tree)
+    steps: list[bytes] = []
+    stack = list(reversed(tree.children))
+    entered: set[int] = set()
+    while stack:
+        node = tree.node(stack[-1])
+        if node.children and node.seq not in entered:
+            entered.add(node.seq)
+            steps.append(b"")
+            stack.extend(reversed(node.children))
+            continue
+        steps += [b""] * len(node.chunk_ends)
+        steps.append(node.id)
+        stack.pop()
     forget_at = work.now + int(policy["refuse_seconds"] * 1000)
-    rows = [(partition.number, tree.node(seq).id, forget_at) for seq in tree.children]
+    tops = [tree.node(seq).id for seq in tree.children]
+    _take_away(work, Removal(workflow_id=tree.id, forget_at=forget_at, steps=steps, tops=tops))
+
+
+def _take_away(work: Work, removal: Removal) -> None:
+    partition = work.partition
+    gone = set(removal.steps[: work.budget])
+    rows = [(partition.number, node_id, removal.forget_at) for node_id in removal.tops if node_id in gone]
     partition.spill.db.executemany("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?)", rows)
     partition.state.removed += len(rows)
+    removal.steps = removal.steps[work.budget :]
+    if removal.steps:
+        partition.state.removals[partition.offset] = removal
+        work.send("Continue", {"workflow_id": removal.workflow_id})
 
 
 def on_forget(work: Work, command: Command) -> None:

@@ -83,8 +83,8 @@ TASK_REMOVE, TASK_RETAIN = 8, 9
 
 
 def digest(text: bytes | None) -> bytes:
-    """The digest of a payload; empty: there is none."""
-    return b"" if text is None else blake2b(text, digest_size=12).digest()
+    """Length and digest of a payload; empty: there is none."""
+    return b"" if text is None else len(text).to_bytes(4, "big") + blake2b(text, digest_size=12).digest()
 
 
 class Parent(msgspec.Struct, array_like=True, kw_only=True):
@@ -139,6 +139,9 @@ class Node(Parent, array_like=True, kw_only=True):
     links_open: int = 0  #: of those, the ones that are
     held: int = 0  #: shutdowns that hold it open until its later siblings are deactivated
     history: list[Entry] = []
+    #: bytes of the newest status changes as they are stored, and where older ones were put away, by count
+    history_bytes: int = 0
+    chunk_ends: list[int] = []
     last_error: bytes | None = None  #: response of the newest error, as `Spill` keeps it; `*`: a refusal in words
 
     @property

@@ -38,6 +38,11 @@ from backbeat.schemas.messages import ids
 _WITHOUT_SLOT = (PAUSED, DEACTIVATED, ERRORED, PROCESSING_CHILDREN, RETRYING, RETRIES_EXHAUSTED)
 
 
+#: Bytes of status changes in a node's own record, and of one of them without its response.
+INLINE_BYTES_MAX = 1_024
+_ENTRY_BYTES = 15
+
+
 class RuleBrokenError(Exception):
     """A status change that the tables do not have: the judge itself has misread a rule."""
 
@@ -55,6 +60,7 @@ class Work:
         self.tasks: deque[Task] = deque()
         self.tree: Tree | None = None
         self.changed = False
+        self._long: list[Node] = []  #: nodes whose histories are put away at the end
         #: the work is a job's change: what it leaves goes with the job's next slice
         self.is_of_job = False
         self.was_cut = False
@@ -123,19 +129,24 @@ class Work:
         self._enter(node, CLIENT, node.client, to, response)
         node.client = to
 
-    def set_server(self, node: Node, to: int, response: bytes = b"") -> None:
-        """Change the server status."""
+    def set_server(self, node: Node, to: int, response: bytes = b"", *, is_stored: bool = True) -> None:
+        """Change the server status. `is_stored`: false where the entry before has the same response."""
         before = node.server
         if to not in SERVER_MAY_BECOME[before]:
             raise RuleBrokenError(f"{node.name}: server status {before} to {to}")
-        self._enter(node, SERVER, before, to, response)
+        self._enter(node, SERVER, before, to, response, is_stored=is_stored)
         node.server = to
         if to in CLOSED and before not in CLOSED:
             self.count_closed(node)
         self._moved(node, before)
 
-    def _enter(self, node: Node, status: int, before: int, to: int, response: bytes) -> None:
+    def _enter(self, node: Node, status: int, before: int, to: int, response: bytes, *, is_stored: bool = True) -> None:
         node.history.append((status, before, to, self.now, response))
+        node.history_bytes += _ENTRY_BYTES
+        if is_stored and len(response) > 1:
+            node.history_bytes += int.from_bytes(response[:4], "big")
+        if node.history_bytes > INLINE_BYTES_MAX:
+            self._long.append(node)
         self.changed = True
 
     def count_closed(self, node: Node) -> None:
@@ -183,6 +194,13 @@ class Work:
             targets = [self.partition.number if identity is None else ids.partition_of(identity, counts)]
         for target in targets:
             self.partition.expect(target, name, what)
+
+    def finish(self) -> None:
+        """Put long histories away, as the engine does: reading them later takes as many records."""
+        for node in self._long:
+            if node.history_bytes > INLINE_BYTES_MAX:
+                node.history_bytes = 0
+                node.chunk_ends.append(len(node.history))
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
