@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import Any
 
 from backbeat.compose.verify import stored
@@ -36,13 +37,14 @@ class _Rows:
             name: {} for name in ("reply", "schedule", "archive", "pool", "tombstone", "job")
         }
         self.tickets: dict[bytes, dict[bytes, Row]] = {}
+        self.queues: dict[bytes, dict[bytes, Row]] = {}
 
 
 def _rows(partition: Partition) -> _Rows:
     rows = _Rows()
     page = partition.spill.db.execute(
         "SELECT key, value FROM stored WHERE partition = ? AND (key < X'77' OR key >= X'78' OR"
-        " substr(key, 9, 1) IN (X'70', X'6f', X'64'))",
+        " substr(key, 9, 1) IN (X'70', X'71', X'6f', X'64'))",
         (partition.number,),
     )
     for key, value in page:
@@ -51,6 +53,10 @@ def _rows(partition: Partition) -> _Rows:
             rows.meta = stored.fields(kind, value)
         elif kind == "ticket":
             rows.tickets.setdefault(identity, {})[rest] = stored.fields(kind, value)
+        elif kind == "queue":
+            rows.queues.setdefault(identity, {})[rest] = stored.fields(kind, value)
+        elif kind == "unknown":
+            partition.unjudged["record of an unknown kind"] += 1
         elif kind in rows.of:
             rows.of[kind][identity] = stored.fields(kind, value)
     return rows
@@ -108,12 +114,14 @@ def _pools(comparison: Comparison, partition: Partition, rows: _Rows) -> Iterato
         row = their_pools.get(identity)
         if row is None:
             continue
-        tickets = rows.tickets.pop(identity, {})
+        tickets, queues = rows.tickets.pop(identity, {}), rows.queues.pop(identity, {})
         theirs = {name: row[name] for name in ("client_id", "activity", "key", "in_use", "due_us", "timer_at")}
         ours = {name: getattr(pool, name) for name in theirs}
         theirs["timer_number"], ours["timer_number"] = row["timer_number"], pool.timer_number
         theirs["waiting"] = [_by_age(band, tickets) for band in row["bands"]]
         ours["waiting"] = [list(band.ages) for band in pool.bands]
+        theirs["turns"] = [_turns(band, queues) for band in row["bands"]]
+        ours["turns"] = [[_queue_key(at + 1, name) for name in band.turns] for at, band in enumerate(pool.bands)]
         theirs["tickets"] = {
             node: (ticket["number"], ticket["has_slot"], ticket["asked_at"], ticket["priority"])
             for node, ticket in tickets.items()
@@ -122,8 +130,8 @@ def _pools(comparison: Comparison, partition: Partition, rows: _Rows) -> Iterato
         for field, value in ours.items():
             if theirs[field] != value:
                 yield comparison.difference("pool", identity, field, theirs[field], value, None, pool.activity)
-    for identity in rows.tickets:
-        yield comparison.difference("pool", identity, "tickets", "stored", "none")
+    for identity in rows.tickets.keys() | rows.queues.keys():
+        yield comparison.difference("pool", identity, "tickets and queues", "stored", "none")
 
 
 def _by_age(band: list[Any], tickets: dict[bytes, Row]) -> list[bytes]:
@@ -134,6 +142,20 @@ def _by_age(band: list[Any], tickets: dict[bytes, Row]) -> list[bytes]:
         order.append(node)
         node = tickets[node]["younger"]
     return order
+
+
+def _turns(band: list[Any], queues: dict[bytes, Row]) -> list[bytes]:
+    """The queues of a priority from the one whose turn is next on, as they name each other."""
+    order: list[bytes] = []
+    key: bytes | None = band[0]
+    while key is not None and key in queues and key not in order:
+        order.append(key)
+        key = queues[key]["next"]
+    return order
+
+
+def _queue_key(priority: int, fairness_key: str) -> bytes:
+    return bytes((priority,)) + blake2b(fairness_key.encode(), digest_size=8).digest()
 
 
 def _our_tickets(pool: Pool) -> dict[bytes, tuple[int, bool, int, int]]:

@@ -65,7 +65,9 @@ def verify(
             topics = Topics(bootstrap_servers)
             if replay:
                 from backbeat.compose.verify.replay import Replay
+                from backbeat.schemas import codec
 
+                codec.configure(schema_registry_url)
                 verdict = Replay(topics, progress.show).run()
             else:
                 verdict = Judge(topics, progress.show, schema_registry_url, snapshot).run()

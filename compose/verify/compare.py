@@ -116,7 +116,7 @@ class Comparison:
                 else:
                     yield from self._tree(tree, row)
             elif kind == "unknown":
-                yield self.difference("record", key, "kind", key[:9], "a kind that is known")
+                self._partition.unjudged["record of an unknown kind"] += 1
         for tree in trees.values():
             yield self.difference("workflow", tree.id, "record", "none", "stored", tree.created_at, tree.name)
         for identity, row in node_rows.items():
@@ -167,15 +167,15 @@ class Comparison:
     def _node(self, tree: Tree, node: Node, row: Row, links: dict[bytes, bool]) -> Iterator[Difference]:
         self.counts["nodes"] += 1
         yield from self._history(node, stored.status_changes(row["history"]))
-        text = self._partition.spill.text
+        text = self._partition.text
         ours = {name: getattr(node, name) for name in _SAME}
         siblings = tree.parent_of(node).children
         behind = siblings[node.place + 1] if node.place + 1 < len(siblings) else None
         ours |= {
             "workflow_id": tree.id,
             "parent_id": tree.node(node.parent).id if node.parent else None,
-            "client_data": text(node.client_data),
-            "metadata": text(node.metadata),
+            "client_data": text(node.id, node.client_data),
+            "metadata": text(node.id, node.metadata),
             "parent_link_id": node.link,
             "retries_remaining": node.retries,
             "timeout_seconds": -2.0 if node.timeout is None else node.timeout,

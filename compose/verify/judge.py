@@ -75,7 +75,7 @@ class Judge:
             verdict = self._verdict(unsent)
             if self._snapshot is not None and verdict.agrees and not self._unjudged:
                 self._say("writing the snapshot")
-                spill.end_run()
+                spill.end_run(self._positions)
                 spill.close()
                 self._replace(path, self._snapshot)
             else:

@@ -81,7 +81,9 @@ class Topics:
             heard_at = time.monotonic()
             reached = start
             while reached < end:
-                for message in consumer.consume(_BATCH_RECORDS, _WAIT_SECONDS):
+                # As soon as there is one: the library waits for as many as it is asked for.
+                messages = consumer.consume(1, _WAIT_SECONDS)
+                for message in messages + consumer.consume(_BATCH_RECORDS, 0.0) if messages else ():
                     heard_at = time.monotonic()
                     record, reached = _taken(message, reached)
                     if record is not None and record.offset < end:

@@ -57,6 +57,14 @@ class Partition:
         query = "SELECT 1 FROM tombstones WHERE partition = ? AND id = ?"
         return self.spill.one(query, self.number, node_id) is not None
 
+    def keep(self, identity: bytes, text: bytes) -> bytes:
+        """A payload as a node of this family keeps it."""
+        return self.spill.keep(self.number, identity, text)
+
+    def text(self, identity: bytes, kept: bytes) -> bytes:
+        """The payload that was kept so."""
+        return self.spill.text(self.number, identity, kept)
+
     def leftovers(self) -> set[bytes]:
         """Nodes of removed workflows that are not gone yet."""
         return {node_id for removal in self.state.removals.values() for node_id in removal.steps if node_id}

@@ -47,7 +47,10 @@ class Mismatch(NamedTuple):
 
 
 def mismatches(spill: Spill, positions: dict[int, int], starts: dict[int, int]) -> list[Mismatch]:
-    """All of them, of the commands from `starts` to `positions`, in order."""
+    """All of them, of the commands from `starts` to `positions`, in order.
+
+    A partition without a position was not judged: what was sent to it may be among the commands that were removed.
+    """
     spill.db.execute("CREATE INDEX IF NOT EXISTS sends_by_place ON sends (partition, number, target, what)")
     rows = spill.db.execute(
         "SELECT partition, number, target, word, SUM(wanted) AS due,"
@@ -57,5 +60,5 @@ def mismatches(spill: Spill, positions: dict[int, int], starts: dict[int, int]) 
     return [
         Mismatch(partition, offset, target, name, due > seen)
         for partition, offset, target, name, due, seen in rows
-        if starts.get(partition, 0) <= offset < positions.get(partition, 0)
+        if starts.get(partition, 0) <= offset < positions.get(partition, 0) and (due <= seen or target in positions)
     ]

@@ -19,14 +19,15 @@ from backbeat.compose.verify.rules.tree import Node, Tree, digest
 from backbeat.schemas.messages.ids import PREFIX_BYTES
 
 #: Nodes in memory, about: those of the newest workflows.
-NODES_MAX = 100_000
+NODES_MAX = 50_000
 _LONG_BYTES = 200
 _PACK = msgspec.msgpack.Encoder().encode
 _UNPACK = msgspec.msgpack.Decoder(list[Tree]).decode
 _TABLES = """
 CREATE TABLE IF NOT EXISTS families (partition INTEGER, prefix BLOB, trees BLOB, PRIMARY KEY (partition, prefix))
     WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS texts (digest BLOB PRIMARY KEY, text BLOB) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS texts (partition INTEGER, prefix BLOB, digest BLOB, text BLOB,
+    PRIMARY KEY (partition, prefix, digest)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS answers (partition INTEGER, id BLOB, hash BLOB, form TEXT, node BLOB, forget_at INTEGER,
     PRIMARY KEY (partition, id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tombstones (partition INTEGER, id BLOB, forget_at INTEGER, PRIMARY KEY (partition, id))
@@ -37,8 +38,6 @@ CREATE TABLE IF NOT EXISTS stored (partition INTEGER, key BLOB, value BLOB, PRIM
 CREATE TABLE IF NOT EXISTS sends (partition INTEGER, number INTEGER, target INTEGER, word TEXT, what BLOB,
     wanted INTEGER, place INTEGER);
 """
-#: Tables of one run: a snapshot has none of their rows.
-_OF_A_RUN = ("stored", "sends")
 
 
 class Family:
@@ -73,10 +72,16 @@ class Spill:
         self.db.execute("COMMIT")
         self.db.close()
 
-    def end_run(self) -> None:
-        """Drop what only this run needed: the rest is the snapshot."""
-        for table in _OF_A_RUN:
-            self.db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
+    def end_run(self, positions: dict[int, int]) -> None:
+        """Drop what only this run needed: the rest is the snapshot.
+
+        What commands behind their partition's position have sent may be in the log before its target's: it stays.
+        """
+        self.db.execute("DELETE FROM stored")
+        self.db.execute("DELETE FROM sends WHERE wanted = 1")
+        for partition, position in positions.items():
+            self.db.execute("DELETE FROM sends WHERE partition = ? AND number < ?", (partition, position))
+        self.db.execute("DROP INDEX IF EXISTS sends_by_place")
         self._evict(0)
         self.db.execute("COMMIT")
         self.db.execute("VACUUM")
@@ -144,7 +149,8 @@ class Spill:
             self._nodes_count -= len(family.nodes)
             trees = zlib.compress(_PACK(list(family.trees.values())), 1) if family.trees else None
             if trees is None:
-                self.db.execute("DELETE FROM families WHERE partition = ? AND prefix = ?", key)
+                for table in ("families", "texts"):
+                    self.db.execute(f"DELETE FROM {table} WHERE partition = ? AND prefix = ?", key)  # noqa: S608 - as above
             else:
                 self.db.execute("INSERT OR REPLACE INTO families VALUES (?, ?, ?)", (*key, trees))
         if not self._families:
@@ -152,19 +158,21 @@ class Spill:
 
     # --- payloads ----------------------------------------------------------------------------------------------------
 
-    def keep(self, text: bytes) -> bytes:
-        """A payload as a node keeps it: itself, or where it is long a mark and its digest."""
+    def keep(self, partition: int, identity: bytes, text: bytes) -> bytes:
+        """A payload as a node of this family keeps it: itself, or where it is long a mark and its digest."""
         if len(text) <= _LONG_BYTES:
             return text
         name = digest(text)
-        self.db.execute("INSERT OR IGNORE INTO texts VALUES (?, ?)", (name, zlib.compress(text, 1)))
+        row = (partition, identity[:PREFIX_BYTES], name, zlib.compress(text, 1))
+        self.db.execute("INSERT OR IGNORE INTO texts VALUES (?, ?, ?, ?)", row)
         return b"\0" + name
 
-    def text(self, kept: bytes) -> bytes:
+    def text(self, partition: int, identity: bytes, kept: bytes) -> bytes:
         """The payload that was kept so."""
         if kept[:1] != b"\0":
             return kept
-        row = self.db.execute("SELECT text FROM texts WHERE digest = ?", (kept[1:],)).fetchone()
+        query = "SELECT text FROM texts WHERE partition = ? AND prefix = ? AND digest = ?"
+        row = self.one(query, partition, identity[:PREFIX_BYTES], kept[1:])
         return zlib.decompress(row[0])
 
     # --- one value by one key ----------------------------------------------------------------------------------------

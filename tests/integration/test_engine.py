@@ -1,21 +1,28 @@
 """The engine on a real Kafka: what comes of commands, queries, timers and activities that cannot be delivered."""
 
 import json
-import subprocess
-import sys
 import time
 import uuid
 
 import msgspec
 import pytest
-from confluent_kafka import Producer
+from click.testing import CliRunner
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from backbeat.compose.cli.program import backbeat
 from backbeat.compose.verify.stored import FIELDS
 from backbeat.schemas.codec import decode_activity
-from backbeat.schemas.kafka.topics import STATE, activities_topic, client_topics, ensure_client_topics
+from backbeat.schemas.kafka.topics import COMMANDS, STATE, activities_topic, client_topics, ensure_client_topics
 from backbeat.schemas.messages import activities, ids, queries
-from backbeat.schemas.messages.commands import AddChildren, ChangeNode, ChangeWorkflow, CreateWorkflow, RestartNode
+from backbeat.schemas.messages.commands import (
+    AddChildren,
+    ChangeNode,
+    ChangeWorkflow,
+    CreateWorkflow,
+    RestartNode,
+    route_of_subject,
+)
 from backbeat.schemas.messages.replies import Done, Made, Reason, Rejection
 from backbeat.schemas.messages.status import ClientStatus, Mode, ServerStatus
 from backbeat.schemas.messages.values import NewNode, NewWorkflow
@@ -23,7 +30,7 @@ from backbeat.schemas.messages.views import NodeView, WorkflowView
 from backbeat.streams.kafka.registration import add_client
 from tests.integration.caller import node_of, result
 from tests.integration.rig import PARTITIONS, rig
-from tests.integration.topic import Reader
+from tests.integration.topic import Reader, ends
 from tests.waiting import until
 
 
@@ -362,12 +369,15 @@ def test_an_effect_to_a_missing_topic_is_not_taken_as_sent(system, caller, subje
 # --- the judge, over all that was done above -------------------------------------------------------------------------
 
 
+def verify(kafka, *options):
+    return CliRunner().invoke(backbeat, ["verify", "--bootstrap-servers", kafka, "--json", *options])
+
+
 def judged(kafka, *options):
     """Exit code and verdict of `backbeat verify`."""
-    command = [sys.executable, "-m", "backbeat.compose.cli.main", "verify", "--bootstrap-servers", kafka, "--json"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode in (0, 1, 5), done.stderr
-    return done.returncode, json.loads(done.stdout)
+    done = verify(kafka, *options)
+    assert done.exit_code in (0, 1, 5), done.output
+    return done.exit_code, json.loads(done.stdout)
 
 
 def node_key(node_id):
@@ -422,7 +432,26 @@ def test_the_judge_agrees_while_an_engine_is_killed_and_finds_a_changed_record(s
     code, verdict = judged(system.kafka, "--snapshot", str(snapshot))
     assert (code, verdict["differences"], verdict["sends"]) == (0, [], [])
     assert 0 < verdict["judged"]["records"] < 50
+    text = tmp_path / "text"
+    text.write_text("no snapshot " * 1_000)
+    done = verify(system.kafka, "--snapshot", str(text))
+    assert done.exit_code == 1
+    assert "is no snapshot of backbeat verify" in done.stderr
+    # Without the snapshot nothing can be said of partitions whose commands were removed, and with it all.
+    partition = ids.partition_of(signal.id, PARTITIONS)
+    admin = AdminClient({"bootstrap.servers": system.kafka})
+    place = TopicPartition(COMMANDS, partition, ends(system.kafka, COMMANDS)[partition])
+    admin.delete_records([place])[place].result(120)
+    code, verdict = judged(system.kafka)
+    assert (code, verdict["agrees"], verdict["complete"]) == (5, True, False)
+    assert [left["kind"] for left in verdict["unjudged"]] == [f"partition {partition}"]
+    code, verdict = judged(system.kafka, "--snapshot", str(snapshot))
+    assert (code, verdict["differences"], verdict["unjudged"]) == (0, [], [])
     # A node that was sent is said to be complete.
+    subjects = (json.dumps(f"changed {number}").encode() for number in range(1_000))
+    elsewhere = next(each for each in subjects if ids.partition_of(route_of_subject(each), PARTITIONS) != partition)
+    signal = system.signal(elsewhere)
+    caller.commit(ids.partition_of(signal.id, PARTITIONS))
     row = store_row(system.kafka, signal.id)
     row[FIELDS["node"].index("server")] = int(ServerStatus.COMPLETE)
     write_row(system.kafka, signal.id, row)
@@ -431,4 +460,4 @@ def test_the_judge_agrees_while_an_engine_is_killed_and_finds_a_changed_record(s
     (difference,) = verdict["differences"]
     assert (difference["kind"], difference["id"], difference["field"]) == ("node", signal.id.hex(), "server")
     assert (difference["stored"], difference["expected"]) == ("complete", "sent_to_client")
-    assert [step["name"] for step in verdict["commands"]] == ["Signal"]  # it was judged before the snapshot
+    assert [step["name"] for step in verdict["commands"]] == ["Signal"]

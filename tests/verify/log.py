@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,10 @@ class LoggedWorld(World):
 class Findings:
     """What the judge has found in a world's log and its stores."""
 
-    def __init__(self, world: Any, nodes_max: int = 20_000) -> None:
+    def __init__(self, world: Any, nodes_max: int = 20_000, strange: Any = ()) -> None:
         self.differences: list[Difference] = []
-        self.unjudged: dict[str, int] = {}
+        self.unjudged: Counter[str] = Counter()
+        self._strange = dict(strange)  #: more records
         with tempfile.TemporaryDirectory() as folder:
             spill = Spill(Path(folder) / "judge.sqlite", nodes_max)
             for number in range(len(world.stores)):
@@ -64,6 +66,7 @@ class Findings:
     def _fold(self, world: Any, number: int, spill: Spill) -> None:
         store = world.stores[number]
         rows = [(number, key, value) for key, value in encoded(store).items()]
+        rows += [(number, key, value) for key, value in self._strange.items()]
         rows.append((number, b"m", msgspec.msgpack.encode(store.meta)))
         spill.db.executemany("INSERT INTO stored VALUES (?, ?, ?)", rows)
         state = first_state()

@@ -179,6 +179,10 @@ def pauses(scene: Scene) -> None:
         scene.signal("pauses", name, coalesce_key="k")
     dropped = scene.signal("pauses", "dropped", coalesce_key="k", coalesce=c.Coalesce.DROP)
     del dropped
+    # Of one that is dropped the timeout is not looked at; of one that would take the other's place it is.
+    for coalesce in (c.Coalesce.DROP, c.Coalesce.REPLACE):
+        wrong = {"client_data": b'{"timeout":true}'}
+        scene.signal("pauses", "no timeout", coalesce_key="k", coalesce=coalesce, node=wrong)
     keyed = c.CreateWorkflow(
         id=b"k" * 16,
         user_id=USER,

@@ -235,10 +235,12 @@ class _Slice:
     # --- what matches ------------------------------------------------------------------------------------------------
 
     def _matches(self, job: Job, tree: Tree, node: Node) -> bool:
-        wanted, text = job.filter, self._partition.spill.text
+        wanted = job.filter
         if not _is_visible(job, node.user_id, node.created_at) or wanted["name"] not in (None, node.name):
             return False
-        if wanted["metadata"] is not None and wanted["metadata"].encode() not in text(node.metadata):
+        if wanted["metadata"] is not None and wanted["metadata"].encode() not in self._partition.text(
+            node.id, node.metadata
+        ):
             return False
         if wanted["workflow_id"] not in (None, tree.id) or not _texts_match(job, tree):
             return False
@@ -263,7 +265,8 @@ class _Slice:
         any((status, to) in _ERRORS for status, _, to, _, _ in self._newest_first(node))
         if node.last_error is not None and node.last_error[:1] == b"*":
             self._partition.unjudged["WorkJob whose filter reads the text of a refusal"] += 1
-        return error in _error_text(None if node.last_error is None else self._partition.spill.text(node.last_error))
+        last_error = None if node.last_error is None else self._partition.text(node.id, node.last_error)
+        return error in _error_text(last_error)
 
     def _newest_first(self, node: Node) -> Iterator[Entry]:
         """The status changes of a node; reading what was put away is counted."""

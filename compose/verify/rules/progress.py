@@ -238,7 +238,9 @@ def client_error(
     """The client failed: it is tried again later, or no more. `is_refusal`: the response is the engine's, in words."""
     client, server = failure_statuses(node, retriable=retriable)
     work.set_client(node, client, ANY_RESPONSE if is_refusal else digest(response))
-    node.last_error = ANY_RESPONSE if is_refusal else None if response is None else work.partition.spill.keep(response)
+    node.last_error = (
+        ANY_RESPONSE if is_refusal else None if response is None else work.partition.keep(node.id, response)
+    )
     node.complete_by = node.timer_at = None
     if server == RETRYING:
         node.retries -= 1

@@ -96,9 +96,9 @@ def add_signal(work: Work, command: Command, *, is_followed: bool = False) -> No
     link = command["node"]["parent_link_id"]
     if link is not None and tree is not None and tree.waits and not is_followed and links.follow(work, command):
         return
-    _check_signal(work, command)
-    if tree is not None and command["coalesce_key"] is not None and _coalesce(work, command):
+    if command["coalesce_key"] is not None and _coalesce(work, command, tree):
         return
+    _check_signal(work, command)
     if tree is None:
         assert new is not None
         tree = _make(work, command["workflow_id"], new)
@@ -112,9 +112,6 @@ def add_signal(work: Work, command: Command, *, is_followed: bool = False) -> No
 
 
 def _check_signal(work: Work, command: Command) -> None:
-    if command["coalesce_key"] is not None:
-        check_text(command["coalesce_key"], work.settings["name_bytes_max"])
-        check_node(command["node"], work.settings)
     check_node({**command["node"], "type": "decision"}, work.settings)
     if work.settings["depth_max"] < 1:
         raise Refused(LIMIT)
@@ -148,16 +145,18 @@ def _was_dropped(work: Work, command: Command) -> bool:
     return True
 
 
-def _coalesce(work: Work, command: Command) -> bool:
+def _coalesce(work: Work, command: Command, tree: Tree | None) -> bool:
     """True: a signal of the same key still waits, and stands for this one."""
-    tree = work.own
-    seq = tree.coalescing.get(command["coalesce_key"])
-    if seq is None:
+    check_text(command["coalesce_key"], work.settings["name_bytes_max"])
+    check_node(command["node"], work.settings)
+    seq = None if tree is None else tree.coalescing.get(command["coalesce_key"])
+    if tree is None or seq is None:
         return False
     waiting = tree.node(seq)
     if waiting.attempt or waiting.server in CLOSED or work.touch(waiting).server not in (READY, STARTED, PAUSED):
         return False
     if command["coalesce"] == "replace":
+        _check_signal(work, command)
         work.set_server(waiting, DEACTIVATED)
         progress.schedule_later(work, tree)
         progress.reset(work, waiting)
@@ -173,7 +172,7 @@ def _coalesce(work: Work, command: Command) -> bool:
 
 def add_node(work: Work, parent: Node | None, new: Command, index: int) -> Node:
     """A new node, pending, or born deactivated below a deactivated parent. Its content was checked."""
-    tree, keep = work.own, work.partition.spill.keep
+    tree, keep = work.own, work.partition.keep
     holder = tree if parent is None else parent
     born_deactivated = parent is not None and parent.server == DEACTIVATED
     priority, fairness_key = new["priority"], new["fairness_key"]
@@ -193,8 +192,8 @@ def add_node(work: Work, parent: Node | None, new: Command, index: int) -> Node:
         depth=1 if parent is None else parent.depth + 1,
         created_at=work.now,
         fires_at=work.now if new["fires_at"] is None else new["fires_at"],
-        client_data=keep(new["client_data"]),
-        metadata=keep(new["metadata"]),
+        client_data=keep(tree.id, new["client_data"]),
+        metadata=keep(tree.id, new["metadata"]),
         link=new["parent_link_id"],
         retry_interval_seconds=new["retry_interval_seconds"],
         retries=new["retries"],

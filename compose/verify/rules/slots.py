@@ -66,7 +66,7 @@ def _key_of(work: Work, node: Node, path: str) -> str:
     if parts is None:
         return ""
     root, below = parts
-    text = work.own.subject if root == "subject" else work.partition.spill.text(getattr(node, root))
+    text = work.own.subject if root == "subject" else work.partition.text(node.id, getattr(node, root))
     if not below:
         return str(text, "utf-8", "replace")
     try:

@@ -97,7 +97,7 @@ class Parent(msgspec.Struct, array_like=True, kw_only=True):
     waiting: int = 0  #: children that completion waits for
 
 
-class Node(Parent, array_like=True, kw_only=True):
+class Node(Parent, array_like=True, kw_only=True, gc=False):
     """A node."""
 
     id: bytes
