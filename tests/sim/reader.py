@@ -73,7 +73,7 @@ class SimReader:
         return self._chance.randrange(position + 1) if self._faults.happens("seek back") else position
 
     def _keep_late(self) -> None:
-        """Records that were read of a partition may come to the engine after a rebalance, or a seek, that began meanwhile."""
+        """Keep records of a partition until after a rebalance or a seek: a read that was under way gives them then."""
         reading = [number for topic, number in self._positions if topic == COMMANDS]
         if self._late is None and reading and self._faults.happens("late batch"):
             number = self._chance.choice(reading)
