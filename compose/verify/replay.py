@@ -29,8 +29,9 @@ from backbeat.streams.core.records import Meta
 from backbeat.streams.core.step import Refused
 from backbeat.streams.core.tables import META_KEY, table_of
 from backbeat.streams.engine import defects
-from backbeat.streams.engine.ports import ChangelogPosition
 from backbeat.streams.input.validate import check_command
+from backbeat.streams.ports.errors import NOT_OF_A_RECORD
+from backbeat.streams.ports.state import ChangelogPosition
 from backbeat.streams.state.store import PartitionStore
 
 #: Records in memory and commands between two commits, of each run.
@@ -69,7 +70,7 @@ class _Run:
                 effects = apply(command, record.timestamp, self._store)
             except Refused as refused:
                 effects = defects.refused(command, refused.rejection)
-            except defects.NOT_OF_A_RECORD:
+            except NOT_OF_A_RECORD:
                 raise
             except Exception:  # noqa: BLE001 - a defect of the rules: the engine goes on like this
                 failure = defects.failure_of(command)
