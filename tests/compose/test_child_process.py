@@ -163,6 +163,8 @@ sys.stdin.read()
     parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with parent:
         child = psutil.Process(int(parent.stdout.readline()))
+        # The program before the child's asks the kernel for it: until then nobody would end it.
+        until(lambda: "ready" in (tmp_path / "log").read_text(), "the child is there")
         parent.kill()
 
     gone, alive = psutil.wait_procs([child], timeout=120)

@@ -58,7 +58,7 @@ def test_every_reason_and_what_it_is_in_python_and_over_http():
     for reason in Reason:
         error: Rejected = rejected(Rejection(reason, "why"))
         refusal = http.refused(error, "node")
-        assert found[reason] == (type(error).__name__, f"{refusal.status} `{refusal.body['errorClass']}`")
+        assert found[reason] == (type(error).__name__, f"{refusal.status} `{refusal.body.error_class}`")
 
 
 def test_every_limit_is_named():
@@ -82,7 +82,7 @@ def test_every_status_and_error_class_of_the_gateway():
         http.defect(),
         *(http.refused(rejected(Rejection(reason, "")), "") for reason in Reason),
     ]
-    known = {(str(one.status), one.body.get("errorClass", "")) for one in refusals}
+    known = {(str(one.status), getattr(one.body, "error_class", "")) for one in refusals}
     classes = {name for path in SOURCES for name in re.findall(r'"((?:Backbeat|ActiveRecord)::\w+)"', path.read_text())}
 
     found = {(row[0], *(quoted(row[1]) or [""])) for row in rows("Over HTTP")}
