@@ -8,13 +8,15 @@ import pytest
 from backbeat.schemas.messages.commands import ChangeSettings, ChangeWorkflow
 from backbeat.schemas.messages.replies import Done
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus
-from backbeat.schemas.messages.values import TimerKind
+from backbeat.schemas.messages.values import TaskKind, TimerKind
 from backbeat.streams.core import dispatch
+from backbeat.streams.core.coalesce import coalesce
 from backbeat.streams.core.limits import pool, wait_queue
+from backbeat.streams.core.links import cycles, links
 from backbeat.streams.core.retention import policies, removal
 from backbeat.streams.core.schedules import runs
 from backbeat.streams.core.step import Step
-from backbeat.streams.core.tree import coalesce, create, failures, links, operator, progress, results
+from backbeat.streams.core.tree import create, failures, history, operator, progress, results
 from tests.core import world
 from tests.verify import scene
 from tests.verify.log import Findings
@@ -144,22 +146,30 @@ def a_lost_result(patch):
 
 @defect(scene.trees)
 def a_lost_entry_of_a_history(patch):
-    skipped(patch, Step, "_enter_history", lambda _, __, ___, ____, to, *_____, **______: to is ServerStatus.STARTED)
+    skipped(
+        patch,
+        history,
+        "pack",
+        lambda machine, _, to, *__, **___: (machine, to) == (history.SERVER, ServerStatus.STARTED),
+        result=b"",
+    )
 
 
 @defect(scene.links)
 def a_link_that_is_not_opened(patch):
-    skipped(patch, create, "open_child_link")
+    others = tuple(hook for hook in dispatch._HOOKS.on_node if hook is not links.open_of_child)
+    patch.setattr(dispatch, "_HOOKS", dispatch._HOOKS._replace(on_node=others))
 
 
 @defect(scene.links)
 def a_link_that_is_not_closed(patch):
-    skipped(patch, links, "tell_closed")
+    skipped(patch, Step, "close_link")
 
 
 @defect(scene.links)
 def a_cycle_that_is_let_in(patch):
-    skipped(patch, create, "follow_waits", result=False)
+    others = tuple(hook for hook in dispatch._HOOKS.before_signal if hook is not cycles.follow_waits)
+    patch.setattr(dispatch, "_HOOKS", dispatch._HOOKS._replace(before_signal=others))
 
 
 @defect(scene.trees)
@@ -198,16 +208,14 @@ def a_pause_that_holds_nothing(patch):
 
 @defect(scene.pauses)
 def a_resume_that_forgets_one(patch):
-    def resume(real, step):
+    def resume(step, _):
         step.workflow.paused_first = None
-        real(step)
 
-    changed(patch, progress, "_resume", resume)
+    patch.setitem(dispatch._HOOKS.tasks, TaskKind.RESUME, resume)
 
 
 @defect(scene.pauses)
 def signals_that_do_not_coalesce(patch):
-    skipped(patch, create, "still_waits", result=False)
     skipped(patch, coalesce, "still_waits", result=False)
 
 
@@ -227,9 +235,9 @@ def a_closed_workflow_takes_a_signal(patch):
 
 @defect(scene.errors)
 def a_tree_too_deep(patch):
-    def deeper(real, step, parent, new, index):
+    def deeper(real, step, *given):
         step.settings = msgspec.structs.replace(step.settings, depth_max=100)
-        return real(step, parent, new, index)
+        return real(step, *given)
 
     changed(patch, create, "_add", deeper)
 
