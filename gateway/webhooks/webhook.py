@@ -16,7 +16,7 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from backbeat.delivery.records import Job, Key, Receipt
+from backbeat.delivery.records import Delivery, Key, Receipt
 from backbeat.observe import transaction_ids
 from backbeat.payload.values import id_text
 from backbeat.schemas.kafka.clients import RegisteredClient
@@ -38,7 +38,7 @@ class UndeliverableError(Exception):
     """A webhook without a URL; the text says why."""
 
 
-class Webhook(Job):
+class Webhook(Delivery):
     """An activity, decision or notification, from the read of its record until it is settled."""
 
     __slots__ = (

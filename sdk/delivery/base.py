@@ -8,13 +8,13 @@ from typing import Literal, Protocol, TypeAlias
 
 from backbeat.delivery.consumer import GroupConsumer
 from backbeat.delivery.kafka import make_member
-from backbeat.delivery.records import ConsumerState, Job, Owner
+from backbeat.delivery.records import ConsumerState, Delivery, Owner
 from backbeat.delivery.result_producer import ResultProducer
 from backbeat.errors import BackbeatError
 from backbeat.schemas.kafka.topics import activities_topic
 
 #: `group`: a consumer group; each partition is one worker's. `share`: a share group; every worker takes from all.
-Delivery: TypeAlias = Literal["group", "share"]
+DeliveryWay: TypeAlias = Literal["group", "share"]
 
 #: Activities that a worker of a consumer group holds beside those that it runs: enough that none waits for the next
 #: fetch.
@@ -27,11 +27,11 @@ class ActivityConsumer(Protocol):
     async def start(self) -> None:
         """Connect, join the group, begin to take."""
 
-    def send(self, answers: Sequence[tuple[bytes, bytes]], job: Job) -> None:
-        """Send the commands that answer a job, each with its route, in order: it is settled once Kafka has them."""
+    def send(self, answers: Sequence[tuple[bytes, bytes]], delivery: Delivery) -> None:
+        """Send a delivery's answer: commands, each with its route, in order. It is settled once Kafka has them."""
 
-    def settle(self, job: Job, *, answered: bool) -> None:
-        """Settle a job that needs no answer, or that is given up: then another worker gets it."""
+    def settle(self, delivery: Delivery, *, answered: bool) -> None:
+        """Settle a delivery that needs no answer, or that is given up: then another worker gets it."""
 
     def has_room(self, count: int) -> None:
         """Allow so many more to begin at once."""
@@ -50,14 +50,14 @@ class ActivityConsumer(Protocol):
 
 
 #: Port of the way that activities come: makes the consumer of a worker, which connects when it is started.
-MakeConsumer: TypeAlias = Callable[[Owner[Job]], ActivityConsumer]
+MakeConsumer: TypeAlias = Callable[[Owner[Delivery]], ActivityConsumer]
 
 
 def make_consumer(
-    delivery: Delivery,
+    delivery: DeliveryWay,
     bootstrap_servers: str,
     client: str,
-    owner: Owner[Job],
+    owner: Owner[Delivery],
     *,
     concurrency: int,
     session_timeout_seconds: float,
@@ -69,7 +69,7 @@ def make_consumer(
             partial(make_member, bootstrap_servers, session_timeout_seconds),
             ResultProducer(bootstrap_servers),
             owner,
-            jobs_max=concurrency + _AHEAD,
+            held_max=concurrency + _AHEAD,
         )
     if delivery != "share":
         raise BackbeatError(f'delivery is {delivery!r}; it must be "group" or "share"')
@@ -87,5 +87,5 @@ def make_consumer(
         ShareGroup(bootstrap_servers, client),
         ResultProducer(bootstrap_servers),
         owner,
-        jobs_max=2 * concurrency,
+        held_max=2 * concurrency,
     )

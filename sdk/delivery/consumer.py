@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 from backbeat.delivery.group_member import RECORDS_MAX, Connect, GroupMember
 from backbeat.delivery.offsets import Offsets
 from backbeat.delivery.positions import Place
-from backbeat.delivery.records import ConsumerState, Job, Owner
+from backbeat.delivery.records import ConsumerState, Delivery, Owner
 from backbeat.delivery.result_producer import FULL_SECONDS, ResultProducer
 from backbeat.schemas.kafka.membership import leave
 from backbeat.schemas.kafka.topics import activities_topic
@@ -32,7 +32,7 @@ def group_of(client: str) -> str:
     return f"backbeat-worker-{client}"
 
 
-class GroupConsumer(GroupMember[Job]):
+class GroupConsumer(GroupMember[Delivery]):
     """Reads activities and hands them to the loop; takes answers and commits."""
 
     def __init__(
@@ -40,15 +40,15 @@ class GroupConsumer(GroupMember[Job]):
         client: str,
         connect: Connect,
         results: ResultProducer,
-        owner: Owner[Job],
+        owner: Owner[Delivery],
         *,
-        jobs_max: int,
+        held_max: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`jobs_max`: activities that may be in the worker at once, whether they wait or run."""
-        super().__init__(group_of(client), connect, results, owner, make=Job, clock=clock)
+        """`held_max`: activities that may be in the worker at once, whether they wait or run."""
+        super().__init__(group_of(client), connect, results, owner, make=Delivery, clock=clock)
         self._topic = activities_topic(client)
-        self._jobs_max = jobs_max
+        self._held_max = held_max
         self._pinned: Pinned
         #: True: some partitions are paused, and some are not: new ones are not.
         self._paused = False
@@ -69,9 +69,9 @@ class GroupConsumer(GroupMember[Job]):
         self._pinned = Pinned(self._consumer)
         self._start_thread("backbeat-consumer")
 
-    def send(self, answers: Sequence[tuple[bytes, bytes]], job: Job) -> None:
-        """Send the commands that answer a job, each with its route, in order: it is settled once Kafka has them."""
-        self._results.send(answers, job, self._intake.settle)
+    def send(self, answers: Sequence[tuple[bytes, bytes]], delivery: Delivery) -> None:
+        """Send a delivery's answer: commands, each with its route, in order. It is settled once Kafka has them."""
+        self._results.send(answers, delivery, self._intake.settle)
 
     def has_room(self, count: int) -> None:
         """Nothing: fetching ahead has seen to it already."""
@@ -99,13 +99,13 @@ class GroupConsumer(GroupMember[Job]):
         if not self._lag_known.is_set():
             self._lag = self._positions.lag(self._consumer)
             self._lag_known.set()
-        if self._draining or len(self._intake.held) >= self._jobs_max:
+        if self._draining or len(self._intake.held) >= self._held_max:
             self._hold()
         else:
             self._fetch()
 
     def _fetch(self) -> None:
-        if self._paused and len(self._intake.held) <= self._jobs_max // 2:
+        if self._paused and len(self._intake.held) <= self._held_max // 2:
             self._consumer.resume(self._consumer.assignment())
             self._paused, self._unpaused = False, True
         self._full_since = None
@@ -115,7 +115,7 @@ class GroupConsumer(GroupMember[Job]):
                 self._results.serve(FULL_SECONDS)
             return
         messages = [message]
-        room = min(self._jobs_max - len(self._intake.held), RECORDS_MAX) - 1
+        room = min(self._held_max - len(self._intake.held), RECORDS_MAX) - 1
         if room > 0:
             messages += self._consumer.consume(room, 0)
         self._take(messages)
@@ -148,7 +148,7 @@ class GroupConsumer(GroupMember[Job]):
         self._rebalanced_at = time.time()
         return super()._forget(consumer, partitions)
 
-    def _revoke_seconds(self, under_way: Sequence[Job]) -> float:
-        if any(job.record.node.granted_at is not None for job in under_way):
+    def _revoke_seconds(self, under_way: Sequence[Delivery]) -> float:
+        if any(delivery.record.node.granted_at is not None for delivery in under_way):
             return _REVOKE_LIMITED_SECONDS_MAX
         return super()._revoke_seconds(under_way)

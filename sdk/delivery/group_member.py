@@ -22,7 +22,7 @@ from backbeat.delivery.intake import Intake
 from backbeat.delivery.kafka import logger
 from backbeat.delivery.offsets import OffsetReceipt, Offsets, is_of
 from backbeat.delivery.positions import Place, Positions
-from backbeat.delivery.records import Job, Key, Owner
+from backbeat.delivery.records import Delivery, Key, Owner
 from backbeat.delivery.result_producer import FULL_SECONDS, ResultProducer
 from backbeat.errors import Unavailable
 from backbeat.schemas.kafka.membership import leave
@@ -33,13 +33,13 @@ RECORDS_MAX = 500
 #: Time that a partition which is taken away is kept for what is under way, before its new owner may begin it again.
 _REVOKE_SECONDS_MAX = 5.0
 
-J = TypeVar("J", bound=Job)
+D = TypeVar("D", bound=Delivery)
 
 #: Port of the connection to a group of this name, with these settings: a consumer without a subscription.
 Connect: TypeAlias = Callable[[str, Mapping[str, Any]], Consumer]
 
 
-class GroupMember(ABC, Generic[J]):
+class GroupMember(ABC, Generic[D]):
     """Member of a consumer group. `_turn` is what it does again and again; the rest follows."""
 
     #: Further settings of its consumer.
@@ -53,9 +53,9 @@ class GroupMember(ABC, Generic[J]):
         group: str,
         connect: Connect,
         results: ResultProducer,
-        owner: Owner[J],
+        owner: Owner[D],
         *,
-        make: Callable[[ActivityRecord, Key, OffsetReceipt], J],
+        make: Callable[[ActivityRecord, Key, OffsetReceipt], D],
         note: Callable[[Offsets], str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -72,14 +72,14 @@ class GroupMember(ABC, Generic[J]):
         self._ending = threading.Event()
         self._committed_at = 0.0
         self._positions = Positions(note)
-        self._intake: Intake[Message, OffsetReceipt, J] = Intake(make, self._dead_letter)
+        self._intake: Intake[Message, OffsetReceipt, D] = Intake(make, self._dead_letter)
 
     # --- the loop's side -------------------------------------------------------------------------------------------
 
-    def settle(self, job: J, *, answered: bool) -> None:
+    def settle(self, delivery: D, *, answered: bool) -> None:
         """Settle an activity that needs no answer, or that is given up: then another gets it."""
-        job.answered = answered
-        self._intake.settle(job)
+        delivery.answered = answered
+        self._intake.settle(delivery)
 
     def drain(self) -> None:
         """Take nothing more."""
@@ -115,16 +115,16 @@ class GroupMember(ABC, Generic[J]):
         """Partitions were assigned."""
         self._positions.assign(partitions)
 
-    def _read(self, message: Message, offsets: Offsets, offset: int) -> J | None:
+    def _read(self, message: Message, offsets: Offsets, offset: int) -> D | None:
         """The activity of a record; None: it is dealt with otherwise."""
         return self._intake.take(message, message.value(), OffsetReceipt(offsets, offset))
 
-    def _revoke_seconds(self, under_way: Sequence[J]) -> float:
+    def _revoke_seconds(self, under_way: Sequence[D]) -> float:
         """Time that partitions which are taken away are kept for what is under way."""
         del under_way
         return _REVOKE_SECONDS_MAX
 
-    def _gone(self, job: J) -> None:
+    def _gone(self, delivery: D) -> None:
         """An activity is held no longer."""
 
     def _warn(self, topic: str, error: KafkaError) -> None:
@@ -148,7 +148,7 @@ class GroupMember(ABC, Generic[J]):
                 self._leave()
 
     def _take(self, messages: list[Message]) -> None:
-        jobs = []
+        deliveries = []
         for message in messages:
             topic, partition, offset, error = message.topic(), message.partition(), message.offset(), message.error()
             if error is not None:
@@ -164,11 +164,11 @@ class GroupMember(ABC, Generic[J]):
                 # Its partition was taken away while it lay in the queue.
                 continue
             offsets.taken(offset)
-            job = self._read(message, offsets, offset)
-            if job is not None:
-                jobs.append(job)
-        if jobs:
-            self._loop.call_soon_threadsafe(self._owner.accept, jobs)
+            delivery = self._read(message, offsets, offset)
+            if delivery is not None:
+                deliveries.append(delivery)
+        if deliveries:
+            self._loop.call_soon_threadsafe(self._owner.accept, deliveries)
 
     def _dead_letter(self, message: Message, receipt: OffsetReceipt, reason: str) -> None:
         """A record that is no activity goes to the dead letters, and the partition goes on."""
@@ -214,12 +214,12 @@ class GroupMember(ABC, Generic[J]):
         consumer.resume(partitions)
         return self._positions.forget(partitions)
 
-    def _under_way(self, revoked: dict[Place, Offsets]) -> list[J]:
+    def _under_way(self, revoked: dict[Place, Offsets]) -> list[D]:
         """Activities of these partitions that are to be waited for."""
         return [
-            job
-            for job in self._intake.held.values()
-            if job.is_under_way and any(is_of(receipt, revoked.values()) for receipt in job.receipts)
+            delivery
+            for delivery in self._intake.held.values()
+            if delivery.is_under_way and any(is_of(receipt, revoked.values()) for receipt in delivery.receipts)
         ]
 
     def _leave(self) -> None:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from backbeat.delivery.records import ConsumerState, Job, Key, Receipt, RecentKeys, key_of
+from backbeat.delivery.records import ConsumerState, Delivery, Key, Receipt, RecentKeys, key_of
 from backbeat.schemas.codec import decode_activity
 from backbeat.schemas.errors import DecodeError
 from backbeat.schemas.messages.activities import ActivityRecord
@@ -21,24 +21,24 @@ from backbeat.schemas.messages.activities import ActivityRecord
 #: The record as its topic gave it.
 M = TypeVar("M")
 R = TypeVar("R", bound=Receipt)
-J = TypeVar("J", bound=Job)
+D = TypeVar("D", bound=Delivery)
 
 
-class Intake(Generic[M, R, J]):
+class Intake(Generic[M, R, D]):
     """Activities that a consumer holds. Used from its thread, but for `settle` and `state`."""
 
-    def __init__(self, make: Callable[[ActivityRecord, Key, R], J], dead_letter: Callable[[M, R, str], None]) -> None:
+    def __init__(self, make: Callable[[ActivityRecord, Key, R], D], dead_letter: Callable[[M, R, str], None]) -> None:
         """`make`: what is held of an activity. `dead_letter`: sends a record there, with the reason, and accepts it."""
         self._make = make
         self._dead_letter = dead_letter
-        self.held: dict[Key, J] = {}
+        self.held: dict[Key, D] = {}
         self._recent = RecentKeys()
-        self._settled: deque[J] = deque()
+        self._settled: deque[D] = deque()
         self._repeats = self._dead_letter_count = 0
 
     def take(
         self, raw: M, value: bytes | None, receipt: R, refuse: Callable[[ActivityRecord], bool] | None = None
-    ) -> J | None:
+    ) -> D | None:
         """The activity of a record, held from now on; None: it is dealt with otherwise.
 
         `refuse` is called for one that was not answered before. True: it is not to be held, and is dealt with.
@@ -61,14 +61,14 @@ class Intake(Generic[M, R, J]):
             self._repeats += 1
             known.receipts.append(receipt)
             return None
-        job = self.held[key] = self._make(record, key, receipt)
-        return job
+        delivery = self.held[key] = self._make(record, key, receipt)
+        return delivery
 
-    def settle(self, job: J) -> None:
+    def settle(self, delivery: D) -> None:
         """Settle an activity, with the next `settle_all`. From any thread."""
-        self._settled.append(job)
+        self._settled.append(delivery)
 
-    def settle_all(self, *, draining: bool = False, gone: Callable[[J], None] | None = None) -> list[J]:
+    def settle_all(self, *, draining: bool = False, gone: Callable[[D], None] | None = None) -> list[D]:
         """Settle what was left here. Activities that were given up and are still ours are returned, and stay held.
 
         So it is where a partition came back. While `draining` there are none: they are left to the next owner. `gone`
@@ -76,28 +76,28 @@ class Intake(Generic[M, R, J]):
         """
         ours = []
         while self._settled:
-            job = self._settled.popleft()
-            if job.answered:
-                self._recent.add(job.key)
-                for receipt in job.receipts:
+            delivery = self._settled.popleft()
+            if delivery.answered:
+                self._recent.add(delivery.key)
+                for receipt in delivery.receipts:
                     receipt.accept()
             else:
-                for receipt in job.receipts:
+                for receipt in delivery.receipts:
                     receipt.release()
-                if not (draining or job.revoked):
-                    job.begun = False
-                    ours.append(job)
+                if not (draining or delivery.revoked):
+                    delivery.begun = False
+                    ours.append(delivery)
                     continue
-            if self.held.pop(job.key, None) is not None and gone is not None:
-                gone(job)
+            if self.held.pop(delivery.key, None) is not None and gone is not None:
+                gone(delivery)
         return ours
 
     def state(self, *, requeued: int = 0, rebalanced_at: float, alive: bool) -> ConsumerState:
         """Counts for reports, from any thread."""
-        jobs = list(self.held.values())
+        deliveries = list(self.held.values())
         return ConsumerState(
-            held=len(jobs),
-            unacknowledged=sum(1 for job in jobs if job.unsent),
+            held=len(deliveries),
+            unacknowledged=sum(1 for delivery in deliveries if delivery.unsent),
             repeats=self._repeats,
             dead_letters=self._dead_letter_count,
             requeued=requeued,

@@ -36,7 +36,7 @@ class Receipt(Protocol):
         """Not done: it comes again, here or to another consumer."""
 
 
-class Job:
+class Delivery:
     """An activity from when its record was taken until its answer is acknowledged."""
 
     __slots__ = ("answered", "begun", "begun_at", "key", "outcome", "receipts", "record", "unsent")
@@ -69,7 +69,7 @@ class Job:
         return self.begun
 
 
-J = TypeVar("J", bound=Job)
+D = TypeVar("D", bound=Delivery)
 
 
 class RecentKeys:
@@ -88,11 +88,11 @@ class RecentKeys:
             del self._keys[next(iter(self._keys))]
 
 
-class Owner(NamedTuple, Generic[J]):
+class Owner(NamedTuple, Generic[D]):
     """Owner of a consumer, as that knows it: what is called in its event loop."""
 
     #: gets activities that were taken, in order
-    accept: Callable[[list[J]], None]
+    accept: Callable[[list[D]], None]
     #: gets the error that ends the consumer
     fail: Callable[[BaseException], None]
     #: called once, when it takes activities

@@ -1,4 +1,4 @@
-"""Answers out: outcomes of activities are sent to the engine, and their jobs are answered when Kafka has them."""
+"""Answers out: outcomes of activities are sent to the engine, and their deliveries are answered when Kafka has them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from confluent_kafka import KafkaError, Message, Producer
 
 from backbeat.delivery.kafka import make_producer, partition_counts
-from backbeat.delivery.records import Job
+from backbeat.delivery.records import Delivery
 from backbeat.errors import Unavailable
 from backbeat.schemas.codec import encode_command
 from backbeat.schemas.kafka import dead_letters
@@ -18,7 +18,7 @@ from backbeat.schemas.messages.commands import AnyCommand, route
 from backbeat.schemas.messages.ids import partition_of
 from backbeat.transport.connecting import Pinned
 
-J = TypeVar("J", bound=Job)
+D = TypeVar("D", bound=Delivery)
 
 #: Wait for room where Kafka does not keep up, or is away; serving the reports makes it.
 FULL_SECONDS = 0.05
@@ -60,23 +60,23 @@ class ResultProducer:
     def send(
         self,
         answers: Sequence[tuple[bytes, bytes]],
-        job: J,
-        acknowledged: Callable[[J], None],
+        delivery: D,
+        acknowledged: Callable[[D], None],
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
-        """Send the commands that answer a job, each with its route, in order; then the job is answered.
+        """Send the commands that answer a delivery, each with its route, in order; then the delivery is answered.
 
         That is when Kafka has acknowledged all of them: those of other partitions may be later than the last. `wait` is
         called where there is no room: with `serve` from the thread that serves the reports, since these make room.
         """
         produce = self._producer.produce
-        job.unsent = len(answers)
+        delivery.unsent = len(answers)
 
         def count() -> None:
-            job.unsent -= 1
-            if job.unsent == 0:
-                job.answered = True
-                acknowledged(job)
+            delivery.unsent -= 1
+            if delivery.unsent == 0:
+                delivery.answered = True
+                acknowledged(delivery)
 
         report = self._report(count)
         for route_key, value in answers:
@@ -85,7 +85,7 @@ class ResultProducer:
                     produce(
                         COMMANDS,
                         value,
-                        job.record.node.subject,
+                        delivery.record.node.subject,
                         partition=partition_of(route_key, self._partitions),
                         on_delivery=report,
                     )

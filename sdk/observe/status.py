@@ -10,7 +10,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from backbeat.delivery.base import ActivityConsumer
-from backbeat.delivery.records import Job
+from backbeat.delivery.records import Delivery
 from backbeat.errors import BackbeatError
 from backbeat.observe.prometheus import counter, counters, gauge, gauges, histograms, new_registry, version
 from backbeat.observe.status_server import Address, Status, StatusError, StatusServer
@@ -30,7 +30,7 @@ class WorkerStatus(NamedTuple):
     delivery: str
     counters: Counters
     handlers: Handlers
-    slots: ConcurrencySlots[Job]
+    slots: ConcurrencySlots[Delivery]
     consumer: ActivityConsumer
     #: time of the event loop's last round, on the monotonic clock; 0: it has not begun
     came_round_at: Callable[[], float]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from backbeat.activities.context import Activity
-from backbeat.delivery.records import Job
+from backbeat.delivery.records import Delivery
 from backbeat.observe.histograms import OTHER, SECONDS, Buckets
 from backbeat.schemas.messages.activities import ActivityKind
 from backbeat.schemas.messages.commands import AnyCommand, ChangeNode
@@ -31,24 +31,24 @@ class Counters:
         self.seconds: dict[str, Buckets] = {}
         self.notifications = 0
 
-    def begin(self, job: Job) -> None:
-        """Note the start of a job."""
-        job.begun_at = time.perf_counter()
+    def begin(self, delivery: Delivery) -> None:
+        """Note the start of a delivery."""
+        delivery.begun_at = time.perf_counter()
 
-    def end(self, job: Job) -> None:
-        """Count a job that has ended. Activities that are not registered are counted together: names have no bound."""
-        if job.record.kind is ActivityKind.NOTIFICATION:
+    def end(self, delivery: Delivery) -> None:
+        """Count one that has ended. Activities that are not registered are counted together: names have no bound."""
+        if delivery.record.kind is ActivityKind.NOTIFICATION:
             self.notifications += 1
             return
-        name = job.record.node.name
+        name = delivery.record.node.name
         if self._handlers.find(name) is None:
             name = OTHER
-        key = (name, job.outcome or GIVEN_UP)
+        key = (name, delivery.outcome or GIVEN_UP)
         self.ended[key] = self.ended.get(key, 0) + 1
         buckets = self.seconds.get(name)
         if buckets is None:
             buckets = self.seconds[name] = Buckets(_LONG_SECONDS)
-        buckets.observe(time.perf_counter() - job.begun_at)
+        buckets.observe(time.perf_counter() - delivery.begun_at)
 
 
 def outcome_of(activity: Activity, commands: Sequence[AnyCommand]) -> str:

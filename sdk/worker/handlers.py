@@ -13,7 +13,7 @@ import msgspec
 
 from backbeat.activities.context import Activity
 from backbeat.activities.definition import ActivityFunction
-from backbeat.delivery.records import Job
+from backbeat.delivery.records import Delivery
 from backbeat.errors import BackbeatError
 from backbeat.payload.values import ModeWord, seconds
 from backbeat.worker.arguments import Arguments
@@ -59,7 +59,7 @@ class Handler:
         self.rescue = declared.rescue
         self.asynchronous = declared.asynchronous
         self.heartbeat_seconds = None if declared.heartbeat is None else seconds(declared.heartbeat)
-        self.activity_slots: ActivitySlots[Job] = ActivitySlots(declared.max_concurrent)
+        self.activity_slots: ActivitySlots[Delivery] = ActivitySlots(declared.max_concurrent)
 
     def params(self, activity: Activity) -> Any:
         """The arguments in the activity's client data, as they travelled."""

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 from backbeat import logs
 from backbeat.activities.definition import ActivityFunction, ActivityOptions, ErrorHook, activity, declared_in
 from backbeat.codecs import Codec
-from backbeat.delivery.base import Delivery, MakeConsumer, make_consumer
+from backbeat.delivery.base import DeliveryWay, MakeConsumer, make_consumer
 from backbeat.delivery.kafka import logger, servers_of
-from backbeat.delivery.records import Job, Owner
+from backbeat.delivery.records import Delivery, Owner
 from backbeat.errors import BackbeatError
 from backbeat.payload.payload_codec import PayloadCodec
 from backbeat.schemas import environment
@@ -88,7 +88,7 @@ class Worker:
         activities: Iterable[ActivityFunction[..., Any] | ModuleType] = (),
         codec: Codec | None = None,
         store: str | Store | None = None,
-        delivery: Delivery = "group",
+        delivery: DeliveryWay = "group",
         log_context: bool = True,
         grace_seconds: float = 30.0,
         session_timeout_seconds: float = 10.0,
@@ -131,7 +131,7 @@ class Worker:
         """Have these ports: the engine and the clients as activities know them, and where activities come from."""
         self._environment = environment
         self._runner = self._runner.within(environment)
-        self._slots: ConcurrencySlots[Job] = ConcurrencySlots(concurrency)
+        self._slots: ConcurrencySlots[Delivery] = ConcurrencySlots(concurrency)
         self._watcher = CancellationWatcher(environment.connected)
         self._attempts = Attempts(
             self._runner,

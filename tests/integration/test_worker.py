@@ -24,7 +24,7 @@ from backbeat.compose.local.jars.java import find_java
 from backbeat.compose.local.jars.lock import Jar
 from backbeat.compose.local.jars.repository import find_repository
 from backbeat.compose.local.stack import Stack
-from backbeat.delivery.base import Delivery
+from backbeat.delivery.base import DeliveryWay
 from backbeat.errors import NotFound
 from backbeat.schemas.catalogue import HISTORY, RECORDS
 from backbeat.schemas.kafka.topics import activities_topic
@@ -272,7 +272,7 @@ def documented() -> set[str]:
 
 @pytest.mark.parametrize("delivery", ["group", "share"])
 async def test_a_worker_shows_what_it_does(
-    bootstrap: str, client: Client, name: str, delivery: Delivery, caplog: pytest.LogCaptureFixture
+    bootstrap: str, client: Client, name: str, delivery: DeliveryWay, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "backbeat")
     worker = Worker(bootstrap, name, delivery=delivery, session_timeout_seconds=2, status_port=0)

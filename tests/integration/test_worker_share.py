@@ -110,12 +110,12 @@ async def test_an_activity_that_runs_for_longer_than_its_lock_stays_with_its_wor
     async with running(worker):
         await until_async(lambda: notes.begun == [1])
         async with running(other.register(make(bootstrap, name))):
-            (job,) = worker._consumer._intake.held.values()
+            (delivery,) = worker._consumer._intake.held.values()
             for _ in range(4):
-                before = job.receipts[0].renew_at
+                before = delivery.receipts[0].renew_at
                 # Half a lock each.
-                await until_async(lambda before=before: job.receipts[0].renew_at > before)
-            assert not job.revoked
+                await until_async(lambda before=before: delivery.receipts[0].renew_at > before)
+            assert not delivery.revoked
             notes.gate.set()
             await until_async(lambda: notes.ended == [1])
     assert (notes.begun, other.begun) == ([1], [])
@@ -175,7 +175,7 @@ async def test_what_was_taken_too_often_is_put_back_before_the_broker_takes_it_o
     await member.join()
     for times in range(1, 4):
         await until_async(lambda times=times: len(taken) == 2 * times)
-        assert [one.deliveries for one in taken[-2:]] == [times, times]
+        assert [one.delivery_count for one in taken[-2:]] == [times, times]
         for one in taken[-2:]:
             one.lock.release()
         if times == 3:
@@ -252,13 +252,13 @@ async def test_work_goes_on_after_the_broker_was_away(broker: KafkaBroker, boots
     async with running(worker):
         await until_async(lambda: notes.ended == [2] and notes.begun.count(1) == 1)
         await asyncio.to_thread(broker.stop)
-        await until_async(lambda: all(job.revoked for job in worker._consumer._intake.held.values()))
+        await until_async(lambda: all(delivery.revoked for delivery in worker._consumer._intake.held.values()))
         # The thread that starts a broker must stay.
         broker.start()
         put(bootstrap, name, *records(3))
         await until_async(lambda: 3 in notes.ended)
         # It came again, and was known.
-        await until_async(lambda: not any(job.revoked for job in worker._consumer._intake.held.values()))
+        await until_async(lambda: not any(delivery.revoked for delivery in worker._consumer._intake.held.values()))
         notes.gate.set()
         await until_async(lambda: sorted(notes.ended) == [1, 2, 3])
     assert sorted(notes.begun) == [1, 2, 3]

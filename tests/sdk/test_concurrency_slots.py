@@ -13,8 +13,8 @@ def drain(slots: ConcurrencySlots[str]) -> list[str]:
 def test_jobs_run_in_the_order_in_which_they_came_up_to_the_concurrency() -> None:
     slots: ConcurrencySlots[str] = ConcurrencySlots(2)
     activity_slots: ActivitySlots[str] = ActivitySlots()
-    for job in "abc":
-        slots.offer(job, activity_slots)
+    for delivery in "abc":
+        slots.offer(delivery, activity_slots)
     assert drain(slots) == ["a", "b"]
     slots.done(activity_slots)
     assert drain(slots) == ["c"]
@@ -24,8 +24,8 @@ def test_a_full_lane_holds_up_nobody_else_and_goes_on_with_its_oldest() -> None:
     slots: ConcurrencySlots[str] = ConcurrencySlots(10)
     slow: ActivitySlots[str] = ActivitySlots(1)
     free: ActivitySlots[str] = ActivitySlots()
-    for job, activity_slots in (("s1", slow), ("s2", slow), ("s3", slow), ("f1", free)):
-        slots.offer(job, activity_slots)
+    for delivery, activity_slots in (("s1", slow), ("s2", slow), ("s3", slow), ("f1", free)):
+        slots.offer(delivery, activity_slots)
     assert drain(slots) == ["s1", "f1"]
     slots.offer("s4", slow)
     slots.done(slow)
@@ -37,8 +37,8 @@ def test_a_full_lane_holds_up_nobody_else_and_goes_on_with_its_oldest() -> None:
 def test_what_has_not_begun_can_be_taken_out() -> None:
     slots: ConcurrencySlots[str] = ConcurrencySlots(2)
     slow: ActivitySlots[str] = ActivitySlots(1)
-    for job in ("s1", "s2"):
-        slots.offer(job, slow)
+    for delivery in ("s1", "s2"):
+        slots.offer(delivery, slow)
     assert drain(slots) == ["s1"]
     slots.offer("s3", slow)
     assert sorted(slots.clear()) == ["s2", "s3"]

@@ -22,7 +22,7 @@ from confluent_kafka import Message
 
 from backbeat.delivery.intake import Intake
 from backbeat.delivery.kafka import logger
-from backbeat.delivery.records import ConsumerState, Job, Owner
+from backbeat.delivery.records import ConsumerState, Delivery, Owner
 from backbeat.delivery.result_producer import FULL_SECONDS, ResultProducer
 from backbeat.delivery.share.group import ShareGroup
 from backbeat.delivery.share.session import AcquiredRecord, Lock
@@ -39,17 +39,17 @@ class ShareConsumer:
         topic: str,
         group: ShareGroup,
         results: ResultProducer,
-        owner: Owner[Job],
+        owner: Owner[Delivery],
         *,
-        jobs_max: int,
+        held_max: int,
     ) -> None:
-        """`jobs_max`: activities that may be in the worker at once, whether they wait or run."""
+        """`held_max`: activities that may be in the worker at once, whether they wait or run."""
         self._topic = topic
         self._group = group
         self._results = results
-        self._jobs_max = jobs_max
+        self._held_max = held_max
         self._owner = owner
-        self._intake: Intake[AcquiredRecord, Lock, Job] = Intake(Job, self._dead_letter)
+        self._intake: Intake[AcquiredRecord, Lock, Delivery] = Intake(Delivery, self._dead_letter)
         self._outer: asyncio.AbstractEventLoop
         self._loop: asyncio.AbstractEventLoop
         self._threads: list[threading.Thread] = []
@@ -60,7 +60,7 @@ class ShareConsumer:
         self._reporting = True
         self._requeued_count = 0
         self._joined_at = 0.0
-        #: Jobs handed to the worker's loop, and those that have arrived there, ever.
+        #: Deliveries handed to the worker's loop, and those that have arrived there, ever.
         self._handed_over = 0
         self._arrived = 0
         #: Room that the worker reported last: how many more may begin, and `_arrived` at that time.
@@ -78,14 +78,14 @@ class ShareConsumer:
         # Not cancelled with its caller: the thread reports there how it went.
         await asyncio.shield(asyncio.wrap_future(started))
 
-    def send(self, answers: Sequence[tuple[bytes, bytes]], job: Job) -> None:
-        """Send the commands that answer a job, each with its route, in order: it is settled once Kafka has them."""
-        self._results.send(answers, job, self._settle)
+    def send(self, answers: Sequence[tuple[bytes, bytes]], delivery: Delivery) -> None:
+        """Send a delivery's answer: commands, each with its route, in order. It is settled once Kafka has them."""
+        self._results.send(answers, delivery, self._settle)
 
-    def settle(self, job: Job, *, answered: bool) -> None:
-        """Settle a job that needs no answer, or that is given up: then another worker gets it."""
-        job.answered = answered
-        self._settle(job)
+    def settle(self, delivery: Delivery, *, answered: bool) -> None:
+        """Settle a delivery that needs no answer, or that is given up: then another worker gets it."""
+        delivery.answered = answered
+        self._settle(delivery)
 
     def has_room(self, count: int) -> None:
         """Allow so many more to begin at once."""
@@ -122,8 +122,8 @@ class ShareConsumer:
         self._threads.append(thread)
         thread.start()
 
-    def _settle(self, job: Job) -> None:
-        self._intake.settle(job)
+    def _settle(self, delivery: Delivery) -> None:
+        self._intake.settle(delivery)
         self._wake()
 
     def _wake(self) -> None:
@@ -135,10 +135,10 @@ class ShareConsumer:
         except RuntimeError:
             logger.debug("the consumer has ended before a handler did")
 
-    def _hand_over(self, jobs: list[Job]) -> None:
+    def _hand_over(self, deliveries: list[Delivery]) -> None:
         """Runs in the worker's loop."""
-        self._arrived += len(jobs)
-        self._owner.accept(jobs)
+        self._arrived += len(deliveries)
+        self._owner.accept(deliveries)
 
     # --- the thread's side -----------------------------------------------------------------------------------------
 
@@ -177,25 +177,25 @@ class ShareConsumer:
         count, arrived = self._room
         if self._draining:
             return 0
-        return min(count - (self._handed_over - arrived), self._jobs_max - len(self._intake.held))
+        return min(count - (self._handed_over - arrived), self._held_max - len(self._intake.held))
 
     def _settle_all(self) -> None:
-        """Settle the jobs that other threads have left."""
+        """Settle the deliveries that other threads have left."""
         self._woken = False
         self._intake.settle_all()
         self._group.wake()
 
     def _take(self, records: list[AcquiredRecord]) -> None:
-        jobs = []
+        deliveries = []
         for acquired in records:
-            refuse = partial(self._requeue, acquired) if acquired.deliveries >= self._group.last_delivery else None
-            job = self._intake.take(acquired, acquired.value, acquired.lock, refuse)
-            if job is not None:
-                jobs.append(job)
-        if jobs:
-            self._handed_over += len(jobs)
+            refuse = partial(self._requeue, acquired) if acquired.delivery_count >= self._group.last_delivery else None
+            delivery = self._intake.take(acquired, acquired.value, acquired.lock, refuse)
+            if delivery is not None:
+                deliveries.append(delivery)
+        if deliveries:
+            self._handed_over += len(deliveries)
             try:
-                self._outer.call_soon_threadsafe(self._hand_over, jobs)
+                self._outer.call_soon_threadsafe(self._hand_over, deliveries)
             except RuntimeError:
                 # The loop was closed without stopping the worker: nobody is there any more.
                 logger.error("the worker's event loop is closed: its consumer ends")
@@ -211,7 +211,7 @@ class ShareConsumer:
             "%s %s was taken %d times and not answered: it is put back to the end of its topic",
             record.node.name,
             record.node.id.hex(),
-            acquired.deliveries,
+            acquired.delivery_count,
         )
         self._requeued_count += 1
         self._move(acquired, self._results.requeue)

@@ -63,7 +63,7 @@ class AcquiredRecord(NamedTuple):
     value: bytes | None
     headers: list[tuple[str, bytes | None]]
     #: number of times that it was taken by anybody, this time included
-    deliveries: int
+    delivery_count: int
 
 
 class Group(Protocol):
@@ -213,7 +213,7 @@ class Session:
     def _acquire(self, partition: int, raw: bytes, acquired: Iterable[Any], renew_at: float) -> list[AcquiredRecord]:
         records, holes = _records(raw)
         acquired_records = []
-        for first, last, deliveries, _ in acquired:
+        for first, last, delivery_count, _ in acquired:
             for offset in range(first, last + 1):
                 place = (partition, offset)
                 record = records.get(offset)
@@ -225,7 +225,7 @@ class Session:
                 self._lose([place])
                 lock = self._locks[place] = Lock(self, place, renew_at)
                 acquired_records.append(
-                    AcquiredRecord(lock, record.key, record.value, list(record.headers), deliveries)
+                    AcquiredRecord(lock, record.key, record.value, list(record.headers), delivery_count)
                 )
         return acquired_records
 

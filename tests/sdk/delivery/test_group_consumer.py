@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from backbeat.delivery.consumer import GroupConsumer
-from backbeat.delivery.records import Job, Owner
+from backbeat.delivery.records import Delivery, Owner
 from backbeat.delivery.result_producer import ResultProducer
 from backbeat.errors import Unavailable
 from backbeat.schemas.kafka.topics import COMMANDS, DEAD_LETTERS, activities_topic
@@ -35,9 +35,9 @@ class Time:
 class Rig:
     """A consumer, and what its worker was given."""
 
-    def __init__(self, *, jobs_max: int = 100) -> None:
+    def __init__(self, *, held_max: int = 100) -> None:
         self.group, self.producer, self.time = Group(), Producer(holds=True, topics=(TOPIC,)), Time()
-        self.jobs: list[Job] = []
+        self.deliveries: list[Delivery] = []
         self.failures: list[BaseException] = []
         self.is_joined = asyncio.Event()
         self.consumer = GroupConsumer(
@@ -45,25 +45,25 @@ class Rig:
             self.group.connect,
             ResultProducer("nowhere:1", self.producer.make),
             Owner(self._accept, self.failures.append, self.is_joined.set),
-            jobs_max=jobs_max,
+            held_max=held_max,
             clock=self.time,
         )
 
-    def _accept(self, jobs: Sequence[Job]) -> None:
-        self.jobs += jobs
+    def _accept(self, deliveries: Sequence[Delivery]) -> None:
+        self.deliveries += deliveries
 
     @property
     def numbers(self) -> list[int]:
-        return [job.record.node.seq for job in self.jobs]
+        return [delivery.record.node.seq for delivery in self.deliveries]
 
-    async def take(self, *numbers: int, partition: int = 0) -> list[Job]:
+    async def take(self, *numbers: int, partition: int = 0) -> list[Delivery]:
         """Have these taken, and begun."""
-        count = len(self.jobs)
+        count = len(self.deliveries)
         self.group.put(*map(record_of, numbers), partition=partition)
-        await until_async(lambda: len(self.jobs) == count + len(numbers))
-        for job in self.jobs[count:]:
-            job.begun = True
-        return self.jobs[count:]
+        await until_async(lambda: len(self.deliveries) == count + len(numbers))
+        for delivery in self.deliveries[count:]:
+            delivery.begun = True
+        return self.deliveries[count:]
 
     async def is_committed(self, **marks: int) -> None:
         """Wait until these are the newest commits: p0=3 is offset 3 of partition 0."""
@@ -97,8 +97,8 @@ async def rig() -> AsyncIterator[Rig]:
 
 async def test_an_offset_passes_only_what_is_answered_and_acknowledged(rig: Rig) -> None:
     first, second, third = await rig.take(1, 2, 3)
-    for job in (third, second):
-        rig.consumer.send(ANSWER, job)
+    for delivery in (third, second):
+        rig.consumer.send(ANSWER, delivery)
     rig.producer.acknowledge()
     await until_async(lambda: third.answered and second.answered)
     await rig.turns()
@@ -124,13 +124,13 @@ async def test_what_needs_no_answer_is_committed_and_what_is_given_up_is_not(rig
 
 
 async def test_a_repeat_runs_once_and_its_offset_goes_on(rig: Rig) -> None:
-    (job,) = await rig.take(1)
+    (delivery,) = await rig.take(1)
     rig.group.put(record_of(1), record_of(2))
-    await until_async(lambda: len(rig.jobs) == 2)
-    rig.consumer.settle(rig.jobs[1], answered=True)
+    await until_async(lambda: len(rig.deliveries) == 2)
+    rig.consumer.settle(rig.deliveries[1], answered=True)
     await rig.turns()
     assert rig.group.marks == {}
-    rig.consumer.settle(job, answered=True)
+    rig.consumer.settle(delivery, answered=True)
     await rig.is_committed(p0=3)
     rig.group.put(record_of(2), record_of(1))
     await rig.is_committed(p0=5)
@@ -149,9 +149,9 @@ async def test_what_is_no_activity_goes_to_the_dead_letters_before_its_offset_is
 
 
 async def test_an_answer_waits_for_room(rig: Rig) -> None:
-    (job,) = await rig.take(1)
+    (delivery,) = await rig.take(1)
     rig.producer.full = 2
-    rig.consumer.send(ANSWER, job)
+    rig.consumer.send(ANSWER, delivery)
     assert rig.producer.values(COMMANDS) == [b"answer"]
 
 
@@ -177,50 +177,50 @@ async def test_a_partition_is_kept_for_some_seconds_and_longer_for_what_is_limit
     rig: Rig, granted_at: int | None, seconds: int
 ) -> None:
     rig.group.put(record_of(1, granted_at=granted_at))
-    await until_async(lambda: rig.jobs)
-    rig.jobs[0].begun = True
+    await until_async(lambda: rig.deliveries)
+    rig.deliveries[0].begun = True
     gone = threading.Event()
     rig.group.revoke(0)
     rig.group.do(gone.set)
-    await until_async(lambda: rig.jobs[0].revoked)
+    await until_async(lambda: rig.deliveries[0].revoked)
     rig.time.seconds += seconds - 1
     assert not await asyncio.to_thread(gone.wait, 0.2)
     rig.time.seconds += 2
     assert await asyncio.to_thread(gone.wait, 60)
     # It may end all the same; its offset is the next owner's.
-    rig.consumer.settle(rig.jobs[0], answered=True)
+    rig.consumer.settle(rig.deliveries[0], answered=True)
     await until_async(lambda: rig.consumer.state().held == 0)
     assert rig.group.marks.get(0, 0) == 0
 
 
 async def test_what_was_given_up_is_handed_over_again_when_its_partition_comes_back(rig: Rig) -> None:
-    (job,) = await rig.take(1)
-    job.begun = False
+    (delivery,) = await rig.take(1)
+    delivery.begun = False
     rig.group.revoke(0)
     rig.group.assign(0)
     # As the new owner it reads the record again, and knows it.
     rig.group.put(record_of(1))
-    await until_async(lambda: len(job.receipts) == 2)
-    rig.consumer.settle(job, answered=False)
-    await until_async(lambda: len(rig.jobs) == 2)
-    assert rig.jobs[1] is job
-    assert not job.begun
+    await until_async(lambda: len(delivery.receipts) == 2)
+    rig.consumer.settle(delivery, answered=False)
+    await until_async(lambda: len(rig.deliveries) == 2)
+    assert rig.deliveries[1] is delivery
+    assert not delivery.begun
 
 
 async def test_a_lost_partition_is_not_committed(rig: Rig) -> None:
-    (job,) = await rig.take(1)
+    (delivery,) = await rig.take(1)
     rig.group.revoke(0, lost=True)
-    await until_async(lambda: job.revoked)
-    rig.consumer.settle(job, answered=True)
+    await until_async(lambda: delivery.revoked)
+    rig.consumer.settle(delivery, answered=True)
     await rig.turns()
     assert rig.group.marks == {}
 
 
 async def test_a_full_worker_reads_no_more_until_half_is_done() -> None:
-    rig = Rig(jobs_max=4)
+    rig = Rig(held_max=4)
     await rig.consumer.start()
     rig.group.assign(0)
-    jobs = await rig.take(1, 2, 3, 4)
+    deliveries = await rig.take(1, 2, 3, 4)
     rig.group.put(record_of(5))
 
     def is_paused() -> bool:
@@ -231,8 +231,8 @@ async def test_a_full_worker_reads_no_more_until_half_is_done() -> None:
     # One that comes meanwhile is paused, too.
     rig.group.assign(1)
     await until_async(lambda: rig.group.paused == {0, 1})
-    for job in jobs[:2]:
-        rig.consumer.settle(job, answered=True)
+    for delivery in deliveries[:2]:
+        rig.consumer.settle(delivery, answered=True)
     await until_async(lambda: rig.numbers == [1, 2, 3, 4, 5])
     assert rig.group.paused == set()
     await rig.consumer.stop()
@@ -259,9 +259,9 @@ async def test_a_stop_commits_what_kafka_acknowledges_meanwhile_and_leaves(rig: 
 async def test_a_stop_ends_within_its_deadline_though_kafka_does_not_answer(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (job,) = await rig.take(1)
+    (delivery,) = await rig.take(1)
     rig.group.commit_returns.clear()
-    rig.consumer.settle(job, answered=True)
+    rig.consumer.settle(delivery, answered=True)
     rig.consumer.leave_seconds_max = 0.1
     await rig.consumer.stop()
     assert rig.consumer.state().alive
@@ -302,8 +302,8 @@ async def test_an_error_of_a_fetch_is_a_line_and_a_fatal_one_ends_the_consumer(
 
 
 async def test_an_answer_that_kafka_refuses_ends_the_consumer_and_its_offset_stays(rig: Rig) -> None:
-    (job,) = await rig.take(1)
-    rig.consumer.send(ANSWER, job)
+    (delivery,) = await rig.take(1)
+    rig.consumer.send(ANSWER, delivery)
     rig.producer.acknowledge(error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
     await until_async(lambda: rig.failures)
     assert "Kafka does not take a record" in str(rig.failures[0])

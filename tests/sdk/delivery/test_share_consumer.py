@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from backbeat.delivery.records import Job, Owner
+from backbeat.delivery.records import Delivery, Owner
 from backbeat.delivery.result_producer import ResultProducer
 from backbeat.delivery.share.consumer import ShareConsumer
 from backbeat.delivery.share.protocol import AckType
@@ -57,12 +57,12 @@ class Group:
         lock.revoked = True
         self.acks.append((lock.place[1], kind))
 
-    def put(self, *values: bytes, deliveries: int = 1) -> list[Lock]:
+    def put(self, *values: bytes, delivery_count: int = 1) -> list[Lock]:
         """Give records, whatever room there is."""
         acquired = []
         for value in values:
             lock = Lock(self, (0, self._offset), 0.0)  # type: ignore[arg-type]
-            acquired.append(AcquiredRecord(lock, b"key", value, [("header", b"value")], deliveries))
+            acquired.append(AcquiredRecord(lock, b"key", value, [("header", b"value")], delivery_count))
             self._offset += 1
         self.loop.call_soon_threadsafe(self.accept, acquired)
         return [record.lock for record in acquired]
@@ -73,7 +73,7 @@ class Rig:
 
     def __init__(self) -> None:
         self.group, self.producer = Group(), Producer(holds=True, topics=(TOPIC,))
-        self.jobs: list[Job] = []
+        self.deliveries: list[Delivery] = []
         self.failures: list[BaseException] = []
         self.is_joined = asyncio.Event()
         self.consumer = ShareConsumer(
@@ -81,17 +81,17 @@ class Rig:
             self.group,  # type: ignore[arg-type]
             ResultProducer("nowhere:1", self.producer.make),
             Owner(self._accept, self.failures.append, self.is_joined.set),
-            jobs_max=4,
+            held_max=4,
         )
 
-    def _accept(self, jobs: Sequence[Job]) -> None:
-        self.jobs += jobs
+    def _accept(self, deliveries: Sequence[Delivery]) -> None:
+        self.deliveries += deliveries
 
-    async def take(self, *numbers: int) -> list[Job]:
-        count = len(self.jobs)
+    async def take(self, *numbers: int) -> list[Delivery]:
+        count = len(self.deliveries)
         self.group.put(*map(record_of, numbers))
-        await until_async(lambda: len(self.jobs) == count + len(numbers))
-        return self.jobs[count:]
+        await until_async(lambda: len(self.deliveries) == count + len(numbers))
+        return self.deliveries[count:]
 
     async def room(self) -> int:
         """The room that the group's member sees."""
@@ -125,30 +125,30 @@ async def test_a_record_is_accepted_once_all_of_its_answer_is_acknowledged(rig: 
 
 
 async def test_what_is_given_up_is_released_and_runs_again_when_it_comes_again(rig: Rig) -> None:
-    (job,) = await rig.take(1)
-    rig.consumer.settle(job, answered=False)
+    (delivery,) = await rig.take(1)
+    rig.consumer.settle(delivery, answered=False)
     await until_async(lambda: rig.group.acks == [(0, RELEASE)])
-    assert job.revoked
+    assert delivery.revoked
     await rig.take(1)
-    assert len(rig.jobs) == 2
+    assert len(rig.deliveries) == 2
 
 
 async def test_a_repeat_runs_once_and_all_its_records_are_accepted(rig: Rig) -> None:
-    (job,) = await rig.take(1)
+    (delivery,) = await rig.take(1)
     rig.group.put(record_of(1))
-    await until_async(lambda: len(job.receipts) == 2)
-    rig.consumer.settle(job, answered=True)
+    await until_async(lambda: len(delivery.receipts) == 2)
+    rig.consumer.settle(delivery, answered=True)
     await until_async(lambda: rig.group.acks == [(0, ACCEPT), (1, ACCEPT)])
-    rig.group.put(record_of(1), deliveries=4)
+    rig.group.put(record_of(1), delivery_count=4)
     await until_async(lambda: len(rig.group.acks) == 3)
-    assert (len(rig.jobs), rig.consumer.state().repeats, rig.producer.sent) == (1, 2, [])
+    assert (len(rig.deliveries), rig.consumer.state().repeats, rig.producer.sent) == (1, 2, [])
 
 
 async def test_a_record_whose_lock_was_lost_is_not_acknowledged(rig: Rig) -> None:
-    (job,) = await rig.take(1)
-    job.receipts[0].revoked = True
-    assert job.revoked
-    rig.consumer.settle(job, answered=True)
+    (delivery,) = await rig.take(1)
+    delivery.receipts[0].revoked = True
+    assert delivery.revoked
+    rig.consumer.settle(delivery, answered=True)
     await until_async(lambda: rig.consumer.state().held == 0)
     assert rig.group.acks == []
 
@@ -164,14 +164,14 @@ async def test_what_is_no_activity_goes_to_the_dead_letters_and_waits_for_room_t
 
 
 async def test_what_was_taken_too_often_is_put_back_also_when_it_is_held(rig: Rig) -> None:
-    rig.group.put(record_of(1), deliveries=3)
-    await until_async(lambda: rig.jobs)
-    rig.group.put(record_of(1), record_of(2), deliveries=4)
+    rig.group.put(record_of(1), delivery_count=3)
+    await until_async(lambda: rig.deliveries)
+    rig.group.put(record_of(1), record_of(2), delivery_count=4)
     await until_async(lambda: rig.producer.values(TOPIC) == [record_of(1), record_of(2)])
     assert (rig.group.acks, rig.consumer.state().requeued) == ([], 2)
     rig.producer.acknowledge()
     await until_async(lambda: rig.group.acks == [(1, ACCEPT), (2, ACCEPT)])
-    assert len(rig.jobs[0].receipts) == 1
+    assert len(rig.deliveries[0].receipts) == 1
 
 
 async def test_no_more_is_taken_than_can_begin(rig: Rig) -> None:
@@ -187,8 +187,8 @@ async def test_no_more_is_taken_than_can_begin(rig: Rig) -> None:
 
 
 async def test_a_stop_accepts_what_is_acknowledged_meanwhile_and_leaves(rig: Rig) -> None:
-    (job,) = await rig.take(1)
-    rig.consumer.send(ANSWER, job)
+    (delivery,) = await rig.take(1)
+    rig.consumer.send(ANSWER, delivery)
     flushed = rig.producer.flush
 
     def flush(timeout: float) -> int:
@@ -200,7 +200,7 @@ async def test_a_stop_accepts_what_is_acknowledged_meanwhile_and_leaves(rig: Rig
     assert (rig.group.acks, rig.group.log) == ([(0, ACCEPT)], ["leave"])
     assert not rig.consumer.state().alive
     # A handler that nobody waited for ends: there is nobody to be told.
-    rig.consumer.settle(job, answered=False)
+    rig.consumer.settle(delivery, answered=False)
 
 
 async def test_a_group_that_cannot_be_joined_is_the_starts_error() -> None:
@@ -213,8 +213,8 @@ async def test_a_group_that_cannot_be_joined_is_the_starts_error() -> None:
 
 
 async def test_an_answer_that_kafka_refuses_ends_the_worker(rig: Rig) -> None:
-    (job,) = await rig.take(1)
-    rig.consumer.send(ANSWER, job)
+    (delivery,) = await rig.take(1)
+    rig.consumer.send(ANSWER, delivery)
     assert rig.producer.values(COMMANDS) == [b"answer"]
     rig.producer.acknowledge(error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
     await until_async(lambda: rig.failures)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from backbeat import Worker
-from backbeat.delivery.records import ConsumerState, Job, Owner, key_of
+from backbeat.delivery.records import ConsumerState, Delivery, Owner, key_of
 from backbeat.schemas.codec import decode_command
 from backbeat.schemas.messages.activities import ActivityKind, ActivityRecord
 from tests.integration.at_work import activity
@@ -29,15 +29,15 @@ class Receipt:
     def release(self) -> None: ...
 
 
-def label_of(job: Job) -> str:
-    label: str = msgspec.json.decode(job.record.node.subject)
+def label_of(delivery: Delivery) -> str:
+    label: str = msgspec.json.decode(delivery.record.node.subject)
     return label
 
 
 class Consumer:
     """A worker's consumer (`ActivityConsumer`)."""
 
-    def __init__(self, owner: Owner[Job]) -> None:
+    def __init__(self, owner: Owner[Delivery]) -> None:
         self.accept, self.fail, self.joined = owner
         #: Commands by the activity's label (`Bench.put`), in the order in which they came.
         self.answers: dict[str, list[Any]] = {}
@@ -56,13 +56,13 @@ class Consumer:
         await self.may_start.wait()
         self.joined()
 
-    def send(self, answers: Sequence[tuple[bytes, bytes]], job: Job) -> None:
+    def send(self, answers: Sequence[tuple[bytes, bytes]], delivery: Delivery) -> None:
         if self.send_error is not None:
             raise self.send_error
-        self.answers[label_of(job)] = [decode_command(value) for _, value in answers]
+        self.answers[label_of(delivery)] = [decode_command(value) for _, value in answers]
 
-    def settle(self, job: Job, *, answered: bool) -> None:
-        self.settled[label_of(job)] = answered
+    def settle(self, delivery: Delivery, *, answered: bool) -> None:
+        self.settled[label_of(delivery)] = answered
 
     def has_room(self, count: int) -> None:
         self.room = count
@@ -140,15 +140,15 @@ class Bench:
 
     def put(
         self, *labels: str, kind: ActivityKind = ActivityKind.ACTIVITY, receipt: Any = None, **changes: Any
-    ) -> list[Job]:
+    ) -> list[Delivery]:
         """Hand over activities, each by its label: its name, or, where there are several, `name:more`."""
-        jobs = []
+        deliveries = []
         for label in labels:
             node = activity(label.partition(":")[0], label, next(self._numbers), USER)
             record = ActivityRecord(msgspec.structs.replace(node, client_data=b"{}", **changes), kind)
-            jobs.append(Job(record, key_of(record), receipt or Receipt()))
-        self.consumer.accept(jobs)
-        return jobs
+            deliveries.append(Delivery(record, key_of(record), receipt or Receipt()))
+        self.consumer.accept(deliveries)
+        return deliveries
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:

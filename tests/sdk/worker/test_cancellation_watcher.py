@@ -58,8 +58,8 @@ async def test_an_async_handler_is_cancelled_when_its_attempt_is_over_and_its_an
 
     bench.environment.query = query
     async with bench.running():
-        (job,) = bench.put("Long")
-        node = job.record.node
+        (delivery,) = bench.put("Long")
+        node = delivery.record.node
         await asyncio.wait_for(told.wait(), 60)
         await until_async(lambda: bench.is_idle, 60)
     assert bench.consumer.settled == {"Long": True}
@@ -99,11 +99,11 @@ async def test_only_what_is_seen_twice_is_asked_about(monkeypatch: pytest.Monkey
     def query(query: WaitNode) -> Any:
         asked.append(query)
         go_on.set()
-        return job.record.node
+        return delivery.record.node
 
     bench.environment.query = query
     async with bench.running():
-        (job,) = bench.put("Long")
+        (delivery,) = bench.put("Long")
         await begun.wait()
         bench.worker._watcher._look()
         (run,) = bench.worker._watcher._runs.values()
@@ -140,10 +140,10 @@ async def test_a_deadline_is_renewed_until_the_engine_says_that_the_attempt_is_o
     bench.worker._watcher._look = lambda: None  # type: ignore[method-assign]
     label = way.capitalize()
     async with bench.running():
-        (job,) = bench.put(label)
+        (delivery,) = bench.put(label)
         await bench.is_settled(label)
         await until_async(lambda: bench.is_idle, 60)
-    assert {(beat.node_id, beat.attempt) for beat in beats} == {(job.record.node.id, 1)}
+    assert {(beat.node_id, beat.attempt) for beat in beats} == {(delivery.record.node.id, 1)}
     assert (len(beats), bench.consumer.settled, bench.consumer.answers) == (4, {label: True}, {})
 
 
