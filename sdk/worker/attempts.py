@@ -171,8 +171,12 @@ class Attempts:
                     run = partial(contextvars.copy_context().run, self._run_plain, delivery, activity, handler)
                     self._threads.run(run)
         except Exception as error:  # noqa: BLE001 - no thread can be started, for example
-            self._answer(delivery, activity, self._runner.failed(activity, error))
-            self._ended(delivery, activity)
+            failure: BaseException | None = None
+            try:
+                self._answer(delivery, activity, self._runner.failed(activity, error))
+            except Exception as unanswered:  # noqa: BLE001 - it is raised again where run() is awaited
+                failure = unanswered
+            self._ended(delivery, activity, failure)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._loop is not None

@@ -137,13 +137,13 @@ async def test_a_consumer_that_fails_ends_the_run_with_its_error() -> None:
     assert (bench.consumer.settled, bench.consumer.log) == ({"Long": False}, ["drain", "stop"])
 
 
-@pytest.mark.parametrize("way", ["plain", "async"])
+@pytest.mark.parametrize("way", ["plain", "async", "not registered"])
 async def test_a_worker_that_cannot_answer_ends_and_gives_the_activity_back(way: str) -> None:
     bench = Bench()
     bench.consumer.send_error = MemoryError("no room for an answer")
     if way == "plain":
         bench.worker.activity("Work")(lambda: None)
-    else:
+    elif way == "async":
         Long(bench, "Work").go_on.set()
     run = asyncio.create_task(bench.worker.run(handle_signals=False))
     await bench.is_up()
