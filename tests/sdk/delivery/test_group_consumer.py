@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from confluent_kafka import KafkaError
 
@@ -14,7 +15,9 @@ from backbeat.delivery.consumer import GroupConsumer
 from backbeat.delivery.records import Delivery, Owner
 from backbeat.delivery.result_producer import ResultProducer
 from backbeat.errors import Unavailable
+from backbeat.schemas.codec import decode_activity, encode_activity
 from backbeat.schemas.kafka.topics import COMMANDS, DEAD_LETTERS, activities_topic
+from backbeat.schemas.messages.activities import ActivityKind
 from tests.sdk.delivery.kafka_ports import Group, Producer, record_of
 from tests.waiting import until_async
 
@@ -135,6 +138,18 @@ async def test_a_repeat_runs_once_and_its_offset_goes_on(rig: Rig) -> None:
     rig.group.put(record_of(2), record_of(1))
     await rig.is_committed(p0=5)
     assert (rig.numbers, rig.consumer.state().repeats) == ([1, 2], 3)
+
+
+async def test_an_activity_and_notifications_of_different_messages_are_no_repeats(rig: Rig) -> None:
+    def notification(message: str) -> bytes:
+        return encode_activity(msgspec.structs.replace(record, kind=ActivityKind.NOTIFICATION, message=message))
+
+    record = decode_activity(record_of(1))
+    client, server = notification("Client Error"), notification("Server Error")
+    rig.group.put(record_of(1), client, server, client, notification(""))
+    await until_async(lambda: len(rig.deliveries) == 4)
+    assert [each.record.message for each in rig.deliveries] == [None, "Client Error", "Server Error", ""]
+    assert rig.consumer.state().repeats == 1
 
 
 async def test_what_is_no_activity_goes_to_the_dead_letters_before_its_offset_is_passed(rig: Rig) -> None:
