@@ -22,9 +22,6 @@ _POLL_SECONDS = 0.1
 #: Time for which a full worker waits before it pauses its partitions: a pause throws away what was fetched ahead.
 _FULL_SECONDS_MAX = 1.0
 _LAG_SECONDS_MAX = 1.0
-#: The time of a partition that is taken away, where some of what is under way is of a limited type: run twice at once
-#: it would be one more than the limit allows.
-_REVOKE_LIMITED_SECONDS_MAX = 60.0
 
 
 def group_of(client: str) -> str:
@@ -34,6 +31,9 @@ def group_of(client: str) -> str:
 
 class GroupConsumer(GroupMember[Delivery]):
     """Reads activities and hands them to the loop; takes answers and commits."""
+
+    # Run twice at once it would be one more than the limit allows.
+    revoke_limited_seconds_max = 60.0
 
     def __init__(
         self,
@@ -147,8 +147,3 @@ class GroupConsumer(GroupMember[Delivery]):
     def _forget(self, consumer: Consumer, partitions: list[TopicPartition]) -> dict[Place, Offsets]:
         self._rebalanced_at = time.time()
         return super()._forget(consumer, partitions)
-
-    def _revoke_seconds(self, under_way: Sequence[Delivery]) -> float:
-        if any(delivery.record.node.granted_at is not None for delivery in under_way):
-            return _REVOKE_LIMITED_SECONDS_MAX
-        return super()._revoke_seconds(under_way)

@@ -13,7 +13,7 @@ import asyncio
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -47,6 +47,8 @@ class GroupMember(ABC, Generic[D]):
     #: Interval of the commits, and bound of the wait for the thread's end.
     commit_seconds = 0.2
     leave_seconds_max = 30.0
+    #: Time as of `_REVOKE_SECONDS_MAX`, where some of what is under way is of a limited type.
+    revoke_limited_seconds_max = _REVOKE_SECONDS_MAX
 
     def __init__(
         self,
@@ -118,11 +120,6 @@ class GroupMember(ABC, Generic[D]):
     def _read(self, message: Message, offsets: Offsets, offset: int) -> D | None:
         """The activity of a record; None: it is dealt with otherwise."""
         return self._intake.take(message, message.value(), OffsetReceipt(offsets, offset))
-
-    def _revoke_seconds(self, under_way: Sequence[D]) -> float:
-        """Time that partitions which are taken away are kept for what is under way."""
-        del under_way
-        return _REVOKE_SECONDS_MAX
 
     def _gone(self, delivery: D) -> None:
         """An activity is held no longer."""
@@ -196,7 +193,8 @@ class GroupMember(ABC, Generic[D]):
         revoked = self._forget(consumer, partitions)
         began_at = self._clock()
         while not self._ending.is_set() and (under_way := self._under_way(revoked)):
-            if self._clock() - began_at > self._revoke_seconds(under_way):
+            limited = any(delivery.record.node.granted_at is not None for delivery in under_way)
+            if self._clock() - began_at > (self.revoke_limited_seconds_max if limited else _REVOKE_SECONDS_MAX):
                 break
             self._results.serve(FULL_SECONDS)
             self._settle()

@@ -36,12 +36,8 @@ def is_installed() -> bool:
     >>> is_installed() in (True, False)
     True
     """
-    return importlib.util.find_spec("opentelemetry") is not None and _api_is_whole()
-
-
-def _api_is_whole() -> bool:
-    # The name is a namespace that other packages share.
-    return importlib.util.find_spec("opentelemetry.trace") is not None
+    # The first name alone is a namespace that other packages share.
+    return all(importlib.util.find_spec(name) is not None for name in ("opentelemetry", "opentelemetry.trace"))
 
 
 class Traced:
