@@ -52,13 +52,23 @@ Entry = tuple[str, str, str, int, bytes | None]  #: which status, from, to, at, 
 class Refused(Exception):  # noqa: N818 - a refusal is no error
     """The command is refused: nothing of it may stay."""
 
-    def __init__(self, reason: str, found: str = "", wanted: str = "") -> None:
+    def __init__(self, reason: str, found: str = "", wanted: str = "", message: str = "") -> None:
         super().__init__(reason)
-        self.reason, self.found, self.wanted = reason, found, wanted
+        self.reason, self.found, self.wanted, self.message = reason, found, wanted, message
 
 
 class Nothing(Exception):  # noqa: N818 - as above
     """The command changes nothing, and that is as it should be."""
+
+
+def error_text(error: dict[str, Any]) -> bytes:
+    """The response that a node keeps of an error."""
+    return json.dumps({"error": error}, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def is_result(command: c.AnyCommand) -> bool:
+    """Whether a worker answers an attempt with it."""
+    return isinstance(command, (c.AddChildren, c.ChangeNode)) and command.attempt is not None
 
 
 @dataclass(eq=False)
@@ -149,6 +159,11 @@ class Naive:
             words = (refused.found, refused.wanted) if refused.wanted else ()
             self.outcome.answer = ("rejection", refused.reason, *words)
             self._keep(command)
+            if refused.message and is_result(command):  # a worker hears of a refusal in no other way
+                response = json.dumps(
+                    {"error": {"message": refused.message}}, separators=(",", ":"), ensure_ascii=False
+                ).encode()
+                self._client_error(self.nodes[command.node_id], response)
         except Nothing:
             self.outcome.answer = ("ignored",)
         else:
@@ -371,7 +386,9 @@ class Naive:
         if node is None or node.closed:
             raise Nothing
         error = {"message": command.message}
-        self._set_server(node, "errored", json.dumps({"error": error}, separators=(",", ":")).encode())
+        self._set_server(
+            node, "errored", json.dumps({"error": error}, separators=(",", ":"), ensure_ascii=False).encode()
+        )
         node.timer = None
         self._notify(node, "Server Error", error)
         return ("nothing",)
@@ -388,7 +405,7 @@ class Naive:
         elif kind == "retry":
             self._retry(node)
         else:
-            self._client_error(node, json.dumps({"error": EXPIRED}, separators=(",", ":")).encode())
+            self._client_error(node, json.dumps({"error": EXPIRED}, separators=(",", ":"), ensure_ascii=False).encode())
         return self.outcome
 
     # --- events (section 4) ------------------------------------------------------------------------------------------
@@ -557,8 +574,13 @@ class Naive:
         return self.trees[identity]
 
     def _check_depth(self, node: Child, command: c.AddChildren | c.ChangeNode) -> None:
-        if command.children and node.depth + 1 > self.settings.depth_max:
-            raise Refused("limit_exceeded")
+        limit = self.settings.depth_max
+        if command.children and node.depth + 1 > limit:
+            message = (
+                f"The node would be {node.depth + 1} levels deep; depth_max is {limit}. Let the signal of another "
+                "workflow, or siblings, go on with it; or have depth_max raised (backbeat settings set depth_max=…)"
+            )
+            raise Refused("limit_exceeded", str(node.depth + 1), f"depth_max {limit}", message)
 
     def _first_held(self, node: Child) -> Child | None:
         """The signal that waits for this node, and whose workflow's later signals do, too; null: nothing does."""

@@ -6,7 +6,11 @@ import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 
-from tests.core.player import Move, Player
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import ids
+from backbeat.schemas.messages.status import ClientStatus
+from tests.core.player import WORKFLOW_IDS, WORKFLOWS, Move, Player
+from tests.core.world import USER
 
 WORDS = (
     ["signal"] * 4
@@ -76,3 +80,25 @@ def test_commands_between_slices_and_repeats_of_sends_forget_nothing(story, part
 def test_long_stories(story, partitions, seed, slice_nodes_max):
     """`HYPOTHESIS_PROFILE=prove pytest tests/core -m prove`: runs for long."""
     play(Player(partitions, slice_nodes_max=slice_nodes_max, seed=seed), story)
+
+
+def test_a_result_whose_children_would_be_too_deep_is_an_error_of_its_node():
+    player = Player()
+    workflow = WORKFLOW_IDS[0]
+    signal = c.Signal(
+        id=player.world.new_id(), workflow_id=workflow, workflow=WORKFLOWS[0], node=c.NewNode(name="1", user_id=USER)
+    )
+    player.do(signal)
+    node_id = ids.node_id(workflow, signal.id, 0)
+    for depth in range(2, player.naive.settings.depth_max + 2):
+        result = c.ChangeNode(
+            id=player.world.new_id(),
+            node_id=node_id,
+            status="completed",
+            children=(c.NewNode(name=str(depth), user_id=USER),),
+            attempt=player.world.nodes()[node_id].attempt,
+        )
+        player.do(result)
+        too_deep, node_id = node_id, ids.node_id(workflow, result.id, 0)
+    assert node_id not in player.world.nodes()
+    assert player.world.nodes()[too_deep].client is ClientStatus.ERRORED
