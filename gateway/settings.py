@@ -20,6 +20,42 @@ class TokenFor(enum.Enum):
     ALL = "all"
 
 
+class Ui(enum.Enum):
+    """Web console of a gateway."""
+
+    OFF = "off"
+    #: Beside the API.
+    ON = "on"
+    #: Without the API: the console, health and metrics.
+    ONLY = "only"
+
+
+class UiLogin(enum.Enum):
+    """Way into the console."""
+
+    #: Everybody is an operator; only where the gateway listens on loopback.
+    NONE = "none"
+    #: A person's name and token, or a client's.
+    TOKEN = "token"  # noqa: S105 - the word of a setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class UiSettings:
+    """Settings of the web console."""
+
+    #: Name of the installation, in a band on every page; empty: no band.
+    name: str = ""
+    #: Colour of that band.
+    colour: str = "grey"
+    #: True: nothing can be changed in the console.
+    read_only: bool = False
+    login: UiLogin = UiLogin.TOKEN
+    #: Host names that the console answers to, beside loopback names and addresses.
+    hosts: tuple[str, ...] = ()
+    #: File of the secret that sessions are signed with, the same for all gateways; None: a new one at each start.
+    secret_file: Path | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class GatewaySettings:
     """Settings of one gateway process."""
@@ -56,6 +92,9 @@ class GatewaySettings:
     loop_timeout_seconds: float = 30.0
     #: json, text, or auto: text at a terminal, JSON elsewhere.
     log_format: str = "auto"
+    #: Web console; off here, since whoever runs a gateway in a program rarely wants one.
+    ui: Ui = Ui.OFF
+    console: UiSettings = UiSettings()
 
     @property
     def projection_url(self) -> str:

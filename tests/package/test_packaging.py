@@ -1,5 +1,6 @@
 """The distribution: what `pip install backbeat` brings, and that nothing is left out of it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from backbeat.compose.local.ports import free_port, port_is_free
+from tests.gateway.door import Door
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -108,6 +113,40 @@ def test_wheel_has_all_that_is_not_python(wheel):
     wanted |= {"backbeat/compose/first_project/gitignore"}
     wanted |= {f"backbeat/{path.relative_to(ROOT)}" for path in (ROOT / "schemas").rglob("*.avsc")}
     assert wanted - names == set()
+
+
+def test_a_gateway_of_the_wheel_shows_its_console(wheel, tmp_path):
+    """With the packages of this environment, and of the project itself what the wheel has; without a Kafka."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    port = free_port()
+    command = [sys.executable, "-m", "backbeat.compose", "gateway", "--ui=on", "--ui-login=none", f"--http-port={port}"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    gateway = subprocess.Popen(
+        [*command, "--bootstrap-servers=127.0.0.1:1"], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL
+    )
+    try:
+        door = Door(f"http://127.0.0.1:{port}")
+        until(lambda: not port_is_free(port), "the gateway listens")
+        page = door.get("/ui/")
+        assert page.status == 200
+        assert "Kafka" in page.text
+        (style,) = re.findall(r'href="\./(static/[^"]+[.]css)"', page.text)
+        assert door.get(f"/ui/{style}").headers["content-type"] == "text/css; charset=utf-8"
+        assert door.get("/ui/nodes").status == 200
+        assert door.get("/ui/system").status == 200
+    finally:
+        gateway.terminate()
+        gateway.wait(60)
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import backbeat.gateway.console as c; print(c.__file__)"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert loaded.stdout.startswith(str(tmp_path))
 
 
 def test_every_other_folder_with_python_is_a_package_of_the_distribution():

@@ -34,7 +34,7 @@ class World:
             and (filters.metadata_contains or "") in node.metadata.decode()
             and self._has_statuses(node, filters)
         ]
-        found.sort(key=lambda node: (node.created_at, node.id))
+        found.sort(key=lambda node: (node.created_at, node.id), reverse=filters.newest_first)
         return self._page(found, [node for node in self.nodes if node.user_id == user_id], filters)
 
     def search_workflows(self, user_id: bytes, filters: WorkflowFilters) -> list[bytes]:
@@ -72,5 +72,7 @@ class World:
             if not last:
                 return []
             found = [one for one in found if (one.created_at, one.id) < (last[0].created_at, last[0].id)]
+        elif filters.older_than is not None:
+            found = [one for one in found if (one.created_at, one.id) < filters.older_than]
         begin = (filters.page - 1) * filters.per_page
         return [one.id for one in found[begin : begin + filters.per_page]]

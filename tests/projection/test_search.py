@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +14,8 @@ from backbeat.gateway.projection import NodeFilters, WorkflowFilters
 from backbeat.gateway.projection.following.batch import Projector
 from backbeat.gateway.projection.reading import search
 from backbeat.gateway.projection.reading.lists import error_workflows, workflow_names
-from backbeat.gateway.projection.storage import tables
+from backbeat.gateway.projection.reading.workflow_nodes import nodes_of_workflow, states_of_workflows
+from backbeat.gateway.projection.storage import states, tables
 from backbeat.gateway.projection.storage.database import open_engine, parse_url
 from backbeat.gateway.projection.storage.facts import build_anew
 from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
@@ -88,6 +90,9 @@ def filters(draw, kind, ids):
         per_page=draw(st.sampled_from([25, 25, 2, 1, 0])),
         page=draw(st.sampled_from([1, 1, 2, 3])),
         last_id=maybe(st.sampled_from([*ids, bytes(16)])),
+        # A position need not be that of a row of this user, nor of any.
+        older_than=maybe(st.tuples(TIMES, st.sampled_from([*ids, bytes(16)]))),
+        **({"newest_first": draw(st.booleans())} if kind is NodeFilters else {}),
         **{text: maybe(st.sampled_from(NEEDLES))},
     )
 
@@ -161,3 +166,14 @@ def test_lists_answer_as_the_rules_are_worded(engine, world):
                 node.workflow_id for node in world.nodes if node.user_id == user and node.client is ClientStatus.ERRORED
             }
             assert {one.id for one in error_workflows(connection, user)} == errored
+        counts = states_of_workflows(connection, [one.id for one in world.workflows])
+        for workflow in world.workflows:
+            own = sorted((one for one in world.nodes if one.workflow_id == workflow.id), key=lambda node: node.seq)
+            by_server = Counter()
+            for state, nodes in counts.get(workflow.id, {}).items():
+                by_server[states.server_of(state)] += nodes
+            assert by_server == Counter(map(world.server, own))
+            for servers in ({ServerStatus.READY}, {ServerStatus.ERRORED, ServerStatus.DEACTIVATED}, set()):
+                matching = [node.id for node in own if world.server(node) in servers]
+                found = nodes_of_workflow(connection, workflow.id, tuple(servers), 2)
+                assert [node.id for node in found] == matching[:2]

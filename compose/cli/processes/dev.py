@@ -88,7 +88,7 @@ def dev(
     from backbeat.compose.local.ports import choose_port
     from backbeat.compose.local.stack import Stack
 
-    gateway_arguments = [f"--require-auth-token={require_auth_token}"]
+    gateway_arguments = [f"--require-auth-token={require_auth_token}", "--ui=on", "--ui-login=none"]
     if database_url is not None:
         gateway_arguments += ["--database-url", database_url]
     if archive_to is not None:
@@ -151,6 +151,7 @@ def _show(stack: "Stack", seconds: float) -> None:
         lines.append((f"Engine {number}", f"pid {pid}   (log {log}{metrics})"))
     for url, log in zip(stack.http_urls, stack.gateway_logs, strict=True):
         lines.append(("HTTP", f"{url}   (log {log})"))
+    lines += [("Console", f"{url}/ui/") for url in stack.http_urls]
     lines += [("Client", client), ("Data", str(stack.data_dir))]
     click.echo(f"Backbeat is ready ({seconds:.1f} s).")
     for name, text in lines:

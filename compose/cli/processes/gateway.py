@@ -7,6 +7,7 @@ import click
 
 from backbeat.compose.cli.durations import Number
 from backbeat.compose.cli.options import application_option, bootstrap_option, log_format_option, setting
+from backbeat.compose.cli.processes.ui_options import ui_options, ui_settings
 
 
 @click.command(
@@ -15,6 +16,7 @@ Examples:
   backbeat gateway --bootstrap-servers kafka-1:9092,kafka-2:9092 --http-host 0.0.0.0
   backbeat gateway --http-port 9293 --data-dir /var/lib/backbeat/gateway-b --require-auth-token
   backbeat gateway --database-url postgresql://backbeat@db/backbeat --require-auth-token=all
+  backbeat gateway --ui on --ui-name production --ui-colour red --ui-host backbeat.example
 """
 )
 @bootstrap_option
@@ -78,6 +80,7 @@ Examples:
     type=Number(min=0, min_open=True),
     default=10.0,
 )
+@ui_options
 @log_format_option
 def gateway(data_dir: Path, require_auth_token: str, **settings: Any) -> None:
     """Run the HTTP gateway until it is stopped (SIGTERM).
@@ -91,5 +94,7 @@ def gateway(data_dir: Path, require_auth_token: str, **settings: Any) -> None:
     from backbeat.gateway.http.app import run_gateway
     from backbeat.gateway.settings import GatewaySettings, TokenFor
 
+    words = {name: settings.pop(name) for name in [*settings] if name.startswith("ui")}
+    settings |= ui_settings(settings["http_host"], words)
     token_for = TokenFor(require_auth_token)
     run_gateway(GatewaySettings(data_dir=data_dir.absolute(), require_auth_token=token_for, **settings))

@@ -25,6 +25,8 @@ class _Filters(msgspec.Struct, frozen=True, kw_only=True):
     page: int = 1
     #: Only rows older than this one, by (created, id).
     last_id: bytes | None = None
+    #: The same, by the position itself: milliseconds since the epoch, and id.
+    older_than: tuple[int, bytes] | None = None
 
 
 class WorkflowFilters(_Filters, frozen=True, kw_only=True):
@@ -37,6 +39,7 @@ class WorkflowFilters(_Filters, frozen=True, kw_only=True):
 class NodeFilters(_Filters, frozen=True, kw_only=True):
     """Search of nodes by their own user, oldest first."""
 
+    newest_first: bool = False
     #: Contained in the metadata's compact JSON text, case sensitive.
     metadata_contains: str | None = None
 

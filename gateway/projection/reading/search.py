@@ -76,6 +76,7 @@ def search_nodes(connection: Connection, user_id: bytes, filters: NodeFilters) -
         column="user_key" if filters.name is None else "name_key",
         key=user_key if filters.name is None else states.name_key(user_id, filters.name),
         states=wanted_states,
+        newest_first=filters.newest_first,
         ranges_are_ordered=is_postgresql(connection),
     )
     query = _query(source, older_than, filters, user_key)
@@ -134,7 +135,7 @@ def _prepare(
     """Position of `last_id`, and the wanted states; None: no row can match."""
     if filters.per_page <= 0 or filters.page <= 0:
         return None
-    older_than = None
+    older_than = RowPosition(*filters.older_than) if filters.older_than is not None else None
     if filters.last_id is not None:
         row = connection.execute(
             text(f"SELECT created, id FROM {table} WHERE id = :id AND user_key = :user_key"),  # noqa: S608 - as above

@@ -1,0 +1,103 @@
+"""Options of the web console of a gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_COLOURS = ("grey", "red", "orange", "green", "blue", "purple")
+
+_OPTIONS = (
+    click.option(
+        "--ui",
+        type=click.Choice(["on", "off", "only"]),
+        envvar="BACKBEAT_UI",
+        default="off",
+        show_default=True,
+        show_envvar=True,
+        help="The web console under /ui/; with `only` the gateway serves nothing else but /health and metrics.",
+    ),
+    click.option(
+        "--ui-login",
+        type=click.Choice(["token", "none"]),
+        envvar="BACKBEAT_UI_LOGIN",
+        default="token",
+        show_default=True,
+        show_envvar=True,
+        help="Who may use it: people (`backbeat person`) and clients by their tokens; with `none` everybody, as an "
+        "operator, which only works where the gateway listens on loopback.",
+    ),
+    click.option(
+        "--ui-secret-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        envvar="BACKBEAT_UI_SECRET_FILE",
+        show_envvar=True,
+        metavar="FILE",
+        help="What sessions are signed with, 16 random bytes or more, the same for all gateways.  [default: a new one "
+        "at each start, which ends all sessions]",
+    ),
+    click.option(
+        "--ui-read-only", is_flag=True, envvar="BACKBEAT_UI_READ_ONLY", show_envvar=True, help="Nothing can be changed."
+    ),
+    click.option(
+        "--ui-name",
+        envvar="BACKBEAT_UI_NAME",
+        default="",
+        show_envvar=True,
+        metavar="NAME",
+        help="The installation's name, on every page: production.",
+    ),
+    click.option(
+        "--ui-colour",
+        type=click.Choice(_COLOURS),
+        envvar="BACKBEAT_UI_COLOUR",
+        default="grey",
+        show_default=True,
+        show_envvar=True,
+        help="The colour of the band with that name.",
+    ),
+    click.option(
+        "--ui-host",
+        "ui_hosts",
+        multiple=True,
+        envvar="BACKBEAT_UI_HOST",
+        show_envvar=True,
+        metavar="NAME",
+        help="A host name that people type to reach it; may be given several times. Others are refused, but for "
+        "localhost and addresses.",
+    ),
+)
+
+
+def ui_options(command: F) -> F:
+    """Add the options of the console; the command gets them as words for `ui_settings`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def ui_settings(http_host: str, words: dict[str, Any]) -> dict[str, Any]:
+    """Settings `ui` and `console` of a gateway. UsageError: a console without a login that others could reach."""
+    from backbeat.gateway.console.hosts import is_loopback
+    from backbeat.gateway.settings import Ui, UiLogin, UiSettings
+
+    ui, login = Ui(words["ui"]), UiLogin(words["ui_login"])
+    if ui is not Ui.OFF and login is UiLogin.NONE and not is_loopback(http_host):
+        raise click.UsageError(
+            f"--ui-login none lets everybody in, and --http-host {http_host} can be reached by others: listen on "
+            "127.0.0.1."
+        )
+    console = UiSettings(
+        name=words["ui_name"],
+        colour=words["ui_colour"],
+        read_only=words["ui_read_only"],
+        login=login,
+        hosts=tuple(words["ui_hosts"]),
+        secret_file=words["ui_secret_file"],
+    )
+    return {"ui": ui, "console": console}

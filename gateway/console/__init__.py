@@ -1,0 +1,10 @@
+"""The web console: HTML pages of a gateway under `/ui/`, for operators, developers and support.
+
+A request takes one way through `Console.answer`: its Host is checked, its path is looked up in `table`, which names the
+right that it needs; then its handler in `pages` reads the engine (trees and nodes: always fresh, also while the search
+is rebuilt) or the projection (lists and counts), and `rendering` fills a template.
+
+The pages need no JavaScript: links and forms do everything. Every link is relative (`Visit.base`), so the pages work
+under any path that a proxy mounts them at, without a setting. A part that is away is a line on the page, not an error.
+The API imports nothing of the console.
+"""

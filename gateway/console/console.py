@@ -1,0 +1,197 @@
+"""Way of a request through the console: Host, path, visitor, right, handler, template, headers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from aiohttp import web
+
+from backbeat.gateway.console import responses
+from backbeat.gateway.console.figures import Figures
+from backbeat.gateway.console.hosts import Hosts
+from backbeat.gateway.console.page_error import PageError, forbidden, not_found
+from backbeat.gateway.console.parts import Parts
+from backbeat.gateway.console.people.visitor import Right
+from backbeat.gateway.console.rendering import Templates
+from backbeat.gateway.console.table import Row, find
+from backbeat.gateway.console.visit import Page, Visit
+from backbeat.gateway.http import errors, transaction_id
+from backbeat.gateway.http.services import Services
+from backbeat.gateway.settings import GatewaySettings
+from backbeat.observe.prometheus import version
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "/ui/"
+_STATIC = "static/"
+_REFRESH_SECONDS = (5, 10, 60)
+_FORM = "application/x-www-form-urlencoded"
+_FORM_BYTES_MAX = 65_536
+_RIGHTS = {
+    Right.PAYLOADS: "the right to see payloads (--payloads)",
+    Right.ACT: "the role operator (--role operator)",
+}
+
+
+class Console:
+    """Handler of all requests under `/ui`."""
+
+    def __init__(self, settings: GatewaySettings, services: Services) -> None:
+        self._settings = settings.console
+        self._hosts = Hosts(self._settings.hosts)
+        self._templates = Templates()
+        self._parts = Parts(settings, services, is_page=lambda path: "GET" in find(path))
+        #: Begin and end of following people and audit, while Kafka is there.
+        self.start, self.stop = self._parts.start, self._parts.stop
+
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        """The answer to a request; an error is a page, too."""
+        tid = transaction_id.choose(request.headers.get(transaction_id.HEADER))
+        path = request.path.removeprefix(PREFIX)
+        if not request.path.startswith(PREFIX):
+            return responses.redirect("ui/")
+        visit = Visit(self._parts, request, path, tid)
+        try:
+            response = await self._answer(visit)
+        except Exception as error:  # noqa: BLE001 - any error is logged, and answered as a page
+            response = await self._error_page(visit, error)
+        response.headers[transaction_id.HEADER] = tid
+        return response
+
+    async def _answer(self, visit: Visit) -> web.Response:
+        request = visit.request
+        if not self._hosts.is_ours(request.headers.get("Host")):
+            raise PageError(
+                421,
+                "This gateway does not know that it is called so",
+                "The console answers to addresses, to localhost and to names that it was told: start the gateway with "
+                "--ui-host NAME for each name that people type.",
+            )
+        if visit.path.startswith(_STATIC):
+            return await self._static(visit)
+        visit.visitor = self._parts.entrance.visitor(request)
+        if visit.visitor is None and not self._is_public(request.method, visit.path):
+            # Also where there is no such page: who is not logged in learns nothing.
+            return self._to_login(visit)
+        row, visit.values = self._find(request.method, visit.path)
+        visit.entry = row.entry
+        if visit.visitor is not None and not visit.visitor.may(row.right):
+            raise forbidden(_RIGHTS[row.right])
+        if request.method == "POST":
+            await self._read_form(visit, row)
+        result = await row.handler(visit)
+        if isinstance(result, web.Response):
+            return result
+        return await self._page(visit, result, result.values.get("response_status", 200))
+
+    @staticmethod
+    def _is_public(method: str, path: str) -> bool:
+        row = find(path).get(method)
+        return row is not None and row[0].right is Right.NONE
+
+    @staticmethod
+    def _to_login(visit: Visit) -> web.Response:
+        if visit.request.method == "POST":
+            raise PageError(401, "Your session is over", "Nothing was changed. Log in again, then do it once more.")
+        address = f"{visit.path}?{visit.request.query_string}".rstrip("?")
+        following = f"?next={quote(address, safe='')}" if address else ""
+        return responses.redirect(f"{visit.base}login{following}")
+
+    async def _read_form(self, visit: Visit, row: Row) -> None:
+        """Read a form, once it is sure that it is one of ours. 403, 405, 413."""
+        request = visit.request
+        if self._settings.read_only and row.right is not Right.NONE:
+            raise PageError(405, "Nothing can be changed here", "This console is read only (--ui-read-only).")
+        if not self._hosts.is_same_origin(request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")):
+            raise PageError(403, "This form is none of ours", "It came from another site, or from no browser.")
+        length = request.content_length
+        if request.content_type != _FORM or length is None or length > _FORM_BYTES_MAX:
+            raise PageError(413, "This is no form", f"A form is {_FORM}, with {_FORM_BYTES_MAX:,} bytes at most.")
+        try:
+            body = (await request.read()).decode()
+        except UnicodeDecodeError as error:
+            raise PageError(400, "This form cannot be read", "It is no UTF-8.") from error
+        visit.form = dict(parse_qsl(body, keep_blank_values=True))
+        session_id = "" if visit.visitor is None else visit.visitor.session_id
+        if not self._parts.entrance.forms.is_ours(visit.form.get("form", ""), session_id, visit.path):
+            raise PageError(
+                403, "This form is too old", "Nothing was changed. Load the page anew, then do it once more."
+            )
+
+    def _find(self, method: str, path: str) -> tuple[Row, dict[str, str]]:
+        rows = find(path)
+        if not rows:
+            raise not_found("page")
+        if method == "HEAD":
+            method = "GET"
+        if method not in rows:
+            allowed = ", ".join(sorted(rows))
+            raise PageError(405, "This cannot be done here", f"Allowed: {allowed}.", {"Allow": allowed})
+        return rows[method]
+
+    async def _static(self, visit: Visit) -> web.Response:
+        version_part, _, name = visit.path.removeprefix(_STATIC).partition("/")
+        file = self._templates.files.get(name)
+        if file is None or version_part != self._templates.version or visit.request.method not in ("GET", "HEAD"):
+            raise not_found("page")
+        return await responses.static(visit.request, file.body, file.content_type)
+
+    # --- pages -------------------------------------------------------------------------------------------------------
+
+    async def _page(self, visit: Visit, page: Page, status: int = 200) -> web.Response:
+        figures = None
+        if visit.visitor is not None:
+            figures = await self._parts.counter.figures()
+        values = {**self._frame(visit, page.title, figures), **page.values}
+        async with self._parts.turn():
+            html = self._templates.render(page.template, values)
+            response = await responses.page(visit.request, html, status)
+        every = visit.query.get("every", "")
+        if every.isdecimal() and int(every) in _REFRESH_SECONDS:
+            response.headers["Refresh"] = every
+        elif page.values.get("refresh_seconds"):
+            response.headers["Refresh"] = str(page.values["refresh_seconds"])
+        return response
+
+    def _frame(self, visit: Visit, title: str, figures: Figures | None) -> dict[str, Any]:
+        return {
+            "figures": figures,
+            "failing_count": figures.failing(visit.who) if figures is not None else 0,
+            "base": visit.base,
+            "static": f"{visit.base}{_STATIC}{self._templates.version}/",
+            "title": title,
+            "visit": visit,
+            "visitor": visit.visitor,
+            "installation": self._settings.name,
+            "colour": self._settings.colour,
+            "is_read_only": self._settings.read_only,
+            "at": time.time_ns() // 1_000_000,
+            "version": version(),
+            "is_open": self._parts.entrance.is_open,
+        }
+
+    async def _error_page(self, visit: Visit, error: Exception) -> web.Response:
+        refused = _page_error(error)
+        if refused is None:
+            logger.error("%s %s", visit.request.method, visit.request.path, exc_info=error)
+            refused = PageError(500, "The gateway failed", "Its log says why, under the transaction id below.")
+        page = Page("error.html", refused.title, {"text": refused.text, "status": refused.status})
+        values = {**self._frame(visit, page.title, None), **page.values}
+        response = await responses.page(visit.request, self._templates.render(page.template, values), refused.status)
+        response.headers.update(refused.headers)
+        return response
+
+
+def _page_error(error: Exception) -> PageError | None:
+    match error:
+        case PageError():
+            return error
+        case errors.Refusal() if error.status == 503:  # noqa: PLR2004 - a part of the system is away
+            return PageError(503, "A part of Backbeat does not answer", str(error), error.headers)
+        case errors.Refusal():
+            return PageError(error.status, "This was refused", str(error))
+        case _:
+            return None

@@ -1,0 +1,116 @@
+"""Figures that all pages share: counted at most every few seconds a gateway, however many look."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import msgspec
+
+from backbeat.errors import Unavailable
+from backbeat.gateway.console.people.visitor import Visitor
+from backbeat.gateway.projection import Projection, ProjectionError
+
+if TYPE_CHECKING:
+    from backbeat.gateway.api.shapes.reports import ActivityFigures
+    from backbeat.gateway.engine_client import Engine
+
+#: Age from which figures are counted anew.
+_AGE_SECONDS_MAX = 3.0
+#: Time over which results are counted.
+WINDOW_SECONDS = 60.0
+#: Time that a page waits for figures; without any yet it says so.
+_WAIT_SECONDS = 2.0
+_ENGINE_SECONDS = 1.0
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures as of a moment."""
+
+    #: Milliseconds since the epoch.
+    at: int
+    #: Activities with nodes at work; None: the projection was away.
+    activities: list[ActivityFigures] | None
+    #: Partitions whose engine does not answer.
+    missing_partitions: list[int]
+    partitions: int
+    #: Parts that are away, as sentences.
+    troubles: list[str]
+
+    def failing(self, visitor: Visitor) -> int:
+        """Nodes that wait for a person, of the clients that the visitor sees."""
+        return sum(
+            activity.failing
+            for activity in self.activities or ()
+            if activity.failing and visitor.sees(UUID(activity.user_id).bytes)
+        )
+
+
+class Counter:
+    """Counts figures when a page asks for them and they have become old."""
+
+    def __init__(self, engine: Engine, projection: Projection) -> None:
+        self._engine = engine
+        self._projection = projection
+        self._figures: Figures | None = None
+        self._counted_at = 0.0
+        self._counting: asyncio.Task[None] | None = None
+
+    async def figures(self) -> Figures | None:
+        """The newest figures; None: they are being counted for the first time."""
+        if time.monotonic() - self._counted_at > _AGE_SECONDS_MAX and self._counting is None:
+            self._counting = asyncio.create_task(self._count())
+        if self._counting is not None:
+            await asyncio.wait((self._counting,), timeout=_WAIT_SECONDS)
+        return self._figures
+
+    async def _count(self) -> None:
+        try:
+            self._figures = await self._counted()
+            self._counted_at = time.monotonic()
+        finally:
+            self._counting = None
+
+    async def _counted(self) -> Figures:
+        at = time.time_ns() // 1_000_000
+        troubles = []
+        activities = None
+        missing: list[int] = []
+        if self._engine.missing is not None:
+            troubles.append(self._engine.missing)
+        else:
+            missing = await self._engine.missing_partitions(_ENGINE_SECONDS)
+        try:
+            activities = (await self._projection.activities(WINDOW_SECONDS)).activities
+        except (ProjectionError, Unavailable) as error:
+            troubles.append(str(error))
+        else:
+            if self._projection.trouble:
+                troubles.append(f"The search does not follow: {self._projection.trouble}")
+        return Figures(
+            at=at,
+            activities=activities,
+            missing_partitions=missing,
+            partitions=self._engine.partitions,
+            troubles=troubles,
+        )
+
+
+class Freshness:
+    """Freshens the projection at most once a second, for all pages together."""
+
+    def __init__(self, projection: Projection) -> None:
+        self._projection = projection
+        self._freshened_at = 0.0
+
+    async def freshen(self, seconds_max: float) -> float:
+        """Seconds that lists may be behind."""
+        age = time.monotonic() - self._freshened_at
+        if age < 1.0 and seconds_max < 1.0:
+            return age
+        stale_seconds = await self._projection.freshen(seconds_max)
+        if not stale_seconds:
+            self._freshened_at = time.monotonic()
+        return stale_seconds

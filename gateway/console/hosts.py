@@ -1,0 +1,47 @@
+"""Host names that the console answers to, so that a page of another site cannot reach it through a name of its own."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+_LOOPBACK = "localhost"
+
+
+class Hosts:
+    """Loopback names, addresses in figures (no name can be made to point at those), and the names of the settings."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = frozenset(name.lower() for name in names)
+
+    def is_ours(self, host: str | None) -> bool:
+        """True for a Host header that the console answers to."""
+        if not host:
+            return False
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        if name == _LOOPBACK or name.endswith(f".{_LOOPBACK}") or name in self._names:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+    def is_same_origin(self, site: str | None, origin: str | None) -> bool:
+        """True for a form of our own: by Sec-Fetch-Site, or by Origin where a browser sends no such header."""
+        if site is not None:
+            return site == "same-origin"
+        return origin is not None and "://" in origin and self.is_ours(origin.partition("://")[2])
+
+
+def is_loopback(address: str) -> bool:
+    """True for an address that only this machine reaches."""
+    if address == _LOOPBACK:
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""Pages: a handler for each row of the table."""

@@ -1,0 +1,64 @@
+"""Overview: is it well, what needs a person, what is at work."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+from backbeat.gateway.api.shapes.reports import ActivityFigures
+from backbeat.gateway.console.figures import WINDOW_SECONDS
+from backbeat.gateway.console.visit import Page, Visit
+from backbeat.gateway.projection.reading.filters import WorkflowFilters
+
+_ACTIVITIES_MAX = 50
+#: More clients are searched only where one is chosen: each is a search of its own.
+CLIENTS_MAX = 100
+_NEWEST = 10
+#: While there is nothing yet, the page looks again by itself.
+_EMPTY_REFRESH_SECONDS = 5
+
+
+class ActivityRow(msgspec.Struct, frozen=True):
+    """An activity at work, with its client's name."""
+
+    client: str
+    client_id: str
+    figures: ActivityFigures
+
+    @property
+    def failing_status(self) -> str:
+        """Status that lists what fails: most have no retries left, some failed in the engine itself."""
+        return "retries_exhausted" if self.figures.nodes.get("retries_exhausted") else "errored"
+
+
+async def show(visit: Visit) -> Page:
+    """GET /ui/."""
+    figures = await visit.parts.counter.figures()
+    clients = {client.id: client.name for client in visit.clients()}
+    activities = [] if figures is None or figures.activities is None else figures.activities
+    rows = [
+        ActivityRow(clients.get(activity.user_id, activity.user_id), activity.user_id, activity)
+        for activity in activities
+        if visit.who.sees(UUID(activity.user_id).bytes)
+    ]
+    rows.sort(key=lambda row: (-row.figures.failing, -row.figures.retrying, row.client, row.figures.activity))
+    client_ids = [client.id_bytes for client in visit.clients()][:CLIENTS_MAX]
+    newest = await visit.with_projection(
+        lambda: visit.parts.searches.workflows(client_ids, WorkflowFilters(per_page=_NEWEST)), None
+    )
+    is_empty = newest == [] and not rows
+    return visit.page(
+        "overview.html",
+        "Overview",
+        rows=rows[:_ACTIVITIES_MAX],
+        # The one that most are at.
+        failing_status=rows[0].failing_status if rows else "retries_exhausted",
+        more=max(0, len(rows) - _ACTIVITIES_MAX),
+        newest=newest,
+        is_empty=is_empty,
+        window_seconds=int(WINDOW_SECONDS),
+        refresh_seconds=_EMPTY_REFRESH_SECONDS if is_empty and "still" not in visit.query else 0,
+        gateway=visit.gateway_address(),
+        bootstrap_servers=str(visit.services.settings.bootstrap_servers),
+    )

@@ -1,0 +1,143 @@
+"""Lists of workflows and nodes by what they are: one form, one address, newest first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from backbeat.gateway.console.page_error import PageError
+from backbeat.gateway.console.pages.overview import CLIENTS_MAX
+from backbeat.gateway.console.show.error_text import ErrorText, newest_error
+from backbeat.gateway.console.show.statuses import STATUS_CHOICES, Bucket, bucket_of
+from backbeat.gateway.console.visit import Page, Visit
+from backbeat.gateway.http.parameters import find_id
+from backbeat.gateway.http.times import to_milliseconds
+from backbeat.gateway.projection.reading.filters import NodeFilters, WorkflowFilters
+from backbeat.payload.values import id_text
+from backbeat.schemas.messages.views import NodeView, WorkflowView
+
+PER_PAGE = 50
+_CHIPS = {
+    "client": "client",
+    "name": "name",
+    "status": "now",
+    "had": "ever",
+    "text": "with",
+    "since": "changed since",
+    "until": "changed until",
+}
+_WITH_ERROR = (Bucket.FAILING, Bucket.RETRYING)
+
+
+class Chip(msgspec.Struct, frozen=True):
+    """A filter in force, with the address of the list without it."""
+
+    noun: str
+    value: str
+    without: str
+
+
+class NodeRow(msgspec.Struct, frozen=True):
+    """A node in a list, with its newest error where it has failed."""
+
+    node: NodeView
+    client: str
+    error: ErrorText | None
+
+
+async def workflows(visit: Visit) -> Page:
+    """GET /ui/workflows."""
+    client_ids, filters = _filters(visit)
+    query = WorkflowFilters(subject_contains=visit.query.get("text") or None, **filters)
+    rows = await visit.with_projection(lambda: visit.parts.searches.workflows(client_ids, query), None)
+    older = _older(visit, None if rows is None else [row.workflow for row in rows])
+    names = {client_id: visit.client_name(client_id) for client_id in {row.workflow.user_id for row in rows or ()}}
+    return visit.page("workflows.html", "Workflows", rows=rows, names=names, older=older, **_form(visit, "Subject"))
+
+
+async def nodes(visit: Visit) -> Page:
+    """GET /ui/nodes."""
+    client_ids, filters = _filters(visit)
+    query = NodeFilters(metadata_contains=visit.query.get("text") or None, **filters)
+    views = await visit.with_projection(lambda: visit.parts.searches.nodes(client_ids, query), None)
+    rows = None if views is None else await _node_rows(visit, views)
+    return visit.page("nodes.html", "Nodes", rows=rows, older=_older(visit, views), **_form(visit, "Metadata"))
+
+
+async def _node_rows(visit: Visit, views: list[NodeView]) -> list[NodeRow]:
+    with_error = [view.id for view in views if bucket_of(view.server) in _WITH_ERROR]
+    histories = await visit.histories(with_error)
+    errors = dict(zip(with_error, map(newest_error, histories), strict=True))
+    return [NodeRow(view, visit.client_name(view.user_id), errors.get(view.id)) for view in views]
+
+
+def _filters(visit: Visit) -> tuple[list[bytes], dict[str, Any]]:
+    """Clients to search, and the filters that both lists have. 400."""
+    query = visit.query
+    clients = visit.clients()
+    wanted = query.get("client")
+    chosen = [client for client in clients if not wanted or wanted in (client.name, client.id)]
+    if wanted and not chosen:
+        raise PageError(400, "There is no such client", f"Nobody that you may see is called {wanted!r}.")
+    if len(chosen) > CLIENTS_MAX:
+        visit.troubles.append(f"Of {len(chosen)} clients only the first {CLIENTS_MAX} are searched: choose one.")
+    filters = {
+        "name": query.get("name") or None,
+        "current_status": query.get("status") or None,
+        "past_status": query.get("had") or None,
+        "status_start_ms": _time(visit, "since"),
+        "status_end_ms": _time(visit, "until"),
+        "older_than": _position(visit),
+        "per_page": PER_PAGE,
+    }
+    return [client.id_bytes for client in chosen[:CLIENTS_MAX]], filters
+
+
+def _time(visit: Visit, name: str) -> int | None:
+    text = visit.query.get(name)
+    if not text:
+        return None
+    milliseconds = to_milliseconds(text)
+    if milliseconds is None:
+        raise PageError(400, "This is no time", f"{name} is {text[:60]!r}. Write it as 2026-11-29 13:45, in UTC.")
+    return milliseconds
+
+
+def _position(visit: Visit) -> tuple[int, bytes] | None:
+    """Position behind which the page begins: `created:id`."""
+    text = visit.query.get("before")
+    if not text:
+        return None
+    created, _, identity = text.partition(":")
+    node_id = find_id(identity)
+    if not created.isdecimal() or len(created) > 15 or node_id is None:  # noqa: PLR2004 - digits of the year 9999
+        raise PageError(
+            400, "This address is broken", "Its `before` is no position in a list: begin with the first page."
+        )
+    return int(created), node_id
+
+
+def _older(visit: Visit, views: list[NodeView] | list[WorkflowView] | None) -> str | None:
+    """Address of the next page; None: there is none."""
+    if not views or len(views) < PER_PAGE:
+        return None
+    return visit.address(before=f"{views[-1].created_at}:{id_text(views[-1].id)}")
+
+
+def _form(visit: Visit, text_label: str) -> dict[str, Any]:
+    words = dict(STATUS_CHOICES)
+    chips = [
+        Chip(noun, words.get(visit.query[name], visit.query[name]), visit.address(**{name: None, "before": None}))
+        for name, noun in _CHIPS.items()
+        if visit.query.get(name)
+    ]
+    return {
+        "chips": chips,
+        "clients": [client.name for client in visit.clients()],
+        "statuses": STATUS_CHOICES,
+        "text_label": text_label,
+        "query": {name: visit.query.get(name, "") for name in _CHIPS},
+        "is_first": not visit.query.get("before"),
+        "first": visit.address(before=None),
+    }

@@ -1,0 +1,124 @@
+"""Audit: who did what to what, and why. Written before the command is sent, and again with what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from backbeat.errors import Unavailable
+from backbeat.gateway.console.page_error import PageError
+from backbeat.gateway.console.people.topic import TopicFollower, TopicWriter
+from backbeat.gateway.console.people.visitor import Visitor
+from backbeat.schemas.kafka.topics import AUDIT
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
+
+#: Newest entries that a gateway knows; the topic keeps all of 400 days.
+ENTRIES_MAX = 20_000
+#: Each entry is two records.
+_RECORDS_MAX = 2 * ENTRIES_MAX
+_CATCH_UP_SECONDS = 2.0
+#: Outcomes beside `refused: …`.
+DONE = "done"
+UNKNOWN = ""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody did, as `backbeat.audit` has it under its subject's id."""
+
+    id: str
+    #: Milliseconds since the epoch.
+    at: int
+    actor: str
+    role: str
+    #: Way in: `person`, `client`, `open`.
+    way: str
+    address: str
+    action: str
+    #: `node` or `workflow`, and its id and name.
+    kind: str
+    subject_id: str
+    subject_name: str
+    workflow_id: str
+    client_id: str
+    reason: str
+    command_id: str
+    tid: str
+    #: `done`, `refused: …`; empty: nothing was heard of it, and it may have been done.
+    outcome: str = UNKNOWN
+
+
+class Audit:
+    """The newest entries, followed from the topic; and their writer."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._lock = threading.Lock()
+        self._writer = TopicWriter(bootstrap_servers, AUDIT)
+        self.follower = TopicFollower(bootstrap_servers, AUDIT, self._take, newest=_RECORDS_MAX)
+
+    async def write(self, entry: Entry) -> None:
+        """Write an entry. PageError 503: it cannot be written, so nothing may be done."""
+        try:
+            await asyncio.to_thread(self._writer.write, entry.subject_id.encode(), msgspec.json.encode(entry))
+        except Unavailable as error:
+            raise PageError(
+                503,
+                "Nothing was done, since it cannot be written down",
+                f"{error}. Try again when Kafka is back; a missing topic is made by: backbeat topics create.",
+            ) from error
+
+    async def catch_up(self) -> None:
+        """Read what was written before this, if Kafka answers in time."""
+        await asyncio.to_thread(self.follower.catch_up, _CATCH_UP_SECONDS)
+
+    def find(self, entry_id: str) -> Entry | None:
+        """The entry with this id."""
+        return self._entries.get(entry_id)
+
+    def newest(
+        self, count: int, *, visitor: Visitor, subject_id: str = "", workflow_id: str = "", actor: str = ""
+    ) -> list[Entry]:
+        """Entries that the visitor may see, newest first."""
+        entries: list[Entry] = []
+        with self._lock:
+            for entry in reversed(self._entries.values()):
+                if len(entries) == count:
+                    break
+                if (
+                    (not subject_id or entry.subject_id == subject_id)
+                    and (not workflow_id or entry.workflow_id == workflow_id)
+                    and (not actor or entry.actor == actor)
+                    and visitor.sees(_bytes(entry.client_id))
+                ):
+                    entries.append(entry)
+        return entries
+
+    def _take(self, message: Message) -> None:
+        try:
+            entry = msgspec.json.decode(message.value() or b"", type=Entry)
+        except msgspec.MsgspecError:
+            # Somebody else's record.
+            return
+        with self._lock:
+            self._entries[entry.id] = entry
+            if len(self._entries) > ENTRIES_MAX:
+                self._entries.popitem(last=False)
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text.replace("-", ""))
+    except ValueError:
+        return b""
+
+
+def new_entry_id() -> str:
+    """Id of an entry: random."""
+    return secrets.token_hex(8)

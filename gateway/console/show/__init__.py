@@ -1,0 +1,1 @@
+"""Values as people read them: times, statuses, JSON texts, characters that cannot be seen."""

@@ -1,0 +1,127 @@
+"""Buckets of nodes, as `backbeat top` has them, and what a node's statuses say in a sentence."""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Mapping
+
+import msgspec
+
+from backbeat.gateway.console.show.times import clock, distance
+from backbeat.gateway.projection.storage import states
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus, word
+from backbeat.schemas.messages.views import NodeView
+
+
+class Bucket(enum.StrEnum):
+    """Bearing of a node, in the order in which people look for it."""
+
+    FAILING = "failing"
+    RETRYING = "retrying"
+    RUNNING = "running"
+    WAITING = "waiting"
+    PAUSED = "paused"
+    OPEN = "open"
+    DONE = "done"
+    CANCELED = "canceled"
+
+
+_BY_SERVER = {
+    ServerStatus.PENDING: Bucket.OPEN,
+    ServerStatus.READY: Bucket.OPEN,
+    ServerStatus.STARTED: Bucket.WAITING,
+    ServerStatus.SENT_TO_CLIENT: Bucket.RUNNING,
+    ServerStatus.PROCESSING_CHILDREN: Bucket.OPEN,
+    ServerStatus.COMPLETE: Bucket.DONE,
+    ServerStatus.PAUSED: Bucket.PAUSED,
+    ServerStatus.ERRORED: Bucket.FAILING,
+    ServerStatus.RETRYING: Bucket.RETRYING,
+    ServerStatus.RETRIES_EXHAUSTED: Bucket.FAILING,
+    ServerStatus.DEACTIVATED: Bucket.CANCELED,
+}
+#: Statuses of nodes that wait for an operator.
+FAILING = tuple(server for server, bucket in _BY_SERVER.items() if bucket is Bucket.FAILING)
+
+#: Words of the filters, and how people say them.
+STATUS_CHOICES = (
+    ("retries_exhausted", "retries exhausted"),
+    ("errored", "errored"),
+    ("retrying", "retrying"),
+    ("sent_to_client", "with its client"),
+    ("started", "started, waits"),
+    ("paused", "paused"),
+    ("processing_children", "waits for what is below"),
+    ("ready", "ready"),
+    ("pending", "pending"),
+    ("complete", "complete"),
+    ("resolved", "resolved"),
+    ("shutdown", "shut down"),
+    ("deactivated", "canceled or deactivated"),
+)
+
+
+class Share(msgspec.Struct, frozen=True):
+    """A bucket and how many nodes are in it."""
+
+    bucket: Bucket
+    nodes: int
+
+
+def bucket_of(server: ServerStatus) -> Bucket:
+    """Bucket of a node at this server status."""
+    return _BY_SERVER[server]
+
+
+def shares(nodes_by_state: Mapping[int, int]) -> list[Share]:
+    """Nodes by bucket, from nodes by the projection's state; without empty buckets."""
+    counts: Counter[Bucket] = Counter()
+    for state, nodes in nodes_by_state.items():
+        counts[bucket_of(states.server_of(state))] += nodes
+    return [Share(bucket, counts[bucket]) for bucket in Bucket if counts[bucket]]
+
+
+def status_text(node: NodeView) -> str:
+    """Both statuses in a few words."""
+    match node.server, node.client:
+        case ServerStatus.RETRIES_EXHAUSTED, _:
+            return "retries exhausted"
+        case ServerStatus.ERRORED, _:
+            return "server error"
+        case ServerStatus.SENT_TO_CLIENT, ClientStatus.PROCESSING:
+            return "running"
+        case ServerStatus.SENT_TO_CLIENT, _:
+            return "sent to its client"
+        case ServerStatus.PROCESSING_CHILDREN, _:
+            return "waits for what is below"
+        case ServerStatus.COMPLETE, ClientStatus.RESOLVED | ClientStatus.SHUTDOWN:
+            return f"complete, {word(node.client)}"
+        case _:
+            return word(node.server).replace("_", " ")
+
+
+def reason(node: NodeView) -> str:
+    """What the node waits for, as far as its own fields say; empty: for nothing."""
+    match node.server:
+        case ServerStatus.PENDING:
+            return "its parent's handler has not returned"
+        case ServerStatus.READY:
+            return "an earlier sibling that blocks it"
+        case ServerStatus.STARTED if node.waits_for_slot:
+            return f"a slot of the limit of “{node.name}”"
+        case ServerStatus.STARTED:
+            return f"its time, {clock(node.fires_at)} UTC, {distance(node.fires_at)}"
+        case ServerStatus.SENT_TO_CLIENT if node.complete_by is not None:
+            return f"its client, until {clock(node.complete_by)} UTC, {distance(node.complete_by)}"
+        case ServerStatus.SENT_TO_CLIENT:
+            return "its client"
+        case ServerStatus.PROCESSING_CHILDREN:
+            return "what is below it, or linked to it"
+        case ServerStatus.PAUSED:
+            return "its workflow is paused"
+        case ServerStatus.RETRYING:
+            return f"its next retry, {clock(node.fires_at)} UTC, {distance(node.fires_at)}"
+        case ServerStatus.RETRIES_EXHAUSTED | ServerStatus.ERRORED:
+            return "a person: retry it, resolve it, or cancel it"
+        case _:
+            return ""

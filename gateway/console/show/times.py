@@ -1,0 +1,64 @@
+"""Times and lengths of time as pages show them: in UTC, with the distance from now beside them."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from markupsafe import Markup
+
+from backbeat.payload.nouns import time_text
+
+_DAY_SECONDS = 86_400
+_UNITS = ((_DAY_SECONDS, "d"), (3_600, "h"), (60, "min"))
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def length(milliseconds: float) -> str:
+    """A length of time in its two largest units: `3 d 4 h`, `5 min 2 s`, `0.4 s`."""
+    seconds = abs(milliseconds) / 1_000
+    if seconds < 10:  # noqa: PLR2004 - tenths matter below
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    parts = []
+    for size, unit in _UNITS:
+        count, whole = divmod(whole, size)
+        if count:
+            parts.append(f"{count:,} {unit}")
+    if whole or not parts:
+        parts.append(f"{whole} s")
+    return " ".join(parts[:2])
+
+
+def distance(milliseconds: int) -> str:
+    """`in 5 min 2 s`, `3 h 1 min ago`."""
+    ahead = milliseconds - now_ms()
+    return f"in {length(ahead)}" if ahead > 0 else f"{length(ahead)} ago"
+
+
+def clock(milliseconds: int) -> str:
+    """`13:48:02` today (UTC), else `2026-11-28 13:48:02`."""
+    text = time_text(milliseconds)
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    day, _, rest = text.partition("T")
+    return rest[:8] if day == today else f"{day} {rest[:8]}"
+
+
+def moment(milliseconds: int | None) -> Markup:
+    """A `<time>`: the clock, and the distance as its title. Empty without a time."""
+    if milliseconds is None:
+        return Markup()
+    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
+        time_text(milliseconds), time_text(milliseconds)[:-1].replace("T", " "), clock(milliseconds)
+    )
+
+
+def ago(milliseconds: int | None) -> Markup:
+    """A `<time>` with the clock and the distance beside it."""
+    if milliseconds is None:
+        return Markup()
+    return Markup('{} <span class="quiet">{}</span>').format(moment(milliseconds), distance(milliseconds))

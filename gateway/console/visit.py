@@ -1,0 +1,216 @@
+"""Visit: one request to the console, with who asks and what the gateway knows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+from aiohttp import web
+
+from backbeat.errors import Rejected, Unavailable
+from backbeat.gateway.console.page_error import PageError, not_found
+from backbeat.gateway.console.parts import Parts
+from backbeat.gateway.console.people.visitor import Right, Visitor
+from backbeat.gateway.http import errors
+from backbeat.gateway.http.parameters import find_id
+from backbeat.gateway.projection import ProjectionError
+from backbeat.payload.values import id_text
+from backbeat.schemas.messages import ids, queries
+from backbeat.schemas.messages.history import StatusChange
+from backbeat.schemas.messages.replies import Reason
+from backbeat.schemas.messages.views import NodeView, WorkflowView
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from backbeat.gateway.http.services import Services
+    from backbeat.schemas.kafka.client_registry import RegisteredClient
+
+T = TypeVar("T")
+
+#: Time that a page waits for the projection to have the newest writes.
+FRESHEN_SECONDS = 0.15
+FRESHEN_AFTER_WRITE_SECONDS = 2.0
+#: Time that a page waits for the engine: a person looks at it.
+_ENGINE_SECONDS = 5.0
+_DEEDS = 20
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page to be rendered."""
+
+    template: str
+    title: str
+    values: dict[str, Any]
+
+
+class Visit:
+    """A request with its visitor."""
+
+    def __init__(self, parts: Parts, request: web.BaseRequest, path: str, tid: str) -> None:
+        self.parts = parts
+        self.request = request
+        #: Entry of the navigation that is the current one.
+        self.entry = ""
+        #: Path below `/ui/`.
+        self.path = path
+        #: Way from this page to `/ui/`, for every link.
+        self.base = "../" * path.count("/") or "./"
+        #: The path's parameters.
+        self.values: dict[str, str] = {}
+        self.query: dict[str, str] = {name: value.strip() for name, value in request.query.items()}
+        self.tid = tid
+        self.visitor: Visitor | None = None
+        self.form: dict[str, str] = {}
+        #: Seconds that lists may be behind; None: the page has no list.
+        self.stale_seconds: float | None = None
+        #: Parts that are away, as sentences.
+        self.troubles: list[str] = []
+
+    @property
+    def services(self) -> Services:
+        """Parts of the gateway."""
+        return self.parts.services
+
+    @property
+    def who(self) -> Visitor:
+        """The visitor, on pages that need one."""
+        assert self.visitor is not None, "the table says who may come here"
+        return self.visitor
+
+    def form_token(self, path: str) -> str:
+        """Hidden field of a form that is posted to this path below `/ui/`."""
+        session_id = "" if self.visitor is None else self.visitor.session_id
+        return self.parts.entrance.forms.token(session_id, path)
+
+    def is_page(self, address: str) -> bool:
+        """True for a page of ours, as one may be led to after logging in."""
+        return self.parts.is_page(address.partition("?")[0])
+
+    @property
+    def may_act(self) -> bool:
+        """True if the visitor may change something here."""
+        return self.who.may(Right.ACT) and not self.parts.settings.read_only
+
+    def page(self, template: str, title: str, **values: Any) -> Page:
+        """A page of this visit."""
+        return Page(template, title, values)
+
+    def address(self, **changes: str | None) -> str:
+        """This page with some words of its query changed, as a relative link."""
+        words = {**self.query, **changes}
+        query = urlencode({name: value for name, value in words.items() if value}, errors="replace")
+        name = self.path.rpartition("/")[2] or "./"
+        return f"{name}?{query}" if query else name
+
+    def gateway_address(self) -> str:
+        """Address of this gateway, as the visitor's browser has it."""
+        return f"{self.request.scheme}://{self.request.headers.get('Host', '')}"
+
+    # --- clients -----------------------------------------------------------------------------------------------------
+
+    def clients(self) -> list[RegisteredClient]:
+        """Clients that the visitor sees, by name."""
+        try:
+            registry = self.services.engine.registry
+        except errors.Refusal as error:
+            self.note_engine_trouble(error)
+            return []
+        return [client for client in registry.all() if self.who.sees(client.id_bytes)]
+
+    def client_name(self, client_id: bytes) -> str:
+        """Name of a client; its id if it is not registered any more."""
+        client = self.services.engine.client(client_id)
+        return id_text(client_id) if client is None else client.name
+
+    # --- engine ------------------------------------------------------------------------------------------------------
+
+    def path_id(self, noun: str) -> bytes:
+        """Id in the path. 404 if no engine can have made it."""
+        identity = find_id(self.values["id"])
+        if identity is None or not ids.is_ours(identity):
+            raise not_found(noun)
+        return identity
+
+    async def ask(self, kind: type[queries.AnyQuery], noun: str, **fields: Any) -> list[Any]:
+        """The parts of a query's reply. 404, 503."""
+        try:
+            return await self.services.engine.query(
+                lambda reply_to, deadline: kind(reply_to=reply_to, deadline=deadline, tid=self.tid, **fields),
+                noun,
+                _ENGINE_SECONDS,
+            )
+        except Rejected as rejected:
+            if rejected.reason == Reason.NOT_FOUND:
+                raise not_found(noun) from rejected
+            raise PageError(409, "The engine refused this", rejected.message) from rejected
+
+    async def workflow(self, workflow_id: bytes) -> WorkflowView:
+        """A workflow that the visitor sees. 404."""
+        (view,) = await self.ask(queries.GetWorkflow, "workflow", workflow_id=workflow_id)
+        if not self.who.sees(view.user_id):
+            raise not_found("workflow")
+        return view  # type: ignore[no-any-return]  # the engine's answer to this query
+
+    async def node(self, node_id: bytes) -> NodeView:
+        """A node that the visitor sees. 404."""
+        (view,) = await self.ask(queries.GetNode, "node", node_id=node_id)
+        if not self.who.sees(view.user_id):
+            raise not_found("node")
+        return view  # type: ignore[no-any-return]  # as above
+
+    async def history(self, node_id: bytes) -> list[StatusChange]:
+        """Status changes of a node, oldest first."""
+        parts = await self.ask(queries.GetHistory, "node", node_id=node_id)
+        return [change for part in parts for change in part.changes]
+
+    async def histories(self, node_ids: list[bytes]) -> list[list[StatusChange]]:
+        """Histories of a page of nodes; an empty one where the engine does not answer."""
+        answers = await asyncio.gather(*map(self.history, node_ids), return_exceptions=True)
+        histories = []
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, PageError | errors.Refusal):
+                raise answer
+            histories.append([] if isinstance(answer, BaseException) else answer)
+        return histories
+
+    # --- audit -------------------------------------------------------------------------------------------------------
+
+    def deeds(self, *, subject_id: str = "", workflow_id: str = "") -> dict[str, Any]:
+        """What people did to a node, or in a workflow; and the entry that this page was led to after a change."""
+        audit = self.parts.audit
+        done = audit.find(self.query.get("done", ""))
+        return {
+            "entries": audit.newest(_DEEDS, visitor=self.who, subject_id=subject_id, workflow_id=workflow_id),
+            "done": done
+            if done is not None and (subject_id or workflow_id) in (done.subject_id, done.workflow_id)
+            else None,
+        }
+
+    # --- projection --------------------------------------------------------------------------------------------------
+
+    async def read(self, query: Callable[[Connection], T], default: T) -> T:
+        """Result of reading the projection; the default, and a line on the page, while it is away."""
+        return await self.with_projection(lambda: self.services.projection.read(query), default)
+
+    async def with_projection(self, reading: Callable[[], Awaitable[T]], default: T) -> T:
+        """Result of a reading that needs the projection, likewise."""
+        seconds_max = FRESHEN_AFTER_WRITE_SECONDS if "done" in self.query else FRESHEN_SECONDS
+        try:
+            self.stale_seconds = await self.parts.freshness.freshen(seconds_max)
+            async with self.parts.turn():
+                return await reading()
+        except (ProjectionError, Unavailable) as error:
+            if str(error) not in self.troubles:
+                self.troubles.append(str(error))
+            return default
+
+    def note_engine_trouble(self, error: errors.Refusal) -> None:
+        """Turn an engine that is away into a line on the page."""
+        if error.status < 500:  # noqa: PLR2004 - a refusal of what was asked
+            raise error
+        if str(error) not in self.troubles:
+            self.troubles.append(str(error))
