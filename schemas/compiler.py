@@ -1,8 +1,8 @@
 """From a schema to two Python functions: one writes a struct as Avro, one reads it.
 
 Why not fastavro on the hot path: it goes through a dict per record and walks the schema per field. Functions written
-for one schema go from bytes to struct directly and are several times faster (tests/bench/codec.py compares). The bytes
-are the same: tests hold them against fastavro and Apache's avro, for every record.
+for one schema go from bytes to struct directly and are several times faster (tests/compose/bench/codec.py compares).
+The bytes are the same: tests hold them against fastavro and Apache's avro, for every record.
 
 Nothing but the types of `named_types` becomes code; no byte that comes from outside does.
 """

@@ -42,6 +42,15 @@ def own_kafka(broker: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def empty_kafka(own_kafka: str) -> str:
+    """The same without any topic for each test that makes and spoils the system's topics."""
+    from tests.empty_kafka import delete_topics
+
+    delete_topics(own_kafka)
+    return own_kafka
+
+
+@pytest.fixture
 def unique() -> str:
     """A word that no other test and no earlier run has used: for topics, groups and clients on the shared Kafka."""
     return f"t{uuid.uuid4().hex[:12]}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.watch.conftest import quick_path
+from tests.streams.state.conftest import quick_path
 
 from .worlds import KafkaWorld, SimWorld
 

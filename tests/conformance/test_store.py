@@ -15,7 +15,7 @@ from backbeat.streams.core.transaction import Transaction
 from backbeat.streams.ports.state import ChangelogPosition
 from backbeat.streams.state.store import PartitionStore
 from backbeat.testing.memory_store import MemoryPartition
-from tests.core.every_command import SETTINGS, Story, fill, go_on, try_the_rest
+from tests.streams.core.every_command import SETTINGS, Story, fill, go_on, try_the_rest
 
 _CHANGES = 400
 _NEVER = 10**16

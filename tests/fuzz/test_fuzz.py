@@ -1,8 +1,8 @@
 """Generated and mutated records of every topic that others may write: nothing ends, nothing else changes.
 
 A find says its seed: `BACKBEAT_FUZZ_SEED=… pytest tests/fuzz` repeats it. What was found is a case of its own in
-`tests/core/test_poison.py`. Coverage need not guide it: the schemas say what a record is made of, and what is stored
-says which ids to name.
+`tests/streams/engine/test_poison.py`. Coverage need not guide it: the schemas say what a record is made of, and what
+is stored says which ids to name.
 """
 
 from __future__ import annotations

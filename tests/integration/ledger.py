@@ -26,8 +26,8 @@ from backbeat.streams.core import effects as fx
 from backbeat.streams.core.records import Meta
 from backbeat.streams.core.store import MemoryStore
 from backbeat.streams.core.tables import NODES
-from tests.core.storing import encoded
 from tests.integration.topic import Reader, read_whole, state
+from tests.streams.core.storing import encoded
 
 _encode = msgspec.msgpack.Encoder().encode
 

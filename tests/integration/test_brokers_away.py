@@ -12,8 +12,8 @@ from backbeat.streams.kafka.registration import add_client
 from tests.integration.caller import SECONDS_MAX, Caller, node_of
 from tests.integration.hand import Hand
 from tests.integration.rig import START_SECONDS_MAX, user_of
+from tests.streams.observe.scrape import get
 from tests.waiting import until
-from tests.watch.scrape import get
 
 #: Shorter than the outage: whatever has a deadline has passed it. Longer than a busy machine takes to notice one.
 COMMIT_SECONDS = 15

@@ -10,9 +10,9 @@ from pathlib import Path
 from tests.integration.installation import install
 from tests.integration.rig import PARTITIONS, START_SECONDS_MAX
 from tests.integration.test_restore import commit_all, trees, without_meta, work
+from tests.streams.observe.scrape import get, scrape
+from tests.streams.state.small_disk import fill, small_disk
 from tests.waiting import until
-from tests.watch.scrape import get, scrape
-from tests.watch.small_disk import fill, small_disk
 
 SET_ASIDE = r"partition (\d): .*It is made anew from the changelog; the damaged one is kept in (\S+)"
 

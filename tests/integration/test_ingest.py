@@ -1,4 +1,4 @@
-"""The services' door on a real Kafka: what becomes a command, what a dead letter, and that nothing is done twice."""
+"""The ingest on a real Kafka: what becomes a command, what a dead letter, and that nothing is done twice."""
 
 import json
 import random
@@ -62,7 +62,7 @@ class Reader:
         self._consumer.close()
 
 
-class Door:
+class Service:
     """A client, its topic, an ingest that follows, and readers of what comes out."""
 
     def __init__(self, kafka: str, name: str):
@@ -81,7 +81,7 @@ class Door:
         return add_client(self.kafka, name, partitions=PARTITIONS)
 
     def start(self, registry: Any = None, **given: Any) -> Ingest:
-        """An ingest; those of one door are one group, so each goes on where the one before ended."""
+        """An ingest; those of one service are one group, so each goes on where the one before ended."""
 
         def failed(error: Exception) -> None:
             self.failures.append(error)
@@ -132,8 +132,8 @@ class Door:
 
 
 @pytest.fixture
-def door(kafka: str, unique: str) -> Iterator[Door]:
-    opened = Door(kafka, unique)
+def service(kafka: str, unique: str) -> Iterator[Service]:
+    opened = Service(kafka, unique)
     yield opened
     opened.close()
 
@@ -142,50 +142,50 @@ def document(subject: Any = "Camera 703", **more: Any) -> dict[str, Any]:
     return {"workflow": "Purchases", "subject": subject, "decider": "D", "signal": "Make Purchase", **more}
 
 
-def test_json_becomes_a_signal_on_its_subjects_partition(door):
+def test_json_becomes_a_signal_on_its_subjects_partition(service):
     for number in range(8):
-        door.publish(document(f"Camera {number}", client_data={"a": 1}, retry=2, retry_interval=5))
-    for message, command in door.next_commands(8):
+        service.publish(document(f"Camera {number}", client_data={"a": 1}, retry=2, retry_interval=5))
+    for message, command in service.next_commands(8):
         assert isinstance(command, Signal)
         subject = command.workflow.subject
         assert message.key() == subject
         assert message.partition() == ids.partition_of(ids.murmur2(subject).to_bytes(4, "big"), PARTITIONS)
-        assert command.workflow_id == ids.workflow_id(door.client.id_bytes, "Purchases", subject)
-        assert command.node.user_id == command.workflow.user_id == door.client.id_bytes
+        assert command.workflow_id == ids.workflow_id(service.client.id_bytes, "Purchases", subject)
+        assert command.node.user_id == command.workflow.user_id == service.client.id_bytes
         assert (command.node.name, command.node.type, command.node.mode) == ("Make Purchase", "decision", Mode.BLOCKING)
         assert (command.node.client_data, command.node.retries) == (b'{"a": 1}', 2)
         assert command.node.retry_interval_seconds == 5.0
         assert command.tid == command.id.hex()
 
 
-def test_avro_becomes_the_same_signal(door):
+def test_avro_becomes_the_same_signal(service):
     request = SignalRequest(
         workflow="Purchases", subject=b'{"b": 1, "a": 2}', decider="D", signal="Make Purchase", id="one"
     )
-    door.publish(codec.encode_signal(request), headers={"backbeat-tid": "tid-1"})
-    door.publish(document({"b": 1, "a": 2}, id="one"), headers={"backbeat-tid": "tid-1"})
-    (_, first), (_, second) = door.next_commands(2)
+    service.publish(codec.encode_signal(request), headers={"backbeat-tid": "tid-1"})
+    service.publish(document({"b": 1, "a": 2}, id="one"), headers={"backbeat-tid": "tid-1"})
+    (_, first), (_, second) = service.next_commands(2)
     assert first == second
     assert first.workflow.subject == b'{"b":1,"a":2}'
     assert first.tid == "tid-1"
 
 
-def test_the_same_id_gives_the_same_command_and_none_gives_two(door):
+def test_the_same_id_gives_the_same_command_and_none_gives_two(service):
     key = str(uuid.uuid4())
-    door.publish(document(id=key))
-    door.publish(document(), headers={"backbeat-id": key})
-    door.publish(document())
-    door.publish(document())
-    identities = [command.id for _, command in door.next_commands(4)]
-    expected = ids.command_id(door.client.id_bytes, key.encode())
+    service.publish(document(id=key))
+    service.publish(document(), headers={"backbeat-id": key})
+    service.publish(document())
+    service.publish(document())
+    identities = [command.id for _, command in service.next_commands(4)]
+    expected = ids.command_id(service.client.id_bytes, key.encode())
     assert sorted(identities.count(one) for one in set(identities)) == [1, 1, 2]
     assert identities.count(expected) == 2
 
 
-def test_a_link_goes_through_its_targets_partition(door):
-    target = ids.node_id(ids.workflow_id(door.client.id_bytes, "Other", b'"Other 5"'), b"c" * 16, 0)
-    door.publish(document(id="linked", parent_link_id=str(uuid.UUID(bytes=target))))
-    ((message, command),) = door.next_commands()
+def test_a_link_goes_through_its_targets_partition(service):
+    target = ids.node_id(ids.workflow_id(service.client.id_bytes, "Other", b'"Other 5"'), b"c" * 16, 0)
+    service.publish(document(id="linked", parent_link_id=str(uuid.UUID(bytes=target))))
+    ((message, command),) = service.next_commands()
     assert isinstance(command, OpenLink)
     assert (command.target_id, command.strict) == (target, True)
     assert message.partition() == ids.partition_of(target, PARTITIONS)
@@ -193,7 +193,7 @@ def test_a_link_goes_through_its_targets_partition(door):
     assert command.child_id == ids.node_id(command.signal.workflow_id, command.signal.id, 0)
 
 
-def test_bad_records_become_dead_letters_as_they_came_and_the_rest_goes_on(door):
+def test_bad_records_become_dead_letters_as_they_came_and_the_rest_goes_on(service):
     bad = [
         (b"{", "no signal request in JSON"),
         (b"\xc3\x01abcdefgh", "unknown fingerprint"),
@@ -203,107 +203,107 @@ def test_bad_records_become_dead_letters_as_they_came_and_the_rest_goes_on(door)
         (codec.encode_reply(ReplyTo(0, b"a" * 16, 1), Done()), "wrong type: a DoneReply"),
     ]
     for value, _ in bad:
-        door.publish(value, key=b"key", headers={"own": "header"}, partition=1)
-    door.publish(document("good"), partition=1)
-    ((_, command),) = door.next_commands()
+        service.publish(value, key=b"key", headers={"own": "header"}, partition=1)
+    service.publish(document("good"), partition=1)
+    ((_, command),) = service.next_commands()
     assert command.workflow.subject == b'"good"'
-    for (value, reason), (message, headers) in zip(bad, door.next_dead_letters(len(bad)), strict=True):
+    for (value, reason), (message, headers) in zip(bad, service.next_dead_letters(len(bad)), strict=True):
         assert (message.key(), message.value()) == (b"key", value)
         assert headers["own"] == "header"
         assert reason in headers["backbeat-error"]
         assert headers["backbeat-source-partition"] == "1"
         assert headers["backbeat-source-offset"].isdigit()
-    door.ingest.stop()
+    service.ingest.stop()
     # A new group reads what other tests have published as well.
-    assert door.ingest.forwarded >= 1
-    assert door.ingest.refused >= len(bad)
+    assert service.ingest.forwarded >= 1
+    assert service.ingest.refused >= len(bad)
 
 
-def test_a_record_without_a_value_is_refused(door):
-    door.producer.produce(topics.signals_topic(door.name), None, key=b"key")
-    door.producer.flush(120)
-    ((message, headers),) = door.next_dead_letters()
+def test_a_record_without_a_value_is_refused(service):
+    service.producer.produce(topics.signals_topic(service.name), None, key=b"key")
+    service.producer.flush(120)
+    ((message, headers),) = service.next_dead_letters()
     assert message.value() is None
     assert headers["backbeat-error"] == "the record has no value"
 
 
-def test_a_client_that_runs_anothers_signal(door, unique):
-    other = door.add(f"{unique}-other")
-    door.publish(document(client_id=other.id))
-    ((_, command),) = door.next_commands()
+def test_a_client_that_runs_anothers_signal(service, unique):
+    other = service.add(f"{unique}-other")
+    service.publish(document(client_id=other.id))
+    ((_, command),) = service.next_commands()
     assert command.node.user_id == other.id_bytes
-    assert command.workflow.user_id == door.client.id_bytes
+    assert command.workflow.user_id == service.client.id_bytes
 
 
-def test_a_client_added_later_is_followed_without_a_restart(door, unique):
-    door.publish(document("before"))
-    door.next_commands()
-    later = door.add(f"{unique}-later")
-    door.publish(document("Camera 1"), client=later.name)
-    ((_, command),) = door.next_commands(client=later)
+def test_a_client_added_later_is_followed_without_a_restart(service, unique):
+    service.publish(document("before"))
+    service.next_commands()
+    later = service.add(f"{unique}-later")
+    service.publish(document("Camera 1"), client=later.name)
+    ((_, command),) = service.next_commands(client=later)
     assert command.workflow.user_id == later.id_bytes
 
 
-def test_a_topic_of_no_client(door, unique):
+def test_a_topic_of_no_client(service, unique):
     name = f"{unique}-nobody"
-    topics.ensure_client_topics(door.kafka, topics.client_topics(name, PARTITIONS))
-    door.publish(document(), client=name)
-    ((_, headers),) = door.next_dead_letters(client=name)
+    topics.ensure_client_topics(service.kafka, topics.client_topics(name, PARTITIONS))
+    service.publish(document(), client=name)
+    ((_, headers),) = service.next_dead_letters(client=name)
     assert headers["backbeat-error"] == f"unknown client {name}"
 
 
-def test_a_registry_that_is_late_is_waited_for(door):
+def test_a_registry_that_is_late_is_waited_for(service):
     class Late:
         """Knows nobody until it is told to read on."""
 
         late = True
 
         def by_name(self, name):
-            return None if self.late else door.registry.by_name(name)
+            return None if self.late else service.registry.by_name(name)
 
         def catch_up(self, seconds):
-            door.registry.catch_up(seconds)
+            service.registry.catch_up(seconds)
             self.late = False
 
-        by_id = door.registry.by_id
+        by_id = service.registry.by_id
 
-    door.ingest.stop()
-    door.ingest = door.start(Late())
-    door.publish(document())
-    ((_, command),) = door.next_commands()
-    assert command.user_id == door.client.id_bytes
+    service.ingest.stop()
+    service.ingest = service.start(Late())
+    service.publish(document())
+    ((_, command),) = service.next_commands()
+    assert command.user_id == service.client.id_bytes
 
 
-def test_what_was_published_while_nobody_followed_is_taken_once(door):
-    door.publish(document("a"))
-    door.next_commands()
-    door.ingest.stop()
+def test_what_was_published_while_nobody_followed_is_taken_once(service):
+    service.publish(document("a"))
+    service.next_commands()
+    service.ingest.stop()
     for number in range(100):
-        door.publish(document(f"b{number}"))
-    door.ingest = door.start()
-    found = [command.workflow.subject for _, command in door.next_commands(100)]
+        service.publish(document(f"b{number}"))
+    service.ingest = service.start()
+    found = [command.workflow.subject for _, command in service.next_commands(100)]
     assert sorted(found) == sorted(json.dumps(f"b{number}").encode() for number in range(100))
-    door.ingest.stop()
-    door.publish(document("c"))
-    door.ingest = door.start()
-    ((_, command),) = door.next_commands()
+    service.ingest.stop()
+    service.publish(document("c"))
+    service.ingest = service.start()
+    ((_, command),) = service.next_commands()
     assert command.workflow.subject == b'"c"'
 
 
-def member(kafka: str, door: Door) -> Consumer:
-    """A member of the door's group with its instance id, once it has partitions."""
+def member(kafka: str, service: Service) -> Consumer:
+    """A member of the service's group with its instance id, once it has partitions."""
     consumer = Consumer(
         {
             "bootstrap.servers": kafka,
-            "group.id": f"{door.name}-ingest",
-            "group.instance.id": door.name,
+            "group.id": f"{service.name}-ingest",
+            "group.instance.id": service.name,
             # Longer than the test waits.
             "session.timeout.ms": 600_000,
             "max.poll.interval.ms": 600_000,
             "partition.assignment.strategy": "cooperative-sticky",
         }
     )
-    consumer.subscribe([topics.signals_topic(door.name)])
+    consumer.subscribe([topics.signals_topic(service.name)])
     deadline = time.monotonic() + SECONDS_MAX
     while not consumer.assignment():
         consumer.poll(0.1)
@@ -311,64 +311,64 @@ def member(kafka: str, door: Door) -> Consumer:
     return consumer
 
 
-def test_one_that_was_killed_goes_on_at_once_when_it_is_started_again(door, kafka):
+def test_one_that_was_killed_goes_on_at_once_when_it_is_started_again(service, kafka):
     """It left no word: its place in the group is kept for its instance id, and not for whoever has another."""
-    door.publish(document("before"))
-    door.next_commands()
-    door.ingest.stop()
-    killed = member(kafka, door)
-    door.publish(document("after"))
-    door.ingest = door.start()
-    ((_, command),) = door.next_commands()
+    service.publish(document("before"))
+    service.next_commands()
+    service.ingest.stop()
+    killed = member(kafka, service)
+    service.publish(document("after"))
+    service.ingest = service.start()
+    ((_, command),) = service.next_commands()
     assert command.workflow.subject == b'"after"'
     killed.close()
 
 
-def test_one_that_was_taken_for_another_joins_its_group_again(door, kafka, caplog):
+def test_one_that_was_taken_for_another_joins_its_group_again(service, kafka, caplog):
     """So brokers that were away may take an older request of its own: where another has the id, its engine ends."""
-    door.publish(document("before"))
-    ((_, before),) = door.next_commands()
-    other = member(kafka, door)
+    service.publish(document("before"))
+    ((_, before),) = service.next_commands()
+    other = member(kafka, service)
     deadline = time.monotonic() + SECONDS_MAX
     while "joins its group again" not in caplog.text:
         other.poll(0.1)
-        assert door.failures == []
+        assert service.failures == []
         assert time.monotonic() < deadline
-    door.publish(document("after"))
+    service.publish(document("after"))
     # It was fenced at a commit: what that one was about is read again, and the engine knows it by its ids.
-    while (command := door.next_commands()[0][1]).workflow.subject != b'"after"':
+    while (command := service.next_commands()[0][1]).workflow.subject != b'"after"':
         assert (command.id, command.node.id) == (before.id, before.node.id)
-    assert door.failures == []
+    assert service.failures == []
     other.close()
 
 
-def test_one_that_is_stopped_leaves_its_group(door, kafka):
+def test_one_that_is_stopped_leaves_its_group(service, kafka):
     """Whoever is there goes on with its topics at once, and does not wait for the end of a session."""
-    door.ingest.stop()
-    door.ingest = door.start(session_timeout_seconds=600.0)
-    door.publish(document("before"))
-    door.next_commands()
-    group = f"{door.name}-ingest"
+    service.ingest.stop()
+    service.ingest = service.start(session_timeout_seconds=600.0)
+    service.publish(document("before"))
+    service.next_commands()
+    group = f"{service.name}-ingest"
     admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
 
     def members() -> list[str]:
         found = admin.describe_consumer_groups([group], request_timeout=120)[group].result()
         return [each.group_instance_id for each in found.members]
 
-    assert members() == [door.name]
-    door.ingest.stop()
+    assert members() == [service.name]
+    service.ingest.stop()
     assert members() == []
 
 
-def test_a_topic_made_while_none_followed_is_followed_after_the_start(door, unique):
+def test_a_topic_made_while_none_followed_is_followed_after_the_start(service, unique):
     """A member that comes back is given what it had: it has to ask for what is new."""
-    door.publish(document("before"))
-    door.next_commands()
-    door.ingest.stop()
-    later = door.add(f"{unique}-later")
-    door.publish(document("Camera 1"), client=later.name)
-    door.ingest = door.start()
-    ((_, command),) = door.next_commands(client=later)
+    service.publish(document("before"))
+    service.next_commands()
+    service.ingest.stop()
+    later = service.add(f"{unique}-later")
+    service.publish(document("Camera 1"), client=later.name)
+    service.ingest = service.start()
+    ((_, command),) = service.next_commands(client=later)
     assert command.workflow.user_id == later.id_bytes
 
 
@@ -385,109 +385,112 @@ def make_again(kafka: str, topic: str) -> None:
 
 
 @pytest.mark.parametrize("more", [-1, 0, 2])
-def test_a_topic_that_was_deleted_and_made_again_is_read_from_its_beginning(door, more):
+def test_a_topic_that_was_deleted_and_made_again_is_read_from_its_beginning(service, more):
     """With fewer, as many, and more records than the old one had: at the same places, and not taken for repeats."""
     for number in range(4):
-        door.publish(document(f"old {number}"), partition=1)
-    old = {command.id for _, command in door.next_commands(4)}
-    make_again(door.kafka, topics.signals_topic(door.name))
+        service.publish(document(f"old {number}"), partition=1)
+    old = {command.id for _, command in service.next_commands(4)}
+    make_again(service.kafka, topics.signals_topic(service.name))
     for number in range(4 + more):
-        door.publish(document(f"new {number}"), partition=1)
-    commands = [command for _, command in door.next_commands(4 + more)]
+        service.publish(document(f"new {number}"), partition=1)
+    commands = [command for _, command in service.next_commands(4 + more)]
     assert {command.workflow.subject for command in commands} == {
         json.dumps(f"new {number}").encode() for number in range(4 + more)
     }
     assert not old & {command.id for command in commands}
 
 
-def test_offsets_of_a_topic_that_was_deleted_and_made_again_meanwhile_count_for_nothing(door):
+def test_offsets_of_a_topic_that_was_deleted_and_made_again_meanwhile_count_for_nothing(service):
     """A slow process may say after the deletion how far it had come in the old topic."""
-    door.ingest.stop()
-    topic = topics.signals_topic(door.name)
+    service.ingest.stop()
+    topic = topics.signals_topic(service.name)
     for number in range(3):
-        door.publish(document(f"new {number}"), partition=1)
-    door.group = f"{door.name}-other"
-    other = Consumer({"bootstrap.servers": door.kafka, "group.id": f"{door.group}-ingest"})
+        service.publish(document(f"new {number}"), partition=1)
+    service.group = f"{service.name}-other"
+    other = Consumer({"bootstrap.servers": service.kafka, "group.id": f"{service.group}-ingest"})
     other.commit(offsets=[TopicPartition(topic, 1, 2, str(uuid.uuid4()))], asynchronous=False)
     other.close()
-    door.ingest = door.start()
-    assert {command.workflow.subject for _, command in door.next_commands(3)} == {b'"new 0"', b'"new 1"', b'"new 2"'}
+    service.ingest = service.start()
+    assert {command.workflow.subject for _, command in service.next_commands(3)} == {b'"new 0"', b'"new 1"', b'"new 2"'}
 
 
-def test_a_topic_that_is_deleted_while_it_is_read_ends_nothing(door, unique):
+def test_a_topic_that_is_deleted_while_it_is_read_ends_nothing(service, unique):
     """The deletion falls between the reading of a batch and its commit."""
     gate, reached = threading.Event(), threading.Event()
 
     class Gated:
-        by_id = door.registry.by_id
-        catch_up = door.registry.catch_up
+        by_id = service.registry.by_id
+        catch_up = service.registry.catch_up
 
         def by_name(self, name):
             if name == gone.name:
                 reached.set()
                 gate.wait(SECONDS_MAX)
-            return door.registry.by_name(name)
+            return service.registry.by_name(name)
 
-    gone = door.add(f"{unique}-gone")
-    door.ingest.stop()
-    door.publish(document("last"), client=gone.name)
-    door.ingest = door.start(Gated())
+    gone = service.add(f"{unique}-gone")
+    service.ingest.stop()
+    service.publish(document("last"), client=gone.name)
+    service.ingest = service.start(Gated())
     assert reached.wait(SECONDS_MAX)
-    admin = AdminClient({"bootstrap.servers": door.kafka})
+    admin = AdminClient({"bootstrap.servers": service.kafka})
     topic = topics.signals_topic(gone.name)
     admin.delete_topics([topic])[topic].result(30)
     until(lambda: topic not in admin.list_topics(timeout=30).topics, "the topic is gone")
     gate.set()
-    door.next_commands(client=gone)
-    door.publish(document("others go on"))
-    ((_, command),) = door.next_commands()
+    service.next_commands(client=gone)
+    service.publish(document("others go on"))
+    ((_, command),) = service.next_commands()
     assert command.workflow.subject == b'"others go on"'
 
 
-def test_what_was_deleted_before_it_was_taken_is_said(door, caplog):
-    topic = topics.signals_topic(door.name)
-    door.publish(document("taken"), partition=2)
-    door.next_commands()
-    door.ingest.stop()
+def test_what_was_deleted_before_it_was_taken_is_said(service, caplog):
+    topic = topics.signals_topic(service.name)
+    service.publish(document("taken"), partition=2)
+    service.next_commands()
+    service.ingest.stop()
     for number in range(3):
-        door.publish(document(f"gone {number}"), partition=2)
-    admin = AdminClient({"bootstrap.servers": door.kafka})
+        service.publish(document(f"gone {number}"), partition=2)
+    admin = AdminClient({"bootstrap.servers": service.kafka})
     admin.delete_records([TopicPartition(topic, 2, 4)])[TopicPartition(topic, 2)].result(30)
-    door.publish(document("there"), partition=2)
-    door.ingest = door.start()
-    ((_, command),) = door.next_commands()
+    service.publish(document("there"), partition=2)
+    service.ingest = service.start()
+    ((_, command),) = service.next_commands()
     assert command.workflow.subject == b'"there"'
     assert f"{topic}/2: offsets 1 to 3 were deleted before they were taken" in caplog.text
 
 
-def test_a_record_that_the_broker_refuses_is_put_aside_alone(door):
-    admin = AdminClient({"bootstrap.servers": door.kafka})
+def test_a_record_that_the_broker_refuses_is_put_aside_alone(service):
+    admin = AdminClient({"bootstrap.servers": service.kafka})
     gate = threading.Event()
 
     class Gated:
         """Holds the ingest before its first record."""
 
-        by_id = door.registry.by_id
-        catch_up = door.registry.catch_up
+        by_id = service.registry.by_id
+        catch_up = service.registry.catch_up
 
         def by_name(self, name):
             gate.wait(SECONDS_MAX)
-            return door.registry.by_name(name)
+            return service.registry.by_name(name)
 
-    door.publish(document("first"))
-    door.next_commands()
-    door.ingest.stop()
+    service.publish(document("first"))
+    service.next_commands()
+    service.ingest.stop()
     noise = "".join(chr(ord("a") + byte % 26) for byte in random.Random(1).randbytes(9_000))
     # One batch of ours: the broker refuses all of it, and only the delivery reports say so.
-    door.publish(document("small", metadata={"number": 1}), partition=0)
-    door.publish(document("small", client_data={"a": noise}), partition=0)
-    door.publish(document("small", metadata={"number": 2}), partition=0)
-    door.ingest = door.start(Gated())
+    service.publish(document("small", metadata={"number": 1}), partition=0)
+    service.publish(document("small", client_data={"a": noise}), partition=0)
+    service.publish(document("small", metadata={"number": 2}), partition=0)
+    service.ingest = service.start(Gated())
     set_size(admin, topics.COMMANDS, 5_000)
     try:
         gate.set()
-        assert {command.node.metadata for _, command in door.next_commands(2)} == {b'{"number": 1}', b'{"number": 2}'}
-        ((message, headers),) = door.next_dead_letters()
+        assert {command.node.metadata for _, command in service.next_commands(2)} == {
+            b'{"number": 1}',
+            b'{"number": 2}',
+        }
+        ((message, headers),) = service.next_dead_letters()
         assert noise.encode() in message.value()
         assert "backbeat.commands does not take it" in headers["backbeat-error"]
     finally:
@@ -500,36 +503,36 @@ def set_size(admin: AdminClient, topic: str, size: int) -> None:
     admin.incremental_alter_configs([resource])[resource].result(120)
 
 
-def test_a_failure_is_told_and_nothing_is_committed(door):
+def test_a_failure_is_told_and_nothing_is_committed(service):
     class Broken:
         def by_name(self, name):
             raise RuntimeError("the registry is gone")
 
         by_id = catch_up = by_name
 
-    door.ingest.stop()
-    broken = door.start(Broken())
-    door.publish(document("kept"))
-    assert door.failed.wait(SECONDS_MAX)
+    service.ingest.stop()
+    broken = service.start(Broken())
+    service.publish(document("kept"))
+    assert service.failed.wait(SECONDS_MAX)
     broken.stop()
-    assert [str(error) for error in door.failures] == ["the registry is gone"]
-    door.failures.clear()
-    door.ingest = door.start()
-    ((_, command),) = door.next_commands()
+    assert [str(error) for error in service.failures] == ["the registry is gone"]
+    service.failures.clear()
+    service.ingest = service.start()
+    ((_, command),) = service.next_commands()
     assert command.workflow.subject == b'"kept"'
 
 
-def test_many_signals_are_taken_in_batches(door):
+def test_many_signals_are_taken_in_batches(service):
     count = 20_000
     value = json.dumps(document("many", id=None)).encode()
-    door.ingest.stop()
+    service.ingest.stop()
     for _ in range(count):
-        door.producer.produce(topics.signals_topic(door.name), value)
-        door.producer.poll(0)
-    assert door.producer.flush(120) == 0
-    door.ingest = door.start()
-    door.next_commands()
-    began, before = time.monotonic(), door.ingest.forwarded
-    door.next_commands(count - 1)
+        service.producer.produce(topics.signals_topic(service.name), value)
+        service.producer.poll(0)
+    assert service.producer.flush(120) == 0
+    service.ingest = service.start()
+    service.next_commands()
+    began, before = time.monotonic(), service.ingest.forwarded
+    service.next_commands(count - 1)
     seconds = time.monotonic() - began
     print(f"{(count - before) / seconds:.0f} signals/s, with this test reading along")

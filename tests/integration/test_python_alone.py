@@ -14,7 +14,7 @@ import pytest
 
 from backbeat.compose.local.jars.jars import JARS, jars_folder, kafka_jars
 from backbeat.compose.local.ports import free_port
-from tests.compose.maven_repository import MavenRepository
+from tests.compose.local.maven_repository import MavenRepository
 
 
 @pytest.fixture

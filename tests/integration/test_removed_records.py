@@ -19,7 +19,7 @@ from backbeat.streams.core.tables import ARCHIVE_QUEUE, TOMBSTONES, WORKFLOWS
 from backbeat.streams.ports.state import ChangelogPosition
 from backbeat.streams.state.store import META_KEY, PartitionStore
 from backbeat.streams.state.stored_timers import TIMER
-from tests.core.storing import encoded
+from tests.streams.core.storing import encoded
 
 USER = b"u" * 16
 FAR_MS = 10**15

@@ -16,7 +16,7 @@ from backbeat.compose.local.child_process import ChildProcess
 from backbeat.compose.local.ports import free_port
 from backbeat.schemas.kafka.brokers import RefusedError, reach
 from backbeat.schemas.kafka.security import PREFIX, Brokers, KafkaSecurity, Mechanism, Protocol
-from tests.gateway.door import Door
+from tests.gateway.api.door import Door
 from tests.integration.secured_kafka import PASSWORD, USER, secured_kafka
 from tests.waiting import until
 

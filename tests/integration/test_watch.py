@@ -15,8 +15,8 @@ from backbeat.compose.local.stack import Stack
 from tests.integration.caller import node_of
 from tests.integration.hanging_engine import FILE, command
 from tests.integration.rig import START_SECONDS_MAX, Rig, running
+from tests.streams.observe.scrape import documented, get, scrape, shown
 from tests.waiting import until
-from tests.watch.scrape import documented, get, scrape, shown
 
 ENV = {
     "BACKBEAT_COMMIT_INTERVAL_SECONDS": "0.2",

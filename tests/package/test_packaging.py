@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from backbeat.compose.local.ports import free_port, port_is_free
-from tests.gateway.door import Door
+from tests.gateway.api.door import Door
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]

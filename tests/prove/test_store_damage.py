@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from backbeat.streams.state import rocksdb
-from tests.watch.conftest import quick_path
-from tests.watch.damage import damaged_while_closed, damaged_while_open
+from tests.streams.state.conftest import quick_path
+from tests.streams.state.damage import damaged_while_closed, damaged_while_open
 
 pytestmark = pytest.mark.prove
 

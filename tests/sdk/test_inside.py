@@ -15,8 +15,8 @@ from backbeat.schemas.messages import ids
 from backbeat.schemas.messages.commands import AddChildren, ChangeNode, OpenLink, Signal
 from backbeat.streams.core.effects import node_view
 from backbeat.worker.outcome import CHILDREN_MAX, completed, postponed
-from tests.core.rig import Rig
 from tests.sdk.conftest import USER, VIEW, WORKFLOW
+from tests.streams.core.rig import Rig
 
 Make = Callable[..., Activity]
 

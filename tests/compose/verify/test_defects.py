@@ -1,0 +1,319 @@
+"""The judge finds what it is for: each defect, put into the core, is found, and says nothing where there is none."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from backbeat.schemas.messages.commands import ChangeSettings, ChangeWorkflow
+from backbeat.schemas.messages.replies import Done
+from backbeat.schemas.messages.status import ClientStatus, ServerStatus
+from backbeat.schemas.messages.values import TaskKind, TimerKind
+from backbeat.streams.core import dispatch
+from backbeat.streams.core.coalesce import coalesce
+from backbeat.streams.core.limits import pool, wait_queue
+from backbeat.streams.core.links import cycles, links
+from backbeat.streams.core.retention import policies, removal
+from backbeat.streams.core.schedules import runs
+from backbeat.streams.core.step import Step
+from backbeat.streams.core.tree import create, failures, history, operator, progress, results
+from tests.compose.verify import scene
+from tests.compose.verify.log import Findings
+from tests.compose.verify.scene import played
+from tests.streams.core import world
+
+DEFECTS = {}
+
+
+def defect(*acts):
+    """A defect, and the acts in which it shows."""
+
+    def add(function):
+        DEFECTS[function.__name__] = function, acts
+        return function
+
+    return add
+
+
+def changed(monkeypatch, owner, name, change):
+    """Put a changed function in a function's place; `change` is given the one that was there, and the arguments."""
+    real = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *given, **named: change(real, *given, **named))
+
+
+def skipped(monkeypatch, owner, name, condition=lambda *_given, **_named: True, result=None):
+    """Nothing is done where the condition holds."""
+    changed(
+        monkeypatch,
+        owner,
+        name,
+        lambda real, *given, **named: result if condition(*given, **named) else real(*given, **named),
+    )
+
+
+@defect(scene.trees)
+def a_wrong_status(patch):
+    changed(
+        patch,
+        Step,
+        "set_client",
+        lambda real, step, node, to, *more: real(
+            step, node, ClientStatus.COMPLETE if to is ClientStatus.PROCESSING else to, *more
+        ),
+    )
+
+
+@defect(scene.trees)
+def a_forgotten_child(patch):
+    skipped(patch, progress, "make_ready", lambda _, child: child.name == "wide 3")
+
+
+@defect(scene.trees)
+def a_child_never_made(patch):
+    changed(
+        patch, results, "add_children", lambda real, step, node, children: real(step, node, children[:11] or children)
+    )
+
+
+@defect(scene.errors)
+def a_retry_spent_twice(patch):
+    def spend(real, step, node, *more, **named):
+        real(step, node, *more, **named)
+        node.retries_remaining = max(0, node.retries_remaining - 1)
+
+    changed(patch, results, "client_error", spend)
+
+
+@defect(scene.errors)
+def a_lost_retry_timer(patch):
+    skipped(patch, Step, "set_timer", lambda _, __, ___, kind: kind == TimerKind.RETRY)
+
+
+@defect(scene.settings)
+def a_lost_expiry(patch):
+    skipped(patch, Step, "set_timer", lambda _, __, ___, kind: kind == TimerKind.EXPIRY)
+
+
+@defect(scene.errors)
+def a_retry_without_backoff(patch):
+    changed(patch, failures, "delay_ms", lambda _, *__: 1)
+
+
+@defect(scene.limits)
+def a_leaked_slot(patch):
+    changed(
+        patch, pool._Work, "release", lambda real, work, command: real(work, command) if command.number > 1 else None
+    )
+
+
+@defect(scene.limits)
+def a_slot_too_many(patch):
+    changed(
+        patch,
+        pool._Work,
+        "_has_room",
+        lambda real, work, pool_, limit: real(work, pool_, limit) or (limit is not None and pool_.in_use == 2),
+    )
+
+
+@defect(scene.limits)
+def a_slot_out_of_turn(patch):
+    def newest(_, records, pool_, *__):
+        node = next(band.newest for band in pool_.bands if band.newest is not None)
+        return wait_queue.NextTicket(node, records.ticket(pool_, node), by_turn=False)
+
+    changed(patch, pool, "next_in_line", newest)
+
+
+@defect(scene.trees)
+def two_signals_of_a_workflow_at_once(patch):
+    def step_over(real, step, parent):
+        parent.blocked = False
+        return real(step, parent)
+
+    changed(patch, progress, "_next_to_examine", step_over)
+
+
+@defect(scene.trees)
+def children_in_another_order(patch):
+    changed(patch, results, "add_children", lambda real, step, node, children: real(step, node, children[::-1]))
+
+
+@defect(scene.trees)
+def a_lost_result(patch):
+    changed(patch, Step, "set_client", lambda real, step, node, to, response=None: real(step, node, to, None))
+
+
+@defect(scene.trees)
+def a_lost_entry_of_a_history(patch):
+    skipped(
+        patch,
+        history,
+        "pack",
+        lambda machine, _, to, *__, **___: (machine, to) == (history.SERVER, ServerStatus.STARTED),
+        result=b"",
+    )
+
+
+@defect(scene.links)
+def a_link_that_is_not_opened(patch):
+    others = tuple(hook for hook in dispatch._HOOKS.on_node if hook is not links.open_of_child)
+    patch.setattr(dispatch, "_HOOKS", dispatch._HOOKS._replace(on_node=others))
+
+
+@defect(scene.links)
+def a_link_that_is_not_closed(patch):
+    skipped(patch, Step, "close_link")
+
+
+@defect(scene.links)
+def a_cycle_that_is_let_in(patch):
+    others = tuple(hook for hook in dispatch._HOOKS.before_signal if hook is not cycles.follow_waits)
+    patch.setattr(dispatch, "_HOOKS", dispatch._HOOKS._replace(before_signal=others))
+
+
+@defect(scene.trees)
+def a_reset_that_forgets_what_is_below(patch):
+    skipped(patch, progress, "reset")
+
+
+@defect(scene.trees)
+def the_rest_of_a_cut_command_is_lost(patch):
+    def run(real, step):
+        real(step)
+        step.effects = [e for e in step.effects if type(getattr(e, "command", None)).__name__ != "Continue"]
+
+    changed(patch, progress, "run", run)
+
+
+@defect(scene.trees)
+def a_late_result_counts(patch):
+    skipped(patch, results, "_is_late", result=False)
+
+
+@defect(scene.trees)
+def a_shutdown_leaves_siblings(patch):
+    changed(patch, progress, "shut_siblings", lambda _, step, node: progress.children_ready(step, node))
+
+
+@defect(scene.trees)
+def previous_nodes_stay(patch):
+    skipped(patch, progress, "deactivate_previous")
+
+
+@defect(scene.pauses)
+def a_pause_that_holds_nothing(patch):
+    changed(patch, progress, "pause", lambda _, step, node: progress.send(step, node))
+
+
+@defect(scene.pauses)
+def a_resume_that_forgets_one(patch):
+    def resume(step, _):
+        step.workflow.paused_first = None
+
+    patch.setitem(dispatch._HOOKS.tasks, TaskKind.RESUME, resume)
+
+
+@defect(scene.pauses)
+def signals_that_do_not_coalesce(patch):
+    skipped(patch, coalesce, "still_waits", result=False)
+
+
+@defect(scene.pauses)
+def an_answer_that_is_not_remembered(patch):
+    patch.setattr("backbeat.streams.core.step.save_reply", lambda *_: None)
+
+
+@defect(scene.pauses)
+def a_closed_workflow_takes_a_signal(patch):
+    def leave_open(real, step, command):
+        real(step, command)
+        step.workflow.complete = False
+
+    patch.setitem(dispatch.HANDLERS, ChangeWorkflow, lambda s, k: leave_open(operator.change_workflow, s, k))
+
+
+@defect(scene.errors)
+def a_tree_too_deep(patch):
+    def deeper(real, step, *given):
+        step.settings = msgspec.structs.replace(step.settings, depth_max=100)
+        return real(step, *given)
+
+    changed(patch, create, "_add", deeper)
+
+
+@defect(scene.errors)
+def a_date_that_nobody_waits_for(patch):
+    def start(_, step, node):
+        step.set_server(node, ServerStatus.STARTED)
+        progress.start(step, node)
+
+    changed(patch, progress, "_start_when_due", start)
+
+
+@defect(scene.retention)
+def a_workflow_removed_too_early(patch):
+    def arrange(real, transaction, workflow, finished_at, now):
+        real(transaction, workflow, finished_at, now)
+        if workflow.removal_at is not None:
+            workflow.removal_at -= 9_000
+
+    changed(patch, policies, "arrange", arrange)
+
+
+@defect(scene.retention)
+def a_removed_signal_that_is_forgotten(patch):
+    patch.setattr(removal, "SignalTombstone", lambda forget_at: removal.__dict__["ArchiveEntry"]())
+
+
+@defect(scene.schedules)
+def runs_that_overlap(patch):
+    changed(
+        patch,
+        runs,
+        "_run",
+        lambda real, step, schedule, times, cause, _: real(step, schedule, times, cause, runs.Overlap.ALLOW),
+    )
+
+
+@defect(scene.schedules)
+def a_run_that_never_ends(patch):
+    skipped(patch, runs, "_end")
+
+
+@defect(scene.settings)
+def settings_that_are_not_kept(patch):
+    patch.setitem(dispatch.HANDLERS, ChangeSettings, lambda step, _: step.reply(Done()))
+
+
+@defect(scene.links)
+def effects_that_count_twice(patch):
+    def forget(real, command, now, store):
+        store.meta.high_water.clear()
+        return real(command, now, store)
+
+    changed(patch, world, "apply", forget)
+
+
+@pytest.fixture(scope="module")
+def clean():
+    """Acts that were judged without a defect."""
+    return {act.__name__: Findings(played(act).world) for act in scene.ACTS}
+
+
+def test_without_a_defect_all_agrees(clean):
+    for name, findings in clean.items():
+        assert findings.nothing, (name, findings.differences[:3], findings.sends[:3])
+        assert not findings.unjudged
+    assert Findings(played(*scene.ACTS).world).nothing
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_defect_is_found(name, monkeypatch):
+    put_in, acts = DEFECTS[name]
+    put_in(monkeypatch)
+    assert not Findings(played(*acts).world).nothing
+
+
+def test_there_are_more_than_thirty_kinds():
+    assert len(DEFECTS) > 30

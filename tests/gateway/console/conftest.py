@@ -1,0 +1,82 @@
+"""What the console's tests share: one Kafka, one engine, a gateway for each way in, one browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backbeat.compose.local.ports import free_port
+from backbeat.compose.local.stack import Stack
+from backbeat.streams.kafka.registration import add_client
+from tests.empty_kafka import delete_topics, stack_on
+from tests.gateway.api.door import Door, User
+from tests.gateway.console.browser import Tab, chromium
+from tests.gateway.console.story import Story
+
+FOLDER = Path(__file__).parent
+START_SECONDS_MAX = 180.0
+_NEEDS_KAFKA = {"stack", "story", "tab", "console"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for the stack is `integration`."""
+    for item in items:
+        if item.path.is_relative_to(FOLDER) and _NEEDS_KAFKA & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="package")
+def stack(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Gateways: 0 where everybody is let in, 1 with a login, 2 alone and read only."""
+    secret = tmp_path_factory.mktemp("secret") / "secret"
+    secret.write_text("0123456789abcdef0123456789abcdef")
+    delete_topics(broker)
+    one = stack_on(
+        broker,
+        partitions=2,
+        http_port=free_port(),
+        gateways=[
+            ["--ui=on", "--ui-login=none", "--ui-name=test", "--ui-colour=green"],
+            ["--ui=on", "--ui-secret-file", str(secret), "--ui-host=backbeat.example"],
+            ["--ui=only", "--ui-login=none", "--ui-read-only"],
+        ],
+    )
+    try:
+        yield one.start(START_SECONDS_MAX)
+    finally:
+        one.stop()
+        delete_topics(broker)
+
+
+@pytest.fixture(scope="package")
+def story(stack: Stack) -> Story:
+    """Workflows of every kind of node, with names, subjects, errors and payloads that mean no good."""
+    client = add_client(stack.bootstrap_servers, "shop", partitions=2)
+    user = User(Door(stack.http_urls[0], client.id), client, "")
+    # Once one was delivered the engine knows the client: what has no retries would not survive before that.
+    user.sent()
+    return Story(user)
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Any]:
+    with chromium() as one:
+        yield one
+
+
+@pytest.fixture
+def tab(browser: Any, stack: Stack) -> Iterator[Callable[..., Tab]]:
+    """Opens tabs, each with a context of its own, and without JavaScript unless the test wants it."""
+    tabs: list[Tab] = []
+
+    def open_tab(base: str | None = None, **options: Any) -> Tab:
+        options = {"java_script_enabled": False, "viewport": {"width": 1280, "height": 800}, **options}
+        tabs.append(Tab(browser, base or f"{stack.http_urls[0]}/ui/", **options))
+        return tabs[-1]
+
+    yield open_tab
+    for one in tabs:
+        one.close()

@@ -1,0 +1,288 @@
+"""Every page in a real browser: without JavaScript, with hostile texts, behind a proxy, for all eyes."""
+
+from __future__ import annotations
+
+import gzip
+import html
+import re
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+
+from backbeat.gateway.console.table import TABLE
+from tests.gateway.api.door import Door
+from tests.gateway.console.proxy import nginx
+from tests.gateway.console.story import BIDI, IMG
+from tests.waiting import until
+
+PAGE_BYTES_MAX = 60_000
+LINK = re.compile(r'(?:href|src|action)="([^"]*)"')
+
+
+def addresses(story) -> dict[str, list[str]]:
+    """Addresses for each row of the table that shows a page."""
+    hostile, tree = story.hostile, story.tree
+    return {
+        "": ["", "?every=10"],
+        "go": [f"go?q={tree['failing']}", f"go?q={tree['workflow']}", "go?q=Camera", "go?q="],
+        "workflows": [
+            "workflows",
+            "workflows?client=shop&name=Purchases&status=ready",
+            "workflows?text=%3Cimg&had=ready",
+        ],
+        "workflows/{id}": [
+            f"workflows/{tree['workflow']}",
+            f"workflows/{tree['workflow']}?show=top",
+            f"workflows/{tree['workflow']}?show=failing",
+            f"workflows/{hostile['workflow']}",
+        ],
+        "nodes": ["nodes", "nodes?status=retries_exhausted", "nodes?name=nobody&status=ready&since=2026-01-01"],
+        "nodes/{id}": [f"nodes/{hostile['node']}", f"nodes/{tree['top']}", f"nodes/{tree['children'][0]}"],
+        "nodes/{id}/{action}": [f"nodes/{hostile['node']}/cancel", f"nodes/{tree['children'][0]}/retry"],
+        "workflows/{id}/{action}": [f"workflows/{hostile['workflow']}/pause"],
+        "audit": ["audit", "audit?by=nobody"],
+        "login": ["login"],
+        "system": ["system"],
+    }
+
+
+def test_an_empty_system_shows_three_commands_and_then_the_first_workflow(stack, tab, request):
+    page = tab().page
+    page.goto(f"{stack.http_urls[0]}/")
+
+    until(lambda: page.locator("pre.command").count() == 3, "the page shows three commands")
+    assert page.url.endswith("/ui/")
+    assert f"BACKBEAT_GATEWAY={stack.http_urls[0]}" in page.content()
+    story = request.getfixturevalue("story")
+    story.user.workflow(name="First", subject="Order 1")
+    story.user.signal(story.user.workflow(name="First", subject="Order 2"))
+    # Nobody touches the page: it loads itself, without a script.
+    page.get_by_role("link", name='"Order 2"').wait_for(timeout=120_000)
+
+
+def test_every_page_of_the_table_is_tried(story):
+    shown = {row.path for row in TABLE if row.method == "GET" and "{which}" not in row.path}
+
+    assert set(addresses(story)) == shown
+
+
+@pytest.mark.parametrize("javascript", [False, True])
+def test_every_page_is_whole_small_and_silent(stack, story, tab, javascript):
+    one = tab(java_script_enabled=javascript)
+    for address in [address for of_row in addresses(story).values() for address in of_row]:
+        assert one.open(address) == 200, address
+        assert one.page.locator("h1").count() == 1, address
+        assert one.page.locator("main").count() == 1, address
+        assert one.page.title().endswith("· Backbeat · test"), address
+        assert one.page.locator("script, [onerror], [style], iframe, main img").count() == 0, address
+    assert one.complaints == []
+    assert one.hosts == {urlsplit(stack.http_urls[0]).netloc}
+
+
+def test_every_page_is_small_and_says_what_browsers_may_do(stack, story):
+    door = Door(stack.http_urls[0])
+    for address in [address for of_row in addresses(story).values() for address in of_row]:
+        answer = door.get(f"/ui/{address}", **{"Accept-Encoding": "gzip"})
+        assert len(answer.body) <= PAGE_BYTES_MAX, address
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+        if answer.status == 200:
+            assert b"|safe" not in gzip.decompress(answer.body)
+
+
+def test_hostile_texts_are_texts(stack, story, tab):
+    one = tab(java_script_enabled=True)
+    hostile, failing = story.hostile, "nodes?status=retries_exhausted"
+    # Figures are some seconds old at most.
+    until(lambda: html.escape(IMG) in Door(stack.http_urls[0]).get("/ui/").text, "the overview has the activity")
+    for address in (
+        *("", "workflows", failing, f"workflows/{hostile['workflow']}", f"nodes/{hostile['node']}"),
+        f"nodes/{hostile['node']}/cancel",
+    ):
+        assert one.open(address) == 200
+        text = one.page.locator("main").inner_text()
+        assert IMG in text, address
+        assert "⟦U+202E⟧" in text, address
+        assert not set(BIDI[2] + "\u2066\u200b\x07") & set(one.page.content()), address
+    one.open(f"nodes/{hostile['node']}")
+    text = one.page.locator("main").inner_text()
+    assert "<script>alert(1)</script>" in text
+    assert "{{ 7*7 }}" in text
+    assert "y" * 1_000 in text
+    assert one.complaints == []
+
+
+def test_a_page_without_javascript_opens_and_closes_what_is_folded(story, tab):
+    one = tab()
+    one.open(f"nodes/{story.hostile['node']}")
+    folded = one.page.locator("details.data", has_text="metadata")
+
+    assert folded.locator(".json").is_hidden()
+    folded.locator("summary").first.click()
+    assert IMG in folded.locator(".json").inner_text()
+
+
+def test_a_payload_is_downloaded_whole(stack, story):
+    answer = Door(stack.http_urls[0]).get(f"/ui/nodes/{story.hostile['node']}/data/arguments")
+
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json; charset=utf-8")
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert answer.json["long"] == "y" * 30_000
+    assert len(answer.json["many"]) == 3_000
+
+
+def test_every_link_is_relative_and_leads_somewhere(stack, story, tab, tmp_path):
+    """Behind a proxy that mounts the gateway at /a/b/: whatever is not below that is an error."""
+    with nginx(tmp_path, "/a/b/", stack.http_urls[0]) as base:
+        door = Door(base.removesuffix("/a/b/"))
+        waiting = [f"/a/b/ui/{address}" for of_row in addresses(story).values() for address in of_row]
+        looked_at: set[str] = set()
+        kinds: dict[str, int] = {}
+        while waiting:
+            path = waiting.pop()
+            kind = re.sub(r"[0-9a-f-]{36}", "{id}", path.partition("?")[0])
+            if path in looked_at or kinds.get(kind, 0) > 12:
+                continue
+            looked_at.add(path)
+            kinds[kind] = kinds.get(kind, 0) + 1
+            answer = door.get(path)
+            assert answer.status in (200, 303), path
+            if answer.status == 303:
+                waiting.append(urljoin(path, answer.headers["location"]))
+            if not answer.headers.get("content-type", "").startswith("text/html"):
+                continue
+            for link in map(html.unescape, LINK.findall(answer.text)):
+                assert not link.startswith(("/", "http")), (path, link)
+                target = urljoin(path, link).partition("#")[0]
+                assert target.startswith("/a/b/ui/"), (path, link)
+                waiting.append(target)
+        assert "/a/b/ui/system" in looked_at
+        assert kinds["/a/b/ui/nodes/{id}"] > 10
+
+        one = tab(f"{base}ui/")
+        one.open("nodes?status=retries_exhausted")
+        one.page.get_by_role("link", name="Charge 430").click()
+        assert "connection refused by bank-7" in one.page.locator("main").inner_text()
+        assert one.complaints == []
+
+
+# --- the tree --------------------------------------------------------------------------------------------------------
+
+
+def test_one_failing_node_of_many_is_on_the_first_screen(story, tab):
+    one = tab()
+    one.open(f"workflows/{story.tree['workflow']}")
+    link = one.page.get_by_role("link", name="Charge 430").first
+
+    assert link.bounding_box()["y"] < 800
+    assert "connection refused by bank-7:443" in one.page.locator("main").inner_text()
+    assert one.page.locator(".summary").inner_text().startswith("1 failing")
+
+
+def test_a_tree_is_read_by_the_page_to_its_end(story, tab):
+    one = tab()
+    one.open(f"workflows/{story.tree['workflow']}")
+    names = []
+    while True:
+        names += one.page.locator("table.tree").last.locator("tbody tr td:first-child a").all_inner_texts()
+        following = one.page.get_by_role("link", name="Next 200")
+        if not following.count():
+            break
+        following.click()
+
+    assert names == ["Make Purchase", *(f"Charge {number}" for number in range(450))]
+
+
+def test_the_box_finds_by_id_and_by_subject(story, tab):
+    one = tab()
+    one.open("")
+    for typed, address in (
+        (story.tree["failing"], f"nodes/{story.tree['failing']}"),
+        (story.tree["workflow"].upper(), f"workflows/{story.tree['workflow']}"),
+        (f" {story.tree['top'].replace('-', '')} ", f"nodes/{story.tree['top']}"),
+    ):
+        one.page.get_by_role("searchbox").first.fill(typed)
+        one.page.keyboard.press("Enter")
+        one.page.wait_for_url(f"**/ui/{address}")
+    one.page.get_by_role("searchbox").first.fill("Camera 703")
+    one.page.keyboard.press("Enter")
+    one.page.get_by_role("link", name='"Camera 703"').click()
+    one.page.wait_for_url(f"**/ui/workflows/{story.tree['workflow']}")
+
+
+def test_a_list_goes_on_to_older_ones(story, tab):
+    one = tab()
+    one.open("nodes?client=shop&name=&status=sent_to_client")
+    names = one.page.locator("tbody th a").all_inner_texts()
+    one.page.get_by_role("link", name="Older").click()
+    older = one.page.locator("tbody th a").all_inner_texts()
+
+    assert len(names) == len(older) == 50
+    assert not set(names) & set(older)
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "text"),
+    [
+        ("nobody", 404, "There is no such page"),
+        ("workflows/x", 404, "There is no such workflow"),
+        ("nodes/00000000-0000-8000-8000-000000000000", 404, "There is no such node"),
+        ("go?q=00000000-0000-8000-8000-000000000000", 404, "Nothing has this id"),
+        ("workflows?client=nobody", 400, "There is no such client"),
+        ("nodes?since=yesterdayish", 400, "This is no time"),
+        ("nodes?before=x", 400, "This address is broken"),
+        ("static/0/app.css", 404, "There is no such page"),
+    ],
+)
+def test_errors_are_pages(stack, tab, address, status, text):
+    one = tab()
+
+    assert one.open(address) == status
+    assert one.page.get_by_role("heading", level=1).inner_text() == text
+    assert one.page.get_by_role("navigation").count() == ("static" not in address)
+
+
+def test_a_foreign_name_is_refused(stack):
+    answer = Door(stack.http_urls[0]).get("/ui/", Host="evil.example")
+
+    assert answer.status == 421
+    assert "--ui-host" in answer.text
+
+
+def test_the_api_is_as_before(stack):
+    door = Door(stack.http_urls[0])
+
+    assert door.get("/health").json["status"] == "OK"
+    assert door.get("/uiworkflows").status == 404
+    assert door.get("/", Accept="application/json").status == 404
+
+
+# --- for all eyes ----------------------------------------------------------------------------------------------------
+
+
+_WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+#: In the dark only colours are others.
+_COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "rules"),
+    [
+        ({"color_scheme": "light"}, _WCAG),
+        ({"color_scheme": "dark"}, _COLOURS),
+        ({"forced_colors": "active"}, _COLOURS),
+        ({"viewport": {"width": 320, "height": 640}}, _WCAG),
+    ],
+    ids=["light", "dark", "forced", "narrow"],
+)
+def test_axe_finds_nothing(story, tab, options, rules):
+    from axe_playwright_python.sync_playwright import Axe
+
+    one = tab(java_script_enabled=True, bypass_csp=True, **options)
+    axe = Axe()
+    for address in (of_row[0] for row, of_row in addresses(story).items() if row != "go"):
+        one.open(address)
+        found = axe.run(one.page, options=rules)
+        assert found.violations_count == 0, f"{address}: {found.generate_report()}"
+        width = one.page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+        assert width[0] <= width[1], f"{address} is wider than its window"

@@ -1,0 +1,381 @@
+"""Login, roles, forms and the audit: who may come where, what they may do there, and what is written down of it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from backbeat.compose.cli.program import backbeat
+from backbeat.gateway.console.people.visitor import Right
+from backbeat.gateway.console.table import TABLE
+from backbeat.schemas.kafka.topics import AUDIT, console_topics, ensure_client_topics
+from backbeat.streams.kafka.registration import add_client
+from tests.empty_kafka import delete_topics
+from tests.gateway.api.door import Door, User
+from tests.gateway.console.desk import Desk, log_in
+from tests.gateway.console.proxy import nginx
+from tests.waiting import until
+
+READ_ONLY = 2
+
+
+def command(stack, *words: str) -> str:
+    result = CliRunner().invoke(backbeat, ["person", *words, "--bootstrap-servers", stack.bootstrap_servers])
+    assert result.exit_code == 0, (words, result.output, result.exception)
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def tokens(stack, story) -> dict[str, str]:
+    """People by name, with their tokens."""
+    add_client(stack.bootstrap_servers, "other", partitions=2)
+    options = {
+        "oper": ["--role", "operator", "--payloads"],
+        "reader": ["--role", "reader"],
+        "stranger": ["--role", "operator", "--payloads", "--client", "other"],
+        "passing": ["--role", "reader"],
+    }
+    return {name: json.loads(command(stack, "add", name, *words, "--json"))["token"] for name, words in options.items()}
+
+
+@pytest.fixture
+def url(stack) -> str:
+    return stack.http_urls[1]
+
+
+@pytest.fixture
+def oper(url, tokens) -> Desk:
+    return log_in(url, "oper", tokens["oper"])
+
+
+def failing(story) -> str:
+    """A node with retries exhausted, in a workflow of its own."""
+    node = story.user.sent(retry=0)
+    assert story.user.say(node["id"], "errored", {"message": "no"}).status == 200
+    story.user.wait_for(node["id"], "retries_exhausted")
+    return node["id"]
+
+
+# --- coming in -------------------------------------------------------------------------------------------------------
+
+
+def test_a_browser_without_javascript_logs_in_and_out(url, tokens, story, tab):
+    one = tab(f"{url}/ui/")
+    one.open(f"nodes/{story.tree['failing']}")
+    one.page.wait_for_url("**/ui/login?next=*")
+    one.page.get_by_label("Name").fill("oper")
+    one.page.get_by_label("Token").fill("wrong")
+    one.page.get_by_role("button", name="Log in").click()
+    assert one.page.get_by_role("alert").inner_text() == "There is nobody of this name with this token."
+    one.page.get_by_label("Name").fill("oper")
+    one.page.get_by_label("Token").fill(tokens["oper"])
+    one.page.keyboard.press("Enter")
+    one.page.wait_for_url(f"**/ui/nodes/{story.tree['failing']}")
+    (cookie,) = one.context.cookies()
+    assert (cookie["path"], cookie["httpOnly"], cookie["sameSite"]) == ("/ui", True, "Lax")
+    assert re.fullmatch(r"backbeat_ui_[0-9a-f]{8}", cookie["name"])
+    one.page.get_by_role("button", name="Log out").click()
+    one.page.wait_for_url("**/ui/login")
+    assert one.context.cookies() == []
+    assert one.complaints == []
+
+
+def test_behind_a_proxy_the_session_belongs_to_the_path_there(url, tokens, tab, tmp_path):
+    with nginx(tmp_path, "/a/b/", url) as base:
+        one = tab(f"{base}ui/")
+        one.open("workflows?client=shop")
+        one.page.get_by_label("Name").fill("reader")
+        one.page.get_by_label("Token").fill(tokens["reader"])
+        one.page.get_by_role("button", name="Log in").click()
+        one.page.wait_for_url("**/a/b/ui/workflows?client=shop")
+        assert [cookie["path"] for cookie in one.context.cookies()] == ["/a/b/ui"]
+
+
+@pytest.mark.parametrize(
+    "following", ["https://evil.example", "//evil.example", "/docs", "../docs", "javascript:alert(1)", "nobody", "a\nb"]
+)
+def test_login_leads_to_our_own_pages_only(url, tokens, following):
+    desk = Desk(url)
+    fields = {**desk.hidden("login"), "next": following, "name": "oper", "token": tokens["oper"]}
+
+    assert desk.send("login", fields).headers["location"] == "./"
+
+
+def test_a_client_comes_in_with_its_own_token(stack, url, story):
+    result = CliRunner().invoke(
+        backbeat, ["user", "add", "bank", "--json", "--bootstrap-servers", stack.bootstrap_servers]
+    )
+    added = json.loads(result.output)
+    desk = log_in(url, "bank", added["token"])
+    user = User(Door(stack.http_urls[0], added["id"]), None, "")
+    workflow = user.workflow(subject="of the bank")
+
+    assert "bank (client)" in desk.get("").text
+    assert desk.get(f"workflows/{workflow['id']}").status == 200
+    assert desk.get(f"workflows/{story.tree['workflow']}").status == 404
+
+
+def test_a_session_ends_with_its_token(stack, url, tokens):
+    desk = log_in(url, "passing", tokens["passing"])
+    assert desk.get("").status == 200
+    rotated = json.loads(command(stack, "rotate", "passing", "--json"))["token"]
+    until(lambda: desk.get("").status == 303, "the session is over")
+    desk = log_in(url, "passing", rotated)
+    command(stack, "set", "passing", "--expires", "1s")
+    until(lambda: desk.get("").status == 303, "the token has expired")
+    command(stack, "set", "passing", "--expires", "1d")
+    until(lambda: desk.get("").status == 200, "the token counts again")
+    command(stack, "remove", "passing", "--yes")
+    until(lambda: desk.get("").status == 303, "the person is gone")
+
+
+@pytest.mark.parametrize("change", [lambda text: text[:-1], lambda text: text.replace("=", "=A"), lambda _: "x=y"])
+def test_a_changed_cookie_is_nobodys(oper, change):
+    oper.cookie = change(oper.cookie)
+
+    assert oper.get("").status == 303
+
+
+# --- roles -----------------------------------------------------------------------------------------------------------
+
+
+def address_of(row, story) -> str:
+    target = story.tree["failing"] if row.path.startswith("nodes") else story.tree["workflow"]
+    action = "retry" if row.path.startswith("nodes") else "pause"
+    return row.path.format(id=target, which="arguments", action=action)
+
+
+def rights(name: str) -> set[Right]:
+    if name == "nobody":
+        return {Right.NONE}
+    return {Right.NONE, Right.READ} | ({Right.ACT, Right.PAYLOADS} if name == "oper" else set())
+
+
+@pytest.mark.parametrize("name", ["nobody", "reader", "oper"])
+def test_everybody_comes_where_the_table_says_and_nowhere_else(url, tokens, story, name):
+    desk = Desk(url) if name == "nobody" else log_in(url, name, tokens[name])
+    for row in TABLE:
+        address = address_of(row, story)
+        if row.method == "GET":
+            status = desk.get(address).status
+            allowed, refused = {200, 303}, 403
+        else:
+            # Without a form's token nothing is done, whoever it is; who may not do it learns no more.
+            status = desk.send(address, {}).status
+            allowed, refused = {403}, 403
+        if name == "nobody" and row.right is not Right.NONE:
+            assert status == (303 if row.method == "GET" else 401), address
+        else:
+            assert status in (allowed if row.right in rights(name) else {refused}), (address, status)
+
+
+def test_who_may_not_act_sees_no_button_and_who_may_not_see_payloads_sees_none(url, tokens, oper, story):
+    node = f"nodes/{story.hostile['node']}"
+    reader = log_in(url, "reader", tokens["reader"])
+
+    assert "Retry…" in oper.get(node).text
+    assert "y" * 1_000 in oper.get(node).text
+    assert "…</a>" not in reader.get(node).text
+    assert "yyyy" not in reader.get(node).text
+    assert "You may not see payloads." in reader.get(node).text
+
+
+def test_a_person_of_one_client_sees_nothing_of_others(url, tokens, story):
+    stranger = log_in(url, "stranger", tokens["stranger"])
+    for address in (f"nodes/{story.tree['failing']}", f"workflows/{story.tree['workflow']}"):
+        assert stranger.get(address).status == 404
+    assert stranger.get(f"go?q={story.tree['failing']}").status == 404
+    assert stranger.get(f"nodes/{story.tree['failing']}/retry").status == 404
+    assert stranger.get("workflows?client=shop").status == 400
+    for address in ("", "workflows", "nodes", "system", "audit"):
+        text = stranger.get(address).text
+        assert "Purchases" not in text, address
+        assert ">shop<" not in text, address
+
+
+def test_a_console_that_is_read_only_and_alone(stack, story):
+    desk = Desk(stack.http_urls[READ_ONLY])
+    node = f"nodes/{story.tree['failing']}"
+
+    assert "Retry…" not in desk.get(node).text
+    assert "read only" in desk.get(node).text
+    assert desk.send(f"{node}/retry", {}).status == 405
+    assert desk.door.get("/health").status == 200
+    assert desk.door.get("/metrics").status == 200
+    refusal = desk.door.get(f"/workflows/{story.tree['workflow']}", **{"Client-Id": story.user.id})
+    assert refusal.status == 404
+    assert "--ui only" in refusal.json["message"]
+
+
+# --- forms -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Site": "", "Origin": "http://evil.example"},
+        {"Sec-Fetch-Site": "", "Origin": "null"},
+        {"Sec-Fetch-Site": ""},
+        {"Host": "evil.example"},
+        {"Content-Type": "text/plain"},
+    ],
+    ids=str,
+)
+def test_a_form_of_another_site_does_nothing(oper, story, headers):
+    node = story.tree["failing"]
+    fields = {**oper.hidden(f"nodes/{node}/retry"), "reason": "forged"}
+
+    assert oper.send(f"nodes/{node}/retry", fields, **headers).status in (403, 413, 421)
+    assert story.user.node(node)["currentServerStatus"] == "retries_exhausted"
+    assert "forged" not in oper.get("audit").text
+
+
+def test_a_form_counts_for_its_page_and_its_session_only(url, tokens, oper, story):
+    node = story.tree["failing"]
+    others = log_in(url, "oper", tokens["oper"])
+    for fields in (
+        oper.hidden(f"nodes/{story.hostile['node']}/retry"),
+        oper.hidden(f"nodes/{node}/cancel"),
+        others.hidden(f"nodes/{node}/retry"),
+        {"form": "x.y", "key": "0" * 32},
+        {},
+    ):
+        assert oper.send(f"nodes/{node}/retry", {**fields, "reason": "forged"}).status == 403
+    assert story.user.node(node)["currentServerStatus"] == "retries_exhausted"
+
+
+def test_where_browsers_send_no_fetch_headers_the_origin_counts(oper, story):
+    node = failing(story)
+    fields = {**oper.hidden(f"nodes/{node}/retry"), "reason": ""}
+
+    headers = {"Sec-Fetch-Site": "", "Origin": oper.url}
+    assert oper.send(f"nodes/{node}/retry", fields, **headers).status == 303
+
+
+# --- actions and their audit -----------------------------------------------------------------------------------------
+
+
+def test_an_operator_retries_a_node_and_the_page_says_who_and_why(url, tokens, story, tab):
+    node = failing(story)
+    one = tab(f"{url}/ui/")
+    one.open(f"nodes/{node}/retry")
+    one.page.get_by_label("Name").fill("oper")
+    one.page.get_by_label("Token").fill(tokens["oper"])
+    one.page.keyboard.press("Enter")
+    one.page.wait_for_url("**/retry")
+    # With the keyboard alone.
+    one.page.get_by_label("Why").focus()
+    one.page.keyboard.type("bank is back <b>, INC-771")
+    one.page.keyboard.press("Tab")
+    one.page.keyboard.press("Enter")
+    one.page.wait_for_url(f"**/ui/nodes/{node}?done=*")
+
+    assert one.page.get_by_role("status").inner_text() == "oper: retry “bank is back <b>, INC-771” — done"
+    story.user.wait_for(node, "sent_to_client")
+    row = one.page.get_by_role("region", name="Audit").locator("tbody tr").first.inner_text()
+    assert "oper" in row
+    assert "bank is back <b>, INC-771" in row
+    assert "done" in row
+    one.page.get_by_role("link", name="Audit").click()
+    assert "INC-771" in one.page.locator("main").inner_text()
+    assert one.complaints == []
+
+
+def test_a_form_that_is_sent_twice_is_done_once(oper, story):
+    node = failing(story)
+    fields = {**oper.hidden(f"nodes/{node}/retry"), "reason": "twice"}
+
+    def changes() -> int:
+        return len(story.user.door.get(f"/activities/{node}/status_changes").json)
+
+    assert oper.send(f"nodes/{node}/retry", fields).status == 303
+    story.user.wait_for(node, "sent_to_client")
+    story.user.say(node, "errored", {"message": "no"})
+    story.user.wait_for(node, "retries_exhausted")
+    before = changes()
+    assert oper.send(f"nodes/{node}/retry", fields).status == 303
+    assert story.user.node(node)["currentServerStatus"] == "retries_exhausted"
+    assert changes() == before
+
+
+@pytest.mark.parametrize(
+    ("action", "server", "client"),
+    [
+        ("resolve", "complete", "resolved"),
+        ("shutdown", "complete", "shutdown"),
+        ("cancel", "deactivated", "errored"),
+        ("reset", "retries_exhausted", "errored"),
+    ],
+)
+def test_what_ends_something_asks_why(oper, story, action, server, client):
+    node = failing(story)
+    page = f"nodes/{node}/{action}"
+    for reason, problem in (("", "Say why"), ("  ", "Say why"), ("x" * 501, "500 is the most")):
+        answer = oper.fill(page, reason=reason)
+        assert answer.status == 400
+        assert problem in answer.text
+        assert reason.strip() in answer.text
+    assert story.user.node(node)["currentServerStatus"] == "retries_exhausted"
+
+    assert oper.fill(page, reason="it is paid by hand").status == 303
+    story.user.wait_for(node, server)
+    assert story.user.node(node)["currentClientStatus"] == client
+
+
+def test_what_cannot_be_done_is_said_and_a_refusal_is_written_down(oper, story):
+    node = failing(story)
+    retry = {**oper.hidden(f"nodes/{node}/retry"), "reason": "too late"}
+    assert oper.fill(f"nodes/{node}/cancel", reason="over").status == 303
+    assert "this cannot be done: it is deactivated" in oper.get(f"nodes/{node}/retry").text
+
+    answer = oper.send(f"nodes/{node}/retry", retry)
+
+    assert answer.status == 303
+    page = oper.get(f"nodes/{node}?{answer.headers['location'].partition('?')[2]}").text
+    assert "retry “too late” — refused: it was canceled or deactivated before" in page
+    assert "Retry…" not in page
+
+
+def test_a_workflow_is_paused_resumed_and_closed(oper, story):
+    workflow = story.user.workflow()["id"]
+    page = f"workflows/{workflow}"
+    assert oper.fill(f"{page}/pause", reason="audit").status == 303
+    assert story.user.door.get(f"/workflows/{workflow}").json["paused"] is True
+    assert "Resume…" in oper.get(page).text
+    assert "There is nothing to do" in oper.get(f"{page}/pause").text
+    assert oper.fill(f"{page}/resume", reason="").status == 303
+    assert oper.fill(f"{page}/complete", reason="over").status == 303
+    said = story.user.door.get(f"/workflows/{workflow}").json
+    assert (said["paused"], said["complete"]) == (False, True)
+    assert oper.get(page).text.count('<a href="../audit?by=oper">') == 3
+
+
+def test_nothing_is_done_that_cannot_be_written_down(stack, oper, story):
+    node = failing(story)
+    fields = {**oper.hidden(f"nodes/{node}/retry"), "reason": "unseen"}
+    delete_topics(stack.bootstrap_servers, AUDIT)
+    try:
+        answer = oper.send(f"nodes/{node}/retry", fields)
+        assert answer.status == 503
+        assert "Nothing was done" in answer.text
+        assert story.user.node(node)["currentServerStatus"] == "retries_exhausted"
+    finally:
+        ensure_client_topics(stack.bootstrap_servers, console_topics())
+    until(lambda: oper.send(f"nodes/{node}/retry", fields).status == 303, "it is written down and done")
+    story.user.wait_for(node, "sent_to_client")
+    until(lambda: "unseen" in oper.get("audit").text, "the audit is followed again")
+
+
+def test_wrong_tries_are_counted(url, tokens):
+    """The last one: the address is locked out for a minute."""
+    desk = Desk(url)
+    fields = {**desk.hidden("login"), "name": "oper", "token": "wrong"}
+
+    until(lambda: desk.send("login", fields).status == 429, "further tries are refused")
+    assert desk.send("login", {**fields, "token": tokens["oper"]}).headers["retry-after"] == "60"

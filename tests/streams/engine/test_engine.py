@@ -1,0 +1,100 @@
+"""The engine's loop on records in memory: what passes a large tree that somebody reads."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from backbeat.schemas.codec import encode_query
+from backbeat.schemas.messages import commands as c
+from backbeat.schemas.messages import queries as q
+from backbeat.schemas.messages import views
+from backbeat.schemas.messages.bounds import Settings
+from backbeat.streams.ports.log import Record
+from backbeat.testing.clock import Clock
+from backbeat.testing.engine import NEVER, MemoryEngine
+from backbeat.testing.topics import Topics
+from tests.ports import engine_process
+from tests.streams.core.rig import CAMERA, CAMERA_ID, NON_BLOCKING, new
+from tests.streams.core.world import USER
+
+ASKER = b"a" * 16
+CHILDREN = 1_000
+TREE, NODE, COMMAND = 1, 2, 3
+
+
+class Loop:
+    """One partition with a workflow of a thousand nodes, and the answers in the order in which they leave."""
+
+    def __init__(self) -> None:
+        self.clock = Clock(datetime(2026, 1, 2, tzinfo=UTC))
+        topics = Topics(1, lambda: self.clock.milliseconds, lambda: None)
+        self.replies: list = []
+        topics.on_reply = self.replies.append
+        self._memory = MemoryEngine(1, self.clock, topics, lambda _: "backbeat.activities.shop", Settings())
+        self.engine = self._memory._engine
+        self.do(c.Signal, workflow_id=CAMERA_ID, workflow=CAMERA, node=new("signal", type="decision"), number=0)
+        self.signal = self.replies.pop().answer.id
+        children = tuple(new(f"child {number}", NON_BLOCKING) for number in range(CHILDREN))
+        self.do(c.ChangeNode, node_id=self.signal, status="completed", children=children, number=0)
+        self.replies.clear()
+
+    def do(self, kind: type[c.AnyCommand], *, number: int, **given) -> None:
+        carried = {"id": kind.__name__.encode().ljust(16, b"-"), "user_id": USER, "tid": ""}
+        self._memory.send(kind(**carried, reply_to=c.ReplyTo(0, ASKER, number), **given))
+        self._memory.settle()
+
+    def record(self, kind: type[q.AnyQuery], number: int, **given) -> Record:
+        query = kind(user_id=USER, tid="", deadline=NEVER, reply_to=c.ReplyTo(0, ASKER, number), **given)
+        return Record(0, number, self.clock.milliseconds, None, encode_query(query))
+
+    def answered(self) -> list[int]:
+        """Who got an answer, or a part of one, in order."""
+        return [reply.number for reply in self.replies]
+
+    def tree(self) -> list[views.NodeView]:
+        parts = [reply for reply in self.replies if reply.number == TREE]
+        assert [part.part for part in parts] == list(range(len(parts)))
+        assert [part.last for part in parts] == [*[False] * (len(parts) - 1), True]
+        return [node for part in parts[1:] for node in part.answer.nodes]
+
+
+@pytest.fixture
+def loop() -> Loop:
+    return Loop()
+
+
+def test_queries_and_commands_pass_between_the_parts_of_a_large_tree(loop):
+    reading = loop.engine.on_query(loop.record(q.GetTree, TREE, workflow_id=CAMERA_ID), 0)
+    next(reading)
+    next(reading)
+
+    assert list(loop.engine.on_query(loop.record(q.GetNode, NODE, node_id=loop.signal), 0)) == []
+    loop.do(c.ChangeWorkflow, workflow_id=CAMERA_ID, change="pause", number=COMMAND)
+
+    assert loop.answered() == [TREE, TREE, NODE, COMMAND]
+    for _ in reading:
+        pass
+    assert len(loop.tree()) == 1 + CHILDREN
+
+
+async def test_a_query_that_comes_behind_a_large_tree_is_answered_before_its_end(loop, tmp_path):
+    process = engine_process(tmp_path, loop=lambda **_: loop.engine)
+    await asyncio.gather(
+        process.query(loop.record(q.GetTree, TREE, workflow_id=CAMERA_ID)),
+        process.query(loop.record(q.GetNode, NODE, node_id=loop.signal)),
+    )
+
+    assert loop.answered().index(NODE) == 1
+    assert len(loop.tree()) == 1 + CHILDREN
+
+
+def test_a_tree_whose_partition_is_taken_away_is_not_read_to_its_end(loop):
+    reading = loop.engine.on_query(loop.record(q.GetTree, TREE, workflow_id=CAMERA_ID), 0)
+    next(reading)
+    loop.engine.partitions = {}
+
+    assert list(reading) == []
+    assert [reply.last for reply in loop.replies] == [False]

@@ -1,0 +1,143 @@
+"""Stores that turn out to be damaged while an engine has them: real stores and restores, the log in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from backbeat.streams.core.tables import CHUNKS
+from backbeat.streams.ports.errors import DamagedStoreError
+from backbeat.streams.ports.state import ChangelogPosition
+from backbeat.streams.state.commit import Member
+from backbeat.streams.state.store import PartitionStore
+from backbeat.streams.state.store_folder import set_aside_in
+from tests.ports import Reader, engine_process, settled
+from tests.streams.core.storing import put
+from tests.streams.state.damage import PARTITION, Kept
+from tests.waiting import until_async
+
+DAMAGE = DamagedStoreError(PARTITION, "cannot read the store: Corruption")
+
+
+class Owner:
+    """An engine with one partition, and what it reads again."""
+
+    def __init__(self, kept: Kept) -> None:
+        reader = Reader()
+        self.reads = reader.reads
+        self.process = engine_process(kept.path.parent, partitions=PARTITION + 1, log=kept.log, reader=reader)
+        self.engine, self.stores, self.restorer = self.process.engine, self.process.stores, self.process.stores.restorer
+
+    def damaged(self) -> None:
+        """A record cannot be read."""
+        self.process._repair(DAMAGE, self.engine.lose(PARTITION))
+
+    async def settled(self) -> None:
+        await settled(self.process)
+
+    async def assigned(self) -> PartitionStore:
+        await self.process.assigned([PARTITION])
+        await self.settled()
+        store = self.engine.partitions[PARTITION].store
+        assert isinstance(store, PartitionStore)
+        return store
+
+    def close(self) -> None:
+        self.engine.drop()
+
+
+@pytest.fixture
+def kept(quick_path):
+    kept = Kept(quick_path / f"partition-{PARTITION}", random.Random(1))
+    for _ in range(30):
+        kept.commit()
+    kept.store.close()
+    return kept
+
+
+def content(store):
+    return {key: value for key, value in store._scan(b"", b"") if key != b"o"}
+
+
+def test_a_damaged_store_is_made_anew_and_what_came_since_the_last_commit_is_read_again(kept):
+    wanted = kept.wanted(kept.path.with_name("wanted"))
+
+    async def story():
+        owner = Owner(kept)
+        store = await owner.assigned()
+        put(store, CHUNKS, (bytes(16), 0), b"not committed")
+        owner.reads.clear()
+        owner.damaged()
+        owner.damaged()  # Whoever reads next finds it, too.
+        assert owner.engine.partitions[PARTITION].store is None
+        await owner.settled()
+        new = owner.engine.partitions[PARTITION].store
+        assert new is not store
+        assert content(new) == wanted
+        assert [where[:2] for where in owner.reads] == [(PARTITION, new.meta.next_offset)]
+        assert new.meta.next_offset == kept.log.position
+        assert owner.restorer.set_aside_count == len(list(set_aside_in(kept.path.parent))) == 1
+        owner.close()
+
+    asyncio.run(story())
+
+
+def test_damage_that_is_found_by_a_commit_concerns_that_partition_and_not_the_commit(kept):
+    async def story():
+        owner = Owner(kept)
+        store = await owner.assigned()
+
+        def fail(*_):
+            raise DAMAGE
+
+        store.write = fail
+        owner.process.committer.member = Member("backbeat", "a", 1, "member")
+        owner.process.committer.want()
+        committing = asyncio.create_task(owner.process.commit_regularly())
+        await until_async(lambda: owner.restorer.set_aside_count)
+        committing.cancel()
+        await owner.settled()
+        assert owner.restorer.set_aside_count == 1
+        assert owner.engine.partitions[PARTITION].store is not None
+        owner.close()
+
+    asyncio.run(story())
+
+
+def test_damage_that_is_found_while_the_partitions_are_given_back_only_sets_the_store_aside(kept):
+    async def story():
+        owner = Owner(kept)
+        await owner.assigned()
+        # As `revoked` does: a last commit, which finds it, then the assignment is dropped.
+        owner.stores.epoch += 1
+        owner.stores.revoking = True
+        owner.damaged()
+        owner.engine.drop()
+        await owner.settled()
+        assert owner.restorer.set_aside_count == 1
+        assert len(owner.reads) == 1
+        # Given the partition again, it makes a new one.
+        store = await owner.assigned()
+        assert content(store) == kept.wanted(kept.path.with_name("wanted"))
+        owner.close()
+
+    asyncio.run(story())
+
+
+def test_a_store_is_not_closed_under_a_commit(kept):
+    async def story():
+        owner = Owner(kept)
+        store = await owner.assigned()
+        async with owner.stores.commit_lock:
+            owner.damaged()
+            await asyncio.sleep(0)
+            # Whatever the repair has given to the thread is done once this is.
+            await asyncio.get_running_loop().run_in_executor(owner.stores.threads, int)
+            store.write(store.snapshot(), ChangelogPosition("state", kept.log.end, 0))
+        await owner.settled()
+        assert owner.engine.partitions[PARTITION].store is not store
+        owner.close()
+
+    asyncio.run(story())
