@@ -10,8 +10,8 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from backbeat.compose.cli.processes.engine_options import named_settings
 from backbeat.compose.cli.processes.engine import engine
+from backbeat.compose.cli.processes.engine_options import named_settings
 from backbeat.observe.status_server import Address
 from backbeat.schemas.kafka.topics import check_topics
 from backbeat.streams.observe import logs
