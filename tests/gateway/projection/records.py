@@ -65,11 +65,11 @@ def packed(*changes: tuple[ClientStatus | ServerStatus, int]) -> bytes:
 
 def record(one: Workflow | Node) -> tuple[bytes, bytes]:
     """Key and value in the changelog."""
-    return (WORKFLOWS if isinstance(one, Workflow) else NODES).key(one.id), encode(one)
+    return (WORKFLOWS if isinstance(one, Workflow) else NODES).form.encode(one.id), encode(one)
 
 
 def chunk(of: Node, number: int, content: bytes) -> tuple[bytes, bytes]:
-    return CHUNKS.key((of.id, number)), content
+    return CHUNKS.form.encode((of.id, number)), content
 
 
 def shuffled(records: list[tuple[bytes, bytes]], seed: int) -> list[tuple[bytes, bytes]]:
