@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import pytest
 
+from backbeat.gateway.api.routes import ROUTES
+from backbeat.gateway.openapi import document
 from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.schemas.kafka.topics import RECORD_BYTES_MAX
 from backbeat.streams.kafka.registration import change_client
@@ -370,3 +372,18 @@ def test_error_workflows(user, other):
         "id", "name", "decider", "subject", "user_id", "complete", "migrated", "paused", "created_at", "updated_at",
     }  # fmt: skip
     assert user.door.get("/v2/debug/error_workflows").json == []
+
+
+# --- the description -------------------------------------------------------------------------------------------------
+
+
+def test_anybody_may_read_the_description_and_its_page(stack):
+    described = document.build(ROUTES, "test")["paths"]
+    for url in (stack.http_urls[0], stack.http_urls[2]):
+        answer = Door(url).get("/openapi.json")
+        assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+        assert answer.json["paths"] == described
+        for path in ("/docs", "/docs/"):
+            page = Door(url).get(path)
+            assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+            assert "POST" in page.text
