@@ -1,4 +1,4 @@
-"""What becomes of arguments and results on their way: a codec turns them into JSON values and back.
+"""Codecs of arguments and results: a codec turns them into JSON values and back.
 
 `params` and `result` go through it and nothing else: names, statuses, metadata and errors stay readable for whoever
 operates the system. Every party that reads or writes a payload needs the same codec:
@@ -33,7 +33,7 @@ class Codec(Protocol):
         """A JSON value for what a caller gives or a handler returns. CodecError where there is none."""
 
     def decode(self, value: Any) -> Any:
-        """What a handler or a caller gets for a JSON value. CodecError where it cannot be read."""
+        """Value that a handler or a caller gets for a JSON value. CodecError where it cannot be read."""
 
 
 class Json:
@@ -123,7 +123,7 @@ class Fernet:
 
 
 def mark_of(value: Any) -> str | None:
-    """How a payload is packed: `fernet`, `stored`; None: it is a plain value."""
+    """Packing of a payload: `fernet`, `stored`; None: it is a plain value."""
     if not isinstance(value, dict):
         return None
     kind = value.get(MARK)

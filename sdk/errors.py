@@ -22,7 +22,7 @@ from backbeat.schemas.messages.replies import Reason, Rejection
 
 
 class BackbeatError(Exception):
-    """What every error of Backbeat is: `except BackbeatError` catches whatever the SDK raises.
+    """Base of all errors of Backbeat: `except BackbeatError` catches whatever the SDK raises.
 
     >>> from backbeat import Rejected
     >>> issubclass(Rejected, BackbeatError)
@@ -31,7 +31,7 @@ class BackbeatError(Exception):
 
 
 class Rejected(BackbeatError):  # noqa: N818 - a refusal is no fault
-    """What was asked was refused, and nothing was changed.
+    """Refusal of what was asked; nothing was changed.
 
     >>> raise Rejected("workflow_complete", "The workflow is complete", found="complete", wanted="a running workflow")
     Traceback (most recent call last):

@@ -43,7 +43,7 @@ def open_store(url: str) -> Store:
 
 
 def parse_store(url: str) -> Path | tuple[str, str, str | None, str | None]:
-    """What a URL of a store says: a folder; or bucket, prefix, endpoint and region. InvalidParameters."""
+    """Parts of a store's URL: a folder; or bucket, prefix, endpoint and region. InvalidParameters."""
     parts = urlsplit(url)
     match parts.scheme:
         case "file" if parts.path not in {"", "/"} and parts.netloc in {"", "localhost"}:

@@ -1,4 +1,4 @@
-"""What a partition keeps beside its workflows: settings, limits, pools, policies, schedules, answers, tombstones."""
+"""Records of a partition beside its workflows: settings, limits, pools, policies, schedules, answers, tombstones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must be against what is stored: one partition's fold and the newest value of each key of its changelog."""
+"""Comparison of what must be with what is stored: a partition's fold with the newest values of its changelog."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class SnapshotError(Exception):
 
 
 class Judge:
-    """One run."""
+    """Run of the judge over all partitions."""
 
     def __init__(
         self, topics: Topics, say: Callable[[str], None], registry_url: str | None = None, snapshot: Path | None = None

@@ -46,7 +46,7 @@ _PACK = msgspec.msgpack.Encoder().encode
 
 
 class _Run:
-    """One run of the rules over one partition."""
+    """Run of the rules over a partition."""
 
     def __init__(self, name: str, folder: Path, partition: int, partitions_count: int, spill: Spill) -> None:
         cache_records, self._commit_records = _RUNS[name]

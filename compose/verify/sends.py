@@ -1,4 +1,4 @@
-"""What one partition tells another: what the rules call for, against what is in the log."""
+"""Commands that partitions send each other: what the rules call for, against what is in the log."""
 
 from __future__ import annotations
 

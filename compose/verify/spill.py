@@ -122,24 +122,24 @@ class Spill:
 
     def workflow_ids(self, partition: int, after: bytes | None, count: int) -> list[bytes]:
         """The first `count` workflows behind an id, in the order of ids; null: from the first on."""
-        found: list[bytes] = []
+        identities: list[bytes] = []
         for prefix in self.prefixes(partition, b"" if after is None else after[:PREFIX_BYTES]):
             trees = self.family(partition, prefix).trees
-            found += sorted(identity for identity in trees if after is None or identity > after)
-            if len(found) >= count:
+            identities += sorted(identity for identity in trees if after is None or identity > after)
+            if len(identities) >= count:
                 break
-        return found[:count]
+        return identities[:count]
 
     def node_ids(self, partition: int, after: bytes | None, count: int) -> list[bytes]:
         """The first `count` nodes behind an id, in the order of ids; null: from the first on."""
-        found: list[bytes] = []
+        identities: list[bytes] = []
         begin = b"" if after is None else after[:PREFIX_BYTES]
         for prefix in self.prefixes(partition, begin):
             nodes = self.family(partition, prefix).nodes
-            found += sorted(identity for identity in nodes if after is None or identity > after)
-            if len(found) >= count:
+            identities += sorted(identity for identity in nodes if after is None or identity > after)
+            if len(identities) >= count:
                 break
-        return found[:count]
+        return identities[:count]
 
     def _evict(self, nodes_max: int) -> None:
         while self._families and (self._nodes_count > nodes_max or nodes_max == 0):

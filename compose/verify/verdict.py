@@ -26,7 +26,7 @@ class Step(NamedTuple):
 
 
 class Unjudged(NamedTuple):
-    """What was left out: its kind, how many, and why."""
+    """Records that were not judged: their kind, how many, and why."""
 
     kind: str
     number: int
@@ -86,9 +86,11 @@ class Verdict(NamedTuple):
             "judged": dict(sorted(self.counts.items())),
             "unjudged": [left._asdict() for left in self.unjudged],
             "differences_count": self.differences_count,
-            "differences": [{**each._asdict(), "id": each.id.hex()} for each in self.differences[:_SHOWN_MAX]],
+            "differences": [
+                {**difference._asdict(), "id": difference.id.hex()} for difference in self.differences[:_SHOWN_MAX]
+            ],
             "sends_count": len(self.unsent),
-            "sends": [each._asdict() for each in self.unsent[:_SHOWN_MAX]],
+            "sends": [mismatch._asdict() for mismatch in self.unsent[:_SHOWN_MAX]],
             "commands": [
                 {
                     "partition": step.partition,
@@ -102,19 +104,20 @@ class Verdict(NamedTuple):
         }
 
 
-def _difference_line(each: Difference) -> str:
-    name = f" {each.name!r}" if each.name else ""
-    identity = f" {each.id.hex()}" if each.id else ""
-    when = "" if each.at is None else f", {_time(each.at)}"
+def _difference_line(difference: Difference) -> str:
+    name = f" {difference.name!r}" if difference.name else ""
+    identity = f" {difference.id.hex()}" if difference.id else ""
+    when = "" if difference.at is None else f", {_time(difference.at)}"
     return (
-        f"  partition {each.partition}, {each.kind}{name}{identity}{when}: {each.field} is "
-        f"{_short(each.stored)}, must be {_short(each.expected)}"
+        f"  partition {difference.partition}, {difference.kind}{name}{identity}{when}: {difference.field} is "
+        f"{_short(difference.stored)}, must be {_short(difference.expected)}"
     )
 
 
-def _unsent_line(each: Mismatch) -> str:
-    verb = "did not send, and must have," if each.is_missing else "sent, and no rule calls for it,"
-    return f"  the command at {each.partition}/{each.offset} {verb} a {each.name} to partition {each.target}"
+def _unsent_line(mismatch: Mismatch) -> str:
+    verb = "did not send, and must have," if mismatch.is_missing else "sent, and no rule calls for it,"
+    place = f"{mismatch.partition}/{mismatch.offset}"
+    return f"  the command at {place} {verb} a {mismatch.name} to partition {mismatch.target}"
 
 
 def _told(command: Command) -> str:

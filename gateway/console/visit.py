@@ -180,7 +180,7 @@ class Visit:
     # --- audit -------------------------------------------------------------------------------------------------------
 
     def deeds(self, *, subject_id: str = "", workflow_id: str = "") -> dict[str, Any]:
-        """What people did to a node, or in a workflow; and the entry that this page was led to after a change."""
+        """Entries of the audit about a node, or in a workflow; and that of the change which led to this page."""
         audit = self.parts.audit
         done = audit.find(self.query.get("done", ""))
         return {

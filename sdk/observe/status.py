@@ -40,7 +40,7 @@ class WorkerStatus(NamedTuple):
 
 
 def make_status(worker: WorkerStatus, host: str, port: int) -> StatusServer:
-    """What serves a worker's status, from its `start()` to its `stop()`. BackbeatError: it cannot be served there."""
+    """Server of a worker's status, from its `start()` to its `stop()`. BackbeatError: it cannot be served there."""
     registry = new_registry()
     registry.register(_WorkerCollector(worker))
     status = Status(registry, lambda: _why_not_live(worker), lambda: _why_not_ready(worker))

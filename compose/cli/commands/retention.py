@@ -16,7 +16,7 @@ _REFUSE_DEFAULT = timedelta(days=7)
 
 @click.group()
 def retention() -> None:
-    """How long finished workflows are kept, by client application and workflow name. Without a policy: for ever."""
+    """Retention of finished workflows, by client application and workflow name. Without a policy: for ever."""
 
 
 @retention.command(

@@ -46,9 +46,9 @@ _SHARE, _EXAMINED_PER_NODE = 4, 16
 def on_start_job(work: Work, command: Command) -> None:
     """A job begins, unless it is there."""
     jobs = work.partition.state.jobs
-    wanted = _checked_filter(work, command["action"], command["filter"])
+    conditions = _checked_filter(work, command["action"], command["filter"])
     stored = jobs.get(command["id"])
-    request = (command["user_id"], command["action"], wanted, command["response"], command["dry_run"])
+    request = (command["user_id"], command["action"], conditions, command["response"], command["dry_run"])
     if stored is not None:
         if request != (stored.user_id, stored.action, stored.filter, stored.response, stored.dry_run):
             raise Refused("key_reused")
@@ -63,7 +63,7 @@ def on_start_job(work: Work, command: Command) -> None:
         id=command["id"],
         user_id=command["user_id"],
         action=command["action"],
-        filter=wanted,
+        filter=conditions,
         response=command["response"],
         dry_run=command["dry_run"],
         tid=command["tid"],
@@ -72,24 +72,24 @@ def on_start_job(work: Work, command: Command) -> None:
     work.send("WorkJob", {"job_id": command["id"]})
 
 
-def _checked_filter(work: Work, action: str, given: Command) -> Command:
+def _checked_filter(work: Work, action: str, conditions: Command) -> Command:
     if action not in _NODE_ACTIONS and action not in _WORKFLOW_ACTIONS:
         raise Refused(INVALID)
     for name in ("current_status", "past_status"):
-        if given[name] is not None and given[name] not in SERVER_WORDS and given[name] not in CLIENT_WORDS:
+        if conditions[name] not in (None, *SERVER_WORDS, *CLIENT_WORDS):
             raise Refused(INVALID)
-    for value in given.values():
+    for value in conditions.values():
         if isinstance(value, str):
             check_size(len(value.encode()), work.settings["subject_bytes_max"])
     if action in _WORKFLOW_ACTIONS:
-        if any(given[name] is not None for name in _OF_NODES):
+        if any(conditions[name] is not None for name in _OF_NODES):
             raise Refused(INVALID)
-        return given
-    if given["current_status"] is not None:
-        return given
+        return conditions
+    if conditions["current_status"] is not None:
+        return conditions
     if _NODE_ACTIONS[action] is None:
         raise Refused(INVALID)
-    return {**given, "current_status": _NODE_ACTIONS[action]}
+    return {**conditions, "current_status": _NODE_ACTIONS[action]}
 
 
 def on_stop_job(work: Work, command: Command) -> None:
@@ -127,7 +127,7 @@ def on_forget(work: Work, command: Command) -> None:
 
 
 class _Slice:
-    """What one WorkJob does."""
+    """Work of one WorkJob."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
@@ -149,11 +149,11 @@ class _Slice:
         of_workflows = job.action in _WORKFLOW_ACTIONS
         spill, number = self._partition.spill, self._partition.number
         if of_workflows:
-            found = spill.workflow_ids(number, after, most)
+            identities = spill.workflow_ids(number, after, most)
         else:
             leftovers = {identity for identity in self._partition.leftovers() if after is None or identity > after}
-            found = sorted(leftovers.union(spill.node_ids(number, after, most)))[:most]
-        for identity in found:
+            identities = sorted(leftovers.union(spill.node_ids(number, after, most)))[:most]
+        for identity in identities:
             job.cursor = identity
             job.examined += 1
             self._examined_left -= 1
@@ -174,26 +174,26 @@ class _Slice:
             and bool(tree.paused) is (job.action == "resume")
         )
         if matches:
-            what = {"workflow_id": tree.id, "change": job.action}
-            self._change(job, (tree.id, tree.name, tree.name), "ChangeWorkflow", operators.on_change_workflow, what)
+            fields = {"workflow_id": tree.id, "change": job.action}
+            self._change(job, (tree.id, tree.name, tree.name), "ChangeWorkflow", operators.on_change_workflow, fields)
 
     def _node(self, job: Job, tree: Tree, node: Node) -> None:
         if not self._matches(job, tree, node):
             return
-        what: Command = {"node_id": node.id}
+        fields: Command = {"node_id": node.id}
         name, rule = "RestartNode", operators.on_restart_node
         if job.action != "retry":
             name, rule = "ChangeNode", results.on_change_node
-            what |= {
+            fields |= {
                 "status": _STATUS_OF[job.action],
                 "response": job.response,
                 "children": [],
                 "attempt": None,
                 "retriable": True,
             }
-        self._change(job, (node.id, node.name, tree.name), name, rule, what)
+        self._change(job, (node.id, node.name, tree.name), name, rule, fields)
 
-    def _change(self, job: Job, match: tuple[bytes, str, str], name: str, rule: Rule, what: dict[str, Any]) -> None:
+    def _change(self, job: Job, match: tuple[bytes, str, str], name: str, rule: Rule, fields: dict[str, Any]) -> None:
         job.matched += 1
         if len(job.matches) < _SHOWN_MAX:
             job.matches.append(match)
@@ -206,7 +206,7 @@ class _Slice:
             "reply_to": None,
             "body_hash": None,
             "source": None,
-            **what,
+            **fields,
         }
         reason = self.apply(name, rule, command)
         if reason is None:
@@ -217,7 +217,7 @@ class _Slice:
             job.refusals.append((match[0], reason))
 
     def apply(self, name: str, rule: Rule, command: Command) -> str | None:
-        """One change, within the rest of the slice's budget; the reason of its refusal, or null."""
+        """Make one change, within the rest of the slice's budget; the reason of its refusal, or null."""
         inner = Work(self._partition, name, command, self._nodes_left)
         inner.is_of_job = True
         self._nodes_left -= 1
@@ -235,22 +235,22 @@ class _Slice:
     # --- what matches ------------------------------------------------------------------------------------------------
 
     def _matches(self, job: Job, tree: Tree, node: Node) -> bool:
-        wanted = job.filter
-        if not _is_visible(job, node.user_id, node.created_at) or wanted["name"] not in (None, node.name):
+        conditions = job.filter
+        if not _is_visible(job, node.user_id, node.created_at) or conditions["name"] not in (None, node.name):
             return False
-        if wanted["metadata"] is not None and wanted["metadata"].encode() not in self._partition.text(
+        if conditions["metadata"] is not None and conditions["metadata"].encode() not in self._partition.text(
             node.id, node.metadata
         ):
             return False
-        if wanted["workflow_id"] not in (None, tree.id) or not _texts_match(job, tree):
+        if conditions["workflow_id"] not in (None, tree.id) or not _texts_match(job, tree):
             return False
-        status = wanted["current_status"]
+        status = conditions["current_status"]
         if status not in (None, CLIENT_WORDS[node.client], SERVER_WORDS[node.status]):
             return False
-        return self._history_matches(wanted, node)
+        return self._history_matches(conditions, node)
 
-    def _history_matches(self, wanted: Command, node: Node) -> bool:
-        past, start, end, error = (wanted[name] for name in ("past_status", "status_start", "status_end", "error"))
+    def _history_matches(self, conditions: Command, node: Node) -> bool:
+        past, start, end, error = (conditions[name] for name in ("past_status", "status_start", "status_end", "error"))
         if (past, start, end, error) == (None, None, None, None):
             return True
         if (past, start, end) != (None, None, None) and not any(
@@ -278,13 +278,13 @@ class _Slice:
 
 
 def _is_visible(job: Job, user_id: bytes, created_at: int) -> bool:
-    wanted = job.filter
+    conditions = job.filter
     return (
         job.user_id in (None, user_id)
-        and wanted["client_id"] in (None, user_id)
+        and conditions["client_id"] in (None, user_id)
         and created_at <= job.started_at
-        and (wanted["created_start"] is None or created_at >= wanted["created_start"])
-        and (wanted["created_end"] is None or created_at <= wanted["created_end"])
+        and (conditions["created_start"] is None or created_at >= conditions["created_start"])
+        and (conditions["created_end"] is None or created_at <= conditions["created_end"])
     )
 
 
@@ -295,7 +295,7 @@ def _texts_match(job: Job, tree: Tree) -> bool:
 
 
 def _error_text(response: bytes | None) -> str:
-    """What an error response says; its JSON text where it says it in no text."""
+    """Message of an error response; its JSON text where it has none."""
     if response is None:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""What operators, timers and slots do to nodes and workflows; settings; the rest of work that was cut."""
+"""Commands of operators, timers and slots; settings; the rest of work that was cut."""
 
 from __future__ import annotations
 

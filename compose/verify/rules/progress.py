@@ -1,4 +1,4 @@
-"""How work moves through a tree: schedule next, start, completion, pause, deactivation (section 4 of the rules)."""
+"""Progress of work through a tree: schedule next, start, completion, pause, deactivation (section 4 of the rules)."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class Job(msgspec.Struct, array_like=True, kw_only=True):
 
 
 class Removal(msgspec.Struct, array_like=True, kw_only=True):
-    """What a removal has still to do: a node for each step that takes one away, else nothing."""
+    """Work that a removal has still to do: a node for each step that takes one away, else nothing."""
 
     workflow_id: bytes
     forget_at: int

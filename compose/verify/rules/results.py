@@ -1,4 +1,4 @@
-"""What a client says of its nodes: statuses, children, heartbeats. A refusal comes before any change."""
+"""Results that a client gives of its nodes: statuses, children, heartbeats. A refusal comes before any change."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def on_add_children(work: Work, command: Command) -> None:
 
 
 def on_change_node(work: Work, command: Command) -> None:
-    """What a client says of a node."""
+    """Result that a client gives of a node."""
     node = work.own_node(command["node_id"])
     word = _WORDS.get(command["status"])
     if word is None:

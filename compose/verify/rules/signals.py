@@ -1,4 +1,4 @@
-"""What signals do: they find or make a workflow, and add a node at its top."""
+"""Signals: each finds or makes a workflow, and adds a node at its top."""
 
 from __future__ import annotations
 

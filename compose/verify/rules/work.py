@@ -1,4 +1,4 @@
-"""One command's work on one workflow: status changes, timers, and what is sent to other partitions.
+"""Work of a command on a workflow: status changes, timers, and what is sent to other partitions.
 
 A command works on so many nodes (`slice_nodes_max`); the rest it leaves to a Continue. What is left is remembered under
 the command's offset, and done when its Continue comes.
@@ -156,7 +156,7 @@ class Work:
             self.own.parent_of(node).waiting -= 1
 
     def _moved(self, node: Node, before: int) -> None:
-        """What follows from a change of the server status: timer, slot, links."""
+        """Do what follows from a change of the server status: timer, slot, links."""
         if node.server in _WITHOUT_SLOT and node.slot is not None:
             what = {"pool_id": node.slot, "node_id": node.id, "number": node.slot_number}
             node.slot = node.granted_at = None

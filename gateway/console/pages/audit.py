@@ -1,4 +1,4 @@
-"""Who did what, newest first."""
+"""Page of the audit: who did what, newest first."""
 
 from __future__ import annotations
 

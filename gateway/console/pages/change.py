@@ -35,7 +35,7 @@ _SERVER_ERROR_STATUS = 500
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """What is changed."""
+    """Subject of a change: a node or a workflow."""
 
     #: `node` or `workflow`.
     kind: str

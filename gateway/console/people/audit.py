@@ -30,7 +30,7 @@ UNKNOWN = ""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody did, as `backbeat.audit` has it under its subject's id."""
+    """Entry of the audit, as `backbeat.audit` has it under its subject's id."""
 
     id: str
     #: Milliseconds since the epoch.

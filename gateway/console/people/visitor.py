@@ -28,7 +28,7 @@ class Role(enum.StrEnum):
 
 
 class Visitor(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who was let in."""
+    """Visitor: a person or a client that was let in."""
 
     name: str
     role: Role

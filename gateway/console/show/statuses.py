@@ -101,7 +101,7 @@ def status_text(node: NodeView) -> str:
 
 
 def reason(node: NodeView) -> str:
-    """What the node waits for, as far as its own fields say; empty: for nothing."""
+    """Reason for which the node waits, as far as its own fields say; empty: for nothing."""
     match node.server:
         case ServerStatus.PENDING:
             return "its parent's handler has not returned"

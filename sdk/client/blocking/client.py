@@ -136,7 +136,7 @@ class PlainClient(Blocking):
 
     @property
     def retention(self) -> PlainRetention:
-        """How long finished workflows are kept: `client.retention.set("Camera sale", keep=timedelta(days=30))`."""
+        """Retention of finished workflows: `client.retention.set("Camera sale", keep=timedelta(days=30))`."""
         return PlainRetention(self._original.retention, self._loop)
 
     @property
