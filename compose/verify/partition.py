@@ -95,13 +95,13 @@ class Partition:
         row = (source["partition"], source["offset"], self.number, name, essence(name, command), 0, source["index"])
         self.spill.db.execute("INSERT INTO sends VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
-    def expect(self, target: int, name: str, what: dict[str, Any]) -> None:
+    def expect(self, target: int, name: str, fields: dict[str, Any]) -> None:
         """Note that a command must have been sent."""
-        self._sends.append((target, name, essence(name, what)))
+        self._sends.append((target, name, essence(name, fields)))
 
     def write_sends(self) -> None:
         """Keep what the newest command must have sent."""
-        rows = [(self.number, self.offset, target, name, what, 1, -1) for target, name, what in self._sends]
+        rows = [(self.number, self.offset, target, name, fields, 1, -1) for target, name, fields in self._sends]
         self.spill.db.executemany("INSERT INTO sends VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         self._sends = []
 

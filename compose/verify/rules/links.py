@@ -153,22 +153,22 @@ def follow_one(work: Work, command: Command) -> None:
 
 
 def _further(work: Work, signal: Command, waits: list[bytes], child: Node | None) -> list[bytes]:
-    found = [
+    links = [
         child_id
         for child_id, workflow_id in _open_waits(work, child)
         if workflow_id not in (b"", signal["workflow_id"]) and child_id not in waits
     ]
-    return found[: _FOLLOWED_MAX - len(waits)]
+    return links[: _FOLLOWED_MAX - len(waits)]
 
 
 def _send_on(work: Work, signal: Command, waits: list[bytes], at: int) -> None:
     child_id = child_of(signal)
     is_last = at == len(waits) or waits[at] == child_id
-    what: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "target_id": child_id if is_last else waits[at],
         "child_id": child_id,
         "signal": signal,
         "waits": [{"child_id": wait} for wait in waits],
         "waits_at": at,
     }
-    work.send("OpenLink", what)
+    work.send("OpenLink", fields)

@@ -172,8 +172,8 @@ def on_forget(work: Work, command: Command) -> None:
     """A removed signal is forgotten."""
     partition = work.partition
     key = (partition.number, command["subject_id"])
-    found = partition.spill.db.execute("DELETE FROM tombstones WHERE partition = ? AND id = ?", key)
-    partition.state.removed -= found.rowcount
+    deleted = partition.spill.db.execute("DELETE FROM tombstones WHERE partition = ? AND id = ?", key)
+    partition.state.removed -= deleted.rowcount
 
 
 def is_late_result(work: Work) -> bool:

@@ -65,8 +65,8 @@ def on_signal(work: Work, command: Command) -> None:
             check_workflow(command["workflow"], work.settings)
         check_node(command["node"], work.settings)
         target_id = command["node"]["parent_link_id"]
-        what = {"target_id": target_id, "child_id": links.child_of(command), "signal": command}
-        work.send("OpenLink", {**what, "waits": [], "waits_at": 0})
+        fields = {"target_id": target_id, "child_id": links.child_of(command), "signal": command}
+        work.send("OpenLink", {**fields, "waits": [], "waits_at": 0})
         return
     add_signal(work, command)
 
@@ -123,8 +123,8 @@ def _refuse_repeat(work: Work, command: Command) -> None:
     if command["reply_to"] is not None:
         raise Refused(NOT_FOUND)
     if command["link_open"] and command["node"]["parent_link_id"] is not None:
-        what = {"target_id": command["node"]["parent_link_id"], "child_id": links.child_of(command)}
-        work.send("CloseLink", what)
+        fields = {"target_id": command["node"]["parent_link_id"], "child_id": links.child_of(command)}
+        work.send("CloseLink", fields)
 
 
 def _was_dropped(work: Work, command: Command) -> bool:

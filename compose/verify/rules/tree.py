@@ -189,10 +189,10 @@ class Tree(Parent, array_like=True, kw_only=True):
 
     def below(self, node: Node) -> list[Node]:
         """All nodes below a node, parents first."""
-        found: list[Node] = []
+        descendants: list[Node] = []
         stack = list(reversed(node.children))
         while stack:
             child = self.nodes[stack.pop() - 1]
-            found.append(child)
+            descendants.append(child)
             stack.extend(reversed(child.children))
-        return found
+        return descendants

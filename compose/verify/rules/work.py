@@ -158,9 +158,9 @@ class Work:
     def _moved(self, node: Node, before: int) -> None:
         """Do what follows from a change of the server status: timer, slot, links."""
         if node.server in _WITHOUT_SLOT and node.slot is not None:
-            what = {"pool_id": node.slot, "node_id": node.id, "number": node.slot_number}
+            fields = {"pool_id": node.slot, "node_id": node.id, "number": node.slot_number}
             node.slot = node.granted_at = None
-            self.send("ReleaseSlot", what)
+            self.send("ReleaseSlot", fields)
         if node.server not in CLOSED or before in CLOSED:
             return
         node.timer_at = None
@@ -184,16 +184,16 @@ class Work:
         node.timer_number += 1
         node.timer_at, node.timer_kind = due, kind
 
-    def send(self, name: str, what: dict[str, Any], *, everywhere: bool = False) -> None:
+    def send(self, name: str, fields: dict[str, Any], *, everywhere: bool = False) -> None:
         """A command to the partition of its route must follow from this one."""
         counts = self.partition.partitions_count
         if everywhere:
             targets = list(range(counts))
         else:
-            identity = route(name, what)
+            identity = route(name, fields)
             targets = [self.partition.number if identity is None else ids.partition_of(identity, counts)]
         for target in targets:
-            self.partition.expect(target, name, what)
+            self.partition.expect(target, name, fields)
 
     def finish(self) -> None:
         """Put long histories away, as the engine does: reading them later takes as many records."""
