@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import msgspec
+from confluent_kafka import KafkaError
 
 from backbeat.streams.core import apply
 from backbeat.streams.core.records import Meta
@@ -128,6 +129,16 @@ class Producer:
         self.sent.append(value)
         if on_delivery is not None:
             on_delivery(None, SimpleNamespace(offset=lambda: 7, partition=lambda: partition, timestamp=lambda: (2, 1)))
+
+    def produce_batch(self, _topic: str, messages: list[dict[str, Any]], _partition: int, _report: Any = None) -> int:
+        for count, message in enumerate(messages):
+            try:
+                self.produce("", message["value"], None, 0)
+            except BufferError:
+                for refused in messages[count:]:
+                    refused["_error"] = KafkaError(KafkaError._QUEUE_FULL)
+                return count
+        return len(messages)
 
     def poll(self, _seconds: float) -> int:
         return 0

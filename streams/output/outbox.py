@@ -1,4 +1,4 @@
-"""Outbox: sends activities, replies, history, commands for other partitions and dead letters at once.
+"""Outbox: sends activities, replies, history, commands for other partitions and dead letters, one by one or in batches.
 
 Records of one partition stay in order and none is skipped (idempotent producer, no limit on retries). A commit waits
 until every one of them is acknowledged; undeliverable records are handed back. Sending never waits: it happens on the
@@ -72,6 +72,19 @@ class EffectsProducer(Protocol):
     ) -> None:
         """Queue a record. BufferError: the queue is full."""
 
+    def produce_batch(
+        self,
+        topic: str,
+        messages: list[dict[str, Any]],
+        partition: int,
+        report: Callable[[KafkaError | None, Message], None],
+        /,
+    ) -> int:
+        """Queue records (`value`, `key`) of one partition; returns their count. Those refused have an `_error`.
+
+        Where the queue is full all further ones are refused.
+        """
+
     def poll(self, timeout: float, /) -> int:
         """Serve delivery reports."""
 
@@ -143,6 +156,23 @@ class Outbox:
             pass  # The records behind it wait as well, so that all stay in order.
         with self._waiting_lock:
             self._waiting.append((producer, topic, value, key, partition, headers))
+
+    def send_batch(self, topic: str, partition: int, messages: list[dict[str, Any]]) -> None:
+        """Send records of one partition (-1: by their keys), in order: `value` and `key` of each. Never waits."""
+        producer = self._history if topic == HISTORY else self._at_once
+        if not self._waiting:
+            # The library ignores a partition of the messages' own.
+            if producer.produce_batch(topic, messages, partition, self._reported) == len(messages):
+                return
+            refused = [message for message in messages if "_error" in message]
+            messages = [message for message in refused if message["_error"].code() == KafkaError._QUEUE_FULL]  # noqa: SLF001
+            for message in refused:
+                if message["_error"].code() != KafkaError._QUEUE_FULL:  # noqa: SLF001
+                    self._failed(message["_error"], topic, partition, message["key"], message["value"])
+        with self._waiting_lock:
+            self._waiting.extend(
+                (producer, topic, message["value"], message["key"], partition, None) for message in messages
+            )
 
     def _produce(  # noqa: PLR0917 - as the library's
         self,

@@ -35,6 +35,7 @@ from backbeat.streams.observe.histograms import CommitHistograms, WorkHistograms
 from backbeat.streams.output.commands import CommandSender
 from backbeat.streams.output.deliveries import Deliveries
 from backbeat.streams.output.outbox import EffectsProducer, Outbox
+from backbeat.streams.output.slice_outbox import SliceOutbox
 from backbeat.streams.ports.host_clock import HostClock
 from backbeat.streams.process.background import Background
 from backbeat.streams.process.committer import Committer
@@ -135,10 +136,11 @@ def compose(
     )
     commands = CommandSender(outbox, partitions_count)
     deliveries = Deliveries(outbox, commands, hold_back=gate.hold_back, was_away=ports.was_away)
+    effects = SliceOutbox(outbox)
     engine = ports.loop(
         partitions_count=partitions_count,
         transactional_id=settings.transactional_id,
-        outbox=outbox,
+        outbox=effects,
         activities_topic=activities_topics(ports.clients),
         seek=ports.reader.read_commands,
         is_owner=lease.is_certain,
@@ -173,6 +175,7 @@ def compose(
         other_holder=other_holder,
         reader=ports.reader,
         engine=engine,
+        effects=effects,
         deliveries=deliveries,
         stores=stores,
         committer=committer,

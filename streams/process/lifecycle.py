@@ -17,6 +17,7 @@ from backbeat.streams.engine.loop import Engine
 from backbeat.streams.kafka.clock import BrokerClock
 from backbeat.streams.observe.histograms import WorkHistograms
 from backbeat.streams.output.deliveries import Deliveries
+from backbeat.streams.output.slice_outbox import SliceOutbox
 from backbeat.streams.ports.errors import DamagedStoreError, EngineError
 from backbeat.streams.ports.host_clock import HostClock
 from backbeat.streams.ports.log import Record
@@ -86,6 +87,7 @@ class EngineProcess:
     holder: Holder
     reader: LogReader
     engine: Engine
+    effects: SliceOutbox
     deliveries: Deliveries
     stores: LocalStores
     committer: Committer
@@ -213,11 +215,12 @@ class EngineProcess:
             await asyncio.sleep(0)
             await self.gate.wait()
             began = monotonic()
-            for record in chunk:
-                # Revoked, read again, or without its store since the last record: the rest comes again.
-                if not is_reading(number, read_number):
-                    return
-                self._command(record)
+            with self.effects:
+                for record in chunk:
+                    # Revoked, read again, or without its store since the last record: the rest comes again.
+                    if not is_reading(number, read_number):
+                        return
+                    self._command(record)
             self.work.note(len(chunk), monotonic() - began, chunk[-1].timestamp)
 
     def _command(self, record: Record) -> None:
@@ -283,11 +286,12 @@ class EngineProcess:
             self.end(f"{type(error).__name__}: {error}", code_of(error))
 
     def _work(self, now: int) -> None:
-        self.engine.go_on()
-        self._resume_paused()
-        if self.clock.sampled and not self.deliveries.is_congested:
-            self.engine.fire_timers(now)
-        self.engine.end_waits(now)
+        with self.effects:
+            self.engine.go_on()
+            self._resume_paused()
+            if self.clock.sampled and not self.deliveries.is_congested:
+                self.engine.fire_timers(now)
+            self.engine.end_waits(now)
 
     def _resume_paused(self) -> None:
         for number in list(self._paused):

@@ -49,7 +49,7 @@ class SimWorld:
             faults=self._faults,
             group=self._group,
             topics_missing={MISSING_TOPIC},
-            checks=SimpleNamespace(transacts=lambda _: None),
+            checks=SimpleNamespace(transacts=lambda _: None, left=lambda *_: None),
         )
         self.group = "group"
         self._reader = sim_reader.SimReader(self._broker, self._chance, self._faults)
@@ -86,7 +86,7 @@ class SimWorld:
             application_id=self.group, transactional_id=transactional_id(self.group, instance_id)
         )
         return SimpleNamespace(
-            world=self._world, settings=settings, outboxes=[], point=lambda _: False, on_effect=lambda *_: None
+            world=self._world, settings=settings, outboxes=[], point=lambda _: False, may_die=lambda _: None
         )
 
     def producer(self, config: dict[str, Any]) -> Any:

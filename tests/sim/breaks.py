@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,8 @@ from backbeat.streams.core import dispatch
 from backbeat.streams.core.schedules import runs
 from backbeat.streams.engine import loop
 from backbeat.streams.engine.loop import Engine
+from backbeat.streams.output.outbox import Outbox
+from backbeat.streams.output.slice_outbox import SliceOutbox
 from backbeat.streams.ports.state import ChangelogPosition
 from backbeat.streams.process import committer
 from backbeat.streams.process.lease import Lease
@@ -98,10 +101,42 @@ def _half_undone(engine: Engine, record: Any, command: Any, store_: Any) -> list
 _APPLY = Engine._apply
 
 
+def _rest_dropped(outbox: Outbox, topic: str, partition: int, messages: list[dict[str, Any]]) -> None:
+    """Takes what a full queue refuses of a batch for sent."""
+    if outbox._waiting:
+        _SEND_BATCH(outbox, topic, partition, messages)
+    else:
+        outbox._at_once.produce_batch(topic, messages, partition, outbox._reported)
+
+
+def _rest_overtaken(outbox: Outbox, topic: str, partition: int, messages: list[dict[str, Any]]) -> None:
+    """Does not mind what waits for room."""
+    waiting, outbox._waiting = outbox._waiting, deque()
+    _SEND_BATCH(outbox, topic, partition, messages)
+    outbox._waiting = waiting + outbox._waiting
+
+
+_SEND_BATCH = Outbox.send_batch
+
+
+def _sent_late(effects: SliceOutbox, *_: Any) -> None:
+    """Effects of a slice leave with the next one, behind a snapshot that has their commands."""
+    effects._is_open = False
+    for (topic, partition), messages in effects._late:
+        effects._outbox.send_batch(topic, partition, messages)
+    effects._late, effects._gathered = list(effects._gathered.items()), defaultdict(list)
+
+
+SliceOutbox._late = []  # type: ignore[attr-defined]  # of `_sent_late`
+
+
 #: name -> what is replaced by what
 BREAKS: dict[str, list[tuple[Any, str, Callable[..., Any]]]] = {
     "the local store is written before the transaction": [(committer, "commit", _write_first)],
     "a commit does not wait for its effects": [(committer, "commit", _no_flush)],
+    "what a full queue refuses of a batch is dropped": [(Outbox, "send_batch", _rest_dropped)],
+    "a batch overtakes what waits for room": [(Outbox, "send_batch", _rest_overtaken)],
+    "a slice's effects leave after its snapshot": [(SliceOutbox, "__exit__", _sent_late)],
     "a commit forgets what waits for the registry": [(UnknownClients, "search", _find_nobody)],
     "a record in flight counts as never written": [(Layers, "delete", _fresh_in_flight)],
     "deletions leave no mark": [(Layers, "delete", _no_tombstone)],
@@ -143,6 +178,7 @@ RATES: dict[str, dict[str, float]] = {
     "timers fire by the clock of whoever sends them": {**_NOTHING, "clock jump": 0.1},
     "what a record raises ends the process": {**_NOTHING, "garbage": 0.3},
     "commands are applied as they come": {**_NOTHING, "garbage": 0.3},
+    "a batch overtakes what waits for room": {**_NOTHING, "queue full": 0.2},
     "a damaged store is used on": {"store damaged": 0.003, "store damaged, seen by a commit": 0.1},
     "what an earlier read brings late is taken": {"late batch": 0.9, "rebalance": 0.2},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from backbeat.streams.core.records import Meta
 from backbeat.streams.core.tables import POOLS
 from backbeat.streams.engine.loop import Engine
 from backbeat.streams.ports.errors import DamagedStoreError
-from backbeat.streams.ports.log import Record
+from backbeat.streams.ports.log import Outbox, Record
 from backbeat.streams.ports.state import ChangelogPosition, Snapshot
 from backbeat.streams.state.store import META_KEY, PartitionStore
 from backbeat.streams.state.stored_timers import TIMER
@@ -106,11 +107,35 @@ class CheckedStore(PartitionStore):
         return records, timers, meta
 
 
+class CheckedOutbox:
+    """The real outbox of an engine, and a look at what goes in."""
+
+    def __init__(self, host: Host, outbox: Outbox) -> None:
+        self._host = host
+        self._outbox = outbox
+
+    def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int = -1,
+        headers: list[tuple[str, bytes | None]] | None = None,
+    ) -> None:
+        host, sent = self._host, Sent(topic, max(partition, 0), key, value)
+        if host.captured is not None:
+            host.captured.append(sent)
+        host.under_way.setdefault((topic, sent.partition), deque()).append(value)
+        host.world.checks.sent(host, topic, value)
+        self._outbox.send(topic, value, key=key, partition=partition, headers=headers)
+
+
 class CheckedEngine(Engine):
     """The real engine, every step of which is compared with the reference."""
 
-    def __init__(self, host: Host, **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, host: Host, *, outbox: Outbox, **given: Any) -> None:
+        super().__init__(outbox=CheckedOutbox(host, outbox), **given)
         self._world = host.world
         self._host = host
 
@@ -192,6 +217,14 @@ class Checks:
         self._world.queries_answered.add(reply.number)
         if must_be_found and isinstance(reply.answer, replies.Rejection):
             self.fail(f"{host.instance_id}: node {node_id.hex()}, whose making was answered, is not found")
+
+    def left(self, host: Host, topic: str, number: int, value: bytes | None) -> None:
+        """A record leaves, or can never: none that the engine sent before it to its partition is still to come."""
+        under_way = host.under_way.get((topic, number), ())
+        if not under_way or value not in under_way:
+            return  # In place of an undeliverable activity: not from the engine's loop.
+        if under_way.popleft() != value:
+            self._note(f"{host.instance_id}: a record for {topic}/{number} has overtaken another")
 
     def limits(self, number: int) -> None:
         """No quiet activity type has more out than its limit, which never changes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -90,6 +91,8 @@ class Host:
         self.outboxes: list[SimProducer] = []
         self.stores: list[CheckedStore] = []
         self.captured: list[Sent] | None = None
+        #: values that the engine has sent and that have not left, by topic and partition, in order
+        self.under_way: dict[tuple[str, int], deque[bytes | None]] = {}
         self.reader = SimReader(self.world.broker, self.world.chance, self.world.faults)
         self.member_id = ""
         self.generation = -1
@@ -141,14 +144,18 @@ class Host:
 
     def point(self, name: str) -> bool:
         """A point where the process can die, and, in a thread of its own, where others go on. Whether they did."""
-        if self.dead:
-            raise Crashed
-        if self.world.faults.happens(f"crash: {name}"):
-            self.die(f"crash: {name}")
+        self.may_die(name)
         paused = pause()
         if self.dead:
             raise Crashed
         return paused
+
+    def may_die(self, name: str) -> None:
+        """A point where the process can die, also while it has a lock."""
+        if self.dead:
+            raise Crashed
+        if self.world.faults.happens(f"crash: {name}"):
+            self.die(f"crash: {name}")
 
     def die(self, why: str) -> None:
         """End here and now."""
@@ -344,10 +351,3 @@ class Host:
         assert self.process is not None
         for record in records:
             await self.process.query(record)
-
-    def on_effect(self, topic: str, number: int, key: bytes | None, value: bytes | None) -> None:
-        """The engine sends something."""
-        self.point("effect")
-        if self.captured is not None:
-            self.captured.append(Sent(topic, number, key, value))
-        self.world.checks.sent(self, topic, value)

@@ -65,6 +65,7 @@ class SimProducer:
         self._queues: dict[tuple[str, int], deque[_Waiting]] = {}
         self._reports: deque[tuple[Report, KafkaError | None, SentMessage]] = deque()
         self._broken = False
+        self._records_max: int = config.get("queue.buffering.max.messages", 100_000)
         if self._owner is None:
             host.outboxes.append(self)
 
@@ -79,10 +80,31 @@ class SimProducer:
         on_delivery: Report | None = None,
         headers: Any = None,
     ) -> None:
-        number = max(partition, 0)  # Topics that are not addressed by partition have one.
+        if not self._room(1):
+            raise BufferError
+        self._queue(topic, partition, _Waiting(key, value, headers, on_delivery))
+
+    def produce_batch(
+        self, topic: str, messages: list[dict[str, Any]], partition: int = -1, on_delivery: Report | None = None
+    ) -> int:
+        room = self._room(len(messages))
+        for message in messages[:room]:
+            self._queue(topic, partition, _Waiting(message["key"], message["value"], None, on_delivery))
+        for message in messages[room:]:
+            message["_error"] = KafkaError(KafkaError._QUEUE_FULL, "Local: Queue full")
+        return room
+
+    def _room(self, count: int) -> int:
+        """For how many of some records there is room."""
+        if self._owner is None and self._host.world.faults.happens("queue full"):
+            return int(self._host.world.chance.randrange(count))
+        return min(count, self._records_max - len(self))
+
+    def _queue(self, topic: str, partition: int, record: _Waiting) -> None:
         if self._owner is None:
-            self._host.on_effect(topic, number, key, value)
-        self._queues.setdefault((topic, number), deque()).append(_Waiting(key, value, headers, on_delivery))
+            self._host.may_die("effect")
+        number = max(partition, 0)  # Topics that are not addressed by partition have one.
+        self._queues.setdefault((topic, number), deque()).append(record)
 
     def poll(self, _seconds: float = 0.0) -> int:
         """Serve delivery reports."""
@@ -119,6 +141,7 @@ class SimProducer:
         queue = self._queues[topic, number]
         for _ in range(min(count, len(queue))):
             record = queue.popleft()
+            self._host.world.checks.left(self._host, topic, number, record.value)
             self._broken = self._broken or self._host.world.faults.happens("send fails")
             error = self._error(topic)
             if error is None:
