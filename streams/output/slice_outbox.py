@@ -60,4 +60,7 @@ class SliceOutbox:
         # Also after an error: the commands before it were applied.
         gathered, self._gathered = self._gathered, defaultdict(list)
         for (topic, partition), messages in gathered.items():
-            self._outbox.send_batch(topic, partition, messages)
+            if len(messages) == 1:
+                self._outbox.send(topic, messages[0]["value"], key=messages[0]["key"], partition=partition)
+            else:
+                self._outbox.send_batch(topic, partition, messages)

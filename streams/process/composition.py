@@ -38,6 +38,7 @@ from backbeat.streams.output.outbox import EffectsProducer, Outbox
 from backbeat.streams.output.slice_outbox import SliceOutbox
 from backbeat.streams.ports.host_clock import HostClock
 from backbeat.streams.process.background import Background
+from backbeat.streams.process.backlog import Backlog
 from backbeat.streams.process.committer import Committer
 from backbeat.streams.process.gate import Gate
 from backbeat.streams.process.holder import InstanceHolder
@@ -182,6 +183,7 @@ def compose(
         unknown_clients=unknown_clients,
         work=WorkHistograms(clock.now),
         gate=gate,
+        backlog=Backlog(),
         background=background,
         announce=ports.announce,
         end=ports.end,

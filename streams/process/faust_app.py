@@ -26,7 +26,6 @@ with unused_imports():
     from faust.assignor.partition_assignor import PartitionAssignor
     from faust.transport.drivers.aiokafka import Consumer, ConsumerRebalanceListener
     from faust.types import TP
-    from faust.types.tuples import ConsumerMessage
     from faust.worker import Worker
 
 from aiokafka.protocol.group import HeartbeatRequest
@@ -36,8 +35,7 @@ from backbeat.observe.status_server import Address, StatusError
 from backbeat.schemas.kafka import topics
 from backbeat.schemas.kafka.broker_log import OUTAGES
 from backbeat.schemas.kafka.security import KafkaSecurity, security_of
-from backbeat.streams.input.reader import Read, Reader
-from backbeat.streams.ports.log import Record
+from backbeat.streams.input.reader import Reader
 from backbeat.streams.process import memory
 from backbeat.streams.process.composition import EngineService, Ports
 from backbeat.streams.process.lifecycle import EngineProcess
@@ -81,7 +79,6 @@ def make_app(settings: EngineSettings, partitions_count: int) -> App:
         datadir=str(settings.data_dir / "faust"),
         web_enabled=False,
         stream_wait_empty=False,
-        stream_buffer_maxsize=64,
         broker_commit_every=10**9,
         broker_commit_interval=3600.0,
         # Faust's consumer is never polled, and must not leave its group for that.
@@ -158,54 +155,26 @@ def run_engine(
         lock.close()
 
 
-class Batch(ConsumerMessage):
-    """Records of one partition, as one event for an agent."""
-
-    __slots__ = ("read_number", "records")
-
-    records: list[Record]
-    read_number: int
-
-
-class BatchConsumer(Consumer):
-    """Faust's consumer, for its membership and assignments; records come from the reader, in batches.
+class MemberConsumer(Consumer):
+    """Faust's consumer, for its membership and assignments; records go from the reader to the engine's backlog.
 
     For every record Faust needs two tasks, a lock and a queue entry, which costs more than all of the engine's work on
-    it. The path is the same (conductor, stream, agent), taken once a batch.
+    it; a batch would take three turns of the event loop.
     """
 
     reader: Reader
+    process: EngineProcess
 
     async def _drain_messages(self, fetcher: Any) -> None:
         self.reader.start()
         while not (self._stopped.is_set() or fetcher._stopped.is_set()):  # noqa: SLF001 - as the method it replaces
+            await self.process.backlog.room()
             batch = await self.reader.next()
             if not self.flow_active:
                 # A rebalance goes on. The batch may be of the old assignment or of the new one: the engine
                 # knows by the number of the read.
                 await self.wait(self.can_resume_flow)
-            for (topic, number), read in batch.items():
-                await self.callback(self._batch(TP(topic, number), read))
-
-    def _batch(self, partition: TP, read: Read) -> Batch:
-        first = read.records[0]
-        batch = Batch(
-            partition.topic,
-            partition.partition,
-            first.offset,
-            first.timestamp,
-            1,
-            [],
-            b"",
-            b"",
-            None,
-            0,
-            0,
-            partition,
-            generation_id=self.app.consumer_generation_id,
-        )
-        batch.records, batch.read_number = read.records, read.number
-        return batch
+            self.process.take(batch)
 
     def verify_all_partitions_active(self) -> None:
         """Nothing: Faust fetches no records, and `stalls` watches partitions that do not move."""
@@ -230,9 +199,9 @@ def _attach(app: App, service: EngineService) -> None:
             await coordinator._do_heartbeat()  # noqa: SLF001 - as above
             await super().on_partitions_assigned(assigned)
 
-    BatchConsumer.RebalanceListener = Listener
-    BatchConsumer.reader = service.reader
-    app.transport.Consumer = BatchConsumer
+    MemberConsumer.RebalanceListener = Listener
+    MemberConsumer.reader, MemberConsumer.process = service.reader, process
+    app.transport.Consumer = MemberConsumer
 
     @app.on_partitions_assigned.connect
     async def assigned(_: Any, partitions: set[TP], **__: Any) -> None:
@@ -257,20 +226,13 @@ def _attach(app: App, service: EngineService) -> None:
 
 
 def _run(app: App, process: EngineProcess, stalls: Stalls) -> None:
-    commands, queries = _topic(app, topics.COMMANDS), _topic(app, topics.QUERIES)
+    for name in (topics.COMMANDS, topics.QUERIES):
+        # Agents have the group subscribe to their topics. Nothing comes to them.
+        app.agent(_topic(app, name), name=name)(_idle)
 
-    @app.agent(commands)
-    async def run_commands(stream: Any) -> None:
-        async for event in stream.events():
-            batch = event.message
-            await process.commands(batch.partition, batch.records, batch.read_number)
-
-    @app.agent(queries)
-    async def run_queries(stream: Any) -> None:
-        async for event in stream.events():
-            for record in event.message.records:
-                # A task for each: a small query does not wait until a large tree is read.
-                process.background.spawn(process.query(record))
+    @app.task
+    async def apply_commands() -> None:
+        await process.apply_commands()
 
     @app.task
     async def tick() -> None:
@@ -289,6 +251,11 @@ def _run(app: App, process: EngineProcess, stalls: Stalls) -> None:
     @app.task
     async def watch() -> None:
         await stalls.watch()
+
+
+async def _idle(stream: Any) -> None:
+    async for _ in stream.events():
+        raise AssertionError("records come from the reader")
 
 
 def _watch_heartbeats(coordinator: Any, process: EngineProcess) -> None:

@@ -10,10 +10,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Protocol
 
+from backbeat.schemas.kafka.topics import QUERIES
 from backbeat.streams.engine.loop import Engine
+from backbeat.streams.input.reader import Batch
 from backbeat.streams.kafka.clock import BrokerClock
 from backbeat.streams.observe.histograms import WorkHistograms
 from backbeat.streams.output.deliveries import Deliveries
@@ -24,6 +25,7 @@ from backbeat.streams.ports.log import Record
 from backbeat.streams.ports.state import PartitionState
 from backbeat.streams.process import memory
 from backbeat.streams.process.background import Background
+from backbeat.streams.process.backlog import Backlog
 from backbeat.streams.process.committer import Committer
 from backbeat.streams.process.gate import Gate
 from backbeat.streams.process.holder import replaced_text
@@ -39,8 +41,10 @@ logger = logging.getLogger(__name__)
 
 READY_LINE = "backbeat engine ready"
 _TICK_SECONDS = 0.02
-#: Commands after which timers, queries and the commit get their turn.
-_RECORDS_AT_ONCE = 50
+#: Time after which a slice of commands ends: timers, queries and the commit get their turn.
+_SLICE_SECONDS = 0.02
+#: Rounds of the event loop between two slices: from the reader to its answer a query takes three.
+_ROUNDS_BETWEEN = 3
 
 
 class LogReader(Protocol):
@@ -94,6 +98,7 @@ class EngineProcess:
     unknown_clients: UnknownClients
     work: WorkHistograms
     gate: Gate
+    backlog: Backlog
     background: Background
     announce: Callable[[str], object]
     end: End
@@ -203,25 +208,58 @@ class EngineProcess:
         # A store that the last commit has found damaged is not restored any more.
         self.stores.epoch += 1
         self.committer.committed = {}
+        self.backlog.clear()
         self.engine.drop()
 
     # --- records ----------------------------------------------------------------------------------------------------
 
-    async def commands(self, number: int, records: Iterable[Record], read_number: int) -> None:
-        """Apply records of one partition of the commands topic, in order. Other work gets its turn in between."""
-        remaining = iter(records)
-        monotonic, is_reading = self.host_clock.monotonic, self.engine.is_reading
-        while chunk := list(islice(remaining, _RECORDS_AT_ONCE)):
-            await asyncio.sleep(0)
-            await self.gate.wait()
-            began = monotonic()
-            with self.effects:
-                for record in chunk:
+    def take(self, batch: Batch) -> None:
+        """Take records from the reader; it is to wait while the backlog has no room."""
+        for (topic, number), read in batch.items():
+            if topic != QUERIES:
+                self.backlog.add(number, read.number, read.records)
+                continue
+            for record in read.records:
+                # A task for each: a small query does not wait until a large tree is read.
+                self.background.spawn(self.query(record))
+
+    async def apply_commands(self) -> None:
+        """Apply commands as they come, for as long as the process lives. Other work gets its turn between slices."""
+        try:
+            while True:
+                await self.backlog.filled()
+                await self.gate.wait()
+                self._slice()
+                for _ in range(_ROUNDS_BETWEEN if self.backlog else 0):
+                    await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            logger.exception("commands")
+            self.end(f"{type(error).__name__}: {error}", code_of(error))
+
+    def _slice(self) -> None:
+        """Apply what is there, up to a bound in time, and push its effects together: one at a time when idle."""
+        backlog, monotonic, is_reading = self.backlog, self.host_clock.monotonic, self.engine.is_reading
+        began, count, timestamp = monotonic(), 0, 0
+        ends_at = began + _SLICE_SECONDS
+        with self.effects:
+            while backlog and monotonic() < ends_at:
+                waiting = backlog.take()
+                number, read_number, records = waiting.partition, waiting.read_number, waiting.records
+                while records:
                     # Revoked, read again, or without its store since the last record: the rest comes again.
                     if not is_reading(number, read_number):
-                        return
+                        records.clear()
+                        break
+                    record = records.popleft()
                     self._command(record)
-            self.work.note(len(chunk), monotonic() - began, chunk[-1].timestamp)
+                    count, timestamp = count + 1, record.timestamp
+                    if monotonic() >= ends_at:
+                        break
+                backlog.put_back(waiting)
+        if count:
+            self.work.note(count, monotonic() - began, timestamp)
 
     def _command(self, record: Record) -> None:
         if self.stores.revoking:

@@ -146,6 +146,8 @@ class CheckedEngine(Engine):
         super().ready(number, store, caught_up_at)
 
     def _process(self, store: PartitionStore, record: Record) -> None:
+        if self._world.faults.happens("slow command"):
+            self._world.virtual.passed_ms += 25
         before = store.meta.next_offset
         self._host.captured = []
         super()._process(store, record)

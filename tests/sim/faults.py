@@ -38,6 +38,7 @@ OTHERS = {
     "late batch": 0.4,  #: what a consumer read for an earlier assignment is delivered in the next
     "send fails": 0.005,
     "queue full": 0.05,  #: a producer's queue has no room, or for a part of a batch
+    "slow command": 0.02,  #: it takes longer than a slice may
     "request times out": 0.15,
     "lag": 0.5,  #: the coordinators take their time
     "store killed": 0.9,  #: a crash takes what RocksDB has not written out yet

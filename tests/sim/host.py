@@ -11,9 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backbeat.schemas.kafka.topics import QUERIES
-from backbeat.streams.input.reader import Read
-from backbeat.streams.ports.log import Record
+from backbeat.streams.process.backlog import Backlog
 from backbeat.streams.process.composition import Ports, compose, stalls_of
 from backbeat.streams.process.lifecycle import EngineProcess
 from backbeat.streams.process.settings import EngineSettings
@@ -98,7 +96,6 @@ class Host:
         self.generation = -1
         self._inbox: tuple[int, str, list[int]] | None = None
         self._handler: asyncio.Task[None] | None = None
-        self._delivering: asyncio.Task[None] | None = None
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -108,6 +105,8 @@ class Host:
         self.loop = VirtualLoop(self.world.virtual)
         ports = self._ports()
         self.process = compose(self.settings, self.world.partitions_count, ports, self.loop)
+        self.process.backlog = Backlog(self.world.chance.choice((5, 4_000)))
+        self.loop.create_task(self.process.apply_commands())
         self.loop.create_task(self.process.tick())
         self.loop.create_task(self.process.commit_regularly())
         self.loop.create_task(stalls_of(self.process, ports).watch())
@@ -338,16 +337,6 @@ class Host:
 
     def _deliver(self) -> None:
         assert self.loop is not None
-        if self.state == "assigned" and (self._delivering is None or self._delivering.done()):
-            for (topic, number), read in self.reader.take().items():
-                work = self._ask(read.records) if topic == QUERIES else self._command(number, read)
-                self._delivering = self.loop.create_task(work)
-
-    async def _command(self, number: int, read: Read) -> None:
         assert self.process is not None
-        await self.process.commands(number, read.records, read.number)
-
-    async def _ask(self, records: list[Record]) -> None:
-        assert self.process is not None
-        for record in records:
-            await self.process.query(record)
+        if self.state == "assigned" and self.process.backlog.has_room:
+            self.loop.call_soon(self.process.take, self.reader.take())

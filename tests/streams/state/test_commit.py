@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from backbeat.schemas.kafka.topics import REPLIES
+from backbeat.schemas.kafka.topics import COMMANDS, REPLIES
+from backbeat.streams.input.reader import Read
 from backbeat.streams.output.commands import CommandSender
 from backbeat.streams.output.deliveries import Deliveries
 from backbeat.streams.output.outbox import Outbox
@@ -173,19 +174,20 @@ async def test_a_full_queue_holds_commands_back_and_the_loop_goes_on(tmp_path):
     await process.assigned([0])
     await settled(process)
     process.lease.heard(process.host_clock.monotonic())
-    ticking = asyncio.create_task(process.tick())
+    tasks = [asyncio.create_task(process.tick()), asyncio.create_task(process.apply_commands())]
     ((_, _, read_number),) = reader.reads
     unreadable = [Record(0, offset, 1, None, b"no command") for offset in range(2)]
     # Its dead letter finds no room.
-    await process.commands(0, unreadable[:1], read_number)
+    process.take({(COMMANDS, 0): Read(read_number, unreadable[:1])})
     await _rounds(process)
-    applying = asyncio.create_task(process.commands(0, unreadable[1:], read_number))
+    process.take({(COMMANDS, 0): Read(read_number, unreadable[1:])})
     await _rounds(process)
-    assert (process.engine.counts["commands"], producer.sent, applying.done()) == (1, [], False)
+    assert (process.engine.counts["commands"], producer.sent) == (1, [])
     producer.full = 0
-    await applying
-    assert (process.engine.counts["commands"], len(producer.sent)) == (2, 2)
-    ticking.cancel()
+    await until_async(lambda: len(producer.sent) == 2)
+    assert process.engine.counts["commands"] == 2
+    for task in tasks:
+        task.cancel()
     process.engine.drop()
 
 
