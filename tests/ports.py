@@ -130,7 +130,9 @@ class Producer:
         if on_delivery is not None:
             on_delivery(None, SimpleNamespace(offset=lambda: 7, partition=lambda: partition, timestamp=lambda: (2, 1)))
 
-    def produce_batch(self, _topic: str, messages: list[dict[str, Any]], _partition: int, _report: Any = None) -> int:
+    def produce_batch(
+        self, _topic: str, messages: list[dict[str, Any]], _partition: int = 0, _report: Any = None
+    ) -> int:
         for count, message in enumerate(messages):
             try:
                 self.produce("", message["value"], None, 0)

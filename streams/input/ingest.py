@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -24,6 +24,7 @@ from backbeat.schemas.kafka import dead_letters, topics
 from backbeat.schemas.kafka.broker_log import OUTAGES, BrokerLog
 from backbeat.schemas.kafka.clients import Clients, RegisteredClient
 from backbeat.schemas.kafka.membership import leave
+from backbeat.schemas.kafka.produce_counts import ProduceCounts
 from backbeat.schemas.kafka.security import connection
 from backbeat.schemas.messages import ids
 from backbeat.streams.input.signal_command import admit_signal
@@ -71,6 +72,7 @@ class Ingest:
         clients: Clients,
         *,
         failed: Callable[[Exception], None],
+        produced: ProduceCounts | None = None,
         application_id: str = "backbeat",
         instance_id: str | None = None,
         session_timeout_seconds: float = 10.0,
@@ -80,6 +82,7 @@ class Ingest:
         """An ingest of the group `<application_id>-ingest`; with an `instance_id` a restart keeps its partitions."""
         self._bootstrap_servers = bootstrap_servers
         self._clients = clients
+        self._produced = produced or ProduceCounts()
         self._failed = failed  #: called once, on the thread, with the error that ends it
         self._membership: dict[str, str | int] = {
             "group.id": f"{application_id}-ingest",
@@ -202,6 +205,7 @@ class Ingest:
                 "compression.type": "lz4",
                 "log.connection.close": False,
                 "logger": BrokerLog(logger),
+                **self._produced.settings,
             }
         )
         checked_at = time.monotonic()
@@ -240,27 +244,25 @@ class Ingest:
 
     def _take(self, consumer: Consumer, producer: Producer, batch: list[Message]) -> None:
         """Process one batch: forward, wait for the reports, commit."""
-        refused_before, taken_count = self.refused, 0
+        refused_before = self.refused
         positions: dict[tuple[str, int], int] = {}
+        commands: dict[int, list[dict[str, Any]]] = {}
         self._caught_up = False
         for message in batch:
             self._topics.note_deleted(consumer, *_place(message))
             try:
-                self._forward(producer, message)
+                self._admit(message, commands)
             except DecodeError as error:
                 self._put_aside(producer, message, str(error))
-            except _StoppedError:
-                # The records before it are still delivered and committed.
-                break
             topic, partition_number, offset = _place(message)
             positions[topic, partition_number] = offset + 1
-            taken_count += 1
+        self._push(producer, commands)
         self._deliver(producer)
-        if positions:
-            self._commit(consumer, positions)
-        self.forwarded += taken_count - (self.refused - refused_before)
+        self._commit(consumer, positions)
+        self.forwarded += len(batch) - (self.refused - refused_before)
 
-    def _forward(self, producer: Producer, message: Message) -> None:
+    def _admit(self, message: Message, commands: dict[int, list[dict[str, Any]]]) -> None:
+        """Add a record's command to those of its partition. DecodeError."""
         topic, partition_number, offset = _place(message)
         name = topic.removeprefix(topics.SIGNALS_PREFIX)
         headers = dead_letters.headers_of(message)
@@ -274,15 +276,23 @@ class Ingest:
             by_id=lambda identity: self._known(lambda: self._clients.by_id(identity)),
             place=lambda: (self._topics.ids[topic], partition_number, offset),
         )
-        produce = partial(
-            producer.produce,
-            topics.COMMANDS,
-            key=signal.key,
-            value=signal.value,
-            partition=ids.partition_of(signal.route, self._partitions),
-            on_delivery=partial(self._reported, message),
-        )
-        self._queue(producer, produce)
+        command = {"key": signal.key, "value": signal.value, "callback": partial(self._reported, message)}
+        commands.setdefault(ids.partition_of(signal.route, self._partitions), []).append(command)
+
+    def _push(self, producer: Producer, commands: dict[int, list[dict[str, Any]]]) -> None:
+        """Produce the commands of each partition together; wait while the producer's queue is full. _StoppedError."""
+        for partition, batch in commands.items():
+            if producer.produce_batch(topics.COMMANDS, batch, partition) == len(batch):
+                continue
+            for command in batch:
+                error: KafkaError | None = command.get("_error")
+                if error is None:
+                    continue
+                if error.code() != KafkaError._QUEUE_FULL:  # noqa: SLF001 - librdkafka's own codes have this name
+                    command["callback"](error, None)
+                    continue
+                arguments = (topics.COMMANDS, command["value"], command["key"], partition, command["callback"])
+                self._queue(producer, partial(producer.produce, *arguments))
 
     def _known(self, find: Callable[[], RegisteredClient | None]) -> RegisteredClient | None:
         """A client; null: unknown, also after the registry was read to its end.
@@ -315,7 +325,7 @@ class Ingest:
             else:
                 return
 
-    def _reported(self, source: Message, error: KafkaError | None, _: Message) -> None:
+    def _reported(self, source: Message, error: KafkaError | None, _: Message | None) -> None:
         if error is not None:
             self._undelivered.append((source, error))
 
@@ -331,7 +341,9 @@ class Ingest:
             if error.code() not in PERMANENT:
                 raise IngestError(f"a command could not be written: {error.str()}")
             # The broker refuses whole batches: sent alone, the record at fault shows.
-            self._forward(producer, source)
+            commands: dict[int, list[dict[str, Any]]] = {}
+            self._admit(source, commands)
+            self._push(producer, commands)
             self._flush(producer)
             for _, retry_error in self._undelivered:
                 self._put_aside(producer, source, f"{topics.COMMANDS} does not take it: {retry_error.str()}")

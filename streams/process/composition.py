@@ -24,6 +24,7 @@ from backbeat.schemas.kafka import topics
 from backbeat.schemas.kafka.brokers import describe, reach
 from backbeat.schemas.kafka.client_registry import ClientRegistry
 from backbeat.schemas.kafka.clients import Clients
+from backbeat.schemas.kafka.produce_counts import ProduceCounts
 from backbeat.streams.engine.loop import Engine, Rules
 from backbeat.streams.input.ingest import Ingest
 from backbeat.streams.input.reader import Reader
@@ -129,10 +130,11 @@ def compose(
     clock = BrokerClock(ports.host_clock)
     lease = Lease(settings.session_timeout_seconds, ports.host_clock)
     gate, background = Gate(loop), Background(ports.end)
+    produced = ProduceCounts()
     outbox = Outbox(
         settings.bootstrap_servers,
         f"{settings.transactional_id}-effects",
-        make_producer=ports.effects_producer,
+        make_producer=lambda config: ports.effects_producer({**config, **produced.settings}),
         host_clock=ports.host_clock,
     )
     commands = CommandSender(outbox, partitions_count)
@@ -157,7 +159,7 @@ def compose(
         engine,
         stores,
         flush=deliveries.flush,
-        transaction=_transaction(settings, ports, clock),
+        transaction=_transaction(settings, ports, clock, produced),
         unknown_clients=unknown_clients,
         gate=gate,
         histograms=histograms,
@@ -177,6 +179,7 @@ def compose(
         reader=ports.reader,
         engine=engine,
         effects=effects,
+        produced=produced,
         deliveries=deliveries,
         stores=stores,
         committer=committer,
@@ -206,14 +209,16 @@ def _stores(
     return LocalStores(restorer, disk, ports.threads(_RESTORES_AT_ONCE, "restore"), ports.host_clock)
 
 
-def _transaction(settings: EngineSettings, ports: Ports, clock: BrokerClock) -> KafkaTransaction:
+def _transaction(
+    settings: EngineSettings, ports: Ports, clock: BrokerClock, produced: ProduceCounts
+) -> KafkaTransaction:
     transaction = KafkaTransaction(
         settings.bootstrap_servers,
         settings.transactional_id,
         settings.transaction_timeout_seconds,
         clock.sample,
         ports.was_away,
-        make_producer=ports.transactional_producer,
+        make_producer=lambda config: ports.transactional_producer({**config, **produced.settings}),
     )
     transaction.init(settings.commit_timeout_seconds)
     return transaction
@@ -262,6 +267,7 @@ class EngineService:
             instance_id=settings.instance_id,
             session_timeout_seconds=settings.session_timeout_seconds,
             heartbeat_interval_seconds=settings.heartbeat_interval_seconds,
+            produced=self.process.produced,
             failed=lambda error: end(f"ingest: {error}"),
         )
         self._watch = Watch(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from backbeat.schemas.kafka.produce_counts import ProduceCounts
 from backbeat.schemas.kafka.topics import QUERIES
 from backbeat.streams.engine.loop import Engine
 from backbeat.streams.input.reader import Batch
@@ -92,6 +93,7 @@ class EngineProcess:
     reader: LogReader
     engine: Engine
     effects: SliceOutbox
+    produced: ProduceCounts  #: of all producers of the process
     deliveries: Deliveries
     stores: LocalStores
     committer: Committer

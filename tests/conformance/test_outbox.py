@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from backbeat.schemas.kafka.topics import COMMANDS
+from backbeat.schemas.kafka.produce_counts import ProduceCounts
+from backbeat.schemas.kafka.topics import COMMANDS, HISTORY
 from backbeat.streams.output.outbox import Outbox
 from backbeat.streams.output.slice_outbox import SliceOutbox
 from tests.waiting import until
@@ -60,3 +61,27 @@ async def test_a_slice_is_delivered_in_order_also_where_the_queue_has_room_for_a
     records = await take(world, 14)
     assert [record.value for record in records[COMMANDS, 0, 1]] == [*values, b"last"]
     assert [(record.key, record.value) for record in records[COMMANDS, 1, 2]] == [(None, b"another")]
+
+
+@pytest.mark.parametrize("world", ["kafka"], indirect=True)
+async def test_records_are_counted_by_request(world):
+    produced = ProduceCounts()
+
+    def producer(config):
+        return world.producer({**config, **produced.settings, "statistics.interval.ms": 100})
+
+    outbox = Outbox("", f"outbox-{world.group}", make_producer=producer)
+    effects = SliceOutbox(outbox)
+    with effects:
+        for number in range(40):
+            effects.send(COMMANDS, b"%d" % number, partition=number % 2)
+            effects.send(HISTORY, b"%d" % number, partition=0)
+    until(lambda: outbox.flush(120), "all are acknowledged")
+
+    def counted():
+        outbox.poll()
+        return produced.records == {"commands": 40, "history": 40}
+
+    until(counted, "the statistics come")
+    assert 2 <= produced.requests["commands"] <= 20
+    assert 1 <= produced.requests["history"] <= 20

@@ -26,6 +26,7 @@ from backbeat.streams.state.store import PartitionStore
 
 _T = TypeVar("_T")
 _LOOP_SECONDS_MAX = 1.0
+_PRODUCED_TOPICS = ("activities", "commands", "replies", "history", "state", "dead-letters")
 
 
 @dataclass
@@ -51,6 +52,7 @@ class _LoopReading:
     restoring: int = 0
     changed: int = 0
     waiting: int = 0
+    backlog: int = 0
     partitions: dict[int, _PartitionReading] = field(default_factory=dict)
 
 
@@ -96,7 +98,7 @@ class EngineCollector(Collector):
         process = self._process
         engine, now = process.engine, process.clock.now()
         waiting = sum(len(partition.waiting_queries) for partition in engine.partitions.values())
-        reading = _LoopReading(changed=engine.changed_count, waiting=waiting)
+        reading = _LoopReading(changed=engine.changed_count, waiting=waiting, backlog=len(process.backlog))
         for partition_number, partition in engine.partitions.items():
             store = partition.store
             if not isinstance(store, PartitionStore):
@@ -178,6 +180,17 @@ class EngineCollector(Collector):
             "Effects sent and not acknowledged.",
             self._process.deliveries.outbox.under_way,
         )
+        yield gauge("backbeat_engine_backlog_records", "Commands read and not applied.", self._last.backlog)
+        for name, text, by_topic in (
+            ("requests", "Produce requests.", self._process.produced.requests),
+            ("records", "Records in produce requests.", self._process.produced.records),
+        ):
+            yield counters(
+                f"backbeat_engine_produce_{name}",
+                text,
+                ("topic",),
+                [((topic,), by_topic[topic]) for topic in _PRODUCED_TOPICS],
+            )
 
     def _nodes(self) -> Iterator[Metric]:
         totals = self._process.engine.counters
