@@ -199,9 +199,9 @@ class WebhookConsumer(GroupMember[Webhook]):
     def _settle(self) -> None:
         while self._failures:
             webhook = self._failures.popleft()
-            # This thread serves the reports.
-            self._results.send([routed(_delivery_failed(webhook))], webhook, self._intake.settle, self._results.serve)
+            self._results.add([routed(_delivery_failed(webhook))], webhook, self._intake.settle)
             self.failed += 1
+        self._results.push()
         super()._settle()
 
     def _gone(self, webhook: Webhook) -> None:

@@ -12,8 +12,9 @@ from confluent_kafka import Consumer, TopicPartition
 from backbeat.delivery.group_member import RECORDS_MAX, Connect, GroupMember
 from backbeat.delivery.offsets import Offsets
 from backbeat.delivery.positions import Place
+from backbeat.delivery.pusher import FULL_SECONDS, Pusher
 from backbeat.delivery.records import ConsumerState, Delivery, Owner
-from backbeat.delivery.result_producer import FULL_SECONDS, ResultProducer
+from backbeat.delivery.result_producer import ResultProducer
 from backbeat.schemas.kafka.membership import leave
 from backbeat.schemas.kafka.topics import activities_topic
 from backbeat.transport.connecting import Pinned, connect_in_thread
@@ -50,6 +51,7 @@ class GroupConsumer(GroupMember[Delivery]):
         self._topic = activities_topic(client)
         self._held_max = held_max
         self._pinned: Pinned
+        self._pusher: Pusher
         #: True: some partitions are paused, and some are not: new ones are not.
         self._paused = False
         self._unpaused = True
@@ -67,11 +69,13 @@ class GroupConsumer(GroupMember[Delivery]):
         self._loop = asyncio.get_running_loop()
         self._consumer = await connect_in_thread(self._make, leave)
         self._pinned = Pinned(self._consumer)
+        self._pusher = Pusher(self._results.batch, self._loop)
         self._start_thread("backbeat-consumer")
 
     def send(self, answers: Sequence[tuple[bytes, bytes]], delivery: Delivery) -> None:
         """Send a delivery's answer: commands, each with its route, in order. It is settled once Kafka has them."""
-        self._results.send(answers, delivery, self._intake.settle)
+        if self._results.add(answers, delivery, self._intake.settle):
+            self._pusher.begin()
 
     def has_room(self, count: int) -> None:
         """Nothing: fetching ahead has seen to it already."""

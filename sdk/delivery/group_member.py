@@ -22,8 +22,9 @@ from backbeat.delivery.intake import Intake
 from backbeat.delivery.kafka import logger
 from backbeat.delivery.offsets import OffsetReceipt, Offsets, is_of
 from backbeat.delivery.positions import Place, Positions
+from backbeat.delivery.pusher import FULL_SECONDS
 from backbeat.delivery.records import Delivery, Key, Owner
-from backbeat.delivery.result_producer import FULL_SECONDS, ResultProducer
+from backbeat.delivery.result_producer import ResultProducer
 from backbeat.errors import Unavailable
 from backbeat.schemas.kafka.membership import leave
 from backbeat.schemas.messages.activities import ActivityRecord

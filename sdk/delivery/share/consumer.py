@@ -22,8 +22,9 @@ from confluent_kafka import Message
 
 from backbeat.delivery.intake import Intake
 from backbeat.delivery.kafka import logger
+from backbeat.delivery.pusher import FULL_SECONDS, Pusher
 from backbeat.delivery.records import ConsumerState, Delivery, Owner
-from backbeat.delivery.result_producer import FULL_SECONDS, ResultProducer
+from backbeat.delivery.result_producer import ResultProducer
 from backbeat.delivery.share.group import ShareGroup
 from backbeat.delivery.share.session import AcquiredRecord, Lock
 from backbeat.schemas.messages.activities import ActivityRecord
@@ -51,6 +52,7 @@ class ShareConsumer:
         self._owner = owner
         self._intake: Intake[AcquiredRecord, Lock, Delivery] = Intake(Delivery, self._dead_letter)
         self._outer: asyncio.AbstractEventLoop
+        self._pusher: Pusher
         self._loop: asyncio.AbstractEventLoop
         self._threads: list[threading.Thread] = []
         self._draining = False
@@ -80,7 +82,8 @@ class ShareConsumer:
 
     def send(self, answers: Sequence[tuple[bytes, bytes]], delivery: Delivery) -> None:
         """Send a delivery's answer: commands, each with its route, in order. It is settled once Kafka has them."""
-        self._results.send(answers, delivery, self._settle)
+        if self._results.add(answers, delivery, self._settle):
+            self._pusher.begin()
 
     def settle(self, delivery: Delivery, *, answered: bool) -> None:
         """Settle a delivery that needs no answer, or that is given up: then another worker gets it."""
@@ -149,6 +152,7 @@ class ShareConsumer:
             self._ending.set()
         try:
             await asyncio.to_thread(self._results.connect, self._topic)
+            self._pusher = Pusher(self._results.batch, self._outer)
             await self._group.join(room=self._free, accept=self._take, fail=partial(self._owner.report, self._outer))
         except BaseException as error:  # noqa: BLE001 - it is raised again where the worker starts
             started.set_exception(error)

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from backbeat.schemas.codec import encode_activity
 from backbeat.schemas.kafka.topics import COMMANDS
@@ -194,6 +194,8 @@ class Producer:
         self.sent: list[tuple[str, bytes]] = []
         #: Number of BufferErrors until there is room again.
         self.full = 0
+        #: Number of records of each batch.
+        self.batches: list[int] = []
         self._reports: deque[Callable[[], None]] = deque()
         self._lock = threading.Condition()
 
@@ -227,6 +229,19 @@ class Producer:
             else:
                 self._reports.append(self._reported(on_delivery, None))
             self._lock.notify()
+
+    def produce_batch(self, topic: str, records: list[dict[str, Any]], partition: int) -> int:
+        """As the library does it: once a record finds no room, none behind it is taken."""
+        del partition
+        self.batches.append(len(records))
+        for place, record in enumerate(records):
+            try:
+                self.produce(topic, record["value"], on_delivery=record["callback"])
+            except BufferError:
+                for left in records[place:]:
+                    left["_error"] = KafkaError(KafkaError._QUEUE_FULL)
+                return place
+        return len(records)
 
     def poll(self, timeout: float) -> int:
         with self._lock:

@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from backbeat.delivery.consumer import GroupConsumer
+from backbeat.delivery.offsets import OffsetReceipt, Offsets
 from backbeat.delivery.records import Delivery, Owner
 from backbeat.delivery.result_producer import ResultProducer
 from backbeat.errors import Unavailable
@@ -19,7 +20,7 @@ from backbeat.schemas.codec import decode_activity, encode_activity
 from backbeat.schemas.kafka.topics import COMMANDS, DEAD_LETTERS, activities_topic
 from backbeat.schemas.messages.activities import ActivityKind
 from tests.sdk.delivery.kafka_ports import Group, Producer, record_of
-from tests.waiting import until_async
+from tests.waiting import until, until_async
 
 TOPIC = activities_topic("shop")
 ANSWER = [(b"n" * 16, b"answer")]
@@ -68,6 +69,13 @@ class Rig:
             delivery.begun = True
         return self.deliveries[count:]
 
+    async def answer(self, *deliveries: Delivery, commands: int = 1) -> None:
+        """Answer these, and wait until the library has the answers."""
+        count = len(self.producer.sent)
+        for delivery in deliveries:
+            self.consumer.send(ANSWER * commands, delivery)
+        await until_async(lambda: len(self.producer.sent) == count + len(deliveries) * commands)
+
     async def is_committed(self, **marks: int) -> None:
         """Wait until these are the newest commits: p0=3 is offset 3 of partition 0."""
         wanted = {int(name[1:]): offset for name, offset in marks.items()}
@@ -100,14 +108,13 @@ async def rig() -> AsyncIterator[Rig]:
 
 async def test_an_offset_passes_only_what_is_answered_and_acknowledged(rig: Rig) -> None:
     first, second, third = await rig.take(1, 2, 3)
-    for delivery in (third, second):
-        rig.consumer.send(ANSWER, delivery)
+    await rig.answer(third, second)
     rig.producer.acknowledge()
     await until_async(lambda: third.answered and second.answered)
     await rig.turns()
     assert rig.group.marks == {}
     # All of its commands, and not the first alone.
-    rig.consumer.send(ANSWER * 2, first)
+    await rig.answer(first, commands=2)
     rig.producer.acknowledge(1)
     await rig.turns()
     assert (first.unsent, rig.group.marks) == (1, {})
@@ -166,8 +173,31 @@ async def test_what_is_no_activity_goes_to_the_dead_letters_before_its_offset_is
 async def test_an_answer_waits_for_room(rig: Rig) -> None:
     (delivery,) = await rig.take(1)
     rig.producer.full = 2
-    rig.consumer.send(ANSWER, delivery)
+    await rig.answer(delivery)
     assert rig.producer.values(COMMANDS) == [b"answer"]
+
+
+async def test_answers_that_are_done_together_are_sent_together_also_while_the_loop_is_blocked(rig: Rig) -> None:
+    first, second = await rig.take(1, 2)
+    for delivery in (first, second):
+        rig.consumer.send(ANSWER, delivery)
+    assert rig.producer.sent == []
+    # A handler that blocks the worker's loop holds up no answer but its own.
+    until(lambda: len(rig.producer.sent) == 2, "the answers")
+    rig.producer.acknowledge()
+    await rig.is_committed(p0=2)
+    assert rig.producer.batches == [2]
+
+
+async def test_a_flush_sends_what_is_gathered() -> None:
+    producer = Producer(holds=True)
+    results = ResultProducer("nowhere:1", producer.make)
+    results.connect()
+    delivery = Delivery(decode_activity(record_of(1)), (b"n" * 16, 1, None), OffsetReceipt(Offsets(TOPIC, 0), 0))
+    producer.full = 2
+    assert results.add(ANSWER * 2, delivery, lambda _: None)
+    results.flush()
+    assert producer.values(COMMANDS) == [b"answer", b"answer"]
 
 
 # --- partitions come and go ------------------------------------------------------------------------------------------
@@ -178,7 +208,7 @@ async def test_a_partition_that_goes_waits_for_what_is_begun_and_takes_its_offse
     waiting.begun = False
     rig.group.revoke(0)
     await until_async(lambda: begun.revoked)
-    rig.consumer.send(ANSWER, begun)
+    await rig.answer(begun)
     rig.producer.acknowledge()
     await until_async(lambda: rig.group.marks == {0: 1})
     # The worker sees that the other is not its own any more.
@@ -318,7 +348,7 @@ async def test_an_error_of_a_fetch_is_a_line_and_a_fatal_one_ends_the_consumer(
 
 async def test_an_answer_that_kafka_refuses_ends_the_consumer_and_its_offset_stays(rig: Rig) -> None:
     (delivery,) = await rig.take(1)
-    rig.consumer.send(ANSWER, delivery)
+    await rig.answer(delivery)
     rig.producer.acknowledge(error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
     await until_async(lambda: rig.failures)
     assert "Kafka does not take a record" in str(rig.failures[0])

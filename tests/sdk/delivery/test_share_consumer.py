@@ -93,6 +93,13 @@ class Rig:
         await until_async(lambda: len(self.deliveries) == count + len(numbers))
         return self.deliveries[count:]
 
+    async def answer(self, *deliveries: Delivery, commands: int = 1) -> None:
+        """Answer these, and wait until the library has the answers."""
+        count = len(self.producer.sent)
+        for delivery in deliveries:
+            self.consumer.send(ANSWER * commands, delivery)
+        await until_async(lambda: len(self.producer.sent) == count + len(deliveries) * commands)
+
     async def room(self) -> int:
         """The room that the group's member sees."""
         seen: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -112,8 +119,8 @@ async def rig() -> AsyncIterator[Rig]:
 
 async def test_a_record_is_accepted_once_all_of_its_answer_is_acknowledged(rig: Rig) -> None:
     first, second = await rig.take(1, 2)
-    rig.consumer.send(ANSWER * 2, first)
-    rig.consumer.send(ANSWER, second)
+    await rig.answer(first, commands=2)
+    await rig.answer(second)
     rig.producer.acknowledge(1)
     await until_async(lambda: first.unsent == 1)
     assert (rig.group.acks, rig.consumer.state().unacknowledged) == ([], 2)
@@ -214,7 +221,7 @@ async def test_a_group_that_cannot_be_joined_is_the_starts_error() -> None:
 
 async def test_an_answer_that_kafka_refuses_ends_the_worker(rig: Rig) -> None:
     (delivery,) = await rig.take(1)
-    rig.consumer.send(ANSWER, delivery)
+    await rig.answer(delivery)
     assert rig.producer.values(COMMANDS) == [b"answer"]
     rig.producer.acknowledge(error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
     await until_async(lambda: rig.failures)
